@@ -1,0 +1,1 @@
+"""taskq_cloud: a task queue in which every moving part is a cloud service."""

@@ -1,0 +1,1 @@
+"""Message brokers: one adapter a file, and the registry that finds them by URL."""

@@ -1,0 +1,1 @@
+"""The `taskq` command: one file a command."""

@@ -1,0 +1,1 @@
+"""The rules, with no I/O and no SDK."""

@@ -1,0 +1,112 @@
+"""What running a task takes and what it comes to: the invocation, and its outcomes.
+
+Both cross a process boundary, so they hold plain data only: a value is already encoded, an exception already described.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from taskq_cloud.core.message import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One run of one task's function. A pipeline yields it as a step; a pool or a handler answers with an outcome.
+
+    Args:
+        message: the call.
+        queue: where it was received, without the broker's prefix; None when called directly.
+        message_id: the broker's id of the message.
+        receive_count: how often the message has been handed over.
+        time_limit: the run is ended after this many seconds, its outcome ``TimedOut``; None: never.
+        soft_time_limit: ``SoftTimeLimitExceeded`` is raised in the task after this many seconds; None: never.
+        hostname: the name of the worker.
+    """
+
+    message: Message
+    queue: str | None = None
+    message_id: str | None = None
+    receive_count: int = 1
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    hostname: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """An exception as Celery's JSON results describe it.
+
+    Args:
+        exc_type: the class's qualified name.
+        exc_message: its arguments, each a JSON value.
+        exc_module: the module that defines the class.
+        traceback: the formatted traceback, or None.
+    """
+
+    exc_type: str
+    exc_message: Sequence[Any]
+    exc_module: str
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The function returned. ``payload`` is the value as JSON text."""
+
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The function raised. ``expected``: the task names the exception in ``throws``."""
+
+    error: ErrorInfo
+    expected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """The task is to run again, ``after_seconds`` from now, with new arguments where given."""
+
+    error: ErrorInfo
+    after_seconds: float
+    args: Sequence[Any] | None = None
+    kwargs: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The task raised ``Ignore``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The task raised ``Reject``."""
+
+    reason: str
+    requeue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The hard time limit, in seconds, ended the run."""
+
+    time_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The process that ran the task died: ``reason`` says how (``"killed by SIGKILL"``, ``"exit code 3"``)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The worker is stopping and ended the run itself; the message goes back to the queue."""
+
+
+Outcome: TypeAlias = Succeeded | Failed | Retrying | Ignored | Rejected | TimedOut | Lost | Abandoned

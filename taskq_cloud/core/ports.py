@@ -1,0 +1,183 @@
+"""The ports: what the core asks of a message broker and of a result store.
+
+Both take and return batches; a partial failure is a value, a failure of the whole is an error of
+``taskq_cloud.errors``. Every method is a flow (``core.calls``). Adapters hold no policy: retries, the order of effects,
+joins and deadlines are the core's. Core code and the contract suites branch on capabilities, never on an adapter's
+type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.message import Delivery, Outgoing, Refused, Sent, Settlement
+from taskq_cloud.core.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A client that an adapter's calls need, as data; ``taskq_cloud.clients`` opens it when the first call is made.
+
+    Args:
+        module: the module of ``taskq_cloud.clients`` that opens it: ``"aws"``, ``"sqlite"``.
+        options: what the module needs to know: a region, a path. Hashable values only.
+    """
+
+    module: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerCapabilities:
+    """What a broker can do. A number is the provider's limit; zero or False means it can't.
+
+    Args:
+        largest_message_bytes: body and attributes of one message, and of one batch.
+        send_batch: messages one call can send.
+        receive_batch: messages one call can hand over.
+        longest_wait_seconds: how long one receive may wait for a message.
+        longest_delay_seconds: the longest delay of a message on an unordered queue.
+        longest_ordered_delay_seconds: the same on an ordered queue.
+        longest_lease_seconds: how long a delivery can be held in all, however often the lease is extended.
+        ordering: queues whose name ends in ``.fifo`` keep the order within a message group.
+        deduplicates: such a queue drops a message whose deduplication id it has seen within five minutes.
+        shared_between_processes: several processes can use one queue.
+        durable: messages outlive the process.
+    """
+
+    largest_message_bytes: int
+    send_batch: int
+    receive_batch: int
+    longest_wait_seconds: float
+    longest_delay_seconds: float
+    longest_ordered_delay_seconds: float
+    longest_lease_seconds: float
+    ordering: bool
+    deduplicates: bool
+    shared_between_processes: bool
+    durable: bool
+
+    def longest_delay(self, queue: str) -> float:
+        """The longest delay, in seconds, of a message on ``queue``."""
+        return self.longest_ordered_delay_seconds if is_ordered(queue) else self.longest_delay_seconds
+
+
+def is_ordered(queue: str) -> bool:
+    """Whether a queue keeps order: its name ends in ``.fifo``, SQS's rule, which all brokers here follow."""
+    return queue.endswith(".fifo")
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages a queue holds; approximate where the provider's count is.
+
+    Args:
+        waiting: ready to be received.
+        delayed: held back until their delay is over.
+        in_flight: received and not yet settled.
+    """
+
+    waiting: int
+    delayed: int
+    in_flight: int
+
+
+class Broker(Protocol):
+    """Carries messages. Queue names come without prefix; a missing queue is ``QueueNotFound``."""
+
+    capabilities: ClassVar[BrokerCapabilities]
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The clients its calls need, by service name."""
+        ...
+
+    def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
+        """Send any number of messages, in as few calls as the provider allows; one answer a message, in order."""
+        ...
+
+    def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
+        """Take up to ``limit`` messages, leased for ``lease_seconds``; wait up to ``wait_seconds`` for the first."""
+        ...
+
+    def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
+        """Settle deliveries, of any queues mixed; one answer a settlement, in order, None where it is done.
+
+        A delivery whose lease was lost counts as settled: someone else has the message now, or it is gone.
+        A ``DeadLetter`` is first sent to the dead-letter queue, then removed from its own.
+        """
+        ...
+
+    def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
+        """Lease deliveries for ``lease_seconds`` from now; a lost lease is a ``Refused``."""
+        ...
+
+    def depth(self, queue: str) -> Flow[Depth]:
+        """Count a queue's messages."""
+        ...
+
+    def purge(self, queue: str) -> Flow[int | None]:
+        """Remove all messages of a queue; how many there were, or None where the provider doesn't say."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCapabilities:
+    """What a result store can do.
+
+    Args:
+        largest_record_bytes: the largest payload of one record.
+        joins: it counts the members of a join, each once.
+        claims: it hands out fenced claims.
+        shared_between_processes: several processes can use one store.
+        durable: records outlive the process.
+    """
+
+    largest_record_bytes: int
+    joins: bool
+    claims: bool
+    shared_between_processes: bool
+    durable: bool
+
+
+class ResultStore(Protocol):
+    """Keeps records. A missing table is ``TableNotFound``; what has expired is not there."""
+
+    capabilities: ClassVar[StoreCapabilities]
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The clients its calls need, by service name."""
+        ...
+
+    def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
+        """Read any number of records; an id without a record is absent from the answer."""
+        ...
+
+    def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+        """Write records, each only if ``records.may_replace`` allows it: atomically, on the stored one.
+
+        True where it was written, False where the stored one stands (or, after an ambiguous failure, where this very
+        record had already been written: the caller loads it to know). A payload over the limit is ``PayloadTooLarge``
+        before anything is written.
+        """
+        ...
+
+    def delete(self, ids: Sequence[str]) -> Flow[None]:
+        """Remove records; an id without one is no error."""
+        ...
+
+    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
+        """Count ``member`` as arrived; whether all ``size`` have, now. A member counts once, however often it comes."""
+        ...
+
+    def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
+        """Claim a key: a fencing number that grows with each new claim, or None while another owner holds it.
+
+        The holder's own claim again returns the same number and renews it. A claim lapses after ``ttl_seconds``, or
+        when its holder claims it with a ``ttl_seconds`` of 0.
+        """
+        ...

@@ -1,0 +1,224 @@
+"""Every error this package raises, in one tree.
+
+::
+
+    TaskQError
+    ├── ImproperlyConfigured            a setting or a task option is wrong
+    │   └── MissingExtra                an SDK is not installed
+    ├── OperationalError                a broker or store could not be used
+    │   ├── Unreachable                 no answer after the retries
+    │   ├── AccessDenied                the credentials lack a permission
+    │   ├── QueueNotFound               (also a KeyError, as in Celery)
+    │   ├── TableNotFound
+    │   ├── SendError                   some messages of a batch were not accepted
+    │   └── PayloadTooLarge             a message or a result over the provider's limit
+    ├── EncodeError                     arguments or a result can't be serialised
+    ├── DecodeError                     a message can't be read; it is dead-lettered
+    │   ├── ContentDisallowed           its content type is not in accept_content
+    │   └── InvalidTaskError            its parts make no task
+    ├── TaskError                       what a task ends in
+    │   ├── NotRegistered               (also a KeyError, as in Celery)
+    │   ├── AlreadyRegistered
+    │   ├── MaxRetriesExceededError
+    │   ├── TaskRevokedError
+    │   ├── TimeoutError                AsyncResult.get() waited long enough
+    │   ├── TimeLimitExceeded           the hard time limit ended the task
+    │   ├── WorkerLostError             the process that ran the task died
+    │   └── RemoteError                 a task's exception whose class is not importable here
+    └── TaskPredicate                   raised by a task to say what becomes of it
+        ├── Retry
+        ├── Ignore
+        └── Reject
+
+    SoftTimeLimitExceeded               an Exception of its own, as in Celery: a task may catch it
+
+A message says what happened, to which queue, task or key, and the way out. Names that Celery has mean what they
+mean there.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class TaskQError(Exception):
+    """The root of this package's errors."""
+
+
+class ImproperlyConfigured(TaskQError):
+    """A setting or a task option is wrong."""
+
+
+class MissingExtra(ImproperlyConfigured, ImportError):
+    """An SDK that a URL asks for is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs packages that are not installed: pip install 'taskq-cloud[{extra}]'")
+
+
+class OperationalError(TaskQError):
+    """A broker or a result store could not be used."""
+
+
+class Unreachable(OperationalError):
+    """An endpoint gave no answer after the retries."""
+
+
+class AccessDenied(OperationalError):
+    """The credentials are missing, wrong, or lack a permission."""
+
+
+class QueueNotFound(OperationalError, KeyError):
+    """A queue does not exist; the runtime creates none."""
+
+    __str__ = OperationalError.__str__
+
+
+class TableNotFound(OperationalError):
+    """A result store's table does not exist; the runtime creates none."""
+
+
+class SendError(OperationalError):
+    """Some messages of a batch were not accepted.
+
+    Attributes:
+        failures: position in the batch -> the error of that message; the other messages were accepted.
+    """
+
+    def __init__(self, message: str, failures: Mapping[int, Exception] | None = None) -> None:
+        super().__init__(message)
+        self.failures: dict[int, Exception] = dict(failures or {})
+
+
+class PayloadTooLarge(OperationalError):
+    """A message or a result is over the provider's limit, which was checked before sending."""
+
+
+class EncodeError(TaskQError, TypeError):
+    """Arguments or a result can't be serialised."""
+
+
+class DecodeError(TaskQError, ValueError):
+    """A message can't be read. It goes to the dead-letter queue with this error as the reason."""
+
+
+class ContentDisallowed(DecodeError):
+    """A message's content type is not in ``accept_content``."""
+
+
+class InvalidTaskError(DecodeError):
+    """A message was read, but its parts make no task."""
+
+
+class TaskError(TaskQError):
+    """What a task ends in."""
+
+
+class NotRegistered(TaskError, KeyError):
+    """No task of that name is registered with the application."""
+
+    __str__ = TaskError.__str__
+
+
+class AlreadyRegistered(TaskError):
+    """Two different functions were given one task name."""
+
+
+class MaxRetriesExceededError(TaskError):
+    """``Task.retry`` was called when the task had no retry left."""
+
+
+class TaskRevokedError(TaskError):
+    """The task was revoked, or it expired before it ran."""
+
+
+class TimeoutError(TaskError, builtins.TimeoutError):  # noqa: A001 - Celery's name; it is the builtin as well
+    """``AsyncResult.get`` waited as long as it was told to."""
+
+
+class TimeLimitExceeded(TaskError):
+    """The hard time limit ended the task."""
+
+
+class WorkerLostError(TaskError):
+    """The process that ran the task died before it could answer."""
+
+
+class RemoteError(TaskError):
+    """A task's exception whose own class can't be found in this process.
+
+    Attributes:
+        exc_type: the qualified name of the class.
+        exc_module: the module it was defined in.
+    """
+
+    def __init__(self, *args: Any, exc_type: str = "Exception", exc_module: str = "builtins") -> None:
+        super().__init__(*args)
+        self.exc_type = exc_type
+        self.exc_module = exc_module
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.exc_type}: {text}" if text else self.exc_type
+
+
+class TaskPredicate(TaskQError):
+    """Raised by a task to say what becomes of it."""
+
+
+class Retry(TaskPredicate):
+    """Run the task again. ``self.retry()`` raises it; a task may also raise it itself.
+
+    Args:
+        message: why, for the log.
+        exc: the exception that caused it; stored as the result while the state is RETRY.
+        when: seconds to wait, or the time (aware) to run at; None means the task's ``default_retry_delay``.
+        args: replaces the positional arguments where given.
+        kwargs: replaces the keyword arguments where given.
+        max_retries: replaces the task's ``max_retries`` where given.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        exc: BaseException | None = None,
+        when: float | datetime | None = None,
+        *,
+        args: tuple[Any, ...] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        max_retries: int | None = None,
+    ) -> None:
+        super().__init__(message or (repr(exc) if exc else "retry"))
+        self.message = message
+        self.exc = exc
+        self.when = when
+        self.retry_args = args
+        self.retry_kwargs = kwargs
+        self.max_retries = max_retries
+
+
+class Ignore(TaskPredicate):
+    """Store nothing, send nothing that follows; the message is acknowledged."""
+
+
+class Reject(TaskPredicate):
+    """Refuse the message.
+
+    Args:
+        reason: written to the dead-letter queue with the message.
+        requeue: True gives the message back to the queue; False dead-letters it.
+    """
+
+    def __init__(self, reason: Any = None, requeue: bool = False) -> None:
+        super().__init__(str(reason) if reason is not None else "rejected by the task")
+        self.reason = str(reason) if reason is not None else "rejected by the task"
+        self.requeue = requeue
+
+
+class SoftTimeLimitExceeded(Exception):
+    """The soft time limit has passed: raised inside the task, which may catch it and clean up."""

@@ -1,0 +1,1 @@
+"""Runtimes that a provider drives: an event in, the provider's answer out."""

@@ -1,0 +1,1 @@
+"""The container runtime: receives, runs, renews leases, settles, and drains."""
