@@ -104,7 +104,15 @@ class EncodeError(TaskQError, TypeError):
 
 
 class DecodeError(TaskQError, ValueError):
-    """A message can't be read. It goes to the dead-letter queue with this error as the reason."""
+    """A message can't be read. It goes to the dead-letter queue with this error as the reason.
+
+    Attributes:
+        task_id: the task's id, as far as the message could be read.
+    """
+
+    def __init__(self, message: str, task_id: str | None = None) -> None:
+        super().__init__(message)
+        self.task_id = task_id
 
 
 class ContentDisallowed(DecodeError):

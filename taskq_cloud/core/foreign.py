@@ -1,0 +1,81 @@
+"""Messages that no task queue sent: SNS notifications, EventBridge and S3 events, and the rule that gives them a task.
+
+The rule: SNS's envelope is taken off. What is then a task's message is that. Anything else is an event with a key,
+
+- EventBridge: ``source:detail-type`` (``aws.s3:Object Created``),
+- S3's own notifications: ``eventSource:eventName`` of the first record (``aws:s3:ObjectCreated:Put``),
+- another SNS notification: ``aws.sns:topic`` (``aws.sns:uploads``),
+
+and the first pattern of ``task_event_routes`` that matches the key (``*`` and ``?`` as in file names) names the
+task. It is called with the whole event as its one argument; its id is made from the event's, so that an event delivered
+twice is one task. An event that no pattern matches is refused, with its key in the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from taskq_cloud.core import protocol
+from taskq_cloud.core.ids import derived_id
+from taskq_cloud.core.message import Message
+from taskq_cloud.errors import DecodeError
+
+
+def read(body: str, message_id: str, accept: Collection[str], routes: Mapping[str, str]) -> Message:
+    """Read any message that may stand in a queue.
+
+    Args:
+        body: the message's body.
+        message_id: the broker's id of the message.
+        accept: the serializers that may be read.
+        routes: patterns of event keys -> task names (``task_event_routes``).
+
+    Raises:
+        DecodeError: it can't be read, or is an event without a route.
+    """
+    return from_document(protocol.read_envelope(body), message_id, accept, routes)
+
+
+def from_document(
+    document: Mapping[str, Any], message_id: str, accept: Collection[str], routes: Mapping[str, str]
+) -> Message:
+    """``read``, of a body that is already parsed."""
+    key: str | None = None
+    event_id = message_id
+    if document.get("Type") == "Notification" and isinstance(document.get("Message"), str):
+        topic = str(document.get("TopicArn", "")).rpartition(":")[2]
+        key, event_id = f"aws.sns:{topic}", str(document.get("MessageId") or message_id)
+        inner = _json_object(document["Message"])
+        document = document if inner is None else inner
+    if protocol.is_task_message(document):
+        return protocol.decode(document, event_id, accept)
+    if isinstance(document.get("source"), str) and isinstance(document.get("detail-type"), str):
+        key, event_id = f"{document['source']}:{document['detail-type']}", str(document.get("id") or event_id)
+    elif (record := _first_record(document)) is not None:
+        key = f"{record['eventSource']}:{record.get('eventName', '')}"
+    if key is None:
+        raise DecodeError(f"neither a task's message nor a known event; its keys: {', '.join(sorted(document)[:10])}")
+    for pattern, task in routes.items():
+        if fnmatchcase(key, pattern):
+            task_id = derived_id(event_id, "event")
+            return Message(task=task, id=task_id, args=[dict(document)])
+    raise DecodeError(f"no pattern of task_event_routes matches the event {key!r}")
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None  # a notification may hold any text; the task that is routed to it reads it
+    return document if isinstance(document, dict) else None
+
+
+def _first_record(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    match document.get("Records"):
+        case [{"eventSource": str()} as first, *_]:
+            record: Mapping[str, Any] = first
+            return record
+    return None

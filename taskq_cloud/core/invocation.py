@@ -1,0 +1,125 @@
+"""Runs a task's function, in the thread or on the loop it is called on, and says what it came to.
+
+Limits are the caller's part: a pool or a handler raises ``SoftTimeLimitExceeded`` or ``TimeLimitExceeded`` in here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from taskq_cloud.core import retry, serializers
+from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.outcome import Failed, Invocation, Outcome, Succeeded
+from taskq_cloud.errors import EncodeError, NotRegistered, TimeLimitExceeded
+
+current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)
+"""The run under way in this context, or None outside a task."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDefinition:
+    """A registered task.
+
+    Args:
+        name: its name on the wire.
+        function: what it runs.
+        options: what it was declared with.
+        bind: makes the ``self`` that the function gets first, where it was declared with ``bind=True``.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    options: TaskOptions
+    bind: Callable[[Invocation], Any] | None = None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function."""
+        return inspect.iscoroutinefunction(self.function)
+
+
+class TaskRunner:
+    """Runs invocations of registered tasks.
+
+    Args:
+        tasks: name -> definition; looked up at each run, so that later registrations count.
+    """
+
+    def __init__(self, tasks: Mapping[str, TaskDefinition]) -> None:
+        self._tasks = tasks
+        self._loops = threading.local()
+
+    def is_async(self, task: str) -> bool:
+        """Whether the task's function is a coroutine function."""
+        definition = self._tasks.get(task)
+        return definition is not None and definition.is_async
+
+    def run(self, invocation: Invocation) -> Outcome:
+        """Run the function in this thread; a coroutine function on an event loop that this thread keeps.
+
+        Raises:
+            TimeLimitExceeded: the caller threw it in.
+            SystemExit: the function raised it; so with the other exceptions that are no ``Exception``.
+        """
+        if self.is_async(invocation.message.task):
+            runner: asyncio.Runner | None = getattr(self._loops, "runner", None)
+            if runner is None:
+                runner = self._loops.runner = asyncio.Runner()
+            return runner.run(self.arun(invocation))
+        token = current_invocation.set(invocation)
+        try:
+            definition = self._definition(invocation)
+            args, kwargs = _arguments(definition, invocation)
+            return self._succeeded(definition, definition.function(*args, **kwargs))
+        except TimeLimitExceeded:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            return self._ended(error, invocation)
+        finally:
+            current_invocation.reset(token)
+
+    async def arun(self, invocation: Invocation) -> Outcome:
+        """Run the coroutine function on the running loop. Cancelling it cancels the task."""
+        token = current_invocation.set(invocation)
+        try:
+            definition = self._definition(invocation)
+            args, kwargs = _arguments(definition, invocation)
+            return self._succeeded(definition, await definition.function(*args, **kwargs))
+        except TimeLimitExceeded:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            return self._ended(error, invocation)
+        finally:
+            current_invocation.reset(token)
+
+    def _definition(self, invocation: Invocation) -> TaskDefinition:
+        try:
+            return self._tasks[invocation.message.task]
+        except KeyError:
+            raise NotRegistered(f"task {invocation.message.task!r} is not registered in this process") from None
+
+    @staticmethod
+    def _succeeded(definition: TaskDefinition, value: Any) -> Outcome:
+        try:
+            return Succeeded(serializers.dumps(value))
+        except EncodeError as error:
+            return Failed(retry.describe(EncodeError(f"the result of task {definition.name} is {error}")))
+
+    def _ended(self, error: Exception, invocation: Invocation) -> Outcome:
+        message = invocation.message
+        definition = self._tasks.get(message.task)
+        options = definition.options if definition else TaskOptions()
+        return retry.decide(error, message.task, message.id, message.retries, options)
+
+
+def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list[Any], dict[str, Any]]:
+    args = list(invocation.message.args)
+    if definition.bind is not None:
+        args.insert(0, definition.bind(invocation))
+    return args, dict(invocation.message.kwargs)

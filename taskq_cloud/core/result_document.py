@@ -1,0 +1,115 @@
+"""A record's payload: Celery's result document as JSON, key for key, so that Celery's readers can read it.
+
+Source: Celery 5.7, ``celery.backends.base.Backend._get_result_meta``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from taskq_cloud import errors
+from taskq_cloud.core import serializers
+from taskq_cloud.core.message import Message
+from taskq_cloud.core.outcome import ErrorInfo
+from taskq_cloud.core.records import READY_STATES
+
+_CELERY_MODULES: Final = frozenset({"celery.exceptions", "celery.backends.base", "billiard.exceptions"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Where a task ran, for the document's extended keys (``result_extended``)."""
+
+    worker: str | None = None
+    queue: str | None = None
+    extended: bool = False
+
+
+def encode(
+    message: Message,
+    state: str,
+    result: str,
+    *,
+    now: float,
+    traceback: str | None = None,
+    children: Sequence[str] = (),
+    context: Context = Context(),
+) -> str:
+    """Write a document.
+
+    Args:
+        message: the task's message.
+        state: its state.
+        result: its value, error or progress, already JSON text: it is placed as it stands, not encoded again.
+        now: the time, in seconds since the epoch.
+        traceback: of a failure.
+        children: ids of the tasks that follow from it.
+        context: where it ran.
+    """
+    done = datetime.fromtimestamp(now, UTC).isoformat() if state in READY_STATES else None
+    after: dict[str, Any] = {
+        "traceback": traceback,
+        "children": [[[child, None], None] for child in children],
+        "date_done": done,
+    }
+    if message.group:
+        after["group_id"] = message.group
+    if message.parent_id:
+        after["parent_id"] = message.parent_id
+    if context.extended:
+        after |= {
+            "name": message.task,
+            "args": list(message.args),
+            "kwargs": dict(message.kwargs),
+            "worker": context.worker,
+            "retries": message.retries,
+            "queue": context.queue,
+        }
+    after["task_id"] = message.id
+    return f'{{"status":{serializers.dumps(state)},"result":{result},{serializers.dumps(after)[1:]}'
+
+
+def encode_error(error: ErrorInfo) -> str:
+    """An error as the ``result`` of a document: JSON text."""
+    return serializers.dumps(
+        {"exc_type": error.exc_type, "exc_message": list(error.exc_message), "exc_module": error.exc_module}
+    )
+
+
+def decode(payload: str) -> dict[str, Any]:
+    """Read a document.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    document = serializers.loads(payload)
+    if not isinstance(document, dict) or "status" not in document:
+        raise errors.DecodeError(f"this is no result document: {payload[:200]!r}")
+    return document
+
+
+def exception_of(result: Any) -> BaseException:
+    """The exception that a document's ``result`` describes.
+
+    Its class is looked up among the modules already imported, never imported; what is not found, or is no exception,
+    becomes a ``RemoteError`` with its name, so that a stored document can't make a reader call anything.
+    """
+    if not isinstance(result, dict) or "exc_type" not in result:
+        return errors.RemoteError(result)
+    name, module = str(result["exc_type"]), str(result.get("exc_module") or "builtins")
+    arguments = result.get("exc_message", ())
+    arguments = tuple(arguments) if isinstance(arguments, list | tuple) else (arguments,)
+    found: Any = errors if module in _CELERY_MODULES else sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, type) and issubclass(found, BaseException):
+        try:
+            return found(*arguments)
+        except TypeError:
+            # An exception whose __init__ doesn't take its own args is told apart by name instead.
+            return errors.RemoteError(*arguments, exc_type=name, exc_module=module)
+    return errors.RemoteError(*arguments, exc_type=name, exc_module=module)

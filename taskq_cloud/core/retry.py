@@ -1,0 +1,102 @@
+"""What an exception that leaves a task means: a retry, a failure, or what the task said. Decided here, not done."""
+
+from __future__ import annotations
+
+import json
+import random
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.outcome import ErrorInfo, Failed, Ignored, Outcome, Rejected, Retrying
+from taskq_cloud.errors import Ignore, MaxRetriesExceededError, Reject, Retry
+
+_RNG = random.Random()  # noqa: S311 - jitter is no secret
+
+
+def decide(
+    error: BaseException,
+    task: str,
+    task_id: str,
+    retries: int,
+    options: TaskOptions,
+    rng: random.Random = _RNG,
+) -> Outcome:
+    """The outcome of a run that ended in an exception.
+
+    Args:
+        error: what left the task.
+        task: the task's name.
+        task_id: the task's id.
+        retries: the attempts before this one.
+        options: the task's.
+        rng: draws the jitter.
+    """
+    match error:
+        case Ignore():
+            return Ignored()
+        case Reject():
+            return Rejected(error.reason, error.requeue)
+        case Retry():
+            return _requested(error, task, task_id, retries, options)
+    if isinstance(error, options.autoretry_for) and not isinstance(error, options.dont_autoretry_for):
+        most = options.retry_kwargs.get("max_retries", options.max_retries)
+        if not exhausted(retries, most):
+            return Retrying(describe(error), automatic_delay(retries, options, rng))
+    return Failed(describe(error), expected=isinstance(error, options.throws))
+
+
+def exhausted(retries: int, max_retries: int | None) -> bool:
+    """Whether no retry is left after ``retries`` of them."""
+    return max_retries is not None and retries >= max_retries
+
+
+def no_retry_left(task: str, task_id: str, exc: BaseException | None) -> BaseException:
+    """What is raised where no retry is left: the cause itself where there is one, as in Celery."""
+    return exc or MaxRetriesExceededError(f"can't retry {task}[{task_id}]: max_retries is used up")
+
+
+def automatic_delay(retries: int, options: TaskOptions, rng: random.Random = _RNG) -> float:
+    """Seconds before an automatic retry: ``min(retry_backoff_max, factor * 2**retries)``; jitter draws below that."""
+    if not options.retry_backoff:
+        return float(options.retry_kwargs.get("countdown", options.default_retry_delay))
+    factor = max(1, int(options.retry_backoff))
+    # No float is larger than 2**1023; the ceiling is reached long before.
+    delay = min(options.retry_backoff_max, factor * 2.0 ** min(retries, 1000))
+    return float(rng.randint(0, int(delay))) if options.retry_jitter else delay
+
+
+def _requested(request: Retry, task: str, task_id: str, retries: int, options: TaskOptions) -> Outcome:
+    most = options.max_retries if request.max_retries is None else request.max_retries
+    if exhausted(retries, most):
+        return Failed(describe(no_retry_left(task, task_id, request.exc)))
+    match request.when:
+        case None:
+            delay = options.default_retry_delay
+        case datetime():
+            moment = request.when if request.when.tzinfo else request.when.replace(tzinfo=UTC)
+            delay = (moment - datetime.now(UTC)).total_seconds()
+        case _:
+            delay = float(request.when)
+    cause = request.exc or request
+    return Retrying(describe(cause), max(0.0, delay), request.retry_args, request.retry_kwargs)
+
+
+def describe(error: BaseException) -> ErrorInfo:
+    """An exception as plain data; arguments that JSON can't carry become their ``repr``."""
+    kind = type(error)
+    return ErrorInfo(
+        exc_type=kind.__qualname__,
+        exc_message=tuple(_plain(argument) for argument in error.args),
+        exc_module=kind.__module__,
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _plain(value: Any) -> Any:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+    return value
