@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+DEAD_LETTER_REASON: Final = "dead_letter_reason"
+"""The attribute of a dead-lettered message that says why; a redrive keeps it."""
+
+DEAD_LETTER_SOURCE: Final = "dead_letter_source"
+"""The attribute of a dead-lettered message that names the queue it was taken from."""
 
 Signature: TypeAlias = Mapping[str, Any]
 """Celery's signature as plain JSON: task, args, kwargs, options, subtask_type, immutable."""

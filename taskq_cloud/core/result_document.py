@@ -44,7 +44,7 @@ def encode(
     Args:
         message: the task's message.
         state: its state.
-        result: its value, error or progress, already JSON text: it is placed as it stands, not encoded again.
+        result: its value, error or progress, as JSON text: it is placed as it stands, not encoded again.
         now: the time, in seconds since the epoch.
         traceback: of a failure.
         children: ids of the tasks that follow from it.

@@ -5,6 +5,7 @@ Ids are made from the parent's, so that sending the same successor twice is send
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Any
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.message import Embed, Message, Signature
 from taskq_cloud.core.outcome import Retrying
+from taskq_cloud.errors import InvalidTaskError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,19 @@ class Successor:
 
     message: Message
     queue: str | None = None
+
+
+def check(parent: Message) -> None:
+    """Whether everything that may follow can be made, before the task is run.
+
+    Raises:
+        InvalidTaskError: a signature's options make no message; names the task and the signature.
+    """
+    try:
+        deque(on_success(parent, None), maxlen=0)
+        deque(on_failure(parent), maxlen=0)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise InvalidTaskError(f"task {parent.task}: what follows it can't be read: {error}", parent.id) from error
 
 
 def on_success(parent: Message, value: Any) -> Iterator[Successor]:

@@ -1,0 +1,192 @@
+"""The effects of a run on the world: recording its state (step 7a of ``execution``) and sending what follows (7b).
+
+Each is a flow that can be done twice: a record is written by condition, a successor's id is made from its parent's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final, TypeVar
+
+from taskq_cloud.core import result_document
+from taskq_cloud.core.calls import Flow, Sleep
+from taskq_cloud.core.invocation import TaskDefinition
+from taskq_cloud.core.message import Delivery, Message, Refused
+from taskq_cloud.core.options import Policy, TaskOptions
+from taskq_cloud.core.outcome import ErrorInfo
+from taskq_cloud.core.ports import Broker, ResultStore
+from taskq_cloud.core.records import FAILURE, Record, version_of
+from taskq_cloud.core.sending import Addressed, Transport, address, growing_delay, send
+from taskq_cloud.core.successors import Successor
+from taskq_cloud.errors import Unreachable
+
+T = TypeVar("T")
+logger = logging.getLogger("taskq_cloud.execution")
+
+PATIENCE_FIRST_DELAY_SECONDS: Final = 0.5
+PATIENCE_LONGEST_DELAY_SECONDS: Final = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What a pipeline works with.
+
+    Args:
+        broker: where successors are sent.
+        store: where states are recorded.
+        tasks: name -> definition.
+        policy: what the settings say of every task.
+        route: task name -> queue, for successors that name none.
+        hostname: the name of the worker.
+        clock: seconds since the epoch.
+    """
+
+    broker: Broker
+    store: ResultStore
+    tasks: Mapping[str, TaskDefinition]
+    policy: Policy
+    route: Callable[[str], str]
+    hostname: str
+    clock: Callable[[], float]
+
+    def options_of(self, task: str) -> TaskOptions:
+        """The options of a task; the defaults for one that is not registered here."""
+        definition = self.tasks.get(task)
+        return definition.options if definition else TaskOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What one delivery of one task may do.
+
+    Args:
+        environment: what the pipeline works with.
+        delivery: the delivery.
+        message: its message.
+        options: the task's options.
+        fence: the number of the claim it runs under, 0 without one.
+    """
+
+    environment: Environment
+    delivery: Delivery
+    message: Message
+    options: TaskOptions
+    fence: int = 0
+
+    def log(self, level: int, action: str, text: str, *values: Any) -> None:
+        """Log a line about the task, with the ids that a search needs."""
+        message, delivery = self.message, self.delivery
+        extra = {"action": action, "task": message.task, "task_id": message.id}
+        extra |= {"queue": delivery.queue, "message_id": delivery.message_id}
+        logger.log(level, "task %s[%s] " + text, message.task, message.id, *values, extra=extra)  # noqa: G003 - a template
+
+    def record(self, state: str, result: str | ErrorInfo, following: Sequence[Successor] = ()) -> Flow[bool]:
+        """Record a state, unless results are ignored.
+
+        Args:
+            state: the state.
+            result: the value as JSON text, or the error.
+            following: what follows the task, for the record's children.
+
+        Returns:
+            False where the store holds a state that stands.
+        """
+        policy = self.environment.policy
+        errors_kept = first(self.options.store_errors_even_if_ignored, policy.store_errors_even_if_ignored)
+        if self.ignores_result() and not (state == FAILURE and errors_kept):
+            return True
+        record = self._record(state, result, following)
+        (saved,) = yield from self._insist(lambda: self.environment.store.save([record]))
+        return saved
+
+    def load(self) -> Flow[Record | None]:
+        """The task's record, or None."""
+        found = yield from self._insist(lambda: self.environment.store.load([self.message.id]))
+        return found.get(self.message.id)
+
+    def address(self, following: Sequence[Successor]) -> list[Addressed]:
+        """Encode what follows, so that what can't be encoded shows before anything is done.
+
+        Raises:
+            EncodeError: arguments can't be serialised; names the task.
+        """
+        environment, now, addressed = self.environment, self.environment.clock(), []
+        for each in following:
+            options = environment.options_of(each.message.task)
+            transport = Transport(
+                # A task keeps its place in its group; what follows it on an ordered queue keeps its parent's.
+                group=self.delivery.group,
+                attributes=self.delivery.attributes if each.message.id == self.message.id else {},
+                serializer=options.serializer or "json",
+                compression=options.compression,
+            )
+            queue = each.queue or environment.route(each.message.task)
+            addressed.append(address(each.message, queue, environment.broker.capabilities, now, transport))
+        return addressed
+
+    def send(self, addressed: Sequence[Addressed]) -> Flow[None]:
+        """Send what follows.
+
+        Raises:
+            OperationalError: one of them was not accepted; sending all again does no harm.
+        """
+        if addressed:
+            yield from self._insist(lambda: self._send(addressed))
+
+    def ignores_result(self) -> bool:
+        """Whether this task's results are not stored: the call says so, else the task, else the settings."""
+        return bool(
+            first(self.message.ignore_result, self.options.ignore_result, self.environment.policy.ignore_result)
+        )
+
+    def _send(self, addressed: Sequence[Addressed]) -> Flow[None]:
+        answers = yield from send(self.environment.broker, addressed)
+        for answer in answers:
+            if isinstance(answer, Refused):
+                raise answer.error
+
+    def _record(self, state: str, result: str | ErrorInfo, following: Sequence[Successor]) -> Record:
+        environment, message, now = self.environment, self.message, self.environment.clock()
+        context = result_document.Context(
+            worker=environment.hostname, queue=self.delivery.queue, extended=environment.policy.result_extended
+        )
+        payload = result_document.encode(
+            message,
+            state,
+            result_document.encode_error(result) if isinstance(result, ErrorInfo) else result,
+            now=now,
+            traceback=result.traceback if isinstance(result, ErrorInfo) else None,
+            children=[each.message.id for each in following],
+            context=context,
+        )
+        expires = environment.policy.result_expires
+        return Record(
+            id=message.id,
+            state=state,
+            version=version_of(state, message.retries),
+            payload=payload,
+            expires_at=None if expires is None else now + expires,
+            fence=self.fence,
+        )
+
+    def _insist(self, make: Callable[[], Flow[T]]) -> Flow[T]:
+        """Repeat an effect while broker or store give no answer: the run is over, and repeating it would cost more."""
+        deadline = self.environment.clock() + self.environment.policy.patience_seconds
+        for attempt in count(1):
+            try:
+                return (yield from make())
+            except Unreachable as error:
+                wait = growing_delay(attempt, PATIENCE_FIRST_DELAY_SECONDS, PATIENCE_LONGEST_DELAY_SECONDS)
+                if self.environment.clock() + wait > deadline:
+                    raise
+                self.log(logging.WARNING, "task.effect_repeated", "waits %.1f s: %s", wait, error)
+                yield Sleep(wait)
+        raise AssertionError("count() has no end")
+
+
+def first(*values: Any) -> Any:
+    """The first value that is not None."""
+    return next((value for value in values if value is not None), None)

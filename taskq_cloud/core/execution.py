@@ -1,0 +1,310 @@
+"""What becomes of a delivery: the one pipeline of container worker, Lambda handler and push endpoint.
+
+``Pipeline.process`` is a flow. It yields the calls it wants made and, once, the ``Invocation`` it wants run; it returns
+the settlement, which the runtime carries out. A crash between any two of its effects is followed by a redelivery that
+ends in the same final state:
+
+    1  decode                   what can't be read is dead-lettered with the reason
+    2  unknown task             given back with a growing delay, dead-lettered when its receives run out
+    3  expired                  recorded as REVOKED, acknowledged
+    4  not due yet              parked again, acknowledged
+    5  perhaps already done     if the store holds its final state: 7b and 7c again, no run
+    6  run                      the lease renewed and the time limits enforced by the runtime
+    7a record the state         conditional: a final state stays
+    7b send what follows        with ids made from this task's
+    7c acknowledge              last: until here a crash brings the message back
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from taskq_cloud.core import foreign, result_document, retry, serializers, successors
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.effects import Effects, Environment, first
+from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
+from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.outcome import (
+    Abandoned,
+    ErrorInfo,
+    Failed,
+    Ignored,
+    Invocation,
+    Lost,
+    Outcome,
+    Rejected,
+    Retrying,
+    Succeeded,
+    TimedOut,
+)
+from taskq_cloud.core.records import FAILURE, RETRY, REVOKED, STARTED, SUCCESS, Record, version_of
+from taskq_cloud.core.sending import growing_delay
+from taskq_cloud.core.successors import Successor
+from taskq_cloud.errors import (
+    DecodeError,
+    EncodeError,
+    ImproperlyConfigured,
+    NotRegistered,
+    OperationalError,
+    PayloadTooLarge,
+    Reject,
+    TaskRevokedError,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
+
+UNKNOWN_TASK_FIRST_DELAY_SECONDS: Final = 30
+"""A rolling deploy has replaced most workers within minutes: 30 + 60 + 120 + 240 s pass before the fifth receive."""
+FAILED_EFFECT_FIRST_DELAY_SECONDS: Final = 10
+LOST_RUN_FIRST_DELAY_SECONDS: Final = 1
+LONGEST_RELEASE_SECONDS: Final = 900
+CLAIM_MARGIN_SECONDS: Final = 30
+"""A claim outlasts the time limit by the time it takes to record the end."""
+
+
+class Pipeline:
+    """Decides what becomes of deliveries. Holds no state of any one of them."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def process(self, delivery: Delivery) -> Flow[Settlement]:
+        """Take a delivery through the steps of this module's docstring.
+
+        Never raises for what the message or the task does. An ``OperationalError`` of broker or store, once the
+        policy's patience is over, gives the message back with a growing delay.
+        """
+        policy = self._environment.policy
+        try:
+            message = foreign.read(delivery.body, delivery.message_id, policy.accept_content, policy.event_routes)  # 1
+            successors.check(message)
+        except DecodeError as error:
+            return (yield from self._undecodable(delivery, error))
+        effects = Effects(self._environment, delivery, message, self._environment.options_of(message.task))
+        try:
+            if message.task not in self._environment.tasks:
+                return (yield from _unknown(effects))  # 2
+            return (yield from _known(effects))  # 3 to 7
+        except PayloadTooLarge as error:
+            effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
+            return DeadLetter(delivery, f"PayloadTooLarge: {error}")
+        except (OperationalError, ImproperlyConfigured) as error:
+            after = growing_delay(delivery.receive_count, FAILED_EFFECT_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
+            effects.log(logging.ERROR, "task.given_back", "given back for %.0f s: %s", after, error)
+            return Release(delivery, after)
+
+    def _undecodable(self, delivery: Delivery, error: DecodeError) -> Flow[Settlement]:
+        reason = f"{type(error).__name__}: {error}"
+        effects = Effects(
+            self._environment, delivery, Message(task="?", id=error.task_id or delivery.message_id), TaskOptions()
+        )
+        effects.log(logging.ERROR, "message.dead_lettered", "can't be read and is dead-lettered: %s", reason)
+        if error.task_id is not None:
+            try:
+                yield from effects.record(FAILURE, retry.describe(error))
+            except OperationalError as failure:
+                # The message is worth more than its state: it goes to the dead-letter queue all the same.
+                effects.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %s", failure)
+        return DeadLetter(delivery, reason)
+
+
+def _unknown(effects: Effects) -> Flow[Settlement]:
+    delivery, task = effects.delivery, effects.message.task
+    if delivery.receive_count < effects.environment.policy.max_receives:
+        after = growing_delay(delivery.receive_count, UNKNOWN_TASK_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
+        effects.log(logging.WARNING, "task.unknown", "is not registered here; given back for %.0f s", after)
+        return Release(delivery, after)
+    reason = (
+        f"NotRegistered: no worker of queue {delivery.queue!r} knew task {task!r} in {delivery.receive_count} receives; "
+        "deploy the task, then redrive the dead-letter queue"
+    )
+    effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
+    yield from effects.record(FAILURE, retry.describe(NotRegistered(task)))
+    return DeadLetter(delivery, reason)
+
+
+def _known(effects: Effects) -> Flow[Settlement]:
+    message, delivery, environment = effects.message, effects.delivery, effects.environment
+    if message.embed.chord is not None:
+        effects.log(logging.ERROR, "message.dead_lettered", "belongs to a chord, which this version does not run")
+        return DeadLetter(delivery, "this version runs no chords: leave the chord's tasks to Celery's workers")
+    now = environment.clock()
+    if message.expires is not None and message.expires.timestamp() <= now:
+        effects.log(logging.WARNING, "task.revoked", "expired at %s", message.expires.isoformat())
+        return (yield from _conclude(effects, REVOKED, retry.describe(TaskRevokedError("expired"))))  # 3
+    if message.eta is not None and message.eta.timestamp() > now:
+        return (yield from _park(effects, message.eta.timestamp() - now))  # 4
+    settled = yield from _perhaps_done(effects)  # 5
+    if settled is not None:
+        return settled
+    if effects.options.once:
+        claim_seconds = first(message.timelimit[0], effects.options.time_limit) + CLAIM_MARGIN_SECONDS
+        fence = yield from environment.store.claim(message.id, delivery.receipt, claim_seconds)
+        if fence is None:
+            effects.log(logging.INFO, "task.claimed_elsewhere", "runs elsewhere; given back until that claim lapses")
+            return Release(delivery, claim_seconds)
+        effects = replace(effects, fence=fence)
+    return (yield from _run(effects))
+
+
+def _park(effects: Effects, due_in_seconds: float) -> Flow[Settlement]:
+    """No message waits in a worker: it is sent again, or, to a queue without delays, given back until it is due."""
+    delivery, capabilities = effects.delivery, effects.environment.broker.capabilities
+    effects.log(logging.DEBUG, "task.parked", "is due in %.0f s", due_in_seconds)
+    if capabilities.longest_delay(delivery.queue) <= 0:
+        return Release(delivery, min(due_in_seconds, capabilities.longest_lease_seconds))
+    yield from effects.send(effects.address([Successor(effects.message, delivery.queue)]))
+    return Acknowledge(delivery)
+
+
+def _perhaps_done(effects: Effects) -> Flow[Settlement | None]:
+    """Ask the store only where an earlier delivery or attempt may have left something: most tasks are spared it."""
+    message, delivery = effects.message, effects.delivery
+    redriven = DEAD_LETTER_REASON in delivery.attributes and not delivery.redelivered
+    if not (delivery.redelivered or message.retries or message.eta or effects.options.once or redriven):
+        return None
+    stored = yield from effects.load()
+    if redriven and stored is not None and stored.state == FAILURE:
+        # An operator has moved the message back from the dead-letter queue: it is to run, and its result to count.
+        yield from effects.environment.store.delete([message.id])
+        return None
+    return (yield from _settled_by(effects, stored))
+
+
+def _settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | None]:
+    """The settlement that a stored state leads to without a run, or None where the task is still to run."""
+    if stored is None:
+        return None
+    if stored.final:
+        effects.log(logging.INFO, "task.already_done", "is %s already; not run again", stored.state)
+        value = result_document.decode(stored.payload).get("result")
+        yield from effects.send(effects.address(_following(effects, stored.state, value)))
+        return Acknowledge(effects.delivery)
+    if stored.version >= version_of(STARTED, effects.message.retries + 1):
+        # A later attempt has written, so its message is on its way: this one is late.
+        effects.log(logging.INFO, "task.superseded", "is superseded by a later attempt; not run again")
+        return Acknowledge(effects.delivery)
+    return None
+
+
+def _run(effects: Effects) -> Flow[Settlement]:
+    message, options, policy = effects.message, effects.options, effects.environment.policy
+    if first(options.track_started, policy.track_started):
+        started = serializers.dumps({"pid": os.getpid(), "hostname": effects.environment.hostname})
+        if not (yield from effects.record(STARTED, started)):
+            settled = yield from _settled_by(effects, (yield from effects.load()))
+            if settled is not None:
+                return settled
+    hard, soft = message.timelimit
+    started_at = effects.environment.clock()
+    outcome: Outcome = yield Invocation(  # 6
+        message=message,
+        queue=effects.delivery.queue,
+        message_id=effects.delivery.message_id,
+        receive_count=effects.delivery.receive_count,
+        time_limit=first(hard, options.time_limit, policy.time_limit),
+        soft_time_limit=first(soft, options.soft_time_limit, policy.soft_time_limit),
+        hostname=effects.environment.hostname,
+    )
+    return (yield from _carry_out(effects, outcome, effects.environment.clock() - started_at))  # 7
+
+
+def _carry_out(  # noqa: PLR0911 - one return an outcome
+    effects: Effects, outcome: Outcome, runtime_seconds: float
+) -> Flow[Settlement]:
+    match outcome:
+        case Succeeded():
+            return (yield from _succeed(effects, outcome.payload, runtime_seconds))
+        case Failed():
+            return (yield from _fail(effects, outcome.error, expected=outcome.expected))
+        case TimedOut():
+            return (yield from _fail(effects, retry.describe(TimeLimitExceeded(outcome.time_limit))))
+        case Retrying():
+            return (yield from _retry(effects, outcome))
+        case Rejected():
+            return (yield from _reject(effects, outcome))
+        case Lost():
+            return (yield from _lose(effects, outcome))
+        case Ignored():
+            effects.log(logging.INFO, "task.ignored", "ignored")
+            return Acknowledge(effects.delivery)
+        case Abandoned():
+            effects.log(logging.WARNING, "task.given_back", "given back: the worker stops")
+            return Release(effects.delivery)
+
+
+def _succeed(effects: Effects, payload: str, runtime_seconds: float) -> Flow[Settlement]:
+    embed = effects.message.embed
+    value = serializers.loads(payload) if embed.callbacks or embed.chain else None
+    try:
+        settlement = yield from _conclude(effects, SUCCESS, payload, _following(effects, SUCCESS, value))
+    except PayloadTooLarge as error:
+        return (yield from _fail(effects, retry.describe(error)))
+    effects.log(logging.INFO, "task.succeeded", "succeeded in %.3f s", runtime_seconds)
+    return settlement
+
+
+def _fail(effects: Effects, error: ErrorInfo, *, expected: bool = False) -> Flow[Settlement]:
+    text = f"{error.exc_type}: {', '.join(map(str, error.exc_message))}"
+    if expected:
+        effects.log(logging.INFO, "task.failed", "raised expected %s", text)
+    else:
+        effects.log(logging.ERROR, "task.failed", "failed: %s\n%s", text, error.traceback or "")
+    return (yield from _conclude(effects, FAILURE, error, _following(effects, FAILURE, None)))
+
+
+def _retry(effects: Effects, outcome: Retrying) -> Flow[Settlement]:
+    again = successors.on_retry(effects.message, outcome, effects.environment.clock())
+    effects.log(logging.INFO, "task.retried", "retries in %.1f s: %s", outcome.after_seconds, outcome.error.exc_type)
+    try:
+        return (yield from _conclude(effects, RETRY, outcome.error, [Successor(again, effects.delivery.queue)]))
+    except (EncodeError, PayloadTooLarge) as failure:
+        return (yield from _fail(effects, retry.describe(failure)))
+
+
+def _reject(effects: Effects, outcome: Rejected) -> Flow[Settlement]:
+    delivery = effects.delivery
+    if outcome.requeue:
+        after = growing_delay(delivery.receive_count, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
+        effects.log(logging.INFO, "task.rejected", "rejected, given back for %.0f s: %s", after, outcome.reason)
+        return Release(delivery, after)
+    effects.log(logging.ERROR, "message.dead_lettered", "rejected and dead-lettered: %s", outcome.reason)
+    yield from effects.record(FAILURE, retry.describe(Reject(outcome.reason)))
+    return DeadLetter(delivery, f"Reject: {outcome.reason}")
+
+
+def _lose(effects: Effects, outcome: Lost) -> Flow[Settlement]:
+    receives, most = effects.delivery.receive_count, effects.environment.policy.max_receives
+    if effects.options.reject_on_worker_lost and receives < most:
+        after = growing_delay(receives, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
+        effects.log(
+            logging.ERROR, "task.lost", "lost its process (%s), receive %d of %d", outcome.reason, receives, most
+        )
+        return Release(effects.delivery, after)
+    error = WorkerLostError(f"the process that ran it died ({outcome.reason}) on receive {receives}")
+    return (yield from _fail(effects, retry.describe(error)))
+
+
+def _conclude(
+    effects: Effects, state: str, result: str | ErrorInfo, following: Sequence[Successor] = ()
+) -> Flow[Settlement]:
+    addressed = effects.address(following)
+    children = () if state == RETRY else following
+    if not (yield from effects.record(state, result, children)):  # 7a
+        settled = yield from _settled_by(effects, (yield from effects.load()))
+        return settled or Acknowledge(effects.delivery)
+    yield from effects.send(addressed)  # 7b
+    return Acknowledge(effects.delivery)  # 7c
+
+
+def _following(effects: Effects, state: str, value: object) -> list[Successor]:
+    match state:
+        case "SUCCESS":
+            return list(successors.on_success(effects.message, value))
+        case "FAILURE":
+            return list(successors.on_failure(effects.message))
+    return []
