@@ -42,7 +42,7 @@ import builtins
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 
@@ -88,11 +88,15 @@ class SendError(OperationalError):
 
     Attributes:
         failures: position in the batch -> the error of that message; the other messages were accepted.
+        results: the results of the accepted ones, in order, None where a message was not accepted.
     """
 
-    def __init__(self, message: str, failures: Mapping[int, Exception] | None = None) -> None:
+    def __init__(
+        self, message: str, failures: Mapping[int, Exception] | None = None, results: Sequence[Any] = ()
+    ) -> None:
         super().__init__(message)
         self.failures: dict[int, Exception] = dict(failures or {})
+        self.results: list[Any] = list(results)
 
 
 class PayloadTooLarge(OperationalError):

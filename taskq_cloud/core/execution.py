@@ -119,8 +119,8 @@ def _unknown(effects: Effects) -> Flow[Settlement]:
         effects.log(logging.WARNING, "task.unknown", "is not registered here; given back for %.0f s", after)
         return Release(delivery, after)
     reason = (
-        f"NotRegistered: no worker of queue {delivery.queue!r} knew task {task!r} in {delivery.receive_count} receives; "
-        "deploy the task, then redrive the dead-letter queue"
+        f"NotRegistered: no worker of queue {delivery.queue!r} knew task {task!r} after "
+        f"{delivery.receive_count} receives; deploy the task, then redrive the dead-letter queue"
     )
     effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
     yield from effects.record(FAILURE, retry.describe(NotRegistered(task)))
@@ -209,6 +209,7 @@ def _run(effects: Effects) -> Flow[Settlement]:
         time_limit=first(hard, options.time_limit, policy.time_limit),
         soft_time_limit=first(soft, options.soft_time_limit, policy.soft_time_limit),
         hostname=effects.environment.hostname,
+        fence=effects.fence,
     )
     return (yield from _carry_out(effects, outcome, effects.environment.clock() - started_at))  # 7
 

@@ -24,6 +24,7 @@ class Invocation:
         time_limit: the run is ended after this many seconds, its outcome ``TimedOut``; None: never.
         soft_time_limit: ``SoftTimeLimitExceeded`` is raised in the task after this many seconds; None: never.
         hostname: the name of the worker.
+        fence: the number of the claim it runs under, 0 without one.
     """
 
     message: Message
@@ -33,6 +34,7 @@ class Invocation:
     time_limit: float | None = None
     soft_time_limit: float | None = None
     hostname: str | None = None
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

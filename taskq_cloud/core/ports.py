@@ -130,6 +130,7 @@ class StoreCapabilities:
 
     Args:
         largest_record_bytes: the largest payload of one record.
+        keeps_records: what is saved can be loaded; False where no results are kept at all.
         joins: it counts the members of a join, each once.
         claims: it hands out fenced claims.
         shared_between_processes: several processes can use one store.
@@ -137,6 +138,7 @@ class StoreCapabilities:
     """
 
     largest_record_bytes: int
+    keeps_records: bool = True
     joins: bool
     claims: bool
     shared_between_processes: bool

@@ -1,0 +1,333 @@
+"""The application: tasks are declared on it, called through it, and served by the runtimes it describes."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
+
+from taskq_cloud.brokers.registry import broker_from_url
+from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
+from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.core import outcome as outcomes
+from taskq_cloud.core import records, result_document, sending, serializers
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.effects import Environment
+from taskq_cloud.core.execution import Pipeline
+from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
+from taskq_cloud.core.message import Message, Refused
+from taskq_cloud.core.options import TaskOptions, task_options
+from taskq_cloud.core.outcome import Invocation, Outcome
+from taskq_cloud.core.ports import Broker, ResultStore
+from taskq_cloud.core.routing import Router
+from taskq_cloud.core.successors import on_retry
+from taskq_cloud.errors import AlreadyRegistered, SendError
+from taskq_cloud.result import AsyncResult, EagerResult, TaskState
+from taskq_cloud.results.registry import store_from_url
+from taskq_cloud.runtime import Runtime
+from taskq_cloud.settings import Settings, load_settings
+from taskq_cloud.task import BoundTask, Task
+
+Result: TypeAlias = AsyncResult[Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class TaskQ:
+    """An application.
+
+    Args:
+        main: its name; it stands for ``__main__`` in the names of tasks that a script declares.
+        settings: any of ``taskq_cloud.settings.Settings``; they win over the environment and ``.env``.
+
+    Nothing is read, opened or imported until it is needed; a wrong setting is an ``ImproperlyConfigured`` then.
+    """
+
+    def __init__(self, main: str | None = None, **settings: Any) -> None:
+        self.main = main
+        self.tasks: dict[str, Task[..., Any]] = {}
+        self._definitions: dict[str, TaskDefinition] = {}
+        self._given = settings
+        self.runner = TaskRunner(self._definitions)
+
+    def __repr__(self) -> str:
+        return f"<TaskQ {self.main or '(unnamed)'}: {len(self.tasks)} tasks>"
+
+    # -- declaring
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self, *, name: str | None = None, bind: bool = False, **options: Any
+    ) -> Callable[[Callable[..., Any]], Task[..., Any]]: ...
+
+    def task(self, *functions: Callable[..., Any], name: str | None = None, bind: bool = False, **options: Any) -> Any:
+        """Declare a task: ``@app.task`` or ``@app.task(option=...)``, on a function or a coroutine function.
+
+        Args:
+            functions: what it runs: one, where the decorator is used without options.
+            name: its name on the wire; ``module.function`` where None.
+            bind: the function gets a ``taskq_cloud.task.BoundTask`` as its first argument.
+            options: any of ``taskq_cloud.core.options.TaskOptions``.
+
+        Raises:
+            ImproperlyConfigured: an option is unknown or can't be honoured.
+            AlreadyRegistered: another function has that name.
+            TypeError: what is decorated is no function.
+        """
+        if not functions:
+            return lambda function: self._register(function, name, bind, options)
+        if len(functions) > 1:
+            raise TypeError("@app.task takes options by keyword only")
+        return self._register(functions[0], name, bind, options)
+
+    def _register(
+        self, function: Callable[..., Any], name: str | None, bind: bool, options: Mapping[str, Any]
+    ) -> Task[..., Any]:
+        if not callable(function):
+            raise TypeError(f"@app.task decorates a function, not {function!r}; its options are keyword arguments")
+        name = name or self.gen_task_name(function.__name__, function.__module__)
+        known = self._definitions.get(name)
+        if known is not None and known.function.__code__ is not getattr(function, "__code__", None):
+            raise AlreadyRegistered(
+                f"task {name!r} is already {known.function.__module__}.{known.function.__qualname__}; give one of the "
+                "two a name=... of its own"
+            )
+        definition = TaskDefinition(
+            name, function, task_options(name, options), (lambda run: BoundTask(task, run)) if bind else None
+        )
+        task: Task[..., Any] = Task(self, definition, bound=bind)
+        self._definitions[name] = definition
+        self.tasks[name] = task
+        return task
+
+    def gen_task_name(self, name: str, module: str) -> str:
+        """The name of a task that is given none, as Celery makes it."""
+        return f"{self.main if module == '__main__' and self.main else module}.{name}"
+
+    # -- calling
+
+    def send_task(
+        self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Result:
+        """Call a task by its name, whether it is registered here or not; raises as ``Task.apply_async`` does."""
+        (result,) = self.run(self.call(name, [(args, kwargs or {})], call_options(name, options)))
+        return result
+
+    async def asend_task(
+        self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Result:
+        """``send_task`` on an event loop."""
+        (result,) = await self.arun(self.call(name, [(args, kwargs or {})], call_options(name, options)))
+        return result
+
+    def AsyncResult(self, task_id: str) -> Result:  # noqa: N802 - Celery's name
+        """The result of an earlier call, by its id."""
+        return AsyncResult(task_id, self)
+
+    def call(
+        self, name: str, calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]], options: CallOptions
+    ) -> Flow[list[Result]]:
+        """Send one task's calls, in as few requests as the broker allows; every public way of calling ends here.
+
+        Raises:
+            SendError: of several calls, some were not accepted.
+            OperationalError: the one call was not accepted.
+        """
+        if options.task_id is not None and len(calls) != 1:
+            raise TypeError(f"task {name}: one task_id for {len(calls)} calls")
+        task = self.options_of(name)
+        queue = options.queue or self.route(name)
+        transport = make_transport(options, task, self.conf.task_serializer, self.conf.task_compression)
+        messages = [make_message(name, args, kwargs, options, task) for args, kwargs in calls]
+        now = time.time()
+        addressed = [sending.address(message, queue, self.broker.capabilities, now, transport) for message in messages]
+        answers = yield from sending.send(self.broker, addressed)
+        ignored = bool(
+            next(v for v in (options.ignore_result, task.ignore_result, self.conf.task_ignore_result) if v is not None)
+        )
+        results: list[Result] = [AsyncResult(message.id, self, ignored=ignored) for message in messages]
+        failures = {i: answer.error for i, answer in enumerate(answers) if isinstance(answer, Refused)}
+        if failures:
+            first = failures[min(failures)]
+            if len(calls) == 1:
+                first.add_note(f"task {name}[{messages[0].id}] was not sent")
+                raise first
+            raise SendError(
+                f"{len(failures)} of {len(calls)} calls of task {name} were not accepted by queue {queue!r}; "
+                f"the first: {first}",
+                failures,
+                [None if i in failures else result for i, result in enumerate(results)],
+            ) from first
+        return results
+
+    @property
+    def always_eager(self) -> bool:
+        """Whether calls run in place (``task_always_eager``)."""
+        return self.conf.task_always_eager
+
+    def eager(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+    ) -> EagerResult[Any]:
+        """Run a task in place, with its retries; its arguments and its result take the way through JSON.
+
+        Raises:
+            Exception: the task's own, with ``task_eager_propagates``.
+        """
+        message = make_message(name, args, kwargs, options, self.options_of(name))
+        round_trip = serializers.loads(serializers.dumps([message.args, message.kwargs]))
+        message = Message(task=name, id=message.id, args=round_trip[0], kwargs=round_trip[1])
+        outcome = self._run_here(message)
+        while isinstance(outcome, outcomes.Retrying):
+            message = on_retry(message, outcome, time.time())
+            outcome = self._run_here(message)
+        result: EagerResult[Any] = EagerResult(message.id, self, TaskState.of(_eager_document(message, outcome)))
+        if self.conf.task_eager_propagates:
+            result.get()
+        return result
+
+    def _run_here(self, message: Message) -> Outcome:
+        invocation = Invocation(message=message)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self.runner.run(invocation)
+        if not self.runner.is_async(message.task):
+            return self.runner.run(invocation)
+        # A coroutine can't be run to its end on a loop that is running already, so it gets a thread's.
+        with ThreadPoolExecutor(1, thread_name_prefix="taskq-eager") as thread:
+            return thread.submit(self.runner.run, invocation).result()
+
+    # -- what it works with
+
+    @cached_property
+    def conf(self) -> Settings:
+        """The settings, read when first asked for."""
+        return load_settings(self._given)
+
+    @cached_property
+    def broker(self) -> Broker:
+        """The message broker."""
+        return broker_from_url(self.conf.broker, self.conf.broker_transport_options)
+
+    @cached_property
+    def store(self) -> ResultStore:
+        """The result store."""
+        return store_from_url(self.conf.results_url(), {})
+
+    def options_of(self, task: str) -> TaskOptions:
+        """The options of a task; the defaults for one that is not registered here."""
+        definition = self._definitions.get(task)
+        return definition.options if definition else TaskOptions()
+
+    def route(self, task: str) -> str:
+        """The queue of a task: its own, else that of ``task_routes``, else ``task_default_queue``."""
+        return self.options_of(task).queue or self._router.queue_for(task)
+
+    def queues(self) -> list[str]:
+        """Every queue that the registered tasks go to, and the default one."""
+        return sorted({self.conf.task_default_queue, *map(self.route, self.tasks)})
+
+    def run(self, flow: Flow[T]) -> T:
+        """Drive a flow in this thread."""
+        return self._connections.run(flow)
+
+    async def arun(self, flow: Flow[T]) -> T:
+        """Drive a flow on the running event loop."""
+        return await self._async_connections.run(flow)
+
+    def result_expires_at(self) -> float | None:
+        """When a record written now ceases to exist, in seconds since the epoch."""
+        expires = self.conf.policy(0).result_expires
+        return None if expires is None else time.time() + expires
+
+    def close(self) -> None:
+        """Close the connections of synchronous callers; the next call opens them again."""
+        self._connections.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._async_connections.close()
+
+    # -- serving
+
+    def runtime(
+        self, *, hostname: str | None = None, patience_seconds: float | None = None, app_path: str | None = None
+    ) -> Runtime:
+        """What a worker or a handler needs to serve this application.
+
+        Args:
+            hostname: the name it goes by.
+            patience_seconds: how long a finished run waits for a silent store; ``worker_patience`` where None.
+            app_path: where the children of a process pool import the application from: ``"shop:app"``.
+        """
+        patience = self.conf.worker_patience if patience_seconds is None else patience_seconds
+        environment = Environment(
+            broker=self.broker,
+            store=self.store,
+            tasks=self._definitions,
+            policy=self.conf.policy(patience),
+            route=self.route,
+            hostname=hostname or f"taskq@{socket.gethostname()}",
+            clock=time.time,
+        )
+        return Runtime(
+            settings=self.conf,
+            tasks=self._definitions,
+            broker=self.broker,
+            store=self.store,
+            pipeline=Pipeline(environment),
+            runner=self.runner,
+            connections=self._connections,
+            async_connections=self._async_connections,
+            app_path=app_path,
+        )
+
+    def lambda_handler(self) -> Callable[[Any, Any], Any]:
+        """The handler of an AWS Lambda function that serves this application: see ``serverless.aws_lambda``."""
+        from taskq_cloud.serverless.aws_lambda import make_handler  # noqa: PLC0415 - only a function needs it
+
+        return make_handler(self.runtime(patience_seconds=0))
+
+    def import_modules(self) -> None:
+        """Import the modules of the ``imports`` setting, whose tasks this application has."""
+        for module in self.conf.imports:
+            importlib.import_module(module)
+
+    @cached_property
+    def _router(self) -> Router:
+        return Router(self.conf.task_routes, self.conf.task_default_queue)
+
+    @cached_property
+    def _connections(self) -> Connections:
+        return Connections({**self.broker.services, **self.store.services})
+
+    @cached_property
+    def _async_connections(self) -> AsyncConnections:
+        return AsyncConnections({**self.broker.services, **self.store.services})
+
+
+def _eager_document(message: Message, outcome: Outcome) -> str:
+    """The result document of a task that ran in place."""
+    now = time.time()
+    match outcome:
+        case outcomes.Succeeded():
+            state, result, traceback = records.SUCCESS, outcome.payload, None
+        case outcomes.Failed():
+            state, traceback = records.FAILURE, outcome.error.traceback
+            result = result_document.encode_error(outcome.error)
+        case outcomes.Ignored():
+            state, result, traceback = records.IGNORED, "null", None
+        case outcomes.Rejected():
+            state, result, traceback = records.REJECTED, serializers.dumps(outcome.reason), None
+        case _:
+            raise AssertionError(f"a run in place can't end in {outcome!r}")
+    return result_document.encode(message, state, result, now=now, traceback=traceback)

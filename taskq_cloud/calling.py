@@ -1,0 +1,139 @@
+"""The options of a call (``apply_async``), and the message they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from taskq_cloud.core.ids import new_id
+from taskq_cloud.core.invocation import current_invocation
+from taskq_cloud.core.message import Message
+from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.sending import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """How a task is called; names and meanings are Celery's. None leaves it to the task, then to the settings.
+
+    Args:
+        task_id: the task's id; made up where None.
+        countdown: seconds from now until it is due; wins over ``eta``.
+        eta: when it is due; a naive time is UTC.
+        expires: from when on it is not run any more: seconds from now, or a time.
+        queue: where it goes.
+        ignore_result: whether no result is stored.
+        time_limit: hard, in seconds.
+        soft_time_limit: in seconds.
+        serializer: of the arguments.
+        compression: of the arguments.
+        headers: the caller's own message headers.
+        priority: carried for Celery's workers.
+        shadow: another name, for logs and monitors.
+        argsrepr: shown instead of the arguments' ``repr`` (secrets in arguments).
+        kwargsrepr: likewise.
+        MessageGroupId: the message group of a FIFO queue; the tenant on SQS's standard queues (fair queues).
+        MessageDeduplicationId: of a FIFO queue; made from the task's id where None.
+        message_attributes: the broker's message attributes, as strings.
+        trace_header: ``AWSTraceHeader``.
+    """
+
+    task_id: str | None = None
+    countdown: float | None = None
+    eta: datetime | None = None
+    expires: float | datetime | None = None
+    queue: str | None = None
+    ignore_result: bool | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    serializer: str | None = None
+    compression: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    priority: int | None = None
+    shadow: str | None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    MessageGroupId: str | None = None
+    MessageDeduplicationId: str | None = None
+    message_attributes: Mapping[str, str] = field(default_factory=dict)
+    trace_header: str | None = None
+
+
+_NAMES = frozenset(option.name for option in fields(CallOptions))
+
+
+def call_options(task: str, given: Mapping[str, Any]) -> CallOptions:
+    """Check the options of a call.
+
+    Raises:
+        TypeError: an option is unknown, or its value is of the wrong kind; names the task and the option.
+    """
+    unknown = sorted(given.keys() - _NAMES)
+    if unknown:
+        raise TypeError(f"task {task}: unknown option {unknown[0]!r} of the call; known: {', '.join(sorted(_NAMES))}")
+    options = CallOptions(**given)
+    for name in ("countdown", "time_limit", "soft_time_limit"):
+        if not isinstance(getattr(options, name), int | float | None):
+            raise TypeError(f"task {task}: {name} is a number of seconds, not {getattr(options, name)!r}")
+    if not isinstance(options.eta, datetime | None):
+        raise TypeError(f"task {task}: eta is a datetime, not {options.eta!r}; for seconds there is countdown")
+    if not isinstance(options.expires, int | float | datetime | None):
+        raise TypeError(f"task {task}: expires is a number of seconds or a datetime, not {options.expires!r}")
+    return options
+
+
+def make_message(
+    task: str, args: Sequence[Any], kwargs: Mapping[str, Any], call: CallOptions, options: TaskOptions
+) -> Message:
+    """The message of a call; called within a task, it knows its parent and its root.
+
+    Raises:
+        TypeError: ``args`` is no list or tuple, or ``kwargs`` no mapping.
+    """
+    if not isinstance(args, list | tuple):
+        raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"task {task}: kwargs must be a mapping, not {type(kwargs).__name__}")
+    now = datetime.now(UTC)
+    within = current_invocation.get()
+    parent = within.message if within is not None else None
+    expires = options.expires if call.expires is None else call.expires
+    return Message(
+        task=task,
+        id=call.task_id or new_id(),
+        args=args,
+        kwargs=kwargs,
+        eta=_moment(call.eta if call.countdown is None else call.countdown, now),
+        expires=_moment(expires, now),
+        timelimit=(call.time_limit, call.soft_time_limit),
+        root_id=(parent.root_id or parent.id) if parent else None,
+        parent_id=parent.id if parent else None,
+        ignore_result=call.ignore_result,
+        shadow=call.shadow,
+        argsrepr=call.argsrepr,
+        kwargsrepr=call.kwargsrepr,
+        priority=options.priority if call.priority is None else call.priority,
+        headers=call.headers,
+    )
+
+
+def make_transport(call: CallOptions, options: TaskOptions, serializer: str, compression: str | None) -> Transport:
+    """How the call's message is carried: the call says so, else the task, else the settings."""
+    return Transport(
+        group=call.MessageGroupId,
+        deduplication=call.MessageDeduplicationId,
+        attributes=call.message_attributes,
+        trace_header=call.trace_header,
+        serializer=call.serializer or options.serializer or serializer,
+        compression=call.compression or options.compression or compression,
+    )
+
+
+def _moment(value: float | datetime | None, now: datetime) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return now + timedelta(seconds=value)

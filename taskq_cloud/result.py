@@ -1,0 +1,308 @@
+"""A task's result, as its caller sees it: ``AsyncResult``, and ``EagerResult`` for a task that ran in place.
+
+Every method has a synchronous and an asynchronous name over one flow: ``get`` and ``aget``, ``state`` and ``astate``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from taskq_cloud import errors
+from taskq_cloud.core import records, result_document, retry
+from taskq_cloud.core.calls import Flow, Sleep
+from taskq_cloud.core.invocation import current_invocation
+from taskq_cloud.core.message import Message
+from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.records import Record
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+FIRST_POLL_SECONDS: Final = 0.02
+POLL_GROWTH: Final = 1.5
+
+
+class Backend(Protocol):
+    """What a result asks of its application."""
+
+    @property
+    def store(self) -> ResultStore:
+        """Where records are."""
+        ...
+
+    def run(self, flow: Flow[V]) -> V:
+        """Drive a flow in this thread."""
+        ...
+
+    async def arun(self, flow: Flow[V]) -> V:
+        """Drive a flow on the running loop."""
+        ...
+
+    def result_expires_at(self) -> float | None:
+        """When a record written now ceases to exist, in seconds since the epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """What a store knows of a task at one moment.
+
+    Args:
+        state: one of Celery's states, PENDING where the store knows nothing, or a custom one.
+        result: the value (SUCCESS), the exception (RETRY, FAILURE, REVOKED), or what ``update_state`` was given.
+        traceback: of a failure, as text.
+        date_done: when it ended.
+        children: ids of the tasks that follow from it.
+        document: the whole result document, with what ``result_extended`` adds.
+    """
+
+    state: str
+    result: Any
+    traceback: str | None
+    date_done: datetime | None
+    children: tuple[str, ...]
+    document: dict[str, Any]
+
+    @classmethod
+    def of(cls, payload: str) -> TaskState:
+        """What a record's payload says."""
+        document = result_document.decode(payload)
+        state, result, done = str(document["status"]), document.get("result"), document.get("date_done")
+        return cls(
+            state=state,
+            result=result_document.exception_of(result) if state in records.EXCEPTION_STATES else result,
+            traceback=document.get("traceback"),
+            date_done=datetime.fromisoformat(done) if isinstance(done, str) else None,
+            children=tuple(_child_ids(document.get("children"))),
+            document=document,
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether the state is final."""
+        return self.state in records.READY_STATES
+
+
+_PENDING: Final = TaskState(records.PENDING, None, None, None, (), {})
+
+
+class AsyncResult(Generic[T]):
+    """The result of a task that runs elsewhere.
+
+    Args:
+        id: the task's id. An id nobody has heard of is PENDING, as in Celery.
+        backend: the application.
+        ignored: the call said that no result is stored: ``get`` returns None at once.
+    """
+
+    def __init__(self, id: str, backend: Backend, *, ignored: bool = False) -> None:  # noqa: A002 - Celery's name
+        self.id = id
+        self.ignored = ignored
+        self._backend = backend
+        self._final: TaskState | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncResult) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def get(
+        self,
+        timeout: float | None = None,
+        *,
+        propagate: bool = True,
+        interval: float = 0.5,
+        disable_sync_subtasks: bool = True,
+    ) -> T:
+        """Wait for the value.
+
+        Args:
+            timeout: seconds to wait at most; None: for ever.
+            propagate: raise the task's exception; otherwise return it.
+            interval: seconds between two looks at the store, reached from shorter ones.
+            disable_sync_subtasks: refuse to wait inside a task, where it can block every worker for good.
+
+        Raises:
+            TimeoutError: the time is over; the task goes on.
+            ImproperlyConfigured: the application keeps no results.
+            RuntimeError: called inside a task.
+            Exception: the task's own, where it failed.
+        """
+        if self.ignored:
+            return None  # type: ignore[return-value]  # as Celery answers; the task's value was not asked for
+        self._refuse_inside_a_task(disable_sync_subtasks)
+        return self._value(self._backend.run(self._wait(timeout, interval)), propagate=propagate)
+
+    async def aget(self, timeout: float | None = None, *, propagate: bool = True, interval: float = 0.5) -> T:  # noqa: ASYNC109 - Celery's name
+        """``get`` on an event loop; it blocks no thread, so it may be awaited inside an ``async def`` task too."""
+        if self.ignored:
+            return None  # type: ignore[return-value]
+        return self._value(await self._backend.arun(self._wait(timeout, interval)), propagate=propagate)
+
+    def load(self) -> TaskState:
+        """What the store knows now, in one read."""
+        return self._backend.run(self._load())
+
+    async def aload(self) -> TaskState:
+        """``load`` on an event loop."""
+        return await self._backend.arun(self._load())
+
+    @property
+    def state(self) -> str:
+        """The state now."""
+        return self.load().state
+
+    status = state
+
+    async def astate(self) -> str:
+        """``state`` on an event loop."""
+        return (await self.aload()).state
+
+    @property
+    def result(self) -> Any:
+        """The value or the exception, as far as the store knows now."""
+        return self.load().result
+
+    info = result
+
+    @property
+    def traceback(self) -> str | None:
+        """The traceback of a failure, as text."""
+        return self.load().traceback
+
+    @property
+    def date_done(self) -> datetime | None:
+        """When the task ended."""
+        return self.load().date_done
+
+    @property
+    def children(self) -> list[AsyncResult[Any]]:
+        """The tasks that follow from this one."""
+        return [AsyncResult(child, self._backend) for child in self.load().children]
+
+    def ready(self) -> bool:
+        """Whether the task has ended."""
+        return self.load().ready
+
+    def successful(self) -> bool:
+        """Whether the task has ended well."""
+        return self.load().state == records.SUCCESS
+
+    def failed(self) -> bool:
+        """Whether the task has failed."""
+        return self.load().state == records.FAILURE
+
+    def forget(self) -> None:
+        """Remove the result from the store."""
+        self._final = None
+        self._backend.run(self._backend.store.delete([self.id]))
+
+    async def aforget(self) -> None:
+        """``forget`` on an event loop."""
+        self._final = None
+        await self._backend.arun(self._backend.store.delete([self.id]))
+
+    def revoke(self) -> bool:
+        """Record the task as REVOKED, so that an attempt that asks the store doesn't run; False where it has ended.
+
+        A delayed, retried or redelivered task asks, and any with ``track_started``. One that runs already goes on;
+        its result is dropped.
+        """
+        return self._backend.run(self._revoke())
+
+    async def arevoke(self) -> bool:
+        """``revoke`` on an event loop."""
+        return await self._backend.arun(self._revoke())
+
+    def _revoke(self) -> Flow[bool]:
+        message = Message(task="", id=self.id)
+        error = result_document.encode_error(retry.describe(errors.TaskRevokedError("revoked")))
+        payload = result_document.encode(message, records.REVOKED, error, now=time.time())
+        record = Record(
+            self.id, records.REVOKED, records.FINAL_VERSION, payload, self._backend.result_expires_at(), fence=2**31 - 1
+        )
+        (saved,) = yield from self._backend.store.save([record])
+        return saved
+
+    def _load(self) -> Flow[TaskState]:
+        if self._final is not None:
+            return self._final
+        found = yield from self._backend.store.load([self.id])
+        record = found.get(self.id)
+        if record is None:
+            return _PENDING
+        state = TaskState.of(record.payload)
+        if state.ready:
+            self._final = state
+        return state
+
+    def _wait(self, timeout: float | None, interval: float) -> Flow[TaskState]:
+        if not self._backend.store.capabilities.keeps_records:
+            raise errors.ImproperlyConfigured(
+                "no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table"
+            )
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for pause in _pauses(interval):
+            state = yield from self._load()
+            if state.ready:
+                return state
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise errors.TimeoutError(f"task {self.id} is {state.state} after {timeout} s; it may still end")
+            yield Sleep(pause if left is None else min(pause, left))
+        raise AssertionError("_pauses() has no end")
+
+    def _value(self, state: TaskState, *, propagate: bool) -> T:
+        if propagate and state.state in records.PROPAGATE_STATES:
+            raise state.result
+        value: T = state.result
+        return value
+
+    def _refuse_inside_a_task(self, disable_sync_subtasks: bool) -> None:
+        if disable_sync_subtasks and current_invocation.get() is not None:
+            raise RuntimeError(
+                "get() inside a task waits for a worker that may be waiting for this one: pass the value on instead, "
+                "or say disable_sync_subtasks=False"
+            )
+
+
+class EagerResult(AsyncResult[T]):
+    """The result of a task that ran in place (``apply``, or ``task_always_eager``)."""
+
+    def __init__(self, id: str, backend: Backend, state: TaskState) -> None:  # noqa: A002 - Celery's name
+        super().__init__(id, backend)
+        self._final = state
+
+    def get(
+        self,
+        timeout: float | None = None,  # noqa: ARG002 - there is nothing to wait for
+        *,
+        propagate: bool = True,
+        interval: float = 0.5,  # noqa: ARG002
+        disable_sync_subtasks: bool = True,  # noqa: ARG002
+    ) -> T:
+        """The value, at once."""
+        return self._value(self.load(), propagate=propagate)
+
+
+def _pauses(longest: float) -> Iterator[float]:
+    pause = min(FIRST_POLL_SECONDS, longest)
+    while True:
+        yield pause
+        pause = min(pause * POLL_GROWTH, longest)
+
+
+def _child_ids(children: Any) -> Iterator[str]:
+    """The ids in Celery's ``[[id, parent], children]`` tuples."""
+    for child in children or ():
+        match child:
+            case [[str() as child_id, *_], *_]:
+                yield child_id

@@ -1,0 +1,117 @@
+"""Settings: keyword arguments of ``TaskQ``, then ``TASKQ_...`` in the environment, then ``.env``, then the defaults.
+
+Names, defaults and meanings are Celery's where the concept is Celery's; docs/settings.md says where a default differs.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic import AliasChoices, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from taskq_cloud.core.options import Policy
+from taskq_cloud.errors import ImproperlyConfigured
+
+LOCAL_BROKER: Final = "sqlite:///.taskq/broker.db"
+LOCAL_RESULTS: Final = "sqlite:///.taskq/results.db"
+
+_CELERY_NAMES: Final = {"broker_url": "broker", "result_backend": "results"}
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default. Times are in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TASKQ_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    broker: str = Field(LOCAL_BROKER, validation_alias=AliasChoices("TASKQ_BROKER", "TASKQ_BROKER_URL"))
+    results: str | None = Field(None, validation_alias=AliasChoices("TASKQ_RESULTS", "TASKQ_RESULT_BACKEND"))
+    """None: beside a local broker a local store; otherwise no results are kept, as in Celery."""
+    broker_transport_options: dict[str, Any] = {}
+    visibility_timeout: PositiveFloat = 60
+    """How long a container worker's lease runs; it is renewed for as long as the task does. Not a limit on the task."""
+    wait_time_seconds: NonNegativeFloat = 10
+    """How long a receive waits for a message."""
+
+    task_default_queue: str = "celery"
+    task_routes: dict[str, str | dict[str, Any]] = {}
+    task_event_routes: dict[str, str] = {}
+    """Patterns of foreign events -> task names: see ``taskq_cloud.core.foreign``."""
+    task_serializer: str = "json"
+    task_compression: str | None = None
+    accept_content: tuple[str, ...] = ("json",)
+    task_time_limit: PositiveFloat | None = None
+    task_soft_time_limit: PositiveFloat | None = None
+    task_ignore_result: bool = False
+    task_store_errors_even_if_ignored: bool = False
+    task_track_started: bool = False
+    task_always_eager: bool = False
+    task_eager_propagates: bool = False
+    task_max_receives: PositiveInt = 5
+    """Deliveries of a message, after which what can't be run is dead-lettered: the queue's own maxReceiveCount."""
+
+    result_expires: timedelta | NonNegativeFloat | None = 86400
+    result_extended: bool = False
+
+    imports: tuple[str, ...] = ()
+    """Modules that a worker imports, beside the one that defines the application."""
+    worker_pool: str = "processes"
+    worker_concurrency: PositiveInt | None = None
+    worker_prefetch_multiplier: PositiveInt = 4
+    worker_max_tasks_per_child: PositiveInt | None = None
+    worker_max_memory_per_child: PositiveInt | None = None
+    """In KiB."""
+    worker_shutdown_timeout: PositiveFloat = 25
+    """From SIGTERM until what still runs is given back; ECS kills after 30 s, Cloud Run after 10."""
+    worker_patience: NonNegativeFloat = 300
+    """How long a finished run waits for a store or broker that gives no answer."""
+    worker_health_port: int | None = None
+
+    def results_url(self) -> str:
+        """The URL of the result store: as given, or the one that fits the broker."""
+        if self.results is not None:
+            return self.results
+        scheme = self.broker.partition(":")[0]
+        return {"sqlite": LOCAL_RESULTS, "memory": "memory://"}.get(scheme, "disabled://")
+
+    def policy(self, patience_seconds: float) -> Policy:
+        """What the execution of tasks needs of the settings."""
+        expires = self.result_expires
+        return Policy(
+            accept_content=self.accept_content,
+            event_routes=self.task_event_routes,
+            time_limit=self.task_time_limit,
+            soft_time_limit=self.task_soft_time_limit,
+            ignore_result=self.task_ignore_result,
+            store_errors_even_if_ignored=self.task_store_errors_even_if_ignored,
+            track_started=self.task_track_started,
+            result_extended=self.result_extended,
+            # Celery: 0 and None both keep results for ever.
+            result_expires=(expires.total_seconds() if isinstance(expires, timedelta) else expires) or None,
+            max_receives=self.task_max_receives,
+            patience_seconds=patience_seconds,
+        )
+
+
+def load_settings(given: dict[str, Any]) -> Settings:
+    """Read the settings.
+
+    Args:
+        given: keyword arguments; they win over the environment. ``broker_url`` and ``result_backend``, Celery's names
+            of ``broker`` and ``results``, are taken too.
+
+    Raises:
+        ImproperlyConfigured: names the setting, what is wrong with it, and where it was looked for.
+    """
+    values = {_CELERY_NAMES.get(name, name): value for name, value in given.items()}
+    unknown = sorted(values.keys() - Settings.model_fields.keys())
+    if unknown:
+        raise ImproperlyConfigured(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(Settings.model_fields))}")
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ImproperlyConfigured(f"settings (keyword, TASKQ_... or .env): {problems}") from error

@@ -1,0 +1,295 @@
+"""A task: what ``@app.task`` makes of a function, and the ``self`` that a bound task gets while it runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar
+
+from taskq_cloud.calling import CallOptions, call_options
+from taskq_cloud.core import records, result_document, retry, serializers
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.invocation import TaskDefinition, current_invocation
+from taskq_cloud.core.message import Message
+from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.outcome import Invocation
+from taskq_cloud.core.records import Record, version_of
+from taskq_cloud.errors import Retry
+from taskq_cloud.result import AsyncResult, Backend, EagerResult
+
+Result: TypeAlias = AsyncResult[Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+class Sender(Backend, Protocol):
+    """What a task asks of its application."""
+
+    def call(
+        self, name: str, calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]], options: CallOptions
+    ) -> Flow[list[Result]]:
+        """Send one task's calls, in as few requests as the broker allows."""
+        ...
+
+    def eager(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+    ) -> EagerResult[Any]:
+        """Run a task in place."""
+        ...
+
+    @property
+    def always_eager(self) -> bool:
+        """Whether calls run in place (``task_always_eager``)."""
+        ...
+
+
+class Task(Generic[P, R]):
+    """A function that can be called from anywhere and runs somewhere else. Calling the task itself runs it here.
+
+    Args:
+        sender: the application.
+        definition: what is run.
+    """
+
+    def __init__(self, sender: Sender, definition: TaskDefinition, *, bound: bool) -> None:
+        self._sender = sender
+        self.definition = definition
+        self.name = definition.name
+        self.options: TaskOptions = definition.options
+        self.__wrapped__ = definition.function
+        self.__doc__ = definition.function.__doc__
+        self.__module__ = definition.function.__module__
+        self.__name__ = getattr(definition.function, "__name__", definition.name)
+        self._bound = bound
+        parameters = inspect.signature(definition.function)
+        self._signature = (
+            parameters.replace(parameters=list(parameters.parameters.values())[1:]) if bound else parameters
+        )
+
+    def __repr__(self) -> str:
+        return f"<@task: {self.name}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now: no message, no result stored."""
+        first = (
+            BoundTask(
+                self, Invocation(message=Message(task=self.name, id="", args=args, kwargs=kwargs)), called_directly=True
+            ),
+        )
+        value: R = self.definition.function(*(first if self._bound else ()), *args, **kwargs)
+        return value
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result:
+        """Call the task. Raises as ``apply_async`` does."""
+        return self.apply_async(args, kwargs)
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Result:
+        """``delay`` on an event loop."""
+        return await self.aapply_async(args, kwargs)
+
+    def apply_async(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Result:
+        """Call the task, with the options of ``taskq_cloud.calling.CallOptions``.
+
+        Raises:
+            TypeError: the arguments don't fit the function, or an option is unknown.
+            EncodeError: the arguments can't be serialised.
+            PayloadTooLarge: the message is over the broker's limit.
+            QueueNotFound, AccessDenied, Unreachable, OperationalError: the broker did not take it.
+        """
+        if self._sender.always_eager:
+            return self.apply(args, kwargs, **options)
+        (result,) = self._sender.run(self._calls([(args, kwargs or {})], options))
+        return result
+
+    async def aapply_async(
+        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Result:
+        """``apply_async`` on an event loop."""
+        if self._sender.always_eager:
+            return self.apply(args, kwargs, **options)
+        (result,) = await self._sender.arun(self._calls([(args, kwargs or {})], options))
+        return result
+
+    def map_async(self, argument_tuples: Iterable[Sequence[Any]], **options: Any) -> list[Result]:
+        """Call the task once for each tuple of positional arguments, in as few requests as the broker allows.
+
+        Raises:
+            SendError: some were not accepted; its ``failures`` and ``results`` tell which.
+            TypeError, EncodeError: one can't be sent as it is; then none is.
+        """
+        return self._sender.run(self._calls([(each, {}) for each in argument_tuples], options))
+
+    async def amap_async(self, argument_tuples: Iterable[Sequence[Any]], **options: Any) -> list[Result]:
+        """``map_async`` on an event loop."""
+        return await self._sender.arun(self._calls([(each, {}) for each in argument_tuples], options))
+
+    def apply(
+        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> EagerResult[Any]:
+        """Run the task in place, with its retries, as a worker would; nothing is sent or stored."""
+        return self._sender.eager(self.name, args, kwargs or {}, call_options(self.name, options))
+
+    def AsyncResult(self, task_id: str) -> Result:  # noqa: N802 - Celery's name
+        """The result of an earlier call, by its id."""
+        return AsyncResult(task_id, self._sender)
+
+    def _calls(
+        self, calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]], options: Mapping[str, Any]
+    ) -> Flow[list[Result]]:
+        if self.options.typing:
+            for args, kwargs in calls:
+                self._check_arguments(args, kwargs)
+        return self._sender.call(self.name, calls, call_options(self.name, options))
+
+    def _check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"task {self.name}{self._signature}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The call that runs, as ``self.request``; names are Celery's."""
+
+    invocation: Invocation
+    called_directly: bool = False
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return self.invocation.message.id
+
+    @property
+    def args(self) -> Sequence[Any]:
+        """The positional arguments."""
+        return self.invocation.message.args
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        """The keyword arguments."""
+        return self.invocation.message.kwargs
+
+    @property
+    def retries(self) -> int:
+        """The attempts before this one."""
+        return self.invocation.message.retries
+
+    @property
+    def root_id(self) -> str | None:
+        """The id of the first task of the workflow."""
+        return self.invocation.message.root_id
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the task that called this one."""
+        return self.invocation.message.parent_id
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """The caller's own headers."""
+        return self.invocation.message.headers
+
+    @property
+    def hostname(self) -> str | None:
+        """The name of the worker."""
+        return self.invocation.hostname
+
+    @property
+    def timelimit(self) -> tuple[float | None, float | None]:
+        """The limits in force: (hard, soft), in seconds."""
+        return (self.invocation.time_limit, self.invocation.soft_time_limit)
+
+    @property
+    def delivery_info(self) -> dict[str, Any]:
+        """Where the message came from: ``routing_key``, ``redelivered``, and the broker's ``message_id``."""
+        return {
+            "exchange": "",
+            "routing_key": self.invocation.queue,
+            "redelivered": self.invocation.receive_count > 1,
+            "receive_count": self.invocation.receive_count,
+            "message_id": self.invocation.message_id,
+        }
+
+
+class BoundTask:
+    """The ``self`` of a task declared with ``bind=True``: made for one run, and gone with it."""
+
+    def __init__(self, task: Task[..., Any], invocation: Invocation, *, called_directly: bool = False) -> None:
+        self._task = task
+        self.name = task.name
+        self.max_retries = task.options.max_retries
+        self.request = Request(invocation, called_directly)
+
+    @property
+    def app(self) -> Any:
+        """The application."""
+        return self._task._sender  # noqa: SLF001 - a view of the task
+
+    def retry(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        exc: BaseException | None = None,
+        *,
+        eta: datetime | None = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+    ) -> NoReturn:
+        """Run the task again later; never returns.
+
+        Args:
+            args: new positional arguments; None: the same.
+            kwargs: new keyword arguments; None: the same.
+            exc: the cause; raised where no retry is left.
+            eta: when to run again.
+            countdown: seconds until then; wins over ``eta``. None of both: ``default_retry_delay``.
+            max_retries: instead of the task's; None: the task's.
+
+        Raises:
+            Retry: which the worker takes for what it is.
+            MaxRetriesExceededError: no retry is left and there is no ``exc``.
+        """
+        most = self.max_retries if max_retries is None else max_retries
+        if self.request.called_directly or retry.exhausted(self.request.retries, most):
+            raise retry.no_retry_left(self.name, self.request.id, exc)
+        raise Retry(
+            exc=exc,
+            when=eta if countdown is None else countdown,
+            args=None if args is None else tuple(args),
+            kwargs=kwargs,
+            max_retries=max_retries,
+        ) from exc
+
+    def update_state(self, state: str, meta: Any = None) -> None:
+        """Record a state of the task's own (``"PROGRESS"``) with any JSON value; ignored once it has ended."""
+        sender = self._task._sender  # noqa: SLF001
+        sender.run(sender.store.save([self._record(state, meta)]))
+
+    async def aupdate_state(self, state: str, meta: Any = None) -> None:
+        """``update_state`` on an event loop."""
+        sender = self._task._sender  # noqa: SLF001
+        await sender.arun(sender.store.save([self._record(state, meta)]))
+
+    def _record(self, state: str, meta: Any) -> Record:
+        if state in records.READY_STATES:
+            raise ValueError(f"task {self.name}: a task ends by returning or raising, not by update_state({state!r})")
+        message = self.request.invocation.message
+        payload = result_document.encode(message, state, serializers.dumps(meta), now=0)
+        return Record(
+            id=message.id,
+            state=state,
+            version=version_of(state, message.retries),
+            payload=payload,
+            expires_at=self._task._sender.result_expires_at(),  # noqa: SLF001
+            fence=self.request.invocation.fence,
+        )
+
+
+def current_request() -> Request | None:
+    """The call that runs in this context; None outside a task."""
+    invocation = current_invocation.get()
+    return None if invocation is None else Request(invocation)
