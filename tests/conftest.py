@@ -1,0 +1,159 @@
+"""The local AWS stack for every test that asks for it: one for the whole run, whatever the number of test processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from taskq_cloud.testing import local_stack as stacks
+
+_ENDPOINT_VARIABLE = "TASKQ_TEST_AWS_ENDPOINT"
+_STACK = pytest.StashKey[stacks.LocalStack]()
+
+
+@dataclass(frozen=True)
+class StackAddress:
+    """Where the run's AWS stack answers; its life is the run's, so a test can't stop it."""
+
+    endpoint_url: str
+
+    def environment(self) -> dict[str, str]:
+        return stacks.environment(self.endpoint_url)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # With pytest-xdist the controller starts the one stack that its workers share; without, the fixture does if needed.
+    distributes = not hasattr(config, "workerinput") and config.getoption("numprocesses", None)
+    if not distributes or config.getoption("collectonly") or _given_endpoint() or stacks.missing():
+        return
+    stack = stacks.LocalStack()
+    stack.start()
+    config.stash[_STACK] = stack
+    os.environ[_ENDPOINT_VARIABLE] = stack.endpoint_url
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    stack = config.stash.get(_STACK, None)
+    if stack is not None:
+        stack.close()
+
+
+def _given_endpoint() -> str | None:
+    return os.environ.get(_ENDPOINT_VARIABLE) or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _require_stack() -> None:
+    reason = stacks.missing()
+    if reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def local_stack() -> Iterator[StackAddress]:
+    """The run's AWS stack, or the one that AWS_ENDPOINT_URL names."""
+    given = _given_endpoint()
+    if given:
+        yield StackAddress(given)
+        return
+    _require_stack()
+    with stacks.LocalStack() as stack:
+        yield StackAddress(stack.endpoint_url)
+
+
+@pytest.fixture
+def own_stack() -> Iterator[stacks.LocalStack]:
+    """A stack of the test's own, to stop and start."""
+    _require_stack()
+    with stacks.LocalStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def aws_environment(local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """This process's environment points AWS SDKs at the stack; the variables, for child processes."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    variables = local_stack.environment()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+def aws_client(service: str, endpoint_url: str) -> Any:
+    """A plain client, to set up what the runtime itself never creates."""
+    from botocore.session import Session  # noqa: PLC0415 - where it is missing, the tests without AWS still run
+
+    return Session().create_client(
+        service,
+        region_name=stacks.REGION,
+        endpoint_url=endpoint_url,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+@pytest.fixture
+def sqs_client(local_stack: StackAddress) -> Iterator[Any]:
+    client = aws_client("sqs", local_stack.endpoint_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def dynamodb_client(local_stack: StackAddress) -> Iterator[Any]:
+    client = aws_client("dynamodb", local_stack.endpoint_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make_queue(sqs_client: Any) -> Iterator[Callable[..., str]]:
+    """Create a queue: ``make_queue("work.fifo", VisibilityTimeout="30") -> "work-1a2b3c4d.fifo"``. Deleted at the end.
+
+    A dead-letter queue is made with ``make_queue(..., exactly=True)`` and the name the other one's calls for. Keep a
+    queue under 1,000 messages: the stack looks at all of them at every receive.
+    """
+    urls: list[str] = []
+
+    def make(name: str = "queue", *, exactly: bool = False, **attributes: str) -> str:
+        stem, dot, suffix = name.partition(".fifo")
+        unique = name if exactly else f"{stem}-{uuid4().hex[:8]}{dot}{suffix}"
+        if dot:
+            attributes["FifoQueue"] = "true"
+        urls.append(sqs_client.create_queue(QueueName=unique, Attributes=attributes)["QueueUrl"])
+        return unique
+
+    yield make
+    for url in urls:
+        sqs_client.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def make_table(dynamodb_client: Any) -> Iterator[Callable[..., str]]:
+    """Create a results table, its name made unique: key ``id``, expiry by ``ttl``. Deleted at the end."""
+    names: list[str] = []
+
+    def make(name: str = "results") -> str:
+        unique = f"{name}-{uuid4().hex[:8]}"
+        dynamodb_client.create_table(
+            TableName=unique,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        names.append(unique)
+        dynamodb_client.update_time_to_live(
+            TableName=unique, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
+        )
+        return unique
+
+    yield make
+    for name in names:
+        dynamodb_client.delete_table(TableName=name)
