@@ -1,0 +1,84 @@
+"""``GET /healthz``: whether every queue is being received from, for a container's liveness and readiness probes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from taskq_cloud.worker.polling import PollHealth
+
+STALE_FACTOR: Final = 3
+LEAST_STALE_SECONDS: Final = 60
+LONGEST_REQUEST_BYTES: Final = 8192
+REQUEST_TIMEOUT_SECONDS: Final = 5
+
+
+def report(queues: Mapping[str, PollHealth], wait_seconds: float, now: float) -> tuple[bool, dict[str, Any]]:
+    """Whether a worker is alive, and what it looks like.
+
+    A queue is alive whose last receive succeeded within three of its waits (at least a minute), or that waits for room
+    because the worker is full. One failed receive is shown, but is no reason to end the container.
+
+    Args:
+        queues: queue -> how its polling goes.
+        wait_seconds: how long a receive waits.
+        now: the monotonic time.
+    """
+    stale_seconds = max(LEAST_STALE_SECONDS, STALE_FACTOR * wait_seconds)
+    rows = {}
+    healthy = True
+    for queue, health in queues.items():
+        age = now - health.polled_at
+        alive = health.waiting_for_room or age <= stale_seconds
+        healthy = healthy and alive
+        rows[queue] = {"alive": alive, "polled_seconds_ago": round(age, 1), "error": health.error}
+    return healthy, {"status": "ok" if healthy else "failing", "queues": rows}
+
+
+class HealthServer:
+    """Serves the report over HTTP: 200 where the worker is alive, 503 where it is not.
+
+    Args:
+        port: the port; 0 takes a free one.
+        look: makes the report.
+    """
+
+    def __init__(self, port: int, look: Callable[[], tuple[bool, dict[str, Any]]]) -> None:
+        self.port = port
+        self._look = look
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen on every interface: a probe comes from outside the container.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self._server = await asyncio.start_server(self._answer, None, self.port, limit=LONGEST_REQUEST_BYTES)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                request = await reader.readuntil(b"\r\n\r\n")
+                path = request.split(b" ", 2)[1:2]
+                status, body = "404 Not Found", {"status": "not found", "see": "/healthz"}
+                if path == [b"/healthz"]:
+                    healthy, body = self._look()
+                    status = "200 OK" if healthy else "503 Service Unavailable"
+                data = json.dumps(body).encode()
+                head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+                writer.write(f"{head}Connection: close\r\n\r\n".encode() + data)
+                await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            pass  # whoever asked has gone or sent no request; there is nobody to tell
+        finally:
+            writer.close()

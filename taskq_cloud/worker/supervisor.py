@@ -1,0 +1,270 @@
+"""The container worker: pollers, a pool, leases and settling, started, watched over, drained and ended together.
+
+A delivery's way: a poller receives it into ``Held``; its pipeline starts at once and, where it yields the run, waits
+for a slot of the pool; its settlement goes to the ``Settler``, which lets go of it. What waits for a slot when the
+worker is told to stop goes back to its queue at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+from taskq_cloud.core.calls import arun, retrying
+from taskq_cloud.core.message import Delivery, Release, Settlement
+from taskq_cloud.core.outcome import Abandoned, Invocation, Outcome
+from taskq_cloud.core.sending import growing_delay
+from taskq_cloud.errors import TaskQError
+from taskq_cloud.runtime import Runtime
+from taskq_cloud.worker.groups import Groups
+from taskq_cloud.worker.health import HealthServer, report
+from taskq_cloud.worker.holding import Held
+from taskq_cloud.worker.options import WorkerOptions
+from taskq_cloud.worker.polling import Poller
+from taskq_cloud.worker.pools.factory import make_pool
+from taskq_cloud.worker.settling import Settler
+from taskq_cloud.worker.slots import Slots
+
+logger = logging.getLogger("taskq_cloud.worker")
+
+SETTLE_RESERVE_SECONDS: Final = 3
+"""Of the shutdown timeout, kept for giving back what was still running."""
+LAST_RECEIVE_SECONDS: Final = 1
+"""How long a receive under way is waited for once nothing runs: what it brings can go back at once, too."""
+BURST_LOOK_SECONDS: Final = 0.5
+CRASHED_FIRST_DELAY_SECONDS: Final = 30
+LONGEST_DELAY_SECONDS: Final = 900
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        runtime: the application.
+        options: how it is run.
+
+    Raises:
+        ImproperlyConfigured: there is no such pool, or it can't be run so.
+    """
+
+    def __init__(self, runtime: Runtime, options: WorkerOptions) -> None:
+        self._runtime = runtime
+        self._options = options
+        self._pool = make_pool(
+            options.pool,
+            runner=runtime.runner,
+            app_path=runtime.app_path,
+            concurrency=options.concurrency,
+            max_tasks_per_child=options.max_tasks_per_child,
+            max_memory_per_child_kib=options.max_memory_per_child,
+        )
+        run = runtime.async_connections.run
+        self._held = Held(runtime.broker, run, options.capacity, options.visibility_timeout)
+        self._slots = Slots(options.concurrency, self._held.changed)
+        self._held.starving = lambda: self._slots.idle
+        self._settler = Settler(runtime.broker, run, self._held)
+        self._groups = Groups()
+        self._pipelines: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._giving_up = asyncio.Event()
+        self.crashed = False
+        self._pollers = [self._poller(queue) for queue in options.queues]
+
+    async def serve(self) -> None:
+        """Serve the queues until told to stop, or, in a burst, until they are empty.
+
+        Raises:
+            ImproperlyConfigured: the pool can't run the application at all.
+            OSError: the health port is taken.
+        """
+        health = HealthServer(self._options.health_port, self.health) if self._options.health_port is not None else None
+        services: list[asyncio.Task[None]] = []
+        try:
+            if health is not None:
+                await health.start()
+            await self._pool.start()
+            services = [
+                asyncio.create_task(self._watched("leases", self._held.keep_leases())),
+                asyncio.create_task(self._watched("settling", self._settler.settle_all())),
+            ]
+            await self._serve()
+        finally:
+            for service in services:
+                service.cancel()
+            await asyncio.gather(*services, return_exceptions=True)
+            await self._pool.stop()
+            if health is not None:
+                await health.stop()
+            await self._runtime.async_connections.close()
+
+    def stop(self, give_up: bool = False) -> None:
+        """Receive nothing more, finish what runs, give back the rest. Called again: give back what runs, too."""
+        if give_up or self._stopping.is_set():
+            self._giving_up.set()
+        self._stopping.set()
+        self._slots.close()
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the worker is alive, and what it looks like."""
+        queues = {poller.queue: poller.health for poller in self._pollers}
+        healthy, body = report(queues, self._options.wait_time_seconds, time.monotonic())
+        return healthy, {**body, "held": len(self._held), "stopping": self._stopping.is_set()}
+
+    def _poller(self, queue: str) -> Poller:
+        options, broker = self._options, self._runtime.broker
+        return Poller(
+            broker,
+            self._runtime.async_connections.run,
+            queue,
+            self._held,
+            batch=min(broker.capabilities.receive_batch, options.capacity // len(options.queues)),
+            wait_seconds=min(options.wait_time_seconds, BURST_LOOK_SECONDS if options.burst else float("inf")),
+            lease_seconds=options.visibility_timeout,
+            deliver=self._deliver,
+        )
+
+    # -- from start to stop
+
+    async def _serve(self) -> None:
+        polls = [asyncio.create_task(self._watched(f"queue {p.queue}", p.poll(self._stopping))) for p in self._pollers]
+        burst = asyncio.create_task(self._stop_when_empty()) if self._options.burst else None
+        logger.info("ready: serves %s", ", ".join(self._options.queues), extra={"action": "worker.ready"})
+        try:
+            await self._stopping.wait()
+            logger.info("stopping: %d messages held", len(self._held), extra={"action": "worker.stopping"})
+            await self._drain(polls)
+        finally:
+            for task in filter(None, (*polls, burst)):
+                task.cancel()
+            await asyncio.gather(*filter(None, (*polls, burst)), return_exceptions=True)
+
+    async def _drain(self, polls: list[asyncio.Task[None]]) -> None:
+        """Let what runs come to its end, then give back what has not; all within the shutdown timeout."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._options.shutdown_timeout
+        reserve = min(SETTLE_RESERVE_SECONDS, self._options.shutdown_timeout / 2)
+        await self._quiet(ends_at - reserve)
+        if not self._giving_up.is_set():
+            last = min(loop.time() + LAST_RECEIVE_SECONDS, ends_at - reserve)
+            await asyncio.wait(polls, timeout=max(0.0, last - loop.time()))
+            await self._quiet(ends_at - reserve)
+        for task in (*polls, *self._pipelines):
+            task.cancel()
+        await asyncio.gather(*polls, *self._pipelines, return_exceptions=True)
+        self._settler.hurry()
+        try:
+            async with asyncio.timeout_at(ends_at):
+                await self._held.empty()
+            logger.info("stopped: nothing is held", extra={"action": "worker.stopped"})
+        except TimeoutError:
+            extra = {"action": "worker.stopped"}
+            logger.warning("stopped: %d messages come back when their leases end", len(self._held), extra=extra)
+
+    async def _quiet(self, until: float) -> None:
+        """Wait until no pipeline is under way, the time is over, or a second signal came."""
+        giving_up = asyncio.create_task(self._giving_up.wait())
+        try:
+            while self._pipelines and not giving_up.done():
+                left = until - asyncio.get_running_loop().time()
+                if left <= 0:
+                    return
+                await asyncio.wait((giving_up, *self._pipelines), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            giving_up.cancel()
+
+    async def _stop_when_empty(self) -> None:
+        """Stop once nothing is held and every queue says that it is empty."""
+        broker, run = self._runtime.broker, self._runtime.async_connections.run
+        while True:
+            await asyncio.sleep(BURST_LOOK_SECONDS)
+            if len(self._held) or self._pipelines:
+                continue
+            try:
+                depths = [await run(broker.depth(queue)) for queue in self._options.queues]
+            except TaskQError as error:
+                logger.warning("can't tell whether the queues are empty: %s", error, extra={"action": "depth.failed"})
+                continue
+            empty = all(depth.waiting == depth.delayed == depth.in_flight == 0 for depth in depths)
+            if empty and not len(self._held):
+                self.stop()
+                return
+
+    async def _watched(self, what: str, service: Coroutine[Any, Any, None]) -> None:
+        """Run a part of the worker; if it crashes, by a fault of ours, the worker ends in order and not in silence."""
+        try:
+            await service
+        except Exception:
+            logger.critical("%s crashed; the worker stops", what, exc_info=True, extra={"action": "worker.crashed"})
+            self.crashed = True
+            self.stop()
+
+    # -- a delivery's way
+
+    def _deliver(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            task = asyncio.create_task(self._process(delivery), name=f"message {delivery.message_id}")
+            self._pipelines.add(task)
+            task.add_done_callback(self._pipelines.discard)
+
+    async def _process(self, delivery: Delivery) -> None:
+        settlement: Settlement = Release(delivery)
+        try:
+            async with self._groups.turn(delivery) as turn:
+                if not turn.broken:
+                    settlement = await self._settlement(delivery)
+                turn.broken = isinstance(settlement, Release)
+        except asyncio.CancelledError:
+            pass  # the worker gives up: the message goes back to its queue
+        finally:
+            self._settler.settle(settlement)
+
+    async def _settlement(self, delivery: Delivery) -> Settlement:
+        try:
+            return await arun(retrying(self._runtime.pipeline.process(delivery)), self._perform)
+        except Exception:
+            # A fault of ours must cost this message some time, and never the worker its life.
+            after = growing_delay(delivery.receive_count, CRASHED_FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
+            extra = {"action": "message.crashed", "queue": delivery.queue, "message_id": delivery.message_id}
+            logger.exception("message %s is given back for %.0f s", delivery.message_id, after, extra=extra)
+            return Release(delivery, after)
+
+    async def _perform(self, step: Any) -> Any:
+        if isinstance(step, Invocation):
+            return await self._invoke(step)
+        return await self._runtime.async_connections.perform(step)
+
+    async def _invoke(self, invocation: Invocation) -> Outcome:
+        if not await self._slots.acquire():
+            return Abandoned()
+        try:
+            return await self._pool.run(invocation)
+        finally:
+            self._slots.release()
+
+
+def run_worker(runtime: Runtime, options: WorkerOptions) -> int:
+    """Run a worker in this process until a signal, or the end of a burst, stops it.
+
+    SIGTERM and SIGINT stop it; a second one, or SIGQUIT, makes it give back what runs as well.
+
+    Returns:
+        The exit code: 0, or 1 where a part of the worker crashed.
+    """
+
+    async def main() -> int:
+        worker = Worker(runtime, options)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        loop.add_signal_handler(signal.SIGQUIT, worker.stop, True)  # noqa: FBT003 - a callback's argument
+        await worker.serve()
+        return 1 if worker.crashed else 0
+
+    with suppress(KeyboardInterrupt):
+        return asyncio.run(main())
+    return 0
