@@ -6,9 +6,15 @@ from typing import Protocol
 
 from taskq_cloud.core.outcome import Invocation, Outcome
 
+GRACE_SECONDS = 1.0
+"""How long what was told to end may take for it: short, because a stopping worker waits for it."""
+
 
 class Runner(Protocol):
-    """Runs task functions: the application's side of a pool (``taskq_cloud.core.invocation``)."""
+    """Runs task functions: the application's side of a pool (``taskq_cloud.core.invocation``).
+
+    What a task raises is an outcome. That includes ``SoftTimeLimitExceeded``, which the pool raises in the task.
+    """
 
     def is_async(self, task: str) -> bool:
         """Whether the task's function is a coroutine function."""
@@ -22,7 +28,10 @@ class Runner(Protocol):
         ...
 
     async def arun(self, invocation: Invocation) -> Outcome:
-        """Run the coroutine function on the running loop. Cancelling it cancels the task."""
+        """Run the coroutine function on the running loop. Cancelling it cancels the task.
+
+        Lets ``CancelledError`` through; the pool knows whether it was asked for.
+        """
         ...
 
 
@@ -47,5 +56,5 @@ class Pool(Protocol):
         ...
 
     async def stop(self) -> None:
-        """End all processes and threads; runs still under way are ended as if cancelled."""
+        """End all processes and threads. Runs still under way are ended as if cancelled and come to ``Abandoned``."""
         ...
