@@ -1,0 +1,88 @@
+"""One call of a function: the time it has, and the tasks it runs in it. What the event says is not known here."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any, Final, TypeVar
+
+from taskq_cloud.core.calls import Flow, retrying, run
+from taskq_cloud.core.message import Delivery, Settlement
+from taskq_cloud.core.outcome import Abandoned, Invocation, Outcome, Rejected
+from taskq_cloud.runtime import Runtime
+from taskq_cloud.serverless.limits import TimeKeeper
+
+T = TypeVar("T")
+logger = logging.getLogger("taskq_cloud.serverless")
+
+ANSWER_MARGIN_SECONDS: Final = 2.0
+"""From the last task's end to the function's: its state, what follows it, and the settlements of the batch."""
+LAST_WORD_SECONDS: Final = 0.5
+"""So long before the function's end it answers, whatever is still under way."""
+LEAST_RUN_SECONDS: Final = 0.5
+"""A task without a time limit is not begun with less. Lambda's default timeout, 3 s, leaves it 1 s."""
+
+
+class FunctionCall:
+    """Runs the tasks of one call of the function, one after the other, for as long as its time lasts.
+
+    Args:
+        runtime: the application's.
+        keeper: the function's.
+        context: Lambda's context object; None where there is no end to the time.
+
+    Attributes:
+        stopped: a task did not fit into what is left of the time; no further one is begun.
+        outcome: of the last task that was run.
+    """
+
+    def __init__(self, runtime: Runtime, keeper: TimeKeeper, context: Any) -> None:
+        self._runtime = runtime
+        self._keeper = keeper
+        self._context = context
+        self._whole_seconds = self.seconds_for_tasks()
+        self.stopped = False
+        self.outcome: Outcome | None = None
+
+    def remaining_seconds(self) -> float:
+        """Until the function is cut off."""
+        return math.inf if self._context is None else self._context.get_remaining_time_in_millis() / 1000
+
+    def seconds_for_tasks(self) -> float:
+        """Until the last task has to be at its end."""
+        return self.remaining_seconds() - ANSWER_MARGIN_SECONDS
+
+    def process(self, delivery: Delivery) -> Settlement:
+        """Take a delivery through the pipeline; a task that does not fit into the time is given back."""
+        return run(retrying(self._runtime.pipeline.process(delivery)), self._perform)
+
+    def run(self, flow: Flow[T]) -> T:
+        """Drive any other flow."""
+        return self._runtime.connections.run(flow)
+
+    def _perform(self, step: Any) -> Any:
+        if not isinstance(step, Invocation):
+            return self._runtime.connections.perform(step)
+        needed = LEAST_RUN_SECONDS if step.time_limit is None else step.time_limit
+        if needed > self._whole_seconds:
+            return self._never_fits(step, needed)
+        left = self.seconds_for_tasks()
+        if needed > left:
+            self.stopped = True
+            return Abandoned()
+        self.outcome = self._keeper.run(self._runtime.runner, step, left)
+        return self.outcome
+
+    def _never_fits(self, invocation: Invocation, needed: float) -> Rejected:
+        message = invocation.message
+        timeout = self._whole_seconds + ANSWER_MARGIN_SECONDS
+        reason = (
+            f"task {message.task} may take {needed:g} s, and this function ends {timeout:.1f} s after it begins, of "
+            f"which {ANSWER_MARGIN_SECONDS:g} s are for its answer: raise the function's timeout to at least "
+            f"{math.ceil(needed + ANSWER_MARGIN_SECONDS) + 1} s (the queue's visibility timeout to six times "
+            "that), lower the task's time_limit, or route it to a queue that containers serve"
+        )
+        extra = {"action": "lambda.never_fits", "task": message.task, "task_id": message.id, "queue": invocation.queue}
+        logger.error("task %s[%s] can never run here: %s", message.task, message.id, reason, extra=extra)
+        # Given back with a growing delay: whoever reads the line above has until its last receive.
+        return Rejected(reason, requeue=invocation.receive_count < self._runtime.settings.task_max_receives)
