@@ -46,6 +46,8 @@ class BrokerCapabilities:
         deduplicates: such a queue drops a message whose deduplication id it has seen within five minutes.
         shared_between_processes: several processes can use one queue.
         durable: messages outlive the process.
+        queues_must_exist: using a queue that nobody has created is ``QueueNotFound``; where it is False, a queue exists
+            once it is used.
     """
 
     largest_message_bytes: int
@@ -59,6 +61,7 @@ class BrokerCapabilities:
     deduplicates: bool
     shared_between_processes: bool
     durable: bool
+    queues_must_exist: bool = True
 
     def longest_delay(self, queue: str) -> float:
         """The longest delay, in seconds, of a message on ``queue``."""
@@ -68,6 +71,12 @@ class BrokerCapabilities:
 def is_ordered(queue: str) -> bool:
     """Whether a queue keeps order: its name ends in ``.fifo``, SQS's rule, which all brokers here follow."""
     return queue.endswith(".fifo")
+
+
+def dead_letter_queue(queue: str) -> str:
+    """The name of a queue's dead-letter queue: ``work-dead`` for ``work``, ``work-dead.fifo`` for ``work.fifo``."""
+    stem, suffix = (queue.removesuffix(".fifo"), ".fifo") if is_ordered(queue) else (queue, "")
+    return f"{stem}-dead{suffix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,33 @@
+"""Finds a broker by its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from taskq_cloud.core.ports import Broker
+from taskq_cloud.core.urls import Registry
+
+BROKERS: Final = Registry(
+    "broker",
+    {
+        "memory": "taskq_cloud.brokers.memory:MemoryBroker",
+        "sqlite": "taskq_cloud.brokers.sqlite:SQLiteBroker",
+        "sqs": "taskq_cloud.brokers.sqs:SQSBroker",
+    },
+    "taskq_cloud.brokers",
+)
+
+
+def broker_from_url(url: str, options: Mapping[str, Any]) -> Broker:
+    """The broker of a URL; no call is made.
+
+    Args:
+        url: ``sqs://region/prefix``, ``sqlite:///path``, ``memory://``, or an installed package's.
+        options: the ``broker_transport_options`` setting.
+
+    Raises:
+        ImproperlyConfigured: no broker has the URL's scheme, or it doesn't understand the rest.
+    """
+    broker: Broker = BROKERS.open(url, options)
+    return broker
