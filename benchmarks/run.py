@@ -1,0 +1,259 @@
+"""Measures taskq_cloud beside Celery and taskiq on one local AWS stack, and writes benchmarks/RESULTS.md.
+
+Counts (API calls, bytes, modules) are exact and repeat; times are of one machine, and mean something only beside each
+other. Rounds alternate between the contenders, and medians are given, because a machine's speed drifts.
+
+    python benchmarks/run.py [--tasks 500] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import botocore.session
+
+from taskq_cloud.testing.call_counter import CallCounter
+from taskq_cloud.testing.local_stack import LocalStack, environment
+
+HERE = Path(__file__).parent
+APPS = HERE / "apps"
+BIN = Path(sys.executable).parent
+CONCURRENCY = 2
+DRAIN_TIMEOUT_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A task queue, and the commands that run it."""
+
+    name: str
+    package: str
+    app: str
+    worker: tuple[str, ...]
+    imports: str
+
+
+CONTENDERS = (
+    Contender(
+        "taskq_cloud",
+        "taskq-cloud",
+        "taskq_app.py",
+        (
+            "taskq",
+            "worker",
+            "-A",
+            "taskq_app",
+            "-P",
+            "processes",
+            "-c",
+            str(CONCURRENCY),
+            "--prefetch-multiplier",
+            "10",
+        ),
+        "taskq_cloud",
+    ),
+    Contender(
+        "Celery, kombu SQS",
+        "celery",
+        "celery_app.py",
+        (
+            "celery",
+            "-A",
+            "celery_app",
+            "worker",
+            "-P",
+            "prefork",
+            "-c",
+            str(CONCURRENCY),
+            "--prefetch-multiplier",
+            "10",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "-l",
+            "WARNING",
+        ),
+        "celery",
+    ),
+    Contender(
+        "taskiq-aio-sqs",
+        "taskiq-aio-sqs",
+        "taskiq_app.py",
+        ("taskiq", "worker", "taskiq_app:broker", "--workers", str(CONCURRENCY), "--log-level", "WARNING"),
+        "taskiq_aio_sqs",
+    ),
+)
+
+
+class Bench:
+    """One contender on one stack, for one measurement at a time."""
+
+    def __init__(self, contender: Contender, stack: LocalStack, directory: Path) -> None:
+        self.contender = contender
+        self.stack = stack
+        self.directory = directory
+        self.client = botocore.session.get_session().create_client(
+            "sqs",
+            region_name="eu-west-1",
+            endpoint_url=stack.endpoint_url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    @contextmanager
+    def queue(self, counter: CallCounter) -> Iterator[dict[str, str]]:
+        """A fresh queue, and the environment of the processes that use it through the counter."""
+        name = f"bench-{self.contender.imports}-{time.time_ns()}"
+        url = self.client.create_queue(QueueName=name)["QueueUrl"]
+        done = self.directory / f"{name}.done"
+        env = {**os.environ, **environment(counter.endpoint_url), "BENCH_QUEUE": name, "BENCH_DONE": str(done)}
+        env["PYTHONPATH"] = str(APPS)
+        try:
+            yield env
+        finally:
+            self.client.delete_queue(QueueUrl=url)
+
+    def produce(self, env: dict[str, str], mode: str, count: int) -> tuple[str, float]:
+        """Run the producer to its end; what it printed, and the CPU seconds it took."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, str(APPS / self.contender.app), mode, str(count)]
+        printed = subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=300).stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return printed, _cpu(before, after)
+
+    @contextmanager
+    def worker(self, env: dict[str, str]) -> Iterator[list[float]]:
+        """Run a worker; afterwards the list holds the CPU seconds it and its children took."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [str(BIN / self.contender.worker[0]), *self.contender.worker[1:]]
+        cpu: list[float] = []
+        with (self.directory / f"{self.contender.imports}.log").open("ab") as log:
+            process = subprocess.Popen(command, env=env, cwd=APPS, stdout=log, stderr=log)
+            try:
+                yield cpu
+            finally:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                cpu.append(_cpu(before, resource.getrusage(resource.RUSAGE_CHILDREN)))
+
+
+def _cpu(before: resource.struct_rusage, after: resource.struct_rusage) -> float:
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _done(env: dict[str, str]) -> list[tuple[int, float]]:
+    path = Path(env["BENCH_DONE"])
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(int(number), float(moment)) for number, moment in (line.split() for line in lines)]
+
+
+def throughput(bench: Bench, tasks: int, rows: dict[str, list[float]]) -> None:
+    """Send so many no-op tasks in bulk, then start a worker and let it drain them."""
+    with CallCounter(bench.stack.endpoint_url) as counter, bench.queue(counter) as env:
+        _, producer_cpu = bench.produce(env, "bulk", tasks)
+        sent = counter.total()
+        with bench.worker(env) as cpu:
+            deadline = time.monotonic() + DRAIN_TIMEOUT_SECONDS
+            while len(_done(env)) < tasks and time.monotonic() < deadline:
+                time.sleep(0.05)
+        moments = sorted(moment for _, moment in _done(env))
+        if len({number for number, _ in _done(env)}) < tasks:
+            raise RuntimeError(f"{bench.contender.name}: {len(moments)} of {tasks} tasks ran; see {bench.directory}")
+        rows["tasks/s, draining"].append((tasks - 1) / max(1e-9, moments[-1] - moments[0]))
+        rows["API calls per 1,000 tasks, producer"].append(sent * 1000 / tasks)
+        rows["API calls per 1,000 tasks, in all"].append(counter.total() * 1000 / tasks)
+        rows["bytes sent per task"].append((counter.bytes_in) / tasks)
+        rows["CPU s per 1,000 tasks, producer"].append(producer_cpu * 1000 / tasks)
+        rows["CPU s per 1,000 tasks, worker"].append(cpu[0] * 1000 / tasks)
+
+
+def round_trips(bench: Bench, trips: int, rows: dict[str, list[float]]) -> None:
+    """Send one call after another to a waiting worker; the time from the call to the task's first line."""
+    with CallCounter(bench.stack.endpoint_url) as counter, bench.queue(counter) as env, bench.worker(env):
+        printed, _ = bench.produce(env, "trips", trips)
+        sent = [float(line) for line in printed.split()]
+        milliseconds = sorted(1000 * (moment - sent[number]) for number, moment in _done(env)[5:])
+        rows["round trip p50, ms"].append(statistics.median(milliseconds))
+        rows["round trip p99, ms"].append(milliseconds[int(len(milliseconds) * 0.99)])
+
+
+def imports(bench: Bench, rows: dict[str, list[float]]) -> None:
+    """What importing the package takes."""
+    code = f"import sys; before = len(sys.modules); import {bench.contender.imports}; print(len(sys.modules) - before)"
+    started = time.perf_counter()
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    rows["import, s (interpreter included)"].append(time.perf_counter() - started)
+    rows["modules imported"].append(float(printed))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", type=int, default=500)
+    parser.add_argument("--trips", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="taskq-benchmark-"))
+    table: dict[str, dict[str, list[float]]] = {each.name: defaultdict(list) for each in CONTENDERS}
+    for number in range(arguments.rounds):
+        for contender in CONTENDERS:
+            # A stack of its own for each: what an emulator keeps from one run must not slow the next.
+            with LocalStack() as stack:
+                bench = Bench(contender, stack, directory)
+                rows = table[contender.name]
+                imports(bench, rows)
+                throughput(bench, arguments.tasks, rows)
+                round_trips(bench, arguments.trips, rows)
+            print(f"round {number + 1}: {contender.name} done", flush=True)
+    text = render(table, arguments)
+    (HERE / "RESULTS.md").write_text(text)
+    print(text)
+
+
+def render(table: dict[str, dict[str, list[float]]], arguments: argparse.Namespace) -> str:
+    """The table, as Markdown."""
+    names = [each.name for each in CONTENDERS]
+    heads = [f"{each.name} {version(each.package)}" for each in CONTENDERS]
+    intro = (
+        f"Medians of {arguments.rounds} alternating rounds: {arguments.tasks} no-op tasks without results, "
+        f"{CONCURRENCY} processes each, Python {platform.python_version()}, {os.cpu_count()} cores, a local AWS stack. "
+        "Made by `make benchmark`."
+    )
+    lines = [
+        "# Side by side",
+        "",
+        intro,
+        "",
+        "| | " + " | ".join(heads) + " |",
+        "|---|" + "---:|" * len(heads),
+    ]
+    for measure in table[names[0]]:
+        cells = [f"{statistics.median(table[name][measure]):,.{_digits(measure)}f}" for name in names]
+        lines.append(f"| {measure} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _digits(measure: str) -> int:
+    return 2 if measure.startswith(("CPU", "import")) else 0
+
+
+if __name__ == "__main__":
+    main()
