@@ -69,6 +69,8 @@ class ChildProcess:
         """
         ours, theirs = socket.socketpair()
         with theirs:
+            # Before there is a process, so that nothing is awaited between its start and the care for its end.
+            reader, writer = await asyncio.open_connection(sock=ours)
             try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
@@ -80,9 +82,8 @@ class ChildProcess:
                     start_new_session=True,
                 )
             except BaseException:
-                ours.close()
+                writer.close()
                 raise
-        reader, writer = await asyncio.open_connection(sock=ours)
         child = cls(process, reader, writer)
         try:
             await child._shake_hands()
