@@ -1,0 +1,290 @@
+"""The AWS clients, through both drivers, against the local stack behind a proxy that counts calls and fails them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, IncompleteReadError, ParamValidationError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
+
+from taskq_cloud.clients import aws
+from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.core.calls import Call, CallError, Flow, Together, Trouble
+from taskq_cloud.core.ports import Service
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.testing.call_counter import CallCounter
+
+Run = Callable[[Flow[Any]], Any]
+
+
+@pytest.fixture
+def counter(local_stack, aws_environment) -> Iterator[CallCounter]:
+    with CallCounter(local_stack.endpoint_url) as counter:
+        yield counter
+
+
+def _services(endpoint_url: str | None, **options: Any) -> dict[str, Service]:
+    options = {"region": "eu-west-1", "endpoint_url": endpoint_url, **options}
+    return {name: Service("aws", tuple(sorted(options.items()))) for name in ("sqs", "dynamodb")}
+
+
+@pytest.fixture(params=["sync", "async"])
+async def run(request, counter) -> Any:
+    """Drive a flow with the driver and the SDK of one colour; ``await run(flow)`` whichever it is."""
+    services = _services(counter.endpoint_url)
+    if request.param == "async":
+        connections = AsyncConnections(services)
+        yield connections.run
+        await connections.close()
+    else:
+        blocking = Connections(services)
+
+        async def run_blocking(flow: Flow[Any]) -> Any:
+            return blocking.run(flow)
+
+        yield run_blocking
+        blocking.close()
+
+
+@pytest.fixture
+def url(make_queue, sqs_client) -> str:
+    return sqs_client.get_queue_url(QueueName=make_queue())["QueueUrl"]
+
+
+def _one(step: Any) -> Flow[Any]:
+    return (yield step)
+
+
+def _send(url: str, body: str = "x") -> Call:
+    return Call("sqs", "send_message", {"QueueUrl": url, "MessageBody": body})
+
+
+def _bodies(sqs_client: Any, url: str) -> list[str]:
+    answer = sqs_client.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    return sorted(message["Body"] for message in answer.get("Messages", []))
+
+
+async def test_a_call_is_made_once_and_answers_what_the_sdk_answers(run, counter, url, sqs_client):
+    answer = await run(_one(_send(url)))
+    assert answer["MessageId"]
+    assert _bodies(sqs_client, url) == ["x"]
+    assert counter.counts() == {"SendMessage": 1}
+
+
+@pytest.mark.parametrize("fault", ["throttle", "reset_before", "server_error"])
+async def test_a_throttled_or_broken_call_is_made_again_until_it_works(run, counter, url, sqs_client, fault):
+    counter.fail_next("SendMessage", fault, times=2)
+    await run(_one(_send(url)))
+    assert counter.counts() == {"SendMessage": 3}
+    assert _bodies(sqs_client, url) == ["x"]
+
+
+async def test_the_sdk_itself_repeats_nothing(run, counter, url):
+    # Five attempts are core.calls' own; an SDK that retried as well would make more.
+    counter.fail_next("SendMessage", "server_error", times=100)
+    with pytest.raises(CallError) as caught:
+        await run(_one(_send(url)))
+    assert caught.value.trouble is Trouble.TRANSIENT
+    assert counter.counts() == {"SendMessage": 5}
+
+
+async def test_an_ambiguous_send_is_repeated_so_that_nothing_is_lost(run, counter, url, sqs_client):
+    counter.fail_next("SendMessage", "reset_after")
+    await run(_one(_send(url, "twice")))
+    assert _bodies(sqs_client, url) == ["twice", "twice"]
+
+
+async def test_an_expired_token_is_answered_with_a_client_that_reads_the_credentials_anew(
+    run, counter, url, monkeypatch
+):
+    await run(_one(_send(url)))
+    opened = _count_openings(monkeypatch)
+    counter.fail_next("SendMessage", "expired_token")
+    await run(_one(_send(url)))
+    assert opened == ["sqs"]
+    assert counter.counts() == {"SendMessage": 3}
+
+
+async def test_credentials_that_stay_expired_are_an_error_after_one_renewal(run, counter, url):
+    counter.fail_next("SendMessage", "expired_token", times=100)
+    with pytest.raises(CallError) as caught:
+        await run(_one(_send(url)))
+    assert caught.value.trouble is Trouble.CREDENTIALS
+    assert caught.value.code == "ExpiredTokenException"
+    assert counter.counts() == {"SendMessage": 2}
+
+
+async def test_calls_made_together_fail_one_by_one(run, counter, url, sqs_client):
+    missing = url + "-missing"
+    answers = await run(_one(Together([_send(url, "a"), _send(missing), _send(url, "b")])))
+    assert answers[0]["MessageId"]
+    assert answers[2]["MessageId"]
+    assert isinstance(answers[1], CallError)
+    assert answers[1].code == "AWS.SimpleQueueService.NonExistentQueue"
+    assert answers[1].trouble is Trouble.REFUSED
+    assert _bodies(sqs_client, url) == ["a", "b"]
+
+
+async def test_a_refused_call_is_not_repeated_and_keeps_the_services_words(run, counter, make_table):
+    call = Call("dynamodb", "get_item", {"TableName": "no-such-table", "Key": {"id": {"S": "1"}}})
+    with pytest.raises(CallError) as caught:
+        await run(_one(call))
+    assert (caught.value.code, caught.value.trouble) == ("ResourceNotFoundException", Trouble.REFUSED)
+    assert caught.value.call is call
+    assert counter.counts() == {"GetItem": 1}
+
+
+async def test_a_call_the_sdk_finds_malformed_is_refused_without_being_made(run, counter):
+    with pytest.raises(CallError, match="MessageBody") as caught:
+        await run(_one(Call("sqs", "send_message", {"QueueUrl": "x"})))
+    assert (caught.value.code, caught.value.trouble) == ("ParamValidationError", Trouble.REFUSED)
+    assert counter.total() == 0
+
+
+async def test_missing_credentials_are_an_error_that_says_where_to_put_them(run, monkeypatch, url):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(CallError, match=r"AWS_ACCESS_KEY_ID.*AWS_PROFILE.*role"):
+        await run(_one(_send(url)))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    assert await run(_one(_send(url))), "the same connections work once the credentials are there"
+
+
+async def test_a_missing_region_is_an_error_that_says_where_to_put_it(run, monkeypatch, aws_environment):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(ImproperlyConfigured, match=r"sqs://eu-west-1/\.\.\..*AWS_DEFAULT_REGION"):
+        Connections(_services(None, region="")).run(_one(_send("x")))
+    with pytest.raises(ImproperlyConfigured, match=r"sqs://eu-west-1/\.\.\..*AWS_DEFAULT_REGION"):
+        await AsyncConnections(_services(None, region="")).run(_one(_send("x")))
+
+
+@pytest.mark.parametrize("endpoint_url", ["no url", "http://"])
+async def test_a_malformed_endpoint_is_a_matter_of_configuration(aws_environment, endpoint_url):
+    with pytest.raises(ImproperlyConfigured):
+        Connections(_services(endpoint_url)).run(_one(_send("x")))
+    with pytest.raises(ImproperlyConfigured):
+        await AsyncConnections(_services(endpoint_url)).run(_one(_send("x")))
+
+
+async def test_nobody_at_the_endpoint_is_transient(aws_environment):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        services = _services(f"http://127.0.0.1:{held.getsockname()[1]}")
+        with pytest.raises(CallError) as caught:
+            Connections(services).run(_one(_send("x")))
+        assert (caught.value.code, caught.value.trouble) == ("EndpointConnectionError", Trouble.TRANSIENT)
+        connections = AsyncConnections(services)
+        with pytest.raises(CallError) as caught:
+            await connections.run(_one(_send("x")))
+        assert (caught.value.code, caught.value.trouble) == ("EndpointConnectionError", Trouble.TRANSIENT)
+        await connections.close()
+
+
+def test_the_endpoint_of_the_environment_is_used_where_none_is_given(counter, monkeypatch, url):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", counter.endpoint_url)
+    connections = Connections({"sqs": Service("aws")})
+    connections.run(_one(_send(url)))
+    connections.close()
+    assert counter.counts() == {"SendMessage": 1}
+
+
+# Python 3.12 and later warn of forking beside threads; the thread is the call counter's, which the child never uses.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_opens_its_own_connections(counter, url, sqs_client):
+    connections = Connections(_services(counter.endpoint_url))
+    connections.run(_one(_send(url, "before")))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            connections.run(_one(Together([_send(url, "child 1"), _send(url, "child 2")])))
+            code = 0
+        finally:
+            os._exit(code)
+    connections.run(_one(_send(url, "parent")))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    connections.close()
+    assert _bodies(sqs_client, url) == ["before", "child 1", "child 2", "parent"]
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble"),
+    [
+        (ReadTimeoutError(endpoint_url="http://x"), Trouble.TRANSIENT),
+        (IncompleteReadError(actual_bytes=1, expected_bytes=2), Trouble.TRANSIENT),
+        (ResponseParserError("<html>"), Trouble.TRANSIENT),
+        (ParamValidationError(report="wrong"), Trouble.REFUSED),
+    ],
+)
+def test_errors_without_an_answer_are_told_apart(error, trouble):
+    class Failing:
+        def send_message(self, **parameters: Any) -> None:
+            raise error
+
+    with pytest.raises(CallError) as caught:
+        aws.AWSClient(Failing()).call(_send("x"))
+    assert caught.value.trouble is trouble
+    assert caught.value.code == type(error).__name__
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "trouble"),
+    [
+        ("ProvisionedThroughputExceededException", 400, Trouble.THROTTLED),
+        ("RequestThrottled", 403, Trouble.THROTTLED),
+        ("ServiceUnavailable", 503, Trouble.TRANSIENT),
+        ("SomethingNew", 500, Trouble.TRANSIENT),
+        ("ExpiredToken", 403, Trouble.CREDENTIALS),
+        ("InvalidClientTokenId", 403, Trouble.CREDENTIALS),
+        ("AccessDenied", 403, Trouble.REFUSED),
+        ("ConditionalCheckFailedException", 400, Trouble.REFUSED),
+    ],
+)
+def test_what_a_retry_may_expect_of_an_error_code(code, status, trouble):
+    class Failing:
+        def send_message(self, **parameters: Any) -> None:
+            raise ClientError(
+                {"Error": {"Code": code, "Message": "why"}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+                "SendMessage",
+            )
+
+    with pytest.raises(CallError, match=rf"sqs\.send_message: {code}: why") as caught:
+        aws.AWSClient(Failing()).call(_send("x"))
+    assert caught.value.trouble is trouble
+
+
+def test_a_synchronous_client_imports_neither_boto3_nor_aiohttp():
+    code = (
+        "import sys\n"
+        "from taskq_cloud.clients.aws import open_client\n"
+        "open_client('sqs', {'region': 'eu-west-1'}).close()\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    packages = set(printed.stdout.split())
+    assert "botocore" in packages
+    assert packages.isdisjoint({"boto3", "s3transfer", "aiobotocore", "aiohttp"})
+
+
+def _count_openings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    opened: list[str] = []
+    open_client, open_async_client = aws.open_client, aws.open_async_client
+
+    def counted(service: str, options: Any) -> Any:
+        opened.append(service)
+        return open_client(service, options)
+
+    async def counted_async(service: str, options: Any) -> Any:
+        opened.append(service)
+        return await open_async_client(service, options)
+
+    monkeypatch.setattr(aws, "open_client", counted)
+    monkeypatch.setattr(aws, "open_async_client", counted_async)
+    return opened
