@@ -251,11 +251,13 @@ class TaskQ:
 
     def close(self) -> None:
         """Close the connections of synchronous callers; the next call opens them again."""
-        self._connections.close()
+        if "_connections" in vars(self):  # what is not open needs no broker's URL to be right
+            self._connections.close()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
-        await self._async_connections.close()
+        if "_async_connections" in vars(self):
+            await self._async_connections.close()
 
     # -- serving
 

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 
+from taskq_cloud import logs
 from taskq_cloud.app import TaskQ
 from taskq_cloud.core.invocation import TaskRunner
 from taskq_cloud.errors import ImproperlyConfigured
@@ -50,4 +51,5 @@ def _only_app(module: str, names: dict[str, object]) -> TaskQ:
 
 def load_runner(path: str) -> TaskRunner:
     """What a child of a process pool runs: the task functions of the application at ``path``."""
+    logs.set_up_from_environment()
     return find_app(path).runner

@@ -1,10 +1,13 @@
 """Settings: keyword arguments of ``TaskQ``, then ``TASKQ_...`` in the environment, then ``.env``, then the defaults.
 
+An option of the command line comes before all of them.
 Names, defaults and meanings are Celery's where the concept is Celery's; docs/settings.md says where a default differs.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,6 +19,10 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 LOCAL_BROKER: Final = "sqlite:///.taskq/broker.db"
 LOCAL_RESULTS: Final = "sqlite:///.taskq/results.db"
+
+COMMAND_LINE: Final = "TASKQ_COMMAND_LINE"
+"""The environment variable by which options such as ``--broker`` reach the application that ``taskq`` imports, and the
+processes of its pool, which import it again: settings as a JSON object."""
 
 _CELERY_NAMES: Final = {"broker_url": "broker", "result_backend": "results"}
 
@@ -107,6 +114,7 @@ def load_settings(given: dict[str, Any]) -> Settings:
         ImproperlyConfigured: names the setting, what is wrong with it, and where it was looked for.
     """
     values = {_CELERY_NAMES.get(name, name): value for name, value in given.items()}
+    values |= json.loads(os.environ.get(COMMAND_LINE, "{}"))
     unknown = sorted(values.keys() - Settings.model_fields.keys())
     if unknown:
         raise ImproperlyConfigured(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(Settings.model_fields))}")

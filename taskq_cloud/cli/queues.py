@@ -1,0 +1,79 @@
+"""``taskq queues``: how many messages each queue holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+from taskq_cloud.app import TaskQ
+from taskq_cloud.cli.common import common_options, open_app, queue_names
+from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.errors import QueueNotFound
+
+_COLUMNS: Final = ("queue", "waiting", "delayed", "in flight", "dead letters")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One queue's counts; None for those of a queue that does not exist, with the error that says so."""
+
+    queue: str
+    waiting: int | None = None
+    delayed: int | None = None
+    in_flight: int | None = None
+    dead_letters: int | None = None
+    missing: QueueNotFound | None = None
+
+    @property
+    def cells(self) -> tuple[Any, ...]:
+        """In the order of the columns."""
+        return (self.queue, self.waiting, self.delayed, self.in_flight, self.dead_letters)
+
+
+@click.command("queues", short_help="Count the messages of each queue.")
+@click.option("-Q", "--queues", callback=queue_names, metavar="A,B", help="Which.  [default: the application's]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@common_options
+@click.pass_context
+def command(context: click.Context, /, queues: tuple[str, ...], as_json: bool) -> None:
+    """Count the messages of each queue, approximately where its provider knows no better.
+
+    A "-" stands for a queue that does not exist, or that has no dead-letter queue.
+    """
+    app = open_app(context)
+    rows = [_count(app, name) for name in queues or app.queues()]
+    click.echo(_as_json(rows) if as_json else _as_table(rows))
+    for row in rows:
+        if row.missing is not None:
+            raise row.missing
+
+
+def _count(app: TaskQ, queue: str) -> Row:
+    try:
+        depth = app.run(app.broker.depth(queue))
+    except QueueNotFound as error:
+        return Row(queue, missing=error)
+    try:
+        dead = app.run(app.broker.depth(dead_letter_queue(queue)))
+    except QueueNotFound:
+        return Row(queue, depth.waiting, depth.delayed, depth.in_flight)
+    dead_letters = dead.waiting + dead.delayed + dead.in_flight
+    return Row(queue, depth.waiting, depth.delayed, depth.in_flight, dead_letters)
+
+
+def _as_json(rows: Sequence[Row]) -> str:
+    names = [column.replace(" ", "_") for column in _COLUMNS]
+    return json.dumps([dict(zip(names, row.cells, strict=True)) for row in rows])
+
+
+def _as_table(rows: Sequence[Row]) -> str:
+    table = [_COLUMNS, *(tuple("-" if cell is None else str(cell) for cell in row.cells) for row in rows)]
+    first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
+    return "\n".join(
+        "  ".join([cells[0].ljust(first), *(cell.rjust(width) for cell, width in zip(cells[1:], others, strict=True))])
+        for cells in table
+    )

@@ -1,0 +1,164 @@
+"""``taskq call`` and ``taskq result``, on the local broker and store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import Result
+
+from taskq_cloud.loading import find_app
+
+TaskQCommand = Callable[..., Result]
+
+
+def depth(shop: str, queue: str = "celery") -> tuple[int, int]:
+    app = find_app(shop)
+    counted = app.run(app.broker.depth(queue))
+    return counted.waiting, counted.delayed
+
+
+def work(taskq: TaskQCommand, shop: str) -> None:
+    """Have everything run that is on the queues."""
+    result = taskq("worker", "-A", shop, "--pool", "solo", "--burst", "-q", "-l", "error")
+    assert result.exit_code == 0, result.stderr
+
+
+def test_call_prints_the_id_and_the_task_runs(taskq: TaskQCommand, shop: str) -> None:
+    result = taskq("call", "-A", shop, f"{shop}.add", "-a", "[2, 3]")
+    assert result.exit_code == 0, result.stderr
+    task_id = result.stdout.strip()
+    assert result.stderr == ""
+    assert depth(shop) == (1, 0)
+    work(taskq, shop)
+    answer = taskq("result", "-A", shop, task_id)
+    assert answer.exit_code == 0
+    assert "SUCCESS" in answer.stdout
+    assert "5" in answer.stdout
+
+
+def test_keyword_arguments_and_a_given_id(taskq: TaskQCommand, shop: str) -> None:
+    result = taskq("-A", shop, "call", f"{shop}.add", "-a", "[2]", "-k", '{"y": 40}', "--task-id", "forty-two")
+    assert result.stdout == "forty-two\n"
+    work(taskq, shop)
+    assert json.loads(taskq("-A", shop, "result", "forty-two", "--json").stdout)["result"] == 42
+
+
+def test_a_delayed_task_is_held_back(taskq: TaskQCommand, shop: str) -> None:
+    assert taskq("-A", shop, "call", f"{shop}.forget", "--countdown", "600").exit_code == 0
+    tomorrow = (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
+    assert taskq("-A", shop, "call", f"{shop}.forget", "--eta", tomorrow).exit_code == 0
+    assert depth(shop) == (0, 2)
+
+
+def test_an_expired_task_does_not_run(taskq: TaskQCommand, shop: str) -> None:
+    past = "2001-01-01T00:00:00"
+    task_id = taskq("-A", shop, "call", f"{shop}.add", "-a", "[1, 1]", "--expires", past).stdout.strip()
+    work(taskq, shop)
+    answer = taskq("-A", shop, "result", task_id)
+    assert answer.exit_code == 1
+    assert "REVOKED" in answer.stdout
+
+
+def test_a_queue_can_be_named(taskq: TaskQCommand, shop: str) -> None:
+    assert taskq("-A", shop, "call", f"{shop}.forget", "-Q", "mail").exit_code == 0
+    assert depth(shop, "mail") == (1, 0)
+
+
+def test_an_unregistered_task_is_sent_with_a_warning(taskq: TaskQCommand, shop: str) -> None:
+    result = taskq("-A", shop, "call", "billing.charge", "-a", "[7]")
+    assert result.exit_code == 0
+    assert "'billing.charge' is not registered" in result.stderr
+    assert depth(shop) == (1, 0)
+    assert taskq("-A", shop, "-q", "call", "billing.charge").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-a", "[1,"], "is not JSON"),
+        (["-a", "1"], "is not a JSON array; write for example"),
+        (["-k", "[]"], "is not a JSON object; write for example"),
+        (["--eta", "soon"], "2030-01-31T12:00:00Z"),
+        (["--expires", "soon"], "2030-01-31T12:00:00Z"),
+        (["-a", "[1, 2, 3]"], "too many positional arguments"),
+    ],
+)
+def test_malformed_input_is_a_usage_error_and_sends_nothing(
+    taskq: TaskQCommand, shop: str, arguments: list[str], says: str
+) -> None:
+    result = taskq("-A", shop, "call", f"{shop}.add", *arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert depth(shop) == (0, 0)
+
+
+def test_waiting_in_vain_exits_with_2_and_tells_the_id(taskq: TaskQCommand, shop: str) -> None:
+    result = taskq("-A", shop, "call", f"{shop}.add", "-a", "[1, 2]", "--task-id", "slow", "--wait", "0")
+    assert result.exit_code == 2
+    assert result.stdout == "slow\n"
+    assert "PENDING" in result.stderr
+
+
+def test_nothing_is_sent_where_no_result_could_be_waited_for(taskq: TaskQCommand, shop: str) -> None:
+    result = taskq("-A", shop, "--results", "disabled://", "call", f"{shop}.add", "-a", "[1, 2]", "--wait", "1")
+    assert result.exit_code == 1
+    assert "TASKQ_RESULTS" in result.stderr
+    assert depth(shop) == (0, 0)
+
+
+def test_a_task_that_stores_no_result_is_not_waited_for(taskq: TaskQCommand, shop: str) -> None:
+    result = taskq("-A", shop, "call", f"{shop}.forget", "--task-id", "gone", "--wait", "60")
+    assert result.exit_code == 0
+    assert result.stdout == "gone\n"
+    assert "stores no result" in result.stderr
+
+
+def test_waiting_prints_what_the_task_came_to(taskq: TaskQCommand, shop: str) -> None:
+    eager = {"TASKQ_TASK_ALWAYS_EAGER": "true"}
+    good = taskq("-A", shop, "call", f"{shop}.add", "-a", "[1, 2]", "--wait", "5", env=eager)
+    assert (good.exit_code, good.stdout) == (0, "3\n")
+
+
+def test_waiting_for_a_failing_task_exits_with_1(taskq: TaskQCommand, shop: str) -> None:
+    eager = {"TASKQ_TASK_ALWAYS_EAGER": "true"}
+    bad = taskq("-A", shop, "call", f"{shop}.fail", "-a", '["no paper"]', "--wait", "5", env=eager)
+    assert bad.exit_code == 1
+    assert bad.stdout == ""
+    assert "FAILURE: ValueError: no paper" in bad.stderr
+
+
+def test_a_failure_with_its_traceback(taskq: TaskQCommand, shop: str) -> None:
+    task_id = taskq("-A", shop, "call", f"{shop}.fail", "-a", '["no paper"]').stdout.strip()
+    work(taskq, shop)
+    answer = taskq("-A", shop, "result", task_id)
+    assert answer.exit_code == 1
+    assert "FAILURE" in answer.stdout
+    assert "ValueError: no paper" in answer.stdout
+    assert "Traceback" not in answer.stdout
+    assert "Traceback" in taskq("-A", shop, "result", task_id, "-t").stdout
+    document = json.loads(taskq("-A", shop, "result", task_id, "--json").stdout)
+    assert document["state"] == "FAILURE"
+    assert document["result"]["exc_type"] == "ValueError"
+    assert "Traceback" in document["traceback"]
+    assert document["date_done"]
+
+
+def test_an_unknown_id_is_pending(taskq: TaskQCommand, shop: str) -> None:
+    answer = taskq("-A", shop, "result", "nobody")
+    assert answer.exit_code == 2
+    assert "PENDING" in answer.stdout
+    assert "expired" in answer.stderr
+    assert taskq("-A", shop, "result", "nobody", "--wait", "0").exit_code == 2
+
+
+def test_asking_where_no_results_are_kept_is_an_error(taskq: TaskQCommand, shop: str) -> None:
+    answer = taskq("-A", shop, "--result-backend", "disabled://", "result", "nobody")
+    assert answer.exit_code == 1
+    assert "TASKQ_RESULTS" in answer.stderr
+
+
+def test_exit_codes_are_in_the_help(taskq: TaskQCommand) -> None:
+    assert "it has not ended yet" in taskq("result", "--help").stdout
