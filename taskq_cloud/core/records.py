@@ -26,6 +26,10 @@ PROPAGATE_STATES: Final = frozenset({FAILURE, REVOKED})
 
 FINAL_VERSION: Final = 2**31 - 1
 
+FENCE_KEPT_SECONDS: Final = 15 * 86_400
+"""How long a store remembers a claim that has lapsed, so that the next one's number is higher: a day longer than SQS
+keeps a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

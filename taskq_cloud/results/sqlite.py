@@ -1,0 +1,194 @@
+"""Results in one SQLite file: several processes of one machine can use it at once, and it outlives them.
+
+Every method is one transaction. The file and its directory are made at the first call; connections, journal and
+locking are the client's (``taskq_cloud.clients.sqlite``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeAlias
+from urllib.parse import SplitResult
+
+from taskq_cloud.core.calls import Call, CallError, Flow, Trouble
+from taskq_cloud.core.ports import Service, StoreCapabilities
+from taskq_cloud.core.records import FENCE_KEPT_SECONDS, FINAL_VERSION, Record
+from taskq_cloud.core.urls import file_of, query_of
+from taskq_cloud.errors import OperationalError, PayloadTooLarge, Unreachable
+
+_Statement: TypeAlias = tuple[str, Mapping[str, Any]]
+_Rows: TypeAlias = list[dict[str, Any]]
+
+LARGEST_RECORD_BYTES: Final = 900_000_000
+"""SQLite's own limit is 1,000,000,000 bytes a row (https://www.sqlite.org/limits.html, SQLITE_MAX_LENGTH)."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS results (
+    id TEXT PRIMARY KEY, state TEXT NOT NULL, version INTEGER NOT NULL, payload TEXT NOT NULL, expires_at REAL,
+    fence INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS results_expire ON results (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS joins (id TEXT PRIMARY KEY, expires_at REAL);
+CREATE INDEX IF NOT EXISTS joins_expire ON joins (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS join_members (
+    join_id TEXT NOT NULL, member TEXT NOT NULL, PRIMARY KEY (join_id, member)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims (
+    key TEXT PRIMARY KEY, owner TEXT NOT NULL, fence INTEGER NOT NULL, lapses_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS claims_lapse ON claims (lapses_at);
+"""
+
+_LOAD = """
+SELECT id, state, version, payload, expires_at, fence FROM results
+WHERE id IN (SELECT value FROM json_each(:ids)) AND (expires_at IS NULL OR expires_at > :now)
+"""
+
+# The WHERE is records.may_replace; a row comes back only where something was written.
+_SAVE = f"""
+INSERT INTO results (id, state, version, payload, expires_at, fence)
+VALUES (:id, :state, :version, :payload, :expires_at, :fence)
+ON CONFLICT (id) DO UPDATE SET
+    state = excluded.state, version = excluded.version, payload = excluded.payload,
+    expires_at = excluded.expires_at, fence = excluded.fence
+WHERE results.expires_at <= :now
+    OR (results.version < {FINAL_VERSION} AND results.version <= excluded.version AND results.fence <= excluded.fence)
+RETURNING id
+"""  # noqa: S608 - a number of ours
+
+# Each save takes a few expired rows with it: more than it adds, so they never pile up, and never enough to be felt.
+_SWEEP = "DELETE FROM results WHERE id IN (SELECT id FROM results WHERE expires_at <= :now LIMIT 20)"
+
+_DELETE = "DELETE FROM results WHERE id IN (SELECT value FROM json_each(:ids))"
+
+_JOIN = (
+    "DELETE FROM join_members WHERE join_id IN (SELECT id FROM joins WHERE expires_at <= :now)",
+    "DELETE FROM joins WHERE expires_at <= :now",
+    """
+    INSERT INTO joins (id, expires_at) VALUES (:id, :expires_at)
+    ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
+    """,
+    "INSERT OR IGNORE INTO join_members (join_id, member) VALUES (:id, :member)",
+    "SELECT count(*) AS arrived FROM join_members WHERE join_id = :id",
+)
+
+_FORGET_CLAIMS = "DELETE FROM claims WHERE lapses_at <= :forgotten_at"
+
+_CLAIM = """
+INSERT INTO claims (key, owner, fence, lapses_at) VALUES (:key, :owner, 1, :lapses_at)
+ON CONFLICT (key) DO UPDATE SET
+    owner = excluded.owner, lapses_at = excluded.lapses_at, fence = claims.fence + (claims.lapses_at <= :now)
+WHERE claims.lapses_at <= :now OR claims.owner = excluded.owner
+RETURNING fence
+"""
+
+_GIVE_UP_CLAIM = """
+UPDATE claims SET lapses_at = :now WHERE key = :key AND owner = :owner AND lapses_at > :now RETURNING fence
+"""
+
+
+class SQLiteResults:
+    """The store behind ``sqlite:///path``.
+
+    Args:
+        path: the database's file.
+        clock: the time, in seconds since the epoch.
+    """
+
+    capabilities: ClassVar[StoreCapabilities] = StoreCapabilities(
+        largest_record_bytes=LARGEST_RECORD_BYTES,
+        joins=True,
+        claims=True,
+        shared_between_processes=True,
+        durable=True,
+    )
+
+    def __init__(self, path: str | Path, clock: Callable[[], float] = time.time) -> None:
+        # Absolute, so that a later change of the working directory doesn't lead to another file.
+        self._path = str(Path(path).absolute())
+        self._service = f"sqlite:{self._path}"
+        self._clock = clock
+
+    @classmethod
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> SQLiteResults:  # noqa: ARG003 - none are known
+        """``sqlite:///relative/path`` or ``sqlite:////absolute/path``."""
+        query_of(url)
+        return cls(file_of(url))
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The file."""
+        return {self._service: Service("sqlite", (("path", self._path),))}
+
+    def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
+        """Read records: see ``ResultStore.load``."""
+        if not ids:
+            return {}
+        (rows,) = yield from self._run("query", [(_LOAD, {"ids": json.dumps(list(ids)), "now": self._clock()})])
+        return {row["id"]: Record(**row) for row in rows}
+
+    def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+        """Write records: see ``ResultStore.save``."""
+        if not records:
+            return []
+        now = self._clock()
+        statements = [(_SAVE, {**_row(record), "now": now}) for record in records]
+        rows = yield from self._run("transaction", [*statements, (_SWEEP, {"now": now})])
+        return [bool(each) for each in rows[: len(records)]]
+
+    def delete(self, ids: Sequence[str]) -> Flow[None]:
+        """Remove records."""
+        if ids:
+            yield from self._run("transaction", [(_DELETE, {"ids": json.dumps(list(ids))})])
+
+    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
+        """Count a member: see ``ResultStore.join``."""
+        values = {"id": join_id, "member": member, "expires_at": expires_at, "now": self._clock()}
+        rows = yield from self._run("transaction", [(sql, values) for sql in _JOIN])
+        arrived: int = rows[-1][0]["arrived"]
+        return arrived >= size
+
+    def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
+        """Claim a key: see ``ResultStore.claim``."""
+        now = self._clock()
+        values = {
+            "key": key,
+            "owner": owner,
+            "now": now,
+            "lapses_at": now + ttl_seconds,
+            "forgotten_at": now - FENCE_KEPT_SECONDS,
+        }
+        statement = _CLAIM if ttl_seconds > 0 else _GIVE_UP_CLAIM
+        rows = yield from self._run("transaction", [(_FORGET_CLAIMS, values), (statement, values)])
+        return rows[-1][0]["fence"] if rows[-1] else None
+
+    def _run(self, operation: str, statements: Sequence[_Statement]) -> Flow[list[_Rows]]:
+        try:
+            answer: list[_Rows] = yield Call(
+                self._service, operation, {"schema": _SCHEMA, "statements": list(statements)}
+            )
+        except CallError as error:
+            # The message names the file and the way out: it is the client's own.
+            kind = Unreachable if error.trouble is Trouble.TRANSIENT else OperationalError
+            raise kind(f"the result store can't be used: {error.message}") from error
+        return answer
+
+
+def _row(record: Record) -> dict[str, Any]:
+    size = len(record.payload.encode())
+    if size > LARGEST_RECORD_BYTES:
+        raise PayloadTooLarge(
+            f"the result of task {record.id} is {size} bytes; SQLite takes at most {LARGEST_RECORD_BYTES}: "
+            "store it elsewhere and return where it is"
+        )
+    return {
+        "id": record.id,
+        "state": record.state,
+        "version": record.version,
+        "payload": record.payload,
+        "expires_at": record.expires_at,
+        "fence": record.fence,
+    }
