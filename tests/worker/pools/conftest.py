@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pool_helpers import StartPool, make
 
 from taskq_cloud.worker.pools.base import Pool
+from tests.worker.pools.pool_helpers import StartPool, make
 
 
 @pytest.fixture

@@ -8,16 +8,15 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pool_tasks import DEADLINE_SECONDS, PoolRunner
-
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.outcome import Invocation
 from taskq_cloud.worker.pools.aio import AsyncioPool
 from taskq_cloud.worker.pools.processes import ProcessPool
 from taskq_cloud.worker.pools.solo import SoloPool
 from taskq_cloud.worker.pools.threads import ThreadPool
+from tests.worker.pools.pool_tasks import DEADLINE_SECONDS, PoolRunner
 
-RUNNER_FACTORY = "pool_tasks:load"
+RUNNER_FACTORY = "tests.worker.pools.pool_tasks:load"
 
 
 def invocation(name: str, *args: Any, hard: float | None = None, soft: float | None = None) -> Invocation:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from pool_helpers import StartPool, invocation, make, until
-from pool_tasks import arrivals
-
 from taskq_cloud.core.outcome import Abandoned, Failed, Succeeded, TimedOut
+from tests.worker.pools.pool_helpers import StartPool, invocation, make, until
+from tests.worker.pools.pool_tasks import arrivals
 
 
 async def test_a_coroutine_that_swallows_its_cancellation_is_left_behind(start_pool: StartPool, tmp_path, caplog):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool_helpers import StartPool, invocation, make, until
-from pool_tasks import arrivals
 
 from taskq_cloud.core.outcome import Abandoned, Failed, Lost, Succeeded, TimedOut
+from tests.worker.pools.pool_helpers import StartPool, invocation, make, until
+from tests.worker.pools.pool_tasks import arrivals
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ async def test_the_event_loop_goes_on_while_a_task_runs(pool, mode, tmp_path):
 
 async def test_the_hard_limit_ends_the_run_and_the_slot_goes_on(pool, mode, tmp_path):
     for _ in range(pool.concurrency + 1):
-        assert await pool.run(mode.invocation("hang", str(tmp_path), hard=0.3)) == TimedOut(0.3)
+        assert await pool.run(mode.invocation("hang", str(tmp_path), hard=0.1)) == TimedOut(0.1)
     assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
 
 

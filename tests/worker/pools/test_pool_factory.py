@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-from pool_tasks import PoolRunner
 
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.worker.pools.aio import AsyncioPool
@@ -13,6 +12,7 @@ from taskq_cloud.worker.pools.factory import make_pool, usable_cpus
 from taskq_cloud.worker.pools.processes import ProcessPool
 from taskq_cloud.worker.pools.solo import SoloPool
 from taskq_cloud.worker.pools.threads import ThreadPool
+from tests.worker.pools.pool_tasks import PoolRunner
 
 
 @pytest.mark.parametrize(

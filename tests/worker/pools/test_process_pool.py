@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool_helpers import RUNNER_FACTORY, StartPool, invocation, until
-from pool_tasks import arrivals
 
 from taskq_cloud.core.outcome import Failed, Lost, Succeeded, TimedOut
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.worker.pools.processes import ProcessPool
+from tests.worker.pools.pool_helpers import RUNNER_FACTORY, StartPool, invocation, until
+from tests.worker.pools.pool_tasks import arrivals
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -111,11 +111,11 @@ async def test_signals_that_ask_to_end_are_for_the_worker_alone(start_pool: Star
 async def test_the_hard_limit_kills_what_the_task_has_started(start_pool: StartPool, tmp_path):
     pool = await start_pool("processes", 1)
     pid_file = tmp_path / "pid"
-    run = asyncio.create_task(pool.run(invocation("start_sleeper", str(pid_file), hard=2.0)))
+    run = asyncio.create_task(pool.run(invocation("start_sleeper", str(pid_file), hard=1.0)))
     await until(pid_file.exists)
     sleeper = int(pid_file.read_text())
     assert is_alive(sleeper)
-    assert await run == TimedOut(2.0)
+    assert await run == TimedOut(1.0)
     await until(lambda: not is_alive(sleeper))
 
 
@@ -237,7 +237,7 @@ def start_program(program: str) -> subprocess.Popen[str]:
 PARENT = """
 import asyncio, sys
 sys.path[:] = {path!r}
-from pool_helpers import invocation, make
+from tests.worker.pools.pool_helpers import invocation, make
 
 async def main():
     pool = make("processes", 2)

@@ -7,9 +7,9 @@ import json
 import threading
 
 import pytest
-from pool_helpers import StartPool, invocation, until
 
 from taskq_cloud.core.outcome import Failed, Succeeded, TimedOut
+from tests.worker.pools.pool_helpers import StartPool, invocation, until
 
 
 def task_threads() -> list[threading.Thread]:
