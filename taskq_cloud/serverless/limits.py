@@ -17,6 +17,7 @@ import math
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -49,7 +50,7 @@ class TimeKeeper:
         self._past_hard_limit = False
         self._running = False
         self._warned = False
-        self._loop: asyncio.Runner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._coroutine: _Interruptible[Outcome] | None = None
 
     @contextmanager
@@ -112,15 +113,11 @@ class TimeKeeper:
         if not runner.is_async(invocation.message.task):
             return context.run(runner.run, invocation)
         if self._loop is None:
-            self._loop = asyncio.Runner()
+            self._loop = asyncio.new_event_loop()
+            weakref.finalize(self, self._loop.close).atexit = False
         self._coroutine = _Interruptible(runner.arun(invocation))
         try:
-            return self._loop.run(_finish(self._coroutine), context=context)
-        except OutOfTime:
-            # What is left on this loop would go on with the next task.
-            self._loop.get_loop().close()
-            self._loop = None
-            raise
+            return self._loop.run_until_complete(self._loop.create_task(_finish(self._coroutine), context=context))
         finally:
             self._coroutine = None
 
@@ -179,12 +176,10 @@ class TimeKeeper:
         self._raise(kind())
 
     def _raise(self, error: BaseException) -> None:
-        if self._coroutine is not None and self._loop is not None and not isinstance(error, OutOfTime):
-            loop = self._loop.get_loop()
-            if asyncio.current_task(loop) is None:
-                # The loop waits, so an exception raised here would leave it and not reach the task.
-                loop.call_soon_threadsafe(self._coroutine.interrupt, error)
-                return
+        if self._coroutine is not None and self._loop is not None and asyncio.current_task(self._loop) is None:
+            # The loop waits, so an exception raised here would leave it and not reach the task.
+            self._loop.call_soon_threadsafe(self._coroutine.interrupt, error)
+            return
         raise error
 
 

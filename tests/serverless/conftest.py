@@ -1,0 +1,38 @@
+from types import SimpleNamespace
+
+import pytest
+
+from tests.serverless.events import make_app
+
+
+@pytest.fixture
+def shop():
+    """An application with a task of each kind; ``ran`` are the arguments of the runs, in order."""
+    app, ran = make_app(), []
+
+    @app.task(name="add")
+    def add(number):
+        ran.append(number)
+        return number
+
+    @app.task(name="aadd")
+    async def aadd(number):
+        ran.append(number)
+        return number
+
+    @app.task(name="fail")
+    def fail(number):
+        ran.append(number)
+        raise ValueError(number)
+
+    @app.task(name="again", autoretry_for=(OSError,), default_retry_delay=7)
+    def again(number):
+        ran.append(number)
+        raise OSError(number)
+
+    @app.task(name="slow", time_limit=30)
+    def slow(number):
+        ran.append(number)
+        return number
+
+    return SimpleNamespace(app=app, ran=ran, broker=app.broker, handler=app.lambda_handler())

@@ -1,0 +1,116 @@
+"""Events as Lambda hands them over, a context whose time a test sets, and a broker that notes what it is told."""
+
+import json
+from dataclasses import dataclass, field
+from itertools import count
+from typing import ClassVar
+from uuid import uuid4
+
+from taskq_cloud import TaskQ
+from taskq_cloud.core import protocol
+from taskq_cloud.core.message import Message, Refused, Sent
+from taskq_cloud.core.ports import BrokerCapabilities
+from taskq_cloud.results.memory import MemoryResults
+
+_numbers = count(1)
+
+
+class Context:
+    """Lambda's context object: ``seconds`` is what is left."""
+
+    def __init__(self, seconds=60.0):
+        self.seconds = seconds
+        self.aws_request_id = str(uuid4())
+
+    def get_remaining_time_in_millis(self):
+        return int(self.seconds * 1000)
+
+
+@dataclass
+class NotingBroker:
+    """Takes what it is given and notes it; ``refused`` are the ids of messages it does not settle."""
+
+    capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
+        largest_message_bytes=1 << 20,
+        send_batch=10,
+        receive_batch=10,
+        longest_wait_seconds=20,
+        longest_delay_seconds=900,
+        longest_ordered_delay_seconds=0,
+        longest_lease_seconds=43_200,
+        ordering=True,
+        deduplicates=True,
+        shared_between_processes=False,
+        durable=False,
+    )
+    sent: list = field(default_factory=list)
+    settled: list = field(default_factory=list)
+    refused: set = field(default_factory=set)
+    failure: Exception | None = None
+
+    services: ClassVar[dict] = {}
+
+    def queue_named(self, physical_name):
+        return physical_name.removeprefix("shop-")
+
+    def send(self, queue, messages):
+        yield from ()
+        self.sent += [(queue, each) for each in messages]
+        return [Sent(str(next(_numbers))) for _ in messages]
+
+    def settle(self, settlements):
+        yield from ()
+        if self.failure:
+            raise self.failure
+        self.settled += settlements
+        return [Refused(OSError("no")) if s.delivery.message_id in self.refused else None for s in settlements]
+
+
+def make_app(**settings):
+    app = TaskQ("lambda-test", broker="memory://", results="memory://", **settings)
+    app.broker = NotingBroker()
+    app.store = MemoryResults()
+    return app
+
+
+def record(body, *, message_id=None, receives=1, group=None, queue="shop-work", attributes=None):
+    """A record of a batch; a ``Message`` is encoded."""
+    message_id = message_id or f"m{next(_numbers)}"
+    if group is not None and not queue.endswith(".fifo"):
+        queue += ".fifo"
+    return {
+        "messageId": message_id,
+        "receiptHandle": f"receipt-of-{message_id}",
+        "body": protocol.encode(body, "work") if isinstance(body, Message) else body,
+        "attributes": {
+            "ApproximateReceiveCount": str(receives),
+            "SentTimestamp": "1700000000123",
+            "SenderId": "000000000000",
+            **({"MessageGroupId": group} if group is not None else {}),
+        },
+        "messageAttributes": {
+            name: {"stringValue": value, "dataType": "String", "stringListValues": [], "binaryListValues": []}
+            for name, value in (attributes or {}).items()
+        },
+        "md5OfBody": "",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{queue}",
+        "awsRegion": "eu-west-1",
+    }
+
+
+def batch(*records):
+    return {"Records": list(records)}
+
+
+def call_of(task, *args, **fields):
+    """The message of a call, its id the first argument's text where none is given."""
+    fields.setdefault("id", str(uuid4()))
+    return Message(task=task, args=args, **fields)
+
+
+def failures(answer):
+    """The message ids an answer lists; an answer of another shape fails."""
+    assert set(answer) == {"batchItemFailures"}
+    assert json.loads(json.dumps(answer)) == answer
+    return [item["itemIdentifier"] for item in answer["batchItemFailures"]]

@@ -1,0 +1,167 @@
+"""Invocations without a queue: what is answered, and what raises so that Lambda's retries and destinations apply."""
+
+import json
+import threading
+
+import pytest
+
+from taskq_cloud.core import protocol
+from taskq_cloud.core.calls import Sleep
+from taskq_cloud.errors import DecodeError, Ignore, NotRegistered, OperationalError, Reject
+from tests.serverless.events import Context, call_of, make_app
+
+
+def test_the_answer_is_the_result_document(shop):
+    context = Context()
+    answer = shop.handler({"task": "add", "args": [3], "kwargs": {}}, context)
+    assert {key: answer[key] for key in ("status", "result", "task_id", "traceback")} == {
+        "status": "SUCCESS",
+        "result": 3,
+        "task_id": context.aws_request_id,
+        "traceback": None,
+    }
+    assert json.loads(json.dumps(answer)) == answer
+    assert shop.app.AsyncResult(context.aws_request_id).get() == 3
+    assert shop.broker.settled == []
+
+
+def test_an_id_of_its_own_is_kept_and_a_second_invocation_does_not_run_it_again(shop):
+    event = {"task": "aadd", "args": [3], "id": "mine"}
+    answers = [shop.handler(event, Context()) for _ in range(2)]
+    assert [answer["task_id"] for answer in answers] == ["mine", "mine"]
+    assert answers[0] == answers[1]
+    assert shop.ran == [3]
+
+
+def test_lambdas_second_attempt_is_the_same_task(shop):
+    context = Context()
+    for _ in range(2):
+        shop.handler({"task": "add", "args": [3]}, context)
+    assert shop.ran == [3]
+
+
+def test_a_message_of_celerys_protocol_is_taken_too(shop):
+    body = json.loads(protocol.encode(call_of("add", 3, id="mine"), "work"))
+    assert shop.handler(body, Context())["task_id"] == "mine"
+
+
+def test_a_failure_is_an_outcome_like_any_other(shop):
+    answer = shop.handler({"task": "fail", "args": ["why"]}, Context())
+    assert answer["status"] == "FAILURE"
+    assert answer["result"] == {"exc_type": "ValueError", "exc_message": ["why"], "exc_module": "builtins"}
+    assert "ValueError: why" in answer["traceback"]
+
+
+def test_a_retry_goes_to_the_tasks_queue(shop):
+    shop.app.task(name="routed", queue="elsewhere", autoretry_for=(KeyError,))(lambda: {}["nothing"])
+    answers = [shop.handler({"task": name, "args": args}, Context()) for name, args in (("again", [1]), ("routed", []))]
+    assert [answer["status"] for answer in answers] == ["RETRY", "RETRY"]
+    assert [queue for queue, _ in shop.broker.sent] == ["celery", "elsewhere"]
+
+
+def test_what_is_not_due_yet_is_parked(shop):
+    answer = shop.handler({"task": "add", "args": [1], "eta": "2999-01-01T00:00:00+00:00", "id": "later"}, Context())
+    assert (answer["status"], answer["task_id"]) == ("PENDING", "later")
+    ((_, parked),) = shop.broker.sent
+    assert parked.delay_seconds == 900
+    assert shop.ran == []
+
+
+@pytest.mark.parametrize(
+    ("task", "status"), [("add", "SUCCESS"), ("fail", "FAILURE"), ("again", "RETRY"), ("forget", "IGNORED")]
+)
+def test_without_a_record_the_answer_says_what_the_run_came_to(shop, task, status):
+    @shop.app.task(name="forget")
+    def forget(_number):
+        raise Ignore
+
+    answer = shop.handler({"task": task, "args": [1], "ignore_result": True, "id": "x"}, Context())
+    assert (answer["status"], answer["task_id"]) == (status, "x")
+    assert shop.app.AsyncResult("x").state == "PENDING"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"source": "aws.s3", "detail-type": "Object Created", "id": "e-1", "detail": {"key": "a.png"}},
+        {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {}}]},
+        {
+            "Records": [
+                {"EventSource": "aws:sns", "Sns": {"TopicArn": "a:b:uploads", "Message": "hi", "MessageId": "1"}}
+            ]
+        },
+    ],
+    ids=["eventbridge", "s3", "sns"],
+)
+def test_a_routed_event_is_a_task(event):
+    app = make_app(task_event_routes={"aws*": "on_event"})
+
+    @app.task(name="on_event")
+    def on_event(document):
+        return sorted(document)
+
+    document = event["Records"][0]["Sns"] | {"Type": "Notification"} if "Sns" in str(event) else event
+    assert app.lambda_handler()(event, Context())["result"] == sorted(document)
+
+
+def test_a_task_in_a_notification_is_a_task(shop):
+    message = json.dumps({"task": "add", "args": [3]})
+    event = {"Records": [{"EventSource": "aws:sns", "Sns": {"TopicArn": "t", "Message": message, "MessageId": "n-1"}}]}
+    answer = shop.handler(event, Context())
+    assert (answer["result"], answer["task_id"]) == (3, "n-1")
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "text"),
+    [
+        ({"nothing": "known"}, DecodeError, "neither a task's message nor a known event"),
+        ([1, 2], DecodeError, "no JSON object but list"),
+        ({"source": "a", "detail-type": "b"}, DecodeError, "'a:b'"),
+        ({"task": "add", "args": 3}, DecodeError, "args must be a list"),
+        ({"task": "unknown"}, NotRegistered, "'unknown'"),
+    ],
+)
+def test_what_is_no_task_raises(shop, event, error, text):
+    with pytest.raises(error, match=text):
+        shop.handler(event, Context())
+
+
+def test_a_rejected_task_raises_so_that_it_reaches_lambdas_destination(shop):
+    @shop.app.task(name="picky")
+    def picky():
+        raise Reject("not this one")
+
+    with pytest.raises(Reject, match="not this one"):
+        shop.handler({"task": "picky", "id": "x"}, Context())
+    assert shop.app.AsyncResult("x").state == "FAILURE"
+
+
+def test_a_task_that_can_never_fit_raises_and_says_how_to_fix_it(shop):
+    with pytest.raises(Reject, match="raise the function's timeout to at least 33 s"):
+        shop.handler({"task": "slow", "args": [1]}, Context(20))
+
+
+def test_a_store_that_can_not_be_used_raises(shop, monkeypatch):
+    def save(_records):
+        yield from ()
+        raise OperationalError("no table")
+
+    monkeypatch.setattr(shop.app.store, "save", save)
+    with pytest.raises(OperationalError, match=r"task add\[x\] was not brought to an end"):
+        shop.handler({"task": "add", "args": [1], "id": "x"}, Context())
+
+
+def test_a_task_that_outlasts_the_function_has_failed(shop):
+    shop.app.task(name="wait")(lambda: threading.Event().wait(60))
+    answer = shop.handler({"task": "wait"}, Context(2.6))
+    assert answer["status"] == "FAILURE"
+    assert answer["result"]["exc_type"] == "WorkerLostError"
+
+
+def test_a_store_that_hangs_does_not_keep_the_answer(shop, monkeypatch):
+    def save(_records):
+        yield Sleep(60)
+
+    monkeypatch.setattr(shop.app.store, "save", save)
+    with pytest.raises(OperationalError, match="the function's time was over"):
+        shop.handler({"task": "add", "args": [1]}, Context(2.6))

@@ -1,0 +1,59 @@
+"""What a function imports: nothing but the standard library, pydantic and, with the first call, botocore."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+FUNCTION = textwrap.dedent(
+    """
+    import importlib.abc
+    import json
+    import sys
+
+    BLOCKED = ("aiobotocore", "aiohttp", "boto3", "click", "celery", "kombu", "rich", "ministack")
+
+    class Block(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in BLOCKED:
+                raise ImportError(f"{name} is not there in a Lambda function")
+
+    sys.meta_path.insert(0, Block())
+    from taskq_cloud import TaskQ
+
+    app = TaskQ("shop", broker=BROKER, results=RESULTS)
+
+    @app.task(name="add")
+    def add(a, b):
+        return a + b
+
+    handler = app.lambda_handler()
+    opened = "botocore" in sys.modules
+    answer = handler({"task": "add", "args": [1, 2]}, None)
+    print(json.dumps({"status": answer["status"], "opened": opened}))
+    """
+)
+
+
+def run_function(broker, results, environment=None):
+    source = FUNCTION.replace("BROKER", repr(broker)).replace("RESULTS", repr(results))
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_function_runs_without_the_packages_it_does_not_need():
+    assert run_function("memory://", "memory://") == '{"status": "SUCCESS", "opened": false}'
+
+
+def test_a_function_on_aws_needs_botocore_alone_and_opens_nothing_before_its_first_event(aws_environment, make_table):
+    table = make_table()
+    answer = run_function("sqs://eu-west-1/shop-", f"dynamodb://{table}", aws_environment)
+    assert answer == '{"status": "SUCCESS", "opened": false}'

@@ -1,0 +1,266 @@
+"""A batch from SQS, its records' fates and the answer: everything but Lambda and SQS."""
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from taskq_cloud.core.calls import Sleep
+from taskq_cloud.core.message import DEAD_LETTER_REASON, DeadLetter, Release
+from taskq_cloud.errors import Unreachable, WorkerLostError
+from taskq_cloud.serverless.sqs_batch import delivery_of, sqs_records
+from tests.serverless.events import Context, NotingBroker, batch, call_of, failures, record
+
+
+def test_a_record_becomes_a_delivery():
+    given = record("{}", message_id="m", receives=3, group="g", attributes={"colour": "red"})
+    delivery = delivery_of(given, NotingBroker(), 5.0)
+    assert delivery.queue == "work.fifo"
+    assert (delivery.message_id, delivery.receipt, delivery.body) == ("m", "receipt-of-m", "{}")
+    assert (delivery.receive_count, delivery.group) == (3, "g")
+    assert (delivery.sent_at, delivery.received_at, delivery.lease_seconds) == (1700000000.123, 5.0, None)
+    assert delivery.attributes == {"colour": "red"}
+
+
+@pytest.mark.parametrize(
+    "event", [{}, {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}, {"Records": "x"}, [], "text", None]
+)
+def test_other_events_are_no_batch(event):
+    assert sqs_records(event) is None
+
+
+def test_what_is_done_is_not_listed(shop):
+    calls = [call_of("add", 1), call_of("aadd", 2), call_of("fail", 3), call_of("again", 4), call_of("aadd", 5)]
+    answer = shop.handler(batch(*map(record, calls)), Context())
+    assert failures(answer) == []
+    assert shop.ran == [1, 2, 3, 4, 5]
+    assert shop.broker.settled == []
+    results = [shop.app.AsyncResult(call.id) for call in calls]
+    assert [result.state for result in results] == ["SUCCESS", "SUCCESS", "FAILURE", "RETRY", "SUCCESS"]
+    ((queue, retry),) = shop.broker.sent
+    assert queue == "work"
+    assert retry.delay_seconds == pytest.approx(7, abs=1)
+
+
+def test_what_cant_be_read_is_dead_lettered_and_not_listed(shop):
+    answer = shop.handler(batch(record("{", message_id="bad"), record(call_of("add", 1))), Context())
+    assert failures(answer) == []
+    (settled,) = shop.broker.settled
+    assert isinstance(settled, DeadLetter)
+    assert settled.delivery.message_id == "bad"
+    assert "DecodeError" in settled.reason
+    assert shop.ran == [1]
+
+
+def test_what_cant_be_dead_lettered_is_listed_and_the_log_says_why(shop, caplog):
+    shop.broker.refused = {"bad"}
+    assert failures(shop.handler(batch(record("{", message_id="bad")), Context())) == ["bad"]
+    (line,) = [line for line in caplog.records if getattr(line, "action", "") == "lambda.settle_failed"]
+    assert "could not be dead-lettered" in line.getMessage()
+    assert line.message_id == "bad"
+
+
+@pytest.mark.parametrize("failure", [Unreachable("no answer"), RuntimeError("a bug")])
+def test_a_broker_that_settles_nothing_still_gets_lambda_its_answer(shop, failure):
+    shop.broker.failure = failure
+    event = batch(
+        record(call_of("add", 1), message_id="good"),
+        record("{", message_id="bad"),
+        record(call_of("unknown"), message_id="odd"),
+    )
+    assert failures(shop.handler(event, Context())) == ["bad", "odd"]
+
+
+def test_an_unknown_task_comes_back_with_a_delay(shop):
+    answer = shop.handler(batch(record(call_of("unknown"), message_id="odd")), Context())
+    assert failures(answer) == ["odd"]
+    (settled,) = shop.broker.settled
+    assert isinstance(settled, Release)
+    assert settled.after_seconds == 30
+
+
+def test_dead_letters_are_settled_before_what_is_given_back(shop):
+    shop.handler(batch(record(call_of("unknown")), record("{")), Context())
+    assert [type(each) for each in shop.broker.settled] == [DeadLetter, Release]
+
+
+def test_a_redriven_message_is_known_by_its_attribute(shop):
+    call = call_of("fail", 1)
+    shop.handler(batch(record(call)), Context())
+    shop.handler(batch(record(call, attributes={DEAD_LETTER_REASON: "x"})), Context())
+    assert shop.ran == [1, 1]
+
+
+def test_a_fault_of_ours_costs_one_record(shop, monkeypatch, caplog):
+    real = shop.app.store.save
+
+    def save(records):
+        if "poison" in records[0].payload:
+            raise RuntimeError("a bug")
+        return (yield from real(records))
+
+    monkeypatch.setattr(shop.app.store, "save", save)
+    event = batch(
+        record(call_of("add", "poison"), message_id="bad"),
+        {**record(call_of("add", 2), message_id="worse"), "eventSourceARN": None},
+        record(call_of("add", 3), message_id="good"),
+    )
+    assert failures(shop.handler(event, Context())) == ["bad", "worse"]
+    assert shop.ran == ["poison", 3]
+    assert [(each.delivery.message_id, each.after_seconds) for each in shop.broker.settled] == [("bad", 10)]
+    logged = [line for line in caplog.records if getattr(line, "action", "") == "lambda.record_failed"]
+    assert [line.message_id for line in logged] == ["bad", "worse"]
+    assert logged[0].exc_info
+
+
+class TestTime:
+    def test_a_record_whose_limit_does_not_fit_and_all_behind_it_go_back_at_once(self, shop, caplog):
+        context = Context(60)
+
+        @shop.app.task(name="dawdle")
+        def dawdle():
+            context.seconds -= 40
+
+        event = batch(
+            record(call_of("slow", 1), message_id="a"),
+            record(call_of("dawdle"), message_id="b"),
+            record(call_of("slow", 2), message_id="c"),
+            record(call_of("add", 3), message_id="d"),
+        )
+        assert failures(shop.handler(event, context)) == ["c", "d"]
+        assert shop.ran == [1]
+        assert [(each.delivery.message_id, each.after_seconds) for each in shop.broker.settled] == [("c", 0), ("d", 0)]
+        assert "lambda.records_not_begun" in [getattr(line, "action", "") for line in caplog.records]
+
+    @pytest.mark.parametrize(("seconds", "ran"), [(10.0, []), (14.0, [1])])
+    def test_the_messages_own_limit_counts_before_the_tasks(self, shop, seconds, ran):
+        context = Context(60)
+
+        @shop.app.task(name="dawdle")
+        def dawdle():
+            context.seconds = seconds
+
+        shop.handler(batch(record(call_of("dawdle")), record(call_of("slow", 1, timelimit=(10, None)))), context)
+        assert shop.ran == ran
+
+    def test_without_time_nothing_is_begun_or_even_read(self, shop):
+        context = Context(60)
+
+        @shop.app.task(name="dawdle")
+        def dawdle():
+            context.seconds = 2.1
+
+        event = batch(record(call_of("dawdle")), record("{", message_id="a"), record(call_of("add", 1), message_id="b"))
+        assert failures(shop.handler(event, context)) == ["a", "b"]
+        assert [type(each) for each in shop.broker.settled] == [Release, Release]
+
+    def test_lambdas_default_timeout_is_enough_for_a_task_without_limit(self, shop):
+        assert failures(shop.handler(batch(record(call_of("add", 1))), Context(2.95))) == []
+        assert shop.ran == [1]
+
+    def test_a_task_that_can_never_fit_comes_back_slower_and_slower_while_others_run(self, shop, caplog):
+        event = batch(record(call_of("slow", 1), message_id="a", receives=3), record(call_of("add", 2), message_id="b"))
+        assert failures(shop.handler(event, Context(20))) == ["a"]
+        assert shop.ran == [2]
+        (settled,) = shop.broker.settled
+        assert isinstance(settled, Release)
+        assert settled.after_seconds == 4
+        (line,) = [line for line in caplog.records if getattr(line, "action", "") == "lambda.never_fits"]
+        assert "raise the function's timeout to at least 33 s" in line.getMessage()
+
+    def test_a_task_that_can_never_fit_is_dead_lettered_on_its_last_receive(self, shop):
+        call = call_of("slow", 1)
+        assert failures(shop.handler(batch(record(call, receives=5)), Context(20))) == []
+        (settled,) = shop.broker.settled
+        assert isinstance(settled, DeadLetter)
+        assert "raise the function's timeout" in settled.reason
+        assert shop.app.AsyncResult(call.id).state == "FAILURE"
+
+    def test_a_task_over_its_limit_has_failed_and_the_next_one_runs(self, shop):
+        call = call_of("wait", timelimit=(0.05, None))
+
+        @shop.app.task(name="wait")
+        async def wait():
+            await asyncio.sleep(60)
+
+        assert failures(shop.handler(batch(record(call), record(call_of("aadd", 1))), Context())) == []
+        assert shop.app.AsyncResult(call.id).state == "FAILURE"
+        assert "TimeLimitExceeded" in shop.app.AsyncResult(call.id).load().document["result"]["exc_type"]
+        assert shop.ran == [1]
+
+    def test_a_task_that_outlasts_the_function_comes_back_and_fails_on_its_last_receive(self, shop):
+        call = call_of("wait")
+
+        @shop.app.task(name="wait")
+        def wait():
+            threading.Event().wait(60)
+
+        assert failures(shop.handler(batch(record(call, message_id="a")), Context(2.6))) == ["a"]
+        (settled,) = shop.broker.settled
+        assert isinstance(settled, Release)
+        assert settled.after_seconds == 1
+        assert failures(shop.handler(batch(record(call, message_id="a", receives=5)), Context(2.6))) == []
+        result = shop.app.AsyncResult(call.id)
+        assert result.state == "FAILURE"
+        with pytest.raises(WorkerLostError, match="the function's time was over"):
+            result.get()
+
+    def test_a_store_that_hangs_does_not_keep_the_answer(self, shop, monkeypatch, caplog):
+        def save(_records):
+            yield Sleep(60)
+
+        monkeypatch.setattr(shop.app.store, "save", save)
+        event = batch(
+            record(call_of("add", 1, ignore_result=True), message_id="a"),
+            record(call_of("add", 2), message_id="b"),
+            record(call_of("add", 3), message_id="c"),
+        )
+        assert failures(shop.handler(event, Context(2.6))) == ["b", "c"]
+        assert shop.ran == [1, 2]
+        assert "lambda.out_of_time" in [getattr(line, "action", "") for line in caplog.records]
+
+
+class TestGroups:
+    def test_after_a_record_that_is_given_back_its_group_waits_for_as_long(self, shop):
+        event = batch(
+            record(call_of("add", 1), message_id="a1", group="a"),
+            record(call_of("unknown"), message_id="a2", group="a"),
+            record(call_of("add", 2), message_id="b1", group="b"),
+            record(call_of("add", 3), message_id="a3", group="a"),
+            record(call_of("add", 4), message_id="b2", group="b"),
+        )
+        assert failures(shop.handler(event, Context())) == ["a2", "a3"]
+        assert shop.ran == [1, 2, 4]
+        assert [(each.delivery.message_id, each.after_seconds) for each in shop.broker.settled] == [
+            ("a2", 30),
+            ("a3", 30),
+        ]
+
+    def test_a_group_goes_on_after_a_dead_letter_and_after_a_failure(self, shop):
+        event = batch(
+            record("{", group="a"), record(call_of("fail", 1), group="a"), record(call_of("add", 2), group="a")
+        )
+        assert failures(shop.handler(event, Context())) == []
+        assert shop.ran == [1, 2]
+
+    def test_a_fault_of_ours_holds_the_group_too(self, shop):
+        event = batch(
+            {**record(call_of("add", 1), message_id="a1", group="a"), "receiptHandle": None, "body": None},
+            record(call_of("add", 2), message_id="a2", group="a"),
+        )
+        assert failures(shop.handler(event, Context())) == ["a1", "a2"]
+        assert shop.ran == []
+
+    def test_the_group_of_a_standard_queue_is_a_tenant_and_holds_nothing(self, shop):
+        standard = [record(call_of(name, 1)) for name in ("unknown", "add")]
+        for each in standard:
+            each["attributes"]["MessageGroupId"] = "tenant"
+        assert failures(shop.handler(batch(*standard), Context())) == [standard[0]["messageId"]]
+        assert shop.ran == [1]
+
+
+def test_called_by_hand_it_needs_no_context(shop, caplog):
+    caplog.set_level(logging.INFO)
+    assert failures(shop.handler(batch(record(call_of("slow", 1))), None)) == []
+    assert shop.ran == [1]
