@@ -1,0 +1,100 @@
+"""The part of the broker contract that is about limits, and about whole queues."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.message import Acknowledge, Outgoing, Refused, Sent
+from taskq_cloud.core.ports import Broker, Depth
+from taskq_cloud.errors import PayloadTooLarge, QueueNotFound
+from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until
+from taskq_cloud.testing.driving import Drive
+
+
+class LimitsContract:
+    """Delay, size, depth, purge, and queues that are missing; the fixtures are ``BrokerContract``'s."""
+
+    def test_a_delayed_message_comes_later(
+        self, broker: Broker, queue: str, run: Drive, advance: Callable[[float], None]
+    ) -> None:
+        if broker.capabilities.longest_delay(queue) < 2:
+            pytest.skip("the broker has no delay")
+        run(broker.send(queue, [Outgoing(body="later", delay_seconds=2), Outgoing(body="now")]))
+        assert bodies(take(run, broker, queue, 1)) == ["now"]
+        assert receive_now(run, broker, queue) == []
+        advance(2.5)
+        assert bodies(take(run, broker, queue, 1)) == ["later"]
+
+    def test_a_delay_over_the_limit_is_refused(self, broker: Broker, queue: str, run: Drive) -> None:
+        longest_seconds = broker.capabilities.longest_delay(queue)
+        if math.isinf(longest_seconds):
+            pytest.skip("the broker's delay has no limit")
+        outgoing = Outgoing(body="x", delay_seconds=longest_seconds + 1)
+        [refused] = run(broker.send(queue, [outgoing]))
+        assert isinstance(refused, Refused)
+        assert queue in str(refused.error)
+        assert run(broker.depth(queue)) == Depth(0, 0, 0)
+
+    def test_the_limit_on_a_message_is_in_bytes(self, broker: Broker, queue: str, run: Drive) -> None:
+        limit = broker.capabilities.largest_message_bytes
+        messages = [
+            Outgoing(body="before"),
+            Outgoing(body="ü" * (limit // 2 + 1)),
+            Outgoing(body="x" * limit, attributes={"one": "more"}),
+            Outgoing(body="after"),
+        ]
+
+        answers = run(broker.send(queue, messages))
+
+        assert [isinstance(each, Sent) for each in answers] == [True, False, False, True]
+        for each in answers[1:3]:
+            assert isinstance(each, Refused)
+            assert isinstance(each.error, PayloadTooLarge)
+            assert queue in str(each.error)
+            assert str(limit) in str(each.error).replace(",", "")
+        assert sorted(bodies(take(run, broker, queue, 2))) == ["after", "before"]
+
+    def test_a_message_may_be_as_large_as_the_limit(self, broker: Broker, queue: str, run: Drive) -> None:
+        text = "x" * broker.capabilities.largest_message_bytes
+        answers = run(broker.send(queue, [Outgoing(body=text), Outgoing(body=text)]))
+        assert all(isinstance(each, Sent) for each in answers)
+        assert bodies(take(run, broker, queue, 2)) == [text, text]
+
+    def test_depth_counts_what_waits_and_what_is_in_flight(self, broker: Broker, queue: str, run: Drive) -> None:
+        delay_seconds = min(600, broker.capabilities.longest_delay(queue))
+        run(broker.send(queue, [Outgoing(body=text) for text in "abc"]))
+        delayed = 0
+        if delay_seconds:
+            delayed = 1
+            run(broker.send(queue, [Outgoing(body="d", delay_seconds=delay_seconds)]))
+        [delivery] = run(broker.receive(queue, 1, 1, LEASE_SECONDS))
+        until(lambda: run(broker.depth(queue)) == Depth(waiting=2, delayed=delayed, in_flight=1))
+        run(broker.settle([Acknowledge(delivery)]))
+        until(lambda: run(broker.depth(queue)) == Depth(waiting=2, delayed=delayed, in_flight=0))
+
+    def test_purge_removes_everything(self, broker: Broker, queue: str, run: Drive) -> None:
+        run(broker.send(queue, [Outgoing(body=text) for text in "abc"]))
+        run(broker.receive(queue, 1, 1, LEASE_SECONDS))
+        assert run(broker.purge(queue)) in (3, None)
+        until(lambda: run(broker.depth(queue)) == Depth(0, 0, 0))
+        assert receive_now(run, broker, queue) == []
+
+    def test_a_missing_queue_is_named(self, broker: Broker, run: Drive) -> None:
+        uses: Sequence[Callable[[str], Flow[Any]]] = (
+            lambda name: broker.send(name, [Outgoing(body="x")]),
+            lambda name: broker.receive(name, 1, 0, LEASE_SECONDS),
+            broker.depth,
+            broker.purge,
+        )
+        if not broker.capabilities.queues_must_exist:
+            assert run(broker.depth("nobody-made-me")) == Depth(0, 0, 0)
+            assert receive_now(run, broker, "nobody-made-me") == []
+            return
+        for use in uses:
+            with pytest.raises(QueueNotFound, match="nobody-made-me"):
+                run(use("nobody-made-me"))

@@ -1,0 +1,108 @@
+"""The part of the broker contract that is about order: skipped where the broker has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from taskq_cloud.core.message import Acknowledge, DeadLetter, Outgoing, Refused, Release, Sent
+from taskq_cloud.core.ports import Broker, Depth, dead_letter_queue
+from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until
+from taskq_cloud.testing.driving import Drive
+
+
+def _in_group(group: str, *texts: str) -> list[Outgoing]:
+    return [Outgoing(body=text, group=group, deduplication=text) for text in texts]
+
+
+class OrderingContract:
+    """Queues whose name ends in ``.fifo``; the fixtures are ``BrokerContract``'s."""
+
+    @pytest.fixture
+    def fifo(self, broker: Broker, request: pytest.FixtureRequest) -> str:
+        if not broker.capabilities.ordering:
+            pytest.skip("the broker keeps no order")
+        name: str = request.getfixturevalue("ordered_queue")
+        return name
+
+    def test_order_is_kept_within_a_group(self, broker: Broker, fifo: str, run: Drive) -> None:
+        of_a = [f"a{number:02}" for number in range(13)]
+        of_b = [f"b{number:02}" for number in range(13)]
+        mixed = [each for pair in zip(_in_group("a", *of_a), _in_group("b", *of_b), strict=True) for each in pair]
+        assert all(isinstance(answer, Sent) for answer in run(broker.send(fifo, mixed)))
+
+        came: list[str] = []
+        while len(came) < 26:
+            received = run(broker.receive(fifo, 4, 1, LEASE_SECONDS))
+            assert received, f"nothing more came after {came}"
+            came += [f"{each.group}:{each.body}" for each in received]
+            run(broker.settle([Acknowledge(each) for each in received]))
+
+        assert [each for each in came if each.startswith("a:")] == [f"a:{text}" for text in of_a]
+        assert [each for each in came if each.startswith("b:")] == [f"b:{text}" for text in of_b]
+
+    def test_a_group_in_flight_waits_and_others_do_not(self, broker: Broker, fifo: str, run: Drive) -> None:
+        run(broker.send(fifo, [*_in_group("a", "a1", "a2"), *_in_group("b", "b1")]))
+        [first] = run(broker.receive(fifo, 1, 1, LEASE_SECONDS))
+        assert first.body == "a1"
+
+        assert bodies(take(run, broker, fifo, 1)) == ["b1"]
+        assert receive_now(run, broker, fifo) == []
+        run(broker.settle([Acknowledge(first)]))
+
+        assert bodies(take(run, broker, fifo, 1)) == ["a2"]
+
+    def test_what_is_released_comes_back_in_order(self, broker: Broker, fifo: str, run: Drive) -> None:
+        run(broker.send(fifo, _in_group("a", "a1", "a2", "a3")))
+        held = take(run, broker, fifo, 3)
+        assert bodies(held) == ["a1", "a2", "a3"]
+        run(broker.settle([Acknowledge(held[0]), Release(held[1]), Release(held[2])]))
+        assert bodies(take(run, broker, fifo, 2)) == ["a2", "a3"]
+
+    def test_one_released_for_later_holds_back_its_group(
+        self, broker: Broker, fifo: str, run: Drive, advance: Callable[[float], None]
+    ) -> None:
+        run(broker.send(fifo, _in_group("a", "a1", "a2")))
+        [first] = run(broker.receive(fifo, 1, 1, LEASE_SECONDS))
+        run(broker.settle([Release(first, after_seconds=2)]))
+        assert receive_now(run, broker, fifo) == []
+        advance(2.5)
+        assert bodies(take(run, broker, fifo, 2)) == ["a1", "a2"]
+
+    def test_a_dead_letter_frees_its_group(self, broker: Broker, fifo: str, run: Drive) -> None:
+        run(broker.send(fifo, _in_group("a", "a1", "a2")))
+        [first] = run(broker.receive(fifo, 1, 1, LEASE_SECONDS))
+        assert run(broker.settle([DeadLetter(first, "why")])) == [None]
+        assert bodies(take(run, broker, fifo, 1)) == ["a2"]
+        [dead] = take(run, broker, dead_letter_queue(fifo), 1)
+        assert (dead.body, dead.group) == ("a1", "a")
+
+    def test_a_delay_holds_back_its_group(
+        self, broker: Broker, fifo: str, run: Drive, advance: Callable[[float], None]
+    ) -> None:
+        later = Outgoing(body="a1", group="a", deduplication="a1", delay_seconds=2)
+        if broker.capabilities.longest_delay(fifo) < 2:
+            [refused] = run(broker.send(fifo, [later]))
+            assert isinstance(refused, Refused)
+            assert fifo in str(refused.error)
+            return
+        run(broker.send(fifo, [later, *_in_group("a", "a2"), *_in_group("b", "b1")]))
+        assert bodies(take(run, broker, fifo, 1)) == ["b1"]
+        assert receive_now(run, broker, fifo) == []
+        advance(2.5)
+        assert bodies(take(run, broker, fifo, 2)) == ["a1", "a2"]
+
+    def test_a_message_sent_twice_is_one(self, broker: Broker, fifo: str, run: Drive) -> None:
+        if not broker.capabilities.deduplicates:
+            pytest.skip("the broker doesn't deduplicate")
+        first = run(broker.send(fifo, [*_in_group("a", "once", "once"), *_in_group("a", "twice")]))
+        second = run(broker.send(fifo, _in_group("a", "once")))
+        assert all(isinstance(answer, Sent) for answer in [*first, *second])
+
+        deliveries = take(run, broker, fifo, 2)
+        assert bodies(deliveries) == ["once", "twice"]
+        run(broker.settle([Acknowledge(each) for each in deliveries]))
+        run(broker.send(fifo, _in_group("a", "once")))
+
+        until(lambda: run(broker.depth(fifo)) == Depth(0, 0, 0))

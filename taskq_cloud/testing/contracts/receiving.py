@@ -1,0 +1,48 @@
+"""Receiving, as the broker contracts do it: real services may hand over fewer messages than there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from taskq_cloud.core.message import Delivery
+from taskq_cloud.core.ports import Broker
+from taskq_cloud.testing.driving import Drive
+
+LEASE_SECONDS = 60
+"""A lease that no test lets run out."""
+
+DEADLINE_SECONDS = 20
+"""How long a test waits for what has to come."""
+
+
+def take(run: Drive, broker: Broker, queue: str, count: int, lease_seconds: float = LEASE_SECONDS) -> list[Delivery]:
+    """Receive exactly ``count`` messages, in as many calls as it takes."""
+    taken: list[Delivery] = []
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while len(taken) < count:
+        limit = min(count - len(taken), broker.capabilities.receive_batch)
+        wait_seconds = min(1, broker.capabilities.longest_wait_seconds)
+        taken += run(broker.receive(queue, limit, wait_seconds, lease_seconds))
+        assert len(taken) == count or time.monotonic() < deadline, (
+            f"{len(taken)} of {count} messages came from {queue} within {DEADLINE_SECONDS} s"
+        )
+    return taken
+
+
+def receive_now(run: Drive, broker: Broker, queue: str) -> list[Delivery]:
+    """What the queue hands over without waiting."""
+    return run(broker.receive(queue, broker.capabilities.receive_batch, 0, LEASE_SECONDS))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition: some services' counts lag behind."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so after {DEADLINE_SECONDS} s"
+        time.sleep(0.05)
+
+
+def bodies(deliveries: Sequence[Delivery]) -> list[str]:
+    """The messages' bodies, in order."""
+    return [delivery.body for delivery in deliveries]
