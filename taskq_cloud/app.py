@@ -92,11 +92,11 @@ class TaskQ:
     def _register(
         self, function: Callable[..., Any], name: str | None, bind: bool, options: Mapping[str, Any]
     ) -> Task[..., Any]:
-        if not callable(function):
+        if not (callable(function) and hasattr(function, "__name__")):
             raise TypeError(f"@app.task decorates a function, not {function!r}; its options are keyword arguments")
         name = name or self.gen_task_name(function.__name__, function.__module__)
         known = self._definitions.get(name)
-        if known is not None and known.function.__code__ is not getattr(function, "__code__", None):
+        if known is not None and getattr(known.function, "__code__", None) is not getattr(function, "__code__", None):
             raise AlreadyRegistered(
                 f"task {name!r} is already {known.function.__module__}.{known.function.__qualname__}; give one of the "
                 "two a name=... of its own"
@@ -142,8 +142,9 @@ class TaskQ:
             SendError: of several calls, some were not accepted.
             OperationalError: the one call was not accepted.
         """
-        if options.task_id is not None and len(calls) != 1:
-            raise TypeError(f"task {name}: one task_id for {len(calls)} calls")
+        if len(calls) != 1 and (options.task_id is not None or options.MessageDeduplicationId is not None):
+            one = "task_id" if options.task_id is not None else "MessageDeduplicationId"
+            raise TypeError(f"task {name}: one {one} for {len(calls)} calls")
         task = self.options_of(name)
         queue = options.queue or self.route(name)
         transport = make_transport(options, task, self.conf.task_serializer, self.conf.task_compression)

@@ -120,10 +120,14 @@ class Task(Generic[P, R]):
             SendError: some were not accepted; its ``failures`` and ``results`` tell which.
             TypeError, EncodeError: one can't be sent as it is; then none is.
         """
+        if self._sender.always_eager:
+            return [self.apply(each, **options) for each in argument_tuples]
         return self._sender.run(self._calls([(each, {}) for each in argument_tuples], options))
 
     async def amap_async(self, argument_tuples: Iterable[Sequence[Any]], **options: Any) -> list[Result]:
         """``map_async`` on an event loop."""
+        if self._sender.always_eager:
+            return [self.apply(each, **options) for each in argument_tuples]
         return await self._sender.arun(self._calls([(each, {}) for each in argument_tuples], options))
 
     def apply(

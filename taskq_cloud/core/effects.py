@@ -21,7 +21,7 @@ from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.core.records import FAILURE, Record, version_of
 from taskq_cloud.core.sending import Addressed, Transport, address, growing_delay, send
 from taskq_cloud.core.successors import Successor
-from taskq_cloud.errors import Unreachable
+from taskq_cloud.errors import PayloadTooLarge, Unreachable
 
 T = TypeVar("T")
 logger = logging.getLogger("taskq_cloud.execution")
@@ -112,6 +112,7 @@ class Effects:
 
         Raises:
             EncodeError: arguments can't be serialised; names the task.
+            PayloadTooLarge: a message is over the broker's limit; names the task.
         """
         environment, now, addressed = self.environment, self.environment.clock(), []
         for each in following:
@@ -119,12 +120,19 @@ class Effects:
             transport = Transport(
                 # A task keeps its place in its group; what follows it on an ordered queue keeps its parent's.
                 group=self.delivery.group,
-                attributes=self.delivery.attributes if each.message.id == self.message.id else {},
+                # A message that is parked is the same one still. A retry is a new one: not redriven, if this one was.
+                attributes=self.delivery.attributes if each.message is self.message else {},
                 serializer=options.serializer or "json",
                 compression=options.compression,
             )
             queue = each.queue or environment.route(each.message.task)
             addressed.append(address(each.message, queue, environment.broker.capabilities, now, transport))
+            size, largest = len(addressed[-1].outgoing.body), environment.broker.capabilities.largest_message_bytes
+            if size > largest:
+                raise PayloadTooLarge(
+                    f"the message of task {each.message.task} is {size} bytes, queue {queue!r} takes {largest}: "
+                    "store its arguments elsewhere and send where they are"
+                )
         return addressed
 
     def send(self, addressed: Sequence[Addressed]) -> Flow[None]:

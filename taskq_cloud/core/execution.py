@@ -21,6 +21,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from taskq_cloud.core import foreign, result_document, retry, serializers, successors
@@ -62,6 +63,8 @@ UNKNOWN_TASK_FIRST_DELAY_SECONDS: Final = 30
 FAILED_EFFECT_FIRST_DELAY_SECONDS: Final = 10
 LOST_RUN_FIRST_DELAY_SECONDS: Final = 1
 LONGEST_RELEASE_SECONDS: Final = 900
+SHORT_CHARACTERS: Final = 4000
+"""Of an exception and its traceback, each, where the store refuses the whole."""
 CLAIM_MARGIN_SECONDS: Final = 30
 """A claim outlasts the time limit by the time it takes to record the end."""
 
@@ -81,7 +84,7 @@ class Pipeline:
         policy = self._environment.policy
         try:
             message = foreign.read(delivery.body, delivery.message_id, policy.accept_content, policy.event_routes)  # 1
-            successors.check(message)
+            successors.check(message, self._environment.clock())
         except DecodeError as error:
             return (yield from self._undecodable(delivery, error))
         effects = Effects(self._environment, delivery, message, self._environment.options_of(message.task))
@@ -89,16 +92,17 @@ class Pipeline:
             if message.task not in self._environment.tasks:
                 return (yield from _unknown(effects))  # 2
             return (yield from _known(effects))  # 3 to 7
-        except PayloadTooLarge as error:
+        except (PayloadTooLarge, EncodeError) as error:
             effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
-            return DeadLetter(delivery, f"PayloadTooLarge: {error}")
-        except (OperationalError, ImproperlyConfigured) as error:
+            return DeadLetter(delivery, f"{type(error).__name__}: {error}")
+        except (OperationalError, ImproperlyConfigured, DecodeError) as error:  # DecodeError: of a stored document
             after = growing_delay(delivery.receive_count, FAILED_EFFECT_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
             effects.log(logging.ERROR, "task.given_back", "given back for %.0f s: %s", after, error)
             return Release(delivery, after)
 
     def _undecodable(self, delivery: Delivery, error: DecodeError) -> Flow[Settlement]:
-        reason = f"{type(error).__name__}: {error}"
+        # The error may quote what no UTF-8 can write.
+        reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
         effects = Effects(
             self._environment, delivery, Message(task="?", id=error.task_id or delivery.message_id), TaskOptions()
         )
@@ -164,15 +168,27 @@ def _park(effects: Effects, due_in_seconds: float) -> Flow[Settlement]:
 def _perhaps_done(effects: Effects) -> Flow[Settlement | None]:
     """Ask the store only where an earlier delivery or attempt may have left something: most tasks are spared it."""
     message, delivery = effects.message, effects.delivery
-    redriven = DEAD_LETTER_REASON in delivery.attributes and not delivery.redelivered
-    if not (delivery.redelivered or message.retries or message.eta or effects.options.once or redriven):
+    dead_lettered = DEAD_LETTER_REASON in delivery.attributes
+    if not (delivery.redelivered or message.retries or message.eta or effects.options.once or dead_lettered):
         return None
     stored = yield from effects.load()
-    if redriven and stored is not None and stored.state == FAILURE:
+    if dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery):
         # An operator has moved the message back from the dead-letter queue: it is to run, and its result to count.
         yield from effects.environment.store.delete([message.id])
         return None
     return (yield from _settled_by(effects, stored))
+
+
+def _precedes(failure: Record, delivery: Delivery) -> bool:
+    """Whether a failure was recorded before its message came back from the dead-letter queue, not by a run since."""
+    if not delivery.redelivered:
+        return True
+    done = result_document.decode(failure.payload).get("date_done")
+    return (
+        delivery.sent_at is not None
+        and done is not None
+        and datetime.fromisoformat(done).timestamp() < delivery.sent_at
+    )
 
 
 def _settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | None]:
@@ -182,6 +198,9 @@ def _settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | No
     if stored.final:
         effects.log(logging.INFO, "task.already_done", "is %s already; not run again", stored.state)
         value = result_document.decode(stored.payload).get("result")
+        match value:
+            case {"exc_type": "Reject", "exc_message": [reason]} if stored.state == FAILURE:
+                return DeadLetter(effects.delivery, f"Reject: {reason}")
         yield from effects.send(effects.address(_following(effects, stored.state, value)))
         return Acknowledge(effects.delivery)
     if stored.version >= version_of(STARTED, effects.message.retries + 1):
@@ -211,7 +230,16 @@ def _run(effects: Effects) -> Flow[Settlement]:
         hostname=effects.environment.hostname,
         fence=effects.fence,
     )
-    return (yield from _carry_out(effects, outcome, effects.environment.clock() - started_at))  # 7
+    settlement = yield from _carry_out(effects, outcome, effects.environment.clock() - started_at)  # 7
+    if isinstance(settlement, Release):
+        yield from _give_up_claim(effects)
+    return settlement
+
+
+def _give_up_claim(effects: Effects) -> Flow[None]:
+    """Before another run of the task is made possible; never after its last, whose claim keeps a late duplicate out."""
+    if effects.fence:
+        yield from effects.environment.store.claim(effects.message.id, effects.delivery.receipt, 0)
 
 
 def _carry_out(  # noqa: PLR0911 - one return an outcome
@@ -243,7 +271,7 @@ def _succeed(effects: Effects, payload: str, runtime_seconds: float) -> Flow[Set
     value = serializers.loads(payload) if embed.callbacks or embed.chain else None
     try:
         settlement = yield from _conclude(effects, SUCCESS, payload, _following(effects, SUCCESS, value))
-    except PayloadTooLarge as error:
+    except (EncodeError, PayloadTooLarge) as error:
         return (yield from _fail(effects, retry.describe(error)))
     effects.log(logging.INFO, "task.succeeded", "succeeded in %.3f s", runtime_seconds)
     return settlement
@@ -255,7 +283,14 @@ def _fail(effects: Effects, error: ErrorInfo, *, expected: bool = False) -> Flow
         effects.log(logging.INFO, "task.failed", "raised expected %s", text)
     else:
         effects.log(logging.ERROR, "task.failed", "failed: %s\n%s", text, error.traceback or "")
-    return (yield from _conclude(effects, FAILURE, error, _following(effects, FAILURE, None)))
+    following = _following(effects, FAILURE, None)
+    try:
+        return (yield from _conclude(effects, FAILURE, error, following))
+    except PayloadTooLarge:
+        short = replace(
+            error, exc_message=[text[:SHORT_CHARACTERS]], traceback=(error.traceback or "")[-SHORT_CHARACTERS:]
+        )
+        return (yield from _conclude(effects, FAILURE, short, following))
 
 
 def _retry(effects: Effects, outcome: Retrying) -> Flow[Settlement]:
@@ -296,8 +331,14 @@ def _conclude(
     addressed = effects.address(following)
     children = () if state == RETRY else following
     if not (yield from effects.record(state, result, children)):  # 7a
-        settled = yield from _settled_by(effects, (yield from effects.load()))
+        stored = yield from effects.load()
+        settled = yield from _settled_by(effects, stored)
+        if settled is None and stored is not None:
+            # A newer claim runs the task, and settles the message: acknowledged here, it could be lost with that run.
+            settled = Release(effects.delivery, LOST_RUN_FIRST_DELAY_SECONDS)
         return settled or Acknowledge(effects.delivery)
+    if state == RETRY:
+        yield from _give_up_claim(effects)
     yield from effects.send(addressed)  # 7b
     return Acknowledge(effects.delivery)  # 7c
 
@@ -305,7 +346,7 @@ def _conclude(
 def _following(effects: Effects, state: str, value: object) -> list[Successor]:
     match state:
         case "SUCCESS":
-            return list(successors.on_success(effects.message, value))
+            return list(successors.on_success(effects.message, value, effects.environment.clock()))
         case "FAILURE":
-            return list(successors.on_failure(effects.message))
+            return list(successors.on_failure(effects.message, effects.environment.clock()))
     return []

@@ -43,6 +43,15 @@ def from_document(
     document: Mapping[str, Any], message_id: str, accept: Collection[str], routes: Mapping[str, str]
 ) -> Message:
     """``read``, of a body that is already parsed."""
+    try:
+        return _from_document(document, message_id, accept, routes)
+    except RecursionError:
+        raise DecodeError("the message is nested too deeply") from None
+
+
+def _from_document(
+    document: Mapping[str, Any], message_id: str, accept: Collection[str], routes: Mapping[str, str]
+) -> Message:
     key: str | None = None
     event_id = message_id
     if document.get("Type") == "Notification" and isinstance(document.get("Message"), str):
@@ -57,9 +66,11 @@ def from_document(
     elif (record := _first_record(document)) is not None:
         key = f"{record['eventSource']}:{record.get('eventName', '')}"
     if key is None:
-        raise DecodeError(f"neither a task's message nor a known event; its keys: {', '.join(sorted(document)[:10])}")
+        keys = ", ".join(repr(name)[:100] for name in sorted(document)[:10])
+        raise DecodeError(f"neither a task's message nor a known event; its keys: {keys}")
     for pattern, task in routes.items():
         if fnmatchcase(key, pattern):
+            protocol.text_bytes("the event's id", event_id)
             task_id = derived_id(event_id, "event")
             return Message(task=task, id=task_id, args=[dict(document)])
     raise DecodeError(f"no pattern of task_event_routes matches the event {key!r}")

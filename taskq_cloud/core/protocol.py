@@ -45,7 +45,9 @@ _HEADERS: Final = [
     "stamped_headers",
     "stamps",
 ]
-_RESERVED: Final = frozenset([*_HEADERS, "lang", "compression"])
+RESERVED_HEADERS: Final = frozenset([*_HEADERS, "lang", "compression"])
+LARGEST_NUMBER: Final = 2**31
+"""No count of retries and no limit in seconds gets near it; a store's columns and a timer's arguments hold it."""
 _EMBED: Final = tuple(field.name for field in fields(Embed))
 
 _repr = reprlib.Repr()
@@ -67,7 +69,7 @@ def encode(message: Message, queue: str, *, serializer: str = "json", compressio
         ImproperlyConfigured: the serializer or compression is unknown, or a header of the caller's has a name that the
             protocol uses.
     """
-    clash = _RESERVED & message.headers.keys()
+    clash = RESERVED_HEADERS & message.headers.keys()
     if clash:
         raise ImproperlyConfigured(f"task {message.task}: header {min(clash)!r} is one of the protocol's own")
     codec = serializers.serializer_named(serializer)
@@ -180,19 +182,20 @@ def decode(document: Mapping[str, Any], message_id: str, accept: Collection[str]
         embed = _mapping(body[2], "embed") if len(body) == 3 else {}  # noqa: PLR2004 - embed is the third
         return _message(headers, embed, body[0], body[1], message_id, properties)
     except DecodeError as error:
-        error.task_id = error.task_id or (task_id if isinstance(task_id, str) else None)
+        usable = isinstance(task_id, str) and task_id.isprintable()  # half a character is not
+        error.task_id = error.task_id or (task_id if usable else None)
         raise
 
 
 def _read_body(
     document: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any], accept: Collection[str]
 ) -> Any:
-    codec = serializers.serializer_for(document.get("content-type") or "application/json", accept)
+    codec = serializers.serializer_for(str(document.get("content-type") or "application/json"), accept)
     body = document["body"]
     if not isinstance(body, str):
         # A hand-written message may hold the body as JSON rather than as a string of JSON.
         return serializers.loads(json.dumps(body))
-    data = body.encode()
+    data = text_bytes("the body", body)
     if properties.get("body_encoding") == "base64":
         try:
             data = base64.b64decode(data, validate=True)
@@ -214,15 +217,19 @@ def _message(
     properties = properties or {}
     task = headers.get("task")
     if not isinstance(task, str) or not task:
-        raise InvalidTaskError(f"the message names no task (headers: {', '.join(sorted(map(str, headers))) or 'none'})")
+        raise InvalidTaskError(
+            f"the message names no task (headers: {', '.join(sorted(map(repr, headers))) or 'none'})"
+        )
     args, kwargs = args if args is not None else [], kwargs if kwargs is not None else {}
     if not isinstance(args, list | tuple) or not isinstance(kwargs, dict):
         raise InvalidTaskError(f"task {task}: args must be a list and kwargs an object: {args!r:.100}, {kwargs!r:.100}")
-    task_id = headers.get("id") or properties.get("correlation_id") or message_id
-    own = {} if headers is embed else {k: v for k, v in headers.items() if k not in _RESERVED and k not in embed}
+    task_id = str(headers.get("id") or properties.get("correlation_id") or message_id)
+    text_bytes("the task's name", task)
+    text_bytes("the task's id", task_id)
+    own = {} if headers is embed else {k: v for k, v in headers.items() if k not in RESERVED_HEADERS and k not in embed}
     return Message(
         task=task,
-        id=str(task_id),
+        id=task_id,
         args=args,
         kwargs=kwargs,
         embed=Embed(**{name: _embedded(task, name, embed.get(name)) for name in _EMBED}),
@@ -253,6 +260,18 @@ _AS_THEY_ARE: Final = [
 ]
 
 
+def text_bytes(what: str, text: str) -> bytes:
+    """A text as UTF-8. JSON's escapes can make half a character of two, which no store, broker or log can write.
+
+    Raises:
+        InvalidTaskError: it holds such a half.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidTaskError(f"{what} is no text that UTF-8 can write: {text!r:.100}: {error.reason}") from None
+
+
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:
     if value is None:
         return {}
@@ -274,9 +293,9 @@ def _embedded(task: str, name: str, value: Any) -> Any:
 
 
 def _number(task: str, name: str, value: Any) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_NUMBER):
         return value
-    raise InvalidTaskError(f"task {task}: {name} is no whole number: {value!r:.100}")
+    raise InvalidTaskError(f"task {task}: {name} is no whole number from 0 to {LARGEST_NUMBER}: {value!r:.100}")
 
 
 def _time(task: str, name: str, value: Any) -> datetime | None:
@@ -293,6 +312,10 @@ def _timelimit(task: str, value: Any) -> tuple[float | None, float | None]:
     match value:
         case None:
             return (None, None)
-        case [hard, soft] if all(limit is None or isinstance(limit, int | float) for limit in (hard, soft)):
+        case [hard, soft] if _is_limit(hard) and _is_limit(soft):
             return (hard, soft)
     raise InvalidTaskError(f"task {task}: timelimit is no [hard, soft] in seconds: {value!r:.100}")
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and 0 <= value < LARGEST_NUMBER)

@@ -70,7 +70,12 @@ def encode(
             "queue": context.queue,
         }
     after["task_id"] = message.id
-    return f'{{"status":{serializers.dumps(state)},"result":{result},{serializers.dumps(after)[1:]}'
+    try:
+        rest = serializers.dumps(after)
+    except errors.EncodeError:
+        # Arguments that came pickled: they are shown as their sender described them.
+        rest = serializers.dumps({**after, "args": message.argsrepr, "kwargs": message.kwargsrepr})
+    return f'{{"status":{serializers.dumps(state)},"result":{result},{rest[1:]}'
 
 
 def encode_error(error: ErrorInfo) -> str:
@@ -92,7 +97,7 @@ def decode(payload: str) -> dict[str, Any]:
     return document
 
 
-def exception_of(result: Any) -> BaseException:
+def exception_of(result: Any) -> Exception:
     """The exception that a document's ``result`` describes.
 
     Its class is looked up among the modules already imported, never imported; what is not found, or is no exception,
@@ -106,10 +111,10 @@ def exception_of(result: Any) -> BaseException:
     found: Any = errors if module in _CELERY_MODULES else sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    if isinstance(found, type) and issubclass(found, BaseException):
+    # Not SystemExit and its like: a stored document is not to end its reader's process or cancel its coroutine.
+    if isinstance(found, type) and issubclass(found, Exception):
         try:
             return found(*arguments)
-        except TypeError:
-            # An exception whose __init__ doesn't take its own args is told apart by name instead.
+        except Exception:  # noqa: BLE001 - whatever a class does with arguments that are not what it expects
             return errors.RemoteError(*arguments, exc_type=name, exc_module=module)
     return errors.RemoteError(*arguments, exc_type=name, exc_module=module)

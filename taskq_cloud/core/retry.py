@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import reprlib
 import traceback
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,8 @@ from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import ErrorInfo, Failed, Ignored, Outcome, Rejected, Retrying
 from taskq_cloud.errors import Ignore, MaxRetriesExceededError, Reject, Retry
 
+_repr = reprlib.Repr()  # which also bears with a __repr__ that raises
+_repr.maxstring = _repr.maxother = 1000
 _RNG = random.Random()  # noqa: S311 - jitter is no secret
 
 
@@ -96,7 +99,8 @@ def describe(error: BaseException) -> ErrorInfo:
 
 def _plain(value: Any) -> Any:
     try:
-        json.dumps(value)
+        text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
-        return repr(value)
-    return value
+        return _repr.repr(value)
+    # Read back, so that nothing of the task's own classes is left; unless JSON would read a rich value into it.
+    return _repr.repr(value) if '"__type__"' in text else json.loads(text)

@@ -31,9 +31,13 @@ def dumps(value: Any) -> str:
         EncodeError: names the part of the value that JSON can't carry.
     """
     try:
-        return json.dumps(value, default=_rich, separators=(",", ":"))
+        text = json.dumps(value, default=_rich, separators=(",", ":"))
+        if '"__type__"' in text:
+            # A dict of the caller's own may look like a rich value that nobody can read: better refused here.
+            loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodeError(f"not serialisable as JSON: {error}") from error
+    return text
 
 
 def loads(text: str | bytes) -> Any:
@@ -44,7 +48,7 @@ def loads(text: str | bytes) -> Any:
     """
     try:
         return json.loads(text, object_hook=_from_rich)
-    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DecodeError(f"not readable as JSON: {error}") from error
 
 

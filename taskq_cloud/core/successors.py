@@ -14,6 +14,7 @@ from typing import Any
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.message import Embed, Message, Signature
 from taskq_cloud.core.outcome import Retrying
+from taskq_cloud.core.protocol import RESERVED_HEADERS, text_bytes
 from taskq_cloud.errors import InvalidTaskError
 
 
@@ -25,32 +26,32 @@ class Successor:
     queue: str | None = None
 
 
-def check(parent: Message) -> None:
+def check(parent: Message, now: float) -> None:
     """Whether everything that may follow can be made, before the task is run.
 
     Raises:
         InvalidTaskError: a signature's options make no message; names the task and the signature.
     """
     try:
-        deque(on_success(parent, None), maxlen=0)
-        deque(on_failure(parent), maxlen=0)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        deque(on_success(parent, None, now), maxlen=0)
+        deque(on_failure(parent, now), maxlen=0)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise InvalidTaskError(f"task {parent.task}: what follows it can't be read: {error}", parent.id) from error
 
 
-def on_success(parent: Message, value: Any) -> Iterator[Successor]:
+def on_success(parent: Message, value: Any, now: float) -> Iterator[Successor]:
     """The callbacks with the value, then the next of the chain, which carries what is left of it."""
     for index, signature in enumerate(parent.embed.callbacks or ()):
-        yield _successor(parent, signature, "callback", index, value)
+        yield _successor(parent, signature, ("callback", index), value, now)
     if parent.embed.chain:
         *rest, following = parent.embed.chain
-        yield _successor(parent, following, "chain", 0, value, rest)
+        yield _successor(parent, following, ("chain", 0), value, now, rest)
 
 
-def on_failure(parent: Message) -> Iterator[Successor]:
+def on_failure(parent: Message, now: float) -> Iterator[Successor]:
     """The errbacks, each with the id of the failed task."""
     for index, signature in enumerate(parent.embed.errbacks or ()):
-        yield _successor(parent, signature, "errback", index, parent.id)
+        yield _successor(parent, signature, ("errback", index), parent.id, now)
 
 
 def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
@@ -74,15 +75,25 @@ def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
 
 
 def _successor(
-    parent: Message, signature: Signature, role: str, index: int, value: Any, chain: Sequence[Signature] = ()
+    parent: Message,
+    signature: Signature,
+    role: tuple[str, int],
+    value: Any,
+    now: float,
+    chain: Sequence[Signature] = (),
 ) -> Successor:
     options: Mapping[str, Any] = signature.get("options") or {}
+    queue = options.get("queue")
+    if not isinstance(queue, str | None):
+        raise TypeError(f"the queue of {signature['task']} is no name: {queue!r:.100}")
+    task_id = str(options.get("task_id") or derived_id(parent.id, *role))
+    text_bytes("its id", task_id + signature["task"] + (queue or ""))
     arguments = list(signature.get("args") or ())
     if not signature.get("immutable"):
         arguments = [value, *arguments]
     message = Message(
         task=signature["task"],
-        id=options.get("task_id") or derived_id(parent.id, role, index),
+        id=task_id,
         args=arguments,
         kwargs=dict(signature.get("kwargs") or {}),
         embed=Embed(
@@ -99,18 +110,18 @@ def _successor(
         ignore_result=options.get("ignore_result"),
         reply_to=options.get("reply_to"),
         priority=options.get("priority") or 0,
-        headers=options.get("headers") or {},
-        eta=_moment(options.get("eta") if options.get("countdown") is None else options["countdown"]),
-        expires=_moment(options.get("expires")),
+        headers={k: v for k, v in dict(options.get("headers") or {}).items() if k not in RESERVED_HEADERS},
+        eta=_moment(options.get("eta") if options.get("countdown") is None else options["countdown"], now),
+        expires=_moment(options.get("expires"), now),
     )
-    return Successor(message, options.get("queue"))
+    return Successor(message, queue)
 
 
-def _moment(value: Any) -> datetime | None:
+def _moment(value: Any, now: float) -> datetime | None:
     """A time as a signature's options give it: seconds from now, or ISO 8601."""
     if value is None:
         return None
     if isinstance(value, int | float):
-        return datetime.now(UTC) + timedelta(seconds=value)
+        return datetime.fromtimestamp(now, UTC) + timedelta(seconds=value)
     parsed = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
