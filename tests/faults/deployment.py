@@ -1,0 +1,185 @@
+"""A deployment to break: a local AWS stack of its own, a queue, a table, workers in processes of their own."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import botocore.session
+
+from taskq_cloud import TaskQ
+from taskq_cloud.testing.call_counter import CallCounter
+from taskq_cloud.testing.local_stack import LocalStack, environment
+
+REGION = "eu-west-1"
+
+
+def until(true: Callable[[], bool], what: Callable[[], str] | str, timeout_seconds: float) -> None:
+    """Wait for a condition; fail, saying what was waited for, when it takes too long."""
+    deadline = time.monotonic() + timeout_seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_seconds} s: {what if isinstance(what, str) else what()}")
+        time.sleep(0.1)
+
+
+class Deployment:
+    """A queue with its dead-letter queue, a table, and the workers that serve them.
+
+    Args:
+        stack: the AWS stack.
+        counter: stands before it; workers and the producer go through it, the test's own looks don't.
+        directory: where logs and runs are written.
+    """
+
+    def __init__(self, stack: LocalStack, counter: CallCounter, directory: Path) -> None:
+        self.stack = stack
+        self.counter = counter
+        self.directory = directory
+        self.prefix = f"faults-{uuid4().hex[:8]}-"
+        self.runs_path = directory / "runs"
+        self.workers: list[subprocess.Popen[bytes]] = []
+        session = botocore.session.get_session()
+        options: dict[str, Any] = {
+            "region_name": REGION,
+            "endpoint_url": stack.endpoint_url,
+            "aws_access_key_id": "test",
+            "aws_secret_access_key": "test",
+        }
+        self.sqs = session.create_client("sqs", **options)
+        self.dynamodb = session.create_client("dynamodb", **options)
+        self.queue_url = self._create()
+
+    def _create(self) -> str:
+        self.sqs.create_queue(QueueName=f"{self.prefix}celery-dead")
+        url: str = self.sqs.create_queue(QueueName=f"{self.prefix}celery")["QueueUrl"]
+        self.dynamodb.create_table(
+            TableName=f"{self.prefix}results",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        return url
+
+    def environment(self) -> dict[str, str]:
+        """What the application reads its settings from."""
+        return {
+            **environment(self.counter.endpoint_url),
+            "TASKQ_BROKER": f"sqs://{REGION}/{self.prefix}",
+            "TASKQ_RESULTS": f"dynamodb://{self.prefix}results",
+            "TASKQ_VISIBILITY_TIMEOUT": "4",
+            "TASKQ_WAIT_TIME_SECONDS": "1",
+            "TASKQ_TASK_MAX_RECEIVES": "50",
+            "FAULT_RUNS": str(self.runs_path),
+        }
+
+    def app(self) -> TaskQ:
+        """The application on the producer's side."""
+        return TaskQ("producer", broker=f"sqs://{REGION}/{self.prefix}", results=f"dynamodb://{self.prefix}results")
+
+    def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start `taskq worker`."""
+        env = {**os.environ, **self.environment(), "PYTHONPATH": str(Path(__file__).parent)}
+        command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "fault_app", "-l", "WARNING", *options]
+        with (self.directory / f"worker-{len(self.workers)}.log").open("wb") as log:
+            worker = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=self.directory)
+        self.workers.append(worker)
+        return worker
+
+    def stop(self) -> list[int]:
+        """Stop all workers in order; their exit codes."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+        codes = []
+        for worker in self.workers:
+            try:
+                codes.append(worker.wait(40))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                codes.append(worker.wait())
+        return codes
+
+    def logs(self) -> str:
+        """The last lines of the workers' logs."""
+        return "\n".join(
+            f"== {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:])
+            for path in sorted(self.directory.glob("worker-*.log"))
+        )
+
+    # -- looking
+
+    def states(self) -> Counter[str]:
+        """How many tasks are in which state, by the table itself."""
+        return Counter(document["status"] for document in self.documents().values())
+
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """Every result document in the table, by task id."""
+        found: dict[str, dict[str, Any]] = {}
+        for page in self.dynamodb.get_paginator("scan").paginate(TableName=f"{self.prefix}results"):
+            for item in page["Items"]:
+                document = json.loads(item["result"]["B"])
+                found[document["task_id"]] = document
+        return found
+
+    def final(self) -> int:
+        """How many tasks have ended, counted in the table without reading what they came to."""
+        pages = self.dynamodb.get_paginator("scan").paginate(
+            TableName=f"{self.prefix}results",
+            Select="COUNT",
+            FilterExpression="#v = :final",
+            ExpressionAttributeNames={"#v": "version"},
+            ExpressionAttributeValues={":final": {"N": str(2**31 - 1)}},
+        )
+        return sum(page["Count"] for page in pages)
+
+    def runs(self) -> Counter[int]:
+        """How often each number was run."""
+        lines = self.runs_path.read_text().split() if self.runs_path.exists() else []
+        return Counter(int(line) for line in lines)
+
+    def left(self) -> int:
+        """The messages still in the queue, in flight ones included."""
+        names = ("", "NotVisible", "Delayed")
+        keys = [f"ApproximateNumberOfMessages{name}" for name in names]
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=keys)
+        return sum(int(answer["Attributes"][key]) for key in keys)
+
+
+def children_of(pid: int) -> list[int]:
+    """The ids of a process's children."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+@contextmanager
+def deployed(stack: LocalStack, directory: Path) -> Iterator[Deployment]:
+    """A deployment on a stack, ended with all it has started."""
+    with CallCounter(stack.endpoint_url) as counter:
+        deployment = Deployment(stack, counter, directory)
+        try:
+            yield deployment
+        finally:
+            deployment.stop()
+
+
+def kill_something(deployment: Deployment, rng: random.Random, options: tuple[str, ...]) -> None:
+    """kill -9 a worker, and start another in its place, or one of a worker's children."""
+    alive = [worker for worker in deployment.workers if worker.poll() is None]
+    victim = rng.choice(alive)
+    children = children_of(victim.pid)
+    if children and rng.random() < 0.6:
+        os.kill(rng.choice(children), signal.SIGKILL)
+        return
+    victim.kill()
+    victim.wait()
+    deployment.start_worker(*options)

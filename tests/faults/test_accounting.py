@@ -1,0 +1,123 @@
+"""Every task is accounted for, whatever dies: SQS and DynamoDB on a local stack, workers in processes of their own."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskq_cloud.testing.local_stack import LocalStack, environment
+from tests.faults.deployment import Deployment, deployed, kill_something, until
+
+SQS_OPERATIONS = (
+    "SendMessage",
+    "SendMessageBatch",
+    "ReceiveMessage",
+    "DeleteMessage",
+    "DeleteMessageBatch",
+    "ChangeMessageVisibility",
+    "ChangeMessageVisibilityBatch",
+    "GetQueueUrl",
+    "GetQueueAttributes",
+)
+WINDOW = 500
+"""Messages in the queue at a time: the local stack's receive slows down with the length of its queue."""
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: LocalStack) -> Iterator[Deployment]:
+    with deployed(own_stack, tmp_path) as made:
+        for name, value in environment(made.counter.endpoint_url).items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+def send_squares(deployment: Deployment, numbers: range, timeout_seconds: float) -> dict[str, int]:
+    """Call `square` for every number, a window at a time; task id -> number."""
+    app, sent = deployment.app(), {}
+    square = app.task(name="fault_app.square")(lambda number: None)
+    for start in range(numbers.start, numbers.stop, WINDOW // 2):
+        chunk = range(start, min(start + WINDOW // 2, numbers.stop))
+        until(lambda: deployment.left() <= WINDOW // 2, deployment.logs, timeout_seconds)
+        for number, result in zip(chunk, square.map_async([(number,) for number in chunk]), strict=True):
+            sent[result.id] = number
+    app.close()
+    return sent
+
+
+def check_accounts(deployment: Deployment, sent: dict[str, int], timeout_seconds: float) -> None:
+    """Every task sent has succeeded, with its own value; nothing else has a result, and nothing is left."""
+    until(
+        lambda: deployment.final() >= len(sent),
+        lambda: f"{deployment.final()} ended\n{deployment.logs()}",
+        timeout_seconds,
+    )
+    documents = deployment.documents()
+    assert documents.keys() == sent.keys()
+    wrong = {i: doc for i, doc in documents.items() if (doc["status"], doc["result"]) != ("SUCCESS", sent[i] ** 2)}
+    assert not wrong
+    assert set(deployment.runs()) == set(sent.values())
+    until(lambda: deployment.left() == 0, lambda: f"{deployment.left()} messages left", 30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ten_thousand_tasks_take_a_third_of_a_call_each(deployment: Deployment):
+    deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6")
+    sent = send_squares(deployment, range(10_000), 200)
+    check_accounts(deployment, sent, 200)
+    assert set(deployment.runs().values()) == {1}
+    assert deployment.stop() == [0]
+    counts = deployment.counter.counts()
+    calls = {operation: counts[operation] for operation in SQS_OPERATIONS if operation in counts}
+    assert sum(calls.values()) <= 0.35 * len(sent), calls
+    assert not {"ListQueues", "CreateQueue", "CreateTable"} & counts.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_nothing_is_lost_when_workers_and_their_children_are_killed(deployment: Deployment):
+    rng = random.Random(20)
+    options = ("-P", "processes", "-c", "2")
+    for _ in range(2):
+        deployment.start_worker(*options)
+    sent = send_squares(deployment, range(400), 60)
+    kills = 0
+    while deployment.final() < len(sent) and kills < 12:
+        before = deployment.final()
+        kill_something(deployment, rng, options)
+        kills += 1
+        until(lambda: deployment.final() > before or deployment.final() == len(sent), deployment.logs, 60)  # noqa: B023
+    assert kills > 3
+    check_accounts(deployment, sent, 90)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_duplicates_change_no_final_state(deployment: Deployment):
+    deployment.counter.fail_next("SendMessageBatch", "reset_after", 3)
+    deployment.counter.fail_next("DeleteMessageBatch", "reset_before", 3)
+    sent = send_squares(deployment, range(300), 60)
+    copies = []
+    while len(copies) < 100:  # the same messages once more, as a broker that delivers twice would have them
+        for message in deployment.sqs.receive_message(
+            QueueUrl=deployment.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0
+        )["Messages"]:
+            copies.append({"Id": str(len(copies)), "MessageBody": message["Body"]})
+    for start in range(0, 100, 10):
+        deployment.sqs.send_message_batch(QueueUrl=deployment.queue_url, Entries=copies[start : start + 10])
+    for _ in range(2):
+        deployment.start_worker("-P", "threads", "-c", "4")
+    check_accounts(deployment, sent, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_work_goes_on_by_itself_after_an_outage(deployment: Deployment):
+    worker = deployment.start_worker("-P", "threads", "-c", "4")
+    sent = send_squares(deployment, range(400), 60)
+    until(lambda: deployment.final() > 40, deployment.logs, 30)
+    deployment.stack.restart()
+    sent |= send_squares(deployment, range(400, 600), 60)
+    check_accounts(deployment, sent, 60)
+    assert worker.poll() is None

@@ -1,0 +1,179 @@
+"""The worker as a whole, in this process: a memory broker, a memory store, and threads."""
+
+import asyncio
+import threading
+
+import pytest
+
+from taskq_cloud import Ignore, Reject, TaskQ
+from taskq_cloud.core.message import DEAD_LETTER_REASON
+from taskq_cloud.core.ports import dead_letter_queue
+from tests.worker.serving import serving, until
+
+
+async def dead_letters(app: TaskQ, queue: str) -> list[str]:
+    """The reasons in a queue's dead-letter queue."""
+    deliveries = await app.arun(app.broker.receive(dead_letter_queue(queue), 10, 0, 30))
+    return [delivery.attributes[DEAD_LETTER_REASON] for delivery in deliveries]
+
+
+async def test_every_outcome_ends_in_its_state(app: TaskQ):
+    @app.task
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @app.task
+    async def double(n: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * n
+
+    @app.task
+    def fail() -> None:
+        raise ValueError("no", 1)
+
+    @app.task
+    def ignore() -> None:
+        raise Ignore
+
+    @app.task
+    def reject() -> None:
+        raise Reject("not mine")
+
+    async with serving(app):
+        added, doubled, failed = add.delay(1, 2), await double.adelay(4), fail.delay()
+        ignored, rejected = ignore.delay(), reject.delay()
+        assert await added.aget(timeout=10) == 3
+        assert await doubled.aget(timeout=10) == 8
+        with pytest.raises(ValueError, match="no"):
+            await failed.aget(timeout=10)
+        await until(lambda: rejected.state == "FAILURE", "the rejected task's state")
+    assert ignored.state == "PENDING"
+    assert await dead_letters(app, "celery") == ["Reject: not mine"]
+    depth = await app.arun(app.broker.depth("celery"))
+    assert (depth.waiting, depth.delayed, depth.in_flight) == (0, 0, 0)
+
+
+async def test_a_task_five_leases_long_runs_once(app: TaskQ):
+    runs = []
+
+    @app.task
+    def long() -> str:
+        runs.append(1)
+        threading.Event().wait(5)
+        return "done"
+
+    async with serving(app, concurrency=1), serving(app, concurrency=1):
+        assert await long.delay().aget(timeout=15) == "done"
+    assert len(runs) == 1
+
+
+async def test_what_waits_for_a_slot_keeps_its_lease_and_is_given_back_at_once_on_stop(app: TaskQ):
+    began, go_on = threading.Event(), threading.Event()
+
+    @app.task
+    def hold() -> str:
+        began.set()
+        go_on.wait(20)
+        return "held"
+
+    results = [hold.delay() for _ in range(4)]
+    async with serving(app, concurrency=1, prefetch_multiplier=4) as worker:
+        await until(began.is_set, "the first task to begin")
+        await until(lambda: len(worker._held) == 4, "the others to be held")
+        worker.stop()
+
+        async def given_back() -> bool:
+            return (await app.arun(app.broker.depth("celery"))).waiting == 3
+
+        await until(given_back, "the three that wait to be given back while the first still runs")
+        go_on.set()
+    assert sorted(result.state for result in results) == ["PENDING", "PENDING", "PENDING", "SUCCESS"]
+    async with serving(app):
+        for result in results:
+            assert await result.aget(timeout=10) == "held"
+
+
+async def test_a_second_stop_gives_back_what_runs(app: TaskQ):
+    began, go_on = threading.Event(), threading.Event()
+
+    @app.task
+    def hold() -> None:
+        began.set()
+        go_on.wait(20)
+
+    result = hold.delay()
+    try:
+        async with serving(app, concurrency=1) as worker:
+            await until(began.is_set, "the task to begin")
+            worker.stop()
+            worker.stop()
+        depth = await app.arun(app.broker.depth("celery"))
+        assert (depth.waiting, depth.in_flight) == (1, 0)
+        assert result.state == "PENDING"
+    finally:
+        go_on.set()
+
+
+async def test_a_worker_holds_no_more_than_its_capacity(app: TaskQ):
+    go_on = threading.Event()
+    most = 0
+
+    @app.task
+    def hold() -> None:
+        go_on.wait(20)
+
+    hold.map_async([()] * 50)
+    async with serving(app, concurrency=2, prefetch_multiplier=3) as worker:
+        await until(lambda: len(worker._held) == 6, "the worker to be full")
+        depth = await app.arun(app.broker.depth("celery"))
+        most = depth.in_flight
+        go_on.set()
+        await until(lambda: not len(worker._held), "the worker to be empty")
+    assert most == 6
+
+
+async def test_an_empty_queue_starves_no_other(app: TaskQ):
+    @app.task(queue="busy")
+    def work() -> int:
+        return 1
+
+    @app.task(queue="idle")
+    def rest() -> None:
+        """Never called."""
+
+    async with serving(app, queues=["idle", "busy"], concurrency=1, prefetch_multiplier=1, wait_time_seconds=10):
+        results = work.map_async([()] * 5)
+        for result in results:
+            assert await result.aget(timeout=5) == 1
+
+
+async def test_a_burst_ends_when_the_queues_are_empty_retries_included(app: TaskQ):
+    runs = []
+
+    @app.task(autoretry_for=(OSError,), default_retry_delay=0.5)
+    def flaky() -> int:
+        runs.append(1)
+        if len(runs) < 3:
+            raise OSError("again")
+        return len(runs)
+
+    result = flaky.delay()
+    async with serving(app, burst=True) as worker:
+        await until(worker._stopping.is_set, "the burst to end by itself")
+    assert result.get(timeout=0) == 3
+
+
+async def test_order_within_a_group_is_kept_across_a_retry_by_release(app: TaskQ):
+    seen = []
+
+    @app.task(queue="orders.fifo")
+    def note(number: int) -> None:
+        seen.append(number)
+        if number == 1 and seen.count(1) == 1:
+            raise Reject("not yet", requeue=True)
+
+    for number in range(4):
+        note.apply_async((number,), MessageGroupId="a")
+    async with serving(app, concurrency=4):
+        await until(lambda: seen.count(3) == 1, "the last of the group")
+    assert seen == [0, 1, 1, 2, 3]
