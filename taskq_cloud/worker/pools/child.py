@@ -179,7 +179,10 @@ def _do_nothing(*_args: Any) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have Linux kill this process with its parent: the reading thread can't while C code holds the interpreter."""
+    """Have Linux kill this process with its parent: the reading thread can't while C code holds the interpreter.
+
+    The parent is the thread that started this process (prctl(2)): the one of the worker's event loop.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -181,7 +181,12 @@ class ChildProcess:
             self.kill()
             return f"process {self.pid} closed its channel"
         code = self._exit.result()
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if code >= 0:
+            return f"exit code {code}"
+        try:
+            return f"killed by {signal.Signals(-code).name}"
+        except ValueError:  # the real-time signals have no names but the first and the last
+            return f"killed by signal {-code}"
 
     def _on_exit(self, _: asyncio.Task[int]) -> None:
         self.leaving.set()

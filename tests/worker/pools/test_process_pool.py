@@ -58,11 +58,12 @@ def children_of(pid: int) -> list[int]:
     [
         (("die", signal.SIGKILL), "killed by SIGKILL"),
         (("die", signal.SIGABRT), "killed by SIGABRT"),
+        (("die", signal.SIGRTMIN + 3), f"killed by signal {signal.SIGRTMIN + 3}"),
         (("segfault",), "killed by SIGSEGV"),
         (("exit_now", 7), "exit code 7"),
         (("exit_now", 0), "exit code 0"),
     ],
-    ids=["kill -9", "abort", "segfault", "exit 7", "exit 0"],
+    ids=["kill -9", "abort", "a signal with no name", "segfault", "exit 7", "exit 0"],
 )
 async def test_a_death_costs_its_own_task_only(start_pool: StartPool, tmp_path, caplog, death, reason):
     pool = await start_pool("processes")
