@@ -128,28 +128,30 @@ class Held:
             for lease in self._leases.values()
             if not lease.lost and now - lease.renewed_at >= self._lease_seconds / RENEWALS_PER_LEASE
         ]
-        if not due:
+        ending = [lease for lease in due if lease.limit_at - now < self._lease_seconds]
+        await self._extend([lease for lease in due if lease not in ending], self._lease_seconds, now)
+        for lease in ending:
+            await self._extend([lease], max(0.0, lease.limit_at - now), now)
+            lease.lost = True
+            self._say(lease, "lease.limit", "is leased up to the broker's limit; its task goes on, and may begin again")
+
+    async def _extend(self, leases: list[_Lease], seconds: float, now: float) -> None:
+        if not leases:
             return
-        for lease in due:
-            if lease.limit_at - now <= self._lease_seconds:
-                lease.lost = True
-                self._say(lease, "lease.limit", "can't be leased any longer: the broker's limit is reached; it goes on")
-        due = [lease for lease in due if not lease.lost]
         try:
-            answers = await self._run(self._broker.extend([lease.delivery for lease in due], self._lease_seconds))
+            answers = await self._run(self._broker.extend([lease.delivery for lease in leases], seconds))
         except Exception as error:
             # The leases run on for two thirds of their time.
             fault = not isinstance(error, TaskQError)
             extra = {"action": "lease.failed"}
-            logger.warning("%d leases were not renewed: %s", len(due), error, exc_info=fault, extra=extra)
+            logger.warning("%d leases were not renewed: %s", len(leases), error, exc_info=fault, extra=extra)
             return
-        for lease, answer in zip(due, answers, strict=True):
-            if isinstance(answer, Refused):
-                lease.lost = id(lease.delivery) in self._leases
-                if lease.lost:
-                    self._say(lease, "lease.lost", f"was lost to another worker: {answer.error}")
-            else:
+        for lease, answer in zip(leases, answers, strict=True):
+            if not isinstance(answer, Refused):
                 lease.renewed_at = now
+            elif id(lease.delivery) in self._leases:  # and not settled meanwhile
+                lease.lost = True
+                self._say(lease, "lease.lost", f"was lost to another worker: {answer.error}")
 
     @staticmethod
     def _say(lease: _Lease, action: str, text: str) -> None:

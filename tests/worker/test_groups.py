@@ -46,9 +46,16 @@ async def test_a_broken_group_is_whole_again_once_none_of_it_is_held():
 
 async def test_groups_and_unordered_queues_do_not_wait_for_each_other():
     groups = Groups()
-    async with groups.turn(delivery(0)), groups.turn(delivery(1, group="b")), groups.turn(delivery(2, queue="plain")):
-        async with asyncio.timeout(5), groups.turn(delivery(3, queue="plain")) as turn:
-            assert not turn.broken
+    first, other_group, unordered = delivery(0), delivery(1, group="b"), delivery(2, queue="plain")
+    another = groups.turn(delivery(3, queue="plain"))
+    async with (
+        asyncio.timeout(5),
+        groups.turn(first),
+        groups.turn(other_group),
+        groups.turn(unordered),
+        another as turn,
+    ):
+        assert not turn.broken
 
 
 async def test_a_cancelled_wait_leaves_the_group_to_the_next():

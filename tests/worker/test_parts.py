@@ -1,0 +1,217 @@
+"""Leases, settlements and polling, each against a broker that fails on demand."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.clients.connections import AsyncConnections
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Outgoing, Refused, Release, Settlement
+from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.errors import QueueNotFound, Unreachable
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.worker.holding import Held
+from taskq_cloud.worker.polling import Poller
+from taskq_cloud.worker.settling import Settler
+from tests.worker.serving import until
+
+
+class FailingBroker(MemoryBroker):
+    """A memory broker whose next calls of an operation fail, and which remembers the size of each batch."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.failures: dict[str, list[Exception]] = {}
+        self.batches: list[int] = []
+        self.refuse_dead_letters = False
+
+    def _fail(self, operation: str) -> None:
+        if self.failures.get(operation):
+            raise self.failures[operation].pop(0)
+
+    def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
+        self._fail("receive")
+        return (yield from super().receive(queue, limit, wait_seconds, lease_seconds))
+
+    def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
+        self._fail("settle")
+        self.batches.append(len(settlements))
+        if self.refuse_dead_letters:
+            kept = [s for s in settlements if not isinstance(s, DeadLetter)]
+            yield from super().settle(kept)
+            return [Refused(QueueNotFound("no such queue")) if s not in kept else None for s in settlements]
+        return (yield from super().settle(settlements))
+
+    def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
+        self._fail("extend")
+        self.batches.append(len(deliveries))
+        return (yield from super().extend(deliveries, lease_seconds))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def broker(clock: FakeClock) -> FailingBroker:
+    return FailingBroker(clock)
+
+
+run = AsyncConnections({}).run
+
+
+async def received(broker: MemoryBroker, count: int) -> list[Delivery]:
+    await run(broker.send("q", [Outgoing(body=str(number)) for number in range(count)]))
+    deliveries: list[Delivery] = await run(broker.receive("q", count, 0, 30))
+    return deliveries
+
+
+async def in_flight(broker: MemoryBroker) -> int:
+    return (await run(broker.depth("q"))).in_flight
+
+
+async def test_leases_are_renewed_in_one_batch_when_a_third_is_gone(broker: FailingBroker, clock: FakeClock):
+    held = Held(broker, run, 10, 30, clock)
+    held.take(await received(broker, 5), 0)
+    clock.advance(9)
+    await held.renew_due()
+    assert broker.batches == []
+    clock.advance(1)
+    await held.renew_due()
+    assert broker.batches == [5]
+    clock.advance(25)  # past the first lease, within the renewed one
+    assert await in_flight(broker) == 5
+
+
+async def test_a_failed_renewal_is_made_again(broker: FailingBroker, clock: FakeClock):
+    held = Held(broker, run, 10, 30, clock)
+    held.take(await received(broker, 2), 0)
+    broker.failures["extend"] = [Unreachable("no answer"), ValueError("a fault")]
+    for _ in range(3):
+        clock.advance(10 if not broker.batches else 0)
+        await held.renew_due()
+        clock.advance(-5)
+    assert broker.batches == [2]
+
+
+async def test_a_lost_lease_is_said_once_and_renewed_no_more(
+    broker: FailingBroker, clock: FakeClock, caplog: pytest.LogCaptureFixture
+):
+    held = Held(broker, run, 10, 30, clock)
+    held.take(await received(broker, 1), 0)
+    clock.advance(31)
+    await run(broker.receive("q", 1, 0, 300))
+    for _ in range(2):
+        await held.renew_due()
+        clock.advance(31)
+    assert [record.action for record in caplog.records] == ["lease.lost"]  # type: ignore[attr-defined]
+
+
+async def test_at_the_brokers_limit_a_lease_is_renewed_no_more(clock: FakeClock, caplog: pytest.LogCaptureFixture):
+    class Limited(FailingBroker):
+        capabilities = replace(MemoryBroker.capabilities, longest_lease_seconds=100)
+
+    broker = Limited(clock)
+    held = Held(broker, run, 10, 30, clock)
+    held.take(await received(broker, 1), 0)
+    for _ in range(12):
+        clock.advance(10)
+        await held.renew_due()
+    assert len(broker.batches) == 8  # at 10, 20 ... 70 s for a whole lease, at 80 s up to the limit
+    assert await in_flight(broker) == 0  # at 120 s
+    assert [record.action for record in caplog.records] == ["lease.limit"]  # type: ignore[attr-defined]
+
+
+async def test_room_is_given_for_whole_batches_while_slots_are_busy(broker: FailingBroker):
+    held = Held(broker, run, 20, 30)
+    held.starving = lambda: False
+    assert await held.reserve(10) == 10
+    held.take(await received(broker, 5), 10)
+    assert await held.reserve(10) == 10
+    waiting = asyncio.create_task(held.reserve(10))
+    await asyncio.sleep(0)
+    held.starving = lambda: True
+    held.changed()
+    assert await waiting == 5
+    assert held.free == 0
+
+
+async def test_settlements_are_batched_and_their_deliveries_let_go(broker: FailingBroker):
+    held = Held(broker, run, 100, 30)
+    settler = Settler(broker, run, held)
+    deliveries = await received(broker, 25)
+    held.take(deliveries, 0)
+    service = asyncio.create_task(settler.settle_all())
+    for delivery in deliveries:
+        settler.settle(Acknowledge(delivery))
+    await until(lambda: len(held) == 0, "all to be let go")
+    service.cancel()
+    assert broker.batches == [25]
+
+
+async def test_a_silent_broker_is_asked_again_until_it_answers(broker: FailingBroker):
+    held = Held(broker, run, 100, 30)
+    settler = Settler(broker, run, held)
+    broker.failures["settle"] = [Unreachable("no answer"), ValueError("a fault of ours")]
+    deliveries = await received(broker, 3)
+    held.take(deliveries, 0)
+    service = asyncio.create_task(settler.settle_all())
+    for delivery in deliveries:
+        settler.settle(Acknowledge(delivery))
+    await until(lambda: len(held) == 0, "all to be let go")
+    service.cancel()
+    assert await in_flight(broker) == 0
+
+
+async def test_without_a_dead_letter_queue_the_message_is_given_back(broker: FailingBroker, clock: FakeClock):
+    held = Held(broker, run, 100, 30)
+    settler = Settler(broker, run, held)
+    broker.refuse_dead_letters = True
+    (delivery,) = await received(broker, 1)
+    held.take([delivery], 0)
+    service = asyncio.create_task(settler.settle_all())
+    settler.settle(DeadLetter(delivery, "unreadable"))
+    await until(lambda: len(held) == 0, "it to be let go")
+    service.cancel()
+    clock.advance(31)
+    assert (await run(broker.depth("q"))).waiting == 1
+    assert (await run(broker.depth(dead_letter_queue("q")))).waiting == 0
+
+
+async def test_polling_goes_on_after_errors_and_shows_them(
+    broker: FailingBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("taskq_cloud.worker.polling.FIRST_PAUSE_SECONDS", 0.01)
+    broker.failures["receive"] = [QueueNotFound("queue 'q' does not exist"), ValueError("a fault of ours")]
+    taken: list[Any] = []
+    held = Held(broker, run, 10, 30)
+    poller = Poller(broker, run, "q", held, 10, 0.05, 30, taken.extend)
+    stop = asyncio.Event()
+    polling = asyncio.create_task(poller.poll(stop))
+    await until(lambda: poller.health.error == "queue 'q' does not exist", "the error to be shown")
+    await run(broker.send("q", [Outgoing(body="x")]))
+    await until(lambda: len(taken) == 1, "the message")
+    assert poller.health.error is None
+    stop.set()
+    async with asyncio.timeout(5):
+        await polling
+    actions = [record.action for record in caplog.records if hasattr(record, "action")]
+    assert actions[:2] == ["poll.failed", "poll.failed"]
+    assert held.free == 9
+
+
+async def test_a_released_message_is_let_go(broker: FailingBroker):
+    held = Held(broker, run, 100, 30)
+    settler = Settler(broker, run, held)
+    (delivery,) = await received(broker, 1)
+    held.take([delivery], 0)
+    service = asyncio.create_task(settler.settle_all())
+    settler.settle(Release(delivery))
+    await until(lambda: len(held) == 0, "it to be let go")
+    service.cancel()
+    assert (await run(broker.depth("q"))).waiting == 1
