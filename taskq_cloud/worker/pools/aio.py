@@ -1,7 +1,8 @@
 """The asyncio pool: coroutine functions on the worker's own event loop, many at a time.
 
 A limit or a cancellation reaches a coroutine where it awaits: the soft limit as ``SoftTimeLimitExceeded``, the hard one
-as a cancellation. A coroutine that blocks the loop also blocks the worker, lease renewal included. Plain functions run in threads, by the threads pool's rules.
+as a cancellation. A coroutine that blocks the loop also blocks the worker, lease renewal included. Plain functions run
+in threads, by the threads pool's rules.
 """
 
 from __future__ import annotations
