@@ -2,7 +2,8 @@
 
 The timer of the process raises in the task: ``SoftTimeLimitExceeded`` once, ``TimeLimitExceeded`` every second until
 the task ends, and ``OutOfTime`` in whatever runs when the invocation must be answered. Only C code that never comes
-back to the interpreter escapes that; the function's own timeout then ends the process, and the whole batch returns.
+back to the interpreter, and a loop that catches ``BaseException``, escape that; the function's own timeout then ends
+the process, and the whole batch returns.
 
 A task whose hard limit is its own comes to ``TimedOut``. A task that the end of the function's time stops comes to
 ``Lost``: its message comes back with a growing delay, and on its last receive its failure is recorded.
@@ -117,9 +118,12 @@ class TimeKeeper:
             weakref.finalize(self, self._loop.close).atexit = False
         self._coroutine = _Interruptible(runner.arun(invocation))
         try:
-            return self._loop.run_until_complete(self._loop.create_task(_finish(self._coroutine), context=context))
+            ended = self._loop.run_until_complete(self._loop.create_task(_end_of(self._coroutine), context=context))
         finally:
             self._coroutine = None
+        if isinstance(ended, BaseException):
+            raise ended
+        return ended
 
     def _stopped(self, error: BaseException, limit: float | None, seconds_left: float) -> Outcome:
         match error:
@@ -224,8 +228,11 @@ class _Interruptible(Generic[T]):
                     self._task.uncancel()
 
 
-async def _finish(awaitable: _Interruptible[T]) -> T:
-    return await awaitable
+async def _end_of(awaitable: _Interruptible[Outcome]) -> Outcome | BaseException:
+    try:
+        return await awaitable
+    except BaseException as error:  # noqa: BLE001 - as a value, or a SystemExit would leave the loop in mid-step
+        return error
 
 
 def _can_interrupt() -> bool:

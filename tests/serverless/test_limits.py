@@ -160,6 +160,17 @@ def test_a_task_that_exits_is_lost_and_the_process_stays(code, reason):
     assert run(task) == Lost(reason)
 
 
+def test_a_coroutine_that_exits_is_lost_and_the_next_one_runs():
+    runs = []
+
+    async def task():
+        runs.append(1)
+        if len(runs) == 1:
+            raise SystemExit(3)
+
+    assert run(task, times=2) == [Lost("exit code 3"), Succeeded("null")]
+
+
 def test_a_coroutine_that_cancels_itself_has_failed():
     async def task():
         raise asyncio.CancelledError

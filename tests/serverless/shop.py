@@ -1,0 +1,53 @@
+"""The code of the functions that the tests create: what a user's whole Lambda is."""
+
+import asyncio
+import os
+
+from taskq_cloud import TaskQ
+from taskq_cloud.errors import Reject
+
+app = TaskQ("shop")  # TASKQ_BROKER and TASKQ_RESULTS are in the function's environment
+
+
+@app.task(name="add")
+def add(a, b):
+    return a + b
+
+
+@app.task(name="aadd")
+async def aadd(a, b):
+    await asyncio.sleep(0)
+    return a + b
+
+
+@app.task(name="fail")
+def fail(text):
+    raise ValueError(text)
+
+
+@app.task(name="second_attempt", bind=True)
+def second_attempt(self):
+    if self.request.retries == 0:
+        raise self.retry(countdown=0)
+    return self.request.retries
+
+
+@app.task(name="second_receive", bind=True)
+def second_receive(self):
+    if not self.request.delivery_info["redelivered"]:
+        raise Reject("not yet", requeue=True)
+    return self.request.delivery_info["receive_count"]
+
+
+@app.task(name="endless", time_limit=1)
+def endless():
+    while True:
+        pass
+
+
+@app.task(name="process_id")
+def process_id():
+    return os.getpid()
+
+
+handler = app.lambda_handler()
