@@ -1,0 +1,293 @@
+"""Amazon SQS: standard and FIFO queues.
+
+Queues are found by name (``GetQueueUrl``, once for each) or by the URLs that settings give; they are never listed and
+never created. Which of several calls is made again after a failure is ``core.calls``' and ``_sqs_calls``' business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Self
+from urllib.parse import SplitResult
+
+from taskq_cloud.brokers._sqs_calls import (
+    LARGEST_BATCH_BYTES,
+    LARGEST_BATCH_ENTRIES,
+    Accepted,
+    Entry,
+    EntryAnswer,
+    NotAccepted,
+    Where,
+    call_in_batches,
+    in_batches,
+)
+from taskq_cloud.brokers._sqs_messages import (
+    LONGEST_DELAY_SECONDS,
+    LONGEST_VISIBILITY_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    canonical_name,
+    dead_letter,
+    delivery_of,
+    entry_to_send,
+    receive_parameters,
+    visibility_seconds,
+)
+from taskq_cloud.brokers._sqs_options import SQSOptions, read_options
+from taskq_cloud.core.calls import Call, CallError, Flow
+from taskq_cloud.core.message import DeadLetter, Delivery, Outgoing, Refused, Release, Sent, Settlement
+from taskq_cloud.core.ports import BrokerCapabilities, Depth, Service, dead_letter_queue, is_ordered
+from taskq_cloud.errors import OperationalError, TaskQError
+
+_DELETE: Final = "delete_message_batch"
+_CHANGE_VISIBILITY: Final = "change_message_visibility_batch"
+_SEND: Final = "send_message_batch"
+
+_LEASE_IS_GONE: Final = frozenset(
+    {"ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"}
+)
+
+
+class SQSBroker:
+    """Carries messages over SQS.
+
+    Args:
+        options: where the queues are; None: in the environment's region, without a prefix.
+        clock: seconds since the epoch; stamps what is received.
+    """
+
+    capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
+        largest_message_bytes=LARGEST_BATCH_BYTES,
+        send_batch=LARGEST_BATCH_ENTRIES,
+        receive_batch=LARGEST_BATCH_ENTRIES,
+        longest_wait_seconds=LONGEST_WAIT_SECONDS,
+        longest_delay_seconds=LONGEST_DELAY_SECONDS,
+        longest_ordered_delay_seconds=0,
+        longest_lease_seconds=LONGEST_VISIBILITY_SECONDS,
+        ordering=True,
+        deduplicates=True,
+        shared_between_processes=True,
+        durable=True,
+    )
+
+    def __init__(self, options: SQSOptions | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self._options = options or SQSOptions()
+        self._clock = clock
+        self._urls = dict(self._options.queue_urls)
+
+    @classmethod
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:
+        """A broker for ``sqs://region/prefix``: ``read_options``."""
+        return cls(read_options(url, options))
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """SQS, in the options' region and at their endpoint."""
+        options = (("endpoint_url", self._options.endpoint_url), ("region", self._options.region))
+        return {"sqs": Service("aws", options)}
+
+    def full_name(self, queue: str) -> str:
+        """A queue's name in SQS: with the prefix, and in SQS's alphabet."""
+        return canonical_name(self._options.prefix + queue)
+
+    def queue_named(self, full_name: str) -> str:
+        """The queue that has a name in SQS; one that is none of this broker's keeps its name."""
+        for queue, url in self._options.queue_urls.items():
+            if url.rpartition("/")[2] == full_name:
+                return queue
+        return full_name.removeprefix(canonical_name(self._options.prefix))
+
+    def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
+        """Send messages, ten a call; those of a FIFO queue in their order, call by call.
+
+        Raises:
+            OperationalError: no call was answered, so nothing is known to be sent.
+        """
+        answers: list[Sent | Refused | None] = [None] * len(messages)
+        entries: list[Entry] = []
+        for position, message in enumerate(messages):
+            try:
+                entries.append(entry_to_send(position, queue, message))
+            except TaskQError as error:
+                answers[position] = Refused(error)
+        if entries:
+            url = yield from self._url(queue)
+            send = _send_in_order if is_ordered(queue) else _send_at_once
+            by_position = yield from send(url, entries)
+            failed_calls = [answer for answer in by_position.values() if isinstance(answer, CallError)]
+            if len(failed_calls) == len(messages):
+                raise self._where(queue).explain(failed_calls[0]) from failed_calls[0]
+            for position, answer in by_position.items():
+                answers[position] = self._sent(queue, answer)
+        return [answer for answer in answers if answer is not None]
+
+    def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
+        """Take up to ``limit`` messages, at most ten, in one call."""
+        url = yield from self._url(queue)
+        parameters = receive_parameters(url, limit, wait_seconds, lease_seconds)
+        answer = yield from self._call(queue, "receive_message", parameters)
+        now = self._clock()
+        return [delivery_of(queue, message, now, lease_seconds) for message in answer.get("Messages", ())]
+
+    def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
+        """Settle deliveries, ten a call for each queue and way of settling; a failed call is its deliveries' answer."""
+        answers: dict[int, Refused | None] = {}
+        answers.update((yield from self._send_dead(settlements)))
+        calls: dict[tuple[str, str], list[Entry]] = {}
+        for position, settlement in enumerate(settlements):
+            if position not in answers:
+                operation, entry = _settling_entry(position, settlement)
+                calls.setdefault((operation, settlement.delivery.queue), []).append(entry)
+        for (operation, queue), entries in calls.items():
+            by_position = yield from self._batch(queue, operation, entries)
+            for position, answer in by_position.items():
+                answers[position] = None if _lease_is_gone(answer) else self._done(queue, operation, answer)
+        return [answers[position] for position in range(len(settlements))]
+
+    def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
+        """Lease deliveries for ``lease_seconds`` from now, ten a call; a lost lease is a ``Refused``."""
+        answers: list[Refused | None] = [None] * len(deliveries)
+        by_queue: dict[str, list[Entry]] = {}
+        for position, delivery in enumerate(deliveries):
+            entry = _visibility_entry(position, delivery, lease_seconds)
+            by_queue.setdefault(delivery.queue, []).append(entry)
+        for queue, entries in by_queue.items():
+            by_position = yield from self._batch(queue, _CHANGE_VISIBILITY, entries)
+            for position, answer in by_position.items():
+                answers[position] = self._done(queue, _CHANGE_VISIBILITY, answer)
+                if _lease_is_gone(answer):
+                    message_id = deliveries[position].message_id
+                    answers[position] = Refused(
+                        OperationalError(
+                            f"{self._where(queue)}: the lease of message {message_id} is lost: it ran out, or the"
+                            " message is settled"
+                        )
+                    )
+        return answers
+
+    def depth(self, queue: str) -> Flow[Depth]:
+        """Count a queue's messages, as far as SQS knows: its counts lag behind by up to a minute."""
+        url = yield from self._url(queue)
+        names = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesDelayed",
+            "ApproximateNumberOfMessagesNotVisible",
+        ]
+        parameters = {"QueueUrl": url, "AttributeNames": names}
+        answer = yield from self._call(queue, "get_queue_attributes", parameters)
+        waiting, delayed, in_flight = (int(answer["Attributes"][name]) for name in names)
+        return Depth(waiting, delayed, in_flight)
+
+    def purge(self, queue: str) -> Flow[int | None]:
+        """Remove all messages of a queue. SQS takes up to a minute for it, and doesn't say how many there were."""
+        url = yield from self._url(queue)
+        yield from self._call(queue, "purge_queue", {"QueueUrl": url})
+        return None
+
+    def _send_dead(self, settlements: Sequence[Settlement]) -> Flow[dict[int, Refused]]:
+        """Send the dead letters to their dead-letter queues; those that were not accepted, by position."""
+        letters: dict[str, list[tuple[int, Outgoing]]] = {}
+        for position, settlement in enumerate(settlements):
+            if isinstance(settlement, DeadLetter):
+                outgoing = dead_letter(settlement.delivery, settlement.reason)
+                letters.setdefault(settlement.delivery.queue, []).append((position, outgoing))
+        refused: dict[int, Refused] = {}
+        for queue, of_queue in letters.items():
+            try:
+                answers = yield from self.send(dead_letter_queue(queue), [outgoing for _, outgoing in of_queue])
+            except OperationalError as error:
+                answers = [Refused(error)] * len(of_queue)
+            for (position, _), answer in zip(of_queue, answers, strict=True):
+                if isinstance(answer, Refused):
+                    refused[position] = answer
+        return refused
+
+    def _batch(self, queue: str, operation: str, entries: Sequence[Entry]) -> Flow[dict[int, EntryAnswer]]:
+        try:
+            url = yield from self._ask_url(queue)
+        except CallError as error:
+            return {entry.position: error for entry in entries}
+        return (yield from call_in_batches(operation, url, entries))
+
+    def _url(self, queue: str) -> Flow[str]:
+        try:
+            return (yield from self._ask_url(queue))
+        except CallError as error:
+            raise self._where(queue).explain(error) from error
+
+    def _ask_url(self, queue: str) -> Flow[str]:
+        full_name = self.full_name(queue)
+        url = self._urls.get(queue) or self._urls.get(full_name)
+        if url is None:
+            answer = yield Call("sqs", "get_queue_url", {"QueueName": full_name})
+            url = self._urls[full_name] = str(answer["QueueUrl"])
+        return url
+
+    def _call(self, queue: str, operation: str, parameters: Mapping[str, Any]) -> Flow[Mapping[str, Any]]:
+        try:
+            answer: Mapping[str, Any] = yield Call("sqs", operation, parameters)
+        except CallError as error:
+            raise self._where(queue).explain(error) from error
+        return answer
+
+    def _where(self, queue: str) -> Where:
+        return Where(queue, self.full_name(queue), self._options.region, self._options.endpoint_url)
+
+    def _sent(self, queue: str, answer: EntryAnswer) -> Sent | Refused:
+        if isinstance(answer, Accepted):
+            return Sent(answer.answer["MessageId"])
+        return self._refused(queue, _SEND, answer)
+
+    def _done(self, queue: str, operation: str, answer: EntryAnswer) -> Refused | None:
+        return None if isinstance(answer, Accepted) else self._refused(queue, operation, answer)
+
+    def _refused(self, queue: str, operation: str, answer: NotAccepted | CallError) -> Refused:
+        where = self._where(queue)
+        if isinstance(answer, CallError):
+            return Refused(where.explain(answer))
+        return Refused(where.explain_entry(answer, operation))
+
+
+def _send_at_once(url: str, entries: Sequence[Entry]) -> Flow[dict[int, EntryAnswer]]:
+    return (yield from call_in_batches(_SEND, url, entries))
+
+
+def _send_in_order(url: str, entries: Sequence[Entry]) -> Flow[dict[int, EntryAnswer]]:
+    """Send call by call; once a message is not accepted, no later one of its group is sent in a later call."""
+    answers: dict[int, EntryAnswer] = {}
+    stopped: dict[str, EntryAnswer] = {}
+    for batch in in_batches(entries):
+        to_send = []
+        for entry in batch:
+            group = entry.parameters["MessageGroupId"]
+            if group in stopped:
+                answers[entry.position] = stopped[group]
+            else:
+                to_send.append(entry)
+        answers.update((yield from call_in_batches(_SEND, url, to_send)))
+        for entry in to_send:
+            answer = answers[entry.position]
+            if not isinstance(answer, Accepted):
+                stopped.setdefault(entry.parameters["MessageGroupId"], answer)
+    return answers
+
+
+def _settling_entry(position: int, settlement: Settlement) -> tuple[str, Entry]:
+    """The operation that settles a delivery, and its entry; of a dead letter, once it has been sent."""
+    if isinstance(settlement, Release):
+        return _CHANGE_VISIBILITY, _visibility_entry(position, settlement.delivery, settlement.after_seconds)
+    return _DELETE, Entry(position, {"ReceiptHandle": settlement.delivery.receipt})
+
+
+def _visibility_entry(position: int, delivery: Delivery, seconds: float) -> Entry:
+    parameters = {"ReceiptHandle": delivery.receipt, "VisibilityTimeout": visibility_seconds(seconds)}
+    return Entry(position, parameters)
+
+
+def _lease_is_gone(answer: EntryAnswer) -> bool:
+    """Whether SQS says that the receipt no longer holds the message: someone else has it now, or it is gone."""
+    if not isinstance(answer, NotAccepted):
+        return False
+    # The same code says that the twelve hours are over, which is another matter: the lease still stands.
+    about_the_receipt = answer.code == "InvalidParameterValue" and "VisibilityTimeout is invalid" not in answer.message
+    return answer.code in _LEASE_IS_GONE or about_the_receipt
