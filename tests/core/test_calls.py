@@ -141,7 +141,7 @@ def test_what_the_flow_does_not_catch_comes_out_and_the_flow_is_closed(drive: An
         finally:
             ended.append(True)
 
-    with pytest.raises(CallError, match="svc.get: Code: message"):
+    with pytest.raises(CallError, match=r"svc\.get: Code: message"):
         drive(wrap(flow()), Service(get=[Trouble.REFUSED]).perform)
     assert ended == [True]
 
