@@ -130,7 +130,7 @@ class Poller:
             self.queue,
             pause,
             error,
-            exc_info=not isinstance(error, TaskQError),
+            exc_info=None if isinstance(error, TaskQError) else error,
             extra=extra,
         )
         with suppress(TimeoutError):  # the pause is over
