@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import socket
 from typing import Any, Final
@@ -66,7 +68,16 @@ def command(
     worker_options = WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
     if log_format(context) == "text":
         say(context, banner(app, path, name, worker_options))
-    context.exit(run_worker(app.runtime(hostname=name, app_path=path), worker_options))
+    try:
+        code = run_worker(app.runtime(hostname=name, app_path=path), worker_options)
+    except OSError as error:
+        if worker_options.health_port is None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise click.ClickException(
+            f"/healthz can't be served on port {worker_options.health_port}: {os.strerror(error.errno)}; "
+            "choose another --health-port"
+        ) from error
+    context.exit(code)
 
 
 def worker_name(given: str) -> str:

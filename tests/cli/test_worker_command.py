@@ -49,7 +49,9 @@ def test_only_the_named_queues_are_served(taskq: TaskQCommand, shop: str) -> Non
     assert taskq("-A", shop, "result", add).exit_code == 2
 
 
-def test_the_time_limit_is_that_of_tasks_without_one(taskq: TaskQCommand, shop: str, tmp_path: Path) -> None:
+def test_the_time_limit_is_that_of_tasks_without_one(
+    taskq: TaskQCommand, taskq_process: Process, shop: str, tmp_path: Path
+) -> None:
     module = tmp_path / f"{shop}.py"
     module.write_text(
         module.read_text()
@@ -62,8 +64,9 @@ def limits() -> list[float]:
 """
     )
     task_id = taskq("-A", shop, "call", f"{shop}.limits").stdout.strip()
-    worker = taskq("-A", shop, "worker", "--burst", "-P", "threads", "--time-limit", "50", "--soft-time-limit", "40")
-    assert worker.exit_code == 0
+    limits = ("--time-limit", "50", "--soft-time-limit", "40")
+    worker = taskq_process("-A", shop, "worker", "--burst", "-c", "1", *limits)
+    assert worker.returncode == 0, worker.stderr
     assert json.loads(taskq("-A", shop, "result", task_id, "--json").stdout)["result"] == [50.0, 40.0]
 
 
@@ -198,3 +201,25 @@ def wait_until_healthy(port: int, worker: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.05)  # between two looks
     raise AssertionError(f"the worker never became healthy; exit code {worker.poll()}")
+
+
+def test_a_pool_s_processes_send_to_the_broker_of_the_command_line(
+    taskq: TaskQCommand, taskq_process: Process, shop: str, tmp_path: Path
+) -> None:
+    module = tmp_path / f"{shop}.py"
+    module.write_text(
+        module.read_text().replace('TaskQ("shop")', 'TaskQ("shop", broker="sqlite:///own.db")')
+        + """
+@app.task
+def both() -> str:
+    return add.delay(3, 4).id
+"""
+    )
+    elsewhere = ("-A", shop, "-b", "sqlite:///other.db", "--results", "sqlite:///results.db")
+    task_id = taskq(*elsewhere, "call", f"{shop}.both").stdout.strip()
+    worker = taskq_process(*elsewhere, "worker", "--burst", "-c", "1")
+    assert worker.returncode == 0, worker.stderr
+    called = json.loads(taskq(*elsewhere, "result", task_id, "--json").stdout)["result"]
+    taskq_process(*elsewhere, "worker", "--burst", "-P", "solo")
+    assert json.loads(taskq(*elsewhere, "result", called, "--json").stdout)["result"] == 7
+    assert not (tmp_path / "own.db").exists()
