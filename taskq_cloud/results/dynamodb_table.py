@@ -75,7 +75,7 @@ class Table:
             Key={"id": {"S": key}},
             UpdateExpression=change,
             ConditionExpression=condition,
-            ExpressionAttributeNames=_names(change + condition),
+            ExpressionAttributeNames=_names(f"{change} {condition}"),
             ExpressionAttributeValues=values,
             ReturnValues="ALL_NEW",
         )
@@ -102,7 +102,7 @@ class Table:
                 found += answer.get("Responses", {}).get(self.name, [])
                 left += answer.get("UnprocessedItems", {}).get(self.name, [])
                 left += answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
-            # An answer of more than 16 MB is cut short by design; only rounds that bring nothing mean throttling.
+            # An answer is cut short at 16 MB as well: a round that brings something is no reason to give up.
             stalled = stalled + 1 if len(left) == len(entries) else 0
             if stalled == DEFAULT_BACKOFF.attempts:
                 raise Unreachable(
@@ -110,8 +110,8 @@ class Table:
                     "raise its capacity, or make it an on-demand table"
                 )
             entries = left
-            if stalled:
-                yield Sleep(DEFAULT_BACKOFF.seconds(stalled - 1, _RNG))
+            if left:
+                yield Sleep(DEFAULT_BACKOFF.seconds(stalled, _RNG))
         return found
 
     def _batch(self, operation: str, entries: Sequence[Any]) -> Call:
