@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import Delivery, Outgoing, Refused, Sent, Settlement
@@ -66,6 +66,10 @@ class BrokerCapabilities:
     def longest_delay(self, queue: str) -> float:
         """The longest delay, in seconds, of a message on ``queue``."""
         return self.longest_ordered_delay_seconds if is_ordered(queue) else self.longest_delay_seconds
+
+
+DEFAULT_GROUP: Final = "default"
+"""The message group of a message that was sent to an ordered queue without one; kombu's."""
 
 
 def is_ordered(queue: str) -> bool:
@@ -171,6 +175,7 @@ class ResultStore(Protocol):
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
         """Write records, each only if ``records.may_replace`` allows it: atomically, on the stored one.
 
+        An id occurs once. A store may round an expiry up to a whole second.
         True where it was written, False where the stored one stands (or, after an ambiguous failure, where this very
         record had already been written: the caller loads it to know). A payload over the limit is ``PayloadTooLarge``
         before anything is written.
@@ -182,7 +187,10 @@ class ResultStore(Protocol):
         ...
 
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
-        """Count ``member`` as arrived; whether all ``size`` have, now. A member counts once, however often it comes."""
+        """Count ``member`` as arrived; whether all ``size`` have, now. A member counts once, however often it comes.
+
+        Once they have, every further arrival is told so as well. The last arrival says when the join expires.
+        """
         ...
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
