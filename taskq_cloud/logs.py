@@ -81,11 +81,12 @@ class TextFormatter(logging.Formatter):
     """``2030-01-31T12:00:00.000Z INFO    taskq_cloud.worker: text [queue=... task_id=...]``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record; a traceback follows on lines of its own."""
+        """Write a record; a traceback, in it or beside it, follows on lines of its own."""
         text = record.getMessage()
         missing = [(name, value) for name in IDS if (value := getattr(record, name, None)) and str(value) not in text]
         ids = f" [{' '.join(f'{name}={value}' for name, value in missing)}]" if missing else ""
-        line = f"{_time(record)} {record.levelname:<7} {record.name}: {text}{ids}"
+        first, newline, rest = text.partition("\n")
+        line = f"{_time(record)} {record.levelname:<7} {record.name}: {first}{ids}{newline}{rest}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
