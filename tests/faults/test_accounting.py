@@ -97,7 +97,7 @@ def test_nothing_is_lost_when_workers_and_their_children_are_killed(deployment: 
 def test_duplicates_change_no_final_state(deployment: Deployment):
     deployment.counter.fail_next("SendMessageBatch", "reset_after", 3)
     deployment.counter.fail_next("DeleteMessageBatch", "reset_before", 3)
-    sent = send_squares(deployment, range(300), 60)
+    sent = send_squares(deployment, range(200), 60)
     copies = []
     while len(copies) < 100:  # the same messages once more, as a broker that delivers twice would have them
         for message in deployment.sqs.receive_message(
