@@ -1,10 +1,15 @@
-"""What a broker refuses before it sends anything: the checks that follow from its capabilities alone."""
+"""What the local brokers refuse before they send anything, and the window in which they deduplicate."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from taskq_cloud.core.message import Outgoing, Refused
-from taskq_cloud.core.ports import BrokerCapabilities, is_ordered
-from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
+from taskq_cloud.core.ports import BrokerCapabilities
+from taskq_cloud.errors import OperationalError, PayloadTooLarge
+
+DEDUPLICATION_SECONDS: Final = 300
+"""SQS's window (SQS Developer Guide, "FIFO-queues-exactly-once")."""
 
 
 def size_bytes(message: Outgoing) -> int:
@@ -22,7 +27,10 @@ def refusal(queue: str, message: Outgoing, capabilities: BrokerCapabilities) -> 
         message: the message.
         capabilities: the broker's.
     """
-    size = size_bytes(message)
+    try:
+        size = size_bytes(message)
+    except UnicodeEncodeError as error:
+        return Refused(OperationalError(f"queue {queue!r}: the message can't be sent as UTF-8: {error}"))
     if size > capabilities.largest_message_bytes:
         return Refused(
             PayloadTooLarge(
@@ -34,12 +42,7 @@ def refusal(queue: str, message: Outgoing, capabilities: BrokerCapabilities) -> 
     if message.delay_seconds > longest_seconds:
         return Refused(
             OperationalError(
-                f"queue {queue!r}: a delay of {message.delay_seconds:g} s is over the broker's {longest_seconds:g} s:"
-                " give the task an eta, and it is parked as often as it takes"
+                f"queue {queue!r}: a delay of {message.delay_seconds:g} s is over the broker's {longest_seconds:g} s"
             )
-        )
-    if is_ordered(queue) and not message.group:
-        return Refused(
-            ImproperlyConfigured(f"queue {queue!r} keeps order within message groups: send the message with a group")
         )
     return None

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult
 from uuid import uuid4
 
-from taskq_cloud.brokers.limits import refusal
+from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, refusal
 from taskq_cloud.brokers.waiting import polling
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import (
@@ -30,12 +30,9 @@ from taskq_cloud.core.message import (
     Sent,
     Settlement,
 )
-from taskq_cloud.core.ports import BrokerCapabilities, Depth, Service, dead_letter_queue, is_ordered
+from taskq_cloud.core.ports import DEFAULT_GROUP, BrokerCapabilities, Depth, Service, dead_letter_queue, is_ordered
 from taskq_cloud.core.urls import query_of
 from taskq_cloud.errors import OperationalError
-
-DEDUPLICATION_SECONDS = 300
-"""SQS's window (FIFO-queues-exactly-once)."""
 
 
 @dataclass(slots=True)
@@ -161,7 +158,12 @@ class MemoryBroker:
             if first_id != message_id:
                 return Sent(first_id)
         there.messages[next(self._numbers)] = _Held(
-            message_id, message.body, message.group, dict(message.attributes), now, now + message.delay_seconds
+            message_id=message_id,
+            body=message.body,
+            group=message.group or (DEFAULT_GROUP if is_ordered(queue) else None),
+            attributes=dict(message.attributes),
+            sent_at=now,
+            visible_at=now + message.delay_seconds,
         )
         return Sent(message_id)
 

@@ -26,6 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.errors import ImproperlyConfigured
+
+OLDEST_SQLITE = (3, 35, 0)
+"""The first with RETURNING (https://www.sqlite.org/lang_returning.html)."""
 
 BUSY_TIMEOUT_SECONDS = 5.0
 """How long a call waits for another process's transaction. Ours take milliseconds; a backup or a shell may take longer.
@@ -49,8 +53,14 @@ def open_client(service: str, options: Mapping[str, Any]) -> SQLiteClient:
     Args:
         service: the service's name.
         options: ``path``, the database's file; it and its directory are created when missing.
+
+    Raises:
+        ImproperlyConfigured: this Python's SQLite is too old.
     """
-    del service
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise ImproperlyConfigured(
+            f"{service} needs SQLite {'.'.join(map(str, OLDEST_SQLITE))}, and this Python has {sqlite3.sqlite_version}"
+        )
     return SQLiteClient(Path(options["path"]))
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.message import Outgoing, Release
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 
@@ -27,3 +28,20 @@ class TestMemoryBroker(BrokerContract):
     @pytest.fixture
     def ordered_queue(self):
         return "work.fifo"
+
+    def test_a_message_may_come_again_after_five_minutes(self, broker, run, clock):
+        message = Outgoing(body="x", group="a", deduplication="same")
+        [first] = run(broker.send("work.fifo", [message]))
+        clock.advance(299)
+        [within] = run(broker.send("work.fifo", [message]))
+        clock.advance(2)
+        [after] = run(broker.send("work.fifo", [message]))
+        assert within == first
+        assert after != first
+        assert run(broker.depth("work.fifo")).waiting == 2
+
+    def test_what_is_released_goes_behind_the_others(self, broker, run):
+        run(broker.send("work", [Outgoing(body="poison"), Outgoing(body="good")]))
+        [poison] = run(broker.receive("work", 1, 0, 60))
+        run(broker.settle([Release(poison)]))
+        assert [each.body for each in run(broker.receive("work", 1, 0, 60))] == ["good"]

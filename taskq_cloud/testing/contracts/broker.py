@@ -252,6 +252,17 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert dead.receive_count == 1
         assert receive_now(run, broker, queue) == []
 
+    def test_a_reason_may_contain_anything(self, broker: Broker, queue: str, run: Drive) -> None:
+        run(broker.send(queue, [Outgoing(body="x" * (broker.capabilities.largest_message_bytes // 2))]))
+        [delivery] = take(run, broker, queue, 1)
+        reason = "can't decode \x00 \ud800 " + "y" * broker.capabilities.largest_message_bytes
+
+        assert run(broker.settle([DeadLetter(delivery, reason)])) == [None]
+
+        [dead] = take(run, broker, dead_letter_queue(queue), 1)
+        assert dead.body == delivery.body
+        assert dead.attributes[DEAD_LETTER_REASON].startswith("can't decode")
+
     def test_one_batch_settles_in_every_way(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body=text) for text in ("done", "again", "dead")]))
         by_body = {each.body: each for each in take(run, broker, queue, 3)}

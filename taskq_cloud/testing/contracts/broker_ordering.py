@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Outgoing, Refused, Release, Sent
-from taskq_cloud.core.ports import Broker, Depth, dead_letter_queue
+from taskq_cloud.core.ports import DEFAULT_GROUP, Broker, Depth, dead_letter_queue
 from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until
 from taskq_cloud.testing.driving import Drive
 
@@ -52,6 +52,12 @@ class OrderingContract:
         run(broker.settle([Acknowledge(first)]))
 
         assert bodies(take(run, broker, fifo, 1)) == ["a2"]
+
+    def test_messages_without_a_group_are_in_one(self, broker: Broker, fifo: str, run: Drive) -> None:
+        run(broker.send(fifo, [Outgoing(body=text, deduplication=text) for text in ("first", "second")]))
+        [first] = run(broker.receive(fifo, 1, 1, LEASE_SECONDS))
+        assert (first.body, first.group) == ("first", DEFAULT_GROUP)
+        assert receive_now(run, broker, fifo) == []
 
     def test_what_is_released_comes_back_in_order(self, broker: Broker, fifo: str, run: Drive) -> None:
         run(broker.send(fifo, _in_group("a", "a1", "a2", "a3")))

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.brokers.registry import broker_from_url
+from taskq_cloud.errors import ImproperlyConfigured
+
+
+def test_memory():
+    assert isinstance(broker_from_url("memory://", {}), MemoryBroker)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///state/queues.db", "{here}/state/queues.db"),
+        ("sqlite:////var/lib/shop/queues.db", "/var/lib/shop/queues.db"),
+        ("sqlite:///with%20space.db", "{here}/with space.db"),
+    ],
+)
+def test_sqlite_paths(url, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    broker = broker_from_url(url, {})
+    [service] = broker.services.values()
+    assert dict(service.options) == {"path": path.format(here=tmp_path)}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_files_are_two_services():
+    first, second = (broker_from_url(f"sqlite:///{name}.db", {}) for name in ("one", "two"))
+    assert not first.services.keys() & second.services.keys()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("sqlite://queues.db", "sqlite:///relative/path"),
+        ("sqlite:///queues.db?mode=ro", "mode"),
+        ("memory://?size=3", "size"),
+        ("redis://localhost", "memory://, sqlite://, sqs://"),
+        ("queues.db", "memory://, sqlite://, sqs://"),
+    ],
+)
+def test_a_wrong_url_says_what_would_be_right(url, says):
+    with pytest.raises(ImproperlyConfigured) as raised:
+        broker_from_url(url, {})
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://me:secret@host/0", "sqlite://me:secret@host/x.db", "redis://me:secret@[host/0"]
+)
+def test_a_password_is_never_shown(url):
+    with pytest.raises(ImproperlyConfigured) as raised:
+        broker_from_url(url, {})
+    assert "secret" not in str(raised.value)

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq_cloud.brokers import _sqlite_statements as sql
+from taskq_cloud.brokers.sqlite import SQLiteBroker
+from taskq_cloud.clients import sqlite as clients
+from taskq_cloud.core.message import Outgoing, Refused, Release, Sent
+from taskq_cloud.core.ports import Depth
+from taskq_cloud.errors import OperationalError, Unreachable
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.contracts.broker import BrokerContract
+from taskq_cloud.testing.driving import driving
+
+
+class TestSQLiteBroker(BrokerContract):
+    @pytest.fixture
+    def clock(self):
+        return FakeClock()
+
+    @pytest.fixture
+    def advance(self, clock):
+        return clock.advance
+
+    @pytest.fixture
+    def broker(self, clock, tmp_path):
+        return SQLiteBroker(tmp_path / "made" / "queues.db", clock)
+
+    @pytest.fixture
+    def queue(self):
+        return "work"
+
+    @pytest.fixture
+    def ordered_queue(self):
+        return "work.fifo"
+
+    def test_a_message_may_come_again_after_five_minutes(self, broker, run, clock):
+        message = Outgoing(body="x", group="a", deduplication="same")
+        [first] = run(broker.send("work.fifo", [message]))
+        clock.advance(299)
+        [within] = run(broker.send("work.fifo", [message]))
+        clock.advance(2)
+        [after] = run(broker.send("work.fifo", [message]))
+        assert within == first
+        assert after != first
+        assert run(broker.depth("work.fifo")).waiting == 2
+
+    def test_what_is_released_goes_behind_the_others(self, broker, run, clock):
+        run(broker.send("work", [Outgoing(body="poison"), Outgoing(body="good")]))
+        [poison] = run(broker.receive("work", 1, 0, 60))
+        clock.advance(1)
+        run(broker.settle([Release(poison)]))
+        assert [each.body for each in run(broker.receive("work", 1, 0, 60))] == ["good"]
+
+    def test_a_second_broker_on_the_file_sees_the_messages(self, broker, run, tmp_path):
+        run(broker.send("work", [Outgoing(body="kept")]))
+        other = SQLiteBroker(tmp_path / "made" / "queues.db")
+        with driving("sync", other.services) as run_other:
+            assert [each.body for each in run_other(other.receive("work", 1, 1, 60))] == ["kept"]
+
+    def test_what_is_no_message_of_a_batch_holds_up_the_others(self, broker, run):
+        refused, sent = run(broker.send("work", [Outgoing(body="\ud800"), Outgoing(body="good")]))
+        assert isinstance(refused, Refused)
+        assert "'work'" in str(refused.error)
+        assert isinstance(sent, Sent)
+
+    @pytest.mark.parametrize("queue_name", ["work", "work.fifo"])
+    def test_a_claim_reads_no_more_than_it_needs(self, broker, run, tmp_path, queue_name):
+        run(broker.send(queue_name, [Outgoing(body="x", group="a")]))
+        ready = sql.READY_IN_ORDER if queue_name.endswith(".fifo") else sql.READY
+        with closing(sqlite3.connect(tmp_path / "made" / "queues.db")) as connection:
+            plan = connection.execute(
+                f"EXPLAIN QUERY PLAN {ready}", {"queue": queue_name, "now": 0, "limit": 1}
+            ).fetchall()
+        steps = [row[3] for row in plan]
+        assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), steps
+
+
+class Process:
+    """One ``sqlite_process.py``, ready to begin."""
+
+    def __init__(self, action: str, path: Path) -> None:
+        script = Path(__file__).with_name("sqlite_process.py")
+        self._process = subprocess.Popen(
+            [sys.executable, str(script), action, str(path), "work"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.answer() == "ready"
+
+    def begin(self) -> None:
+        self._process.stdin.write("begin\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        return json.loads(self._process.stdout.readline())
+
+    def all_answers(self) -> list[Any]:
+        """What it says until its end, which is a good one."""
+        lines = self._process.stdout.readlines()
+        assert self._process.wait(60) == 0
+        return [json.loads(line) for line in lines]
+
+    def kill(self) -> list[Any]:
+        """``kill -9``; what it had still said before."""
+        self._process.kill()
+        lines = self._process.stdout.readlines()
+        assert self._process.wait(60) == -signal.SIGKILL
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def clean_up(self) -> None:
+        with self._process:  # which closes the pipes and waits
+            self._process.kill()
+
+
+class TestSeveralProcesses:
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "queues.db"
+
+    @pytest.fixture
+    def start(self, path):
+        started = []
+
+        def start(action: str) -> Process:
+            started.append(Process(action, path))
+            return started[-1]
+
+        yield start
+        for process in started:
+            process.clean_up()
+
+    @pytest.fixture
+    def broker(self, path):
+        return SQLiteBroker(path)
+
+    @pytest.fixture
+    def run(self, broker):
+        with driving("sync", broker.services) as drive:
+            yield drive
+
+    def test_four_drain_a_queue_and_each_message_comes_once(self, broker, run, start):
+        sent = run(broker.send("work", [Outgoing(body=str(number)) for number in range(2000)]))
+        processes = [start("drain") for _ in range(4)]
+        for process in processes:
+            process.begin()
+
+        received = [answer for process in processes for answer in process.all_answers()]
+
+        assert sorted(received) == sorted([each.message_id, 1] for each in sent)
+        assert run(broker.depth("work")) == Depth(0, 0, 0)
+
+    def test_what_a_killed_process_held_comes_back_after_its_lease(self, path, broker, run, start):
+        run(broker.send("work", [Outgoing(body=str(number)) for number in range(10)]))
+        process = start("hold")
+        process.begin()
+        held = process.answer()
+        process.kill()
+
+        assert len(held) == 10
+        assert run(broker.receive("work", 10, 0, 60)) == []
+        later = SQLiteBroker(path, clock=lambda: time.time() + 61)
+        again = run(later.receive("work", 10, 0, 60))
+        assert {each.message_id for each in again} == set(held)
+        assert all(each.receive_count == 2 for each in again)
+
+    def test_what_a_killed_process_has_sent_is_there_in_whole_batches(self, broker, run, start):
+        processes = [start("send") for _ in range(2)]
+        for process in processes:
+            process.begin()
+        batches = [process.answer() for process in processes for _ in range(20)]
+        for process in processes:
+            batches += process.kill()
+
+        stored = {each.message_id for each in run(broker.receive("work", 1000, 0, 60))}
+        while more := run(broker.receive("work", 1000, 0, 60)):
+            stored |= {each.message_id for each in more}
+
+        assert stored >= {message_id for batch in batches for message_id in batch}
+        assert len(stored) % 10 == 0
+
+
+class TestTrouble:
+    def use(self, path, flow_of):
+        broker = SQLiteBroker(path)
+        with driving("sync", broker.services) as run:
+            return run(flow_of(broker))
+
+    def test_a_file_that_is_no_database_is_named(self, tmp_path):
+        path = tmp_path / "notes.txt"
+        path.write_text("These are my notes, and they are long enough to be no database. " * 100)
+        with pytest.raises(OperationalError, match=r"queue 'work'.*notes\.txt.*no SQLite database"):
+            self.use(path, lambda broker: broker.send("work", [Outgoing(body="x")]))
+
+    def test_a_directory_that_cannot_be_made_is_named(self, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        with pytest.raises(OperationalError, match=r"queue 'work'.*file.*directory"):
+            self.use(tmp_path / "file" / "queues.db", lambda broker: broker.depth("work"))
+
+    def test_a_database_that_stays_locked_is_unreachable(self, tmp_path, monkeypatch):
+        path = tmp_path / "queues.db"
+        self.use(path, lambda broker: broker.send("work", [Outgoing(body="x")]))
+        monkeypatch.setattr(clients, "BUSY_TIMEOUT_SECONDS", 0.01)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(Unreachable, match=r"'work'.*locked"):
+                self.use(path, lambda broker: broker.send("work", [Outgoing(body="y")]))
+            other.execute("ROLLBACK")
+        assert self.use(path, lambda broker: broker.depth("work")) == Depth(1, 0, 0)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from taskq_cloud.clients import sqlite as clients
+from taskq_cloud.core.calls import Call, CallError, Trouble
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY, word TEXT NOT NULL)"
+INSERT = "INSERT INTO numbers (word) VALUES (?) RETURNING number"
+COUNT = "SELECT count(*) AS numbers FROM numbers"
+
+
+def transaction(*statements):
+    return Call("sqlite", "transaction", {"schema": SCHEMA, "statements": statements})
+
+
+def query(*statements):
+    return Call("sqlite", "query", {"schema": SCHEMA, "statements": statements})
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "made" / "for" / "it.db"
+
+
+@pytest.fixture
+def client(path):
+    client = clients.open_client("sqlite", {"path": str(path)})
+    yield client
+    client.close()
+
+
+def test_each_statement_is_answered_with_its_rows(client):
+    answer = client.call(
+        transaction((INSERT, ("one",)), (INSERT, ("two",)), ("DELETE FROM numbers WHERE word = 'x'", ()))
+    )
+    assert answer == [[{"number": 1}], [{"number": 2}], []]
+    assert client.call(query(("SELECT * FROM numbers WHERE word = :word", {"word": "two"}))) == [
+        [{"number": 2, "word": "two"}]
+    ]
+
+
+def test_a_failed_statement_takes_the_others_back(client):
+    with pytest.raises(CallError) as raised:
+        client.call(transaction((INSERT, ("one",)), (INSERT, (None,))))
+    assert raised.value.trouble is Trouble.REFUSED
+    assert raised.value.code == "SQLITE_CONSTRAINT_NOTNULL"
+    assert client.call(query((COUNT, ()))) == [[{"numbers": 0}]]
+
+
+def test_a_wrong_statement_is_refused_and_the_client_goes_on(client, path):
+    with pytest.raises(CallError, match="no such column: nonsense") as raised:
+        client.call(query(("SELECT nonsense FROM numbers", ())))
+    assert raised.value.trouble is Trouble.REFUSED
+    assert str(path) in raised.value.message
+    with pytest.raises(CallError):
+        client.call(transaction((INSERT, ("one", "too many"))))
+    assert client.call(transaction((INSERT, ("one",)))) == [[{"number": 1}]]
+
+
+def test_a_full_disk_is_refused_and_says_so(client):
+    client.call(transaction((INSERT, ("one",))))
+    client.call(query(("PRAGMA max_page_count = 4", ())))
+    with pytest.raises(CallError, match="disk is full: free some space") as raised:
+        client.call(transaction((INSERT, ("x" * 1_000_000,))))
+    assert raised.value.trouble is Trouble.REFUSED
+    assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
+
+
+def test_a_locked_database_is_transient(client, path, monkeypatch):
+    monkeypatch.setattr(clients, "BUSY_TIMEOUT_SECONDS", 0.01)
+    client.call(transaction((INSERT, ("one",))))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(CallError) as raised:
+            client.call(transaction((INSERT, ("two",))))
+        assert raised.value.trouble is Trouble.TRANSIENT
+        assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]], "a reader waits for no writer"
+        other.execute("ROLLBACK")
+    assert client.call(transaction((INSERT, ("two",)))) == [[{"number": 2}]]
+
+
+def test_the_database_keeps_its_promises_through_a_power_cut(client):
+    client.call(transaction())
+    [[journal], [synchronous]] = client.call(query(("PRAGMA journal_mode", ()), ("PRAGMA synchronous", ())))
+    assert journal == {"journal_mode": "wal"}
+    assert synchronous == {"synchronous": 2}, "2 is FULL"
+
+
+def test_another_operation_is_refused(client):
+    with pytest.raises(CallError, match="transaction or query"):
+        client.call(Call("sqlite", "vacuum", {}))
+
+
+def test_many_threads_share_a_client(client):
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(client.call, [transaction((INSERT, ("word",)))] * 100))
+    assert sorted(answer[0][0]["number"] for answer in answers) == list(range(1, 101))
+
+
+def test_many_clients_make_one_new_database_at_once(path):
+    opened = [clients.open_client("sqlite", {"path": str(path)}) for _ in range(8)]
+    gate = threading.Barrier(8)
+
+    def write(client):
+        gate.wait(10)
+        return client.call(transaction((INSERT, ("word",))))
+
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(write, opened))
+    finally:
+        for client in opened:
+            client.close()
+    assert sorted(answer[0][0]["number"] for answer in answers) == list(range(1, 9))
+
+
+def test_a_closed_client_opens_again(client):
+    client.call(transaction((INSERT, ("one",))))
+    client.close()
+    assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_both_sides_of_a_fork_go_on(client):
+    client.call(transaction((INSERT, ("before",))))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            client.call(transaction((INSERT, ("in the child",))))
+            client.close()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    client.call(transaction((INSERT, ("in the parent",))))
+    assert client.call(query((COUNT, ()))) == [[{"numbers": 3}]]
+
+
+async def test_the_async_client_leaves_the_loop_free(path, monkeypatch):
+    client = await clients.open_async_client("sqlite", {"path": str(path)})
+    await client.call(transaction((INSERT, ("one",))))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(client.call(transaction((INSERT, ("two",)))))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        other.execute("ROLLBACK")
+    assert await waiting == [[{"number": 2}]]
+    await client.close()
