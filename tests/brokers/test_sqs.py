@@ -1,0 +1,201 @@
+"""SQS: the broker contract on the local stack, and what only SQS does, its calls counted."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from taskq_cloud.brokers._sqs_options import SQSOptions
+from taskq_cloud.brokers.sqs import SQSBroker
+from taskq_cloud.core.message import (
+    Acknowledge,
+    DeadLetter,
+    Outgoing,
+    Sent,
+)
+from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.errors import (
+    QueueNotFound,
+    Unreachable,
+)
+from taskq_cloud.testing.call_counter import CallCounter
+from taskq_cloud.testing.contracts.broker import BrokerContract
+from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take
+from taskq_cloud.testing.driving import Drive, driving
+
+REGION = "eu-west-1"
+MEBIBYTE = 1_048_576
+
+# aiohttp finds a body of a mebibyte, SQS's largest, too large to be given as bytes, which is how the SDK gives it.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
+
+
+class TestSQS(BrokerContract):
+    @pytest.fixture
+    def broker(self, local_stack, aws_environment) -> SQSBroker:
+        return SQSBroker(SQSOptions(region=REGION, endpoint_url=local_stack.endpoint_url))
+
+    @pytest.fixture
+    def queue(self, make_queue) -> str:
+        return _with_dead_letter_queue(make_queue, "work")
+
+    @pytest.fixture
+    def ordered_queue(self, make_queue) -> str:
+        return _with_dead_letter_queue(make_queue, "work.fifo")
+
+
+def _with_dead_letter_queue(make_queue: Callable[..., str], name: str) -> str:
+    queue = make_queue(name)
+    make_queue(dead_letter_queue(queue), exactly=True)
+    return queue
+
+
+# On the local stack, calls counted
+
+
+@pytest.fixture
+def counter(local_stack, aws_environment) -> Iterator[CallCounter]:
+    with CallCounter(local_stack.endpoint_url) as counter:
+        yield counter
+
+
+@pytest.fixture
+def broker(counter) -> SQSBroker:
+    return SQSBroker(SQSOptions(region=REGION, endpoint_url=counter.endpoint_url))
+
+
+@pytest.fixture(params=["sync", "async"])
+def run(request, broker) -> Iterator[Drive]:
+    with driving(request.param, broker.services) as drive:
+        yield drive
+
+
+def test_a_hundred_messages_cost_ten_calls_each_way(broker, run, counter, make_queue):
+    queue = make_queue()
+    sent = run(broker.send(queue, [Outgoing(body=str(number)) for number in range(100)]))
+    assert all(isinstance(each, Sent) for each in sent)
+    assert counter.counts() == {"GetQueueUrl": 1, "SendMessageBatch": 10}
+
+    counter.reset()
+    deliveries = [each for _ in range(10) for each in run(broker.receive(queue, 10, 20, LEASE_SECONDS))]
+    assert sorted(bodies(deliveries), key=int) == [str(number) for number in range(100)]
+    assert run(broker.extend(deliveries, LEASE_SECONDS)) == [None] * 100
+    assert run(broker.settle([Acknowledge(each) for each in deliveries])) == [None] * 100
+    assert counter.counts() == {"ReceiveMessage": 10, "ChangeMessageVisibilityBatch": 10, "DeleteMessageBatch": 10}
+
+
+def test_a_given_url_is_not_looked_up(counter, make_queue, sqs_client):
+    full_name = make_queue("shop-work")
+    url = sqs_client.get_queue_url(QueueName=full_name)["QueueUrl"]
+    for name in ("work", "shop-work"):
+        broker = SQSBroker(
+            SQSOptions(region=REGION, prefix="shop-", queue_urls={name: url}, endpoint_url=counter.endpoint_url)
+        )
+        with driving("sync", broker.services) as run:
+            run(broker.send("work", [Outgoing(body="x")]))
+    assert counter.counts() == {"SendMessageBatch": 2}
+
+
+def test_the_prefix_is_sqss_affair(counter, make_queue):
+    full_name = make_queue("shop-a-b_c")
+    queue = "a.b/c" + full_name.removeprefix("shop-a-b_c")
+    broker = SQSBroker(SQSOptions(region=REGION, prefix="shop-", endpoint_url=counter.endpoint_url))
+    with driving("sync", broker.services) as run:
+        run(broker.send(queue, [Outgoing(body="x")]))
+        [delivery] = take(run, broker, queue, 1)
+    assert delivery.queue == queue
+
+
+def test_an_ambiguous_send_is_made_again(broker, run, counter, make_queue):
+    queue = make_queue()
+    counter.fail_next("SendMessageBatch", "reset_after")
+    [answer] = run(broker.send(queue, [Outgoing(body="x")]))
+    assert isinstance(answer, Sent)
+    assert bodies(take(run, broker, queue, 2)) == ["x", "x"]
+
+
+def test_on_an_ordered_queue_it_is_one_message_all_the_same(broker, run, counter, make_queue):
+    queue = make_queue("work.fifo")
+    counter.fail_next("SendMessageBatch", "reset_after")
+    [answer] = run(broker.send(queue, [Outgoing(body="x")]))
+    [delivery] = take(run, broker, queue, 1)
+    assert delivery.message_id == answer.message_id
+    assert delivery.group == "default"
+    assert receive_now(run, broker, queue) == []
+
+
+@pytest.mark.parametrize("fault", ["throttle", "server_error", "reset_before", "expired_token"])
+def test_every_operation_outlives_a_fault(broker, run, counter, make_queue, fault):
+    queue = _with_dead_letter_queue(make_queue, "work")
+    for operation in (
+        "GetQueueUrl",
+        "SendMessageBatch",
+        "ReceiveMessage",
+        "ChangeMessageVisibilityBatch",
+        "DeleteMessageBatch",
+        "GetQueueAttributes",
+        "PurgeQueue",
+    ):
+        counter.fail_next(operation, fault)
+    run(broker.send(queue, [Outgoing(body="x")]))
+    [delivery] = take(run, broker, queue, 1)
+    assert run(broker.extend([delivery], LEASE_SECONDS)) == [None]
+    assert run(broker.settle([DeadLetter(delivery, "why")])) == [None]
+    assert run(broker.depth(dead_letter_queue(queue))).waiting == 1
+    run(broker.purge(dead_letter_queue(queue)))
+    assert run(broker.depth(dead_letter_queue(queue))).waiting == 0
+
+
+def test_a_missing_queue_is_an_error_with_the_command_that_makes_it(counter, run):
+    broker = SQSBroker(SQSOptions(region=REGION, prefix="shop-", endpoint_url=counter.endpoint_url))
+    with pytest.raises(QueueNotFound) as caught:
+        run(broker.send("none.fifo", [Outgoing(body="x")]))
+    assert "'shop-none.fifo' does not exist in eu-west-1" in str(caught.value)
+    assert "aws sqs create-queue --queue-name shop-none.fifo --attributes FifoQueue=true --region eu-west-1" in str(
+        caught.value
+    )
+    assert counter.counts() == {"GetQueueUrl": 1}
+
+
+def test_a_queue_of_another_region_is_missing_in_this_one(counter, make_queue):
+    broker = SQSBroker(SQSOptions(region="us-west-2", endpoint_url=counter.endpoint_url))
+    with driving("sync", broker.services) as run, pytest.raises(QueueNotFound, match="does not exist in us-west-2"):
+        run(broker.receive(make_queue(), 1, 0, LEASE_SECONDS))
+
+
+def test_nobody_at_the_endpoint_is_an_error_that_names_it(aws_environment):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        endpoint_url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        broker = SQSBroker(SQSOptions(region=REGION, endpoint_url=endpoint_url))
+        expected = rf"queue 'work': no answer from {endpoint_url} to sqs:GetQueueUrl"
+        with driving("sync", broker.services) as run, pytest.raises(Unreachable, match=expected):
+            run(broker.send("work", [Outgoing(body="x")]))
+
+
+def test_without_its_dead_letter_queue_a_dead_letter_stays_where_it_is(broker, run, counter, make_queue):
+    queue = make_queue()
+    run(broker.send(queue, [Outgoing(body="dead"), Outgoing(body="done")]))
+    deliveries = {each.body: each for each in take(run, broker, queue, 2)}
+
+    refused, done = run(broker.settle([DeadLetter(deliveries["dead"], "why"), Acknowledge(deliveries["done"])]))
+
+    assert done is None
+    assert isinstance(refused.error, QueueNotFound)
+    assert dead_letter_queue(queue) in str(refused.error)
+    assert run(broker.depth(queue)).in_flight == 1
+
+
+def test_deliveries_of_several_queues_are_settled_in_one_go(broker, run, counter, make_queue):
+    names = [make_queue(), make_queue()]
+    held = []
+    for name in names:
+        run(broker.send(name, [Outgoing(body="x"), Outgoing(body="y")]))
+        held += take(run, broker, name, 2)
+    counter.reset()
+    settlements = [held[0], held[2], held[1], held[3]]
+    assert run(broker.settle([Acknowledge(each) for each in settlements])) == [None] * 4
+    assert counter.counts() == {"DeleteMessageBatch": 2}
+    assert [run(broker.depth(name)).in_flight for name in names] == [0, 0]
