@@ -7,11 +7,14 @@ import random
 import reprlib
 import traceback
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import ErrorInfo, Failed, Ignored, Outcome, Rejected, Retrying
 from taskq_cloud.errors import Ignore, MaxRetriesExceededError, Reject, Retry
+
+LONGEST_DELAY_SECONDS: Final = 10 * 366 * 86_400
+"""Ten years: past any real delay, and far from the largest time there is."""
 
 _repr = reprlib.Repr()  # which also bears with a __repr__ that raises
 _repr.maxstring = _repr.maxother = 1000
@@ -36,6 +39,21 @@ def decide(
         options: the task's.
         rng: draws the jitter.
     """
+    try:
+        outcome = _decide(error, task, task_id, retries, options, rng)
+        if isinstance(outcome, Retrying) and not outcome.after_seconds <= LONGEST_DELAY_SECONDS:
+            raise ValueError(
+                f"task {task} can't be retried in {outcome.after_seconds} s: most is {LONGEST_DELAY_SECONDS}"
+            )
+    except (TypeError, ValueError, OverflowError) as wrong:
+        # A countdown that is no number, say: the task's own mistake, and so its failure.
+        return Failed(describe(wrong))
+    return outcome
+
+
+def _decide(
+    error: BaseException, task: str, task_id: str, retries: int, options: TaskOptions, rng: random.Random
+) -> Outcome:
     match error:
         case Ignore():
             return Ignored()

@@ -91,7 +91,7 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
     "decimal": Decimal,
     "uuid": lambda value: uuid.UUID(hex=value["hex"]),
     "bytes": str.encode,
-    "base64": base64.b64decode,
+    "base64": lambda value: base64.b64decode(value, validate=True),
 }
 
 

@@ -1,0 +1,165 @@
+"""Serializers: kombu's JSON both ways, what is refused, and compression."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu import compression as kombu_compression
+from kombu.utils import json as kombu_json
+
+from taskq_cloud.core import serializers
+from taskq_cloud.errors import ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured
+
+RICH = [
+    datetime(2026, 1, 1, 12, 30, 15, 123456),  # noqa: DTZ001 - naive ones travel too
+    datetime(2026, 1, 1, tzinfo=UTC),
+    datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+    date(2026, 1, 1),
+    time(12, 30, 15, 5),
+    time(12, 30, tzinfo=UTC),
+    Decimal("1.50"),
+    Decimal("-1E+30"),
+    Decimal("NaN"),
+    uuid.UUID("4cc7438e-afd4-4f8f-a2f3-f46567e7ca77"),
+    b"text",
+    b"\xff\x00",
+    "Łódź 🎉",
+    {"deep": [{"er": Decimal(1)}]},
+]
+
+
+@pytest.mark.parametrize("value", RICH, ids=repr)
+def test_kombu_reads_what_we_write_and_the_other_way_round(value: Any) -> None:
+    assert repr(kombu_json.loads(serializers.dumps(value))) == repr(value)
+    assert repr(serializers.loads(kombu_json.dumps(value))) == repr(value)
+    assert serializers.loads(serializers.dumps(value).encode()) is not None
+
+
+@given(st.datetimes(timezones=st.none() | st.timezones()) | st.times() | st.binary() | st.decimals(allow_nan=False))
+def test_any_rich_value_is_written_as_kombu_writes_it(value: Any) -> None:
+    assert serializers.loads(serializers.dumps(value)) == value
+    # kombu's spaces are the only difference
+    assert serializers.dumps(value) == kombu_json.dumps(value, separators=(",", ":"))
+
+
+def test_a_class_may_say_what_it_is_in_json() -> None:
+    class Money:
+        def __json__(self) -> Any:
+            return {"amount": 5}
+
+    assert serializers.dumps([Money()]) == kombu_json.dumps([Money()], separators=(",", ":")) == '[{"amount":5}]'
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (object(), "object object at"),
+        ({1, 2}, "of type builtins.set"),
+        ({(1, 2): 3}, "keys must be"),
+        ([datetime], "datetime.datetime"),
+        ({"__type__": "money", "__value__": 1}, "unknown __type__ 'money'"),
+        ({"__type__": "date", "__value__": "soon"}, "isoformat"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_written_is_named(value: Any, words: str) -> None:
+    with pytest.raises(EncodeError, match=words):
+        serializers.dumps(value)
+
+
+def test_a_circle_cannot_be_written() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(EncodeError, match="not serialisable as JSON"):
+        serializers.dumps(circle)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[1,]",
+        '{"__type__": "datetime", "__value__": 5}',
+        '{"__type__": "uuid", "__value__": {"hex": 5}}',
+        '{"__type__": "uuid", "__value__": {}}',
+        '{"__type__": "uuid", "__value__": []}',
+        '{"__type__": "decimal", "__value__": "x"}',
+        '{"__type__": "bytes", "__value__": "\\ud800"}',
+        '{"__type__": "base64", "__value__": "?"}',
+        '{"__type__": ["x"], "__value__": 1}',
+        "[" * 100_000,
+        b"\xff\xfe\xfd",
+    ],
+    ids=lambda text: repr(text)[:40],
+)
+def test_what_cannot_be_read_is_a_decode_error(text: str | bytes) -> None:
+    with pytest.raises(DecodeError, match="not readable as JSON"):
+        serializers.loads(text)
+
+
+def test_a_dict_that_only_resembles_a_rich_value_is_a_dict() -> None:
+    value = {"__type__": "datetime", "__value__": "x", "more": 1}
+    assert serializers.loads(serializers.dumps(value)) == value
+
+
+def test_serializers_by_name_and_by_content_type() -> None:
+    assert serializers.serializer_named("json").content_type == "application/json"
+    assert serializers.serializer_for("application/json", ["json"]).name == "json"
+    assert (
+        serializers.serializer_for("application/x-python-serialize", ["application/x-python-serialize"]).name
+        == "pickle"
+    )
+    with pytest.raises(ImproperlyConfigured, match="unknown serializer 'yaml'; known: json, pickle"):
+        serializers.serializer_named("yaml")
+    with pytest.raises(
+        ContentDisallowed, match=r"'application/x-yaml' is unknown here \(accept_content: json, pickle\)"
+    ):
+        serializers.serializer_for("application/x-yaml", ["json", "pickle"])
+
+
+def test_pickle_is_read_only_where_it_is_accepted() -> None:
+    with pytest.raises(ContentDisallowed, match="not accepted"):
+        serializers.serializer_for("application/x-python-serialize", ["json"])
+
+
+def test_a_pickle_that_raises_is_a_decode_error() -> None:
+    pickle = serializers.serializer_named("pickle")
+    with pytest.raises(DecodeError, match="not readable as pickle: ModuleNotFoundError"):
+        pickle.decode(b"cno_such_module\nname\n.")
+    with pytest.raises(EncodeError, match="not serialisable as pickle"):
+        pickle.encode(lambda: None)
+
+
+@given(data=st.binary(), name=st.sampled_from(["zlib", "gzip", "bzip2"]))
+def test_compression_is_kombus_both_ways(data: bytes, name: str) -> None:
+    packed, content_type = serializers.compress(data, name)
+    assert kombu_compression.decompress(packed, content_type) == data
+    theirs, their_type = kombu_compression.compress(data, name)
+    assert their_type == content_type
+    assert serializers.decompress(theirs, their_type) == data
+
+
+@given(data=st.binary(), content_type=st.sampled_from(["application/x-gzip", "application/x-bz2"]))
+def test_damaged_compression_is_a_decode_error(data: bytes, content_type: str) -> None:
+    with pytest.raises(DecodeError, match="damaged"):
+        serializers.decompress(b"\x00" + data, content_type)
+
+
+def test_unknown_compressions_are_named() -> None:
+    with pytest.raises(ImproperlyConfigured, match="unknown compression 'zip'; known: bzip2, gzip, zlib"):
+        serializers.compress(b"", "zip")
+    with pytest.raises(ContentDisallowed, match="compression 'application/zip' is unknown here"):
+        serializers.decompress(b"", "application/zip")
+
+
+def test_a_truncated_body_is_not_taken_for_a_whole_one() -> None:
+    packed, content_type = serializers.compress(b"x" * 1000, "zlib")
+    with pytest.raises(DecodeError, match="damaged"):
+        serializers.decompress(packed[:-5], content_type)
