@@ -86,8 +86,7 @@ def aws_environment(local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch) 
     return variables
 
 
-def aws_client(service: str, endpoint_url: str) -> Any:
-    """A plain client, to set up what the runtime itself never creates."""
+def _aws_client(service: str, endpoint_url: str) -> Any:
     from botocore.session import Session  # noqa: PLC0415 - where it is missing, the tests without AWS still run
 
     return Session().create_client(
@@ -100,15 +99,29 @@ def aws_client(service: str, endpoint_url: str) -> Any:
 
 
 @pytest.fixture
+def make_aws_client() -> Iterator[Callable[[str, str], Any]]:
+    """Open a plain client, ``make_aws_client("sqs", endpoint_url)``: it sets up what the runtime never creates."""
+    clients: list[Any] = []
+
+    def make(service: str, endpoint_url: str) -> Any:
+        clients.append(_aws_client(service, endpoint_url))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
 def sqs_client(local_stack: StackAddress) -> Iterator[Any]:
-    client = aws_client("sqs", local_stack.endpoint_url)
+    client = _aws_client("sqs", local_stack.endpoint_url)
     yield client
     client.close()
 
 
 @pytest.fixture
 def dynamodb_client(local_stack: StackAddress) -> Iterator[Any]:
-    client = aws_client("dynamodb", local_stack.endpoint_url)
+    client = _aws_client("dynamodb", local_stack.endpoint_url)
     yield client
     client.close()
 

@@ -27,6 +27,20 @@ START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 15.0
 _POLL_INTERVAL_SECONDS = 0.05
 
+_PROGRAM = """
+import os, signal, sys, threading
+
+def end_with_the_starter():
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end_with_the_starter, daemon=True).start()
+sys.argv = ["ministack"]
+from ministack.app import main
+main()
+"""
+"""Its standard input is a pipe from the process that started it: whatever ends that one, closes the pipe."""
+
 # Below the range that Linux hands to outgoing connections (net.ipv4.ip_local_port_range): while the stack is stopped in
 # an outage test, no client's own socket can come to sit on its port.
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
@@ -103,11 +117,11 @@ class LocalStack:
         with (self._directory / "ministack.log").open("ab") as log:
             # A session of its own: Ctrl-C in a terminal reaches the worker under test, which drains against a stack
             # that is still there; and the functions' processes can be ended with it.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ministack"],
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+                [sys.executable, "-c", _PROGRAM],
                 env={**os.environ, **self._settings(self._directory)},
                 cwd=self._directory,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -129,6 +143,8 @@ class LocalStack:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
         try:
             # The functions' processes are in its session's group, whose number is its process id.
             os.killpg(process.pid, signal.SIGKILL)

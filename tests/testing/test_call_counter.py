@@ -9,7 +9,6 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.session import Session
-from conftest import StackAddress
 
 from taskq_cloud.testing.call_counter import CallCounter
 
@@ -17,7 +16,7 @@ _ONE_ATTEMPT = Config(retries={"total_max_attempts": 1, "mode": "standard"})
 
 
 @pytest.fixture
-def counter(local_stack: StackAddress) -> Iterator[CallCounter]:
+def counter(local_stack) -> Iterator[CallCounter]:
     with CallCounter(local_stack.endpoint_url) as counter:
         yield counter
 

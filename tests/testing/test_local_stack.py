@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
 from http.client import HTTPConnection
 
 import pytest
-from conftest import aws_client
 
 from taskq_cloud.testing.local_stack import LocalStack
 
 
-def test_it_keeps_its_port_and_what_it_stored_over_a_restart(own_stack: LocalStack):
-    client = aws_client("sqs", own_stack.endpoint_url)
+def test_it_keeps_its_port_and_what_it_stored_over_a_restart(own_stack: LocalStack, make_aws_client):
+    client = make_aws_client("sqs", own_stack.endpoint_url)
     url = client.create_queue(QueueName="kept")["QueueUrl"]
     client.send_message(QueueUrl=url, MessageBody="here before")
     endpoint_url, first_process = own_stack.endpoint_url, own_stack.process_id
@@ -21,7 +25,6 @@ def test_it_keeps_its_port_and_what_it_stored_over_a_restart(own_stack: LocalSta
     assert own_stack.process_id != first_process
     messages = client.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"]
     assert [message["Body"] for message in messages] == ["here before"]
-    client.close()
 
 
 def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack: LocalStack):
@@ -38,6 +41,35 @@ def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack
     with pytest.raises(ProcessLookupError):
         os.kill(process_id, 0)
     assert not directory.exists()
+
+
+def test_it_ends_when_the_process_that_started_it_is_killed():
+    code = (
+        "from taskq_cloud.testing.local_stack import LocalStack\n"
+        "import sys\n"
+        "stack = LocalStack()\n"
+        "stack.start()\n"
+        "print(stack.port, stack.log_path.parent, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None and starter.stdin is not None
+    port, directory = starter.stdout.readline().split()
+    starter.kill()
+    starter.wait()
+    starter.stdout.close()
+    starter.stdin.close()
+
+    deadline = time.monotonic() + 30
+    while _listens(int(port)):
+        assert time.monotonic() < deadline, "the stack still listens 30 s after its starter was killed"
+        time.sleep(0.05)
+    shutil.rmtree(directory)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_it(own_stack: LocalStack):
