@@ -40,15 +40,10 @@ def decide(
         rng: draws the jitter.
     """
     try:
-        outcome = _decide(error, task, task_id, retries, options, rng)
-        if isinstance(outcome, Retrying) and not outcome.after_seconds <= LONGEST_DELAY_SECONDS:
-            raise ValueError(
-                f"task {task} can't be retried in {outcome.after_seconds} s: most is {LONGEST_DELAY_SECONDS}"
-            )
+        return _decide(error, task, task_id, retries, options, rng)
     except (TypeError, ValueError, OverflowError) as wrong:
         # A countdown that is no number, say: the task's own mistake, and so its failure.
         return Failed(describe(wrong))
-    return outcome
 
 
 def _decide(
@@ -64,7 +59,7 @@ def _decide(
     if isinstance(error, options.autoretry_for) and not isinstance(error, options.dont_autoretry_for):
         most = options.retry_kwargs.get("max_retries", options.max_retries)
         if not exhausted(retries, most):
-            return Retrying(describe(error), automatic_delay(retries, options, rng))
+            return Retrying(describe(error), _possible(automatic_delay(retries, options, rng)))
     return Failed(describe(error), expected=isinstance(error, options.throws))
 
 
@@ -101,7 +96,13 @@ def _requested(request: Retry, task: str, task_id: str, retries: int, options: T
         case _:
             delay = float(request.when)
     cause = request.exc or request
-    return Retrying(describe(cause), max(0.0, delay), request.retry_args, request.retry_kwargs)
+    return Retrying(describe(cause), _possible(delay), request.retry_args, request.retry_kwargs)
+
+
+def _possible(delay_seconds: float) -> float:
+    if delay_seconds <= LONGEST_DELAY_SECONDS:
+        return max(0.0, delay_seconds)
+    raise ValueError(f"a task can't be retried in {delay_seconds} s; {LONGEST_DELAY_SECONDS} is the most")
 
 
 def describe(error: BaseException) -> ErrorInfo:

@@ -186,7 +186,9 @@ def test_an_argument_of_a_megabyte_is_shown_in_short() -> None:
     assert len(described.exc_message[0]) < 2000
 
 
-@pytest.mark.parametrize("when", ["5 minutes", 1e300, float("nan"), float("inf"), [1], datetime.max])
+@pytest.mark.parametrize(
+    "when", ["5 minutes", 1e300, float("nan"), float("inf"), [1], datetime.max.replace(tzinfo=UTC)]
+)
 def test_a_countdown_that_is_none_is_the_tasks_failure(when: Any) -> None:
     outcome = decide(Retry(exc=KeyError("why"), when=when))
     assert isinstance(outcome, Failed)
