@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 demo: $(STAMP)  ## Run a small shop on a local AWS stack: a container worker and a Lambda function side by side
-	$(BIN)/python examples/demo.py
+	PYTHONPATH=examples $(BIN)/python -m demo
 
 test: $(STAMP)  ## Run all tests, against a local AWS stack
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)

@@ -1,0 +1,6 @@
+"""The demo: the shop on a local AWS stack, served by a container worker and a Lambda function side by side.
+
+``make demo`` runs it. In reading order: ``__main__`` the demo from start to end, ``workload`` what is called and what
+it must come to, ``infrastructure`` and ``processes`` what it runs on, ``watching`` what has become of it, ``progress``
+and ``report`` what is shown.
+"""

@@ -1,0 +1,130 @@
+"""The report at the end: what ran where, how often, how long it took, what it cost in calls, and where all of it is."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from demo import infrastructure
+from demo.watching import Outcome, View
+from demo.workload import SentCall
+from taskq_cloud.results.dynamodb_items import KEY_FORMATS
+
+SQS_OPERATIONS = frozenset(
+    {
+        "ChangeMessageVisibility",
+        "ChangeMessageVisibilityBatch",
+        "DeleteMessage",
+        "DeleteMessageBatch",
+        "GetQueueAttributes",
+        "GetQueueUrl",
+        "ReceiveMessage",
+        "SendMessage",
+        "SendMessageBatch",
+    }
+)
+
+
+def report(console: Console, view: View, calls: Mapping[str, int], logs: Path) -> None:
+    """Print it.
+
+    Args:
+        console: where to.
+        view: how things stood at the end.
+        calls: AWS calls by operation.
+        logs: where the logs are.
+    """
+    console.print(_tasks(view))
+    _note(console, "attempts: retries included; p50, p95: from the call to its final state")
+    console.print(_failures(view))
+    console.print(_calls(calls, len(view.sent)))
+    _note(console, "not counted: how Lambda itself polls the queue of its function")
+    console.print(_dead_letters(view))
+    _results(console, view, logs)
+
+
+def _note(console: Console, text: str) -> None:
+    console.print(f" {text}\n", style="dim", highlight=False)
+
+
+def _table(title: str, *headings: str) -> Table:
+    """A table whose headings say their alignment: ``">calls"`` is a column of numbers."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in headings:
+        is_number = heading.startswith(">")
+        made.add_column(heading.removeprefix(">"), justify="right" if is_number else "left", no_wrap=is_number)
+    return made
+
+
+def _tasks(view: View) -> Table:
+    shown = _table("What ran where", "task", "on", ">calls", ">attempts", ">SUCCESS", ">FAILURE", ">p50 s", ">p95 s")
+    for task in dict.fromkeys(sent.call.task for sent in view.sent):
+        ours = [(each, view.outcomes[each.id]) for each in view.sent if each.call.task is task and view.is_done(each)]
+        states = Counter(outcome.state for _, outcome in ours)
+        shown.add_row(
+            task.__name__,
+            ", ".join(sorted({outcome.worker.partition("@")[0] for _, outcome in ours})),
+            str(sum(each.call.task is task for each in view.sent)),
+            str(sum(outcome.attempts for _, outcome in ours)),
+            str(states["SUCCESS"]),
+            str(states["FAILURE"]),
+            *_percentiles(ours),
+        )
+    return shown
+
+
+def _percentiles(done: Sequence[tuple[SentCall, Outcome]]) -> tuple[str, str]:
+    """From the call to the end of the last attempt, the waits before retries included."""
+    seconds = [outcome.done_at - sent.sent_at for sent, outcome in done if outcome.done_at is not None]
+    if len(seconds) < 2:  # noqa: PLR2004 - quantiles needs two
+        return ("", "")
+    cuts = statistics.quantiles(seconds, n=20, method="inclusive")
+    return f"{cuts[9]:.1f}", f"{cuts[18]:.1f}"
+
+
+def _failures(view: View) -> Table:
+    shown = _table("How tasks failed", "task", "error", "attempts", ">times")
+    kinds = Counter(
+        (sent.call.task.__name__, outcome.error or "", str(outcome.attempts))
+        for sent in view.sent
+        if (outcome := view.outcomes.get(sent.id)) is not None and outcome.state == "FAILURE"
+    )
+    for kind, times in kinds.items():
+        shown.add_row(*kind, str(times))
+    return shown
+
+
+def _calls(calls: Mapping[str, int], tasks: int) -> Table:
+    shown = _table("AWS calls", "service", ">calls", ">a task", "of these")
+    of_sqs = {name: count for name, count in calls.items() if name in SQS_OPERATIONS}
+    of_dynamodb = {name: count for name, count in calls.items() if name not in SQS_OPERATIONS}
+    for service, counted in (("SQS", of_sqs), ("DynamoDB", of_dynamodb)):
+        total = sum(counted.values())
+        parts = ", ".join(f"{name} {count}" for name, count in sorted(counted.items(), key=lambda each: -each[1]))
+        shown.add_row(service, str(total), f"{total / tasks:.2f}", parts)
+    return shown
+
+
+def _dead_letters(view: View) -> Table:
+    shown = _table("Dead letters", "queue", "message", "reason")
+    for letter in view.dead_letters:
+        shown.add_row(letter.queue, letter.body, letter.reason or "none given")
+    return shown
+
+
+def _results(console: Console, view: View, logs: Path) -> None:
+    lines = [f"Results  {len(view.outcomes)} items in the DynamoDB table {infrastructure.TABLE}, for example"]
+    for sent in [sent for sent in view.sent if view.is_done(sent)][:1]:
+        outcome = view.outcomes[sent.id]
+        lines.append(f"         {KEY_FORMATS['plain'](sent.id)}")
+        lines.append(f"         {outcome.state}, {json.dumps(outcome.result)}")
+    lines.append(f"Logs     {', '.join(str(path) for path in sorted(logs.iterdir()))}")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
