@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -298,7 +299,8 @@ class TaskQ:
         """The handler of an AWS Lambda function that serves this application: see ``serverless.aws_lambda``."""
         from taskq_cloud.serverless.aws_lambda import make_handler  # noqa: PLC0415 - only a function needs it
 
-        return make_handler(self.runtime(patience_seconds=0))
+        function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+        return make_handler(self.runtime(hostname=f"lambda@{function}" if function else None, patience_seconds=0))
 
     def import_modules(self) -> None:
         """Import the modules of the ``imports`` setting, whose tasks this application has."""
