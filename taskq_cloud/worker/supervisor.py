@@ -123,7 +123,9 @@ class Worker:
             queue,
             self._held,
             batch=min(broker.capabilities.receive_batch, options.capacity // len(options.queues)),
-            wait_seconds=min(options.wait_time_seconds, BURST_LOOK_SECONDS if options.burst else float("inf")),
+            wait_seconds=min(options.wait_time_seconds, LAST_RECEIVE_SECONDS)
+            if options.burst
+            else options.wait_time_seconds,
             lease_seconds=options.visibility_timeout,
             deliver=self._deliver,
         )
