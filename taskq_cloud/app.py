@@ -290,6 +290,7 @@ class TaskQ:
             store=self.store,
             pipeline=Pipeline(environment),
             runner=self.runner,
+            route=self.route,
             connections=self._connections,
             async_connections=self._async_connections,
             app_path=app_path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from taskq_cloud.clients.connections import AsyncConnections, Connections
@@ -23,6 +23,7 @@ class Runtime:
         store: where states go.
         pipeline: decides what becomes of a delivery.
         runner: runs a task's function.
+        route: task name -> queue.
         connections: makes calls in the calling thread.
         async_connections: makes calls on an event loop.
         app_path: where a process pool's children import the application from: ``"shop:app"``.
@@ -34,6 +35,7 @@ class Runtime:
     store: ResultStore
     pipeline: Pipeline
     runner: TaskRunner
+    route: Callable[[str], str]
     connections: Connections
     async_connections: AsyncConnections
     app_path: str | None = None

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from taskq_cloud.brokers._sqs_calls import LARGEST_BATCH_BYTES, LARGEST_BATCH_ENTRIES, Entry
 from taskq_cloud.core.message import DEAD_LETTER_REASON, DEAD_LETTER_SOURCE, Delivery, Outgoing
-from taskq_cloud.core.ports import is_ordered
+from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
 
 LONGEST_DELAY_SECONDS: Final = 900
@@ -30,9 +30,6 @@ MOST_ATTRIBUTES: Final = 10
 
 LONGEST_REASON_CHARACTERS: Final = 1_000
 """Of a dead letter. Not a limit of SQS's: what an operator can read in the console."""
-
-DEFAULT_GROUP: Final = "default"
-"""The message group on a FIFO queue where the message names none; kombu's."""
 
 _ATTRIBUTE_TYPE: Final = "String"
 _SYSTEM_ATTRIBUTES: Final = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId")

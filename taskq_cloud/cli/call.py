@@ -77,7 +77,7 @@ class SecondsOrMoment(Moment):
 def command(
     context: click.Context, /, name: str, args: list[Any], kwargs: dict[str, Any], wait: float | None, **options: Any
 ) -> None:
-    r"""Call the task NAME and print its id, or with --wait its result as JSON.
+    """Call the task NAME and print its id, or with --wait its result as JSON.
 
     The task need not be registered with the application: whoever serves the queue must have it.
 
@@ -86,7 +86,7 @@ def command(
       0  the task has succeeded
       1  it has failed or was revoked
       2  it has not ended in time
-    """
+    """  # noqa: D301 - click reads a real backspace
     app = open_app(context)
     if wait is not None:
         require_store(app)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,12 +180,3 @@ def queue_names(context: click.Context, parameter: click.Parameter, value: str |
 
 
 # A secret key may itself hold a slash, so what follows "name:" is taken up to the last "@".
-_CREDENTIALS: Final = re.compile(r"(?<=://)(?:[^/:@?]*:[^?]*|[^/?]*)@")
-_SECRET_PARAMETER: Final = re.compile(
-    r"([?&][^=&]*(?:secret|password|token|key|credential|signature)[^=&]*=)[^&]*", re.IGNORECASE
-)
-
-
-def without_secrets(url: str) -> str:
-    """A URL fit to be shown: without a user's name and password, and without parameters that sound like secrets."""
-    return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub("***@", url))

@@ -18,14 +18,14 @@ from taskq_cloud.result import TaskState
 @common_options
 @click.pass_context
 def command(context: click.Context, /, task_id: str, traceback: bool, wait: float | None, as_json: bool) -> None:
-    r"""Show the state of the task ID, and its value or its exception.
+    """Show the state of the task ID, and its value or its exception.
 
     \b
     Exit codes:
       0  the task has succeeded
       1  it has failed or was revoked (or the command went wrong: see standard error)
       2  it has not ended yet, or nobody knows it
-    """
+    """  # noqa: D301 - click reads a real backspace
     app = open_app(context)
     require_store(app)
     result = app.AsyncResult(task_id)

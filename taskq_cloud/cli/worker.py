@@ -11,7 +11,8 @@ from typing import Any, Final
 import click
 
 from taskq_cloud.app import TaskQ
-from taskq_cloud.cli.common import app_path, common_options, log_format, open_app, queue_names, say, without_secrets
+from taskq_cloud.cli.common import app_path, common_options, log_format, open_app, queue_names, say
+from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.pools.factory import ALIASES, POOLS
 from taskq_cloud.worker.supervisor import run_worker

@@ -6,14 +6,20 @@ business. Which schemes there are is each registry's; packages add theirs as ent
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from taskq_cloud.errors import ImproperlyConfigured
+
+_CREDENTIALS: Final = re.compile(r"(?<=://)(?:[^/:@?]*:[^?]*|[^/?]*)@")
+_SECRET_PARAMETER: Final = re.compile(
+    r"([?&][^=&]*(?:secret|password|token|key|credential|signature)[^=&]*=)[^&]*", re.IGNORECASE
+)
 
 
 def query_of(url: SplitResult, known: Collection[str] = ()) -> dict[str, str]:
@@ -49,9 +55,13 @@ def file_of(url: SplitResult) -> str:
 
 
 def shown(url: SplitResult) -> str:
-    """The URL as it may stand in a log or an error: without what stands before an ``@``, which may be a secret."""
-    user, at, host = url.netloc.rpartition("@")
-    return url._replace(netloc=f"***@{host}" if user else at + host).geturl()
+    """A URL as it may stand in a log or an error: ``without_secrets``."""
+    return without_secrets(url.geturl())
+
+
+def without_secrets(url: str) -> str:
+    """A URL fit to be shown: without a user's name and password, and without parameters that sound like secrets."""
+    return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub("***@", url))
 
 
 @dataclass(frozen=True, slots=True)

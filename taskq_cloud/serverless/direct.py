@@ -10,7 +10,6 @@ from typing import Any
 from taskq_cloud.core import foreign, records, result_document, retry
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Message
 from taskq_cloud.core.outcome import ErrorInfo, Failed, Ignored, Lost, Outcome, Retrying, Succeeded, TimedOut
-from taskq_cloud.core.routing import Router
 from taskq_cloud.errors import DecodeError, NotRegistered, OperationalError, Reject, TimeLimitExceeded, WorkerLostError
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.serverless.function_call import FunctionCall
@@ -42,9 +41,7 @@ def answer(runtime: Runtime, call: FunctionCall, event: Any, request_id: str) ->
     if definition is None:
         raise NotRegistered(f"task {message.task!r} is not registered with this function's application")
     delivery = Delivery(
-        # Where a retry goes.
-        queue=definition.options.queue
-        or Router(settings.task_routes, settings.task_default_queue).queue_for(message.task),
+        queue=runtime.route(message.task),  # where a retry goes
         message_id=request_id,
         receipt=request_id,
         body=json.dumps(document),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from taskq_cloud.cli.common import without_secrets
+from taskq_cloud.core.urls import without_secrets
 
 TaskQCommand = Callable[..., Result]
 

@@ -14,7 +14,6 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.core.message import DEAD_LETTER_REASON
 from taskq_cloud.errors import TimeLimitExceeded
-from tests.conftest import aws_client
 
 TIMEOUT_SECONDS = 60
 FUNCTION_SECONDS = 20
@@ -66,9 +65,9 @@ def code():
 
 
 @pytest.fixture
-def make_function(aws_environment, local_stack, sqs_client, make_queue, make_table):
+def make_function(aws_environment, local_stack, make_aws_client, sqs_client, make_queue, make_table):
     """Create queues, table, function and mapping: ``make_function("work.fifo", TASKQ_...=...) -> Function``."""
-    functions = aws_client("lambda", local_stack.endpoint_url)
+    functions = make_aws_client("lambda", local_stack.endpoint_url)
     mappings, names, apps = [], [], []
 
     def make(queue="work", **environment):
