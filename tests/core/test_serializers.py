@@ -66,7 +66,7 @@ def test_a_class_may_say_what_it_is_in_json() -> None:
         ({"__type__": "money", "__value__": 1}, "unknown __type__ 'money'"),
         ({"__type__": "date", "__value__": "soon"}, "isoformat"),
     ],
-    ids=str,
+    ids=lambda value: None if type(value) is object else str(value),
 )
 def test_what_cannot_be_written_is_named(value: Any, words: str) -> None:
     with pytest.raises(EncodeError, match=words):
@@ -116,12 +116,12 @@ def test_serializers_by_name_and_by_content_type() -> None:
         serializers.serializer_for("application/x-python-serialize", ["application/x-python-serialize"]).name
         == "pickle"
     )
-    with pytest.raises(ImproperlyConfigured, match="unknown serializer 'yaml'; known: json, pickle"):
-        serializers.serializer_named("yaml")
+    with pytest.raises(ImproperlyConfigured, match="unknown serializer 'toml'; known: json, msgpack, pickle, yaml"):
+        serializers.serializer_named("toml")
     with pytest.raises(
-        ContentDisallowed, match=r"'application/x-yaml' is unknown here \(accept_content: json, pickle\)"
+        ContentDisallowed, match=r"'application/toml' is unknown here \(accept_content: json, pickle\)"
     ):
-        serializers.serializer_for("application/x-yaml", ["json", "pickle"])
+        serializers.serializer_for("application/toml", ["json", "pickle"])
 
 
 def test_pickle_is_read_only_where_it_is_accepted() -> None:
@@ -153,7 +153,7 @@ def test_damaged_compression_is_a_decode_error(data: bytes, content_type: str) -
 
 
 def test_unknown_compressions_are_named() -> None:
-    with pytest.raises(ImproperlyConfigured, match="unknown compression 'zip'; known: bzip2, gzip, zlib"):
+    with pytest.raises(ImproperlyConfigured, match="unknown compression 'zip'; known: bzip, bzip2, gzip, lzma, xz"):
         serializers.compress(b"", "zip")
     with pytest.raises(ContentDisallowed, match="compression 'application/zip' is unknown here"):
         serializers.decompress(b"", "application/zip")
