@@ -128,7 +128,9 @@ def test_arguments_that_do_not_fit_are_a_failure() -> None:
     assert outcome.error.exc_type == "TypeError"
 
 
-@pytest.mark.parametrize("value", [object(), {1}, {"__type__": "money", "__value__": 1}], ids=repr)
+@pytest.mark.parametrize(
+    "value", [object(), {1}, {"__type__": "money", "__value__": 1}], ids=["object", "set", "unknown type"]
+)
 def test_a_value_that_json_cannot_carry_is_a_failure_that_names_the_task(value: Any) -> None:
     outcome = invoke(lambda: value)
     assert isinstance(outcome, Failed)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.brokers.sqlite import SQLiteBroker
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.results.sqlite import SQLiteResults
+from taskq_cloud.testing.contracts.pipeline import PipelineContract
+
+
+class TestInMemory(PipelineContract):
+    interleavings = 50
+
+    @pytest.fixture
+    def broker(self, clock):
+        return MemoryBroker(clock)
+
+    @pytest.fixture
+    def store(self, clock):
+        return MemoryResults(clock)
+
+
+class TestOnSQLite(PipelineContract):
+    interleavings = 5
+    crash_before_too = False
+
+    @pytest.fixture
+    def broker(self, tmp_path, clock):
+        return SQLiteBroker(tmp_path / "broker.db", clock)
+
+    @pytest.fixture
+    def store(self, tmp_path, clock):
+        return SQLiteResults(tmp_path / "results.db", clock)
