@@ -9,9 +9,11 @@
     │   ├── Unreachable                 no answer after the retries
     │   ├── AccessDenied                the credentials lack a permission
     │   ├── QueueNotFound               (also a KeyError, as in Celery)
-    │   ├── TableNotFound
+    │   ├── StoreNotFound               a result store's bucket or container does not exist
+    │   │   └── TableNotFound           or its table
     │   ├── SendError                   some messages of a batch were not accepted
-    │   └── PayloadTooLarge             a message or a result over the provider's limit
+    │   ├── PayloadTooLarge             a message or a result over the provider's limit
+    │   └── DelayTooLong                a message is due later than the broker can hold it back
     ├── EncodeError                     arguments or a result can't be serialised
     ├── DecodeError                     a message can't be read; it is dead-lettered
     │   ├── ContentDisallowed           its content type is not in accept_content
@@ -79,8 +81,12 @@ class QueueNotFound(OperationalError, KeyError):
     __str__ = OperationalError.__str__
 
 
-class TableNotFound(OperationalError):
-    """A result store's table does not exist; the runtime creates none."""
+class StoreNotFound(OperationalError):
+    """What a result store keeps its records in does not exist: a bucket, a container. The runtime creates none."""
+
+
+class TableNotFound(StoreNotFound):
+    """A result store's table does not exist."""
 
 
 class SendError(OperationalError):
@@ -101,6 +107,10 @@ class SendError(OperationalError):
 
 class PayloadTooLarge(OperationalError):
     """A message or a result is over the provider's limit, which was checked before sending."""
+
+
+class DelayTooLong(OperationalError):
+    """A message is due later than its broker can hold it back, which was checked before sending."""
 
 
 class EncodeError(TaskQError, TypeError):

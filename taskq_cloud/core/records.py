@@ -1,4 +1,4 @@
-"""A task's state as a store keeps it, and the one rule of which state may replace which.
+"""A task's state as a store keeps it, and the rules of which state may replace which, and who holds a claim.
 
 The payload is Celery's result document (JSON), so that Celery's readers can read it; a store looks only at the fields
 beside it.
@@ -6,7 +6,7 @@ beside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 PENDING: Final = "PENDING"
@@ -82,3 +82,28 @@ def may_replace(stored: Record | None, new: Record, now: float) -> bool:
     if stored is None or (stored.expires_at is not None and stored.expires_at <= now):
         return True
     return not stored.final and stored.version <= new.version and stored.fence <= new.fence
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who may run a task, or do something else that one alone is to do.
+
+    Args:
+        owner: who holds it.
+        fence: grows with every new claim of one key.
+        lapses_at: when it is free again, in seconds since the epoch.
+    """
+
+    owner: str
+    fence: int
+    lapses_at: float
+
+
+def claimed(stored: Claim | None, owner: str, ttl_seconds: float, now: float) -> Claim | None:
+    """The claim that ``ResultStore.claim`` makes of the stored one, or None where there is none to have."""
+    lapses_at = now + ttl_seconds
+    if stored is not None and stored.lapses_at > now:
+        return replace(stored, lapses_at=lapses_at) if stored.owner == owner else None
+    if ttl_seconds <= 0:
+        return None
+    return Claim(owner, stored.fence + 1 if stored else 1, lapses_at)

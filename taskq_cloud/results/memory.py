@@ -6,13 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.ports import Service, StoreCapabilities
-from taskq_cloud.core.records import FENCE_KEPT_SECONDS, Record, may_replace
+from taskq_cloud.core.records import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
 from taskq_cloud.core.urls import query_of
 
 SWEEP_INTERVAL_SECONDS = 60
@@ -25,18 +25,11 @@ class _Join:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    owner: str
-    fence: int
-    lapses_at: float
-
-
 @dataclass(slots=True)
 class _Kept:
     records: dict[str, Record] = field(default_factory=dict)
     joins: dict[str, _Join] = field(default_factory=dict)
-    claims: dict[str, _Claim] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
 
 
 class MemoryResults:
@@ -113,7 +106,7 @@ class MemoryResults:
         with self._lock:
             self._sweep(now)
             stored = self._kept.claims.get(key)
-            claim = _claimed(stored, owner, ttl_seconds, now)
+            claim = claimed(stored, owner, ttl_seconds, now)
             if claim is None:
                 return None
             self._kept.claims[key] = claim
@@ -133,16 +126,6 @@ class MemoryResults:
         kept.records = {key: each for key, each in kept.records.items() if not _over(each.expires_at, now)}
         kept.joins = {key: each for key, each in kept.joins.items() if not _over(each.expires_at, now)}
         kept.claims = {key: each for key, each in kept.claims.items() if each.lapses_at + FENCE_KEPT_SECONDS > now}
-
-
-def _claimed(stored: _Claim | None, owner: str, ttl_seconds: float, now: float) -> _Claim | None:
-    """The claim that follows from ``stored``, or None where there is none to have."""
-    lapses_at = now + ttl_seconds
-    if stored is not None and stored.lapses_at > now:
-        return replace(stored, lapses_at=lapses_at) if stored.owner == owner else None
-    if ttl_seconds <= 0:
-        return None
-    return _Claim(owner, stored.fence + 1 if stored else 1, lapses_at)
 
 
 def _over(expires_at: float | None, now: float) -> bool:
