@@ -118,9 +118,7 @@ def test_serializers_by_name_and_by_content_type() -> None:
     )
     with pytest.raises(ImproperlyConfigured, match="unknown serializer 'toml'; known: json, msgpack, pickle, yaml"):
         serializers.serializer_named("toml")
-    with pytest.raises(
-        ContentDisallowed, match=r"'application/toml' is unknown here \(accept_content: json, pickle\)"
-    ):
+    with pytest.raises(ContentDisallowed, match=r"'application/toml' is unknown here \(accept_content: json, pickle\)"):
         serializers.serializer_for("application/toml", ["json", "pickle"])
 
 
