@@ -17,6 +17,7 @@
     ├── EncodeError                     arguments or a result can't be serialised
     ├── DecodeError                     a message can't be read; it is dead-lettered
     │   ├── ContentDisallowed           its content type is not in accept_content
+    │   ├── SecurityError               it isn't signed as it must be
     │   └── InvalidTaskError            its parts make no task
     ├── TaskError                       what a task ends in
     │   ├── NotRegistered               (also a KeyError, as in Celery)
@@ -131,6 +132,10 @@ class DecodeError(TaskQError, ValueError):
 
 class ContentDisallowed(DecodeError):
     """A message's content type is not in ``accept_content``."""
+
+
+class SecurityError(DecodeError):
+    """A message isn't signed, was altered, or was signed by someone unknown, or too long ago."""
 
 
 class InvalidTaskError(DecodeError):

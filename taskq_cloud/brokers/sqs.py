@@ -64,6 +64,7 @@ class SQSBroker:
         longest_delay_seconds=LONGEST_DELAY_SECONDS,
         longest_ordered_delay_seconds=0,
         longest_lease_seconds=LONGEST_VISIBILITY_SECONDS,
+        longest_release_seconds=LONGEST_VISIBILITY_SECONDS,
         ordering=True,
         deduplicates=True,
         shared_between_processes=True,

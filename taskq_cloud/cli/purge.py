@@ -20,9 +20,7 @@ def command(context: click.Context, /, queues: tuple[str, ...], force: bool) -> 
     names = queues or tuple(app.queues())
     if not force:
         depths = {name: app.run(app.broker.depth(name)) for name in names}
-        held = ", ".join(
-            f"{name} ({depth.waiting + depth.delayed + depth.in_flight})" for name, depth in depths.items()
-        )
+        held = ", ".join(f"{name} ({depth.total if depth else 'not counted'})" for name, depth in depths.items())
         click.confirm(f"All messages are lost: {held}. Purge?", abort=True, err=True)
     for name in names:
         count = app.run(app.broker.purge(name))

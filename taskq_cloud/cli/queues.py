@@ -11,7 +11,7 @@ import click
 
 from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.common import common_options, open_app, queue_names
-from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.ports import Depth, dead_letter_queue
 from taskq_cloud.errors import QueueNotFound
 
 _COLUMNS: Final = ("queue", "waiting", "delayed", "in flight", "dead letters")
@@ -19,19 +19,33 @@ _COLUMNS: Final = ("queue", "waiting", "delayed", "in flight", "dead letters")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One queue's counts; None for those of a queue that does not exist, with the error that says so."""
+    """One queue's counts; None for those of a queue that does not exist, with the error that says so.
+
+    Also None for those that the provider does not count.
+    """
 
     queue: str
-    waiting: int | None = None
-    delayed: int | None = None
-    in_flight: int | None = None
-    dead_letters: int | None = None
+    depth: Depth | None = None
+    dead: Depth | None = None
+    dead_letters_exist: bool = False
     missing: QueueNotFound | None = None
 
     @property
-    def cells(self) -> tuple[Any, ...]:
+    def values(self) -> tuple[Any, ...]:
         """In the order of the columns."""
-        return (self.queue, self.waiting, self.delayed, self.in_flight, self.dead_letters)
+        depth = self.depth
+        counts = (depth.waiting, depth.delayed, depth.in_flight) if depth else (None, None, None)
+        return (self.queue, *counts, self.dead.total if self.dead else None)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The same, to be read: ``-`` for what is not there, ``?`` for what is not counted."""
+        there = self.missing is None
+        exist = (there, there, there, there, self.dead_letters_exist)
+        return tuple(
+            str(value) if value is not None else "?" if exists else "-"
+            for value, exists in zip(self.values, exist, strict=True)
+        )
 
 
 @click.command("queues", short_help="Count the messages of each queue.")
@@ -42,7 +56,8 @@ class Row:
 def command(context: click.Context, /, queues: tuple[str, ...], as_json: bool) -> None:
     """Count the messages of each queue, approximately where its provider knows no better.
 
-    A "-" stands for a queue that does not exist, or that has no dead-letter queue.
+    A "-" stands for a queue that does not exist, or that has no dead-letter queue; a "?" for what its provider does not
+    count.
     """
     app = open_app(context)
     rows = [_count(app, name) for name in queues or app.queues()]
@@ -60,18 +75,17 @@ def _count(app: TaskQ, queue: str) -> Row:
     try:
         dead = app.run(app.broker.depth(dead_letter_queue(queue)))
     except QueueNotFound:
-        return Row(queue, depth.waiting, depth.delayed, depth.in_flight)
-    dead_letters = dead.waiting + dead.delayed + dead.in_flight
-    return Row(queue, depth.waiting, depth.delayed, depth.in_flight, dead_letters)
+        return Row(queue, depth)
+    return Row(queue, depth, dead, dead_letters_exist=True)
 
 
 def _as_json(rows: Sequence[Row]) -> str:
     names = [column.replace(" ", "_") for column in _COLUMNS]
-    return json.dumps([dict(zip(names, row.cells, strict=True)) for row in rows])
+    return json.dumps([dict(zip(names, row.values, strict=True)) for row in rows])
 
 
 def _as_table(rows: Sequence[Row]) -> str:
-    table = [_COLUMNS, *(tuple("-" if cell is None else str(cell) for cell in row.cells) for row in rows)]
+    table = [_COLUMNS, *(row.cells for row in rows)]
     first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
     return "\n".join(
         "  ".join([cells[0].ljust(first), *(cell.rjust(width) for cell, width in zip(cells[1:], others, strict=True))])

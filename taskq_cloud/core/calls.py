@@ -80,14 +80,18 @@ class CallError(Exception):
             name where no answer came.
         message: the service's own message.
         trouble: what a retry may expect.
+        details: what the service says beside it, as plain data.
     """
 
-    def __init__(self, call: Call, code: str, message: str, trouble: Trouble) -> None:
+    def __init__(
+        self, call: Call, code: str, message: str, trouble: Trouble, details: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(f"{call.service}.{call.operation}: {code}: {message}")
         self.call = call
         self.code = code
         self.message = message
         self.trouble = trouble
+        self.details = details or {}
 
 
 def run(flow: Flow[T], perform: Callable[[Any], Any]) -> T:

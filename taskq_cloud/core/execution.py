@@ -24,7 +24,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from taskq_cloud.core import foreign, result_document, retry, serializers, successors
+from taskq_cloud.core import result_document, retry, serializers, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects, Environment, first
 from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
@@ -47,6 +47,7 @@ from taskq_cloud.core.sending import growing_delay
 from taskq_cloud.core.successors import Successor
 from taskq_cloud.errors import (
     DecodeError,
+    DelayTooLong,
     EncodeError,
     ImproperlyConfigured,
     NotRegistered,
@@ -67,6 +68,8 @@ SHORT_CHARACTERS: Final = 4000
 """Of an exception and its traceback, each, where the store refuses the whole."""
 CLAIM_MARGIN_SECONDS: Final = 30
 """A claim outlasts the time limit by the time it takes to record the end."""
+_UNSENDABLE: Final = (DelayTooLong, EncodeError, PayloadTooLarge)
+"""What is wrong with a message however often it is sent."""
 
 
 class Pipeline:
@@ -81,9 +84,8 @@ class Pipeline:
         Never raises for what the message or the task does. An ``OperationalError`` of broker or store, once the
         policy's patience is over, gives the message back with a growing delay.
         """
-        policy = self._environment.policy
         try:
-            message = foreign.read(delivery.body, delivery.message_id, policy.accept_content, policy.event_routes)  # 1
+            message = self._environment.codec.read(delivery.body, delivery.message_id, delivery.queue)  # 1
             successors.check(message, self._environment.clock())
         except DecodeError as error:
             return (yield from self._undecodable(delivery, error))
@@ -92,7 +94,7 @@ class Pipeline:
             if message.task not in self._environment.tasks:
                 return (yield from _unknown(effects))  # 2
             return (yield from _known(effects))  # 3 to 7
-        except (PayloadTooLarge, EncodeError) as error:
+        except _UNSENDABLE as error:
             effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
             return DeadLetter(delivery, f"{type(error).__name__}: {error}")
         except (OperationalError, ImproperlyConfigured, DecodeError) as error:  # DecodeError: of a stored document
@@ -159,7 +161,7 @@ def _park(effects: Effects, due_in_seconds: float) -> Flow[Settlement]:
     """No message waits in a worker: it is sent again, or, to a queue without delays, given back until it is due."""
     delivery, capabilities = effects.delivery, effects.environment.broker.capabilities
     effects.log(logging.DEBUG, "task.parked", "is due in %.0f s", due_in_seconds)
-    if capabilities.longest_delay(delivery.queue) <= 0:
+    if capabilities.parks(delivery.queue, due_in_seconds):
         return Release(delivery, min(due_in_seconds, capabilities.longest_lease_seconds))
     yield from effects.send(effects.address([Successor(effects.message, delivery.queue)]))
     return Acknowledge(delivery)
@@ -271,7 +273,7 @@ def _succeed(effects: Effects, payload: str, runtime_seconds: float) -> Flow[Set
     value = serializers.loads(payload) if embed.callbacks or embed.chain else None
     try:
         settlement = yield from _conclude(effects, SUCCESS, payload, _following(effects, SUCCESS, value))
-    except (EncodeError, PayloadTooLarge) as error:
+    except _UNSENDABLE as error:
         return (yield from _fail(effects, retry.describe(error)))
     effects.log(logging.INFO, "task.succeeded", "succeeded in %.3f s", runtime_seconds)
     return settlement
@@ -298,7 +300,7 @@ def _retry(effects: Effects, outcome: Retrying) -> Flow[Settlement]:
     effects.log(logging.INFO, "task.retried", "retries in %.1f s: %s", outcome.after_seconds, outcome.error.exc_type)
     try:
         return (yield from _conclude(effects, RETRY, outcome.error, [Successor(again, effects.delivery.queue)]))
-    except (EncodeError, PayloadTooLarge) as failure:
+    except _UNSENDABLE as failure:
         return (yield from _fail(effects, retry.describe(failure)))
 
 
@@ -315,7 +317,8 @@ def _reject(effects: Effects, outcome: Rejected) -> Flow[Settlement]:
 
 def _lose(effects: Effects, outcome: Lost) -> Flow[Settlement]:
     receives, most = effects.delivery.receive_count, effects.environment.policy.max_receives
-    if effects.options.reject_on_worker_lost and receives < most:
+    # Where nobody counts, a task that kills its process would do so for ever.
+    if effects.options.reject_on_worker_lost and effects.delivery.counted and receives < most:
         after = growing_delay(receives, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
         effects.log(
             logging.ERROR, "task.lost", "lost its process (%s), receive %d of %d", outcome.reason, receives, most

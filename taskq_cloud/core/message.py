@@ -115,15 +115,17 @@ class Delivery:
     Args:
         queue: the queue's name, without the broker's prefix.
         message_id: the broker's own id of the message.
-        receipt: what settles this very delivery.
+        receipt: what settles this very delivery; no two deliveries have the same.
         body: the message, still encoded.
-        receive_count: how often it has been handed over, this time included.
+        receive_count: how often it has been handed over, this time included, as far as that is counted.
         sent_at: when the broker accepted it, in seconds since the epoch, where known.
         received_at: when it was handed over, in seconds since the epoch.
         lease_seconds: how long the lease runs from ``received_at``; None where someone else holds it (an event source
             mapping does for a Lambda function).
         group: its message group, where it has one.
         attributes: the provider's message attributes, as strings.
+        counted: whether ``receive_count`` was counted; without it, it is 1.
+        pushed: whether the answer to a push settles it, and no call of the broker's does.
     """
 
     queue: str
@@ -136,11 +138,13 @@ class Delivery:
     lease_seconds: float | None = None
     group: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    counted: bool = True
+    pushed: bool = False
 
     @property
     def redelivered(self) -> bool:
-        """Whether the message has been handed over before."""
-        return self.receive_count > 1
+        """Whether the message has, or where nobody counts may have, been handed over before."""
+        return self.receive_count > 1 or not self.counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Settle a delivery: the broker hands the message over again after ``after_seconds``."""
+    """Settle a delivery: the broker hands the message over again after ``after_seconds``, or its longest release."""
 
     delivery: Delivery
     after_seconds: float = 0

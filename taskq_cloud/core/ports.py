@@ -8,6 +8,7 @@ type.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol
@@ -48,6 +49,16 @@ class BrokerCapabilities:
         durable: messages outlive the process.
         queues_must_exist: using a queue that nobody has created is ``QueueNotFound``; where it is False, a queue exists
             once it is used.
+        longest_release_seconds: the longest ``Release``; a longer one ends then.
+        longest_parking_seconds: how far ahead a message may be due where the broker does not hold it back itself: its
+            receivers give it back until then. A later one is refused (``DelayTooLong``).
+        prefers_parking: so is a message that is due so soon even where the broker could hold it back.
+        beyond_parking: what it takes to hold a message back for longer; ends the sentence that refuses one.
+        counts_messages: ``depth`` has an answer.
+        counts_receives: every delivery says which one of its message it is; where it is False, ``Delivery.counted``
+            tells those that do.
+        checks_receipts: the receipt of a lease that is over settles and extends nothing, and extending says so; where
+            it is False, it may still take effect.
     """
 
     largest_message_bytes: int
@@ -62,6 +73,21 @@ class BrokerCapabilities:
     shared_between_processes: bool
     durable: bool
     queues_must_exist: bool = True
+    longest_release_seconds: float = math.inf
+    longest_parking_seconds: float = math.inf
+    prefers_parking: bool = False
+    beyond_parking: str = ""
+    counts_messages: bool = True
+    counts_receives: bool = True
+    checks_receipts: bool = True
+
+    def parks(self, queue: str, seconds: float) -> bool:
+        """Whether a message that is due in so many seconds is left to the receivers of ``queue``."""
+        return self.longest_delay(queue) <= 0 or (self.prefers_parking and seconds <= self.longest_parking_seconds)
+
+    def longest_eta(self, queue: str) -> float:
+        """How many seconds ahead a message on ``queue`` may be due."""
+        return math.inf if self.longest_delay(queue) > 0 else self.longest_parking_seconds
 
     def longest_delay(self, queue: str) -> float:
         """The longest delay, in seconds, of a message on ``queue``."""
@@ -97,11 +123,19 @@ class Depth:
     delayed: int
     in_flight: int
 
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.waiting + self.delayed + self.in_flight
+
 
 class Broker(Protocol):
     """Carries messages. Queue names come without prefix; a missing queue is ``QueueNotFound``."""
 
-    capabilities: ClassVar[BrokerCapabilities]
+    @property
+    def capabilities(self) -> BrokerCapabilities:
+        """What it can do, configured as it is."""
+        ...
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -128,8 +162,8 @@ class Broker(Protocol):
         """Lease deliveries for ``lease_seconds`` from now; a lost lease is a ``Refused``."""
         ...
 
-    def depth(self, queue: str) -> Flow[Depth]:
-        """Count a queue's messages."""
+    def depth(self, queue: str) -> Flow[Depth | None]:
+        """Count a queue's messages; None where the provider does not."""
         ...
 
     def purge(self, queue: str) -> Flow[int | None]:
@@ -159,7 +193,7 @@ class StoreCapabilities:
 
 
 class ResultStore(Protocol):
-    """Keeps records. A missing table is ``TableNotFound``; what has expired is not there."""
+    """Keeps records. A missing table or bucket is ``StoreNotFound``; what has expired is not there."""
 
     capabilities: ClassVar[StoreCapabilities]
 

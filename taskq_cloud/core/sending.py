@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from taskq_cloud.core import protocol
 from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.message import Message, Outgoing, Refused, Sent
 from taskq_cloud.core.ports import Broker, BrokerCapabilities
-from taskq_cloud.errors import EncodeError
+from taskq_cloud.errors import DelayTooLong, EncodeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,15 +23,15 @@ class Transport:
             and its retries.
         attributes: the broker's message attributes, as strings.
         trace_header: the provider's trace header.
-        serializer: of the arguments.
-        compression: of the arguments.
+        serializer: of the arguments; None: the application's.
+        compression: likewise.
     """
 
     group: str | None = None
     deduplication: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     trace_header: str | None = None
-    serializer: str = "json"
+    serializer: str | None = None
     compression: str | None = None
 
 
@@ -44,26 +44,41 @@ class Addressed:
 
 
 def address(
-    message: Message, queue: str, capabilities: BrokerCapabilities, now: float, transport: Transport = Transport()
+    codec: Codec,
+    message: Message,
+    queue: str,
+    capabilities: BrokerCapabilities,
+    now: float,
+    transport: Transport = Transport(),
 ) -> Addressed:
     """Encode a message, held back by the broker for as long as its ``eta`` and the broker allow.
 
     What is due later than the broker's longest delay is parked again when it arrives (``core.execution``, step 4).
+    Where the broker leaves short delays to the receivers, those park it from the beginning.
 
     Raises:
         EncodeError: its arguments can't be serialised; names the task.
         ImproperlyConfigured: the serializer, the compression or a header is wrong.
+        DelayTooLong: it is due later than the broker can have it.
     """
     try:
-        body = protocol.encode(message, queue, serializer=transport.serializer, compression=transport.compression)
+        body = codec.write(message, queue, transport.serializer, transport.compression)
     except EncodeError as error:
         raise EncodeError(f"task {message.task}: its arguments are {error}") from error
-    delay = 0.0 if message.eta is None else message.eta.timestamp() - now
+    delay = 0.0 if message.eta is None else max(0.0, message.eta.timestamp() - now)
+    longest = capabilities.longest_eta(queue)
+    if delay > longest:
+        raise DelayTooLong(
+            f"task {message.task} is due in {delay:.0f} s, and queue {queue!r} holds a message back for at most "
+            f"{longest:g} s" + (f": longer takes {capabilities.beyond_parking}" if capabilities.beyond_parking else "")
+        )
+    if capabilities.parks(queue, delay):
+        delay = 0.0
     return Addressed(
         queue,
         Outgoing(
             body=body,
-            delay_seconds=max(0.0, min(delay, capabilities.longest_delay(queue))),
+            delay_seconds=min(delay, capabilities.longest_delay(queue)),
             group=transport.group,
             deduplication=transport.deduplication or f"{message.id}:{message.retries}",
             attributes=transport.attributes,

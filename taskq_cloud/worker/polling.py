@@ -31,11 +31,13 @@ class PollHealth:
         polled_at: when a receive last succeeded, on the monotonic clock; at first, when polling began.
         waiting_for_room: no receive is due, as the worker is full.
         error: what the last receive failed with; None where it succeeded.
+        empty_receives: how many of the last receives brought nothing.
     """
 
     polled_at: float
     waiting_for_room: bool = False
     error: str | None = None
+    empty_receives: int = 0
 
 
 class Poller:
@@ -118,6 +120,7 @@ class Poller:
             extra = {"action": "poll.recovered", "queue": self.queue}
             logger.info("queue %s is received from again", self.queue, extra=extra)
         self.health.polled_at, self.health.error, self._failures = time.monotonic(), None, 0
+        self.health.empty_receives = 0 if deliveries else self.health.empty_receives + 1
         return deliveries
 
     async def _pause(self, error: Exception, stop: asyncio.Event) -> None:

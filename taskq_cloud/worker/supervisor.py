@@ -37,6 +37,8 @@ SETTLE_RESERVE_SECONDS: Final = 3
 LAST_RECEIVE_SECONDS: Final = 1
 """How long a receive under way is waited for once nothing runs: what it brings can go back at once, too."""
 BURST_LOOK_SECONDS: Final = 0.5
+BURST_EMPTY_RECEIVES: Final = 5
+"""In a row, of a queue whose broker doesn't count its messages: one that brings nothing says little."""
 CRASHED_FIRST_DELAY_SECONDS: Final = 30
 LONGEST_DELAY_SECONDS: Final = 900
 
@@ -191,7 +193,9 @@ class Worker:
             except TaskQError as error:
                 logger.warning("can't tell whether the queues are empty: %s", error, extra={"action": "depth.failed"})
                 continue
-            empty = all(depth.waiting == depth.delayed == depth.in_flight == 0 for depth in depths)
+            unknown = [poller.health for poller, depth in zip(self._pollers, depths, strict=True) if depth is None]
+            empty = all(depth.waiting == depth.delayed == depth.in_flight == 0 for depth in depths if depth is not None)
+            empty = empty and all(health.empty_receives >= BURST_EMPTY_RECEIVES for health in unknown)
             if empty and not len(self._held):
                 self.stop()
                 return

@@ -12,7 +12,7 @@ from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import Acknowledge, Outgoing, Refused, Sent
 from taskq_cloud.core.ports import Broker, Depth
 from taskq_cloud.errors import PayloadTooLarge, QueueNotFound
-from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until
+from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until, until_empty
 from taskq_cloud.testing.driving import Drive
 
 
@@ -38,7 +38,7 @@ class LimitsContract:
         [refused] = run(broker.send(queue, [outgoing]))
         assert isinstance(refused, Refused)
         assert queue in str(refused.error)
-        assert run(broker.depth(queue)) == Depth(0, 0, 0)
+        until_empty(run, broker, queue)
 
     def test_the_limit_on_a_message_is_in_bytes(self, broker: Broker, queue: str, run: Drive) -> None:
         limit = broker.capabilities.largest_message_bytes
@@ -66,6 +66,9 @@ class LimitsContract:
         assert bodies(take(run, broker, queue, 2)) == [text, text]
 
     def test_depth_counts_what_waits_and_what_is_in_flight(self, broker: Broker, queue: str, run: Drive) -> None:
+        if not broker.capabilities.counts_messages:
+            assert run(broker.depth(queue)) is None
+            return
         delay_seconds = min(600, broker.capabilities.longest_delay(queue))
         run(broker.send(queue, [Outgoing(body=text) for text in "abc"]))
         delayed = 0
@@ -81,7 +84,7 @@ class LimitsContract:
         run(broker.send(queue, [Outgoing(body=text) for text in "abc"]))
         run(broker.receive(queue, 1, 1, LEASE_SECONDS))
         assert run(broker.purge(queue)) in (3, None)
-        until(lambda: run(broker.depth(queue)) == Depth(0, 0, 0))
+        until_empty(run, broker, queue)
         assert receive_now(run, broker, queue) == []
 
     def test_a_missing_queue_is_named(self, broker: Broker, run: Drive) -> None:

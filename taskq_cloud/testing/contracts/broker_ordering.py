@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Outgoing, Refused, Release, Sent
-from taskq_cloud.core.ports import DEFAULT_GROUP, Broker, Depth, dead_letter_queue
-from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until
+from taskq_cloud.core.ports import DEFAULT_GROUP, Broker, dead_letter_queue
+from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until_empty
 from taskq_cloud.testing.driving import Drive
 
 
@@ -111,4 +111,4 @@ class OrderingContract:
         run(broker.settle([Acknowledge(each) for each in deliveries]))
         run(broker.send(fifo, _in_group("a", "once")))
 
-        until(lambda: run(broker.depth(fifo)) == Depth(0, 0, 0))
+        until_empty(run, broker, fifo)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from taskq_cloud.core.message import Delivery
-from taskq_cloud.core.ports import Broker
+from taskq_cloud.core.ports import Broker, Depth
 from taskq_cloud.testing.driving import Drive
 
 LEASE_SECONDS = 60
@@ -41,6 +41,15 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"still not so after {DEADLINE_SECONDS} s"
         time.sleep(0.05)
+
+
+def until_empty(run: Drive, broker: Broker, queue: str) -> None:
+    """Wait until nothing is left of a queue, as far as the broker can tell."""
+    if broker.capabilities.counts_messages:
+        until(lambda: run(broker.depth(queue)) == Depth(0, 0, 0))
+    else:
+        assert run(broker.depth(queue)) is None
+        assert receive_now(run, broker, queue) == []
 
 
 def bodies(deliveries: Sequence[Delivery]) -> list[str]:
