@@ -1,0 +1,239 @@
+"""`taskq worker` as a process: signals, kill -9, its health, and what it says of a bad deployment. On SQLite."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from taskq_cloud import TaskQ
+
+APP = """
+import os, time
+from taskq_cloud import TaskQ
+
+app = TaskQ("shop", visibility_timeout=2, wait_time_seconds=0.2)
+
+def note(line):
+    with open("runs", "a") as file:
+        file.write(line + "\\n")
+
+@app.task
+def add(x, y):
+    return x + y
+
+@app.task
+def wait_for(path):
+    note(f"begun {os.getpid()}")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    note("ended")
+    return "seen"
+
+@app.task(time_limit=1)
+def endless():
+    while True:
+        pass
+"""
+TIMEOUT_SECONDS = 25
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, f"not within {TIMEOUT_SECONDS} s: {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "shop.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def app(folder: Path) -> Iterator[TaskQ]:
+    """The caller's side, on the same SQLite files, with no configuration."""
+    made = TaskQ("caller")
+    yield made
+    made.close()
+
+
+class Worker:
+    """A worker process and what it logs."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.log = folder / f"worker-{time.monotonic_ns()}.log"
+        command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "shop", "-c", "2", *options]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+
+    def says(self, text: str) -> bool:
+        return text in self.log.read_text()
+
+    def ready(self) -> "Worker":
+        until(lambda: self.says("ready: serves") or self.process.poll() is not None, "the worker to be ready")
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def end(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(TIMEOUT_SECONDS)
+        finally:
+            self.process.kill()
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., Worker]]:
+    workers: list[Worker] = []
+
+    def make(*options: str) -> Worker:
+        workers.append(Worker(folder, *options))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.end()
+
+
+def runs(folder: Path) -> list[str]:
+    path = folder / "runs"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def waiting(app: TaskQ) -> int:
+    return app.run(app.broker.depth("celery")).waiting
+
+
+@pytest.mark.parametrize("pool", ["processes", "threads", "asyncio", "solo"])
+def test_it_serves_and_exits_with_0_on_sigterm(app: TaskQ, start: Callable[..., Worker], pool: str):
+    worker = start("-P", pool, *(("-c", "1") if pool == "solo" else ())).ready()
+    assert app.send_task("shop.add", (2, 3)).get(timeout=TIMEOUT_SECONDS) == 5
+    assert worker.end() == 0
+    assert worker.says("stopped: nothing is held")
+
+
+def test_sigterm_lets_what_runs_finish_and_gives_back_what_waits(
+    app: TaskQ, folder: Path, start: Callable[..., Worker]
+):
+    results = [app.send_task("shop.wait_for", ("go",)) for _ in range(4)]
+    worker = start("-c", "1").ready()
+    until(lambda: len(runs(folder)) == 1, "the first to begin")
+    until(lambda: waiting(app) == 0, "the others to be received")
+    worker.process.send_signal(signal.SIGTERM)
+    until(lambda: waiting(app) == 3, "the others to be given back, while the first still runs")
+    assert worker.process.poll() is None
+    (folder / "go").touch()
+    assert worker.process.wait(TIMEOUT_SECONDS) == 0
+    assert sorted(result.state for result in results) == ["PENDING", "PENDING", "PENDING", "SUCCESS"]
+
+
+def test_a_second_signal_gives_back_what_runs_and_still_exits_with_0(
+    app: TaskQ, folder: Path, start: Callable[..., Worker]
+):
+    result = app.send_task("shop.wait_for", ("go",))
+    worker = start().ready()
+    until(lambda: len(runs(folder)) == 1, "the task to begin")
+    worker.process.send_signal(signal.SIGTERM)
+    until(lambda: worker.says("stopping"), "the first signal to be heard")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(TIMEOUT_SECONDS) == 0
+    assert waiting(app) == 1
+    assert result.state == "PENDING"
+
+
+def test_the_shutdown_timeout_gives_back_what_does_not_end(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+    app.send_task("shop.wait_for", ("never",))
+    worker = start("--shutdown-timeout", "1").ready()
+    until(lambda: len(runs(folder)) == 1, "the task to begin")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(TIMEOUT_SECONDS) == 0
+    assert waiting(app) == 1
+
+
+def test_another_worker_takes_over_from_one_that_was_killed(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+    result = app.send_task("shop.wait_for", ("go",))
+    first = start().ready()
+    until(lambda: len(runs(folder)) == 1, "the task to begin")
+    first.process.kill()
+    first.process.wait()
+    start().ready()
+    until(lambda: len(runs(folder)) == 2, "the task to begin again")
+    (folder / "go").touch()
+    assert result.get(timeout=TIMEOUT_SECONDS) == "seen"
+    assert runs(folder).count("ended") == 1, "the killed worker's child must not go on"
+
+
+def test_a_killed_child_costs_its_own_task_one_more_run(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+    start().ready()
+    result = app.send_task("shop.wait_for", ("go",))
+    other = app.send_task("shop.wait_for", ("go",))
+    until(lambda: len(runs(folder)) == 2, "both to begin")
+    os.kill(int(runs(folder)[0].split()[1]), signal.SIGKILL)
+    until(lambda: len(runs(folder)) == 3, "the killed one to begin again")
+    (folder / "go").touch()
+    assert [result.get(timeout=TIMEOUT_SECONDS), other.get(timeout=TIMEOUT_SECONDS)] == ["seen", "seen"]
+    assert len(runs(folder)) == 5
+
+
+def test_a_time_limit_ends_a_loop_without_end(app: TaskQ, start: Callable[..., Worker]):
+    start().ready()
+    result = app.send_task("shop.endless")
+    until(result.ready, "the task to end")
+    assert repr(result.result) == "TimeLimitExceeded(1)"
+    assert app.send_task("shop.add", (1, 1)).get(timeout=TIMEOUT_SECONDS) == 2
+
+
+def test_its_health_is_served(start: Callable[..., Worker], free_port: int):
+    start("--health-port", str(free_port)).ready()
+    connection = HTTPConnection("127.0.0.1", free_port, timeout=5)
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+    body = json.loads(answer.read())
+    connection.close()
+    assert answer.status == 200
+    assert body["status"] == "ok"
+    assert list(body["queues"]) == ["celery"]
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("-A", "nothing"), 1, "no module 'nothing'"),
+        (("-P", "fibers"), 2, "'fibers' is not one of 'processes', 'threads'"),
+        (("-b", "sqs-typo://x/"), 1, "sqs"),
+        (("--results", "dynamodb://"), 1, "dynamodb"),
+    ],
+)
+def test_a_bad_deployment_is_one_clear_line(
+    folder: Path, start: Callable[..., Worker], options: tuple[str, ...], code: int, said: str
+):
+    worker = start(*options)
+    assert worker.process.wait(TIMEOUT_SECONDS) in (code, 2)
+    log = worker.log.read_text()
+    assert said in log
+    assert "Traceback" not in log
+
+
+def test_an_application_that_fails_to_import_is_named(folder: Path, start: Callable[..., Worker]):
+    (folder / "broken.py").write_text("import a_package_that_is_not_there\n")
+    worker = start("-A", "broken")
+    assert worker.process.wait(TIMEOUT_SECONDS) != 0
+    assert "a_package_that_is_not_there" in worker.log.read_text()
