@@ -128,6 +128,32 @@ class PipelineContract:
             _check_same(scenario, world, undisturbed)
 
     @EVERY_SCENARIO
+    def test_a_worker_that_wakes_up_late(self, worlds: Worlds, scenario: Scenario) -> None:
+        undisturbed = worlds.make(scenario)
+        undisturbed.begin()
+        undisturbed.drain()
+        for rounds in (2, 4, 100):
+            half_steps = 0
+            while True:
+                world = worlds.make(scenario)
+                world.begin()
+                (sleeper,) = world.receive()
+                for _ in range(half_steps):
+                    if not sleeper.done:
+                        sleeper.half_step()
+                # It sleeps here, its lease runs out, and others go on: some rounds, or to the end.
+                for _ in range(rounds):
+                    if not sleeper.done:
+                        _work_or_wait(world)
+                asleep = not sleeper.done
+                sleeper.finish()
+                world.drain()
+                _check_same(scenario, world, undisturbed)
+                if not asleep:
+                    break
+                half_steps += 1 if self.crash_before_too else 3
+
+    @EVERY_SCENARIO
     def test_two_workers_with_the_same_message(self, worlds: Worlds, scenario: Scenario) -> None:
         undisturbed = worlds.make(scenario)
         undisturbed.begin()

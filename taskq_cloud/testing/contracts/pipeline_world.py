@@ -6,7 +6,6 @@ time, so that a test can end one anywhere (a crash) or let two of them take turn
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -143,8 +142,8 @@ class World:
     steps: int = 0
     effects: list[str] = field(default_factory=list)
     _seen: dict[str, str] = field(default_factory=dict)
-    _finals: dict[str, Record] = field(default_factory=dict)
-    _running: Counter[str] = field(default_factory=Counter)
+    _records: dict[str, Record] = field(default_factory=dict)
+    _running: list[tuple[Invocation, float]] = field(default_factory=list)
     _pipeline: Pipeline = field(init=False)
     _watched: WatchedBroker = field(init=False)
     _runner: TaskRunner = field(init=False)
@@ -250,7 +249,7 @@ class World:
             case Effect():
                 if step is not ABOUT_TO:
                     self.effects.append(step.name)
-                    self._check_finals(step)
+                    self._check_records(step)
                 return None
             case Sleep():
                 self.clock.advance(step.seconds)
@@ -260,31 +259,36 @@ class World:
     def returned(self, step: Any) -> None:
         """The step's answer has reached the pipeline."""
         if isinstance(step, Invocation):
-            self._running[step.message.id] -= 1
+            self._running = [(run, began) for run, began in self._running if run is not step]
 
     def _run(self, invocation: Invocation) -> Outcome:
         message = invocation.message
         self.effects.append("run")
-        self._running[message.id] += 1
-        options = self.scenario.options.get(message.task, self.scenario.default_options)
-        assert not options.once or self._running[message.id] == 1, f"{message.task}: two runs at once"
+        if invocation.time_limit is not None and invocation.fence:
+            # Past its time limit a run has been ended, even if its worker has not told anyone yet.
+            for run, began in self._running:
+                over = began + invocation.time_limit <= self.clock()
+                assert over or run.message.id != message.id, f"{message.task}: two runs at once"
+        self._running.append((invocation, self.clock()))
         try:
             return self._runner.run(invocation)
         except End as end:
             return end.outcome
 
-    def _check_finals(self, effect: Effect) -> None:
-        """Whether a state that was final has stayed."""
+    def _check_records(self, effect: Effect) -> None:
+        """Whether a final state has stayed, and none has gone back to an earlier attempt or an older claim."""
         if effect.name == "delete":
             for task_id in effect.ids:
-                self._finals.pop(task_id, None)
+                self._records.pop(task_id, None)
         if not effect.name.startswith("save:"):
             return
         for task_id, record in self._now(self.store.load(effect.ids)).items():
-            final = self._finals.get(task_id)
-            assert final is None or final == record, f"{final} was overwritten by {record}"
-            if record.final:
-                self._finals[task_id] = record
+            before = self._records.get(task_id)
+            if before is not None:
+                assert before == record or not before.final, f"{before} was overwritten by {record}"
+                assert before.version <= record.version, f"{before} was overwritten by {record} of an earlier attempt"
+                assert before.fence <= record.fence, f"{before} was overwritten by {record} of an older claim"
+            self._records[task_id] = record
 
 
 class Worker:
