@@ -15,9 +15,11 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.content import codec_from_settings
 from taskq_cloud.core import outcome as outcomes
 from taskq_cloud.core import records, result_document, sending, serializers
 from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import Environment
 from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
@@ -148,10 +150,11 @@ class TaskQ:
             raise TypeError(f"task {name}: one {one} for {len(calls)} calls")
         task = self.options_of(name)
         queue = options.queue or self.route(name)
-        transport = make_transport(options, task, self.conf.task_serializer, self.conf.task_compression)
+        transport = make_transport(options, task)
         messages = [make_message(name, args, kwargs, options, task) for args, kwargs in calls]
         now = time.time()
-        addressed = [sending.address(message, queue, self.broker.capabilities, now, transport) for message in messages]
+        capabilities = self.broker.capabilities
+        addressed = [sending.address(self.codec, each, queue, capabilities, now, transport) for each in messages]
         answers = yield from sending.send(self.broker, addressed)
         ignored = bool(
             next(v for v in (options.ignore_result, task.ignore_result, self.conf.task_ignore_result) if v is not None)
@@ -225,6 +228,11 @@ class TaskQ:
         """The result store."""
         return store_from_url(self.conf.results_url(), {})
 
+    @cached_property
+    def codec(self) -> Codec:
+        """How messages are written and read, with the keys that the settings name."""
+        return codec_from_settings(self.conf)
+
     def options_of(self, task: str) -> TaskOptions:
         """The options of a task; the defaults for one that is not registered here."""
         definition = self._definitions.get(task)
@@ -282,6 +290,7 @@ class TaskQ:
             route=self.route,
             hostname=hostname or f"taskq@{socket.gethostname()}",
             clock=time.time,
+            codec=self.codec,
         )
         return Runtime(
             settings=self.conf,
@@ -290,6 +299,7 @@ class TaskQ:
             store=self.store,
             pipeline=Pipeline(environment),
             runner=self.runner,
+            codec=self.codec,
             route=self.route,
             connections=self._connections,
             async_connections=self._async_connections,

@@ -119,15 +119,15 @@ def make_message(
     )
 
 
-def make_transport(call: CallOptions, options: TaskOptions, serializer: str, compression: str | None) -> Transport:
-    """How the call's message is carried: the call says so, else the task, else the settings."""
+def make_transport(call: CallOptions, options: TaskOptions) -> Transport:
+    """How the call's message is carried: the call says so, else the task; None leaves it to the settings."""
     return Transport(
         group=call.MessageGroupId,
         deduplication=call.MessageDeduplicationId,
         attributes=call.message_attributes,
         trace_header=call.trace_header,
-        serializer=call.serializer or options.serializer or serializer,
-        compression=call.compression or options.compression or compression,
+        serializer=call.serializer or options.serializer,
+        compression=call.compression or options.compression,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
 from taskq_cloud.core.ports import Broker, ResultStore
@@ -24,6 +25,7 @@ class Runtime:
         pipeline: decides what becomes of a delivery.
         runner: runs a task's function.
         route: task name -> queue.
+        codec: how it writes and reads its messages.
         connections: makes calls in the calling thread.
         async_connections: makes calls on an event loop.
         app_path: where a process pool's children import the application from: ``"shop:app"``.
@@ -35,6 +37,7 @@ class Runtime:
     store: ResultStore
     pipeline: Pipeline
     runner: TaskRunner
+    codec: Codec
     route: Callable[[str], str]
     connections: Connections
     async_connections: AsyncConnections

@@ -9,10 +9,19 @@ from __future__ import annotations
 import json
 import os
 from datetime import timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AliasChoices, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from taskq_cloud.core.options import Policy
 from taskq_cloud.errors import ImproperlyConfigured
@@ -31,7 +40,12 @@ class Settings(BaseSettings):
     """Every setting, with its default. Times are in seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TASKQ_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="TASKQ_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
     broker: str = Field(LOCAL_BROKER, validation_alias=AliasChoices("TASKQ_BROKER", "TASKQ_BROKER_URL"))
@@ -50,6 +64,22 @@ class Settings(BaseSettings):
     task_serializer: str = "json"
     task_compression: str | None = None
     accept_content: tuple[str, ...] = ("json",)
+    security_key: SecretStr | None = None
+    """Of the serializer ``auth``: a PEM file's path, as in Celery, or what such a file holds."""
+    security_key_password: SecretStr | None = None
+    security_certificate: str | None = None
+    """Likewise."""
+    security_cert_store: str | None = None
+    """The certificates that are trusted: a folder, or a pattern of PEM files' paths."""
+    security_digest: str = "sha256"
+    security_serializer: str = "json"
+    """The serializer of what ``auth`` signs."""
+    message_signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Every message is signed with the first, and must be signed with one of them: see ``taskq_cloud.core.signing``."""
+    message_signature_max_age: PositiveFloat | None = None
+    """Seconds for which a signature is good, from its making or the message's eta on."""
+    accept_unsigned: tuple[Literal["events", "auth", "all"], ...] = ()
+    """What may come without such a signature: see ``taskq_cloud.core.security``."""
     task_time_limit: PositiveFloat | None = None
     task_soft_time_limit: PositiveFloat | None = None
     task_ignore_result: bool = False
@@ -77,6 +107,12 @@ class Settings(BaseSettings):
     """How long a finished run waits for a store or broker that gives no answer."""
     worker_health_port: int | None = None
 
+    @field_validator("message_signing_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        """In the environment the keys stand with commas between them."""
+        return [key for key in value.split(",") if key.strip()] if isinstance(value, str) else value
+
     def results_url(self) -> str:
         """The URL of the result store: as given, or the one that fits the broker."""
         if self.results is not None:
@@ -88,8 +124,6 @@ class Settings(BaseSettings):
         """What the execution of tasks needs of the settings."""
         expires = self.result_expires
         return Policy(
-            accept_content=self.accept_content,
-            event_routes=self.task_event_routes,
             time_limit=self.task_time_limit,
             soft_time_limit=self.task_soft_time_limit,
             ignore_result=self.task_ignore_result,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core import result_document
 from taskq_cloud.core.calls import Flow, Sleep
+from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.invocation import TaskDefinition
 from taskq_cloud.core.message import Delivery, Message, Refused
 from taskq_cloud.core.options import Policy, TaskOptions
@@ -42,6 +43,7 @@ class Environment:
         route: task name -> queue, for successors that name none.
         hostname: the name of the worker.
         clock: seconds since the epoch.
+        codec: how the application writes and reads its messages.
     """
 
     broker: Broker
@@ -51,6 +53,7 @@ class Environment:
     route: Callable[[str], str]
     hostname: str
     clock: Callable[[], float]
+    codec: Codec = field(default_factory=Codec)
 
     def options_of(self, task: str) -> TaskOptions:
         """The options of a task; the defaults for one that is not registered here."""
@@ -122,11 +125,13 @@ class Effects:
                 group=self.delivery.group,
                 # A message that is parked is the same one still. A retry is a new one: not redriven, if this one was.
                 attributes=self.delivery.attributes if each.message is self.message else {},
-                serializer=options.serializer or "json",
+                serializer=options.serializer,
                 compression=options.compression,
             )
             queue = each.queue or environment.route(each.message.task)
-            addressed.append(address(each.message, queue, environment.broker.capabilities, now, transport))
+            addressed.append(
+                address(environment.codec, each.message, queue, environment.broker.capabilities, now, transport)
+            )
             size, largest = len(addressed[-1].outgoing.body), environment.broker.capabilities.largest_message_bytes
             if size > largest:
                 raise PayloadTooLarge(

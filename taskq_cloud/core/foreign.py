@@ -19,12 +19,20 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from taskq_cloud.core import protocol
+from taskq_cloud.core.header_values import text_bytes
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.message import Message
+from taskq_cloud.core.security import Security
 from taskq_cloud.errors import DecodeError
 
 
-def read(body: str, message_id: str, accept: Collection[str], routes: Mapping[str, str]) -> Message:
+def read(
+    body: str,
+    message_id: str,
+    accept: Collection[str],
+    routes: Mapping[str, str],
+    security: Security | None = None,
+) -> Message:
     """Read any message that may stand in a queue.
 
     Args:
@@ -32,25 +40,35 @@ def read(body: str, message_id: str, accept: Collection[str], routes: Mapping[st
         message_id: the broker's id of the message.
         accept: the serializers that may be read.
         routes: patterns of event keys -> task names (``task_event_routes``).
+        security: what must be signed, and by whom; None: nothing.
 
     Raises:
+        SecurityError: it isn't signed as it must be.
         DecodeError: it can't be read, or is an event without a route.
     """
-    return from_document(protocol.read_envelope(body), message_id, accept, routes)
+    return from_document(protocol.read_envelope(body), message_id, accept, routes, security)
 
 
 def from_document(
-    document: Mapping[str, Any], message_id: str, accept: Collection[str], routes: Mapping[str, str]
+    document: Mapping[str, Any],
+    message_id: str,
+    accept: Collection[str],
+    routes: Mapping[str, str],
+    security: Security | None = None,
 ) -> Message:
     """``read``, of a body that is already parsed."""
     try:
-        return _from_document(document, message_id, accept, routes)
+        return _from_document(document, message_id, accept, routes, security)
     except RecursionError:
         raise DecodeError("the message is nested too deeply") from None
 
 
 def _from_document(
-    document: Mapping[str, Any], message_id: str, accept: Collection[str], routes: Mapping[str, str]
+    document: Mapping[str, Any],
+    message_id: str,
+    accept: Collection[str],
+    routes: Mapping[str, str],
+    security: Security | None,
 ) -> Message:
     key: str | None = None
     event_id = message_id
@@ -60,7 +78,7 @@ def _from_document(
         inner = _json_object(document["Message"])
         document = document if inner is None else inner
     if protocol.is_task_message(document):
-        return protocol.decode(document, event_id, accept)
+        return protocol.decode(document, event_id, accept, security)
     if isinstance(document.get("source"), str) and isinstance(document.get("detail-type"), str):
         key, event_id = f"{document['source']}:{document['detail-type']}", str(document.get("id") or event_id)
     elif (record := _first_record(document)) is not None:
@@ -70,7 +88,9 @@ def _from_document(
         raise DecodeError(f"neither a task's message nor a known event; its keys: {keys}")
     for pattern, task in routes.items():
         if fnmatchcase(key, pattern):
-            protocol.text_bytes("the event's id", event_id)
+            if security is not None:
+                security.check_event(key, accept)
+            text_bytes("the event's id", event_id)
             task_id = derived_id(event_id, "event")
             return Message(task=task, id=task_id, args=[dict(document)])
     raise DecodeError(f"no pattern of task_event_routes matches the event {key!r}")

@@ -104,8 +104,6 @@ class Policy:
     """What the settings say of every task, as the execution needs it.
 
     Args:
-        accept_content: the serializers that may be read.
-        event_routes: patterns of foreign events -> task names; see ``core.foreign``.
         time_limit: of tasks that have none of their own, in seconds.
         soft_time_limit: likewise.
         ignore_result: for tasks that don't say.
@@ -118,8 +116,6 @@ class Policy:
             is given back, to be run again.
     """
 
-    accept_content: tuple[str, ...] = ("json",)
-    event_routes: Mapping[str, str] = field(default_factory=dict)
     time_limit: float | None = None
     soft_time_limit: float | None = None
     ignore_result: bool = False

@@ -15,15 +15,18 @@ import json
 import os
 import reprlib
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import fields
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
+from taskq_cloud.core import header_values as values
 from taskq_cloud.core import serializers
 from taskq_cloud.core.message import Embed, Message
-from taskq_cloud.errors import DecodeError, ImproperlyConfigured, InvalidTaskError
+from taskq_cloud.core.security import Security
+from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
+from taskq_cloud.core.signing import SIGNATURE_HEADER
+from taskq_cloud.errors import ContentDisallowed, DecodeError, ImproperlyConfigured, InvalidTaskError, SecurityError
 
 _HEADERS: Final = [
     "task",
@@ -45,9 +48,7 @@ _HEADERS: Final = [
     "stamped_headers",
     "stamps",
 ]
-RESERVED_HEADERS: Final = frozenset([*_HEADERS, "lang", "compression"])
-LARGEST_NUMBER: Final = 2**31
-"""No count of retries and no limit in seconds gets near it; a store's columns and a timer's arguments hold it."""
+RESERVED_HEADERS: Final = frozenset([*_HEADERS, "lang", "compression", SIGNATURE_HEADER])
 _EMBED: Final = tuple(field.name for field in fields(Embed))
 
 _repr = reprlib.Repr()
@@ -55,7 +56,14 @@ _repr.maxstring = _repr.maxother = 128
 _repr.maxtuple = _repr.maxlist = _repr.maxdict = 20
 
 
-def encode(message: Message, queue: str, *, serializer: str = "json", compression: str | None = None) -> str:
+def encode(
+    message: Message,
+    queue: str,
+    *,
+    serializer: str = "json",
+    compression: str | None = None,
+    security: Security | None = None,
+) -> str:
     """Write a message.
 
     Args:
@@ -63,6 +71,7 @@ def encode(message: Message, queue: str, *, serializer: str = "json", compressio
         queue: where it is sent; Celery's workers send retries there.
         serializer: the name of a serializer.
         compression: the name of a compression, or None.
+        security: what signs it, or None.
 
     Raises:
         EncodeError: its arguments can't be serialised; names the task.
@@ -72,7 +81,10 @@ def encode(message: Message, queue: str, *, serializer: str = "json", compressio
     clash = RESERVED_HEADERS & message.headers.keys()
     if clash:
         raise ImproperlyConfigured(f"task {message.task}: header {min(clash)!r} is one of the protocol's own")
-    codec = serializers.serializer_named(serializer)
+    if serializer == AUTH and security is not None and security.auth is not None:
+        codec = security.auth.serializer
+    else:
+        codec = serializers.serializer_named(serializer)
     body = codec.encode((message.args, message.kwargs, {name: getattr(message.embed, name) for name in _EMBED}))
     headers = {"lang": "py", **{name: _header(message, name) for name in _HEADERS}, **message.headers}
     properties: dict[str, Any] = {
@@ -96,7 +108,11 @@ def encode(message: Message, queue: str, *, serializer: str = "json", compressio
         "headers": headers,
         "properties": properties,
     }
-    return serializers.dumps(envelope)
+    text = serializers.dumps(envelope)
+    if security is None:
+        return text
+    # Signed is what a reader will have parsed: JSON's keys are strings, its tuples lists.
+    return serializers.dumps(security.sign(json.loads(text)))
 
 
 def _header(message: Message, name: str) -> Any:
@@ -152,7 +168,12 @@ def is_task_message(document: Mapping[str, Any]) -> bool:
     return enveloped or isinstance(document.get("task"), str)
 
 
-def decode(document: Mapping[str, Any], message_id: str, accept: Collection[str] = ("json",)) -> Message:
+def decode(
+    document: Mapping[str, Any],
+    message_id: str,
+    accept: Collection[str] = ("json",),
+    security: Security | None = None,
+) -> Message:
     """Read a message.
 
     Args:
@@ -160,42 +181,66 @@ def decode(document: Mapping[str, Any], message_id: str, accept: Collection[str]
         message_id: the broker's id of the message: the task's id where the message brings none, so that every
             delivery of it is the same task.
         accept: the serializers that may be read (``accept_content``).
+        security: what must be signed, and by whom; None: nothing.
 
     Raises:
+        SecurityError: it isn't signed as it must be.
         ContentDisallowed: its content type is not accepted.
         InvalidTaskError: its parts make no task.
         DecodeError: it can't be read.
     """
+    believed = security is None or security.check(document)
     if "body" not in document:
+        _serializer_of({}, accept, security)  # it is JSON itself
         return _message(document, document, document.get("args"), document.get("kwargs"), message_id)
-    headers = _mapping(document.get("headers"), "headers")
-    properties = _mapping(document.get("properties"), "properties")
+    headers = values.mapping(document.get("headers"), "headers")
+    properties = values.mapping(document.get("properties"), "properties")
     task_id = headers.get("id") or properties.get("correlation_id")
     try:
-        body = _read_body(document, headers, properties, accept)
+        body = _read_body(document, headers, properties, _serializer_of(document, accept, security))
         if isinstance(body, dict):  # protocol 1, or the hybrid whose headers are version 2's
             merged = {**body, **headers}
             merged.setdefault("group", body.get("taskset"))
             return _message(merged, body, body.get("args"), body.get("kwargs"), message_id, properties)
         if not isinstance(body, list | tuple) or len(body) not in (2, 3):
             raise InvalidTaskError(f"the body is no [args, kwargs, embed]: {body!r:.200}")
-        embed = _mapping(body[2], "embed") if len(body) == 3 else {}  # noqa: PLR2004 - embed is the third
+        embed = values.mapping(body[2], "embed") if len(body) == 3 else {}  # noqa: PLR2004 - embed is the third
         return _message(headers, embed, body[0], body[1], message_id, properties)
     except DecodeError as error:
-        usable = isinstance(task_id, str) and task_id.isprintable()  # half a character is not
+        # Half a character is not printable. And an id that anyone may have written must not fail that task.
+        usable = believed and isinstance(task_id, str) and task_id.isprintable()
         error.task_id = error.task_id or (task_id if usable else None)
         raise
 
 
+def _serializer_of(
+    document: Mapping[str, Any], accept: Collection[str], security: Security | None
+) -> serializers.Serializer:
+    content_type = str(document.get("content-type") or "application/json")
+    auth = security.auth if security is not None and {AUTH, AUTH_CONTENT_TYPE} & set(accept) else None
+    if auth is None:
+        return serializers.serializer_for(content_type, accept)
+    if content_type == AUTH_CONTENT_TYPE:
+        return auth.serializer
+    try:
+        return serializers.serializer_for(content_type, accept)
+    except ContentDisallowed as error:
+        raise SecurityError(f"the message is not signed, and only 'auth' makes it welcome: {error}") from None
+
+
 def _read_body(
-    document: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any], accept: Collection[str]
+    document: Mapping[str, Any],
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    codec: serializers.Serializer,
 ) -> Any:
-    codec = serializers.serializer_for(str(document.get("content-type") or "application/json"), accept)
     body = document["body"]
     if not isinstance(body, str):
+        if codec.name != "json":
+            raise DecodeError(f"the body is JSON, but its content type {codec.content_type!r}")
         # A hand-written message may hold the body as JSON rather than as a string of JSON.
         return serializers.loads(json.dumps(body))
-    data = text_bytes("the body", body)
+    data = values.text_bytes("the body", body)
     if properties.get("body_encoding") == "base64":
         try:
             data = base64.b64decode(data, validate=True)
@@ -221,26 +266,27 @@ def _message(
             f"the message names no task (headers: {', '.join(sorted(map(repr, headers))) or 'none'})"
         )
     args, kwargs = args if args is not None else [], kwargs if kwargs is not None else {}
-    if not isinstance(args, list | tuple) or not isinstance(kwargs, dict):
+    named = isinstance(kwargs, dict) and all(isinstance(name, str) for name in kwargs)
+    if not isinstance(args, list | tuple) or not named:
         raise InvalidTaskError(f"task {task}: args must be a list and kwargs an object: {args!r:.100}, {kwargs!r:.100}")
     task_id = str(headers.get("id") or properties.get("correlation_id") or message_id)
-    text_bytes("the task's name", task)
-    text_bytes("the task's id", task_id)
+    values.text_bytes("the task's name", task)
+    values.text_bytes("the task's id", task_id)
     own = {} if headers is embed else {k: v for k, v in headers.items() if k not in RESERVED_HEADERS and k not in embed}
     return Message(
         task=task,
         id=task_id,
         args=args,
         kwargs=kwargs,
-        embed=Embed(**{name: _embedded(task, name, embed.get(name)) for name in _EMBED}),
-        retries=_number(task, "retries", headers.get("retries")) or 0,
-        eta=_time(task, "eta", headers.get("eta")),
-        expires=_time(task, "expires", headers.get("expires")),
-        timelimit=_timelimit(task, headers.get("timelimit")),
-        group_index=_number(task, "group_index", headers.get("group_index")),
-        replaced_task_nesting=_number(task, "replaced_task_nesting", headers.get("replaced_task_nesting")) or 0,
-        stamps=_mapping(headers.get("stamps"), "stamps"),
-        priority=_number(task, "priority", properties.get("priority")) or 0,
+        embed=Embed(**{name: values.signatures(task, name, embed.get(name)) for name in _EMBED}),
+        retries=values.number(task, "retries", headers.get("retries")) or 0,
+        eta=values.time(task, "eta", headers.get("eta")),
+        expires=values.time(task, "expires", headers.get("expires")),
+        timelimit=values.timelimit(task, headers.get("timelimit")),
+        group_index=values.number(task, "group_index", headers.get("group_index")),
+        replaced_task_nesting=values.number(task, "replaced_task_nesting", headers.get("replaced_task_nesting")) or 0,
+        stamps=values.mapping(headers.get("stamps"), "stamps"),
+        priority=values.number(task, "priority", properties.get("priority")) or 0,
         reply_to=properties.get("reply_to"),
         headers=own,
         **{name: headers.get(name) for name in _AS_THEY_ARE},
@@ -258,64 +304,3 @@ _AS_THEY_ARE: Final = [
     "kwargsrepr",
     "stamped_headers",
 ]
-
-
-def text_bytes(what: str, text: str) -> bytes:
-    """A text as UTF-8. JSON's escapes can make half a character of two, which no store, broker or log can write.
-
-    Raises:
-        InvalidTaskError: it holds such a half.
-    """
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidTaskError(f"{what} is no text that UTF-8 can write: {text!r:.100}: {error.reason}") from None
-
-
-def _mapping(value: Any, what: str) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidTaskError(f"{what} is no JSON object: {value!r:.100}")
-    return value
-
-
-def _embedded(task: str, name: str, value: Any) -> Any:
-    if value is None or value == []:
-        return None
-    signatures = [value] if name == "chord" else value
-    well_formed = isinstance(signatures, Sequence) and all(
-        isinstance(each, dict) and isinstance(each.get("task"), str) for each in signatures
-    )
-    if not well_formed:
-        raise InvalidTaskError(f"task {task}: {name} holds no signatures: {value!r:.200}")
-    return value
-
-
-def _number(task: str, name: str, value: Any) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_NUMBER):
-        return value
-    raise InvalidTaskError(f"task {task}: {name} is no whole number from 0 to {LARGEST_NUMBER}: {value!r:.100}")
-
-
-def _time(task: str, name: str, value: Any) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (ValueError, TypeError):
-        raise InvalidTaskError(f"task {task}: {name} is no ISO 8601 time: {value!r:.100}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _timelimit(task: str, value: Any) -> tuple[float | None, float | None]:
-    match value:
-        case None:
-            return (None, None)
-        case [hard, soft] if _is_limit(hard) and _is_limit(soft):
-            return (hard, soft)
-    raise InvalidTaskError(f"task {task}: timelimit is no [hard, soft] in seconds: {value!r:.100}")
-
-
-def _is_limit(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and 0 <= value < LARGEST_NUMBER)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from taskq_cloud.core.header_values import text_bytes
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.message import Embed, Message, Signature
 from taskq_cloud.core.outcome import Retrying
-from taskq_cloud.core.protocol import RESERVED_HEADERS, text_bytes
+from taskq_cloud.core.protocol import RESERVED_HEADERS
 from taskq_cloud.errors import InvalidTaskError
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from taskq_cloud.core import foreign, records, result_document, retry
+from taskq_cloud.core import records, result_document, retry
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Message
 from taskq_cloud.core.outcome import ErrorInfo, Failed, Ignored, Lost, Outcome, Retrying, Succeeded, TimedOut
 from taskq_cloud.errors import DecodeError, NotRegistered, OperationalError, Reject, TimeLimitExceeded, WorkerLostError
@@ -36,7 +36,7 @@ def answer(runtime: Runtime, call: FunctionCall, event: Any, request_id: str) ->
     """
     document = _without_sns(event)
     settings = runtime.settings
-    message = foreign.from_document(document, request_id, settings.accept_content, settings.task_event_routes)
+    message = runtime.codec.read_document(document, request_id)
     definition = runtime.tasks.get(message.task)
     if definition is None:
         raise NotRegistered(f"task {message.task!r} is not registered with this function's application")

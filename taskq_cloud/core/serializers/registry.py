@@ -137,14 +137,15 @@ def check_accepted(accept: Collection[str]) -> None:
             raise ImproperlyConfigured(
                 f"accept_content: unknown serializer {each!r}; known: {', '.join(sorted(_by_name))}, auth"
             )
-        check_installed(serializer)
+        check_serializer(serializer.name)
 
 
-def check_installed(serializer: Serializer) -> None:
-    """Whether the package of a built-in serializer is installed.
+def check_serializer(name: str) -> None:
+    """Whether a serializer can be used here.
 
     Raises:
-        MissingExtra: it is not.
+        ImproperlyConfigured: it is unknown, or its package is not installed.
     """
+    serializer = serializer_named(name)
     if serializer in _BUILT_IN:
         serializer.encode(None)

@@ -1,0 +1,100 @@
+"""Makes an application's codec of its settings: reads the files of keys and certificates that they name."""
+
+from __future__ import annotations
+
+import glob
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskq_cloud.core.codec import Codec
+from taskq_cloud.core.security import Security
+from taskq_cloud.core.serializers import serializer_named
+from taskq_cloud.core.signing import Key, MessageSigning, key_from_text
+from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
+from taskq_cloud.settings import Settings
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.auth import Authenticator, Certificate
+
+
+def codec_from_settings(settings: Settings) -> Codec:
+    """The codec of an application.
+
+    Raises:
+        ImproperlyConfigured: a serializer or compression is unknown, a package is missing, or a key can't be read; no
+            key is quoted.
+    """
+    signing, auth = _signing(settings), _authenticator(settings)
+    security = None
+    if signing is not None or auth is not None:
+        security = Security(clock=time.time, auth=auth, signing=signing, accept_unsigned=settings.accept_unsigned)
+    return Codec(
+        accept_content=settings.accept_content,
+        event_routes=settings.task_event_routes,
+        serializer=settings.task_serializer,
+        compression=settings.task_compression,
+        security=security,
+    )
+
+
+def _signing(settings: Settings) -> MessageSigning | None:
+    if not settings.message_signing_keys:
+        return None
+    keys: list[Key] = []
+    for position, text in enumerate(settings.message_signing_keys, 1):
+        try:
+            keys.append(key_from_text(text.get_secret_value()))
+        except MissingExtra:
+            raise
+        except ImproperlyConfigured as error:
+            raise ImproperlyConfigured(f"message_signing_keys, key {position}: {error}") from None
+    return MessageSigning(keys, settings.message_signature_max_age)
+
+
+def _authenticator(settings: Settings) -> Authenticator | None:
+    named = {"auth", "application/data"} & {*settings.accept_content, settings.task_serializer}
+    if not named and settings.security_key is None and settings.security_cert_store is None:
+        return None
+    from taskq_cloud.core import auth  # noqa: PLC0415 - few applications have certificates
+
+    password = settings.security_key_password
+    key = certificate = None
+    if settings.security_key is not None:
+        pem = _pem("security_key", settings.security_key.get_secret_value())
+        key = auth.private_key_from_pem(pem, password.get_secret_value() if password else None)
+    if settings.security_certificate is not None:
+        pem = _pem("security_certificate", settings.security_certificate)
+        certificate = auth.certificates_from_pem(pem, "security_certificate")[0]
+    if (key is None) != (certificate is None):
+        raise ImproperlyConfigured("security_key and security_certificate belong together: one of the two is missing")
+    if not settings.security_cert_store:
+        raise ImproperlyConfigured("serializer 'auth' needs security_cert_store: the certificates that are trusted")
+    return auth.Authenticator(
+        key=key,
+        certificate=certificate,
+        store=_store(settings.security_cert_store),
+        digest=settings.security_digest,
+        inner=serializer_named(settings.security_serializer),
+        clock=time.time,
+    )
+
+
+def _pem(setting: str, value: str) -> bytes:
+    if value.lstrip().startswith("-----BEGIN"):
+        return value.encode()
+    try:
+        return Path(value).read_bytes()
+    except (OSError, ValueError) as error:
+        # What stands there may be a key that was meant for a file: it is not quoted.
+        reason = error.strerror if isinstance(error, OSError) else "no path"
+        raise ImproperlyConfigured(f"{setting}: the file it names can't be read: {reason}") from None
+
+
+def _store(pattern: str) -> list[Certificate]:
+    from taskq_cloud.core import auth  # noqa: PLC0415 - as above
+
+    paths = sorted(glob.glob(str(Path(pattern) / "*") if Path(pattern).is_dir() else pattern))  # noqa: PTH207 - a pattern of paths
+    if not paths:
+        raise ImproperlyConfigured(f"security_cert_store: no file is named by {pattern!r}")
+    return [each for path in paths for each in auth.certificates_from_pem(_pem("security_cert_store", path), path)]
