@@ -207,7 +207,7 @@ class TaskQ:
             return self.runner.run(invocation)
         if not self.runner.is_async(message.task):
             return self.runner.run(invocation)
-        # A coroutine can't be run to its end on a loop that is running already, so it gets a thread's.
+        # A coroutine can't be run to its end on a loop that is running already, so it gets another thread's.
         with ThreadPoolExecutor(1, thread_name_prefix="taskq-eager") as thread:
             return thread.submit(self.runner.run, invocation).result()
 

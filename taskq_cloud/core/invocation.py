@@ -44,6 +44,16 @@ class TaskDefinition:
         return inspect.iscoroutinefunction(self.function)
 
 
+class _ThreadLoop:
+    """A thread's event loop. The thread's end is the end of its thread-local values, and so closes the loop."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+
+    def __del__(self) -> None:
+        self.runner.close()
+
+
 class TaskRunner:
     """Runs invocations of registered tasks.
 
@@ -68,10 +78,10 @@ class TaskRunner:
             SystemExit: the function raised it; so with the other exceptions that are no ``Exception``.
         """
         if self.is_async(invocation.message.task):
-            runner: asyncio.Runner | None = getattr(self._loops, "runner", None)
-            if runner is None:
-                runner = self._loops.runner = asyncio.Runner()
-            return runner.run(self.arun(invocation))
+            loop: _ThreadLoop | None = getattr(self._loops, "own", None)
+            if loop is None:
+                loop = self._loops.own = _ThreadLoop()
+            return loop.runner.run(self.arun(invocation))
         token = current_invocation.set(invocation)
         try:
             definition = self._definition(invocation)

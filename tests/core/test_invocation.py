@@ -58,7 +58,19 @@ def test_a_coroutine_function_runs_on_a_loop_that_the_thread_keeps() -> None:
     first, second = runner.run(invocation), runner.run(invocation)
     assert first == second
     assert isinstance(first, Succeeded)
-    runner._loops.runner.close()
+
+
+def test_a_threads_loop_is_closed_when_the_thread_ends() -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def which() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    runner = runner_of(which)
+    thread = threading.Thread(target=runner.run, args=(Invocation(message=Message(task="t", id="1")),))
+    thread.start()
+    thread.join(10)
+    assert loops[0].is_closed()
 
 
 async def test_a_coroutine_function_runs_on_the_running_loop() -> None:
