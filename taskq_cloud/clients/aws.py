@@ -1,6 +1,7 @@
-"""AWS services, as botocore and aiobotocore know them: ``sqs``, ``dynamodb``, ``scheduler``.
+"""AWS services, as botocore and aiobotocore know them: ``sqs``, ``dynamodb``, ``s3``, ``scheduler``.
 
-A call's operation is the SDK's method name, its parameters the method's keyword arguments, its answer the SDK's dict.
+A call's operation is the SDK's method name, its parameters the method's keyword arguments, its answer the SDK's dict,
+in which a stream (the body of an object, the payload of a function) has been read to its end.
 Credentials, profiles and ``AWS_ENDPOINT_URL`` are found by the SDK itself, once for each client: a client that was
 dropped (``core.calls.Renew``) is opened by a new session, which reads them again.
 
@@ -102,8 +103,8 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
 
     Args:
         service: the SDK's name of the service.
-        options: ``region``, ``endpoint_url``, ``connect_timeout_seconds``, ``read_timeout_seconds``, as
-            far as they are given.
+        options: ``region``, ``endpoint_url``, ``connect_timeout_seconds``, ``read_timeout_seconds``, and S3's
+            ``addressing_style``, as far as they are given.
 
     Raises:
         ImproperlyConfigured: no region, an unknown profile, a malformed endpoint.
@@ -154,7 +155,8 @@ class AWSClient:
             CallError: it failed.
         """
         try:
-            return getattr(self._client, call.operation)(**call.parameters)
+            answer = getattr(self._client, call.operation)(**call.parameters)
+            return {name: value.read() if _is_stream(value) else value for name, value in answer.items()}
         except _FAILURES as error:
             raise _call_error(call, error) from error
 
@@ -182,7 +184,8 @@ class AsyncAWSClient:
             CallError: it failed.
         """
         try:
-            return await getattr(self._client, call.operation)(**call.parameters)
+            answer = await getattr(self._client, call.operation)(**call.parameters)
+            return {name: await value.read() if _is_stream(value) else value for name, value in answer.items()}
         except _FAILURES as error:
             raise _call_error(call, error) from error
 
@@ -200,8 +203,13 @@ def _arguments(options: Mapping[str, Any], config: Any) -> dict[str, Any]:
             read_timeout=options.get("read_timeout_seconds") or READ_TIMEOUT_SECONDS,
             max_pool_connections=LARGEST_POOL,
             retries={"mode": "standard", "total_max_attempts": 1},
+            s3={"addressing_style": options.get("addressing_style") or "auto"},
         ),
     }
+
+
+def _is_stream(value: Any) -> bool:
+    return callable(getattr(value, "read", None))
 
 
 def _opening_error(service: str, error: Exception) -> Exception:

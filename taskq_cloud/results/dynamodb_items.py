@@ -11,17 +11,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from taskq_cloud.core import result_document, serializers
-from taskq_cloud.core.records import Record, version_of
+from taskq_cloud.core.records import Record
 from taskq_cloud.errors import DecodeError, PayloadTooLarge
+from taskq_cloud.results import _celery
 
 Item: TypeAlias = dict[str, dict[str, Any]]
 """Attribute name -> ``{"S": ...}``, ``{"N": ...}``, ``{"B": ...}``, ``{"SS": ...}``."""
 
 LARGEST_RECORD_BYTES: Final = 350 * 1024
 """An item may have 400 KiB, the names of its attributes included ("Quotas in Amazon DynamoDB"); ids take some too."""
-
-_CELERY_COMPRESSED: Final = b"\x00celery-compressed\x00"
 
 
 def _plain_key(task_id: str) -> str:
@@ -95,21 +93,4 @@ def to_record(task_id: str, item: Item) -> Record:
             expires_at=expires_at,
             fence=int(item["fence"]["N"]),
         )
-    payload = _celery_payload(task_id, bytes(item["result"]["B"]))
-    document = result_document.decode(payload)
-    state, retries = document["status"], document.get("retries") or 0
-    return Record(id=task_id, state=state, version=version_of(state, retries), payload=payload, expires_at=expires_at)
-
-
-def _celery_payload(task_id: str, stored: bytes) -> str:
-    try:
-        if stored.startswith(_CELERY_COMPRESSED):
-            content_type, _, compressed = stored.removeprefix(_CELERY_COMPRESSED).partition(b"\x00")
-            stored = serializers.decompress(compressed, content_type.decode())
-        return stored.decode()
-    except (UnicodeDecodeError, DecodeError) as error:
-        raise DecodeError(
-            f"Celery's result of task {task_id} can't be read: {error}; Celery's result_serializer must be 'json', and "
-            "its result_compression, if any, 'gzip' or 'bzip2'",
-            task_id,
-        ) from error
+    return _celery.record_of(task_id, bytes(item["result"]["B"]), expires_at)
