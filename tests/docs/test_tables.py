@@ -1,0 +1,152 @@
+"""The tables of docs/ have a row for everything the code has, with its default, and no row for what it has not."""
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq_cloud.calling import CallOptions
+from taskq_cloud.cli.worker import command as worker_command
+from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.settings import Settings
+from tests.docs.samples import DOCS
+
+PACKAGE = DOCS.parent / "taskq_cloud"
+_TICKED = re.compile(r"`([^`]+)`")
+
+
+def rows(page: str, heading: str | None = None) -> list[list[str]]:
+    """The cells of every table row, of the section under a heading or of the whole page; heads and rules are no rows."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    if heading is not None:
+        _, found, text = text.partition(f"\n{heading}\n")
+        assert found, f"{page} has no {heading!r}"
+        level = heading.partition(" ")[0]
+        text = re.split(rf"^#{{1,{len(level)}}} ", text, maxsplit=1, flags=re.MULTILINE)[0]
+    lines = text.splitlines()
+    ruled = {number - 1 for number, line in enumerate(lines) if line.startswith("|---")}
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for number, line in enumerate(lines)
+        if line.startswith("|") and not line.startswith("|---") and number not in ruled
+    ]
+
+
+def defaults(kind: type) -> dict[str, Any]:
+    return {
+        field.name: field.default if field.default is not MISSING else field.default_factory() for field in fields(kind)
+    }
+
+
+def documented(table: list[list[str]], default_at: int) -> dict[str, Any]:
+    return {row[0].strip("`"): ast.literal_eval(row[default_at].strip("`")) for row in table}
+
+
+@pytest.mark.parametrize(("page", "kind"), [("tasks.md", TaskOptions), ("calling.md", CallOptions)])
+def test_every_option_is_documented_with_its_default(page: str, kind: type) -> None:
+    assert documented(rows(page, "## Options"), 1) == defaults(kind)
+
+
+def settings_rows() -> list[list[str]]:
+    return [row for row in rows("settings.md") if len(row) == 4 and row[1].startswith("`TASKQ_")]
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    expected = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
+    assert documented(settings_rows(), 2) == expected
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row[0].strip("`")) for row in settings_rows()])
+def test_a_settings_variable_is_read(row: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, variable = row[0].strip("`"), row[1].strip("`")
+    default = Settings.model_fields[name].get_default(call_default_factory=True)
+    other = _other_than(default)
+    monkeypatch.setenv(variable, other if isinstance(other, str) else json.dumps(other))
+    read = getattr(Settings(), name)
+    assert (list(read) if isinstance(read, tuple) else read) == (7 if other == "7" and not isinstance(read, str) else other)
+
+
+def _other_than(default: Any) -> Any:
+    """A value that a setting of this default takes, and which is another one."""
+    match default:
+        case bool():
+            return not default
+        case str() | None | int() | float():
+            return "7"
+        case Mapping():
+            return {"a": "b"}
+        case tuple():
+            return ["pickle"]
+    raise AssertionError(default)
+
+
+def actions_in_the_code() -> set[str]:
+    """The values of ``action`` in log records: of ``extra``, and the second argument of the pipeline's ``log``."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        found |= set(re.findall(r'"action": "([^"]+)"', source))
+        found |= set(re.findall(r'\.log\(\s*logging\.\w+,\s*"([a-z_.]+)"', source))
+        found |= set(re.findall(r'_say\(\s*lease, "([^"]+)"', source))
+    return found
+
+
+def test_every_action_of_the_log_is_documented() -> None:
+    documented_actions = {name for row in rows("operations.md", "## Actions") for name in _TICKED.findall(row[0])}
+    assert documented_actions == actions_in_the_code()
+
+
+def test_every_option_of_the_worker_is_documented() -> None:
+    documented_options = {name for row in rows("workers.md") for name in _TICKED.findall(row[0]) if name.startswith("-")}
+    known = {name for option in worker_command.params for name in option.opts}
+    assert known <= documented_options
+    assert documented_options <= known
+
+
+ADAPTERS = {"sqs": PACKAGE / "brokers", "dynamodb": PACKAGE / "results"}
+_OPERATION = re.compile(r'"((?:send|receive|delete|change|get|batch|put|update|purge|list|create)_[a-z_]+)"')
+
+
+def actions_of(service: str) -> set[str]:
+    """The API operations that the adapters of a service call, as IAM actions. Of SQS's batches, the single one counts."""
+    operations = {
+        name for path in ADAPTERS[service].glob(f"*{service}*.py") for name in _OPERATION.findall(path.read_text("utf-8"))
+    }
+    return {f"{service}:{name.removesuffix('_batch').title().replace('_', '')}" for name in operations}
+
+
+@pytest.mark.parametrize("service", ["sqs", "dynamodb"])
+def test_every_aws_permission_is_documented(service: str) -> None:
+    table = {name for row in rows("sqs.md", "## Permissions") for name in _TICKED.findall(row[0])}
+    assert {name for name in table if name.startswith(f"{service}:")} == actions_of(service)
+
+
+def test_the_policies_allow_what_the_table_says() -> None:
+    text = (DOCS / "sqs.md").read_text(encoding="utf-8")
+    policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    allowed = [{action for statement in policy["Statement"] for action in statement["Action"]} for policy in policies]
+    table = rows("sqs.md", "## Permissions")
+    for column, policy in ((1, allowed[0]), (2, allowed[1])):
+        assert policy == {name for row in table if row[column] for name in _TICKED.findall(row[0])}
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\(([\w./-]*\.md)?(?:#([\w-]+))?\)", text):
+        linked = DOCS / (target or page)
+        if linked.name in BEING_WRITTEN and not linked.exists():
+            continue
+        assert linked.exists(), f"{page} links to {target}"
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+        anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in anchors, f"{page} links to {target}#{anchor}"
+
+
+BEING_WRITTEN = {"results.md", "serializers.md", "pubsub.md"}
