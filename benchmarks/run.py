@@ -45,7 +45,7 @@ class Contender:
     package: str
     app: str
     worker: tuple[str, ...]
-    imports: str
+    module: str
 
 
 CONTENDERS = (
@@ -118,7 +118,7 @@ class Bench:
     @contextmanager
     def queue(self, counter: CallCounter) -> Iterator[dict[str, str]]:
         """A fresh queue, and the environment of the processes that use it through the counter."""
-        name = f"bench-{self.contender.imports}-{time.time_ns()}"
+        name = f"bench-{self.contender.module}-{time.time_ns()}"
         url = self.client.create_queue(QueueName=name)["QueueUrl"]
         done = self.directory / f"{name}.done"
         env = {**os.environ, **environment(counter.endpoint_url), "BENCH_QUEUE": name, "BENCH_DONE": str(done)}
@@ -142,7 +142,7 @@ class Bench:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [str(BIN / self.contender.worker[0]), *self.contender.worker[1:]]
         cpu: list[float] = []
-        with (self.directory / f"{self.contender.imports}.log").open("ab") as log:
+        with (self.directory / f"{self.contender.module}.log").open("ab") as log:
             process = subprocess.Popen(command, env=env, cwd=APPS, stdout=log, stderr=log)
             try:
                 yield cpu
@@ -196,13 +196,12 @@ def round_trips(bench: Bench, trips: int, rows: dict[str, list[float]]) -> None:
         rows["round trip p99, ms"].append(milliseconds[int(len(milliseconds) * 0.99)])
 
 
-def imports(bench: Bench, rows: dict[str, list[float]]) -> None:
-    """What importing the package takes."""
-    code = f"import sys; before = len(sys.modules); import {bench.contender.imports}; print(len(sys.modules) - before)"
-    started = time.perf_counter()
-    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    rows["import, s (interpreter included)"].append(time.perf_counter() - started)
-    rows["modules imported"].append(float(printed))
+def first_call(bench: Bench, rows: dict[str, list[float]]) -> None:
+    """What a process takes that starts, sends one call and ends: a script, or a function's cold start."""
+    with CallCounter(bench.stack.endpoint_url) as counter, bench.queue(counter) as env:
+        printed, cpu = bench.produce(env, "first", 1)
+        rows["first call of a process, CPU s"].append(cpu)
+        rows["first call of a process, modules"].append(float(printed))
 
 
 def main() -> None:
@@ -219,7 +218,7 @@ def main() -> None:
             with LocalStack() as stack:
                 bench = Bench(contender, stack, directory)
                 rows = table[contender.name]
-                imports(bench, rows)
+                first_call(bench, rows)
                 throughput(bench, arguments.tasks, rows)
                 round_trips(bench, arguments.trips, rows)
             print(f"round {number + 1}: {contender.name} done", flush=True)
@@ -252,7 +251,7 @@ def render(table: dict[str, dict[str, list[float]]], arguments: argparse.Namespa
 
 
 def _digits(measure: str) -> int:
-    return 2 if measure.startswith(("CPU", "import")) else 0
+    return 2 if "CPU" in measure else 0
 
 
 if __name__ == "__main__":

@@ -25,10 +25,14 @@ def _lines() -> int:
 
 
 def produce(one, many) -> None:
-    """``bulk N``: send N calls. ``trips N``: send one call after another, each when the last has run."""
+    """``bulk N``: send N calls. ``trips N``: send one after another, each when the last has run. ``first``: send one."""
     mode, count = sys.argv[1], int(sys.argv[2])
     if mode == "bulk":
         many(list(range(count)))
+        return
+    if mode == "first":
+        one(0)
+        print(len(sys.modules))
         return
     for number in range(count):
         sent_at = time.time()
@@ -43,6 +47,10 @@ async def produce_async(one, many) -> None:
     mode, count = sys.argv[1], int(sys.argv[2])
     if mode == "bulk":
         await many(list(range(count)))
+        return
+    if mode == "first":
+        await one(0)
+        print(len(sys.modules))
         return
     for number in range(count):
         sent_at = time.time()
