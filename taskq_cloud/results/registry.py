@@ -11,9 +11,14 @@ from taskq_cloud.core.urls import Registry
 STORES: Final = Registry(
     "result store",
     {
+        "azureblob": "taskq_cloud.results.azure_blob:AzureBlobResults",
+        # Celery's name of it.
+        "azureblockblob": "taskq_cloud.results.azure_blob:AzureBlobResults",
         "disabled": "taskq_cloud.results.disabled:DisabledResults",
         "dynamodb": "taskq_cloud.results.dynamodb:DynamoDBResults",
+        "gs": "taskq_cloud.results.gcs:GCSResults",
         "memory": "taskq_cloud.results.memory:MemoryResults",
+        "s3": "taskq_cloud.results.s3:S3Results",
         "sqlite": "taskq_cloud.results.sqlite:SQLiteResults",
     },
     "taskq_cloud.results",
@@ -24,7 +29,8 @@ def store_from_url(url: str, options: Mapping[str, Any]) -> ResultStore:
     """The result store of a URL; no call is made.
 
     Args:
-        url: ``dynamodb://table``, ``sqlite:///path``, ``memory://``, ``disabled://``, or an installed package's.
+        url: ``dynamodb://table``, ``s3://bucket/prefix``, ``azureblob://container/prefix``, ``gs://bucket/prefix``,
+            ``sqlite:///path``, ``memory://``, ``disabled://``, or an installed package's.
         options: what a store of another package may want to know beside it.
 
     Raises:
