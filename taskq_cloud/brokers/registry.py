@@ -12,6 +12,7 @@ BROKERS: Final = Registry(
     "broker",
     {
         "memory": "taskq_cloud.brokers.memory:MemoryBroker",
+        "pubsub": "taskq_cloud.brokers.pubsub:PubSubBroker",
         "sqlite": "taskq_cloud.brokers.sqlite:SQLiteBroker",
         "sqs": "taskq_cloud.brokers.sqs:SQSBroker",
     },
@@ -23,7 +24,7 @@ def broker_from_url(url: str, options: Mapping[str, Any]) -> Broker:
     """The broker of a URL; no call is made.
 
     Args:
-        url: ``sqs://region/prefix``, ``sqlite:///path``, ``memory://``, or an installed package's.
+        url: ``sqs://region/prefix``, ``pubsub://project/prefix``, ``sqlite:///path``, ``memory://``, or an installed package's.
         options: the ``broker_transport_options`` setting.
 
     Raises:

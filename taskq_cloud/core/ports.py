@@ -49,6 +49,7 @@ class BrokerCapabilities:
         durable: messages outlive the process.
         queues_must_exist: using a queue that nobody has created is ``QueueNotFound``; where it is False, a queue exists
             once it is used.
+        longest_extension_seconds: how long a lease can be before it is extended again.
         longest_release_seconds: the longest ``Release``; a longer one ends then.
         longest_parking_seconds: how far ahead a message may be due where the broker does not hold it back itself: its
             receivers give it back until then. A later one is refused (``DelayTooLong``).
@@ -73,6 +74,7 @@ class BrokerCapabilities:
     shared_between_processes: bool
     durable: bool
     queues_must_exist: bool = True
+    longest_extension_seconds: float = math.inf
     longest_release_seconds: float = math.inf
     longest_parking_seconds: float = math.inf
     prefers_parking: bool = False

@@ -66,7 +66,8 @@ class Worker:
             max_memory_per_child_kib=options.max_memory_per_child,
         )
         run = runtime.async_connections.run
-        self._held = Held(runtime.broker, run, options.capacity, options.visibility_timeout)
+        self._lease_seconds = min(options.visibility_timeout, runtime.broker.capabilities.longest_extension_seconds)
+        self._held = Held(runtime.broker, run, options.capacity, self._lease_seconds)
         self._slots = Slots(options.concurrency, self._held.changed)
         self._held.starving = lambda: self._slots.idle
         self._settler = Settler(runtime.broker, run, self._held)
@@ -128,7 +129,7 @@ class Worker:
             wait_seconds=min(options.wait_time_seconds, LAST_RECEIVE_SECONDS)
             if options.burst
             else options.wait_time_seconds,
-            lease_seconds=options.visibility_timeout,
+            lease_seconds=self._lease_seconds,
             deliver=self._deliver,
         )
 

@@ -1,0 +1,288 @@
+"""Google Pub/Sub: a queue is a topic and the subscription that is pulled from; neither is created here.
+
+Pulled by single calls, not by a stream: what is under way is then exactly what the worker has room for, and a worker
+that stops gives back all it holds. Pub/Sub counts no messages, delays none, and only counts receives where the
+subscription has a dead-letter policy; the capabilities say so, and docs/pubsub.md what follows from it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+from urllib.parse import SplitResult
+
+from taskq_cloud.brokers._pubsub_calls import (
+    ACKNOWLEDGE,
+    MODIFY,
+    AckAnswer,
+    Lost,
+    Where,
+    publish,
+    settle_receipts,
+)
+from taskq_cloud.brokers._pubsub_checks import look_at, look_at_dead_letters
+from taskq_cloud.brokers._pubsub_delays import LONGEST_DELAY_SECONDS, call_to_delay, explain
+from taskq_cloud.brokers._pubsub_messages import (
+    LARGEST_BATCH,
+    LARGEST_MESSAGE_BYTES,
+    LONGEST_DEADLINE_SECONDS,
+    Entry,
+    dead_letter,
+    deadline_seconds,
+    delivery_of,
+    entry_to_send,
+)
+from taskq_cloud.brokers._pubsub_options import PubSubOptions, read_options
+from taskq_cloud.core.calls import Call, CallError, Flow, Sleep, Together
+from taskq_cloud.core.message import DeadLetter, Delivery, Outgoing, Refused, Release, Sent, Settlement
+from taskq_cloud.core.ports import BrokerCapabilities, Service, dead_letter_queue, is_ordered
+from taskq_cloud.errors import OperationalError, TaskQError
+
+LONGEST_WAIT_SECONDS: Final = 60
+"""Pub/Sub holds a pull open for some 90 s at most; a shorter wait shows sooner that nobody is there."""
+
+EMPTY_PULL_PAUSE_SECONDS: Final = 0.05
+"""Between two pulls of one receive, where the first came back empty before its time."""
+
+
+class PubSubBroker:
+    """Carries messages over Pub/Sub.
+
+    Args:
+        options: where the queues are.
+        clock: seconds since the epoch; stamps what is received.
+    """
+
+    def __init__(self, options: PubSubOptions, *, clock: Callable[[], float] = time.time) -> None:
+        self._options = options
+        self._clock = clock
+        self._looked_at: set[str] = set()
+        self.capabilities = BrokerCapabilities(
+            largest_message_bytes=LARGEST_MESSAGE_BYTES,
+            send_batch=LARGEST_BATCH,
+            receive_batch=LARGEST_BATCH,
+            longest_wait_seconds=LONGEST_WAIT_SECONDS,
+            longest_delay_seconds=LONGEST_DELAY_SECONDS if options.cloud_tasks_queue else 0,
+            longest_ordered_delay_seconds=0,
+            longest_lease_seconds=float("inf"),
+            longest_extension_seconds=LONGEST_DEADLINE_SECONDS,
+            longest_release_seconds=LONGEST_DEADLINE_SECONDS,
+            longest_parking_seconds=LONGEST_DEADLINE_SECONDS,
+            prefers_parking=True,
+            beyond_parking="an unordered queue and Cloud Tasks: set cloud_tasks_queue and cloud_tasks_service_account "
+            "in broker_transport_options",
+            ordering=True,
+            deduplicates=False,
+            shared_between_processes=True,
+            durable=True,
+            counts_messages=False,
+            counts_receives=False,
+            checks_receipts=False,
+        )
+
+    @classmethod
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:
+        """A broker for ``pubsub://project/prefix``: ``read_options``."""
+        return cls(read_options(url, options))
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Pub/Sub's two APIs, and Cloud Tasks where it is configured."""
+        service = Service("pubsub", (("endpoint", self._options.endpoint),))
+        services = {"publisher": service, "subscriber": service}
+        return services | ({"cloud_tasks": Service("pubsub")} if self._options.cloud_tasks_queue else {})
+
+    def queue_named(self, full_name: str) -> str:
+        """The queue that is received from a subscription, by its full name."""
+        return self._options.queue_named(full_name)
+
+    def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
+        """Publish messages, a thousand a call; those of an ordered queue call by call.
+
+        Raises:
+            OperationalError: no call was answered, so nothing is known to be sent.
+        """
+        answers: dict[int, Sent | Refused] = {}
+        now, due = [], {}
+        for position, message in enumerate(messages):
+            try:
+                entry = entry_to_send(position, queue, message)
+                self._check_delay(queue, message)
+            except TaskQError as error:
+                answers[position] = Refused(error)
+                continue
+            if message.delay_seconds > 0:
+                due[position] = (entry, self._clock() + message.delay_seconds)
+            else:
+                now.append(entry)
+        if now:
+            published = yield from publish(self._options.place(queue).topic, now, ordered=is_ordered(queue))
+            failures = [answer for answer in published.values() if isinstance(answer, CallError)]
+            if failures and len(failures) == len(messages):
+                raise self._where(queue).explain(failures[0]) from failures[0]
+            for position, answer in published.items():
+                answers[position] = self._sent(queue, answer)
+        if due:
+            answers.update((yield from self._delay(queue, due)))
+        return [answers[position] for position in range(len(messages))]
+
+    def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
+        """Pull up to ``limit`` messages, at most a thousand, and lease them: Pub/Sub's own lease is the subscription's.
+
+        The first receive of a queue looks at its subscription.
+
+        Raises:
+            ImproperlyConfigured: the subscription is not this queue's, or can't be pulled from.
+        """
+        if queue not in self._looked_at:
+            yield from look_at(self._where(queue))
+            self._looked_at.add(queue)
+        received = yield from self._pull(queue, min(limit, LARGEST_BATCH), min(wait_seconds, LONGEST_WAIT_SECONDS))
+        if not received:
+            return []
+        now = self._clock()
+        deliveries = [delivery_of(queue, each, now, lease_seconds) for each in received]
+        receipts = [delivery.receipt for delivery in deliveries]
+        leased = yield from self._settle_receipts(queue, MODIFY, receipts, deadline_seconds(lease_seconds))
+        failed = [answer for answer in leased.values() if isinstance(answer, CallError)]
+        if len(failed) == len(deliveries):
+            # Nothing is lost: they come back when the subscription's own deadline is over.
+            raise self._where(queue).explain(failed[0]) from failed[0]
+        return [delivery for delivery in deliveries if leased[delivery.receipt] is None]
+
+    def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
+        """Settle deliveries, a call for each queue and way of settling; a failed call is its deliveries' answer."""
+        answers: dict[int, Refused | None] = {}
+        answers.update((yield from self._send_dead(settlements)))
+        calls: dict[tuple[str, str, int | None], dict[str, int]] = {}
+        for position, settlement in enumerate(settlements):
+            if position in answers:
+                continue
+            answers[position] = None
+            delivery = settlement.delivery
+            if delivery.pushed:
+                continue
+            released = isinstance(settlement, Release)
+            seconds = deadline_seconds(settlement.after_seconds) if isinstance(settlement, Release) else None
+            key = (delivery.queue, MODIFY if released else ACKNOWLEDGE, seconds)
+            calls.setdefault(key, {})[delivery.receipt] = position
+        for (queue, operation, seconds), positions in calls.items():
+            of_receipts = yield from self._settle_receipts(queue, operation, list(positions), seconds)
+            for receipt, answer in of_receipts.items():
+                if isinstance(answer, CallError):
+                    answers[positions[receipt]] = Refused(self._where(queue).explain(answer))
+        return [answers[position] for position in range(len(settlements))]
+
+    def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
+        """Lease deliveries for ``lease_seconds`` from now, 600 at most.
+
+        Only a subscription with exactly-once delivery tells that a lease is lost.
+        """
+        answers: list[Refused | None] = [None] * len(deliveries)
+        by_queue: dict[str, dict[str, int]] = {}
+        for position, delivery in enumerate(deliveries):
+            if not delivery.pushed:
+                by_queue.setdefault(delivery.queue, {})[delivery.receipt] = position
+        for queue, positions in by_queue.items():
+            seconds = deadline_seconds(lease_seconds)
+            of_receipts = yield from self._settle_receipts(queue, MODIFY, list(positions), seconds)
+            for receipt, answer in of_receipts.items():
+                where, position = self._where(queue), positions[receipt]
+                if isinstance(answer, Lost):
+                    answers[position] = Refused(where.lost(deliveries[position].message_id))
+                elif answer is not None:
+                    answers[position] = Refused(where.explain(answer))
+        return answers
+
+    def depth(self, queue: str) -> Flow[None]:
+        """None: Pub/Sub's only counts are Cloud Monitoring's, minutes old. A missing subscription is told."""
+        request = {"subscription": self._options.place(queue).subscription}
+        yield from self._call(queue, "get_subscription", {"request": request})
+
+    def purge(self, queue: str) -> Flow[int | None]:
+        """Acknowledge all that was published until now; Pub/Sub doesn't say how many there were."""
+        request = {"subscription": self._options.place(queue).subscription, "time": datetime.now(UTC)}
+        yield from self._call(queue, "seek", {"request": request})
+        return None
+
+    def _delay(self, queue: str, due: Mapping[int, tuple[Entry, float]]) -> Flow[dict[int, Sent | Refused]]:
+        topic = self._options.place(queue).topic
+        answers: dict[int, Sent | Refused] = {}
+        calls: dict[int, Call] = {}
+        for position, (entry, due_at) in due.items():
+            try:
+                calls[position] = call_to_delay(queue, entry, due_at, topic, self._options)
+            except TaskQError as error:
+                answers[position] = Refused(error)
+        results = (yield Together(list(calls.values()))) if calls else []
+        for position, result in zip(calls, results, strict=True):
+            if isinstance(result, CallError):
+                answers[position] = Refused(explain(queue, result, self._options))
+            else:
+                answers[position] = Sent(result.name.rpartition("/")[2])
+        return answers
+
+    def _sent(self, queue: str, answer: Sent | CallError) -> Sent | Refused:
+        return Refused(self._where(queue).explain(answer)) if isinstance(answer, CallError) else answer
+
+    def _check_delay(self, queue: str, message: Outgoing) -> None:
+        longest_seconds = self.capabilities.longest_delay(queue)
+        if message.delay_seconds > longest_seconds:
+            raise OperationalError(
+                f"queue {queue!r}: Pub/Sub delays no message ({message.delay_seconds:g} s asked, {longest_seconds:g} s "
+                "possible): give the task an eta"
+            )
+
+    def _pull(self, queue: str, limit: int, wait_seconds: float) -> Flow[Sequence[Any]]:
+        """Pull until something comes or the wait is over: Pub/Sub may answer sooner, with nothing."""
+        ends_at = self._clock() + wait_seconds
+        request = {"subscription": self._options.place(queue).subscription, "max_messages": limit}
+        if wait_seconds <= 0:
+            # Deprecated, as it may miss what is there: that is what not waiting means.
+            answer = yield from self._call(queue, "pull", {"request": {**request, "return_immediately": True}})
+            return list(answer.received_messages)
+        while (left_seconds := ends_at - self._clock()) > 0:
+            answer = yield from self._call(queue, "pull", {"request": request, "timeout": left_seconds})
+            if answer.received_messages:
+                return list(answer.received_messages)
+            if ends_at - self._clock() > EMPTY_PULL_PAUSE_SECONDS:
+                yield Sleep(EMPTY_PULL_PAUSE_SECONDS)
+        return ()
+
+    def _send_dead(self, settlements: Sequence[Settlement]) -> Flow[dict[int, Refused]]:
+        """Publish the dead letters to their dead-letter topics; those that were not accepted, by position."""
+        letters: dict[str, list[tuple[int, Outgoing]]] = {}
+        for position, settlement in enumerate(settlements):
+            if isinstance(settlement, DeadLetter):
+                outgoing = dead_letter(settlement.delivery, settlement.reason)
+                letters.setdefault(dead_letter_queue(settlement.delivery.queue), []).append((position, outgoing))
+        refused: dict[int, Refused] = {}
+        for queue, of_queue in letters.items():
+            try:
+                if queue not in self._looked_at:
+                    yield from look_at_dead_letters(self._where(queue))
+                    self._looked_at.add(queue)
+                answers = yield from self.send(queue, [outgoing for _, outgoing in of_queue])
+            except TaskQError as error:
+                answers = [Refused(error)] * len(of_queue)
+            for (position, _), answer in zip(of_queue, answers, strict=True):
+                if isinstance(answer, Refused):
+                    refused[position] = answer
+        return refused
+
+    def _settle_receipts(
+        self, queue: str, operation: str, receipts: Sequence[str], seconds: int | None
+    ) -> Flow[dict[str, AckAnswer]]:
+        return (yield from settle_receipts(operation, self._options.place(queue).subscription, receipts, seconds))
+
+    def _call(self, queue: str, operation: str, parameters: Mapping[str, Any]) -> Flow[Any]:
+        try:
+            return (yield Call("subscriber", operation, parameters))
+        except CallError as error:
+            self._looked_at.discard(queue)
+            raise self._where(queue).explain(error) from error
+
+    def _where(self, queue: str) -> Where:
+        return Where(queue, self._options.place(queue), self._options.project)
