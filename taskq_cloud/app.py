@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
@@ -69,8 +69,13 @@ class TaskQ:
 
     @overload
     def task(
-        self, *, name: str | None = None, bind: bool = False, **options: Any
-    ) -> Callable[[Callable[..., Any]], Task[..., Any]]: ...
+        self, *, name: str | None = None, bind: Literal[False] = False, **options: Any
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    @overload
+    def task(
+        self, *, name: str | None = None, bind: Literal[True], **options: Any
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
 
     def task(self, *functions: Callable[..., Any], name: str | None = None, bind: bool = False, **options: Any) -> Any:
         """Declare a task: ``@app.task`` or ``@app.task(option=...)``, on a function or a coroutine function.

@@ -1,0 +1,78 @@
+"""What a user writes, for a type checker to read; nothing runs it. A line marked ``error:`` must be one."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from taskq_cloud import AsyncResult, BoundTask, Retry, SendError, Task, TaskQ
+
+app = TaskQ("shop", broker="memory://", task_time_limit=60)
+
+
+@app.task
+def resize(key: str, width: int = 100) -> str:
+    return key * width
+
+
+@app.task
+async def notify(user: int) -> None:
+    await AsyncResult[str]("id", app).aget(timeout=1)
+
+
+@app.task(name="sized", queue="images", time_limit=60)
+def size(key: str) -> int:
+    return len(key)
+
+
+@app.task(bind=True, autoretry_for=(OSError,), retry_backoff=True)
+def fetch(self: BoundTask, url: str) -> int:
+    if self.request.retries:
+        raise Retry(when=5)
+    if not url:
+        self.retry(countdown=1)
+    return len(url)
+
+
+def calls() -> None:
+    assert_type(resize("a.png", 5), str)
+    resize.delay("a.png")
+    resize.delay("a.png", width=200)
+    resize.apply_async(("a.png",), {"width": 5}, countdown=5, queue="other")
+    result = resize.delay("a.png")
+    result.get(timeout=10)
+    result.revoke()
+    fetch.delay("https://example.com")
+    try:
+        resize.map_async([("a.png", 1), ("b.png", 2)], countdown=5)
+    except SendError as error:
+        assert_type(error.failures[0], Exception)
+
+    assert_type(fetch("https://example.com"), int)
+    assert_type(size("a.png"), int)
+
+    fetch.delay()  # error: call-arg
+    fetch.delay(5)  # error: arg-type
+    size.delay(5)  # error: arg-type
+    resize.delay()  # error: call-arg
+    resize.delay(5)  # error: arg-type
+    resize.delay("a.png", "wide")  # error: arg-type
+    resize.delay("a.png", height=5)  # error: call-arg
+    resize("a.png", "wide")  # error: arg-type
+    notify.delay("nobody")  # error: arg-type
+    resize.no_such_method()  # error: attr-defined
+    result.get("10")  # error: arg-type
+
+
+async def asynchronous_calls() -> None:
+    result = await resize.adelay("a.png", 200)
+    await result.aget(timeout=10)
+    await notify(5)
+    await notify.adelay(5)
+
+    await notify.adelay()  # error: call-arg
+    await resize.adelay(5)  # error: arg-type
+
+
+def any_task(task: Task[[str, int], str]) -> None:
+    task.delay("a.png", 5)
+    task.delay("a.png")  # error: call-arg
