@@ -21,7 +21,7 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from taskq_cloud.core.options import Policy
 from taskq_cloud.errors import ImproperlyConfigured
@@ -157,3 +157,5 @@ def load_settings(given: dict[str, Any]) -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ImproperlyConfigured(f"settings (keyword, TASKQ_... or .env): {problems}") from error
+    except SettingsError as error:
+        raise ImproperlyConfigured(f"settings (TASKQ_... or .env): {error}: lists and mappings are JSON") from error

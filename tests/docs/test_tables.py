@@ -13,7 +13,8 @@ import pytest
 from taskq_cloud.calling import CallOptions
 from taskq_cloud.cli.worker import command as worker_command
 from taskq_cloud.core.options import TaskOptions
-from taskq_cloud.settings import Settings
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.settings import Settings, load_settings
 from tests.docs.samples import DOCS
 
 PACKAGE = DOCS.parent / "taskq_cloud"
@@ -82,6 +83,12 @@ def _other_than(name: str, default: Any) -> str:
         case tuple():
             return '["pickle"]'
     return "7"
+
+
+def test_a_variable_that_is_not_the_json_it_should_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKQ_ACCEPT_CONTENT", "json")
+    with pytest.raises(ImproperlyConfigured, match="accept_content.*lists and mappings are JSON"):
+        load_settings({})
 
 
 def actions_in_the_code() -> set[str]:
