@@ -87,7 +87,7 @@ def _other_than(name: str, default: Any) -> str:
 
 def test_a_variable_that_is_not_the_json_it_should_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_ACCEPT_CONTENT", "json")
-    with pytest.raises(ImproperlyConfigured, match="accept_content.*lists and mappings are JSON"):
+    with pytest.raises(ImproperlyConfigured, match=r"accept_content.*lists and mappings are JSON"):
         load_settings({})
 
 
