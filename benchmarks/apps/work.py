@@ -25,7 +25,7 @@ def _lines() -> int:
 
 
 def produce(one, many) -> None:
-    """``bulk N``: send N calls. ``trips N``: send one after another, each when the last has run. ``first``: send one."""
+    """``bulk N``: send N calls. ``trips N``: one after another, each when the last has run. ``first 1``: just one."""
     mode, count = sys.argv[1], int(sys.argv[2])
     if mode == "bulk":
         many(list(range(count)))

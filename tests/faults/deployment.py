@@ -95,6 +95,20 @@ class Deployment:
         self.workers.append(worker)
         return worker
 
+    def send_copies(self, count: int) -> int:
+        """Send messages that are in the queue once more, as a broker would that delivers twice; how many."""
+        sent = 0
+        while sent < count:
+            found = self.sqs.receive_message(
+                QueueUrl=self.queue_url, MaxNumberOfMessages=min(10, count - sent), VisibilityTimeout=0
+            ).get("Messages", [])
+            if not found:
+                break
+            entries = [{"Id": str(i), "MessageBody": message["Body"]} for i, message in enumerate(found)]
+            self.sqs.send_message_batch(QueueUrl=self.queue_url, Entries=entries)
+            sent += len(found)
+        return sent
+
     def stop(self) -> list[int]:
         """Stop all workers in order; their exit codes."""
         for worker in self.workers:

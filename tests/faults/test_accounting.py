@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -98,14 +100,7 @@ def test_duplicates_change_no_final_state(deployment: Deployment):
     deployment.counter.fail_next("SendMessageBatch", "reset_after", 3)
     deployment.counter.fail_next("DeleteMessageBatch", "reset_before", 3)
     sent = send_squares(deployment, range(200), 60)
-    copies = []
-    while len(copies) < 100:  # the same messages once more, as a broker that delivers twice would have them
-        for message in deployment.sqs.receive_message(
-            QueueUrl=deployment.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0
-        )["Messages"]:
-            copies.append({"Id": str(len(copies)), "MessageBody": message["Body"]})
-    for start in range(0, 100, 10):
-        deployment.sqs.send_message_batch(QueueUrl=deployment.queue_url, Entries=copies[start : start + 10])
+    assert deployment.send_copies(100) == 100
     for _ in range(2):
         deployment.start_worker("-P", "threads", "-c", "4")
     check_accounts(deployment, sent, 60)
@@ -121,3 +116,41 @@ def test_work_goes_on_by_itself_after_an_outage(deployment: Deployment):
     sent |= send_squares(deployment, range(400, 600), 60)
     check_accounts(deployment, sent, 60)
     assert worker.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_ten_thousand_tasks_survive_everything_at_once(deployment: Deployment):
+    """Workers and their children killed at random, every tenth message sent twice, calls cut off, and an outage."""
+    rng = random.Random(10)
+    options = ("-P", "processes", "-c", "2", "--prefetch-multiplier", "10")
+    for _ in range(2):
+        deployment.start_worker(*options)
+    with ThreadPoolExecutor(1) as producer:
+        sending = producer.submit(send_squares, deployment, range(10_000), 300)
+        kills = 0
+        while not sending.done():
+            seen = deployment.final()
+            until(lambda: deployment.final() >= seen + 250 or sending.done(), deployment.logs, 60)  # noqa: B023
+            kill_something(deployment, rng, options)
+            kills += 1
+            deployment.send_copies(25)
+            deployment.counter.fail_next(
+                rng.choice(["SendMessageBatch", "DeleteMessageBatch", "PutItem"]), "reset_after"
+            )
+            if kills == 5:
+                deployment.stack.restart()
+        sent = sending.result()
+    assert kills >= 10
+    check_accounts(deployment, sent, 120)
+
+
+@pytest.mark.slow
+def test_a_task_five_visibility_timeouts_long_runs_once(deployment: Deployment):
+    for pool in ("processes", "threads"):
+        deployment.start_worker("-P", pool, "-c", "1", "--visibility-timeout", "2")
+    with closing(deployment.app()) as app:
+        results = [app.send_task("fault_app.slow_square", (number, 10)) for number in (2, 3)]
+        assert [result.get(timeout=40) for result in results] == [4, 9]
+    assert deployment.runs() == {2: 1, 3: 1}
+    until(lambda: deployment.left() == 0, lambda: f"{deployment.left()} messages left", 10)
