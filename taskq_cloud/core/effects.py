@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.core import result_document
+from taskq_cloud.core import result_document, successors
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.invocation import TaskDefinition
@@ -19,7 +19,7 @@ from taskq_cloud.core.message import Delivery, Message, Refused
 from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.ports import Broker, ResultStore
-from taskq_cloud.core.records import FAILURE, Record, version_of
+from taskq_cloud.core.records import FAILURE, SUCCESS, Record, version_of
 from taskq_cloud.core.sending import Addressed, Transport, address, growing_delay, send
 from taskq_cloud.core.successors import Successor
 from taskq_cloud.errors import PayloadTooLarge, Unreachable
@@ -148,6 +148,13 @@ class Effects:
         """
         if addressed:
             yield from self._insist(lambda: self._send(addressed))
+
+    def following(self, state: str, value: Any = None) -> list[Successor]:
+        """What follows the task, now that it has ended in ``state``, with ``value`` if that is SUCCESS."""
+        now = self.environment.clock()
+        if state == SUCCESS:
+            return list(successors.on_success(self.message, value, now))
+        return list(successors.on_failure(self.message, now)) if state == FAILURE else []
 
     def ignores_result(self) -> bool:
         """Whether this task's results are not stored: the call says so, else the task, else the settings."""

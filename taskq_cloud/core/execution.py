@@ -21,13 +21,12 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
-from taskq_cloud.core import result_document, retry, serializers, successors
+from taskq_cloud.core import earlier, retry, serializers, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects, Environment, first
-from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
+from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import (
     Abandoned,
@@ -42,7 +41,7 @@ from taskq_cloud.core.outcome import (
     Succeeded,
     TimedOut,
 )
-from taskq_cloud.core.records import FAILURE, RETRY, REVOKED, STARTED, SUCCESS, Record, version_of
+from taskq_cloud.core.records import FAILURE, RETRY, REVOKED, STARTED, SUCCESS
 from taskq_cloud.core.sending import growing_delay
 from taskq_cloud.core.successors import Successor
 from taskq_cloud.errors import (
@@ -144,7 +143,7 @@ def _known(effects: Effects) -> Flow[Settlement]:
         return (yield from _conclude(effects, REVOKED, retry.describe(TaskRevokedError("expired"))))  # 3
     if message.eta is not None and message.eta.timestamp() > now:
         return (yield from _park(effects, message.eta.timestamp() - now))  # 4
-    settled = yield from _perhaps_done(effects)  # 5
+    settled = yield from earlier.perhaps_done(effects)  # 5
     if settled is not None:
         return settled
     if effects.options.once:
@@ -167,57 +166,12 @@ def _park(effects: Effects, due_in_seconds: float) -> Flow[Settlement]:
     return Acknowledge(delivery)
 
 
-def _perhaps_done(effects: Effects) -> Flow[Settlement | None]:
-    """Ask the store only where an earlier delivery or attempt may have left something: most tasks are spared it."""
-    message, delivery = effects.message, effects.delivery
-    dead_lettered = DEAD_LETTER_REASON in delivery.attributes
-    if not (delivery.redelivered or message.retries or message.eta or effects.options.once or dead_lettered):
-        return None
-    stored = yield from effects.load()
-    if dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery):
-        # An operator has moved the message back from the dead-letter queue: it is to run, and its result to count.
-        yield from effects.environment.store.delete([message.id])
-        return None
-    return (yield from _settled_by(effects, stored))
-
-
-def _precedes(failure: Record, delivery: Delivery) -> bool:
-    """Whether a failure was recorded before its message came back from the dead-letter queue, not by a run since."""
-    if not delivery.redelivered:
-        return True
-    done = result_document.decode(failure.payload).get("date_done")
-    return (
-        delivery.sent_at is not None
-        and done is not None
-        and datetime.fromisoformat(done).timestamp() < delivery.sent_at
-    )
-
-
-def _settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | None]:
-    """The settlement that a stored state leads to without a run, or None where the task is still to run."""
-    if stored is None:
-        return None
-    if stored.final:
-        effects.log(logging.INFO, "task.already_done", "is %s already; not run again", stored.state)
-        value = result_document.decode(stored.payload).get("result")
-        match value:
-            case {"exc_type": "Reject", "exc_message": [reason]} if stored.state == FAILURE:
-                return DeadLetter(effects.delivery, f"Reject: {reason}")
-        yield from effects.send(effects.address(_following(effects, stored.state, value)))
-        return Acknowledge(effects.delivery)
-    if stored.version >= version_of(STARTED, effects.message.retries + 1):
-        # A later attempt has written, so its message is on its way: this one is late.
-        effects.log(logging.INFO, "task.superseded", "is superseded by a later attempt; not run again")
-        return Acknowledge(effects.delivery)
-    return None
-
-
 def _run(effects: Effects) -> Flow[Settlement]:
     message, options, policy = effects.message, effects.options, effects.environment.policy
     if first(options.track_started, policy.track_started):
         started = serializers.dumps({"pid": os.getpid(), "hostname": effects.environment.hostname})
         if not (yield from effects.record(STARTED, started)):
-            settled = yield from _settled_by(effects, (yield from effects.load()))
+            settled = yield from earlier.settled_by(effects, (yield from effects.load()))
             if settled is not None:
                 return settled
     hard, soft = message.timelimit
@@ -272,7 +226,7 @@ def _succeed(effects: Effects, payload: str, runtime_seconds: float) -> Flow[Set
     embed = effects.message.embed
     value = serializers.loads(payload) if embed.callbacks or embed.chain else None
     try:
-        settlement = yield from _conclude(effects, SUCCESS, payload, _following(effects, SUCCESS, value))
+        settlement = yield from _conclude(effects, SUCCESS, payload, effects.following(SUCCESS, value))
     except _UNSENDABLE as error:
         return (yield from _fail(effects, retry.describe(error)))
     effects.log(logging.INFO, "task.succeeded", "succeeded in %.3f s", runtime_seconds)
@@ -285,7 +239,7 @@ def _fail(effects: Effects, error: ErrorInfo, *, expected: bool = False) -> Flow
         effects.log(logging.INFO, "task.failed", "raised expected %s", text)
     else:
         effects.log(logging.ERROR, "task.failed", "failed: %s\n%s", text, error.traceback or "")
-    following = _following(effects, FAILURE, None)
+    following = effects.following(FAILURE)
     try:
         return (yield from _conclude(effects, FAILURE, error, following))
     except PayloadTooLarge:
@@ -335,7 +289,7 @@ def _conclude(
     children = () if state == RETRY else following
     if not (yield from effects.record(state, result, children)):  # 7a
         stored = yield from effects.load()
-        settled = yield from _settled_by(effects, stored)
+        settled = yield from earlier.settled_by(effects, stored)
         if settled is None and stored is not None:
             # A newer claim runs the task, and settles the message: acknowledged here, it could be lost with that run.
             settled = Release(effects.delivery, LOST_RUN_FIRST_DELAY_SECONDS)
@@ -344,12 +298,3 @@ def _conclude(
         yield from _give_up_claim(effects)
     yield from effects.send(addressed)  # 7b
     return Acknowledge(effects.delivery)  # 7c
-
-
-def _following(effects: Effects, state: str, value: object) -> list[Successor]:
-    match state:
-        case "SUCCESS":
-            return list(successors.on_success(effects.message, value, effects.environment.clock()))
-        case "FAILURE":
-            return list(successors.on_failure(effects.message, effects.environment.clock()))
-    return []

@@ -1,0 +1,57 @@
+"""What an earlier delivery or attempt of a task has left in the store, and what it means (step 5 of ``execution``)."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from taskq_cloud.core import result_document
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.effects import Effects
+from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Delivery, Settlement
+from taskq_cloud.core.records import FAILURE, STARTED, Record, version_of
+
+
+def perhaps_done(effects: Effects) -> Flow[Settlement | None]:
+    """Ask the store only where an earlier delivery or attempt may have left something: most tasks are spared it."""
+    message, delivery = effects.message, effects.delivery
+    dead_lettered = DEAD_LETTER_REASON in delivery.attributes
+    if not (delivery.redelivered or message.retries or message.eta or effects.options.once or dead_lettered):
+        return None
+    stored = yield from effects.load()
+    if dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery):
+        # An operator has moved the message back from the dead-letter queue: it is to run, and its result to count.
+        yield from effects.environment.store.delete([message.id])
+        return None
+    return (yield from settled_by(effects, stored))
+
+
+def _precedes(failure: Record, delivery: Delivery) -> bool:
+    """Whether a failure was recorded before its message came back from the dead-letter queue, not by a run since."""
+    if not delivery.redelivered:
+        return True
+    done = result_document.decode(failure.payload).get("date_done")
+    return (
+        delivery.sent_at is not None
+        and done is not None
+        and datetime.fromisoformat(done).timestamp() < delivery.sent_at
+    )
+
+
+def settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | None]:
+    """The settlement that a stored state leads to without a run, or None where the task is still to run."""
+    if stored is None:
+        return None
+    if stored.final:
+        effects.log(logging.INFO, "task.already_done", "is %s already; not run again", stored.state)
+        value = result_document.decode(stored.payload).get("result")
+        match value:
+            case {"exc_type": "Reject", "exc_message": [reason]} if stored.state == FAILURE:
+                return DeadLetter(effects.delivery, f"Reject: {reason}")
+        yield from effects.send(effects.address(effects.following(stored.state, value)))
+        return Acknowledge(effects.delivery)
+    if stored.version >= version_of(STARTED, effects.message.retries + 1):
+        # A later attempt has written, so its message is on its way: this one is late.
+        effects.log(logging.INFO, "task.superseded", "is superseded by a later attempt; not run again")
+        return Acknowledge(effects.delivery)
+    return None
