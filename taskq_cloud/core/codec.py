@@ -15,7 +15,7 @@ from taskq_cloud.core import foreign, protocol
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.security import Security
 from taskq_cloud.core.serializers.compression import check_compression
-from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE, check_accepted, check_serializer
+from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE, AUTH_NEEDS, check_accepted, check_serializer
 from taskq_cloud.errors import ImproperlyConfigured, SecurityError
 
 logger: Final = logging.getLogger("taskq_cloud.security")
@@ -45,9 +45,7 @@ class Codec:
     def __post_init__(self) -> None:
         named = {*self.accept_content, self.serializer}
         if named & {AUTH, AUTH_CONTENT_TYPE} and (self.security is None or self.security.auth is None):
-            raise ImproperlyConfigured(
-                "serializer 'auth' needs the settings security_key, security_certificate and security_cert_store"
-            )
+            raise ImproperlyConfigured(AUTH_NEEDS)
         check_accepted(self.accept_content)
         if self.serializer != AUTH:
             check_serializer(self.serializer)

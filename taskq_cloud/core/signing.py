@@ -193,7 +193,7 @@ class MessageSigning:
             case _:
                 raise SecurityError("the message's signature is malformed")
         if key is None or key.algorithm != algorithm:
-            raise SecurityError(f"the message is signed with the {algorithm:.20} key {key_id:.20}, unknown here")
+            raise SecurityError(f"the message is signed with the key {key_id!r:.40} ({algorithm!r:.40}), unknown here")
         unsigned = {name: part for name, part in signature.items() if name != "value"}
         content = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: unsigned}}
         if not key.verifies(_CONTEXT + canonical(content), strict_base64(value)):

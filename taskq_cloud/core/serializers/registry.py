@@ -12,6 +12,7 @@ from taskq_cloud.errors import ContentDisallowed, DecodeError, EncodeError, Impr
 AUTH: Final = "auth"
 AUTH_CONTENT_TYPE: Final = "application/data"
 """Celery's signed serializer. It needs keys, so it is a part of an application's codec (``core.auth``) and not here."""
+AUTH_NEEDS: Final = "serializer 'auth' needs the settings security_key, security_certificate and security_cert_store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,13 @@ def unregister_serializer(name: str) -> None:
 
 
 def serializer_named(name: str) -> Serializer:
-    """The serializer that settings call ``name``, or by its content type.
+    """The serializer that settings call ``name``.
 
     Raises:
-        ImproperlyConfigured: there is none.
+        ImproperlyConfigured: there is none, or it is ``auth``, which is not to be had without keys.
     """
+    if name == AUTH:
+        raise ImproperlyConfigured(AUTH_NEEDS)
     try:
         return _by_name[name]
     except KeyError:
