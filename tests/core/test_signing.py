@@ -13,8 +13,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import Celery
+from celery.worker.request import Request
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu import Connection
 
 from taskq_cloud import TaskQ
 from taskq_cloud.core.codec import Codec
@@ -251,3 +254,18 @@ def test_ed25519_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingExtra, match=r"pip install 'taskq-cloud\[auth\]'"):
         key_from_text(ED25519)
     assert key_from_text(HMAC).signs
+
+
+def test_celerys_worker_passes_over_the_signature() -> None:
+    celery = Celery("proj", set_as_current=False, broker="memory://")
+    celery.task(lambda *args, **kwargs: [args, kwargs], name=SENT.task)
+    celery.finalize()
+    queues = {"celery": {"url": "https://sqs.eu-west-1.amazonaws.com/1/celery"}}
+    options = {"predefined_queues": queues, "region": "eu-west-1"}
+    with Connection("sqs://key:secret@", transport_options=options) as connection:
+        channel = connection.channel()
+        raw = {"Body": json.dumps(SIGNED[ED25519]), "ReceiptHandle": "r", "MessageId": "m1", "Attributes": {}}
+        payload = channel._message_to_python(raw, "celery", queues["celery"]["url"])
+        request = Request(channel.message_to_python(payload), app=celery)
+    assert (request.id, request.name, request.args, request.kwargs) == (SENT.id, SENT.task, SENT.args, SENT.kwargs)
+    assert request._context.taskq_signature == SIGNED[ED25519]["headers"][SIGNATURE_HEADER]
