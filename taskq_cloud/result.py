@@ -24,6 +24,8 @@ V = TypeVar("V")
 
 FIRST_POLL_SECONDS: Final = 0.02
 POLL_GROWTH: Final = 1.5
+REVOKED_KEPT_SECONDS: Final = 15 * 86400
+"""A revocation outlives its message; SQS keeps one for 14 days at most (Developer Guide, "quotas-messages")."""
 
 
 class Backend(Protocol):
@@ -223,12 +225,14 @@ class AsyncResult(Generic[T]):
         return await self._backend.arun(self._revoke())
 
     def _revoke(self) -> Flow[bool]:
+        self._refuse_without_store()
         message = Message(task="", id=self.id)
         error = result_document.encode_error(retry.describe(errors.TaskRevokedError("revoked")))
         payload = result_document.encode(message, records.REVOKED, error, now=time.time())
-        record = Record(
-            self.id, records.REVOKED, records.FINAL_VERSION, payload, self._backend.result_expires_at(), fence=2**31 - 1
-        )
+        expires_at = self._backend.result_expires_at()
+        if expires_at is not None:
+            expires_at = max(expires_at, time.time() + REVOKED_KEPT_SECONDS)
+        record = Record(self.id, records.REVOKED, records.FINAL_VERSION, payload, expires_at, fence=2**31 - 1)
         (saved,) = yield from self._backend.store.save([record])
         return saved
 
@@ -245,10 +249,7 @@ class AsyncResult(Generic[T]):
         return state
 
     def _wait(self, timeout: float | None, interval: float) -> Flow[TaskState]:
-        if not self._backend.store.capabilities.keeps_records:
-            raise errors.ImproperlyConfigured(
-                "no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table"
-            )
+        self._refuse_without_store()
         deadline = None if timeout is None else time.monotonic() + timeout
         for pause in _pauses(interval):
             state = yield from self._load()
@@ -265,6 +266,12 @@ class AsyncResult(Generic[T]):
             raise state.result
         value: T = state.result
         return value
+
+    def _refuse_without_store(self) -> None:
+        if not self._backend.store.capabilities.keeps_records:
+            raise errors.ImproperlyConfigured(
+                "no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table"
+            )
 
     def _refuse_inside_a_task(self, disable_sync_subtasks: bool) -> None:
         if disable_sync_subtasks and current_invocation.get() is not None:

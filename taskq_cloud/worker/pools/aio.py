@@ -83,7 +83,7 @@ class AsyncioPool:
                 invocation.message.task,
                 invocation.message.id,
                 extra={
-                    "action": "coroutine_abandoned",
+                    "action": "pool.coroutine_abandoned",
                     "queue": invocation.queue,
                     "task_id": invocation.message.id,
                 },

@@ -138,7 +138,7 @@ class ProcessPool:
                 child.pid,
                 child.begun,
                 child.resident_kib,
-                extra={"action": "child_retired", "pid": child.pid},
+                extra={"action": "pool.child_retired", "pid": child.pid},
             )
             child.retire()
         else:
@@ -170,7 +170,7 @@ class ProcessPool:
                     self._app_path,
                     failures,
                     error,
-                    extra={"action": "child_start_failed"},
+                    extra={"action": "pool.child_start_failed"},
                 )
 
     async def _start_child(self) -> ChildProcess:
@@ -189,5 +189,5 @@ class ProcessPool:
             invocation.message.id,
             child.pid,
             outcome.reason,
-            extra={"action": "child_lost", "queue": invocation.queue, "task_id": invocation.message.id},
+            extra={"action": "pool.child_lost", "queue": invocation.queue, "task_id": invocation.message.id},
         )

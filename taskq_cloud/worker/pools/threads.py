@@ -108,7 +108,7 @@ class ThreadPool:
             invocation.message.task,
             invocation.message.id,
             self.abandoned_threads,
-            extra={"action": "thread_abandoned", "queue": invocation.queue, "task_id": invocation.message.id},
+            extra={"action": "pool.thread_abandoned", "queue": invocation.queue, "task_id": invocation.message.id},
         )
 
 

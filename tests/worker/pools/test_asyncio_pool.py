@@ -15,7 +15,7 @@ async def test_a_coroutine_that_swallows_its_cancellation_is_left_behind(start_p
     request = invocation("astubborn", str(release), hard=0.1)
     assert await pool.run(request) == TimedOut(0.1)
     [record] = caplog.records
-    assert (record.action, record.task_id) == ("coroutine_abandoned", request.message.id)
+    assert (record.action, record.task_id) == ("pool.coroutine_abandoned", request.message.id)
     assert await pool.run(invocation("aadd", 2, 3)) == Succeeded("5")
     release.touch()
     await until(lambda: not pool._running)

@@ -75,7 +75,7 @@ async def test_a_death_costs_its_own_task_only(start_pool: StartPool, tmp_path, 
     assert await bystander == Succeeded("2")
     for _ in range(pool.concurrency):
         assert await value_of(pool, "add", 1, 1) == 2
-    [record] = [record for record in caplog.records if getattr(record, "action", None) == "child_lost"]
+    [record] = [record for record in caplog.records if getattr(record, "action", None) == "pool.child_lost"]
     assert record.task_id == doomed.message.id
     assert reason in record.getMessage()
 
@@ -210,7 +210,7 @@ async def test_a_replacement_that_can_not_import_is_tried_again(tmp_path, caplog
         trouble.touch()
         assert await pool.run(invocation("exit_now", 1)) == Lost("exit code 1")
         waiting = asyncio.create_task(pool.run(invocation("add", 1, 1)))
-        await until(lambda: [r for r in caplog.records if getattr(r, "action", None) == "child_start_failed"])
+        await until(lambda: [r for r in caplog.records if getattr(r, "action", None) == "pool.child_start_failed"])
         assert not waiting.done()
         trouble.unlink()
         assert await waiting == Succeeded("2")

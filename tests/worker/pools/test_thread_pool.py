@@ -41,7 +41,7 @@ async def test_a_thread_that_does_not_obey_is_left_behind(start_pool: StartPool,
     assert await pool.run(invocation("add", 2, 3)) == Succeeded("5")
     await until(lambda: caplog.records)
     [record] = caplog.records
-    assert (record.action, record.task_id) == ("thread_abandoned", request.message.id)
+    assert (record.action, record.task_id) == ("pool.thread_abandoned", request.message.id)
     release.touch()
     await until(lambda: pool.abandoned_threads == 0)
 
