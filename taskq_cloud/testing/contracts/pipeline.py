@@ -132,7 +132,7 @@ class PipelineContract:
         undisturbed = worlds.make(scenario)
         undisturbed.begin()
         undisturbed.drain()
-        for rounds in (2, 4, 100):
+        for rounds in (3, 6, 100):
             half_steps = 0
             while True:
                 world = worlds.make(scenario)

@@ -16,7 +16,7 @@ from taskq_cloud.core.invocation import current_invocation
 from taskq_cloud.core.message import DEAD_LETTER_REASON, Embed, Message
 from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.outcome import Invocation, Lost, Outcome, TimedOut
-from taskq_cloud.core.records import FAILURE, FINAL_VERSION, Record
+from taskq_cloud.core.records import FAILURE, RETRY, Record, version_of
 from taskq_cloud.errors import Ignore, Reject, Retry
 
 
@@ -132,9 +132,17 @@ def _expired(task_id: str, now: float) -> Message:
 
 
 def _failed_before(task_id: str, now: float) -> Record:
+    return _recorded(task_id, FAILURE, 0, now)
+
+
+def _retried_twice_before(task_id: str, now: float) -> Record:
+    return _recorded(task_id, RETRY, 1, now)
+
+
+def _recorded(task_id: str, state: str, attempt: int, now: float) -> Record:
     described = result_document.encode_error(retry.describe(ValueError("before")))
-    payload = result_document.encode(Message(task="main", id=task_id), FAILURE, described, now=now)
-    return Record(task_id, FAILURE, FINAL_VERSION, payload)
+    payload = result_document.encode(Message(task="main", id=task_id), state, described, now=now)
+    return Record(task_id, state, version_of(state, attempt), payload)
 
 
 def _five(*_: Any) -> int:
@@ -377,6 +385,14 @@ SCENARIOS = [
         stored=_failed_before,
         states={"main": FAILED, "errback": FIVE},
         effects=("send:errback", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="was overtaken by a later attempt",
+        functions={"main": _five},
+        options={"main": ONCE},
+        stored=_retried_twice_before,
+        states={"main": ("RETRY", "ValueError")},
+        effects=("settle:Acknowledge",),
     ),
     Scenario(
         name="has too large a result",
