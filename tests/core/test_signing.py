@@ -258,8 +258,10 @@ def test_ed25519_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_celerys_worker_passes_over_the_signature() -> None:
     celery = Celery("proj", set_as_current=False, broker="memory://")
-    celery.task(lambda *args, **kwargs: [args, kwargs], name=SENT.task)
-    celery.finalize()
+
+    @celery.task(name=SENT.task, shared=False)
+    def pay(*args: Any, **kwargs: Any) -> None: ...
+
     queues = {"celery": {"url": "https://sqs.eu-west-1.amazonaws.com/1/celery"}}
     options = {"predefined_queues": queues, "region": "eu-west-1"}
     with Connection("sqs://key:secret@", transport_options=options) as connection:
