@@ -11,13 +11,12 @@ import asyncio
 import os
 import threading
 import time
-import weakref
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
-from taskq_cloud.core.calls import Call, CallError, Flow, Renew, Sleep, Together, arun, retrying, run
+from taskq_cloud.core.calls import Call, CallError, Flow, Renew, Sleep, Together, Trouble, arun, retrying, run
 from taskq_cloud.core.ports import Service
 
 T = TypeVar("T")
@@ -63,6 +62,7 @@ class Connections:
     def __init__(self, services: Mapping[str, Service]) -> None:
         self._services = dict(services)
         self._clients: dict[str, Client] = {}
+        self._expired: dict[str, Client] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._process_id = os.getpid()
@@ -75,7 +75,7 @@ class Connections:
         """Answer one step of a flow."""
         match step:
             case Call():
-                return self._client(step.service).call(step)
+                return self._call(step)
             case Together():
                 return self._call_together(step)
             case Sleep():
@@ -106,9 +106,18 @@ class Connections:
             threads = self._threads
         return list(threads.map(self._outcome, step.calls))
 
+    def _call(self, call: Call) -> Any:
+        client = self._client(call.service)
+        try:
+            return client.call(call)
+        except CallError as error:
+            if error.trouble is Trouble.CREDENTIALS:
+                self._expired[call.service] = client
+            raise
+
     def _outcome(self, call: Call) -> Any:
         try:
-            return self._client(call.service).call(call)
+            return self._call(call)
         except CallError as error:
             return error
 
@@ -125,16 +134,20 @@ class Connections:
         return client
 
     def _drop(self, service: str) -> None:
+        """Forget a client whose credentials have expired: once, for all the calls that have met them."""
         with self._lock:
-            client = self._clients.pop(service, None)
-        if client is not None:
-            client.close()
+            client = self._expired.pop(service, None)
+            if client is None or self._clients.get(service) is not client:
+                return
+            del self._clients[service]
+        client.close()
 
     def _forget_if_forked(self) -> None:
         # A forked child shares its parent's sockets: using them, or closing them properly, would disturb the parent.
         if os.getpid() != self._process_id:
             self._lock = threading.Lock()
             self._clients = {}
+            self._expired = {}
             self._threads = None
             self._process_id = os.getpid()
 
@@ -148,8 +161,7 @@ class AsyncConnections:
 
     def __init__(self, services: Mapping[str, Service]) -> None:
         self._services = dict(services)
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients]
-        self._loops = weakref.WeakKeyDictionary()
+        self._loops: dict[asyncio.AbstractEventLoop, _LoopClients] = {}
 
     async def run(self, flow: Flow[T]) -> T:
         """Drive a flow to its end, repeating failed calls as ``core.calls.retrying`` says."""
@@ -159,8 +171,7 @@ class AsyncConnections:
         """Answer one step of a flow."""
         match step:
             case Call():
-                client = await self._client(step.service)
-                return await client.call(step)
+                return await self._call(step)
             case Together():
                 gate = asyncio.Semaphore(PARALLEL_ASYNC_CALLS)
                 return list(await asyncio.gather(*(self._outcome(call, gate) for call in step.calls)))
@@ -168,53 +179,121 @@ class AsyncConnections:
                 await asyncio.sleep(step.seconds)
                 return None
             case Renew():
-                client_or_none = self._here().clients.pop(step.service, None)
-                if client_or_none is not None:
-                    await client_or_none.close()
+                here = self._loops.get(asyncio.get_running_loop())
+                if here is not None:
+                    await here.renew(step.service)
                 return None
         raise TypeError(f"a flow yielded {step!r}, which is no step of taskq_cloud.core.calls")
 
     async def close(self) -> None:
-        """Close the clients of the running event loop."""
-        here = self._loops.pop(asyncio.get_running_loop(), None)
+        """Close the clients of the running event loop. The next call opens what it needs again."""
+        here = self._loops.get(asyncio.get_running_loop())
         if here is not None:
-            for client in here.clients.values():
-                await client.close()
+            await here.lifetime.aclose()
 
     async def _outcome(self, call: Call, gate: asyncio.Semaphore) -> Any:
         async with gate:
             try:
-                client = await self._client(call.service)
-                return await client.call(call)
+                return await self._call(call)
             except CallError as error:
                 return error
 
-    async def _client(self, service: str) -> AsyncClient:
-        here = self._here()
-        client = here.clients.get(service)
-        if client is None:
-            async with here.opening:
-                client = here.clients.get(service)
-                if client is None:
-                    client = here.clients[service] = await _module(self._services, service).open_async_client(
-                        service, dict(self._services[service].options)
-                    )
-        return client
+    async def _call(self, call: Call) -> Any:
+        here = await self._here()
+        return await (await here.opened(call.service)).call(call)
 
-    def _here(self) -> _LoopClients:
+    async def _here(self) -> _LoopClients:
         loop = asyncio.get_running_loop()
         here = self._loops.get(loop)
         if here is None:
-            here = self._loops[loop] = _LoopClients()
+            # A loop that was closed without ceremony has left its clients; nobody can close them any more.
+            for each in [each for each in list(self._loops) if each.is_closed()]:
+                self._loops.pop(each, None)
+            here = self._loops[loop] = _LoopClients(self._services, self._live(loop))
+            await anext(here.lifetime)
         return here
+
+    async def _live(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None]:
+        """Close a loop's clients at its end: ``asyncio.run`` ends the async generators of its loop before it closes it.
+
+        So a script or a framework that never calls ``close`` leaves no open socket, and no warning of one.
+        """
+        try:
+            yield
+        finally:
+            here = self._loops.pop(loop, None)
+            if here is not None:
+                await here.close()
+
+
+class _OpenClient:
+    """A client, and how many calls of it are under way: it is closed after the last, so that none is cut off."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.expired = False
+        self._client = client
+        self._calls = 0
+        self._dropped = False
+
+    async def call(self, call: Call) -> Any:
+        self._calls += 1
+        try:
+            return await self._client.call(call)
+        except CallError as error:
+            self.expired = self.expired or error.trouble is Trouble.CREDENTIALS
+            raise
+        finally:
+            self._calls -= 1
+            await self._close_if_unused()
+
+    async def drop(self) -> None:
+        self._dropped = True
+        await self._close_if_unused()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _close_if_unused(self) -> None:
+        if self._dropped and self._calls == 0:
+            await self.close()
 
 
 class _LoopClients:
-    """The clients of one event loop."""
+    """The clients of one event loop.
 
-    def __init__(self) -> None:
-        self.clients: dict[str, AsyncClient] = {}
-        self.opening = asyncio.Lock()
+    Args:
+        services: how to open them.
+        lifetime: its end closes them.
+    """
+
+    def __init__(self, services: Mapping[str, Service], lifetime: AsyncGenerator[None]) -> None:
+        self.lifetime = lifetime
+        self._services = services
+        self._clients: dict[str, _OpenClient] = {}
+        self._opening = asyncio.Lock()
+
+    async def opened(self, service: str) -> _OpenClient:
+        client = self._clients.get(service)
+        if client is None:
+            async with self._opening:
+                client = self._clients.get(service)
+                if client is None:
+                    module = _module(self._services, service)
+                    opened = await module.open_async_client(service, dict(self._services[service].options))
+                    client = self._clients[service] = _OpenClient(opened)
+        return client
+
+    async def renew(self, service: str) -> None:
+        """Forget a client whose credentials have expired: once, for all the calls that have met them."""
+        client = self._clients.get(service)
+        if client is not None and client.expired:
+            del self._clients[service]
+            await client.drop()
+
+    async def close(self) -> None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
 
 
 def _module(services: Mapping[str, Service], service: str) -> Any:

@@ -53,7 +53,10 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Forget the client of a service, so that the next call reads its credentials anew. The answer is None."""
+    """Forget the client whose credentials have expired, so that the next call reads them anew. The answer is None.
+
+    Where another flow has done so already, nothing happens; calls under way with the old client come to their end.
+    """
 
     service: str
 

@@ -1,0 +1,151 @@
+"""The life of clients: over event loops that come and go, over a fork, and when credentials expire in mid-use."""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.clients import connections
+from taskq_cloud.core.calls import Call, CallError, Flow, Trouble
+from taskq_cloud.core.ports import Service
+
+CALLERS = 10
+
+
+@pytest.fixture
+def app(aws_environment: dict[str, str], make_queue: Callable[..., str]) -> Iterator[TaskQ]:
+    made = TaskQ("tests", broker="sqs://eu-west-1/", task_default_queue=make_queue())
+    yield made
+    made.close()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_loops_that_come_and_go_leave_nothing_open(app: TaskQ, caplog: pytest.LogCaptureFixture):
+    async def send() -> None:
+        await app.asend_task("any.task")
+
+    asyncio.run(send())
+    before = open_files()
+    for _ in range(5):
+        asyncio.run(send())
+    assert open_files() <= before
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_closed_application_can_be_used_again(app: TaskQ):
+    for _ in range(2):
+        await app.asend_task("any.task")
+        await app.aclose()
+    assert (await app.arun(app.broker.depth(app.conf.task_default_queue))).waiting == 2
+    await app.aclose()
+
+
+class Expiring:
+    """A client module whose first client's credentials expire, and whose clients know whether they are closed.
+
+    Args:
+        callers: that many calls of the first client fail together.
+    """
+
+    def __init__(self, callers: int) -> None:
+        self.clients: list[_Client] = []
+        self.all_in = threading.Barrier(callers)
+        self.callers = callers
+        self.go_on = asyncio.Event()
+
+    def open_client(self, service: str, options: Any) -> "_Client":
+        self.clients.append(_Client(self, expired=not self.clients))
+        return self.clients[-1]
+
+    async def open_async_client(self, service: str, options: Any) -> "_AsyncClient":
+        return _AsyncClient(self.open_client(service, options))
+
+
+class _Client:
+    def __init__(self, module: Expiring, *, expired: bool) -> None:
+        self.module, self.expired, self.closed = module, expired, False
+
+    def call(self, call: Call) -> str:
+        if self.expired:
+            self.module.all_in.wait(20)
+            raise CallError(call, "ExpiredToken", "too old", Trouble.CREDENTIALS)
+        return "done"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class _AsyncClient:
+    def __init__(self, client: _Client) -> None:
+        self._client = client
+
+    async def call(self, call: Call) -> str:
+        if call.operation == "wait":
+            await self._client.module.go_on.wait()
+            assert not self._client.closed, "cut off in mid-call"
+            return "waited"
+        await asyncio.sleep(0)  # so that all meet the first client
+        return self._client.call(call)
+
+    async def close(self) -> None:
+        self._client.close()
+
+
+def one(call: Call) -> Flow[str]:
+    answer: str = yield call
+    return answer
+
+
+async def test_many_calls_that_meet_expired_credentials_renew_them_once_and_cut_none_off(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    module = Expiring(callers=1)
+    monkeypatch.setattr(connections, "_module", lambda services, service: module)
+    here = connections.AsyncConnections({"svc": Service("any")})
+    waiting = asyncio.create_task(here.run(one(Call("svc", "wait"))))
+    answers = await asyncio.gather(*(here.run(one(Call("svc", "get"))) for _ in range(CALLERS)))
+    assert answers == ["done"] * CALLERS
+    assert [client.closed for client in module.clients] == [False, False]
+    module.go_on.set()
+    assert await waiting == "waited"
+    assert [client.closed for client in module.clients] == [True, False]
+    await here.close()
+    assert [client.closed for client in module.clients] == [True, True]
+
+
+def test_threads_that_meet_expired_credentials_renew_them_once(monkeypatch: pytest.MonkeyPatch):
+    module = Expiring(callers=CALLERS)
+    monkeypatch.setattr(connections, "_module", lambda services, service: module)
+    here = connections.Connections({"svc": Service("any")})
+    with ThreadPoolExecutor(CALLERS) as threads:
+        answers = list(threads.map(lambda _: here.run(one(Call("svc", "get"))), range(CALLERS)))
+    assert answers == ["done"] * CALLERS
+    assert [client.closed for client in module.clients] == [True, False]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_opens_clients_of_its_own(app: TaskQ):
+    app.send_task("any.task")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            app.send_task("any.task")
+            asyncio.run(app.asend_task("any.task"))
+            code = 0
+        finally:
+            os._exit(code)
+    app.send_task("any.task")
+    assert os.waitpid(child, 0)[1] == 0
+    assert app.run(app.broker.depth(app.conf.task_default_queue)).waiting == 4
