@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Azure Blob Storage for the tests; it comes from npm. Without npm they skip what needs it, or fail under CI=true.
+AZURITE := .emulators/azurite-3.35.0
 
-.PHONY: help demo test lint types imports check format benchmark build clean
+.PHONY: help demo test emulators lint types imports check format benchmark build clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,11 +18,23 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(AZURITE):
+	mkdir -p .emulators
+	if command -v npm > /dev/null; then \
+	    npm install --prefix .emulators --no-save --no-audit --no-fund --silent \
+	        $(subst azurite-,azurite@,$(notdir $@)) && touch $@ || echo "Azurite could not be installed" >&2; \
+	fi
+
 demo: $(STAMP)  ## Run a small shop on a local AWS stack: a container worker and a Lambda function side by side
 	PYTHONPATH=examples $(BIN)/python -m demo
 
-test: $(STAMP)  ## Run all tests, against a local AWS stack
+test: $(STAMP) $(AZURITE)  ## Run all tests, against a local AWS stack
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+emulators: .emulators/pstestd  ## Build the emulators that come as source
+
+.emulators/pstestd: tests/emulators/pstest/main.go
+	tests/emulators/pstest/build.sh $@
 
 lint: $(STAMP)  ## Check style
 	$(BIN)/ruff check .
@@ -46,4 +60,4 @@ build: $(STAMP)  ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build --quiet
 
 clean:  ## Remove what was made
-	rm -rf $(VENV) dist .demo .taskq .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .emulators dist .demo .taskq .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

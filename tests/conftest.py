@@ -12,6 +12,8 @@ import pytest
 
 from taskq_cloud.testing import local_stack as stacks
 
+pytest_plugins = ["tests.object_stores"]
+
 _ENDPOINT_VARIABLE = "TASKQ_TEST_AWS_ENDPOINT"
 _STACK = pytest.StashKey[stacks.LocalStack]()
 

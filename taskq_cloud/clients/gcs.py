@@ -41,6 +41,9 @@ TIMEOUT_SECONDS: Final = (5.0, 35.0)
 THREADS: Final = 10
 """Calls of an event loop made at once: as many connections as requests keeps open (``DEFAULT_POOLSIZE``)."""
 
+_PAGE_SIZE: Final = 1_000
+"""The largest that Objects: list has."""
+
 NO_OBJECT: Final = "NoSuchObject"
 NO_BUCKET: Final = "NoSuchBucket"
 CLOCK_IS_WRONG: Final = "ClockIsWrong"
@@ -106,7 +109,7 @@ class GCSClient:
                 case "delete":
                     return bucket.blob(given["name"]).delete(retry=None, timeout=TIMEOUT_SECONDS)
                 case "list_blobs":
-                    return self._list(given["bucket"], given["prefix"], given["page_token"])
+                    return self._list(given["bucket"], given["prefix"], given["page_token"], _PAGE_SIZE)
         except sdk.NotFound as error:
             raise self._missing(call, error) from error
         except _FAILURES as error:
@@ -117,7 +120,7 @@ class GCSClient:
         """Close the connections."""
         self._client.close()
 
-    def _list(self, bucket: str, prefix: str, page_token: str | None, size: int | None = None) -> dict[str, Any]:
+    def _list(self, bucket: str, prefix: str, page_token: str | None, size: int) -> dict[str, Any]:
         found = self._client.list_blobs(
             bucket,
             prefix=prefix,
@@ -136,7 +139,7 @@ class GCSClient:
         if "No such object" in said:
             return CallError(call, NO_OBJECT, said, Trouble.REFUSED)
         try:
-            self._list(call.parameters["bucket"], "", None, size=1)
+            self._list(call.parameters["bucket"], "", None, 1)
         except sdk.NotFound:
             return CallError(call, NO_BUCKET, said, Trouble.REFUSED)
         except _FAILURES as failure:

