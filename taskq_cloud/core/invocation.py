@@ -51,7 +51,13 @@ class _ThreadLoop:
         self.runner = asyncio.Runner()
 
     def __del__(self) -> None:
-        self.runner.close()
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self.runner.close()
+        else:
+            # Collected while another loop runs in this thread, which keeps this one from ending its tasks.
+            self.runner.get_loop().close()
 
 
 class TaskRunner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -71,6 +72,23 @@ def test_a_threads_loop_is_closed_when_the_thread_ends() -> None:
     thread.start()
     thread.join(10)
     assert loops[0].is_closed()
+
+
+def test_a_loop_is_closed_with_its_runner_even_on_another_loop() -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def which() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    runners = [runner_of(which)]
+    runners[0].run(Invocation(message=Message(task="t", id="1")))
+
+    async def drops() -> None:
+        runners.clear()
+        gc.collect()
+        assert loops[0].is_closed()
+
+    asyncio.run(drops())
 
 
 async def test_a_coroutine_function_runs_on_the_running_loop() -> None:
