@@ -16,14 +16,17 @@ from typing import Any, Final
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import Delivery, Refused
 from taskq_cloud.core.ports import Broker
-from taskq_cloud.errors import TaskQError
+from taskq_cloud.errors import AccessDenied, TaskQError, Unreachable
 
 logger = logging.getLogger("taskq_cloud.worker")
 
 LINGER_SECONDS: Final = 0.05
 """How long a starving worker waits for room for a whole batch before it takes what there is room for."""
 RENEWALS_PER_LEASE: Final = 3
-"""A lease is renewed when a third of it is gone: two renewals may fail before it lapses."""
+"""A lease is renewed when a third of it is gone, and a renewal has as long to be answered: one may hang, or two fail,
+before it lapses."""
+PASSING: Final = (Unreachable, AccessDenied)
+"""What a refusal may be that says nothing of the lease: the service is silent or throttles, a token has expired."""
 
 
 @dataclass(slots=True)
@@ -32,6 +35,7 @@ class _Lease:
     renewed_at: float
     limit_at: float
     lost: bool = False
+    at_limit: bool = False
 
 
 class Held:
@@ -55,6 +59,7 @@ class Held:
     ) -> None:
         self.capacity = capacity
         self.starving: Callable[[], bool] = lambda: True
+        self.running: Callable[[], int] = lambda: 0
         self._broker = broker
         self._run = run
         self._lease_seconds = lease_seconds
@@ -70,6 +75,14 @@ class Held:
     def free(self) -> int:
         """Deliveries there is room for."""
         return self.capacity - len(self._leases) - self._reserved
+
+    def blocked_by(self, unsettled: int) -> bool:
+        """Whether a slot is idle for want of room, and all that is held, but for what runs, waits to be settled.
+
+        Args:
+            unsettled: the deliveries that wait to be settled.
+        """
+        return self.free <= 0 and self.starving() and unsettled + self.running() >= len(self._leases)
 
     async def reserve(self, most: int) -> int:
         """Wait for room, and take it: for ``most`` deliveries, or for fewer where a slot is idle meanwhile.
@@ -105,6 +118,11 @@ class Held:
         """Wake those who wait for room, or for the end: something they look at is new."""
         self._change.set()
 
+    def has_lost(self, delivery: Delivery) -> bool:
+        """Whether a delivery's lease is over: the broker has said so, or no renewal was answered for so long."""
+        lease = self._leases.get(id(delivery))
+        return lease is None or lease.lost or self._clock() - lease.renewed_at >= self._lease_seconds
+
     async def empty(self) -> None:
         """Wait until nothing is held."""
         await self._until(lambda: not self._leases)
@@ -126,32 +144,49 @@ class Held:
         due = [
             lease
             for lease in self._leases.values()
-            if not lease.lost and now - lease.renewed_at >= self._lease_seconds / RENEWALS_PER_LEASE
+            if not (lease.lost or lease.at_limit)
+            and now - lease.renewed_at >= self._lease_seconds / RENEWALS_PER_LEASE
         ]
         ending = [lease for lease in due if lease.limit_at - now < self._lease_seconds]
         await self._extend([lease for lease in due if lease not in ending], self._lease_seconds, now)
         for lease in ending:
             await self._extend([lease], max(0.0, lease.limit_at - now), now)
-            lease.lost = True
-            self._say(lease, "lease.limit", "is leased up to the broker's limit; its task goes on, and may begin again")
+            if lease.renewed_at == now:
+                lease.at_limit = True
+                text = "is leased up to the broker's limit; its task goes on, and may begin again"
+                self._say(lease, "lease.limit", text)
 
     async def _extend(self, leases: list[_Lease], seconds: float, now: float) -> None:
         if not leases:
             return
+        patience = self._lease_seconds / RENEWALS_PER_LEASE
         try:
-            answers = await self._run(self._broker.extend([lease.delivery for lease in leases], seconds))
-        except Exception as error:
-            # The leases run on for two thirds of their time.
-            fault = not isinstance(error, TaskQError)
-            extra = {"action": "lease.failed"}
-            logger.warning("%d leases were not renewed: %s", len(leases), error, exc_info=fault, extra=extra)
+            async with asyncio.timeout(patience):
+                answers = await self._run(self._broker.extend([lease.delivery for lease in leases], seconds))
+        except TimeoutError:
+            self._say_not_renewed(leases, f"no answer within {patience:.1f} s")
             return
+        except Exception as error:
+            self._say_not_renewed(leases, error)
+            return
+        waiting: dict[str, list[_Lease]] = {}
         for lease, answer in zip(leases, answers, strict=True):
             if not isinstance(answer, Refused):
                 lease.renewed_at = now
+            elif isinstance(answer.error, PASSING):
+                waiting.setdefault(str(answer.error), []).append(lease)
             elif id(lease.delivery) in self._leases:  # and not settled meanwhile
                 lease.lost = True
                 self._say(lease, "lease.lost", f"was lost to another worker: {answer.error}")
+        for reason, not_renewed in waiting.items():
+            self._say_not_renewed(not_renewed, reason)
+
+    @staticmethod
+    def _say_not_renewed(leases: list[_Lease], reason: object) -> None:
+        # They run on for two thirds of their time, and the next look comes long before.
+        fault = isinstance(reason, Exception) and not isinstance(reason, TaskQError)
+        extra = {"action": "lease.failed"}
+        logger.warning("%d leases were not renewed: %s", len(leases), reason, exc_info=fault, extra=extra)
 
     @staticmethod
     def _say(lease: _Lease, action: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """Settles deliveries in batches: acknowledgements, releases and dead letters, a call for every ten.
 
-A settlement waits a tenth of a second for others; its delivery is held, and its lease renewed, until it is done.
+A settlement waits a tenth of a second for others, unless its delivery takes the room that an idle slot waits for. The
+delivery is held, and its lease renewed, until it is done.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Settler:
         """Settle a delivery, soon."""
         self._waiting.append(settlement)
         self._some.set()
-        if len(self._waiting) >= self._broker.capabilities.send_batch or self._hurry:
+        batch = self._broker.capabilities.send_batch
+        if len(self._waiting) >= batch or self._hurry or self._held.blocked_by(len(self._waiting)):
             self._full.set()
 
     def hurry(self) -> None:

@@ -16,7 +16,7 @@ class Slots:
     """
 
     def __init__(self, count: int, on_idle: Callable[[], None]) -> None:
-        self._free = count
+        self._count = self._free = count
         self._on_idle = on_idle
         self._waiters: deque[asyncio.Future[bool]] = deque()
         self._closed = False
@@ -25,6 +25,11 @@ class Slots:
     def idle(self) -> bool:
         """Whether one is free; then nobody waits."""
         return self._free > 0
+
+    @property
+    def taken(self) -> int:
+        """How many are not free."""
+        return self._count - self._free
 
     async def acquire(self) -> bool:
         """Wait for a slot; False once they are closed."""

@@ -70,6 +70,7 @@ class Worker:
         self._held = Held(runtime.broker, run, options.capacity, self._lease_seconds)
         self._slots = Slots(options.concurrency, self._held.changed)
         self._held.starving = lambda: self._slots.idle
+        self._held.running = lambda: self._slots.taken
         self._settler = Settler(runtime.broker, run, self._held)
         self._groups = Groups()
         self._pipelines: set[asyncio.Task[None]] = set()

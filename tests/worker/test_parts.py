@@ -154,6 +154,23 @@ async def test_settlements_are_batched_and_their_deliveries_let_go(broker: Faili
     assert broker.batches == [25]
 
 
+async def test_settlements_wait_for_no_others_once_they_take_the_room_of_an_idle_slot(
+    broker: FailingBroker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("taskq_cloud.worker.settling.LINGER_SECONDS", 3600)
+    held = Held(broker, run, 4, 30)
+    held.running = lambda: 1
+    settler = Settler(broker, run, held)
+    deliveries = await received(broker, 4)
+    held.take(deliveries, 0)
+    service = asyncio.create_task(settler.settle_all())
+    for delivery in deliveries[:3]:
+        settler.settle(Acknowledge(delivery))
+    await until(lambda: len(held) == 1, "all but the one that runs to be let go")
+    service.cancel()
+    assert broker.batches == [3]
+
+
 async def test_a_silent_broker_is_asked_again_until_it_answers(broker: FailingBroker):
     held = Held(broker, run, 100, 30)
     settler = Settler(broker, run, held)
