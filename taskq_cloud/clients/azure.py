@@ -236,17 +236,15 @@ def _unknown(call: Call) -> CallError:
 def _call_error(call: Call, error: sdk.AzureError) -> CallError:
     said = _SIGNATURE.sub(r"\1***", str(error.message))
     lines = said.splitlines() or [""]
+    name, code = type(error).__name__, getattr(error, "error_code", None)
+    if isinstance(error, sdk.ClientAuthenticationError) and code is None:
+        # Not the store's answer: azure-identity has no token, whatever the status that it got.
+        return CallError(call, name, f"{lines[0]}: {_HOW_TO_GIVE_CREDENTIALS}", Trouble.CREDENTIALS)
     if isinstance(error, sdk.HttpResponseError) and error.status_code is not None:
-        code = getattr(error, "error_code", None)
-        code = str(getattr(code, "value", code) or type(error).__name__)
-        if _CLOCK.search(said):
-            code = CLOCK_IS_WRONG
+        code = CLOCK_IS_WRONG if _CLOCK.search(said) else str(getattr(code, "value", code) or name)
         # What it adds about a signature is the string that was signed; about a time it is worth reading.
         times = [line.partition(":")[2] for line in lines[1:] if "time frame" in line or _CLOCK.search(line)]
         return CallError(call, code, " ".join([lines[0], *times]), _trouble(code, error.status_code))
-    name = type(error).__name__
-    if isinstance(error, sdk.ClientAuthenticationError):
-        return CallError(call, name, f"{lines[0]}: {_HOW_TO_GIVE_CREDENTIALS}", Trouble.CREDENTIALS)
     if isinstance(error, sdk.ServiceRequestError | sdk.ServiceResponseError | sdk.IncompleteReadError):
         return CallError(call, name, lines[0], Trouble.TRANSIENT)
     return CallError(call, name, lines[0], Trouble.REFUSED)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.calls import Call, CallError, Sleep, Together, Trouble, run
 from taskq_cloud.core.records import FINAL_VERSION, STARTED
 from taskq_cloud.errors import (
@@ -461,8 +460,3 @@ def test_the_lifecycle_of_azure_names_the_container_and_that_of_google_matches_p
     (results, joins, _) = GCSResults("results").lifecycle(3600)
     assert results == {"action": {"type": "Delete"}, "condition": {"age": 1, "matchesPrefix": ["celery-task-meta-"]}}
     assert joins["condition"]["matchesPrefix"] == ["taskq-join"]
-
-
-def test_no_store_opens_anything_before_its_first_call():
-    for url in ("s3://bucket", "azureblob://container", "gs://bucket"):
-        Connections(store_from_url(url, {}).services).close()

@@ -51,7 +51,18 @@ def test_a_secret_in_a_url_does_not_reach_the_error():
     assert "localhost" in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["memory://", "disabled://", "sqlite:///results.db", "dynamodb://results"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory://",
+        "disabled://",
+        "sqlite:///results.db",
+        "dynamodb://results",
+        "s3://results",
+        "azureblob://results",
+        "gs://results",
+    ],
+)
 def test_every_known_store_opens_without_a_call(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = store_from_url(url, {})

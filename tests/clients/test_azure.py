@@ -1,0 +1,131 @@
+"""The Azure client, against Azurite, and what it makes of the SDK's exceptions."""
+
+import subprocess
+import sys
+
+import pytest
+from azure.core import exceptions as sdk
+
+from taskq_cloud.clients import azure
+from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.core.ports import Service
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.testing.driving import driving
+
+CALL = Call("azureblob", "download_blob")
+SIGNATURE = "c2VjcmV0%2Bc2ln"
+
+
+def one(step):
+    return (yield step)
+
+
+@pytest.fixture(params=["sync", "async"])
+def run(request, azure_environment):
+    with driving(request.param, {"azureblob": Service("azure")}) as drive:
+        yield drive
+
+
+def call(operation, container, **parameters):
+    return one(Call("azureblob", operation, {"container": container, **parameters}))
+
+
+def test_names_are_listed_in_pages(run, make_container, azure_service, monkeypatch):
+    monkeypatch.setattr(azure, "_PAGE_SIZE", 2)
+    container = make_container()
+    for name in ("a/1", "a/2 %2F", "a/3", "b/1"):
+        azure_service.get_blob_client(container, name).upload_blob(b"")
+
+    first = run(call("list_blobs", container, name_starts_with="a/", after=None))
+    second = run(call("list_blobs", container, name_starts_with="a/", after=first["after"]))
+    none = run(call("list_blobs", container, name_starts_with="c/", after=None))
+
+    assert first["names"] == ["a/1", "a/2 %2F"]
+    assert second == {"names": ["a/3"], "after": None}
+    assert none == {"names": [], "after": None}
+
+
+def test_an_operation_that_is_not_known_is_refused(run, make_container):
+    with pytest.raises(CallError, match="UnknownOperation"):
+        run(call("break_lease", make_container()))
+
+
+def test_an_account_has_to_be_named(monkeypatch):
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+    with pytest.raises(ImproperlyConfigured, match=r"account_url=https://.* AZURE_STORAGE_CONNECTION_STRING"):
+        azure.open_client("azureblob", {})
+
+
+@pytest.mark.parametrize("text", ["AccountKey=s3cret", "s3cret", "AccountName=shop;s3cret"])
+def test_a_connection_string_that_can_not_be_read_is_not_shown(monkeypatch, text):
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    with pytest.raises(ImproperlyConfigured, match="AZURE_STORAGE_CONNECTION_STRING can't be read") as caught:
+        azure.open_client("azureblob", {})
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def answered(status, code, message="No.", *, kind=sdk.HttpResponseError):
+    error = kind(message=message)
+    error.status_code, error.error_code = status, code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "trouble"),
+    [
+        (answered(429, "TooManyRequests"), "TooManyRequests", Trouble.THROTTLED),
+        (answered(503, "ServerBusy"), "ServerBusy", Trouble.THROTTLED),
+        (answered(500, "OperationTimedOut"), "OperationTimedOut", Trouble.TRANSIENT),
+        (answered(502, None), "HttpResponseError", Trouble.TRANSIENT),
+        (answered(200, None), "HttpResponseError", Trouble.TRANSIENT),
+        (answered(403, "AuthenticationFailed"), "AuthenticationFailed", Trouble.CREDENTIALS),
+        (answered(401, "InvalidAuthenticationInfo"), "InvalidAuthenticationInfo", Trouble.CREDENTIALS),
+        (answered(403, "AuthorizationFailure"), "AuthorizationFailure", Trouble.REFUSED),
+        (answered(409, "BlobAlreadyExists"), "BlobAlreadyExists", Trouble.REFUSED),
+        (
+            answered(403, "AuthenticationFailed", "No.\nAuthenticationErrorDetail:Request date header too old: 'x'"),
+            "RequestDateHeaderTooOld",
+            Trouble.REFUSED,
+        ),
+        (
+            answered(400, None, "invalid_client", kind=sdk.ClientAuthenticationError),
+            "ClientAuthenticationError",
+            Trouble.CREDENTIALS,
+        ),
+        (sdk.ServiceRequestError("refused"), "ServiceRequestError", Trouble.TRANSIENT),
+        (sdk.ServiceResponseError("reset"), "ServiceResponseError", Trouble.TRANSIENT),
+        (sdk.AzureError("else"), "AzureError", Trouble.REFUSED),
+    ],
+)
+def test_what_a_retry_may_expect(error, code, trouble):
+    failure = azure._call_error(CALL, error)
+    assert (failure.code, failure.trouble) == (code, trouble)
+
+
+def test_a_signature_in_the_sdks_words_is_not_repeated():
+    url = f"/shop/blob?sv=2021-08-06&sig={SIGNATURE}&sp=r"
+    failure = azure._call_error(CALL, sdk.ServiceRequestError(f"Max retries exceeded with url: {url} (refused)"))
+    assert SIGNATURE not in str(failure)
+    assert "sig=***&sp=r (refused)" in str(failure)
+
+
+def test_the_string_that_was_signed_is_not_repeated_but_a_time_is():
+    detail = "AuthenticationErrorDetail:Signature did not match. String to sign used was rw\n/blob/shop"
+    assert "rw" not in str(azure._call_error(CALL, answered(403, "AuthenticationFailed", f"No.\n{detail}")))
+    detail = "AuthenticationErrorDetail:Signature not valid in the specified time frame: Expiry [Mon]"
+    assert "Expiry [Mon]" in str(azure._call_error(CALL, answered(403, "AuthenticationFailed", f"No.\n{detail}")))
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"), [("azure", "azure.core", "azure"), ("gcs", "google.cloud.storage", "gcp")]
+)
+def test_a_missing_sdk_is_an_error_that_names_the_extra(module, package, extra):
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from taskq_cloud.errors import MissingExtra\n"
+        f"try: import taskq_cloud.clients.{module}\n"
+        "except MissingExtra as error: print(error)"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert f"taskq-cloud[{extra}]" in shown

@@ -1,0 +1,94 @@
+"""The client of Google Cloud Storage, against fake-gcs-server, and what it makes of the SDK's exceptions."""
+
+import pytest
+from google.api_core import exceptions as sdk
+from google.auth import exceptions as auth
+from requests import exceptions as http
+
+from taskq_cloud.clients import gcs
+from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.core.ports import Service
+from taskq_cloud.errors import AccessDenied
+from taskq_cloud.testing.driving import driving
+
+
+def one(step):
+    return (yield step)
+
+
+@pytest.fixture(params=["sync", "async"])
+def run(request, gcs_environment):
+    with driving(request.param, {"gcs": Service("gcs")}) as drive:
+        yield drive
+
+
+def call(operation, bucket, **parameters):
+    return one(Call("gcs", operation, {"bucket": bucket, **parameters}))
+
+
+def test_names_are_listed_in_pages(run, make_gcs_bucket, gcs_client, monkeypatch):
+    monkeypatch.setattr(gcs, "_PAGE_SIZE", 2)
+    bucket = make_gcs_bucket()
+    for name in ("a/1", "a/2 %2F", "a/3", "b/1"):
+        gcs_client.bucket(bucket).blob(name).upload_from_string(b"")
+
+    first = run(call("list_blobs", bucket, prefix="a/", page_token=None))
+    second = run(call("list_blobs", bucket, prefix="a/", page_token=first["page_token"]))
+    none = run(call("list_blobs", bucket, prefix="c/", page_token=None))
+
+    assert first["names"] == ["a/1", "a/2 %2F"]
+    assert second == {"names": ["a/3"], "page_token": None}
+    assert none == {"names": [], "page_token": None}
+
+
+def test_a_missing_object_and_a_missing_bucket_are_told_apart(run, make_gcs_bucket):
+    with pytest.raises(CallError) as caught:
+        run(call("download", make_gcs_bucket(), name="nothing"))
+    assert caught.value.code == "NoSuchObject"
+    with pytest.raises(CallError) as caught:
+        run(call("download", "no-such-bucket", name="nothing"))
+    assert caught.value.code == "NoSuchBucket"
+
+
+def test_an_operation_that_is_not_known_is_refused(run, make_gcs_bucket):
+    with pytest.raises(CallError, match="UnknownOperation"):
+        run(call("compose", make_gcs_bucket()))
+
+
+def test_missing_credentials_are_an_error_that_says_where_to_put_them(monkeypatch, tmp_path):
+    for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    # Looking for the metadata server of a virtual machine, where there is none, takes seconds.
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with pytest.raises(AccessDenied, match="GOOGLE_APPLICATION_CREDENTIALS"):
+        gcs.open_client("gcs", {})
+
+
+@pytest.mark.parametrize(
+    ("operation", "error", "code", "trouble"),
+    [
+        ("upload", sdk.PreconditionFailed("No."), "PreconditionFailed", Trouble.REFUSED),
+        # Replaced between the requests for its metadata and its content.
+        ("download", sdk.PreconditionFailed("No."), "PreconditionFailed", Trouble.TRANSIENT),
+        ("upload", sdk.Forbidden("No."), "Forbidden", Trouble.REFUSED),
+        ("upload", sdk.Unauthorized("No."), "Unauthorized", Trouble.CREDENTIALS),
+        ("upload", sdk.TooManyRequests("No."), "TooManyRequests", Trouble.THROTTLED),
+        ("upload", sdk.ServiceUnavailable("No."), "ServiceUnavailable", Trouble.TRANSIENT),
+        ("upload", sdk.GoogleAPICallError("No."), "GoogleAPICallError", Trouble.REFUSED),
+        ("upload", http.ConnectionError("reset"), "ConnectionError", Trouble.TRANSIENT),
+        ("upload", http.ReadTimeout("slow"), "ReadTimeout", Trouble.TRANSIENT),
+        ("upload", http.InvalidURL("x"), "InvalidURL", Trouble.REFUSED),
+        ("upload", auth.TransportError("no token"), "TransportError", Trouble.TRANSIENT),
+        ("upload", auth.RefreshError("expired"), "RefreshError", Trouble.CREDENTIALS),
+        (
+            "upload",
+            auth.RefreshError("invalid_grant: check your iat and exp values and use a clock with reasonable skew"),
+            "ClockIsWrong",
+            Trouble.REFUSED,
+        ),
+    ],
+)
+def test_what_a_retry_may_expect(operation, error, code, trouble):
+    failure = gcs._call_error(Call("gcs", operation), error)
+    assert (failure.code, failure.trouble) == (code, trouble)

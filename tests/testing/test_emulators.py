@@ -1,0 +1,55 @@
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from taskq_cloud.testing.emulators import Emulator, wait_until_it_answers
+
+SERVER = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
+
+STARTER = f"""
+import time
+from taskq_cloud.testing.emulators import Emulator
+import sys
+with Emulator("server", lambda port: [sys.executable, "-c", {SERVER!r}, str(port)]) as emulator:
+    print(emulator.url, flush=True)
+    time.sleep(600)
+"""
+
+
+def answers(url):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
+
+
+def test_it_answers_from_entry_to_exit():
+    with Emulator("server", lambda port: [sys.executable, "-c", SERVER, str(port)]) as emulator:
+        assert answers(emulator.url)
+    assert not answers(emulator.url)
+
+
+def test_what_it_prints_before_it_ends_is_shown():
+    program = "import sys; sys.exit('no such flag')"
+    with (
+        pytest.raises(RuntimeError, match="server has ended: no such flag"),
+        Emulator("server", lambda _: [sys.executable, "-c", program]),
+    ):
+        pytest.fail("it runs")
+
+
+def test_it_ends_with_the_process_that_started_it():
+    starter = subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True)
+    url = starter.stdout.readline().strip()
+    wait_until_it_answers(url, "server")
+
+    starter.send_signal(signal.SIGKILL)
+    starter.wait()
+    starter.stdout.close()
+
+    deadline = time.monotonic() + 20
+    while answers(url):
+        assert time.monotonic() < deadline, "it runs on"
+        time.sleep(0.05)
