@@ -24,7 +24,7 @@ def broker_from_url(url: str, options: Mapping[str, Any]) -> Broker:
     """The broker of a URL; no call is made.
 
     Args:
-        url: ``sqs://region/prefix``, ``pubsub://project/prefix``, ``sqlite:///path``, ``memory://``, or an installed package's.
+        url: ``sqs://region/prefix``, ``pubsub://project/prefix``, ``sqlite:///path``, ``memory://``, or another's.
         options: the ``broker_transport_options`` setting.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -56,8 +57,11 @@ class HealthServer:
         Raises:
             OSError: the port is taken.
         """
-        self._server = await asyncio.start_server(self._answer, None, self.port, limit=LONGEST_REQUEST_BYTES)
-        self.port = self._server.sockets[0].getsockname()[1]
+        dual = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        listening = socket.create_server(("", self.port), family=family, dualstack_ipv6=dual)
+        self.port = listening.getsockname()[1]
+        self._server = await asyncio.start_server(self._answer, sock=listening, limit=LONGEST_REQUEST_BYTES)
 
     async def stop(self) -> None:
         """Stop listening."""
