@@ -108,7 +108,7 @@ class Where:
         return f"queue {self.queue!r}"
 
     def _not_found(self, error: CallError, said: str) -> OperationalError:
-        if "project" in error.message.lower() and "resource not found" not in error.message.lower():
+        if "project not found" in error.message.lower():
             return OperationalError(
                 f"{self}: there is no project {self.project!r} for these credentials ({said}): the broker's URL is "
                 "pubsub://PROJECT-ID/prefix, with the project's id and not its display name"

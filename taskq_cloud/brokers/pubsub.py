@@ -43,6 +43,9 @@ from taskq_cloud.errors import OperationalError, TaskQError
 LONGEST_WAIT_SECONDS: Final = 60
 """Pub/Sub holds a pull open for some 90 s at most; a shorter wait shows sooner that nobody is there."""
 
+SHORTEST_PULL_SECONDS: Final = 1.0
+"""Of another pull in one receive: what is handed to a caller whose time is just over waits for its deadline."""
+
 EMPTY_PULL_PAUSE_SECONDS: Final = 0.05
 """Between two pulls of one receive, where the first came back empty before its time."""
 
@@ -243,13 +246,13 @@ class PubSubBroker:
             # Deprecated, as it may miss what is there: that is what not waiting means.
             answer = yield from self._call(queue, "pull", {"request": {**request, "return_immediately": True}})
             return list(answer.received_messages)
-        while (left_seconds := ends_at - self._clock()) > 0:
+        left_seconds = wait_seconds
+        while True:
             answer = yield from self._call(queue, "pull", {"request": request, "timeout": left_seconds})
-            if answer.received_messages:
+            left_seconds = ends_at - self._clock() - EMPTY_PULL_PAUSE_SECONDS
+            if answer.received_messages or left_seconds < SHORTEST_PULL_SECONDS:
                 return list(answer.received_messages)
-            if ends_at - self._clock() > EMPTY_PULL_PAUSE_SECONDS:
-                yield Sleep(EMPTY_PULL_PAUSE_SECONDS)
-        return ()
+            yield Sleep(EMPTY_PULL_PAUSE_SECONDS)
 
     def _send_dead(self, settlements: Sequence[Settlement]) -> Flow[dict[int, Refused]]:
         """Publish the dead letters to their dead-letter topics; those that were not accepted, by position."""
