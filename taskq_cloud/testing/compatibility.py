@@ -1,0 +1,89 @@
+"""Draws docs/compatibility.md from what the adapters declare: ``python -m taskq_cloud.testing.compatibility``.
+
+Each row is a capability with its description from the port's docstring; each column is an adapter, opened by a URL and
+asked. Nothing of it is typed by hand, so the table can't say what the code doesn't.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from taskq_cloud.brokers.registry import broker_from_url
+from taskq_cloud.core.ports import BrokerCapabilities, StoreCapabilities
+from taskq_cloud.results.registry import store_from_url
+
+BROKER_URLS: Final = {
+    "Amazon SQS": "sqs://eu-west-1/",
+    "Google Pub/Sub": "pubsub://project/",
+    "SQLite": "sqlite:///.taskq/broker.db",
+    "memory": "memory://",
+}
+STORE_URLS: Final = {
+    "DynamoDB": "dynamodb://results",
+    "S3": "s3://bucket",
+    "Azure Blob": "azureblob://container?account_url=https://account.blob.core.windows.net",
+    "Cloud Storage": "gs://bucket",
+    "SQLite": "sqlite:///.taskq/results.db",
+    "memory": "memory://",
+    "disabled": "disabled://",
+}
+_UNITS: Final = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (10**6, "MB"), (1, "B"))
+_LARGEST_NUMBER: Final = 2**53
+_HIDDEN: Final = frozenset({"beyond_parking"})
+_HEAD: Final = """# What each broker and store can do
+
+Drawn from the adapters' own declarations by `python -m taskq_cloud.testing.compatibility`; a test compares.
+"""
+
+
+def page() -> str:
+    """The page, as Markdown."""
+    brokers = {name: broker_from_url(url, {}).capabilities for name, url in BROKER_URLS.items()}
+    stores = {name: store_from_url(url, {}).capabilities for name, url in STORE_URLS.items()}
+    parts = (
+        _HEAD,
+        "## Brokers\n",
+        _table(BrokerCapabilities, brokers),
+        "## Result stores\n",
+        _table(StoreCapabilities, stores),
+    )
+    return "\n".join(parts)
+
+
+def _table(kind: type[Any], columns: Mapping[str, Any]) -> str:
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    descriptions = _descriptions(kind)
+    for field in fields(kind):
+        if field.name in _HIDDEN:
+            continue
+        cells = [_shown(field.name, getattr(column, field.name)) for column in columns.values()]
+        lines.append(f"| `{field.name}`: {descriptions[field.name]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _descriptions(kind: type[Any]) -> dict[str, str]:
+    """Name -> what the docstring's ``Args`` say of it, on one line."""
+    text = inspect.getdoc(kind) or ""
+    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", text, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", description).replace("``", "`").rstrip(".") for name, description in entries}
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value == math.inf or value > _LARGEST_NUMBER:
+        return "no limit"
+    if name.endswith("_bytes"):
+        return next(f"{value // size:,} {unit}" for size, unit in _UNITS if value % size == 0 and (value or size == 1))
+    if name.endswith("_seconds"):
+        return f"{value:,g} s"
+    return f"{value:,}"
+
+
+if __name__ == "__main__":
+    print(page(), end="")  # noqa: T201 - this is what it is run for
