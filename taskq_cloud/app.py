@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, ove
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
-from taskq_cloud.content import codec_from_settings
+from taskq_cloud.content import codec_from_settings, payloads_from_settings
 from taskq_cloud.core import outcome as outcomes
 from taskq_cloud.core import records, result_document, sending, serializers
 from taskq_cloud.core.calls import Flow
@@ -23,13 +23,15 @@ from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import Environment
 from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
+from taskq_cloud.core.large_results import LargeResults
 from taskq_cloud.core.message import Message, Refused
 from taskq_cloud.core.options import TaskOptions, task_options
 from taskq_cloud.core.outcome import Invocation, Outcome
-from taskq_cloud.core.ports import Broker, ResultStore
+from taskq_cloud.core.payloads import Payloads
+from taskq_cloud.core.ports import Broker, ResultStore, Service
 from taskq_cloud.core.routing import Router
 from taskq_cloud.core.successors import on_retry
-from taskq_cloud.errors import AlreadyRegistered, SendError
+from taskq_cloud.errors import AlreadyRegistered, ImproperlyConfigured, SendError
 from taskq_cloud.result import AsyncResult, EagerResult, TaskState
 from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.runtime import Runtime
@@ -160,7 +162,7 @@ class TaskQ:
         now = time.time()
         capabilities = self.broker.capabilities
         addressed = [sending.address(self.codec, each, queue, capabilities, now, transport) for each in messages]
-        answers = yield from sending.send(self.broker, addressed)
+        answers = yield from sending.send(self.codec, self.broker, addressed)
         ignored = bool(
             next(v for v in (options.ignore_result, task.ignore_result, self.conf.task_ignore_result) if v is not None)
         )
@@ -230,13 +232,21 @@ class TaskQ:
 
     @cached_property
     def store(self) -> ResultStore:
-        """The result store."""
-        return store_from_url(self.conf.results_url(), {})
+        """The result store; with a bucket for payloads, its records may be as large as those."""
+        store = store_from_url(self.conf.results_url(), {})
+        if self.payloads is None or not store.capabilities.keeps_records:
+            return store
+        return LargeResults(store, self.payloads, time.time)
+
+    @cached_property
+    def payloads(self) -> Payloads | None:
+        """What becomes of messages and results that are too large; None: they are refused."""
+        return payloads_from_settings(self.conf)
 
     @cached_property
     def codec(self) -> Codec:
         """How messages are written and read, with the keys that the settings name."""
-        return codec_from_settings(self.conf)
+        return codec_from_settings(self.conf, self.payloads)
 
     def options_of(self, task: str) -> TaskOptions:
         """The options of a task; the defaults for one that is not registered here."""
@@ -327,13 +337,22 @@ class TaskQ:
     def _router(self) -> Router:
         return Router(self.conf.task_routes, self.conf.task_default_queue)
 
+    def _services(self) -> dict[str, Service]:
+        services = {**self.broker.services, **self.store.services}
+        for name, service in (self.payloads.store.services if self.payloads else {}).items():
+            if services.setdefault(name, service) != service:
+                raise ImproperlyConfigured(
+                    f"TASKQ_RESULTS and TASKQ_PAYLOADS share one client of {name!r}: give both URLs the same options"
+                )
+        return services
+
     @cached_property
     def _connections(self) -> Connections:
-        return Connections({**self.broker.services, **self.store.services})
+        return Connections(self._services())
 
     @cached_property
     def _async_connections(self) -> AsyncConnections:
-        return AsyncConnections({**self.broker.services, **self.store.services})
+        return AsyncConnections(self._services())
 
 
 def _eager_document(message: Message, outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""Makes an application's codec of its settings: reads the files of keys and certificates that they name."""
+"""Makes an application's codec and payloads of its settings: reads the files of keys and certificates they name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskq_cloud.core.codec import Codec
+from taskq_cloud.core.payloads import Payloads
 from taskq_cloud.core.security import Security
 from taskq_cloud.core.serializers import serializer_named
 from taskq_cloud.core.signing import Key, MessageSigning, key_from_text
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     from taskq_cloud.core.auth import Authenticator, Certificate
 
 
-def codec_from_settings(settings: Settings) -> Codec:
+def codec_from_settings(settings: Settings, payloads: Payloads | None = None) -> Codec:
     """The codec of an application.
+
+    Args:
+        settings: the application's.
+        payloads: what becomes of its large messages.
 
     Raises:
         ImproperlyConfigured: a serializer or compression is unknown, a package is missing, or a key can't be read; no
@@ -35,6 +40,27 @@ def codec_from_settings(settings: Settings) -> Codec:
         serializer=settings.task_serializer,
         compression=settings.task_compression,
         security=security,
+        payloads=payloads,
+    )
+
+
+def payloads_from_settings(settings: Settings) -> Payloads | None:
+    """What becomes of an application's large messages and results; None where it has no bucket for them.
+
+    Raises:
+        ImproperlyConfigured: the URL is none of an object store's, or the format or the compression is unknown.
+    """
+    if settings.payloads is None:
+        return None
+    from taskq_cloud.payloads.registry import payload_store_from_url  # noqa: PLC0415 - few applications have one
+
+    return Payloads(
+        store=payload_store_from_url(settings.payloads),
+        compression=settings.payload_compression,
+        format=settings.payload_format,
+        sources=settings.payload_sources,
+        threshold_bytes=settings.payload_threshold,
+        expires_days=settings.payload_expires_days,
     )
 
 

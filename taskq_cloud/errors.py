@@ -18,6 +18,7 @@
     ├── DecodeError                     a message can't be read; it is dead-lettered
     │   ├── ContentDisallowed           its content type is not in accept_content
     │   ├── SecurityError               it isn't signed as it must be
+    │   ├── ClaimError                  what it claims of an object store is gone, altered or not to be had
     │   └── InvalidTaskError            its parts make no task
     ├── TaskError                       what a task ends in
     │   ├── NotRegistered               (also a KeyError, as in Celery)
@@ -136,6 +137,10 @@ class ContentDisallowed(DecodeError):
 
 class SecurityError(DecodeError):
     """A message isn't signed, was altered, or was signed by someone unknown, or too long ago."""
+
+
+class ClaimError(DecodeError):
+    """A message or a result is in an object store, and what is there is gone, altered, or not to be followed."""
 
 
 class InvalidTaskError(DecodeError):

@@ -52,6 +52,15 @@ class Settings(BaseSettings):
     results: str | None = Field(None, validation_alias=AliasChoices("TASKQ_RESULTS", "TASKQ_RESULT_BACKEND"))
     """None: beside a local broker a local store; otherwise no results are kept, as in Celery."""
     broker_transport_options: dict[str, Any] = {}
+    payloads: str | None = None
+    """A bucket for messages and results that are too large for the broker and the store: see ``core.payloads``."""
+    payload_compression: str | None = "gzip"
+    """Tried before a payload goes to the bucket, where nothing has compressed it yet."""
+    payload_format: str = "taskq"
+    payload_sources: tuple[str, ...] = ()
+    payload_threshold: PositiveInt | None = None
+    """In bytes."""
+    payload_expires_days: PositiveInt = 30
     visibility_timeout: PositiveFloat = 60
     """How long a container worker's lease runs; it is renewed for as long as the task does. Not a limit on the task."""
     wait_time_seconds: NonNegativeFloat = 10

@@ -68,7 +68,8 @@ def entry_to_send(position: int, queue: str, outgoing: Outgoing) -> Entry:
     if size > LARGEST_MESSAGE_BYTES:
         raise PayloadTooLarge(
             f"queue {queue!r}: the message has {size} bytes, and Pub/Sub takes at most {LARGEST_MESSAGE_BYTES} of "
-            "them in its 10 MB: put the data into a store and send its key"
+            "them in its 10 MB: set TASKQ_PAYLOADS to a bucket for what is larger, or put the data into a store and "
+            "send its key"
         )
     _check_attributes(queue, outgoing.attributes)
     message: dict[str, Any] = {"data": data}

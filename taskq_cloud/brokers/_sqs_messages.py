@@ -12,6 +12,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from taskq_cloud.brokers._sqs_calls import LARGEST_BATCH_BYTES, LARGEST_BATCH_ENTRIES, Entry
+from taskq_cloud.core.claims import LEGACY_POINTER_SIZE, POINTER_SIZE
 from taskq_cloud.core.message import DEAD_LETTER_REASON, DEAD_LETTER_SOURCE, Delivery, Outgoing
 from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
@@ -32,6 +33,8 @@ LONGEST_REASON_CHARACTERS: Final = 1_000
 """Of a dead letter. Not a limit of SQS's: what an operator can read in the console."""
 
 _ATTRIBUTE_TYPE: Final = "String"
+_NUMBERS: Final = frozenset({POINTER_SIZE, LEGACY_POINTER_SIZE})
+"""The attributes that the SQS Extended Client writes as numbers."""
 _SYSTEM_ATTRIBUTES: Final = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId")
 
 _CANONICAL: Final = {ord(sign): "_" for sign in string.punctuation if sign not in "-_."} | {ord("."): "-"}
@@ -69,8 +72,8 @@ def entry_to_send(position: int, queue: str, message: Outgoing) -> Entry:
         raise OperationalError(f"queue {queue!r}: the message can't be sent as UTF-8: {error}") from error
     if size > LARGEST_BATCH_BYTES:
         raise PayloadTooLarge(
-            f"queue {queue!r}: the message has {size} bytes, and SQS takes at most {LARGEST_BATCH_BYTES}: put the data"
-            " into a store and send its key"
+            f"queue {queue!r}: the message has {size} bytes, and SQS takes at most {LARGEST_BATCH_BYTES}: set"
+            " TASKQ_PAYLOADS to a bucket for what is larger, or put the data into a store and send its key"
         )
     if len(message.attributes) > MOST_ATTRIBUTES:
         raise OperationalError(
@@ -79,7 +82,8 @@ def entry_to_send(position: int, queue: str, message: Outgoing) -> Entry:
     parameters: dict[str, Any] = {"MessageBody": message.body, **_placement(queue, message)}
     if message.attributes:
         parameters["MessageAttributes"] = {
-            name: {"DataType": _ATTRIBUTE_TYPE, "StringValue": value} for name, value in message.attributes.items()
+            name: {"DataType": "Number" if name in _NUMBERS else _ATTRIBUTE_TYPE, "StringValue": value}
+            for name, value in message.attributes.items()
         }
     if message.trace_header:
         parameters["MessageSystemAttributes"] = {

@@ -35,7 +35,8 @@ def refusal(queue: str, message: Outgoing, capabilities: BrokerCapabilities) -> 
         return Refused(
             PayloadTooLarge(
                 f"queue {queue!r}: the message has {size} bytes, and the broker takes at most"
-                f" {capabilities.largest_message_bytes}: put the data into a store and send its key"
+                f" {capabilities.largest_message_bytes}: set TASKQ_PAYLOADS to a bucket for what is larger, or put the"
+                " data into a store and send its key"
             )
         )
     longest_seconds = capabilities.longest_delay(queue)

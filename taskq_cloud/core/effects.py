@@ -20,7 +20,7 @@ from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.core.records import FAILURE, SUCCESS, Record, version_of
-from taskq_cloud.core.sending import Addressed, Transport, address, growing_delay, send
+from taskq_cloud.core.sending import Addressed, Transport, address, growing_delay, send, size_bytes
 from taskq_cloud.core.successors import Successor
 from taskq_cloud.errors import PayloadTooLarge, Unreachable
 
@@ -132,11 +132,12 @@ class Effects:
             addressed.append(
                 address(environment.codec, each.message, queue, environment.broker.capabilities, now, transport)
             )
-            size, largest = len(addressed[-1].outgoing.body), environment.broker.capabilities.largest_message_bytes
+            size, largest = size_bytes(addressed[-1].outgoing), environment.broker.capabilities.largest_message_bytes
             if size > largest:
                 raise PayloadTooLarge(
                     f"the message of task {each.message.task} is {size} bytes, queue {queue!r} takes {largest}: "
-                    "store its arguments elsewhere and send where they are"
+                    "set TASKQ_PAYLOADS to a bucket for what is larger, or store its arguments elsewhere and send "
+                    "where they are"
                 )
         return addressed
 
@@ -163,7 +164,7 @@ class Effects:
         )
 
     def _send(self, addressed: Sequence[Addressed]) -> Flow[None]:
-        answers = yield from send(self.environment.broker, addressed)
+        answers = yield from send(self.environment.codec, self.environment.broker, addressed)
         for answer in answers:
             if isinstance(answer, Refused):
                 raise answer.error

@@ -77,17 +77,26 @@ class Pipeline:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
 
-    def process(self, delivery: Delivery) -> Flow[Settlement]:
+    def process(self, delivery: Delivery, message: Message | None = None) -> Flow[Settlement]:
         """Take a delivery through the steps of this module's docstring.
 
         Never raises for what the message or the task does. An ``OperationalError`` of broker or store, once the
         policy's patience is over, gives the message back with a growing delay.
+
+        Args:
+            delivery: the delivery.
+            message: its message, where the runtime has decoded it already.
         """
         try:
-            message = self._environment.codec.read(delivery.body, delivery.message_id, delivery.queue)  # 1
+            if message is None:
+                message = yield from self._environment.codec.open(  # 1
+                    delivery.body, delivery.message_id, delivery.queue, delivery.attributes
+                )
             successors.check(message, self._environment.clock())
         except DecodeError as error:
             return (yield from self._undecodable(delivery, error))
+        except OperationalError as error:  # of the object store that has what the message claims
+            return _give_back(self._nameless(delivery), error)
         effects = Effects(self._environment, delivery, message, self._environment.options_of(message.task))
         try:
             if message.task not in self._environment.tasks:
@@ -97,16 +106,17 @@ class Pipeline:
             effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
             return DeadLetter(delivery, f"{type(error).__name__}: {error}")
         except (OperationalError, ImproperlyConfigured, DecodeError) as error:  # DecodeError: of a stored document
-            after = growing_delay(delivery.receive_count, FAILED_EFFECT_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
-            effects.log(logging.ERROR, "task.given_back", "given back for %.0f s: %s", after, error)
-            return Release(delivery, after)
+            return _give_back(effects, error)
+
+    def _nameless(self, delivery: Delivery, task_id: str | None = None) -> Effects:
+        """The effects of a message that can't be read."""
+        message = Message(task="?", id=task_id or delivery.message_id)
+        return Effects(self._environment, delivery, message, TaskOptions())
 
     def _undecodable(self, delivery: Delivery, error: DecodeError) -> Flow[Settlement]:
         # The error may quote what no UTF-8 can write.
         reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
-        effects = Effects(
-            self._environment, delivery, Message(task="?", id=error.task_id or delivery.message_id), TaskOptions()
-        )
+        effects = self._nameless(delivery, error.task_id)
         effects.log(logging.ERROR, "message.dead_lettered", "can't be read and is dead-lettered: %s", reason)
         if error.task_id is not None:
             try:
@@ -115,6 +125,13 @@ class Pipeline:
                 # The message is worth more than its state: it goes to the dead-letter queue all the same.
                 effects.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %s", failure)
         return DeadLetter(delivery, reason)
+
+
+def _give_back(effects: Effects, error: Exception) -> Release:
+    delivery = effects.delivery
+    after = growing_delay(delivery.receive_count, FAILED_EFFECT_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
+    effects.log(logging.ERROR, "task.given_back", "given back for %.0f s: %s", after, error)
+    return Release(delivery, after)
 
 
 def _unknown(effects: Effects) -> Flow[Settlement]:

@@ -55,12 +55,40 @@ def from_document(
     accept: Collection[str],
     routes: Mapping[str, str],
     security: Security | None = None,
+    payload: bytes | None = None,
 ) -> Message:
-    """``read``, of a body that is already parsed."""
+    """``read``, of a body that is already parsed.
+
+    Args:
+        document: the body.
+        message_id: the broker's id of the message.
+        accept: the serializers that may be read.
+        routes: patterns of event keys -> task names.
+        security: what must be signed, and by whom; None: nothing.
+        payload: the arguments, where the message has a claim of them.
+    """
     try:
-        return _from_document(document, message_id, accept, routes, security)
+        return _from_document(document, message_id, accept, routes, security, payload)
     except RecursionError:
         raise DecodeError("the message is nested too deeply") from None
+
+
+def is_notification(document: Mapping[str, Any]) -> bool:
+    """Whether a body is SNS's envelope."""
+    return document.get("Type") == "Notification" and isinstance(document.get("Message"), str)
+
+
+def unwrapped(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A body without SNS's envelope; one that can't be unwrapped is left in it."""
+    inner = _json_object(document["Message"]) if is_notification(document) else None
+    return document if inner is None else inner
+
+
+def attributes_of(notification: Mapping[str, Any]) -> dict[str, str]:
+    """The message attributes in SNS's envelope, as strings."""
+    found = notification.get("MessageAttributes")
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: str(each.get("Value")) for name, each in pairs if isinstance(each, dict)}
 
 
 def _from_document(
@@ -69,16 +97,16 @@ def _from_document(
     accept: Collection[str],
     routes: Mapping[str, str],
     security: Security | None,
+    payload: bytes | None,
 ) -> Message:
     key: str | None = None
     event_id = message_id
-    if document.get("Type") == "Notification" and isinstance(document.get("Message"), str):
+    if is_notification(document):
         topic = str(document.get("TopicArn", "")).rpartition(":")[2]
         key, event_id = f"aws.sns:{topic}", str(document.get("MessageId") or message_id)
-        inner = _json_object(document["Message"])
-        document = document if inner is None else inner
+        document = unwrapped(document)
     if protocol.is_task_message(document):
-        return protocol.decode(document, event_id, accept, security)
+        return protocol.decode(document, event_id, accept, security, payload)
     if isinstance(document.get("source"), str) and isinstance(document.get("detail-type"), str):
         key, event_id = f"{document['source']}:{document['detail-type']}", str(document.get("id") or event_id)
     elif (record := _first_record(document)) is not None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from taskq_cloud.core.claims import PayloadClaim
+
 DEAD_LETTER_REASON: Final = "dead_letter_reason"
 """The attribute of a dead-lettered message that says why; a redrive keeps it."""
 
@@ -42,7 +44,8 @@ class Message:
     """One call of one task. The names are those of Celery's protocol v2 headers.
 
     ``retries`` counts the attempts before this one. ``timelimit`` is (hard, soft), in seconds. ``ignore_result`` None
-    leaves it to the task. ``headers`` are the caller's own; they never replace a protocol header.
+    leaves it to the task. ``headers`` are the caller's own; they never replace a protocol header. ``claim`` is where
+    its arguments were fetched from: sent on unchanged, they need not be stored again.
     """
 
     task: str
@@ -69,6 +72,7 @@ class Message:
     priority: int = 0
     reply_to: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
+    claim: PayloadClaim | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

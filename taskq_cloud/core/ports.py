@@ -1,6 +1,6 @@
-"""The ports: what the core asks of a message broker and of a result store.
+"""The ports: what the core asks of a message broker, of a result store and of a store of payloads.
 
-Both take and return batches; a partial failure is a value, a failure of the whole is an error of
+All take and return batches; a partial failure is a value, a failure of the whole is an error of
 ``taskq_cloud.errors``. Every method is a flow (``core.calls``). Adapters hold no policy: retries, the order of effects,
 joins and deadlines are the core's. Core code and the contract suites branch on capabilities, never on an adapter's
 type.
@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final, Protocol
 
 from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.claims import Payload
 from taskq_cloud.core.message import Delivery, Outgoing, Refused, Sent, Settlement
 from taskq_cloud.core.records import Record
 
@@ -197,7 +198,10 @@ class StoreCapabilities:
 class ResultStore(Protocol):
     """Keeps records. A missing table or bucket is ``StoreNotFound``; what has expired is not there."""
 
-    capabilities: ClassVar[StoreCapabilities]
+    @property
+    def capabilities(self) -> StoreCapabilities:
+        """What it can do, configured as it is."""
+        ...
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -235,4 +239,38 @@ class ResultStore(Protocol):
         The holder's own claim again returns the same number and renews it. A claim lapses after ``ttl_seconds``, or
         when its holder claims it with a ``ttl_seconds`` of 0.
         """
+        ...
+
+
+class PayloadStore(Protocol):
+    """Keeps payloads that are too large for a broker or a result store. A missing bucket is ``StoreNotFound``."""
+
+    @property
+    def place(self) -> str:
+        """Where it keeps them, as claims say it: ``"s3://bucket"``."""
+        ...
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of its own begin with: ``"prefix/"``, or nothing."""
+        ...
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The clients its calls need, by service name."""
+        ...
+
+    def put(self, payloads: Sequence[Payload]) -> Flow[list[Refused | None]]:
+        """Store payloads, byte for byte; one answer a payload, in order, None where it is stored.
+
+        A key that is there already is left as it is: keys are made from what is stored.
+        """
+        ...
+
+    def get(self, wanted: Sequence[tuple[str, str]]) -> Flow[list[bytes | None]]:
+        """Read objects by bucket and key, of other buckets too; None where there is none."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> Flow[None]:
+        """Remove objects of its own bucket; a key without one is no error."""
         ...

@@ -20,8 +20,8 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, Final
 
+from taskq_cloud.core import claims, serializers
 from taskq_cloud.core import header_values as values
-from taskq_cloud.core import serializers
 from taskq_cloud.core.message import Embed, Message
 from taskq_cloud.core.security import Security
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
@@ -48,7 +48,7 @@ _HEADERS: Final = [
     "stamped_headers",
     "stamps",
 ]
-RESERVED_HEADERS: Final = frozenset([*_HEADERS, "lang", "compression", SIGNATURE_HEADER])
+RESERVED_HEADERS: Final = frozenset([*_HEADERS, "lang", "compression", SIGNATURE_HEADER, claims.CLAIM])
 _EMBED: Final = tuple(field.name for field in fields(Embed))
 
 _repr = reprlib.Repr()
@@ -173,6 +173,7 @@ def decode(
     message_id: str,
     accept: Collection[str] = ("json",),
     security: Security | None = None,
+    payload: bytes | None = None,
 ) -> Message:
     """Read a message.
 
@@ -182,6 +183,7 @@ def decode(
             delivery of it is the same task.
         accept: the serializers that may be read (``accept_content``).
         security: what must be signed, and by whom; None: nothing.
+        payload: its body, where the document has a claim of it.
 
     Raises:
         SecurityError: it isn't signed as it must be.
@@ -195,8 +197,9 @@ def decode(
         return _message(document, document, document.get("args"), document.get("kwargs"), message_id)
     headers = values.mapping(document.get("headers"), "headers")
     properties = values.mapping(document.get("properties"), "properties")
-    task_id = headers.get("id") or properties.get("correlation_id")
     try:
+        if payload is not None:
+            document = claims.without_claim(document, payload)  # signed is what claims it, by its digest
         body = _read_body(document, headers, properties, _serializer_of(document, accept, security))
         if isinstance(body, dict):  # protocol 1, or the hybrid whose headers are version 2's
             merged = {**body, **headers}
@@ -207,10 +210,17 @@ def decode(
         embed = values.mapping(body[2], "embed") if len(body) == 3 else {}  # noqa: PLR2004 - embed is the third
         return _message(headers, embed, body[0], body[1], message_id, properties)
     except DecodeError as error:
-        # Half a character is not printable. And an id that anyone may have written must not fail that task.
-        usable = believed and isinstance(task_id, str) and task_id.isprintable()
-        error.task_id = error.task_id or (task_id if usable else None)
+        # An id that anyone may have written must not fail that task.
+        error.task_id = error.task_id or (task_id_of(document) if believed else None)
         raise
+
+
+def task_id_of(document: Mapping[str, Any]) -> str | None:
+    """The task's id in a message whose arguments can't be read, or None."""
+    headers = values.mapping(document.get("headers"), "headers")
+    task_id = headers.get("id") or values.mapping(document.get("properties"), "properties").get("correlation_id")
+    # Half a character is not printable.
+    return task_id if isinstance(task_id, str) and task_id.isprintable() else None
 
 
 def _serializer_of(

@@ -1,4 +1,4 @@
-"""From messages to what a broker is given: encoding, delay, and one batch a queue."""
+"""From messages to what a broker is given: encoding, claims, delay, and one batch a queue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.codec import Codec
+from taskq_cloud.core.claims import POINTER_ATTRIBUTES, Payload
+from taskq_cloud.core.codec import Codec, utf8_bytes
 from taskq_cloud.core.message import Message, Outgoing, Refused, Sent
 from taskq_cloud.core.ports import Broker, BrokerCapabilities
 from taskq_cloud.errors import DelayTooLong, EncodeError
@@ -37,10 +38,11 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A message ready to be sent, and its queue."""
+    """A message ready to be sent, its queue, and what has to be checked in before."""
 
     queue: str
     outgoing: Outgoing
+    payload: Payload | None = None
 
 
 def address(
@@ -56,13 +58,25 @@ def address(
     What is due later than the broker's longest delay is parked again when it arrives (``core.execution``, step 4).
     Where the broker leaves short delays to the receivers, those park it from the beginning.
 
+    Where it is over the broker's limit, it is claimed, if the codec has payloads; otherwise the broker refuses it.
+
     Raises:
         EncodeError: its arguments can't be serialised; names the task.
+        PayloadTooLarge: it is too large to be claimed.
         ImproperlyConfigured: the serializer, the compression or a header is wrong.
         DelayTooLong: it is due later than the broker can have it.
     """
+    # Those of a pointer that the message came with say nothing of how it is sent on.
+    attributes = {name: value for name, value in transport.attributes.items() if name not in POINTER_ATTRIBUTES}
     try:
-        body = codec.write(message, queue, transport.serializer, transport.compression)
+        packed = codec.pack(
+            message,
+            queue,
+            capabilities.largest_message_bytes - _attributes_bytes(attributes),
+            now,
+            serializer=transport.serializer,
+            compression=transport.compression,
+        )
     except EncodeError as error:
         raise EncodeError(f"task {message.task}: its arguments are {error}") from error
     delay = 0.0 if message.eta is None else max(0.0, message.eta.timestamp() - now)
@@ -77,22 +91,42 @@ def address(
     return Addressed(
         queue,
         Outgoing(
-            body=body,
+            body=packed.body,
             delay_seconds=min(delay, capabilities.longest_delay(queue)),
             group=transport.group,
             deduplication=transport.deduplication or f"{message.id}:{message.retries}",
-            attributes=transport.attributes,
+            attributes={**attributes, **packed.attributes},
             trace_header=transport.trace_header,
         ),
+        packed.payload,
     )
 
 
-def send(broker: Broker, addressed: Sequence[Addressed]) -> Flow[list[Sent | Refused]]:
-    """Send messages of any queues, as one batch a queue; one answer a message, in order."""
+def size_bytes(message: Outgoing) -> int:
+    """What a broker counts against its largest message: the body and the attributes."""
+    return utf8_bytes(message.body) + _attributes_bytes(message.attributes)
+
+
+def _attributes_bytes(attributes: Mapping[str, str]) -> int:
+    # A name, a value, and, on SQS, the type: "String" or "Number" (SQS Developer Guide, "quotas-messages").
+    return sum(utf8_bytes(name) + utf8_bytes(value) + len("String") for name, value in attributes.items())
+
+
+def send(codec: Codec, broker: Broker, addressed: Sequence[Addressed]) -> Flow[list[Sent | Refused]]:
+    """Send messages of any queues, as one batch a queue; one answer a message, in order.
+
+    What they claim is checked in first, all of it together; a message whose payload is refused is not sent.
+    """
+    answers: list[Any] = [None] * len(addressed)
+    if codec.payloads is not None:
+        large = [position for position, each in enumerate(addressed) if each.payload is not None]
+        stored = yield from codec.payloads.put([each.payload for each in addressed if each.payload is not None])
+        for position, refused in zip(large, stored, strict=True):
+            answers[position] = refused
     positions: dict[str, list[int]] = {}
     for position, each in enumerate(addressed):
-        positions.setdefault(each.queue, []).append(position)
-    answers: list[Any] = [None] * len(addressed)
+        if answers[position] is None:
+            positions.setdefault(each.queue, []).append(position)
     for queue, of_queue in positions.items():
         sent = yield from broker.send(queue, [addressed[position].outgoing for position in of_queue])
         for position, answer in zip(of_queue, sent, strict=True):

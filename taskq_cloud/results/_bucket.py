@@ -1,4 +1,4 @@
-"""What an object store must do to keep results: the port between ``_objects`` and the adapters of the providers."""
+"""What an object store must do to keep results, or payloads: the port of the providers' adapters, and its errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from taskq_cloud.core.calls import Call
+from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.errors import AccessDenied, OperationalError, StoreNotFound, Unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,44 @@ class BucketFacts:
     meanings: Mapping[str, Meaning]
     permissions: Mapping[str, str]
 
+    def meaning(self, answer: Any) -> Meaning | None:
+        """What a failed call means; None where it didn't fail, or has no meaning to a store."""
+        return self.meanings.get(answer.code) if isinstance(answer, CallError) else None
+
+    def answered(self, answer: Any) -> Any:
+        """An answer; a failed call becomes an error that names the bucket and the way out."""
+        if not isinstance(answer, CallError):
+            return answer
+        meaning = self.meaning(answer)
+        said = f"{answer.code}: {answer.message}"
+        if meaning is Meaning.NO_BUCKET:
+            raise StoreNotFound(f"{self.name} does not exist: create it: {self.creation}") from answer
+        if meaning is Meaning.CLOCK:
+            raise AccessDenied(
+                f"{self.name}: refused, as this machine's clock is off by minutes: set it by NTP: {said}"
+            ) from answer
+        permission = self.permissions[answer.call.operation]
+        if meaning is Meaning.DENIED or answer.trouble is Trouble.CREDENTIALS:
+            raise AccessDenied(
+                f"{self.name}: {permission} was denied: {said}: check the credentials, and that they may do so"
+            ) from answer
+        if answer.trouble is Trouble.REFUSED:
+            raise OperationalError(f"{self.name}: {permission} was refused: {said}") from answer
+        raise Unreachable(f"{self.name}: {permission} was not answered: {said}") from answer
+
 
 class Bucket(Protocol):
     """One bucket of one provider: makes the calls and reads their answers."""
 
     facts: BucketFacts
+
+    def named(self, name: str) -> Bucket:
+        """Another bucket, as the same client reaches it."""
+        ...
+
+    def create(self, key: str, body: bytes) -> Call:
+        """Write an object of these bytes and no others, if there is none."""
+        ...
 
     def get(self, key: str) -> Call:
         """Read an object."""

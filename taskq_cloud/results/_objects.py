@@ -28,10 +28,10 @@ from functools import partial
 from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult, quote, unquote
 
-from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, CallError, Flow, Sleep, Together, Trouble
+from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, Flow, Sleep, Together
 from taskq_cloud.core.ports import StoreCapabilities
 from taskq_cloud.core.records import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
-from taskq_cloud.errors import AccessDenied, OperationalError, PayloadTooLarge, StoreNotFound, Unreachable
+from taskq_cloud.errors import OperationalError, PayloadTooLarge
 from taskq_cloud.results import _celery
 from taskq_cloud.results import _object_joins as joins
 from taskq_cloud.results._bucket import Bucket, LifecycleRule, Meaning, StoredObject
@@ -74,8 +74,8 @@ class ObjectResults:
     )
 
     def __init__(self, bucket: Bucket, prefix: str, clock: Callable[[], float] = time.time) -> None:
-        self._bucket = bucket
-        self._prefix = f"{prefix}/" if prefix else ""
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
         self._clock = clock
 
     def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
@@ -103,7 +103,7 @@ class ObjectResults:
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records."""
-        calls = [self._bucket.delete(key) for key in dict.fromkeys(map(self._key, ids))]
+        calls = [self.bucket.delete(key) for key in dict.fromkeys(map(self._key, ids))]
         for answer in (yield Together(calls)) if calls else []:
             if self._meaning(answer) is not Meaning.ABSENT:
                 self._answered(answer)
@@ -114,7 +114,7 @@ class ObjectResults:
         A listing has 1,000 keys a page, so a join of n members takes about n * n / 2,000 calls beyond one each.
         """
         arrival = joins.Arrival(member, self._clock(), expires_at)
-        directory = f"{self._prefix}{joins.PREFIX}{_quoted(join_id)}/"
+        directory = f"{self.prefix}{joins.PREFIX}{_quoted(join_id)}/"
         # It is there already when the first answer was lost on its way.
         came_again = not (yield from self._create(f"{directory}{arrival.key}", b""))
         keys = yield from self._list(directory)
@@ -124,7 +124,7 @@ class ObjectResults:
         if came_again or any(each.member == member and each != arrival for each in present):
             return True
         # Those who arrive at once may each see all the others. The one who says so first has completed the join.
-        completed = f"{self._prefix}{joins.COMPLETED_PREFIX}{_quoted(join_id)}/{present[0].arrived_at}"
+        completed = f"{self.prefix}{joins.COMPLETED_PREFIX}{_quoted(join_id)}/{present[0].arrived_at}"
         if (yield from self._create(completed, member.encode())):
             return True
         stored = (yield from self._read([completed]))[completed]
@@ -132,7 +132,7 @@ class ObjectResults:
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
         """Claim a key: see ``ResultStore.claim``."""
-        name, now = f"{self._prefix}taskq-claim-{_quoted(key)}", self._clock()
+        name, now = f"{self.prefix}taskq-claim-{_quoted(key)}", self._clock()
 
         def decide(stored: StoredObject | None) -> StoredObject | None:
             held = None if stored is None else Claim(**json.loads(stored.body))
@@ -149,19 +149,19 @@ class ObjectResults:
         days = max(1, math.ceil(result_expires_seconds / _DAY_SECONDS))
         longer = days + FENCE_KEPT_SECONDS // _DAY_SECONDS
         return [
-            LifecycleRule("taskq-results", f"{self._prefix}celery-task-meta-", days),
+            LifecycleRule("taskq-results", f"{self.prefix}celery-task-meta-", days),
             # A message may come back for as long as its queue keeps it, and must then find who has arrived.
-            LifecycleRule("taskq-joins", f"{self._prefix}taskq-join", longer),
-            LifecycleRule("taskq-claims", f"{self._prefix}taskq-claim-", longer),
+            LifecycleRule("taskq-joins", f"{self.prefix}taskq-join", longer),
+            LifecycleRule("taskq-claims", f"{self.prefix}taskq-claim-", longer),
         ]
 
     def _key(self, task_id: str) -> str:
-        return f"{self._prefix}celery-task-meta-{_quoted(task_id)}"
+        return f"{self.prefix}celery-task-meta-{_quoted(task_id)}"
 
     def _read(self, keys: Collection[str]) -> Flow[dict[str, StoredObject | None]]:
-        answers = (yield Together([self._bucket.get(key) for key in keys])) if keys else []
+        answers = (yield Together([self.bucket.get(key) for key in keys])) if keys else []
         return {
-            key: None if self._meaning(answer) is Meaning.ABSENT else self._bucket.object_of(self._answered(answer))
+            key: None if self._meaning(answer) is Meaning.ABSENT else self.bucket.object_of(self._answered(answer))
             for key, answer in zip(keys, answers, strict=True)
         }
 
@@ -175,8 +175,8 @@ class ObjectResults:
         keys: list[str] = []
         after: str | None = None
         while True:
-            (answer,) = yield Together([self._bucket.list(prefix, after)])
-            page, after = self._bucket.page_of(self._answered(answer))
+            (answer,) = yield Together([self.bucket.list(prefix, after)])
+            page, after = self.bucket.page_of(self._answered(answer))
             keys += page
             if after is None:
                 return keys
@@ -212,35 +212,17 @@ class ObjectResults:
             if not open_ones:
                 return written
         raise OperationalError(
-            f"{self._bucket.facts.name}: {next(iter(open_ones))} keeps changing: it was tried {_WRITE_ATTEMPTS} times"
+            f"{self.bucket.facts.name}: {next(iter(open_ones))} keeps changing: it was tried {_WRITE_ATTEMPTS} times"
         )
 
     def _put(self, key: str, new: StoredObject, over: StoredObject | None) -> Call:
-        return self._bucket.put(key, new, None if over is None else over.tag)
+        return self.bucket.put(key, new, None if over is None else over.tag)
 
     def _meaning(self, answer: Any) -> Meaning | None:
-        return self._bucket.facts.meanings.get(answer.code) if isinstance(answer, CallError) else None
+        return self.bucket.facts.meaning(answer)
 
     def _answered(self, answer: Any) -> Any:
-        """An answer; a failed call becomes an error that names the bucket and the way out."""
-        if not isinstance(answer, CallError):
-            return answer
-        facts, meaning = self._bucket.facts, self._meaning(answer)
-        said = f"{answer.code}: {answer.message}"
-        if meaning is Meaning.NO_BUCKET:
-            raise StoreNotFound(f"{facts.name} does not exist: create it: {facts.creation}") from answer
-        if meaning is Meaning.CLOCK:
-            raise AccessDenied(
-                f"{facts.name}: refused, as this machine's clock is off by minutes: set it by NTP: {said}"
-            ) from answer
-        permission = facts.permissions[answer.call.operation]
-        if meaning is Meaning.DENIED or answer.trouble is Trouble.CREDENTIALS:
-            raise AccessDenied(
-                f"{facts.name}: {permission} was denied: {said}: check the credentials, and that they may do so"
-            ) from answer
-        if answer.trouble is Trouble.REFUSED:
-            raise OperationalError(f"{facts.name}: {permission} was refused: {said}") from answer
-        raise Unreachable(f"{facts.name}: {permission} was not answered: {said}") from answer
+        return self.bucket.facts.answered(answer)
 
 
 def prefix_of(url: SplitResult) -> str:

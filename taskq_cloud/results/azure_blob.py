@@ -123,12 +123,19 @@ def lifecycle_rule(rule: LifecycleRule, container: str) -> dict[str, Any]:
 class _AzureContainer:
     def __init__(self, name: str, place: str) -> None:
         self._name = name
+        self._place = place
         self.facts = BucketFacts(
             f"Azure Blob Storage container {name} ({place})",
             f"az storage container create --name {name} --account-name ACCOUNT",
             _MEANINGS,
             _PERMISSIONS,
         )
+
+    def named(self, name: str) -> _AzureContainer:
+        return _AzureContainer(name, self._place)
+
+    def create(self, key: str, body: bytes) -> Call:
+        return self._call("upload_blob", blob=key, data=body, metadata={}, etag=None)
 
     def get(self, key: str) -> Call:
         return self._call("download_blob", blob=key)

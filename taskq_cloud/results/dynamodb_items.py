@@ -60,7 +60,7 @@ def from_record(record: Record, key: str, now: float) -> Item:
     if len(payload) > LARGEST_RECORD_BYTES:
         raise PayloadTooLarge(
             f"the result of task {record.id} is {len(payload)} bytes; DynamoDB takes at most {LARGEST_RECORD_BYTES}: "
-            "store it elsewhere, in S3 for example, and return where it is"
+            "set TASKQ_PAYLOADS to a bucket for what is larger, or store it elsewhere and return where it is"
         )
     item: Item = {
         "id": {"S": key},

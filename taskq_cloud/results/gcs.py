@@ -99,6 +99,12 @@ class _GCSBucket:
             _PERMISSIONS,
         )
 
+    def named(self, name: str) -> _GCSBucket:
+        return _GCSBucket(name)
+
+    def create(self, key: str, body: bytes) -> Call:
+        return self._call("upload", name=key, data=body, metadata={}, if_generation_match=0)
+
     def get(self, key: str) -> Call:
         return self._call("download", name=key)
 

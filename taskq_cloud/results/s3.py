@@ -118,12 +118,19 @@ def lifecycle_rule(rule: LifecycleRule) -> dict[str, Any]:
 class _S3Bucket:
     def __init__(self, name: str, place: str) -> None:
         self._name = name
+        self._place = place
         self.facts = BucketFacts(
             f"S3 bucket {name} ({place})",
             f"aws s3api create-bucket --bucket {name} --create-bucket-configuration LocationConstraint=REGION",
             _MEANINGS,
             _PERMISSIONS,
         )
+
+    def named(self, name: str) -> _S3Bucket:
+        return _S3Bucket(name, self._place)
+
+    def create(self, key: str, body: bytes) -> Call:
+        return self._call("put_object", Key=key, Body=body, IfNoneMatch="*")
 
     def get(self, key: str) -> Call:
         return self._call("get_object", Key=key)

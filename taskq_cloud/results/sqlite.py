@@ -182,7 +182,7 @@ def _row(record: Record) -> dict[str, Any]:
     if size > LARGEST_RECORD_BYTES:
         raise PayloadTooLarge(
             f"the result of task {record.id} is {size} bytes; SQLite takes at most {LARGEST_RECORD_BYTES}: "
-            "store it elsewhere and return where it is"
+            "set TASKQ_PAYLOADS to a bucket for what is larger, or store it elsewhere and return where it is"
         )
     return {
         "id": record.id,

@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from taskq_cloud.core import records, result_document, retry
+from taskq_cloud.core import claims, records, result_document, retry
+from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Message
 from taskq_cloud.core.outcome import ErrorInfo, Failed, Ignored, Lost, Outcome, Retrying, Succeeded, TimedOut
 from taskq_cloud.errors import DecodeError, NotRegistered, OperationalError, Reject, TimeLimitExceeded, WorkerLostError
@@ -29,14 +30,14 @@ def answer(runtime: Runtime, call: FunctionCall, event: Any, request_id: str) ->
         Celery's result document, as plain JSON.
 
     Raises:
+        ClaimError: what the message claims of an object store is gone, altered, or not followed.
         DecodeError: the event is no message, or no pattern of ``task_event_routes`` matches it.
         NotRegistered: the application has no such task.
         Reject: the task rejected it, or the pipeline would dead-letter it.
         OperationalError: broker or store could not be used.
     """
-    document = _without_sns(event)
     settings = runtime.settings
-    message = runtime.codec.read_document(document, request_id)
+    message = call.run(_opened(runtime, event, request_id))
     definition = runtime.tasks.get(message.task)
     if definition is None:
         raise NotRegistered(f"task {message.task!r} is not registered with this function's application")
@@ -44,13 +45,13 @@ def answer(runtime: Runtime, call: FunctionCall, event: Any, request_id: str) ->
         queue=runtime.route(message.task),  # where a retry goes
         message_id=request_id,
         receipt=request_id,
-        body=json.dumps(document),
+        body=json.dumps(event),
         # Lambda may have invoked with it before, so the store is asked whether it is done; and no queue takes it back,
         # so there is no later receive.
         receive_count=max(2, settings.task_max_receives),
         received_at=time.time(),
     )
-    settlement = call.process(delivery)
+    settlement = call.process(delivery, message)
     match settlement:
         case Acknowledge():
             return _document(runtime, call, message)
@@ -60,6 +61,12 @@ def answer(runtime: Runtime, call: FunctionCall, event: Any, request_id: str) ->
         f"task {message.task}[{message.id}] was not brought to an end, and there is no queue to give it back to; the "
         "log says why"
     )
+
+
+def _opened(runtime: Runtime, event: Any, request_id: str) -> Flow[Message]:
+    if claims.pointer_of(event, {}) is not None:
+        return (yield from runtime.codec.open(json.dumps(event), request_id))
+    return (yield from runtime.codec.open_document(_without_sns(event), request_id))
 
 
 def _without_sns(event: Any) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import math
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.calls import Flow, retrying, run
-from taskq_cloud.core.message import Delivery, Settlement
+from taskq_cloud.core.message import Delivery, Message, Settlement
 from taskq_cloud.core.outcome import Abandoned, Invocation, Outcome, Rejected
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.serverless.limits import TimeKeeper
@@ -52,9 +52,14 @@ class FunctionCall:
         """Until the last task has to be at its end."""
         return self.remaining_seconds() - ANSWER_MARGIN_SECONDS
 
-    def process(self, delivery: Delivery) -> Settlement:
-        """Take a delivery through the pipeline; a task that does not fit into the time is given back."""
-        return run(retrying(self._runtime.pipeline.process(delivery)), self._perform)
+    def process(self, delivery: Delivery, message: Message | None = None) -> Settlement:
+        """Take a delivery through the pipeline; a task that does not fit into the time is given back.
+
+        Args:
+            delivery: the delivery.
+            message: its message, where it has been decoded already.
+        """
+        return run(retrying(self._runtime.pipeline.process(delivery, message)), self._perform)
 
     def run(self, flow: Flow[T]) -> T:
         """Drive any other flow."""
