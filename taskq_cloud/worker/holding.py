@@ -144,8 +144,7 @@ class Held:
         due = [
             lease
             for lease in self._leases.values()
-            if not (lease.lost or lease.at_limit)
-            and now - lease.renewed_at >= self._lease_seconds / RENEWALS_PER_LEASE
+            if not (lease.lost or lease.at_limit) and now - lease.renewed_at >= self._lease_seconds / RENEWALS_PER_LEASE
         ]
         ending = [lease for lease in due if lease.limit_at - now < self._lease_seconds]
         await self._extend([lease for lease in due if lease not in ending], self._lease_seconds, now)
@@ -166,7 +165,7 @@ class Held:
         except TimeoutError:
             self._say_not_renewed(leases, f"no answer within {patience:.1f} s")
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the leases run on
             self._say_not_renewed(leases, error)
             return
         waiting: dict[str, list[_Lease]] = {}
