@@ -38,6 +38,9 @@ _CHANNEL_OPTIONS: Final = (
     # A connection that died without a word is noticed within a minute, not when the kernel gives up.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # gRPC waits up to two minutes before it connects again; work is to go on when the service is back.
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.enable_retries", 0),
 )
 
