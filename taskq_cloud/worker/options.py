@@ -64,6 +64,16 @@ class WorkerOptions:
         return cls(queues=tuple(queues), **chosen)
 
     @property
+    def share(self) -> int:
+        """Messages asked of one queue at a time."""
+        return max(1, self.concurrency * self.prefetch_multiplier // len(self.queues))
+
+    @property
     def capacity(self) -> int:
-        """Messages held at a time; at least one a queue, so that an empty queue's long poll starves no other."""
-        return max(self.concurrency * self.prefetch_multiplier, len(self.queues))
+        """Messages held at a time.
+
+        Each receive that waits has its share of the room set aside. The receives of the empty queues must leave enough
+        for every slot, or one busy queue among many could not fill them.
+        """
+        others = (len(self.queues) - 1) * self.share
+        return max(self.concurrency * self.prefetch_multiplier, self.concurrency + others)

@@ -126,7 +126,7 @@ class Worker:
             self._runtime.async_connections.run,
             queue,
             self._held,
-            batch=min(broker.capabilities.receive_batch, options.capacity // len(options.queues)),
+            batch=min(broker.capabilities.receive_batch, options.share),
             wait_seconds=min(options.wait_time_seconds, LAST_RECEIVE_SECONDS)
             if options.burst
             else options.wait_time_seconds,

@@ -147,6 +147,20 @@ async def test_an_empty_queue_starves_no_other(app: TaskQ):
             assert await result.aget(timeout=5) == 1
 
 
+async def test_one_busy_queue_among_many_fills_every_slot(app: TaskQ):
+    all_run = threading.Barrier(4, timeout=15)
+
+    @app.task(queue="busy")
+    def work() -> None:
+        all_run.wait()
+
+    queues = ["busy", *(f"idle-{number}" for number in range(15))]
+    async with serving(app, queues=queues, concurrency=4, wait_time_seconds=10) as worker:
+        await until(lambda: worker._held._reserved == len(queues), "every queue to be waited for")
+        for result in work.map_async([()] * 4):
+            await result.aget(timeout=15)
+
+
 async def test_a_burst_ends_when_the_queues_are_empty_retries_included(app: TaskQ):
     runs = []
 
