@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -132,18 +132,20 @@ class Codec:
                 f"the message of task {message.task} has {len(text)} characters, and payloads at most "
                 f"{LARGEST_PAYLOAD_BYTES}: write its arguments to an object of their own and send where they are"
             )
+        texts = [text]
         if payloads.compression is not None and not (compression or self.compression):
-            text = min(text, self.write(message, queue, serializer, payloads.compression), key=len)
-            if len(text) <= room_bytes:
-                return Packed(text)
+            texts.append(self.write(message, queue, serializer, payloads.compression))
+            if len(texts[-1]) <= room_bytes:
+                return Packed(texts[-1])
         put_away = self._pointer if payloads.format == SQS_EXTENDED else self._claim
-        packed = put_away(message, text, now)
+        packed = put_away(message, texts, now)
         attributes_bytes = sum(len(name) + len(value) for name, value in packed.attributes.items())
         return packed if utf8_bytes(packed.body) + attributes_bytes <= room_bytes else Packed(text)
 
-    def _claim(self, message: Message, text: str, now: float) -> Packed:
+    def _claim(self, message: Message, texts: Sequence[str], now: float) -> Packed:
         payloads = self._payloads()
-        document = json.loads(text)
+        # Base64, which compressed bytes travel in, is not stored: the one that is longer as text can be the smaller.
+        document = min(map(json.loads, texts), key=lambda each: len(claims.body_of(each)))
         document["headers"].pop(SIGNATURE_HEADER, None)
         claim, payload = payloads.check_in(ARGUMENTS, message.id, claims.body_of(document), now)
         reused = payloads.still_good(message.claim, claim)
@@ -154,8 +156,8 @@ class Codec:
         signed = document if self.security is None else self.security.sign(document)
         return Packed(serializers.dumps(signed), payload=None if reused else payload)
 
-    def _pointer(self, message: Message, text: str, now: float) -> Packed:
-        claim, payload = self._payloads().check_in(ARGUMENTS, message.id, text.encode(), now)
+    def _pointer(self, message: Message, texts: Sequence[str], now: float) -> Packed:
+        claim, payload = self._payloads().check_in(ARGUMENTS, message.id, min(texts, key=len).encode(), now)
         attributes = {claims.POINTER_SIZE: str(claim.size_bytes), claims.POINTER_SHA256: str(claim.sha256)}
         return Packed(claim.as_pointer(), attributes, payload)
 
