@@ -28,7 +28,7 @@ $(AZURITE):
 demo: $(STAMP)  ## Run a small shop on a local AWS stack: a container worker and a Lambda function side by side
 	PYTHONPATH=examples $(BIN)/python -m demo
 
-test: $(STAMP) $(AZURITE)  ## Run all tests, against a local AWS stack
+test: $(STAMP) $(AZURITE) emulators  ## Run all tests, against emulators on loopback
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 emulators: .emulators/pstestd  ## Build the emulators that come as source

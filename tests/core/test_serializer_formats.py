@@ -80,7 +80,7 @@ def test_kombu_reads_ours_and_we_read_kombus(value: Any, name: str) -> None:
         assert serializer.encode(value) == theirs(value, name)
 
 
-@pytest.mark.parametrize(("name", "value"), [(n, v) for n, each in RICH.items() for v in each], ids=repr)
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, each in RICH.items() for v in each])
 def test_rich_values_are_written_as_kombu_writes_them(name: str, value: Any) -> None:
     serializer = serializers.serializer_named(name)
     assert serializer.encode([value]) == theirs([value], name)
@@ -99,7 +99,6 @@ def test_rich_values_are_written_as_kombu_writes_them(name: str, value: Any) -> 
         ("yaml", object()),
         ("pickle", lambda: None),
     ],
-    ids=repr,
 )
 def test_what_kombu_cannot_write_is_refused_at_the_call(name: str, value: Any) -> None:
     with pytest.raises(serialization.EncodeError):

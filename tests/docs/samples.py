@@ -48,7 +48,7 @@ def blocks_of(page: str) -> list[Block]:
     text = (DOCS / page).read_text(encoding="utf-8")
     fences = list(_FENCE.finditer(text))
     blocks = []
-    for fence, following in zip(fences, [*fences[1:], None], strict=True):
+    for fence, following in zip(fences, [*fences, None][1:], strict=True):
         language, _, mark = fence["info"].partition(" ")
         if language != "python":
             continue
