@@ -15,7 +15,7 @@ from taskq_cloud.cli.common import app_path, common_options, log_format, open_ap
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.pools.factory import ALIASES, POOLS
-from taskq_cloud.worker.supervisor import run_worker
+from taskq_cloud.worker.process import run_worker
 
 _POSITIVE: Final = click.IntRange(min=1)
 _SECONDS: Final = click.FloatRange(min=0, min_open=True)

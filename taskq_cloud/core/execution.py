@@ -175,7 +175,7 @@ def _known(effects: Effects) -> Flow[Settlement]:
 
 def _park(effects: Effects, due_in_seconds: float) -> Flow[Settlement]:
     """No message waits in a worker: it is sent again, or, to a queue without delays, given back until it is due."""
-    delivery, capabilities = effects.delivery, effects.environment.broker.capabilities
+    delivery, capabilities = effects.delivery, effects.capabilities
     effects.log(logging.DEBUG, "task.parked", "is due in %.0f s", due_in_seconds)
     if capabilities.parks(delivery.queue, due_in_seconds):
         return Release(delivery, min(due_in_seconds, capabilities.longest_lease_seconds))
@@ -235,7 +235,7 @@ def _carry_out(  # noqa: PLR0911 - one return an outcome
             effects.log(logging.INFO, "task.ignored", "ignored")
             return Acknowledge(effects.delivery)
         case Abandoned():
-            effects.log(logging.WARNING, "task.given_back", "given back: the worker stops")
+            effects.log(logging.WARNING, "task.given_back", "given back: the worker stops, or has lost its lease")
             return Release(effects.delivery)
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Coroutine
-from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from taskq_cloud.core.calls import arun, retrying
@@ -26,6 +25,7 @@ from taskq_cloud.worker.health import HealthServer, report
 from taskq_cloud.worker.holding import Held
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.polling import Poller
+from taskq_cloud.worker.pools.base import GRACE_SECONDS
 from taskq_cloud.worker.pools.factory import make_pool
 from taskq_cloud.worker.settling import Settler
 from taskq_cloud.worker.slots import Slots
@@ -34,6 +34,8 @@ logger = logging.getLogger("taskq_cloud.worker")
 
 SETTLE_RESERVE_SECONDS: Final = 3
 """Of the shutdown timeout, kept for giving back what was still running."""
+POOL_RESERVE_SECONDS: Final = GRACE_SECONDS + 0.5
+"""And for the end of the pool, which waits that long for a thread or a process that won't end."""
 LAST_RECEIVE_SECONDS: Final = 1
 """How long a receive under way is waited for once nothing runs: what it brings can go back at once, too."""
 BURST_LOOK_SECONDS: Final = 0.5
@@ -91,12 +93,12 @@ class Worker:
         try:
             if health is not None:
                 await health.start()
-            await self._pool.start()
-            services = [
-                asyncio.create_task(self._watched("leases", self._held.keep_leases())),
-                asyncio.create_task(self._watched("settling", self._settler.settle_all())),
-            ]
-            await self._serve()
+            if await self._start_pool():
+                services = [
+                    asyncio.create_task(self._watched("leases", self._held.keep_leases())),
+                    asyncio.create_task(self._watched("settling", self._settler.settle_all())),
+                ]
+                await self._serve()
         finally:
             for service in services:
                 service.cancel()
@@ -136,9 +138,25 @@ class Worker:
 
     # -- from start to stop
 
+    async def _start_pool(self) -> bool:
+        """Start the pool; False where the worker was stopped before: an import in a child may never come to its end."""
+        starting = asyncio.create_task(self._pool.start())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                return True
+            logger.info("stopped before it was ready", extra={"action": "worker.stopped"})
+            return False
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+
     async def _serve(self) -> None:
         polls = [asyncio.create_task(self._watched(f"queue {p.queue}", p.poll(self._stopping))) for p in self._pollers]
-        burst = asyncio.create_task(self._stop_when_empty()) if self._options.burst else None
+        burst = asyncio.create_task(self._watched("burst", self._stop_when_empty())) if self._options.burst else None
         logger.info("ready: serves %s", ", ".join(self._options.queues), extra={"action": "worker.ready"})
         try:
             await self._stopping.wait()
@@ -151,9 +169,9 @@ class Worker:
 
     async def _drain(self, polls: list[asyncio.Task[None]]) -> None:
         """Let what runs come to its end, then give back what has not; all within the shutdown timeout."""
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._options.shutdown_timeout
-        reserve = min(SETTLE_RESERVE_SECONDS, self._options.shutdown_timeout / 2)
+        loop, timeout = asyncio.get_running_loop(), self._options.shutdown_timeout
+        ends_at = loop.time() + timeout - min(POOL_RESERVE_SECONDS, timeout / 4)
+        reserve = min(SETTLE_RESERVE_SECONDS, timeout / 2)
         await self._quiet(ends_at - reserve)
         if not self._giving_up.is_set():
             last = min(loop.time() + LAST_RECEIVE_SECONDS, ends_at - reserve)
@@ -161,8 +179,8 @@ class Worker:
             await self._quiet(ends_at - reserve)
         for task in (*polls, *self._pipelines):
             task.cancel()
-        await asyncio.gather(*polls, *self._pipelines, return_exceptions=True)
         self._settler.hurry()
+        await asyncio.gather(*polls, *self._pipelines, return_exceptions=True)
         try:
             async with asyncio.timeout_at(ends_at):
                 await self._held.empty()
@@ -225,15 +243,18 @@ class Worker:
             async with self._groups.turn(delivery) as turn:
                 if not turn.broken:
                     settlement = await self._settlement(delivery)
-                turn.broken = isinstance(settlement, Release)
+                turn.broken = isinstance(settlement, Release) or self._held.has_lost(delivery)
         except asyncio.CancelledError:
             pass  # the worker gives up: the message goes back to its queue
         finally:
-            self._settler.settle(settlement)
+            if isinstance(settlement, Release) and self._held.has_lost(delivery):
+                self._held.let_go([delivery])  # it is back already, and must not be taken from whoever has it now
+            else:
+                self._settler.settle(settlement)
 
     async def _settlement(self, delivery: Delivery) -> Settlement:
         try:
-            return await arun(retrying(self._runtime.pipeline.process(delivery)), self._perform)
+            return await arun(retrying(self._runtime.pipeline.process(delivery)), partial(self._perform, delivery))
         except Exception:
             # A fault of ours must cost this message some time, and never the worker its life.
             after = growing_delay(delivery.receive_count, CRASHED_FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
@@ -241,38 +262,17 @@ class Worker:
             logger.exception("message %s is given back for %.0f s", delivery.message_id, after, extra=extra)
             return Release(delivery, after)
 
-    async def _perform(self, step: Any) -> Any:
+    async def _perform(self, delivery: Delivery, step: Any) -> Any:
         if isinstance(step, Invocation):
-            return await self._invoke(step)
+            return await self._invoke(delivery, step)
         return await self._runtime.async_connections.perform(step)
 
-    async def _invoke(self, invocation: Invocation) -> Outcome:
+    async def _invoke(self, delivery: Delivery, invocation: Invocation) -> Outcome:
         if not await self._slots.acquire():
             return Abandoned()
         try:
+            if self._held.has_lost(delivery):
+                return Abandoned()  # while it waited; someone else runs it now, or will
             return await self._pool.run(invocation)
         finally:
             self._slots.release()
-
-
-def run_worker(runtime: Runtime, options: WorkerOptions) -> int:
-    """Run a worker in this process until a signal, or the end of a burst, stops it.
-
-    SIGTERM and SIGINT stop it; a second one, or SIGQUIT, makes it give back what runs as well.
-
-    Returns:
-        The exit code: 0, or 1 where a part of the worker crashed.
-    """
-
-    async def main() -> int:
-        worker = Worker(runtime, options)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
-        loop.add_signal_handler(signal.SIGQUIT, worker.stop, True)  # noqa: FBT003 - a callback's argument
-        await worker.serve()
-        return 1 if worker.crashed else 0
-
-    with suppress(KeyboardInterrupt):
-        return asyncio.run(main())
-    return 0

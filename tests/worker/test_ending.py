@@ -1,0 +1,97 @@
+"""A worker's process ends within its grace period, whatever its tasks do and wherever it is at the signal."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from taskq_cloud import TaskQ
+from tests.worker.test_process import until
+
+APP = """
+import asyncio, sys, time
+from pathlib import Path
+from taskq_cloud import TaskQ
+
+app = TaskQ("endless", visibility_timeout=2, wait_time_seconds=0.2)
+
+@app.task(name="swallows_its_cancellation")
+async def swallow():
+    Path("begun").touch()
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
+@app.task(name="leaves_a_thread")
+async def leave():
+    Path("begun").touch()
+    await asyncio.to_thread(time.sleep, 3600)
+
+@app.task(name="blocks_the_loop")
+async def block():
+    Path("begun").touch()
+    time.sleep(3600)
+"""
+
+CHILDREN_NEVER_IMPORTED = """
+import sys, time
+from pathlib import Path
+
+if "taskq_cloud.worker.pools.child" in sys.orig_argv:
+    Path("begun").touch()
+    time.sleep(3600)
+from endless import app
+"""
+TIMEOUT_SECONDS = 25
+
+
+def end(folder: Path, *options: str) -> tuple[int, str]:
+    """Start a worker, stop it once something has begun; its exit code and its log."""
+    command = [sys.executable, "-m", "taskq_cloud", "worker", "-c", "1", "--shutdown-timeout", "2", *options]
+    log = folder / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
+    try:
+        until((folder / "begun").exists, f"it to begin: {log.read_text()}")
+        process.send_signal(signal.SIGTERM)
+        return process.wait(TIMEOUT_SECONDS), log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "endless.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("task", "pool", "code"),
+    [
+        ("swallows_its_cancellation", "asyncio", 0),
+        ("swallows_its_cancellation", "threads", 0),
+        ("leaves_a_thread", "asyncio", 0),
+        ("leaves_a_thread", "threads", 0),
+        ("blocks_the_loop", "asyncio", 1),
+    ],
+)
+def test_a_task_that_never_ends_keeps_no_process(folder: Path, task: str, pool: str, code: int):
+    app = TaskQ("caller")
+    app.send_task(task)
+    app.close()
+    ended_with, log = end(folder, "-A", "endless", "-P", pool)
+    assert ended_with == code, log
+    assert ("time.sleep(3600)" in log) == (task == "blocks_the_loop"), "what blocks the loop is named"
+
+
+def test_a_worker_whose_children_never_come_up_can_be_stopped(folder: Path):
+    (folder / "stuck.py").write_text(CHILDREN_NEVER_IMPORTED)
+    code, log = end(folder, "-A", "stuck")
+    assert code == 0, log
+    assert "stopped before it was ready" in log
