@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,14 +17,16 @@ from rich.console import Console
 from shop import app, orders
 
 from demo import infrastructure, workload
-from demo.processes import WorkerEndedError, aws_stack, check, container_worker
+from demo.infrastructure import BrokerPlace, Machine, StorePlace, Unavailable
+from demo.processes import ContainerWorkers, WorkerEndedError
 from demo.progress import progress
 from demo.report import report
 from demo.watching import View, Watch
-from taskq_cloud.testing.call_counter import CallCounter
-from taskq_cloud.testing.local_stack import LocalStack, environment
+from taskq_cloud import TaskQ
+from taskq_cloud.core.message import Outgoing, Refused
 
-LOGS = Path(".demo")
+FOLDER = Path(".demo")
+OTHER_SETTINGS = ("AWS_", "AZURE_", "CLOUD_TASKS_", "GOOGLE_", "PUBSUB_", "STORAGE_EMULATOR_", "TASKQ_")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,24 +37,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end_in_order)
     _forget_settings()
     deadline = time.monotonic() + options.deadline
-    LOGS.mkdir(exist_ok=True)
-    for old in LOGS.glob("*.log"):
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.glob("*.log"):
         old.unlink()
+    logging.basicConfig(filename=FOLDER / "demo.log", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        with aws_stack(LOGS) as stack, CallCounter(stack.endpoint_url) as counter:
-            view, calls = _run(console, stack, counter, options, deadline)
+        brokers, stores = infrastructure.broker_named(options.broker), infrastructure.store_named(options.results)
+        with ExitStack() as ending:
+            machine = Machine(FOLDER, ending, lambda text: _say(console, text))
+            broker, store = brokers.start(machine), stores.start(machine)
+            view = _run(console, broker, store, options, deadline)
+    except Unavailable as error:
+        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        return 2
     except WorkerEndedError as error:
         console.print(f"The demo can't go on: {error}", style="red", markup=False)
         return 1
     except KeyboardInterrupt:
         console.print("Stopped; everything that was started is ended")
         return 130
-    report(console, view, calls, LOGS)
+    report(console, view, broker, store, FOLDER)
     return _verdict(console, view)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="demo", description="Run the shop on a local AWS stack.")
+    parser = argparse.ArgumentParser(prog="demo", description="Run the shop on this machine.")
+    brokers, stores = ", ".join(infrastructure.BROKERS), ", ".join(infrastructure.STORES)
+    parser.add_argument("--broker", default="sqs", help=f"where the queues are: {brokers} (%(default)s)")
+    parser.add_argument("--results", default="dynamodb", help=f"where the results are: {stores} (%(default)s)")
     parser.add_argument("--tasks", type=int, default=300, help="about how many calls to make (%(default)s)")
     parser.add_argument("--deadline", type=float, default=120, help="seconds after which to give up (%(default)s)")
     parser.add_argument(
@@ -61,7 +75,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _forget_settings() -> None:
     """Keep the settings of another application, and of an account, away from the shop."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "TASKQ_"))]:
+    for name in [name for name in os.environ if name.startswith(OTHER_SETTINGS)]:
         del os.environ[name]
 
 
@@ -71,40 +85,41 @@ def _end_in_order(signal_number: int, _frame: object) -> NoReturn:
 
 
 def _run(
-    console: Console, stack: LocalStack, counter: CallCounter, options: argparse.Namespace, deadline: float
-) -> tuple[View, dict[str, int]]:
-    _say(console, f"The local AWS stack answers at {stack.endpoint_url}")
-    aws = environment(counter.endpoint_url)
-    infrastructure.provision(stack.endpoint_url, {"AWS_ENDPOINT_URL": counter.endpoint_url})
-    _say(console, "It has the queues shop-orders and shop-images, their dead-letter queues, and the table shop-results")
-    _say(console, "The Lambda function shop-images serves the queue shop-images")
-    os.environ.update(aws | infrastructure.SHOP_SETTINGS)
-    log_path = LOGS / "worker.log"
-    with container_worker(os.environ, log_path) as worker:
-        _say(console, "The container worker serves the queue shop-orders")
-        counter.reset()
-        watch = _send_all(console, stack, options)
+    console: Console, broker: BrokerPlace, store: StorePlace, options: argparse.Namespace, deadline: float
+) -> View:
+    settings = {"TASKQ_BROKER": broker.url, "TASKQ_RESULTS": store.url}
+    of_runtimes = {**settings, **broker.environment, **store.environment}
+    if broker.start_function is not None:
+        broker.start_function(of_runtimes)
+    os.environ.update({**settings, **broker.environment, **store.uncounted})
+    watching = TaskQ("watch", broker=broker.url, broker_transport_options=broker.uncounted, results=store.url)
+    with closing(watching), ContainerWorkers(broker.workers, of_runtimes, FOLDER) as workers:
+        for queue in broker.workers.values():
+            _say(console, f"A container worker serves the queue {broker.prefix}{queue}")
+        broker.meter.reset()
+        store.meter.reset()
+        watch = _send_all(console, watching, broker.prefix, options)
         with progress(console) as show:
             for view in watch.looks(deadline):
                 show(view)
-                check(worker, log_path)
-    # Counted once the worker has ended: its last acknowledgements belong to the tasks, too.
-    return view, dict(counter.counts())
+                workers.check()
+    return view
 
 
-def _send_all(console: Console, stack: LocalStack, options: argparse.Namespace) -> Watch:
+def _send_all(console: Console, watching: TaskQ, prefix: str, options: argparse.Namespace) -> Watch:
     sent = workload.send(workload.plan(options.tasks))
-    sqs = infrastructure.client("sqs", stack.endpoint_url)
     for queue, body in workload.UNREADABLE_MESSAGES.items():
-        sqs.send_message(QueueUrl=infrastructure.queue_url(sqs, queue), MessageBody=body)
+        for answer in watching.run(watching.broker.send(queue, [Outgoing(body=body)])):
+            if isinstance(answer, Refused):
+                raise answer.error
     by_hand = f"{len(workload.UNREADABLE_MESSAGES)} messages, put there by hand, that nobody can read"
     _say(console, f"Sent: {len(sent)} calls of the shop's {len(app.tasks)} tasks, and {by_hand}\n")
     if options.lose_a_task:
         call = workload.Call(orders.send_receipt, (0, "nobody@shop.example"))
         result = orders.send_receipt.apply_async(call.args, countdown=600)
         sent.append(workload.SentCall(call, result.id, time.time()))
-        sqs.purge_queue(QueueUrl=infrastructure.queue_url(sqs, "orders"))
-    return Watch(stack.endpoint_url, sent, list(workload.UNREADABLE_MESSAGES.values()))
+        watching.run(watching.broker.purge("orders"))
+    return Watch(watching, sent, list(workload.UNREADABLE_MESSAGES.values()), prefix)
 
 
 def _say(console: Console, text: str) -> None:

@@ -5,53 +5,38 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from demo import infrastructure
+from demo.infrastructure.places import BrokerPlace, Meter, StorePlace
 from demo.watching import Outcome, View
 from demo.workload import SentCall
-from taskq_cloud.results.dynamodb_items import KEY_FORMATS
-
-SQS_OPERATIONS = frozenset(
-    {
-        "ChangeMessageVisibility",
-        "ChangeMessageVisibilityBatch",
-        "DeleteMessage",
-        "DeleteMessageBatch",
-        "GetQueueAttributes",
-        "GetQueueUrl",
-        "ReceiveMessage",
-        "SendMessage",
-        "SendMessageBatch",
-    }
-)
 
 
-def report(console: Console, view: View, calls: Mapping[str, int], logs: Path) -> None:
+def report(console: Console, view: View, broker: BrokerPlace, store: StorePlace, logs: Path) -> None:
     """Print it.
 
     Args:
         console: where to.
         view: how things stood at the end.
-        calls: AWS calls by operation.
+        broker: where the queues are.
+        store: where the results are.
         logs: where the logs are.
     """
     console.print(_tasks(view))
     _note(console, "attempts: retries included; p50, p95: from the call to its final state")
     console.print(_failures(view))
-    console.print(_calls(calls, len(view.sent)))
-    _note(console, "not counted: how Lambda itself polls the queue of its function")
+    _calls(console, [broker.meter, store.meter], len(view.sent))
     console.print(_dead_letters(view))
-    _results(console, view, logs)
+    _results(console, view, store, logs)
 
 
-def _note(console: Console, text: str) -> None:
-    console.print(f" {text}\n", style="dim", highlight=False)
+def _note(console: Console, *lines: str) -> None:
+    console.print("".join(f" {line}\n" for line in lines), style="dim", highlight=False)
 
 
 def _table(title: str, *headings: str) -> Table:
@@ -101,15 +86,18 @@ def _failures(view: View) -> Table:
     return shown
 
 
-def _calls(calls: Mapping[str, int], tasks: int) -> Table:
-    shown = _table("AWS calls", "service", ">calls", ">a task", "of these")
-    of_sqs = {name: count for name, count in calls.items() if name in SQS_OPERATIONS}
-    of_dynamodb = {name: count for name, count in calls.items() if name not in SQS_OPERATIONS}
-    for service, counted in (("SQS", of_sqs), ("DynamoDB", of_dynamodb)):
+def _calls(console: Console, meters: Sequence[Meter], tasks: int) -> None:
+    shown = _table("Service calls", "service", ">calls", ">a task", "of these")
+    for meter in meters:
+        counted = meter.calls()
+        if counted is None:
+            continue
         total = sum(counted.values())
         parts = ", ".join(f"{name} {count}" for name, count in sorted(counted.items(), key=lambda each: -each[1]))
-        shown.add_row(service, str(total), f"{total / tasks:.2f}", parts)
-    return shown
+        shown.add_row(meter.service, str(total), f"{total / tasks:.2f}", parts)
+    if shown.row_count:
+        console.print(shown)
+    _note(console, *dict.fromkeys(meter.note for meter in meters if meter.note))
 
 
 def _dead_letters(view: View) -> Table:
@@ -119,12 +107,12 @@ def _dead_letters(view: View) -> Table:
     return shown
 
 
-def _results(console: Console, view: View, logs: Path) -> None:
-    lines = [f"Results  {len(view.outcomes)} items in the DynamoDB table {infrastructure.TABLE}, for example"]
+def _results(console: Console, view: View, store: StorePlace, logs: Path) -> None:
+    lines = [f"Results  {len(view.outcomes)} {store.things}, for example"]
     for sent in [sent for sent in view.sent if view.is_done(sent)][:1]:
         outcome = view.outcomes[sent.id]
-        lines.append(f"         {KEY_FORMATS['plain'](sent.id)}")
+        lines.append(f"         {store.key_of(sent.id)}")
         lines.append(f"         {outcome.state}, {json.dumps(outcome.result)}")
-    lines.append(f"Logs     {', '.join(str(path) for path in sorted(logs.iterdir()))}")
+    lines.append(f"Logs     {', '.join(str(path) for path in sorted(logs.glob('*.log')) if path.stat().st_size)}")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

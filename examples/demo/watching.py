@@ -1,33 +1,32 @@
-"""What has become of the calls: looks at the results and the queues until every call is accounted for, or none can be.
-
-It looks past the call counter, so that the counts are the shop's alone.
-"""
+"""What has become of the calls: looks at results and queues until every call is accounted for, or no more can be."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from demo import infrastructure
+from demo.infrastructure.places import QUEUES
 from demo.workload import SentCall
 from taskq_cloud import TaskQ
 from taskq_cloud.core.message import DEAD_LETTER_REASON
 from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.core.records import READY_STATES
-from taskq_cloud.testing.local_stack import REGION
 
 LOOK_SECONDS = 0.5
 EMPTY_LOOKS = 3
 """SQS's counts are approximate: queues are taken for empty when they look so this often, one after the other."""
 
+DEAD_LETTER_LEASE_SECONDS = 3600
+"""Longer than the demo runs, where the broker allows it: dead letters are read once."""
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the results table says of a call."""
+    """What the result store says of a call."""
 
     state: str
     attempts: int
@@ -103,38 +102,31 @@ class View:
         ]
 
 
-@dataclass
 class Watch:
-    """Looks again and again.
+    """Looks again and again. Dead letters stay where they are, as they would for an operator.
 
     Args:
-        endpoint_url: where the stack answers.
+        app: an application of the demo's own, whose calls go past the call counters.
         sent: the calls.
         unreadable: bodies of the messages that must come to a dead-letter queue.
+        prefix: what a queue's name begins with at the broker.
     """
 
-    endpoint_url: str
-    sent: Sequence[SentCall]
-    unreadable: Sequence[str]
-    _outcomes: dict[str, Outcome] = field(default_factory=dict)
-    _dead_letters: list[DeadLetter] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, app: TaskQ, sent: Sequence[SentCall], unreadable: Sequence[str], prefix: str) -> None:
+        self._app = app
+        self._sent = sent
+        self._unreadable = unreadable
+        self._prefix = prefix
+        self._outcomes: dict[str, Outcome] = {}
+        self._dead_letters: dict[str, DeadLetter] = {}
         self._began = time.monotonic()
-        self._sqs: Any = infrastructure.client("sqs", self.endpoint_url)
-        self._app = TaskQ(
-            "watch",
-            broker=f"sqs://{REGION}/{infrastructure.PREFIX}",
-            broker_transport_options={"endpoint_url": self.endpoint_url},
-            results=f"dynamodb://{REGION}/{infrastructure.TABLE}?endpoint_url={self.endpoint_url}",
-        )
 
     def looks(self, deadline: float) -> Iterator[View]:
         """Views, until nothing is missing, the queues stay empty, or the deadline (``time.monotonic()``) has come."""
         empty_looks = 0
         view: View | None = None
         while view is None or (
-            view.missing(self.unreadable) and not view.idle and time.monotonic() + LOOK_SECONDS < deadline
+            view.missing(self._unreadable) and not view.idle and time.monotonic() + LOOK_SECONDS < deadline
         ):
             if view is not None:
                 time.sleep(LOOK_SECONDS)
@@ -143,33 +135,27 @@ class Watch:
             self._read_results()
             self._read_dead_letters()
             seconds = time.monotonic() - self._began
-            view = View(self.sent, dict(self._outcomes), list(self._dead_letters), empty_looks >= EMPTY_LOOKS, seconds)
+            dead_letters, idle = list(self._dead_letters.values()), empty_looks >= EMPTY_LOOKS
+            view = View(self._sent, dict(self._outcomes), dead_letters, idle, seconds)
             yield view
-        self._app.close()
 
     def _queues_are_empty(self) -> bool:
-        depths = [self._app.run(self._app.broker.depth(queue)) for queue in infrastructure.QUEUES]
-        return all(depth.waiting == depth.delayed == depth.in_flight == 0 for depth in depths)
+        depths = [self._app.run(self._app.broker.depth(queue)) for queue in QUEUES]
+        # None from a broker that counts no messages: then only the deadline ends the wait for a call that is lost.
+        return all(depth is not None and depth.total == 0 for depth in depths)
 
     def _read_results(self) -> None:
         open_ids = [
             sent.id
-            for sent in self.sent
+            for sent in self._sent
             if sent.id not in self._outcomes or self._outcomes[sent.id].state not in READY_STATES
         ]
         records = self._app.run(self._app.store.load(open_ids))
         self._outcomes |= {task_id: Outcome.of(record.payload) for task_id, record in records.items()}
 
     def _read_dead_letters(self) -> None:
-        for queue in infrastructure.QUEUES:
+        for queue in QUEUES:
             dead = dead_letter_queue(queue)
-            answer = self._sqs.receive_message(
-                QueueUrl=infrastructure.queue_url(self._sqs, dead),
-                MaxNumberOfMessages=10,
-                MessageAttributeNames=["All"],
-                # Read once; they stay in the queue, as they would for an operator.
-                VisibilityTimeout=3600,
-            )
-            for message in answer.get("Messages", []):
-                reason = message.get("MessageAttributes", {}).get(DEAD_LETTER_REASON, {}).get("StringValue", "")
-                self._dead_letters.append(DeadLetter(infrastructure.PREFIX + dead, message["Body"], reason))
+            for delivery in self._app.run(self._app.broker.receive(dead, 10, 0, DEAD_LETTER_LEASE_SECONDS)):
+                reason = delivery.attributes.get(DEAD_LETTER_REASON, "")
+                self._dead_letters[delivery.message_id] = DeadLetter(self._prefix + dead, delivery.body, reason)

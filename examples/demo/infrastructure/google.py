@@ -1,0 +1,116 @@
+"""What the shop needs of Google Cloud: topics with subscriptions, a bucket. Two emulators have them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import grpc
+from google.cloud import storage
+from google.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from demo.infrastructure.places import (
+    PREFIX,
+    QUEUES,
+    RESULTS,
+    BrokerPlace,
+    Infrastructure,
+    Machine,
+    Meter,
+    StorePlace,
+)
+from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.testing import emulators
+
+PROJECT = "shop-project"
+PSTEST = Path(".emulators/pstestd")
+"""Where ``make emulators`` builds Google's fake of Pub/Sub; it is looked for on PATH as well."""
+
+MOST_DELIVERIES = 20
+"""Before Pub/Sub itself moves a message to the dead-letter topic. A task that waits for its retry is handed over and
+given back, which counts as well."""
+
+
+def _pubsub_missing() -> str | None:
+    if _pstest() is not None:
+        return None
+    return (
+        "Google's fake of Pub/Sub is not built: apt-get install golang-go golang-google-cloud-dev, then make demo "
+        "builds it; or choose another BROKER"
+    )
+
+
+def _pstest() -> str | None:
+    return str(PSTEST.absolute()) if PSTEST.exists() else shutil.which("pstestd")
+
+
+def _start_pubsub(machine: Machine) -> BrokerPlace:
+    program = _pstest() or "pstestd"
+    fake = emulators.Emulator("Google's fake of Pub/Sub", lambda port: [program, "-address", f"127.0.0.1:{port}"])
+    host = f"127.0.0.1:{machine.ending.enter_context(fake).port}"
+    os.environ["PUBSUB_EMULATOR_HOST"] = host
+    machine.say(f"Google's fake of Pub/Sub answers at {host}")
+    with grpc.insecure_channel(host) as channel:
+        publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+        subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+        for queue in QUEUES:
+            dead = _make_topic(publisher, subscriber, dead_letter_queue(queue))
+            policy = {"dead_letter_topic": dead, "max_delivery_attempts": MOST_DELIVERIES}
+            _make_topic(publisher, subscriber, queue, dead_letter_policy=policy)
+    machine.say(
+        f"It has the topics {PREFIX}orders and {PREFIX}images, theirs for dead letters, and a subscription each"
+    )
+    return BrokerPlace(
+        url=f"pubsub://{PROJECT}/{PREFIX}",
+        environment={},
+        uncounted={},
+        prefix=PREFIX,
+        workers={"container": "orders", "container2": "images"},
+        start_function=None,
+        meter=Meter(
+            "Pub/Sub", note="not counted: calls of Pub/Sub, which speaks gRPC; the call counter reads HTTP/1.1"
+        ),
+    )
+
+
+def _make_topic(publisher: PublisherClient, subscriber: SubscriberClient, queue: str, **policies: object) -> str:
+    topic = f"projects/{PROJECT}/topics/{PREFIX}{queue}"
+    publisher.create_topic(name=topic)
+    never: dict[str, object] = {}
+    subscription = {
+        "name": f"projects/{PROJECT}/subscriptions/{PREFIX}{queue}",
+        "topic": topic,
+        "ack_deadline_seconds": 60,
+        "expiration_policy": never,
+        **policies,
+    }
+    subscriber.create_subscription(request=subscription)
+    return topic
+
+
+def _start_storage(machine: Machine) -> StorePlace:
+    server = machine.ending.enter_context(emulators.gcs_server())
+    machine.say(f"fake-gcs-server, which stands for Google Cloud Storage, answers at {server.url}")
+    counter = machine.count_calls(server.url)
+    options = {"api_endpoint": server.url}
+    client = storage.Client(project=PROJECT, client_options=options, use_auth_w_custom_endpoint=False)
+    client.create_bucket(RESULTS)
+    client.close()
+    machine.say(f"It has the bucket {RESULTS}")
+    return StorePlace(
+        url=f"gs://{RESULTS}?project={PROJECT}",
+        environment={"STORAGE_EMULATOR_HOST": counter.endpoint_url},
+        uncounted={"STORAGE_EMULATOR_HOST": server.url},
+        things=f"objects in the Google Cloud Storage bucket {RESULTS}",
+        key_of="celery-task-meta-{}".format,
+        meter=Meter(
+            "Cloud Storage", counter, "not counted: downloads from Cloud Storage, whose links lead past the counter"
+        ),
+    )
+
+
+PUBSUB = Infrastructure(_pubsub_missing, _start_pubsub)
+STORAGE = Infrastructure(emulators.gcs_server_missing, _start_storage)
