@@ -66,8 +66,7 @@ class HealthServer:
     async def stop(self) -> None:
         """Stop listening."""
         if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+            self._server.close()  # wait_closed() would also wait for whoever has connected and asks nothing
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
