@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
@@ -37,6 +37,9 @@ from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.settings import Settings, load_settings
 from taskq_cloud.task import BoundTask, Task
+
+if TYPE_CHECKING:
+    from taskq_cloud.serverless.pubsub_push import PushEndpoint
 
 Result: TypeAlias = AsyncResult[Any]
 P = ParamSpec("P")
@@ -327,6 +330,33 @@ class TaskQ:
 
         function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
         return make_handler(self.runtime(hostname=f"lambda@{function}" if function else None, patience_seconds=0))
+
+    def pubsub_push_handler(
+        self,
+        *,
+        audience: str | Sequence[str],
+        service_account: str | Sequence[str],
+        deadline_seconds: float = 600,
+        clock_skew_seconds: float = 10,
+        keys_url: str | None = None,
+    ) -> PushEndpoint:
+        """The push endpoint that serves this application, as WSGI and as ASGI: see ``serverless.pubsub_push``.
+
+        Args:
+            audience: what tokens must be for: the subscription's ``--push-auth-token-audience``, by default its URL.
+            service_account: whose tokens they must be: the email of ``--push-auth-service-account``.
+            deadline_seconds: how long a request may take; not more than the subscription's ``--ack-deadline``.
+            clock_skew_seconds: how far Google's clock and this one may differ.
+            keys_url: where the issuer's keys are; Google's where None.
+
+        Raises:
+            ImproperlyConfigured: an argument is wrong.
+        """
+        from taskq_cloud.serverless.push_options import make_endpoint  # noqa: PLC0415 - only an endpoint needs it
+
+        service = os.environ.get("K_SERVICE")
+        runtime = self.runtime(hostname=f"run@{service}" if service else None, patience_seconds=0)
+        return make_endpoint(runtime, audience, service_account, deadline_seconds, clock_skew_seconds, keys_url)
 
     def import_modules(self) -> None:
         """Import the modules of the ``imports`` setting, whose tasks this application has."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, TypeVar
 
@@ -18,7 +18,7 @@ from taskq_cloud.core.invocation import TaskDefinition
 from taskq_cloud.core.message import Delivery, Message, Refused
 from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.outcome import ErrorInfo
-from taskq_cloud.core.ports import Broker, ResultStore
+from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
 from taskq_cloud.core.records import FAILURE, SUCCESS, Record, version_of
 from taskq_cloud.core.sending import Addressed, Transport, address, growing_delay, send, size_bytes
 from taskq_cloud.core.successors import Successor
@@ -79,6 +79,12 @@ class Effects:
     options: TaskOptions
     fence: int = 0
 
+    @property
+    def capabilities(self) -> BrokerCapabilities:
+        """The broker's, for this delivery: whoever answers a push can't say when it is to come again."""
+        of_broker = self.environment.broker.capabilities
+        return replace(of_broker, prefers_parking=False) if self.delivery.pushed else of_broker
+
     def log(self, level: int, action: str, text: str, *values: Any) -> None:
         """Log a line about the task, with the ids that a search needs."""
         message, delivery = self.message, self.delivery
@@ -129,9 +135,7 @@ class Effects:
                 compression=options.compression,
             )
             queue = each.queue or environment.route(each.message.task)
-            addressed.append(
-                address(environment.codec, each.message, queue, environment.broker.capabilities, now, transport)
-            )
+            addressed.append(address(environment.codec, each.message, queue, self.capabilities, now, transport))
             size, largest = size_bytes(addressed[-1].outgoing), environment.broker.capabilities.largest_message_bytes
             if size > largest:
                 raise PayloadTooLarge(

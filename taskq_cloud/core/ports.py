@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.claims import Payload
@@ -130,6 +130,15 @@ class Depth:
     def total(self) -> int:
         """All of them."""
         return self.waiting + self.delayed + self.in_flight
+
+
+@runtime_checkable
+class KnowsPhysicalNames(Protocol):
+    """A broker that can tell which of its queues a provider's name means."""
+
+    def queue_named(self, full_name: str, /) -> str:
+        """The queue's name without the broker's prefix."""
+        ...
 
 
 class Broker(Protocol):

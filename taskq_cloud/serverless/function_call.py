@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Any, Final, TypeVar
 
@@ -11,16 +10,12 @@ from taskq_cloud.core.message import Delivery, Message, Settlement
 from taskq_cloud.core.outcome import Abandoned, Invocation, Outcome, Rejected
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.serverless.limits import TimeKeeper
+from taskq_cloud.serverless.too_long import ANSWER_MARGIN_SECONDS, needed_seconds, refuse
 
 T = TypeVar("T")
-logger = logging.getLogger("taskq_cloud.serverless")
 
-ANSWER_MARGIN_SECONDS: Final = 2.0
-"""From the last task's end to the function's: its state, what follows it, and the settlements of the batch."""
 LAST_WORD_SECONDS: Final = 0.5
 """So long before the function's end it answers, whatever is still under way."""
-LEAST_RUN_SECONDS: Final = 0.5
-"""A task without a time limit is not begun with less. Lambda's default timeout, 3 s, leaves it 1 s."""
 
 
 class FunctionCall:
@@ -68,7 +63,7 @@ class FunctionCall:
     def _perform(self, step: Any) -> Any:
         if not isinstance(step, Invocation):
             return self._runtime.connections.perform(step)
-        needed = LEAST_RUN_SECONDS if step.time_limit is None else step.time_limit
+        needed = needed_seconds(step)
         if needed > self._whole_seconds:
             return self._never_fits(step, needed)
         left = self.seconds_for_tasks()
@@ -79,15 +74,11 @@ class FunctionCall:
         return self.outcome
 
     def _never_fits(self, invocation: Invocation, needed: float) -> Rejected:
-        message = invocation.message
         timeout = self._whole_seconds + ANSWER_MARGIN_SECONDS
-        reason = (
-            f"task {message.task} may take {needed:g} s, and this function ends {timeout:.1f} s after it begins, of "
-            f"which {ANSWER_MARGIN_SECONDS:g} s are for its answer: raise the function's timeout to at least "
-            f"{math.ceil(needed + ANSWER_MARGIN_SECONDS) + 1} s (the queue's visibility timeout to six times "
-            "that), lower the task's time_limit, or route it to a queue that containers serve"
+        margin = f"{ANSWER_MARGIN_SECONDS:g} s are for its answer"
+        within = f"this function ends {timeout:.1f} s after it begins, of which {margin}"
+        remedy = (
+            f"raise the function's timeout to at least {math.ceil(needed + ANSWER_MARGIN_SECONDS) + 1} s (the queue's "
+            "visibility timeout to six times that)"
         )
-        extra = {"action": "lambda.never_fits", "task": message.task, "task_id": message.id, "queue": invocation.queue}
-        logger.error("task %s[%s] can never run here: %s", message.task, message.id, reason, extra=extra)
-        # Given back with a growing delay: whoever reads the line above has until its last receive.
-        return Rejected(reason, requeue=invocation.receive_count < self._runtime.settings.task_max_receives)
+        return refuse(invocation, within, remedy, self._runtime.settings.task_max_receives)

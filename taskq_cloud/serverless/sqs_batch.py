@@ -5,28 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Refused, Release, Settlement
-from taskq_cloud.core.ports import Broker, is_ordered
+from taskq_cloud.core.ports import Broker, KnowsPhysicalNames, is_ordered
 from taskq_cloud.core.sending import growing_delay
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.runtime import Runtime
-from taskq_cloud.serverless.function_call import LEAST_RUN_SECONDS, FunctionCall
+from taskq_cloud.serverless.function_call import FunctionCall
+from taskq_cloud.serverless.too_long import LEAST_RUN_SECONDS
 
 logger = logging.getLogger("taskq_cloud.serverless")
 
 UNEXPECTED_FIRST_DELAY_SECONDS: Final = 10
 UNEXPECTED_LONGEST_DELAY_SECONDS: Final = 900
-
-
-@runtime_checkable
-class KnowsPhysicalNames(Protocol):
-    """A broker that can tell which of its queues a provider's name means."""
-
-    def queue_named(self, physical_name: str) -> str:
-        """The queue's name without the broker's prefix."""
-        ...
 
 
 def sqs_records(event: Any) -> Sequence[Mapping[str, Any]] | None:

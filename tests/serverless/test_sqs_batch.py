@@ -166,7 +166,7 @@ class TestTime:
         (settled,) = shop.broker.settled
         assert isinstance(settled, Release)
         assert settled.after_seconds == 4
-        (line,) = [line for line in caplog.records if getattr(line, "action", "") == "lambda.never_fits"]
+        (line,) = [line for line in caplog.records if getattr(line, "action", "") == "task.never_fits"]
         assert "raise the function's timeout to at least 33 s" in line.getMessage()
 
     def test_a_task_that_can_never_fit_is_dead_lettered_on_its_last_receive(self, shop):

@@ -1,0 +1,155 @@
+"""OpenID Connect tokens, as Google signs them for pushes: who sends this request, and whether it was meant for us.
+
+Signatures are verified with the issuer's published keys, which are fetched when first needed and kept. No request can
+have them fetched again within a minute, whatever key it names.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from taskq_cloud.errors import MissingExtra
+
+try:
+    import jwt
+except ImportError as error:
+    raise MissingExtra("verifying the token of a push", "gcp") from error
+
+logger = logging.getLogger("taskq_cloud.serverless")
+
+GOOGLE_KEYS_URL: Final = "https://www.googleapis.com/oauth2/v3/certs"
+ISSUERS: Final = frozenset({"https://accounts.google.com", "accounts.google.com"})
+"""Pub/Sub documentation, "Authenticate push subscriptions"."""
+
+KEYS_KEPT_SECONDS: Final = 3600
+FETCH_AGAIN_SECONDS: Final = 60
+FETCH_FIRST_AGAIN_SECONDS: Final = 5
+"""While there are none at all."""
+FETCH_TIMEOUT_SECONDS: Final = 5
+_REQUIRED: Final = ("aud", "exp", "iat", "iss")
+
+
+class TokenError(Exception):
+    """A request is not to be answered. The text is for the log, and says nothing that is secret."""
+
+
+class Unauthenticated(TokenError):
+    """There is no token, or it is not one of the issuer's that is valid now."""
+
+
+class Forbidden(TokenError):
+    """The token is valid, but not for us or not from whom we expect."""
+
+
+class KeysUnavailable(TokenError):
+    """The issuer's keys could not be fetched, so nobody knows whether the token is valid."""
+
+
+class KeySet:
+    """The public keys of an issuer, by their ids. Threads may share it.
+
+    Args:
+        url: where they are published, as a JSON Web Key Set.
+        clock: a monotonic clock, in seconds.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
+        self._clock = clock
+        self._keys: Mapping[str, Any] = {}
+        self._fetched_at: float | None = None
+        self._tried_at: float | None = None
+        self._lock = threading.Lock()
+
+    def find(self, key_id: str) -> Any:
+        """The key of an id.
+
+        Raises:
+            Unauthenticated: the issuer has no such key.
+            KeysUnavailable: its keys could not be fetched.
+        """
+        with self._lock:
+            if self._is_to_fetch(key_id):
+                self._fetch()
+            if not self._keys:
+                raise KeysUnavailable(f"no keys were found at {self._url}")
+            found = self._keys.get(key_id)
+        if found is None:
+            raise Unauthenticated("the token is signed with a key that its issuer does not publish")
+        return found
+
+    def _is_to_fetch(self, key_id: str) -> bool:
+        now = self._clock()
+        pause_seconds = FETCH_AGAIN_SECONDS if self._keys else FETCH_FIRST_AGAIN_SECONDS
+        if self._tried_at is not None and now - self._tried_at < pause_seconds:
+            return False
+        old = self._fetched_at is None or now - self._fetched_at > KEYS_KEPT_SECONDS
+        return old or key_id not in self._keys
+
+    def _fetch(self) -> None:
+        self._tried_at = self._clock()
+        try:
+            with urllib.request.urlopen(self._url, timeout=FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310 - ours
+                keys = jwt.PyJWKSet.from_dict(json.load(response)).keys
+        except (OSError, ValueError, jwt.PyJWTError) as error:
+            # Old keys are better than none: an issuer publishes new ones long before it uses them.
+            logger.warning("no keys came from %s: %s", self._url, error, extra={"action": "push.keys"})
+            return
+        self._keys = {str(key.key_id): key.key for key in keys}
+        self._fetched_at = self._tried_at
+
+
+class TokenVerifier:
+    """Verifies the token in a request's ``Authorization`` header.
+
+    Args:
+        keys: the issuer's.
+        audiences: one of them is the token's.
+        accounts: one of these service accounts sends the request, by its email.
+        clock_skew_seconds: how far the clocks may differ.
+    """
+
+    def __init__(
+        self, keys: KeySet, audiences: Sequence[str], accounts: Sequence[str], clock_skew_seconds: float
+    ) -> None:
+        self._keys = keys
+        self._audiences = list(audiences)
+        self._accounts = frozenset(accounts)
+        self._clock_skew_seconds = clock_skew_seconds
+
+    def verify(self, authorization: str | None) -> None:
+        """Accept a request, or raise a ``TokenError``."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthenticated("the request has no bearer token")
+        claims = self._claims(token.strip())
+        if claims["iss"] not in ISSUERS:
+            raise Unauthenticated(f"the token's issuer is {claims['iss']!r:.80}")
+        email = claims.get("email")
+        if email not in self._accounts or claims.get("email_verified") is not True:
+            raise Forbidden(f"the token is {email!r:.120}'s, verified: {claims.get('email_verified')!r:.10}")
+
+    def _claims(self, token: str) -> Mapping[str, Any]:
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid")
+            claims: Mapping[str, Any] = jwt.decode(
+                token,
+                self._keys.find(str(key_id)),
+                # Named here and never taken from the token, which could name none, or one that makes a secret of a key.
+                algorithms=["RS256"],
+                audience=self._audiences,
+                leeway=self._clock_skew_seconds,
+                options={"require": list(_REQUIRED)},
+            )
+        except jwt.InvalidAudienceError:
+            raise Forbidden(f"the token is for another audience than {', '.join(self._audiences)}") from None
+        except jwt.PyJWTError as error:
+            raise Unauthenticated(f"{type(error).__name__}: {error}") from None
+        return claims

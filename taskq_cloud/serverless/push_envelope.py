@@ -1,0 +1,110 @@
+"""What Pub/Sub posts to a push endpoint, read: wrapped in JSON, or unwrapped with its metadata in headers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from taskq_cloud.core.message import Delivery
+from taskq_cloud.errors import DecodeError
+
+METADATA: Final = "x-goog-pubsub-"
+"""Pub/Sub documentation, "Payload unwrapping for Pub/Sub push subscriptions"."""
+
+_NOT_ATTRIBUTES: Final = frozenset(
+    {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "forwarded", "host"}
+    | {"from", "traceparent", "tracestate", "transfer-encoding", "user-agent", "via"}
+)
+_NOT_ATTRIBUTES_PREFIXES: Final = ("x-", "ce-")
+
+
+def read(headers: Mapping[str, str], body: bytes, queue_named: Callable[[str], str]) -> Delivery:
+    """The delivery that a request brings.
+
+    Args:
+        headers: by their names in lower case.
+        body: the request's.
+        queue_named: subscription's full name -> queue.
+
+    Raises:
+        DecodeError: it is no push of Pub/Sub's.
+    """
+    if f"{METADATA}message-id" in headers:
+        return _unwrapped(headers, body, queue_named)
+    try:
+        envelope = json.loads(body)
+        message = envelope["message"]
+        data = base64.b64decode(message.get("data", ""), validate=True)
+        return _delivery(
+            queue=queue_named(_text(envelope["subscription"])),
+            message_id=_text(message.get("messageId") or message["message_id"]),
+            data=data,
+            published=message.get("publishTime"),
+            group=message.get("orderingKey"),
+            attributes={_text(name): _text(value) for name, value in (message.get("attributes") or {}).items()},
+            attempt=envelope.get("deliveryAttempt"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DecodeError(
+            f"the request is no push of Pub/Sub's ({type(error).__name__}: {error}): an unwrapped one needs its "
+            "metadata (--push-no-wrapper-write-metadata)"
+        ) from error
+
+
+def _unwrapped(headers: Mapping[str, str], body: bytes, queue_named: Callable[[str], str]) -> Delivery:
+    subscription = headers.get(f"{METADATA}subscription-name")
+    if not subscription:
+        raise DecodeError(f"the request has no {METADATA}subscription-name")
+    attributes = {
+        name: value
+        for name, value in headers.items()
+        if name not in _NOT_ATTRIBUTES and not name.startswith(_NOT_ATTRIBUTES_PREFIXES)
+    }
+    try:
+        return _delivery(
+            queue=queue_named(subscription),
+            message_id=headers[f"{METADATA}message-id"],
+            data=body,
+            published=headers.get(f"{METADATA}publish-time"),
+            group=headers.get(f"{METADATA}ordering-key"),
+            attributes=attributes,
+            attempt=headers.get(f"{METADATA}delivery-attempt"),
+        )
+    except ValueError as error:
+        raise DecodeError(f"the request's {METADATA} headers can't be read: {error}") from error
+
+
+def _delivery(
+    queue: str,
+    message_id: str,
+    data: bytes,
+    published: str | None,
+    group: str | None,
+    attributes: Mapping[str, str],
+    attempt: str | int | None,
+) -> Delivery:
+    return Delivery(
+        queue=queue,
+        message_id=message_id,
+        # A claim's owner is known by it, and two pushes of one message are two.
+        receipt=f"push-{uuid4()}",
+        body=data.decode(errors="surrogateescape"),
+        receive_count=int(attempt) if attempt else 1,
+        sent_at=datetime.fromisoformat(published).timestamp() if published else None,
+        received_at=time.time(),
+        group=group or None,
+        attributes=attributes,
+        counted=bool(attempt),
+        pushed=True,
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.80} is no string")
+    return value
