@@ -117,4 +117,4 @@ def _together(calls: Sequence[Call]) -> Flow[list[Any]]:
 def _data(bucket: Bucket, answer: Any) -> bytes | None:
     if bucket.facts.meaning(answer) is Meaning.ABSENT:
         return None
-    return bucket.object_of(bucket.facts.answered(answer)).body
+    return bucket.bytes_of(bucket.facts.answered(answer))

@@ -102,6 +102,10 @@ class Bucket(Protocol):
         """List a page of keys that begin with ``prefix``; ``after`` comes from the page before."""
         ...
 
+    def bytes_of(self, answer: Any) -> bytes:
+        """What ``get`` has read of an object that ``create``, or another program, has written."""
+        ...
+
     def object_of(self, answer: Any) -> StoredObject:
         """What ``get`` has read."""
         ...

@@ -149,6 +149,10 @@ class _AzureContainer:
     def list(self, prefix: str, after: str | None) -> Call:
         return self._call("list_blobs", name_starts_with=prefix, after=after)
 
+    def bytes_of(self, answer: Any) -> bytes:
+        body: bytes = answer["content"]
+        return body
+
     def object_of(self, answer: Any) -> StoredObject:
         return StoredObject(answer["content"], answer["metadata"], answer["etag"])
 

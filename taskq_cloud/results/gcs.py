@@ -120,6 +120,10 @@ class _GCSBucket:
     def list(self, prefix: str, after: str | None) -> Call:
         return self._call("list_blobs", prefix=prefix, page_token=after)
 
+    def bytes_of(self, answer: Any) -> bytes:
+        body: bytes = answer["content"]
+        return body
+
     def object_of(self, answer: Any) -> StoredObject:
         return StoredObject(answer["content"], answer["metadata"], str(answer["generation"]))
 

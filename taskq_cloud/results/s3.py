@@ -146,6 +146,10 @@ class _S3Bucket:
         page = {} if after is None else {"ContinuationToken": after}
         return self._call("list_objects_v2", Prefix=prefix, **page)
 
+    def bytes_of(self, answer: Any) -> bytes:
+        body: bytes = answer["Body"]
+        return body
+
     def object_of(self, answer: Any) -> StoredObject:
         return StoredObject(_SALT.sub(b"", answer["Body"]), answer["Metadata"], answer["ETag"])
 

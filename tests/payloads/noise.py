@@ -1,0 +1,32 @@
+"""Text that compression doesn't make small, and what a test looks at in a bucket and a queue."""
+
+from __future__ import annotations
+
+import base64
+import random
+
+MB = 1_000_000
+
+
+def noise(size: int) -> str:
+    return base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
+
+
+def keys_of(s3_client, bucket: str) -> list[str]:
+    """The keys in a bucket."""
+    return [each["Key"] for each in s3_client.list_objects_v2(Bucket=bucket).get("Contents", ())]
+
+
+def received(sqs_client, queue: str) -> dict:
+    """The next message of a queue, with its attributes."""
+    url = sqs_client.get_queue_url(QueueName=queue)["QueueUrl"]
+    answer = sqs_client.receive_message(QueueUrl=url, WaitTimeSeconds=5, MessageAttributeNames=["All"])
+    (message,) = answer["Messages"]
+    return message
+
+
+def dead_letter(sqs_client, queue: str) -> str:
+    """The reason of the message in a queue's dead-letter queue."""
+    message = received(sqs_client, f"{queue}-dead")
+    reason: str = message["MessageAttributes"]["dead_letter_reason"]["StringValue"]
+    return reason
