@@ -98,6 +98,13 @@ class PubSubServer:
         with self._lock:
             return len(self.state.subscriptions[f"projects/{self.project}/subscriptions/{name}"].messages)
 
+    def send_copies(self, name: str, count: int) -> None:
+        """Publish messages that a queue holds once more, as a service would that delivers twice."""
+        subscription = self.state.subscriptions[f"projects/{self.project}/subscriptions/{name}"]
+        with self._lock:
+            held = list(subscription.messages.values())[:count]
+            self.state.publish(subscription.topic, [(each.data, each.attributes, each.ordering_key) for each in held])
+
     def answer(self, method: str, request: Any, context: Any) -> Any:
         """Answer a call."""
         details: dict[str, str] = {}
