@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 
 import pytest
+from sqs_extended_client import SQSExtendedClientSession
 
 from taskq_cloud.core import protocol
 from taskq_cloud.core.message import Message
@@ -20,14 +20,10 @@ TEXT = noise(3 * MB)
 @pytest.fixture
 def peer(aws_environment):
     """Amazon's client, with the bucket still to be named."""
-    level = logging.getLogger("sqs_extended_client.client").level
-    from sqs_extended_client import SQSExtendedClientSession
-
     client = SQSExtendedClientSession(region_name=REGION).client("sqs")
     yield client
     client.close()
     client.s3_client.close()
-    logging.getLogger("sqs_extended_client.client").setLevel(level)
 
 
 def send(peer, shop, bucket, *, legacy=False):

@@ -158,7 +158,7 @@ def test_without_payloads_the_errors_name_the_setting(make_shop):
 
 
 def test_payloads_are_kept_in_buckets_only():
-    with pytest.raises(ImproperlyConfigured, match="payloads can't be kept in 'sqlite:///x.db'"):
+    with pytest.raises(ImproperlyConfigured, match=r"payloads can't be kept in 'sqlite:///x\.db'"):
         TaskQ("shop", payloads="sqlite:///x.db").payloads  # noqa: B018
 
 
@@ -174,8 +174,8 @@ def test_one_client_serves_results_and_payloads(aws_environment, make_bucket):
 
 @pytest.fixture
 def counted(local_stack, monkeypatch, make_shop):
-    """A shop whose calls are counted."""
-    shop = make_shop()
+    """A shop whose calls are counted; it claims what is over 10,000 bytes."""
+    shop = make_shop(payload_threshold=10_000)
     with CallCounter(local_stack.endpoint_url) as counter:
         monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
         yield shop, counter
@@ -206,5 +206,5 @@ def test_a_small_message_costs_what_it_did(counted):
 
 def test_a_hundred_claimed_messages_are_a_hundred_puts_and_ten_sends(counted):
     shop, counter = counted
-    shop.length.map_async([(noise(1_500_000 + 4 * number),) for number in range(100)])
+    shop.length.map_async([(noise(20_000 + 4 * number),) for number in range(100)])
     assert calls_of(counter) == {"GetQueueUrl": 1, "PUT": 100, "SendMessageBatch": 10}
