@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Azure Blob Storage for the tests; it comes from npm. Without npm they skip what needs it, or fail under CI=true.
 AZURITE := .emulators/azurite-3.35.0
+# What the demo runs on, and which emulators that takes beside those that pip installs.
+BROKER ?= sqs
+RESULTS ?= dynamodb
+DEMO_EMULATORS := $(if $(filter pubsub,$(BROKER)),emulators) $(if $(filter azureblob,$(RESULTS)),$(AZURITE))
 
 .PHONY: help demo test emulators lint types imports check format benchmark build clean
 
@@ -25,8 +29,8 @@ $(AZURITE):
 	        $(subst azurite-,azurite@,$(notdir $@)) && touch $@ || echo "Azurite could not be installed" >&2; \
 	fi
 
-demo: $(STAMP)  ## Run a small shop on a local AWS stack: a container worker and a Lambda function side by side
-	PYTHONPATH=examples $(BIN)/python -m demo
+demo: $(STAMP) $(DEMO_EMULATORS)  ## Run a small shop, here: BROKER=sqs|pubsub|sqlite RESULTS=dynamodb|s3|azureblob|gs|sqlite
+	PYTHONPATH=examples $(BIN)/python -m demo --broker '$(BROKER)' --results '$(RESULTS)'
 
 test: $(STAMP) $(AZURITE) emulators  ## Run all tests, against emulators on loopback
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
