@@ -22,13 +22,15 @@ from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
 from taskq_cloud.core.records import FAILURE, SUCCESS, Record, version_of
 from taskq_cloud.core.sending import Addressed, Transport, address, growing_delay, send, size_bytes
 from taskq_cloud.core.successors import Successor
-from taskq_cloud.errors import PayloadTooLarge, Unreachable
+from taskq_cloud.errors import AccessDenied, PayloadTooLarge, QueueNotFound, StoreNotFound, Unreachable
 
 T = TypeVar("T")
 logger = logging.getLogger("taskq_cloud.execution")
 
 PATIENCE_FIRST_DELAY_SECONDS: Final = 0.5
 PATIENCE_LONGEST_DELAY_SECONDS: Final = 15
+PASSING: Final = (Unreachable, AccessDenied, StoreNotFound, QueueNotFound)
+"""What may be mended while a finished run waits: an outage, an expired token, a permission or a table still missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +200,12 @@ class Effects:
         )
 
     def _insist(self, make: Callable[[], Flow[T]]) -> Flow[T]:
-        """Repeat an effect while broker or store give no answer: the run is over, and repeating it would cost more."""
+        """Repeat an effect while broker or store can't be used: the run is over, and repeating it would cost more."""
         deadline = self.environment.clock() + self.environment.policy.patience_seconds
         for attempt in count(1):
             try:
                 return (yield from make())
-            except Unreachable as error:
+            except PASSING as error:
                 wait = growing_delay(attempt, PATIENCE_FIRST_DELAY_SECONDS, PATIENCE_LONGEST_DELAY_SECONDS)
                 if self.environment.clock() + wait > deadline:
                     raise

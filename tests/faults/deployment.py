@@ -62,13 +62,17 @@ class Deployment:
     def _create(self) -> str:
         self.sqs.create_queue(QueueName=f"{self.prefix}celery-dead")
         url: str = self.sqs.create_queue(QueueName=f"{self.prefix}celery")["QueueUrl"]
+        self.create_table()
+        return url
+
+    def create_table(self) -> None:
+        """Create the results table, also again after it was deleted."""
         self.dynamodb.create_table(
             TableName=f"{self.prefix}results",
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        return url
 
     def environment(self) -> dict[str, str]:
         """What the application reads its settings from."""
