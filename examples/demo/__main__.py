@@ -107,19 +107,23 @@ def _run(
 
 
 def _send_all(console: Console, watching: TaskQ, prefix: str, options: argparse.Namespace) -> Watch:
-    sent = workload.send(workload.plan(options.tasks))
+    # First, while it is the only message there.
+    lost = [_lose_a_task(watching)] if options.lose_a_task else []
+    sent = workload.send(workload.plan(options.tasks)) + lost
     for queue, body in workload.UNREADABLE_MESSAGES.items():
         for answer in watching.run(watching.broker.send(queue, [Outgoing(body=body)])):
             if isinstance(answer, Refused):
                 raise answer.error
     by_hand = f"{len(workload.UNREADABLE_MESSAGES)} messages, put there by hand, that nobody can read"
     _say(console, f"Sent: {len(sent)} calls of the shop's {len(app.tasks)} tasks, and {by_hand}\n")
-    if options.lose_a_task:
-        call = workload.Call(orders.send_receipt, (0, "nobody@shop.example"))
-        result = orders.send_receipt.apply_async(call.args, countdown=600)
-        sent.append(workload.SentCall(call, result.id, time.time()))
-        watching.run(watching.broker.purge("orders"))
     return Watch(watching, sent, list(workload.UNREADABLE_MESSAGES.values()), prefix)
+
+
+def _lose_a_task(watching: TaskQ) -> workload.SentCall:
+    call = workload.Call(orders.send_receipt, (0, "nobody@shop.example"))
+    result = orders.send_receipt.apply_async(call.args, countdown=600)
+    watching.run(watching.broker.purge("orders"))
+    return workload.SentCall(call, result.id, time.time())
 
 
 def _say(console: Console, text: str) -> None:
