@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
 from taskq_cloud import Ignore, Reject, TaskQ
-from taskq_cloud.core.message import DEAD_LETTER_REASON
+from taskq_cloud.core.message import DEAD_LETTER_REASON, Delivery, Release
 from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.worker.supervisor import Worker
 from tests.worker.serving import serving, until
 
 
@@ -191,3 +193,37 @@ async def test_order_within_a_group_is_kept_across_a_retry_by_release(app: TaskQ
     async with serving(app, concurrency=4):
         await until(lambda: seen.count(3) == 1, "the last of the group")
     assert seen == [0, 1, 1, 2, 3]
+
+
+async def take_over(app: TaskQ, worker: Worker, queue: str) -> list[Delivery]:
+    """Receive what a worker holds, as another one would once the worker has been frozen for longer than its leases."""
+    await app.arun(app.broker.settle([Release(lease.delivery) for lease in worker._held._leases.values()]))
+    taken: list[Delivery] = await app.arun(app.broker.receive(queue, 10, 0, 60))
+    worker._held._clock = lambda: time.monotonic() + 30
+    await worker._held.renew_due()
+    return taken
+
+
+@pytest.mark.parametrize("queue", ["celery", "orders.fifo"])
+async def test_what_lost_its_lease_while_it_waited_is_left_to_whoever_has_it_now(app: TaskQ, queue: str):
+    runs, go_on = [], threading.Event()
+
+    @app.task(queue=queue)
+    def hold(number: int) -> None:
+        runs.append(number)
+        go_on.wait(20)
+
+    for number in range(3):
+        hold.apply_async((number,), MessageGroupId="a")
+    try:
+        async with serving(app, queues=[queue], concurrency=1, prefetch_multiplier=3, visibility_timeout=60) as worker:
+            await until(lambda: len(worker._held) == 3, "all to be held")
+            await until(lambda: runs == [0], "the first to begin")
+            taken = await take_over(app, worker, queue)
+            assert len(taken) == 3
+            go_on.set()
+            await until(lambda: not len(worker._held), "the worker to be done")
+            assert runs == [0]
+            assert (await app.arun(app.broker.depth(queue))).in_flight == 3, "nothing is taken from the other worker"
+    finally:
+        go_on.set()
