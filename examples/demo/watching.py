@@ -123,13 +123,15 @@ class Watch:
 
     def looks(self, deadline: float) -> Iterator[View]:
         """Views, until nothing is missing, the queues stay empty, or the deadline (``time.monotonic()``) has come."""
-        empty_looks = 0
+        empty_looks, look_began = 0, 0.0
         view: View | None = None
         while view is None or (
             view.missing(self._unreadable) and not view.idle and time.monotonic() + LOOK_SECONDS < deadline
         ):
             if view is not None:
-                time.sleep(LOOK_SECONDS)
+                # Object stores answer for one result at a time: half of their time is the shop's.
+                time.sleep(max(LOOK_SECONDS, time.monotonic() - look_began))
+            look_began = time.monotonic()
             # The queues first: a message leaves its queue last, so that what is in none by now is in the results.
             empty_looks = empty_looks + 1 if self._queues_are_empty() else 0
             self._read_results()

@@ -29,7 +29,7 @@ PROJECT = "shop-project"
 PSTEST = Path(".emulators/pstestd")
 """Where ``make emulators`` builds Google's fake of Pub/Sub; it is looked for on PATH as well."""
 
-MOST_DELIVERIES = 20
+MOST_DELIVERIES = 10
 """Before Pub/Sub itself moves a message to the dead-letter topic. A task that waits for its retry is handed over and
 given back, which counts as well."""
 
