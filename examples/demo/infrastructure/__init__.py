@@ -1,6 +1,6 @@
 """What the shop needs of a broker and of a result store, made on this machine: which ones there are, by name.
 
-Each is an ``Infrastructure`` in a module of its own: ``aws`` has SQS, DynamoDB and S3, ``google`` Pub/Sub and Cloud
+Each is an ``Infrastructure``: module ``aws`` has SQS, DynamoDB and S3, ``google`` Pub/Sub and Cloud
 Storage, ``azure`` Blob Storage, ``sqlite`` a file for either. ``places`` says what one hands over.
 """
 
