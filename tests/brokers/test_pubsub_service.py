@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from taskq_cloud import TaskQ
 from taskq_cloud.brokers._pubsub_options import Place, PubSubOptions
@@ -280,6 +282,26 @@ def test_without_credentials_the_error_says_where_they_come_from(broker, monkeyp
             pytest.raises(AccessDenied, match="gcloud auth application-default"),
         ):
             run(broker.send("work", [Outgoing(body="x")]))
+
+
+def test_without_an_emulator_the_channel_is_secure_and_the_credentials_are_googles(
+    pubsub_server, monkeypatch, tmp_path
+):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    account = {"type": "service_account", "client_email": "shop@example.com", "private_key": pem}
+    account["token_uri"] = f"http://{pubsub_server.host}/token"
+    (tmp_path / "key.json").write_text(json.dumps(account))
+    monkeypatch.delenv("PUBSUB_EMULATOR_HOST")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    broker = PubSubBroker(PubSubOptions(project=PROJECT, endpoint=pubsub_server.host))
+    for colour in ("sync", "async"):
+        # The server speaks no TLS, which is how we know that the client does.
+        with driving(colour, broker.services) as run, pytest.raises(Unreachable, match=r"(?i)ssl|tls|handshake"):
+            run(broker.send("work", [Outgoing(body="x")]))
+    assert not pubsub_server.calls
 
 
 def test_a_byte_over_ten_megabytes_is_refused_before_it_is_sent(broker, run, pubsub_server, make_pubsub_queue):

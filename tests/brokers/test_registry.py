@@ -38,8 +38,8 @@ def test_two_files_are_two_services():
         ("sqlite://queues.db", "sqlite:///relative/path"),
         ("sqlite:///queues.db?mode=ro", "mode"),
         ("memory://?size=3", "size"),
-        ("redis://localhost", "memory://, sqlite://, sqs://"),
-        ("queues.db", "memory://, sqlite://, sqs://"),
+        ("redis://localhost", "memory://, pubsub://, sqlite://, sqs://"),
+        ("queues.db", "memory://, pubsub://, sqlite://, sqs://"),
     ],
 )
 def test_a_wrong_url_says_what_would_be_right(url, says):
