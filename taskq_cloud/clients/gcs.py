@@ -170,8 +170,11 @@ class AsyncGCSClient:
 
 def _download(blob: Any) -> dict[str, Any]:
     blob.reload(retry=None, timeout=TIMEOUT_SECONDS)
-    content = blob.download_as_bytes(if_generation_match=blob.generation, retry=None, timeout=TIMEOUT_SECONDS)
-    return {"content": content, "metadata": dict(blob.metadata or {}), "generation": blob.generation}
+    # The SDK writes what the download's headers say over what was read before: a generation that another writer has
+    # made in between would then stand beside the metadata of the one before it, and a write over it would be let pass.
+    generation, metadata = blob.generation, dict(blob.metadata or {})
+    content = blob.download_as_bytes(if_generation_match=generation, retry=None, timeout=TIMEOUT_SECONDS)
+    return {"content": content, "metadata": metadata, "generation": generation}
 
 
 def _upload(blob: Any, given: Mapping[str, Any]) -> None:

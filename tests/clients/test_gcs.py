@@ -3,6 +3,7 @@
 import pytest
 from google.api_core import exceptions as sdk
 from google.auth import exceptions as auth
+from google.cloud.storage import Blob
 from requests import exceptions as http
 
 from taskq_cloud.clients import gcs
@@ -48,6 +49,26 @@ def test_a_missing_object_and_a_missing_bucket_are_told_apart(run, make_gcs_buck
     with pytest.raises(CallError) as caught:
         run(call("download", "no-such-bucket", name="nothing"))
     assert caught.value.code == "NoSuchBucket"
+
+
+def test_a_write_during_a_read_is_not_taken_for_what_was_read(run, make_gcs_bucket, gcs_client, monkeypatch):
+    bucket = make_gcs_bucket()
+    given = {"name": "a", "data": b"old", "metadata": {"version": "1"}, "if_generation_match": 0}
+    run(call("upload", bucket, **given))
+    download = Blob.download_as_bytes
+
+    def overtaken(blob, **options):
+        gcs_client.bucket(bucket).blob("a").upload_from_string(b"new")
+        return download(blob, **options)
+
+    monkeypatch.setattr(Blob, "download_as_bytes", overtaken)
+    try:
+        generation = run(call("download", bucket, name="a"))["generation"]
+    except CallError as error:  # the service itself refuses the second half of the read
+        assert error.code == "PreconditionFailed"
+        return
+    with pytest.raises(CallError, match="PreconditionFailed"):
+        run(call("upload", bucket, **{**given, "if_generation_match": int(generation)}))
 
 
 def test_an_operation_that_is_not_known_is_refused(run, make_gcs_bucket):
