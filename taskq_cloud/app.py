@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeAlias, TypeVar, overload
 
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
@@ -45,6 +45,26 @@ Result: TypeAlias = AsyncResult[Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+
+class _once(cached_property[T]):  # noqa: N801 - a decorator
+    """A ``cached_property`` that threads may ask for at once: since Python 3.12 the standard one may give each its own.
+
+    Two threads with a memory broker each would lose the messages of one.
+    """
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
+
+    def __get__(self, instance: object | None, owner: type[Any] | None = None) -> Self | T:
+        if instance is None:
+            return self
+        assert self.attrname is not None  # noqa: S101 - __set_name__ has been told
+        value: T = vars(instance).setdefault(self.attrname, self.func(instance))
+        return value
 
 
 class TaskQ:
@@ -223,17 +243,17 @@ class TaskQ:
 
     # -- what it works with
 
-    @cached_property
+    @_once
     def conf(self) -> Settings:
         """The settings, read when first asked for."""
         return load_settings(self._given)
 
-    @cached_property
+    @_once
     def broker(self) -> Broker:
         """The message broker."""
         return broker_from_url(self.conf.broker, self.conf.broker_transport_options)
 
-    @cached_property
+    @_once
     def store(self) -> ResultStore:
         """The result store; with a bucket for payloads, its records may be as large as those."""
         store = store_from_url(self.conf.results_url(), {})
@@ -241,12 +261,12 @@ class TaskQ:
             return store
         return LargeResults(store, self.payloads, time.time)
 
-    @cached_property
+    @_once
     def payloads(self) -> Payloads | None:
         """What becomes of messages and results that are too large; None: they are refused."""
         return payloads_from_settings(self.conf)
 
-    @cached_property
+    @_once
     def codec(self) -> Codec:
         """How messages are written and read, with the keys that the settings name."""
         return codec_from_settings(self.conf, self.payloads)
@@ -363,7 +383,7 @@ class TaskQ:
         for module in self.conf.imports:
             importlib.import_module(module)
 
-    @cached_property
+    @_once
     def _router(self) -> Router:
         return Router(self.conf.task_routes, self.conf.task_default_queue)
 
@@ -376,11 +396,11 @@ class TaskQ:
                 )
         return services
 
-    @cached_property
+    @_once
     def _connections(self) -> Connections:
         return Connections(self._services())
 
-    @cached_property
+    @_once
     def _async_connections(self) -> AsyncConnections:
         return AsyncConnections(self._services())
 

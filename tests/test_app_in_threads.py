@@ -1,0 +1,24 @@
+"""An application that threads ask at once for what it makes when first asked."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ, app
+from taskq_cloud.brokers.memory import MemoryBroker
+
+
+def test_threads_that_are_the_first_to_call_share_one_broker(monkeypatch: pytest.MonkeyPatch):
+    both = threading.Barrier(2, timeout=10)
+
+    def make(*_: Any) -> MemoryBroker:
+        both.wait()
+        return MemoryBroker()
+
+    monkeypatch.setattr(app, "broker_from_url", make)
+    shop = TaskQ("shop", broker="memory://", results="memory://")
+    with ThreadPoolExecutor(2) as threads:
+        brokers = list(threads.map(lambda _: shop.broker, range(2)))
+    assert brokers[0] is brokers[1] is shop.broker
