@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.content import codec_from_settings, payloads_from_settings
-from taskq_cloud.core import outcome as outcomes
-from taskq_cloud.core import records, result_document, sending, serializers
+from taskq_cloud.core import sending
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import Environment
 from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
 from taskq_cloud.core.large_results import LargeResults
-from taskq_cloud.core.message import Message, Refused
+from taskq_cloud.core.lazy import lazy
+from taskq_cloud.core.message import Refused
 from taskq_cloud.core.options import TaskOptions, task_options
-from taskq_cloud.core.outcome import Invocation, Outcome
 from taskq_cloud.core.payloads import Payloads
 from taskq_cloud.core.ports import Broker, ResultStore, Service
 from taskq_cloud.core.routing import Router
-from taskq_cloud.core.successors import on_retry
+from taskq_cloud.eager import run_in_place
 from taskq_cloud.errors import AlreadyRegistered, ImproperlyConfigured, SendError
-from taskq_cloud.result import AsyncResult, EagerResult, TaskState
+from taskq_cloud.result import AsyncResult, EagerResult
 from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.settings import Settings, load_settings
@@ -45,26 +41,6 @@ Result: TypeAlias = AsyncResult[Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-
-class _once(cached_property[T]):  # noqa: N801 - a decorator
-    """A ``cached_property`` that threads may ask for at once: since Python 3.12 the standard one may give each its own.
-
-    Two threads with a memory broker each would lose the messages of one.
-    """
-
-    @overload
-    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
-
-    @overload
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
-
-    def __get__(self, instance: object | None, owner: type[Any] | None = None) -> Self | T:
-        if instance is None:
-            return self
-        assert self.attrname is not None  # noqa: S101 - __set_name__ has been told
-        value: T = vars(instance).setdefault(self.attrname, self.func(instance))
-        return value
 
 
 class TaskQ:
@@ -218,42 +194,24 @@ class TaskQ:
             Exception: the task's own, with ``task_eager_propagates``.
         """
         message = make_message(name, args, kwargs, options, self.options_of(name))
-        round_trip = serializers.loads(serializers.dumps([message.args, message.kwargs]))
-        message = Message(task=name, id=message.id, args=round_trip[0], kwargs=round_trip[1])
-        outcome = self._run_here(message)
-        while isinstance(outcome, outcomes.Retrying):
-            message = on_retry(message, outcome, time.time())
-            outcome = self._run_here(message)
-        result: EagerResult[Any] = EagerResult(message.id, self, TaskState.of(_eager_document(message, outcome)))
+        result: EagerResult[Any] = EagerResult(message.id, self, run_in_place(self.runner, message))
         if self.conf.task_eager_propagates:
             result.get()
         return result
 
-    def _run_here(self, message: Message) -> Outcome:
-        invocation = Invocation(message=message)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self.runner.run(invocation)
-        if not self.runner.is_async(message.task):
-            return self.runner.run(invocation)
-        # A coroutine can't be run to its end on a loop that is running already, so it gets another thread's.
-        with ThreadPoolExecutor(1, thread_name_prefix="taskq-eager") as thread:
-            return thread.submit(self.runner.run, invocation).result()
-
     # -- what it works with
 
-    @_once
+    @lazy
     def conf(self) -> Settings:
         """The settings, read when first asked for."""
         return load_settings(self._given)
 
-    @_once
+    @lazy
     def broker(self) -> Broker:
         """The message broker."""
         return broker_from_url(self.conf.broker, self.conf.broker_transport_options)
 
-    @_once
+    @lazy
     def store(self) -> ResultStore:
         """The result store; with a bucket for payloads, its records may be as large as those."""
         store = store_from_url(self.conf.results_url(), {})
@@ -261,12 +219,12 @@ class TaskQ:
             return store
         return LargeResults(store, self.payloads, time.time)
 
-    @_once
+    @lazy
     def payloads(self) -> Payloads | None:
         """What becomes of messages and results that are too large; None: they are refused."""
         return payloads_from_settings(self.conf)
 
-    @_once
+    @lazy
     def codec(self) -> Codec:
         """How messages are written and read, with the keys that the settings name."""
         return codec_from_settings(self.conf, self.payloads)
@@ -383,7 +341,7 @@ class TaskQ:
         for module in self.conf.imports:
             importlib.import_module(module)
 
-    @_once
+    @lazy
     def _router(self) -> Router:
         return Router(self.conf.task_routes, self.conf.task_default_queue)
 
@@ -396,28 +354,10 @@ class TaskQ:
                 )
         return services
 
-    @_once
+    @lazy
     def _connections(self) -> Connections:
         return Connections(self._services())
 
-    @_once
+    @lazy
     def _async_connections(self) -> AsyncConnections:
         return AsyncConnections(self._services())
-
-
-def _eager_document(message: Message, outcome: Outcome) -> str:
-    """The result document of a task that ran in place."""
-    now = time.time()
-    match outcome:
-        case outcomes.Succeeded():
-            state, result, traceback = records.SUCCESS, outcome.payload, None
-        case outcomes.Failed():
-            state, traceback = records.FAILURE, outcome.error.traceback
-            result = result_document.encode_error(outcome.error)
-        case outcomes.Ignored():
-            state, result, traceback = records.IGNORED, "null", None
-        case outcomes.Rejected():
-            state, result, traceback = records.REJECTED, serializers.dumps(outcome.reason), None
-        case _:
-            raise AssertionError(f"a run in place can't end in {outcome!r}")
-    return result_document.encode(message, state, result, now=now, traceback=traceback)

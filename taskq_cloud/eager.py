@@ -1,0 +1,59 @@
+"""Runs a task in place, with its retries, as a worker would: ``apply``, and every call under ``task_always_eager``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from taskq_cloud.core import outcome as outcomes
+from taskq_cloud.core import records, result_document, serializers
+from taskq_cloud.core.invocation import TaskRunner
+from taskq_cloud.core.message import Message
+from taskq_cloud.core.outcome import Invocation, Outcome
+from taskq_cloud.core.successors import on_retry
+from taskq_cloud.result import TaskState
+
+
+def run_in_place(runner: TaskRunner, message: Message) -> TaskState:
+    """What a task comes to, run here and now; its arguments and its result take the way through JSON.
+
+    Raises:
+        EncodeError: the arguments can't be serialised, and so could not be sent either.
+    """
+    args, kwargs = serializers.loads(serializers.dumps([message.args, message.kwargs]))
+    message = Message(task=message.task, id=message.id, args=args, kwargs=kwargs)
+    outcome = _run(runner, message)
+    while isinstance(outcome, outcomes.Retrying):
+        message = on_retry(message, outcome, time.time())
+        outcome = _run(runner, message)
+    return TaskState.of(_document(message, outcome))
+
+
+def _run(runner: TaskRunner, message: Message) -> Outcome:
+    invocation = Invocation(message=message)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return runner.run(invocation)
+    if not runner.is_async(message.task):
+        return runner.run(invocation)
+    # A coroutine can't be run to its end on a loop that is running already, so it gets another thread's.
+    with ThreadPoolExecutor(1, thread_name_prefix="taskq-eager") as thread:
+        return thread.submit(runner.run, invocation).result()
+
+
+def _document(message: Message, outcome: Outcome) -> str:
+    match outcome:
+        case outcomes.Succeeded():
+            state, result, traceback = records.SUCCESS, outcome.payload, None
+        case outcomes.Failed():
+            state, traceback = records.FAILURE, outcome.error.traceback
+            result = result_document.encode_error(outcome.error)
+        case outcomes.Ignored():
+            state, result, traceback = records.IGNORED, "null", None
+        case outcomes.Rejected():
+            state, result, traceback = records.REJECTED, serializers.dumps(outcome.reason), None
+        case _:
+            raise AssertionError(f"a run in place can't end in {outcome!r}")
+    return result_document.encode(message, state, result, now=time.time(), traceback=traceback)
