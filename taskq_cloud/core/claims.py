@@ -49,6 +49,9 @@ POINTER_SHA256: Final = "taskq_payload_sha256"
 POINTER_ATTRIBUTES: Final = frozenset({POINTER_SIZE, LEGACY_POINTER_SIZE, POINTER_SHA256})
 """The message attributes that belong to a pointer, and not to the message it stands for."""
 
+LONGEST_SIZE_CHARACTERS: Final = 20
+"""Of a number of bytes; Python reads no number of some thousand digits."""
+
 _PLACE: Final = re.compile(r"[a-z0-9]+://[^/?#\s]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -148,12 +151,15 @@ def claim_of(document: Mapping[str, Any]) -> PayloadClaim | None:
     """The claim in a message's envelope, or None.
 
     Raises:
-        ClaimError: it is malformed, or missing where the content type says that there is one.
+        ClaimError: it is malformed, or missing where the content type says that there is one, or the other way round.
     """
     headers = document.get("headers")
     value = headers.get(CLAIM) if isinstance(headers, dict) else None
-    if value is None and document.get("content-type") != CLAIM_CONTENT_TYPE:
-        return None
+    if document.get("content-type") != CLAIM_CONTENT_TYPE:
+        if value is None:
+            return None
+        # Whether a message is welcome unsigned is asked of its own content type, and must not be answered for another.
+        raise ClaimError("the message has a claim and says that it has a body of its own")
     return claim_from_json(value)
 
 
@@ -199,13 +205,15 @@ def pointer_of(value: Any, attributes: Mapping[str, str]) -> PayloadClaim | None
         attributes: the message's; the pointer's are optional.
 
     Raises:
-        ClaimError: its bucket is none.
+        ClaimError: its bucket or its size is none.
     """
     match value:
         case [str(name), {"s3BucketName": str(bucket), "s3Key": str(key)}] if name in POINTER_CLASSES:
             if not _PLACE.fullmatch(f"s3://{bucket}"):
                 raise ClaimError(f"the pointer names no bucket: {bucket!r:.100}")
             size = attributes.get(POINTER_SIZE) or attributes.get(LEGACY_POINTER_SIZE) or ""
+            if len(size) > LONGEST_SIZE_CHARACTERS:
+                raise ClaimError(f"the pointer's size has {len(size)} characters")
             return PayloadClaim(
                 place=f"s3://{bucket}",
                 key=key,

@@ -252,6 +252,8 @@ class Codec:
         except SecurityError as error:
             _log_refused(error, message_id, queue)
             raise
+        except RecursionError:
+            raise DecodeError("the message is nested too deeply") from None
 
 
 def _log_refused(error: SecurityError, message_id: str, queue: str | None) -> None:

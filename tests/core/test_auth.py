@@ -6,6 +6,7 @@ import base64
 import json
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from cryptography.x509.oid import NameOID
 from taskq_cloud import TaskQ
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.message import Message
+from taskq_cloud.core.payloads import Payloads
 from taskq_cloud.errors import DecodeError, EncodeError, ImproperlyConfigured, SecurityError
+from tests.core.shelf import Shelf, codec_with, drive
 from tests.core.signed import HMAC, NOW, SENT
 
 Issue = Callable[..., tuple[Path, Path]]
@@ -187,6 +190,21 @@ def test_auth_bodies_may_be_let_through_beside_signed_messages(issue: Issue) -> 
             both.read(text, "m1")
     with pytest.raises(SecurityError):
         both.read('{"body": "[[], {}, {}]", "content-type": "application/data", "headers": {"task": "t"}}', "m1")
+
+
+def test_a_claim_does_not_pass_for_a_signed_body(issue: Issue) -> None:
+    shelf = Shelf()
+    both: dict[str, Any] = {"accept_content": ["auth", "json"], "accept_unsigned": ["auth"]}
+    codec = auth_codec(issue("sender"), message_signing_keys=[HMAC], **both)
+    codec = replace(codec, payloads=Payloads(store=shelf))
+    message = Message(task="shop.pay", id="1", args=["x" * 10_000])
+    packed = codec_with(shelf, compression=None).pack(message, "q", 4000, NOW.timestamp())
+    assert packed.payload is not None
+    drive(shelf.put([packed.payload]))
+    forged = {**json.loads(packed.body), "content-type": "application/data"}
+    with pytest.raises(DecodeError):
+        drive(codec.open(json.dumps(forged), "m1"))
+    assert shelf.gets == []
 
 
 def test_a_stranger_is_refused(issue: Issue) -> None:

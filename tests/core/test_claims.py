@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import sys
 from dataclasses import replace
 
 import pytest
@@ -376,6 +377,17 @@ def test_nothing_is_fetched_for_a_message_that_is_not_to_be_believed(caplog):
     assert [record.action for record in caplog.records] == ["message.refused_signature"]
 
 
+def test_a_claiming_message_that_is_nested_too_deeply_to_be_verified_is_refused():
+    shelf = Shelf()
+    codec = signed(shelf, HMAC)
+    document = json.loads(sent(codec, shelf, a_message()).body)
+    depths = range(sys.getrecursionlimit() - 200, sys.getrecursionlimit())
+    for depth in depths:
+        nested = json.dumps({**document, "x": 0})[:-2] + "[" * depth + "]" * depth + "}"
+        with pytest.raises(DecodeError):
+            drive(codec.open(nested, "m"))
+
+
 def test_an_id_that_nobody_has_signed_fails_no_task():
     shelf = Shelf()
     lax = replace(signing_codec(HMAC, now=NOW, accept_unsigned=["all"]), payloads=Payloads(store=shelf))
@@ -458,6 +470,12 @@ def test_a_pointers_size_is_checked(attribute):
     shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay"}'
     with pytest.raises(ClaimError, match="7 are claimed"):
         drive(codec_with(shelf).open(pointer(), "m", None, attribute))
+
+
+@pytest.mark.parametrize("attribute", claims.POINTER_ATTRIBUTES - {claims.POINTER_SHA256})
+def test_a_pointers_size_that_no_number_can_be_is_refused(attribute):
+    with pytest.raises(ClaimError):
+        drive(codec_with(Shelf()).open(pointer(), "m", None, {attribute: "1" * 5000}))
 
 
 def test_pointers_are_written_when_asked_for():
