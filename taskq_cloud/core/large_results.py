@@ -19,7 +19,7 @@ from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.claims import CLAIM, Payload, PayloadClaim, claim_from_json
 from taskq_cloud.core.message import Refused
 from taskq_cloud.core.outcome import ErrorInfo
-from taskq_cloud.core.payloads import LARGEST_PAYLOAD_BYTES, RESULTS, Payloads
+from taskq_cloud.core.payloads import LARGEST_PAYLOAD_BYTES, RESULTS, Payloads, is_plain
 from taskq_cloud.core.ports import ResultStore, Service, StoreCapabilities
 from taskq_cloud.core.records import EXCEPTION_STATES, Record
 from taskq_cloud.errors import ClaimError, DecodeError, PayloadTooLarge
@@ -93,7 +93,7 @@ class LargeResults:
         own = f"{self.payloads.store.place}/{self.payloads.store.prefix}"
         claims = [claim for record in found.values() if (claim := _claim_of(record)) is not None]
         # In its own place only: a record that someone else has written is not to remove what they can't.
-        keys = [claim.key for claim in claims if str(claim).startswith(f"{own}{RESULTS}/")]
+        keys = [each.key for each in claims if str(each).startswith(f"{own}{RESULTS}/") and is_plain(each.key)]
         if keys:
             yield from self.payloads.store.delete(keys)
 

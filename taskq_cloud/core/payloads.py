@@ -37,6 +37,11 @@ LONGEST_NAME_CHARACTERS: Final = 200
 DAY_SECONDS: Final = 86_400
 
 
+def is_plain(key: str) -> bool:
+    """Whether a key names what it seems to: a client that shortens paths would leave the prefix for ``a/../b``."""
+    return not {".", ".."} & set(key.split("/")) and key.isprintable()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payloads:
     """An application's way with large payloads.
@@ -153,8 +158,7 @@ class Payloads:
             raise ClaimError(
                 f"the claim names {claim}, and only {', '.join(allowed)} is followed here: payload_sources adds others"
             )
-        if {".", ".."} & set(claim.key.split("/")) or not claim.key.isprintable():
-            # A client that shortens paths would leave the prefix.
+        if not is_plain(claim.key):
             raise ClaimError(f"the claim names {claim!s:.200}, which is no plain key")
         if claim.size_bytes is not None and claim.size_bytes > LARGEST_PAYLOAD_BYTES:
             raise ClaimError(f"{claim} has {claim.size_bytes} bytes, and at most {LARGEST_PAYLOAD_BYTES} are read")

@@ -125,6 +125,18 @@ def test_a_claim_elsewhere_is_not_followed_nor_removed():
     assert ("shelf", "secret") in shelf.kept and shelf.gets == []
 
 
+def test_a_claim_whose_path_leads_elsewhere_removes_nothing():
+    shelf = Shelf()
+    store = a_store(shelf)
+    drive(store.save([a_record(noise(20_000))]))
+    document = inner(store)
+    key = document["taskq_claim"]["key"] = "app/results/../arguments/other"
+    shelf.kept["shelf", key] = b"x"  # a client that shortens paths would find another one
+    drive(store.store.save([Record("id-2", SUCCESS, FINAL_VERSION, json.dumps({**document, "task_id": "id-2"}))]))
+    drive(store.delete(["id-2"]))
+    assert ("shelf", key) in shelf.kept
+
+
 def test_what_is_deleted_is_gone_from_both():
     shelf = Shelf()
     store = a_store(shelf)
