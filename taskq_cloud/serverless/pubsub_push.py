@@ -53,6 +53,9 @@ DEADLINE_SECONDS: Final = 600
 LARGEST_REQUEST_BYTES: Final = 16_000_000
 """A message of 10 MB in base64, and its envelope."""
 
+LONGEST_LENGTH_CHARACTERS: Final = 20
+"""Of a Content-Length that is looked at."""
+
 MOST_REQUESTS: Final = 1_000
 """The highest concurrency of a Cloud Run instance (Cloud Run documentation, "Maximum concurrent requests")."""
 
@@ -63,6 +66,9 @@ class Answer:
 
     status: HTTPStatus
     text: str = ""
+
+
+_BROKEN_OFF: Final = Answer(HTTPStatus.BAD_REQUEST, "the push is not whole")
 
 
 class Push:
@@ -189,11 +195,14 @@ class PushEndpoint:
             for name, value in environ.items()
             if name.startswith("HTTP_")
         }
-        length = environ.get("CONTENT_LENGTH") or "0"
-        size = int(length) if str(length).isdigit() else 0
-        answer = self._push.refusal(environ["REQUEST_METHOD"], headers, size)
+        size = _length(environ.get("CONTENT_LENGTH"))
+        answer = self._push.refusal(environ["REQUEST_METHOD"], headers, size or 0)
+        if answer is None and size is None:
+            # WSGI has no other way to tell where a request ends; an empty body would be taken for the message.
+            answer = Answer(HTTPStatus.LENGTH_REQUIRED, "a push says how long it is")
         if answer is None:
-            answer = self._push.answer(headers, environ["wsgi.input"].read(size))
+            request = environ["wsgi.input"].read(size)
+            answer = self._push.answer(headers, request) if len(request) == size else _BROKEN_OFF
         body = answer.text.encode()
         start_response(f"{answer.status.value} {answer.status.phrase}", _headers(answer, body))
         return [body]
@@ -211,13 +220,12 @@ class PushEndpoint:
         if scope["type"] != "http":
             raise ValueError(f"a push endpoint serves HTTP, not {scope['type']}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        length = headers.get("content-length", "0")
-        size = int(length) if length.isdigit() else 0
+        size = _length(headers.get("content-length")) or 0
         # Verifying may fetch keys, and a task takes its time: neither on the server's loop.
         answer = await self._in_thread(self._push.refusal, scope["method"], headers, size)
         if answer is None:
             body = await _read(receive)
-            answer = await self._in_thread(self._push.answer, headers, body)
+            answer = _BROKEN_OFF if body is None else await self._in_thread(self._push.answer, headers, body)
         text = answer.text.encode()
         raw = [(name.lower().encode(), value.encode()) for name, value in _headers(answer, text)]
         await send({"type": "http.response.start", "status": answer.status.value, "headers": raw})
@@ -290,14 +298,23 @@ def _headers(answer: Answer, body: bytes) -> list[tuple[str, str]]:
     return headers
 
 
-async def _read(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes:
+def _length(value: Any) -> int | None:
+    text = str(value)
+    # "²" is a digit to Python, and no number; nor are some thousand digits.
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_LENGTH_CHARACTERS else None
+
+
+async def _read(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes | None:
+    """A request's body; None where its sender goes away first, or sends too much."""
     body = bytearray()
     while len(body) <= LARGEST_REQUEST_BYTES:
         event = await receive()
+        if event["type"] == "http.disconnect":
+            return None
         body += event.get("body", b"")
         if not event.get("more_body"):
-            break
-    return bytes(body)
+            return bytes(body)
+    return None
 
 
 async def _lifespan(
