@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
 from typing import Any, Final
 
 from taskq_cloud.errors import MissingExtra
@@ -94,14 +95,16 @@ class KeySet:
         return old or key_id not in self._keys
 
     def _fetch(self) -> None:
-        self._tried_at = self._clock()
         try:
             with urllib.request.urlopen(self._url, timeout=FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310 - ours
                 keys = jwt.PyJWKSet.from_dict(json.load(response)).keys
-        except (OSError, ValueError, jwt.PyJWTError) as error:
+        except (OSError, HTTPException, ValueError, jwt.PyJWTError) as error:
             # Old keys are better than none: an issuer publishes new ones long before it uses them.
             logger.warning("no keys came from %s: %s", self._url, error, extra={"action": "push.keys"})
             return
+        finally:
+            # Not from its beginning: whoever waits for the lock would spend another timeout, one after the other.
+            self._tried_at = self._clock()
         self._keys = {str(key.key_id): key.key for key in keys}
         self._fetched_at = self._tried_at
 

@@ -30,23 +30,28 @@ class Issuer:
     Attributes:
         fetched: how often the keys were asked for.
         failing: answer with an error instead.
+        breaks_off: end an answer in its middle.
+        on_fetch: called while the keys are asked for.
     """
 
     def __init__(self) -> None:
         self.keys: dict[str, rsa.RSAPrivateKey] = {}
         self.fetched = 0
         self.failing = False
+        self.breaks_off = False
+        self.on_fetch: Callable[[], Any] = lambda: None
         self.rotate("first")
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.fetched += 1
+                issuer.on_fetch()
                 body = json.dumps({"keys": issuer.published()}).encode()
                 self.send_response(500 if issuer.failing else 200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(body[: len(body) // 2] if issuer.breaks_off else body)
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -1,7 +1,9 @@
 """The push endpoint over HTTP, as WSGI and as ASGI: who may push, what runs, and what Pub/Sub is told."""
 
+import asyncio
 import hmac
 import http.client
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from taskq_cloud import TaskQ
 from taskq_cloud.core.message import DEAD_LETTER_REASON
 from taskq_cloud.errors import ImproperlyConfigured, Retry
-from taskq_cloud.serverless.oidc import Forbidden, KeySet, TokenVerifier, Unauthenticated
+from taskq_cloud.serverless.oidc import Forbidden, KeySet, KeysUnavailable, TokenVerifier, Unauthenticated
 from taskq_cloud.testing.clock import FakeClock
 from tests.brokers.pubsub_server import PubSubServer
 from tests.serverless.pushing import ACCOUNT, AUDIENCE, Issuer, envelope, post, served_by_asgi, served_by_wsgi
@@ -237,6 +239,32 @@ def test_whoever_makes_up_keys_makes_no_fetches():
         issuer.close()
 
 
+def test_an_answer_that_breaks_off_leaves_the_old_keys():
+    issuer, clock = Issuer(), FakeClock()
+    try:
+        verify = verifier(issuer, clock).verify
+        verify(f"Bearer {issuer.token()}")
+        issuer.breaks_off = True
+        clock.advance(7200)
+        verify(f"Bearer {issuer.token()}")
+        assert issuer.fetched == 2
+    finally:
+        issuer.close()
+
+
+def test_keys_that_are_slow_to_fail_are_not_waited_for_again_at_once():
+    issuer, clock = Issuer(), FakeClock()
+    issuer.failing, issuer.on_fetch = True, lambda: clock.advance(5)
+    try:
+        verify = verifier(issuer, clock).verify
+        for _ in range(3):
+            with pytest.raises(KeysUnavailable):
+                verify(f"Bearer {issuer.token()}")
+        assert issuer.fetched == 1
+    finally:
+        issuer.close()
+
+
 def test_without_keys_the_push_is_to_come_again(app, ran):
     issuer = Issuer()
     issuer.failing = True
@@ -271,6 +299,69 @@ def test_an_unwrapped_push_brings_its_metadata_in_headers(url, issuer, app, ran)
     assert post(url, body, issuer.token(), headers)[0] == 204
     assert ran == [7]
     assert post(url, body, issuer.token(), {"x-goog-pubsub-message-id": "m-7"})[0] == 400
+
+
+UNWRAPPED = {"x-goog-pubsub-subscription-name": SUBSCRIPTION, "x-goog-pubsub-message-id": "m-7"}
+
+
+@pytest.fixture
+def broken_off(app, issuer) -> Iterator[Callable[[str], int]]:
+    """A push whose sender goes away within its body, by what a server then calls; the status of the answer."""
+    endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
+    headers = {**UNWRAPPED, "authorization": f"Bearer {issuer.token()}", "content-length": "100"}
+    half, statuses = b'{"task": "add", "id": ', []
+
+    def by_wsgi() -> None:
+        environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+        environ |= {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "100", "wsgi.input": io.BytesIO(half)}
+        list(endpoint(environ, lambda status, _: statuses.append(int(status.split()[0]))))
+
+    def by_asgi() -> None:
+        events = [{"type": "http.request", "body": half, "more_body": True}, {"type": "http.disconnect"}]
+
+        async def receive() -> dict[str, Any]:
+            return events.pop(0)
+
+        async def send(event: dict[str, Any]) -> None:
+            statuses.extend([event["status"]] if "status" in event else [])
+
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        asyncio.run(endpoint({"type": "http", "method": "POST", "headers": raw}, receive, send))
+
+    def push(server: str) -> int:
+        (by_wsgi if server == "wsgi" else by_asgi)()
+        return statuses[0]
+
+    yield push
+    endpoint.close()
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_a_push_that_breaks_off_is_not_taken_for_a_whole_one(broken_off, server, kind):
+    assert broken_off(kind) == 400
+    assert dead_letters(server) == []
+
+
+def test_a_push_of_an_unknown_length_is_not_taken_for_an_empty_one(app, issuer, server):
+    endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
+    with served_by_wsgi(endpoint) as url:
+        connection = http.client.HTTPConnection(url.split("/")[2], timeout=20)
+        headers = {**UNWRAPPED, "Authorization": f"Bearer {issuer.token()}"}
+        connection.request("POST", "/", iter([b'{"task": "add"}']), headers, encode_chunked=True)
+        assert connection.getresponse().status == 411
+        connection.close()
+    endpoint.close()
+    assert dead_letters(server) == []
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000])
+def test_a_length_that_is_no_number_is_no_fault_of_ours(app, issuer, length):
+    endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
+    statuses: list[str] = []
+    environ = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length, "wsgi.input": io.BytesIO()}
+    list(endpoint(environ, lambda status, _: statuses.append(status)))
+    assert statuses == ["401 Unauthorized"]
+    endpoint.close()
 
 
 @pytest.mark.parametrize(
