@@ -173,7 +173,12 @@ def _download(blob: Any) -> dict[str, Any]:
     # The SDK writes what the download's headers say over what was read before: a generation that another writer has
     # made in between would then stand beside the metadata of the one before it, and a write over it would be let pass.
     generation, metadata = blob.generation, dict(blob.metadata or {})
-    content = blob.download_as_bytes(if_generation_match=generation, retry=None, timeout=TIMEOUT_SECONDS)
+    try:
+        content = blob.download_as_bytes(if_generation_match=generation, retry=None, timeout=TIMEOUT_SECONDS)
+    except sdk.NotFound as error:
+        # The SDK asks for the generation that it has read of, by the link to its content. Where that was replaced, it
+        # is gone, but the object is not; where it was deleted, the next read says so.
+        raise sdk.PreconditionFailed(_said(error)) from error  # type: ignore[no-untyped-call]
     return {"content": content, "metadata": metadata, "generation": generation}
 
 

@@ -72,6 +72,20 @@ def test_a_write_during_a_read_is_not_taken_for_what_was_read(run, make_gcs_buck
         run(call("upload", bucket, **{**given, "if_generation_match": int(generation)}))
 
 
+def test_an_object_that_is_replaced_during_a_read_is_not_taken_for_absent(run, make_gcs_bucket, monkeypatch):
+    bucket = make_gcs_bucket()
+    run(call("upload", bucket, name="a", data=b"old", metadata={}, if_generation_match=0))
+
+    def replaced(blob, **_):
+        # The service keeps no generation that was replaced: the link to its content then leads nowhere.
+        raise sdk.NotFound(f"GET {blob.media_link}: No such object: {bucket}/a")
+
+    monkeypatch.setattr(Blob, "download_as_bytes", replaced)
+    with pytest.raises(CallError) as caught:
+        run(call("download", bucket, name="a"))
+    assert (caught.value.code, caught.value.trouble) == ("PreconditionFailed", Trouble.TRANSIENT)
+
+
 def test_an_operation_that_is_not_known_is_refused(run, make_gcs_bucket):
     with pytest.raises(CallError, match="UnknownOperation"):
         run(call("compose", make_gcs_bucket()))
