@@ -36,13 +36,13 @@ from typing import Any, Final
 
 from taskq_cloud.core.calls import retrying, run
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Settlement
-from taskq_cloud.core.outcome import Invocation, Lost, Outcome, TimedOut
+from taskq_cloud.core.outcome import Abandoned, Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.core.ports import KnowsPhysicalNames
 from taskq_cloud.errors import DecodeError, TaskQError
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.serverless import push_envelope
 from taskq_cloud.serverless.oidc import Forbidden, KeysUnavailable, TokenError, TokenVerifier
-from taskq_cloud.serverless.too_long import ANSWER_MARGIN_SECONDS, needed_seconds, refuse
+from taskq_cloud.serverless.too_long import ANSWER_MARGIN_SECONDS, LEAST_RUN_SECONDS, needed_seconds, refuse
 from taskq_cloud.worker.pools.threads import ThreadPool
 
 logger = logging.getLogger("taskq_cloud.serverless")
@@ -141,6 +141,9 @@ class Push:
             remedy = "raise the endpoint's deadline_seconds, 600 at most, and the subscription's --ack-deadline"
             return refuse(step, within, remedy, self._runtime.settings.task_max_receives)
         left_seconds = max(0.0, ends_at - ANSWER_MARGIN_SECONDS - time.monotonic())
+        if left_seconds < min(LEAST_RUN_SECONDS, whole_seconds / 2):
+            # A store or broker took the time. Begun now, the run would be cut off, and where nobody counts, failed.
+            return Abandoned()
         own_limit = step.time_limit
         if own_limit is not None and own_limit <= left_seconds:
             return self._tasks.run(step)

@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.message import DEAD_LETTER_REASON
+from taskq_cloud.core.message import DEAD_LETTER_REASON, Message
+from taskq_cloud.core.outcome import Abandoned, Invocation
 from taskq_cloud.errors import ImproperlyConfigured, Retry
 from taskq_cloud.serverless.oidc import Forbidden, KeySet, KeysUnavailable, TokenVerifier, Unauthenticated
+from taskq_cloud.serverless.pubsub_push import Push
 from taskq_cloud.testing.clock import FakeClock
 from tests.brokers.pubsub_server import PubSubServer
 from tests.serverless.pushing import ACCOUNT, AUDIENCE, Issuer, envelope, post, served_by_asgi, served_by_wsgi
@@ -352,6 +354,14 @@ def test_a_push_of_an_unknown_length_is_not_taken_for_an_empty_one(app, issuer, 
         connection.close()
     endpoint.close()
     assert dead_letters(server) == []
+
+
+def test_a_task_is_not_begun_when_the_push_has_no_time_left(app, ran):
+    push = Push(app.runtime(), TokenVerifier(KeySet("http://127.0.0.1:1"), [AUDIENCE], [ACCOUNT], 0), DEADLINE_SECONDS)
+    step = Invocation(message=Message(task="add", id="t-1", args=[1]), queue="celery", message_id="m-1", hostname="h")
+    assert isinstance(push._perform(step, time.monotonic()), Abandoned)
+    push.close()
+    assert ran == []
 
 
 @pytest.mark.parametrize("length", ["\xb2", "9" * 5000])
