@@ -232,8 +232,9 @@ def render(table: dict[str, dict[str, list[float]]], arguments: argparse.Namespa
     names = [each.name for each in CONTENDERS]
     heads = [f"{each.name} {version(each.package)}" for each in CONTENDERS]
     intro = (
-        f"Medians of {arguments.rounds} alternating rounds: {arguments.tasks} no-op tasks without results, "
-        f"{CONCURRENCY} processes each, Python {platform.python_version()}, {os.cpu_count()} cores, a local AWS stack. "
+        f"Medians, and ranges where they are wide, of {arguments.rounds} alternating rounds: {arguments.tasks} no-op "
+        f"tasks without results, {CONCURRENCY} processes each, Python {platform.python_version()}, {os.cpu_count()} "
+        "cores, a local AWS stack. Celery polls every 0.1 s here: its default of 1 s adds pauses. "
         "Made by `make benchmark`."
     )
     lines = [
@@ -245,13 +246,16 @@ def render(table: dict[str, dict[str, list[float]]], arguments: argparse.Namespa
         "|---|" + "---:|" * len(heads),
     ]
     for measure in table[names[0]]:
-        cells = [f"{statistics.median(table[name][measure]):,.{_digits(measure)}f}" for name in names]
+        cells = [_cell(table[name][measure], 2 if "CPU" in measure else 0) for name in names]
         lines.append(f"| {measure} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _digits(measure: str) -> int:
-    return 2 if "CPU" in measure else 0
+def _cell(values: list[float], digits: int) -> str:
+    """The median, and the range where the rounds differ by more than a third."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    spread = f" ({low:,.{digits}f} to {high:,.{digits}f})" if high > low * 4 / 3 else ""
+    return f"{middle:,.{digits}f}{spread}"
 
 
 if __name__ == "__main__":

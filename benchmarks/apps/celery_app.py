@@ -10,7 +10,12 @@ app = Celery("bench", broker=f"sqs://test:test@{endpoint}//")
 app.conf.update(
     task_default_queue=os.environ["BENCH_QUEUE"],
     task_ignore_result=True,
-    broker_transport_options={"region": os.environ["AWS_REGION"], "is_secure": False, "wait_time_seconds": 1},
+    broker_transport_options={
+        "region": os.environ["AWS_REGION"],
+        "is_secure": False,
+        "wait_time_seconds": 1,
+        "polling_interval": 0.1,
+    },
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
 )
