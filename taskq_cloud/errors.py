@@ -24,6 +24,7 @@
     │   ├── NotRegistered               (also a KeyError, as in Celery)
     │   ├── AlreadyRegistered
     │   ├── MaxRetriesExceededError
+    │   ├── ChordError                  a member of a chord's header did not succeed
     │   ├── TaskRevokedError
     │   ├── TimeoutError                AsyncResult.get() waited long enough
     │   ├── TimeLimitExceeded           the hard time limit ended the task
@@ -163,6 +164,10 @@ class AlreadyRegistered(TaskError):
 
 class MaxRetriesExceededError(TaskError):
     """``Task.retry`` was called when the task had no retry left."""
+
+
+class ChordError(TaskError):
+    """A member of a chord's header did not succeed, so its body did not run."""
 
 
 class TaskRevokedError(TaskError):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from taskq_cloud.core import result_document
+from taskq_cloud.core import joins, lines, result_document, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Delivery, Settlement
+from taskq_cloud.core.outcome import ErrorInfo
+from taskq_cloud.core.planner import JOINED
 from taskq_cloud.core.records import FAILURE, STARTED, Record, version_of
 
 
@@ -16,14 +18,24 @@ def perhaps_done(effects: Effects) -> Flow[Settlement | None]:
     """Ask the store only where an earlier delivery or attempt may have left something: most tasks are spared it."""
     message, delivery = effects.message, effects.delivery
     dead_lettered = DEAD_LETTER_REASON in delivery.attributes
-    if not (delivery.redelivered or message.retries or message.eta or effects.options.once or dead_lettered):
+    # A chord's body may have been sent twice: by a member that died before it was acknowledged, and by it again.
+    twice = delivery.redelivered or effects.options.once or JOINED in message.headers
+    if not (twice or message.retries or message.eta or dead_lettered):
         return None
     stored = yield from effects.load()
     if dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery):
         # An operator has moved the message back from the dead-letter queue: it is to run, and its result to count.
-        yield from effects.environment.store.delete([message.id])
+        # So is what it had kept from running.
+        left = [step.id for step in lines.spine(successors.left_of_chain(message)) if step.id]
+        yield from effects.environment.store.delete([message.id, *left])
         return None
     return (yield from settled_by(effects, stored))
+
+
+def dead_letter(effects: Effects, error: ErrorInfo) -> Flow[None]:
+    """Record the failure of a task whose message is to be dead-lettered; a redrive takes it back."""
+    yield from effects.record(FAILURE, error)
+    yield from joins.conclude(effects, FAILURE, error)
 
 
 def _precedes(failure: Record, delivery: Delivery) -> bool:
@@ -44,11 +56,14 @@ def settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | Non
         return None
     if stored.final:
         effects.log(logging.INFO, "task.already_done", "is %s already; not run again", stored.state)
-        value = result_document.decode(stored.payload).get("result")
+        document = result_document.decode(stored.payload)
+        value, error = document.get("result"), result_document.error_of(document)
         match value:
             case {"exc_type": "Reject", "exc_message": [reason]} if stored.state == FAILURE:
+                yield from joins.conclude(effects, FAILURE, error)
                 return DeadLetter(effects.delivery, f"Reject: {reason}")
         yield from effects.send(effects.address(effects.following(stored.state, value)))
+        yield from joins.conclude(effects, stored.state, error)
         return Acknowledge(effects.delivery)
     if stored.version >= version_of(STARTED, effects.message.retries + 1):
         # A later attempt has written, so its message is on its way: this one is late.

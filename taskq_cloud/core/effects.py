@@ -18,10 +18,10 @@ from taskq_cloud.core.invocation import TaskDefinition
 from taskq_cloud.core.message import Delivery, Message, Refused
 from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.outcome import ErrorInfo
+from taskq_cloud.core.planner import Successor
 from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
 from taskq_cloud.core.records import FAILURE, SUCCESS, Record, version_of
 from taskq_cloud.core.sending import Addressed, Transport, address, growing_delay, send, size_bytes
-from taskq_cloud.core.successors import Successor
 from taskq_cloud.errors import AccessDenied, PayloadTooLarge, QueueNotFound, StoreNotFound, Unreachable
 
 T = TypeVar("T")
@@ -31,6 +31,8 @@ PATIENCE_FIRST_DELAY_SECONDS: Final = 0.5
 PATIENCE_LONGEST_DELAY_SECONDS: Final = 15
 PASSING: Final = (Unreachable, AccessDenied, StoreNotFound, QueueNotFound)
 """What may be mended while a finished run waits: an outage, an expired token, a permission or a table still missing."""
+MOST_CHILDREN: Final = 1000
+"""Ids of what follows that a record holds: a group of more would not fit into DynamoDB's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,17 +107,31 @@ class Effects:
         Returns:
             False where the store holds a state that stands.
         """
-        policy = self.environment.policy
-        errors_kept = first(self.options.store_errors_even_if_ignored, policy.store_errors_even_if_ignored)
-        if self.ignores_result() and not (state == FAILURE and errors_kept):
+        if not self.records(state):
             return True
-        record = self._record(state, result, following)
-        (saved,) = yield from self._insist(lambda: self.environment.store.save([record]))
+        record = self.make_record(state, result, following)
+        (saved,) = yield from self.insist(lambda: self.environment.store.save([record]))
         return saved
+
+    def records(self, state: str) -> bool:
+        """Whether a state is recorded."""
+        errors_kept = first(
+            self.options.store_errors_even_if_ignored, self.environment.policy.store_errors_even_if_ignored
+        )
+        return not self.ignores_result() or (state == FAILURE and errors_kept)
+
+    def about(self, message: Message) -> Effects:
+        """The same delivery's effects on another task."""
+        return replace(self, message=message, options=self.environment.options_of(message.task), fence=0)
+
+    def expires_at(self) -> float | None:
+        """When what is recorded now ceases to exist, in seconds since the epoch."""
+        expires = self.environment.policy.result_expires
+        return None if expires is None else self.environment.clock() + expires
 
     def load(self) -> Flow[Record | None]:
         """The task's record, or None."""
-        found = yield from self._insist(lambda: self.environment.store.load([self.message.id]))
+        found = yield from self.insist(lambda: self.environment.store.load([self.message.id]))
         return found.get(self.message.id)
 
     def address(self, following: Sequence[Successor]) -> list[Addressed]:
@@ -130,11 +146,11 @@ class Effects:
             options = environment.options_of(each.message.task)
             transport = Transport(
                 # A task keeps its place in its group; what follows it on an ordered queue keeps its parent's.
-                group=self.delivery.group,
+                group=first(each.options.get("MessageGroupId"), self.delivery.group),
                 # A message that is parked is the same one still. A retry is a new one: not redriven, if this one was.
                 attributes=self.delivery.attributes if each.message is self.message else {},
-                serializer=options.serializer,
-                compression=options.compression,
+                serializer=first(each.options.get("serializer"), options.serializer),
+                compression=first(each.options.get("compression"), options.compression),
             )
             queue = each.queue or environment.route(each.message.task)
             addressed.append(address(environment.codec, each.message, queue, self.capabilities, now, transport))
@@ -154,7 +170,7 @@ class Effects:
             OperationalError: one of them was not accepted; sending all again does no harm.
         """
         if addressed:
-            yield from self._insist(lambda: self._send(addressed))
+            yield from self.insist(lambda: self._send(addressed))
 
     def following(self, state: str, value: Any = None) -> list[Successor]:
         """What follows the task, now that it has ended in ``state``, with ``value`` if that is SUCCESS."""
@@ -164,8 +180,11 @@ class Effects:
         return list(successors.on_failure(self.message, now)) if state == FAILURE else []
 
     def ignores_result(self) -> bool:
-        """Whether this task's results are not stored: the call says so, else the task, else the settings."""
-        return bool(
+        """Whether this task's results are not stored: the call says so, else the task, else the settings.
+
+        A chord needs those of its members, whatever they say.
+        """
+        return self.message.embed.chord is None and bool(
             first(self.message.ignore_result, self.options.ignore_result, self.environment.policy.ignore_result)
         )
 
@@ -175,7 +194,8 @@ class Effects:
             if isinstance(answer, Refused):
                 raise answer.error
 
-    def _record(self, state: str, result: str | ErrorInfo, following: Sequence[Successor]) -> Record:
+    def make_record(self, state: str, result: str | ErrorInfo, following: Sequence[Successor] = ()) -> Record:
+        """The record of a state; arguments as ``record``'s."""
         environment, message, now = self.environment, self.message, self.environment.clock()
         context = result_document.Context(
             worker=environment.hostname, queue=self.delivery.queue, extended=environment.policy.result_extended
@@ -186,20 +206,19 @@ class Effects:
             result_document.encode_error(result) if isinstance(result, ErrorInfo) else result,
             now=now,
             traceback=result.traceback if isinstance(result, ErrorInfo) else None,
-            children=[each.message.id for each in following],
+            children=[each.message.id for each in following[:MOST_CHILDREN]],
             context=context,
         )
-        expires = environment.policy.result_expires
         return Record(
             id=message.id,
             state=state,
             version=version_of(state, message.retries),
             payload=payload,
-            expires_at=None if expires is None else now + expires,
+            expires_at=self.expires_at(),
             fence=self.fence,
         )
 
-    def _insist(self, make: Callable[[], Flow[T]]) -> Flow[T]:
+    def insist(self, make: Callable[[], Flow[T]]) -> Flow[T]:
         """Repeat an effect while broker or store can't be used: the run is over, and repeating it would cost more."""
         deadline = self.environment.clock() + self.environment.policy.patience_seconds
         for attempt in count(1):

@@ -11,7 +11,7 @@ ends in the same final state:
     5  perhaps already done     if the store holds its final state: 7b and 7c again, no run
     6  run                      the lease renewed and the time limits enforced by the runtime
     7a record the state         conditional: a final state stays
-    7b send what follows        with ids made from this task's
+    7b send what follows        with ids made from this task's; count it in its chord (``joins``)
     7c acknowledge              last: until here a crash brings the message back
 """
 
@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from taskq_cloud.core import earlier, retry, serializers, successors
+from taskq_cloud.core import earlier, joins, retry, serializers, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects, Environment, first
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
@@ -41,9 +41,9 @@ from taskq_cloud.core.outcome import (
     Succeeded,
     TimedOut,
 )
-from taskq_cloud.core.records import FAILURE, RETRY, REVOKED, STARTED, SUCCESS
+from taskq_cloud.core.planner import Successor, is_sized
+from taskq_cloud.core.records import FAILURE, IGNORED, RETRY, REVOKED, STARTED, SUCCESS
 from taskq_cloud.core.sending import growing_delay
-from taskq_cloud.core.successors import Successor
 from taskq_cloud.errors import (
     DecodeError,
     DelayTooLong,
@@ -145,15 +145,18 @@ def _unknown(effects: Effects) -> Flow[Settlement]:
         f"{delivery.receive_count} receives; deploy the task, then redrive the dead-letter queue"
     )
     effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
-    yield from effects.record(FAILURE, retry.describe(NotRegistered(task)))
+    yield from earlier.dead_letter(effects, retry.describe(NotRegistered(task)))
     return DeadLetter(delivery, reason)
 
 
 def _known(effects: Effects) -> Flow[Settlement]:
     message, delivery, environment = effects.message, effects.delivery, effects.environment
-    if message.embed.chord is not None:
-        effects.log(logging.ERROR, "message.dead_lettered", "belongs to a chord, which this version does not run")
-        return DeadLetter(delivery, "this version runs no chords: leave the chord's tasks to Celery's workers")
+    chord = message.embed.chord
+    if chord is not None and not is_sized(chord):
+        reason = f"chord {message.group} was made by Celery and doesn't say its size: only Celery's workers can run it"
+        effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
+        return DeadLetter(delivery, reason)
+    joins.check(effects)
     now = environment.clock()
     if message.expires is not None and message.expires.timestamp() <= now:
         effects.log(logging.WARNING, "task.revoked", "expired at %s", message.expires.isoformat())
@@ -233,6 +236,7 @@ def _carry_out(  # noqa: PLR0911 - one return an outcome
             return (yield from _lose(effects, outcome))
         case Ignored():
             effects.log(logging.INFO, "task.ignored", "ignored")
+            yield from joins.conclude(effects, IGNORED)
             return Acknowledge(effects.delivery)
         case Abandoned():
             effects.log(logging.WARNING, "task.given_back", "given back: the worker stops, or has lost its lease")
@@ -282,7 +286,7 @@ def _reject(effects: Effects, outcome: Rejected) -> Flow[Settlement]:
         effects.log(logging.INFO, "task.rejected", "rejected, given back for %.0f s: %s", after, outcome.reason)
         return Release(delivery, after)
     effects.log(logging.ERROR, "message.dead_lettered", "rejected and dead-lettered: %s", outcome.reason)
-    yield from effects.record(FAILURE, retry.describe(Reject(outcome.reason)))
+    yield from earlier.dead_letter(effects, retry.describe(Reject(outcome.reason)))
     return DeadLetter(delivery, f"Reject: {outcome.reason}")
 
 
@@ -313,5 +317,8 @@ def _conclude(
         return settled or Acknowledge(effects.delivery)
     if state == RETRY:
         yield from _give_up_claim(effects)
+        yield from effects.send(addressed)
+        return Acknowledge(effects.delivery)
     yield from effects.send(addressed)  # 7b
+    yield from joins.conclude(effects, state, result if isinstance(result, ErrorInfo) else None)
     return Acknowledge(effects.delivery)  # 7c

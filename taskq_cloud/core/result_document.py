@@ -6,7 +6,7 @@ Source: Celery 5.7, ``celery.backends.base.Backend._get_result_meta``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,7 +15,7 @@ from taskq_cloud import errors
 from taskq_cloud.core import serializers
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.outcome import ErrorInfo
-from taskq_cloud.core.records import READY_STATES
+from taskq_cloud.core.records import EXCEPTION_STATES, READY_STATES
 
 _CELERY_MODULES: Final = frozenset({"celery.exceptions", "celery.backends.base", "billiard.exceptions"})
 
@@ -95,6 +95,14 @@ def decode(payload: str) -> dict[str, Any]:
     if not isinstance(document, dict) or "status" not in document:
         raise errors.DecodeError(f"this is no result document: {payload[:200]!r}")
     return document
+
+
+def error_of(document: Mapping[str, Any]) -> ErrorInfo | None:
+    """The error that a document of a failure holds, as it was given to ``encode_error``; None where there is none."""
+    match document.get("result"):
+        case {"exc_type": str(kind), "exc_message": [*message], **rest} if document["status"] in EXCEPTION_STATES:
+            return ErrorInfo(kind, message, str(rest.get("exc_module") or "builtins"), document.get("traceback"))
+    return None
 
 
 def exception_of(result: Any) -> Exception:

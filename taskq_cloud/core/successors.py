@@ -6,25 +6,18 @@ Ids are made from the parent's, so that sending the same successor twice is send
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from taskq_cloud.core.header_values import text_bytes
+from taskq_cloud.core import lines, planner
 from taskq_cloud.core.ids import derived_id
-from taskq_cloud.core.message import Embed, Message, Signature
+from taskq_cloud.core.lines import Line, Step
+from taskq_cloud.core.message import Message, Signature
 from taskq_cloud.core.outcome import Retrying
-from taskq_cloud.core.protocol import RESERVED_HEADERS
+from taskq_cloud.core.planner import Membership, Origin, Successor
 from taskq_cloud.errors import InvalidTaskError
-
-
-@dataclass(frozen=True, slots=True)
-class Successor:
-    """A message to send, and the queue its signature asks for (None: wherever its task is routed)."""
-
-    message: Message
-    queue: str | None = None
 
 
 def check(parent: Message, now: float) -> None:
@@ -36,6 +29,7 @@ def check(parent: Message, now: float) -> None:
     try:
         deque(on_success(parent, None, now), maxlen=0)
         deque(on_failure(parent, now), maxlen=0)
+        membership(parent)
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise InvalidTaskError(f"task {parent.task}: what follows it can't be read: {error}", parent.id) from error
 
@@ -43,16 +37,35 @@ def check(parent: Message, now: float) -> None:
 def on_success(parent: Message, value: Any, now: float) -> Iterator[Successor]:
     """The callbacks with the value, then the next of the chain, which carries what is left of it."""
     for index, signature in enumerate(parent.embed.callbacks or ()):
-        yield _successor(parent, signature, ("callback", index), value, now)
+        yield from _successors(parent, signature, ("callback", index), value, now)
     if parent.embed.chain:
         *rest, following = parent.embed.chain
-        yield _successor(parent, following, ("chain", 0), value, now, rest)
+        yield from _successors(parent, following, ("chain", 0), value, now, rest)
 
 
 def on_failure(parent: Message, now: float) -> Iterator[Successor]:
     """The errbacks, each with the id of the failed task."""
     for index, signature in enumerate(parent.embed.errbacks or ()):
-        yield _successor(parent, signature, ("errback", index), parent.id, now)
+        yield from _successors(parent, signature, ("errback", index), parent.id, now)
+
+
+def left_of_chain(parent: Message) -> Line:
+    """What would have run after a task; ids that are neither fixed nor made from its own are unknown."""
+    if not parent.embed.chain:
+        return ()
+    *rest, following = parent.embed.chain
+    own_id, line = derived_id(parent.id, "chain"), lines.parse_all(reversed(rest))
+    if lines.is_composed(following):
+        return planner.fix(lines.parse(following) + line, own_id)
+    return planner.fix((Step(following),), own_id) + line
+
+
+def membership(message: Message) -> Membership | None:
+    """A task's place in a chord, or None where it has none, or one that only Celery's workers can fill."""
+    chord = message.embed.chord
+    if chord is None or not planner.is_sized(chord):
+        return None
+    return Membership.of(message.group, message.group_index, chord)
 
 
 def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
@@ -75,54 +88,20 @@ def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
     )
 
 
-def _successor(
+def _successors(
     parent: Message,
     signature: Signature,
     role: tuple[str, int],
     value: Any,
     now: float,
     chain: Sequence[Signature] = (),
-) -> Successor:
-    options: Mapping[str, Any] = signature.get("options") or {}
-    queue = options.get("queue")
-    if not isinstance(queue, str | None):
-        raise TypeError(f"the queue of {signature['task']} is no name: {queue!r:.100}")
-    task_id = str(options.get("task_id") or derived_id(parent.id, *role))
-    text_bytes("its id", task_id + signature["task"] + (queue or ""))
-    arguments = list(signature.get("args") or ())
-    if not signature.get("immutable"):
-        arguments = [value, *arguments]
-    message = Message(
-        task=signature["task"],
-        id=task_id,
-        args=arguments,
-        kwargs=dict(signature.get("kwargs") or {}),
-        embed=Embed(
-            callbacks=options.get("link") or None,
-            errbacks=options.get("link_error") or None,
-            chain=list(chain) or options.get("chain") or None,
-            chord=options.get("chord"),
-        ),
-        root_id=parent.root_id or parent.id,
-        parent_id=parent.id,
-        group=options.get("group_id"),
-        group_index=options.get("group_index"),
-        timelimit=(options.get("time_limit"), options.get("soft_time_limit")),
-        ignore_result=options.get("ignore_result"),
-        reply_to=options.get("reply_to"),
-        priority=options.get("priority") or 0,
-        headers={k: v for k, v in dict(options.get("headers") or {}).items() if k not in RESERVED_HEADERS},
-        eta=_moment(options.get("eta") if options.get("countdown") is None else options["countdown"], now),
-        expires=_moment(options.get("expires"), now),
-    )
-    return Successor(message, queue)
-
-
-def _moment(value: Any, now: float) -> datetime | None:
-    """A time as a signature's options give it: seconds from now, or ISO 8601."""
-    if value is None:
-        return None
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(now, UTC) + timedelta(seconds=value)
-    parsed = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+) -> Iterator[Successor]:
+    origin = Origin(now=now, root_id=parent.root_id or parent.id, parent_id=parent.id)
+    own_id = derived_id(parent.id, *role)
+    if lines.is_composed(signature):
+        line = lines.parse(signature) + lines.parse_all(reversed(chain))
+        yield from planner.start(planner.fix(line, own_id), (value,), {}, origin)
+    else:
+        # The rest of a long chain is handed on as it came, unread.
+        step = Step(signature) if Step(signature).id else Step(signature).with_options(task_id=own_id)
+        yield planner.to_message(step.signature, (value,), {}, origin, chain)

@@ -72,7 +72,8 @@ class Scenario:
         """The message's body."""
         if self.garbage is not None:
             return self.garbage.replace("TASK_ID", task_id)
-        return protocol.encode(replace(self.make(task_id, now), embed=self.embed), queue)
+        message = self.make(task_id, now)
+        return protocol.encode(message if message.embed != Embed() else replace(message, embed=self.embed), queue)
 
 
 def _attempt() -> Invocation:
@@ -149,6 +150,36 @@ def _five(*_: Any) -> int:
     return 5
 
 
+def _first(value: Any = 0, *_: Any) -> Any:
+    return value
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _group(*members: dict[str, Any]) -> dict[str, Any]:
+    return {"task": "celery.group", "kwargs": {"tasks": list(members)}}
+
+
+def _chain(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"task": "celery.chain", "kwargs": {"tasks": list(steps)}}
+
+
+def _chord(header: list[dict[str, Any]], body: dict[str, Any]) -> dict[str, Any]:
+    return {"task": "celery.chord", "kwargs": {"kwargs": {}, "header": _group(*header), "body": body}}
+
+
+def _of_chord(size: int = 1) -> Callable[[str, float], Message]:
+    """A member of a chord, beside others that never come."""
+
+    def make(task_id: str, _now: float) -> Message:
+        chord = _signature("body", chord_size=size, chord_ids={"0": task_id}, link_error=[_signature("errback")])
+        return Message(task="main", id=task_id, group=f"of {task_id}", group_index=0, embed=Embed(chord=chord))
+
+    return make
+
+
 DONE = ("SUCCESS", "done")
 FIVE = ("SUCCESS", 5)
 FAILED = ("FAILURE", "ValueError")
@@ -165,6 +196,8 @@ FOLLOWED = Embed(
 )
 FOLLOWING = dict.fromkeys(("callback_a", "callback_b", "next", "last", "callback_of_next", "errback"), _five)
 FOLLOWED_STATES = {name: FIVE for name in FOLLOWING if name != "errback"}
+ENDING_A_CHORD = ("join:complete", "claim")
+HEADER = [_signature("header_a", 1), _chain(_signature("header_b"), _signature("header_c"))]
 
 SCENARIOS = [
     Scenario(name="succeeds", functions={"main": _five}, states={"main": FIVE}, effects=ENDING_WELL),
@@ -188,7 +221,7 @@ SCENARIOS = [
         functions={"main": _fails, **FOLLOWING},
         embed=FOLLOWED,
         states={"main": FAILED, "errback": FIVE},
-        effects=("run", "save:FAILURE", "send:errback", "settle:Acknowledge"),
+        effects=("run", "save:FAILURE", "send:errback", "save:FAILURE", "settle:Acknowledge"),
     ),
     Scenario(
         name="is retried by itself",
@@ -218,7 +251,7 @@ SCENARIOS = [
         embed=FOLLOWED,
         make=_expired,
         states={"main": ("REVOKED", "TaskRevokedError")},
-        effects=("save:REVOKED", "settle:Acknowledge"),
+        effects=("save:REVOKED", "save:REVOKED", "settle:Acknowledge"),
     ),
     Scenario(
         name="is not due",
@@ -259,19 +292,115 @@ SCENARIOS = [
         dead_letters=("InvalidTaskError: task main: what follows it can't be read",),
     ),
     Scenario(
-        name="belongs to a chord",
+        name="belongs to a chord of Celery's",
         functions={"main": _five},
         embed=Embed(chord=_signature("body")),
         states={"main": None},
         effects=("settle:DeadLetter",),
-        dead_letters=("this version runs no chords",),
+        dead_letters=("chord None was made by Celery and doesn't say its size",),
+    ),
+    Scenario(
+        name="belongs to a chord and is its last member",
+        functions={"main": _five, "body": _same},
+        make=_of_chord(),
+        states={"main": FIVE, "body": ("SUCCESS", [5])},
+        effects=("run", "save:SUCCESS", *ENDING_A_CHORD, "send:body", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="belongs to a chord and is not its last member",
+        functions={"main": _five, "body": _same},
+        make=_of_chord(2),
+        states={"main": FIVE},
+        effects=("run", "save:SUCCESS", "join", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="belongs to a chord, which it fails",
+        functions={"main": _fails, "body": _same, "errback": _five},
+        make=_of_chord(),
+        states={"main": FAILED, "errback": FIVE},
+        effects=("run", "save:FAILURE", *ENDING_A_CHORD, "save:FAILURE", "send:errback", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="belongs to a chord and keeps its result all the same",
+        functions={"main": _five, "body": _same},
+        make=_of_chord(),
+        policy=Policy(ignore_result=True),
+        states={"main": FIVE, "body": None},
+        effects=("run", "save:SUCCESS", *ENDING_A_CHORD, "send:body", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="belongs to a chord and is ignored",
+        functions={"main": _raises(Ignore), "errback": _five},
+        make=_of_chord(),
+        states={"main": None, "errback": FIVE},
+        effects=("run", *ENDING_A_CHORD, "save:FAILURE", "send:errback", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="belongs to a chord whose body is too large",
+        functions={"main": lambda: "x" * 20_000, "errback": _five},
+        make=_of_chord(),
+        largest_message_bytes=15_000,
+        states={"main": ("SUCCESS", "x" * 20_000), "errback": FIVE},
+        effects=("run", "save:SUCCESS", *ENDING_A_CHORD, "save:FAILURE", "send:errback", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="is followed by a chord in a chord",
+        functions=dict.fromkeys(("main", "header_a", "header_b", "header_c", "inner", "outer", "last"), _first),
+        embed=Embed(
+            chain=[
+                _signature("last"),
+                _chord([_chord(HEADER, _signature("inner"))], _signature("outer")),
+            ]
+        ),
+        states={
+            "main": ("SUCCESS", 0),
+            "header_a": ("SUCCESS", 0),
+            "header_b": ("SUCCESS", 0),
+            "header_c": ("SUCCESS", 0),
+            "inner": ("SUCCESS", [0, 0]),
+            "outer": ("SUCCESS", [[0, 0]]),
+            "last": ("SUCCESS", [[0, 0]]),
+        },
+        effects=("run", "save:SUCCESS", "send:header_a,header_b", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="is followed by a chord that fails in a chain of its header",
+        functions={
+            **dict.fromkeys(("main", "header_a", "header_c", "inner", "outer", "last"), _first),
+            "header_b": _fails,
+            "errback": _five,
+        },
+        embed=Embed(
+            chain=[
+                _chord([_chord(HEADER, _signature("inner"))], _signature("outer", link_error=[_signature("errback")]))
+            ]
+        ),
+        states={"main": ("SUCCESS", 0), "header_a": ("SUCCESS", 0), "header_b": FAILED, "errback": FIVE},
+        effects=("run", "save:SUCCESS", "send:header_a,header_b", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="is followed by a group whose members are followed by groups",
+        functions=dict.fromkeys(("main", "header_a", "header_b", "header_c", "grouped", "last"), _first),
+        embed=Embed(
+            chain=[
+                _chord(
+                    [_signature("grouped"), _chain(*HEADER)],
+                    _group(_signature("last")),
+                )
+            ]
+        ),
+        states={
+            **dict.fromkeys(("main", "grouped", "header_a", "header_b", "header_c"), ("SUCCESS", 0)),
+            "last": ("SUCCESS", [0, 0]),
+        },
+        effects=("run", "save:SUCCESS", "send:grouped,header_a", "settle:Acknowledge"),
     ),
     Scenario(
         name="is rejected",
         functions={"main": _raises(Reject, "not mine"), **FOLLOWING},
         embed=FOLLOWED,
         states={"main": ("FAILURE", "Reject")},
-        effects=("run", "save:FAILURE", "settle:DeadLetter"),
+        effects=("run", "save:FAILURE", "save:FAILURE", "settle:DeadLetter"),
         dead_letters=("Reject: not mine",),
     ),
     Scenario(
@@ -416,7 +545,7 @@ SCENARIOS = [
         embed=Embed(errbacks=[_signature("errback")], chain=[_signature("next")]),
         largest_message_bytes=15_000,
         states={"main": ("FAILURE", "PayloadTooLarge"), "errback": FIVE},
-        effects=("run", "save:FAILURE", "send:errback", "settle:Acknowledge"),
+        effects=("run", "save:FAILURE", "send:errback", "save:FAILURE", "settle:Acknowledge"),
     ),
     Scenario(
         name="waits for a silent store",

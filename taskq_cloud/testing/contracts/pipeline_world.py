@@ -96,6 +96,12 @@ class WatchedStore:
         yield from self._store.delete(ids)
         yield Effect("delete", ids)
 
+    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
+        yield ABOUT_TO
+        complete = yield from self._store.join(join_id, member, size, expires_at)
+        yield Effect("join:complete" if complete else "join")
+        return complete
+
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
         yield ABOUT_TO
         fence = yield from self._store.claim(key, owner, ttl_seconds)

@@ -1,0 +1,178 @@
+r"""Chords: members are counted as they end, and the last one sends the body, or fails it (step 7b of ``execution``).
+
+There is no counter to spoil: a member that arrives twice is one. Every effect can be done twice; nothing polls.
+
+    last member ends ---> join: all there? ---> claim ---> load the results ---> send the body      all succeeded
+                                                                            \-> fail the body      one did not
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from taskq_cloud.core import lines, planner, result_document, retry, successors
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.effects import Effects
+from taskq_cloud.core.lines import Line, Step
+from taskq_cloud.core.outcome import ErrorInfo
+from taskq_cloud.core.planner import JOINED, Membership, Origin, Successor
+from taskq_cloud.core.records import FAILURE, PROPAGATE_STATES, SUCCESS, Record
+from taskq_cloud.errors import ChordError, DelayTooLong, EncodeError, ImproperlyConfigured, PayloadTooLarge
+
+T = TypeVar("T")
+
+SHARD_MEMBERS: Final = 200
+"""Members of one join; of more, joins are joined. DynamoDB charges an update by the size of the item."""
+PAGE_RECORDS: Final = 500
+"""Records read or written at a time."""
+CLAIM_SECONDS: Final = 86_400
+"""How long the one member that sends the body is the only one. A later duplicate of the body finds its record."""
+
+NO_JOINS: Final = (
+    "a chord needs a result store that counts its members, and {} doesn't: set TASKQ_RESULTS, for example "
+    "dynamodb://my-table"
+)
+_UNSENDABLE: Final = (DelayTooLong, EncodeError, PayloadTooLarge)
+
+
+def conclude(effects: Effects, state: str, error: ErrorInfo | None = None) -> Flow[None]:
+    """Do what a workflow asks for when one of its tasks has ended; to be done again when that is in doubt.
+
+    Args:
+        effects: of the task.
+        state: the state it has ended in.
+        error: where it has not succeeded.
+    """
+    member = successors.membership(effects.message)
+    if state in PROPAGATE_STATES and error is not None and effects.message.embed.chain:
+        yield from _abandon(effects, successors.left_of_chain(effects.message), state, error)
+    elif member is not None:
+        yield from _arrive(effects, member)
+
+
+def check(effects: Effects) -> None:
+    """Whether the store can do what the task's message asks for.
+
+    Raises:
+        ImproperlyConfigured: it can't.
+    """
+    if successors.membership(effects.message) is not None:
+        check_store(effects.environment.store)
+
+
+def check_store(store: Any) -> None:
+    """Whether a store can count a chord's members; raises ``ImproperlyConfigured``."""
+    if not (store.capabilities.joins and store.capabilities.keeps_records):
+        raise ImproperlyConfigured(NO_JOINS.format(type(store).__name__))
+
+
+def _arrive(effects: Effects, member: Membership) -> Flow[None]:
+    store, expires = effects.environment.store, effects.expires_at()
+    check_store(store)
+    shard, shards = member.index // SHARD_MEMBERS, -(-member.size // SHARD_MEMBERS)
+    if shards > 1:
+        of_shard = min(SHARD_MEMBERS, member.size - shard * SHARD_MEMBERS)
+        key = f"{member.group}/{shard}"
+        if not (yield from effects.insist(lambda: store.join(key, str(member.index), of_shard, expires))):
+            return
+        complete = yield from effects.insist(lambda: store.join(member.group, str(shard), shards, expires))
+    else:
+        complete = yield from effects.insist(lambda: store.join(member.group, str(member.index), member.size, expires))
+    if not complete:
+        return
+    if store.capabilities.claims:
+        # Its holder is not acknowledged before it has sent the body, so another member need not see to it.
+        owner = str(member.index)
+        fence = yield from effects.insist(lambda: store.claim(f"chord/{member.group}", owner, CLAIM_SECONDS))
+        if fence is None:
+            effects.log(logging.INFO, "chord.claimed_elsewhere", "leaves the body to the member that came last")
+            return
+    yield from _complete(effects, member)
+
+
+def _complete(effects: Effects, member: Membership) -> Flow[None]:
+    values: list[Any] = []
+    for page in _pages(member.ids()):
+        found = yield from effects.insist(lambda page=page: effects.environment.store.load(page))  # type: ignore[misc]
+        for task_id in page:
+            record = found.get(task_id)
+            if record is None or record.state != SUCCESS:
+                return (yield from _fail(effects, member, _why(task_id, record)))
+            values.append(result_document.decode(record.payload).get("result"))
+    try:
+        addressed = effects.address(list(_body(effects, member, values)))
+    except _UNSENDABLE as error:
+        return (yield from _fail(effects, member, error))
+    effects.log(logging.INFO, "chord.completed", "completes chord %s of %d members", member.group, member.size)
+    if addressed:
+        yield from effects.send(addressed)
+    return None
+
+
+def _why(task_id: str, record: Record | None) -> ChordError:
+    if record is None or record.state not in PROPAGATE_STATES:
+        return ChordError(f"Dependency {task_id} has no result: it was ignored, forgotten or has expired")
+    cause = result_document.exception_of(result_document.decode(record.payload).get("result"))
+    return ChordError(f"Dependency {task_id} raised {cause!r}")
+
+
+def _body(effects: Effects, member: Membership, values: Sequence[Any]) -> Iterator[Successor]:
+    message = effects.message
+    origin = Origin(
+        now=effects.environment.clock(),
+        root_id=message.root_id or message.id,
+        parent_id=message.id,
+        headers={JOINED: member.group},
+    )
+    return planner.start(member.body, (values,), {}, origin)
+
+
+def _fail(effects: Effects, member: Membership, error: Exception) -> Flow[None]:
+    """Fail the body as if it had run: its state, its errbacks, what it has a place in."""
+    effects.log(logging.ERROR, "chord.failed", "ends chord %s, whose body fails: %s", member.group, error)
+    body, described = member.body, retry.describe(error)
+    yield from _record(effects, body, FAILURE, described)
+    now = effects.environment.clock()
+    first = next(lines.spine(body), None)
+    hearers = [first] if first is not None and first in body else list(lines.spine(body))
+    for hearer in hearers:
+        failed = planner.to_message(hearer.signature, (), {}, Origin(now=now, root_id=effects.message.root_id)).message
+        yield from effects.send(effects.address(list(successors.on_failure(failed, now))))
+    yield from _arrive_for(effects, body)
+
+
+def _abandon(effects: Effects, line: Line, state: str, error: ErrorInfo) -> Flow[None]:
+    """What was to run after a failed task ends as it did, so that nobody waits for it."""
+    yield from _record(effects, line, state, error)
+    yield from _arrive_for(effects, line)
+
+
+def _arrive_for(effects: Effects, line: Line) -> Flow[None]:
+    """The last task of a line that will not run counts in its chord as ended."""
+    match line[-1:]:
+        case (Step(options={"chord": {} as chord} as options),) if planner.is_sized(chord):
+            yield from _arrive(effects, Membership.of(options.get("group_id"), options.get("group_index"), chord))
+
+
+def _record(effects: Effects, line: Line, state: str, error: ErrorInfo) -> Flow[None]:
+    """Record the end of tasks that will not run, unless their results are ignored. What has ended already stays."""
+    now = effects.environment.clock()
+    origin = Origin(now=now, root_id=effects.message.root_id, parent_id=effects.message.id)
+    for page in _pages(step for step in lines.spine(line) if step.id):
+        records = []
+        for step in page:
+            message = planner.to_message(step.signature, (), {}, origin).message
+            about = effects.about(message)
+            if about.records(state):
+                records.append(about.make_record(state, error))
+        if records:
+            yield from effects.insist(lambda records=records: effects.environment.store.save(records))  # type: ignore[misc]
+
+
+def _pages(items: Any) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while page := list(islice(iterator, PAGE_RECORDS)):
+        yield page

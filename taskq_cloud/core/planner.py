@@ -1,0 +1,248 @@
+"""What a workflow sends: which messages come first, with which ids, and what each of them carries along.
+
+All ids are made from that of the last task, so that planning the same again is sending the same tasks again. Members of
+a chord's header carry its body, how many they are and which they are: nothing else knows of the chord until ``joins``
+counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from taskq_cloud.core.header_values import text_bytes
+from taskq_cloud.core.ids import derived_id
+from taskq_cloud.core.lines import (
+    ACCUMULATE,
+    Fan,
+    Line,
+    Step,
+    listed,
+    of_last,
+    one,
+    parse,
+    signature_of,
+    signatures,
+    steps,
+)
+from taskq_cloud.core.message import Embed, Message, Signature
+from taskq_cloud.core.protocol import RESERVED_HEADERS
+
+JOINED: Final = "taskq_chord"
+"""The header of a chord's body: the id of the group it has waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """A message to send, and how its signature wants it sent: the queue (None: wherever its task is routed)..."""
+
+    message: Message
+    queue: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where messages come from.
+
+    Args:
+        now: the time, in seconds since the epoch.
+        root_id: the workflow's first task; None: that is the message itself.
+        parent_id: the task they follow from.
+        headers: put into each.
+    """
+
+    now: float
+    root_id: str | None = None
+    parent_id: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+
+
+# -- ids
+
+
+def fix(line: Line, last_id: str) -> Line:
+    """Give every task and group an id that is made from that of the last stage; an id that is there already stays."""
+    last = len(line) - 1
+    return tuple(
+        _fixed(stage, last_id if index == last else derived_id(last_id, "stage", last - index), header=index != last)
+        for index, stage in enumerate(line)
+    )
+
+
+def member_id(group_id: str, index: int) -> str:
+    """The id of the task in which a group's member ends, unless it was given one of its own."""
+    return derived_id(group_id, "member", index)
+
+
+def _fixed(stage: Step | Fan, own_id: str, *, header: bool) -> Step | Fan:
+    match stage:
+        case Step():
+            return stage if stage.id else stage.with_options(task_id=own_id)
+        case Fan():
+            group_id = stage.id or own_id
+            members = map(_ending_in_a_task, stage.members) if header else stage.members
+            fixed = tuple(fix(member, member_id(group_id, index)) for index, member in enumerate(members))
+            return Fan(fixed, group_id)
+
+
+def _ending_in_a_task(line: Line) -> Line:
+    """A chord waits for tasks. A member that ends in a group gets one that collects the group's values."""
+    if isinstance(line[-1], Step):
+        return line
+    step = next(steps(line))
+    queue = {"queue": step.options["queue"]} if step.options.get("queue") else {}
+    return (*line, Step(signature_of(ACCUMULATE, kwargs={"index": 0}, options=queue)))
+
+
+# -- starting
+
+
+def start(line: Line, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin) -> Iterator[Successor]:
+    """The messages of a line's first stage; each carries along what follows it.
+
+    Args:
+        line: with its ids fixed, as far as it has a fan.
+        args: put before the arguments of what is not immutable: what came before.
+        kwargs: likewise.
+        origin: where they come from.
+    """
+    if not line:
+        return
+    stage, rest = line[0], line[1:]
+    match stage:
+        case Step():
+            yield to_message(stage.signature, args, kwargs, origin, signatures(rest)[::-1])
+        case Fan(members=()):
+            yield from start(rest, ([],), {}, origin)
+        case Fan():
+            chord = _body(stage, rest) if rest else None
+            for index, member in enumerate(stage.members):
+                of_member = {"group_id": stage.id, "group_index": index, "chord": chord}
+                ending = member if isinstance(member[-1], Fan) else of_last(member, of_member)
+                yield from start(ending, args, kwargs, origin)
+
+
+def _body(fan: Fan, rest: Line) -> Signature:
+    """What a header's members carry: the body, how many they are, and the ids that can't be made from the group's."""
+    body = one(rest)
+    own = {
+        str(index): last.id
+        for index, member in enumerate(fan.members)
+        if isinstance(last := member[-1], Step) and last.id != member_id(str(fan.id), index)
+    }
+    sized = {"chord_size": len(fan.members), **({"chord_ids": own} if own else {})}
+    return {**body, "options": {**(body.get("options") or {}), **sized}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """A task's place in a chord's header, as its message has it.
+
+    Args:
+        group: the header's id.
+        index: the task's place.
+        size: how many there are.
+        body: what the chord waits to run.
+        own_ids: of members whose ids are not made from the group's, by place.
+    """
+
+    group: str
+    index: int
+    size: int
+    body: Line
+    own_ids: Mapping[str, str]
+
+    @classmethod
+    def of(cls, group: Any, index: Any, chord: Signature) -> Membership:
+        """Read it.
+
+        Raises:
+            TypeError, ValueError, LookupError, AttributeError: it makes no sense.
+        """
+        options = chord.get("options") or {}
+        size, own_ids = options.get("chord_size"), options.get("chord_ids") or {}
+        if not (isinstance(size, int) and isinstance(index, int) and 0 <= index < size and isinstance(group, str)):
+            raise ValueError(f"no place in a chord: group {group!r:.100}, index {index!r:.100}, size {size!r:.100}")
+        text_bytes("its group", group)
+        body = fix(parse(chord), derived_id(group, "body"))
+        return cls(group=group, index=index, size=size, body=body, own_ids={str(k): str(v) for k, v in own_ids.items()})
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all members, in their order."""
+        for index in range(self.size):
+            yield self.own_ids.get(str(index)) or member_id(self.group, index)
+
+
+def is_sized(chord: Signature) -> bool:
+    """Whether a chord says how many members it has: Celery's don't."""
+    return "chord_size" in (chord.get("options") or {})
+
+
+def to_message(
+    signature: Signature,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    origin: Origin,
+    chain: Sequence[Signature] = (),
+) -> Successor:
+    """The message of one task.
+
+    Args:
+        signature: the task's; its id is in its options.
+        args: put before its arguments, unless it is immutable.
+        kwargs: likewise.
+        origin: where it comes from.
+        chain: what is left of its chain, in reverse.
+
+    Raises:
+        TypeError, ValueError, LookupError, AttributeError, ArithmeticError: its options make no message.
+    """
+    options: Mapping[str, Any] = signature.get("options") or {}
+    queue, task_id = options.get("queue"), str(options["task_id"])
+    if not isinstance(queue, str | None):
+        raise TypeError(f"the queue of {signature['task']} is no name: {queue!r:.100}")
+    text_bytes("its id", task_id + signature["task"] + (queue or ""))
+    own_args, own_kwargs = list(signature.get("args") or ()), dict(signature.get("kwargs") or {})
+    if not signature.get("immutable"):
+        own_args, own_kwargs = [*args, *own_args], {**own_kwargs, **kwargs}
+    headers = {k: v for k, v in dict(options.get("headers") or {}).items() if k not in RESERVED_HEADERS}
+    message = Message(
+        task=signature["task"],
+        id=task_id,
+        args=own_args,
+        kwargs=own_kwargs,
+        embed=Embed(
+            callbacks=listed(options.get("link")) or None,
+            errbacks=listed(options.get("link_error")) or None,
+            chain=list(chain) or options.get("chain") or None,
+            chord=options.get("chord"),
+        ),
+        root_id=origin.root_id,
+        parent_id=origin.parent_id,
+        group=options.get("group_id"),
+        group_index=options.get("group_index"),
+        timelimit=(options.get("time_limit"), options.get("soft_time_limit")),
+        ignore_result=options.get("ignore_result"),
+        shadow=options.get("shadow"),
+        argsrepr=options.get("argsrepr"),
+        kwargsrepr=options.get("kwargsrepr"),
+        reply_to=options.get("reply_to"),
+        priority=options.get("priority") or 0,
+        headers={**headers, **origin.headers},
+        eta=_moment(options.get("eta") if options.get("countdown") is None else options["countdown"], origin.now),
+        expires=_moment(options.get("expires"), origin.now),
+    )
+    return Successor(message, queue, options)
+
+
+def _moment(value: Any, now: float) -> datetime | None:
+    """A time as a signature's options give it: seconds from now, or ISO 8601."""
+    if value is None:
+        return None
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(now, UTC) + timedelta(seconds=value)
+    parsed = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
