@@ -5,7 +5,9 @@ container worker (``taskq worker``), an AWS Lambda function (``app.lambda_handle
 """
 
 from taskq_cloud.app import TaskQ
+from taskq_cloud.canvas import chain, chord, group, signature
 from taskq_cloud.errors import (
+    ChordError,
     Ignore,
     MaxRetriesExceededError,
     OperationalError,
@@ -16,21 +18,29 @@ from taskq_cloud.errors import (
     TaskQError,
 )
 from taskq_cloud.result import AsyncResult, EagerResult
+from taskq_cloud.result_set import GroupResult, ResultSet
 from taskq_cloud.task import BoundTask, Task, current_request
 
 __all__ = [
     "AsyncResult",
     "BoundTask",
+    "ChordError",
     "EagerResult",
+    "GroupResult",
     "Ignore",
     "MaxRetriesExceededError",
     "OperationalError",
     "Reject",
+    "ResultSet",
     "Retry",
     "SendError",
     "SoftTimeLimitExceeded",
     "Task",
     "TaskQ",
     "TaskQError",
+    "chain",
+    "chord",
     "current_request",
+    "group",
+    "signature",
 ]

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
+from taskq_cloud import applying, canvas
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.content import codec_from_settings, payloads_from_settings
 from taskq_cloud.core import sending
+from taskq_cloud.core.builtins import builtin_tasks
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import Environment
@@ -29,6 +31,7 @@ from taskq_cloud.core.routing import Router
 from taskq_cloud.eager import run_in_place
 from taskq_cloud.errors import AlreadyRegistered, ImproperlyConfigured, SendError
 from taskq_cloud.result import AsyncResult, EagerResult
+from taskq_cloud.result_set import GroupResult
 from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.settings import Settings, load_settings
@@ -57,6 +60,7 @@ class TaskQ:
         self.main = main
         self.tasks: dict[str, Task[..., Any]] = {}
         self._definitions: dict[str, TaskDefinition] = {}
+        self._definitions |= builtin_tasks(self._definitions)
         self._given = settings
         self.runner = TaskRunner(self._definitions)
 
@@ -179,6 +183,42 @@ class TaskQ:
                 [None if i in failures else result for i, result in enumerate(results)],
             ) from first
         return results
+
+    def apply_workflow(self, signature: Mapping[str, Any]) -> Any:
+        """Send a workflow; raises as ``canvas``'s ``apply_async`` does."""
+        if self.always_eager:
+            return self.eager_workflow(signature)
+        return self.run(applying.send(self, signature))
+
+    async def aapply_workflow(self, signature: Mapping[str, Any]) -> Any:
+        """``apply_workflow`` on an event loop."""
+        if self.always_eager:
+            return self.eager_workflow(signature)
+        return await self.arun(applying.send(self, signature))
+
+    def eager_workflow(self, signature: Mapping[str, Any]) -> Any:
+        """Run a workflow in place."""
+        return applying.run_here(self, signature)
+
+    def signature(
+        self, task: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """A workflow of this application: see ``canvas.signature``. A name need not be registered here."""
+        return canvas.signature(task, args, kwargs, app=self, **options)
+
+    def GroupResult(self, group_id: str) -> GroupResult:  # noqa: N802 - Celery's name
+        """The result of a group that was saved: see ``GroupResult.save``.
+
+        Raises:
+            KeyError: none of that id was.
+        """
+        return GroupResult.restore(group_id, self)
+
+    def check_arguments(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Whether a task that is registered here, with ``typing``, takes these arguments; raises ``TypeError``."""
+        known = self.tasks.get(task)
+        if known is not None and known.options.typing:
+            known.check_arguments(args, kwargs)
 
     @property
     def always_eager(self) -> bool:

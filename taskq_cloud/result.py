@@ -6,6 +6,7 @@ Every method has a synchronous and an asynchronous name over one flow: ``get`` a
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,13 +100,18 @@ class AsyncResult(Generic[T]):
         id: the task's id. An id nobody has heard of is PENDING, as in Celery.
         backend: the application.
         ignored: the call said that no result is stored: ``get`` returns None at once.
+        parent: the result of what came before it in a workflow.
+
+    Attributes:
+        known: the final state, once it has been seen.
     """
 
-    def __init__(self, id: str, backend: Backend, *, ignored: bool = False) -> None:  # noqa: A002 - Celery's name
+    def __init__(self, id: str, backend: Backend, *, ignored: bool = False, parent: Any = None) -> None:  # noqa: A002 - Celery's name
         self.id = id
         self.ignored = ignored
+        self.parent = parent
+        self.known: TaskState | None = None
         self._backend = backend
-        self._final: TaskState | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.id}>"
@@ -140,7 +146,7 @@ class AsyncResult(Generic[T]):
         """
         if self.ignored:
             return None  # type: ignore[return-value]  # as Celery answers; the task's value was not asked for
-        self._refuse_inside_a_task(disable_sync_subtasks)
+        refuse_inside_a_task(disable_sync_subtasks)
         return self._value(self._backend.run(self._wait(timeout, interval)), propagate=propagate)
 
     async def aget(self, timeout: float | None = None, *, propagate: bool = True, interval: float = 0.5) -> T:  # noqa: ASYNC109 - Celery's name
@@ -204,12 +210,12 @@ class AsyncResult(Generic[T]):
 
     def forget(self) -> None:
         """Remove the result from the store."""
-        self._final = None
+        self.known = None
         self._backend.run(self._backend.store.delete([self.id]))
 
     async def aforget(self) -> None:
         """``forget`` on an event loop."""
-        self._final = None
+        self.known = None
         await self._backend.arun(self._backend.store.delete([self.id]))
 
     def revoke(self) -> bool:
@@ -224,34 +230,61 @@ class AsyncResult(Generic[T]):
         """``revoke`` on an event loop."""
         return await self._backend.arun(self._revoke())
 
-    def _revoke(self) -> Flow[bool]:
-        self._refuse_without_store()
+    def as_tuple(self) -> Any:
+        """As plain JSON, Celery's: ``[[id, parent], None]``."""
+        return [[self.id, None if self.parent is None else self.parent.as_tuple()], None]
+
+    def leaves(self) -> list[AsyncResult[Any]]:
+        """Itself, as a list."""
+        return [self]
+
+    def collect(self) -> Iterator[tuple[AsyncResult[Any], Any]]:
+        """The tree of what follows from this task, itself first: each result with its value, when it is there.
+
+        Waits for each; raises as ``get`` does.
+        """
+        waiting, met = deque([self]), {self.id}
+        while waiting:
+            result = waiting.popleft()
+            yield result, result.get()
+            children = [child for child in result.children if child.id not in met]
+            met |= {child.id for child in children}
+            waiting.extend(children)
+
+    def revocation(self) -> Record:
+        """The record of its revocation."""
         message = Message(task="", id=self.id)
         error = result_document.encode_error(retry.describe(errors.TaskRevokedError("revoked")))
         payload = result_document.encode(message, records.REVOKED, error, now=time.time())
         expires_at = self._backend.result_expires_at()
         if expires_at is not None:
             expires_at = max(expires_at, time.time() + REVOKED_KEPT_SECONDS)
-        record = Record(self.id, records.REVOKED, records.FINAL_VERSION, payload, expires_at, fence=2**31 - 1)
-        (saved,) = yield from self._backend.store.save([record])
+        return Record(self.id, records.REVOKED, records.FINAL_VERSION, payload, expires_at, fence=2**31 - 1)
+
+    def _revoke(self) -> Flow[bool]:
+        refuse_without_store(self._backend)
+        (saved,) = yield from self._backend.store.save([self.revocation()])
         return saved
 
     def _load(self) -> Flow[TaskState]:
-        if self._final is not None:
-            return self._final
+        if self.known is not None:
+            return self.known
         found = yield from self._backend.store.load([self.id])
-        record = found.get(self.id)
-        if record is None:
-            return _PENDING
+        return self.seen(found.get(self.id))
+
+    def seen(self, record: Record | None) -> TaskState:
+        """What a record says, or what is known already; a final state is remembered."""
+        if self.known is not None or record is None:
+            return self.known or _PENDING
         state = TaskState.of(record.payload)
         if state.ready:
-            self._final = state
+            self.known = state
         return state
 
     def _wait(self, timeout: float | None, interval: float) -> Flow[TaskState]:
-        self._refuse_without_store()
+        refuse_without_store(self._backend)
         deadline = None if timeout is None else time.monotonic() + timeout
-        for pause in _pauses(interval):
+        for pause in pauses(interval):
             state = yield from self._load()
             if state.ready:
                 return state
@@ -259,7 +292,7 @@ class AsyncResult(Generic[T]):
             if left is not None and left <= 0:
                 raise errors.TimeoutError(f"task {self.id} is {state.state} after {timeout} s; it may still end")
             yield Sleep(pause if left is None else min(pause, left))
-        raise AssertionError("_pauses() has no end")
+        raise AssertionError("pauses() has no end")
 
     def _value(self, state: TaskState, *, propagate: bool) -> T:
         if propagate and state.state in records.PROPAGATE_STATES:
@@ -267,26 +300,13 @@ class AsyncResult(Generic[T]):
         value: T = state.result
         return value
 
-    def _refuse_without_store(self) -> None:
-        if not self._backend.store.capabilities.keeps_records:
-            raise errors.ImproperlyConfigured(
-                "no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table"
-            )
-
-    def _refuse_inside_a_task(self, disable_sync_subtasks: bool) -> None:
-        if disable_sync_subtasks and current_invocation.get() is not None:
-            raise RuntimeError(
-                "get() inside a task waits for a worker that may be waiting for this one: pass the value on instead, "
-                "or say disable_sync_subtasks=False"
-            )
-
 
 class EagerResult(AsyncResult[T]):
     """The result of a task that ran in place (``apply``, or ``task_always_eager``)."""
 
     def __init__(self, id: str, backend: Backend, state: TaskState) -> None:  # noqa: A002 - Celery's name
         super().__init__(id, backend)
-        self._final = state
+        self.known = state
 
     def get(
         self,
@@ -300,7 +320,25 @@ class EagerResult(AsyncResult[T]):
         return self._value(self.load(), propagate=propagate)
 
 
-def _pauses(longest: float) -> Iterator[float]:
+def refuse_without_store(backend: Backend) -> None:
+    """Raise ``ImproperlyConfigured`` where no results are kept."""
+    if not backend.store.capabilities.keeps_records:
+        raise errors.ImproperlyConfigured(
+            "no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table"
+        )
+
+
+def refuse_inside_a_task(disable_sync_subtasks: bool) -> None:
+    """Raise ``RuntimeError`` where waiting could block every worker for good."""
+    if disable_sync_subtasks and current_invocation.get() is not None:
+        raise RuntimeError(
+            "get() inside a task waits for a worker that may be waiting for this one: pass the value on instead, "
+            "or say disable_sync_subtasks=False"
+        )
+
+
+def pauses(longest: float) -> Iterator[float]:
+    """Seconds between looks at the store, growing up to ``longest``, without end."""
     pause = min(FIRST_POLL_SECONDS, longest)
     while True:
         yield pause

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from taskq_cloud.calling import CallOptions, call_options
+from taskq_cloud.canvas import Applier, Call, Group, chunks, mapped
 from taskq_cloud.core import records, result_document, retry, serializers
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.invocation import TaskDefinition, current_invocation
@@ -25,7 +26,7 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 
-class Sender(Backend, Protocol):
+class Sender(Backend, Applier, Protocol):
     """What a task asks of its application."""
 
     def call(
@@ -136,6 +137,35 @@ class Task(Generic[P, R]):
         """Run the task in place, with its retries, as a worker would; nothing is sent or stored."""
         return self._sender.eager(self.name, args, kwargs or {}, call_options(self.name, options))
 
+    # -- as part of a workflow
+
+    def s(self, *args: Any, **kwargs: Any) -> Call:
+        """The call as a value, to be part of a workflow; what comes before it there is put before ``args``."""
+        return Call(self.name, args, kwargs, app=self._sender)
+
+    def si(self, *args: Any, **kwargs: Any) -> Call:
+        """``s`` that takes nothing from what comes before it."""
+        return Call(self.name, args, kwargs, immutable=True, app=self._sender)
+
+    def signature(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Call:
+        """``s`` with the options of ``apply_async``, and ``immutable``, ``link`` and ``link_error``."""
+        call = Call(self.name, tuple(args), kwargs or {}, app=self._sender)
+        return call.set(**options) if options else call
+
+    subtask = signature
+
+    def map(self, it: Iterable[Any]) -> Call:
+        """One message that calls the task for each of ``it``, one after the other; its value is the list of theirs."""
+        return mapped(self.s(), it, star=False)
+
+    def starmap(self, it: Iterable[Sequence[Any]]) -> Call:
+        """``map`` over tuples of arguments."""
+        return mapped(self.s(), it, star=True)
+
+    def chunks(self, it: Iterable[Sequence[Any]], n: int) -> Group:
+        """A group of messages that each call the task for ``n`` tuples of arguments."""
+        return chunks(self.s(), it, n)
+
     def AsyncResult(self, task_id: str) -> Result:  # noqa: N802 - Celery's name
         """The result of an earlier call, by its id."""
         return AsyncResult(task_id, self._sender)
@@ -145,10 +175,11 @@ class Task(Generic[P, R]):
     ) -> Flow[list[Result]]:
         if self.options.typing:
             for args, kwargs in calls:
-                self._check_arguments(args, kwargs)
+                self.check_arguments(args, kwargs)
         return self._sender.call(self.name, calls, call_options(self.name, options))
 
-    def _check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Whether the function takes these arguments; raises ``TypeError``."""
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:

@@ -272,6 +272,24 @@ def steps(line: Line) -> Iterator[Step]:
                     yield from steps(member)
 
 
+def each(line: Line, change: Callable[[Step], Step]) -> Line:
+    """A line with every one of its tasks changed."""
+    return tuple(
+        change(stage)
+        if isinstance(stage, Step)
+        else replace(stage, members=tuple(each(m, change) for m in stage.members))
+        for stage in line
+    )
+
+
+def of_map(signature: Signature) -> str | None:
+    """The task that a ``map`` or ``starmap`` calls, or None for any other signature."""
+    match signature:
+        case {"task": "celery.map" | "celery.starmap", "kwargs": {"task": {"task": str(task)}}}:
+            return task
+    return None
+
+
 def spine(line: Line) -> Iterator[Step]:
     """The tasks that will not run when what comes before the line has failed, as far as someone may wait for them.
 

@@ -1,0 +1,245 @@
+"""Sends a workflow, or runs it in place: what ``canvas``'s signatures ask of the application.
+
+Everything that can be wrong with any of its tasks, as far as it is known here, shows before the first message is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from taskq_cloud.calling import CallOptions, call_options
+from taskq_cloud.core import joins, lines, planner, result_document, sending, serializers
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.codec import Codec
+from taskq_cloud.core.effects import first
+from taskq_cloud.core.ids import new_id
+from taskq_cloud.core.invocation import current_invocation
+from taskq_cloud.core.lines import Fan, Line, Step
+from taskq_cloud.core.message import Message, Refused, Signature
+from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.planner import Origin, Successor
+from taskq_cloud.core.ports import Broker
+from taskq_cloud.core.records import FAILURE, SUCCESS
+from taskq_cloud.core.retry import describe
+from taskq_cloud.errors import ChordError, EncodeError, SendError
+from taskq_cloud.result import AsyncResult, Backend, EagerResult, TaskState
+from taskq_cloud.result_set import GroupResult
+from taskq_cloud.settings import Settings
+
+_EAGER_LEAVES_OUT: Final = ("link", "link_error", "group_id", "group_index", "chord", "chord_size", "chord_ids")
+
+
+class Application(Backend, Protocol):
+    """What is asked of it."""
+
+    @property
+    def conf(self) -> Settings:
+        """The settings."""
+        ...
+
+    @property
+    def broker(self) -> Broker:
+        """The message broker."""
+        ...
+
+    @property
+    def codec(self) -> Codec:
+        """How messages are written."""
+        ...
+
+    def options_of(self, task: str) -> TaskOptions:
+        """The options of a task."""
+        ...
+
+    def route(self, task: str) -> str:
+        """The queue of a task."""
+        ...
+
+    def check_arguments(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Whether a task that is known here takes these; raises ``TypeError``."""
+        ...
+
+    def eager(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+    ) -> EagerResult[Any]:
+        """Run one task in place."""
+        ...
+
+
+def send(app: Application, signature: Signature) -> Flow[Any]:
+    """Send what a workflow begins with; its result, or None where there is nothing in it."""
+    line = planner.fix(_with_defaults(app, lines.parse(signature)), new_id())
+    if not line:
+        return None
+    if lines.joins(line):
+        joins.check_store(app.store)
+    _check(app, line, 0)
+    within = current_invocation.get()
+    parent = within.message if within is not None else None
+    origin = Origin(now=time.time(), parent_id=parent.id if parent else None)
+    first_ones = list(planner.start(line, (), {}, origin))
+    if first_ones:
+        root_id = (parent.root_id or parent.id) if parent else first_ones[0].message.id
+        yield from _send(
+            app, line, [replace(each, message=replace(each.message, root_id=root_id)) for each in first_ones]
+        )
+    return result_of(app, line)
+
+
+def result_of(app: Application, line: Line) -> Any:
+    """The result of a line's last stage, whose parents are those of the stages before."""
+    result: Any = None
+    for stage in line:
+        match stage:
+            case Step():
+                options = app.options_of(stage.task)
+                ignored = first(stage.options.get("ignore_result"), options.ignore_result, app.conf.task_ignore_result)
+                kept = stage.options.get("chord") is not None
+                result = AsyncResult(str(stage.id), app, ignored=bool(ignored) and not kept, parent=result)
+            case Fan():
+                members = [result_of(app, member) for member in stage.members]
+                result = GroupResult(str(stage.id), members, app, parent=result)
+    return result
+
+
+def _with_defaults(app: Application, line: Line) -> Line:
+    """The options that a task was declared with and that its messages carry."""
+
+    def change(step: Step) -> Step:
+        inner = lines.of_map(step.signature)
+        options = app.options_of(inner or step.task)
+        wanted: dict[str, Any] = {"expires": options.expires, "priority": options.priority or None}
+        if inner is not None:
+            wanted["queue"] = app.route(inner)
+        missing = {name: value for name, value in wanted.items() if value is not None and name not in step.options}
+        return step.with_options(**missing) if missing else step
+
+    return lines.each(line, change)
+
+
+def _check(app: Application, line: Line, given: int) -> None:
+    """Whether every task that is known here takes what it will be given."""
+    for stage in line:
+        match stage:
+            case Step(signature=signature):
+                came_before = 0 if signature.get("immutable") else given
+                args = (*([None] * came_before), *(signature.get("args") or ()))
+                app.check_arguments(stage.task, args, signature.get("kwargs") or {})
+            case Fan(members=members):
+                for member in members:
+                    _check(app, member, given)
+        given = 1
+
+
+def _send(app: Application, line: Line, messages: Sequence[Successor]) -> Flow[None]:
+    capabilities, now = app.broker.capabilities, time.time()
+    addressed = []
+    try:
+        for each in messages:
+            task, options = app.options_of(each.message.task), each.options
+            transport = sending.Transport(
+                group=options.get("MessageGroupId"),
+                deduplication=options.get("MessageDeduplicationId"),
+                attributes=options.get("message_attributes") or {},
+                trace_header=options.get("trace_header"),
+                serializer=first(options.get("serializer"), task.serializer),
+                compression=first(options.get("compression"), task.compression),
+            )
+            queue = each.queue or app.route(each.message.task)
+            addressed.append(sending.address(app.codec, each.message, queue, capabilities, now, transport))
+    except EncodeError:
+        _blame(line)
+        raise
+    answers = yield from sending.send(app.broker, addressed)
+    failures = {i: answer.error for i, answer in enumerate(answers) if isinstance(answer, Refused)}
+    if failures:
+        error = failures[min(failures)]
+        if len(answers) == 1:
+            error.add_note(f"the workflow that begins with task {messages[0].message.task} was not sent")
+            raise error
+        raise SendError(
+            f"{len(failures)} of a workflow's first {len(answers)} messages were not accepted: {error}", failures
+        )
+
+
+def _blame(line: Line) -> None:
+    """Name the task whose arguments can't be written: the message that could not be is often another's."""
+    for step in lines.steps(line):
+        try:
+            serializers.dumps([step.signature.get("args"), step.signature.get("kwargs")])
+        except EncodeError as error:
+            raise EncodeError(f"task {step.task}: its arguments are {error}") from error
+
+
+# -- in place
+
+
+def run_here(app: Application, signature: Signature) -> Any:
+    """Run a workflow in place, one task after the other."""
+    line = planner.fix(lines.parse(signature), new_id())
+    return _run_line(app, line, ()) if line else None
+
+
+def _run_line(app: Application, line: Line, args: Sequence[Any]) -> Any:
+    result: Any = None
+    for index, stage in enumerate(line):
+        before = result
+        match stage:
+            case Step():
+                result = _run_step(app, stage, args)
+                result.parent = before
+                if result.state != SUCCESS:
+                    return _fail_line(app, line[index + 1 :], result, result.load())
+                args = (result.result,)
+            case Fan():
+                members = [_run_line(app, member, args) for member in stage.members]
+                result = GroupResult(str(stage.id), members, app, parent=before)
+                rest = line[index + 1 :]
+                if rest and not result.successful():
+                    return _fail_line(app, rest, result, _chord_failed(result))
+                args = (result.get(propagate=False) if rest else None,)
+    return result
+
+
+def _run_step(app: Application, step: Step, args: Sequence[Any]) -> EagerResult[Any]:
+    signature = step.signature
+    given = () if signature.get("immutable") else args
+    options = {name: value for name, value in step.options.items() if name not in _EAGER_LEAVES_OUT}
+    result = app.eager(
+        step.task,
+        [*given, *(signature.get("args") or ())],
+        signature.get("kwargs") or {},
+        call_options(step.task, options),
+    )
+    well = result.state == SUCCESS
+    for follower in lines.listed(step.options.get("link" if well else "link_error")):
+        line = planner.fix(lines.parse(follower), new_id())
+        _run_line(app, line, (result.result if well else result.id,))
+    return result
+
+
+def _chord_failed(header: GroupResult) -> TaskState:
+    failed = next(each for each in header.leaves() if not each.successful())
+    return _failure(str(header.id), ChordError(f"Dependency {failed.id} raised {failed.result!r}"))
+
+
+def _fail_line(app: Application, line: Line, before: Any, state: TaskState) -> Any:
+    """The tasks that don't run end as the one before."""
+    result = before
+    for stage in line:
+        match stage:
+            case Step():
+                ended: Any = EagerResult(str(stage.id), app, state)
+            case Fan():
+                ended = GroupResult(str(stage.id), [_fail_line(app, m, None, state) for m in stage.members], app)
+        ended.parent = result
+        result = ended
+    return result
+
+
+def _failure(task_id: str, error: Exception) -> TaskState:
+    text = result_document.encode_error(describe(error))
+    return TaskState.of(result_document.encode(Message(task="", id=task_id), FAILURE, text, now=time.time()))

@@ -1,0 +1,336 @@
+"""The results of several tasks as one: ``ResultSet``, and ``GroupResult`` for a group's.
+
+Reading is one read of many records, however the results are nested; every method has an asynchronous twin over the
+same flow, as in ``result``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from typing import Any, Final
+
+from taskq_cloud import errors
+from taskq_cloud.core import records, result_document, serializers
+from taskq_cloud.core.calls import Flow, Sleep
+from taskq_cloud.core.message import Message
+from taskq_cloud.core.records import Record
+from taskq_cloud.result import AsyncResult, Backend, TaskState, pauses, refuse_inside_a_task, refuse_without_store
+
+PAGE_MEMBERS: Final = 2000
+"""Members of a saved group in one record: half of what DynamoDB's items take."""
+
+
+class ResultSet:
+    """Results, in an order.
+
+    Args:
+        results: ``AsyncResult``s and other sets.
+        backend: the application.
+    """
+
+    def __init__(self, results: Iterable[Any], backend: Backend) -> None:
+        self.results: list[Any] = list(results)
+        self._backend = backend
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: [{', '.join(str(getattr(each, 'id', each)) for each in self.results)}]>"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.results == getattr(other, "results", None)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.results)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.results[index]
+
+    # -- as a set
+
+    def add(self, result: Any) -> None:
+        """Add a result, unless it is there."""
+        if result not in self.results:
+            self.results.append(result)
+
+    def update(self, results: Iterable[Any]) -> None:
+        """Add several."""
+        for each in results:
+            self.add(each)
+
+    def remove(self, result: Any) -> None:
+        """Remove one; ``KeyError`` where it isn't there."""
+        if result not in self.results:
+            raise KeyError(result)
+        self.results.remove(result)
+
+    def discard(self, result: Any) -> None:
+        """Remove one, if it is there."""
+        if result in self.results:
+            self.results.remove(result)
+
+    def clear(self) -> None:
+        """Remove all."""
+        self.results.clear()
+
+    def leaves(self) -> list[AsyncResult[Any]]:
+        """The tasks' results, those of nested sets too."""
+        return [leaf for each in self.results for leaf in (each.leaves() if isinstance(each, ResultSet) else [each])]
+
+    # -- looking
+
+    def states(self) -> list[str]:
+        """The states of all tasks now, in one read."""
+        return [each.state for each in self._backend.run(self._states())]
+
+    async def astates(self) -> list[str]:
+        """``states`` on an event loop."""
+        return [each.state for each in await self._backend.arun(self._states())]
+
+    def completed_count(self) -> int:
+        """How many have succeeded."""
+        return self.states().count(records.SUCCESS)
+
+    def ready(self) -> bool:
+        """Whether all have ended."""
+        return all(state in records.READY_STATES for state in self.states())
+
+    def waiting(self) -> bool:
+        """Whether some have not."""
+        return not self.ready()
+
+    def successful(self) -> bool:
+        """Whether all have ended well."""
+        return all(state == records.SUCCESS for state in self.states())
+
+    def failed(self) -> bool:
+        """Whether one has failed."""
+        return records.FAILURE in self.states()
+
+    def maybe_throw(self) -> None:
+        """Raise the exception of the first that has failed or was revoked, if one has."""
+        for state in self._backend.run(self._states()):
+            if state.state in records.PROPAGATE_STATES:
+                raise state.result
+
+    # -- waiting
+
+    def get(
+        self,
+        timeout: float | None = None,
+        *,
+        propagate: bool = True,
+        interval: float = 0.5,
+        disable_sync_subtasks: bool = True,
+    ) -> list[Any]:
+        """Wait for all values, in the order of the results; nested as they are.
+
+        Args:
+            timeout: seconds to wait at most; None: for ever.
+            propagate: raise the exception of the first that fails, at once; otherwise it stands where its value would.
+            interval: seconds between two looks at the store, reached from shorter ones.
+            disable_sync_subtasks: refuse to wait inside a task.
+
+        Raises:
+            TimeoutError: the time is over; the tasks go on.
+            ImproperlyConfigured: the application keeps no results.
+            RuntimeError: called inside a task.
+        """
+        refuse_inside_a_task(disable_sync_subtasks)
+        self._backend.run(self._wait(timeout, interval, propagate))
+        return self._values()
+
+    join = get
+
+    async def aget(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - Celery's name
+        *,
+        propagate: bool = True,
+        interval: float = 0.5,
+    ) -> list[Any]:
+        """``get`` on an event loop."""
+        await self._backend.arun(self._wait(timeout, interval, propagate))
+        return self._values()
+
+    # -- ending
+
+    def forget(self) -> None:
+        """Remove all results from the store."""
+        self._backend.run(self._forget())
+
+    async def aforget(self) -> None:
+        """``forget`` on an event loop."""
+        await self._backend.arun(self._forget())
+
+    def revoke(self) -> int:
+        """Record those that have not ended as REVOKED, as ``AsyncResult.revoke`` does; how many."""
+        return self._backend.run(self._revoke())
+
+    async def arevoke(self) -> int:
+        """``revoke`` on an event loop."""
+        return await self._backend.arun(self._revoke())
+
+    def _states(self) -> Flow[list[TaskState]]:
+        leaves = self.leaves()
+        unknown = [leaf for leaf in leaves if leaf.known is None and not leaf.ignored]
+        found = (yield from self._backend.store.load([leaf.id for leaf in unknown])) if unknown else {}
+        now = {leaf.id: leaf.seen(found.get(leaf.id)) for leaf in unknown}
+        return [now.get(leaf.id) or leaf.seen(None) for leaf in leaves]
+
+    def _wait(self, timeout: float | None, interval: float, propagate: bool) -> Flow[None]:
+        leaves = self.leaves()
+        if any(leaf.known is None for leaf in leaves):
+            refuse_without_store(self._backend)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for pause in pauses(interval):
+            states = yield from self._states()
+            failed = next((each for each in states if each.state in records.PROPAGATE_STATES), None)
+            if propagate and failed is not None:
+                raise failed.result
+            missing = [leaf.id for leaf, state in zip(leaves, states, strict=True) if not (state.ready or leaf.ignored)]
+            if not missing:
+                return
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise errors.TimeoutError(
+                    f"{len(missing)} of {len(leaves)} tasks have not ended after {timeout} s, {missing[0]} for one; "
+                    "they may still end"
+                )
+            yield Sleep(pause if left is None else min(pause, left))
+
+    def _values(self) -> list[Any]:
+        return [
+            each._values() if isinstance(each, ResultSet) else each.seen(None).result  # noqa: SLF001 - its own kind
+            for each in self.results
+        ]
+
+    def _forget(self) -> Flow[None]:
+        leaves = self.leaves()
+        yield from self._backend.store.delete([leaf.id for leaf in leaves])
+        for leaf in leaves:
+            leaf.known = None
+
+    def _revoke(self) -> Flow[int]:
+        leaves = self.leaves()
+        if not leaves:
+            return 0
+        refuse_without_store(self._backend)
+        saved = yield from self._backend.store.save([leaf.revocation() for leaf in leaves])
+        return sum(saved)
+
+
+class GroupResult(ResultSet):
+    """The results of a group.
+
+    Args:
+        id: the group's id.
+        results: its members'.
+        backend: the application.
+        parent: the result of what came before it in a chain.
+    """
+
+    def __init__(self, id: str, results: Iterable[Any], backend: Backend, parent: Any = None) -> None:  # noqa: A002 - Celery's name
+        super().__init__(results, backend)
+        self.id = id
+        self.parent = parent
+
+    def __repr__(self) -> str:
+        return f"<GroupResult: {self.id} [{', '.join(str(each.id) for each in self.results)}]>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GroupResult) and self.id == other.id and self.results == other.results
+
+    __hash__ = None
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def children(self) -> list[Any]:
+        """The members' results."""
+        return self.results
+
+    def as_tuple(self) -> Any:
+        """As plain JSON, Celery's."""
+        parent = None if self.parent is None else self.parent.as_tuple()
+        return [[self.id, parent], [each.as_tuple() for each in self.results]]
+
+    def save(self) -> GroupResult:
+        """Keep in the store which tasks these are, for ``restore``; as long as results are kept."""
+        self._backend.run(self._save())
+        return self
+
+    async def asave(self) -> GroupResult:
+        """``save`` on an event loop."""
+        await self._backend.arun(self._save())
+        return self
+
+    def delete(self) -> None:
+        """Remove what ``save`` has kept."""
+        self._backend.run(self._backend.store.delete([_saved_id(self.id, page) for page in range(self._pages())]))
+
+    @classmethod
+    def restore(cls, group_id: str, backend: Backend) -> GroupResult:
+        """What ``save`` has kept.
+
+        Raises:
+            KeyError: nothing was, or it has expired.
+        """
+        return backend.run(cls._restore(group_id, backend))
+
+    @classmethod
+    async def arestore(cls, group_id: str, backend: Backend) -> GroupResult:
+        """``restore`` on an event loop."""
+        return await backend.arun(cls._restore(group_id, backend))
+
+    def _pages(self) -> int:
+        return max(1, -(-len(self.results) // PAGE_MEMBERS))
+
+    def _save(self) -> Flow[None]:
+        parent = None if self.parent is None else self.parent.as_tuple()
+        now, expires_at, saved = time.time(), self._backend.result_expires_at(), []
+        for page in range(self._pages()):
+            members = self.results[page * PAGE_MEMBERS : (page + 1) * PAGE_MEMBERS]
+            content = [[self.id, parent], [each.as_tuple() for each in members]]
+            key = _saved_id(self.id, page)
+            text = result_document.encode(
+                Message(task="", id=key), records.PENDING, serializers.dumps(content), now=now
+            )
+            saved.append(Record(key, records.PENDING, 0, text, expires_at))
+        yield from self._backend.store.save(saved)
+
+    @classmethod
+    def _restore(cls, group_id: str, backend: Backend) -> Flow[GroupResult]:
+        results: list[Any] = []
+        parent: Any = None
+        for page in count():
+            key = _saved_id(group_id, page)
+            found = yield from backend.store.load([key])
+            if key not in found:
+                if page == 0:
+                    raise KeyError(f"no group {group_id} was saved, or it has expired")
+                break
+            (_, parent), members = result_document.decode(found[key].payload)["result"]
+            results += [from_tuple(each, backend) for each in members]
+            if len(members) < PAGE_MEMBERS:
+                break
+        return cls(group_id, results, backend, None if parent is None else from_tuple(parent, backend))
+
+
+def from_tuple(value: Sequence[Any], backend: Backend) -> Any:
+    """A result of what ``as_tuple`` has made of it."""
+    (result_id, parent), members = value
+    of = None if parent is None else from_tuple(parent, backend)
+    if members is None:
+        return AsyncResult(result_id, backend, parent=of)
+    return GroupResult(result_id, [from_tuple(each, backend) for each in members], backend, of)
+
+
+def _saved_id(group_id: str, page: int) -> str:
+    return f"taskset-{group_id}" + (f"-{page}" if page else "")

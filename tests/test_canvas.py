@@ -1,0 +1,154 @@
+"""Workflows as values: what they look like, how they are written down and read back, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ, chain, chord, group, signature
+from taskq_cloud.canvas import Call
+from taskq_cloud.errors import EncodeError, ImproperlyConfigured, InvalidTaskError
+
+app = TaskQ("shop", broker="memory://", results="memory://")
+
+
+@app.task(name="add")
+def add(x: int, y: int = 0) -> int:
+    return x + y
+
+
+@app.task(name="total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task(name="nothing")
+def nothing() -> None:
+    pass
+
+
+WORKFLOWS = [
+    add.s(1, y=2),
+    add.si(1, 2).set(queue="other", countdown=3),
+    add.s(1) | add.s(2) | add.s(3),
+    group(add.s(1), add.s(2)),
+    group([add.s(1)]) | total.s(),
+    chain(add.s(1), group(add.s(2), add.s(3)), total.s(), group(add.s(4))),
+    chord([add.s(1), chain(add.s(2), group(add.s(3)))], total.s().link_error(nothing.si())),
+    add.s(1).link(add.s(2) | add.s(3)).link_error(nothing.si()),
+    add.map([1, 2]),
+    add.starmap([(1, 2), (3, 4)]),
+    add.chunks([(1, 2), (3, 4), (5, 6)], 2),
+    group(add.s(1), id="g") if False else group(add.s(1)).set(task_id="g"),
+    chain(),
+    group(),
+]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=repr)
+def test_a_workflow_is_plain_json_and_back(workflow: Any) -> None:
+    text = json.dumps(workflow.to_dict())
+    again = signature(json.loads(text))
+    assert again == workflow
+    assert json.dumps(again.to_dict()) == text
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=repr)
+def test_celery_reads_it_and_writes_the_same(workflow: Any) -> None:
+    celery = pytest.importorskip("celery")
+    there = celery.Celery("there", set_as_current=False, broker="memory://")
+    written = json.loads(json.dumps(workflow.to_dict()))
+    read = celery.signature(json.loads(json.dumps(written)), app=there)
+    back = json.loads(json.dumps(read))
+    assert signature(back) == workflow
+
+
+@pytest.mark.parametrize(
+    ("workflow", "shown"),
+    [
+        (add.s(1, y=2), "add(1, y=2)"),
+        (add.s(1) | add.s(2), "add(1) | add(2)"),
+        (chain(add.s(1), group(add.s(2), add.s(3)), total.s()), "add(1) | group([add(2), add(3)]) | total()"),
+        (chord([add.s(1), add.s(2)], total.s()), "chord([add(1), add(2)], total())"),
+        (add.starmap([(1, 2)]), "celery.starmap(add, [[1, 2]])"),
+    ],
+)
+def test_it_can_be_read_by_a_person(workflow: Any, shown: str) -> None:
+    assert repr(workflow) == shown
+
+
+def test_equal_is_what_looks_equal() -> None:
+    assert add.s(1) | add.s(2) | add.s(3) == chain(add.s(1), chain(add.s(2), add.s(3)))
+    assert add.s(1) != add.si(1)
+    assert add.s(1) != add.s(2)
+    assert group(add.s(1)) != chain(add.s(1))
+
+
+def test_a_change_is_a_new_workflow() -> None:
+    before = add.s(1)
+    after = before.set(queue="other").link(add.s(2)).link_error(nothing.si()).clone((5,), {"z": 3})
+    assert before == Call("add", (1,))
+    assert (after.args, after.kwargs, after.options["queue"]) == ((5, 1), {"z": 3}, "other")
+    assert after.link(add.s(2)) == after, "linking the same again is linking it once"
+
+
+def test_an_immutable_one_takes_no_arguments() -> None:
+    assert add.si(1).clone((2,), {"y": 3}) == add.si(1)
+
+
+def test_what_is_set_on_a_whole_goes_where_celery_has_it() -> None:
+    line = chain(add.s(1), add.s(2)).set(queue="q", task_id="last").link(add.s(3)).link_error(nothing.si())
+    first, last = line.tasks
+    assert first.options == {"queue": "q", "link_error": (nothing.si(),)}
+    assert last.options == {"task_id": "last", "link": (add.s(3),), "link_error": (nothing.si(),)}
+    joined = chord([add.s(1)], total.s()).set(queue="q", countdown=3).link(add.s(3)).link_error(nothing.si())
+    assert joined.header.tasks[0].options == {"queue": "q", "countdown": 3}
+    assert joined.body.options == {"queue": "q", "link": (add.s(3),), "link_error": (nothing.si(),)}
+    assert [each.options["countdown"] for each in group(add.s(1), add.s(2)).skew(1, step=2).tasks] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: chain(add.s(1), 5), TypeError, r"chain\(\) takes signatures, such as task.s\(...\), not int: 5"),
+        (lambda: group("add"), TypeError, "takes signatures"),
+        (lambda: add.s(1).set(countdwon=3), TypeError, "task add: unknown option 'countdwon'"),
+        (lambda: add.s(1).link(3), TypeError, "link takes signatures"),
+        (lambda: chord([add.s(1)]).apply_async(), TypeError, "has no body"),
+        (lambda: signature({"task": "celery.chain"}), InvalidTaskError, "this is no signature"),
+        (lambda: signature({"args": []}), InvalidTaskError, "this is no signature"),
+        (lambda: signature("add").apply_async(), RuntimeError, r"add\(\) belongs to no application"),
+        (lambda: add.chunks([(1, 2)], 0), ValueError, "chunks of 0"),
+        (lambda: add.s(1).apply_async(5), TypeError, "args must be a list or tuple, not int"),
+        (lambda: (add.s(1) | nothing.s()).apply_async(), TypeError, r"task nothing.* too many positional"),
+        (lambda: chord([add.s(1)], nothing.s()).apply_async(), TypeError, "task nothing"),
+        (lambda: (add.s(1) | add.s(y=object())).apply_async(), EncodeError, "task add: its arguments are not serial"),
+    ],
+)
+def test_what_is_wrong_shows_at_once(make: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        make()
+
+
+def test_a_signature_that_contains_itself_is_refused() -> None:
+    endless: dict[str, Any] = {"task": "celery.chain", "args": [], "kwargs": {"tasks": []}, "options": {}}
+    endless["kwargs"]["tasks"].append(endless)
+    with pytest.raises(InvalidTaskError, match="contains itself"):
+        signature(endless)
+
+
+def test_a_chord_needs_a_store_that_counts() -> None:
+    nowhere = TaskQ("nowhere", broker="memory://", results="disabled://")
+    with pytest.raises(ImproperlyConfigured, match="a chord needs a result store that counts its members"):
+        chord([nowhere.signature("a")], nowhere.signature("b")).apply_async()
+
+
+def test_eager() -> None:
+    assert chain(add.s(1, 2), add.s(3)).apply().get() == 6
+    assert chord([add.s(1, 2), add.s(3, 4)], total.s()).apply().get() == 10
+    assert group(add.s(1, 2), add.s(3, 4)).apply().get() == [3, 7]
+    failed = chain(add.s(1, 2), total.s(), add.s(1)).apply()
+    assert (failed.state, failed.parent.state, failed.parent.parent.state) == ("FAILURE", "FAILURE", "SUCCESS")
+    assert chord([total.s(1)], total.s()).apply().state == "FAILURE"
