@@ -147,7 +147,6 @@ class Call(_Workflow):
         kwargs: keyword arguments.
         options: those of ``apply_async``; ``link`` and ``link_error`` are tuples of workflows.
         immutable: what comes before is not put before its arguments.
-        subtask_type: Celery's mark of ``map`` and ``starmap``.
     """
 
     task: str
@@ -155,7 +154,6 @@ class Call(_Workflow):
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     immutable: bool = False
-    subtask_type: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, str) or not self.task:
@@ -170,8 +168,9 @@ class Call(_Workflow):
         object.__setattr__(self, "options", dict(self.options))
 
     def __repr__(self) -> str:
-        if self.subtask_type is not None and "task" in self.kwargs:
-            return f"{self.task}({self.kwargs['task']['task']}, {self.kwargs['it']!r:.60})"
+        called = lines.of_map({"task": self.task, "kwargs": self.kwargs})
+        if called is not None:
+            return f"{self.task}({called}, {self.kwargs['it']!r:.60})"
         arguments = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
         return f"{self.task}({', '.join(arguments)})"
 
@@ -237,7 +236,6 @@ class Call(_Workflow):
             args=self.args,
             kwargs=self.kwargs,
             options=options,
-            kind=self.subtask_type,
             immutable=self.immutable,
         )
         return dict(written)
@@ -510,7 +508,7 @@ def _node(value: Any, where: str, app: Applier | None = None) -> Any:
     """A node as it is, or of what can be made one."""
     match value:
         case Call() | Chain() | Group() | Chord():
-            return value
+            return value if app is None or value.app is not None else replace(value, app=app)
         case {}:
             try:
                 return _from_dict(value, app)
@@ -553,7 +551,6 @@ def _call(value: Mapping[str, Any], app: Applier | None) -> Call:
         kwargs=value.get("kwargs") or {},
         options=options,
         immutable=bool(value.get("immutable")),
-        subtask_type=value.get("subtask_type"),
         app=app,
     )
 

@@ -89,9 +89,7 @@ def parse(signature: Signature) -> Line:
             line = of_last(_of_first(line, first), {name: options.get(name) for name in _OF_THE_LAST})
         case {"task": "celery.group", "kwargs": {"tasks": [*tasks]}}:
             others = {name: value for name, value in options.items() if name not in ("task_id", "link")}
-            line = (
-                Fan(tuple(_side_by_side(_of_first(parse(each), others) for each in tasks)), options.get("task_id")),
-            )
+            line = (Fan(tuple(_side_by_side(tasks, others)), options.get("task_id")),)
         case {"task": "celery.chord", "kwargs": {"header": header, "body": {} as body}}:
             line = _chord(header, parse(body), options)
         case {"task": "celery.chunks", "kwargs": {"task": {} as task, "it": [*items], "n": int(n)}} if n > 0:
@@ -113,8 +111,7 @@ def starmap(task: Signature, items: Sequence[Any], *, name: str = STARMAP) -> Si
     """The signature of one message that calls a task once for each item."""
     options = task.get("options") or {}
     kept = {option: options[option] for option in ("queue",) if options.get(option)}
-    kind = "xstarmap" if name == STARMAP else "xmap"
-    return signature_of(name, kwargs={"task": task, "it": list(items)}, options=kept, kind=kind, immutable=True)
+    return signature_of(name, kwargs={"task": task, "it": list(items)}, options=kept, immutable=True)
 
 
 def signature_of(
@@ -152,13 +149,14 @@ def _in_chain(parts: Iterable[Line]) -> Line:
     return tuple(stages) or empty
 
 
-def _side_by_side(lines: Iterable[Line]) -> Iterator[Line]:
-    """A group in a group is part of it, and an empty chain nothing."""
-    for line in lines:
+def _side_by_side(tasks: Iterable[Signature], options: Mapping[str, Any]) -> Iterator[Line]:
+    """A group in a group is part of it, and an empty chain nothing. A chain that ends in a group is one member."""
+    for task in tasks:
+        line = _of_first(parse(task), options)
         match line:
             case ():
                 pass
-            case (Fan(members=members),):
+            case (Fan(members=members),) if task["task"] == GROUP:
                 yield from members
             case _:
                 yield line

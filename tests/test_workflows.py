@@ -1,0 +1,106 @@
+"""Random workflows come to what plain Python makes of them: undisturbed, disturbed, in place, and as Celery has it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.brokers.sqlite import SQLiteBroker
+from taskq_cloud.canvas import signature
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.results.sqlite import SQLiteResults
+from taskq_cloud.testing.clock import FakeClock
+
+from tests.workflows import Chaos, build, evaluate, is_nothing, make_app, outcome, workflows
+
+QUICK = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=150)
+SLOW = settings(QUICK, max_examples=25)
+T, U = ("task", "a", False), ("task", "b", False)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
+
+
+def played(node: Any, seed: int, trouble: float, directory: Path | None = None) -> tuple[Any, Chaos]:
+    clock = FakeClock()
+    app = make_app(broker="memory://", results="memory://")
+    if directory is None:
+        stores: tuple[Any, Any] = (MemoryBroker(clock), MemoryResults(clock))
+    else:
+        name = f"{random.getrandbits(64)}"
+        stores = (SQLiteBroker(directory / f"{name}-broker.db", clock), SQLiteResults(directory / f"{name}.db", clock))
+    vars(app)["broker"], vars(app)["store"] = stores
+    result = signature(build(app, node), app=app).apply_async()
+    chaos = Chaos(app, clock, random.Random(seed), trouble)
+    try:
+        chaos.serve()
+        return outcome(result), chaos
+    finally:
+        chaos.close()
+        app.close()
+
+
+@QUICK
+@given(node=workflows())
+@example(node=("chain", [("group", [T, U]), ("group", [T, U]), U]))
+@example(node=("chord", [("chain", [T, ("group", [T, U])]), ("chord", [T], U)], ("group", [U])))
+@example(node=("chord", [], T))
+@example(node=("chain", [("failing", "a"), ("chord", [T], U), ("group", [T, U])]))
+def test_undisturbed(node: Any) -> None:
+    assume(not is_nothing(node))
+    value, _ = played(node, 0, 0)
+    assert value == evaluate(node)
+
+
+@QUICK
+@given(node=workflows(), seed=st.integers(0, 2**32))
+def test_with_crashes_duplicates_and_in_any_order(node: Any, seed: int) -> None:
+    assume(not is_nothing(node))
+    value, _ = played(node, seed, 0.2)
+    assert value == evaluate(node)
+
+
+@SLOW
+@given(node=workflows(), seed=st.integers(0, 2**32))
+def test_on_sqlite(tmp_path_factory: pytest.TempPathFactory, node: Any, seed: int) -> None:
+    assume(not is_nothing(node))
+    value, _ = played(node, seed, 0.2, tmp_path_factory.mktemp("workflow"))
+    assert value == evaluate(node)
+
+
+@QUICK
+@given(node=workflows())
+def test_in_place(node: Any) -> None:
+    assume(not is_nothing(node))
+    app = make_app(broker="memory://", results="memory://")
+    assert outcome(signature(build(app, node), app=app).apply()) == evaluate(node)
+
+
+@QUICK
+@given(node=workflows())
+def test_it_is_the_same_when_it_comes_back_from_json(node: Any) -> None:
+    app = make_app(broker="memory://", results="memory://")
+    workflow = build(app, node)
+    assert signature(workflow.to_dict(), app=app) == workflow
+
+
+def test_every_task_of_an_undisturbed_workflow_runs_once() -> None:
+    node = ("chain", [("group", [T, U, ("chain", [T, U])]), T, ("group", [T, U]), T])
+    _, chaos = played(node, 0, 0)
+    assert chaos.runs == 8
+
+
+def test_a_large_header_is_joined_in_shards() -> None:
+    node = ("chord", [("task", "abcd"[number % 4], False) for number in range(450)], T)
+    value, chaos = played(node, 0, 0)
+    assert value == evaluate(node)
+    assert chaos.runs == 451

@@ -1,0 +1,278 @@
+"""Random workflows, what plain Python makes of them, and a service that loses, repeats and reorders while it runs them.
+
+A workflow is a tuple: ``("task", tag, immutable)``, ``("failing", tag)``, ``("chain", steps)``, ``("group", members)``,
+``("chord", members, body)``. A task's value is ``[tag, *arguments]``, so that a value shows all that has led to it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from taskq_cloud import TaskQ
+from taskq_cloud.canvas import chain, chord, group
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.calls import Sleep, retrying
+from taskq_cloud.core.effects import Environment
+from taskq_cloud.core.execution import Pipeline
+from taskq_cloud.core.message import Outgoing
+from taskq_cloud.core.outcome import Invocation
+from taskq_cloud.result_set import GroupResult
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.contracts.pipeline_world import Effect, WatchedBroker, WatchedStore
+
+TAGS = st.sampled_from("abcd")
+TASKS = st.tuples(st.just("task"), TAGS, st.booleans())
+FAILING = st.tuples(st.just("failing"), TAGS)
+
+
+def workflows(*, failing: bool = True) -> Any:
+    leaves = st.one_of(TASKS, TASKS, TASKS, FAILING) if failing else TASKS
+
+    def larger(inner: Any) -> Any:
+        several = st.lists(inner, max_size=3)
+        body = st.one_of(
+            leaves, st.tuples(st.just("chain"), st.lists(inner, max_size=2).map(lambda x: [*x, ("task", "z", False)]))
+        )
+        return st.one_of(
+            st.tuples(st.just("chain"), several),
+            st.tuples(st.just("group"), several),
+            st.tuples(
+                st.just("chord"), several, st.one_of(body, st.tuples(st.just("group"), st.lists(leaves, min_size=1, max_size=2)))
+            ),
+        )
+
+    return st.recursive(leaves, larger, max_leaves=9)
+
+
+# -- plain Python
+
+
+@dataclass(frozen=True)
+class Failure:
+    kind: str
+
+
+def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:
+    """The value of a workflow, a ``Failure``, or for a group at its end a list of these."""
+    match node:
+        case ("task", tag, immutable):
+            return [tag] if immutable else [tag, *args]
+        case ("failing", _):
+            return Failure("ValueError")
+        case ("chain", _):
+            return _one_by_one(effective(node), args)
+        case ("group", members):
+            values: list[Any] = []
+            for each in members:
+                if is_nothing(each):
+                    continue
+                value = evaluate(each, args)
+                values += value if each[0] == "group" else [value]
+            return values
+        case ("chord", members, body):
+            return _one_by_one([("header", members), body], args)
+        case ("header", members):
+            return evaluate(("group", members), args)
+    raise AssertionError(node)
+
+
+def _one_by_one(steps: list[Any], args: tuple[Any, ...]) -> Any:
+    value: Any = None
+    for index, step in enumerate(steps):
+        value = evaluate(step, args)
+        if index == len(steps) - 1:
+            break
+        if isinstance(value, Failure):
+            return doomed(steps[-1], value)
+        if holds_failure(value):
+            return doomed(steps[-1], Failure("ChordError"))
+        args = (value,)
+    return value
+
+
+def doomed(node: Any, failure: Failure) -> Any:
+    """What becomes of a workflow that does not begin, as something before it has failed."""
+    match node:
+        case ("task" | "failing", *_):
+            return failure
+        case ("chain", _):
+            return doomed(effective(node)[-1], failure)
+        case ("group", members):
+            values: list[Any] = []
+            for each in members:
+                if not is_nothing(each):
+                    value = doomed(each, failure)
+                    values += value if each[0] == "group" else [value]
+            return values
+        case ("chord", _, body):
+            return doomed(body, failure)
+    raise AssertionError(node)
+
+
+def effective(chain_node: Any) -> list[Any]:
+    """A chain's steps: chains in it are part of it, groups of one their member, empty groups nothing, unless all are."""
+    steps: list[Any] = []
+    empty: list[Any] = []
+    for step in chain_node[1]:
+        match step:
+            case ("chain", _):
+                inner = effective(step)
+                if inner == [("group", [])]:
+                    empty = inner
+                else:
+                    steps += inner
+            case ("group", members):
+                members = [each for each in flat(members) if not is_nothing(each)]
+                if len(members) == 1:
+                    only = members[0]
+                    steps += effective(("chain", [only])) if only[0] == "chain" else [only]
+                elif members:
+                    steps.append(("group", members))
+                else:
+                    empty = [("group", [])]
+            case _:
+                steps.append(step)
+    return steps or empty
+
+
+def flat(members: list[Any]) -> list[Any]:
+    return [part for each in members for part in (flat(each[1]) if each[0] == "group" else [each])]
+
+
+def is_nothing(node: Any) -> bool:
+    return node[0] == "chain" and not effective(node)
+
+
+def holds_failure(value: Any) -> bool:
+    return isinstance(value, Failure) or (isinstance(value, list) and any(map(holds_failure, value)))
+
+
+# -- as it is
+
+
+def make_app(**settings: Any) -> TaskQ:
+    app = TaskQ("flow", **settings)
+
+    @app.task(name="task")
+    def task(*args: Any, tag: str) -> list[Any]:
+        return [tag, *args]
+
+    @app.task(name="failing")
+    def failing(*args: Any, tag: str) -> None:
+        raise ValueError(tag)
+
+    return app
+
+
+def build(app: Any, node: Any, kinds: Any = (chain, group, chord)) -> Any:
+    make_chain, make_group, make_chord = kinds
+    match node:
+        case ("task", tag, immutable):
+            return app.tasks["task"].signature(kwargs={"tag": tag}, immutable=immutable)
+        case ("failing", tag):
+            return app.tasks["failing"].s(tag=tag)
+        case ("chain", steps):
+            return make_chain([build(app, each, kinds) for each in steps])
+        case ("group", members):
+            return make_group([build(app, each, kinds) for each in members])
+        case ("chord", members, body):
+            return make_chord([build(app, each, kinds) for each in members], build(app, body, kinds))
+    raise AssertionError(node)
+
+
+def outcome(result: Any) -> Any:
+    """What a result holds, in the form of ``evaluate``."""
+    if isinstance(result, GroupResult):
+        return [outcome(each) for each in result]
+    state = result.load()
+    assert state.ready, f"{result} is {state.state}"
+    return Failure(type(state.result).__name__) if state.state == "FAILURE" else state.result
+
+
+class Chaos:
+    """Serves an application's queue, with the disturbances that a random generator draws.
+
+    Args:
+        app: the application; its broker and store keep ``clock``.
+        clock: theirs.
+        rng: draws.
+        trouble: how likely each kind of trouble is at each turn.
+    """
+
+    def __init__(self, app: TaskQ, clock: FakeClock, rng: random.Random, trouble: float) -> None:
+        self._app, self._clock, self._rng, self._trouble = app, clock, rng, trouble
+        self._broker: Any = WatchedBroker(app.broker, None)
+        store: Any = WatchedStore(app.store, None, 0)
+        self._connections = Connections({**app.broker.services, **app.store.services})
+        self._pipeline = Pipeline(
+            Environment(
+                broker=self._broker,
+                store=store,
+                tasks=app.runtime().tasks,
+                policy=app.conf.policy(0),
+                route=app.route,
+                hostname="chaos",
+                clock=clock,
+            )
+        )
+        self.runs = 0
+
+    def serve(self) -> None:
+        """Until nothing is left."""
+        run, broker = self._connections.run, self._app.broker
+        for _ in range(600):
+            deliveries = run(broker.receive("celery", 10, 0, 30))
+            if not deliveries:
+                if not run(broker.depth("celery")).total:
+                    return
+                self._clock.advance(45)
+                continue
+            self._rng.shuffle(deliveries)
+            for delivery in deliveries:
+                if self._happens():
+                    run(broker.send("celery", [Outgoing(body=delivery.body)]))
+                if self._happens():
+                    self._drive(self._pipeline.process(delivery), self._rng.randrange(12))
+                if not self._happens():
+                    self._drive(self._process(delivery), self._rng.randrange(12) if self._happens() else None)
+        raise AssertionError("the queue is not empty after 600 rounds")
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _happens(self) -> bool:
+        return self._rng.random() < self._trouble
+
+    def _process(self, delivery: Any) -> Any:
+        settlement = yield from self._pipeline.process(delivery)
+        yield from self._broker.settle([settlement])
+
+    def _drive(self, flow: Any, steps: int | None) -> None:
+        """Drive a flow, or only its first steps: then it crashes."""
+        flow, answer, error = retrying(flow), None, None
+        try:
+            while steps is None or steps >= 0:
+                steps = None if steps is None else steps - 1
+                step = flow.throw(error) if error is not None else flow.send(answer)
+                answer, error = None, None
+                match step:
+                    case Invocation():
+                        self.runs += 1
+                        answer = self._app.runner.run(step)
+                    case Effect():
+                        pass
+                    case Sleep():
+                        self._clock.advance(step.seconds)
+                    case _:
+                        try:
+                            answer = self._connections.perform(step)
+                        except Exception as failure:
+                            error = failure
+        except StopIteration:
+            return
+        finally:
+            flow.close()
