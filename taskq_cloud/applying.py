@@ -153,7 +153,7 @@ def _send(app: Application, line: Line, messages: Sequence[Successor]) -> Flow[N
     except EncodeError:
         _blame(line)
         raise
-    answers = yield from sending.send(app.broker, addressed)
+    answers = yield from sending.send(app.codec, app.broker, addressed)
     failures = {i: answer.error for i, answer in enumerate(answers) if isinstance(answer, Refused)}
     if failures:
         error = failures[min(failures)]

@@ -122,9 +122,9 @@ def test_what_is_set_on_a_whole_goes_where_celery_has_it() -> None:
         (lambda: signature("add").apply_async(), RuntimeError, r"add\(\) belongs to no application"),
         (lambda: add.chunks([(1, 2)], 0), ValueError, "chunks of 0"),
         (lambda: add.s(1).apply_async(5), TypeError, "args must be a list or tuple, not int"),
-        (lambda: (add.s(1) | nothing.s()).apply_async(), TypeError, r"task nothing.* too many positional"),
+        ((add.s(1) | nothing.s()).apply_async, TypeError, r"task nothing.* too many positional"),
         (lambda: chord([add.s(1)], nothing.s()).apply_async(), TypeError, "task nothing"),
-        (lambda: (add.s(1) | add.s(y=object())).apply_async(), EncodeError, "task add: its arguments are not serial"),
+        ((add.s(1) | add.s(y=object())).apply_async, EncodeError, "task add: its arguments are not serial"),
     ],
 )
 def test_what_is_wrong_shows_at_once(make: Any, kind: type[Exception], message: str) -> None:

@@ -17,7 +17,6 @@ from taskq_cloud.canvas import signature
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.results.sqlite import SQLiteResults
 from taskq_cloud.testing.clock import FakeClock
-
 from tests.workflows import Chaos, build, evaluate, is_nothing, make_app, outcome, workflows
 
 QUICK = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=150)

@@ -32,17 +32,16 @@ FAILING = st.tuples(st.just("failing"), TAGS)
 def workflows(*, failing: bool = True) -> Any:
     leaves = st.one_of(TASKS, TASKS, TASKS, FAILING) if failing else TASKS
 
+    ending_well = st.lists(st.one_of(leaves), max_size=2).map(lambda steps: [*steps, ("task", "z", False)])
+
     def larger(inner: Any) -> Any:
         several = st.lists(inner, max_size=3)
-        body = st.one_of(
-            leaves, st.tuples(st.just("chain"), st.lists(inner, max_size=2).map(lambda x: [*x, ("task", "z", False)]))
-        )
+        as_chain = st.tuples(st.just("chain"), st.tuples(several, ending_well).map(lambda both: [*both[0], *both[1]]))
+        as_group = st.tuples(st.just("group"), st.lists(leaves, min_size=1, max_size=2))
         return st.one_of(
             st.tuples(st.just("chain"), several),
             st.tuples(st.just("group"), several),
-            st.tuples(
-                st.just("chord"), several, st.one_of(body, st.tuples(st.just("group"), st.lists(leaves, min_size=1, max_size=2)))
-            ),
+            st.tuples(st.just("chord"), several, st.one_of(leaves, as_chain, as_group)),
         )
 
     return st.recursive(leaves, larger, max_leaves=9)
@@ -114,7 +113,7 @@ def doomed(node: Any, failure: Failure) -> Any:
 
 
 def effective(chain_node: Any) -> list[Any]:
-    """A chain's steps: chains in it are part of it, groups of one their member, empty groups nothing, unless all are."""
+    """A chain's steps: chains in it are part of it, groups of one their member, empty groups nothing (or all of it)."""
     steps: list[Any] = []
     empty: list[Any] = []
     for step in chain_node[1]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -93,9 +92,9 @@ def _ending_in_a_task(line: Line) -> Line:
     """A chord waits for tasks. A member that ends in a group gets one that collects the group's values."""
     if isinstance(line[-1], Step):
         return line
-    queues = (step.options["queue"] for step in steps(line) if step.options.get("queue"))
-    queue = {"queue": name for name in islice(queues, 1)}
-    return (*line, Step(signature_of(ACCUMULATE, kwargs={"index": 0}, options=queue)))
+    queue = next((name for step in steps(line) if (name := step.options.get("queue"))), None)
+    options = {} if queue is None else {"queue": queue}
+    return (*line, Step(signature_of(ACCUMULATE, kwargs={"index": 0}, options=options)))
 
 
 # -- starting
