@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
@@ -49,22 +50,31 @@ def test_it_ends_when_the_process_that_started_it_is_killed():
         "import sys\n"
         "stack = LocalStack()\n"
         "stack.start()\n"
-        "print(stack.port, stack.log_path.parent, flush=True)\n"
+        "print(stack.process_id, stack.port, stack.log_path.parent, flush=True)\n"
         "sys.stdin.read()\n"
     )
     starter = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert starter.stdout is not None and starter.stdin is not None
-    port, directory = starter.stdout.readline().split()
+    process_id, port, directory = starter.stdout.readline().split()
     starter.kill()
     starter.wait()
     starter.stdout.close()
     starter.stdin.close()
 
     deadline = time.monotonic() + 30
-    while _listens(int(port)):
-        assert time.monotonic() < deadline, "the stack still listens 30 s after its starter was killed"
+    while _runs(int(process_id)):  # it listens no more some time before it has removed its own files
+        assert time.monotonic() < deadline, "the stack still runs 30 s after its starter was killed"
         time.sleep(0.05)
+    assert not _listens(int(port))
     shutil.rmtree(directory)
+
+
+def _runs(process_id: int) -> bool:
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def _listens(port: int) -> bool:
