@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from taskq_cloud.core.message import Outgoing, Refused
@@ -10,6 +11,23 @@ from taskq_cloud.errors import OperationalError, PayloadTooLarge
 
 DEDUPLICATION_SECONDS: Final = 300
 """SQS's window (SQS Developer Guide, "FIFO-queues-exactly-once")."""
+
+
+LOCAL_CAPABILITIES: Final = BrokerCapabilities(
+    largest_message_bytes=16 * 1024 * 1024,  # ours: SQLite takes 1 GB, but a claim rewrites the row
+    send_batch=1000,
+    receive_batch=1000,
+    longest_wait_seconds=20,
+    longest_delay_seconds=math.inf,
+    longest_ordered_delay_seconds=math.inf,
+    longest_lease_seconds=math.inf,
+    ordering=True,
+    deduplicates=True,
+    shared_between_processes=True,
+    durable=True,
+    queues_must_exist=False,
+)
+"""What SQLite's broker can do. Memory's is but for what its name says, so that tests with it meet the same limits."""
 
 
 def size_bytes(message: Outgoing) -> int:

@@ -6,16 +6,15 @@ The queues live in the broker object; whoever is to share them shares it.
 from __future__ import annotations
 
 import itertools
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
 from uuid import uuid4
 
-from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, refusal
+from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, LOCAL_CAPABILITIES, refusal
 from taskq_cloud.brokers.waiting import polling
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import (
@@ -64,19 +63,8 @@ class MemoryBroker:
         clock: the time, in seconds since the epoch.
     """
 
-    capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
-        largest_message_bytes=16 * 1024 * 1024,  # as SQLite's, so that tests meet the same limit
-        send_batch=1000,
-        receive_batch=1000,
-        longest_wait_seconds=20,
-        longest_delay_seconds=math.inf,
-        longest_ordered_delay_seconds=math.inf,
-        longest_lease_seconds=math.inf,
-        ordering=True,
-        deduplicates=True,
-        shared_between_processes=False,
-        durable=False,
-        queues_must_exist=False,
+    capabilities: ClassVar[BrokerCapabilities] = replace(
+        LOCAL_CAPABILITIES, shared_between_processes=False, durable=False
     )
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:

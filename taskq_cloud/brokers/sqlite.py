@@ -7,7 +7,6 @@ A network file system won't do: SQLite's write-ahead log needs memory that its u
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import SplitResult
 from uuid import uuid4
 
 from taskq_cloud.brokers import _sqlite_statements as sql
-from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, refusal
+from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, LOCAL_CAPABILITIES, refusal
 from taskq_cloud.brokers.waiting import polling
 from taskq_cloud.core.calls import Call, CallError, Flow, Trouble
 from taskq_cloud.core.message import (
@@ -47,20 +46,7 @@ class SQLiteBroker:
         clock: the time, in seconds since the epoch; all processes must agree on it.
     """
 
-    capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
-        largest_message_bytes=16 * 1024 * 1024,  # ours: SQLite takes 1 GB, but a claim rewrites the row
-        send_batch=1000,
-        receive_batch=1000,
-        longest_wait_seconds=20,
-        longest_delay_seconds=math.inf,
-        longest_ordered_delay_seconds=math.inf,
-        longest_lease_seconds=math.inf,
-        ordering=True,
-        deduplicates=True,
-        shared_between_processes=True,
-        durable=True,
-        queues_must_exist=False,
-    )
+    capabilities: ClassVar[BrokerCapabilities] = LOCAL_CAPABILITIES
 
     def __init__(self, path: str | Path, clock: Callable[[], float] = time.time) -> None:
         self._path = Path(path).absolute()
