@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from taskq_cloud.calling import CallOptions, call_options
-from taskq_cloud.core import joins, lines, planner, result_document, sending, serializers
+from taskq_cloud.core import joins, lines, planner, result_document, sending, serializers, workflow_record
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import first
@@ -25,7 +25,7 @@ from taskq_cloud.core.ports import Broker
 from taskq_cloud.core.records import FAILURE, SUCCESS
 from taskq_cloud.core.retry import describe
 from taskq_cloud.errors import ChordError, EncodeError, SendError
-from taskq_cloud.result import AsyncResult, Backend, EagerResult, TaskState
+from taskq_cloud.result import LONGEST_MESSAGE_SECONDS, AsyncResult, Backend, EagerResult, TaskState
 from taskq_cloud.result_set import GroupResult
 from taskq_cloud.settings import Settings
 
@@ -71,7 +71,8 @@ class Application(Backend, Protocol):
 
 def send(app: Application, signature: Signature) -> Flow[Any]:
     """Send what a workflow begins with; its result, or None where there is nothing in it."""
-    line = planner.fix(_with_defaults(app, lines.parse(signature)), new_id())
+    written, last_id = _with_defaults(app, lines.parse(signature)), new_id()
+    line = planner.fix(written, last_id)
     if not line:
         return None
     if lines.joins(line):
@@ -82,6 +83,8 @@ def send(app: Application, signature: Signature) -> Flow[Any]:
     origin = Origin(now=time.time(), parent_id=parent.id if parent else None)
     first_ones = list(planner.start(line, (), {}, origin))
     if first_ones:
+        if app.conf.task_track_workflows:
+            yield from _record(app, written, last_id)
         root_id = (parent.root_id or parent.id) if parent else first_ones[0].message.id
         yield from _send(
             app, line, [replace(each, message=replace(each.message, root_id=root_id)) for each in first_ones]
@@ -89,20 +92,39 @@ def send(app: Application, signature: Signature) -> Flow[Any]:
     return result_of(app, line)
 
 
-def result_of(app: Application, line: Line) -> Any:
-    """The result of a line's last stage, whose parents are those of the stages before."""
+def _record(app: Application, written: Line, last_id: str) -> Flow[None]:
+    expires_at = app.result_expires_at()
+    if expires_at is not None:
+        # Its results expire so long after they are written; the last is written long after this.
+        expires_at += LONGEST_MESSAGE_SECONDS
+    yield from workflow_record.save(app.store, written, last_id, lambda step: _ignores_result(app, step), expires_at)
+
+
+def result_of(app: Application, line: Line, *, counted: bool = False) -> Any:
+    """The result of a line's last stage, whose parents are those of the stages before.
+
+    Args:
+        app: the application.
+        line: with its ids fixed.
+        counted: a chord counts its last task, whose result is stored even where results are ignored.
+    """
     result: Any = None
-    for stage in line:
+    for index, stage in enumerate(line):
+        last = index == len(line) - 1
         match stage:
             case Step():
-                options = app.options_of(stage.task)
-                ignored = first(stage.options.get("ignore_result"), options.ignore_result, app.conf.task_ignore_result)
-                kept = stage.options.get("chord") is not None
-                result = AsyncResult(str(stage.id), app, ignored=bool(ignored) and not kept, parent=result)
+                ignored = _ignores_result(app, stage) and not (last and counted)
+                result = AsyncResult(str(stage.id), app, ignored=ignored, parent=result)
             case Fan():
-                members = [result_of(app, member) for member in stage.members]
+                members = [result_of(app, member, counted=not last) for member in stage.members]
                 result = GroupResult(str(stage.id), members, app, parent=result)
     return result
+
+
+def _ignores_result(app: Application, step: Step) -> bool:
+    """Whether a task's result is not stored: the call, else the task, else the settings; of a chord's member it is."""
+    of_task, ignored = app.options_of(step.task).ignore_result, step.options.get("ignore_result")
+    return bool(first(ignored, of_task, app.conf.task_ignore_result)) and step.options.get("chord") is None
 
 
 def _with_defaults(app: Application, line: Line) -> Line:

@@ -25,7 +25,7 @@ V = TypeVar("V")
 
 FIRST_POLL_SECONDS: Final = 0.02
 POLL_GROWTH: Final = 1.5
-REVOKED_KEPT_SECONDS: Final = 15 * 86400
+LONGEST_MESSAGE_SECONDS: Final = 15 * 86400
 """A revocation outlives its message; SQS keeps one for 14 days at most (Developer Guide, "quotas-messages")."""
 
 
@@ -258,7 +258,7 @@ class AsyncResult(Generic[T]):
         payload = result_document.encode(message, records.REVOKED, error, now=time.time())
         expires_at = self._backend.result_expires_at()
         if expires_at is not None:
-            expires_at = max(expires_at, time.time() + REVOKED_KEPT_SECONDS)
+            expires_at = max(expires_at, time.time() + LONGEST_MESSAGE_SECONDS)
         return Record(self.id, records.REVOKED, records.FINAL_VERSION, payload, expires_at, fence=2**31 - 1)
 
     def _revoke(self) -> Flow[bool]:

@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     task_ignore_result: bool = False
     task_store_errors_even_if_ignored: bool = False
     task_track_started: bool = False
+    task_track_workflows: bool = True
+    """A workflow's shape is stored when it is sent: see ``taskq_cloud.core.workflow_record``."""
     task_always_eager: bool = False
     task_eager_propagates: bool = False
     task_max_receives: PositiveInt = 5
