@@ -1,0 +1,26 @@
+"""Workflows: ``signature``, ``chain``, ``group``, ``chord`` and what they make, by Celery's names and with its meaning.
+
+A workflow is an immutable tree: every method that changes it returns a new one. ``to_dict`` is its plain JSON form,
+which is Celery's; ``signature`` reads it back. What it means is decided in ``core.lines`` and ``core.planner``.
+"""
+
+from taskq_cloud.canvas.base import Applier
+from taskq_cloud.canvas.builders import chain, chord, chunks, group, mapped, maybe_signature, signature, subtask
+from taskq_cloud.canvas.parallel import Chord, Group
+from taskq_cloud.canvas.series import Call, Chain
+
+__all__ = [
+    "Applier",
+    "Call",
+    "Chain",
+    "Chord",
+    "Group",
+    "chain",
+    "chord",
+    "chunks",
+    "group",
+    "mapped",
+    "maybe_signature",
+    "signature",
+    "subtask",
+]

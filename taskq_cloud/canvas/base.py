@@ -1,0 +1,224 @@
+"""What every workflow can do, and how one is read from plain JSON: each kind of node says which signatures are its own.
+
+The nodes themselves are in ``series`` and ``parallel``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+from taskq_cloud.core import lines
+from taskq_cloud.errors import InvalidTaskError
+
+LINKS: Final = ("link", "link_error")
+
+
+class Applier(Protocol):
+    """What a workflow asks of its application."""
+
+    def apply_workflow(self, signature: Mapping[str, Any]) -> Any:
+        """Send it."""
+        ...
+
+    async def aapply_workflow(self, signature: Mapping[str, Any]) -> Any:
+        """``apply_workflow`` on an event loop."""
+        ...
+
+    def eager_workflow(self, signature: Mapping[str, Any]) -> Any:
+        """Run it in place."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """What every node can do.
+
+    Args:
+        app: the application; a node without one has that of the tasks in it.
+    """
+
+    app: Applier | None = field(default=None, kw_only=True, compare=False, repr=False)
+
+    def __or__(self, other: Any) -> Any:
+        """``chain(self, other)``."""
+        raise NotImplementedError
+
+    # -- looking
+
+    @property
+    def stages(self) -> tuple[Workflow, ...]:
+        """What it adds to a chain: itself, or the parts of a chain."""
+        return (self,)
+
+    @property
+    def inner(self) -> tuple[Workflow, ...]:
+        """The workflows it is made of."""
+        return ()
+
+    # -- changing
+
+    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """The same with more arguments, put before its own, and more options. A group gives them to every member."""
+        raise NotImplementedError
+
+    def set(self, *, immutable: bool | None = None, **options: Any) -> Any:
+        """The same with more options: those of ``apply_async``.
+
+        A chain gives them to its first task, a group to every member, a chord to header and body; ``task_id`` is the
+        id of the last task, or of the group.
+
+        Raises:
+            TypeError: an option is unknown, or its value is of the wrong kind.
+        """
+        raise NotImplementedError
+
+    def link(self, callback: Any) -> Any:
+        """The same, followed by ``callback``: after a chain's last task, a chord's body, a group's first member."""
+        raise NotImplementedError
+
+    def link_error(self, errback: Any) -> Any:
+        """The same, with ``errback`` run with the id of a task that fails."""
+        raise NotImplementedError
+
+    def on_error(self, errback: Any) -> Any:
+        """``link_error``."""
+        return self.link_error(errback)
+
+    # -- using
+
+    def to_dict(self) -> dict[str, Any]:
+        """Celery's signature, as plain JSON where the arguments are."""
+        raise NotImplementedError
+
+    def delay(self, *args: Any, **kwargs: Any) -> Any:
+        """Send it; ``args`` and ``kwargs`` are the first task's."""
+        return self.apply_async(args, kwargs)
+
+    async def adelay(self, *args: Any, **kwargs: Any) -> Any:
+        """``delay`` on an event loop."""
+        return await self.aapply_async(args, kwargs)
+
+    def apply_async(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """Send it: the messages of what runs first, which carry along what follows.
+
+        Args:
+            args: put before the arguments of the first task, or of every task of a first group.
+            kwargs: likewise.
+            options: as for ``set``; ``link`` and ``link_error`` too.
+
+        Returns:
+            The ``AsyncResult`` of the last task, or the ``GroupResult`` of the last group; ``parent`` leads to what
+            comes before. None for an empty chain.
+
+        Raises:
+            TypeError: arguments don't fit a task that is known here, or an option is unknown.
+            ImproperlyConfigured: there is a chord, and a result store that can't count.
+            EncodeError, PayloadTooLarge, OperationalError: as for ``Task.apply_async``.
+        """
+        return self._app().apply_workflow(self.clone(args, kwargs, **options).to_dict())
+
+    async def aapply_async(
+        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """``apply_async`` on an event loop."""
+        return await self._app().aapply_workflow(self.clone(args, kwargs, **options).to_dict())
+
+    def apply(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """Run it in place, one task after the other; nothing is sent or stored."""
+        return self._app().eager_workflow(self.clone(args, kwargs, **options).to_dict())
+
+    def __invert__(self) -> Any:
+        """Send it and wait: ``~sig`` is ``sig.apply_async().get()``."""
+        return self.apply_async().get()
+
+    def _app(self) -> Applier:
+        app = self._known_app()
+        if app is None:
+            raise RuntimeError(
+                f"{self!r} belongs to no application: make it of tasks' .s(...), or with app.signature(...)"
+            )
+        return app
+
+    def _known_app(self) -> Applier | None:
+        if self.app is not None:
+            return self.app
+        return next((app for each in self.inner if (app := each._known_app()) is not None), None)  # noqa: SLF001
+
+
+Reader: TypeAlias = "Callable[[Mapping[str, Any], Applier | None], Any]"
+
+R = TypeVar("R", bound=Reader)
+
+_READERS: Final[dict[str | None, Reader]] = {}
+
+
+def reads(task: str | None) -> Callable[[R], R]:
+    """Decorate what makes a node of the signatures of one kind: those that name ``task``; None: of all others."""
+
+    def register(reader: R) -> R:
+        _READERS[task] = reader
+        return reader
+
+    return register
+
+
+def node_of(value: Any, where: str, app: Applier | None = None) -> Any:
+    """A node as it is, or of what can be made one: a signature as plain JSON, a task.
+
+    Args:
+        value: one of these.
+        where: begins the message of an error.
+        app: the application, where the node knows none.
+
+    Raises:
+        InvalidTaskError: the JSON is no signature.
+        TypeError: it is none of these.
+    """
+    match value:
+        case Workflow():
+            return value if app is None or value.app is not None else replace(value, app=app)
+        case {}:
+            try:
+                return read(value, app)
+            except RecursionError:
+                raise InvalidTaskError(f"{where}: this signature contains itself, or nests too deeply") from None
+    of_task = getattr(value, "s", None)
+    if callable(of_task):
+        return of_task()
+    raise TypeError(f"{where} takes signatures, such as task.s(...), not {type(value).__name__}: {value!r:.100}")
+
+
+def read(value: Mapping[str, Any], app: Applier | None) -> Any:
+    """The node of a signature as plain JSON; raises ``InvalidTaskError``."""
+    task = value.get("task")
+    if not isinstance(task, str):
+        raise invalid(value)
+    return _READERS.get(task, _READERS[None])(value, app)
+
+
+def invalid(value: Any) -> InvalidTaskError:
+    """What is raised for JSON that is no signature."""
+    return InvalidTaskError(f"this is no signature: {value!r:.200}")
+
+
+def with_known_options(node: Any, value: Mapping[str, Any]) -> Any:
+    """A composed workflow with what its signature says of the whole: arguments, id, callbacks, errbacks."""
+    options = value.get("options") or {}
+    known = {name: of for name, of in options.items() if name in ("task_id", *LINKS)}
+    return node.clone(value.get("args") or (), **known)
+
+
+def taken(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Take options out of others."""
+    return {name: options.pop(name) for name in names if name in options}
+
+
+def link_all(node: Any, links: Mapping[str, Any]) -> Any:
+    """A node with the callbacks and errbacks that ``set`` was given."""
+    for name, linked in links.items():
+        for each in lines.listed(linked) if not isinstance(linked, Workflow) else [linked]:
+            node = operator.methodcaller(name, node_of(each, name))(node)
+    return node

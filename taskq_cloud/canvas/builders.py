@@ -1,0 +1,111 @@
+"""Makes workflows: ``signature``, ``chain``, ``group``, ``chord`` and ``chunks``, by Celery's names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from taskq_cloud.canvas.base import Applier, Workflow, invalid, node_of, read, reads
+from taskq_cloud.canvas.parallel import Chord, Group
+from taskq_cloud.canvas.series import Call, Chain, read_call
+from taskq_cloud.core import lines
+from taskq_cloud.core.lines import CHUNKS
+
+
+def chain(*tasks: Any) -> Any:
+    """Run one workflow after the other, each with the value of the one before.
+
+    Args:
+        tasks: the workflows, or one iterable of them. A chain among them is part of this one; a group that is followed
+            by anything becomes a chord's header; a group of one is its member, and an empty one nothing.
+    """
+    nodes = [node_of(each, "chain()") for each in _spread(tasks)]
+    return Chain(tuple(stage for node in nodes for stage in node.stages))
+
+
+def group(*tasks: Any, **options: Any) -> Group:
+    """Run workflows side by side.
+
+    Args:
+        tasks: the workflows, or one iterable of them. A group among them is part of this one.
+        options: as for ``set``.
+    """
+    made = Group(tuple(node_of(each, "group()") for each in _spread(tasks)))
+    return made.set(**options) if options else made
+
+
+def chord(header: Any, body: Any = None, **options: Any) -> Chord:
+    """Run workflows side by side, then one with the list of their values.
+
+    Args:
+        header: an iterable of workflows, or a group.
+        body: what follows; ``chord(header)(body)`` sends it at once.
+        options: as for ``set``.
+    """
+    made = Chord(
+        header if isinstance(header, Group) else group(header), None if body is None else node_of(body, "chord()")
+    )
+    return made.set(**options) if options else made
+
+
+def signature(
+    task: Any,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    immutable: bool = False,
+    app: Applier | None = None,
+    **options: Any,
+) -> Any:
+    """A workflow of a task's name, of a task, of a workflow, or of the plain JSON that ``to_dict`` has written.
+
+    Args:
+        task: one of these.
+        args: put before its arguments.
+        kwargs: likewise.
+        immutable: see ``Call``.
+        app: the application, where the workflow knows none.
+        options: as for ``set``.
+
+    Raises:
+        InvalidTaskError: the JSON is no signature.
+        TypeError: it is none of these, or an option is unknown.
+    """
+    node = Call(task, app=app) if isinstance(task, str) else node_of(task, "signature()", app)
+    node = node.clone(args, kwargs, **options)
+    return node.set(immutable=True) if immutable else node
+
+
+subtask = maybe_signature = signature
+
+
+def chunks(task: Call, it: Iterable[Any], n: int) -> Group:
+    """Call a task for each of many tuples of arguments, ``n`` of them in one message."""
+    if n < 1:
+        raise ValueError(f"chunks of {n}: it takes at least one")
+    items = [list(each) for each in it]
+    return Group(tuple(mapped(task, items[begin : begin + n], star=True) for begin in range(0, len(items), n)))
+
+
+def mapped(task: Call, it: Iterable[Any], *, star: bool) -> Call:
+    """Call a task for each of many arguments, or tuples of them, one after the other in one message."""
+    name = lines.STARMAP if star else lines.MAP
+    items = [list(each) for each in it] if star else list(it)
+    return read_call(lines.starmap(task.to_dict(), items, name=name), task.app)
+
+
+@reads(CHUNKS)
+def _read_chunks(value: Mapping[str, Any], app: Applier | None) -> Group:
+    match value:
+        case {"kwargs": {"task": {} as task, "it": [*items], "n": int(n)}}:
+            return chunks(read(task, app), items, n)
+    raise invalid(value)
+
+
+def _spread(tasks: tuple[Any, ...]) -> Iterable[Any]:
+    match tasks:
+        case (Workflow() | {},):
+            return tasks
+        case (only,) if isinstance(only, Iterable) and not isinstance(only, str):
+            return only
+    return tasks

@@ -1,0 +1,188 @@
+"""What runs side by side (``Group``), and what then follows with all values (``Chord``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from taskq_cloud.canvas.base import (
+    LINKS,
+    Applier,
+    Workflow,
+    invalid,
+    link_all,
+    node_of,
+    read,
+    reads,
+    taken,
+    with_known_options,
+)
+from taskq_cloud.canvas.series import Chain
+from taskq_cloud.core.lines import CHORD, GROUP, signature_of
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Group(Workflow):
+    """Workflows that run side by side: what ``group(...)`` makes. Its value is the list of theirs.
+
+    Args:
+        tasks: its members.
+        id: the group's; made up where None.
+    """
+
+    tasks: tuple[Any, ...] = ()
+    id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"group([{', '.join(map(repr, self.tasks))}])"
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """``apply_async(args)``, as in Celery."""
+        return self.apply_async(args, **options)
+
+    @property
+    def inner(self) -> tuple[Any, ...]:
+        """See ``Workflow.inner``."""
+        return self.tasks
+
+    def __or__(self, other: Any) -> Any:
+        if not isinstance(other, Workflow):
+            return NotImplemented
+        # As in Celery: written so, a group of one stays a group. In chain(...) it is its one member.
+        return self if other == Chain() else Chord(self, other)
+
+    def group(self) -> Group:
+        """Itself: Celery's way to make a group of ``task.chunks(...)``."""
+        return self
+
+    def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> Group:
+        """The same with countdowns that grow by ``step`` from member to member, starting anew after ``stop``."""
+        countdown, tasks = start, []
+        for each in self.tasks:
+            tasks.append(each.set(countdown=countdown))
+            countdown += step
+            if stop is not None and countdown >= stop:
+                countdown = start
+        return replace(self, tasks=tuple(tasks))
+
+    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Group:
+        """See ``Workflow.clone``."""
+        cloned = self
+        if args or kwargs:
+            cloned = replace(self, tasks=tuple(each.clone(args, kwargs) for each in self.tasks))
+        return cloned.set(**options) if options else cloned
+
+    def set(self, *, immutable: bool | None = None, **options: Any) -> Group:
+        """See ``Workflow.set``."""
+        own, links = taken(options, "task_id"), taken(options, *LINKS)
+        changed = replace(self, id=own["task_id"]) if own else self
+        if immutable is not None or options:
+            changed = replace(changed, tasks=tuple(each.set(immutable=immutable, **options) for each in changed.tasks))
+        linked: Self = link_all(changed, links)
+        return linked
+
+    def link(self, callback: Any) -> Group:
+        """Celery's: the first member is followed by ``callback``, without its value. For all values use a chord."""
+        if not self.tasks:
+            return self
+        first = self.tasks[0].link(node_of(callback, "link").set(immutable=True))
+        return replace(self, tasks=(first, *self.tasks[1:]))
+
+    def link_error(self, errback: Any) -> Group:
+        """See ``Workflow.link_error``: every member gets it."""
+        return replace(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
+
+    def to_dict(self) -> dict[str, Any]:
+        """See ``Workflow.to_dict``."""
+        options = {"task_id": self.id} if self.id is not None else {}
+        tasks = [each.to_dict() for each in self.tasks]
+        return dict(signature_of(GROUP, kwargs={"tasks": tasks}, options=options, kind="group"))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Chord(Workflow):
+    """A group, and a workflow that runs with the list of its values: what ``chord(header, body)`` makes."""
+
+    header: Group
+    body: Any = None
+
+    @property
+    def inner(self) -> tuple[Any, ...]:
+        """See ``Workflow.inner``."""
+        return self.header.tasks if self.body is None else (*self.header.tasks, self.body)
+
+    def __repr__(self) -> str:
+        return f"chord([{', '.join(map(repr, self.header.tasks))}], {self.body!r})"
+
+    def __call__(self, body: Any = None, **options: Any) -> Any:
+        """Send it: ``chord(header)(body)``."""
+        return (self if body is None else replace(self, body=node_of(body, "a chord's body"))).apply_async(**options)
+
+    def __or__(self, other: Any) -> Any:
+        if not isinstance(other, Workflow):
+            return NotImplemented
+        return replace(self, body=self._body() | other)
+
+    @property
+    def tasks(self) -> tuple[Any, ...]:
+        """The header's members."""
+        return self.header.tasks
+
+    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Chord:
+        """See ``Workflow.clone``: the header's members get the arguments."""
+        cloned = replace(self, header=self.header.clone(args, kwargs))
+        return cloned.set(**options) if options else cloned
+
+    def set(self, *, immutable: bool | None = None, **options: Any) -> Chord:
+        """See ``Workflow.set``; ``countdown``, ``eta`` and ``immutable`` are the header's alone."""
+        of_body, of_header = taken(options, "task_id"), taken(options, "countdown", "eta")
+        links = taken(options, *LINKS)
+        header = self.header.set(immutable=immutable, **options, **of_header)
+        body = self._body().set(**options, **of_body) if options or of_body else self.body
+        linked: Self = link_all(replace(self, header=header, body=body), links)
+        return linked
+
+    def link(self, callback: Any) -> Chord:
+        """See ``Workflow.link``."""
+        return replace(self, body=self._body().link(callback))
+
+    def link_error(self, errback: Any) -> Chord:
+        """See ``Workflow.link_error``: the body gets it, which fails when a member of the header has."""
+        return replace(self, body=self._body().link_error(errback))
+
+    def to_dict(self) -> dict[str, Any]:
+        """See ``Workflow.to_dict``."""
+        kwargs = {"kwargs": {}, "header": self.header.to_dict(), "body": self._body().to_dict()}
+        return dict(signature_of(CHORD, kwargs=kwargs, kind="chord"))
+
+    def _body(self) -> Any:
+        if self.body is None:
+            raise TypeError(f"{self!r} has no body: chord(header, body), or chord(header)(body)")
+        return self.body
+
+
+@reads(GROUP)
+def _read_group(value: Mapping[str, Any], app: Applier | None) -> Any:
+    match value:
+        case {"kwargs": {"tasks": [*tasks]}}:
+            return with_known_options(Group(tuple(read(each, app) for each in tasks), app=app), value)
+    raise invalid(value)
+
+
+@reads(CHORD)
+def _read_chord(value: Mapping[str, Any], app: Applier | None) -> Any:
+    match value:
+        case {"kwargs": {"header": {} as header, "body": {} as body}}:
+            return with_known_options(Chord(_header(read(header, app)), read(body, app), app=app), value)
+        case {"kwargs": {"header": [*tasks], "body": {} as body}}:
+            header = Group(tuple(read(each, app) for each in tasks))
+            return with_known_options(Chord(header, read(body, app), app=app), value)
+    raise invalid(value)
+
+
+def _header(node: Any) -> Group:
+    return node if isinstance(node, Group) else Group((node,))

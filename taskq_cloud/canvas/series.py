@@ -1,0 +1,226 @@
+"""What runs one after the other: one task (``Call``), and several (``Chain``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from taskq_cloud.calling import call_options
+from taskq_cloud.canvas.base import (
+    LINKS,
+    Applier,
+    Workflow,
+    invalid,
+    link_all,
+    node_of,
+    read,
+    reads,
+    taken,
+    with_known_options,
+)
+from taskq_cloud.core import lines
+from taskq_cloud.core.lines import CHAIN, signature_of
+from taskq_cloud.errors import InvalidTaskError
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Call(Workflow):
+    """One task and what it is to be called with: what ``task.s(...)`` makes.
+
+    Args:
+        task: its name.
+        args: positional arguments; what comes before it in a workflow is put before them.
+        kwargs: keyword arguments.
+        options: those of ``apply_async``; ``link`` and ``link_error`` are tuples of workflows.
+        immutable: what comes before is not put before its arguments.
+    """
+
+    task: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    immutable: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, str) or not self.task:
+            raise TypeError(f"a signature names a task, not {self.task!r:.100}")
+        if not isinstance(self.args, list | tuple):
+            raise TypeError(f"task {self.task}: args must be a list or tuple, not {type(self.args).__name__}")
+        if not isinstance(self.kwargs, Mapping):
+            raise TypeError(f"task {self.task}: kwargs must be a mapping, not {type(self.kwargs).__name__}")
+        # Copies: what the caller does to his own afterwards is nothing to a tree that doesn't change.
+        object.__setattr__(self, "args", tuple(self.args))
+        object.__setattr__(self, "kwargs", dict(self.kwargs))
+        object.__setattr__(self, "options", dict(self.options))
+
+    def __repr__(self) -> str:
+        called = lines.of_map({"task": self.task, "kwargs": self.kwargs})
+        if called is not None:
+            return f"{self.task}({called}, {self.kwargs['it']!r:.60})"
+        arguments = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
+        return f"{self.task}({', '.join(arguments)})"
+
+    def __or__(self, other: Any) -> Any:
+        return Chain((self, *other.stages)) if isinstance(other, Workflow) else NotImplemented
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task here and now, as calling the task itself does."""
+        tasks: Mapping[str, Any] = getattr(self._app(), "tasks", {})
+        if self.task not in tasks:
+            raise InvalidTaskError(f"task {self.task} is not registered here, so it can't be run here")
+        filled = self.clone(args, kwargs)
+        return tasks[self.task](*filled.args, **filled.kwargs)
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.task
+
+    @property
+    def id(self) -> str | None:
+        """The id it was given."""
+        return self.options.get("task_id")
+
+    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Call:
+        """See ``Workflow.clone``."""
+        _check_arguments(self, args, kwargs)
+        cloned = self
+        if not self.immutable and (args or kwargs):
+            cloned = replace(self, args=(*args, *self.args), kwargs={**self.kwargs, **(kwargs or {})})
+        return cloned.set(**options) if options else cloned
+
+    def set(self, *, immutable: bool | None = None, **options: Any) -> Call:
+        """See ``Workflow.set``."""
+        links = {name: options.pop(name) for name in LINKS if name in options}
+        call_options(self.task, options)
+        changed = replace(
+            self, options={**self.options, **options}, immutable=self.immutable if immutable is None else immutable
+        )
+        for name, linked in links.items():
+            for each in [linked] if isinstance(linked, Workflow | Mapping) else linked or ():
+                changed = changed._linked(name, each)  # noqa: SLF001 - its own
+        return changed
+
+    def link(self, callback: Any) -> Call:
+        """See ``Workflow.link``."""
+        return self._linked("link", callback)
+
+    def link_error(self, errback: Any) -> Call:
+        """See ``Workflow.link_error``."""
+        return self._linked("link_error", errback)
+
+    def _linked(self, name: str, other: Any) -> Call:
+        linked, node = self.options.get(name, ()), node_of(other, name)
+        # As in Celery, linking the same again is linking it once.
+        return self if node in linked else replace(self, options={**self.options, name: (*linked, node)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """See ``Workflow.to_dict``."""
+        options = dict(self.options)
+        for name in LINKS:
+            if name in options:
+                options[name] = [each.to_dict() for each in options[name]]
+        written = signature_of(
+            self.task,
+            args=self.args,
+            kwargs=self.kwargs,
+            options=options,
+            immutable=self.immutable,
+        )
+        return dict(written)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Chain(Workflow):
+    """Workflows that run one after the other, each with the value of the one before: what ``chain(...)`` makes."""
+
+    tasks: tuple[Any, ...] = ()
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.tasks)) or "chain()"
+
+    def __or__(self, other: Any) -> Any:
+        return Chain((*self.tasks, *other.stages)) if isinstance(other, Workflow) else NotImplemented
+
+    @property
+    def stages(self) -> tuple[Any, ...]:
+        """See ``Workflow.stages``."""
+        return self.tasks
+
+    @property
+    def inner(self) -> tuple[Any, ...]:
+        """See ``Workflow.inner``."""
+        return self.tasks
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """``delay``, as in Celery."""
+        return self.delay(*args, **kwargs)
+
+    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Chain:
+        """See ``Workflow.clone``."""
+        cloned = self._with(0, lambda first: first.clone(args, kwargs)) if args or kwargs else self
+        return cloned.set(**options) if options else cloned
+
+    def set(self, *, immutable: bool | None = None, **options: Any) -> Chain:
+        """See ``Workflow.set``."""
+        changed, of_last, links = self, taken(options, "task_id"), taken(options, *LINKS)
+        if immutable is not None or options:
+            changed = changed._with(0, lambda first: first.set(immutable=immutable, **options))
+        if of_last:
+            changed = changed._with(-1, lambda last: last.set(**of_last))  # noqa: SLF001
+        linked: Self = link_all(changed, links)
+        return linked
+
+    def link(self, callback: Any) -> Chain:
+        """See ``Workflow.link``."""
+        return self._with(-1, lambda last: last.link(callback))
+
+    def link_error(self, errback: Any) -> Chain:
+        """See ``Workflow.link_error``: every task of the chain gets it."""
+        return replace(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
+
+    def to_dict(self) -> dict[str, Any]:
+        """See ``Workflow.to_dict``."""
+        return dict(signature_of(CHAIN, kwargs={"tasks": [each.to_dict() for each in self.tasks]}, kind="chain"))
+
+    def _with(self, end: int, change: Any) -> Chain:
+        if not self.tasks:
+            return self
+        tasks = list(self.tasks)
+        tasks[end] = change(tasks[end])
+        return replace(self, tasks=tuple(tasks))
+
+
+@reads(None)
+def read_call(value: Mapping[str, Any], app: Applier | None) -> Call:
+    """A task's signature."""
+    options = dict(value.get("options") or {})
+    for name in LINKS:
+        if options.get(name):
+            options[name] = tuple(read(each, app) for each in lines.listed(options[name]))
+    if not value["task"]:
+        raise invalid(value)
+    return Call(
+        task=value["task"],
+        args=tuple(value.get("args") or ()),
+        kwargs=value.get("kwargs") or {},
+        options=options,
+        immutable=bool(value.get("immutable")),
+        app=app,
+    )
+
+
+@reads(CHAIN)
+def _read_chain(value: Mapping[str, Any], app: Applier | None) -> Any:
+    match value:
+        case {"kwargs": {"tasks": [*tasks]}}:
+            return with_known_options(Chain(tuple(read(each, app) for each in tasks), app=app), value)
+    raise invalid(value)
+
+
+def _check_arguments(node: Call, args: Any, kwargs: Any) -> None:
+    if not isinstance(args, list | tuple):
+        raise TypeError(f"task {node.task}: args must be a list or tuple, not {type(args).__name__}")
+    if not isinstance(kwargs, Mapping | None):
+        raise TypeError(f"task {node.task}: kwargs must be a mapping, not {type(kwargs).__name__}")
