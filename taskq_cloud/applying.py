@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from taskq_cloud.calling import CallOptions, call_options
-from taskq_cloud.core import joins, lines, planner, result_document, sending, serializers, workflow_record
+from taskq_cloud.core import joins, lines, planner, result_document, sending, serializers, signatures, workflow_record
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import first
@@ -71,7 +71,7 @@ class Application(Backend, Protocol):
 
 def send(app: Application, signature: Signature) -> Flow[Any]:
     """Send what a workflow begins with; its result, or None where there is nothing in it."""
-    written, last_id = _with_defaults(app, lines.parse(signature)), new_id()
+    written, last_id = _with_defaults(app, signatures.parse(signature)), new_id()
     line = planner.fix(written, last_id)
     if not line:
         return None
@@ -131,7 +131,7 @@ def _with_defaults(app: Application, line: Line) -> Line:
     """The options that a task was declared with and that its messages carry."""
 
     def change(step: Step) -> Step:
-        inner = lines.of_map(step.signature)
+        inner = signatures.of_map(step.signature)
         options = app.options_of(inner or step.task)
         wanted: dict[str, Any] = {"expires": options.expires, "priority": options.priority or None}
         if inner is not None:
@@ -201,7 +201,7 @@ def _blame(line: Line) -> None:
 
 def run_here(app: Application, signature: Signature) -> Any:
     """Run a workflow in place, one task after the other."""
-    line = planner.fix(lines.parse(signature), new_id())
+    line = planner.fix(signatures.parse(signature), new_id())
     return _run_line(app, line, ()) if line else None
 
 
@@ -238,7 +238,7 @@ def _run_step(app: Application, step: Step, args: Sequence[Any]) -> EagerResult[
     )
     well = result.state == SUCCESS
     for follower in lines.listed(step.options.get("link" if well else "link_error")):
-        line = planner.fix(lines.parse(follower), new_id())
+        line = planner.fix(signatures.parse(follower), new_id())
         _run_line(app, line, (result.result if well else result.id,))
     return result
 

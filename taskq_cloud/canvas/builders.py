@@ -8,8 +8,8 @@ from typing import Any
 from taskq_cloud.canvas.base import Applier, Workflow, invalid, node_of, read, reads
 from taskq_cloud.canvas.parallel import Chord, Group
 from taskq_cloud.canvas.series import Call, Chain, read_call
-from taskq_cloud.core import lines
-from taskq_cloud.core.lines import CHUNKS
+from taskq_cloud.core import signatures
+from taskq_cloud.core.signatures import CHUNKS
 
 
 def chain(*tasks: Any) -> Any:
@@ -89,9 +89,9 @@ def chunks(task: Call, it: Iterable[Any], n: int) -> Group:
 
 def mapped(task: Call, it: Iterable[Any], *, star: bool) -> Call:
     """Call a task for each of many arguments, or tuples of them, one after the other in one message."""
-    name = lines.STARMAP if star else lines.MAP
+    name = signatures.STARMAP if star else signatures.MAP
     items = [list(each) for each in it] if star else list(it)
-    return read_call(lines.starmap(task.to_dict(), items, name=name), task.app)
+    return read_call(signatures.starmap(task.to_dict(), items, name=name), task.app)
 
 
 @reads(CHUNKS)

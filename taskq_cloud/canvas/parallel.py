@@ -19,7 +19,7 @@ from taskq_cloud.canvas.base import (
     with_known_options,
 )
 from taskq_cloud.canvas.series import Chain
-from taskq_cloud.core.lines import CHORD, GROUP, signature_of
+from taskq_cloud.core.signatures import CHORD, GROUP, signature_of
 
 
 @dataclass(frozen=True, slots=True, repr=False)

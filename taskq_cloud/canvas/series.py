@@ -19,8 +19,8 @@ from taskq_cloud.canvas.base import (
     taken,
     with_known_options,
 )
-from taskq_cloud.core import lines
-from taskq_cloud.core.lines import CHAIN, signature_of
+from taskq_cloud.core import lines, signatures
+from taskq_cloud.core.signatures import CHAIN, signature_of
 from taskq_cloud.errors import InvalidTaskError
 
 
@@ -55,7 +55,7 @@ class Call(Workflow):
         object.__setattr__(self, "options", dict(self.options))
 
     def __repr__(self) -> str:
-        called = lines.of_map({"task": self.task, "kwargs": self.kwargs})
+        called = signatures.of_map({"task": self.task, "kwargs": self.kwargs})
         if called is not None:
             return f"{self.task}({called}, {self.kwargs['it']!r:.60})"
         arguments = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]

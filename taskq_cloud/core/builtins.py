@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from taskq_cloud.core.invocation import TaskDefinition, current_invocation
-from taskq_cloud.core.lines import ACCUMULATE, MAP, STARMAP
 from taskq_cloud.core.message import Signature
 from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.signatures import ACCUMULATE, MAP, STARMAP
 from taskq_cloud.errors import NotRegistered
 
 

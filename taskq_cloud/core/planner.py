@@ -14,21 +14,10 @@ from typing import Any, Final
 
 from taskq_cloud.core.header_values import text_bytes
 from taskq_cloud.core.ids import derived_id
-from taskq_cloud.core.lines import (
-    ACCUMULATE,
-    Fan,
-    Line,
-    Step,
-    listed,
-    of_last,
-    one,
-    parse,
-    signature_of,
-    signatures,
-    steps,
-)
+from taskq_cloud.core.lines import Fan, Line, Step, listed, of_last, steps
 from taskq_cloud.core.message import Embed, Message, Signature
 from taskq_cloud.core.protocol import RESERVED_HEADERS
+from taskq_cloud.core.signatures import ACCUMULATE, parse, signature_of, to_signature, to_signatures
 
 JOINED: Final = "taskq_chord"
 """The header of a chord's body: the id of the group it has waited for."""
@@ -114,7 +103,7 @@ def start(line: Line, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Or
     stage, rest = line[0], line[1:]
     match stage:
         case Step():
-            yield to_message(stage.signature, args, kwargs, origin, signatures(rest)[::-1])
+            yield to_message(stage.signature, args, kwargs, origin, to_signatures(rest)[::-1])
         case Fan(members=()):
             yield from start(rest, ([],), {}, origin)
         case Fan():
@@ -127,7 +116,7 @@ def start(line: Line, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Or
 
 def _body(fan: Fan, rest: Line) -> Signature:
     """What a header's members carry: the body, how many they are, and the ids that can't be made from the group's."""
-    body = one(rest)
+    body = to_signature(rest)
     own = {
         str(index): last.id
         for index, member in enumerate(fan.members)

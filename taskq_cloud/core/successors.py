@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from taskq_cloud.core import lines, planner
+from taskq_cloud.core import planner, signatures
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.lines import Line, Step
 from taskq_cloud.core.message import Message, Signature
@@ -54,9 +54,9 @@ def left_of_chain(parent: Message) -> Line:
     if not parent.embed.chain:
         return ()
     *rest, following = parent.embed.chain
-    own_id, line = derived_id(parent.id, "chain"), lines.parse_all(reversed(rest))
-    if lines.is_composed(following):
-        return planner.fix(lines.parse(following) + line, own_id)
+    own_id, line = derived_id(parent.id, "chain"), signatures.parse_all(reversed(rest))
+    if signatures.is_composed(following):
+        return planner.fix(signatures.parse(following) + line, own_id)
     return planner.fix((Step(following),), own_id) + line
 
 
@@ -98,8 +98,8 @@ def _successors(
 ) -> Iterator[Successor]:
     origin = Origin(now=now, root_id=parent.root_id or parent.id, parent_id=parent.id)
     own_id = derived_id(parent.id, *role)
-    if lines.is_composed(signature):
-        line = lines.parse(signature) + lines.parse_all(reversed(chain))
+    if signatures.is_composed(signature):
+        line = signatures.parse(signature) + signatures.parse_all(reversed(chain))
         yield from planner.start(planner.fix(line, own_id), (value,), {}, origin)
     else:
         # The rest of a long chain is handed on as it came, unread.

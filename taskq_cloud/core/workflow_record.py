@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, groupby
 from typing import Any, Final
 
-from taskq_cloud.core import lines, planner, result_document, serializers
+from taskq_cloud.core import lines, signatures, planner, result_document, serializers
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.lines import Fan, Line, Step
 from taskq_cloud.core.message import Message
@@ -140,7 +140,7 @@ def from_json(stages: list[Any]) -> Line:
 
 
 def _step(step: Step, *, ignored: bool) -> Any:
-    inner = lines.of_map(step.signature)
+    inner = signatures.of_map(step.signature)
     name = step.task if inner is None else f"{step.task}({inner})"
     if not step.id and not ignored:
         return name

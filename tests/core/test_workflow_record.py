@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.canvas import signature
-from taskq_cloud.core import lines, planner, serializers, workflow_record
+from taskq_cloud.core import lines, signatures, planner, serializers, workflow_record
 from taskq_cloud.core.lines import Line
 from taskq_cloud.errors import DecodeError, Unreachable
 from taskq_cloud.results.memory import MemoryResults
@@ -46,7 +46,7 @@ def loaded(app: TaskQ, workflow_id: str) -> Line | None:
 def test_it_leads_to_every_task_of_any_workflow(node: Any) -> None:
     assume(not is_nothing(node))
     app = make_app(broker="memory://", results="memory://")
-    line = lines.parse(build(app, node).to_dict())
+    line = signatures.parse(build(app, node).to_dict())
     written = serializers.loads(serializers.dumps(workflow_record.to_json(line, never)))
     again = planner.fix(workflow_record.from_json(written), "last")
     assert ids(again) == ids(planner.fix(line, "last"))
