@@ -22,7 +22,7 @@ from taskq_cloud.core.message import Outgoing
 from taskq_cloud.core.outcome import Invocation
 from taskq_cloud.result_set import GroupResult
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.testing.contracts.pipeline_world import Effect, WatchedBroker, WatchedStore
+from taskq_cloud.testing.contracts.pipeline_ports import Effect, WatchedBroker, WatchedStore
 
 TAGS = st.sampled_from("abcd")
 TASKS = st.tuples(st.just("task"), TAGS, st.booleans())

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.testing.contracts.pipeline_scenarios import SCENARIOS, Scenario
+from taskq_cloud.testing.contracts.pipeline_scenario import Scenario
+from taskq_cloud.testing.contracts.pipeline_scenarios import SCENARIOS
 from taskq_cloud.testing.contracts.pipeline_world import LEASE_SECONDS, Ended, World
 
 _numbers = count(1)

@@ -1,0 +1,93 @@
+"""A broker and a store that say what they have done, with limits and outages of a scenario's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from taskq_cloud.core import foreign
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.message import Outgoing, Refused, Sent, Settlement
+from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
+from taskq_cloud.core.records import Record
+from taskq_cloud.errors import PayloadTooLarge, Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A step of the workers here: a port has done something, and the pipeline has not been told yet."""
+
+    name: str
+    ids: Sequence[str] = ()
+
+
+ABOUT_TO = Effect("")
+"""The step before an effect: an adapter may have nothing to yield, and there must be a place to stop at."""
+
+
+class WatchedBroker:
+    """A broker that says what it has done, with a limit of the scenario's own."""
+
+    def __init__(self, broker: Broker, largest_message_bytes: int | None) -> None:
+        self._broker = broker
+        self.capabilities: BrokerCapabilities = broker.capabilities
+        if largest_message_bytes is not None:
+            self.capabilities = replace(broker.capabilities, largest_message_bytes=largest_message_bytes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+    def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
+        yield ABOUT_TO
+        answers = yield from self._broker.send(queue, messages)
+        sent = [foreign.read(each.body, "?", ("json", "pickle"), {}) for each in messages]
+        yield Effect(f"send:{','.join(each.task for each in sent)}")
+        return answers
+
+    def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
+        yield ABOUT_TO
+        answers = yield from self._broker.settle(settlements)
+        yield Effect(f"settle:{','.join(type(each).__name__ for each in settlements)}")
+        return answers
+
+
+class WatchedStore:
+    """A store that says what it has done, with a limit and outages of the scenario's own."""
+
+    def __init__(self, store: ResultStore, largest_record_bytes: int | None, silent_saves: int) -> None:
+        self._store = store
+        self._largest = largest_record_bytes
+        self._silent_saves = silent_saves
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+        if self._silent_saves:
+            self._silent_saves -= 1
+            raise Unreachable("the store gives no answer")
+        if self._largest is not None and any(len(each.payload) > self._largest for each in records):
+            raise PayloadTooLarge(f"a result is over {self._largest} bytes")
+        yield ABOUT_TO
+        saved = yield from self._store.save(records)
+        for each in records:
+            yield Effect(f"save:{each.state}", [each.id])
+        return saved
+
+    def delete(self, ids: Sequence[str]) -> Flow[None]:
+        yield ABOUT_TO
+        yield from self._store.delete(ids)
+        yield Effect("delete", ids)
+
+    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
+        yield ABOUT_TO
+        complete = yield from self._store.join(join_id, member, size, expires_at)
+        yield Effect("join:complete" if complete else "join")
+        return complete
+
+    def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
+        yield ABOUT_TO
+        fence = yield from self._store.claim(key, owner, ttl_seconds)
+        yield Effect("claim" if ttl_seconds else "give up claim")
+        return fence
