@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, groupby
 from typing import Any, Final
 
-from taskq_cloud.core import lines, signatures, planner, result_document, serializers
+from taskq_cloud.core import planner, result_document, serializers, signatures
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.lines import Fan, Line, Step
 from taskq_cloud.core.message import Message
@@ -150,10 +150,10 @@ def _step(step: Step, *, ignored: bool) -> Any:
 def _stage(written: Any) -> Step | Fan:
     match written:
         case str(name):
-            return Step(lines.signature_of(name))
+            return Step(signatures.signature_of(name))
         case {"task": str(name), **others}:
             options = {"task_id": others.get("id"), "ignore_result": others.get("ignored")}
-            return Step(lines.signature_of(name, options={k: value for k, value in options.items() if value}))
+            return Step(signatures.signature_of(name, options={k: value for k, value in options.items() if value}))
         case {"members": [*runs]}:
             return Fan(tuple(chain.from_iterable(map(_alike, runs))), written.get("id"))
     raise DecodeError(f"this is no stage of a workflow: {written!r:.200}")

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.canvas import signature
-from taskq_cloud.core import lines, signatures, planner, serializers, workflow_record
+from taskq_cloud.core import lines, planner, serializers, signatures, workflow_record
 from taskq_cloud.core.lines import Line
 from taskq_cloud.errors import DecodeError, Unreachable
 from taskq_cloud.results.memory import MemoryResults
@@ -77,13 +77,13 @@ def test_a_group_is_found_by_its_id_and_a_task_alone_is_not_recorded(app: TaskQ)
 
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_members_that_are_alike_take_no_room(app: TaskQ, size: int) -> None:
-    member = (lines.Step(lines.signature_of("shop.add", args=["x" * 100])),)
+    member = (lines.Step(signatures.signature_of("shop.add", args=["x" * 100])),)
     written = workflow_record.to_json((lines.Fan((member,) * size),), never)
     assert serializers.dumps(written) == f'[{{"members":[[{size},["shop.add"]]]}}]'
 
 
 def test_members_that_differ_are_kept_in_pages(app: TaskQ) -> None:
-    line: Line = (lines.Fan(tuple((lines.Step(lines.signature_of(f"task{n}")),) for n in range(9000))),)
+    line: Line = (lines.Fan(tuple((lines.Step(signatures.signature_of(f"task{n}")),) for n in range(9000))),)
     app.run(workflow_record.save(app.store, line, "many", never, None))
     assert len(app.run(workflow_record.keys_of(app.store, "many"))) == 4
     again = loaded(app, "many")
@@ -97,7 +97,7 @@ def test_of_too_many_that_differ_it_is_left_out_with_a_warning(
     app: TaskQ, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workflow_record, "MOST_PAGES", 2)
-    line: Line = (lines.Fan(tuple((lines.Step(lines.signature_of(f"task{n}")),) for n in range(9000))),)
+    line: Line = (lines.Fan(tuple((lines.Step(signatures.signature_of(f"task{n}")),) for n in range(9000))),)
     app.run(workflow_record.save(app.store, line, "many", never, None))
     assert "workflow many can't be watched or revoked by its id" in caplog.text
     assert loaded(app, "many") is None
