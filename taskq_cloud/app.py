@@ -39,6 +39,7 @@ from taskq_cloud.task import BoundTask, Task
 
 if TYPE_CHECKING:
     from taskq_cloud.serverless.pubsub_push import PushEndpoint
+    from taskq_cloud.topology.model import Topology
 
 Result: TypeAlias = AsyncResult[Any]
 P = ParamSpec("P")
@@ -375,6 +376,21 @@ class TaskQ:
         service = os.environ.get("K_SERVICE")
         runtime = self.runtime(hostname=f"run@{service}" if service else None, patience_seconds=0)
         return make_endpoint(runtime, audience, service_account, deadline_seconds, clock_skew_seconds, keys_url)
+
+    # -- deploying
+
+    def topology(self, *, app_path: str | None = None) -> Topology:
+        """What has to be deployed for this application: see ``taskq_cloud.topology``.
+
+        Args:
+            app_path: where functions and containers import the application from: ``"shop:app"``.
+
+        Raises:
+            ImproperlyConfigured: it can't be deployed as it is; says what to change.
+        """
+        from taskq_cloud.topology.build import build  # noqa: PLC0415 - no runtime needs it
+
+        return build(self, app_path)
 
     def import_modules(self) -> None:
         """Import the modules of the ``imports`` setting, whose tasks this application has."""

@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     result_expires: timedelta | NonNegativeFloat | None = 86400
     result_extended: bool = False
 
+    deployment: dict[str, Any] = {}
+    """What only the user can say of a deployment: see ``taskq_cloud.topology.deployment``."""
+
     imports: tuple[str, ...] = ()
     """Modules that a worker imports, beside the one that defines the application."""
     worker_pool: str = "processes"

@@ -17,7 +17,7 @@ from taskq_cloud.errors import TaskQError
 
 logger = logging.getLogger(__name__)
 
-COMMANDS: Final = ("call", "purge", "queues", "result", "worker")
+COMMANDS: Final = ("call", "purge", "queues", "result", "topology", "worker")
 
 
 class Commands(click.Group):

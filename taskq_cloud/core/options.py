@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 from taskq_cloud.errors import ImproperlyConfigured
+
+RuntimeChoice = Literal["auto", "container", "lambda"]
+
+_RUNTIMES: Final = get_args(RuntimeChoice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,9 @@ class TaskOptions:
         expires: seconds after the call, from which on the task is not run any more.
         priority: carried for Celery's workers.
         typing: arguments are checked against the function's signature at the call.
+        runtime: what is deployed to serve the task: ``lambda``, ``container``, or ``auto``: see ``topology.runtimes``.
+            Nothing at run time looks at it.
+        memory_mb: what one run needs, in MiB, likewise.
     """
 
     max_retries: int | None = 3
@@ -62,6 +69,8 @@ class TaskOptions:
     expires: float | None = None
     priority: int = 0
     typing: bool = True
+    runtime: RuntimeChoice = "auto"
+    memory_mb: int | None = None
 
 
 _NAMES = frozenset(option.name for option in fields(TaskOptions))
@@ -94,6 +103,10 @@ def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
         raise ImproperlyConfigured(
             f"task {task}: soft_time_limit ({options.soft_time_limit} s) is over time_limit ({options.time_limit} s)"
         )
+    if options.runtime not in _RUNTIMES:
+        raise ImproperlyConfigured(f"task {task}: runtime is {options.runtime!r}; it is one of {', '.join(_RUNTIMES)}")
+    if options.memory_mb is not None and options.memory_mb <= 0:
+        raise ImproperlyConfigured(f"task {task}: memory_mb is {options.memory_mb}; it is a number of MiB over zero")
     if options.once and options.time_limit is None:
         raise ImproperlyConfigured(f"task {task}: once=True needs a time_limit: it is how long a claim lasts")
     return options

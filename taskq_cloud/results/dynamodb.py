@@ -73,6 +73,7 @@ class DynamoDBResults:
     ) -> None:
         if key_format not in items.KEY_FORMATS:
             raise ImproperlyConfigured(f"key_format={key_format!r} is none of {', '.join(items.KEY_FORMATS)}")
+        self.table_name = table
         self._table = Table(table, endpoint_url or region or "the SDK's region")
         self._client_options = (("region", region), ("endpoint_url", endpoint_url))
         self._shares_with_celery = key_format == "celery"
