@@ -4,7 +4,9 @@
 
     TaskQError
     ├── ImproperlyConfigured            a setting or a task option is wrong
-    │   └── MissingExtra                an SDK is not installed
+    │   ├── MissingExtra                an SDK is not installed
+    │   └── ScheduleError               a schedule, or an entry that has one (also a ValueError, as in Celery)
+    │       └── ParseException          a crontab's field can't be read
     ├── OperationalError                a broker or store could not be used
     │   ├── Unreachable                 no answer after the retries
     │   ├── AccessDenied                the credentials lack a permission
@@ -64,6 +66,14 @@ class MissingExtra(ImproperlyConfigured, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed: pip install 'taskq-cloud[{extra}]'")
+
+
+class ScheduleError(ImproperlyConfigured, ValueError):
+    """A schedule is impossible, or what is said of a periodic task can't be honoured."""
+
+
+class ParseException(ScheduleError):
+    """A crontab's field can't be read."""
 
 
 class OperationalError(TaskQError):

@@ -1,0 +1,197 @@
+"""``crontab``: local times by minute, hour, weekday, day and month, all of which have to match.
+
+What is due when a zone's clock is changed is what Celery 5.7 makes of it: a time that is skipped comes as much later as
+was skipped, and of several that are skipped together only the first does; a time that repeats is due the first time.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Final
+
+from taskq_cloud.core.schedules import fields
+from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, aware, now_of, utc_of, zone_name, zone_named
+from taskq_cloud.core.schedules.fields import CronSpec
+from taskq_cloud.errors import ScheduleError
+
+LONGEST_MONTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_LOOK_BACK: Final = timedelta(hours=26)
+"""Longer than any change of a clock: Samoa's in 2011, of a whole day, was the greatest."""
+_CRONTAB_FIELDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class crontab:  # noqa: N801 - Celery's name
+    """When a local time matches all of five fields.
+
+    Two are equal if they stand for the same times, however they are written.
+
+    Args:
+        minute: 0 to 59.
+        hour: 0 to 23.
+        day_of_week: 0 (Sunday) to 6, or names: ``"mon-fri"``.
+        day_of_month: 1 to 31; a day has to match this and ``day_of_week``, unlike in cron.
+        month_of_year: 1 to 12, or names.
+        timezone: the zone those are in, by its IANA name; None: the entry's or the application's, or else UTC.
+        nowfun: what gives the time.
+
+    Each field is a number, a collection of numbers, or a text: ``*``, ``a-b`` (from the end round to the beginning
+    where ``b`` is less), ``*/step``, ``a-b/step``, names, and lists of all that with commas.
+
+    Raises:
+        ScheduleError: a field can't be read or is out of range, no month has such a day, or the zone is unknown.
+        TypeError: a field is of another type.
+    """
+
+    minute: frozenset[int]
+    hour: frozenset[int]
+    day_of_week: frozenset[int]
+    day_of_month: frozenset[int]
+    month_of_year: frozenset[int]
+    timezone: str | None
+    nowfun: Now | None
+    written: tuple[str, ...] = field(compare=False)
+    """The fields as they were given, in the order of a crontab file."""
+
+    def __init__(
+        self,
+        minute: CronSpec = "*",
+        hour: CronSpec = "*",
+        day_of_week: CronSpec = "*",
+        day_of_month: CronSpec = "*",
+        month_of_year: CronSpec = "*",
+        *,
+        timezone: str | tzinfo | None = None,
+        nowfun: Now | None = None,
+    ) -> None:
+        given = {
+            fields.MINUTE: minute,
+            fields.HOUR: hour,
+            fields.DAY_OF_MONTH: day_of_month,
+            fields.MONTH_OF_YEAR: month_of_year,
+            fields.DAY_OF_WEEK: day_of_week,
+        }
+        # An iterator can be read once only.
+        given = {each: spec if isinstance(spec, str | int) else _listed(spec) for each, spec in given.items()}
+        for each, spec in given.items():
+            object.__setattr__(self, each.name, each.expand(spec))
+        object.__setattr__(self, "timezone", zone_name(timezone))
+        object.__setattr__(self, "nowfun", nowfun)
+        object.__setattr__(self, "written", tuple(map(fields.text_of, given.values())))
+        if not any(day <= LONGEST_MONTHS[month - 1] for month in self.month_of_year for day in self.day_of_month):
+            raise ScheduleError(
+                f"crontab: day_of_month={self.written[2]!r} never occurs in month_of_year={self.written[3]!r}"
+            )
+
+    @classmethod
+    def from_string(cls, text: str, timezone: str | tzinfo | None = None) -> crontab:
+        """Read the five fields of a crontab file: minute, hour, day of month, month, day of week.
+
+        Raises:
+            ScheduleError: it has another number of fields, or one can't be read.
+        """
+        parts = text.split()
+        if len(parts) != _CRONTAB_FIELDS:
+            raise ScheduleError(
+                f"crontab {text!r} has {len(parts)} fields, not five: minute, hour, day of month, month, day of week"
+            )
+        minute, hour, day_of_month, month_of_year, day_of_week = parts
+        return cls(minute, hour, day_of_week, day_of_month, month_of_year, timezone=timezone)
+
+    def __repr__(self) -> str:
+        zone = f", timezone={self.timezone!r}" if self.timezone else ""
+        return f"crontab.from_string({' '.join(each.replace(' ', '') for each in self.written)!r}{zone})"
+
+    def in_timezone(self, timezone: str) -> crontab:
+        """The same fields in a zone, if they are in none yet."""
+        if self.timezone is not None:
+            return self
+        minute, hour, day_of_month, month_of_year, day_of_week = self.written
+        return crontab(minute, hour, day_of_week, day_of_month, month_of_year, timezone=timezone, nowfun=self.nowfun)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone its fields are in."""
+        return zone_named(self.timezone)
+
+    def remaining_delta(
+        self, last_run_at: datetime, tz: str | tzinfo | None = None
+    ) -> tuple[datetime, timedelta, datetime]:
+        """The last run, what to add to its local time for the next, and the time now, all in one zone."""
+        zone = self.zone if tz is None else zone_named(zone_name(tz))
+        last = aware(last_run_at).astimezone(zone)
+        wall = last.replace(tzinfo=None)
+        return last, self._next_wall(wall) - wall, now_of(self.nowfun).astimezone(zone)
+
+    def remaining_estimate(self, last_run_at: datetime) -> timedelta:
+        """How long until it is due, for one that last ran then; negative where that is past."""
+        return self._step(aware(last_run_at)) - now_of(self.nowfun)
+
+    def is_due(self, last_run_at: datetime) -> ScheduleState:
+        """Whether it is due, and in how many seconds it is, or is again."""
+        remaining = self.remaining_estimate(last_run_at)
+        if remaining > timedelta(0):
+            return ScheduleState(is_due=False, next=remaining.total_seconds())
+        now = now_of(self.nowfun)
+        return ScheduleState(is_due=True, next=(self._step(now) - now).total_seconds())
+
+    def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:  # noqa: ARG002 - of intervals
+        """The first time after ``moment`` at which it is due, in UTC."""
+        before, zone = moment.astimezone(UTC) - _LOOK_BACK, self.zone
+        if before.astimezone(zone).utcoffset() == moment.astimezone(zone).utcoffset():
+            return self._step(moment)
+        # What is due after a skipped time depends on what was due within it.
+        while (before := self._step(before)) <= moment:
+            pass
+        return before
+
+    def _step(self, last: datetime) -> datetime:
+        zone = self.zone
+        wall = last.astimezone(zone).replace(tzinfo=None)
+        while True:
+            wall = self._next_wall(wall)
+            moment = utc_of(wall, zone)
+            # After a run in the second of two equal hours Celery takes the first one's times for the next.
+            if moment > last:
+                return moment
+
+    def matches_day(self, day: date) -> bool:
+        """Whether a local day is one of its days."""
+        return (
+            day.month in self.month_of_year
+            and day.day in self.day_of_month
+            and day.isoweekday() % 7 in self.day_of_week
+        )
+
+    def _next_wall(self, wall: datetime) -> datetime:
+        """The first local time after the minute of a given one that matches."""
+        if self.matches_day(wall.date()):
+            if wall.hour in self.hour:
+                later = [minute for minute in self.minute if minute > wall.minute]
+                if later:
+                    return wall.replace(minute=min(later), second=0, microsecond=0)
+            hours = [hour for hour in self.hour if hour > wall.hour]
+            if hours:
+                return wall.replace(hour=min(hours), minute=min(self.minute), second=0, microsecond=0)
+        day = next(day for day in self._days(wall.date()) if day > wall.date())
+        return datetime(day.year, day.month, day.day, min(self.hour), min(self.minute))  # noqa: DTZ001 - a wall clock
+
+    def _days(self, begin: date) -> Iterator[date]:
+        """Its days from the month of ``begin`` on."""
+        for year in range(begin.year, date.max.year + 1):
+            for month in sorted(self.month_of_year):
+                if year == begin.year and month < begin.month:
+                    continue
+                for day in sorted(self.day_of_month):
+                    if day <= monthrange(year, month)[1] and self.matches_day(date(year, month, day)):
+                        yield date(year, month, day)
+
+
+def _listed(spec: CronSpec) -> CronSpec:
+    try:
+        return frozenset(spec)  # type: ignore[arg-type]
+    except TypeError:
+        return spec

@@ -1,0 +1,120 @@
+"""``solar``: when the sun rises, sets, culminates or stands a given angle below the horizon.
+
+Needs the ``ephem`` library (the extra ``solar``), the one Celery uses, so that both find the same moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from typing import Any, Final
+
+from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, aware, now_of
+from taskq_cloud.errors import MissingExtra, ScheduleError
+
+_STANDARD_REFRACTION: Final = "-0:34"
+"""The Naval Observatory's horizon for rising and setting, which goes by the sun's upper limb."""
+
+_EVENTS: Final = {
+    "dawn_astronomical": ("next_rising", "-18"),
+    "dawn_nautical": ("next_rising", "-12"),
+    "dawn_civil": ("next_rising", "-6"),
+    "sunrise": ("next_rising", _STANDARD_REFRACTION),
+    "solar_noon": ("next_transit", "0"),
+    "sunset": ("next_setting", _STANDARD_REFRACTION),
+    "dusk_civil": ("next_setting", "-6"),
+    "dusk_nautical": ("next_setting", "-12"),
+    "dusk_astronomical": ("next_setting", "-18"),
+}
+"""Event -> the question to ephem, and the horizon in degrees."""
+
+LONGEST_SEARCH_DAYS: Final = 366
+_GRID: Final = timedelta(hours=6)
+"""No two events of a kind are that near to each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class solar:  # noqa: N801 - Celery's name
+    """When the sun does something, seen from a place.
+
+    Args:
+        event: ``dawn_astronomical``, ``dawn_nautical``, ``dawn_civil``, ``sunrise``, ``solar_noon``, ``sunset``,
+            ``dusk_civil``, ``dusk_nautical`` or ``dusk_astronomical``.
+        lat: latitude in degrees, -90 to 90, north positive.
+        lon: longitude in degrees, -180 to 180, east positive.
+        nowfun: what gives the time.
+
+    Raises:
+        ScheduleError: the event is unknown, or the place is not on earth.
+        MissingExtra: ephem is not installed.
+    """
+
+    event: str
+    lat: float
+    lon: float
+    nowfun: Now | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.event not in _EVENTS:
+            raise ScheduleError(f"solar: unknown event {self.event!r}; known: {', '.join(sorted(_EVENTS))}")
+        for name, value, most in (("latitude", self.lat, 90), ("longitude", self.lon, 180)):
+            if not -most <= value <= most:
+                raise ScheduleError(f"solar: {name} {value} must be between -{most} and {most}")
+        if find_spec("ephem") is None:
+            raise MissingExtra("solar schedules", "solar")
+
+    @property
+    def timezone(self) -> str:
+        """The sun keeps no local time."""
+        return "UTC"
+
+    def in_timezone(self, timezone: str) -> solar:  # noqa: ARG002 - as other schedules have it
+        """The same: no zone has a part in it."""
+        return self
+
+    def remaining_estimate(self, last_run_at: datetime) -> timedelta:
+        """How long until it is due, for one that last ran then; negative where that is past."""
+        return self._next_event(aware(last_run_at)) - now_of(self.nowfun)
+
+    def is_due(self, last_run_at: datetime) -> ScheduleState:
+        """Whether it is due, and in how many seconds it is, or is again."""
+        remaining = self.remaining_estimate(last_run_at)
+        if remaining > timedelta(0):
+            return ScheduleState(is_due=False, next=remaining.total_seconds())
+        now = now_of(self.nowfun)
+        again = (self._next_event(now) - now).total_seconds()
+        return ScheduleState(is_due=True, next=max(again, 0))
+
+    def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:  # noqa: ARG002 - of intervals
+        """The first time after ``moment`` at which it is due, in UTC, to the second before."""
+        moment = moment.astimezone(UTC)
+        start = moment - _GRID
+        while (due := self._canonical(self._next_event(start))) <= moment:
+            start = due + _GRID / 2
+        return due
+
+    def _canonical(self, event: datetime) -> datetime:
+        """Ephem's digits depend on where its search began: whoever looks for an event begins at the same time."""
+        begin = event - (event - EPOCH) % _GRID - _GRID
+        return self._next_event(begin).replace(microsecond=0)
+
+    def _next_event(self, start: datetime) -> datetime:
+        import ephem  # noqa: PLC0415 - optional
+
+        method, horizon = _EVENTS[self.event]
+        place, sun = ephem.Observer(), ephem.Sun()
+        place.lat, place.lon = str(self.lat), str(self.lon)
+        place.elevation, place.pressure, place.horizon = 0, 0, horizon
+        options: dict[str, Any] = {"use_center": True} if self.event.startswith(("dawn", "dusk")) else {}
+        begin = ephem.Date(start.astimezone(UTC))
+        for _ in range(LONGEST_SEARCH_DAYS):
+            try:
+                found = getattr(place, method)(sun, start=begin, **options)
+            except ephem.CircumpolarError:  # not on this day: midnight sun, polar night
+                begin = place.next_antitransit(sun, start=begin)
+            else:
+                moment: datetime = found.datetime()
+                return moment.replace(tzinfo=UTC)
+        stopped: datetime = begin.datetime()
+        return stopped.replace(tzinfo=UTC)
