@@ -26,7 +26,7 @@ from taskq_cloud.core.lazy import lazy
 from taskq_cloud.core.message import Refused
 from taskq_cloud.core.options import TaskOptions, task_options
 from taskq_cloud.core.payloads import Payloads
-from taskq_cloud.core.ports import Broker, ResultStore, Service
+from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
 from taskq_cloud.core.routing import Router
 from taskq_cloud.eager import run_in_place
 from taskq_cloud.errors import AlreadyRegistered, ImproperlyConfigured, SendError
@@ -261,6 +261,15 @@ class TaskQ:
         return LargeResults(store, self.payloads, time.time)
 
     @lazy
+    def scheduler(self) -> ScheduleStore | None:
+        """What keeps schedules; None: what is due later than the broker can delay it goes in hops."""
+        if self.conf.scheduler is None:
+            return None
+        from taskq_cloud.schedulers.registry import scheduler_from_url  # noqa: PLC0415 - only who has one needs it
+
+        return scheduler_from_url(self.conf.scheduler, {})
+
+    @lazy
     def payloads(self) -> Payloads | None:
         """What becomes of messages and results that are too large; None: they are refused."""
         return payloads_from_settings(self.conf)
@@ -403,6 +412,7 @@ class TaskQ:
 
     def _services(self) -> dict[str, Service]:
         services = {**self.broker.services, **self.store.services}
+        services |= self.scheduler.services if self.scheduler else {}
         for name, service in (self.payloads.store.services if self.payloads else {}).items():
             if services.setdefault(name, service) != service:
                 raise ImproperlyConfigured(

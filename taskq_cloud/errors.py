@@ -7,12 +7,14 @@
     │   ├── MissingExtra                an SDK is not installed
     │   └── ScheduleError               a schedule, or an entry that has one (also a ValueError, as in Celery)
     │       └── ParseException          a crontab's field can't be read
-    ├── OperationalError                a broker or store could not be used
+    ├── OperationalError                a broker, a store or a scheduler could not be used
     │   ├── Unreachable                 no answer after the retries
     │   ├── AccessDenied                the credentials lack a permission
     │   ├── QueueNotFound               (also a KeyError, as in Celery)
     │   ├── StoreNotFound               a result store's bucket or container does not exist
-    │   │   └── TableNotFound           or its table
+    │   │   ├── TableNotFound           or its table
+    │   │   └── ScheduleGroupNotFound   or the group of a store of schedules
+    │   ├── QuotaExceeded               an account's limit on the number of something is reached
     │   ├── SendError                   some messages of a batch were not accepted
     │   ├── PayloadTooLarge             a message or a result over the provider's limit
     │   └── DelayTooLong                a message is due later than the broker can hold it back
@@ -100,6 +102,14 @@ class StoreNotFound(OperationalError):
 
 class TableNotFound(StoreNotFound):
     """A result store's table does not exist."""
+
+
+class ScheduleGroupNotFound(StoreNotFound):
+    """The group that schedules are kept in does not exist; the runtime creates none."""
+
+
+class QuotaExceeded(OperationalError):
+    """The account has as many of something as its provider lets it have."""
 
 
 class SendError(OperationalError):

@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     results: str | None = Field(None, validation_alias=AliasChoices("TASKQ_RESULTS", "TASKQ_RESULT_BACKEND"))
     """None: beside a local broker a local store; otherwise no results are kept, as in Celery."""
     broker_transport_options: dict[str, Any] = {}
+    scheduler: str | None = None
+    """What holds schedules: messages that are due later than the broker delays one."""
     payloads: str | None = None
     """A bucket for messages and results that are too large for the broker and the store: see ``core.payloads``."""
     payload_compression: str | None = "gzip"

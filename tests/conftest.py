@@ -151,6 +151,23 @@ def make_queue(sqs_client: Any) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture
+def make_schedule_group(local_stack: StackAddress) -> Iterator[Callable[..., str]]:
+    """Create a schedule group, its name made unique. Deleted at the end, with its schedules."""
+    client = _aws_client("scheduler", local_stack.endpoint_url)
+    names: list[str] = []
+
+    def make(name: str = "schedules") -> str:
+        names.append(f"{name}-{uuid4().hex[:8]}")
+        client.create_schedule_group(Name=names[-1])
+        return names[-1]
+
+    yield make
+    for name in names:
+        client.delete_schedule_group(Name=name)
+    client.close()
+
+
+@pytest.fixture
 def make_table(dynamodb_client: Any) -> Iterator[Callable[..., str]]:
     """Create a results table, its name made unique: key ``id``, expiry by ``ttl``. Deleted at the end."""
     names: list[str] = []

@@ -75,6 +75,7 @@ class SQSBroker:
         self._options = options or SQSOptions()
         self._clock = clock
         self._urls = dict(self._options.queue_urls)
+        self._arns: dict[str, str] = {}
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:
@@ -97,6 +98,15 @@ class SQSBroker:
             if url.rpartition("/")[2] == full_name:
                 return queue
         return full_name.removeprefix(canonical_name(self._options.prefix))
+
+    def target_of(self, queue: str) -> Flow[str]:
+        """A queue's ARN: what EventBridge Scheduler sends to. Asked for once."""
+        if queue not in self._arns:
+            url = yield from self._url(queue)
+            parameters = {"QueueUrl": url, "AttributeNames": ["QueueArn"]}
+            answer = yield from self._call(queue, "get_queue_attributes", parameters)
+            self._arns[queue] = str(answer["Attributes"]["QueueArn"])
+        return self._arns[queue]
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Send messages, ten a call; those of a FIFO queue in their order, call by call.

@@ -1,4 +1,4 @@
-"""The ports: what the core asks of a message broker, of a result store and of a store of payloads.
+"""The ports: what the core asks of a message broker, and of the stores of results, of payloads and of schedules.
 
 All take and return batches; a partial failure is a value, a failure of the whole is an error of
 ``taskq_cloud.errors``. Every method is a flow (``core.calls``). Adapters hold no policy: retries, the order of effects,
@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.claims import Payload
 from taskq_cloud.core.message import Delivery, Outgoing, Refused, Sent, Settlement
+from taskq_cloud.core.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
 from taskq_cloud.core.records import Record
 
 
@@ -138,6 +139,15 @@ class KnowsPhysicalNames(Protocol):
 
     def queue_named(self, full_name: str, /) -> str:
         """The queue's name without the broker's prefix."""
+        ...
+
+
+@runtime_checkable
+class KnowsTargets(Protocol):
+    """A broker whose queues a scheduler can send to: the adapter of a platform that has schedules."""
+
+    def target_of(self, queue: str, /) -> Flow[str]:
+        """What the platform's scheduler calls the queue: on AWS its ARN. A missing queue is ``QueueNotFound``."""
         ...
 
 
@@ -282,4 +292,38 @@ class PayloadStore(Protocol):
 
     def delete(self, keys: Sequence[str]) -> Flow[None]:
         """Remove objects of its own bucket; a key without one is no error."""
+        ...
+
+
+class ScheduleStore(Protocol):
+    """Keeps schedules, which the platform fires. A missing group is ``ScheduleGroupNotFound``; none is created."""
+
+    @property
+    def capabilities(self) -> ScheduleCapabilities:
+        """What it can do, configured as it is."""
+        ...
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The clients its calls need, by service name."""
+        ...
+
+    def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
+        """Keep schedules; one answer a schedule, in order, None where it is kept.
+
+        A name that is there already is left as it is, or with ``replace`` written over as a whole. So putting the same
+        schedule twice keeps it once; one that is there no longer is made anew.
+        """
+        ...
+
+    def delete(self, names: Sequence[str]) -> Flow[list[bool | Refused]]:
+        """Remove schedules; one answer a name, in order: whether there was one."""
+        ...
+
+    def names(self, prefix: str = "", *, limit: int = 100, cursor: str | None = None) -> Flow[SchedulePage]:
+        """The names that begin with ``prefix``, about ``limit`` of them, from a page's ``cursor`` on."""
+        ...
+
+    def load(self, names: Sequence[str]) -> Flow[dict[str, PlatformSchedule]]:
+        """Read schedules by name; a name without one is absent from the answer."""
         ...

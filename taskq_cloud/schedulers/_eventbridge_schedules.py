@@ -1,0 +1,202 @@
+"""Schedules as EventBridge Scheduler has them: the parameters of a call, and what an answer says.
+
+A plain message goes to the queue as SQS's templated target, which carries a body. What that can't carry (message
+attributes, a deduplication id, the group of a fair queue) goes as the universal target ``sqs:sendMessage``, whose input
+is SendMessage's parameters (EventBridge Scheduler User Guide, "managing-targets-universal").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from taskq_cloud.core.claims import LEGACY_POINTER_SIZE, POINTER_SIZE
+from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
+from taskq_cloud.errors import ImproperlyConfigured, PayloadTooLarge
+
+LARGEST_INPUT_BYTES: Final = 262_144
+"""Of a target: EventBridge's largest event. The API's own description of ``Input`` names no limit."""
+
+LONGEST_DESCRIPTION_CHARACTERS: Final = 512
+"""EventBridge Scheduler API Reference, "CreateSchedule"."""
+
+LONGEST_WINDOW_MINUTES: Final = 1_440
+"""The same, "FlexibleTimeWindow"."""
+
+_NAME: Final = re.compile(r"[0-9a-zA-Z\-_.]{1,64}")
+_GROUP: Final = re.compile(r"[A-Za-z0-9!-/:-@\[-`{-~]{1,128}")
+"""A message group's id (SQS API Reference, "SendMessage")."""
+_QUEUE_ARN: Final = re.compile(r"arn:(aws[a-z-]*):sqs:([a-z0-9-]+):(\d+):([\w-]+(?:\.fifo)?)")
+_QUEUE_URL: Final = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(\d+)/([\w-]+(?:\.fifo)?)")
+_SEND_MESSAGE: Final = ":scheduler:::aws-sdk:sqs:sendMessage"
+_AT: Final = re.compile(r"at\((.+)\)")
+_NUMBERS: Final = frozenset({POINTER_SIZE, LEGACY_POINTER_SIZE})
+"""The attributes that the SQS Extended Client writes as numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where schedules are kept, and under whose name they send.
+
+    Args:
+        group: the schedule group.
+        role_arn: the role that the scheduler assumes to send.
+        dead_letter_arn: the queue for what could not be sent; None: it is lost.
+        region: None: the environment's.
+        endpoint_url: None: AWS's, or what ``AWS_ENDPOINT_URL`` says.
+    """
+
+    group: str
+    role_arn: str
+    dead_letter_arn: str | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
+
+
+def check_name(name: str) -> str:
+    """A schedule's or a group's name, if it is one.
+
+    Raises:
+        ImproperlyConfigured: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise ImproperlyConfigured(f"{name!r:.100} is no name of a schedule: 1 to 64 letters, digits, '-', '_' and '.'")
+    return name
+
+
+def to_parameters(schedule: PlatformSchedule, place: Place) -> dict[str, Any]:
+    """What CreateSchedule and UpdateSchedule are given; the same schedule always gets the same.
+
+    Raises:
+        ImproperlyConfigured: its name, its target, its group, its window or its time is none.
+        PayloadTooLarge: its input is over the limit.
+    """
+    where = f"schedule {schedule.name}"
+    target = _target(schedule, where)
+    size_bytes = len(target["Input"].encode())
+    if size_bytes > LARGEST_INPUT_BYTES:
+        raise PayloadTooLarge(
+            f"{where}: the input of its target has {size_bytes} bytes, and EventBridge Scheduler takes at most "
+            f"{LARGEST_INPUT_BYTES}: set TASKQ_PAYLOADS to a bucket, or put the data into a store and send its key"
+        )
+    if not 0 <= schedule.window_minutes <= LONGEST_WINDOW_MINUTES:
+        raise ImproperlyConfigured(f"{where}: a flexible window has 1 to {LONGEST_WINDOW_MINUTES} minutes")
+    target["RoleArn"] = place.role_arn
+    if place.dead_letter_arn:
+        target["DeadLetterConfig"] = {"Arn": place.dead_letter_arn}
+    window: dict[str, Any] = {"Mode": "OFF"}
+    if schedule.window_minutes:
+        window = {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": schedule.window_minutes}
+    parameters: dict[str, Any] = {
+        "Name": check_name(schedule.name),
+        "GroupName": place.group,
+        **_times(schedule, where),
+        "FlexibleTimeWindow": window,
+        "State": "ENABLED" if schedule.enabled else "DISABLED",
+        "Description": schedule.description[:LONGEST_DESCRIPTION_CHARACTERS],
+        "Target": target,
+    }
+    # A call that is made again after its answer was lost is the same call, and no conflict with itself.
+    text = json.dumps(parameters, sort_keys=True, default=str)
+    return {**parameters, "ClientToken": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def from_answer(answer: Mapping[str, Any]) -> PlatformSchedule:
+    """What GetSchedule answers. A target of another kind than ours keeps its ARN, and its input is the body."""
+    target = answer["Target"]
+    sent: dict[str, Any] = {
+        "target": target["Arn"],
+        "body": target.get("Input", ""),
+        "group": target.get("SqsParameters", {}).get("MessageGroupId"),
+    }
+    if target["Arn"].endswith(_SEND_MESSAGE):
+        sent = _read_send_message(target["Arn"], target["Input"]) or sent
+    once = _AT.fullmatch(answer["ScheduleExpression"])
+    return PlatformSchedule(
+        name=answer["Name"],
+        # One that somebody else has made can be in another time zone than ours, and is an expression then.
+        when=datetime.fromisoformat(once[1]).replace(tzinfo=UTC)
+        if once and answer.get("ScheduleExpressionTimezone", "UTC") == "UTC"
+        else answer["ScheduleExpression"],
+        timezone=answer.get("ScheduleExpressionTimezone", "UTC"),
+        start=_in_utc(answer.get("StartDate")),
+        end=_in_utc(answer.get("EndDate")),
+        enabled=answer.get("State", "ENABLED") == "ENABLED",
+        window_minutes=answer.get("FlexibleTimeWindow", {}).get("MaximumWindowInMinutes", 0),
+        description=answer.get("Description", ""),
+        **sent,
+    )
+
+
+def _times(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
+    if isinstance(schedule.when, datetime):
+        if schedule.when.tzinfo is None:
+            raise ImproperlyConfigured(f"{where}: {schedule.when.isoformat()} has no time zone")
+        at = schedule.when.astimezone(UTC).replace(tzinfo=None, microsecond=0)
+        once = {"ScheduleExpression": f"at({at.isoformat()})", "ScheduleExpressionTimezone": "UTC"}
+        return {**once, "ActionAfterCompletion": "DELETE"}
+    times: dict[str, Any] = {
+        "ScheduleExpression": schedule.when,
+        "ScheduleExpressionTimezone": schedule.timezone,
+        "ActionAfterCompletion": "NONE",
+    }
+    if schedule.start is not None:
+        times["StartDate"] = schedule.start
+    if schedule.end is not None:
+        times["EndDate"] = schedule.end
+    return times
+
+
+def _target(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
+    found = _QUEUE_ARN.fullmatch(schedule.target)
+    if not found:
+        raise ImproperlyConfigured(f"{where}: its target {schedule.target!r} is not the ARN of an SQS queue")
+    partition, region, account, name = found.groups()
+    if schedule.group is not None and not _GROUP.fullmatch(schedule.group):
+        raise ImproperlyConfigured(
+            f"{where}: the message group {schedule.group!r} must be 1 to 128 ASCII letters, digits and punctuation"
+        )
+    ordered = is_ordered(name)
+    if not schedule.attributes and not (schedule.deduplication if ordered else schedule.group):
+        parameters = {"SqsParameters": {"MessageGroupId": schedule.group or DEFAULT_GROUP}} if ordered else {}
+        return {"Arn": schedule.target, "Input": schedule.body, **parameters}
+    host = f"sqs.{region}.amazonaws.com" + (".cn" if partition == "aws-cn" else "")
+    send: dict[str, Any] = {"QueueUrl": f"https://{host}/{account}/{name}", "MessageBody": schedule.body}
+    if schedule.group or ordered:
+        send["MessageGroupId"] = schedule.group or DEFAULT_GROUP
+    if ordered and schedule.deduplication:
+        send["MessageDeduplicationId"] = schedule.deduplication
+    if schedule.attributes:
+        send["MessageAttributes"] = {
+            name: {"DataType": "Number" if name in _NUMBERS else "String", "StringValue": value}
+            for name, value in schedule.attributes.items()
+        }
+    return {"Arn": f"arn:{partition}{_SEND_MESSAGE}", "Input": json.dumps(send, ensure_ascii=False)}
+
+
+def _read_send_message(arn: str, text: str) -> dict[str, Any] | None:
+    """The parts of a schedule that the input of a universal target has; None where it is none of ours."""
+    parameters: Any = json.loads(text)
+    match parameters:
+        case {"QueueUrl": str(url), "MessageBody": str(body)} if found := _QUEUE_URL.fullmatch(url):
+            region, account, name = found.groups()
+            return {
+                "target": f"{arn.removesuffix(_SEND_MESSAGE)}:sqs:{region}:{account}:{name}",
+                "body": body,
+                "group": parameters.get("MessageGroupId"),
+                "deduplication": parameters.get("MessageDeduplicationId"),
+                "attributes": {
+                    name: value["StringValue"] for name, value in parameters.get("MessageAttributes", {}).items()
+                },
+            }
+    return None
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)

@@ -1,0 +1,89 @@
+"""Schedules in this process's memory: for tests, on any clock. It fires nothing: ``due`` hands over what is to be sent.
+
+Expressions are kept and handed back; it doesn't read them.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import SplitResult
+
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.message import Refused
+from taskq_cloud.core.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
+from taskq_cloud.core.ports import Service
+from taskq_cloud.core.urls import query_of
+
+
+class MemorySchedules:
+    """The store behind ``memory://``; any thread may use it."""
+
+    capabilities: ClassVar[ScheduleCapabilities] = ScheduleCapabilities(
+        precision_seconds=0,
+        least_lead_seconds=0,
+        largest_body_bytes=sys.maxsize,
+        shared_between_processes=False,
+        durable=False,
+    )
+    services: ClassVar[Mapping[str, Service]] = {}
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._schedules: dict[str, PlatformSchedule] = {}
+
+    @classmethod
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemorySchedules:  # noqa: ARG003 - none are known
+        """``memory://``."""
+        query_of(url)
+        return cls()
+
+    def due(self, now: float) -> list[PlatformSchedule]:
+        """Take what was to fire once, and by now, in the order of its times.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        with self._lock:
+            once = [each for each in self._schedules.values() if isinstance(each.when, datetime) and each.enabled]
+            taken = [each for each in once if _timestamp(each) <= now]
+            for each in taken:
+                del self._schedules[each.name]
+        return sorted(taken, key=_timestamp)
+
+    def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
+        """Keep schedules: ``ScheduleStore.put``."""
+        yield from ()
+        with self._lock:
+            for each in schedules:
+                if replace or each.name not in self._schedules:
+                    self._schedules[each.name] = each
+        return [None] * len(schedules)
+
+    def delete(self, names: Sequence[str]) -> Flow[list[bool | Refused]]:
+        """Remove schedules: ``ScheduleStore.delete``."""
+        yield from ()
+        with self._lock:
+            return [self._schedules.pop(name, None) is not None for name in names]
+
+    def names(self, prefix: str = "", *, limit: int = 100, cursor: str | None = None) -> Flow[SchedulePage]:
+        """A page of names, in their alphabet's order: ``ScheduleStore.names``."""
+        yield from ()
+        with self._lock:
+            found = sorted(name for name in self._schedules if name.startswith(prefix) and name > (cursor or ""))
+        page = found[:limit]
+        return SchedulePage(page, page[-1] if len(found) > limit else None)
+
+    def load(self, names: Sequence[str]) -> Flow[dict[str, PlatformSchedule]]:
+        """Read schedules: ``ScheduleStore.load``."""
+        yield from ()
+        with self._lock:
+            return {name: self._schedules[name] for name in names if name in self._schedules}
+
+
+def _timestamp(schedule: PlatformSchedule) -> float:
+    assert isinstance(schedule.when, datetime)  # noqa: S101 - for the type checker; due() has looked
+    return schedule.when.timestamp()
