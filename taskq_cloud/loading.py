@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Final
 
 from taskq_cloud import logs
 from taskq_cloud.app import TaskQ
 from taskq_cloud.core.invocation import TaskRunner
 from taskq_cloud.errors import ImproperlyConfigured
+
+APP_VARIABLE: Final = "TASKQ_APP"
+"""The environment variable that names the application where nothing else does."""
 
 
 def find_app(path: str) -> TaskQ:

@@ -50,6 +50,15 @@ def set_up_from_environment() -> None:
         _set_up(level, os.environ.get(FORMAT_VARIABLE, "text"))
 
 
+def set_up_in_function() -> None:
+    """Add the running task to what a provider's runtime logs, whose handlers are there already, and set the level."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(add_running_task)
+    level = os.environ.get(LEVEL_VARIABLE)
+    if level in LEVELS:
+        logging.getLogger("taskq_cloud").setLevel(level.upper())
+
+
 def _set_up(level: str, form: str) -> logging.Handler:
     handler = _handler(form)
     root = logging.getLogger()
@@ -63,13 +72,13 @@ def _set_up(level: str, form: str) -> logging.Handler:
 
 def _handler(form: str) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_add_running_task)
+    handler.addFilter(add_running_task)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     return handler
 
 
-def _add_running_task(record: logging.LogRecord) -> bool:
-    """Say which task a record comes from that a task's own code has logged."""
+def add_running_task(record: logging.LogRecord) -> bool:
+    """A filter of a handler: say which task a record comes from that a task's own code has logged."""
     invocation = current_invocation.get()
     if invocation is not None and not hasattr(record, "task_id"):
         record.task_id = invocation.message.id

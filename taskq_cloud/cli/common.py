@@ -16,13 +16,11 @@ import click
 from taskq_cloud import logs
 from taskq_cloud.app import TaskQ
 from taskq_cloud.errors import TaskQError
-from taskq_cloud.loading import find_app
+from taskq_cloud.loading import APP_VARIABLE, find_app
 from taskq_cloud.settings import COMMAND_LINE
 
 C = TypeVar("C", bound=Callable[..., Any])
 logger = logging.getLogger(__name__)
-
-APP_VARIABLE: Final = "TASKQ_APP"
 
 
 def common_options(command: C) -> C:

@@ -1,0 +1,1 @@
+"""Packages an application for AWS Lambda: ``contents``, their ``bytecode``, and the ``archive`` made of them."""

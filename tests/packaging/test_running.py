@@ -1,0 +1,83 @@
+"""The built archives, run by AWS's own runtime client in an interpreter that has nothing else."""
+
+import json
+
+from taskq_cloud import TaskQ
+
+APP = {"TASKQ_APP": "shop.tasks:app"}
+
+
+def sqs_event(message, queue):
+    record = {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{queue}",
+    }
+    return {"Records": [record]}
+
+
+def test_a_batch_is_run_and_its_result_is_read_by_the_caller(
+    unpacked, run_function, aws_environment, sqs_client, make_queue, make_table
+):
+    queue = make_queue("work")
+    settings = {"broker": "sqs://eu-west-1/", "results": f"dynamodb://{make_table()}"}
+    variables = {f"TASKQ_{name.upper()}": value for name, value in settings.items()}
+    caller = TaskQ("caller", **settings)
+    result = caller.send_task("shop.tasks.add", [2, 3], queue=queue)
+    url = sqs_client.get_queue_url(QueueName=queue)["QueueUrl"]
+    (message,) = sqs_client.receive_message(QueueUrl=url, AttributeNames=["All"], WaitTimeSeconds=5)["Messages"]
+    with run_function(unpacked[1], {**APP, **variables, **aws_environment}) as (api, _):
+        assert api.invoke(sqs_event(message, queue)) == ("response", {"batchItemFailures": []})
+    assert result.get(timeout=5) == 5
+    caller.close()
+
+
+def test_a_record_that_does_not_fit_into_the_time_is_not_run(
+    unpacked, run_function, aws_environment, sqs_client, make_queue
+):
+    queue = make_queue("work")
+    url = sqs_client.get_queue_url(QueueName=queue)["QueueUrl"]
+    sqs_client.send_message(QueueUrl=url, MessageBody=json.dumps({"task": "shop.tasks.add", "args": [1, 2]}))
+    (message,) = sqs_client.receive_message(QueueUrl=url, AttributeNames=["All"], WaitTimeSeconds=5)["Messages"]
+    environment = {**APP, **aws_environment, "TASKQ_BROKER": "sqs://eu-west-1/"}
+    with run_function(unpacked[1], environment) as (api, _):
+        kind, answer = api.invoke(sqs_event(message, queue), seconds=10)
+    assert (kind, answer) == ("response", {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]})
+
+
+def test_it_is_invoked_directly(unpacked, run_function):
+    with run_function(unpacked[1], {**APP, "TASKQ_BROKER": "memory://", "TASKQ_RESULTS": "memory://"}) as (api, _):
+        kind, answer = api.invoke({"task": "shop.tasks.add", "args": [2, 3]})
+        assert (kind, answer["status"], answer["result"]) == ("response", "SUCCESS", 5)
+        kind, answer = api.invoke({"task": "shop.tasks.ad", "args": [2, 3]})
+        assert (kind, answer["errorType"]) == ("error", "NotRegistered")
+
+
+def test_in_lambdas_json_logs_the_tasks_own_lines_say_which_task(unpacked, run_function):
+    environment = {
+        **APP,
+        "TASKQ_BROKER": "memory://",
+        "TASKQ_RESULTS": "memory://",
+        "TASKQ_LOG_LEVEL": "info",
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",
+    }
+    with run_function(unpacked[1], environment) as (api, process):
+        api.invoke({"task": "shop.tasks.add", "id": "4711", "args": [2, 3]})
+        process.kill()
+        lines = [json.loads(line) for line in process.stdout.read().splitlines() if line.startswith("{")]
+    assert {(line["logger"], line.get("task_id"), line.get("action")) for line in lines} >= {
+        ("shop", "4711", None),
+        ("taskq_cloud.execution", "4711", "task.succeeded"),
+    }
+
+
+def test_without_an_application_the_start_fails_and_says_so(unpacked, run_function):
+    with run_function(unpacked[1], {}) as (api, _):
+        kind, answer = api.answer()
+    assert kind == "init"
+    assert answer["errorType"] == "ImproperlyConfigured"
+    assert "TASKQ_APP: set it to the application" in answer["errorMessage"]
