@@ -14,7 +14,7 @@ from taskq_cloud.calling import CallOptions, call_options
 from taskq_cloud.core import joins, lines, planner, result_document, sending, serializers, signatures, workflow_record
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
-from taskq_cloud.core.effects import first
+from taskq_cloud.core.effects import first, make_paging
 from taskq_cloud.core.ids import new_id
 from taskq_cloud.core.invocation import current_invocation
 from taskq_cloud.core.lines import Fan, Line, Step
@@ -24,6 +24,7 @@ from taskq_cloud.core.planner import Origin, Successor
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.core.records import FAILURE, SUCCESS
 from taskq_cloud.core.retry import describe
+from taskq_cloud.core.sending import Addressed
 from taskq_cloud.errors import ChordError, EncodeError, SendError
 from taskq_cloud.result import LONGEST_MESSAGE_SECONDS, AsyncResult, Backend, EagerResult, TaskState
 from taskq_cloud.result_set import GroupResult
@@ -43,6 +44,11 @@ class Application(Backend, Protocol):
     @property
     def broker(self) -> Broker:
         """The message broker."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, Any]:
+        """The tasks that are registered here."""
         ...
 
     @property
@@ -80,12 +86,13 @@ def send(app: Application, signature: Signature) -> Flow[Any]:
     _check(app, line, 0)
     within = current_invocation.get()
     parent = within.message if within is not None else None
-    origin = Origin(now=time.time(), parent_id=parent.id if parent else None)
+    paging = make_paging(app.store, app.conf.task_fan_out_members, app.tasks, app.route)
+    origin = Origin(now=time.time(), parent_id=parent.id if parent else None, paging=paging)
     first_ones = list(planner.start(line, (), {}, origin))
     if first_ones:
         if app.conf.task_track_workflows:
             yield from _record(app, written, last_id)
-        root_id = (parent.root_id or parent.id) if parent else first_ones[0].message.id
+        root_id = (parent.root_id or parent.id) if parent else first_ones[0].ids[0]
         yield from _send(
             app, line, [replace(each, message=replace(each.message, root_id=root_id)) for each in first_ones]
         )
@@ -157,24 +164,16 @@ def _check(app: Application, line: Line, given: int) -> None:
 
 
 def _send(app: Application, line: Line, messages: Sequence[Successor]) -> Flow[None]:
-    capabilities, now = app.broker.capabilities, time.time()
     addressed = []
     try:
         for each in messages:
-            task, options = app.options_of(each.message.task), each.options
-            transport = sending.Transport(
-                group=options.get("MessageGroupId"),
-                deduplication=options.get("MessageDeduplicationId"),
-                attributes=options.get("message_attributes") or {},
-                trace_header=options.get("trace_header"),
-                serializer=first(options.get("serializer"), task.serializer),
-                compression=first(options.get("compression"), task.compression),
-            )
-            queue = each.queue or app.route(each.message.task)
-            addressed.append(sending.address(app.codec, each.message, queue, capabilities, now, transport))
+            if each.largest is not None:
+                _address(app, each.largest)
+            addressed.append(_address(app, each))
     except EncodeError:
         _blame(line)
         raise
+    yield from sending.store_records(app.store, addressed)
     answers = yield from sending.send(app.codec, app.broker, addressed)
     failures = {i: answer.error for i, answer in enumerate(answers) if isinstance(answer, Refused)}
     if failures:
@@ -185,6 +184,22 @@ def _send(app: Application, line: Line, messages: Sequence[Successor]) -> Flow[N
         raise SendError(
             f"{len(failures)} of a workflow's first {len(answers)} messages were not accepted: {error}", failures
         )
+
+
+def _address(app: Application, successor: Successor) -> Addressed:
+    message, options, now = successor.message, successor.options, time.time()
+    task = app.options_of(message.task)
+    transport = sending.Transport(
+        group=options.get("MessageGroupId"),
+        deduplication=options.get("MessageDeduplicationId"),
+        attributes=options.get("message_attributes") or {},
+        trace_header=options.get("trace_header"),
+        serializer=first(options.get("serializer"), task.serializer),
+        compression=first(options.get("compression"), task.compression),
+    )
+    queue = successor.queue or app.route(message.task)
+    addressed = sending.address(app.codec, message, queue, app.broker.capabilities, now, transport)
+    return replace(addressed, records=[page.record(now) for page in successor.pages])
 
 
 def _blame(line: Line) -> None:

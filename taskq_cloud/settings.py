@@ -15,6 +15,7 @@ from pydantic import (
     AliasChoices,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from taskq_cloud.core.options import Policy
+from taskq_cloud.core.pages import FAN_OUT_MEMBERS
 from taskq_cloud.errors import ImproperlyConfigured
 
 LOCAL_BROKER: Final = "sqlite:///.taskq/broker.db"
@@ -102,6 +104,8 @@ class Settings(BaseSettings):
     task_eager_propagates: bool = False
     task_max_receives: PositiveInt = 5
     """Deliveries of a message, after which what can't be run is dead-lettered: the queue's own maxReceiveCount."""
+    task_fan_out_members: NonNegativeInt = FAN_OUT_MEMBERS
+    """Groups of more members are sent by a task of their own, ``taskq.fan_out``; 0: none are."""
 
     result_expires: timedelta | NonNegativeFloat | None = 86400
     result_extended: bool = False
@@ -150,6 +154,7 @@ class Settings(BaseSettings):
             result_expires=(expires.total_seconds() if isinstance(expires, timedelta) else expires) or None,
             max_receives=self.task_max_receives,
             patience_seconds=patience_seconds,
+            fan_out_members=self.task_fan_out_members,
         )
 
 

@@ -10,7 +10,7 @@ from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Delivery, Settlement
 from taskq_cloud.core.outcome import ErrorInfo
-from taskq_cloud.core.planner import JOINED
+from taskq_cloud.core.planner import JOINED, RESENT
 from taskq_cloud.core.records import FAILURE, STARTED, Record, version_of
 
 
@@ -19,7 +19,7 @@ def perhaps_done(effects: Effects) -> Flow[Settlement | None]:
     message, delivery = effects.message, effects.delivery
     dead_lettered = DEAD_LETTER_REASON in delivery.attributes
     # A chord's body may have been sent twice: by a member that died before it was acknowledged, and by it again.
-    twice = delivery.redelivered or effects.options.once or JOINED in message.headers
+    twice = delivery.redelivered or effects.options.once or JOINED in message.headers or RESENT in message.headers
     if not (twice or message.retries or message.eta or dead_lettered):
         return None
     stored = yield from effects.load()

@@ -6,7 +6,7 @@ Each is a flow that can be done twice: a record is written by condition, a succe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, TypeVar
@@ -18,10 +18,19 @@ from taskq_cloud.core.invocation import TaskDefinition
 from taskq_cloud.core.message import Delivery, Message, Refused
 from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.outcome import ErrorInfo
-from taskq_cloud.core.planner import Successor
+from taskq_cloud.core.pages import PAGE_BYTES, Paging
+from taskq_cloud.core.planner import MOST_CHILDREN, Successor
 from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
 from taskq_cloud.core.records import FAILURE, SUCCESS, Record, version_of
-from taskq_cloud.core.sending import Addressed, Transport, address, growing_delay, send, size_bytes
+from taskq_cloud.core.sending import (
+    Addressed,
+    Transport,
+    address,
+    growing_delay,
+    send,
+    size_bytes,
+    store_records,
+)
 from taskq_cloud.errors import AccessDenied, PayloadTooLarge, QueueNotFound, StoreNotFound, Unreachable
 
 T = TypeVar("T")
@@ -31,8 +40,6 @@ PATIENCE_FIRST_DELAY_SECONDS: Final = 0.5
 PATIENCE_LONGEST_DELAY_SECONDS: Final = 15
 PASSING: Final = (Unreachable, AccessDenied, StoreNotFound, QueueNotFound)
 """What may be mended while a finished run waits: an outage, an expired token, a permission or a table still missing."""
-MOST_CHILDREN: Final = 1000
-"""Ids of what follows that a record holds: a group of more would not fit into DynamoDB's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,10 @@ class Environment:
         """The options of a task; the defaults for one that is not registered here."""
         definition = self.tasks.get(task)
         return definition.options if definition else TaskOptions()
+
+    def paging(self) -> Paging | None:
+        """How large groups are kept in pages; None where the store keeps no records, or the settings say so."""
+        return make_paging(self.store, self.policy.fan_out_members, self.tasks, self.route)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +164,11 @@ class Effects:
                 compression=first(each.options.get("compression"), options.compression),
             )
             queue = each.queue or environment.route(each.message.task)
-            addressed.append(address(environment.codec, each.message, queue, self.capabilities, now, transport))
+            if each.largest is not None:
+                self.address([each.largest])
+            records = [page.record(now) for page in each.pages]
+            ready = address(environment.codec, each.message, queue, self.capabilities, now, transport)
+            addressed.append(replace(ready, records=records))
             size, largest = size_bytes(addressed[-1].outgoing), environment.broker.capabilities.largest_message_bytes
             if size > largest:
                 raise PayloadTooLarge(
@@ -169,6 +184,8 @@ class Effects:
         Raises:
             OperationalError: one of them was not accepted; sending all again does no harm.
         """
+        if any(each.records for each in addressed):
+            yield from self.insist(lambda: store_records(self.environment.store, addressed))
         if addressed:
             yield from self.insist(lambda: self._send(addressed))
 
@@ -176,8 +193,12 @@ class Effects:
         """What follows the task, now that it has ended in ``state``, with ``value`` if that is SUCCESS."""
         now = self.environment.clock()
         if state == SUCCESS:
-            return list(successors.on_success(self.message, value, now))
-        return list(successors.on_failure(self.message, now)) if state == FAILURE else []
+            return list(successors.on_success(self.message, value, now, self.paging()))
+        return list(successors.on_failure(self.message, now, self.paging())) if state == FAILURE else []
+
+    def paging(self) -> Paging | None:
+        """How groups are sent that are too large to be sent by whoever starts them."""
+        return self.environment.paging()
 
     def ignores_result(self) -> bool:
         """Whether this task's results are not stored: the call says so, else the task, else the settings.
@@ -206,7 +227,7 @@ class Effects:
             result_document.encode_error(result) if isinstance(result, ErrorInfo) else result,
             now=now,
             traceback=result.traceback if isinstance(result, ErrorInfo) else None,
-            children=[each.message.id for each in following[:MOST_CHILDREN]],
+            children=[task_id for each in following[:MOST_CHILDREN] for task_id in each.ids][:MOST_CHILDREN],
             context=context,
         )
         return Record(
@@ -231,6 +252,21 @@ class Effects:
                 self.log(logging.WARNING, "task.effect_repeated", "waits %.1f s: %s", wait, error)
                 yield Sleep(wait)
         raise AssertionError("count() has no end")
+
+
+def make_paging(store: ResultStore, over: int, tasks: Collection[str], route: Callable[[str], str]) -> Paging | None:
+    """``Environment.paging``, for callers.
+
+    Args:
+        store: where the pages are kept.
+        over: groups of more members are; 0: none are.
+        tasks: those that are registered here.
+        route: task name -> queue.
+    """
+    if not (over and store.capabilities.keeps_records):
+        return None
+    page_bytes = min(PAGE_BYTES, store.capabilities.largest_record_bytes)
+    return Paging(over=over, page_bytes=page_bytes, knows=lambda task: task in tasks, route=route)
 
 
 def first(*values: Any) -> Any:

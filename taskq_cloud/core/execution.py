@@ -5,7 +5,8 @@ the settlement, which the runtime carries out. A crash between any two of its ef
 ends in the same final state:
 
     1  decode                   what can't be read is dead-lettered with the reason
-    2  unknown task             given back with a growing delay, dead-lettered when its receives run out
+    2  a large group's fan-out  its members are sent (``fan_out``), and it is acknowledged
+       unknown task             given back with a growing delay, dead-lettered when its receives run out
     3  expired                  recorded as REVOKED, acknowledged
     4  not due yet              parked again, acknowledged
     5  perhaps already done     if the store holds its final state: 7b and 7c again, no run
@@ -23,9 +24,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from taskq_cloud.core import earlier, joins, retry, serializers, successors
+from taskq_cloud.core import earlier, fan_out, joins, retry, serializers, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects, Environment, first
+from taskq_cloud.core.membership import is_sized
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import (
@@ -41,7 +43,8 @@ from taskq_cloud.core.outcome import (
     Succeeded,
     TimedOut,
 )
-from taskq_cloud.core.planner import Successor, is_sized
+from taskq_cloud.core.pages import FAN_OUT
+from taskq_cloud.core.planner import Successor
 from taskq_cloud.core.records import FAILURE, IGNORED, RETRY, REVOKED, STARTED, SUCCESS
 from taskq_cloud.core.sending import growing_delay
 from taskq_cloud.errors import (
@@ -99,9 +102,10 @@ class Pipeline:
             return _give_back(self._nameless(delivery), error)
         effects = Effects(self._environment, delivery, message, self._environment.options_of(message.task))
         try:
-            if message.task not in self._environment.tasks:
-                return (yield from _unknown(effects))  # 2
-            return (yield from _known(effects))  # 3 to 7
+            if message.task == FAN_OUT:
+                return (yield from fan_out.carry_out(effects))  # 2
+            known = message.task in self._environment.tasks
+            return (yield from (_known if known else _unknown)(effects))  # 3 to 7, or 2
         except _UNSENDABLE as error:
             effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
             return DeadLetter(delivery, f"{type(error).__name__}: {error}")

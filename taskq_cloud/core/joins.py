@@ -17,8 +17,9 @@ from taskq_cloud.core import lines, planner, result_document, retry, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.lines import Line, Step
+from taskq_cloud.core.membership import Membership, is_sized
 from taskq_cloud.core.outcome import ErrorInfo
-from taskq_cloud.core.planner import JOINED, Membership, Origin, Successor
+from taskq_cloud.core.planner import JOINED, Origin, Successor
 from taskq_cloud.core.records import FAILURE, PROPAGATE_STATES, SUCCESS, Record
 from taskq_cloud.errors import ChordError, DelayTooLong, EncodeError, ImproperlyConfigured, PayloadTooLarge
 
@@ -126,6 +127,7 @@ def _body(effects: Effects, member: Membership, values: Sequence[Any]) -> Iterat
         root_id=message.root_id or message.id,
         parent_id=message.id,
         headers={JOINED: member.group},
+        paging=effects.paging(),
     )
     return planner.start(member.body, (values,), {}, origin)
 
@@ -153,7 +155,7 @@ def _abandon(effects: Effects, line: Line, state: str, error: ErrorInfo) -> Flow
 def _arrive_for(effects: Effects, line: Line) -> Flow[None]:
     """The last task of a line that will not run counts in its chord as ended."""
     match line[-1:]:
-        case (Step(options={"chord": {} as chord} as options),) if planner.is_sized(chord):
+        case (Step(options={"chord": {} as chord} as options),) if is_sized(chord):
             yield from _arrive(effects, Membership.of(options.get("group_id"), options.get("group_index"), chord))
 
 

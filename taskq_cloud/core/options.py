@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, get_args
 
+from taskq_cloud.core.pages import FAN_OUT_MEMBERS
 from taskq_cloud.errors import ImproperlyConfigured
 
 RuntimeChoice = Literal["auto", "container", "lambda"]
@@ -127,6 +128,7 @@ class Policy:
         max_receives: deliveries of a message, after which what can't be run is dead-lettered.
         patience_seconds: how long a finished run waits for a broker or store that gives no answer, before its message
             is given back, to be run again.
+        fan_out_members: groups of more members are sent by a task of their own; 0: none are.
     """
 
     time_limit: float | None = None
@@ -138,3 +140,4 @@ class Policy:
     result_expires: float | None = 86400
     max_receives: int = 5
     patience_seconds: float = 0
+    fan_out_members: int = FAN_OUT_MEMBERS

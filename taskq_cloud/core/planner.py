@@ -8,28 +8,53 @@ counts them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
+from taskq_cloud.core import pages
 from taskq_cloud.core.header_values import text_bytes
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.lines import Fan, Line, Step, listed, of_last, steps
 from taskq_cloud.core.message import Embed, Message, Signature
+from taskq_cloud.core.pages import FAN_OUT, Page, Paging
 from taskq_cloud.core.protocol import RESERVED_HEADERS
-from taskq_cloud.core.signatures import ACCUMULATE, parse, signature_of, to_signature, to_signatures
+from taskq_cloud.core.signatures import ACCUMULATE, of_map, signature_of, to_signature, to_signatures
+from taskq_cloud.errors import EncodeError
 
 JOINED: Final = "taskq_chord"
 """The header of a chord's body: the id of the group it has waited for."""
+RESENT: Final = "taskq_resent"
+"""The header of a message that may have been sent before, by whoever died before saying so."""
+MOST_CHILDREN: Final = 1000
+"""Ids of what follows that a record holds: a group of more would not fit into DynamoDB's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """A message to send, and how its signature wants it sent: the queue (None: wherever its task is routed)..."""
+    """A message to send, and how its signature wants it sent.
+
+    Args:
+        message: the message.
+        queue: its queue; None: wherever its task is routed.
+        options: the signature's.
+        pages: what has to be stored before it is sent.
+        members: the ids of the group's members that it will send, as far as anyone is told of them.
+        largest: the member that is most likely to be too large to be sent.
+    """
 
     message: Message
     queue: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    pages: Sequence[Page] = ()
+    members: Sequence[str] = ()
+    largest: Successor | None = None
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of the tasks that it stands for."""
+        return self.members or (self.message.id,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +66,14 @@ class Origin:
         root_id: the workflow's first task; None: that is the message itself.
         parent_id: the task they follow from.
         headers: put into each.
+        paging: how large groups are kept in pages; None: their members are all sent at once.
     """
 
     now: float
     root_id: str | None = None
     parent_id: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
+    paging: Paging | None = None
 
 
 # -- ids
@@ -108,10 +135,72 @@ def start(line: Line, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Or
             yield from start(rest, ([],), {}, origin)
         case Fan():
             chord = _body(stage, rest) if rest else None
-            for index, member in enumerate(stage.members):
-                of_member = {"group_id": stage.id, "group_index": index, "chord": chord}
-                ending = member if isinstance(member[-1], Fan) else of_last(member, of_member)
-                yield from start(ending, args, kwargs, origin)
+            large = _paged(stage, chord, args, kwargs, origin)
+            if large is not None:
+                yield large
+            else:
+                yield from start_members(stage.members, Place(str(stage.id), 0, chord), args, kwargs, origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where members stand: in which group, from which index on, and the chord whose header that is, if it is one."""
+
+    group: str
+    first: int
+    chord: Signature | None
+
+
+def start_members(
+    members: Sequence[Line], place: Place, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
+) -> Iterator[Successor]:
+    """The first messages of members of a group; arguments as ``start``'s."""
+    for index, member in enumerate(members, place.first):
+        of_member = {"group_id": place.group, "group_index": index, "chord": place.chord}
+        ending = member if isinstance(member[-1], Fan) else of_last(member, of_member)
+        yield from start(ending, args, kwargs, origin)
+
+
+def _paged(
+    fan: Fan, chord: Signature | None, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
+) -> Successor | None:
+    """The one message that a large group begins with, and its pages; None where its members are sent at once."""
+    paging, group = origin.paging, str(fan.id)
+    if paging is None or len(fan.members) <= paging.over:
+        return None
+    first = next(steps(fan.members[0]))
+    if chord is None and not paging.knows(first.task):
+        return None
+    try:
+        cut = list(pages.cut(group, fan.members, paging))
+    except EncodeError:
+        return None  # another serializer may say what JSON can't
+    index, member = max(enumerate(fan.members), key=lambda each: len(repr(each[1])))
+    message = Message(
+        task=FAN_OUT,
+        id=derived_id(group, "fan-out"),
+        kwargs={
+            "group": group,
+            "pages": [astuple(page.claim) for page in cut],
+            "chord": chord,
+            "args": list(args),
+            "kwargs": dict(kwargs),
+            "now": origin.now,
+        },
+        root_id=origin.root_id,
+        parent_id=origin.parent_id,
+        argsrepr="()",
+        kwargsrepr=f"{{'group': {group!r}, 'members': {len(fan.members)}}}",
+        headers=origin.headers,
+    )
+    return Successor(
+        message,
+        first.options.get("queue") or paging.route(of_map(first.signature) or first.task),
+        {name: first.options[name] for name in ("MessageGroupId",) if name in first.options},
+        cut,
+        [str(step.id) for each in islice(fan.members, MOST_CHILDREN) for step in islice(steps(each), 1)],
+        next(start_members([member], Place(group, index, chord), args, kwargs, origin), None),
+    )
 
 
 def _body(fan: Fan, rest: Line) -> Signature:
@@ -124,50 +213,6 @@ def _body(fan: Fan, rest: Line) -> Signature:
     }
     sized = {"chord_size": len(fan.members), **({"chord_ids": own} if own else {})}
     return {**body, "options": {**(body.get("options") or {}), **sized}}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
-    """A task's place in a chord's header, as its message has it.
-
-    Args:
-        group: the header's id.
-        index: the task's place.
-        size: how many there are.
-        body: what the chord waits to run.
-        own_ids: of members whose ids are not made from the group's, by place.
-    """
-
-    group: str
-    index: int
-    size: int
-    body: Line
-    own_ids: Mapping[str, str]
-
-    @classmethod
-    def of(cls, group: Any, index: Any, chord: Signature) -> Membership:
-        """Read it.
-
-        Raises:
-            TypeError, ValueError, LookupError, AttributeError: it makes no sense.
-        """
-        options = chord.get("options") or {}
-        size, own_ids = options.get("chord_size"), options.get("chord_ids") or {}
-        if not (isinstance(size, int) and isinstance(index, int) and 0 <= index < size and isinstance(group, str)):
-            raise ValueError(f"no place in a chord: group {group!r:.100}, index {index!r:.100}, size {size!r:.100}")
-        text_bytes("its group", group)
-        body = fix(parse(chord), derived_id(group, "body"))
-        return cls(group=group, index=index, size=size, body=body, own_ids={str(k): str(v) for k, v in own_ids.items()})
-
-    def ids(self) -> Iterator[str]:
-        """The ids of all members, in their order."""
-        for index in range(self.size):
-            yield self.own_ids.get(str(index)) or member_id(self.group, index)
-
-
-def is_sized(chord: Signature) -> bool:
-    """Whether a chord says how many members it has: Celery's don't."""
-    return "chord_size" in (chord.get("options") or {})
 
 
 def to_message(

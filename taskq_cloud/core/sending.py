@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.claims import POINTER_ATTRIBUTES, Payload
 from taskq_cloud.core.codec import Codec, utf8_bytes
 from taskq_cloud.core.message import Message, Outgoing, Refused, Sent
-from taskq_cloud.core.ports import Broker, BrokerCapabilities
+from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
+from taskq_cloud.core.records import Record
 from taskq_cloud.errors import DelayTooLong, EncodeError
+
+RECORDS_AT_ONCE: Final = 10
+"""Of a quarter of a megabyte each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +42,12 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A message ready to be sent, its queue, and what has to be checked in before."""
+    """A message ready to be sent, its queue, and what has to be checked in, or stored as results are, before."""
 
     queue: str
     outgoing: Outgoing
     payload: Payload | None = None
+    records: Sequence[Record] = ()
 
 
 def address(
@@ -110,6 +115,13 @@ def size_bytes(message: Outgoing) -> int:
 def _attributes_bytes(attributes: Mapping[str, str]) -> int:
     # A name, a value, and, on SQS, the type: "String" or "Number" (SQS Developer Guide, "quotas-messages").
     return sum(utf8_bytes(name) + utf8_bytes(value) + len("String") for name, value in attributes.items())
+
+
+def store_records(store: ResultStore, addressed: Sequence[Addressed]) -> Flow[None]:
+    """Store what messages need in the result store, before they are sent; what is there already, and final, stays."""
+    records = [record for each in addressed for record in each.records]
+    for begin in range(0, len(records), RECORDS_AT_ONCE):
+        yield from store.save(records[begin : begin + RECORDS_AT_ONCE])
 
 
 def send(codec: Codec, broker: Broker, addressed: Sequence[Addressed]) -> Flow[list[Sent | Refused]]:

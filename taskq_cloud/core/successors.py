@@ -14,9 +14,11 @@ from typing import Any
 from taskq_cloud.core import planner, signatures
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.lines import Line, Step
+from taskq_cloud.core.membership import Membership, is_sized
 from taskq_cloud.core.message import Message, Signature
 from taskq_cloud.core.outcome import Retrying
-from taskq_cloud.core.planner import Membership, Origin, Successor
+from taskq_cloud.core.pages import Paging
+from taskq_cloud.core.planner import Origin, Successor
 from taskq_cloud.errors import InvalidTaskError
 
 
@@ -34,19 +36,21 @@ def check(parent: Message, now: float) -> None:
         raise InvalidTaskError(f"task {parent.task}: what follows it can't be read: {error}", parent.id) from error
 
 
-def on_success(parent: Message, value: Any, now: float) -> Iterator[Successor]:
+def on_success(parent: Message, value: Any, now: float, paging: Paging | None = None) -> Iterator[Successor]:
     """The callbacks with the value, then the next of the chain, which carries what is left of it."""
+    origin = _origin(parent, now, paging)
     for index, signature in enumerate(parent.embed.callbacks or ()):
-        yield from _successors(parent, signature, ("callback", index), value, now)
+        yield from _successors(parent, signature, ("callback", index), value, origin)
     if parent.embed.chain:
         *rest, following = parent.embed.chain
-        yield from _successors(parent, following, ("chain", 0), value, now, rest)
+        yield from _successors(parent, following, ("chain", 0), value, origin, rest)
 
 
-def on_failure(parent: Message, now: float) -> Iterator[Successor]:
+def on_failure(parent: Message, now: float, paging: Paging | None = None) -> Iterator[Successor]:
     """The errbacks, each with the id of the failed task."""
+    origin = _origin(parent, now, paging)
     for index, signature in enumerate(parent.embed.errbacks or ()):
-        yield from _successors(parent, signature, ("errback", index), parent.id, now)
+        yield from _successors(parent, signature, ("errback", index), parent.id, origin)
 
 
 def left_of_chain(parent: Message) -> Line:
@@ -63,7 +67,7 @@ def left_of_chain(parent: Message) -> Line:
 def membership(message: Message) -> Membership | None:
     """A task's place in a chord, or None where it has none, or one that only Celery's workers can fill."""
     chord = message.embed.chord
-    if chord is None or not planner.is_sized(chord):
+    if chord is None or not is_sized(chord):
         return None
     return Membership.of(message.group, message.group_index, chord)
 
@@ -88,15 +92,18 @@ def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
     )
 
 
+def _origin(parent: Message, now: float, paging: Paging | None) -> Origin:
+    return Origin(now=now, root_id=parent.root_id or parent.id, parent_id=parent.id, paging=paging)
+
+
 def _successors(
     parent: Message,
     signature: Signature,
     role: tuple[str, int],
     value: Any,
-    now: float,
+    origin: Origin,
     chain: Sequence[Signature] = (),
 ) -> Iterator[Successor]:
-    origin = Origin(now=now, root_id=parent.root_id or parent.id, parent_id=parent.id)
     own_id = derived_id(parent.id, *role)
     if signatures.is_composed(signature):
         line = signatures.parse(signature) + signatures.parse_all(reversed(chain))
