@@ -168,7 +168,8 @@ def _send(app: Application, line: Line, messages: Sequence[Successor]) -> Flow[N
     try:
         for each in messages:
             if each.largest is not None:
-                _address(app, each.largest)
+                largest = _address(app, each.largest)
+                sending.check_size(each.largest.message.task, largest, app.broker.capabilities)
             addressed.append(_address(app, each))
     except EncodeError:
         _blame(line)

@@ -29,9 +29,11 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
 
 
-def played(node: Any, seed: int, trouble: float, directory: Path | None = None) -> tuple[Any, Chaos]:
+def played(
+    node: Any, seed: int, trouble: float, directory: Path | None = None, fan_out_members: int = 1000
+) -> tuple[Any, Chaos]:
     clock = FakeClock()
-    app = make_app(broker="memory://", results="memory://")
+    app = make_app(broker="memory://", results="memory://", task_fan_out_members=fan_out_members)
     if directory is None:
         stores: tuple[Any, Any] = (MemoryBroker(clock), MemoryResults(clock))
     else:
@@ -65,6 +67,15 @@ def test_undisturbed(node: Any) -> None:
 def test_with_crashes_duplicates_and_in_any_order(node: Any, seed: int) -> None:
     assume(not is_nothing(node))
     value, _ = played(node, seed, 0.2)
+    assert value == evaluate(node)
+
+
+@QUICK
+@given(node=workflows(), seed=st.integers(0, 2**32))
+@example(node=("chain", [T, ("group", [("chord", [T, U], ("group", [T, U])), T]), U]), seed=1)
+def test_with_groups_in_pages(node: Any, seed: int) -> None:
+    assume(not is_nothing(node))
+    value, _ = played(node, seed, 0.2, fan_out_members=1)
     assert value == evaluate(node)
 
 

@@ -26,12 +26,12 @@ from taskq_cloud.core.sending import (
     Addressed,
     Transport,
     address,
+    check_size,
     growing_delay,
     send,
-    size_bytes,
     store_records,
 )
-from taskq_cloud.errors import AccessDenied, PayloadTooLarge, QueueNotFound, StoreNotFound, Unreachable
+from taskq_cloud.errors import AccessDenied, QueueNotFound, StoreNotFound, Unreachable
 
 T = TypeVar("T")
 logger = logging.getLogger("taskq_cloud.execution")
@@ -169,13 +169,7 @@ class Effects:
             records = [page.record(now) for page in each.pages]
             ready = address(environment.codec, each.message, queue, self.capabilities, now, transport)
             addressed.append(replace(ready, records=records))
-            size, largest = size_bytes(addressed[-1].outgoing), environment.broker.capabilities.largest_message_bytes
-            if size > largest:
-                raise PayloadTooLarge(
-                    f"the message of task {each.message.task} is {size} bytes, queue {queue!r} takes {largest}: "
-                    "set TASKQ_PAYLOADS to a bucket for what is larger, or store its arguments elsewhere and send "
-                    "where they are"
-                )
+            check_size(each.message.task, addressed[-1], self.capabilities)
         return addressed
 
     def send(self, addressed: Sequence[Addressed]) -> Flow[None]:

@@ -26,6 +26,7 @@ from taskq_cloud.core.pages import FAN_OUT, PageClaim
 from taskq_cloud.core.planner import RESENT, Origin, Place, Successor
 from taskq_cloud.core.protocol import RESERVED_HEADERS
 from taskq_cloud.core.records import FAILURE
+from taskq_cloud.core.signatures import parse
 from taskq_cloud.errors import DecodeError, DelayTooLong, EncodeError, InvalidTaskError, PayloadTooLarge
 
 BATCH_MESSAGES: Final = 100
@@ -111,7 +112,7 @@ def _send_page(effects: Effects, part: _Part, claim: PageClaim) -> Flow[Settleme
 
 
 def _line(signature: Signature) -> lines.Line:
-    line = lines.parse(signature)
+    line = parse(signature)
     if not line or any(not step.id for step in lines.steps(line)):
         raise InvalidTaskError(f"this is no member of a group: {signature!r:.200}")
     return line

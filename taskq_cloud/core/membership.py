@@ -8,9 +8,10 @@ from typing import Any
 
 from taskq_cloud.core.header_values import text_bytes
 from taskq_cloud.core.ids import derived_id
-from taskq_cloud.core.lines import Line, parse
+from taskq_cloud.core.lines import Line
 from taskq_cloud.core.message import Signature
 from taskq_cloud.core.planner import fix, member_id
+from taskq_cloud.core.signatures import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taskq_cloud.core import lines, result_document, serializers
+from taskq_cloud.core import result_document, serializers
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.lines import Line
 from taskq_cloud.core.message import Message, Signature
 from taskq_cloud.core.records import FENCE_KEPT_SECONDS, FINAL_VERSION, PENDING, SUCCESS, Record
+from taskq_cloud.core.signatures import to_signature
 from taskq_cloud.errors import DecodeError, PayloadTooLarge
 
 FAN_OUT: Final = "taskq.fan_out"
@@ -88,9 +89,10 @@ def cut(group: str, members: Iterable[Line], paging: Paging) -> Iterator[Page]:
         PayloadTooLarge: one member alone is larger than a page may be.
     """
     room = paging.page_bytes - _DOCUMENT_BYTES
-    first, size, texts = 0, 0, []
+    texts: list[str] = []
+    first = size = 0
     for index, member in enumerate(members):
-        text = serializers.dumps(lines.one(member))
+        text = serializers.dumps(to_signature(member))
         # A page is a string of JSON within JSON: its digest is of its characters, whoever parses the record.
         added = len(serializers.dumps(text).encode())
         if added > room:

@@ -12,7 +12,7 @@ from taskq_cloud.core.codec import Codec, utf8_bytes
 from taskq_cloud.core.message import Message, Outgoing, Refused, Sent
 from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
 from taskq_cloud.core.records import Record
-from taskq_cloud.errors import DelayTooLong, EncodeError
+from taskq_cloud.errors import DelayTooLong, EncodeError, PayloadTooLarge
 
 RECORDS_AT_ONCE: Final = 10
 """Of a quarter of a megabyte each."""
@@ -115,6 +115,20 @@ def size_bytes(message: Outgoing) -> int:
 def _attributes_bytes(attributes: Mapping[str, str]) -> int:
     # A name, a value, and, on SQS, the type: "String" or "Number" (SQS Developer Guide, "quotas-messages").
     return sum(utf8_bytes(name) + utf8_bytes(value) + len("String") for name, value in attributes.items())
+
+
+def check_size(task: str, addressed: Addressed, capabilities: BrokerCapabilities) -> None:
+    """Whether the broker takes a message, as far as its size goes.
+
+    Raises:
+        PayloadTooLarge: names the task, the size, the limit and the way out.
+    """
+    size, largest = size_bytes(addressed.outgoing), capabilities.largest_message_bytes
+    if size > largest:
+        raise PayloadTooLarge(
+            f"the message of task {task} is {size} bytes, queue {addressed.queue!r} takes {largest}: set "
+            "TASKQ_PAYLOADS to a bucket for what is larger, or store its arguments elsewhere and send where they are"
+        )
 
 
 def store_records(store: ResultStore, addressed: Sequence[Addressed]) -> Flow[None]:

@@ -9,7 +9,7 @@ from typing import Any
 from taskq_cloud.core import foreign
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import Outgoing, Refused, Sent, Settlement
-from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
+from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, StoreCapabilities
 from taskq_cloud.core.records import Record
 from taskq_cloud.errors import PayloadTooLarge, Unreachable
 
@@ -57,6 +57,9 @@ class WatchedStore:
 
     def __init__(self, store: ResultStore, largest_record_bytes: int | None, silent_saves: int) -> None:
         self._store = store
+        self.capabilities: StoreCapabilities = store.capabilities
+        if largest_record_bytes is not None:
+            self.capabilities = replace(store.capabilities, largest_record_bytes=largest_record_bytes)
         self._largest = largest_record_bytes
         self._silent_saves = silent_saves
 

@@ -16,6 +16,7 @@ from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.outcome import Lost, Outcome, TimedOut
 from taskq_cloud.core.records import FAILURE, RETRY, Record, version_of
 from taskq_cloud.errors import Ignore, Reject, Retry
+from taskq_cloud.testing.contracts.pipeline_fan_out import FAN_OUTS
 from taskq_cloud.testing.contracts.pipeline_scenario import (
     FAILED,
     FIVE,
@@ -355,4 +356,5 @@ SCENARIOS = [
         effects=("run", "settle:Release"),
     ),
     *WORKFLOWS,
+    *FAN_OUTS,
 ]

@@ -16,8 +16,9 @@ from taskq_cloud.core.calls import Flow, Sleep, retrying
 from taskq_cloud.core.effects import Environment
 from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
-from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, Delivery, Outgoing, Sent
+from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, Delivery, Message, Outgoing, Sent
 from taskq_cloud.core.outcome import Invocation, Outcome
+from taskq_cloud.core.pages import FAN_OUT
 from taskq_cloud.core.ports import Broker, ResultStore, dead_letter_queue
 from taskq_cloud.core.records import Record
 from taskq_cloud.errors import DecodeError
@@ -123,7 +124,7 @@ class World:
                 message = foreign.read(delivery.body, delivery.message_id, ("json", "pickle"), {})
             except DecodeError:
                 continue
-            self._seen[message.id] = message.task
+            self._seen[message.id] = _name(message)
         return [Worker(self, delivery) for delivery in deliveries]
 
     def drain(self) -> None:
@@ -217,6 +218,13 @@ class World:
                 assert before.version <= record.version, f"{before} was overwritten by {record} of an earlier attempt"
                 assert before.fence <= record.fence, f"{before} was overwritten by {record} of an older claim"
             self._records[task_id] = record
+
+
+def _name(message: Message) -> str:
+    """What to call a task: its name, and which pages it is to send."""
+    if message.task != FAN_OUT:
+        return message.task
+    return f"{FAN_OUT} {','.join(str(first) for first, *_ in message.kwargs['pages']) or '?'}"
 
 
 class Worker:
