@@ -26,8 +26,9 @@ from taskq_cloud.core.records import FAILURE, SUCCESS
 from taskq_cloud.core.retry import describe
 from taskq_cloud.core.sending import Addressed
 from taskq_cloud.errors import ChordError, EncodeError, SendError
-from taskq_cloud.result import LONGEST_MESSAGE_SECONDS, AsyncResult, Backend, EagerResult, TaskState
+from taskq_cloud.result import AsyncResult, EagerResult, TaskState
 from taskq_cloud.result_set import GroupResult
+from taskq_cloud.result_tree import Backend
 from taskq_cloud.settings import Settings
 
 _EAGER_LEAVES_OUT: Final = ("link", "link_error", "group_id", "group_index", "chord", "chord_size", "chord_ids")
@@ -100,11 +101,10 @@ def send(app: Application, signature: Signature) -> Flow[Any]:
 
 
 def _record(app: Application, written: Line, last_id: str) -> Flow[None]:
-    expires_at = app.result_expires_at()
-    if expires_at is not None:
-        # Its results expire so long after they are written; the last is written long after this.
-        expires_at += LONGEST_MESSAGE_SECONDS
-    yield from workflow_record.save(app.store, written, last_id, lambda step: _ignores_result(app, step), expires_at)
+    def ignores(step: Step) -> bool:
+        return _ignores_result(app, step)
+
+    yield from workflow_record.save(app.store, written, last_id, ignores, app.result_expires_at())
 
 
 def result_of(app: Application, line: Line, *, counted: bool = False) -> Any:

@@ -30,6 +30,7 @@
     │   ├── MaxRetriesExceededError
     │   ├── ChordError                  a member of a chord's header did not succeed
     │   ├── TaskRevokedError
+    │   ├── IncompleteStream            a task of a graph of results has not ended
     │   ├── TimeoutError                AsyncResult.get() waited long enough
     │   ├── TimeLimitExceeded           the hard time limit ended the task
     │   ├── WorkerLostError             the process that ran the task died
@@ -196,6 +197,10 @@ class TaskRevokedError(TaskError):
 
 class TimeoutError(TaskError, builtins.TimeoutError):  # noqa: A001 - Celery's name; it is the builtin as well
     """``AsyncResult.get`` waited as long as it was told to."""
+
+
+class IncompleteStream(TaskError):
+    """A task of a graph of results has not ended, so what follows it is not known."""
 
 
 class TimeLimitExceeded(TaskError):

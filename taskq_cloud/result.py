@@ -6,48 +6,23 @@ Every method has a synchronous and an asynchronous name over one flow: ``get`` a
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from taskq_cloud import errors
-from taskq_cloud.core import records, result_document, retry
+from taskq_cloud.core import records, result_document, workflow_ending
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.invocation import current_invocation
-from taskq_cloud.core.message import Message
-from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.lines import Line
 from taskq_cloud.core.records import Record
+from taskq_cloud.result_tree import Backend, InGraph, refuse_without_store, step_of
 
 T = TypeVar("T")
-V = TypeVar("V")
 
 FIRST_POLL_SECONDS: Final = 0.02
 POLL_GROWTH: Final = 1.5
-LONGEST_MESSAGE_SECONDS: Final = 15 * 86400
-"""A revocation outlives its message; SQS keeps one for 14 days at most (Developer Guide, "quotas-messages")."""
-
-
-class Backend(Protocol):
-    """What a result asks of its application."""
-
-    @property
-    def store(self) -> ResultStore:
-        """Where records are."""
-        ...
-
-    def run(self, flow: Flow[V]) -> V:
-        """Drive a flow in this thread."""
-        ...
-
-    async def arun(self, flow: Flow[V]) -> V:
-        """Drive a flow on the running loop."""
-        ...
-
-    def result_expires_at(self) -> float | None:
-        """When a record written now ceases to exist, in seconds since the epoch."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +55,7 @@ class TaskState:
             result=result_document.exception_of(result) if state in records.EXCEPTION_STATES else result,
             traceback=document.get("traceback"),
             date_done=datetime.fromisoformat(done) if isinstance(done, str) else None,
-            children=tuple(_child_ids(document.get("children"))),
+            children=tuple(result_document.child_ids(document)),
             document=document,
         )
 
@@ -93,7 +68,7 @@ class TaskState:
 _PENDING: Final = TaskState(records.PENDING, None, None, None, (), {})
 
 
-class AsyncResult(Generic[T]):
+class AsyncResult(InGraph, Generic[T]):
     """The result of a task that runs elsewhere.
 
     Args:
@@ -238,32 +213,37 @@ class AsyncResult(Generic[T]):
         """Itself, as a list."""
         return [self]
 
-    def collect(self) -> Iterator[tuple[AsyncResult[Any], Any]]:
-        """The tree of what follows from this task, itself first: each result with its value, when it is there.
+    def stages(self) -> Line:
+        """The tasks that came before it, and its own."""
+        before = () if self.parent is None else self.parent.stages()
+        return (*before, *step_of(self.id, ignored=self.ignored))
 
-        Waits for each; raises as ``get`` does.
+    def everyone(self) -> Iterator[AsyncResult[Any]]:
+        """The results of these."""
+        if self.parent is not None:
+            yield from self.parent.everyone()
+        yield self
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], None] | None = None) -> Any:
+        """The value or the exception, as far as the store knows now; raises the exception of a task that has failed.
+
+        Args:
+            propagate: raise; otherwise return it.
+            callback: called with the id and the value.
         """
-        waiting, met = deque([self]), {self.id}
-        while waiting:
-            result = waiting.popleft()
-            yield result, result.get()
-            children = [child for child in result.children if child.id not in met]
-            met |= {child.id for child in children}
-            waiting.extend(children)
+        state = self.load()
+        if propagate and state.state in records.PROPAGATE_STATES:
+            raise state.result
+        if callback is not None:
+            callback(self.id, state.result)
+        return state.result
 
-    def revocation(self) -> Record:
-        """The record of its revocation."""
-        message = Message(task="", id=self.id)
-        error = result_document.encode_error(retry.describe(errors.TaskRevokedError("revoked")))
-        payload = result_document.encode(message, records.REVOKED, error, now=time.time())
-        expires_at = self._backend.result_expires_at()
-        if expires_at is not None:
-            expires_at = max(expires_at, time.time() + LONGEST_MESSAGE_SECONDS)
-        return Record(self.id, records.REVOKED, records.FINAL_VERSION, payload, expires_at, fence=2**31 - 1)
+    maybe_reraise = maybe_throw
 
     def _revoke(self) -> Flow[bool]:
         refuse_without_store(self._backend)
-        (saved,) = yield from self._backend.store.save([self.revocation()])
+        record = workflow_ending.revocation(self.id, self._backend.result_expires_at())
+        (saved,) = yield from self._backend.store.save([record])
         return saved
 
     def _load(self) -> Flow[TaskState]:
@@ -320,14 +300,6 @@ class EagerResult(AsyncResult[T]):
         return self._value(self.load(), propagate=propagate)
 
 
-def refuse_without_store(backend: Backend) -> None:
-    """Raise ``ImproperlyConfigured`` where no results are kept."""
-    if not backend.store.capabilities.keeps_records:
-        raise errors.ImproperlyConfigured(
-            "no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table"
-        )
-
-
 def refuse_inside_a_task(disable_sync_subtasks: bool) -> None:
     """Raise ``RuntimeError`` where waiting could block every worker for good."""
     if disable_sync_subtasks and current_invocation.get() is not None:
@@ -343,11 +315,3 @@ def pauses(longest: float) -> Iterator[float]:
     while True:
         yield pause
         pause = min(pause * POLL_GROWTH, longest)
-
-
-def _child_ids(children: Any) -> Iterator[str]:
-    """The ids in Celery's ``[[id, parent], children]`` tuples."""
-    for child in children or ():
-        match child:
-            case [[str() as child_id, *_], *_]:
-                yield child_id

@@ -12,17 +12,19 @@ from itertools import count
 from typing import Any, Final
 
 from taskq_cloud import errors
-from taskq_cloud.core import records, result_document, serializers
+from taskq_cloud.core import records, result_document, serializers, workflow_ending
 from taskq_cloud.core.calls import Flow, Sleep
+from taskq_cloud.core.lines import Fan, Line
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.records import Record
-from taskq_cloud.result import AsyncResult, Backend, TaskState, pauses, refuse_inside_a_task, refuse_without_store
+from taskq_cloud.result import AsyncResult, TaskState, pauses, refuse_inside_a_task
+from taskq_cloud.result_tree import Backend, InWorkflow, refuse_without_store
 
 PAGE_MEMBERS: Final = 2000
 """Members of a saved group in one record: half of what DynamoDB's items take."""
 
 
-class ResultSet:
+class ResultSet(InWorkflow):
     """Results, in an order.
 
     Args:
@@ -31,11 +33,13 @@ class ResultSet:
     """
 
     def __init__(self, results: Iterable[Any], backend: Backend) -> None:
+        self.id = ""
+        self.parent: Any = None
         self.results: list[Any] = list(results)
         self._backend = backend
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: [{', '.join(str(getattr(each, 'id', each)) for each in self.results)}]>"
+        return f"<{type(self).__name__}: [{', '.join(str(each.id or each) for each in self.results)}]>"
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.results == getattr(other, "results", None)
@@ -81,6 +85,16 @@ class ResultSet:
     def leaves(self) -> list[AsyncResult[Any]]:
         """The tasks' results, those of nested sets too."""
         return [leaf for each in self.results for leaf in (each.leaves() if isinstance(each, ResultSet) else [each])]
+
+    def stages(self) -> Line:
+        """The tasks that came before, and its own side by side."""
+        before = () if self.parent is None else self.parent.stages()
+        return (*before, Fan(tuple(each.stages() for each in self.results), self.id or None))
+
+    def everyone(self) -> Iterator[AsyncResult[Any]]:
+        """The results of these."""
+        for each in ([] if self.parent is None else [self.parent]) + self.results:
+            yield from each.everyone()
 
     # -- looking
 
@@ -169,7 +183,10 @@ class ResultSet:
         await self._backend.arun(self._forget())
 
     def revoke(self) -> int:
-        """Record those that have not ended as REVOKED, as ``AsyncResult.revoke`` does; how many."""
+        """Record those that have not ended as REVOKED, as ``AsyncResult.revoke`` does; how many.
+
+        A member that is a chain is its last task here, as in Celery; ``revoke_workflow`` is for all tasks of it.
+        """
         return self._backend.run(self._revoke())
 
     async def arevoke(self) -> int:
@@ -221,8 +238,8 @@ class ResultSet:
         if not leaves:
             return 0
         refuse_without_store(self._backend)
-        saved = yield from self._backend.store.save([leaf.revocation() for leaf in leaves])
-        return sum(saved)
+        expires_at = self._backend.result_expires_at()
+        return (yield from workflow_ending.revoke_tasks(self._backend.store, [leaf.id for leaf in leaves], expires_at))
 
 
 class GroupResult(ResultSet):

@@ -18,7 +18,8 @@ from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import Invocation
 from taskq_cloud.core.records import Record, version_of
 from taskq_cloud.errors import Retry
-from taskq_cloud.result import AsyncResult, Backend, EagerResult
+from taskq_cloud.result import AsyncResult, EagerResult
+from taskq_cloud.result_tree import Backend
 
 Result: TypeAlias = AsyncResult[Any]
 P = ParamSpec("P")

@@ -86,6 +86,7 @@ class Effects:
         message: its message.
         options: the task's options.
         fence: the number of the claim it runs under, 0 without one.
+        started_at: when it began to run, in seconds since the epoch, where its record is to say so.
     """
 
     environment: Environment
@@ -93,6 +94,7 @@ class Effects:
     message: Message
     options: TaskOptions
     fence: int = 0
+    started_at: float | None = None
 
     @property
     def capabilities(self) -> BrokerCapabilities:
@@ -133,7 +135,8 @@ class Effects:
 
     def about(self, message: Message) -> Effects:
         """The same delivery's effects on another task."""
-        return replace(self, message=message, options=self.environment.options_of(message.task), fence=0)
+        options = self.environment.options_of(message.task)
+        return replace(self, message=message, options=options, fence=0, started_at=None)
 
     def expires_at(self) -> float | None:
         """When what is recorded now ceases to exist, in seconds since the epoch."""
@@ -213,7 +216,10 @@ class Effects:
         """The record of a state; arguments as ``record``'s."""
         environment, message, now = self.environment, self.message, self.environment.clock()
         context = result_document.Context(
-            worker=environment.hostname, queue=self.delivery.queue, extended=environment.policy.result_extended
+            worker=environment.hostname,
+            queue=self.delivery.queue,
+            extended=environment.policy.result_extended,
+            started_at=self.started_at,
         )
         payload = result_document.encode(
             message,

@@ -192,14 +192,16 @@ def _park(effects: Effects, due_in_seconds: float) -> Flow[Settlement]:
 
 def _run(effects: Effects) -> Flow[Settlement]:
     message, options, policy = effects.message, effects.options, effects.environment.policy
-    if first(options.track_started, policy.track_started):
+    started_at, tracked = effects.environment.clock(), first(options.track_started, policy.track_started)
+    if tracked or policy.result_extended:
+        effects = replace(effects, started_at=started_at)
+    if tracked:
         started = serializers.dumps({"pid": os.getpid(), "hostname": effects.environment.hostname})
         if not (yield from effects.record(STARTED, started)):
             settled = yield from earlier.settled_by(effects, (yield from effects.load()))
             if settled is not None:
                 return settled
     hard, soft = message.timelimit
-    started_at = effects.environment.clock()
     outcome: Outcome = yield Invocation(  # 6
         message=message,
         queue=effects.delivery.queue,

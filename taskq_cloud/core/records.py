@@ -26,9 +26,10 @@ PROPAGATE_STATES: Final = frozenset({FAILURE, REVOKED})
 
 FINAL_VERSION: Final = 2**31 - 1
 
-FENCE_KEPT_SECONDS: Final = 15 * 86_400
-"""How long a store remembers a claim that has lapsed, so that the next one's number is higher: a day longer than SQS
-keeps a message."""
+LONGEST_MESSAGE_SECONDS: Final = 15 * 86_400
+"""A day longer than SQS keeps a message (Developer Guide, "quotas-messages")."""
+FENCE_KEPT_SECONDS: Final = LONGEST_MESSAGE_SECONDS
+"""How long a store remembers a claim that has lapsed, so that the next one's number is higher."""
 
 
 @dataclass(frozen=True, slots=True)

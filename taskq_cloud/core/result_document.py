@@ -6,7 +6,7 @@ Source: Celery 5.7, ``celery.backends.base.Backend._get_result_meta``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,13 +20,25 @@ from taskq_cloud.core.records import EXCEPTION_STATES, READY_STATES
 _CELERY_MODULES: Final = frozenset({"celery.exceptions", "celery.backends.base", "billiard.exceptions"})
 
 
+STARTED_AT: Final = "date_started"
+"""A key that Celery's documents don't have, beside its ``date_done``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Where a task ran, for the document's extended keys (``result_extended``)."""
+    """Where a task ran, for the document's extended keys (``result_extended``), and when it began.
+
+    Args:
+        worker: the worker's name.
+        queue: where the task was received.
+        extended: whether these are written.
+        started_at: when it began, in seconds since the epoch; None: not to be written.
+    """
 
     worker: str | None = None
     queue: str | None = None
     extended: bool = False
+    started_at: float | None = None
 
 
 def encode(
@@ -50,7 +62,7 @@ def encode(
         children: ids of the tasks that follow from it.
         context: where it ran.
     """
-    done = datetime.fromtimestamp(now, UTC).isoformat() if state in READY_STATES else None
+    done = _iso(now) if state in READY_STATES else None
     after: dict[str, Any] = {
         "traceback": traceback,
         "children": [[[child, None], None] for child in children],
@@ -69,6 +81,8 @@ def encode(
             "retries": message.retries,
             "queue": context.queue,
         }
+    if context.started_at is not None:
+        after[STARTED_AT] = _iso(context.started_at)
     after["task_id"] = message.id
     try:
         rest = serializers.dumps(after)
@@ -95,6 +109,14 @@ def decode(payload: str) -> dict[str, Any]:
     if not isinstance(document, dict) or "status" not in document:
         raise errors.DecodeError(f"this is no result document: {payload[:200]!r}")
     return document
+
+
+def child_ids(document: Mapping[str, Any]) -> Iterator[str]:
+    """The ids of the tasks that follow, from Celery's ``[[id, parent], children]`` tuples."""
+    for child in document.get("children") or ():
+        match child:
+            case [[str() as child_id, *_], *_]:
+                yield child_id
 
 
 def error_of(document: Mapping[str, Any]) -> ErrorInfo | None:
@@ -126,3 +148,7 @@ def exception_of(result: Any) -> Exception:
         except Exception:  # noqa: BLE001 - whatever a class does with arguments that are not what it expects
             return errors.RemoteError(*arguments, exc_type=name, exc_module=module)
     return errors.RemoteError(*arguments, exc_type=name, exc_module=module)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -18,7 +18,7 @@ from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.lines import Fan, Line, Step
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.ports import ResultStore
-from taskq_cloud.core.records import PENDING, Record
+from taskq_cloud.core.records import LONGEST_MESSAGE_SECONDS, PENDING, Record
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, TaskQError
 
 PAGE_CHARACTERS: Final = 50_000
@@ -55,11 +55,14 @@ def save(
         line: the workflow, before ``planner.fix``.
         last_id: what ``planner.fix`` makes ids from.
         ignores: whether a task's result is not stored.
-        expires_at: when the record ceases to exist, in seconds since the epoch.
+        expires_at: when a result written now ceases to exist, in seconds since the epoch; it is kept longer.
     """
     if not store.capabilities.keeps_records or not line or (len(line) == 1 and isinstance(line[0], Step)):
         return
     workflow_id = line[-1].id or last_id
+    if expires_at is not None:
+        # The last of its results is written, and expires, as much later as its messages take.
+        expires_at += LONGEST_MESSAGE_SECONDS
     contents = _in_pages(serializers.dumps({"last_id": last_id, "line": to_json(line, ignores)}))
     try:
         yield from store.save(

@@ -1,0 +1,224 @@
+"""Results as parts of a workflow: how far it has come, its tree, ending it, and Celery's graph of results.
+
+``AsyncResult`` and ``ResultSet`` say only which tasks they stand for; what they share beside their own values is here.
+A workflow is known by its caller's result, or, from an id alone, by the record that was stored when it was sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+from taskq_cloud import errors
+from taskq_cloud.core import lines, signatures, workflow_ending, workflow_record, workflow_view
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.lines import Line
+from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.workflow_view import Progress, View
+from taskq_cloud.graph import DependencyGraph, GraphFormatter
+
+V = TypeVar("V")
+
+
+class Backend(Protocol):
+    """What a result asks of its application."""
+
+    @property
+    def store(self) -> ResultStore:
+        """Where records are."""
+        ...
+
+    def run(self, flow: Flow[V]) -> V:
+        """Drive a flow in this thread."""
+        ...
+
+    async def arun(self, flow: Flow[V]) -> V:
+        """Drive a flow on the running loop."""
+        ...
+
+    def result_expires_at(self) -> float | None:
+        """When a record written now ceases to exist, in seconds since the epoch."""
+        ...
+
+
+class InWorkflow:
+    """What a result of a workflow can do.
+
+    A result stands for all that came before it too: of ``chain(a, group(b, c), d)`` the result is ``d``'s, and its
+    workflow all four tasks; that of ``result.parent`` are ``a``, ``b`` and ``c``.
+    """
+
+    _backend: Backend
+    id: str
+    parent: Any
+
+    # -- what it stands for
+
+    def stages(self) -> Line:
+        """The workflow's tasks, by id, as far as the result knows them."""
+        raise NotImplementedError
+
+    def everyone(self) -> Iterator[Any]:
+        """The results of all its tasks."""
+        raise NotImplementedError
+
+    # -- the workflow
+
+    def progress(self) -> Progress:
+        """How far the workflow has come: how many of its tasks are in which state.
+
+        One read for every 500 tasks (on DynamoDB 10 requests for 1,000); one more where only an id is known.
+
+        Raises:
+            ImproperlyConfigured: the application keeps no results.
+        """
+        return self._backend.run(self._look()).progress
+
+    async def aprogress(self) -> Progress:
+        """``progress`` on an event loop."""
+        return (await self._backend.arun(self._look())).progress
+
+    def tree(self) -> View:
+        """The workflow at this moment: every task with its name, state and times; raises as ``progress`` does."""
+        return self._backend.run(self._look(named=True))
+
+    async def atree(self) -> View:
+        """``tree`` on an event loop."""
+        return await self._backend.arun(self._look(named=True))
+
+    def revoke_workflow(self) -> int:
+        """Record every task of the workflow that has not ended as REVOKED; how many these were.
+
+        A task that runs already goes on, but its value is dropped and nothing that follows it is sent. One that waits
+        on a queue may still begin: see ``AsyncResult.revoke``. A task whose result is ignored can't be kept from
+        sending what follows it.
+
+        Raises:
+            ImproperlyConfigured: the application keeps no results.
+        """
+        return self._backend.run(self._revoke_workflow())
+
+    async def arevoke_workflow(self) -> int:
+        """``revoke_workflow`` on an event loop."""
+        return await self._backend.arun(self._revoke_workflow())
+
+    def forget_workflow(self) -> None:
+        """Remove all results of the workflow from the store, and what is known of its shape.
+
+        Of one that has not ended only what is there now.
+        """
+        self._backend.run(self._forget_workflow())
+
+    async def aforget_workflow(self) -> None:
+        """``forget_workflow`` on an event loop."""
+        await self._backend.arun(self._forget_workflow())
+
+    def _line(self, *, named: bool = False) -> Flow[Line]:
+        line, store = self.stages(), self._backend.store
+        if self.id and (named or len(line) == 1) and store.capabilities.keeps_records:
+            recorded = yield from workflow_record.load(store, self.id)
+            if recorded is not None:
+                return recorded
+        return line
+
+    def _look(self, *, named: bool = False) -> Flow[View]:
+        known = self._known()
+        if len(known) < sum(1 for _ in self.everyone()):
+            refuse_without_store(self._backend)
+        line = yield from self._line(named=named)
+        return (yield from workflow_view.look(self._backend.store, line, known))
+
+    def _known(self) -> Mapping[str, Mapping[str, Any]]:
+        return {each.id: each.known.document for each in self.everyone() if each.known is not None}
+
+    def _revoke_workflow(self) -> Flow[int]:
+        refuse_without_store(self._backend)
+        line = yield from self._line()
+        return (yield from workflow_ending.revoke(self._backend.store, line, self._backend.result_expires_at()))
+
+    def _forget_workflow(self) -> Flow[None]:
+        line = yield from self._line()
+        yield from workflow_ending.forget(self._backend.store, line, self.id)
+        for each in self.everyone():
+            each.known = None
+
+    def as_list(self) -> list[str]:
+        """Its id, and those of what came before it."""
+        return [self.id, *(self.parent.as_list() if self.parent is not None else ())]
+
+
+class InGraph(InWorkflow):
+    """What the result of a task can do beside: Celery's graph of the results that have followed from it."""
+
+    def ready(self) -> bool:
+        """Whether the task has ended."""
+        raise NotImplementedError
+
+    @property
+    def children(self) -> list[Any]:
+        """The results that follow from it."""
+        raise NotImplementedError
+
+    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
+        """This result and all that follows from it, breadth first: pairs of a result's parent (None) and the result.
+
+        Args:
+            intermediate: leave out what follows from a task that has not ended, instead of raising.
+
+        Raises:
+            IncompleteStream: a task has not ended.
+        """
+        waiting: deque[tuple[Any, Any]] = deque([(None, self)])
+        met = {self.id}
+        while waiting:
+            parent, result = waiting.popleft()
+            yield parent, result
+            if result.ready():
+                children = [child for child in result.children if child.id not in met]
+                met |= {child.id for child in children}
+                waiting.extend((result, child) for child in children)
+            elif not intermediate:
+                raise errors.IncompleteStream(f"task {result.id} has not ended: what follows it is not known")
+
+    def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[Any, Any]]:
+        """This result and all that follows from it, each with its value.
+
+        Args:
+            intermediate: as for ``iterdeps``.
+            options: as for ``get``, which waits for each.
+        """
+        for _, result in self.iterdeps(intermediate):
+            yield result, result.get(**options)
+
+    def get_leaf(self) -> Any:
+        """The value of the last of ``iterdeps``, waiting for each on the way."""
+        return deque(self.collect(), maxlen=1)[0][1]
+
+    def build_graph(self, intermediate: bool = False, formatter: GraphFormatter | None = None) -> DependencyGraph[Any]:
+        """The graph of ``iterdeps``."""
+        graph: DependencyGraph[Any] = DependencyGraph(formatter=formatter or GraphFormatter(root=self, shape="oval"))
+        for parent, result in self.iterdeps(intermediate):
+            graph.add_arc(result)
+            if parent is not None:
+                graph.add_edge(parent, result)
+        return graph
+
+    @property
+    def graph(self) -> DependencyGraph[Any]:
+        """The graph of this result and all that follows from it, read anew each time; raises as ``iterdeps`` does."""
+        return self.build_graph()
+
+
+def step_of(task_id: str, *, ignored: bool) -> Line:
+    """A task of which only the id is known, as a line."""
+    options = {"task_id": task_id, **({"ignore_result": True} if ignored else {})}
+    return (lines.Step(signatures.signature_of("", options=options)),)
+
+
+def refuse_without_store(backend: Backend) -> None:
+    """Raise ``ImproperlyConfigured`` where no results are kept."""
+    if not backend.store.capabilities.keeps_records:
+        raise errors.ImproperlyConfigured(
+            "no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table"
+        )
