@@ -410,7 +410,8 @@ class TaskQ:
     def _router(self) -> Router:
         return Router(self.conf.task_routes, self.conf.task_default_queue)
 
-    def _services(self) -> dict[str, Service]:
+    def services(self) -> dict[str, Service]:
+        """The clients that broker, result store and payloads need, by name."""
         services = {**self.broker.services, **self.store.services}
         services |= self.scheduler.services if self.scheduler else {}
         for name, service in (self.payloads.store.services if self.payloads else {}).items():
@@ -422,8 +423,8 @@ class TaskQ:
 
     @lazy
     def _connections(self) -> Connections:
-        return Connections(self._services())
+        return Connections(self.services())
 
     @lazy
     def _async_connections(self) -> AsyncConnections:
-        return AsyncConnections(self._services())
+        return AsyncConnections(self.services())

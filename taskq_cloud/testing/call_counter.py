@@ -98,6 +98,9 @@ class CallCounter:
         with self._lock:
             self._faults.setdefault(operation, deque()).extend([kind] * times)
 
+    def look_at(self, request_line: str, target: str, body: bytes) -> None:
+        """What is told of each request beside the count: for those who want to know more, by inheriting."""
+
     def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
         self._thread = threading.Thread(target=self._loop.run_forever, name="call-counter", daemon=True)
@@ -146,6 +149,7 @@ class CallCounter:
             async for request in _requests(reader, writer):
                 target = request.headers.get("x-amz-target", "")
                 fault = self._count(_operation(request, target), len(request.head) + len(request.body))
+                self.look_at(request.headers[""], target, request.body)
                 answer = _error_answer(target, fault) if fault else None
                 if fault == "reset_before":
                     break
@@ -187,7 +191,7 @@ class _Upstream:
             self._reader, self._writer = await asyncio.open_connection(*self._address, limit=_LARGEST_HEAD_BYTES)
         self._writer.write(request.head + request.body)
         await self._writer.drain()
-        answer = await _read(self._reader, is_answer=True)
+        answer = await _read(self._reader, is_answer=True, bodiless=request.headers[""].startswith("HEAD "))
         if answer is None:
             raise ConnectionResetError("the endpoint closed the connection")
         return answer
@@ -206,7 +210,11 @@ async def _requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 async def _read(
-    reader: asyncio.StreamReader, *, is_answer: bool, writer: asyncio.StreamWriter | None = None
+    reader: asyncio.StreamReader,
+    *,
+    is_answer: bool,
+    bodiless: bool = False,
+    writer: asyncio.StreamWriter | None = None,
 ) -> _Message | None:
     """Read one message; None where the other side closed the connection instead of sending one."""
     try:
@@ -223,7 +231,9 @@ async def _read(
         kept = [line for line in lines if not line.lower().startswith("expect:")]
         head = "\r\n".join([first_line, *kept, "", ""]).encode("latin-1")
     keep_alive = headers.get("connection", "").lower() != "close"
-    if headers.get("transfer-encoding", "").lower() == "chunked":
+    if bodiless:
+        body = b""  # whatever length it names: it is that of the answer to a GET
+    elif headers.get("transfer-encoding", "").lower() == "chunked":
         body = await _read_chunks(reader)
     elif "content-length" in headers:
         body = await reader.readexactly(int(headers["content-length"]))

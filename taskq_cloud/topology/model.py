@@ -55,6 +55,8 @@ class Queue(Model):
     runtime: Runtime
     tasks: tuple[ServedTask, ...]
     visibility_timeout_seconds: Annotated[int, Field(ge=0, le=LARGEST_VISIBILITY_SECONDS)]
+    receive_wait_time_seconds: Annotated[int, Field(ge=0, le=20)] = 20
+    """For receives that name no wait of their own, such as an operator's."""
     message_retention_seconds: Annotated[int, Field(ge=60, le=LONGEST_RETENTION_SECONDS)]
     max_receive_count: Annotated[int, Field(ge=5, le=1000)]
     """Throttled invocations of a function use receives up (Lambda Developer Guide, "services-sqs-configure")."""

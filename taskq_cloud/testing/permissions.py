@@ -1,0 +1,139 @@
+"""Records which permissions the calls on an AWS endpoint take, and on what: to be held against a policy.
+
+The names of permissions and the form of ARNs are the Service Authorization Reference's. Operations of services that
+are not known here are an error, so that a policy is not found complete for what nobody looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from taskq_cloud.testing.call_counter import CallCounter
+
+_BATCH: Final = re.compile(r"^(ChangeMessageVisibility|DeleteMessage|SendMessage)Batch$")
+"""SQS has no permission of its own for a batch."""
+
+_SCHEDULE: Final = {"GET": "Get", "POST": "Create", "PUT": "Update", "DELETE": "Delete"}
+_S3: Final = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Used:
+    """A permission that a call took.
+
+    Args:
+        action: ``sqs:SendMessage``.
+        resource: the end of the ARN: ``sqs:shop-orders``, ``dynamodb:table/shop-results``, ``s3:shop-payloads/key``.
+    """
+
+    action: str
+    resource: str
+
+
+class CallRecorder(CallCounter):
+    """A ``CallCounter`` that also keeps what each call was about."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        super().__init__(endpoint_url)
+        self._used: set[Used] = set()
+
+    def used(self) -> set[Used]:
+        """The permissions that were used since the start or ``forget``."""
+        with self._lock:
+            return set(self._used)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.reset()
+        with self._lock:
+            self._used.clear()
+
+    def look_at(self, request_line: str, target: str, body: bytes) -> None:
+        """Note a request."""
+        found = set(_used(request_line, target, body))
+        with self._lock:
+            self._used |= found
+
+
+def _used(request_line: str, target: str, body: bytes) -> Iterable[Used]:
+    service, _, operation = target.partition(".")
+    if service == "AmazonSQS":
+        parameters: Mapping[str, Any] = json.loads(body)
+        queue = parameters.get("QueueName") or str(parameters["QueueUrl"]).rpartition("/")[2]
+        yield Used("sqs:" + _BATCH.sub(r"\1", operation), f"sqs:{queue}")
+    elif service.startswith("DynamoDB"):
+        parameters = json.loads(body)
+        for table in parameters.get("RequestItems") or [parameters["TableName"]]:
+            yield Used(f"dynamodb:{operation}", f"dynamodb:table/{table}")
+    else:
+        method, target_path, *_ = request_line.split(" ")
+        yield _of_path(method, target_path, body)
+
+
+def _of_path(method: str, target_path: str, body: bytes) -> Used:
+    split = urlsplit(target_path)
+    path, query = unquote(split.path).strip("/"), parse_qs(split.query, keep_blank_values=True)
+    first, _, rest = path.partition("/")
+    if first == "schedules" and rest:
+        group = query.get("groupName") or [json.loads(body or b"{}").get("GroupName", "default")]
+        return Used(f"scheduler:{_SCHEDULE[method]}Schedule", f"scheduler:schedule/{group[0]}/{rest}")
+    if first == "schedules":
+        group = query.get("ScheduleGroup", ["*"])
+        return Used("scheduler:ListSchedules", f"scheduler:schedule/{group[0]}/*")
+    if first == "schedule-groups":
+        return Used(f"scheduler:{_SCHEDULE[method]}ScheduleGroup", f"scheduler:schedule-group/{rest}")
+    if re.match(r"\d{4}-\d\d-\d\d/", path):
+        raise ValueError(f"{method} {path} is a call of a service that is not known here")
+    if rest:
+        return Used(f"s3:{_S3[method]}", f"s3:{path}")
+    if method == "GET" and "list-type" in query:
+        return Used("s3:ListBucket", f"s3:{first}")
+    raise ValueError(f"{method} {target_path} is an operation that is not known here")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A policy held against what was used.
+
+    Args:
+        missing: used, and not allowed.
+        unused: actions that are allowed, and were never used on any of the statement's resources.
+    """
+
+    missing: Sequence[Used]
+    unused: Sequence[str]
+
+
+def compare(used: Iterable[Used], statements: Iterable[Mapping[str, Any]]) -> Comparison:
+    """Hold the statements of an IAM policy document against what was used.
+
+    Args:
+        used: what a recorder has seen.
+        statements: ``Action`` and ``Resource``, both lists.
+    """
+    seen, allowed = sorted(set(used)), list(statements)
+    missing = [
+        each for each in seen if not any(each.action in s["Action"] and _covers(s["Resource"], each) for s in allowed)
+    ]
+    unused = sorted(
+        f"{action} of {', '.join(s['Resource'])}"
+        for s in allowed
+        for action in s["Action"]
+        if not any(each.action == action and _covers(s["Resource"], each) for each in seen)
+    )
+    return Comparison(missing, unused)
+
+
+def _covers(arns: Sequence[str], used: Used) -> bool:
+    service, _, resource = used.resource.partition(":")
+    for arn in arns:
+        _, _, arn_service, _, _, name = arn.split(":", 5)
+        if arn_service == service and fnmatchcase(resource, name):
+            return True
+    return False
