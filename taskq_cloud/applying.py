@@ -31,7 +31,16 @@ from taskq_cloud.result_set import GroupResult
 from taskq_cloud.result_tree import Backend
 from taskq_cloud.settings import Settings
 
-_EAGER_LEAVES_OUT: Final = ("link", "link_error", "group_id", "group_index", "chord", "chord_size", "chord_ids")
+_EAGER_LEAVES_OUT: Final = (
+    "link",
+    "link_error",
+    "group_id",
+    "group_index",
+    "chord",
+    "chord_size",
+    "chord_ids",
+    "chord_group",
+)
 
 
 class Application(Backend, Protocol):

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
-from typing import Any, Final
+from typing import Any
 
 from taskq_cloud import errors
-from taskq_cloud.core import records, result_document, serializers, workflow_ending
+from taskq_cloud.core import records, saved_groups, workflow_ending
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.lines import Fan, Line
-from taskq_cloud.core.message import Message
-from taskq_cloud.core.records import Record
 from taskq_cloud.result import AsyncResult, TaskState, pauses, refuse_inside_a_task
 from taskq_cloud.result_tree import Backend, InWorkflow, refuse_without_store
-
-PAGE_MEMBERS: Final = 2000
-"""Members of a saved group in one record: half of what DynamoDB's items take."""
 
 
 class ResultSet(InWorkflow):
@@ -290,7 +284,7 @@ class GroupResult(ResultSet):
 
     def delete(self) -> None:
         """Remove what ``save`` has kept."""
-        self._backend.run(self._backend.store.delete([_saved_id(self.id, page) for page in range(self._pages())]))
+        self._backend.run(saved_groups.delete(self._backend.store, self.id, len(self.results)))
 
     @classmethod
     def restore(cls, group_id: str, backend: Backend) -> GroupResult:
@@ -306,38 +300,16 @@ class GroupResult(ResultSet):
         """``restore`` on an event loop."""
         return await backend.arun(cls._restore(group_id, backend))
 
-    def _pages(self) -> int:
-        return max(1, -(-len(self.results) // PAGE_MEMBERS))
-
     def _save(self) -> Flow[None]:
-        parent = None if self.parent is None else self.parent.as_tuple()
-        now, expires_at, saved = time.time(), self._backend.result_expires_at(), []
-        for page in range(self._pages()):
-            members = self.results[page * PAGE_MEMBERS : (page + 1) * PAGE_MEMBERS]
-            content = [[self.id, parent], [each.as_tuple() for each in members]]
-            key = _saved_id(self.id, page)
-            text = result_document.encode(
-                Message(task="", id=key), records.PENDING, serializers.dumps(content), now=now
-            )
-            saved.append(Record(key, records.PENDING, 0, text, expires_at))
-        yield from self._backend.store.save(saved)
+        yield from saved_groups.save(self._backend.store, self.as_tuple(), self._backend.result_expires_at())
 
     @classmethod
     def _restore(cls, group_id: str, backend: Backend) -> Flow[GroupResult]:
-        results: list[Any] = []
-        parent: Any = None
-        for page in count():
-            key = _saved_id(group_id, page)
-            found = yield from backend.store.load([key])
-            if key not in found:
-                if page == 0:
-                    raise KeyError(f"no group {group_id} was saved, or it has expired")
-                break
-            (_, parent), members = result_document.decode(found[key].payload)["result"]
-            results += [from_tuple(each, backend) for each in members]
-            if len(members) < PAGE_MEMBERS:
-                break
-        return cls(group_id, results, backend, None if parent is None else from_tuple(parent, backend))
+        saved = yield from saved_groups.load(backend.store, group_id)
+        if saved is None:
+            raise KeyError(f"no group {group_id} was saved, or it has expired")
+        restored: GroupResult = from_tuple(saved, backend)
+        return restored
 
 
 def from_tuple(value: Sequence[Any], backend: Backend) -> Any:
@@ -347,7 +319,3 @@ def from_tuple(value: Sequence[Any], backend: Backend) -> Any:
     if members is None:
         return AsyncResult(result_id, backend, parent=of)
     return GroupResult(result_id, [from_tuple(each, backend) for each in members], backend, of)
-
-
-def _saved_id(group_id: str, page: int) -> str:
-    return f"taskset-{group_id}" + (f"-{page}" if page else "")

@@ -186,6 +186,15 @@ class Effects:
         if addressed:
             yield from self.insist(lambda: self._send(addressed))
 
+    def call_errbacks(self, failed: Message, error: Exception) -> Flow[None]:  # noqa: ARG002 - for those who override it
+        """Tell the errbacks of a task that has failed without having run.
+
+        Args:
+            failed: its message.
+            error: why.
+        """
+        yield from self.send(self.address(list(successors.on_failure(failed, self.environment.clock()))))
+
     def following(self, state: str, value: Any = None) -> list[Successor]:
         """What follows the task, now that it has ended in ``state``, with ``value`` if that is SUCCESS."""
         now = self.environment.clock()

@@ -157,7 +157,10 @@ def _known(effects: Effects) -> Flow[Settlement]:
     message, delivery, environment = effects.message, effects.delivery, effects.environment
     chord = message.embed.chord
     if chord is not None and not is_sized(chord):
-        reason = f"chord {message.group} was made by Celery and doesn't say its size: only Celery's workers can run it"
+        reason = (
+            f"chord {message.group} was made by Celery and doesn't say its size: set Celery's result_backend to taskq+"
+            " and the URL of TASKQ_RESULTS (taskq+dynamodb://my-table), then start the workflow again"
+        )
         effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
         return DeadLetter(delivery, reason)
     joins.check(effects)

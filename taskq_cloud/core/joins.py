@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.core import lines, planner, result_document, retry, successors
+from taskq_cloud.core import lines, planner, result_document, retry, saved_groups, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.lines import Line, Step
@@ -95,14 +95,22 @@ def _arrive(effects: Effects, member: Membership) -> Flow[None]:
 
 
 def _complete(effects: Effects, member: Membership) -> Flow[None]:
+    group: saved_groups.Group | None = None
+    if member.saved:
+        group = yield from effects.insist(lambda: saved_groups.load(effects.environment.store, member.group))
+        if group is None:
+            missing = ChordError(f"group {member.group} is not in the result store: forgotten, expired, or another's")
+            return (yield from _fail(effects, member, missing))
     values: list[Any] = []
-    for page in _pages(member.ids()):
+    for page in _pages(member.ids() if group is None else saved_groups.leaves(group)):
         found = yield from effects.insist(lambda page=page: effects.environment.store.load(page))  # type: ignore[misc]
         for task_id in page:
             record = found.get(task_id)
             if record is None or record.state != SUCCESS:
                 return (yield from _fail(effects, member, _why(task_id, record)))
             values.append(result_document.decode(record.payload).get("result"))
+    if group is not None:
+        values = saved_groups.nest(group, iter(values))
     try:
         addressed = effects.address(list(_body(effects, member, values)))
     except _UNSENDABLE as error:
@@ -142,7 +150,7 @@ def _fail(effects: Effects, member: Membership, error: Exception) -> Flow[None]:
     hearers = [first] if first is not None and first in body else list(lines.spine(body))
     for hearer in hearers:
         failed = planner.to_message(hearer.signature, (), {}, Origin(now=now, root_id=effects.message.root_id)).message
-        yield from effects.send(effects.address(list(successors.on_failure(failed, now))))
+        yield from effects.call_errbacks(failed, error)
     yield from _arrive_for(effects, body)
 
 
@@ -155,8 +163,9 @@ def _abandon(effects: Effects, line: Line, state: str, error: ErrorInfo) -> Flow
 def _arrive_for(effects: Effects, line: Line) -> Flow[None]:
     """The last task of a line that will not run counts in its chord as ended."""
     match line[-1:]:
-        case (Step(options={"chord": {} as chord} as options),) if is_sized(chord):
-            yield from _arrive(effects, Membership.of(options.get("group_id"), options.get("group_index"), chord))
+        case (Step(id=str(task_id), options={"chord": {} as chord} as options),) if is_sized(chord):
+            place = options.get("group_id"), options.get("group_index")
+            yield from _arrive(effects, Membership.of(*place, chord, task_id))
 
 
 def _record(effects: Effects, line: Line, state: str, error: ErrorInfo) -> Flow[None]:

@@ -1,10 +1,10 @@
-"""A task's place in a chord's header, read from its message: what ``planner`` has written there."""
+"""A task's place in a chord's header, read from its message: what ``planner`` or Celery has written there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from taskq_cloud.core.header_values import text_bytes
 from taskq_cloud.core.ids import derived_id
@@ -12,6 +12,11 @@ from taskq_cloud.core.lines import Line
 from taskq_cloud.core.message import Signature
 from taskq_cloud.core.planner import fix, member_id
 from taskq_cloud.core.signatures import parse
+
+SAVED_CHORD: Final = "chord_group"
+"""The option of a chord's body that names the header's group where the store says which its members are."""
+OF_CHORDS: Final = ("chord_size", "chord_ids", SAVED_CHORD)
+"""The options by which a body is counted for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +29,7 @@ class Membership:
         size: how many there are.
         body: what the chord waits to run.
         own_ids: of members whose ids are not made from the group's, by place.
+        saved: the store says which they are (``saved_groups``): Celery has made the chord.
     """
 
     group: str
@@ -31,21 +37,34 @@ class Membership:
     size: int
     body: Line
     own_ids: Mapping[str, str]
+    saved: bool = False
 
     @classmethod
-    def of(cls, group: Any, index: Any, chord: Signature) -> Membership:
+    def of(cls, group: Any, index: Any, chord: Signature, task_id: str | None = None) -> Membership:
         """Read it.
+
+        Args:
+            group: of the message.
+            index: likewise.
+            chord: the body.
+            task_id: the member's, where the chord may be Celery's.
 
         Raises:
             TypeError, ValueError, LookupError, AttributeError: it makes no sense.
         """
         options = chord.get("options") or {}
         size, own_ids = options.get("chord_size"), options.get("chord_ids") or {}
+        saved = SAVED_CHORD in options
+        if saved:
+            # A group inside the header has an id of its own, and its tasks indexes of their own.
+            group = options[SAVED_CHORD]
+            index = next((int(place) for place, own_id in own_ids.items() if own_id == task_id), index)
         if not (isinstance(size, int) and isinstance(index, int) and 0 <= index < size and isinstance(group, str)):
             raise ValueError(f"no place in a chord: group {group!r:.100}, index {index!r:.100}, size {size!r:.100}")
         text_bytes("its group", group)
         body = fix(parse(chord), derived_id(group, "body"))
-        return cls(group=group, index=index, size=size, body=body, own_ids={str(k): str(v) for k, v in own_ids.items()})
+        own_ids = {str(place): str(own_id) for place, own_id in own_ids.items()}
+        return cls(group=group, index=index, size=size, body=body, own_ids=own_ids, saved=saved)
 
     def ids(self) -> Iterator[str]:
         """The ids of all members, in their order."""

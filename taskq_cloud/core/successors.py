@@ -69,7 +69,7 @@ def membership(message: Message) -> Membership | None:
     chord = message.embed.chord
     if chord is None or not is_sized(chord):
         return None
-    return Membership.of(message.group, message.group_index, chord)
+    return Membership.of(message.group, message.group_index, chord, message.id)
 
 
 def on_retry(message: Message, outcome: Retrying, now: float) -> Message:

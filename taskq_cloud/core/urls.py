@@ -18,7 +18,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)(?:[^/:@?]*:[^?]*|[^/?]*)@")
 _SECRET_PARAMETER: Final = re.compile(
-    r"([?&;][^=&;]*(?:secret|password|token|key|credential|sig|sas)[^=&;]*=)[^&;]*", re.IGNORECASE
+    r"([?&;](?!key_format=)[^=&;]*(?:secret|password|token|key|credential|sig|sas)[^=&;]*=)[^&;]*", re.IGNORECASE
 )
 
 

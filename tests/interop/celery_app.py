@@ -10,7 +10,8 @@ queue = os.environ["INTEROP_QUEUE"]
 table = os.environ["INTEROP_TABLE"]
 region = os.environ["AWS_REGION"]
 
-app = Celery("interop", broker=f"sqs://test:test@{endpoint.netloc}//", backend=f"dynamodb://test:test@{region}/{table}")
+backend = os.environ.get("INTEROP_BACKEND") or f"dynamodb://test:test@{region}/{table}"
+app = Celery("interop", broker=f"sqs://test:test@{endpoint.netloc}//", backend=backend)
 app.conf.update(
     dynamodb_endpoint_url=os.environ["AWS_ENDPOINT_URL"],
     task_default_queue=queue,
@@ -46,3 +47,18 @@ def flaky(self):
 @app.task(shared=False, name="interop.note")
 def note(value):
     return ["noted", value]
+
+
+@app.task(shared=False, name="interop.total")
+def total(values):
+    return sum(values)
+
+
+@app.task(shared=False, name="interop.same")
+def same(value):
+    return value
+
+
+@app.task(shared=False, name="interop.where", bind=True)
+def where(self, *came_before):
+    return "celery"

@@ -1,17 +1,11 @@
 """Celery 5.7 and taskq_cloud on one SQS queue and one DynamoDB table, in both directions."""
 
 import asyncio
-import importlib
 import json
-import os
-import signal
 import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +16,6 @@ from taskq_cloud.core.ports import dead_letter_queue
 from tests.worker.serving import serving, until
 
 pytest.importorskip("celery")
-HERE = Path(__file__).parent
 RICH = [
     datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
     date(2026, 1, 2),
@@ -32,70 +25,6 @@ RICH = [
     b"text",
     "na\u00efve \U0001f600",
 ]
-
-
-@pytest.fixture
-def queue(make_queue: Callable[..., str], aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    name = make_queue("interop")
-    make_queue(dead_letter_queue(name), exactly=True)
-    monkeypatch.setenv("INTEROP_QUEUE", name)
-    return name
-
-
-@pytest.fixture
-def table(make_table: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
-    name = make_table()
-    monkeypatch.setenv("INTEROP_TABLE", name)
-    return name
-
-
-@pytest.fixture
-def celery(queue: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The Celery application of ``celery_app``, made afresh for this test's queue."""
-    monkeypatch.syspath_prepend(str(HERE))
-    sys.modules.pop("celery_app", None)
-    module = importlib.import_module("celery_app")
-    yield module.app
-    module.app.close()
-
-
-@pytest.fixture
-def app(queue: str, table: str) -> Iterator[TaskQ]:
-    """The same tasks here."""
-    made = TaskQ(
-        "interop",
-        broker="sqs://eu-west-1/",
-        results=f"dynamodb://{table}?key_format=celery",
-        task_default_queue=queue,
-        result_extended=True,
-        wait_time_seconds=1,
-        visibility_timeout=5,
-    )
-
-    @made.task(name="interop.add")
-    def add(a, b):
-        return a + b
-
-    @made.task(name="interop.echo")
-    def echo(*args, **kwargs):
-        return [list(args), kwargs]
-
-    @made.task(name="interop.fail")
-    def fail(text):
-        raise ValueError(text, 7)
-
-    @made.task(name="interop.flaky", bind=True, max_retries=2)
-    def flaky(self):
-        if self.request.retries < 2:
-            self.retry(countdown=1, exc=OSError("not yet"))
-        return self.request.retries
-
-    @made.task(name="interop.note")
-    def note(value):
-        return ["noted", value]
-
-    yield made
-    made.close()
 
 
 async def get(result: Any, **options: Any) -> Any:
@@ -174,24 +103,6 @@ async def test_a_pickled_call_is_dead_lettered_with_its_reason(celery: Any, app:
 
 
 # -- we call, Celery runs
-
-
-@pytest.fixture
-def celery_worker(queue: str, table: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real Celery worker on the queue."""
-    command = [sys.executable, "-m", "celery", "-A", "celery_app", "worker", "-P", "solo", "-l", "INFO"]
-    command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    with (tmp_path / "celery.log").open("wb") as log:
-        worker = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HERE)}
-        )
-        yield worker
-        worker.send_signal(signal.SIGTERM)
-        try:
-            worker.wait(20)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
 
 
 def test_a_celery_worker_runs_our_calls_and_we_read_the_results(app: TaskQ, celery_worker: subprocess.Popen[bytes]):

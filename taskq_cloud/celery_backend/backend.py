@@ -1,0 +1,264 @@
+"""Celery's result backend over our result stores, so that the workers of both share results and workflows.
+
+A Celery application has it with ``result_backend = "taskq+dynamodb://table"``: ``taskq+`` and the URL that
+``TASKQ_RESULTS`` has. Results are kept as ours are: a final state stays. A chord that Celery makes says in its body how
+many members its header has, and is joined by whichever worker ends the last one (``core.joins``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from celery import Celery, states
+from celery.app.task import Context
+from celery.backends.base import BaseBackend
+from celery.exceptions import ImproperlyConfigured as CeleryImproperlyConfigured
+from celery.exceptions import Reject, TaskRevokedError
+from celery.exceptions import TimeoutError as CeleryTimeoutError
+from celery.result import GroupResult, result_from_tuple
+
+from taskq_cloud.app import TaskQ
+from taskq_cloud.celery_backend.chords import effects_of
+from taskq_cloud.core import joins, retry, saved_groups
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.membership import SAVED_CHORD
+from taskq_cloud.core.options import Policy
+from taskq_cloud.core.outcome import ErrorInfo
+from taskq_cloud.core.records import Record, version_of
+from taskq_cloud.core.urls import without_secrets
+from taskq_cloud.errors import ImproperlyConfigured, OperationalError
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 30
+"""How long a worker of Celery's waits for a silent store or broker with a member that has ended: it runs nothing else
+meanwhile."""
+PAGE_RESULTS: Final = 500
+"""Results read at a time."""
+
+
+class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
+    """The backend behind ``taskq+dynamodb://table``, and so on for every store that can be shared.
+
+    Args:
+        app: Celery's application.
+        url: the store's URL, without ``taskq+``.
+        options: any other of Celery's backends.
+
+    Raises:
+        celery.exceptions.ImproperlyConfigured: no store has that URL, it can't be shared between processes, or
+            ``result_serializer`` isn't ``json``.
+    """
+
+    supports_autoexpire = True
+    supports_native_join = True
+
+    def __init__(self, app: Celery, url: str | None = None, **options: Any) -> None:
+        super().__init__(app, url=url, **options)
+        if self.serializer != "json":
+            raise CeleryImproperlyConfigured(
+                f"result_serializer={self.serializer!r}: results that taskq workers read and write are 'json'"
+            )
+        if not url or url.startswith("taskq:"):
+            raise CeleryImproperlyConfigured(
+                "result_backend names no store: write taskq+ and the URL that TASKQ_RESULTS has, such as "
+                "taskq+dynamodb://my-table"
+            )
+        # Its store and its connections; nothing is sent or received through it.
+        self._taskq = TaskQ(app.main, broker="memory://", results=url)
+        try:
+            capabilities = self._taskq.store.capabilities
+        except ImproperlyConfigured as error:
+            raise CeleryImproperlyConfigured(f"result_backend: {error}") from error
+        if not (capabilities.keeps_records and capabilities.shared_between_processes):
+            raise CeleryImproperlyConfigured(
+                f"result_backend: workers can't share {without_secrets(url)}; use the store that TASKQ_RESULTS names"
+            )
+
+    def __reduce__(self, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        return super().__reduce__(args, {"url": self.url, "expires": self.expires, **(kwargs or {})})
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """The URL as ``result_backend`` has it."""
+        return f"taskq+{self.url if include_password else without_secrets(self.url)}"
+
+    # -- results
+
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
+    ) -> Any:
+        meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
+        meta["task_id"] = task_id
+        version = version_of(state, getattr(request, "retries", None) or 0)
+        record = Record(task_id, state, version, self.encode(meta), self._expires_at())
+        self._run(self._taskq.store.save([record]))
+        return result
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        return self._load([task_id]).get(task_id) or {"status": states.PENDING, "result": None}
+
+    def get_many(  # noqa: PLR0917 - Celery's signature
+        self,
+        task_ids: Iterable[str],
+        timeout: float | None = None,
+        interval: float | None = 0.5,
+        no_ack: bool = True,  # noqa: ARG002
+        on_message: Any = None,
+        on_interval: Any = None,
+        max_iterations: int | None = None,
+        READY_STATES: frozenset[str] = states.READY_STATES,  # noqa: N803
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Results as they are ready, in one read for all that are not: see Celery's key-value backends."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        missing, looks = set(task_ids), 0
+        while missing:
+            ready = {k: meta for k, meta in self._load(sorted(missing)).items() if meta["status"] in READY_STATES}
+            missing -= ready.keys()
+            for task_id, meta in ready.items():
+                self._cache[task_id] = meta
+                if on_message is not None:
+                    on_message(meta)
+                yield task_id, meta
+            looks += 1
+            if not missing or (max_iterations and looks >= max_iterations):
+                return
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise CeleryTimeoutError(f"{len(missing)} results are not there after {timeout} s")
+            if on_interval:
+                on_interval()
+            pause = 0.5 if interval is None else interval
+            self._sleep(pause if left is None else min(pause, left))
+
+    def _load(self, task_ids: list[str]) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for begin in range(0, len(task_ids), PAGE_RESULTS):
+            records = self._run(self._taskq.store.load(task_ids[begin : begin + PAGE_RESULTS]))
+            found |= {task_id: self.decode_result(record.payload) for task_id, record in records.items()}
+        return found
+
+    def _forget(self, task_id: str) -> None:
+        self._run(self._taskq.store.delete([task_id]))
+
+    def exception_safe_to_retry(self, exc: Exception) -> bool:
+        """What ``result_backend_always_retry`` repeats."""
+        return isinstance(exc, OperationalError)
+
+    # -- groups
+
+    def _save_group(self, group_id: str, result: Any) -> Any:  # noqa: ARG002 - the group has its id
+        self._run(saved_groups.save(self._taskq.store, result.as_tuple(), self._expires_at()))
+        return result
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        saved = self._run(saved_groups.load(self._taskq.store, group_id))
+        return None if saved is None else {"result": result_from_tuple(saved, self.app)}
+
+    def _delete_group(self, group_id: str) -> None:
+        saved = self._run(saved_groups.load(self._taskq.store, group_id))
+        if saved is not None:
+            self._run(saved_groups.delete(self._taskq.store, group_id, len(saved[1])))
+
+    # -- chords
+
+    def ensure_chords_allowed(self) -> None:
+        """Raise Celery's ``ImproperlyConfigured`` where the store counts no members."""
+        try:
+            joins.check_store(self._taskq.store)
+        except ImproperlyConfigured as error:
+            raise CeleryImproperlyConfigured(f"result_backend: {error}") from error
+
+    def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
+        """Write into a body what its members are counted by, before the header is sent with it.
+
+        Args:
+            header_result_args: the group's id and its members' results.
+            body: the body's signature, which every member will carry.
+        """
+        self.ensure_chords_allowed()
+        header = self.app.GroupResult(*header_result_args)
+        self.save_group(header.id, header)
+        group = header.as_tuple()
+        members = list(saved_groups.leaves(group))
+        counted: dict[str, Any] = {"chord_size": len(members), SAVED_CHORD: header.id}
+        if any(isinstance(each, GroupResult) for each in header.results):
+            # The tasks of a group in the header count from 0 again: there the id says which member a task is.
+            counted["chord_ids"] = {str(index): task_id for index, task_id in enumerate(members)}
+        body.options.update(counted)
+
+    def mark_as_done(
+        self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS
+    ) -> None:
+        """Record a success; that of a chord's member whether its result is ignored or not."""
+        if request and request.chord and (request.ignore_result or not store_result):
+            self.store_result(task_id, result, state, request=request)
+        super().mark_as_done(task_id, result, request, store_result, state)
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: Exception,
+        traceback: Any = None,
+        request: Any = None,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        state: str = states.FAILURE,
+    ) -> None:
+        """Record a failure, and that of what was to follow, however it is composed."""
+        if request and request.chain:
+            # Celery would end what is left of a chain too, and looks into less of it: its errbacks would run twice.
+            alone = Context(vars(request), chain=None)
+            super().mark_as_failure(task_id, exc, traceback, alone, store_result, call_errbacks, state)
+            self._conclude(request, state, replace(retry.describe(exc), traceback=traceback and str(traceback)))
+            return
+        member = bool(request and request.chord)
+        super().mark_as_failure(task_id, exc, traceback, request, store_result or member, call_errbacks, state)
+
+    def mark_as_revoked(
+        self,
+        task_id: str,
+        reason: str = "",
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.REVOKED,
+    ) -> None:
+        """Record a revocation, and that of what was to follow."""
+        super().mark_as_revoked(task_id, reason, request, store_result or bool(request and request.chord), state)
+        if request and request.chain:
+            self._conclude(request, state, retry.describe(TaskRevokedError(reason)))
+
+    def on_chord_part_return(self, request: Context, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002
+        """Count a member that has ended; the last one sends the body, or fails it."""
+        self._conclude(request, state)
+
+    def add_to_chord(self, chord_id: str, result: Any) -> None:
+        """Not there: the members that have been sent say how many they are."""
+        raise NotImplementedError(f"chord {chord_id}: add_to_chord is not possible with the taskq result backend")
+
+    def _conclude(self, request: Any, state: str, error: ErrorInfo | None = None) -> None:
+        effects = effects_of(self.app, self._taskq.store, self._policy(), request)
+        try:
+            self._run(joins.conclude(effects, state, error))
+        except OperationalError as trouble:
+            # With acks_late the message comes again, and with it the member; without, it is gone already.
+            raise Reject(trouble, requeue=True) from trouble
+
+    def _policy(self) -> Policy:
+        conf = self.app.conf
+        return Policy(
+            ignore_result=bool(conf.task_ignore_result),
+            store_errors_even_if_ignored=bool(conf.task_store_errors_even_if_ignored),
+            result_extended=bool(conf.result_extended),
+            result_expires=self.expires or None,
+            patience_seconds=PATIENCE_SECONDS,
+            fan_out_members=0,  # Celery's workers may serve the queue, and don't know the task that fans out
+        )
+
+    def _expires_at(self) -> float | None:
+        return time.time() + self.expires if self.expires else None
+
+    def _run(self, flow: Flow[T]) -> T:
+        return self._taskq.run(flow)

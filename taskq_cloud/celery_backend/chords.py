@@ -1,0 +1,93 @@
+"""What a Celery worker does for a workflow when one of its tasks has ended: what ``core.joins`` does in ours.
+
+Here a request of Celery's becomes a message, and the errbacks of a chord are called as Celery calls them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+from celery.app.task import Context
+from celery.exceptions import ChordError as CeleryChordError
+
+from taskq_cloud.celery_backend.broker import CeleryBroker
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.effects import Effects, Environment
+from taskq_cloud.core.message import Delivery, Embed, Message
+from taskq_cloud.core.options import Policy, TaskOptions
+from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.errors import ChordError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CeleryEffects(Effects):
+    """The effects of a task that Celery's worker has run.
+
+    Args:
+        app: Celery's application.
+    """
+
+    app: Celery
+
+    def call_errbacks(self, failed: Message, error: Exception) -> Flow[None]:
+        """By Celery's rule: ``(request, exc, traceback)`` at once where one takes these, a message otherwise."""
+        request = Context(id=failed.id, task=failed.task, root_id=failed.root_id, delivery_info={})
+        request.errbacks = list(failed.embed.errbacks or ())
+        if request.errbacks:
+            shown = CeleryChordError(*error.args) if isinstance(error, ChordError) else error
+            self.app.backend._call_task_errbacks(request, shown, None)  # noqa: SLF001 - the rule is nowhere else
+        yield from ()
+
+
+def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context) -> CeleryEffects:
+    """The effects of a task.
+
+    Args:
+        app: Celery's application.
+        store: its backend's.
+        policy: what its settings say of every task.
+        request: the task's request, or a step of its chain that Celery has made one of.
+    """
+    info = request.delivery_info or {}
+    message, broker = message_of(request), CeleryBroker(app)
+    environment = Environment(
+        broker=broker,
+        store=store,
+        tasks={},
+        policy=policy,
+        route=broker.route,
+        hostname=str(request.hostname),
+        clock=time.time,
+    )
+    delivery = Delivery(
+        queue=str(info.get("routing_key")),
+        message_id=message.id,
+        receipt=message.id,
+        body="",
+        group=(request.properties or {}).get("MessageGroupId"),
+    )
+    return CeleryEffects(environment, delivery, message, TaskOptions(), app=app)
+
+
+def message_of(request: Context) -> Message:
+    """A request as the message that it was."""
+    return Message(
+        task=str(request.get("task")),
+        id=str(request.id),
+        args=request.args or (),
+        kwargs=request.kwargs or {},
+        embed=Embed(errbacks=_listed(request.errbacks), chain=_listed(request.chain), chord=request.chord),
+        retries=request.retries or 0,
+        root_id=request.root_id,
+        parent_id=request.parent_id,
+        group=request.group,
+        group_index=request.group_index,
+    )
+
+
+def _listed(value: Any) -> Sequence[Any] | None:
+    return list(value) if isinstance(value, list | tuple) else None

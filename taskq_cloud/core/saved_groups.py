@@ -1,0 +1,87 @@
+"""Which tasks a group is, kept in a result store: for ``GroupResult.restore``, and for chords that Celery has made.
+
+A group is Celery's tuple of it as JSON, ``[[id, parent], [member, ...]]``, where a member that is a task has None in
+place of members of its own. What results and values are made of it is ``result_set``'s and ``joins``' part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any, Final, TypeAlias
+
+from taskq_cloud.core import result_document, serializers
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.message import Message
+from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.records import PENDING, Record
+
+PAGE_MEMBERS: Final = 2000
+"""Members of a saved group in one record: half of what DynamoDB's items take."""
+
+Group: TypeAlias = Sequence[Any]
+"""``[[id, parent], members]``."""
+
+
+def save(store: ResultStore, group: Group, expires_at: float | None) -> Flow[None]:
+    """Keep a group.
+
+    Args:
+        store: where.
+        group: the group.
+        expires_at: when it ceases to exist, in seconds since the epoch; None: never.
+    """
+    (group_id, parent), members = group
+    now, saved = time.time(), []
+    for page in range(_pages(len(members))):
+        content = [[group_id, parent], members[page * PAGE_MEMBERS : (page + 1) * PAGE_MEMBERS]]
+        key = _key(group_id, page)
+        text = result_document.encode(Message(task="", id=key), PENDING, serializers.dumps(content), now=now)
+        saved.append(Record(key, PENDING, 0, text, expires_at))
+    yield from store.save(saved)
+
+
+def load(store: ResultStore, group_id: str) -> Flow[Group | None]:
+    """Read a group; None where it was not saved, or has expired."""
+    members: list[Any] = []
+    parent: Any = None
+    for page in count():
+        key = _key(group_id, page)
+        found = yield from store.load([key])
+        if key not in found:
+            if page == 0:
+                return None
+            break
+        (_, parent), of_page = result_document.decode(found[key].payload)["result"]
+        members += of_page
+        if len(of_page) < PAGE_MEMBERS:
+            break
+    return [[group_id, parent], members]
+
+
+def delete(store: ResultStore, group_id: str, size: int) -> Flow[None]:
+    """Remove a group of so many members."""
+    yield from store.delete([_key(group_id, page) for page in range(_pages(size))])
+
+
+def leaves(group: Group) -> Iterator[str]:
+    """The ids of its tasks, those of groups in it too, in their order."""
+    for member in group[1]:
+        if member[1] is None:
+            yield member[0][0]
+        else:
+            yield from leaves(member)
+
+
+def nest(group: Group, values: Iterator[Any]) -> list[Any]:
+    """Values in the order of ``leaves``, in lists as the group has groups."""
+    return [next(values) if member[1] is None else nest(member, values) for member in group[1]]
+
+
+def _pages(size: int) -> int:
+    return max(1, -(-size // PAGE_MEMBERS))
+
+
+def _key(group_id: str, page: int) -> str:
+    return f"taskset-{group_id}" + (f"-{page}" if page else "")

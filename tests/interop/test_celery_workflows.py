@@ -1,0 +1,143 @@
+"""Workflows whose tasks run partly on Celery's workers and partly on ours, with the result backend that both share.
+
+Each side has a queue of its own, so that a test says who runs what.
+"""
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ, canvas
+from taskq_cloud.errors import ChordError
+from tests.worker.serving import serving
+
+celery_canvas = pytest.importorskip("celery.canvas")
+
+
+@pytest.fixture
+def table(make_table: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
+    name = make_table()
+    monkeypatch.setenv("INTEROP_TABLE", name)
+    monkeypatch.setenv("INTEROP_BACKEND", f"taskq+dynamodb://{name}?key_format=celery")
+    return name
+
+
+@pytest.fixture
+def celerys(make_queue: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The queue that Celery's worker serves."""
+    name = make_queue("celerys")
+    monkeypatch.setenv("INTEROP_CELERY_QUEUE", name)
+    return name
+
+
+class Writer:
+    """Writes one workflow down with Celery's canvas or with ours; ``here`` and ``there`` say who runs a task."""
+
+    def __init__(self, module: Any, app: Any, here: str, there: str) -> None:
+        self.chord, self.chain, self.group = module.chord, module.chain, module.group
+        self.here = lambda name, *args: self._signature(app, name, args, here)
+        self.there = lambda name, *args: self._signature(app, name, args, there)
+
+    def _signature(self, app: Any, name: str, args: Any, queue: str) -> Any:
+        return app.signature(f"interop.{name}", args=args).set(queue=queue)
+
+
+def workflows(w: Writer) -> dict[str, tuple[Any, Any]]:
+    """Name -> the workflow and its value."""
+    here, there, chord, chain, group = w.here, w.there, w.chord, w.chain, w.group
+    members = [here("add", 1, 1), there("add", 2, 2), here("add", 3, 3), there("add", 4, 4)]
+    return {
+        "body here": (chord(members, here("total")), 20),
+        "body there": (chord(members, there("total")), 20),
+        "who ran them": (chord([here("where"), there("where")], there("same")), ["here", "celery"]),
+        "header in the middle of a chain": (
+            chain(there("add", 0, 1), group([here("add", 1), there("add", 2)]), here("total"), there("add", 100)),
+            105,
+        ),
+        "the same, the other way round": (
+            chain(here("add", 0, 1), group([there("add", 1), here("add", 2)]), there("total"), here("add", 100)),
+            105,
+        ),
+        "members that are chains": (
+            chord(
+                [chain(there("add", 1, 1), here("add", 1)), chain(here("add", 1, 1), there("add", 2))], there("total")
+            ),
+            7,
+        ),
+        "a chord in a header": (
+            chord([chord([there("add", 1, 1), here("add", 2, 2)], here("total")), there("add", 1, 1)], here("total")),
+            8,
+        ),
+        "the same, body there": (
+            chord([chord([there("add", 1, 1), here("add", 2, 2)], there("total")), here("add", 1, 1)], there("total")),
+            8,
+        ),
+        "a body that is a chain": (chord(members, chain(there("total"), here("add", 1))), 21),
+        "two chords in a row": (
+            chain(chord(members, here("total")), group([there("add", 1), here("add", 2)]), there("total")),
+            43,
+        ),
+        "a member that ends in a group": (
+            chord(
+                [chain(here("add", 1, 1), group([here("add", 1), there("add", 2)])), there("add", 1, 1)], here("same")
+            ),
+            [[3, 4], 2],
+        ),
+        "the same, told by Celery": (
+            chord(
+                [chain(there("add", 1, 1), group([here("add", 1), there("add", 2)])), here("add", 1, 1)], there("same")
+            ),
+            [[3, 4], 2],
+        ),
+    }
+
+
+@pytest.mark.parametrize("maker", ["celery", "here"])
+async def test_workflows_cross(
+    maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
+):
+    writer = Writer(celery_canvas, celery, queue, celerys) if maker == "celery" else Writer(canvas, app, queue, celerys)
+    async with serving(app, queues=[queue]):
+        started = {name: (each.apply_async(), value) for name, (each, value) in workflows(writer).items()}
+        found = {}
+        for name, (result, _) in started.items():
+            try:
+                found[name] = await asyncio.to_thread(result.get, timeout=30, interval=0.1)
+            except Exception as error:
+                found[name] = error
+    assert found == {name: value for name, (_, value) in started.items()}
+    assert celery_worker.poll() is None
+
+
+@pytest.mark.parametrize("maker", ["celery", "here"])
+async def test_failures_cross(
+    maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
+):
+    w = Writer(celery_canvas, celery, queue, celerys) if maker == "celery" else Writer(canvas, app, queue, celerys)
+    told = {name: f"told-{maker}-{name}" for name in ("here", "there", "chain here", "chain there", "nested")}
+
+    def heard(name: str, members: Any, body: Any, note: Any) -> Any:
+        return w.chord(members, body.on_error(note.set(task_id=told[name])))
+
+    deep = w.chain(
+        w.there("fail", "no"), w.chord([w.here("note"), w.there("note")], w.chain(w.here("same"), w.here("same")))
+    )
+    broken_here = w.chain(w.here("fail", "no"), w.there("note"))
+    broken_there = w.chain(w.there("fail", "no"), w.here("note"))
+    failing = {
+        "here": heard("here", [w.here("fail", "no"), w.there("add", 1, 1)], w.there("total"), w.here("note")),
+        "there": heard("there", [w.there("fail", "no"), w.here("add", 1, 1)], w.here("total"), w.there("note")),
+        "chain here": heard("chain here", [broken_here], w.there("total"), w.there("note")),
+        "chain there": heard("chain there", [broken_there], w.here("total"), w.here("note")),
+        "nested": heard("nested", [deep], w.there("total"), w.there("note")),
+    }
+    async with serving(app, queues=[queue]):
+        results = {name: each.apply_async() for name, each in failing.items()}
+        for name, result in results.items():
+            with pytest.raises(ChordError, match=r"Dependency .* raised ValueError\('no', 7\)"):
+                await app.AsyncResult(result.id).aget(timeout=30)
+            assert await app.AsyncResult(told[name]).aget(timeout=30) == ["noted", result.id], name
+    assert celery_worker.poll() is None
