@@ -1,0 +1,49 @@
+"""Watching and ending workflows whose results are in DynamoDB, counted in requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from taskq_cloud import TaskQ, chord
+from taskq_cloud.core import workflow_record
+from taskq_cloud.testing.call_counter import CallCounter
+from tests.workflows import make_app
+
+
+@pytest.fixture
+def counter(local_stack, aws_environment) -> Iterator[CallCounter]:
+    with CallCounter(local_stack.endpoint_url) as counter:
+        yield counter
+
+
+@pytest.fixture
+def app(counter: CallCounter, make_table: Callable[..., str]) -> Iterator[TaskQ]:
+    table = f"dynamodb://{make_table()}?endpoint_url={counter.endpoint_url}"
+    app = make_app(broker="memory://", results=table, task_fan_out_members=100_000)
+    yield app
+    app.close()
+
+
+def test_a_thousand_members_take_one_write_to_record_and_ten_reads_to_look_at(app: TaskQ, counter: CallCounter) -> None:
+    task = app.tasks["task"].s(tag="a")
+    result = chord([task] * 999, task).delay()
+    assert dict(counter.counts()) == {"PutItem": 1}
+    counter.reset()
+    assert app.AsyncResult(result.id).progress().total == 1000
+    assert dict(counter.counts()) == {"GetItem": 1, "BatchGetItem": 10}
+
+
+def test_revoked_and_forgotten_is_all_of_it(app: TaskQ, counter: CallCounter) -> None:
+    task = app.tasks["task"].s(tag="a")
+    result = chord([task] * 20, task).delay()
+    counter.reset()
+    by_id = app.AsyncResult(result.id)
+    assert by_id.revoke_workflow() == 21
+    assert counter.counts()["PutItem"] == 21
+    assert dict(result.progress().states) == {"REVOKED": 21}
+    assert by_id.revoke_workflow() == 0
+    by_id.forget_workflow()
+    assert dict(by_id.progress().states) == {"PENDING": 1}
+    assert app.run(app.store.load([workflow_record.key(result.id)])) == {}
