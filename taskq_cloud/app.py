@@ -165,8 +165,12 @@ class TaskQ:
         messages = [make_message(name, args, kwargs, options, task) for args, kwargs in calls]
         now = time.time()
         capabilities = self.broker.capabilities
-        addressed = [sending.address(self.codec, each, queue, capabilities, now, transport) for each in messages]
-        answers = yield from sending.send(self.codec, self.broker, addressed)
+        scheduler = self.scheduler
+        schedules = None if scheduler is None else scheduler.capabilities
+        addressed = [
+            sending.address(self.codec, each, queue, capabilities, now, transport, schedules) for each in messages
+        ]
+        answers = yield from sending.send(self.codec, self.broker, addressed, scheduler)
         ignored = bool(
             next(v for v in (options.ignore_result, task.ignore_result, self.conf.task_ignore_result) if v is not None)
         )
@@ -337,6 +341,7 @@ class TaskQ:
             hostname=hostname or f"taskq@{socket.gethostname()}",
             clock=time.time,
             codec=self.codec,
+            scheduler=self.scheduler,
         )
         return Runtime(
             settings=self.conf,

@@ -184,7 +184,7 @@ def _send(app: Application, line: Line, messages: Sequence[Successor]) -> Flow[N
         _blame(line)
         raise
     yield from sending.store_records(app.store, addressed)
-    answers = yield from sending.send(app.codec, app.broker, addressed)
+    answers = yield from sending.send(app.codec, app.broker, addressed, app.scheduler)
     failures = {i: answer.error for i, answer in enumerate(answers) if isinstance(answer, Refused)}
     if failures:
         error = failures[min(failures)]
@@ -208,7 +208,8 @@ def _address(app: Application, successor: Successor) -> Addressed:
         compression=first(options.get("compression"), task.compression),
     )
     queue = successor.queue or app.route(message.task)
-    addressed = sending.address(app.codec, message, queue, app.broker.capabilities, now, transport)
+    schedules = None if app.scheduler is None else app.scheduler.capabilities
+    addressed = sending.address(app.codec, message, queue, app.broker.capabilities, now, transport, schedules)
     return replace(addressed, records=[page.record(now) for page in successor.pages])
 
 

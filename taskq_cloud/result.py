@@ -196,6 +196,8 @@ class AsyncResult(InGraph, Generic[T]):
     def revoke(self) -> bool:
         """Record the task as REVOKED, so that an attempt that asks the store doesn't run; False where it has ended.
 
+        Where the application has a scheduler, what it holds of the task is removed; without a result store, that alone
+        is done, and False means that there was nothing to remove.
         A delayed, retried or redelivered task asks, and any with ``track_started``. One that runs already goes on;
         its result is dropped.
         """
@@ -241,10 +243,10 @@ class AsyncResult(InGraph, Generic[T]):
     maybe_reraise = maybe_throw
 
     def _revoke(self) -> Flow[bool]:
-        refuse_without_store(self._backend)
-        record = workflow_ending.revocation(self.id, self._backend.result_expires_at())
-        (saved,) = yield from self._backend.store.save([record])
-        return saved
+        scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
+        if scheduler is None:
+            refuse_without_store(self._backend)
+        return bool((yield from workflow_ending.revoke_tasks(self._backend.store, [self.id], expires_at, scheduler)))
 
     def _load(self) -> Flow[TaskState]:
         if self.known is not None:

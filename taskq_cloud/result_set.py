@@ -231,9 +231,11 @@ class ResultSet(InWorkflow):
         leaves = self.leaves()
         if not leaves:
             return 0
-        refuse_without_store(self._backend)
-        expires_at = self._backend.result_expires_at()
-        return (yield from workflow_ending.revoke_tasks(self._backend.store, [leaf.id for leaf in leaves], expires_at))
+        scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
+        if scheduler is None:
+            refuse_without_store(self._backend)
+        ids = [leaf.id for leaf in leaves]
+        return (yield from workflow_ending.revoke_tasks(self._backend.store, ids, expires_at, scheduler))
 
 
 class GroupResult(ResultSet):

@@ -14,7 +14,7 @@ from taskq_cloud import errors
 from taskq_cloud.core import lines, signatures, workflow_ending, workflow_record, workflow_view
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.lines import Line
-from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.core.workflow_view import Progress, View
 from taskq_cloud.graph import DependencyGraph, GraphFormatter
 
@@ -27,6 +27,11 @@ class Backend(Protocol):
     @property
     def store(self) -> ResultStore:
         """Where records are."""
+        ...
+
+    @property
+    def scheduler(self) -> ScheduleStore | None:
+        """Where messages wait that are due late."""
         ...
 
     def run(self, flow: Flow[V]) -> V:
@@ -135,7 +140,8 @@ class InWorkflow:
     def _revoke_workflow(self) -> Flow[int]:
         refuse_without_store(self._backend)
         line = yield from self._line()
-        return (yield from workflow_ending.revoke(self._backend.store, line, self._backend.result_expires_at()))
+        scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
+        return (yield from workflow_ending.revoke(self._backend.store, line, expires_at, scheduler))
 
     def _forget_workflow(self) -> Flow[None]:
         line = yield from self._line()

@@ -20,7 +20,8 @@ from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.pages import PAGE_BYTES, Paging
 from taskq_cloud.core.planner import MOST_CHILDREN, Successor
-from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
+from taskq_cloud.core.platform_schedule import ScheduleCapabilities
+from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, ScheduleStore
 from taskq_cloud.core.records import FAILURE, SUCCESS, Record, version_of
 from taskq_cloud.core.sending import (
     Addressed,
@@ -31,7 +32,7 @@ from taskq_cloud.core.sending import (
     send,
     store_records,
 )
-from taskq_cloud.errors import AccessDenied, QueueNotFound, StoreNotFound, Unreachable
+from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, StoreNotFound, Unreachable
 
 T = TypeVar("T")
 logger = logging.getLogger("taskq_cloud.execution")
@@ -55,6 +56,7 @@ class Environment:
         hostname: the name of the worker.
         clock: seconds since the epoch.
         codec: how the application writes and reads its messages.
+        scheduler: what holds messages that are due late; None: they go in hops.
     """
 
     broker: Broker
@@ -65,6 +67,7 @@ class Environment:
     hostname: str
     clock: Callable[[], float]
     codec: Codec = field(default_factory=Codec)
+    scheduler: ScheduleStore | None = None
 
     def options_of(self, task: str) -> TaskOptions:
         """The options of a task; the defaults for one that is not registered here."""
@@ -101,6 +104,12 @@ class Effects:
         """The broker's, for this delivery: whoever answers a push can't say when it is to come again."""
         of_broker = self.environment.broker.capabilities
         return replace(of_broker, prefers_parking=False) if self.delivery.pushed else of_broker
+
+    @property
+    def schedules(self) -> ScheduleCapabilities | None:
+        """The scheduler's, where there is one."""
+        scheduler = self.environment.scheduler
+        return None if scheduler is None else scheduler.capabilities
 
     def log(self, level: int, action: str, text: str, *values: Any) -> None:
         """Log a line about the task, with the ids that a search needs."""
@@ -170,7 +179,7 @@ class Effects:
             if each.largest is not None:
                 self.address([each.largest])
             records = [page.record(now) for page in each.pages]
-            ready = address(environment.codec, each.message, queue, self.capabilities, now, transport)
+            ready = address(environment.codec, each.message, queue, self.capabilities, now, transport, self.schedules)
             addressed.append(replace(ready, records=records))
             check_size(each.message.task, addressed[-1], self.capabilities)
         return addressed
@@ -216,7 +225,11 @@ class Effects:
         )
 
     def _send(self, addressed: Sequence[Addressed]) -> Flow[None]:
-        answers = yield from send(self.environment.codec, self.environment.broker, addressed)
+        environment = self.environment
+        passed = [each.schedule for each in addressed if each.schedule and each.schedule.at <= environment.clock()]
+        if passed:
+            raise OperationalError(f"{passed[0].description}: the time of its schedule passed before it was accepted")
+        answers = yield from send(environment.codec, environment.broker, addressed, environment.scheduler)
         for answer in answers:
             if isinstance(answer, Refused):
                 raise answer.error

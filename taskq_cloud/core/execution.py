@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from taskq_cloud.core import earlier, fan_out, joins, retry, serializers, successors
+from taskq_cloud.core import earlier, fan_out, joins, one_off, retry, serializers, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects, Environment, first
 from taskq_cloud.core.membership import is_sized
@@ -168,8 +168,9 @@ def _known(effects: Effects) -> Flow[Settlement]:
     if message.expires is not None and message.expires.timestamp() <= now:
         effects.log(logging.WARNING, "task.revoked", "expired at %s", message.expires.isoformat())
         return (yield from _conclude(effects, REVOKED, retry.describe(TaskRevokedError("expired"))))  # 3
-    if message.eta is not None and message.eta.timestamp() > now:
-        return (yield from _park(effects, message.eta.timestamp() - now))  # 4
+    due = one_off.due_at(message)
+    if due is not None and due > now:
+        return (yield from _park(effects, due, now))  # 4
     settled = yield from earlier.perhaps_done(effects)  # 5
     if settled is not None:
         return settled
@@ -183,14 +184,18 @@ def _known(effects: Effects) -> Flow[Settlement]:
     return (yield from _run(effects))
 
 
-def _park(effects: Effects, due_in_seconds: float) -> Flow[Settlement]:
+def _park(effects: Effects, due: float, now: float) -> Flow[Settlement]:
     """No message waits in a worker: it is sent again, or, to a queue without delays, given back until it is due."""
     delivery, capabilities = effects.delivery, effects.capabilities
-    effects.log(logging.DEBUG, "task.parked", "is due in %.0f s", due_in_seconds)
-    if capabilities.parks(delivery.queue, due_in_seconds):
-        return Release(delivery, min(due_in_seconds, capabilities.longest_lease_seconds))
-    yield from effects.send(effects.address([Successor(effects.message, delivery.queue)]))
-    return Acknowledge(delivery)
+    effects.log(logging.DEBUG, "task.parked", "is due in %.0f s", due - now)
+    parks = capabilities.parks(delivery.queue, due - now)
+    if not parks or one_off.fires_at(capabilities, effects.schedules, delivery.queue, due, now) is not None:
+        addressed = effects.address([Successor(effects.message, delivery.queue)])
+        # What no scheduler takes would come straight back from a queue without delays.
+        if not parks or addressed[0].schedule is not None:
+            yield from effects.send(addressed)
+            return Acknowledge(delivery)
+    return Release(delivery, min(due - now, capabilities.longest_lease_seconds))
 
 
 def _run(effects: Effects) -> Flow[Settlement]:

@@ -104,6 +104,14 @@ class Payloads:
             and claim.stored_at - held.stored_at < self.expires_days * DAY_SECONDS / 2
         )
 
+    @property
+    def longest_wait_seconds(self) -> float:
+        """How long a message with a claim may lie where nobody renews it.
+
+        A claim that is sent on has up to half of its object's time behind it; a sixth is left for the queue.
+        """
+        return self.expires_days * DAY_SECONDS / 3
+
     def compressed(self, data: bytes) -> tuple[bytes, str | None]:
         """Bytes made smaller, and the content type of how; the bytes themselves and None where that doesn't help."""
         if self.compression is not None:

@@ -1,16 +1,20 @@
-"""From messages to what a broker is given: encoding, claims, delay, and one batch a queue."""
+"""From messages to what a broker or a scheduler is given: encoding, claims, delay, and one batch a queue."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from taskq_cloud.core import one_off
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.claims import POINTER_ATTRIBUTES, Payload
-from taskq_cloud.core.codec import Codec, utf8_bytes
+from taskq_cloud.core.codec import Codec, Packed, utf8_bytes
 from taskq_cloud.core.message import Message, Outgoing, Refused, Sent
-from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore
+from taskq_cloud.core.one_off import OneOff
+from taskq_cloud.core.platform_schedule import ScheduleCapabilities
+from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, ScheduleStore
 from taskq_cloud.core.records import Record
 from taskq_cloud.errors import DelayTooLong, EncodeError, PayloadTooLarge
 
@@ -42,12 +46,16 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A message ready to be sent, its queue, and what has to be checked in, or stored as results are, before."""
+    """A message ready to be sent, its queue, what has to be checked in, or stored as results are, before.
+
+    With a schedule, that is to send it; without one, the message goes to the broker now.
+    """
 
     queue: str
     outgoing: Outgoing
     payload: Payload | None = None
     records: Sequence[Record] = ()
+    schedule: OneOff | None = None
 
 
 def address(
@@ -57,13 +65,16 @@ def address(
     capabilities: BrokerCapabilities,
     now: float,
     transport: Transport = Transport(),
+    scheduler: ScheduleCapabilities | None = None,
 ) -> Addressed:
     """Encode a message, held back by the broker for as long as its ``eta`` and the broker allow.
 
-    What is due later than the broker's longest delay is parked again when it arrives (``core.execution``, step 4).
-    Where the broker leaves short delays to the receivers, those park it from the beginning.
+    What is due later than the broker's longest delay is scheduled, if there is a scheduler that takes it; otherwise it
+    is parked again when it arrives (``core.execution``, step 4). Where the broker leaves short delays to the receivers,
+    those park it from the beginning. What expires before it is due is held back until it expires.
 
-    Where it is over the broker's limit, it is claimed, if the codec has payloads; otherwise the broker refuses it.
+    Where it is over the broker's or the scheduler's limit, it is claimed, if the codec has payloads. Otherwise what the
+    scheduler doesn't take goes without it, and what the broker doesn't take is refused by it.
 
     Raises:
         EncodeError: its arguments can't be serialised; names the task.
@@ -73,18 +84,34 @@ def address(
     """
     # Those of a pointer that the message came with say nothing of how it is sent on.
     attributes = {name: value for name, value in transport.attributes.items() if name not in POINTER_ATTRIBUTES}
+    due = one_off.due_at(message)
+    at = one_off.fires_at(capabilities, scheduler, queue, due, now)
+    largest_bytes = capabilities.largest_message_bytes
+    if at is not None and scheduler is not None:
+        # The quotes of JSON within JSON take about a third of it.
+        largest_bytes = min(largest_bytes, scheduler.largest_body_bytes * 3 // 4)
     try:
         packed = codec.pack(
             message,
             queue,
-            capabilities.largest_message_bytes - _attributes_bytes(attributes),
+            largest_bytes - _attributes_bytes(attributes),
             now,
             serializer=transport.serializer,
             compression=transport.compression,
         )
     except EncodeError as error:
         raise EncodeError(f"task {message.task}: its arguments are {error}") from error
-    delay = 0.0 if message.eta is None else max(0.0, message.eta.timestamp() - now)
+    outgoing = Outgoing(
+        body=packed.body,
+        group=transport.group,
+        deduplication=transport.deduplication or f"{message.id}:{message.retries}",
+        attributes={**attributes, **packed.attributes},
+        trace_header=transport.trace_header,
+    )
+    if at is not None and scheduler is not None and one_off.fits(outgoing, scheduler):
+        at = math.floor(min(at, now + _kept_seconds(codec, packed, message)))
+        return Addressed(queue, outgoing, packed.payload, schedule=one_off.one_off(message, queue, at))
+    delay = 0.0 if due is None else max(0.0, due - now)
     longest = capabilities.longest_eta(queue)
     if delay > longest:
         raise DelayTooLong(
@@ -94,17 +121,14 @@ def address(
     if capabilities.parks(queue, delay):
         delay = 0.0
     return Addressed(
-        queue,
-        Outgoing(
-            body=packed.body,
-            delay_seconds=min(delay, capabilities.longest_delay(queue)),
-            group=transport.group,
-            deduplication=transport.deduplication or f"{message.id}:{message.retries}",
-            attributes={**attributes, **packed.attributes},
-            trace_header=transport.trace_header,
-        ),
-        packed.payload,
+        queue, replace(outgoing, delay_seconds=min(delay, capabilities.longest_delay(queue))), packed.payload
     )
+
+
+def _kept_seconds(codec: Codec, packed: Packed, message: Message) -> float:
+    """How long a message can wait before what it claims has to be checked in anew, which whoever receives it does."""
+    claims = packed.payload is not None or message.claim is not None
+    return codec.payloads.longest_wait_seconds if claims and codec.payloads is not None else math.inf
 
 
 def size_bytes(message: Outgoing) -> int:
@@ -138,10 +162,13 @@ def store_records(store: ResultStore, addressed: Sequence[Addressed]) -> Flow[No
         yield from store.save(records[begin : begin + RECORDS_AT_ONCE])
 
 
-def send(codec: Codec, broker: Broker, addressed: Sequence[Addressed]) -> Flow[list[Sent | Refused]]:
+def send(
+    codec: Codec, broker: Broker, addressed: Sequence[Addressed], scheduler: ScheduleStore | None = None
+) -> Flow[list[Sent | Refused]]:
     """Send messages of any queues, as one batch a queue; one answer a message, in order.
 
-    What they claim is checked in first, all of it together; a message whose payload is refused is not sent.
+    What they claim is checked in first, all of it together; a message whose payload is refused is not sent. Those with
+    a schedule are given to ``scheduler``, whose name for it stands for the broker's message id.
     """
     answers: list[Any] = [None] * len(addressed)
     if codec.payloads is not None:
@@ -150,9 +177,20 @@ def send(codec: Codec, broker: Broker, addressed: Sequence[Addressed]) -> Flow[l
         for position, refused in zip(large, stored, strict=True):
             answers[position] = refused
     positions: dict[str, list[int]] = {}
+    later: list[int] = []
     for position, each in enumerate(addressed):
         if answers[position] is None:
-            positions.setdefault(each.queue, []).append(position)
+            (positions.setdefault(each.queue, []) if each.schedule is None else later).append(position)
+    if later:  # first: scheduled again, each is one still
+        assert scheduler is not None  # noqa: S101 - address() was given its capabilities
+        held = [
+            (each.queue, each.outgoing, each.schedule)
+            for each in (addressed[position] for position in later)
+            if each.schedule is not None
+        ]
+        kept = yield from one_off.put(scheduler, broker, held)
+        for position, (_, _, schedule), refused in zip(later, held, kept, strict=True):
+            answers[position] = refused or Sent(schedule.name)
     for queue, of_queue in positions.items():
         sent = yield from broker.send(queue, [addressed[position].outgoing for position in of_queue])
         for position, answer in zip(of_queue, sent, strict=True):

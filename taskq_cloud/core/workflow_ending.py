@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from taskq_cloud.core import result_document, retry, workflow_record
+from taskq_cloud.core import one_off, result_document, retry, workflow_record
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.lines import Line
 from taskq_cloud.core.message import Message
-from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.core.records import FINAL_VERSION, LONGEST_MESSAGE_SECONDS, REVOKED, Record
 from taskq_cloud.core.workflow_view import PAGE_RECORDS, look
 from taskq_cloud.errors import TaskRevokedError
@@ -38,20 +38,23 @@ def revocation(task_id: str, results_expire_at: float | None) -> Record:
     return Record(task_id, REVOKED, FINAL_VERSION, payload, expires_at, fence=2**31 - 1)
 
 
-def revoke(store: ResultStore, line: Line, results_expire_at: float | None) -> Flow[int]:
+def revoke(
+    store: ResultStore, line: Line, results_expire_at: float | None, scheduler: ScheduleStore | None = None
+) -> Flow[int]:
     """Record every task of a workflow that has not ended as REVOKED; how many these were.
 
     Args:
         store: where its results are.
         line: the workflow, with all ids fixed.
         results_expire_at: as for ``revocation``.
+        scheduler: where messages wait that are due late; what it holds of these tasks is removed.
     """
     revoked = 0
     for _ in range(MOST_ROUNDS):
         view = yield from look(store, line)
         # The last first: once it is revoked nothing that still ends can change what the workflow has come to.
         left = list(dict.fromkeys(task.id for task in view.tasks() if task.open))[::-1]
-        newly = yield from revoke_tasks(store, left, results_expire_at)
+        newly = yield from revoke_tasks(store, left, results_expire_at, scheduler)
         revoked += newly
         if newly == len(left):
             break
@@ -59,11 +62,24 @@ def revoke(store: ResultStore, line: Line, results_expire_at: float | None) -> F
     return revoked
 
 
-def revoke_tasks(store: ResultStore, task_ids: Sequence[str], results_expire_at: float | None) -> Flow[int]:
-    """Record tasks as REVOKED; how many of them had not ended. Arguments as for ``revoke``."""
+def revoke_tasks(
+    store: ResultStore, task_ids: Sequence[str], results_expire_at: float | None, scheduler: ScheduleStore | None = None
+) -> Flow[int]:
+    """Record tasks as REVOKED, then remove their schedules: what fires meanwhile finds the record.
+
+    Arguments as for ``revoke``.
+
+    Returns:
+        How many of them had not ended; where no records are kept, how many were scheduled.
+    """
     revoked = 0
-    for page in _pages(task_ids):
+    for page in _pages(task_ids) if store.capabilities.keeps_records else ():
         revoked += sum((yield from store.save([revocation(task_id, results_expire_at) for task_id in page])))
+    if scheduler is not None:
+        # Also of those that have ended: a revocation whose second half has failed can be repeated.
+        removed = yield from one_off.cancel(scheduler, task_ids)
+        if not store.capabilities.keeps_records:
+            return sum(removed)
     return revoked
 
 
