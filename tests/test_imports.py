@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-IMPORT_BUDGET = 340
-"""Modules that ``import taskq_cloud`` may add to those Python starts with. Measured: 317 on Python 3.11, of which
-some 75 are pydantic's, 44 our own."""
+IMPORT_BUDGET = 360
+"""Modules that ``import taskq_cloud`` may add to those Python starts with. Measured: 346 on Python 3.11, of which
+some 75 are pydantic's, 73 our own."""
 
 ENQUEUE_BUDGET = 520
 """The same of a process that has sent one message to SQS. Measured: 482 with botocore 1.43."""
