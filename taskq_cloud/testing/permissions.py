@@ -41,24 +41,28 @@ class CallRecorder(CallCounter):
 
     def __init__(self, endpoint_url: str) -> None:
         super().__init__(endpoint_url)
-        self._used: set[Used] = set()
+        self._requests: list[tuple[str, str, bytes]] = []
 
     def used(self) -> set[Used]:
-        """The permissions that were used since the start or ``forget``."""
+        """The permissions that were used since the start or ``forget``.
+
+        Raises:
+            ValueError: a call is of an operation that is not known here.
+        """
         with self._lock:
-            return set(self._used)
+            requests = list(self._requests)
+        return {used for request in requests for used in _used(*request)}
 
     def forget(self) -> None:
         """Begin anew."""
         self.reset()
         with self._lock:
-            self._used.clear()
+            self._requests.clear()
 
     def look_at(self, request_line: str, target: str, body: bytes) -> None:
         """Note a request."""
-        found = set(_used(request_line, target, body))
         with self._lock:
-            self._used |= found
+            self._requests.append((request_line, target, body))
 
 
 def _used(request_line: str, target: str, body: bytes) -> Iterable[Used]:

@@ -36,6 +36,7 @@ from taskq_cloud.topology.model import (
     Topology,
 )
 from taskq_cloud.topology.runtimes import MARGIN_SECONDS, serve
+from taskq_cloud.topology.scheduling import schedule_group
 from taskq_cloud.topology.stores import stores
 
 VISIBILITY_PER_TIMEOUT: Final = 6
@@ -172,6 +173,7 @@ def _build(app: Application, app_path: str | None) -> Topology:
         services=services,
         tables=kept.tables,
         buckets=kept.buckets,
+        schedule_group=schedule_group(settings),
     )
     return topology.model_copy(update={"roles": permissions.roles(topology)})
 
@@ -234,6 +236,7 @@ def _environment(settings: Settings, deployment: Deployment, app_path: str | Non
         "TASKQ_BROKER": settings.broker,
         "TASKQ_PAYLOADS": settings.payloads,
         "TASKQ_RESULTS": settings.results_url(),
+        "TASKQ_SCHEDULER": settings.scheduler,
     }
     given = {name: value for name, value in places.items() if value is not None}
     return dict(sorted((given | deployment.environment).items()))

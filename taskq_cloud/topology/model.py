@@ -149,7 +149,9 @@ class ScheduleGroup(Model):
 
     name: Annotated[str, Field(max_length=64)]
     role_name: Annotated[str, Field(max_length=64)]
-    dead_letter_queue: DeadLetterQueue
+    role_arn: str
+    dead_letter_queue: DeadLetterQueue | None
+    """For what could not be sent within a day; None: it is lost."""
 
 
 class Subscription(Model):

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from taskq_cloud.topology.model import Bucket, Condition, Function, Queue, Role, Service, Statement, Topology
+from taskq_cloud.topology.model import (
+    Bucket,
+    Condition,
+    Function,
+    Queue,
+    Role,
+    ScheduleGroup,
+    Service,
+    Statement,
+    Topology,
+)
 
 _SQS: Final = "arn:{partition}:sqs:{region}:{account}:"
 _FIND_AND_SEND: Final = ("sqs:GetQueueUrl", "sqs:SendMessage")
@@ -21,6 +31,7 @@ def roles(topology: Topology) -> tuple[Role, ...]:
         Role(name=f"{topology.name}-producer", assumed_by=None, statements=_producer(topology)),
         *(_function(topology, each) for each in topology.functions),
         *(_service(topology, each) for each in topology.services),
+        *(_of_schedules(topology, topology.schedule_group) if topology.schedule_group else ()),
     )
 
 
@@ -29,11 +40,54 @@ def queue_arn(name: str) -> str:
     return f"{_SQS}{name}"
 
 
+def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
+    """Whoever brings the declared schedules about, and the role with which EventBridge sends."""
+    names = [each.name for each in topology.queues]
+    if group.dead_letter_queue is not None:
+        names.append(group.dead_letter_queue.name)
+    actions = ("CreateSchedule", "DeleteSchedule", "GetSchedule", "UpdateSchedule")
+    everything = f"arn:{{partition}}:scheduler:{{region}}:{{account}}:schedule/{group.name}/*"
+    return (
+        Role(
+            name=f"{topology.name}-applier",
+            assumed_by=None,
+            statements=_statements(
+                _allow("ApplySchedules", (f"scheduler:{each}" for each in actions), [everything]),
+                # Its resource is no group: a listing is of all schedules (Service Authorization Reference).
+                _allow("ListSchedules", ("scheduler:ListSchedules",), [everything]),
+                _pass_role(group),
+            ),
+        ),
+        Role(
+            name=group.role_name,
+            assumed_by="scheduler.amazonaws.com",
+            statements=_statements(
+                _allow("SendTasks", ("sqs:SendMessage",), map(queue_arn, names), by_platform=True), *_keys(topology)
+            ),
+        ),
+    )
+
+
+def _delays(topology: Topology) -> Iterable[Statement | None]:
+    """One-time schedules of what is due late: created, and removed when the task is revoked."""
+    group = topology.schedule_group
+    if group is None:
+        return []
+    arn = f"arn:{{partition}}:scheduler:{{region}}:{{account}}:schedule/{group.name}/*"
+    return [_allow("DelayTasks", ("scheduler:CreateSchedule", "scheduler:DeleteSchedule"), [arn]), _pass_role(group)]
+
+
+def _pass_role(group: ScheduleGroup) -> Statement | None:
+    condition = Condition(operator="StringEquals", key="iam:PassedToService", values=("scheduler.amazonaws.com",))
+    return _allow("PassRole", ("iam:PassRole",), [group.role_arn], by_platform=True, conditions=(condition,))
+
+
 def _producer(topology: Topology) -> tuple[Statement, ...]:
     return _statements(
         _allow("SendTasks", _FIND_AND_SEND, (queue_arn(each.name) for each in topology.queues)),
         *_results(topology, worker=False),
         *_buckets(topology),
+        *_delays(topology),
         *_keys(topology),
     )
 
@@ -73,6 +127,7 @@ def _worker(topology: Topology, queues: Sequence[Queue]) -> Iterable[Statement |
         _allow("SendTasks", _FIND_AND_SEND, map(queue_arn, names)),
         *_results(topology, worker=True),
         *_buckets(topology),
+        *_delays(topology),
         *_keys(topology),
     ]
 

@@ -61,6 +61,11 @@ class Provisioner:
         if group is not None and not (yield from observe.schedule_group(group.name)):
             what = f"create schedule group {group.name}"
             yield from self._do(what, "scheduler", "create_schedule_group", Name=group.name)
+        if group is not None and group.dead_letter_queue is not None:
+            dead = group.dead_letter_queue
+            present = yield from self._present(dead.name, fifo=False)
+            retention = {"MessageRetentionPeriod": str(dead.message_retention_seconds)}
+            yield from self._attributes(dead.name, present, retention)
         return self.changes
 
     def _do(self, what: str, service: str, operation: str, **parameters: Any) -> Flow[Any | None]:

@@ -13,12 +13,6 @@ from tests.topology.conftest import drive
 WRITES = ("Create", "Set", "Put", "Update", "Delete", "Tag")
 
 
-@pytest.fixture(autouse=True)
-def _anything_goes(recorder, monkeypatch):
-    """These calls are no role's: they are counted, and not compared."""
-    monkeypatch.setattr(recorder, "look_at", lambda *_: None)
-
-
 def provision(app, **options):
     provisioner = Provisioner(app.topology(), **options)
     return drive(app, provisioner.run())

@@ -64,10 +64,11 @@ def _bucket(bucket: Bucket) -> dict[str, Any]:
 
 
 def _schedule_group(group: ScheduleGroup) -> dict[str, Any]:
+    dead = group.dead_letter_queue
     return {
         **_fields(group, "dead_letter_queue"),
-        "dead_letter_queue_name": group.dead_letter_queue.name,
-        "dead_letter_retention_seconds": group.dead_letter_queue.message_retention_seconds,
+        "dead_letter_queue_name": dead and dead.name,
+        "dead_letter_retention_seconds": dead and dead.message_retention_seconds,
     }
 
 

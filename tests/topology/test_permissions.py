@@ -1,0 +1,224 @@
+"""Each role is allowed what its work calls, and nothing else: the work is done through a proxy that takes notes.
+
+One test does all the work of a role: an action that its policy allows and that no line here leads to is an unused one.
+"""
+
+import contextlib
+import json
+import time
+from uuid import uuid4
+
+import pytest
+
+from taskq_cloud import Reject, TaskQ, group
+from taskq_cloud.core.message import Acknowledge, Outgoing
+from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.testing.permissions import compare
+from taskq_cloud.topology.formats import iam
+from taskq_cloud.topology.provision import Provisioner
+from tests.payloads.noise import noise
+from tests.serverless.events import Context
+from tests.topology.conftest import drive
+from tests.worker.serving import serving, until
+
+LARGE = 1_500_000
+"""Characters that no compression gets under SQS's limit, nor under DynamoDB's."""
+
+UNSEEN = {"s3:ListBucket"}
+"""Nothing here lists payloads: without it S3 says of an object that is gone that access is denied, and not that."""
+
+
+@pytest.fixture
+def shop(make_app, recorder):
+    """Make applications on one deployment, each of which has yet to find its queues: ``shop(runtime) -> TaskQ``."""
+    made = []
+
+    def make(runtime):
+        if not made:
+            app = make_app(deployment={"runtime": runtime}, task_default_queue="work")
+            drive(app, Provisioner(app.topology()).run())
+            made.append(app)
+        again = TaskQ(made[0].main, **made[0]._given)
+        declare(again)
+        made.append(again)
+        recorder.forget()
+        return again
+
+    yield make
+    for app in made[1:]:
+        app.close()
+
+
+def declare(app):
+    app.task(name="shop.length", time_limit=5)(len)
+    app.task(name="shop.noise", time_limit=5)(noise)
+    app.task(name="shop.report", time_limit=3600, queue="reports.fifo")(len)
+
+    @app.task(name="shop.again", bind=True, time_limit=5, default_retry_delay=0)
+    def again(self):
+        if self.request.retries == 0:
+            raise self.retry(countdown=0)
+
+    @app.task(name="shop.reject", time_limit=5)
+    def reject():
+        if app.main is not None and not getattr(app, "mended", False):
+            raise Reject(noise(LARGE))
+
+    @app.task(name="shop.once", once=True, time_limit=5)
+    def once():
+        return None
+
+    @app.task(name="shop.slow", time_limit=30)
+    def slow():
+        time.sleep(1.5)  # longer than the lease, so that it is renewed
+
+
+def policy_of(app, role):
+    name = f"{app.main}-{role}"
+    place = iam.Place("000000000000", "eu-west-1")
+    return iam.policies(app.topology(), place)[name]["Statement"]
+
+
+def assert_exact(app, role, used):
+    """All that was called is allowed; all that the application's own code is allowed was called."""
+    statements = policy_of(app, role)
+    by_platform = {s.sid for s in app.topology().role_named(f"{app.main}-{role}").statements if s.by == "platform"}
+    comparison = compare(used, statements)
+    own = [each for each in statements if each["Sid"] not in by_platform]
+    unused = [each for each in compare(used, own).unused if each.split(" ")[0] not in UNSEEN]
+    assert (comparison.missing, unused) == ([], [])
+
+
+async def test_a_producer(shop, recorder):
+    caller = shop("container")
+    async with serving(caller, visibility_timeout=30):
+        large = caller.send_task("shop.noise", [LARGE])
+        await until(lambda: large.state == "SUCCESS", "the large result is there")
+    producer = shop("container")
+    producer.send_task("shop.length", ["abc"])
+    producer.send_task("shop.length", ["abc"], queue="reports.fifo")
+    producer.tasks["shop.length"].map_async([("abc",)] * 12)
+    producer.send_task("shop.length", [noise(LARGE)])
+    producer.send_task("shop.length", ["abc"], countdown=3 * 86_400)
+    several = group(producer.tasks["shop.length"].s("abc") for _ in range(3)).apply_async()
+    several.save()
+    several.ready()
+    producer.send_task("shop.length", ["abc"], countdown=60).revoke()
+    result = producer.AsyncResult(large.id)
+    assert len(result.get(timeout=10)) == LARGE
+    result.forget()
+    assert_exact(producer, "producer", recorder.used())
+
+
+async def send_everything(caller):
+    """One task of each kind; the results."""
+    sent = [
+        caller.send_task("shop.length", ["abc"]),
+        caller.send_task("shop.length", [noise(LARGE)]),
+        caller.send_task("shop.noise", [LARGE]),
+        caller.send_task("shop.again"),
+        caller.send_task("shop.once"),
+        caller.send_task("shop.reject"),
+    ]
+    chord = group(caller.tasks["shop.length"].s("abc") for _ in range(3)) | caller.tasks["shop.length"].s()
+    return [*sent, chord.apply_async()]
+
+
+async def redrive(app, expected):
+    """Move the dead letters back, as docs/operations.md does by hand."""
+    deliveries = []
+    while len(deliveries) < expected:
+        deliveries += app.run(app.broker.receive(dead_letter_queue("work"), 10, 1, 30))
+    again = [Outgoing(body=each.body, group=each.group, attributes=each.attributes) for each in deliveries]
+    app.run(app.broker.send("work", again))
+    app.run(app.broker.settle([Acknowledge(each) for each in deliveries]))
+
+
+async def test_a_container(shop, recorder):
+    caller = shop("container")
+    results = await send_everything(caller)
+    slow = caller.send_task("shop.slow")
+    worker = shop("container")
+    async with serving(worker, visibility_timeout=1):
+        await until(lambda: all(each.ready() for each in [*results, slow]), "all have ended")
+    worker.send_task("shop.length", ["abc"], queue="reports.fifo")
+    seen = recorder.used()
+    worker.mended = True
+    await redrive(caller, 1)
+    recorder.forget()
+    mender = shop("container")
+    mender.mended = True
+    async with serving(mender, visibility_timeout=30):
+        await until(lambda: caller.AsyncResult(results[5].id).state == "SUCCESS", "the dead letter has run")
+    assert_exact(mender, "worker-service", seen | recorder.used())
+
+
+async def test_a_function(shop, recorder, make_aws_client, local_stack):
+    caller = shop("auto")
+    await send_everything(caller)
+    queue = caller.topology().queue_named("work").name
+    sqs = make_aws_client("sqs", local_stack.endpoint_url)
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    function = shop("auto")
+    handler = function.lambda_handler()
+    unknown = json.dumps({"task": "shop.nobody", "id": str(uuid4())})
+    sqs.send_message(QueueUrl=url, MessageBody=unknown)
+
+    def poll():
+        """What Lambda's pollers do, by a client of their own; whether there was something."""
+        found = sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
+        ).get("Messages", [])
+        failed = handler({"Records": [record_of(each, queue) for each in found]}, Context()) if found else {}
+        left = {each["itemIdentifier"] for each in failed.get("batchItemFailures", [])}
+        for each in found:
+            if each["MessageId"] not in left:
+                # What was dead-lettered is gone already: an error here, and none on AWS.
+                with contextlib.suppress(sqs.exceptions.ReceiptHandleIsInvalid):
+                    sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+        return bool(found)
+
+    while poll():
+        pass
+    seen = recorder.used()
+    await redrive(caller, 1)
+    recorder.forget()
+    function.mended = True
+    poll()
+    assert_exact(function, f"{queue.removeprefix(function.main + '-')}-function", seen | recorder.used())
+
+
+def record_of(message, queue):
+    """A message as Lambda hands it over."""
+    attributes = {
+        name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
+        for name, value in message.get("MessageAttributes", {}).items()
+    }
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": attributes,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{queue}",
+    }
+
+
+def test_an_applier(make_app, recorder):
+    role = "arn:aws:iam::000000000000:role/shop-scheduler"
+    name = f"g{uuid4().hex[:8]}"
+    app = make_app(scheduler=f"eventbridge://{name}?role={role}")
+    drive(app, Provisioner(app.topology()).run())
+    recorder.forget()
+    store = app.scheduler
+    assert store is not None
+    target = f"arn:aws:sqs:eu-west-1:000000000000:{app.topology().queue_named('work').name}"
+    schedule = PlatformSchedule(name="nightly", when="cron(0 3 * * ? *)", target=target, body="{}")
+    app.run(store.put([schedule]))
+    app.run(store.put([schedule], replace=True))
+    app.run(store.names())
+    app.run(store.load([schedule.name]))
+    app.run(store.delete([schedule.name]))
+    assert_exact(app, "applier", recorder.used())
