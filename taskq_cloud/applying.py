@@ -18,6 +18,7 @@ from taskq_cloud.core.effects import first, make_paging
 from taskq_cloud.core.ids import new_id
 from taskq_cloud.core.invocation import current_invocation
 from taskq_cloud.core.lines import Fan, Line, Step
+from taskq_cloud.core.membership import OF_CHORDS
 from taskq_cloud.core.message import Message, Refused, Signature
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.planner import Origin, Successor
@@ -31,16 +32,7 @@ from taskq_cloud.result_set import GroupResult
 from taskq_cloud.result_tree import Backend
 from taskq_cloud.settings import Settings
 
-_EAGER_LEAVES_OUT: Final = (
-    "link",
-    "link_error",
-    "group_id",
-    "group_index",
-    "chord",
-    "chord_size",
-    "chord_ids",
-    "chord_group",
-)
+_EAGER_LEAVES_OUT: Final = ("link", "link_error", "group_id", "group_index", "chord", *OF_CHORDS)
 
 
 class Application(Backend, Protocol):

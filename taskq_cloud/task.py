@@ -225,6 +225,16 @@ class Request:
         return self.invocation.message.parent_id
 
     @property
+    def group(self) -> str | None:
+        """The id of the group it is a member of."""
+        return self.invocation.message.group
+
+    @property
+    def group_index(self) -> int | None:
+        """Its place in the group."""
+        return self.invocation.message.group_index
+
+    @property
     def headers(self) -> Mapping[str, Any]:
         """The caller's own headers."""
         return self.invocation.message.headers

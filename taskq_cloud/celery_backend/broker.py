@@ -65,8 +65,8 @@ class CeleryBroker:
                 answers.append(Refused(Unreachable(f"Celery's broker took no message for queue {queue!r}: {error}")))
             except KeyError as error:  # with task_create_missing_queues off
                 answers.append(Refused(QueueNotFound(f"Celery's application knows no queue {queue!r}: {error}")))
+        yield from ()
         return answers
-        yield
 
     def _publish(self, queue: str, message: Outgoing) -> str:
         envelope = json.loads(message.body)

@@ -62,3 +62,8 @@ def same(value):
 @app.task(shared=False, name="interop.where", bind=True)
 def where(self, *came_before):
     return "celery"
+
+
+@app.task(shared=False, name="interop.place", bind=True)
+def place(self, *came_before):
+    return [self.request.root_id, self.request.parent_id, self.request.group, self.request.group_index]

@@ -1,6 +1,7 @@
 """Runs workflows on a Celery worker of its own, with Celery's in-memory transport: JSON in on stdin, out on stdout.
 
-Run as a script. In: a list of signatures; out: a list of their values, or of the ``repr`` of what they raised.
+Run as a script, with the URL of a result backend. In: a list of signatures; out: a list of their values, or of the
+``repr`` of what they raised.
 """
 
 from __future__ import annotations
@@ -13,8 +14,13 @@ from typing import Any
 
 import celery
 
-app = celery.Celery("flow", broker="memory://", backend="cache+memory://")
-app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False, broker_connection_retry_on_startup=True)
+app = celery.Celery("flow", broker="memory://", backend=sys.argv[1])
+app.conf.update(
+    broker_transport_options={"polling_interval": 0.01},
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    broker_connection_retry_on_startup=True,
+)
 
 
 @app.task(name="task")
@@ -24,7 +30,9 @@ def task(*args: Any, tag: str) -> list[Any]:
 
 def value(written: dict[str, Any]) -> Any:
     try:
-        return celery.signature(written, app=app).apply_async().get(timeout=20, disable_sync_subtasks=False)
+        return (
+            celery.signature(written, app=app).apply_async().get(timeout=20, interval=0.02, disable_sync_subtasks=False)
+        )
     except Exception as error:
         return repr(error)
 

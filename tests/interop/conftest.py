@@ -43,7 +43,7 @@ def celery(queue: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.fixture
-def app(queue: str, table: str) -> Iterator[TaskQ]:
+def app(queue: str, table: str) -> Iterator[TaskQ]:  # noqa: C901 - a function a task
     """The same tasks here."""
     made = TaskQ(
         "interop",
@@ -88,6 +88,10 @@ def app(queue: str, table: str) -> Iterator[TaskQ]:
     @made.task(name="interop.where")
     def where(*came_before):
         return "here"
+
+    @made.task(name="interop.place", bind=True)
+    def place(self, *came_before):
+        return [self.request.root_id, self.request.parent_id, self.request.group, self.request.group_index]
 
     yield made
     made.close()

@@ -54,14 +54,14 @@ def differs(node: Any) -> bool:
     return False
 
 
-@pytest.mark.slow
-def test_celery_makes_the_same_of_them() -> None:
+@pytest.mark.parametrize("backend", ["cache+memory://", "taskq+sqlite:////{}/results.db"])
+def test_celery_makes_the_same_of_them(backend: str, tmp_path: Path) -> None:
     nodes = drawn()
     assert len(nodes) == WORKFLOWS
     ours = make_app(broker="memory://", results="memory://")
     written = json.dumps([signature(build(ours, node), app=ours).to_dict() for node in nodes])
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(SCRIPT)],
+        [sys.executable, "-W", "ignore", str(SCRIPT), backend.format(tmp_path)],
         input=written,
         capture_output=True,
         text=True,

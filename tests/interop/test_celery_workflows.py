@@ -12,7 +12,7 @@ import pytest
 
 from taskq_cloud import TaskQ, canvas
 from taskq_cloud.errors import ChordError
-from tests.worker.serving import serving
+from tests.worker.serving import serving, until
 
 celery_canvas = pytest.importorskip("celery.canvas")
 
@@ -140,4 +140,64 @@ async def test_failures_cross(
             with pytest.raises(ChordError, match=r"Dependency .* raised ValueError\('no', 7\)"):
                 await app.AsyncResult(result.id).aget(timeout=30)
             assert await app.AsyncResult(told[name]).aget(timeout=30) == ["noted", result.id], name
+    assert celery_worker.poll() is None
+
+
+@pytest.mark.parametrize("maker", ["celery", "here"])
+async def test_a_tasks_place_is_known_on_either_side(
+    maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
+):
+    w = Writer(celery_canvas, celery, queue, celerys) if maker == "celery" else Writer(canvas, app, queue, celerys)
+    first, second, third = (f"{maker}-{each}" for each in ("first", "second", "third"))
+    chained = w.chain(
+        w.here("place").set(task_id=first), w.there("place").set(task_id=second), w.here("place").set(task_id=third)
+    )
+    joined = w.chord([w.there("place"), w.here("place"), w.there("place")], w.there("same"))
+    async with serving(app, queues=[queue]):
+        sent = [chained.apply_async(), joined.apply_async()]
+        places = {each: await app.AsyncResult(each).aget(timeout=30) for each in (first, second, third)}
+        members = await asyncio.to_thread(sent[1].get, timeout=30, interval=0.1)
+    assert {name: place[:2] for name, place in places.items()} == {
+        first: [first, None],
+        second: [first, first],
+        third: [first, second],
+    }
+    assert [index for *_, index in members] == [0, 1, 2]
+    assert len({group for *_, group, _ in members}) == 1
+
+
+async def test_duplicated_members_leave_the_value_as_it_is(
+    app: TaskQ,
+    celery: Any,
+    celerys: str,
+    queue: str,
+    sqs_client: Any,
+    request: pytest.FixtureRequest,
+):
+    w = Writer(celery_canvas, celery, queue, celerys)
+    bodies: list[Any] = []
+
+    @app.task(name="interop.body")
+    def body(values):
+        bodies.append(values)
+        return values
+
+    members = [w.here("add", 1, 0), w.there("add", 2, 0), w.here("add", 3, 0), w.there("add", 4, 0)]
+    result = w.chord(members, w.here("body")).apply_async()
+    for name in (queue, celerys):
+        url = sqs_client.get_queue_url(QueueName=name)["QueueUrl"]
+        received = sqs_client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=1)["Messages"]
+        assert len(received) == 2
+        for message in received:
+            sqs_client.send_message(QueueUrl=url, MessageBody=message["Body"])
+    celery_worker = request.getfixturevalue("celery_worker")
+    async with serving(app, queues=[queue]):
+        assert await asyncio.to_thread(result.get, timeout=30, interval=0.1) == [1, 2, 3, 4]
+
+        async def drained() -> bool:
+            depths = [await app.arun(app.broker.depth(name)) for name in (queue, celerys)]
+            return all(depth is not None and depth.total == 0 for depth in depths)
+
+        await until(drained, "all messages to be settled")
+    assert bodies and all(each == [1, 2, 3, 4] for each in bodies)
     assert celery_worker.poll() is None
