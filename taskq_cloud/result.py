@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
 from taskq_cloud import errors
-from taskq_cloud.core import records, result_document, workflow_ending
+from taskq_cloud.core import records, result_document
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.invocation import current_invocation
 from taskq_cloud.core.lines import Line
@@ -243,10 +243,12 @@ class AsyncResult(InGraph, Generic[T]):
     maybe_reraise = maybe_throw
 
     def _revoke(self) -> Flow[bool]:
+        from taskq_cloud.core.workflow_ending import revoke_tasks  # noqa: PLC0415 - see result_tree
+
         scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
         if scheduler is None:
             refuse_without_store(self._backend)
-        return bool((yield from workflow_ending.revoke_tasks(self._backend.store, [self.id], expires_at, scheduler)))
+        return bool((yield from revoke_tasks(self._backend.store, [self.id], expires_at, scheduler)))
 
     def _load(self) -> Flow[TaskState]:
         if self.known is not None:

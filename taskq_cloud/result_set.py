@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from taskq_cloud import errors
-from taskq_cloud.core import records, saved_groups, workflow_ending
+from taskq_cloud.core import records, saved_groups
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.lines import Fan, Line
 from taskq_cloud.result import AsyncResult, TaskState, pauses, refuse_inside_a_task
@@ -228,6 +228,8 @@ class ResultSet(InWorkflow):
             leaf.known = None
 
     def _revoke(self) -> Flow[int]:
+        from taskq_cloud.core.workflow_ending import revoke_tasks  # noqa: PLC0415 - see result_tree
+
         leaves = self.leaves()
         if not leaves:
             return 0
@@ -235,7 +237,7 @@ class ResultSet(InWorkflow):
         if scheduler is None:
             refuse_without_store(self._backend)
         ids = [leaf.id for leaf in leaves]
-        return (yield from workflow_ending.revoke_tasks(self._backend.store, ids, expires_at, scheduler))
+        return (yield from revoke_tasks(self._backend.store, ids, expires_at, scheduler))
 
 
 class GroupResult(ResultSet):

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from taskq_cloud import errors
-from taskq_cloud.core import lines, signatures, workflow_ending, workflow_record, workflow_view
+from taskq_cloud.core import lines, signatures, workflow_record
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.lines import Line
 from taskq_cloud.core.ports import ResultStore, ScheduleStore
-from taskq_cloud.core.workflow_view import Progress, View
-from taskq_cloud.graph import DependencyGraph, GraphFormatter
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.workflow_view import Progress, View
+    from taskq_cloud.graph import DependencyGraph, GraphFormatter
 
 V = TypeVar("V")
 
@@ -128,22 +130,28 @@ class InWorkflow:
         return line
 
     def _look(self, *, named: bool = False) -> Flow[View]:
+        from taskq_cloud.core.workflow_view import look  # noqa: PLC0415 - a function that only runs tasks looks at none
+
         known = self._known()
         if len(known) < sum(1 for _ in self.everyone()):
             refuse_without_store(self._backend)
         line = yield from self._line(named=named)
-        return (yield from workflow_view.look(self._backend.store, line, known))
+        return (yield from look(self._backend.store, line, known))
 
     def _known(self) -> Mapping[str, Mapping[str, Any]]:
         return {each.id: each.known.document for each in self.everyone() if each.known is not None}
 
     def _revoke_workflow(self) -> Flow[int]:
+        from taskq_cloud.core import workflow_ending  # noqa: PLC0415 - nor ends any
+
         refuse_without_store(self._backend)
         line = yield from self._line()
         scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
         return (yield from workflow_ending.revoke(self._backend.store, line, expires_at, scheduler))
 
     def _forget_workflow(self) -> Flow[None]:
+        from taskq_cloud.core import workflow_ending  # noqa: PLC0415 - likewise
+
         line = yield from self._line()
         yield from workflow_ending.forget(self._backend.store, line, self.id)
         for each in self.everyone():
@@ -203,6 +211,8 @@ class InGraph(InWorkflow):
 
     def build_graph(self, intermediate: bool = False, formatter: GraphFormatter | None = None) -> DependencyGraph[Any]:
         """The graph of ``iterdeps``."""
+        from taskq_cloud.graph import DependencyGraph, GraphFormatter  # noqa: PLC0415 - nor draws any
+
         graph: DependencyGraph[Any] = DependencyGraph(formatter=formatter or GraphFormatter(root=self, shape="oval"))
         for parent, result in self.iterdeps(intermediate):
             graph.add_arc(result)

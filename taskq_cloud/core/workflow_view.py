@@ -1,6 +1,6 @@
 """What a store knows of a workflow's tasks at one moment, as a tree: for progress, drawings, and for ending it early.
 
-Records are read in pages. Tasks that started inside others (callbacks, errbacks, what a task was replaced by) are found
+Records are read in pages. Tasks that started inside others (callbacks, errbacks) are found
 by the children in the records of these. Which tasks a workflow has is ``workflow_record``'s part.
 """
 
