@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from taskq_cloud import applying, canvas
@@ -239,7 +240,8 @@ class TaskQ:
             Exception: the task's own, with ``task_eager_propagates``.
         """
         message = make_message(name, args, kwargs, options, self.options_of(name))
-        result: EagerResult[Any] = EagerResult(message.id, self, run_in_place(self.runner, message))
+        state = run_in_place(self.runner, message, partial(applying.replace_here, self))
+        result: EagerResult[Any] = EagerResult(message.id, self, state)
         if self.conf.task_eager_propagates:
             result.get()
         return result

@@ -17,7 +17,7 @@ from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import first, make_paging
 from taskq_cloud.core.ids import new_id
 from taskq_cloud.core.invocation import current_invocation
-from taskq_cloud.core.lines import Fan, Line, Step
+from taskq_cloud.core.lines import Fan, Line, Step, of_last
 from taskq_cloud.core.membership import OF_CHORDS
 from taskq_cloud.core.message import Message, Refused, Signature
 from taskq_cloud.core.options import TaskOptions
@@ -221,6 +221,12 @@ def run_here(app: Application, signature: Signature) -> Any:
     """Run a workflow in place, one task after the other."""
     line = planner.fix(signatures.parse(signature), new_id())
     return _run_line(app, line, ()) if line else None
+
+
+def replace_here(app: Application, message: Message, signature: Signature) -> Any:
+    """Run in place what replaces a task that ran so; the result of its last task, which has the task's id."""
+    line = planner.ending_in_a_task(signatures.parse(signature))
+    return _run_line(app, planner.fix(of_last(line, {"task_id": message.id}), message.id), ())
 
 
 def _run_line(app: Application, line: Line, args: Sequence[Any]) -> Any:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from taskq_cloud.core import outcome as outcomes
 from taskq_cloud.core import records, result_document, serializers
 from taskq_cloud.core.invocation import TaskRunner
-from taskq_cloud.core.message import Message
+from taskq_cloud.core.message import Message, Signature
 from taskq_cloud.core.outcome import Invocation, Outcome
 from taskq_cloud.core.successors import on_retry
 from taskq_cloud.result import TaskState
 
 
-def run_in_place(runner: TaskRunner, message: Message) -> TaskState:
+def run_in_place(runner: TaskRunner, message: Message, replace: Callable[[Message, Signature], Any]) -> TaskState:
     """What a task comes to, run here and now; its arguments and its result take the way through JSON.
+
+    Args:
+        runner: runs its function.
+        message: the call.
+        replace: runs what replaces it, likewise; its result.
 
     Raises:
         EncodeError: the arguments can't be serialised, and so could not be sent either.
@@ -27,6 +34,9 @@ def run_in_place(runner: TaskRunner, message: Message) -> TaskState:
     while isinstance(outcome, outcomes.Retrying):
         message = on_retry(message, outcome, time.time())
         outcome = _run(runner, message)
+    if isinstance(outcome, outcomes.Replaced):
+        state: TaskState = replace(message, outcome.signature).load()
+        return state
     return TaskState.of(_document(message, outcome))
 
 

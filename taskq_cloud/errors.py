@@ -38,6 +38,7 @@
     └── TaskPredicate                   raised by a task to say what becomes of it
         ├── Retry
         ├── Ignore
+        │   └── Replaced                self.replace(), which is an Ignore in Celery
         └── Reject
 
     SoftTimeLimitExceeded               an Exception of its own, as in Celery: a task may catch it
@@ -266,6 +267,18 @@ class Retry(TaskPredicate):
 
 class Ignore(TaskPredicate):
     """Store nothing, send nothing that follows; the message is acknowledged."""
+
+
+class Replaced(Ignore):
+    """Run something else instead of the task: what ``self.replace()`` raises.
+
+    Args:
+        signature: what, as plain JSON.
+    """
+
+    def __init__(self, signature: Mapping[str, Any]) -> None:
+        super().__init__("replaced by a new task")
+        self.signature = signature
 
 
 class Reject(TaskPredicate):

@@ -10,14 +10,15 @@ from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeAlias, TypeV
 
 from taskq_cloud.calling import CallOptions, call_options
 from taskq_cloud.canvas import Applier, Call, Group, chunks, mapped
-from taskq_cloud.core import records, result_document, retry, serializers
+from taskq_cloud.canvas.base import node_of
+from taskq_cloud.core import records, result_document, retry, serializers, signatures
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.invocation import TaskDefinition, current_invocation
-from taskq_cloud.core.message import Message
+from taskq_cloud.core.message import Message, Signature
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import Invocation
 from taskq_cloud.core.records import Record, version_of
-from taskq_cloud.errors import Retry
+from taskq_cloud.errors import EncodeError, ImproperlyConfigured, Replaced, Retry
 from taskq_cloud.result import AsyncResult, EagerResult
 from taskq_cloud.result_tree import Backend
 
@@ -310,6 +311,43 @@ class BoundTask:
             max_retries=max_retries,
         ) from exc
 
+    def replace(self, sig: Any) -> NoReturn:
+        """Run ``sig`` instead of the task, of which nothing more is run: never returns.
+
+        It takes the task's id, its place in a chain, group or chord, its callbacks and its errbacks. A group's
+        values are collected into the task's. The task's arguments, options and retries are not kept.
+
+        Args:
+            sig: a signature, with all its arguments.
+
+        Raises:
+            Replaced: which the worker takes for what it is.
+            TypeError: ``sig`` is no signature.
+            ImproperlyConfigured: it has a place in a chord of its own, or is an empty chain.
+            InvalidTaskError: it is no workflow.
+            EncodeError: its arguments can't be serialised.
+        """
+        if self.request.called_directly:
+            raise RuntimeError(
+                f"task {self.name} was called as a function, so there is no message to replace: use delay() or apply()"
+            )
+        raise Replaced(self._plain(sig, "replace()"))
+
+    def _plain(self, sig: Any, where: str) -> Signature:
+        """A signature as the plain JSON that the pipeline takes; raises as ``replace`` does."""
+        node = node_of(sig, f"task {self.name}: {where}")
+        if getattr(node, "options", {}).get("chord") is not None:
+            raise ImproperlyConfigured(
+                f"task {self.name}: {where} takes no signature that is part of a chord: {node!r:.100}"
+            )
+        try:
+            plain: Signature = serializers.loads(serializers.dumps(node.to_dict()))
+        except EncodeError as error:
+            raise EncodeError(f"task {self.name}: {where}: {node!r:.100} is {error}") from error
+        if not signatures.parse(plain):
+            raise ImproperlyConfigured(f"task {self.name}: {where} takes no empty chain")
+        return plain
+
     def update_state(self, state: str, meta: Any = None) -> None:
         """Record a state of the task's own (``"PROGRESS"``) with any JSON value; ignored once it has ended."""
         sender = self._task._sender  # noqa: SLF001
@@ -328,7 +366,7 @@ class BoundTask:
         return Record(
             id=message.id,
             state=state,
-            version=version_of(state, message.retries),
+            version=version_of(state, message.attempt),
             payload=payload,
             expires_at=self._task._sender.result_expires_at(),  # noqa: SLF001
             fence=self.request.invocation.fence,

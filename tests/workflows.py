@@ -1,7 +1,7 @@
 """Random workflows, what plain Python makes of them, and a service that loses, repeats and reorders while it runs them.
 
 A workflow is a tuple: ``("task", tag, immutable)``, ``("failing", tag)``, ``("chain", steps)``, ``("group", members)``,
-``("chord", members, body)``. A task's value is ``[tag, *arguments]``, so that a value shows all that has led to it.
+``("chord", members, body)``, and ``("replaced", workflow)``: a task that is replaced by it. A task's value is ``[tag, *arguments]``, so that a value shows all that has led to it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def workflows(*, failing: bool = True) -> Any:
         as_chain = st.tuples(st.just("chain"), st.tuples(several, ending_well).map(lambda both: [*both[0], *both[1]]))
         as_group = st.tuples(st.just("group"), st.lists(leaves, min_size=1, max_size=2))
         return st.one_of(
+            st.tuples(st.just("replaced"), inner),
             st.tuples(st.just("chain"), several),
             st.tuples(st.just("group"), several),
             st.tuples(st.just("chord"), several, st.one_of(leaves, as_chain, as_group)),
@@ -62,6 +63,11 @@ def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:
             return [tag] if immutable else [tag, *args]
         case ("failing", _):
             return Failure("ValueError")
+        case ("replaced", instead):
+            if is_nothing(instead):
+                return Failure("ImproperlyConfigured")
+            value = evaluate(instead)
+            return Failure("ChordError") if ends_in_group(instead) and holds_failure(value) else value
         case ("chain", _):
             return _one_by_one(effective(node), args)
         case ("group", members):
@@ -96,7 +102,7 @@ def _one_by_one(steps: list[Any], args: tuple[Any, ...]) -> Any:
 def doomed(node: Any, failure: Failure) -> Any:
     """What becomes of a workflow that does not begin, as something before it has failed."""
     match node:
-        case ("task" | "failing", *_):
+        case ("task" | "failing" | "replaced", *_):
             return failure
         case ("chain", _):
             return doomed(effective(node)[-1], failure)
@@ -142,6 +148,17 @@ def flat(members: list[Any]) -> list[Any]:
     return [part for each in members for part in (flat(each[1]) if each[0] == "group" else [each])]
 
 
+def ends_in_group(node: Any) -> bool:
+    match node:
+        case ("group", _):
+            return True
+        case ("chain", _):
+            return ends_in_group(effective(node)[-1])
+        case ("chord", _, body):
+            return ends_in_group(body)
+    return False
+
+
 def is_nothing(node: Any) -> bool:
     return node[0] == "chain" and not effective(node)
 
@@ -164,6 +181,10 @@ def make_app(**settings: Any) -> TaskQ:
     def failing(*args: Any, tag: str) -> None:
         raise ValueError(tag)
 
+    @app.task(name="replaced", bind=True)
+    def replaced(self: Any, *_: Any, instead: Any) -> Any:
+        return self.replace(build(app, instead))
+
     return app
 
 
@@ -174,6 +195,8 @@ def build(app: Any, node: Any, kinds: Any = (chain, group, chord)) -> Any:
             return app.tasks["task"].signature(kwargs={"tag": tag}, immutable=immutable)
         case ("failing", tag):
             return app.tasks["failing"].s(tag=tag)
+        case ("replaced", instead):
+            return app.tasks["replaced"].s(instead=instead)
         case ("chain", steps):
             return make_chain([build(app, each, kinds) for each in steps])
         case ("group", members):

@@ -57,6 +57,9 @@ def settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | Non
     if stored.final:
         effects.log(logging.INFO, "task.already_done", "is %s already; not run again", stored.state)
         document = result_document.decode(stored.payload)
+        if (document.get("replaced_task_nesting") or 0) > effects.message.replaced_task_nesting:
+            # What follows is the replacement's part, which was sent: it has ended.
+            return Acknowledge(effects.delivery)
         value, error = document.get("result"), result_document.error_of(document)
         match value:
             case {"exc_type": "Reject", "exc_message": [reason]} if stored.state == FAILURE:
@@ -65,7 +68,7 @@ def settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | Non
         yield from effects.send(effects.address(effects.following(stored.state, value)))
         yield from joins.conclude(effects, stored.state, error)
         return Acknowledge(effects.delivery)
-    if stored.version >= version_of(STARTED, effects.message.retries + 1):
+    if stored.version >= version_of(STARTED, effects.message.attempt + 1):
         # A later attempt has written, so its message is on its way: this one is late.
         effects.log(logging.INFO, "task.superseded", "is superseded by a later attempt; not run again")
         return Acknowledge(effects.delivery)

@@ -145,7 +145,7 @@ class Effects:
     def about(self, message: Message) -> Effects:
         """The same delivery's effects on another task."""
         options = self.environment.options_of(message.task)
-        return replace(self, message=message, options=options, fence=0, started_at=None)
+        return replace(self, message=message, options=options, fence=message.fence, started_at=None)
 
     def expires_at(self) -> float | None:
         """When what is recorded now ceases to exist, in seconds since the epoch."""
@@ -255,7 +255,7 @@ class Effects:
         return Record(
             id=message.id,
             state=state,
-            version=version_of(state, message.retries),
+            version=version_of(state, message.attempt),
             payload=payload,
             expires_at=self.expires_at(),
             fence=self.fence,

@@ -39,6 +39,7 @@ from taskq_cloud.core.outcome import (
     Lost,
     Outcome,
     Rejected,
+    Replaced,
     Retrying,
     Succeeded,
     TimedOut,
@@ -52,6 +53,7 @@ from taskq_cloud.errors import (
     DelayTooLong,
     EncodeError,
     ImproperlyConfigured,
+    InvalidTaskError,
     NotRegistered,
     OperationalError,
     PayloadTooLarge,
@@ -100,7 +102,9 @@ class Pipeline:
             return (yield from self._undecodable(delivery, error))
         except OperationalError as error:  # of the object store that has what the message claims
             return _give_back(self._nameless(delivery), error)
-        effects = Effects(self._environment, delivery, message, self._environment.options_of(message.task))
+        effects = Effects(
+            self._environment, delivery, message, self._environment.options_of(message.task), message.fence
+        )
         try:
             if message.task == FAN_OUT:
                 return (yield from fan_out.carry_out(effects))  # 2
@@ -176,7 +180,7 @@ def _known(effects: Effects) -> Flow[Settlement]:
         return settled
     if effects.options.once:
         claim_seconds = first(message.timelimit[0], effects.options.time_limit) + CLAIM_MARGIN_SECONDS
-        fence = yield from environment.store.claim(message.id, delivery.receipt, claim_seconds)
+        fence = yield from effects.insist(lambda: environment.store.claim(message.id, delivery.receipt, claim_seconds))
         if fence is None:
             effects.log(logging.INFO, "task.claimed_elsewhere", "runs elsewhere; given back until that claim lapses")
             return Release(delivery, claim_seconds)
@@ -228,8 +232,9 @@ def _run(effects: Effects) -> Flow[Settlement]:
 
 def _give_up_claim(effects: Effects) -> Flow[None]:
     """Before another run of the task is made possible; never after its last, whose claim keeps a late duplicate out."""
-    if effects.fence:
-        yield from effects.environment.store.claim(effects.message.id, effects.delivery.receipt, 0)
+    message, delivery, store = effects.message, effects.delivery, effects.environment.store
+    if effects.options.once:
+        yield from effects.insist(lambda: store.claim(message.id, delivery.receipt, 0))
 
 
 def _carry_out(  # noqa: PLR0911 - one return an outcome
@@ -244,6 +249,8 @@ def _carry_out(  # noqa: PLR0911 - one return an outcome
             return (yield from _fail(effects, retry.describe(TimeLimitExceeded(outcome.time_limit))))
         case Retrying():
             return (yield from _retry(effects, outcome))
+        case Replaced():
+            return (yield from _replace(effects, outcome))
         case Rejected():
             return (yield from _reject(effects, outcome))
         case Lost():
@@ -291,6 +298,22 @@ def _retry(effects: Effects, outcome: Retrying) -> Flow[Settlement]:
         return (yield from _conclude(effects, RETRY, outcome.error, [Successor(again, effects.delivery.queue)]))
     except _UNSENDABLE as failure:
         return (yield from _fail(effects, retry.describe(failure)))
+
+
+def _replace(effects: Effects, outcome: Replaced) -> Flow[Settlement]:
+    """Nothing is recorded: the task's state will be that of what takes its place, and has its id."""
+    try:
+        line = replacing.in_place_of(effects.message, outcome.signature, effects.fence)
+        if lines.joins(line):
+            joins.check_store(effects.environment.store)
+        instead = replacing.start(effects.message, line, effects.environment.clock(), effects.paging())
+        addressed = effects.address(instead)
+    except (*_UNSENDABLE, InvalidTaskError, ImproperlyConfigured) as error:
+        return (yield from _fail(effects, retry.describe(error)))
+    effects.log(logging.INFO, "task.replaced", "is replaced, beginning with task %s", instead[0].message.task)
+    yield from _give_up_claim(effects)
+    yield from effects.send(addressed)
+    return Acknowledge(effects.delivery)
 
 
 def _reject(effects: Effects, outcome: Rejected) -> Flow[Settlement]:

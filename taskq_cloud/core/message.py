@@ -39,6 +39,10 @@ class Embed:
     chord: Signature | None = None
 
 
+EARLIER_RUNS: Final = "taskq_earlier_runs"
+"""The header of a task that runs in another's place: how often that one was run, and the fence it ran under."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One call of one task. The names are those of Celery's protocol v2 headers.
@@ -73,6 +77,23 @@ class Message:
     reply_to: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     claim: PayloadClaim | None = None
+
+    @property
+    def attempt(self) -> int:
+        """How often a task with this id has been run before: its retries, and the runs of those it has replaced."""
+        return self.retries + self._earlier_runs[0]
+
+    @property
+    def fence(self) -> int:
+        """The number of the claim under which a task that it has replaced was run; 0 without one."""
+        return self._earlier_runs[1]
+
+    @property
+    def _earlier_runs(self) -> tuple[int, int]:
+        match self.headers.get(EARLIER_RUNS):
+            case [int(runs), int(fence)] if runs >= 0 and fence >= 0:
+                return runs, fence
+        return 0, 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

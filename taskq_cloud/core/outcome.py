@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from taskq_cloud.core.message import Message
+from taskq_cloud.core.message import Message, Signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,13 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """Something else is to run in the task's place: ``signature``."""
+
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """The task raised ``Ignore``."""
 
@@ -111,4 +118,4 @@ class Abandoned:
     """The worker is stopping and ended the run itself; the message goes back to the queue."""
 
 
-Outcome: TypeAlias = Succeeded | Failed | Retrying | Ignored | Rejected | TimedOut | Lost | Abandoned
+Outcome: TypeAlias = Succeeded | Failed | Retrying | Replaced | Ignored | Rejected | TimedOut | Lost | Abandoned

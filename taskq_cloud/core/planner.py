@@ -99,14 +99,14 @@ def _fixed(stage: Step | Fan, own_id: str, *, header: bool) -> Step | Fan:
             return stage if stage.id else stage.with_options(task_id=own_id)
         case Fan():
             group_id = stage.id or own_id
-            members = map(_ending_in_a_task, stage.members) if header else stage.members
+            members = map(ending_in_a_task, stage.members) if header else stage.members
             fixed = tuple(fix(member, member_id(group_id, index)) for index, member in enumerate(members))
             return Fan(fixed, group_id)
 
 
-def _ending_in_a_task(line: Line) -> Line:
-    """A chord waits for tasks. A member that ends in a group gets one that collects the group's values."""
-    if isinstance(line[-1], Step):
+def ending_in_a_task(line: Line) -> Line:
+    """A line that ends in a group gets a task that collects the group's values: chords wait for tasks."""
+    if not line or isinstance(line[-1], Step):
         return line
     queue = next((name for step in steps(line) if (name := step.options.get("queue"))), None)
     options = {} if queue is None else {"queue": queue}
@@ -261,6 +261,7 @@ def to_message(
         timelimit=(options.get("time_limit"), options.get("soft_time_limit")),
         ignore_result=options.get("ignore_result"),
         shadow=options.get("shadow"),
+        replaced_task_nesting=options.get("replaced_task_nesting") or 0,
         argsrepr=options.get("argsrepr"),
         kwargsrepr=options.get("kwargsrepr"),
         reply_to=options.get("reply_to"),

@@ -63,7 +63,7 @@ def version_of(state: str, attempt: int) -> int:
 
     Args:
         state: the state.
-        attempt: the number of attempts before this one (``Message.retries``).
+        attempt: the number of attempts before this one (``Message.attempt``).
     """
     if state in READY_STATES:
         return FINAL_VERSION

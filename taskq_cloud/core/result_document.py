@@ -72,6 +72,8 @@ def encode(
         after["group_id"] = message.group
     if message.parent_id:
         after["parent_id"] = message.parent_id
+    if message.replaced_task_nesting:
+        after["replaced_task_nesting"] = message.replaced_task_nesting
     if context.extended:
         after |= {
             "name": message.task,

@@ -9,8 +9,9 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from taskq_cloud import errors
 from taskq_cloud.core.options import TaskOptions
-from taskq_cloud.core.outcome import ErrorInfo, Failed, Ignored, Outcome, Rejected, Retrying
+from taskq_cloud.core.outcome import ErrorInfo, Failed, Ignored, Outcome, Rejected, Replaced, Retrying
 from taskq_cloud.errors import Ignore, MaxRetriesExceededError, Reject, Retry
 
 LONGEST_DELAY_SECONDS: Final = 10 * 366 * 86_400
@@ -50,6 +51,8 @@ def _decide(
     error: BaseException, task: str, task_id: str, retries: int, options: TaskOptions, rng: random.Random
 ) -> Outcome:
     match error:
+        case errors.Replaced():
+            return Replaced(error.signature)
         case Ignore():
             return Ignored()
         case Reject():

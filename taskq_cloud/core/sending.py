@@ -29,7 +29,7 @@ class Transport:
     Args:
         group: the message group; on an unordered queue the tenant, where the broker knows tenants.
         deduplication: two sends with the same one are one, where the queue deduplicates; None: made from the task's id
-            and its retries.
+            and how often it was run.
         attributes: the broker's message attributes, as strings.
         trace_header: the provider's trace header.
         serializer: of the arguments; None: the application's.
@@ -104,7 +104,7 @@ def address(
     outgoing = Outgoing(
         body=packed.body,
         group=transport.group,
-        deduplication=transport.deduplication or f"{message.id}:{message.retries}",
+        deduplication=transport.deduplication or f"{message.id}:{message.attempt}",
         attributes={**attributes, **packed.attributes},
         trace_header=transport.trace_header,
     )

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from taskq_cloud.core.message import Embed, Message
-from taskq_cloud.core.options import Policy
-from taskq_cloud.errors import Ignore
-from taskq_cloud.testing.contracts.pipeline_scenario import FAILED, FIVE, Scenario, fails, five, raises, signature
+from taskq_cloud.core.options import Policy, TaskOptions
+from taskq_cloud.core.signatures import ACCUMULATE
+from taskq_cloud.errors import Ignore, Replaced, Retry
+from taskq_cloud.testing.contracts.pipeline_scenario import (
+    FAILED,
+    FIVE,
+    Scenario,
+    attempt,
+    fails,
+    five,
+    raises,
+    signature,
+)
 
 
 def _first(value: Any = 0, *_: Any) -> Any:
@@ -41,6 +51,28 @@ def _of_chord(size: int = 1) -> Callable[[str, float], Message]:
     return make
 
 
+def _first_of(values: Any, index: int) -> Any:
+    return [values][index]
+
+
+def _replaced_at_last() -> NoReturn:
+    if attempt().message.retries < 2:
+        raise Retry(when=10)
+    raise Replaced(signature("instead"))
+
+
+def _retried_once() -> int:
+    if attempt().message.retries < 1:
+        raise Retry(when=10)
+    return 5
+
+
+FOLLOWED = Embed(
+    callbacks=[signature("callback")],
+    errbacks=[signature("errback")],
+    chain=[signature("last"), signature("next")],
+)
+FOLLOWERS = dict.fromkeys(("own", "callback", "next", "last", "errback", "never"), five)
 ENDING_A_CHORD = ("join:complete", "claim")
 HEADER = [signature("header_a", 1), _chain(signature("header_b"), signature("header_c"))]
 
@@ -96,6 +128,78 @@ WORKFLOWS = [
         largest_message_bytes=15_000,
         states={"main": ("SUCCESS", "x" * 20_000), "errback": FIVE},
         effects=("run", "save:SUCCESS", *ENDING_A_CHORD, "save:FAILURE", "send:errback", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="is replaced",
+        functions={
+            "main": raises(Replaced, signature("instead", link=[signature("own")])),
+            "instead": five,
+            **FOLLOWERS,
+        },
+        embed=FOLLOWED,
+        states={"main": FIVE, "own": FIVE, "callback": FIVE, "next": FIVE, "last": FIVE},
+        effects=("run", "send:instead", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="is replaced by a task that is replaced by one that fails",
+        functions={
+            "main": raises(Replaced, signature("instead")),
+            "instead": raises(Replaced, signature("failing")),
+            "failing": fails,
+            **FOLLOWERS,
+        },
+        embed=FOLLOWED,
+        states={"main": FAILED, "errback": FIVE},
+        effects=("run", "send:instead", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="is replaced by a chain that fails at once",
+        functions={
+            "main": raises(Replaced, _chain(signature("failing"), signature("never"))),
+            "failing": fails,
+            **FOLLOWERS,
+        },
+        embed=FOLLOWED,
+        states={"main": FAILED, "failing": FAILED, "errback": FIVE},
+        effects=("run", "send:failing", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="is replaced by a group in a chord",
+        functions={
+            "main": raises(Replaced, _group(signature("header_a", 1), signature("header_b", 2))),
+            **dict.fromkeys(("header_a", "header_b", "body"), _first),
+            ACCUMULATE: _first_of,
+        },
+        make=_of_chord(),
+        states={
+            "main": ("SUCCESS", [1, 2]),
+            "header_a": ("SUCCESS", 1),
+            "header_b": ("SUCCESS", 2),
+            "body": ("SUCCESS", [[1, 2]]),
+        },
+        effects=("run", "send:header_a,header_b", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="is replaced after a retry",
+        functions={"main": _replaced_at_last, "instead": _retried_once, "last": five},
+        embed=Embed(chain=[signature("last")]),
+        policy=Policy(track_started=True),
+        states={"main": FIVE, "last": FIVE},
+        effects=("save:STARTED", "run", "save:RETRY", "send:main", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="runs once and is replaced",
+        functions={"main": raises(Replaced, signature("instead")), "instead": _retried_once},
+        options={"main": TaskOptions(once=True, time_limit=60, track_started=True)},
+        states={"main": FIVE},
+        effects=("claim", "save:STARTED", "run", "give up claim", "send:instead", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="is replaced by what can't be sent",
+        functions={"main": raises(Replaced, signature("instead", countdown="soon")), **FOLLOWERS},
+        embed=FOLLOWED,
+        states={"main": ("FAILURE", "InvalidTaskError"), "errback": FIVE},
+        effects=("run", "save:FAILURE", "send:errback", "save:FAILURE", "settle:Acknowledge"),
     ),
     Scenario(
         name="is followed by a chord in a chord",

@@ -124,7 +124,8 @@ class World:
                 message = foreign.read(delivery.body, delivery.message_id, ("json", "pickle"), {})
             except DecodeError:
                 continue
-            self._seen[message.id] = _name(message)
+            # What replaces a task has its id.
+            self._seen.setdefault(message.id, _name(message))
         return [Worker(self, delivery) for delivery in deliveries]
 
     def drain(self) -> None:
