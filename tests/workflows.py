@@ -1,7 +1,8 @@
 """Random workflows, what plain Python makes of them, and a service that loses, repeats and reorders while it runs them.
 
 A workflow is a tuple: ``("task", tag, immutable)``, ``("failing", tag)``, ``("chain", steps)``, ``("group", members)``,
-``("chord", members, body)``, and ``("replaced", workflow)``: a task that is replaced by it. A task's value is ``[tag, *arguments]``, so that a value shows all that has led to it.
+``("chord", members, body)``, and ``("replaced", workflow)``: a task that is replaced by it. A task's value is
+``[tag, *arguments]``, so that a value shows all that has led to it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Failure:
     kind: str
 
 
-def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:
+def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:  # noqa: PLR0911 - one return a kind
     """The value of a workflow, a ``Failure``, or for a group at its end a list of these."""
     match node:
         case ("task", tag, immutable):
@@ -64,10 +65,7 @@ def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:
         case ("failing", _):
             return Failure("ValueError")
         case ("replaced", instead):
-            if is_nothing(instead):
-                return Failure("ImproperlyConfigured")
-            value = evaluate(instead)
-            return Failure("ChordError") if ends_in_group(instead) and holds_failure(value) else value
+            return _replaced_by(instead)
         case ("chain", _):
             return _one_by_one(effective(node), args)
         case ("group", members):
@@ -83,6 +81,13 @@ def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:
         case ("header", members):
             return evaluate(("group", members), args)
     raise AssertionError(node)
+
+
+def _replaced_by(instead: Any) -> Any:
+    if is_nothing(instead):
+        return Failure("ImproperlyConfigured")
+    value = evaluate(instead)
+    return Failure("ChordError") if ends_in_group(instead) and holds_failure(value) else value
 
 
 def _one_by_one(steps: list[Any], args: tuple[Any, ...]) -> Any:
