@@ -55,6 +55,7 @@ def played(
 @example(node=("chain", [("group", [T, U]), ("group", [T, U]), U]))
 @example(node=("chord", [("chain", [T, ("group", [T, U])]), ("chord", [T], U)], ("group", [U])))
 @example(node=("chord", [], T))
+@example(node=("chain", [T, ("replaced", ("chain", [("failing", "a"), T]))]))
 @example(node=("chain", [("failing", "a"), ("chord", [T], U), ("group", [T, U])]))
 def test_undisturbed(node: Any) -> None:
     assume(not is_nothing(node))

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from taskq_cloud.core import earlier, fan_out, joins, one_off, retry, serializers, successors
+from taskq_cloud.core import earlier, fan_out, joins, lines, one_off, replacing, retry, serializers, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects, Environment, first
 from taskq_cloud.core.membership import is_sized

@@ -71,7 +71,7 @@ def fires_at(
 
 def one_off(message: Message, queue: str, at: int) -> OneOff:
     """The schedule of a message."""
-    name = f"{prefix_of(message.id)}{message.retries}.{at}"
+    name = f"{prefix_of(message.id)}{message.attempt}.{at}"
     return OneOff(name, at, f"task {message.task}[{message.id}] on queue {queue}")
 
 

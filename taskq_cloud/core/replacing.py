@@ -8,6 +8,7 @@ on from those of the task that it replaces (``Message.attempt``), so that a late
 from __future__ import annotations
 
 from taskq_cloud.core import lines, planner, signatures
+from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.lines import Line, Step, listed
 from taskq_cloud.core.message import EARLIER_RUNS, Message, Signature
 from taskq_cloud.core.pages import Paging
@@ -34,7 +35,9 @@ def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Line:
         # Those of a chord's header hear of nothing: their failure is the chord's, and so the last task's.
         before = lines.of_all(line, {"link_error": embed.errbacks or None})[:-1]
         last = _last(message, line[-1], fence)
-        return planner.fix(lines.each((*before, last), lambda step: step.with_options(**nesting)), message.id)
+        # Not made from the task's own id as it stands: so are those of the tasks before it in its chain.
+        base = derived_id(message.id, "replaced", message.attempt)
+        return planner.fix(lines.each((*before, last), lambda step: step.with_options(**nesting)), base)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise InvalidTaskError(f"task {message.task}: it can't be replaced so: {error}", message.id) from error
 
