@@ -125,7 +125,8 @@ class World:
             except DecodeError:
                 continue
             # What replaces a task has its id.
-            self._seen.setdefault(message.id, _name(message))
+            if not (message.replaced_task_nesting and message.id in self._seen):
+                self._seen[message.id] = _name(message)
         return [Worker(self, delivery) for delivery in deliveries]
 
     def drain(self) -> None:
