@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.topology.asking import ask
+from taskq_cloud.topology.model import Topology
 from taskq_cloud.topology.observed import (
+    Observed,
     ObservedBucket,
     ObservedFunction,
     ObservedMapping,
     ObservedQueue,
     ObservedTable,
 )
+
+T = TypeVar("T")
 
 _NO_QUEUE: Final = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 _NO_RESOURCE: Final = ("ResourceNotFoundException", "ResourceNotFound")
@@ -118,3 +122,39 @@ def _kms_key(encryption: Mapping[str, Any] | None) -> str | None:
     rules = (encryption or {}).get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
     defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
     return next((each["KMSMasterKeyID"] for each in defaults if each.get("KMSMasterKeyID")), None)
+
+
+def everything(topology: Topology) -> Flow[Observed]:
+    """Look at all that a topology declares.
+
+    Raises:
+        AccessDenied: names the permission that is missing.
+        OperationalError: a service refused to tell.
+    """
+    queues: dict[str, ObservedQueue] = {}
+    for each in topology.queues:
+        for name in (each.name, each.dead_letter_queue.name):
+            found = yield from queue(name)
+            if found is not None:
+                queues[name] = found
+    functions = {}
+    for declared in topology.functions:
+        source = queues.get(topology.queue_named(declared.queue).name)
+        live = yield from function(declared.name, source.arn if source else None)
+        if live is not None:
+            functions[declared.name] = live
+    tables = yield from _each(table, [each.name for each in topology.tables])
+    buckets = yield from _each(bucket, [each.name for each in topology.buckets if each.provider == "aws"])
+    groups = set()
+    if topology.schedule_group is not None and (yield from schedule_group(topology.schedule_group.name)):
+        groups.add(topology.schedule_group.name)
+    return Observed(queues, tables, buckets, functions, frozenset(groups))
+
+
+def _each(look: Callable[[str], Flow[T | None]], names: Sequence[str]) -> Flow[dict[str, T]]:
+    found = {}
+    for name in names:
+        seen = yield from look(name)
+        if seen is not None:
+            found[name] = seen
+    return found

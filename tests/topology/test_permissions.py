@@ -168,7 +168,11 @@ async def test_a_function(shop, recorder, make_aws_client, local_stack):
     def poll():
         """What Lambda's pollers do, by a client of their own; whether there was something."""
         found = sqs.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=0,
+            AttributeNames=["All"],
+            MessageAttributeNames=["All"],
         ).get("Messages", [])
         failed = handler({"Records": [record_of(each, queue) for each in found]}, Context()) if found else {}
         left = {each["itemIdentifier"] for each in failed.get("batchItemFailures", [])}

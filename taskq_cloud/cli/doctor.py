@@ -1,0 +1,58 @@
+"""``taskq doctor``: holds a live deployment against what the application declares, and explains each difference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from taskq_cloud.cli.common import common_options, open_app, say
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.topology import observe
+from taskq_cloud.topology.asking import services
+from taskq_cloud.topology.checks import findings
+from taskq_cloud.topology.finding import Finding
+
+
+@click.command("doctor", short_help="Compare a deployment with what the application declares.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@common_options
+@click.pass_context
+def command(context: click.Context, /, form: str) -> None:
+    """Compare a deployment on AWS with what the application declares, and explain each difference. Changes nothing.
+
+    \b
+    Exit codes:
+      0  nothing was found, or warnings only
+      1  errors were found (or the command went wrong: see standard error)
+    """  # noqa: D301 - click reads a real backspace
+    app = open_app(context)
+    topology = app.topology()
+    if topology.provider != "aws":
+        raise ImproperlyConfigured(
+            "taskq doctor looks at AWS only; on Pub/Sub a worker looks at its subscriptions itself"
+        )
+    connections = Connections(services(topology, app.services()))
+    try:
+        found = findings(topology, connections.run(observe.everything(topology)))
+    finally:
+        connections.close()
+    if form == "json":
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+    elif found:
+        click.echo(_as_text(found))
+    else:
+        say(context, "The deployment is as the application declares it.")
+    context.exit(1 if any(each.severity == "error" for each in found) else 0)
+
+
+def _as_text(found: Sequence[Finding]) -> str:
+    return "\n\n".join(
+        f"{each.severity.upper()} {each.resource}: {each.difference} [{each.check}]\n"
+        f"  so:  {each.consequence}\n"
+        f"  do:  {each.remedy}"
+        for each in found
+    )

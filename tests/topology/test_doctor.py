@@ -1,0 +1,191 @@
+"""The doctor: silent on what is as declared; each planted fault is found by the check that is there for it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from taskq_cloud import TaskQ
+from taskq_cloud.cli import main
+from taskq_cloud.topology import observe, wanted
+from taskq_cloud.topology.checks import CHECKS, findings
+from taskq_cloud.topology.observed import (
+    Observed,
+    ObservedBucket,
+    ObservedFunction,
+    ObservedMapping,
+    ObservedQueue,
+    ObservedTable,
+)
+from taskq_cloud.topology.provision import Provisioner
+from tests.docs.test_tables import rows
+from tests.topology.conftest import drive
+
+ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
+ARN = "arn:aws:sqs:eu-west-1:123456789012:"
+TABLE, BUCKET, FUNCTION, WORK, DEAD = "shop-results", "shop-data", "shop-work", "shop-work", "shop-work-dead"
+
+
+@pytest.fixture
+def topology():
+    app = TaskQ(
+        "shop",
+        broker="sqs://eu-west-1/shop-",
+        results=f"dynamodb://{TABLE}",
+        payloads=f"s3://{BUCKET}",
+        scheduler=f"eventbridge://shop?role={ROLE}",
+        task_default_queue="work",
+    )
+    app.task(name="shop.length", time_limit=5)(len)
+    return app.topology()
+
+
+@pytest.fixture
+def observed(topology):
+    """A deployment that is as declared."""
+    (queue,), (function,), (bucket,) = topology.queues, topology.functions, topology.buckets
+    attributes = wanted.queue_attributes(topology, queue, ARN + WORK, ARN + DEAD)
+    of_dead = wanted.dead_letter_attributes(topology, queue, ARN + DEAD, ARN + WORK)
+    mapping = ObservedMapping(
+        "uuid", "Enabled", function.batch_size, 0, ["ReportBatchItemFailures"], function.maximum_concurrency
+    )
+    return Observed(
+        queues={
+            WORK: ObservedQueue("", {**attributes, "QueueArn": ARN + WORK}),
+            DEAD: ObservedQueue("", {**of_dead, "QueueArn": ARN + DEAD}),
+        },
+        tables={TABLE: ObservedTable({"id": "HASH"}, {"id": "S"}, "ttl")},
+        buckets={
+            BUCKET: ObservedBucket(
+                wanted.lifecycle_rules(bucket, []), wanted.PUBLIC_ACCESS_BLOCK, wanted.with_tls({}, "s3", ["*"])
+            )
+        },
+        functions={
+            FUNCTION: ObservedFunction(
+                function.timeout_seconds, function.memory_mb, dict(function.environment), [mapping]
+            )
+        },
+        schedule_groups=frozenset({"shop"}),
+    )
+
+
+def test_nothing_is_said_of_what_is_as_declared(topology, observed):
+    assert findings(topology, observed) == []
+
+
+def without(section, name):
+    return lambda o: replace(o, **{section: {key: value for key, value in getattr(o, section).items() if key != name}})
+
+
+def queue(name, **attributes):
+    def plant(o):
+        there = o.queues[name]
+        return replace(o, queues={**o.queues, name: replace(there, attributes={**there.attributes, **attributes})})
+
+    return plant
+
+
+def part(section, name, **fields):
+    return lambda o: replace(
+        o, **{section: {**getattr(o, section), name: replace(getattr(o, section)[name], **fields)}}
+    )
+
+
+def mapping(**fields):
+    def plant(o):
+        there = o.functions[FUNCTION]
+        return part("functions", FUNCTION, mappings=[replace(there.mappings[0], **fields)])(o)
+
+    return plant
+
+
+def redrive(**fields):
+    policy = {"deadLetterTargetArn": ARN + DEAD, "maxReceiveCount": "5", **fields}
+    return queue(WORK, RedrivePolicy=json.dumps(policy))
+
+
+UNBLOCKED = {**wanted.PUBLIC_ACCESS_BLOCK, "BlockPublicPolicy": False}
+
+PLANTED = [
+    ("queue missing", "queue.missing", without("queues", WORK)),
+    ("no dead-letter queue", "queue.dead_letter_missing", without("queues", DEAD)),
+    ("visibility under 6 timeouts", "queue.visibility", queue(WORK, VisibilityTimeout="317")),
+    ("no redrive policy", "queue.redrive", queue(WORK, RedrivePolicy="")),
+    ("redrive elsewhere", "queue.redrive", redrive(deadLetterTargetArn=f"{ARN}other")),
+    ("maxReceiveCount of 4", "queue.max_receives", redrive(maxReceiveCount="4")),
+    ("dead-letter queue of other type", "queue.type", queue(DEAD, FifoQueue="true")),
+    ("queue of other type", "queue.type", queue(WORK, FifoQueue="true")),
+    ("dead letters kept no longer", "queue.dead_letter_retention", queue(DEAD, MessageRetentionPeriod="345600")),
+    ("messages kept too short", "queue.retention", queue(WORK, MessageRetentionPeriod="3600")),
+    ("a delay of the queue", "queue.delay", queue(WORK, DelaySeconds="30")),
+    ("short polling", "queue.wait", queue(WORK, ReceiveMessageWaitTimeSeconds="0")),
+    ("no TLS policy", "queue.tls", queue(WORK, Policy="")),
+    ("no TLS policy on dead letters", "queue.tls", queue(DEAD, Policy="")),
+    ("no encryption", "queue.encryption", queue(WORK, SqsManagedSseEnabled="false")),
+    ("function missing", "function.missing", without("functions", FUNCTION)),
+    ("timeout under the longest limit", "function.timeout", part("functions", FUNCTION, timeout_seconds=7)),
+    ("timeout over visibility", "function.timeout_over_visibility", part("functions", FUNCTION, timeout_seconds=900)),
+    ("too little memory", "function.memory", part("functions", FUNCTION, memory_mb=128)),
+    ("another broker", "function.environment", part("functions", FUNCTION, environment={})),
+    ("mapping missing", "mapping.missing", part("functions", FUNCTION, mappings=[])),
+    ("mapping disabled", "mapping.disabled", mapping(state="Disabled")),
+    ("no partial responses", "mapping.partial_responses", mapping(response_types=[])),
+    ("batch without window", "mapping.window", mapping(batch_size=11)),
+    ("batch too large", "mapping.batch_size", mapping(batch_size=11, window_seconds=1)),
+    ("no concurrency limit", "mapping.concurrency", mapping(maximum_concurrency=None)),
+    ("table missing", "table.missing", without("tables", TABLE)),
+    ("wrong key", "table.key", part("tables", TABLE, key_schema={"pk": "HASH"})),
+    ("key of wrong type", "table.key", part("tables", TABLE, attribute_types={"id": "N"})),
+    ("TTL off", "table.ttl", part("tables", TABLE, ttl_attribute=None)),
+    ("bucket missing", "bucket.missing", without("buckets", BUCKET)),
+    ("no lifecycle", "bucket.lifecycle", part("buckets", BUCKET, lifecycle_rules=[])),
+    ("public bucket", "bucket.public", part("buckets", BUCKET, public_access_block=UNBLOCKED)),
+    ("bucket without TLS", "bucket.tls", part("buckets", BUCKET, policy=None)),
+    ("no schedule group", "schedules.group", lambda o: replace(o, schedule_groups=frozenset())),
+]
+
+
+@pytest.mark.parametrize(("check", "plant"), [pytest.param(*each[1:], id=each[0]) for each in PLANTED])
+def test_a_planted_fault_is_found_and_explained(topology, observed, check, plant):
+    found = findings(topology, plant(observed))
+    assert check in {each.check for each in found}
+    for each in found:
+        assert each.difference
+        assert each.consequence
+        assert each.remedy
+
+
+def test_every_check_has_a_planted_fault_and_a_line_on_the_page():
+    assert {check for _, check, _ in PLANTED} == set(CHECKS)
+    assert {row[0].strip("`") for row in rows("doctor.md", "## Checks")} == set(CHECKS)
+
+
+def test_what_provision_makes_is_healthy(make_app):
+    app = make_app(deployment={"runtime": "container"})
+    drive(app, Provisioner(app.topology()).run())
+    assert findings(app.topology(), drive(app, observe.everything(app.topology()))) == []
+
+
+def test_a_live_fault_is_seen(make_app, make_aws_client, local_stack):
+    app = make_app(deployment={"runtime": "container"})
+    drive(app, Provisioner(app.topology()).run())
+    sqs = make_aws_client("sqs", local_stack.endpoint_url)
+    url = sqs.get_queue_url(QueueName=app.topology().queue_named("work").name)["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1", "DelaySeconds": "5"})
+    found = findings(app.topology(), drive(app, observe.everything(app.topology())))
+    assert [each.check for each in found] == ["queue.visibility", "queue.delay"]
+
+
+def test_the_command_ends_with_1_on_errors(make_app, monkeypatch, tmp_path):
+    app = make_app()
+    settings = {"broker": app.conf.broker, "results": app.conf.results, "task_default_queue": "work"}
+    (tmp_path / "sick_shop.py").write_text(f"from taskq_cloud import TaskQ\napp = TaskQ('shop', **{settings})\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sick = CliRunner().invoke(main, ["doctor", "-A", "sick_shop", "--format", "json"])
+    assert (sick.exit_code, json.loads(sick.stdout)[0]["severity"]) == (1, "error")
+    assert "QueueNotFound" in CliRunner().invoke(main, ["doctor", "-A", "sick_shop"]).stdout
+    CliRunner().invoke(main, ["provision", "-A", "sick_shop"])
+    healthy = CliRunner().invoke(main, ["doctor", "-A", "sick_shop"])
+    assert (healthy.exit_code, healthy.stdout) == (0, "")
