@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.canvas import signature
-from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.results.sqlite import SQLiteResults
 from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Chaos, build, evaluate, is_nothing, make_app, outcome, workflows
+from tests.workflows import Place, build, evaluate, is_nothing, make_app, outcome, played, workflows
 
 QUICK = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=150)
 SLOW = settings(QUICK, max_examples=25)
@@ -27,27 +23,6 @@ T, U = ("task", "a", False), ("task", "b", False)
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
-
-
-def played(
-    node: Any, seed: int, trouble: float, directory: Path | None = None, fan_out_members: int = 1000
-) -> tuple[Any, Chaos]:
-    clock = FakeClock()
-    app = make_app(broker="memory://", results="memory://", task_fan_out_members=fan_out_members)
-    if directory is None:
-        stores: tuple[Any, Any] = (MemoryBroker(clock), MemoryResults(clock))
-    else:
-        name = f"{random.getrandbits(64)}"
-        stores = (SQLiteBroker(directory / f"{name}-broker.db", clock), SQLiteResults(directory / f"{name}.db", clock))
-    vars(app)["broker"], vars(app)["store"] = stores
-    result = signature(build(app, node), app=app).apply_async()
-    chaos = Chaos(app, clock, random.Random(seed), trouble)
-    try:
-        chaos.serve()
-        return outcome(result), chaos
-    finally:
-        chaos.close()
-        app.close()
 
 
 @QUICK
@@ -84,7 +59,9 @@ def test_with_groups_in_pages(node: Any, seed: int) -> None:
 @given(node=workflows(), seed=st.integers(0, 2**32))
 def test_on_sqlite(tmp_path_factory: pytest.TempPathFactory, node: Any, seed: int) -> None:
     assume(not is_nothing(node))
-    value, _ = played(node, seed, 0.2, tmp_path_factory.mktemp("workflow"))
+    clock, directory = FakeClock(), tmp_path_factory.mktemp("workflow")
+    broker = SQLiteBroker(directory / "broker.db", clock)
+    value, _ = played(node, seed, 0.2, Place(clock, broker, SQLiteResults(directory / "results.db", clock)))
     assert value == evaluate(node)
 
 

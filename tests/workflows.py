@@ -8,20 +8,23 @@ A workflow is a tuple: ``("task", tag, immutable)``, ``("failing", tag)``, ``("c
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ
-from taskq_cloud.canvas import chain, chord, group
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.canvas import chain, chord, group, signature
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.calls import Sleep, retrying
+from taskq_cloud.core.calls import Call, Sleep, Together, retrying
 from taskq_cloud.core.effects import Environment
 from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.message import Outgoing
 from taskq_cloud.core.outcome import Invocation
 from taskq_cloud.result_set import GroupResult
+from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.pipeline_ports import Effect, WatchedBroker, WatchedStore
 
@@ -247,6 +250,7 @@ class Chaos:
             )
         )
         self.runs = 0
+        self.calls: Counter[str] = Counter()
 
     def serve(self) -> None:
         """Until nothing is left."""
@@ -295,6 +299,8 @@ class Chaos:
                     case Sleep():
                         self._clock.advance(step.seconds)
                     case _:
+                        calls = step.calls if isinstance(step, Together) else [step]
+                        self.calls.update(each.operation for each in calls if isinstance(each, Call))
                         try:
                             answer = self._connections.perform(step)
                         except Exception as failure:
@@ -303,3 +309,34 @@ class Chaos:
             return
         finally:
             flow.close()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a workflow is played: a broker and a store, both on ``clock``."""
+
+    clock: FakeClock
+    broker: Any
+    store: Any
+
+    @classmethod
+    def in_memory(cls) -> Place:
+        clock = FakeClock()
+        return cls(clock, MemoryBroker(clock), MemoryResults(clock))
+
+
+def played(
+    node: Any, seed: int, trouble: float, place: Place | None = None, fan_out_members: int = 1000
+) -> tuple[Any, Chaos]:
+    """What a workflow comes to, and who has served it."""
+    place = place or Place.in_memory()
+    app = make_app(broker="memory://", results="memory://", task_fan_out_members=fan_out_members)
+    vars(app)["broker"], vars(app)["store"] = place.broker, place.store
+    result = signature(build(app, node), app=app).apply_async()
+    chaos = Chaos(app, place.clock, random.Random(seed), trouble)
+    try:
+        chaos.serve()
+        return outcome(result), chaos
+    finally:
+        chaos.close()
+        app.close()

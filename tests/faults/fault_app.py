@@ -28,3 +28,8 @@ def slow_square(number: int, seconds: float) -> int:
     note(str(number))
     time.sleep(seconds)
     return number * number
+
+
+@app.task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)

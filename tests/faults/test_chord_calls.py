@@ -1,0 +1,48 @@
+"""What a chord costs: its calls of SQS and DynamoDB, counted before a local stack, with a worker in its own process."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from taskq_cloud import chord
+from taskq_cloud.testing.local_stack import LocalStack, environment
+from tests.faults.deployment import Deployment, deployed
+from tests.faults.test_accounting import SQS_OPERATIONS
+
+MEMBERS = int(os.environ.get("TASKQ_TEST_CHORD_MEMBERS", "2000"))
+"""The local stack's receive slows down with the length of its queue, so the usual run is a smaller one."""
+DYNAMODB_OPERATIONS = ("GetItem", "PutItem", "UpdateItem", "BatchGetItem", "BatchWriteItem", "DeleteItem")
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: LocalStack) -> Iterator[Deployment]:
+    with deployed(own_stack, tmp_path) as made:
+        for name, value in environment(made.counter.endpoint_url).items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_chord_takes_half_a_call_of_sqs_and_little_over_two_of_dynamodb_a_member_at_most(
+    deployment: Deployment, record_property
+):
+    deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6", "--visibility-timeout", "60")
+    with closing(deployment.app()) as app:
+        header = [app.signature("fault_app.square", (number,)) for number in range(MEMBERS)]
+        result = chord(header, app.signature("fault_app.total")).delay()
+        # Whoever waits asks the store, and the calls are the chord's own here.
+        assert result.get(timeout=500, interval=5) == sum(number**2 for number in range(MEMBERS)), deployment.logs()
+    assert deployment.stop() == [0]
+    assert set(deployment.runs().values()) == {1}
+    assert len(deployment.runs()) == MEMBERS
+
+    counts = deployment.counter.counts()
+    of_sqs = sum(counts.get(name, 0) for name in SQS_OPERATIONS)
+    of_dynamodb = sum(counts.get(name, 0) for name in DYNAMODB_OPERATIONS)
+    record_property("calls a member", f"{of_sqs / MEMBERS:.3f} of SQS, {of_dynamodb / MEMBERS:.3f} of DynamoDB")
+    assert of_sqs <= 0.5 * MEMBERS, counts
+    assert of_dynamodb <= 2.2 * MEMBERS, counts
