@@ -23,8 +23,8 @@ STORES = ("azure", "dynamodb", "gcs", "s3")
 MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
 """More than one set of members; docs/workflows.md has what 1,000 cost."""
 MOST_CALLS = {"azure": 4.1, "dynamodb": 2.1, "gcs": 4.1, "s3": 4.1}
-"""A member: its result and its arrival; on object stores a listing, and the reading of its result, which DynamoDB does a
-hundred at a time. The rest is what is done once for each set of members, and once for the chord."""
+"""A member: its result and its arrival; on object stores a listing, and the reading of its result, which DynamoDB does
+a hundred at a time. The rest is what is done once for each set of members, and once for the chord."""
 T, U = ("task", "a", False), ("task", "b", False)
 
 ON_A_SERVICE = settings(
