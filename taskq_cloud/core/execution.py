@@ -99,7 +99,7 @@ class Pipeline:
                 )
             successors.check(message, self._environment.clock())
         except DecodeError as error:
-            return (yield from self._undecodable(delivery, error))
+            return (yield from self._undecodable(delivery, error, message))
         except OperationalError as error:  # of the object store that has what the message claims
             return _give_back(self._nameless(delivery), error)
         effects = Effects(
@@ -121,15 +121,20 @@ class Pipeline:
         message = Message(task="?", id=task_id or delivery.message_id)
         return Effects(self._environment, delivery, message, TaskOptions())
 
-    def _undecodable(self, delivery: Delivery, error: DecodeError) -> Flow[Settlement]:
+    def _undecodable(self, delivery: Delivery, error: DecodeError, message: Message | None) -> Flow[Settlement]:
         # The error may quote what no UTF-8 can write.
         reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
         effects = self._nameless(delivery, error.task_id)
+        if message is not None and successors.is_member(message):
+            # What follows it can't be read, but its chord can, and is not to wait for it.
+            effects = effects.about(message)
         effects.log(logging.ERROR, "message.dead_lettered", "can't be read and is dead-lettered: %s", reason)
         if error.task_id is not None:
             try:
-                yield from effects.record(FAILURE, retry.describe(error))
-            except OperationalError as failure:
+                yield from earlier.dead_letter(effects, retry.describe(error))
+            except (OperationalError, ImproperlyConfigured) as failure:
+                if effects.message.embed.chord is not None:
+                    return _give_back(effects, failure)
                 # The message is worth more than its state: it goes to the dead-letter queue all the same.
                 effects.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %s", failure)
         return DeadLetter(delivery, reason)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from taskq_cloud.core import planner, signatures
 from taskq_cloud.core.ids import derived_id
@@ -20,6 +20,8 @@ from taskq_cloud.core.outcome import Retrying
 from taskq_cloud.core.pages import Paging
 from taskq_cloud.core.planner import Origin, Successor
 from taskq_cloud.errors import InvalidTaskError
+
+_UNREADABLE: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 def check(parent: Message, now: float) -> None:
@@ -32,7 +34,7 @@ def check(parent: Message, now: float) -> None:
         deque(on_success(parent, None, now), maxlen=0)
         deque(on_failure(parent, now), maxlen=0)
         membership(parent)
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+    except _UNREADABLE as error:
         raise InvalidTaskError(f"task {parent.task}: what follows it can't be read: {error}", parent.id) from error
 
 
@@ -70,6 +72,15 @@ def membership(message: Message) -> Membership | None:
     if chord is None or not is_sized(chord):
         return None
     return Membership.of(message.group, message.group_index, chord, message.id)
+
+
+def is_member(message: Message) -> bool:
+    """Whether a task has a place in a chord, and a chain before it that can be read."""
+    try:
+        left_of_chain(message)
+        return membership(message) is not None
+    except _UNREADABLE:
+        return False
 
 
 def on_retry(message: Message, outcome: Retrying, now: float) -> Message:

@@ -50,4 +50,9 @@ def process_id():
     return os.getpid()
 
 
+@app.task(name="places")
+def places(before=()):
+    return [*before, "function" if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else "container"]
+
+
 handler = app.lambda_handler()

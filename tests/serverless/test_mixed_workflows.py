@@ -1,0 +1,52 @@
+"""Workflows whose tasks run in a function and in a container: real queues, a real function, a worker's own process."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from taskq_cloud import chain, chord
+from tests.serverless import test_on_aws
+from tests.serverless.test_on_aws import TIMEOUT_SECONDS
+
+make_function = test_on_aws.make_function
+
+
+@pytest.fixture
+def mixed(make_function, make_queue, aws_environment, monkeypatch, tmp_path):
+    """The callers' application; queue ``work`` is a function's, queue ``crates`` a container's."""
+    # Every group goes by pages, which the function sends as well as any worker.
+    monkeypatch.setenv("TASKQ_TASK_FAN_OUT_MEMBERS", "1")
+    function = make_function()
+    for name in ("crates-dead", "crates"):
+        make_queue(f"{function.name.removesuffix('work')}{name}", exactly=True)
+    settings = {"TASKQ_BROKER": function.app.conf.broker, "TASKQ_RESULTS": function.app.conf.results}
+    settings["TASKQ_TASK_DEFAULT_QUEUE"] = "work"
+    env = {**os.environ, **aws_environment, **settings, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "shop", "-Q", "crates", "-P", "threads", "-c", "2"]
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    yield function.app
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(40) == 0, (tmp_path / "worker.log").read_text()
+
+
+def test_a_chain_goes_from_a_function_to_a_container_and_back(mixed):
+    places = mixed.signature("places")
+    crates = mixed.signature("places", queue="crates")
+    assert chain(places, crates, places).delay().get(TIMEOUT_SECONDS) == ["function", "container", "function"]
+
+
+def test_a_chord_whose_members_run_in_both_has_its_body_in_either(mixed):
+    places = mixed.signature("places")
+    crates = mixed.signature("places", queue="crates")
+    both = [["function"], ["container"]]
+    assert chord([places, crates], places).delay().get(TIMEOUT_SECONDS) == [*both, "function"]
+    assert chord([places, crates], crates).delay().get(TIMEOUT_SECONDS) == [*both, "container"]
+    # The pages of a group that follows a task are stored by whoever ends that.
+    longer = chain(crates, chord([places, crates, places], crates))
+    expected = [["container", each] for each in ("function", "container", "function")]
+    assert longer.delay().get(TIMEOUT_SECONDS) == [*expected, "container"]
