@@ -15,7 +15,7 @@ from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.content import codec_from_settings, payloads_from_settings
-from taskq_cloud.core import sending
+from taskq_cloud.core import rate_limits, sending
 from taskq_cloud.core.builtins import builtin_tasks
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
@@ -119,6 +119,7 @@ class TaskQ:
         definition = TaskDefinition(
             name, function, task_options(name, options), (lambda run: BoundTask(task, run)) if bind else None
         )
+        rate_limits.check_key(definition)
         task: Task[..., Any] = Task(self, definition, bound=bind)
         self._definitions[name] = definition
         self.tasks[name] = task
@@ -332,6 +333,9 @@ class TaskQ:
             hostname: the name it goes by.
             patience_seconds: how long a finished run waits for a silent store; ``worker_patience`` where None.
             app_path: where the children of a process pool import the application from: ``"shop:app"``.
+
+        Raises:
+            ImproperlyConfigured: a setting is wrong, or the result store can't keep a rate limit.
         """
         patience = self.conf.worker_patience if patience_seconds is None else patience_seconds
         environment = Environment(
@@ -344,6 +348,9 @@ class TaskQ:
             clock=time.time,
             codec=self.codec,
             scheduler=self.scheduler,
+        )
+        rate_limits.check(
+            self._definitions.values(), environment.policy, self.store.capabilities, self.broker.capabilities
         )
         return Runtime(
             settings=self.conf,

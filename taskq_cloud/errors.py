@@ -34,6 +34,7 @@
     │   ├── TimeoutError                AsyncResult.get() waited long enough
     │   ├── TimeLimitExceeded           the hard time limit ended the task
     │   ├── WorkerLostError             the process that ran the task died
+    │   ├── RateKeyError                its arguments make no rate_key
     │   └── RemoteError                 a task's exception whose class is not importable here
     └── TaskPredicate                   raised by a task to say what becomes of it
         ├── Retry
@@ -210,6 +211,10 @@ class TimeLimitExceeded(TaskError):
 
 class WorkerLostError(TaskError):
     """The process that ran the task died before it could answer."""
+
+
+class RateKeyError(TaskError):
+    """A task's arguments make no ``rate_key``: it fails, as nothing says under which limit it would be."""
 
 
 class RemoteError(TaskError):

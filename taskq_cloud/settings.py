@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from taskq_cloud.core.options import Policy
 from taskq_cloud.core.pages import FAN_OUT_MEMBERS
+from taskq_cloud.core.rates import parse_rate
 from taskq_cloud.errors import ImproperlyConfigured
 
 LOCAL_BROKER: Final = "sqlite:///.taskq/broker.db"
@@ -107,6 +108,12 @@ class Settings(BaseSettings):
     task_fan_out_members: NonNegativeInt = FAN_OUT_MEMBERS
     """Groups of more members are sent by a task of their own, ``taskq.fan_out``; 0: none are."""
 
+    task_default_rate_limit: str | float | None = None
+    """Of tasks without a ``rate_limit`` of their own."""
+    queue_rate_limits: dict[str, str | float] = {}
+    """Queue -> the rate of all its tasks together."""
+    worker_disable_rate_limits: bool = False
+
     result_expires: timedelta | NonNegativeFloat | None = 86400
     result_extended: bool = False
 
@@ -155,6 +162,13 @@ class Settings(BaseSettings):
             max_receives=self.task_max_receives,
             patience_seconds=patience_seconds,
             fan_out_members=self.task_fan_out_members,
+            default_rate=parse_rate(self.task_default_rate_limit, of="task_default_rate_limit"),
+            queue_rate_limits={
+                queue: rate
+                for queue, given in self.queue_rate_limits.items()
+                if (rate := parse_rate(given, of=f"queue_rate_limits: {queue}")) is not None
+            },
+            disable_rate_limits=self.worker_disable_rate_limits,
         )
 
 

@@ -22,6 +22,7 @@ from taskq_cloud.core.pages import PAGE_BYTES, Paging
 from taskq_cloud.core.planner import MOST_CHILDREN, Successor
 from taskq_cloud.core.platform_schedule import ScheduleCapabilities
 from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, ScheduleStore
+from taskq_cloud.core.rates import LocalSlots
 from taskq_cloud.core.records import FAILURE, SUCCESS, Record, version_of
 from taskq_cloud.core.sending import (
     Addressed,
@@ -57,6 +58,7 @@ class Environment:
         clock: seconds since the epoch.
         codec: how the application writes and reads its messages.
         scheduler: what holds messages that are due late; None: they go in hops.
+        local_slots: of the rate limits that each worker keeps for itself.
     """
 
     broker: Broker
@@ -68,6 +70,7 @@ class Environment:
     clock: Callable[[], float]
     codec: Codec = field(default_factory=Codec)
     scheduler: ScheduleStore | None = None
+    local_slots: LocalSlots = field(default_factory=LocalSlots)
 
     def options_of(self, task: str) -> TaskOptions:
         """The options of a task; the defaults for one that is not registered here."""

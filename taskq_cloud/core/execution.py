@@ -10,6 +10,7 @@ ends in the same final state:
     3  expired                  recorded as REVOKED, acknowledged
     4  not due yet              parked again, acknowledged
     5  perhaps already done     if the store holds its final state: 7b and 7c again, no run
+       over its rate            put back until the slot it has taken (``rate_limits``)
     6  run                      the lease renewed and the time limits enforced by the runtime
     7a record the state         conditional: a final state stays
     7b send what follows        with ids made from this task's; count it in its chord (``joins``)
@@ -24,7 +25,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from taskq_cloud.core import earlier, fan_out, joins, lines, one_off, replacing, retry, serializers, successors
+from taskq_cloud.core import (
+    earlier,
+    fan_out,
+    joins,
+    lines,
+    one_off,
+    rate_limits,
+    replacing,
+    retry,
+    serializers,
+    successors,
+)
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects, Environment, first
 from taskq_cloud.core.membership import is_sized
@@ -57,6 +69,7 @@ from taskq_cloud.errors import (
     NotRegistered,
     OperationalError,
     PayloadTooLarge,
+    RateKeyError,
     Reject,
     TaskRevokedError,
     TimeLimitExceeded,
@@ -181,6 +194,8 @@ def _known(effects: Effects) -> Flow[Settlement]:
     if due is not None and due > now:
         return (yield from _park(effects, due, now))  # 4
     settled = yield from earlier.perhaps_done(effects)  # 5
+    if settled is None:
+        settled = yield from _held_back(effects)
     if settled is not None:
         return settled
     if effects.options.once:
@@ -205,6 +220,14 @@ def _park(effects: Effects, due: float, now: float) -> Flow[Settlement]:
             yield from effects.send(addressed)
             return Acknowledge(delivery)
     return Release(delivery, min(due - now, capabilities.longest_lease_seconds))
+
+
+def _held_back(effects: Effects) -> Flow[Settlement | None]:
+    """The settlement of a task that its rate limits don't let begin yet, or None."""
+    try:
+        return (yield from rate_limits.held_back(effects))
+    except RateKeyError as error:
+        return (yield from _fail(effects, retry.describe(error)))
 
 
 def _run(effects: Effects) -> Flow[Settlement]:

@@ -105,6 +105,10 @@ class LargeResults:
         """The store's own."""
         return (yield from self.store.claim(key, owner, ttl_seconds))
 
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
+        """The store's own."""
+        return (yield from self.store.reserve(key, interval_seconds, credit_seconds))
+
     def _fitting(self, record: Record) -> tuple[Record, Payload | None]:
         largest = self.store.capabilities.largest_record_bytes
         whole = record.payload.encode()

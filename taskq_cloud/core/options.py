@@ -7,11 +7,18 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, get_args
 
 from taskq_cloud.core.pages import FAN_OUT_MEMBERS
+from taskq_cloud.core.rates import Rate, parse_rate
 from taskq_cloud.errors import ImproperlyConfigured
 
 RuntimeChoice = Literal["auto", "container", "lambda"]
 
 _RUNTIMES: Final = get_args(RuntimeChoice)
+
+TASK: Final = "task"
+QUEUE: Final = "queue"
+WORKER: Final = "worker"
+SCOPES: Final = (TASK, QUEUE, WORKER)
+"""Who shares a rate limit: ``TaskOptions.rate_limit_scope``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,12 @@ class TaskOptions:
         runtime: what is deployed to serve the task: ``lambda``, ``container``, or ``auto``: see ``topology.runtimes``.
             Nothing at run time looks at it.
         memory_mb: what one run needs, in MiB, likewise.
+        rate_limit: how many may begin: ``"10/s"``, ``"100/m"``, ``"1000/h"``, or a number a second; 0: as many as come;
+            None: ``task_default_rate_limit``.
+        rate_limit_burst: at most so many more, in any window of time; None: what two seconds allow, and at least 1.
+        rate_limit_scope: who shares the limit: ``"task"``: all runs of the task; ``"queue"``: those of all tasks of its
+            queue that say so; ``"worker"``: the task's in one process, which is Celery's meaning.
+        rate_key: every value of it has a limit of its own; made of the arguments: ``"{tenant}"``.
     """
 
     max_retries: int | None = 3
@@ -72,6 +85,15 @@ class TaskOptions:
     typing: bool = True
     runtime: RuntimeChoice = "auto"
     memory_mb: int | None = None
+    rate_limit: str | float | None = None
+    rate_limit_burst: int | None = None
+    rate_limit_scope: str = TASK
+    rate_key: str | None = None
+
+    @property
+    def rate(self) -> Rate | None:
+        """``rate_limit`` and its burst; raises ``ImproperlyConfigured``."""
+        return parse_rate(self.rate_limit, self.rate_limit_burst, of="rate_limit")
 
 
 _NAMES = frozenset(option.name for option in fields(TaskOptions))
@@ -110,6 +132,11 @@ def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
         raise ImproperlyConfigured(f"task {task}: memory_mb is {options.memory_mb}; it is a number of MiB over zero")
     if options.once and options.time_limit is None:
         raise ImproperlyConfigured(f"task {task}: once=True needs a time_limit: it is how long a claim lasts")
+    parse_rate(options.rate_limit, options.rate_limit_burst, of=f"task {task}: rate_limit")
+    if options.rate_limit_scope not in SCOPES:
+        raise ImproperlyConfigured(
+            f"task {task}: rate_limit_scope={options.rate_limit_scope!r} is none of {', '.join(SCOPES)}"
+        )
     return options
 
 
@@ -129,6 +156,9 @@ class Policy:
         patience_seconds: how long a finished run waits for a broker or store that gives no answer, before its message
             is given back, to be run again.
         fan_out_members: groups of more members are sent by a task of their own; 0: none are.
+        default_rate: of tasks that have no rate limit of their own.
+        queue_rate_limits: queue -> the rate of all its tasks together.
+        disable_rate_limits: there are none.
     """
 
     time_limit: float | None = None
@@ -141,3 +171,6 @@ class Policy:
     max_receives: int = 5
     patience_seconds: float = 0
     fan_out_members: int = FAN_OUT_MEMBERS
+    default_rate: Rate | None = None
+    queue_rate_limits: Mapping[str, Rate] = field(default_factory=dict)
+    disable_rate_limits: bool = False

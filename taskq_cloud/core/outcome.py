@@ -38,6 +38,14 @@ class Invocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """Wait until a run could begin at once. A pipeline yields it before it takes what is only good for a while.
+
+    The answer is whether it can: False where the runtime stops, and the message goes back to its queue.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorInfo:
     """An exception as Celery's JSON results describe it.
 

@@ -202,6 +202,7 @@ class StoreCapabilities:
         keeps_records: what is saved can be loaded; False where no results are kept at all.
         joins: it counts the members of a join, each once.
         claims: it hands out fenced claims.
+        reservations_per_second: how many slots of one key it can hand out for rate limits; zero: none.
         shared_between_processes: several processes can use one store.
         durable: records outlive the process.
     """
@@ -210,6 +211,7 @@ class StoreCapabilities:
     keeps_records: bool = True
     joins: bool
     claims: bool
+    reservations_per_second: float = 0
     shared_between_processes: bool
     durable: bool
 
@@ -257,6 +259,15 @@ class ResultStore(Protocol):
 
         The holder's own claim again returns the same number and renews it. A claim lapses after ``ttl_seconds``, or
         when its holder claims it with a ``ttl_seconds`` of 0.
+        """
+        ...
+
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
+        """Take the next slot of a key: a time, in seconds since the epoch, as ``rates.take_slot`` decides, atomically.
+
+        The slot is an interval or more after the one before. It lies at most ``credit_seconds`` in the past, and may
+        lie in the future. None where that is farther than ``rates.FARTHEST_SLOT_SECONDS``. An ambiguous failure may
+        cost a slot, and never gives one twice.
         """
         ...
 

@@ -9,6 +9,7 @@ reads again and decides anew.
 ``celery-task-meta-<id>``                  a task's result document, the key and the body as Celery's backends have
                                            them; what we compare is metadata: state, version, fence, expires
 ``taskq-claim-<key>``                      a claim: owner, fence, when it lapses
+``taskq-rate-<key>``                       the next slot of a rate limit
 ``taskq-join-<join>/<member>/<arrival>``   an arrival: see ``_object_joins``
 =========================================  =====================================================================
 
@@ -30,6 +31,7 @@ from urllib.parse import SplitResult, quote, unquote
 
 from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, Flow, Sleep, Together
 from taskq_cloud.core.ports import StoreCapabilities
+from taskq_cloud.core.rates import take_slot
 from taskq_cloud.core.records import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
 from taskq_cloud.results import _celery
@@ -43,6 +45,9 @@ Azure's SDK sends in one request (``max_single_put_size``); what is larger belon
 SAFE_CHARACTERS: Final = "!*'()"
 """Kept in keys beside letters, digits and ``_.-~``; anything else in an id is percent-encoded, "/" above all, since
 clients shorten "a/../b" (Amazon S3 User Guide, "Object key naming guidelines")."""
+
+RESERVATIONS_PER_SECOND: Final = 5
+"""Each is a read and then a write of one object, some 50 ms each, and those who meet there begin again."""
 
 _WRITE_ATTEMPTS: Final = 10
 """How often a write is decided anew when others change the object between its reading and its writing."""
@@ -69,6 +74,7 @@ class ObjectResults:
         largest_record_bytes=LARGEST_RECORD_BYTES,
         joins=True,
         claims=True,
+        reservations_per_second=RESERVATIONS_PER_SECOND,
         shared_between_processes=True,
         durable=True,
     )
@@ -145,6 +151,24 @@ class ObjectResults:
         written = (yield from self._change({name: decide}, found))[name]
         return None if written is None else Claim(**json.loads(written.body)).fence
 
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
+        """Take a key's next slot, in a read and a write: see ``ResultStore.reserve``.
+
+        Raises:
+            OperationalError: so many others take slots of the key that no write came through.
+        """
+        name, now = f"{self.prefix}taskq-rate-{_quoted(key)}", self._clock()
+
+        def decide(stored: StoredObject | None) -> StoredObject | None:
+            next_slot = None if stored is None else json.loads(stored.body)["next_slot"]
+            slot = take_slot(next_slot, credit_seconds, now)
+            if slot is None:
+                return None
+            return StoredObject(json.dumps({"next_slot": slot + interval_seconds}).encode(), {})
+
+        written = (yield from self._change({name: decide}, (yield from self._read([name]))))[name]
+        return None if written is None else json.loads(written.body)["next_slot"] - interval_seconds
+
     def lifecycle_rules(self, result_expires_seconds: float) -> list[LifecycleRule]:
         """What the bucket's lifecycle is to remove, where results expire after so many seconds."""
         days = max(1, math.ceil(result_expires_seconds / _DAY_SECONDS))
@@ -154,6 +178,7 @@ class ObjectResults:
             # A message may come back for as long as its queue keeps it, and must then find who has arrived.
             LifecycleRule("taskq-joins", f"{self.prefix}taskq-join", longer),
             LifecycleRule("taskq-claims", f"{self.prefix}taskq-claim-", longer),
+            LifecycleRule("taskq-rates", f"{self.prefix}taskq-rate-", longer),
         ]
 
     def _key(self, task_id: str) -> str:

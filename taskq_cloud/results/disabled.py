@@ -68,3 +68,12 @@ class DisabledResults:
         """
         yield from ()
         raise ImproperlyConfigured(f"once=True (task {key}) needs a result store: set TASKQ_RESULTS")
+
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:  # noqa: ARG002
+        """Refused: a rate is kept by what is remembered, and nothing is here.
+
+        Raises:
+            ImproperlyConfigured: always.
+        """
+        yield from ()
+        raise ImproperlyConfigured(f"the rate limit of {key} needs a result store: set TASKQ_RESULTS")

@@ -2,7 +2,8 @@
 
 Every write is one conditional call, so that the table itself keeps a late or repeated attempt from replacing a final
 state. Reads are consistent, and filter what has expired. The items of tasks are in ``dynamodb_items``; a join's item
-has the set of its ``members``, a claim's its ``owner``, its ``fence`` and when it lapses.
+has the set of its ``members``, a claim's its ``owner``, its ``fence`` and when it lapses, a rate limit's the ``slot``
+that is next.
 
 With ``key_format=celery`` the keys are those of Celery's own backend, and one table serves the workers of both. Celery
 writes without a condition, so what it writes last stands, except that it lets a SUCCESS be; what we write is checked
@@ -11,6 +12,7 @@ against what Celery has left.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,7 @@ from urllib.parse import SplitResult
 
 from taskq_cloud.core.calls import Call, Flow, Together
 from taskq_cloud.core.ports import Service, StoreCapabilities
+from taskq_cloud.core.rates import FARTHEST_SLOT_SECONDS
 from taskq_cloud.core.records import FENCE_KEPT_SECONDS, FINAL_VERSION, Record, may_replace
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
@@ -29,6 +32,10 @@ from taskq_cloud.results.dynamodb_table import Table
 LARGEST_JOIN_BYTES: Final = 350 * 1024
 """The members of a join, together: they share one item. A member costs as many write units as the item has KiB by
 then, so a join's cost grows with the square of its size: 1,000 members of 36 bytes cost about 18,000 units."""
+
+RESERVATIONS_PER_SECOND: Final = 1000
+"""Every one writes the key's item, and a partition takes 1,000 write units a second (Amazon DynamoDB Developer Guide,
+"DynamoDB burst and adaptive capacity")."""
 
 _WRITE_ATTEMPTS: Final = 5
 """How often a write is decided anew when others change the item between its reading and its writing."""
@@ -41,6 +48,11 @@ _REPLACEABLE: Final = (
 _UNCHANGED: Final = "attribute_not_exists(#version) AND #result = :seen"
 _HELD: Final = "#owner = :me AND #lapses_at > :now"
 _FREE: Final = "attribute_not_exists(#id) OR #lapses_at <= :now"
+
+# rates.take_slot, in two halves. What is left of an item past its ttl counts for nothing: its slot is in the past.
+_SLOT_AHEAD: Final = "#slot > :earliest AND #slot <= :farthest"
+_SLOT_BEHIND: Final = "attribute_not_exists(#slot) OR #slot <= :earliest"
+_REMEMBERED_KEYS: Final = 10_000
 
 
 class DynamoDBResults:
@@ -58,6 +70,7 @@ class DynamoDBResults:
         largest_record_bytes=items.LARGEST_RECORD_BYTES,
         joins=True,
         claims=True,
+        reservations_per_second=RESERVATIONS_PER_SECOND,
         shared_between_processes=True,
         durable=True,
     )
@@ -79,6 +92,7 @@ class DynamoDBResults:
         self._shares_with_celery = key_format == "celery"
         self._key = items.KEY_FORMATS[key_format]
         self._clock = clock
+        self._last_slots: dict[str, float] = {}
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DynamoDBResults:  # noqa: ARG003 - none are known
@@ -181,6 +195,33 @@ class DynamoDBResults:
             # The claim is held, perhaps by this very owner.
             claimed = yield from self._table.update(claim_id, f"SET {times}", _HELD, values)
         return None if claimed is None else int(claimed["fence"]["N"])
+
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
+        """Take a key's next slot: see ``ResultStore.reserve``.
+
+        The condition decides; what this process has last seen of the key only says which half of it to try first.
+        """
+        now = self._clock()
+        earliest, farthest = now - credit_seconds, now + FARTHEST_SLOT_SECONDS
+        values: Item = {
+            ":earliest": items.numeric(earliest),
+            ":interval": items.numeric(interval_seconds),
+            ":ttl": items.ttl(farthest + interval_seconds + credit_seconds),
+        }
+        beyond: Item = {":farthest": items.numeric(farthest)}
+        ahead = ("SET #slot = #slot + :interval, #ttl = :ttl", _SLOT_AHEAD, values | beyond)
+        behind = ("SET #slot = :earliest + :interval, #ttl = :ttl", _SLOT_BEHIND, values)
+        halves = [ahead, behind] if self._last_slots.get(key, -math.inf) > earliest else [behind, ahead]
+        # A third try: between the two of them, others may have taken the key's next slot from behind to ahead.
+        for update, condition, named in (*halves, halves[0]):
+            item = yield from self._table.update(f"taskq-rate-{key}", update, condition, named)
+            if item is not None:
+                following = float(item["slot"]["N"])
+                if len(self._last_slots) >= _REMEMBERED_KEYS:
+                    self._last_slots.clear()
+                self._last_slots[key] = following
+                return following - interval_seconds
+        return None
 
     def _save_over_celery(self, record: Record, now: float) -> Flow[bool]:
         """Save what was refused, perhaps only because the stored item is Celery's and has no version to compare."""

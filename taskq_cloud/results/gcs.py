@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.calls import Call
-from taskq_cloud.core.ports import Service
+from taskq_cloud.core.ports import Service, StoreCapabilities
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.results._bucket import BucketFacts, LifecycleRule, Meaning, StoredObject
@@ -38,6 +39,10 @@ _PERMISSIONS: Final = {
 }
 
 
+RESERVATIONS_PER_SECOND: Final = 1
+"""Cloud Storage takes one write of an object a second (its "Quotas & limits"), and answers more with 429."""
+
+
 class GCSResults(ObjectResults):
     """The store behind ``gs://bucket/prefix``.
 
@@ -47,6 +52,10 @@ class GCSResults(ObjectResults):
         project: the one that calls are counted for; None: google-auth's.
         clock: the time, in seconds since the epoch.
     """
+
+    capabilities: ClassVar[StoreCapabilities] = replace(
+        ObjectResults.capabilities, reservations_per_second=RESERVATIONS_PER_SECOND
+    )
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from urllib.parse import SplitResult
 
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.ports import Service, StoreCapabilities
+from taskq_cloud.core.rates import LocalSlots
 from taskq_cloud.core.records import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
 from taskq_cloud.core.urls import query_of
 
@@ -43,6 +45,7 @@ class MemoryResults:
         largest_record_bytes=sys.maxsize,
         joins=True,
         claims=True,
+        reservations_per_second=math.inf,
         shared_between_processes=False,
         durable=False,
     )
@@ -51,6 +54,7 @@ class MemoryResults:
         self._clock = clock
         self._lock = threading.Lock()
         self._kept = _Kept()
+        self._slots = LocalSlots()
         self._swept_at = clock()
 
     @classmethod
@@ -111,6 +115,11 @@ class MemoryResults:
                 return None
             self._kept.claims[key] = claim
             return claim.fence
+
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
+        """Take a key's next slot: see ``ResultStore.reserve``."""
+        yield from ()
+        return self._slots.take(key, interval_seconds, credit_seconds, self._clock())
 
     def _save(self, record: Record, now: float) -> bool:
         if not may_replace(self._kept.records.get(record.id), record, now):

@@ -7,6 +7,7 @@ locking are the client's (``taskq_cloud.clients.sqlite``).
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import SplitResult
 
 from taskq_cloud.core.calls import Call, CallError, Flow, Trouble
 from taskq_cloud.core.ports import Service, StoreCapabilities
+from taskq_cloud.core.rates import FARTHEST_SLOT_SECONDS
 from taskq_cloud.core.records import FENCE_KEPT_SECONDS, FINAL_VERSION, Record
 from taskq_cloud.core.urls import file_of, query_of
 from taskq_cloud.errors import OperationalError, PayloadTooLarge, Unreachable
@@ -40,6 +42,8 @@ CREATE TABLE IF NOT EXISTS claims (
     key TEXT PRIMARY KEY, owner TEXT NOT NULL, fence INTEGER NOT NULL, lapses_at REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS claims_lapse ON claims (lapses_at);
+CREATE TABLE IF NOT EXISTS rates (key TEXT PRIMARY KEY, next_slot REAL NOT NULL, spent_at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS rates_spent ON rates (spent_at);
 """
 
 _LOAD = """
@@ -90,6 +94,20 @@ UPDATE claims SET lapses_at = :now WHERE key = :key AND owner = :owner AND lapse
 """
 
 
+# As good as none: the key's next slot would be the same without it.
+_FORGET_RATES = "DELETE FROM rates WHERE key IN (SELECT key FROM rates WHERE spent_at <= :now LIMIT 20)"
+
+# rates.take_slot; no row comes back where the slot is too far ahead.
+_RESERVE = """
+INSERT INTO rates (key, next_slot, spent_at) VALUES (:key, :earliest + :interval, :earliest + :interval + :credit)
+ON CONFLICT (key) DO UPDATE SET
+    next_slot = max(rates.next_slot, :earliest) + :interval,
+    spent_at = max(rates.next_slot, :earliest) + :interval + :credit
+WHERE rates.next_slot <= :farthest
+RETURNING next_slot
+"""
+
+
 class SQLiteResults:
     """The store behind ``sqlite:///path``.
 
@@ -102,6 +120,7 @@ class SQLiteResults:
         largest_record_bytes=LARGEST_RECORD_BYTES,
         joins=True,
         claims=True,
+        reservations_per_second=math.inf,
         shared_between_processes=True,
         durable=True,
     )
@@ -164,6 +183,20 @@ class SQLiteResults:
         statement = _CLAIM if ttl_seconds > 0 else _GIVE_UP_CLAIM
         rows = yield from self._run("transaction", [(_FORGET_CLAIMS, values), (statement, values)])
         return rows[-1][0]["fence"] if rows[-1] else None
+
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
+        """Take a key's next slot: see ``ResultStore.reserve``."""
+        now = self._clock()
+        values = {
+            "key": key,
+            "now": now,
+            "earliest": now - credit_seconds,
+            "interval": interval_seconds,
+            "credit": credit_seconds,
+            "farthest": now + FARTHEST_SLOT_SECONDS,
+        }
+        rows = yield from self._run("transaction", [(_FORGET_RATES, values), (_RESERVE, values)])
+        return rows[-1][0]["next_slot"] - interval_seconds if rows[-1] else None
 
     def _run(self, operation: str, statements: Sequence[_Statement]) -> Flow[list[_Rows]]:
         try:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.calls import Flow, retrying, run
 from taskq_cloud.core.message import Delivery, Message, Settlement
-from taskq_cloud.core.outcome import Abandoned, Invocation, Outcome, Rejected
+from taskq_cloud.core.outcome import Abandoned, Admission, Invocation, Outcome, Rejected
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.serverless.limits import TimeKeeper
 from taskq_cloud.serverless.too_long import ANSWER_MARGIN_SECONDS, needed_seconds, refuse
@@ -62,7 +62,7 @@ class FunctionCall:
 
     def _perform(self, step: Any) -> Any:
         if not isinstance(step, Invocation):
-            return self._runtime.connections.perform(step)
+            return True if isinstance(step, Admission) else self._runtime.connections.perform(step)
         needed = needed_seconds(step)
         if needed > self._whole_seconds:
             return self._never_fits(step, needed)

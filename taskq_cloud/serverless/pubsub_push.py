@@ -36,7 +36,7 @@ from typing import Any, Final
 
 from taskq_cloud.core.calls import retrying, run
 from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Settlement
-from taskq_cloud.core.outcome import Abandoned, Invocation, Lost, Outcome, TimedOut
+from taskq_cloud.core.outcome import Abandoned, Admission, Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.core.ports import KnowsPhysicalNames
 from taskq_cloud.errors import DecodeError, TaskQError
 from taskq_cloud.runtime import Runtime
@@ -134,7 +134,7 @@ class Push:
 
     def _perform(self, step: Any, ends_at: float) -> Any:
         if not isinstance(step, Invocation):
-            return self._runtime.connections.perform(step)
+            return True if isinstance(step, Admission) else self._runtime.connections.perform(step)
         whole_seconds = self._deadline_seconds - ANSWER_MARGIN_SECONDS
         if needed_seconds(step) > whole_seconds:
             within = f"a push is answered within {self._deadline_seconds:g} s, {ANSWER_MARGIN_SECONDS:g} s of it kept"

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from taskq_cloud.core.calls import arun, retrying
 from taskq_cloud.core.message import Delivery, Release, Settlement
-from taskq_cloud.core.outcome import Abandoned, Invocation, Outcome
+from taskq_cloud.core.outcome import Abandoned, Admission, Invocation, Outcome
 from taskq_cloud.core.sending import growing_delay
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.runtime import Runtime
@@ -75,6 +75,7 @@ class Worker:
         self._held.running = lambda: self._slots.taken
         self._settler = Settler(runtime.broker, run, self._held)
         self._groups = Groups()
+        self._admitted: set[str] = set()
         self._pipelines: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._giving_up = asyncio.Event()
@@ -261,18 +262,36 @@ class Worker:
             extra = {"action": "message.crashed", "queue": delivery.queue, "message_id": delivery.message_id}
             logger.exception("message %s is given back for %.0f s", delivery.message_id, after, extra=extra)
             return Release(delivery, after)
+        finally:
+            self._give_up_slot(delivery)
 
     async def _perform(self, delivery: Delivery, step: Any) -> Any:
         if isinstance(step, Invocation):
             return await self._invoke(delivery, step)
+        if isinstance(step, Admission):
+            return await self._admit(delivery)
         return await self._runtime.async_connections.perform(step)
 
     async def _invoke(self, delivery: Delivery, invocation: Invocation) -> Outcome:
-        if not await self._slots.acquire():
+        if not await self._admit(delivery):
             return Abandoned()
         try:
-            if self._held.has_lost(delivery):
-                return Abandoned()  # while it waited; someone else runs it now, or will
             return await self._pool.run(invocation)
         finally:
+            self._give_up_slot(delivery)
+
+    async def _admit(self, delivery: Delivery) -> bool:
+        """Wait for a slot of the pool, which is then the delivery's; False where there is nothing to wait for."""
+        if delivery.receipt not in self._admitted:
+            if not await self._slots.acquire():
+                return False
+            self._admitted.add(delivery.receipt)
+        if self._held.has_lost(delivery):  # while it waited; someone else runs it now, or will
+            self._give_up_slot(delivery)
+            return False
+        return True
+
+    def _give_up_slot(self, delivery: Delivery) -> None:
+        if delivery.receipt in self._admitted:
+            self._admitted.discard(delivery.receipt)
             self._slots.release()

@@ -449,6 +449,7 @@ def test_the_lifecycle_is_one_that_s3_takes(s3, s3_client):
         "shop/celery-task-meta-": 1,
         "shop/taskq-join": 16,
         "shop/taskq-claim-": 16,
+        "shop/taskq-rate-": 16,
     }
 
 
@@ -457,6 +458,6 @@ def test_the_lifecycle_of_azure_names_the_container_and_that_of_google_matches_p
     assert results["definition"]["filters"]["prefixMatch"] == ["results/shop/celery-task-meta-"]
     assert results["definition"]["actions"]["baseBlob"]["delete"]["daysAfterModificationGreaterThan"] == 8
 
-    (results, joins, _) = GCSResults("results").lifecycle(3600)
+    (results, joins, *_) = GCSResults("results").lifecycle(3600)
     assert results == {"action": {"type": "Delete"}, "condition": {"age": 1, "matchesPrefix": ["celery-task-meta-"]}}
     assert joins["condition"]["matchesPrefix"] == ["taskq-join"]

@@ -94,3 +94,9 @@ class WatchedStore:
         fence = yield from self._store.claim(key, owner, ttl_seconds)
         yield Effect("claim" if ttl_seconds else "give up claim")
         return fence
+
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
+        yield ABOUT_TO
+        slot = yield from self._store.reserve(key, interval_seconds, credit_seconds)
+        yield Effect("reserve")
+        return slot

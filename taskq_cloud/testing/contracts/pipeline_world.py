@@ -17,7 +17,7 @@ from taskq_cloud.core.effects import Environment
 from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
 from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, Delivery, Message, Outgoing, Sent
-from taskq_cloud.core.outcome import Invocation, Outcome
+from taskq_cloud.core.outcome import Admission, Invocation, Outcome
 from taskq_cloud.core.pages import FAN_OUT
 from taskq_cloud.core.ports import Broker, ResultStore, dead_letter_queue
 from taskq_cloud.core.records import Record
@@ -177,6 +177,8 @@ class World:
         match step:
             case Invocation():
                 return self._run(step)
+            case Admission():
+                return True
             case Effect():
                 if step is not ABOUT_TO:
                     self.effects.append(step.name)

@@ -28,6 +28,7 @@ from taskq_cloud.core.records import FAILURE, FINAL_VERSION, RETRY, STARTED, SUC
 from taskq_cloud.errors import PayloadTooLarge
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.joins_and_claims import JoinsAndClaimsContract
+from taskq_cloud.testing.contracts.reservations import ReservationsContract
 from taskq_cloud.testing.driving import Drive, driving
 
 THE_YEAR_2100 = 4_102_444_800.0
@@ -69,7 +70,7 @@ def _writes(draw: st.DrawFn) -> tuple[float, Record]:
     return draw(st.sampled_from([0, 0, 1, 2])), replace(record, expires_at=expires_at, fence=draw(st.integers(0, 2)))
 
 
-class ResultStoreContract(JoinsAndClaimsContract):
+class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
     """The tests. Override the fixture ``store``."""
 
     @pytest.fixture
