@@ -46,6 +46,9 @@ SLOTS: Final = "taskq_rate_slots"
 STATE: Final = "RATE_LIMITED"
 """Of the record that keeps the slots where the message itself can't."""
 
+PUNCTUAL_SECONDS: Final = 0.001
+"""A slot that is nearer than this is there. An eta has whole microseconds: put back for less, it might never begin."""
+
 _RESERVATIONS: Final = 3
 """For one start, in a row: a store that takes longer than a slot is good for can't keep a rate."""
 _KEPT_LONGER_SECONDS: Final = 3600
@@ -78,7 +81,7 @@ def held_back(effects: Effects) -> Flow[Settlement | None]:
     for limit in limits:
         slot = yield from _slot(effects, limit, slots.get(limit.key))
         slots[limit.key] = slot
-        if slot > effects.environment.clock():
+        if slot > effects.environment.clock() + PUNCTUAL_SECONDS:
             effects.log(logging.INFO, "task.rate_limited", "put back until %s has its slot", limit.key)
             return (yield from keeper.put_back(slots, slot, limits))
     yield from keeper.forget()

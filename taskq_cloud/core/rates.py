@@ -34,7 +34,7 @@ LONGEST_BURST_SECONDS: Final = 86_400
 FARTHEST_SLOT_SECONDS: Final = 15 * 86_400
 """A slot farther away is none: a day more than SQS keeps a message, which would be gone by then."""
 
-_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?")
+_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ def _recorded(task_id: str, state: str, attempt: int, now: float) -> Record:
 DONE = ("SUCCESS", "done")
 AUTORETRY = TaskOptions(autoretry_for=(OSError,), default_retry_delay=20)
 ONCE = TaskOptions(once=True, time_limit=60, autoretry_for=(OSError,), default_retry_delay=20)
+RATED = TaskOptions(rate_limit="1/m", autoretry_for=(OSError,), default_retry_delay=20)
 ENDING_WELL = ("run", "save:SUCCESS", "settle:Acknowledge")
 ENDING_BADLY = ("run", "save:FAILURE", "settle:Acknowledge")
 RETRIED = ("run", "save:RETRY", "send:main", "settle:Acknowledge")
@@ -256,6 +257,21 @@ SCENARIOS = [
         options={"main": ONCE},
         states={"main": DONE},
         effects=("claim", "run", "give up claim", "settle:Release"),
+    ),
+    Scenario(
+        name="begins within its rate",
+        functions={"main": _five},
+        options={"main": RATED},
+        states={"main": FIVE},
+        effects=("reserve", *ENDING_WELL),
+    ),
+    Scenario(
+        name="is retried, and the retry is over its rate",
+        functions={"main": _fails_at_first, **FOLLOWING},
+        embed=FOLLOWED,
+        options={"main": RATED},
+        states={"main": DONE, **FOLLOWED_STATES},
+        effects=("reserve", *RETRIED),
     ),
     Scenario(
         name="keeps no result",
