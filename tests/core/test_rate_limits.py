@@ -28,7 +28,6 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 
-
 MOST_ROUNDS = 1000
 
 

@@ -260,7 +260,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="begins within its rate",
-        functions={"main": _five},
+        functions={"main": five},
         options={"main": RATED},
         states={"main": FIVE},
         effects=("reserve", *ENDING_WELL),
