@@ -15,12 +15,11 @@ from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.content import codec_from_settings, payloads_from_settings
-from taskq_cloud.core import rate_limits, sending
+from taskq_cloud.core import sending
 from taskq_cloud.core.builtins import builtin_tasks
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import Environment
-from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
 from taskq_cloud.core.large_results import LargeResults
 from taskq_cloud.core.lazy import lazy
@@ -119,7 +118,10 @@ class TaskQ:
         definition = TaskDefinition(
             name, function, task_options(name, options), (lambda run: BoundTask(task, run)) if bind else None
         )
-        rate_limits.check_key(definition)
+        if definition.options.rate_key is not None:
+            from taskq_cloud.core.rate_limits import check_key  # noqa: PLC0415 - few have one
+
+            check_key(definition)
         task: Task[..., Any] = Task(self, definition, bound=bind)
         self._definitions[name] = definition
         self.tasks[name] = task
@@ -338,6 +340,10 @@ class TaskQ:
             ImproperlyConfigured: a setting is wrong, or the result store can't keep a rate limit.
         """
         patience = self.conf.worker_patience if patience_seconds is None else patience_seconds
+        # Callers need neither.
+        from taskq_cloud.core import rate_limits  # noqa: PLC0415
+        from taskq_cloud.core.execution import Pipeline  # noqa: PLC0415
+
         environment = Environment(
             broker=self.broker,
             store=self.store,
