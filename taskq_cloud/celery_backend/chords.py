@@ -86,6 +86,7 @@ def message_of(request: Context) -> Message:
         parent_id=request.parent_id,
         group=request.group,
         group_index=request.group_index,
+        headers=request.headers or {},
     )
 
 

@@ -128,6 +128,18 @@ def test_groups_are_saved_for_either_side(app: Any, ours: TaskQ):
     group.delete()
 
 
+def test_large_results_are_read_where_their_bucket_is_named(app: Any, url: str, monkeypatch: pytest.MonkeyPatch):
+    store, text = app.backend._taskq.store, "x" * 1000
+    monkeypatch.setattr(type(store), "capabilities", replace(store.capabilities, largest_record_bytes=800))
+    monkeypatch.setenv("TASKQ_PAYLOADS", "s3://bucket")
+    monkeypatch.setenv("TASKQ_PAYLOAD_COMPRESSION", "zlib")
+    with_bucket = celery.Celery("shop", backend=f"taskq+{url}", set_as_current=False)
+    with_bucket.backend.mark_as_done("a", text)
+    assert "compressed" in app.backend.get_result("a")
+    assert with_bucket.backend.get_result("a") == text
+    with_bucket.close()
+
+
 def test_it_is_pickled_with_its_url(app: Any):
     app.set_current()
     copy = pickle.loads(pickle.dumps(app.backend))
