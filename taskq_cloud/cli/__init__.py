@@ -17,7 +17,18 @@ from taskq_cloud.errors import TaskQError
 
 logger = logging.getLogger(__name__)
 
-COMMANDS: Final = ("call", "doctor", "package", "provision", "purge", "queues", "result", "topology", "worker")
+COMMANDS: Final = (
+    "call",
+    "doctor",
+    "package",
+    "provision",
+    "purge",
+    "queues",
+    "result",
+    "scheduled",
+    "topology",
+    "worker",
+)
 
 
 class Commands(click.Group):

@@ -136,6 +136,16 @@ def test_every_aws_permission_is_documented(service: str) -> None:
     assert {name for name in table if name.startswith(f"{service}:")} == actions_of(service)
 
 
+def test_every_permission_of_the_scheduler_is_documented() -> None:
+    sources = "".join(path.read_text("utf-8") for path in (PACKAGE / "schedulers").glob("*.py"))
+    called = {f"scheduler:{name.title().replace('_', '')}" for name in _OPERATION.findall(sources)}
+    table = rows("delays.md", "### Permissions")
+    assert {name for row in table for name in _TICKED.findall(row[0]) if name.startswith("scheduler:")} == called
+    (policy,) = re.findall(r"```json\n(.*?)```", (DOCS / "delays.md").read_text(encoding="utf-8"), re.DOTALL)
+    allowed = {action for statement in json.loads(policy)["Statement"] for action in statement["Action"]}
+    assert allowed == {name for row in table if row[1] for name in _TICKED.findall(row[0])}
+
+
 def test_the_policies_allow_what_the_table_says() -> None:
     text = (DOCS / "sqs.md").read_text(encoding="utf-8")
     policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]

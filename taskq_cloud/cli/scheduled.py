@@ -1,0 +1,115 @@
+"""``taskq scheduled``: the tasks that wait in one-off schedules, and taking them back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from taskq_cloud.app import TaskQ
+from taskq_cloud.cli.common import common_options, open_app, say
+from taskq_cloud.core import one_off, protocol
+from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.ports import KnowsPhysicalNames, ScheduleStore
+from taskq_cloud.errors import DecodeError, ImproperlyConfigured
+
+DEFAULT_LIMIT: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One scheduled task; None for what its message doesn't say without its payload."""
+
+    eta: str | None
+    task: str | None
+    id: str | None
+    attempt: int | None
+    queue: str
+    sent_at: str
+    schedule: str
+
+
+_COLUMNS: Final = ("eta", "task", "id", "attempt", "queue")
+
+
+@click.command("scheduled", short_help="List the tasks that wait in schedules.")
+@click.option("--limit", type=click.IntRange(1), default=DEFAULT_LIMIT, show_default=True, help="How many, at most.")
+@click.option("--after", metavar="CURSOR", help="Go on where an earlier list ended.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@click.option("--cancel", "cancelled", multiple=True, metavar="ID", help="Revoke the task of that id; may be repeated.")
+@common_options
+@click.pass_context
+def command(
+    context: click.Context, /, limit: int, after: str | None, as_json: bool, cancelled: tuple[str, ...]
+) -> None:
+    """List the tasks that wait in one-off schedules: those due later than their queue could delay them.
+
+    What a queue delays itself is not among them; `taskq queues` counts it. With --cancel, nothing is listed.
+    """
+    app = open_app(context)
+    scheduler = app.scheduler
+    if scheduler is None:
+        raise ImproperlyConfigured(
+            "the application has no scheduler: set TASKQ_SCHEDULER, for example to "
+            "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler"
+        )
+    if cancelled:
+        _cancel(app, cancelled)
+        return
+    rows, cursor = _rows(app, scheduler, limit, after)
+    click.echo(json.dumps([asdict(row) for row in rows]) if as_json else _as_table(rows))
+    if cursor is not None:
+        say(context, f"There are more: --after {cursor}")
+
+
+def _cancel(app: TaskQ, ids: Sequence[str]) -> None:
+    for task_id in ids:
+        revoked = app.AsyncResult(task_id).revoke()
+        click.echo(f"{task_id}: {'revoked' if revoked else 'nothing to revoke'}")
+
+
+def _rows(app: TaskQ, scheduler: ScheduleStore, limit: int, cursor: str | None) -> tuple[list[Row], str | None]:
+    rows: list[Row] = []
+    while True:
+        page = app.run(scheduler.names(one_off.PREFIX, limit=limit - len(rows), cursor=cursor))
+        found = app.run(scheduler.load(page.names))
+        rows += [_row(app, found[name]) for name in page.names if name in found]
+        cursor = page.cursor
+        if cursor is None or len(rows) >= limit:
+            return rows, cursor
+
+
+def _row(app: TaskQ, schedule: PlatformSchedule) -> Row:
+    queue = schedule.target.rpartition(":")[2]
+    broker = app.broker
+    headers = _headers(schedule.body)
+    return Row(
+        eta=headers.get("eta"),
+        task=headers.get("task"),
+        id=headers.get("id"),
+        attempt=headers.get("retries"),
+        queue=broker.queue_named(queue) if isinstance(broker, KnowsPhysicalNames) else queue,
+        sent_at=schedule.when.astimezone(UTC).isoformat() if isinstance(schedule.when, datetime) else schedule.when,
+        schedule=schedule.name,
+    )
+
+
+def _headers(body: str) -> dict[str, Any]:
+    try:
+        headers = protocol.read_envelope(body).get("headers")
+    except DecodeError:  # a pointer: the message is in a bucket
+        return {}
+    return headers if isinstance(headers, dict) else {}
+
+
+def _as_table(rows: Sequence[Row]) -> str:
+    cells = [("?" if value is None else str(value) for value in map(asdict(row).get, _COLUMNS)) for row in rows]
+    table = [_COLUMNS, *map(tuple, cells)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+    )

@@ -1,0 +1,62 @@
+"""``taskq scheduled``."""
+
+import json
+
+import pytest
+
+from taskq_cloud.core import one_off
+from taskq_cloud.core.message import Message, Outgoing
+from taskq_cloud.loading import find_app
+from taskq_cloud.testing.local_stack import REGION
+
+A_YEAR_SECONDS = 365 * 86_400
+ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
+
+
+@pytest.fixture
+def scheduled(shop, aws_environment, make_queue, make_schedule_group, make_table, monkeypatch):
+    """The application on the stack, and three tasks of it that are due in a year."""
+    queue = make_queue()
+    monkeypatch.setenv("TASKQ_BROKER", f"sqs://{REGION}/")
+    monkeypatch.setenv("TASKQ_RESULTS", f"dynamodb://{make_table()}")
+    monkeypatch.setenv("TASKQ_SCHEDULER", f"eventbridge://{make_schedule_group()}?role={ROLE}")
+    monkeypatch.setenv("TASKQ_TASK_DEFAULT_QUEUE", queue)
+    add = find_app(shop).tasks[f"{shop}.add"]
+    results = [add.apply_async((1, number), countdown=A_YEAR_SECONDS) for number in range(3)]
+    return queue, sorted(result.id for result in results)
+
+
+def test_it_lists_what_waits_and_takes_it_back(taskq, shop, scheduled):
+    queue, ids = scheduled
+    header, *lines = taskq("scheduled", "-A", shop).stdout.splitlines()
+    assert header.split() == ["eta", "task", "id", "attempt", "queue"]
+    assert sorted(line.split()[2] for line in lines) == ids
+    assert {tuple(line.split()[1:2] + line.split()[3:]) for line in lines} == {(f"{shop}.add", "0", queue)}
+
+    done = taskq("scheduled", "-A", shop, "--cancel", ids[0], "--cancel", ids[1])
+    assert done.stdout.splitlines() == [f"{ids[0]}: revoked", f"{ids[1]}: revoked"]
+
+    (left,) = json.loads(taskq("scheduled", "-A", shop, "--json").stdout)
+    assert (left["id"], left["task"], left["queue"], left["attempt"]) == (ids[2], f"{shop}.add", queue, 0)
+    assert left["eta"] > left["sent_at"] > "2026"
+    assert taskq("scheduled", "-A", shop, "--cancel", ids[0]).stdout == f"{ids[0]}: nothing to revoke\n"
+
+
+def test_it_goes_page_by_page(taskq, shop, monkeypatch):
+    monkeypatch.setenv("TASKQ_SCHEDULER", "memory://")
+    app = find_app(shop)
+    for number in range(3):
+        once = one_off.one_off(Message(task="t", id=f"id{number}"), "mail", 2_000_000_000)
+        app.run(one_off.put(app.scheduler, app.broker, [("mail", Outgoing(body="[1]"), once)]))
+    first = taskq("scheduled", "-A", shop, "--limit", "2")
+    cursor = first.stderr.split()[-1]
+    assert len(first.stdout.splitlines()) == 3
+    last = taskq("scheduled", "-A", shop, "--after", cursor)
+    assert last.stdout.splitlines()[1].split() == ["?", "?", "?", "?", "mail"]
+    assert "--after" not in last.stderr
+
+
+def test_without_a_scheduler_it_says_what_to_set(taskq, shop):
+    refused = taskq("scheduled", "-A", shop)
+    assert refused.exit_code == 1
+    assert "set TASKQ_SCHEDULER, for example to eventbridge://" in refused.stderr
