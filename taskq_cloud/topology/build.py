@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -22,7 +21,8 @@ from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings
 from taskq_cloud.topology import google, permissions
-from taskq_cloud.topology.deployment import Deployment, ServiceOptions, read_deployment
+from taskq_cloud.topology.containers import services
+from taskq_cloud.topology.deployment import Deployment, read_deployment
 from taskq_cloud.topology.model import (
     LARGEST_VISIBILITY_SECONDS,
     LONGEST_FUNCTION_SECONDS,
@@ -30,12 +30,9 @@ from taskq_cloud.topology.model import (
     DeadLetterQueue,
     Function,
     Queue,
-    Runtime,
-    ServedTask,
-    Service,
     Topology,
 )
-from taskq_cloud.topology.runtimes import MARGIN_SECONDS, serve
+from taskq_cloud.topology.runtimes import MARGIN_SECONDS, Served, serve
 from taskq_cloud.topology.scheduling import schedule_group
 from taskq_cloud.topology.stores import stores
 
@@ -50,14 +47,7 @@ USUAL_BATCH: Final = 10
 """Lambda's own default, and the most without a batching window ("services-sqs-parameters")."""
 
 FUNCTION_WITHOUT_TASKS_SECONDS: Final = 30
-LONGEST_STOP_SECONDS: Final = 120
-"""``stopTimeout`` on Fargate (ECS Developer Guide, "Task definition parameters")."""
-
-STOP_MARGIN_SECONDS: Final = 5
-"""From the end of a worker's own shutdown to the platform's SIGKILL."""
-
 _DAY_SECONDS: Final = 86_400
-_DEFAULT_SERVICE: Final = "worker"
 
 
 class Application(Protocol):
@@ -91,20 +81,6 @@ class Application(Protocol):
     def queues(self) -> list[str]:
         """Every queue that the tasks go to, and the default one."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A queue, and what serves it."""
-
-    queue: str
-    runtime: Runtime
-    tasks: tuple[ServedTask, ...]
-
-    @property
-    def longest_limit(self) -> float | None:
-        """The longest time limit of its tasks, in seconds; None where none of them has one."""
-        return max((each.time_limit_seconds for each in self.tasks if each.time_limit_seconds), default=None)
 
 
 def build(app: Application, app_path: str | None = None) -> Topology:
@@ -143,7 +119,7 @@ def _build(app: Application, app_path: str | None) -> Topology:
     _check_names(deployment, served)
     kept = stores(settings)
     environment = _environment(settings, deployment, app_path)
-    services = _services(name, deployment, served, settings, environment, app_path, aws=aws)
+    of_containers = services(name, deployment, served, settings, environment, app_path, aws=aws)
     if not isinstance(app.broker, SQSBroker):
         return Topology(
             name=name,
@@ -153,7 +129,7 @@ def _build(app: Application, app_path: str | None) -> Topology:
             kms_key_arn=None,
             environment=environment,
             subscriptions=google.subscriptions(settings, deployment, served),
-            services=services,
+            services=of_containers,
             tables=kept.tables,
             buckets=kept.buckets,
         )
@@ -170,7 +146,7 @@ def _build(app: Application, app_path: str | None) -> Topology:
         environment=environment,
         queues=queues,
         functions=functions,
-        services=services,
+        services=of_containers,
         tables=kept.tables,
         buckets=kept.buckets,
         schedule_group=schedule_group(settings),
@@ -310,59 +286,3 @@ def _function(
         reserved_concurrency=options.reserved_concurrency,
         environment={**environment, **options.environment},
     )
-
-
-def _services(
-    name: str,
-    deployment: Deployment,
-    served: Sequence[Served],
-    settings: Settings,
-    environment: Mapping[str, str],
-    app_path: str | None,
-    *,
-    aws: bool,
-) -> tuple[Service, ...]:
-    containers = {each.queue: each for each in served if each.runtime == "container"}
-    named = {queue for options in deployment.services.values() for queue in options.queues}
-    rest = tuple(sorted(containers.keys() - named))
-    offered = dict(deployment.services)
-    if rest and all(options.queues for options in offered.values()):
-        offered.setdefault(_DEFAULT_SERVICE, ServiceOptions())
-    takers = sorted(service for service, options in offered.items() if not options.queues)
-    if len(takers) > 1:
-        raise ImproperlyConfigured(f"deployment: services: {' and '.join(takers)} name no queues: one may at most")
-    stop = _stop_timeout(settings) if aws else google.STOP_TIMEOUT_SECONDS
-    own = {} if aws else {"TASKQ_WORKER_SHUTDOWN_TIMEOUT": str(google.shutdown_timeout(settings))}
-    found = []
-    for service, options in sorted(offered.items()):
-        queues = tuple(sorted(options.queues)) or rest
-        tasks = [task for queue in queues for task in containers[queue].tasks]
-        if not queues:
-            raise ImproperlyConfigured(f"deployment: services.{service}: no queue is left for it to serve")
-        command = ("taskq", "worker", *(("-A", app_path) if app_path else ()), "-Q", ",".join(queues))
-        found.append(
-            Service(
-                name=f"{name}-{service}",
-                role=f"{name}-{service}-service" if aws else None,
-                queues=queues,
-                command=command,
-                cpu_units=options.cpu_units,
-                memory_mb=max([options.memory_mb, *(each.memory_mb for each in tasks if each.memory_mb)]),
-                minimum_tasks=options.minimum_tasks,
-                maximum_tasks=options.maximum_tasks,
-                backlog_per_task=options.backlog_per_task,
-                stop_timeout_seconds=stop,
-                environment=dict(sorted({**environment, **own, **options.environment}.items())),
-            )
-        )
-    return tuple(found)
-
-
-def _stop_timeout(settings: Settings) -> int:
-    stop = math.ceil(settings.worker_shutdown_timeout) + STOP_MARGIN_SECONDS
-    if stop > LONGEST_STOP_SECONDS:
-        raise ImproperlyConfigured(
-            f"worker_shutdown_timeout is {settings.worker_shutdown_timeout:g} s, and Fargate kills"
-            f" {LONGEST_STOP_SECONDS} s after SIGTERM: {LONGEST_STOP_SECONDS - STOP_MARGIN_SECONDS} s at most"
-        )
-    return stop

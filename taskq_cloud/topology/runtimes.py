@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from taskq_cloud.core.options import TaskOptions
@@ -21,6 +22,20 @@ MARGIN_SECONDS: Final = math.ceil(ANSWER_MARGIN_SECONDS) + 1
 
 LARGEST_FUNCTION_MEMORY_MB: Final = 10_240
 """Lambda Developer Guide, "gettingstarted-limits"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A queue, and what serves it."""
+
+    queue: str
+    runtime: Runtime
+    tasks: tuple[ServedTask, ...]
+
+    @property
+    def longest_limit(self) -> float | None:
+        """The longest time limit of its tasks, in seconds; None where none of them has one."""
+        return max((each.time_limit_seconds for each in self.tasks if each.time_limit_seconds), default=None)
 
 
 def serve(

@@ -1,0 +1,83 @@
+"""The services of a topology: containers that run ``taskq worker``, and the queues each of them serves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.settings import Settings
+from taskq_cloud.topology import google
+from taskq_cloud.topology.deployment import Deployment, ServiceOptions
+from taskq_cloud.topology.model import Service
+from taskq_cloud.topology.runtimes import Served
+
+LONGEST_STOP_SECONDS: Final = 120
+"""``stopTimeout`` on Fargate (ECS Developer Guide, "Task definition parameters")."""
+
+STOP_MARGIN_SECONDS: Final = 5
+"""From the end of a worker's own shutdown to the platform's SIGKILL."""
+
+_DEFAULT_SERVICE: Final = "worker"
+
+
+def services(
+    name: str,
+    deployment: Deployment,
+    served: Sequence[Served],
+    settings: Settings,
+    environment: Mapping[str, str],
+    app_path: str | None,
+    *,
+    aws: bool,
+) -> tuple[Service, ...]:
+    """The services of the queues that containers serve; those that the deployment names no service for share one.
+
+    Raises:
+        ImproperlyConfigured: services contradict each other, or a worker would be killed before it has ended.
+    """
+    containers = {each.queue: each for each in served if each.runtime == "container"}
+    named = {queue for options in deployment.services.values() for queue in options.queues}
+    rest = tuple(sorted(containers.keys() - named))
+    offered = dict(deployment.services)
+    if rest and all(options.queues for options in offered.values()):
+        offered.setdefault(_DEFAULT_SERVICE, ServiceOptions())
+    takers = sorted(service for service, options in offered.items() if not options.queues)
+    if len(takers) > 1:
+        raise ImproperlyConfigured(f"deployment: services: {' and '.join(takers)} name no queues: one may at most")
+    stop = _stop_timeout(settings) if aws else google.STOP_TIMEOUT_SECONDS
+    own = {} if aws else {"TASKQ_WORKER_SHUTDOWN_TIMEOUT": str(google.shutdown_timeout(settings))}
+    found = []
+    for service, options in sorted(offered.items()):
+        queues = tuple(sorted(options.queues)) or rest
+        tasks = [task for queue in queues for task in containers[queue].tasks]
+        if not queues:
+            raise ImproperlyConfigured(f"deployment: services.{service}: no queue is left for it to serve")
+        command = ("taskq", "worker", *(("-A", app_path) if app_path else ()), "-Q", ",".join(queues))
+        found.append(
+            Service(
+                name=f"{name}-{service}",
+                role=f"{name}-{service}-service" if aws else None,
+                queues=queues,
+                command=command,
+                cpu_units=options.cpu_units,
+                memory_mb=max([options.memory_mb, *(each.memory_mb for each in tasks if each.memory_mb)]),
+                minimum_tasks=options.minimum_tasks,
+                maximum_tasks=options.maximum_tasks,
+                backlog_per_task=options.backlog_per_task,
+                stop_timeout_seconds=stop,
+                environment=dict(sorted({**environment, **own, **options.environment}.items())),
+            )
+        )
+    return tuple(found)
+
+
+def _stop_timeout(settings: Settings) -> int:
+    stop = math.ceil(settings.worker_shutdown_timeout) + STOP_MARGIN_SECONDS
+    if stop > LONGEST_STOP_SECONDS:
+        raise ImproperlyConfigured(
+            f"worker_shutdown_timeout is {settings.worker_shutdown_timeout:g} s, and Fargate kills"
+            f" {LONGEST_STOP_SECONDS} s after SIGTERM: {LONGEST_STOP_SECONDS - STOP_MARGIN_SECONDS} s at most"
+        )
+    return stop

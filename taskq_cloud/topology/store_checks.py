@@ -1,0 +1,126 @@
+"""The doctor's checks of tables, buckets and the schedule group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from taskq_cloud.topology import wanted
+from taskq_cloud.topology.finding import Finding
+from taskq_cloud.topology.model import Topology
+from taskq_cloud.topology.observed import Observed
+from taskq_cloud.topology.pairs import PROVISION, buckets_of, tables_of
+
+
+def table_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """The table of the results."""
+    for table in topology.tables:
+        if table.name not in observed.tables:
+            yield Finding(
+                "table.missing",
+                f"table {table.name}",
+                "error",
+                "declared, and not there",
+                "results can't be stored: every message is given back and run again",
+                PROVISION,
+            )
+
+
+def table_key(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """The key that records are found by."""
+    for table, there in tables_of(topology, observed):
+        if dict(there.key_schema) != {table.hash_key: "HASH"} or there.attribute_types.get(table.hash_key) != "S":
+            yield Finding(
+                "table.key",
+                f"table {table.name}",
+                "error",
+                f"its key is {dict(there.key_schema)}; declared is {table.hash_key}, a string",
+                "DynamoDB refuses every read and write of a record",
+                "name another table in TASKQ_RESULTS: a key can't be changed",
+            )
+
+
+def table_ttl(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """Expiry of records."""
+    for table, there in tables_of(topology, observed):
+        if there.ttl_attribute != table.ttl_attribute:
+            yield Finding(
+                "table.ttl",
+                f"table {table.name}",
+                "warning",
+                f"items expire by {there.ttl_attribute or 'nothing'}; declared is {table.ttl_attribute}",
+                "results are never removed: the table grows, and is paid, for ever",
+                PROVISION,
+            )
+
+
+def bucket_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """A bucket of results or payloads."""
+    for bucket in topology.buckets:
+        if bucket.provider == "aws" and bucket.name not in observed.buckets:
+            yield Finding(
+                "bucket.missing",
+                f"bucket {bucket.name}",
+                "error",
+                "declared, and not there",
+                "large arguments and results raise StoreNotFound",
+                PROVISION,
+            )
+
+
+def bucket_lifecycle(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """Rules that remove what has expired, and nothing sooner."""
+    for bucket, there in buckets_of(topology, observed):
+        rules = wanted.lifecycle_rules(bucket, there.lifecycle_rules)
+        if wanted.rules_in_short(rules) != wanted.rules_in_short(there.lifecycle_rules):
+            listed = ", ".join(f"{rule.prefix}* after {rule.expire_days} d" for rule in bucket.lifecycle_rules)
+            yield Finding(
+                "bucket.lifecycle",
+                f"bucket {bucket.name}",
+                "error",
+                f"its lifecycle rules are not as declared: {listed}",
+                "objects are kept, and paid, for ever, or removed while messages still claim them",
+                PROVISION,
+            )
+
+
+def bucket_public(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """Public access."""
+    for bucket, there in buckets_of(topology, observed):
+        if dict(there.public_access_block) != wanted.PUBLIC_ACCESS_BLOCK:
+            off = sorted(name for name in wanted.PUBLIC_ACCESS_BLOCK if not there.public_access_block.get(name))
+            yield Finding(
+                "bucket.public",
+                f"bucket {bucket.name}",
+                "error",
+                f"not blocked: {', '.join(off)}",
+                "an ACL or a policy can make arguments and results public",
+                PROVISION,
+            )
+
+
+def bucket_tls(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """A policy against plain HTTP."""
+    for bucket, there in buckets_of(topology, observed):
+        if not wanted.denies_without_tls(there.policy):
+            yield Finding(
+                "bucket.tls",
+                f"bucket {bucket.name}",
+                "error",
+                "no policy denies what comes without TLS",
+                "arguments and results may travel in the clear",
+                PROVISION,
+            )
+
+
+def schedule_group_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """The group of the schedules."""
+    group = topology.schedule_group
+    if group is not None and group.name not in observed.schedule_groups:
+        yield Finding(
+            "schedules.group",
+            f"schedule group {group.name}",
+            "error",
+            "declared, and not there",
+            "what is due late, and what is periodic, can't be scheduled",
+            PROVISION,
+        )
