@@ -164,6 +164,7 @@ def test_a_bucket_that_serves_results_and_payloads_is_one() -> None:
         "results/celery-task-meta-": 1,
         "results/taskq-claim-": 16,
         "results/taskq-join": 16,
+        "results/taskq-rate-": 16,
     }
 
 
