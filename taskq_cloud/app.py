@@ -38,10 +38,16 @@ from taskq_cloud.settings import Settings, load_settings
 from taskq_cloud.task import BoundTask, Task
 
 if TYPE_CHECKING:
+    from taskq_cloud.core.schedules.entry import ScheduleEntry
+    from taskq_cloud.periodic import Signal
     from taskq_cloud.serverless.pubsub_push import PushEndpoint
     from taskq_cloud.topology.model import Topology
 
 Result: TypeAlias = AsyncResult[Any]
+_PERIODIC = frozenset(
+    {"every", "cron", "schedule", "timezone", "enabled", "start", "end", "jitter", "overlap", "catch_up"}
+)
+"""Options of a task that are a periodic one's: those of ``periodic.DECORATOR_OPTIONS`` that nothing else can mean."""
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -64,6 +70,7 @@ class TaskQ:
         self._definitions |= builtin_tasks(self._definitions)
         self._given = settings
         self.runner = TaskRunner(self._definitions)
+        self._periodic: list[Any] = []
 
     def __repr__(self) -> str:
         return f"<TaskQ {self.main or '(unnamed)'}: {len(self.tasks)} tasks>"
@@ -90,7 +97,9 @@ class TaskQ:
             functions: what it runs: one, where the decorator is used without options.
             name: its name on the wire; ``module.function`` where None.
             bind: the function gets a ``taskq_cloud.task.BoundTask`` as its first argument.
-            options: any of ``taskq_cloud.core.options.TaskOptions``.
+            options: any of ``taskq_cloud.core.options.TaskOptions``; and, of a periodic task, ``every``, ``cron`` or
+                ``schedule``, with ``args``, ``kwargs``, ``options`` (of each call), ``timezone``, ``enabled``,
+                ``start``, ``end``, ``jitter``, ``overlap`` and ``catch_up``: see docs/periodic-tasks.md.
 
         Raises:
             ImproperlyConfigured: an option is unknown or can't be honoured.
@@ -109,6 +118,12 @@ class TaskQ:
         if not (callable(function) and hasattr(function, "__name__")):
             raise TypeError(f"@app.task decorates a function, not {function!r}; its options are keyword arguments")
         name = name or self.gen_task_name(function.__name__, function.__module__)
+        periodic: Any = None
+        if not _PERIODIC.isdisjoint(options):
+            from taskq_cloud.periodic import of_decorator  # noqa: PLC0415 - most tasks are not periodic
+
+            options = dict(options)
+            periodic = of_decorator(name, options)
         known = self._definitions.get(name)
         if known is not None and getattr(known.function, "__code__", None) is not getattr(function, "__code__", None):
             raise AlreadyRegistered(
@@ -125,11 +140,72 @@ class TaskQ:
         task: Task[..., Any] = Task(self, definition, bound=bind)
         self._definitions[name] = definition
         self.tasks[name] = task
+        if periodic is not None:
+            self._periodic.append(periodic)
         return task
 
     def gen_task_name(self, name: str, module: str) -> str:
         """The name of a task that is given none, as Celery makes it."""
         return f"{self.main if module == '__main__' and self.main else module}.{name}"
+
+    # -- declaring what is periodic
+
+    @lazy
+    def on_after_configure(self) -> Signal:
+        """Celery's signal: functions connected to it are called once, with ``sender=app``, before entries are made."""
+        from taskq_cloud.periodic import Signal  # noqa: PLC0415 - most applications have none
+
+        return Signal()
+
+    @property
+    def on_after_finalize(self) -> Signal:
+        """The same as ``on_after_configure``."""
+        return self.on_after_configure
+
+    def add_periodic_task(
+        self,
+        schedule: Any,
+        sig: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        **opts: Any,
+    ) -> str:
+        """Declare a periodic task, as in Celery; returns its name.
+
+        Args:
+            schedule: a ``taskq_cloud.schedules`` schedule, a timedelta or a number of seconds.
+            sig: a task's signature, or a task.
+            args: put before the signature's arguments.
+            kwargs: beside the signature's.
+            name: its own; made from the signature where None.
+            opts: options of each call, and ``enabled``, ``timezone``, ``start``, ``end``, ``jitter``, ``overlap`` and
+                ``catch_up``: see docs/periodic-tasks.md.
+
+        Raises:
+            ScheduleError: it is a workflow of several tasks.
+        """
+        from taskq_cloud.periodic import of_call  # noqa: PLC0415 - most applications have none
+
+        declared = of_call(schedule, sig, args, kwargs or {}, name, **opts)
+        self._periodic.append(declared)
+        return declared.name
+
+    def schedule_entries(self) -> list[ScheduleEntry]:
+        """Every periodic task, by name: those of ``beat_schedule``, ``add_periodic_task`` and ``@app.task``.
+
+        Raises:
+            ScheduleError: one can't be had as it is declared, or two have one name.
+        """
+        from taskq_cloud.periodic import entries_of  # noqa: PLC0415 - most processes don't ask
+
+        self.import_modules()
+        self.on_after_configure.send_once(self)
+        return entries_of(self, self._periodic)
+
+    def is_registered(self, task: str) -> bool:
+        """Whether a task of that name, or one that every application has, can be run here."""
+        return task in self._definitions
 
     # -- calling
 

@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     deployment: dict[str, Any] = {}
     """What only the user can say of a deployment: see ``taskq_cloud.topology.deployment``."""
 
+    beat_schedule: dict[str, Any] = {}
+    """Periodic tasks by name, as in Celery: see ``taskq_cloud.periodic``."""
+    timezone: str | None = None
+    """The zone that crontabs are in which say none; None: UTC."""
+    enable_utc: bool = True
+
     imports: tuple[str, ...] = ()
     """Modules that a worker imports, beside the one that defines the application."""
     worker_pool: str = "processes"
@@ -139,6 +145,15 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: Any) -> Any:
         """In the environment the keys stand with commas between them."""
         return [key for key in value.split(",") if key.strip()] if isinstance(value, str) else value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        from taskq_cloud.core.schedules.base import zone_name  # noqa: PLC0415 - only with periodic tasks
+
+        return zone_name(value)
 
     def results_url(self) -> str:
         """The URL of the result store: as given, or the one that fits the broker."""

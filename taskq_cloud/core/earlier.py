@@ -12,6 +12,7 @@ from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter
 from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.planner import JOINED, RESENT
 from taskq_cloud.core.records import FAILURE, STARTED, Record, version_of
+from taskq_cloud.core.tick_headers import SCHEDULE
 
 
 def perhaps_done(effects: Effects) -> Flow[Settlement | None]:
@@ -20,6 +21,8 @@ def perhaps_done(effects: Effects) -> Flow[Settlement | None]:
     dead_lettered = DEAD_LETTER_REASON in delivery.attributes
     # A chord's body may have been sent twice: by a member that died before it was acknowledged, and by it again.
     twice = delivery.redelivered or effects.options.once or JOINED in message.headers or RESENT in message.headers
+    # So may a periodic task's; where the store has claims, ``guards`` finds that out.
+    twice = twice or (SCHEDULE in message.headers and not effects.environment.store.capabilities.claims)
     if not (twice or message.retries or message.eta or dead_lettered):
         return None
     stored = yield from effects.load()

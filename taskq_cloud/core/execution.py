@@ -7,10 +7,12 @@ ends in the same final state:
     1  decode                   what can't be read is dead-lettered with the reason
     2  a large group's fan-out  its members are sent (``fan_out``), and it is acknowledged
        unknown task             given back with a growing delay, dead-lettered when its receives run out
+       a periodic task's wake   ticks are sent for it, or it is none at all: acknowledged (``guards``)
     3  expired                  recorded as REVOKED, acknowledged
     4  not due yet              parked again, acknowledged
     5  perhaps already done     if the store holds its final state: 7b and 7c again, no run
        over its rate            put back until the slot it has taken (``rate_limits``)
+       a periodic task's tick   perhaps not run, as its entry says: REVOKED, acknowledged (``guards``)
     6  run                      the lease renewed and the time limits enforced by the runtime
     7a record the state         conditional: a final state stays
     7b send what follows        with ids made from this task's; count it in its chord (``joins``)
@@ -23,7 +25,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from taskq_cloud.core import (
     earlier,
@@ -60,6 +62,7 @@ from taskq_cloud.core.pages import FAN_OUT
 from taskq_cloud.core.planner import Successor
 from taskq_cloud.core.records import FAILURE, IGNORED, RETRY, REVOKED, STARTED, SUCCESS
 from taskq_cloud.core.sending import growing_delay
+from taskq_cloud.core.tick_headers import SCHEDULE
 from taskq_cloud.errors import (
     DecodeError,
     DelayTooLong,
@@ -75,6 +78,9 @@ from taskq_cloud.errors import (
     TimeLimitExceeded,
     WorkerLostError,
 )
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.guards import Guard
 
 UNKNOWN_TASK_FIRST_DELAY_SECONDS: Final = 30
 """A rolling deploy has replaced most workers within minutes: 30 + 60 + 120 + 240 s pass before the fifth receive."""
@@ -110,10 +116,15 @@ class Pipeline:
                 message = yield from self._environment.codec.open(  # 1
                     delivery.body, delivery.message_id, delivery.queue, delivery.attributes
                 )
-            successors.check(message, self._environment.clock())
+            now = self._environment.clock()
+            if SCHEDULE in message.headers:
+                from taskq_cloud.core import ticks  # noqa: PLC0415 - only periodic tasks need schedules
+
+                message = ticks.resolved(message, now if delivery.sent_at is None else delivery.sent_at)
+            successors.check(message, now)
         except DecodeError as error:
             return (yield from self._undecodable(delivery, error, message))
-        except OperationalError as error:  # of the object store that has what the message claims
+        except (OperationalError, ImproperlyConfigured) as error:  # of what the message claims, or its schedule needs
             return _give_back(self._nameless(delivery), error)
         effects = Effects(
             self._environment, delivery, message, self._environment.options_of(message.task), message.fence
@@ -186,16 +197,10 @@ def _known(effects: Effects) -> Flow[Settlement]:
         effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
         return DeadLetter(delivery, reason)
     joins.check(effects)
-    now = environment.clock()
-    if message.expires is not None and message.expires.timestamp() <= now:
-        effects.log(logging.WARNING, "task.revoked", "expired at %s", message.expires.isoformat())
-        return (yield from _conclude(effects, REVOKED, retry.describe(TaskRevokedError("expired"))))  # 3
-    due = one_off.due_at(message)
-    if due is not None and due > now:
-        return (yield from _park(effects, due, now))  # 4
-    settled = yield from earlier.perhaps_done(effects)  # 5
+    guard = _guard_of(effects)
+    settled = None if guard is None else (yield from guard.not_run())
     if settled is None:
-        settled = yield from _held_back(effects)
+        settled = yield from _not_to_run(effects, guard)
     if settled is not None:
         return settled
     if effects.options.once:
@@ -205,7 +210,47 @@ def _known(effects: Effects) -> Flow[Settlement]:
             effects.log(logging.INFO, "task.claimed_elsewhere", "runs elsewhere; given back until that claim lapses")
             return Release(delivery, claim_seconds)
         effects = replace(effects, fence=fence)
-    return (yield from _run(effects))
+    return (yield from _run(effects, guard))
+
+
+def _not_to_run(effects: Effects, guard: Guard | None) -> Flow[Settlement | None]:
+    """The settlement of a message whose task is not to run, or not now; None: it is."""
+    message = effects.message
+    now = effects.environment.clock()
+    if message.expires is not None and message.expires.timestamp() <= now:
+        effects.log(logging.WARNING, "task.revoked", "expired at %s", message.expires.isoformat())
+        return (yield from _conclude(effects, REVOKED, retry.describe(TaskRevokedError("expired"))))  # 3
+    due = one_off.due_at(message)
+    if due is not None and due > now:
+        return (yield from _park(effects, due, now))  # 4
+    settled = yield from earlier.perhaps_done(effects)  # 5
+    if settled is None:
+        # Before a tick's turn is taken: a message that is put back may come again as another.
+        settled = yield from _held_back(effects)
+    if settled is None and guard is not None:
+        settled = yield from _guarded(effects, guard)
+    return settled
+
+
+def _guarded(effects: Effects, guard: Guard) -> Flow[Settlement | None]:
+    """The settlement of a periodic task's tick that is not to run; None: it is."""
+    if (yield from guard.is_repeated()):
+        effects.log(logging.INFO, "tick.repeated", "has come twice; the other message runs it")
+        return Acknowledge(effects.delivery)
+    refusal = yield from guard.refusal()
+    if refusal is not None:
+        effects.log(logging.INFO, "tick.skipped", "not run: %s", refusal)
+        return (yield from _conclude(effects, REVOKED, retry.describe(TaskRevokedError(refusal))))
+    return None
+
+
+def _guard_of(effects: Effects) -> Guard | None:
+    """Of a periodic task's tick, what its entry says of running it."""
+    if SCHEDULE not in effects.message.headers:
+        return None
+    from taskq_cloud.core import guards  # noqa: PLC0415 - only periodic tasks need schedules
+
+    return guards.guard_of(effects)
 
 
 def _park(effects: Effects, due: float, now: float) -> Flow[Settlement]:
@@ -230,7 +275,7 @@ def _held_back(effects: Effects) -> Flow[Settlement | None]:
         return (yield from _fail(effects, retry.describe(error)))
 
 
-def _run(effects: Effects) -> Flow[Settlement]:
+def _run(effects: Effects, guard: Guard | None) -> Flow[Settlement]:
     message, options, policy = effects.message, effects.options, effects.environment.policy
     started_at, tracked = effects.environment.clock(), first(options.track_started, policy.track_started)
     if tracked or policy.result_extended:
@@ -255,6 +300,8 @@ def _run(effects: Effects) -> Flow[Settlement]:
     settlement = yield from _carry_out(effects, outcome, effects.environment.clock() - started_at)  # 7
     if isinstance(settlement, Release):
         yield from _give_up_claim(effects)
+    if guard is not None:
+        yield from guard.after_run(outcome, settlement)
     return settlement
 
 

@@ -26,6 +26,7 @@ from taskq_cloud.core.message import Embed, Message
 from taskq_cloud.core.security import Security
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
 from taskq_cloud.core.signing import SIGNATURE_HEADER
+from taskq_cloud.core.tick_headers import SCHEDULE
 from taskq_cloud.errors import ContentDisallowed, DecodeError, ImproperlyConfigured, InvalidTaskError, SecurityError
 
 _HEADERS: Final = [
@@ -283,7 +284,7 @@ def _message(
     values.text_bytes("the task's name", task)
     values.text_bytes("the task's id", task_id)
     own = {} if headers is embed else {k: v for k, v in headers.items() if k not in RESERVED_HEADERS and k not in embed}
-    return Message(
+    message = Message(
         task=task,
         id=task_id,
         args=args,
@@ -301,6 +302,11 @@ def _message(
         headers=own,
         **{name: headers.get(name) for name in _AS_THEY_ARE},
     )
+    if SCHEDULE not in own:
+        return message
+    from taskq_cloud.core import ticks  # noqa: PLC0415 - only the messages of periodic tasks need schedules
+
+    return ticks.resolved(message)
 
 
 _AS_THEY_ARE: Final = [

@@ -3,7 +3,8 @@ r"""Signed messages: HMAC-SHA256 or Ed25519 over the whole message, headers and 
 The message header ``taskq_signature`` holds ``algorithm``, ``key`` (its id), ``created`` (seconds since the epoch) and
 ``value`` (base64). Signed is the line ``taskq-signature-v1`` and, after a line feed, the message as JSON without
 ``value``: keys sorted by code point, no spaces, other characters than ASCII as ``\uXXXX``. So a message may be
-written anew on its way, but not altered. Celery's workers pass over the header.
+written anew on its way, but not altered. Celery's workers pass over the header. Of a periodic task's message, which its
+schedule holds for all times at which it is due, time and id are not signed: see ``tick_headers``.
 
 A key as text: ``hmac:<base64 of 32 bytes or more>``, ``ed25519:<base64 of the 32 bytes of the private key>``, or
 ``ed25519-public:<base64 of the 32 bytes of the public key>``, which verifies and can't sign.
@@ -18,9 +19,9 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
+from taskq_cloud.core.tick_headers import as_signed, due_at
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra, SecurityError
 
 SIGNATURE_HEADER: Final = "taskq_signature"
@@ -175,7 +176,7 @@ class MessageSigning:
         """
         signature = {"algorithm": self._signer.algorithm, "key": self._signer.id, "created": int(now)}
         signed = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: signature}}
-        signature["value"] = base64.b64encode(self._signer.sign(_CONTEXT + canonical(signed))).decode()
+        signature["value"] = base64.b64encode(self._signer.sign(_CONTEXT + canonical(as_signed(signed)))).decode()
         return signed
 
     def verify(self, document: Mapping[str, Any], now: float) -> None:
@@ -196,10 +197,10 @@ class MessageSigning:
             raise SecurityError(f"the message is signed with the key {key_id!r:.40} ({algorithm!r:.40}), unknown here")
         unsigned = {name: part for name, part in signature.items() if name != "value"}
         content = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: unsigned}}
-        if not key.verifies(_CONTEXT + canonical(content), strict_base64(value)):
+        if not key.verifies(_CONTEXT + canonical(as_signed(content)), strict_base64(value)):
             raise SecurityError(f"the signature by key {key_id} is not that of this message: it has been altered")
         if self._max_age_seconds is not None:
-            age = now - max(created, _eta(document["headers"]))
+            age = now - max(created, due_at(document["headers"]))
             if age > self._max_age_seconds:
                 raise SecurityError(f"the signature is {age:.0f} s old, over {self._max_age_seconds:g} s")
 
@@ -229,12 +230,3 @@ def strict_base64(text: str | bytes) -> bytes:
     if base64.b64encode(decoded) != data:
         raise SecurityError("a part of the signature is base64 in another spelling than the sender's")
     return decoded
-
-
-def _eta(headers: Mapping[str, Any]) -> float:
-    """When a signed message is due, 0 where it says nothing readable; what is no time is refused when it is read."""
-    try:
-        moment = datetime.fromisoformat(headers["eta"])
-    except (KeyError, TypeError, ValueError):
-        return 0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -75,6 +75,8 @@ def _other_than(name: str, default: Any) -> str:
     """Of an environment variable: a value that a setting of this default takes, and which is another one."""
     if name == "accept_unsigned":
         return '["all"]'
+    if name == "timezone":
+        return "Europe/Paris"
     match default:
         case bool():
             return json.dumps(not default)

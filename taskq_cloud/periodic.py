@@ -1,0 +1,261 @@
+"""Periodic tasks as an application declares them: from Celery's ways of doing so, and the decorator's, to entries.
+
+What a declaration may hold is checked here, all of it, before anything is made of it; when an entry is due is
+``core.schedules``'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from taskq_cloud.calling import call_options, make_message
+from taskq_cloud.canvas import signature
+from taskq_cloud.canvas.base import Workflow
+from taskq_cloud.canvas.series import Call
+from taskq_cloud.core import ticks
+from taskq_cloud.core.message import Message
+from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.schedules import entry as entries
+from taskq_cloud.core.schedules.base import Schedule, zone_name, zone_named
+from taskq_cloud.core.schedules.documents import duration
+from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
+from taskq_cloud.errors import ScheduleError
+from taskq_cloud.schedules import crontab, maybe_schedule, schedule
+from taskq_cloud.settings import Settings
+
+
+class Application(Protocol):
+    """What declarations are checked against: ``TaskQ``."""
+
+    @property
+    def conf(self) -> Settings:
+        """Its settings."""
+        ...
+
+    @property
+    def store(self) -> ResultStore:
+        """Its result store."""
+        ...
+
+    def is_registered(self, task: str) -> bool:
+        """Whether it has a task of that name."""
+        ...
+
+    def options_of(self, task: str) -> TaskOptions:
+        """The options of a task."""
+        ...
+
+    def check_arguments(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Whether a task takes these arguments; raises ``TypeError``."""
+        ...
+
+
+DECORATOR_OPTIONS: Final = (
+    "every",
+    "cron",
+    "schedule",
+    "args",
+    "kwargs",
+    "options",
+    "timezone",
+    "enabled",
+    "start",
+    "end",
+    "jitter",
+    "overlap",
+    "catch_up",
+)
+"""What ``@app.task`` takes beside the task's own options."""
+
+_DICT_KEYS: Final = frozenset({*DECORATOR_OPTIONS, "task", "relative"} - {"every", "cron"})
+_NOT_OF_A_TICK: Final = ("task_id", "eta", "MessageDeduplicationId")
+"""Options of a call that would be the same for every tick, and must not be."""
+
+
+@dataclass(slots=True)
+class Signal:
+    """What Celery's users connect ``setup_periodic_tasks`` to: called with ``sender=app`` before entries are made."""
+
+    receivers: list[Callable[..., Any]] = field(default_factory=list)
+
+    def connect(self, receiver: Callable[..., Any] | None = None, **_options: Any) -> Any:
+        """Have a function called; usable as a decorator, with or without arguments (Celery's ``weak``, ``sender``)."""
+        if receiver is None:
+            return self.connect
+        self.receivers.append(receiver)
+        return receiver
+
+    def send_once(self, sender: Any) -> None:
+        """Call those that were not called yet."""
+        while self.receivers:
+            self.receivers.pop(0)(sender=sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """A periodic task as somebody declared it, unchecked: keys and values as in Celery's ``beat_schedule``."""
+
+    name: str
+    given: Mapping[str, Any]
+
+
+def of_decorator(task: str, options: dict[str, Any]) -> Declaration | None:
+    """Take what makes a task periodic out of the options of ``@app.task``; None: nothing does.
+
+    Raises:
+        ScheduleError: it says more than one schedule, or none but something that belongs to one.
+    """
+    given: dict[str, Any] = {name: options.pop(name) for name in DECORATOR_OPTIONS if name in options}
+    schedules = [name for name in ("every", "cron", "schedule") if name in given]
+    if not given:
+        return None
+    if len(schedules) != 1:
+        said = " and ".join(schedules) or f"{min(given)}, and no schedule"
+        raise ScheduleError(f"task {task} is declared with {said}: say one of every=, cron= or schedule=")
+    if "every" in given:
+        given["schedule"] = schedule(duration(given.pop("every"), f"task {task}: every"))
+    elif "cron" in given:
+        given["schedule"] = crontab.from_string(given.pop("cron"))
+    return Declaration(name=task, given={"task": task, **given})
+
+
+def of_call(
+    when: Any, sig: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str | None, **opts: Any
+) -> Declaration:
+    """What ``add_periodic_task`` was given."""
+    call = sig if isinstance(sig, Workflow) else signature(sig) if isinstance(sig, Mapping) else sig.s()
+    if not isinstance(call, Call):
+        raise ScheduleError(f"{call!r} can't be periodic: a group, chain or chord is started by a task that is")
+    links = sorted({"link", "link_error"} & call.options.keys())
+    if links:
+        raise ScheduleError(f"{call!r} can't be periodic with a {links[0]}: start the workflow from a task that is")
+    call = call.clone(args, kwargs)
+    own: dict[str, Any] = {each: opts.pop(each) for each in DECORATOR_OPTIONS if each in opts}
+    options = {**call.options, **opts}
+    given = {**own, "task": call.task, "schedule": when, "args": call.args, "kwargs": call.kwargs, "options": options}
+    return Declaration(name=name or repr(call), given=given)
+
+
+def entries_of(app: Application, declared: Sequence[Declaration]) -> list[ScheduleEntry]:
+    """The entries of an application, by name.
+
+    Raises:
+        ScheduleError: one can't be had, or two have one name; names it.
+    """
+    conf = app.conf
+    if not conf.enable_utc and conf.timezone is None:
+        raise ScheduleError(
+            "enable_utc=False means the clock of whichever machine it is, and schedules run on none: set timezone"
+        )
+    of_settings = [Declaration(name=name, given=given) for name, given in conf.beat_schedule.items()]
+    found: dict[str, ScheduleEntry] = {}
+    for each in [*of_settings, *declared]:
+        entry = _entry(app, each)
+        other = found.setdefault(entry.name, entry)
+        if other != entry:
+            raise ScheduleError(
+                f"two periodic tasks have the name {entry.name!r}: {other.task} {other.schedule!r} and "
+                f" {entry.task} {entry.schedule!r}; give one of them a name of its own"
+            )
+    return [found[name] for name in sorted(found)]
+
+
+def tick_message(app: Application, entry: ScheduleEntry, tick: ticks.Tick, moment: datetime | str) -> Message:
+    """The message of an entry's tick, or, with a platform's placeholder, of all of them.
+
+    Args:
+        app: the application.
+        entry: the entry.
+        tick: what the message says of it: see ``ticks.tick_of_entry``.
+        moment: when it is due, or the placeholder.
+    """
+    timed = ("countdown", "expires")
+    options = call_options(entry.task, {name: value for name, value in entry.options.items() if name not in timed})
+    task = app.options_of(entry.task)
+    message = make_message(entry.task, entry.args, entry.kwargs, options, replace(task, expires=None))
+    if tick.expires_seconds is None and task.expires is not None:
+        tick = replace(tick, expires_seconds=task.expires)
+    return ticks.with_tick(replace(message, parent_id=None), tick, moment)
+
+
+def _entry(app: Application, declared: Declaration) -> ScheduleEntry:
+    where, given = f"periodic task {declared.name!r}", declared.given
+    if not isinstance(given, Mapping):
+        raise ScheduleError(f"{where}: it is declared by a mapping of task, schedule, args..., not {given!r:.100}")
+    unknown = sorted(given.keys() - _DICT_KEYS)
+    if unknown:
+        raise ScheduleError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_DICT_KEYS))}")
+    task = given.get("task")
+    if not isinstance(task, str) or not app.is_registered(task):
+        raise ScheduleError(
+            f"{where}: task {task!r} is not registered with the application; is its module among the imports?"
+        )
+    try:
+        return entries.check(_checked(app, where, task, declared))
+    except (TypeError, ScheduleError) as error:
+        text = str(error)
+        raise ScheduleError(text if text.startswith(where) else f"{where}: {text}") from error
+
+
+def _checked(app: Application, where: str, task: str, declared: Declaration) -> ScheduleEntry:
+    given = declared.given
+    when = _schedule(where, given, app.conf.timezone)
+    args, kwargs, options = given.get("args") or (), given.get("kwargs") or {}, dict(given.get("options") or {})
+    if not isinstance(args, list | tuple):
+        raise TypeError(f"args must be a list or tuple, not {type(args).__name__}")
+    app.check_arguments(task, args, kwargs)
+    call_options(task, options)
+    fixed = sorted(set(_NOT_OF_A_TICK) & options.keys())
+    if fixed:
+        raise ScheduleError(f"{where}: {fixed[0]} would be the same for every call; it can't be among the options")
+    if isinstance(options.get("expires"), timedelta):
+        options["expires"] = options["expires"].total_seconds()
+    if isinstance(options.get("expires"), datetime):
+        raise ScheduleError(f"{where}: expires is a number of seconds from when it is due; an end of all is end=")
+    overlap = given.get("overlap", "allow")
+    limits = (options.get("time_limit"), app.options_of(task).time_limit, app.conf.task_time_limit)
+    if overlap == "skip" and not any(limits):
+        raise ScheduleError(f"{where}: overlap='skip' needs a time_limit: it is how long a run is waited for that died")
+    if overlap == "skip" and not app.store.capabilities.claims:
+        raise ScheduleError(f"{where}: overlap='skip' needs a result store with claims: set TASKQ_RESULTS")
+    start, end = (_moment(where, name, given.get(name), when.timezone) for name in ("start", "end"))
+    return ScheduleEntry(
+        name=declared.name,
+        task=task,
+        timing=Timing(schedule=when, start=start, end=end),
+        args=tuple(args),
+        kwargs=dict(kwargs),
+        options=options,
+        enabled=bool(given.get("enabled", True)),
+        jitter_seconds=duration(given.get("jitter") or 0, "jitter").total_seconds(),
+        overlap=overlap,
+        catch_up=given.get("catch_up", "one"),
+    )
+
+
+def _schedule(where: str, given: Mapping[str, Any], usual: str | None) -> Schedule:
+    when = given.get("schedule")
+    if isinstance(when, str):
+        # From the environment, which holds text only.
+        when = crontab.from_string(when) if " " in when.strip() else duration(when, "schedule")
+    found = maybe_schedule(when, bool(given.get("relative")))
+    if found is None:
+        raise ScheduleError(f"{where}: it has no schedule")
+    own = zone_name(given.get("timezone"))
+    if own is not None and found.timezone not in (None, own) and isinstance(found, crontab | schedule):
+        raise ScheduleError(f"{where}: its schedule is in {found.timezone}, and it in {own}: say one of them")
+    return found.in_timezone(own or usual or "UTC")
+
+
+def _moment(where: str, name: str, value: Any, timezone: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ScheduleError(f"{where}: {name} is a datetime or a text in ISO 8601, not {value!r:.100}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone_named(timezone))

@@ -1,0 +1,261 @@
+"""Ticks in the pipeline: late, overlapping, of a span, or none at all; on the memory broker and store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core import ticks
+from taskq_cloud.core.calls import Flow, Sleep
+from taskq_cloud.core.codec import Codec
+from taskq_cloud.core.effects import Environment
+from taskq_cloud.core.execution import Pipeline
+from taskq_cloud.core.invocation import TaskDefinition
+from taskq_cloud.core.message import Message, Outgoing
+from taskq_cloud.core.options import Policy, TaskOptions
+from taskq_cloud.core.outcome import ErrorInfo, Invocation, Outcome, Retrying, Succeeded
+from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.schedules import Schedule, crontab, schedule
+from taskq_cloud.testing.clock import FakeClock
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+class World:
+    """One queue, one store, and as many deliveries at once as a test begins."""
+
+    def __init__(self, at: datetime = NOON) -> None:
+        self.clock = FakeClock(at.timestamp())
+        self.broker = MemoryBroker(self.clock)
+        self.store = MemoryResults(self.clock)
+        self.ran: list[str] = []
+        definition = TaskDefinition("report", lambda: None, TaskOptions(time_limit=300), None)
+        self.pipeline = Pipeline(
+            Environment(
+                broker=self.broker,
+                store=self.store,
+                tasks={"report": definition},
+                policy=Policy(),
+                route=lambda _task: "q",
+                hostname="worker",
+                clock=self.clock,
+            )
+        )
+
+    def send(self, when: Schedule, *moments: datetime | str, span: int = 0, **options: Any) -> None:
+        entry = ScheduleEntry(name="mine", task="report", timing=Timing(schedule=when), **options)
+        tick = ticks.tick_of_entry(entry, "shop", span, entry.jitter_seconds)
+        for moment in moments:
+            body = Codec().write(ticks.with_tick(Message(task="report", id="?"), tick, moment), "q")
+            self.now(self.broker.send("q", [Outgoing(body=body)]))
+
+    def deliveries(self) -> list[Flow[Any]]:
+        return [self.pipeline.process(each) for each in self.now(self.broker.receive("q", 10, 0, 1000))]
+
+    def work(self, outcome: Callable[[], Outcome] = lambda: Succeeded("null")) -> None:
+        """Take what is there to its end, one after the other."""
+        for delivery in self.deliveries():
+            self.finish(delivery, outcome)
+
+    def begin(self, flow: Flow[Any]) -> bool:
+        """Up to the run, if there is one."""
+        try:
+            step = next(flow)
+        except StopIteration as stop:
+            self.now(self.broker.settle([stop.value]))
+            return False
+        assert isinstance(step, Invocation)
+        self.ran.append(step.message.headers[ticks.SCHEDULED_TIME][11:19])
+        return True
+
+    def end(self, flow: Flow[Any], outcome: Outcome) -> None:
+        try:
+            step = flow.send(outcome)
+            while isinstance(step, Sleep):
+                step = flow.send(None)
+        except StopIteration as stop:
+            self.now(self.broker.settle([stop.value]))
+        else:
+            raise AssertionError(step)
+
+    def finish(self, flow: Flow[Any], outcome: Callable[[], Outcome] = lambda: Succeeded("null")) -> None:
+        if self.begin(flow):
+            self.end(flow, outcome())
+
+    def states(self, *moments: datetime) -> list[str | None]:
+        ids = [ticks.tick_id("shop", "mine", moment) for moment in moments]
+        found = self.now(self.store.load(ids))
+        return [found[each].state if each in found else None for each in ids]
+
+    @staticmethod
+    def now(flow: Flow[Any]) -> Any:
+        try:
+            while True:
+                next(flow)
+        except StopIteration as stop:
+            return stop.value
+
+
+def after(minutes: float) -> datetime:
+    return NOON + MINUTE * minutes
+
+
+BACKLOG = [after(n) for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "ran"),
+    [("all", ["12:00", "12:01", "12:02", "12:03", "12:04"]), ("one", ["12:00"]), ("skip", ["12:04"])],
+)
+def test_of_calls_that_come_late_those_run_that_the_entry_says(catch_up: Any, ran: list[str]) -> None:
+    world = World(after(4.5))
+    world.send(crontab(), *BACKLOG, catch_up=catch_up)
+    world.work()
+    assert [each[:5] for each in world.ran] == ran
+    expected = ["SUCCESS" if f"{moment:%H:%M}" in ran else "REVOKED" for moment in BACKLOG]
+    assert world.states(*BACKLOG) == expected
+    world.clock.advance(60)
+    world.send(crontab(), after(5), catch_up=catch_up)
+    world.work()
+    assert world.ran[-1] == "12:05:00"
+
+
+def test_where_every_call_is_late_one_still_runs_for_each_time_that_has_come() -> None:
+    world = World(after(3.5))
+    for n in range(4):
+        world.send(crontab(), after(n))
+        world.work()
+        world.clock.advance(60)
+    assert len(world.ran) == 4
+
+
+def test_a_redelivered_call_keeps_its_turn() -> None:
+    world = World(after(2.5))
+    world.send(crontab(), after(0), after(2), catch_up="one")
+    first, second = world.deliveries()
+    assert world.begin(first)
+    first.close()  # its worker dies
+    assert not world.begin(second)
+    world.clock.advance(1001)
+    world.work()
+    assert world.ran == ["12:00:00", "12:00:00"]
+
+
+@pytest.mark.parametrize("catch_up", ["one", "all"])
+def test_a_tick_that_fires_twice_runs_once(catch_up: Any) -> None:
+    world = World()
+    world.send(crontab(), after(0), after(0), catch_up=catch_up)
+    first, second = world.deliveries()
+    assert world.begin(first)
+    assert not world.begin(second)
+    world.end(first, Succeeded("null"))
+    world.send(crontab(), after(0), catch_up=catch_up)
+    world.work()
+    assert world.ran == ["12:00:00"]
+    assert world.states(after(0)) == ["SUCCESS"]
+
+
+def test_a_call_does_not_run_beside_the_one_before() -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap="skip")
+    (first,) = world.deliveries()
+    assert world.begin(first)
+    world.clock.advance(60)
+    world.send(crontab(), after(1), overlap="skip")
+    world.work()
+    assert world.states(after(1)) == ["REVOKED"]
+    world.end(first, Succeeded("null"))
+    world.clock.advance(60)
+    world.send(crontab(), after(2), overlap="skip")
+    world.work()
+    assert world.states(after(0), after(2)) == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_call_that_is_to_be_retried_has_not_ended() -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap="skip")
+    error = ErrorInfo("ValueError", ["no"], "builtins")
+    world.work(lambda: Retrying(error, 90))
+    world.clock.advance(60)
+    world.send(crontab(), after(1), overlap="skip")
+    world.work()
+    assert world.states(after(0), after(1)) == ["RETRY", "REVOKED"]
+    world.clock.advance(31)
+    world.work()
+    assert world.states(after(0)) == ["SUCCESS"]
+    assert world.ran == ["12:00:00", "12:00:00"]
+
+
+def test_a_run_whose_worker_died_for_good_is_waited_for_no_longer_than_it_may_take() -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap="skip")
+    (lost,) = world.deliveries()
+    assert world.begin(lost)
+    lost.close()
+    world.clock.advance(420)
+    world.send(crontab(), after(7), overlap="skip")
+    world.work()
+    assert world.states(after(7)) == ["SUCCESS"]
+
+
+def test_a_wake_at_which_nothing_is_due_runs_nothing_and_leaves_nothing() -> None:
+    world = World(after(1))
+    world.send(crontab(minute="*/7"), after(0), after(1))
+    world.work()
+    assert world.ran == ["12:00:00"]
+    assert world.states(after(1)) == [None]
+
+
+def test_a_time_that_has_not_come_is_not_believed() -> None:
+    world = World()
+    world.send(crontab(), after(60))
+    world.work()
+    assert world.ran == []
+
+
+def test_a_span_becomes_the_calls_that_are_due_in_it() -> None:
+    world = World()
+    world.send(schedule(25), after(0), span=60)
+    world.work()
+    assert world.ran == []
+    for _ in range(6):
+        world.work()
+        world.clock.advance(10)
+    assert world.ran == ["12:00:00", "12:00:25", "12:00:50"]
+    world.clock.advance(60)
+    world.work()
+    assert len(world.ran) == 3
+
+
+def test_a_jitter_is_the_same_for_every_firing_of_a_call() -> None:
+    world = World()
+    world.send(crontab(), after(0), after(0), jitter_seconds=50)
+    world.work()
+    assert world.ran == []
+    world.clock.advance(50)
+    world.work()
+    assert world.ran == ["12:00:00"]
+
+
+def test_where_a_platform_writes_no_time_it_is_the_last_that_was_due() -> None:
+    world = World(after(0.2))
+    world.send(crontab(minute="*/5"), ticks.SENT_TIME)
+    world.clock.advance(20)
+    world.work()
+    assert world.ran == ["12:00:00"]
+
+
+def test_a_message_whose_schedule_can_not_be_read_is_dead_lettered() -> None:
+    world = World()
+    message = Message(task="report", id="1", headers={ticks.SCHEDULE: {"name": "x"}, ticks.SCHEDULED_TIME: "now"})
+    world.now(world.broker.send("q", [Outgoing(body=Codec().write(message, "q"))]))
+    world.work()
+    (dead,) = world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10))
+    assert "taskq_schedule can't be read" in dead.attributes["dead_letter_reason"]
