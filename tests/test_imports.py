@@ -93,7 +93,8 @@ def test_enqueueing_to_sqs_imports_botocores_sqs_alone(
 ) -> None:
     code = f"""
 from taskq_cloud import TaskQ
-app = TaskQ("shop", broker="sqs://eu-west-1/", results="dynamodb://no-such-table")
+scheduler = "eventbridge://shop?role=arn:aws:iam::123456789012:role/shop"
+app = TaskQ("shop", broker="sqs://eu-west-1/", results="dynamodb://no-such-table", scheduler=scheduler)
 @app.task(name="add", queue={make_queue("imports")!r})
 def add(a, b): return a + b
 add.delay(1, 2)
