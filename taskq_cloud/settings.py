@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     worker_patience: NonNegativeFloat = 300
     """How long a finished run waits for a store or broker that gives no answer."""
     worker_health_port: int | None = None
+    worker_task_protection: bool = True
+    """On ECS: see ``taskq_cloud.worker.protection``."""
 
     @field_validator("message_signing_keys", mode="before")
     @classmethod

@@ -23,6 +23,7 @@ class WorkerOptions:
         wait_time_seconds: how long a receive waits.
         shutdown_timeout: seconds from the first signal until what still runs is given back.
         health_port: where ``/healthz`` is served; None: nowhere.
+        ecs_agent_uri: where ECS is asked to keep the container of a long task; None: nowhere.
         max_tasks_per_child: of a process pool.
         max_memory_per_child: of a process pool, in KiB.
         burst: end once the queues are empty.
@@ -36,6 +37,7 @@ class WorkerOptions:
     wait_time_seconds: float
     shutdown_timeout: float
     health_port: int | None = None
+    ecs_agent_uri: str | None = None
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     burst: bool = False
@@ -54,6 +56,8 @@ class WorkerOptions:
             "wait_time_seconds": settings.broker_transport_options.get("wait_time_seconds", settings.wait_time_seconds),
             "shutdown_timeout": settings.worker_shutdown_timeout,
             "health_port": settings.worker_health_port,
+            # The variable is ECS's own: it sets it in every container.
+            "ecs_agent_uri": os.environ.get("ECS_AGENT_URI") if settings.worker_task_protection else None,
             "max_tasks_per_child": settings.worker_max_tasks_per_child,
             "max_memory_per_child": settings.worker_max_memory_per_child,
         }

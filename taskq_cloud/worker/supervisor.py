@@ -27,6 +27,7 @@ from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.polling import Poller
 from taskq_cloud.worker.pools.base import GRACE_SECONDS
 from taskq_cloud.worker.pools.factory import make_pool
+from taskq_cloud.worker.protection import Protection
 from taskq_cloud.worker.settling import Settler
 from taskq_cloud.worker.slots import Slots
 
@@ -75,6 +76,7 @@ class Worker:
         self._held.running = lambda: self._slots.taken
         self._settler = Settler(runtime.broker, run, self._held)
         self._groups = Groups()
+        self._protection = Protection(options.ecs_agent_uri, options.shutdown_timeout)
         self._admitted: set[str] = set()
         self._pipelines: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -98,13 +100,14 @@ class Worker:
                 services = [
                     asyncio.create_task(self._watched("leases", self._held.keep_leases())),
                     asyncio.create_task(self._watched("settling", self._settler.settle_all())),
+                    asyncio.create_task(self._watched("protection", self._protection.keep())),
                 ]
                 await self._serve()
         finally:
             for service in services:
                 service.cancel()
             await asyncio.gather(*services, return_exceptions=True)
-            await self._pool.stop()
+            await asyncio.gather(self._pool.stop(), self._protection.stop())
             if health is not None:
                 await health.stop()
             await self._runtime.async_connections.close()
@@ -276,7 +279,8 @@ class Worker:
         if not await self._admit(delivery):
             return Abandoned()
         try:
-            return await self._pool.run(invocation)
+            with self._protection.run():
+                return await self._pool.run(invocation)
         finally:
             self._give_up_slot(delivery)
 
