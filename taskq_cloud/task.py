@@ -11,9 +11,9 @@ from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeAlias, TypeV
 from taskq_cloud.calling import CallOptions, call_options
 from taskq_cloud.canvas import Applier, Call, Group, chunks, mapped
 from taskq_cloud.canvas.base import node_of
-from taskq_cloud.core import records, result_document, retry, serializers, signatures
+from taskq_cloud.core import additions, records, result_document, retry, serializers, signatures
 from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.invocation import TaskDefinition, current_invocation
+from taskq_cloud.core.invocation import TaskDefinition, added_to_chord, current_invocation
 from taskq_cloud.core.message import Message, Signature
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import Invocation
@@ -331,7 +331,39 @@ class BoundTask:
             raise RuntimeError(
                 f"task {self.name} was called as a function, so there is no message to replace: use delay() or apply()"
             )
+        if added_to_chord.get():
+            raise ImproperlyConfigured(
+                f"task {self.name}: a run can't both add_to_chord() and replace(): let the replacement add"
+            )
         raise Replaced(self._plain(sig, "replace()"))
+
+    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
+        """Add ``sig`` to the chord whose header the task is a member of: the body waits for its value too.
+
+        It is sent once the task has succeeded, and not if it fails or is retried. The body gets its value after those
+        of the header.
+
+        Args:
+            sig: a signature, with all its arguments.
+            lazy: it is not sent: the task does that itself, with what is returned.
+
+        Returns:
+            The ``AsyncResult`` of ``sig``; with ``lazy`` the signature to send.
+
+        Raises:
+            ValueError: the task is no member of a chord.
+            TypeError, ImproperlyConfigured, InvalidTaskError, EncodeError: as for ``replace``.
+        """
+        message, added = self.request.invocation.message, added_to_chord.get()
+        if message.embed.chord is None or added is None:
+            raise ValueError(f"task {self.name}: add_to_chord(): the current task is not member of any chord")
+        task_id, kept = additions.with_id(message, self._plain(sig, "add_to_chord()"), added)
+        if lazy:
+            placed = additions.lazily(message, task_id, kept, added)
+            added.append({additions.LAZY: task_id})
+            return node_of(placed, "add_to_chord()", self.app)
+        added.append(kept)
+        return AsyncResult(task_id, self.app)
 
     def _plain(self, sig: Any, where: str) -> Signature:
         """A signature as the plain JSON that the pipeline takes; raises as ``replace`` does."""

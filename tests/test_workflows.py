@@ -13,7 +13,7 @@ from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.canvas import signature
 from taskq_cloud.results.sqlite import SQLiteResults
 from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Place, build, evaluate, is_nothing, make_app, outcome, played, workflows
+from tests.workflows import Place, build, chords_that_grow, evaluate, is_nothing, make_app, outcome, played, workflows
 
 QUICK = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=150)
 SLOW = settings(QUICK, max_examples=25)
@@ -85,6 +85,14 @@ def test_every_task_of_an_undisturbed_workflow_runs_once() -> None:
     node = ("chain", [("group", [T, U, ("chain", [T, U])]), T, ("group", [T, U]), T])
     _, chaos = played(node, 0, 0)
     assert chaos.runs == 8
+
+
+@QUICK
+@given(node=chords_that_grow(), seed=st.integers(0, 2**32))
+@example(node=("chord", [("adding", "a", [("adding", "b", [T, U]), ("adding", "c", [("failing", "d")])])], T), seed=0)
+def test_what_is_added_to_a_chord(node: Any, seed: int) -> None:
+    assert played(node, 0, 0)[0] == evaluate(node)
+    assert played(node, seed, 0.2)[0] == evaluate(node)
 
 
 def test_a_large_header_is_joined_in_shards() -> None:

@@ -52,6 +52,15 @@ def workflows(*, failing: bool = True) -> Any:
     return st.recursive(leaves, larger, max_leaves=9)
 
 
+def chords_that_grow() -> Any:
+    """Chords whose members add to them; so do some of those."""
+    plain = st.one_of(TASKS, TASKS, FAILING)
+    adding = st.recursive(
+        plain, lambda inner: st.tuples(st.just("adding"), TAGS, st.lists(inner, max_size=3)), max_leaves=6
+    )
+    return st.tuples(st.just("chord"), st.lists(adding, min_size=1, max_size=3), TASKS)
+
+
 # -- plain Python
 
 
@@ -60,9 +69,11 @@ class Failure:
     kind: str
 
 
-def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:  # noqa: PLR0911 - one return a kind
+def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:  # noqa: C901, PLR0911 - one return a kind
     """The value of a workflow, a ``Failure``, or for a group at its end a list of these."""
     match node:
+        case ("adding", tag, *_):
+            return [tag, *args]
         case ("task", tag, immutable):
             return [tag] if immutable else [tag, *args]
         case ("failing", _):
@@ -82,8 +93,14 @@ def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:  # noqa: PLR0911 - o
         case ("chord", members, body):
             return _one_by_one([("header", members), body], args)
         case ("header", members):
-            return evaluate(("group", members), args)
+            return evaluate(("group", members), args) + [evaluate(each) for each in all_added(members)]
     raise AssertionError(node)
+
+
+def all_added(members: Any) -> list[Any]:
+    """What members of a header add to it, then what that adds, and so on."""
+    now = [each for member in members if member[0] == "adding" for each in member[2]]
+    return [*now, *all_added(now)] if now else []
 
 
 def _replaced_by(instead: Any) -> Any:
@@ -189,6 +206,16 @@ def make_app(**settings: Any) -> TaskQ:
     def failing(*args: Any, tag: str) -> None:
         raise ValueError(tag)
 
+    @app.task(name="adding", bind=True)
+    def adding(self: Any, *args: Any, tag: str, added: Any, lazy: bool = False) -> Any:
+        for each in added:
+            workflow = build(app, each)
+            if lazy:
+                self.add_to_chord(workflow, lazy=True).delay()
+            else:
+                self.add_to_chord(workflow)
+        return [tag, *args]
+
     @app.task(name="replaced", bind=True)
     def replaced(self: Any, *_: Any, instead: Any) -> Any:
         return self.replace(build(app, instead))
@@ -196,13 +223,15 @@ def make_app(**settings: Any) -> TaskQ:
     return app
 
 
-def build(app: Any, node: Any, kinds: Any = (chain, group, chord)) -> Any:
+def build(app: Any, node: Any, kinds: Any = (chain, group, chord)) -> Any:  # noqa: PLR0911 - one return a kind
     make_chain, make_group, make_chord = kinds
     match node:
         case ("task", tag, immutable):
             return app.tasks["task"].signature(kwargs={"tag": tag}, immutable=immutable)
         case ("failing", tag):
             return app.tasks["failing"].s(tag=tag)
+        case ("adding", tag, added, *lazy):
+            return app.tasks["adding"].s(tag=tag, added=added, lazy=bool(lazy))
         case ("replaced", instead):
             return app.tasks["replaced"].s(instead=instead)
         case ("chain", steps):

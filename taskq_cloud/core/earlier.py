@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 
 from taskq_cloud.core import joins, lines, result_document, successors
@@ -63,6 +64,7 @@ def settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | Non
         if (document.get("replaced_task_nesting") or 0) > effects.message.replaced_task_nesting:
             # What follows is the replacement's part, which was sent: it has ended.
             return Acknowledge(effects.delivery)
+        effects = replace(effects, added=document.get("added") or ())
         value, error = document.get("result"), result_document.error_of(document)
         match value:
             case {"exc_type": "Reject", "exc_message": [reason]} if stored.state == FAILURE:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.core import result_document, successors
+from taskq_cloud.core import additions, result_document, successors
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.invocation import TaskDefinition
-from taskq_cloud.core.message import Delivery, Message, Refused
+from taskq_cloud.core.message import Delivery, Message, Refused, Signature
 from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.pages import PAGE_BYTES, Paging
@@ -93,6 +93,7 @@ class Effects:
         options: the task's options.
         fence: the number of the claim it runs under, 0 without one.
         started_at: when it began to run, in seconds since the epoch, where its record is to say so.
+        added: what it has added to its chord.
     """
 
     environment: Environment
@@ -101,6 +102,7 @@ class Effects:
     options: TaskOptions
     fence: int = 0
     started_at: float | None = None
+    added: Sequence[Signature] = ()
 
     @property
     def capabilities(self) -> BrokerCapabilities:
@@ -148,7 +150,7 @@ class Effects:
     def about(self, message: Message) -> Effects:
         """The same delivery's effects on another task."""
         options = self.environment.options_of(message.task)
-        return replace(self, message=message, options=options, fence=message.fence, started_at=None)
+        return replace(self, message=message, options=options, fence=message.fence, started_at=None, added=())
 
     def expires_at(self) -> float | None:
         """When what is recorded now ceases to exist, in seconds since the epoch."""
@@ -211,7 +213,9 @@ class Effects:
         """What follows the task, now that it has ended in ``state``, with ``value`` if that is SUCCESS."""
         now = self.environment.clock()
         if state == SUCCESS:
-            return list(successors.on_success(self.message, value, now, self.paging()))
+            following = successors.on_success(self.message, value, now, self.paging())
+            origin = successors.origin_of(self.message, now, self.paging())
+            return [*following, *additions.of(self.message, self.added, origin)]
         return list(successors.on_failure(self.message, now, self.paging())) if state == FAILURE else []
 
     def paging(self) -> Paging | None:
@@ -253,6 +257,7 @@ class Effects:
             now=now,
             traceback=result.traceback if isinstance(result, ErrorInfo) else None,
             children=[task_id for each in following[:MOST_CHILDREN] for task_id in each.ids][:MOST_CHILDREN],
+            added=self.added if state == SUCCESS else (),
             context=context,
         )
         return Record(

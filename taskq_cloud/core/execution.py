@@ -317,7 +317,7 @@ def _carry_out(  # noqa: PLR0911 - one return an outcome
 ) -> Flow[Settlement]:
     match outcome:
         case Succeeded():
-            return (yield from _succeed(effects, outcome.payload, runtime_seconds))
+            return (yield from _succeed(effects, outcome, runtime_seconds))
         case Failed():
             return (yield from _fail(effects, outcome.error, expected=outcome.expected))
         case TimedOut():
@@ -339,11 +339,12 @@ def _carry_out(  # noqa: PLR0911 - one return an outcome
             return Release(effects.delivery)
 
 
-def _succeed(effects: Effects, payload: str, runtime_seconds: float) -> Flow[Settlement]:
-    embed = effects.message.embed
+def _succeed(effects: Effects, outcome: Succeeded, runtime_seconds: float) -> Flow[Settlement]:
+    embed, payload = effects.message.embed, outcome.payload
+    adding = replace(effects, added=outcome.added)
     value = serializers.loads(payload) if embed.callbacks or embed.chain else None
     try:
-        settlement = yield from _conclude(effects, SUCCESS, payload, effects.following(SUCCESS, value))
+        settlement = yield from _conclude(adding, SUCCESS, payload, adding.following(SUCCESS, value))
     except _UNSENDABLE as error:
         return (yield from _fail(effects, retry.describe(error)))
     effects.log(logging.INFO, "task.succeeded", "succeeded in %.3f s", runtime_seconds)

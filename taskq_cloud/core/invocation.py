@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from taskq_cloud.core import retry, serializers
+from taskq_cloud.core.message import Signature
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import Failed, Invocation, Outcome, Succeeded
 from taskq_cloud.errors import EncodeError, NotRegistered, TimeLimitExceeded
 
 current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)
 """The run under way in this context, or None outside a task."""
+
+added_to_chord: Final[ContextVar[list[Signature] | None]] = ContextVar("taskq_added_to_chord", default=None)
+"""What the run under way in this context has added to its chord."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class TaskRunner:
             if loop is None:
                 loop = self._loops.own = _ThreadLoop()
             return loop.runner.run(self.arun(invocation))
-        token = current_invocation.set(invocation)
+        token, adding = current_invocation.set(invocation), added_to_chord.set([])
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
@@ -98,11 +102,12 @@ class TaskRunner:
         except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return self._ended(error, invocation)
         finally:
+            added_to_chord.reset(adding)
             current_invocation.reset(token)
 
     async def arun(self, invocation: Invocation) -> Outcome:
         """Run the coroutine function on the running loop. Cancelling it cancels the task."""
-        token = current_invocation.set(invocation)
+        token, adding = current_invocation.set(invocation), added_to_chord.set([])
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
@@ -112,6 +117,7 @@ class TaskRunner:
         except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return self._ended(error, invocation)
         finally:
+            added_to_chord.reset(adding)
             current_invocation.reset(token)
 
     def _definition(self, invocation: Invocation) -> TaskDefinition:
@@ -123,7 +129,7 @@ class TaskRunner:
     @staticmethod
     def _succeeded(definition: TaskDefinition, value: Any) -> Outcome:
         try:
-            return Succeeded(serializers.dumps(value))
+            return Succeeded(serializers.dumps(value), tuple(added_to_chord.get() or ()))
         except EncodeError as error:
             return Failed(retry.describe(EncodeError(f"the result of task {definition.name} is {error}")))
 

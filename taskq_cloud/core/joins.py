@@ -9,15 +9,16 @@ There is no counter to spoil: a member that arrives twice is one. Every effect c
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.core import lines, planner, result_document, retry, saved_groups, successors
+from taskq_cloud.core import additions, lines, planner, result_document, retry, saved_groups, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.lines import Line, Step
-from taskq_cloud.core.membership import Membership, is_sized
+from taskq_cloud.core.membership import Membership, is_sized, places
 from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.planner import JOINED, Origin, Successor
 from taskq_cloud.core.records import FAILURE, PROPAGATE_STATES, SUCCESS, Record
@@ -25,8 +26,6 @@ from taskq_cloud.errors import ChordError, DelayTooLong, EncodeError, Improperly
 
 T = TypeVar("T")
 
-SHARD_MEMBERS: Final = 200
-"""Members of one join; of more, joins are joined. DynamoDB charges an update by the size of the item."""
 PAGE_RECORDS: Final = 500
 """Records read or written at a time."""
 CLAIM_SECONDS: Final = 86_400
@@ -51,6 +50,8 @@ def conclude(effects: Effects, state: str, error: ErrorInfo | None = None) -> Fl
     if state in PROPAGATE_STATES and error is not None and effects.message.embed.chain:
         yield from _abandon(effects, successors.left_of_chain(effects.message), state, error)
     elif member is not None:
+        if state == SUCCESS and effects.added:
+            member = additions.own_place(effects.message, member, effects.added)
         yield from _arrive(effects, member)
 
 
@@ -73,20 +74,13 @@ def check_store(store: Any) -> None:
 def _arrive(effects: Effects, member: Membership) -> Flow[None]:
     store, expires = effects.environment.store, effects.expires_at()
     check_store(store)
-    shard, shards = member.index // SHARD_MEMBERS, -(-member.size // SHARD_MEMBERS)
-    if shards > 1:
-        of_shard = min(SHARD_MEMBERS, member.size - shard * SHARD_MEMBERS)
-        key = f"{member.group}/{shard}"
-        if not (yield from effects.insist(lambda: store.join(key, str(member.index), of_shard, expires))):
+    for place in (*member.path, *places(member.group, member.index, member.size)):
+        arrive = partial(store.join, place.join, place.member, place.size, expires)
+        if not (yield from effects.insist(arrive)):
             return
-        complete = yield from effects.insist(lambda: store.join(member.group, str(shard), shards, expires))
-    else:
-        complete = yield from effects.insist(lambda: store.join(member.group, str(member.index), member.size, expires))
-    if not complete:
-        return
     if store.capabilities.claims:
         # Its holder is not acknowledged before it has sent the body, so another member need not see to it.
-        owner = str(member.index)
+        owner = member.name
         fence = yield from effects.insist(lambda: store.claim(f"chord/{member.group}", owner, CLAIM_SECONDS))
         if fence is None:
             effects.log(logging.INFO, "chord.claimed_elsewhere", "leaves the body to the member that came last")
@@ -101,24 +95,36 @@ def _complete(effects: Effects, member: Membership) -> Flow[None]:
         if group is None:
             missing = ChordError(f"group {member.group} is not in the result store: forgotten, expired, or another's")
             return (yield from _fail(effects, member, missing))
-    values: list[Any] = []
-    for page in _pages(member.ids() if group is None else saved_groups.leaves(group)):
-        found = yield from effects.insist(lambda page=page: effects.environment.store.load(page))  # type: ignore[misc]
-        for task_id in page:
-            record = found.get(task_id)
-            if record is None or record.state != SUCCESS:
-                return (yield from _fail(effects, member, _why(task_id, record)))
-            values.append(result_document.decode(record.payload).get("result"))
-    if group is not None:
-        values = saved_groups.nest(group, iter(values))
     try:
+        values, added = yield from _load(effects, member.ids() if group is None else saved_groups.leaves(group))
+        if group is not None:
+            values = saved_groups.nest(group, iter(values))
+        while added:
+            more, added = yield from _load(effects, added)
+            values += more
         addressed = effects.address(list(_body(effects, member, values)))
-    except _UNSENDABLE as error:
+    except (ChordError, *_UNSENDABLE) as error:
         return (yield from _fail(effects, member, error))
     effects.log(logging.INFO, "chord.completed", "completes chord %s of %d members", member.group, member.size)
     if addressed:
         yield from effects.send(addressed)
     return None
+
+
+def _load(effects: Effects, ids: Iterable[str]) -> Flow[tuple[list[Any], list[str]]]:
+    """The values of members, and the ids of what they have added; raises ``ChordError`` where one has none."""
+    values: list[Any] = []
+    added: list[str] = []
+    for page in _pages(ids):
+        found = yield from effects.insist(partial(effects.environment.store.load, page))
+        for task_id in page:
+            record = found.get(task_id)
+            if record is None or record.state != SUCCESS:
+                raise _why(task_id, record)
+            document = result_document.decode(record.payload)
+            values.append(document.get("result"))
+            added += additions.ids(document.get("added") or ())
+    return values, added
 
 
 def _why(task_id: str, record: Record | None) -> ChordError:

@@ -15,8 +15,32 @@ from taskq_cloud.core.signatures import parse
 
 SAVED_CHORD: Final = "chord_group"
 """The option of a chord's body that names the header's group where the store says which its members are."""
-OF_CHORDS: Final = ("chord_size", "chord_ids", SAVED_CHORD)
+OF_CHORDS: Final = ("chord_size", "chord_ids", SAVED_CHORD, "chord_places")
 """The options by which a body is counted for."""
+
+
+PLACES: Final = "chord_places"
+"""The option of the body that an added task carries: where it is counted before its place in the header is."""
+SHARD_MEMBERS: Final = 200
+"""Members of one join; of more, joins are joined. DynamoDB charges an update by the size of the item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place in one join: whose id it is, which member arrives there, how many there are."""
+
+    join: str
+    member: str
+    size: int
+
+
+def places(join: str, index: int, size: int) -> tuple[Place, ...]:
+    """Where a member arrives, one after the other as each is complete: in its shard of a large join, then in that."""
+    shard, shards = index // SHARD_MEMBERS, -(-size // SHARD_MEMBERS)
+    if shards <= 1:
+        return (Place(join, str(index), size),)
+    of_shard = min(SHARD_MEMBERS, size - shard * SHARD_MEMBERS)
+    return Place(f"{join}/{shard}", str(index), of_shard), Place(join, str(shard), shards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +54,7 @@ class Membership:
         body: what the chord waits to run.
         own_ids: of members whose ids are not made from the group's, by place.
         saved: the store says which they are (``saved_groups``): Celery has made the chord.
+        path: where it arrives before its place in the header is taken: it was added to it, or has added to it.
     """
 
     group: str
@@ -38,6 +63,12 @@ class Membership:
     body: Line
     own_ids: Mapping[str, str]
     saved: bool = False
+    path: tuple[Place, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others that may arrive."""
+        return f"{self.index}" + (f"/{self.path[0].join}/{self.path[0].member}" if self.path else "")
 
     @classmethod
     def of(cls, group: Any, index: Any, chord: Signature, task_id: str | None = None) -> Membership:
@@ -64,12 +95,20 @@ class Membership:
         text_bytes("its group", group)
         body = fix(parse(chord), derived_id(group, "body"))
         own_ids = {str(place): str(own_id) for place, own_id in own_ids.items()}
-        return cls(group=group, index=index, size=size, body=body, own_ids=own_ids, saved=saved)
+        path = tuple(_place(*each) for each in options.get(PLACES) or ())
+        return cls(group=group, index=index, size=size, body=body, own_ids=own_ids, saved=saved, path=path)
 
     def ids(self) -> Iterator[str]:
         """The ids of all members, in their order."""
         for index in range(self.size):
             yield self.own_ids.get(str(index)) or member_id(self.group, index)
+
+
+def _place(join: Any, member: Any, size: Any) -> Place:
+    if not (isinstance(join, str) and isinstance(member, str) and isinstance(size, int) and size > 0):
+        raise ValueError(f"no place in a join: {join!r:.100}, {member!r:.100}, {size!r:.100}")
+    text_bytes("its join", join + member)
+    return Place(join, member, size)
 
 
 def is_sized(chord: Signature) -> bool:

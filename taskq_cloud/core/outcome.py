@@ -64,9 +64,15 @@ class ErrorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The function returned. ``payload`` is the value as JSON text."""
+    """The function returned.
+
+    Args:
+        payload: the value as JSON text.
+        added: what it has added to its chord (``additions``).
+    """
 
     payload: str
+    added: Sequence[Signature] = ()
 
 
 @dataclass(frozen=True, slots=True)

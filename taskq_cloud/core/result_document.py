@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from taskq_cloud import errors
 from taskq_cloud.core import serializers
-from taskq_cloud.core.message import Message
+from taskq_cloud.core.message import Message, Signature
 from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.records import EXCEPTION_STATES, READY_STATES
 
@@ -49,6 +49,7 @@ def encode(
     now: float,
     traceback: str | None = None,
     children: Sequence[str] = (),
+    added: Sequence[Signature] = (),
     context: Context = Context(),
 ) -> str:
     """Write a document.
@@ -60,6 +61,7 @@ def encode(
         now: the time, in seconds since the epoch.
         traceback: of a failure.
         children: ids of the tasks that follow from it.
+        added: what it has added to its chord.
         context: where it ran.
     """
     done = _iso(now) if state in READY_STATES else None
@@ -72,6 +74,8 @@ def encode(
         after["group_id"] = message.group
     if message.parent_id:
         after["parent_id"] = message.parent_id
+    if added:
+        after["added"] = list(added)
     if message.replaced_task_nesting:
         after["replaced_task_nesting"] = message.replaced_task_nesting
     if context.extended:

@@ -40,7 +40,7 @@ def check(parent: Message, now: float) -> None:
 
 def on_success(parent: Message, value: Any, now: float, paging: Paging | None = None) -> Iterator[Successor]:
     """The callbacks with the value, then the next of the chain, which carries what is left of it."""
-    origin = _origin(parent, now, paging)
+    origin = origin_of(parent, now, paging)
     for index, signature in enumerate(parent.embed.callbacks or ()):
         yield from _successors(parent, signature, ("callback", index), value, origin)
     if parent.embed.chain:
@@ -50,7 +50,7 @@ def on_success(parent: Message, value: Any, now: float, paging: Paging | None = 
 
 def on_failure(parent: Message, now: float, paging: Paging | None = None) -> Iterator[Successor]:
     """The errbacks, each with the id of the failed task."""
-    origin = _origin(parent, now, paging)
+    origin = origin_of(parent, now, paging)
     for index, signature in enumerate(parent.embed.errbacks or ()):
         yield from _successors(parent, signature, ("errback", index), parent.id, origin)
 
@@ -103,7 +103,8 @@ def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
     )
 
 
-def _origin(parent: Message, now: float, paging: Paging | None) -> Origin:
+def origin_of(parent: Message, now: float, paging: Paging | None) -> Origin:
+    """Where what follows a task comes from."""
     return Origin(now=now, root_id=parent.root_id or parent.id, parent_id=parent.id, paging=paging)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from taskq_cloud.core import additions
+from taskq_cloud.core.invocation import added_to_chord
 from taskq_cloud.core.message import Embed, Message
 from taskq_cloud.core.options import Policy, TaskOptions
 from taskq_cloud.core.signatures import ACCUMULATE
@@ -65,6 +67,17 @@ def _retried_once() -> int:
     if attempt().message.retries < 1:
         raise Retry(when=10)
     return 5
+
+
+def _adding(*tasks: str) -> Callable[[], int]:
+    def function() -> int:
+        added, message = added_to_chord.get(), attempt().message
+        assert added is not None
+        for task in tasks:
+            added.append(additions.with_id(message, signature(task), added)[1])
+        return 5
+
+    return function
 
 
 FOLLOWED = Embed(
@@ -200,6 +213,18 @@ WORKFLOWS = [
         embed=FOLLOWED,
         states={"main": ("FAILURE", "InvalidTaskError"), "errback": FIVE},
         effects=("run", "save:FAILURE", "send:errback", "save:FAILURE", "settle:Acknowledge"),
+    ),
+    Scenario(
+        name="belongs to a chord and adds to it",
+        functions={
+            "main": _adding("added", "failing"),
+            "added": _adding("later"),
+            "failing": fails,
+            **dict.fromkeys(("later", "body", "errback"), five),
+        },
+        make=_of_chord(),
+        states={"main": FIVE, "added": FIVE, "failing": FAILED, "later": FIVE, "errback": FIVE},
+        effects=("run", "save:SUCCESS", "send:added,failing", "join", "settle:Acknowledge"),
     ),
     Scenario(
         name="is followed by a chord in a chord",
