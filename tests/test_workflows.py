@@ -31,6 +31,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 @example(node=("chord", [("chain", [T, ("group", [T, U])]), ("chord", [T], U)], ("group", [U])))
 @example(node=("chord", [], T))
 @example(node=("chain", [T, ("replaced", ("chain", [("failing", "a"), T]))]))
+@example(node=("replaced", ("chain", [("failing", "a"), ("group", [T, U])])))
 @example(node=("chain", [("failing", "a"), ("chord", [T], U), ("group", [T, U])]))
 def test_undisturbed(node: Any) -> None:
     assume(not is_nothing(node))

@@ -78,6 +78,8 @@ def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:  # noqa: C901, PLR09
             return [tag] if immutable else [tag, *args]
         case ("failing", _):
             return Failure("ValueError")
+        case ("collected",):
+            return args[0]
         case ("replaced", instead):
             return _replaced_by(instead)
         case ("chain", _):
@@ -106,8 +108,8 @@ def all_added(members: Any) -> list[Any]:
 def _replaced_by(instead: Any) -> Any:
     if is_nothing(instead):
         return Failure("ImproperlyConfigured")
-    value = evaluate(instead)
-    return Failure("ChordError") if ends_in_group(instead) and holds_failure(value) else value
+    steps = effective(instead) if instead[0] == "chain" else [instead]
+    return _one_by_one([*steps, ("collected",)] if ends_in_group(instead) else steps, ())
 
 
 def _one_by_one(steps: list[Any], args: tuple[Any, ...]) -> Any:
@@ -127,7 +129,7 @@ def _one_by_one(steps: list[Any], args: tuple[Any, ...]) -> Any:
 def doomed(node: Any, failure: Failure) -> Any:
     """What becomes of a workflow that does not begin, as something before it has failed."""
     match node:
-        case ("task" | "failing" | "replaced", *_):
+        case ("task" | "failing" | "replaced" | "collected", *_):
             return failure
         case ("chain", _):
             return doomed(effective(node)[-1], failure)
