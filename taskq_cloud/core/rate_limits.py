@@ -32,7 +32,7 @@ from typing import Any, Final
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.invocation import TaskDefinition
-from taskq_cloud.core.message import Acknowledge, Release, Settlement
+from taskq_cloud.core.message import Acknowledge, Message, Release, Settlement
 from taskq_cloud.core.options import QUEUE, WORKER, Policy, TaskOptions
 from taskq_cloud.core.outcome import Admission
 from taskq_cloud.core.planner import Successor
@@ -42,7 +42,7 @@ from taskq_cloud.core.records import Record
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, RateKeyError
 
 SLOTS: Final = "taskq_rate_slots"
-"""The header of a message that was put back: the attempt they are for, and key -> slot."""
+"""The header of a message that was put back: key -> slot, and whose they are, as a task may hand its headers on."""
 STATE: Final = "RATE_LIMITED"
 """Of the record that keeps the slots where the message itself can't."""
 
@@ -122,24 +122,24 @@ class _Keeper:
         broker: BrokerCapabilities = effects.environment.broker.capabilities
         queue = effects.delivery.queue
         self._in_records = is_ordered(queue) or broker.parks(queue, 0) or not broker.counts_receives
-        self._record_id = f"taskq-slots-{effects.message.id}-{effects.message.retries}"
+        self._record_id = f"taskq-slots-{effects.message.id}-{effects.message.attempt}"
         self._has_record = False
 
     def load(self) -> Flow[dict[str, float]]:
         """The slots that the message holds: key -> time."""
         delivery, message = self._effects.delivery, self._effects.message
         if not delivery.redelivered:
-            return _slots_of(message.headers.get(SLOTS), message.retries)
+            return _slots_of(message.headers.get(SLOTS), message)
         if not self._in_records:
             return {}
         found = yield from self._effects.environment.store.load([self._record_id])
         self._has_record = self._record_id in found
-        return _slots_of(json.loads(found[self._record_id].payload), message.retries) if self._has_record else {}
+        return _slots_of(json.loads(found[self._record_id].payload), message) if self._has_record else {}
 
     def put_back(self, slots: Mapping[str, float], due: float, limits: Iterable[_Limit]) -> Flow[Settlement]:
         """Put the message back, to come again when its slot does."""
         effects, delivery, capabilities = self._effects, self._effects.delivery, self._effects.capabilities
-        held = {"attempt": effects.message.retries, "slots": dict(slots)}
+        held = {"id": effects.message.id, "attempt": effects.message.attempt, "slots": dict(slots)}
         wait_seconds = due - effects.environment.clock()
         if self._in_records:
             longest = max(limit.rate.good_for_seconds for limit in limits)
@@ -164,10 +164,10 @@ class _Keeper:
             yield from self._effects.environment.store.delete([self._record_id])
 
 
-def _slots_of(held: Any, attempt: int) -> dict[str, float]:
-    """The slots of a header or a record; none where they are another attempt's, or anything else."""
+def _slots_of(held: Any, message: Message) -> dict[str, float]:
+    """The slots of a header or a record; none where they are another task's or attempt's, or anything else."""
     match held:
-        case {"attempt": int(of), "slots": dict(slots)} if of == attempt:
+        case {"id": message.id, "attempt": message.attempt, "slots": dict(slots)}:
             return {key: slot for key, slot in slots.items() if isinstance(slot, float)}
     return {}
 

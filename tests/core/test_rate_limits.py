@@ -190,17 +190,26 @@ def test_a_retry_takes_a_slot_of_its_own():
 
 
 def test_a_slot_of_another_attempt_and_one_that_nobody_gave_are_none():
-    for held in (
-        {"attempt": 1, "slots": {"task notify": 1.0}},
-        {"attempt": 0, "slots": {"task notify": 1e300}},
-        "x",
-        3,
-    ):
+    def reservations(held: Any) -> int:
         shop = Shop({"rate_limit": "1/m"})
         shop.send(headers={SLOTS: held})
         shop.work()
-        assert shop.store.asked["reserve"] == 1
         assert len(shop.began) == 1
+        return shop.store.asked["reserve"]
+
+    good = {"task notify": 1_000_000.0}
+    assert reservations({"id": "t-0", "attempt": 0, "slots": good}) == 0
+    for none in (
+        {"id": "t-0", "attempt": 1, "slots": good},
+        {"id": "t-1", "attempt": 0, "slots": good},
+        {"id": "t-0", "attempt": 0, "slots": {"task notify": 1e300}},
+        {"id": "t-0", "attempt": 0, "slots": {"task other": 1_000_000.0}},
+        {"id": "t-0", "attempt": 0, "slots": [1]},
+        good,
+        "x",
+        3,
+    ):
+        assert reservations(none) == 1
 
 
 # -- queues that keep order, brokers that don't delay or don't count

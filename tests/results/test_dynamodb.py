@@ -1,5 +1,6 @@
 """What only the DynamoDB store does; Celery's side of it is in test_dynamodb_celery.py."""
 
+import contextlib
 import socket
 
 import pytest
@@ -18,7 +19,8 @@ from taskq_cloud.errors import (
 from taskq_cloud.results.dynamodb import DynamoDBResults
 from taskq_cloud.results.dynamodb_items import from_record
 from taskq_cloud.results.registry import store_from_url
-from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100, ResultStoreContract, a_record
 from taskq_cloud.testing.driving import driving
 
 
@@ -176,6 +178,39 @@ def test_of_many_saves_a_failed_one_is_an_error_and_a_refused_one_is_not():
 
 
 # Failures
+
+
+def test_a_reservation_is_one_call_but_for_a_process_that_does_not_know_the_key(make_table, aws_environment):
+    table, clock = make_table(), FakeClock(THE_YEAR_2100)
+    one, other = DynamoDBResults(table, clock=clock), DynamoDBResults(table, clock=clock)
+    with contextlib.closing(Connections(one.services)) as connections:
+
+        def calls_of(store):
+            steps = []
+
+            def perform(step):
+                steps.append(step)
+                return connections.perform(step)
+
+            run(store.reserve("key", 10, 0), perform)
+            return len(steps)
+
+        under_its_limit = []
+        for _ in range(5):
+            under_its_limit.append(calls_of(one))
+            clock.advance(10)
+        assert under_its_limit == [1] * 5
+        assert [calls_of(one) for _ in range(5)] == [1] * 5
+        # A process that has not seen the key tries the wrong half of the condition once.
+        assert [calls_of(other) for _ in range(5)] == [2, 1, 1, 1, 1]
+        clock.advance(3600)
+        assert [calls_of(one) for _ in range(3)] == [1] * 3
+
+
+def test_a_slot_that_is_too_far_ahead_takes_no_fourth_call():
+    recorded = Recorded(lambda call: call_error(call, "ConditionalCheckFailedException"))
+    assert run(DynamoDBResults("results").reserve("key", 1, 0), recorded) is None
+    assert len(recorded.calls) == 3
 
 
 def every_method(store):

@@ -188,10 +188,11 @@ def every_method(store):
         "delete": store.delete(["a"]),
         "join": store.join("j", "m", 2, None),
         "claim": store.claim("c", "me", 30),
+        "reserve": store.reserve("k", 1, 0),
     }
 
 
-@pytest.mark.parametrize("method", ["load", "save", "delete", "join", "claim"])
+@pytest.mark.parametrize("method", ["load", "save", "delete", "join", "claim", "reserve"])
 def test_a_missing_bucket_is_named_with_how_to_create_it(service, colour, method):
     store = service.kind("nobody-made-me")
     with driving(colour, store.services) as drive:
