@@ -20,8 +20,7 @@ async def test_tasks_over_their_limit_hold_neither_a_slot_of_the_pool_nor_the_wo
         assert await common.delay().aget(timeout=10) == "done"
         await until(lambda: sum(each.ready() for each in waiting) == 1, "one may begin")
         await until(lambda: app.run(app.broker.depth("celery")).delayed == 29, "the others are back in the queue")
-        assert len(worker._held) == 0
-        assert worker._slots.taken == 0
+        await until(lambda: len(worker._held) == worker._slots.taken == 0, "nothing is held")
 
 
 async def test_a_busy_worker_takes_no_slot_for_what_it_can_not_run_yet(app: TaskQ):
@@ -35,11 +34,9 @@ async def test_a_busy_worker_takes_no_slot_for_what_it_can_not_run_yet(app: Task
     @app.task(name="limited", rate_limit="10/s")
     def limited() -> None: ...
 
+    first, result = long.delay(), limited.delay()
     async with serving(app, concurrency=1) as worker:
-        first = long.delay()
-        await until(begun.is_set, "the pool is busy")
-        result = limited.delay()
-        await until(lambda: len(worker._held) == 2, "the limited task is held")
+        await until(lambda: begun.is_set() and len(worker._held) == 2, "the limited task is held, the pool busy")
         assert app.store._slots._next == {}
         end.set()
         await result.aget(timeout=10)
@@ -58,11 +55,10 @@ async def test_a_worker_that_stops_gives_back_what_waits_for_room(app: TaskQ):
     @app.task(rate_limit="10/s")
     def limited() -> None: ...
 
+    long.delay()
+    limited.delay()
     async with serving(app, concurrency=1) as worker:
-        long.delay()
-        await until(begun.is_set, "the pool is busy")
-        limited.delay()
-        await until(lambda: len(worker._held) == 2, "the limited task is held")
+        await until(lambda: begun.is_set() and len(worker._held) == 2, "the limited task is held, the pool busy")
         worker.stop()
         await until(lambda: app.run(app.broker.depth("celery")).waiting == 1, "it is back in its queue")
         end.set()
