@@ -6,23 +6,29 @@ What a declaration may hold is checked here, all of it, before anything is made 
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from importlib import import_module
+from typing import Any, Final, Literal, Protocol
 
 from taskq_cloud.calling import call_options, make_message
 from taskq_cloud.canvas import signature
 from taskq_cloud.canvas.base import Workflow
 from taskq_cloud.canvas.series import Call
 from taskq_cloud.core import ticks
+from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.schedules import entry as entries
 from taskq_cloud.core.schedules.base import Schedule, zone_name, zone_named
 from taskq_cloud.core.schedules.documents import duration
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
+from taskq_cloud.core.schedules.wakes import wakes_of
 from taskq_cloud.errors import ScheduleError
 from taskq_cloud.schedules import crontab, maybe_schedule, schedule
 from taskq_cloud.settings import Settings
@@ -30,6 +36,17 @@ from taskq_cloud.settings import Settings
 
 class Application(Protocol):
     """What declarations are checked against: ``TaskQ``."""
+
+    main: str | None
+
+    @property
+    def codec(self) -> Codec:
+        """How its messages are written."""
+        ...
+
+    def route(self, task: str) -> str:
+        """The queue of a task."""
+        ...
 
     @property
     def conf(self) -> Settings:
@@ -72,6 +89,8 @@ DECORATOR_OPTIONS: Final = (
 """What ``@app.task`` takes beside the task's own options."""
 
 _DICT_KEYS: Final = frozenset({*DECORATOR_OPTIONS, "task", "relative"} - {"every", "cron"})
+Platform = Literal["eventbridge", "cloud_scheduler"]
+
 _NOT_OF_A_TICK: Final = ("task_id", "eta", "MessageDeduplicationId")
 """Options of a call that would be the same for every tick, and must not be."""
 
@@ -180,6 +199,65 @@ def tick_message(app: Application, entry: ScheduleEntry, tick: ticks.Tick, momen
     if tick.expires_seconds is None and task.expires is not None:
         tick = replace(tick, expires_seconds=task.expires)
     return ticks.with_tick(replace(message, parent_id=None), tick, moment)
+
+
+def platform_schedules(
+    app: Application, entry: ScheduleEntry, platform: Platform, target: str, now: datetime
+) -> list[PlatformSchedule]:
+    """What a platform has to keep for an entry; empty where it is not due any more.
+
+    Args:
+        app: the application.
+        entry: the entry.
+        platform: whose schedules they are.
+        target: the entry's queue, as the platform addresses it.
+        now: the time; the platform's expressions depend on the changes of clocks after it, and on nothing else of it.
+
+    Raises:
+        EncodeError: the arguments can't be serialised.
+        ScheduleError: the schedule is of a kind that no platform can be told.
+    """
+    if entry.timing.end is not None and entry.timing.end <= now:
+        return []
+    words = import_module(f"taskq_cloud.core.schedules.{platform}")
+    task, application = app.options_of(entry.task), app.main or "app"
+    options = {name: entry.options.get(name) or getattr(task, name) for name in ("serializer", "compression")}
+    queue = entry.options.get("queue") or app.route(entry.task)
+    placeholder = ticks.AWS_SCHEDULED_TIME if platform == "eventbridge" else ticks.SENT_TIME
+    found = []
+    for number, wake in enumerate(wakes_of(entry.timing, now, weeks=words.WEEKS)):
+        tick = ticks.tick_of_entry(entry, application, wake.span_seconds, entry.jitter_seconds)
+        found.append(
+            PlatformSchedule(
+                name=schedule_name(application, entry.name, number),
+                when=words.expression(wake),
+                timezone=wake.timezone,
+                target=target,
+                body=app.codec.write(tick_message(app, entry, tick, placeholder), queue, **options),
+                end=entry.timing.end,
+                enabled=entry.enabled,
+                group=entry.options.get("MessageGroupId"),
+                attributes=entry.options.get("message_attributes") or {},
+                description=f"periodic task {entry.name} of {application}: {entry.task}, {entry.schedule!r}"[:512],
+            )
+        )
+    return found
+
+
+def schedule_prefix(application: str) -> str:
+    """What the names of an application's periodic schedules begin with, and no other's."""
+    digest = hashlib.sha256(application.encode()).hexdigest()[:8]
+    return f"beat.{_slug(application)[:12]}-{digest}."
+
+
+def schedule_name(application: str, entry: str, number: int = 0) -> str:
+    """The name of one of an entry's schedules: at most 64 of ``0-9a-zA-Z-_.``, and the same each time."""
+    digest = hashlib.sha256(entry.encode()).hexdigest()[:8]
+    return f"{schedule_prefix(application)}{_slug(entry)[:22]}-{digest}.{number}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^0-9a-zA-Z_-]+", "-", text)
 
 
 def _entry(app: Application, declared: Declaration) -> ScheduleEntry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from taskq_cloud import TaskQ, group
 from taskq_cloud.core import ticks
 from taskq_cloud.errors import ImproperlyConfigured, ScheduleError
-from taskq_cloud.periodic import tick_message
+from taskq_cloud.periodic import platform_schedules, schedule_prefix, tick_message
 from taskq_cloud.schedules import crontab, schedule
 
 
@@ -180,3 +182,20 @@ def test_a_placeholder_that_nobody_filled_is_no_time() -> None:
     body = app.codec.write(tick_message(app, entry, ticks.tick_of_entry(entry, "shop"), ticks.AWS_SCHEDULED_TIME), "q")
     with pytest.raises(ValueError, match=r"no time: '<aws\.scheduler"):
         app.codec.read(body, "m")
+
+
+@pytest.mark.parametrize("platform", ["cloud_scheduler", "eventbridge"])
+def test_a_platform_is_given_complete_messages(platform: Any) -> None:
+    app = make_app(beat_schedule={"every 90 minutes!": {**GOOD, "schedule": "90m", "options": {"queue": "slow"}}})
+    (entry,) = app.schedule_entries()
+    made = platform_schedules(app, entry, platform, "arn:slow", MOMENT)
+    assert made == platform_schedules(app, entry, platform, "arn:slow", MOMENT)
+    assert len(made) == len({each.name for each in made}) == 2
+    for each in made:
+        assert re.fullmatch(r"[0-9a-zA-Z_.-]{1,64}", each.name)
+        assert each.name.startswith(schedule_prefix("shop"))
+        body = each.body.replace(ticks.AWS_SCHEDULED_TIME, "2026-11-23T09:00:00Z")
+        assert app.codec.read(body, "m").task == "report"
+    assert schedule_prefix("shop") != schedule_prefix("Shop")
+    past = dataclasses.replace(entry, timing=dataclasses.replace(entry.timing, end=MOMENT))
+    assert platform_schedules(app, past, platform, "arn:slow", MOMENT) == []

@@ -140,13 +140,17 @@ class crontab:  # noqa: N801 - Celery's name
 
     def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:  # noqa: ARG002 - of intervals
         """The first time after ``moment`` at which it is due, in UTC."""
-        before, zone = moment.astimezone(UTC) - _LOOK_BACK, self.zone
-        if before.astimezone(zone).utcoffset() == moment.astimezone(zone).utcoffset():
+        skipped = self._offset(moment) - self._offset(moment - _LOOK_BACK)
+        if skipped <= timedelta(0) or self._offset(moment - skipped) == self._offset(moment):
             return self._step(moment)
-        # What is due after a skipped time depends on what was due within it.
-        while (before := self._step(before)) <= moment:
+        # What is due just after a skipped time depends on what was due within it.
+        due = moment - skipped - timedelta(minutes=1)
+        while (due := self._step(due)) <= moment:
             pass
-        return before
+        return due
+
+    def _offset(self, moment: datetime) -> timedelta:
+        return moment.astimezone(UTC).astimezone(self.zone).utcoffset() or timedelta(0)
 
     def _step(self, last: datetime) -> datetime:
         zone = self.zone

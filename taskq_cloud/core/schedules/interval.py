@@ -110,18 +110,25 @@ class schedule:  # noqa: N801 - Celery's name
         Relative intervals of days are counted in calendar days from the anchor's, those of hours and minutes in whole
         units from the anchor's last full one.
         """
-        anchor, moment = anchor.astimezone(UTC), moment.astimezone(UTC)
-        if not self.relative or self.unit is None:
-            return anchor + self.run_every * ((moment - anchor) // self.run_every + 1)
-        zone, every = zone_named(self.timezone), self.run_every // self.unit * self.unit
-        wall = _floor(anchor.astimezone(zone).replace(tzinfo=None), self.unit)
-        if self.unit < DAY:
-            first = max(each for each in instants_of(wall, zone) if each <= anchor)
+        moment = moment.astimezone(UTC)
+        if not self.relative or self.unit != DAY:
+            every, first = self.steps(anchor)
             return first + every * ((moment - first) // every + 1)
+        zone, every = zone_named(self.timezone), self.run_every // DAY * DAY
+        wall = _floor(anchor.astimezone(zone).replace(tzinfo=None), DAY)
         steps = (moment.astimezone(zone).replace(tzinfo=None) - wall) // every
         return next(
             due for ahead in range(3) if (due := utc_of(wall + every * (steps + ahead), zone)) > moment
         )  # a midnight that is skipped comes later than the day begins
+
+    def steps(self, anchor: datetime) -> tuple[timedelta, datetime]:
+        """What its times are apart, and one of them, in UTC; not of relative days, which are not all as long."""
+        anchor = anchor.astimezone(UTC)
+        if not self.relative or self.unit is None:
+            return self.run_every, anchor
+        zone = zone_named(self.timezone)
+        wall = _floor(anchor.astimezone(zone).replace(tzinfo=None), self.unit)
+        return self.run_every // self.unit * self.unit, max(each for each in instants_of(wall, zone) if each <= anchor)
 
     def _step(self, last: datetime) -> datetime:
         if not self.relative:

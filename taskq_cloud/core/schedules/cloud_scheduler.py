@@ -1,0 +1,39 @@
+"""Wakes in the words of Google's Cloud Scheduler: the five fields of unix-cron.
+
+Source: Cloud Scheduler, "Cron job format and time zone". Sunday is 0. It recommends UTC for times that a zone skips or
+repeats, which is what such wakes are in.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from taskq_cloud.core.schedules import fields
+from taskq_cloud.core.schedules.wakes import Wake
+
+WEEKS: Final = False
+_FEW: Final = 2
+
+
+def expression(wake: Wake) -> str:
+    """The expression, to be evaluated in the wake's zone."""
+    return " ".join(
+        (
+            _text(wake.minute, fields.MINUTE),
+            _text(wake.hour, fields.HOUR),
+            # Limited both, they would be one or the other to cron; a wake limits one at most.
+            _text(wake.day_of_month, fields.DAY_OF_MONTH),
+            _text(wake.month_of_year, fields.MONTH_OF_YEAR),
+            _text(wake.day_of_week, fields.DAY_OF_WEEK),
+        )
+    )
+
+
+def _text(values: frozenset[int] | None, of: fields.Field) -> str:
+    if values is None or values == of.all:
+        return "*"
+    ordered = sorted(values)
+    first, last, step = ordered[0], ordered[-1], (ordered[1:] or ordered)[0] - ordered[0]
+    if len(ordered) > _FEW and ordered == list(range(first, last + 1, step)):
+        return f"{first}-{last}" if step == 1 else f"{first}-{last}/{step}"
+    return ",".join(map(str, ordered))

@@ -1,0 +1,42 @@
+"""Wakes in the words of EventBridge Scheduler: ``cron(minutes hours day-of-month month day-of-week year)``.
+
+Source: User Guide, "schedule-types". Sunday is 1; of the two kinds of days one is ``?``; ``2#1`` is a month's first
+Monday.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from taskq_cloud.core.schedules import fields
+from taskq_cloud.core.schedules.wakes import Wake
+
+WEEKS: Final = True
+_WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_FEW: Final = 2
+
+
+def expression(wake: Wake) -> str:
+    """The expression, to be evaluated in the wake's zone."""
+    of_week = "?"
+    if wake.day_of_week is not None:
+        days = sorted(wake.day_of_week)
+        of_week = f"{days[0] + 1}#{wake.week}" if wake.week else ",".join(_WEEKDAYS[day] for day in days)
+    of_month = "?" if wake.day_of_week is not None else "*"
+    if wake.day_of_month is not None:
+        of_month = _text(wake.day_of_month, fields.DAY_OF_MONTH)
+    months = _text(wake.month_of_year, fields.MONTH_OF_YEAR)
+    minutes, hours = _text(wake.minute, fields.MINUTE), _text(wake.hour, fields.HOUR)
+    return f"cron({minutes} {hours} {of_month} {months} {of_week} *)"
+
+
+def _text(values: frozenset[int], of: fields.Field) -> str:
+    if values == of.all:
+        return "*"
+    ordered = sorted(values)
+    first, last, step = ordered[0], ordered[-1], (ordered[1:] or ordered)[0] - ordered[0]
+    if len(ordered) > _FEW and ordered == list(range(first, of.most + 1, step)) and step > 1:
+        return f"{first}/{step}"
+    if len(ordered) > _FEW and ordered == list(range(first, last + 1)):
+        return f"{first}-{last}"
+    return ",".join(map(str, ordered))

@@ -1,0 +1,238 @@
+"""Wakes: when a platform has to fire for a periodic task, where platforms can say less than a schedule does.
+
+A platform fires by the minute, at local times that match five fields. What a schedule means beyond that is bridged:
+
+- a guard: the platform fires more often, and a firing at which the task is not due runs nothing (``guards``). So for
+  a day of the month and a weekday, for intervals that don't divide a day, and in UTC for local times that a zone skips
+  or repeats, where platforms do something else than Celery.
+- a span: each firing stands for all ticks of the minute, or the quarter of an hour, that follows; a worker sends them,
+  held back by the broker until they are due. So for intervals of seconds, for those whose guard would fire more often
+  than that, and for the sun.
+
+Both are exact, and no firing has to prepare the next: after one that was lost, the next is as good as ever.
+Anchored ``rate`` expressions are not used, as a schedule can't be changed while its anchor lies in the past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from itertools import groupby, pairwise
+from math import gcd
+from typing import Final
+
+from taskq_cloud.core.schedules import fields
+from taskq_cloud.core.schedules.base import zone_named
+from taskq_cloud.core.schedules.cron import crontab
+from taskq_cloud.core.schedules.entry import Timing
+from taskq_cloud.core.schedules.interval import DAY, schedule
+from taskq_cloud.core.schedules.sun import solar
+from taskq_cloud.errors import ScheduleError
+
+LONG_SPAN_SECONDS: Final = 900
+"""SQS holds a message back for at most that (``DelaySeconds``)."""
+SHORT_SPAN_SECONDS: Final = 60
+"""Of intervals under a minute: 60 messages at once are enough, and pausing one takes effect sooner."""
+HORIZON_YEARS: Final = 30
+"""Changes of clocks that are known now and lie further ahead change no translation."""
+_DAY_MINUTES: Final = 1440
+_WEEK_DAYS: Final = 7
+_SOLAR_SAMPLE_DAYS: Final = 2 * 366
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wake:
+    """Local times at which a platform is to fire; ``core.schedules.eventbridge`` and ``cloud_scheduler`` write it down.
+
+    Args:
+        minute: of each hour.
+        hour: of each day.
+        month_of_year: the months.
+        day_of_month: the days of a month; None: whichever.
+        day_of_week: the days of a week, Sunday being 0; None: whichever. Never given together with the former.
+        week: with one day of the week: only the month's first, second... such day.
+        timezone: the IANA name of the zone.
+        span_seconds: what each firing stands for; 0: itself.
+    """
+
+    minute: frozenset[int]
+    hour: frozenset[int]
+    month_of_year: frozenset[int] = fields.MONTH_OF_YEAR.all
+    day_of_month: frozenset[int] | None = None
+    day_of_week: frozenset[int] | None = None
+    week: int | None = None
+    timezone: str = "UTC"
+    span_seconds: int = 0
+
+    def matches_day(self, day: date) -> bool:
+        """Whether it fires on a local day."""
+        return (
+            day.month in self.month_of_year
+            and (self.day_of_month is None or day.day in self.day_of_month)
+            and (self.day_of_week is None or day.isoweekday() % _WEEK_DAYS in self.day_of_week)
+            and (self.week is None or (day.day - 1) // _WEEK_DAYS + 1 == self.week)
+        )
+
+    @property
+    def firings_a_year(self) -> int:
+        """How often it fires in a year of 365 days, which begins on a Thursday."""
+        days = sum(self.matches_day(date(2026, 1, 1) + timedelta(days=n)) for n in range(365))
+        return days * len(self.hour) * len(self.minute)
+
+
+def wakes_of(timing: Timing, now: datetime, *, weeks: bool) -> list[Wake]:
+    """The wakes of a timing; together they fire whenever it is due.
+
+    Args:
+        timing: it.
+        now: the time; what matters lies after it.
+        weeks: whether the platform can say "the second Monday of a month".
+
+    Raises:
+        ScheduleError: the schedule is of no kind that is known here.
+    """
+    match timing.schedule:
+        case crontab() as cron:
+            return _of_crontab(cron, now, weeks=weeks)
+        case schedule(relative=True, unit=unit) as interval if unit == DAY:
+            # Local midnights; a guard leaves out those between.
+            return _of_crontab(crontab(0, 0, timezone=interval.timezone), now, weeks=weeks)
+        case schedule() as interval:
+            return _of_interval(interval, timing.anchor)
+        case solar() as sun:
+            return [_of_sun(sun, now)]
+    raise ScheduleError(f"{timing.schedule!r} can't be given to a platform: only crontab, schedule and solar can")
+
+
+def _of_crontab(cron: crontab, now: datetime, *, weeks: bool) -> list[Wake]:
+    name = cron.timezone or "UTC"
+    if any(_meets(cron, *change) for change in _clock_changes(name, now.year)):
+        return _in_utc(cron, now)
+    return [Wake(minute=cron.minute, hour=cron.hour, timezone=name, **_days(cron, weeks=weeks))]  # type: ignore[arg-type]
+
+
+def _days(cron: crontab, *, weeks: bool) -> dict[str, frozenset[int] | int | None]:
+    """Days of the month or of the week, whichever are fewer where both are limited."""
+    of_month = None if cron.day_of_month == fields.DAY_OF_MONTH.all else cron.day_of_month
+    of_week = None if cron.day_of_week == fields.DAY_OF_WEEK.all else cron.day_of_week
+    week: int | None = None
+    if of_month is not None and of_week is not None:
+        whole = [each for each in range(1, 5) if of_month == frozenset(range(7 * each - 6, 7 * each + 1))]
+        if weeks and whole and len(of_week) == 1:
+            of_month, week = None, whole[0]
+        elif len(of_month) / 30.4 <= len(of_week) / _WEEK_DAYS:
+            of_week = None
+        else:
+            of_month = None
+    return {"month_of_year": cron.month_of_year, "day_of_month": of_month, "day_of_week": of_week, "week": week}
+
+
+def _in_utc(cron: crontab, now: datetime) -> list[Wake]:
+    """The UTC times of local ones under each of the zone's offsets."""
+    offsets = sorted({offset for change in _clock_changes(cron.timezone or "UTC", now.year) for offset in change[2:]})
+    days: dict[int, tuple[frozenset[int], frozenset[int], frozenset[int]]] = {}
+    for offset in offsets:
+        for local in (hour * 60 + minute for hour in cron.hour for minute in cron.minute):
+            shift, minute = divmod(local - offset, _DAY_MINUTES)
+            added = _shifted(cron, shift)
+            known = days.get(minute, added)
+            days[minute] = (known[0] | added[0], known[1] | added[1], known[2] | added[2])
+    wakes = []
+    for of_day in sorted(set(days.values()), key=lambda each: [sorted(part) for part in each]):
+        months, of_month, of_week = of_day
+        # As a crontab again: it takes whichever days are fewer.
+        chosen = crontab(day_of_week=of_week, day_of_month=of_month, month_of_year=months)
+        minutes = [minute for minute, each in days.items() if each == of_day]
+        for hours, of_hour in _by_hours(minutes):
+            wakes.append(Wake(minute=of_hour, hour=hours, **_days(chosen, weeks=False)))  # type: ignore[arg-type]
+    return wakes
+
+
+def _shifted(cron: crontab, shift: int) -> tuple[frozenset[int], frozenset[int], frozenset[int]]:
+    """Months, days of the month and of the week that are so many days later; more where it depends on the month."""
+    of_week = frozenset((day + shift) % _WEEK_DAYS for day in cron.day_of_week)
+    if shift == 0 or (cron.day_of_month == fields.DAY_OF_MONTH.all and cron.month_of_year == fields.MONTH_OF_YEAR.all):
+        return cron.month_of_year, cron.day_of_month, of_week
+    months = cron.month_of_year | {(month - 1 + shift) % 12 + 1 for month in cron.month_of_year}
+    of_month = {day + shift for day in cron.day_of_month if 1 <= day + shift <= 31}  # noqa: PLR2004 - days of a month
+    if shift > 0 and cron.day_of_month & {28, 29, 30, 31}:
+        of_month |= {1}
+    if shift < 0 and 1 in cron.day_of_month:
+        of_month |= {28, 29, 30, 31}
+    return frozenset(months), frozenset(of_month), of_week
+
+
+def _by_hours(minutes_of_day: Iterable[int]) -> list[tuple[frozenset[int], frozenset[int]]]:
+    """Hours and minutes that are those minutes of a day, one pair for all hours that have the same minutes."""
+    of_hour: dict[int, set[int]] = {}
+    for each in minutes_of_day:
+        of_hour.setdefault(each // 60, set()).add(each % 60)
+    pairs = sorted((sorted(minutes), hour) for hour, minutes in of_hour.items())
+    return [
+        (frozenset(hour for _, hour in hours), frozenset(minutes))
+        for minutes, hours in groupby(pairs, key=lambda pair: pair[0])
+    ]
+
+
+def _of_interval(interval: schedule, anchor: datetime) -> list[Wake]:
+    every, begin = interval.steps(anchor)
+    seconds, first = int(every.total_seconds()), int(begin.timestamp())
+    if seconds % 60 == 0 and first % 60 == 0:
+        apart = gcd(seconds // 60, _DAY_MINUTES)
+        exact = apart == seconds // 60
+        if exact or apart * 60 >= LONG_SPAN_SECONDS:
+            minutes = range(first // 60 % apart, _DAY_MINUTES, apart)
+            return [Wake(minute=minute, hour=hour) for hour, minute in _by_hours(minutes)]
+    return [_every(SHORT_SPAN_SECONDS if seconds < 60 else LONG_SPAN_SECONDS, fields.HOUR.all)]  # noqa: PLR2004
+
+
+def _of_sun(sun: solar, now: datetime) -> Wake:
+    """Quarters of the hours of UTC in which the event falls, and of those it is near to."""
+    hours, moment = set(), now.astimezone(UTC)
+    for _ in range(_SOLAR_SAMPLE_DAYS):
+        moment = sun.following(moment)
+        hours |= {(moment + timedelta(minutes=minutes)).hour for minutes in (-10, 0, 10)}
+    return _every(LONG_SPAN_SECONDS, frozenset(hours))
+
+
+def _every(span_seconds: int, hours: frozenset[int]) -> Wake:
+    return Wake(minute=frozenset(range(0, 60, span_seconds // 60)), hour=hours, span_seconds=span_seconds)
+
+
+def _meets(cron: crontab, begin: datetime, end: datetime, *_offsets: int) -> bool:
+    """Whether a local time from ``begin`` on and before ``end`` is one of its own."""
+    while begin < end:
+        if begin.hour in cron.hour and begin.minute in cron.minute and cron.matches_day(begin.date()):
+            return True
+        begin += timedelta(minutes=1)
+    return False
+
+
+@lru_cache(maxsize=32)
+def _clock_changes(name: str, year: int) -> tuple[tuple[datetime, datetime, int, int], ...]:
+    """The local times that a zone skips or repeats, from the year before on, and the offsets around each in minutes."""
+    zone, found = zone_named(name), []
+    days = [datetime(year - 1, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(366 * (HORIZON_YEARS + 1))]
+    for begin, end in pairwise(days):
+        if begin.astimezone(zone).utcoffset() == end.astimezone(zone).utcoffset():
+            continue
+        low, high = begin, end
+        while high - low > timedelta(minutes=1):
+            middle = low + (high - low) // 2
+            middle = middle.replace(second=0, microsecond=0)
+            if middle.astimezone(zone).utcoffset() == begin.astimezone(zone).utcoffset():
+                low = middle
+            else:
+                high = middle
+        before, after = _offset(low, zone), _offset(high, zone)
+        wall = high.replace(tzinfo=None)
+        first, last = sorted((before, after))
+        found.append((wall + timedelta(minutes=first), wall + timedelta(minutes=last), before, after))
+    return tuple(found)
+
+
+def _offset(moment: datetime, zone: tzinfo) -> int:
+    offset = moment.astimezone(zone).utcoffset() or timedelta(0)
+    return int(offset.total_seconds()) // 60

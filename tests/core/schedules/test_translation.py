@@ -1,0 +1,182 @@
+"""What platforms are told, beside Celery: they fire at the very times at which Celery would run the task.
+
+The platform's firings are evaluated by ``platforms``, then guarded and spread as a worker does; nothing may be missing,
+and nothing too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import celery.schedules as theirs
+import pytest
+from celery import Celery
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from taskq_cloud.core.schedules import cloud_scheduler, eventbridge
+from taskq_cloud.core.schedules.entry import Timing
+from taskq_cloud.core.schedules.wakes import Wake, wakes_of
+from taskq_cloud.errors import ScheduleError
+from taskq_cloud.schedules import crontab, schedule, solar
+from tests.core.schedules import platforms
+from tests.core.schedules.zones import CRONTABS, zoned_times
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+PLATFORMS: Any = {
+    "eventbridge": (eventbridge, platforms.of_eventbridge),
+    "cloud_scheduler": (cloud_scheduler, platforms.of_cloud_scheduler),
+}
+bounded = settings(derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+
+
+def ticks(timing: Timing, platform: str, begin: datetime, end: datetime, fold: int) -> list[datetime]:
+    """What a worker makes of a platform's firings."""
+    words, fire = PLATFORMS[platform]
+    found = set()
+    for wake in wakes_of(timing, NOW, weeks=words.WEEKS):
+        span = timedelta(seconds=wake.span_seconds)
+        for moment in fire(words.expression(wake), wake.timezone, begin - span, end, fold):
+            if wake.span_seconds:
+                found |= set(timing.between(moment, moment + span))
+            elif timing.names(moment):
+                found.add(moment)
+    return sorted(each for each in found if begin <= each < end)
+
+
+def celerys(its: Any, begin: datetime, end: datetime, last: datetime) -> list[datetime]:
+    """When Celery's beat runs it, if that has run since ``last``."""
+    found, zone = [], last.tzinfo
+    while True:
+        its.nowfun = lambda last=last: last
+        last = (last.astimezone(UTC) + its.remaining_estimate(last)).astimezone(zone)
+        if last.astimezone(UTC) >= end:
+            return found
+        if last.astimezone(UTC) >= begin:
+            found.append(last.astimezone(UTC))
+
+
+@cache
+def app_in(zone: str) -> Celery:
+    app = Celery("translation", set_as_current=False)
+    app.conf.timezone = zone
+    return app
+
+
+@pytest.mark.parametrize("platform", sorted(PLATFORMS))
+@bounded
+@given(fields=CRONTABS, moment=zoned_times(), fold=st.integers(0, 1))
+def test_a_crontab_fires_when_celery_runs_it(
+    platform: str, fields: dict[str, str], moment: datetime, fold: int
+) -> None:
+    zone = getattr(moment.tzinfo, "key", "UTC")
+    try:
+        timing = Timing(schedule=crontab(**fields, timezone=zone))
+    except ScheduleError:
+        assume(False)
+    wakes = wakes_of(timing, NOW, weeks=True)
+    days = 2 if sum(wake.firings_a_year for wake in wakes) > 3_000 else 40
+    begin = moment.astimezone(UTC).replace(microsecond=0)
+    last = (begin - timedelta(hours=30)).astimezone(moment.tzinfo)
+    assume(last.utcoffset() == (last - timedelta(days=3)).utcoffset())
+    end = begin + timedelta(days=days)
+    expected = celerys(theirs.crontab(**fields, app=app_in(zone)), begin, end, last)
+    assert ticks(timing, platform, begin, end, fold) == expected
+
+
+YEARS = [
+    ("0 9 * * mon-fri", "Europe/Paris"),
+    ("30 2 * * *", "Europe/Paris"),
+    ("0 0 * * *", "America/Havana"),
+    ("0 0 * * *", "Asia/Beirut"),
+    ("15 1,2 1-7 * sun", "Australia/Lord_Howe"),
+    ("45 23 31 12 *", "Pacific/Chatham"),
+    ("0 12 29 2 *", "UTC"),
+    ("10 4 8-14 * tue", "America/New_York"),
+    ("5 0 1,15 */2 mon,thu", "Africa/Casablanca"),
+    ("0 1 1 * *", "Asia/Kolkata"),
+    ("30 1 25-31 3,10 sun", "Europe/London"),
+]
+
+
+@pytest.mark.parametrize(("text", "zone"), YEARS)
+def test_over_years(text: str, zone: str) -> None:
+    its = theirs.crontab.from_string(text)
+    its.app = app_in(zone)
+    begin, end = datetime(2024, 1, 10, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)
+    expected = celerys(its, begin, end, (begin - timedelta(hours=30)).astimezone(ZoneInfo(zone)))
+    assert expected
+    timing = Timing(schedule=crontab.from_string(text, timezone=zone))
+    for platform in PLATFORMS:
+        for fold in (0, 1):
+            assert ticks(timing, platform, begin, end, fold) == expected
+
+
+@pytest.mark.parametrize("platform", sorted(PLATFORMS))
+@bounded
+@given(
+    seconds=st.integers(1, 400_000) | st.integers(1, 4000).map(lambda minutes: minutes * 60),
+    relative=st.booleans(),
+    start=st.none() | zoned_times(),
+    moment=zoned_times(),
+)
+def test_an_interval_fires_when_it_is_due(
+    platform: str, seconds: int, relative: bool, start: datetime | None, moment: datetime
+) -> None:
+    timing = Timing(schedule=schedule(seconds, relative, timezone=getattr(moment.tzinfo, "key", "UTC")), start=start)
+    begin = moment.astimezone(UTC)
+    end = begin + timedelta(seconds=min(max(20 * seconds, 1000), 10 * 86_400))
+    assert ticks(timing, platform, begin, end, 0) == list(timing.between(begin, end))
+
+
+@pytest.mark.parametrize("where", [(48.85, 2.35), (-36.8, 174.8), (69.6, 18.9)], ids=["Paris", "Auckland", "Tromsø"])
+@pytest.mark.parametrize("event", ["sunset", "dawn_civil", "solar_noon"])
+def test_the_sun_is_met_every_day_that_it_is_there(event: str, where: tuple[float, float]) -> None:
+    timing = Timing(schedule=solar(event, *where))
+    begin = datetime(2026, 3, 1, tzinfo=UTC)
+    days = 120 if where[0] < 66 else 20
+    end = begin + timedelta(days=days)
+    found = ticks(timing, "eventbridge", begin, end, 0)
+    assert found == list(timing.between(begin, end))
+    assert len(found) == days or where[0] > 66
+
+
+def firings_a_year(wakes: Iterable[Wake]) -> int:
+    return sum(wake.firings_a_year for wake in wakes)
+
+
+@pytest.mark.parametrize(
+    ("when", "expressions", "firings"),
+    [
+        (crontab(0, 9, "mon-fri", timezone="Europe/Paris"), ["cron(0 9 ? * MON,TUE,WED,THU,FRI *)"], 261),
+        (crontab("*/5"), ["cron(0/5 * * * ? *)"], 105_120),
+        (crontab(0, 0, "sun"), ["cron(0 0 ? * SUN *)"], 52),
+        (crontab(0, 9, "mon", "8-14"), ["cron(0 9 ? * 2#2 *)"], 12),
+        (crontab(0, 9, "fri", 13), ["cron(0 9 13 * ? *)"], 12),
+        (crontab(0, 9, "mon-fri", "1-25", "jan-jun"), ["cron(0 9 ? 1-6 MON,TUE,WED,THU,FRI *)"], 129),
+        (crontab(30, 2, timezone="Europe/Paris"), ["cron(30 0,1 * * ? *)"], 730),
+        (crontab(30, 2, day_of_month=1, timezone="Europe/Paris"), ["cron(30 2 1 * ? *)"], 12),
+        (schedule(3600), ["cron(0 * * * ? *)"], 8760),
+        (schedule(5400), ["cron(0 0/3 * * ? *)", "cron(30 1/3 * * ? *)"], 5840),
+        (schedule(86_400), ["cron(0 0 * * ? *)"], 365),
+        (schedule(7 * 60), ["cron(0/15 * * * ? *)"], 35_040),
+        (schedule(100 * 60), ["cron(0/20 * * * ? *)"], 26_280),
+        (schedule(10), ["cron(* * * * ? *)"], 525_600),
+        (schedule(90), ["cron(0/15 * * * ? *)"], 35_040),
+        (solar("sunset", 48.85, 2.35), ["cron(0/15 15-20 * * ? *)"], 8760),
+    ],
+    ids=repr,
+)
+def test_the_fewest_firings_that_are_exact(when: Any, expressions: list[str], firings: int) -> None:
+    wakes = wakes_of(Timing(schedule=when), NOW, weeks=True)
+    assert [eventbridge.expression(wake) for wake in wakes] == expressions
+    assert firings_a_year(wakes) == firings
+
+
+def test_what_unix_cron_can_not_say_is_guarded() -> None:
+    (wake,) = wakes_of(Timing(schedule=crontab(0, 9, "mon", "8-14")), NOW, weeks=False)
+    assert cloud_scheduler.expression(wake) == "0 9 * * 1"
