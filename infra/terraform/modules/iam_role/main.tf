@@ -1,0 +1,91 @@
+# A role, or a policy alone, of statements as `taskq topology` writes them: what code calls, and no more.
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  # An application doesn't know where it is deployed: its ARNs have placeholders.
+  # `id` is the region's name for provider 5 and 6 alike: `name` is deprecated in 6, `region` unknown to 5.
+  region = coalesce(var.region, data.aws_region.current.id)
+  statements = {
+    for sid, statement in var.statements : sid => merge(statement, {
+      resources = [
+        for arn in statement.resources :
+        replace(replace(replace(arn, "{partition}", data.aws_partition.current.partition), "{region}", local.region), "{account}", data.aws_caller_identity.current.account_id)
+      ]
+    })
+  }
+}
+
+data "aws_iam_policy_document" "permissions" {
+  dynamic "statement" {
+    for_each = local.statements
+
+    content {
+      sid       = statement.key
+      actions   = statement.value.actions
+      resources = statement.value.resources
+
+      dynamic "condition" {
+        for_each = statement.value.conditions
+
+        content {
+          test     = condition.value.operator
+          variable = condition.value.key
+          values   = condition.value.values
+        }
+      }
+    }
+  }
+}
+
+data "aws_iam_policy_document" "trust" {
+  count = var.assumed_by == null ? 0 : 1
+
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = [var.assumed_by]
+    }
+
+    dynamic "condition" {
+      # Lambda's service assumes its roles without a source account.
+      for_each = var.assumed_by == "lambda.amazonaws.com" ? [] : [data.aws_caller_identity.current.account_id]
+
+      content {
+        test     = "StringEquals"
+        variable = "aws:SourceAccount"
+        values   = [condition.value]
+      }
+    }
+  }
+}
+
+resource "aws_iam_role" "this" {
+  count = var.assumed_by == null ? 0 : 1
+
+  name                 = var.name
+  assume_role_policy   = data.aws_iam_policy_document.trust[0].json
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = var.tags
+}
+
+resource "aws_iam_role_policy" "this" {
+  count = var.assumed_by == null ? 0 : 1
+
+  name   = var.name
+  role   = aws_iam_role.this[0].id
+  policy = data.aws_iam_policy_document.permissions.json
+}
+
+resource "aws_iam_policy" "this" {
+  count = var.assumed_by == null ? 1 : 0
+
+  name        = var.name
+  description = "What ${var.name} calls: attach it to the role of whoever runs that code."
+  policy      = data.aws_iam_policy_document.permissions.json
+  tags        = var.tags
+}

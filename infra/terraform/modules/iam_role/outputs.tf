@@ -1,0 +1,19 @@
+output "arn" {
+  description = "The role's ARN; null where there is none."
+  value       = one(aws_iam_role.this[*].arn)
+}
+
+output "name" {
+  description = "The role's name; null where there is none."
+  value       = one(aws_iam_role.this[*].name)
+}
+
+output "policy_arn" {
+  description = "The ARN of the policy that is to be attached; null where there is a role."
+  value       = one(aws_iam_policy.this[*].arn)
+}
+
+output "policy_json" {
+  description = "The permissions as a policy document."
+  value       = data.aws_iam_policy_document.permissions.json
+}

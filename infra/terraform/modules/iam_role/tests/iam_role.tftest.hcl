@@ -1,0 +1,70 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { id = "eu-west-1" }
+  }
+}
+
+variables {
+  name = "shop-orders-function"
+  statements = {
+    SendTasks = {
+      actions   = ["sqs:SendMessage"]
+      resources = ["arn:{partition}:sqs:{region}:{account}:shop-orders"]
+    }
+  }
+}
+
+run "role" {
+  command = apply
+
+  variables {
+    assumed_by = "lambda.amazonaws.com"
+  }
+
+  assert {
+    condition     = local.statements.SendTasks.resources[0] == "arn:aws:sqs:eu-west-1:123456789012:shop-orders"
+    error_message = "placeholders are filled in"
+  }
+  assert {
+    condition     = length(aws_iam_role.this) == 1 && length(aws_iam_policy.this) == 0
+    error_message = "a role with its policy in it"
+  }
+}
+
+run "policy_to_attach" {
+  command = apply
+
+  assert {
+    condition     = length(aws_iam_role.this) == 0 && length(aws_iam_policy.this) == 1
+    error_message = "without a service that assumes it, a policy"
+  }
+}
+
+run "a_wildcard_action" {
+  command = plan
+
+  variables {
+    statements = { All = { actions = ["sqs:*"], resources = ["arn:aws:sqs:eu-west-1:123456789012:shop"] } }
+  }
+
+  expect_failures = [var.statements]
+}
+
+run "all_resources" {
+  command = plan
+
+  variables {
+    statements = { All = { actions = ["sqs:SendMessage"], resources = ["*"] } }
+  }
+
+  expect_failures = [var.statements]
+}

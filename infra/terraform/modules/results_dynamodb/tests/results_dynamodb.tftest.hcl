@@ -1,0 +1,44 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+}
+
+variables {
+  name = "shop-results"
+}
+
+run "table" {
+  command = apply
+
+  assert {
+    condition     = aws_dynamodb_table.this.ttl[0].enabled && aws_dynamodb_table.this.ttl[0].attribute_name == "ttl"
+    error_message = "results expire"
+  }
+  assert {
+    condition     = aws_dynamodb_table.this.hash_key == "id" && one(aws_dynamodb_table.this.attribute).type == "S"
+    error_message = "the key is a string called id"
+  }
+  assert {
+    condition     = aws_dynamodb_table.this.deletion_protection_enabled
+    error_message = "a table isn't lost by accident"
+  }
+  assert {
+    condition     = length(aws_dynamodb_resource_policy.tls_only) == 1
+    error_message = "the table is closed to calls without TLS"
+  }
+  assert {
+    condition     = output.environment.TASKQ_RESULTS == "dynamodb://shop-results"
+    error_message = "the output is the application's setting"
+  }
+}
+
+run "name_that_is_none" {
+  command = plan
+
+  variables {
+    name = "a b"
+  }
+
+  expect_failures = [var.name]
+}

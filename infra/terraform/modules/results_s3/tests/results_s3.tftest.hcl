@@ -1,0 +1,41 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+}
+
+variables {
+  name            = "shop-payloads"
+  lifecycle_rules = { taskq-payloads = { prefix = "payloads/", expire_days = 30 } }
+}
+
+run "bucket" {
+  command = apply
+
+  assert {
+    condition     = aws_s3_bucket_public_access_block.this.block_public_acls && aws_s3_bucket_public_access_block.this.restrict_public_buckets
+    error_message = "nobody else can read it"
+  }
+  assert {
+    condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.this.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
+    error_message = "it is encrypted without being asked to"
+  }
+  assert {
+    condition     = length(aws_s3_bucket_lifecycle_configuration.this.rule) == 2 && aws_s3_bucket_lifecycle_configuration.this.rule[0].expiration[0].days == 30
+    error_message = "what was asked for, and unfinished uploads"
+  }
+  assert {
+    condition     = length(aws_s3_bucket_policy.tls_only) == 1
+    error_message = "it is closed to calls without TLS"
+  }
+}
+
+run "rule_of_no_days" {
+  command = plan
+
+  variables {
+    lifecycle_rules = { taskq-payloads = { prefix = "payloads/", expire_days = 0 } }
+  }
+
+  expect_failures = [var.lifecycle_rules]
+}

@@ -1,0 +1,19 @@
+output "group_name" {
+  description = "The schedule group."
+  value       = aws_scheduler_schedule_group.this.name
+}
+
+output "role_arn" {
+  description = "The role that the scheduler sends with."
+  value       = aws_iam_role.this.arn
+}
+
+output "dead_letter_queue_arn" {
+  description = "The queue of what could not be delivered."
+  value       = aws_sqs_queue.dead_letter.arn
+}
+
+output "dead_letter_queue_name" {
+  description = "Its name."
+  value       = aws_sqs_queue.dead_letter.name
+}
