@@ -1,0 +1,120 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+  mock_data "aws_region" {
+    defaults = { id = "eu-west-1" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/shop-worker-execution" }
+  }
+  mock_resource "aws_ecs_task_definition" {
+    defaults = { arn = "arn:aws:ecs:eu-west-1:123456789012:task-definition/shop-worker:1" }
+  }
+  mock_resource "aws_appautoscaling_policy" {
+    defaults = { arn = "arn:aws:autoscaling:eu-west-1:123456789012:scalingPolicy:1" }
+  }
+}
+
+variables {
+  name               = "shop-worker"
+  cluster_arn        = "arn:aws:ecs:eu-west-1:123456789012:cluster/shop"
+  cluster_name       = "shop"
+  image              = "shop:1"
+  command            = ["taskq", "worker", "-A", "shop:app", "-Q", "reports"]
+  task_role_arn      = "arn:aws:iam::123456789012:role/shop-worker-service"
+  task_role_name     = "shop-worker-service"
+  environment        = { TASKQ_BROKER = "sqs:///" }
+  queue_names        = ["shop-reports"]
+  subnet_ids         = ["subnet-0123456789abcdef0"]
+  security_group_ids = ["sg-0123456789abcdef0"]
+}
+
+run "service" {
+  command = apply
+
+  assert {
+    condition     = aws_ecs_service.this.desired_count == 0 && aws_appautoscaling_target.this.min_capacity == 0
+    error_message = "none runs while there is nothing to do"
+  }
+  assert {
+    condition     = [for step in aws_appautoscaling_policy.work.step_scaling_policy_configuration[0].step_adjustment : step.scaling_adjustment] == [1, 2, 3, 4]
+    error_message = "one container more for each backlog_per_task messages"
+  }
+  assert {
+    condition     = local.bounds == [0, 100, 200, 300]
+    error_message = "the first message starts a container, the 101st another"
+  }
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[0].stopTimeout == 30
+    error_message = "a worker has time to end what it runs"
+  }
+  assert {
+    condition     = { for each in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : each.name => each.value }.TASKQ_WORKER_HEALTH_PORT == "8080"
+    error_message = "the health check's port is the worker's"
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.idle.evaluation_periods == 5 && aws_cloudwatch_metric_alarm.idle.treat_missing_data == "breaching"
+    error_message = "a queue without metrics has no work"
+  }
+  assert {
+    condition     = aws_iam_role_policy.task_protection.role == "shop-worker-service"
+    error_message = "a worker may protect its container"
+  }
+}
+
+run "more_containers_than_steps" {
+  command = plan
+
+  variables {
+    maximum_tasks = 50
+  }
+
+  assert {
+    condition     = length(local.capacities) == 20 && local.capacities[19] == 50 && local.bounds[1] == 300
+    error_message = "20 steps, the last of which is the maximum"
+  }
+}
+
+run "some_always_run" {
+  command = plan
+
+  variables {
+    minimum_tasks = 2
+  }
+
+  assert {
+    condition     = local.capacities == [2, 2, 3, 4]
+    error_message = "never fewer than the minimum"
+  }
+}
+
+run "too_many_queues" {
+  command = plan
+
+  variables {
+    queue_names = ["a", "b", "c", "d", "e", "f"]
+  }
+
+  expect_failures = [var.queue_names]
+}
+
+run "memory_that_fargate_does_not_have" {
+  command = plan
+
+  variables {
+    memory_mb = 16384
+  }
+
+  expect_failures = [var.memory_mb]
+}
+
+run "more_at_least_than_at_most" {
+  command = plan
+
+  variables {
+    minimum_tasks = 5
+  }
+
+  expect_failures = [var.minimum_tasks]
+}
