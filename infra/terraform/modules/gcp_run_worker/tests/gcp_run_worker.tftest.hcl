@@ -1,0 +1,38 @@
+mock_provider "google" {
+  mock_resource "google_service_account" {
+    defaults = { email = "shop-worker@shop-prod.iam.gserviceaccount.com" }
+  }
+}
+
+variables {
+  project            = "shop-prod"
+  region             = "europe-west1"
+  name               = "shop-worker"
+  service_account_id = "shop-worker"
+  image              = "shop:1"
+  command            = ["taskq", "worker", "-A", "shop:app"]
+  environment        = { TASKQ_BROKER = "pubsub://shop-prod/shop-" }
+}
+
+run "pool" {
+  command = apply
+
+  assert {
+    condition     = { for each in google_cloud_run_v2_worker_pool.this.template[0].containers[0].env : each.name => each.value }.TASKQ_WORKER_SHUTDOWN_TIMEOUT == "8"
+    error_message = "a worker ends before Cloud Run ends it"
+  }
+  assert {
+    condition     = output.member == "serviceAccount:shop-worker@shop-prod.iam.gserviceaccount.com"
+    error_message = "the account is handed on"
+  }
+}
+
+run "no_broker" {
+  command = plan
+
+  variables {
+    environment = {}
+  }
+
+  expect_failures = [var.environment]
+}

@@ -1,0 +1,15 @@
+output "alarm_names" {
+  description = "Every alarm."
+  value = sort(concat(
+    values(aws_cloudwatch_metric_alarm.oldest_message)[*].alarm_name,
+    values(aws_cloudwatch_metric_alarm.dead_letters)[*].alarm_name,
+    values(aws_cloudwatch_metric_alarm.function)[*].alarm_name,
+    values(aws_cloudwatch_metric_alarm.table)[*].alarm_name,
+    aws_cloudwatch_metric_alarm.schedules[*].alarm_name,
+  ))
+}
+
+output "dashboard_name" {
+  description = "The dashboard; null where there is none."
+  value       = one(aws_cloudwatch_dashboard.this[*].dashboard_name)
+}
