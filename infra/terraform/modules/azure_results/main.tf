@@ -7,7 +7,6 @@ resource "azurerm_storage_account" "this" {
   # checkov:skip=CKV2_AZURE_1:Azure encrypts with its own key; a key of the user's needs a vault of the user's
   # checkov:skip=CKV2_AZURE_33:a private endpoint needs a network of the user's
   # checkov:skip=CKV2_AZURE_38:results expire within days and can be made again
-  # checkov:skip=CKV2_AZURE_21:read requests are not logged: there is one for each look at a result
   # checkov:skip=CKV2_AZURE_41:shared access signatures are off with shared keys
   # checkov:skip=CKV2_AZURE_40:shared keys are off unless asked for: shared_access_keys
   name                            = var.account_name
@@ -35,6 +34,7 @@ resource "azurerm_storage_account" "this" {
 }
 
 resource "azurerm_storage_container" "this" {
+  # checkov:skip=CKV2_AZURE_21:read requests are not logged: there is one for each look at a result
   name                  = var.container_name
   storage_account_id    = azurerm_storage_account.this.id
   container_access_type = "private"

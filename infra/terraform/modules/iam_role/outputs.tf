@@ -1,6 +1,9 @@
 output "arn" {
   description = "The role's ARN; null where there is none."
   value       = one(aws_iam_role.this[*].arn)
+
+  # Whoever is given the role may use what it allows: an event source mapping is refused before.
+  depends_on = [aws_iam_role_policy.this]
 }
 
 output "name" {

@@ -1,0 +1,31 @@
+"""An application of two runtimes: functions, one of them in order, and containers for what takes long."""
+
+from taskq_cloud import TaskQ
+
+app = TaskQ(
+    "shop",
+    broker="sqs://eu-west-1/shop-",
+    results="dynamodb://shop-results",
+    payloads="s3://shop-payloads-123456789012/arguments",
+    task_default_queue="orders",
+    task_routes={"shop.build_*": "reports", "shop.notify": "mail.fifo"},
+    deployment={
+        "functions": {"orders": {"memory_mb": 1024, "maximum_concurrency": 50}},
+        "services": {"worker": {"queues": ["reports"], "maximum_tasks": 8}},
+    },
+)
+
+
+@app.task(time_limit=30)
+def charge(order: int) -> str:
+    return f"order {order} is paid"
+
+
+@app.task(time_limit=10)
+def notify(customer: int, text: str) -> None:
+    print(customer, text)
+
+
+@app.task(time_limit=3600, memory_mb=4096)
+def build_report(month: str) -> str:
+    return f"s3://shop-reports/{month}.pdf"

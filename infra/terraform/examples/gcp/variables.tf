@@ -1,0 +1,15 @@
+variable "region" {
+  description = "Where workers run, and the bucket is."
+  type        = string
+}
+
+variable "image" {
+  description = "The workers' image: the application, with taskq-cloud[gcp] installed."
+  type        = string
+}
+
+variable "producers" {
+  description = "Who calls tasks: serviceAccount:web@project.iam.gserviceaccount.com."
+  type        = list(string)
+  default     = []
+}
