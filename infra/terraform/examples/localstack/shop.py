@@ -4,7 +4,7 @@ from taskq_cloud import TaskQ
 
 app = TaskQ(
     "shop",
-    broker="sqs://us-east-1/shop-",
+    broker="sqs://eu-west-1/shop-",
     results="dynamodb://shop-results",
     task_default_queue="orders",
 )
