@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,21 @@ pytest_plugins = ["tests.object_stores"]
 
 _ENDPOINT_VARIABLE = "TASKQ_TEST_AWS_ENDPOINT"
 _STACK = pytest.StashKey[stacks.LocalStack]()
+
+
+@pytest.fixture
+def library_loggers() -> Iterator[None]:
+    """What a test does to the library's loggers is undone. Whoever sets up one may reach those below it, too."""
+    logging.getLogger("taskq_cloud")
+    before = {
+        name: (logger, logger.handlers[:], logger.level, logger.propagate)
+        for name, logger in logging.root.manager.loggerDict.items()
+        if name.partition(".")[0] == "taskq_cloud" and isinstance(logger, logging.Logger)
+    }
+    yield
+    for logger, handlers, level, propagate in before.values():
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @dataclass(frozen=True)

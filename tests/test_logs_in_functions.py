@@ -22,21 +22,6 @@ def app():
     return app
 
 
-@pytest.fixture
-def library_loggers():
-    """What a test does to them is undone; Powertools sets up those below the one it is told, too."""
-    logging.getLogger("taskq_cloud")
-    before = {
-        name: (logger, logger.handlers[:], logger.level, logger.propagate)
-        for name, logger in logging.root.manager.loggerDict.items()
-        if name.partition(".")[0] == "taskq_cloud" and isinstance(logger, logging.Logger)
-    }
-    yield
-    for logger, handlers, level, propagate in before.values():
-        logger.handlers[:], logger.propagate = handlers, propagate
-        logger.setLevel(level)
-
-
 def test_with_powertools_the_library_s_lines_are_its_json(app, library_loggers):
     stream = io.StringIO()
     powertools = Logger(service="shop", stream=stream, level="INFO", logger_handler=logging.StreamHandler(stream))

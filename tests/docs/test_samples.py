@@ -12,7 +12,7 @@ ALL_BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library_loggers: None) -> None:
     """SQLite's files, a .env and the variables of whoever runs the tests are not the page's."""
     monkeypatch.chdir(tmp_path)
     for name in ("TASKQ_BROKER", "TASKQ_BROKER_URL", "TASKQ_RESULTS", "TASKQ_RESULT_BACKEND"):

@@ -13,7 +13,6 @@ from taskq_cloud import TaskQ
 from taskq_cloud.testing import local_stack as stacks
 from tests.infra.terraform import INFRA, WRAPPERS, copy_of, with_providers
 
-REGION = "us-east-1"
 TIMEOUT_SECONDS = 60
 DRIFT = set()
 """Resources that the stack shows otherwise than it was told."""
@@ -51,8 +50,6 @@ def test_what_is_applied_runs_tasks_and_goes_without_a_trace(
         pytest.skip("no AWS provider is installed here; TASKQ_TEST_TERRAFORM_APPLY=1 fetches it")
     for name, value in stacks.environment(own_stack.endpoint_url).items():
         monkeypatch.setenv(name, value)
-    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
-        monkeypatch.setenv(name, REGION)
     folder = copy_of(INFRA / "examples" / "localstack", tmp_path)
     terraform = with_providers("real", tmp_path / "data")
     runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"

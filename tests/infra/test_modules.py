@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.infra.terraform import INFRA, copy_of, with_providers
+from tests.infra.terraform import INFRA, ROOT, copy_of, with_providers
 
 MODULES = sorted(path.name for path in (INFRA / "modules").iterdir())
 EXAMPLES = sorted(path.name for path in (INFRA / "examples").iterdir())
@@ -63,3 +63,8 @@ def test_an_example_s_variables_are_what_its_application_declares(name):
         check=True,
     )
     assert json.loads(done.stdout) == json.loads((folder / "taskq.tfvars.json").read_text())
+
+
+def test_the_page_names_every_module_and_example():
+    page = (ROOT / "docs" / "terraform.md").read_text()
+    assert [name for name in [*MODULES, *EXAMPLES] if f"\n| `{name}` |" not in page] == []

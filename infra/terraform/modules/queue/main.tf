@@ -36,7 +36,7 @@ resource "aws_sqs_queue" "this" {
   fifo_throughput_limit             = local.fifo ? "perMessageGroupId" : null
   visibility_timeout_seconds        = var.visibility_timeout_seconds
   message_retention_seconds         = var.message_retention_seconds
-  receive_wait_time_seconds         = 20
+  receive_wait_time_seconds         = var.receive_wait_time_seconds
   sqs_managed_sse_enabled           = var.kms_key_arn == null ? true : null
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = var.kms_key_arn == null ? null : 300

@@ -56,6 +56,17 @@ variable "dead_letter_retention_seconds" {
   }
 }
 
+variable "receive_wait_time_seconds" {
+  description = "How long a receive waits for a message where it doesn't say."
+  type        = number
+  default     = 20
+
+  validation {
+    condition     = var.receive_wait_time_seconds >= 1 && var.receive_wait_time_seconds <= 20
+    error_message = "Long polling waits for 1 to 20 seconds; without it, empty receives are paid for."
+  }
+}
+
 variable "max_receive_count" {
   description = "Receives after which SQS itself moves a message to the dead-letter queue."
   type        = number

@@ -19,6 +19,7 @@ module "queue" {
   message_retention_seconds     = each.value.message_retention_seconds
   dead_letter_retention_seconds = each.value.dead_letter_retention_seconds
   max_receive_count             = each.value.max_receive_count
+  receive_wait_time_seconds     = each.value.receive_wait_time_seconds
   kms_key_arn                   = var.kms_key_arn
   tls_only                      = !var.local_stack
   redrive_allow_policy          = !var.local_stack

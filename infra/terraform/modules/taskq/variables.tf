@@ -37,6 +37,7 @@ variable "queues" {
     visibility_timeout_seconds    = number
     message_retention_seconds     = number
     max_receive_count             = number
+    receive_wait_time_seconds     = optional(number, 20)
     dead_letter_queue_name        = string
     dead_letter_retention_seconds = number
   }))
