@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from taskq_cloud.core.header_values import LARGEST_NUMBER
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.schedules import documents
 from taskq_cloud.core.schedules.entry import CatchUp, Overlap, ScheduleEntry, Timing
+from taskq_cloud.core.schedules.wakes import LONG_SPAN_SECONDS
 from taskq_cloud.core.tick_headers import SCHEDULE, SCHEDULED_TIME
 from taskq_cloud.errors import InvalidTaskError, MissingExtra, ScheduleError
 
@@ -126,11 +128,25 @@ def tick_of(message: Message) -> Tick | None:
         return None
     try:
         parts = dict(document)
-        return Tick(timing=documents.from_document(parts.pop("timing")), **parts)
+        return _checked(Tick(timing=documents.from_document(parts.pop("timing")), **parts))
     except MissingExtra:
         raise  # of the worker, not of the message
-    except (ScheduleError, TypeError, ValueError, KeyError) as error:
+    except (ScheduleError, TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         raise InvalidTaskError(f"task {message.task}: the header {SCHEDULE} can't be read: {error}") from None
+
+
+def _checked(tick: Tick) -> Tick:
+    if not (isinstance(tick.application, str) and isinstance(tick.name, str)):
+        raise TypeError("application and name are texts")
+    for value, most in (
+        (tick.delay_seconds, LARGEST_NUMBER),
+        (tick.jitter_seconds, LARGEST_NUMBER),
+        (tick.expires_seconds or 0, LARGEST_NUMBER),
+        (tick.span_seconds, LONG_SPAN_SECONDS),
+    ):
+        if not (isinstance(value, int | float) and 0 <= value <= most):
+            raise ValueError(f"{value!r:.100} is no number of seconds from 0 to {most}")
+    return tick
 
 
 def moment_of(message: Message) -> datetime:
@@ -171,7 +187,10 @@ def resolved(message: Message, sent_at: float | None = None) -> Message:
         moment = moment_of(message)
     if tick.span_seconds or tick.timing.whole_minutes:
         moment = moment.replace(second=0)
-    return at(message, tick, moment, unread_id=_unread_id(tick, text))
+    try:
+        return at(message, tick, moment, unread_id=_unread_id(tick, text))
+    except OverflowError:
+        raise InvalidTaskError(f"task {message.task}: it is due in no year that a clock knows: {text!r:.100}") from None
 
 
 def at(message: Message, tick: Tick, moment: datetime, unread_id: str | None = None) -> Message:

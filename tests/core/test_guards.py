@@ -252,10 +252,49 @@ def test_where_a_platform_writes_no_time_it_is_the_last_that_was_due() -> None:
     assert world.ran == ["12:00:00"]
 
 
-def test_a_message_whose_schedule_can_not_be_read_is_dead_lettered() -> None:
+FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every": 60}}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "mine",
+        [1],
+        {"name": "x"},
+        {**FINE, "name": 7},
+        {**FINE, "unknown": 1},
+        {**FINE, "timing": 60},
+        {**FINE, "timing": {"every": 1e300}},
+        {**FINE, "timing": {"every": -1}},
+        {**FINE, "timing": {"crontab": "* * 30 2 *"}},
+        {**FINE, "timing": {"crontab": "* * * * *", "timezone": 5}},
+        {**FINE, "timing": {"solar": ["sunset", 91, 0]}},
+        {**FINE, "timing": {"every": 60, "start": "soon"}},
+        {**FINE, "timing": {"every": 60, "end": 7}},
+        {**FINE, "delay_seconds": "x"},
+        {**FINE, "jitter_seconds": -1},
+        {**FINE, "expires_seconds": 1e300},
+        {**FINE, "span_seconds": 1e6},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("moment", ["2026-11-23T12:00:00Z", "<sent>"])
+def test_a_message_whose_schedule_can_not_be_read_is_dead_lettered(document: Any, moment: str) -> None:
     world = World()
-    message = Message(task="report", id="1", headers={ticks.SCHEDULE: {"name": "x"}, ticks.SCHEDULED_TIME: "now"})
+    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: moment})
     world.now(world.broker.send("q", [Outgoing(body=Codec().write(message, "q"))]))
     world.work()
     (dead,) = world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10))
     assert "taskq_schedule can't be read" in dead.attributes["dead_letter_reason"]
+    assert world.ran == []
+
+
+@pytest.mark.parametrize("moment", ["now", None, 7, "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", {}])
+def test_a_message_of_no_time_is_not_run(moment: Any) -> None:
+    world = World()
+    document = {**FINE, "delay_seconds": 86_400}
+    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: moment})
+    world.now(world.broker.send("q", [Outgoing(body=Codec().write(message, "q"))]))
+    world.work()
+    assert world.ran == []
+    assert len(world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10))) == 1

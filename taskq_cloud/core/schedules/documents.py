@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taskq_cloud.core.schedules.base import Schedule
+from taskq_cloud.core.schedules.base import Schedule, aware
 from taskq_cloud.core.schedules.cron import crontab
 from taskq_cloud.core.schedules.entry import Timing
 from taskq_cloud.core.schedules.interval import schedule
@@ -92,6 +92,8 @@ def from_document(document: Mapping[str, Any]) -> Timing:
         ScheduleError, TypeError, ValueError: it says none.
     """
     moments = {
-        name: datetime.fromisoformat(document[name]) for name in ("start", "end") if document.get(name) is not None
+        name: aware(datetime.fromisoformat(document[name]))
+        for name in ("start", "end")
+        if document.get(name) is not None
     }
     return Timing(schedule=schedule_from_document(document), **moments)
