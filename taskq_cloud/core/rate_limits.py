@@ -81,8 +81,10 @@ def held_back(effects: Effects) -> Flow[Settlement | None]:
     for limit in limits:
         slot = yield from _slot(effects, limit, slots.get(limit.key))
         slots[limit.key] = slot
-        if slot > effects.environment.clock() + PUNCTUAL_SECONDS:
-            effects.log(logging.INFO, "task.rate_limited", "put back until %s has its slot", limit.key)
+        ahead_seconds = slot - effects.environment.clock()
+        if ahead_seconds > PUNCTUAL_SECONDS:
+            text = "is over the rate of %r; put back for %.1f s"
+            effects.log(logging.INFO, "task.rate_limited", text, limit.key, ahead_seconds)
             return (yield from keeper.put_back(slots, slot, limits))
     yield from keeper.forget()
     return None
