@@ -18,6 +18,7 @@ from taskq_cloud.errors import TaskQError
 logger = logging.getLogger(__name__)
 
 COMMANDS: Final = (
+    "beat",
     "call",
     "doctor",
     "package",

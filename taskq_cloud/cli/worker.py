@@ -16,6 +16,7 @@ from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.pools.factory import ALIASES, POOLS
 from taskq_cloud.worker.process import run_worker
+from taskq_cloud.worker.supervisor import Beside
 
 _POSITIVE: Final = click.IntRange(min=1)
 _SECONDS: Final = click.FloatRange(min=0, min_open=True)
@@ -42,6 +43,7 @@ _SECONDS: Final = click.FloatRange(min=0, min_open=True)
 @click.option("--visibility-timeout", type=_SECONDS, help="Seconds a lease runs before it is renewed.  [default: 60]")
 @click.option("--shutdown-timeout", type=_SECONDS, help="Seconds from SIGTERM to the end.  [default: 25]")
 @click.option("--health-port", type=click.IntRange(0, 65535), help="Serve /healthz on this port.")
+@click.option("--beat", is_flag=True, help="Send periodic tasks, too; of several that do, one sends at a time.")
 @click.option("--burst", is_flag=True, help="Exit with 0 once the queues are empty.")
 @common_options
 @click.pass_context
@@ -52,6 +54,7 @@ def command(
     hostname: str,
     time_limit: float | None,
     soft_time_limit: float | None,
+    beat: bool,
     **options: Any,
 ) -> None:
     """Serve an application's queues until SIGTERM or SIGINT.
@@ -69,8 +72,9 @@ def command(
     worker_options = WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
     if log_format(context) == "text":
         say(context, banner(app, path, name, worker_options))
+    beside = _ticker(app) if beat else None
     try:
-        code = run_worker(app.runtime(hostname=name, app_path=path), worker_options)
+        code = run_worker(app.runtime(hostname=name, app_path=path), worker_options, beside)
     except OSError as error:
         if worker_options.health_port is None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
@@ -79,6 +83,13 @@ def command(
             "choose another --health-port"
         ) from error
     context.exit(code)
+
+
+def _ticker(app: TaskQ) -> Beside:
+    from taskq_cloud.beat.running import make_ticker, tick_until  # noqa: PLC0415 - most workers have none
+
+    ticker = make_ticker(app, app.schedule_entries())
+    return lambda stopping: tick_until(stopping, ticker, app.arun)
 
 
 def worker_name(given: str) -> str:

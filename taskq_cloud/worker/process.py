@@ -24,7 +24,7 @@ from typing import Final
 
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.worker.options import WorkerOptions
-from taskq_cloud.worker.supervisor import Worker
+from taskq_cloud.worker.supervisor import Beside, Worker
 
 logger = logging.getLogger("taskq_cloud.worker")
 
@@ -37,7 +37,7 @@ LAST_WORDS_SECONDS: Final = 1
 _FAILED: Final = 1
 
 
-def run_worker(runtime: Runtime, options: WorkerOptions) -> int:
+def run_worker(runtime: Runtime, options: WorkerOptions, beside: Beside | None = None) -> int:
     """Run a worker in this process until a signal, or the end of a burst, stops it.
 
     SIGTERM and SIGINT stop it; a second one, or SIGQUIT, makes it give back what runs as well. After a signal the
@@ -51,7 +51,7 @@ def run_worker(runtime: Runtime, options: WorkerOptions) -> int:
     try:
         asyncio.set_event_loop(loop)
         with suppress(KeyboardInterrupt):
-            last_resort.code = loop.run_until_complete(_serve(Worker(runtime, options), last_resort))
+            last_resort.code = loop.run_until_complete(_serve(Worker(runtime, options, beside), last_resort))
             loop.run_until_complete(_end_leftovers())
             return last_resort.code
         return 0

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core.calls import arun, retrying
 from taskq_cloud.core.message import Delivery, Release, Settlement
@@ -33,6 +33,9 @@ from taskq_cloud.worker.slots import Slots
 
 logger = logging.getLogger("taskq_cloud.worker")
 
+Beside: TypeAlias = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+"""What a worker does beside serving its queues, until the event is set."""
+
 SETTLE_RESERVE_SECONDS: Final = 3
 """Of the shutdown timeout, kept for giving back what was still running."""
 POOL_RESERVE_SECONDS: Final = GRACE_SECONDS + 0.5
@@ -52,13 +55,15 @@ class Worker:
     Args:
         runtime: the application.
         options: how it is run.
+        beside: what else it does.
 
     Raises:
         ImproperlyConfigured: there is no such pool, or it can't be run so.
     """
 
-    def __init__(self, runtime: Runtime, options: WorkerOptions) -> None:
+    def __init__(self, runtime: Runtime, options: WorkerOptions, beside: Beside | None = None) -> None:
         self._runtime = runtime
+        self._beside = beside
         self._options = options
         self._pool = make_pool(
             options.pool,
@@ -161,15 +166,18 @@ class Worker:
     async def _serve(self) -> None:
         polls = [asyncio.create_task(self._watched(f"queue {p.queue}", p.poll(self._stopping))) for p in self._pollers]
         burst = asyncio.create_task(self._watched("burst", self._stop_when_empty())) if self._options.burst else None
+        beside = asyncio.create_task(self._watched("beat", self._beside(self._stopping))) if self._beside else None
         logger.info("ready: serves %s", ", ".join(self._options.queues), extra={"action": "worker.ready"})
         try:
             await self._stopping.wait()
             logger.info("stopping: %d messages held", len(self._held), extra={"action": "worker.stopping"})
             await self._drain(polls)
+            if beside is not None:
+                await asyncio.wait((beside,), timeout=LAST_RECEIVE_SECONDS)
         finally:
-            for task in filter(None, (*polls, burst)):
+            for task in filter(None, (*polls, burst, beside)):
                 task.cancel()
-            await asyncio.gather(*filter(None, (*polls, burst)), return_exceptions=True)
+            await asyncio.gather(*filter(None, (*polls, burst, beside)), return_exceptions=True)
 
     async def _drain(self, polls: list[asyncio.Task[None]]) -> None:
         """Let what runs come to its end, then give back what has not; all within the shutdown timeout."""

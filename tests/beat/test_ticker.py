@@ -1,0 +1,245 @@
+"""The local ticker on a clock of the test's own: when it sends, who leads, and what becomes of missed ticks."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.beat.ticker import LEASE_SECONDS, RENEWALS, TICKS_AT_ONCE, Ticker
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.calls import Flow, run
+from taskq_cloud.core.message import Refused
+from taskq_cloud.core.records import FENCE_KEPT_SECONDS
+from taskq_cloud.core.ticks import tick_id
+from taskq_cloud.errors import ImproperlyConfigured, QueueNotFound, Unreachable
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.schedules import crontab
+from taskq_cloud.testing.clock import FakeClock
+
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+class World:
+    """One broker and one store, and as many tickers as a test makes, each of an application of its own."""
+
+    def __init__(self, **schedule: Any) -> None:
+        self.clock = FakeClock(START.timestamp())
+        self.broker = MemoryBroker(self.clock)
+        self.store = MemoryResults(self.clock)
+        self.schedule = schedule
+        self.turns = 0
+
+    def ticker(self, owner: str = "a", **schedule: Any) -> Ticker:
+        app = TaskQ("shop", broker="memory://", beat_schedule=schedule or self.schedule)
+        vars(app).update(broker=self.broker, store=self.store)
+
+        @app.task(name="report", time_limit=60)
+        def report() -> None: ...
+
+        return Ticker(app=app, entries=app.schedule_entries(), owner=owner, clock=self.clock)
+
+    def run(self, flow: Flow[Any]) -> Any:
+        def nothing(step: Any) -> Any:
+            raise AssertionError(f"nothing here makes calls: {step!r}")
+
+        return run(flow, nothing)
+
+    def live(self, seconds: float, *tickers: Ticker) -> None:
+        """Let time pass; each ticker is called when it has said so."""
+        end = self.clock() + seconds
+        due = dict.fromkeys(range(len(tickers)), self.clock())
+        while (first := min(due, key=lambda number: (due[number], number))) is not None and due[first] <= end:
+            self.clock.advance(max(0.0, due[first] - self.clock()))
+            wait_seconds = self.run(tickers[first].turn())
+            self.turns += 1
+            due[first] = self.clock() + wait_seconds
+        self.clock.advance(end - self.clock())
+
+    def sent(self) -> list[tuple[str, str, float]]:
+        """Entry, time it was due, and time it was received, of what was sent since asked before."""
+        found = []
+        while deliveries := self.run(self.broker.receive("celery", 10, 0, 1e9)):
+            for delivery in deliveries:
+                document = json.loads(delivery.body)
+                headers = document["headers"]
+                moment = datetime.fromisoformat(headers["taskq_scheduled_time"])
+                assert headers["id"] == tick_id("shop", headers["taskq_schedule"]["name"], moment)
+                found.append((headers["taskq_schedule"]["name"], moment, headers["id"]))
+        return found
+
+    def moments(self) -> list[str]:
+        return [f"{moment:%H:%M:%S}" for _, moment, _ in self.sent()]
+
+
+def every(seconds: float, **more: Any) -> dict[str, Any]:
+    return {"task": "report", "schedule": seconds, **more}
+
+
+def test_it_sends_each_tick_once_at_its_very_time_and_sleeps_between() -> None:
+    world = World(minute=every(60), cron={"task": "report", "schedule": crontab(minute="5")})
+    world.live(600, world.ticker())
+    sent = world.sent()
+    assert [moment for name, moment, _ in sent if name == "minute"] == [START + MINUTE * n for n in range(1, 11)]
+    assert [moment for name, moment, _ in sent if name == "cron"] == [START + MINUTE * 5]
+    assert world.turns <= 600 / (LEASE_SECONDS / RENEWALS) + 10 + 1, "it is called to renew and to send, no more"
+
+
+def test_of_several_one_sends_and_another_takes_over_within_the_lease() -> None:
+    world = World(often=every(10, catch_up="all"))
+    first, second = world.ticker("a"), world.ticker("b")
+    world.live(45, first, second)
+    assert (first.leads, second.leads) == (True, False)
+    world.live(LEASE_SECONDS * (1 + 1 / RENEWALS), second)  # the first is killed
+    assert second.leads
+    world.live(40, second)
+    moments = [moment for _, moment, _ in world.sent()]
+    assert moments == [START + timedelta(seconds=10 * n) for n in range(1, len(moments) + 1)], "none lost, none twice"
+    assert moments[-1] >= START + timedelta(seconds=120)
+
+
+def test_one_that_ends_in_order_is_followed_at_once() -> None:
+    world = World(often=every(10))
+    first, second = world.ticker("a"), world.ticker("b")
+    world.live(0, first, second)
+    world.run(first.resign())
+    world.live(0, second)
+    assert second.leads
+
+
+def test_one_that_slept_too_long_sends_nothing_under_its_lost_claim() -> None:
+    world = World(often=every(10))
+    first, second = world.ticker("a"), world.ticker("b")
+    world.live(15, first)
+    world.clock.advance(LEASE_SECONDS * 2)  # a suspended machine
+    world.live(0, second)
+    assert world.moments() == ["12:00:10", "12:01:10"]
+    world.clock.advance(5)
+    world.live(0, first)
+    assert not first.leads
+    assert world.moments() == []
+
+
+def test_a_claim_lost_between_two_sends_is_seen_by_the_record() -> None:
+    world = World(often=every(10))
+    first, second = world.ticker("a"), world.ticker("b")
+    first.lease_seconds = 300  # so that it is not its renewal that tells
+    world.live(15, first)
+    world.run(world.store.claim(first._key, "a", 0))
+    world.live(6, second)
+    assert world.moments() == ["12:00:10", "12:00:20"]
+    world.live(0, first)  # it believes to lead; what it sends is the same tick, and it learns from the record
+    assert not first.leads
+    assert world.moments() == ["12:00:20"]
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "expected"),
+    [
+        ("one", ["12:05:00", "12:06:00"]),
+        ("skip", ["12:05:00", "12:06:00"]),
+        ("all", ["12:02:00", "12:03:00", "12:04:00", "12:05:00", "12:06:00"]),
+    ],
+)
+def test_what_was_missed_while_none_ran(catch_up: str, expected: list[str]) -> None:
+    world = World(minute=every(60, catch_up=catch_up))
+    world.live(60, world.ticker("a"))
+    assert world.moments() == ["12:01:00"]
+    world.clock.advance(240 + 30)
+    world.live(60, world.ticker("b"))
+    assert world.moments() == expected
+
+
+def test_many_missed_ticks_go_in_portions() -> None:
+    world = World(second=every(1, catch_up="all"))
+    world.live(0, world.ticker("a"))
+    world.clock.advance(TICKS_AT_ONCE * 2.5)
+    world.live(0, world.ticker("b"))
+    moments = [moment for _, moment, _ in world.sent()]
+    assert moments == [START + timedelta(seconds=n) for n in range(1, int(TICKS_AT_ONCE * 2.5) + 1)]
+
+
+def test_a_new_entry_begins_now_and_so_does_one_that_was_disabled() -> None:
+    world = World(old=every(60))
+    world.live(60, world.ticker("a"))
+    world.clock.advance(600)
+    world.live(0, world.ticker("b", old=every(60, enabled=False)))
+    world.clock.advance(600)
+    world.sent()
+    world.live(60, world.ticker("c", old=every(60), new=every(60)))
+    assert sorted(name for name, _, _ in world.sent()) == ["new", "old"]
+
+
+def test_a_schedule_over_is_over() -> None:
+    world = World(minute=every(60, end="2026-11-23T12:03:00"))
+    world.live(600, world.ticker())
+    assert world.moments() == ["12:01:00", "12:02:00"]
+
+
+def test_an_entry_that_cannot_be_sent_keeps_no_other_from_it_and_is_tried_again() -> None:
+    world = World(broken=every(60, options={"queue": "gone"}), fine=every(60))
+    send, there = world.broker.send, False
+
+    def refuse(queue: str, messages: Any) -> Flow[Any]:
+        if queue == "gone" and not there:
+            yield from ()
+            return [Refused(QueueNotFound("gone")) for _ in messages]
+        return (yield from send(queue, messages))
+
+    world.broker.send = refuse  # type: ignore[method-assign]
+    ticker = world.ticker()
+    world.live(130, ticker)
+    assert world.moments() == ["12:01:00", "12:02:00"]
+    there = True
+    world.live(64, ticker)
+    first, *_ = world.run(world.broker.receive("gone", 10, 0, 1000))
+    assert json.loads(first.body)["headers"]["taskq_scheduled_time"] == "2026-11-23T12:02:00Z"
+
+
+def test_a_store_that_is_gone_for_longer_than_the_lease_ends_the_lead() -> None:
+    world = World(often=every(10))
+    ticker = world.ticker()
+    world.live(0, ticker)
+    claim = world.store.claim
+
+    def fail(*_arguments: Any) -> Flow[Any]:
+        yield from ()
+        raise Unreachable("no answer")
+
+    world.store.claim = fail  # type: ignore[method-assign]
+    world.clock.advance(LEASE_SECONDS)
+    with pytest.raises(Unreachable):
+        world.run(ticker.turn())
+    assert not ticker.leads
+    assert world.moments() == []
+    world.store.claim = claim  # type: ignore[method-assign]
+    world.live(0, ticker)
+    assert world.moments() == ["12:00:30"]
+
+
+def test_numbers_of_claims_that_the_store_has_forgotten_hold_nobody_up() -> None:
+    world = World(minute=every(60))
+    for owner in "abc":
+        ticker = world.ticker(owner)
+        world.live(60, ticker)
+        world.run(ticker.resign())
+    world.sent()
+    world.clock.advance(FENCE_KEPT_SECONDS)
+    last = world.ticker("d")
+    world.live(60, last)
+    assert last._fence == 1
+    assert world.moments() == ["12:03:00", "12:04:00"]
+
+
+def test_without_claims_or_a_name_there_is_no_ticker() -> None:
+    entries: list[Any] = []
+    nameless = TaskQ(broker="memory://", results="memory://")
+    with pytest.raises(ImproperlyConfigured, match=r'TaskQ\("shop"\)'):
+        Ticker(app=nameless, entries=entries, owner="a", clock=FakeClock())
+    storeless = TaskQ("shop", broker="memory://", results="disabled://")
+    with pytest.raises(ImproperlyConfigured, match="TASKQ_RESULTS"):
+        Ticker(app=storeless, entries=entries, owner="a", clock=FakeClock())

@@ -1,0 +1,26 @@
+"""An application whose one periodic task is due every second, and a ticker of it with a short lease, as a process.
+
+``python -m tests.beat.ticking``: TICKING_FOLDER says where its queue and its results are.
+"""
+
+import asyncio
+import os
+
+from taskq_cloud import TaskQ
+from taskq_cloud.beat.running import make_ticker, tick_until_signal
+from taskq_cloud.logs import logging_to_stderr
+
+LEASE_SECONDS = 3
+
+folder = os.environ["TICKING_FOLDER"]
+app = TaskQ("ticking", broker=f"sqlite:///{folder}/queue.db", results=f"sqlite:///{folder}/results.db")
+
+
+@app.task(name="tick", every="1s", catch_up="all", ignore_result=True)
+def tick() -> None: ...
+
+
+if __name__ == "__main__":
+    with logging_to_stderr("info", "json"):
+        ticker = make_ticker(app, app.schedule_entries(), lease_seconds=LEASE_SECONDS)
+        asyncio.run(tick_until_signal(ticker, app.arun, app.aclose))

@@ -1,0 +1,84 @@
+"""``taskq beat run`` and ``taskq worker --beat``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import TaskQCommand
+
+TIMEOUT_SECONDS = 40
+
+PERIODIC = """
+@app.task(every="1s")
+def tick() -> None:
+    (__import__("pathlib").Path("ticks")).open("a").write("tick\\n")
+"""
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
+        time.sleep(0.05)
+
+
+def ends_well(process: subprocess.Popen[bytes]) -> bool:
+    process.send_signal(signal.SIGTERM)
+    return process.wait(TIMEOUT_SECONDS) == 0
+
+
+def start(tmp_path: Path, name: str, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+    log = tmp_path / f"{name}.log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "taskq_cloud", *arguments, "--log-format", "json"]
+        return subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, env=os.environ.copy()), log
+
+
+@pytest.fixture
+def periodic(shop: str, tmp_path: Path) -> str:
+    with (tmp_path / f"{shop}.py").open("a") as module:
+        module.write(PERIODIC)
+    return shop
+
+
+def test_a_worker_that_ticks_runs_what_it_sends(periodic: str, tmp_path: Path) -> None:
+    process, log = start(tmp_path, "worker", "-A", periodic, "worker", "--beat", "-P", "threads", "-c", "2")
+    try:
+        ran = tmp_path / "ticks"
+        until(lambda: ran.exists() and len(ran.read_text().splitlines()) > 1, "two ticks to have run")
+        assert ends_well(process)
+    finally:
+        process.kill()
+        process.wait()
+    actions = [json.loads(line).get("action") for line in log.read_text().splitlines()]
+    assert "beat.resigned" in actions
+    assert actions.index("beat.leading") < actions.index("beat.sent")
+
+
+def test_a_ticker_alone_only_sends(periodic: str, tmp_path: Path, taskq: TaskQCommand) -> None:
+    process, log = start(tmp_path, "beat", "-A", periodic, "beat", "run")
+    try:
+        until(lambda: "beat.sent" in log.read_text(), "a tick to be sent")
+        assert ends_well(process)
+    finally:
+        process.kill()
+        process.wait()
+    assert not (tmp_path / "ticks").exists()
+    worker = taskq("-A", periodic, "worker", "--burst", "--pool", "solo")
+    assert worker.exit_code == 0
+    assert (tmp_path / "ticks").exists()
+
+
+def test_a_ticker_says_what_it_lacks(shop: str, taskq: TaskQCommand) -> None:
+    result = taskq("-A", shop, "--results", "disabled://", "beat", "run")
+    assert result.exit_code == 1
+    assert "TASKQ_RESULTS" in result.stderr
