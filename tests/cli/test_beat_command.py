@@ -20,7 +20,8 @@ TIMEOUT_SECONDS = 40
 PERIODIC = """
 @app.task(every="1s")
 def tick() -> None:
-    (__import__("pathlib").Path("ticks")).open("a").write("tick\\n")
+    with open("ticks", "a") as file:
+        file.write("tick\\n")
 """
 
 
