@@ -183,6 +183,11 @@ def entries_of(app: Application, declared: Sequence[Declaration]) -> list[Schedu
     return [found[name] for name in sorted(found)]
 
 
+def application_name(app: Application) -> str:
+    """What tells an application's periodic tasks from another's."""
+    return app.main or "app"
+
+
 def tick_message(app: Application, entry: ScheduleEntry, tick: ticks.Tick, moment: datetime | str) -> Message:
     """The message of an entry's tick, or, with a platform's placeholder, of all of them.
 
@@ -220,7 +225,7 @@ def platform_schedules(
     if entry.timing.end is not None and entry.timing.end <= now:
         return []
     words = import_module(f"taskq_cloud.core.schedules.{platform}")
-    task, application = app.options_of(entry.task), app.main or "app"
+    task, application = app.options_of(entry.task), application_name(app)
     options = {name: entry.options.get(name) or getattr(task, name) for name in ("serializer", "compression")}
     queue = entry.options.get("queue") or app.route(entry.task)
     placeholder = ticks.AWS_SCHEDULED_TIME if platform == "eventbridge" else ticks.SENT_TIME

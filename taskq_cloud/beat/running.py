@@ -34,7 +34,7 @@ def make_ticker(app: Application, entries: list[ScheduleEntry], **options: Any) 
         options: others of ``Ticker``.
 
     Raises:
-        ImproperlyConfigured: the application has no name, or its result store no claims.
+        ImproperlyConfigured: the application's result store has no claims.
     """
     # Not the process alone: one that is started again must not be taken for the one that was killed.
     owner = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from taskq_cloud.beat.messages import Application, application_name, queue_of, transport_of
+from taskq_cloud.beat.messages import Application, queue_of, transport_of
 from taskq_cloud.core import result_document, sending, serializers, ticks
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.ids import derived_id
@@ -25,7 +25,7 @@ from taskq_cloud.core.records import STARTED, Record
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.core.sending import Addressed
 from taskq_cloud.errors import ImproperlyConfigured, TaskQError
-from taskq_cloud.periodic import tick_message
+from taskq_cloud.periodic import application_name, tick_message
 
 logger: Final = logging.getLogger("taskq_cloud.beat")
 
@@ -51,7 +51,7 @@ class Ticker:
         lease_seconds: see ``LEASE_SECONDS``.
 
     Raises:
-        ImproperlyConfigured: the application has no name, or its result store no claims.
+        ImproperlyConfigured: the application's result store has no claims.
     """
 
     app: Application
@@ -68,7 +68,7 @@ class Ticker:
     _again_at: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._application = application_name(self.app.main, self.app.conf.deployment)
+        self._application = application_name(self.app)
         if not self.app.store.capabilities.claims:
             raise ImproperlyConfigured(
                 "a ticker needs a result store with claims, which choose one of several and keep where it was: set "
