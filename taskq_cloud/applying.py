@@ -253,7 +253,8 @@ def _run_line(app: Application, line: Line, args: Sequence[Any]) -> Any:
 def _run_step(app: Application, step: Step, args: Sequence[Any]) -> EagerResult[Any]:
     signature = step.signature
     given = () if signature.get("immutable") else args
-    options = {name: value for name, value in step.options.items() if name not in _EAGER_LEAVES_OUT}
+    left_out = (*_EAGER_LEAVES_OUT, "stamped_headers", *(step.options.get("stamped_headers") or ()))
+    options = {name: value for name, value in step.options.items() if name not in left_out}
     result = app.eager(
         step.task,
         [*given, *(signature.get("args") or ())],

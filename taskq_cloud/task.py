@@ -241,6 +241,16 @@ class Request:
         return self.invocation.message.headers
 
     @property
+    def stamped_headers(self) -> Sequence[str]:
+        """The names of the message's stamps."""
+        return self.invocation.message.stamped_headers or ()
+
+    @property
+    def stamps(self) -> Mapping[str, Any]:
+        """The message's stamps, by name."""
+        return self.invocation.message.stamps
+
+    @property
     def hostname(self) -> str | None:
         """The name of the worker."""
         return self.invocation.hostname

@@ -8,6 +8,7 @@ from taskq_cloud.canvas.base import Applier
 from taskq_cloud.canvas.builders import chain, chord, chunks, group, mapped, maybe_signature, signature, subtask
 from taskq_cloud.canvas.parallel import Chord, Group
 from taskq_cloud.canvas.series import Call, Chain
+from taskq_cloud.canvas.stamping import StampingVisitor
 
 __all__ = [
     "Applier",
@@ -15,6 +16,7 @@ __all__ = [
     "Chain",
     "Chord",
     "Group",
+    "StampingVisitor",
     "chain",
     "chord",
     "chunks",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core import lines
 from taskq_cloud.errors import InvalidTaskError
 
@@ -54,6 +55,15 @@ class Workflow:
         return (self,)
 
     @property
+    def in_chain(self) -> tuple[Workflow, ...]:
+        """What it is in a chain: a group of one is that one there, and an empty group nothing."""
+        return self.stages
+
+    def followed_by(self, other: Workflow) -> Workflow | None:  # noqa: ARG002 - for those who override it
+        """The chord that it and what follows it are in a chain, or None where they are just that."""
+        return None
+
+    @property
     def inner(self) -> tuple[Workflow, ...]:
         """The workflows it is made of."""
         return ()
@@ -86,6 +96,20 @@ class Workflow:
     def on_error(self, errback: Any) -> Any:
         """``link_error``."""
         return self.link_error(errback)
+
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Any:
+        """The same with stamps: headers that each of its tasks is sent with, and those linked to them.
+
+        Args:
+            visitor: says which further ones each part gets.
+            append_stamps: of a stamp that a task has already, make a list; otherwise the first given stays.
+            headers: stamps, as JSON values.
+
+        Raises:
+            ValueError: a stamp has the name of an option, or no value.
+            EncodeError: JSON can't say its value.
+        """
+        raise NotImplementedError
 
     # -- using
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.base import (
     LINKS,
     Applier,
@@ -19,6 +20,7 @@ from taskq_cloud.canvas.base import (
     with_known_options,
 )
 from taskq_cloud.canvas.series import Chain
+from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core.signatures import CHORD, GROUP, signature_of
 
 
@@ -96,6 +98,32 @@ class Group(Workflow):
         """See ``Workflow.link_error``: every member gets it."""
         return replace(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
 
+    @property
+    def in_chain(self) -> tuple[Workflow, ...]:
+        """See ``Workflow.in_chain``."""
+        match self.tasks:
+            case ():
+                return ()
+            case (Group() as only,):
+                return (only,)
+            case (only,):
+                inside: tuple[Workflow, ...] = only.in_chain
+                return inside
+        return (self,)
+
+    def followed_by(self, other: Workflow) -> Chord:
+        """See ``Workflow.followed_by``."""
+        return Chord(self, other)
+
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Group:
+        """See ``Workflow.stamp``."""
+        of_all = None if visitor is None else visitor.on_group_start(self, **headers) or {}
+        stamps = stamping.added(headers, of_all, append=append_stamps)
+        changed = replace(self, tasks=tuple(each.stamp(visitor, append_stamps, **stamps) for each in self.tasks))
+        if visitor is not None:
+            visitor.on_group_end(changed, **stamps)
+        return changed
+
     def to_dict(self) -> dict[str, Any]:
         """See ``Workflow.to_dict``."""
         options = {"task_id": self.id} if self.id is not None else {}
@@ -153,6 +181,24 @@ class Chord(Workflow):
     def link_error(self, errback: Any) -> Chord:
         """See ``Workflow.link_error``: the body gets it, which fails when a member of the header has."""
         return replace(self, body=self._body().link_error(errback))
+
+    def followed_by(self, other: Workflow) -> Chord:
+        """See ``Workflow.followed_by``."""
+        return replace(self, body=self._body() | other)
+
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Chord:
+        """See ``Workflow.stamp``. As in Celery, the body gets the header's with a visitor, and none without one."""
+        of_all = None if visitor is None else visitor.on_chord_header_start(self, **headers) or {}
+        stamps = stamping.added(headers, of_all, append=append_stamps)
+        tasks = tuple(each.stamp(visitor, append_stamps, **stamps) for each in self.header.tasks)
+        changed = replace(self, header=replace(self.header, tasks=tasks))
+        if visitor is None:
+            return changed
+        visitor.on_chord_header_end(changed, **stamps)
+        if self.body is None:
+            return changed
+        stamps = stamping.added(stamps, visitor.on_chord_body(changed, **stamps) or {}, append=append_stamps)
+        return replace(changed, body=self.body.stamp(visitor, append_stamps, **stamps))
 
     def to_dict(self) -> dict[str, Any]:
         """See ``Workflow.to_dict``."""

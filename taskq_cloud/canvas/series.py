@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from taskq_cloud.calling import call_options
+from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.base import (
     LINKS,
     Applier,
@@ -19,6 +20,7 @@ from taskq_cloud.canvas.base import (
     taken,
     with_known_options,
 )
+from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core import lines, signatures
 from taskq_cloud.core.signatures import CHAIN, signature_of
 from taskq_cloud.errors import InvalidTaskError
@@ -115,6 +117,30 @@ class Call(Workflow):
         # As in Celery, linking the same again is linking it once.
         return self if node in linked else replace(self, options={**self.options, name: (*linked, node)})
 
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Call:
+        """See ``Workflow.stamp``."""
+        linked = {name: self._stamped_links(name, visitor, append_stamps, headers) for name in LINKS}
+        own = None if visitor is None else visitor.on_signature(self, **headers) or {}
+        stamps = stamping.with_own(
+            stamping.added(headers, own, append=append_stamps), self.options, append=append_stamps
+        )
+        options, others = stamping.stamped(self.options, stamps, self.task)
+        changed = replace(self, options={**options, **{name: links for name, links in linked.items() if links}})
+        return changed.set(**others) if others else changed
+
+    def _stamped_links(
+        self, name: str, visitor: StampingVisitor | None, append: bool, headers: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        stamped: list[Any] = []
+        for each in self.options.get(name, ()):
+            more = None
+            if visitor is not None:
+                more = (visitor.on_callback if name == "link" else visitor.on_errback)(each, **headers) or {}
+            # As in Celery, those of one link go on to the next.
+            headers = stamping.added(headers, more, append=append)
+            stamped.append(each.stamp(visitor, append, **headers))
+        return tuple(stamped)
+
     def to_dict(self) -> dict[str, Any]:
         """See ``Workflow.to_dict``."""
         options = dict(self.options)
@@ -149,6 +175,11 @@ class Chain(Workflow):
         return self.tasks
 
     @property
+    def in_chain(self) -> tuple[Any, ...]:
+        """See ``Workflow.in_chain``."""
+        return tuple(part for each in self.tasks for part in each.in_chain)
+
+    @property
     def inner(self) -> tuple[Any, ...]:
         """See ``Workflow.inner``."""
         return self.tasks
@@ -180,6 +211,16 @@ class Chain(Workflow):
         """See ``Workflow.link_error``: every task of the chain gets it."""
         return replace(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
 
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Chain:
+        """See ``Workflow.stamp``: a group that is followed by anything is stamped as a chord, which it will be."""
+        of_all = None if visitor is None else visitor.on_chain_start(self, **headers) or {}
+        stamps = stamping.added(headers, of_all, append=append_stamps)
+        tasks = _with_chords(self.in_chain)
+        changed = replace(self, tasks=tuple(each.stamp(visitor, append_stamps, **stamps) for each in tasks))
+        if visitor is not None:
+            visitor.on_chain_end(changed, **stamps)
+        return changed
+
     def to_dict(self) -> dict[str, Any]:
         """See ``Workflow.to_dict``."""
         return dict(signature_of(CHAIN, kwargs={"tasks": [each.to_dict() for each in self.tasks]}, kind="chain"))
@@ -190,6 +231,15 @@ class Chain(Workflow):
         tasks = list(self.tasks)
         tasks[end] = change(tasks[end])
         return replace(self, tasks=tuple(tasks))
+
+
+def _with_chords(tasks: Sequence[Any]) -> list[Any]:
+    for index, each in enumerate(tasks[:-1]):
+        following = tasks[index + 1 :]
+        chord = each.followed_by(following[0] if len(following) == 1 else Chain(tuple(following)))
+        if chord is not None:
+            return [*tasks[:index], chord]
+    return list(tasks)
 
 
 @reads(None)

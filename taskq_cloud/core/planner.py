@@ -266,6 +266,8 @@ def to_message(
         kwargsrepr=options.get("kwargsrepr"),
         reply_to=options.get("reply_to"),
         priority=options.get("priority") or 0,
+        stamped_headers=options.get("stamped_headers"),
+        stamps={name: options[name] for name in options.get("stamped_headers") or ()},
         headers={**headers, **origin.headers},
         eta=_moment(options.get("eta") if options.get("countdown") is None else options["countdown"], origin.now),
         expires=_moment(options.get("expires"), origin.now),
