@@ -60,7 +60,7 @@ class Workflow:
         return self.stages
 
     def followed_by(self, other: Workflow) -> Workflow | None:  # noqa: ARG002 - for those who override it
-        """The chord that it and what follows it are in a chain, or None where they are just that."""
+        """The chord that Celery makes of it and what follows it in a chain, or None where they stay two."""
         return None
 
     @property

@@ -111,9 +111,9 @@ class Group(Workflow):
                 return inside
         return (self,)
 
-    def followed_by(self, other: Workflow) -> Chord:
+    def followed_by(self, other: Workflow) -> Chord | None:
         """See ``Workflow.followed_by``."""
-        return Chord(self, other)
+        return None if isinstance(other, Group) else Chord(self, other)
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Group:
         """See ``Workflow.stamp``."""
@@ -182,9 +182,9 @@ class Chord(Workflow):
         """See ``Workflow.link_error``: the body gets it, which fails when a member of the header has."""
         return replace(self, body=self._body().link_error(errback))
 
-    def followed_by(self, other: Workflow) -> Chord:
+    def followed_by(self, other: Workflow) -> Chord | None:
         """See ``Workflow.followed_by``."""
-        return replace(self, body=self._body() | other)
+        return None if isinstance(other, Chord) else replace(self, body=self._body() | other)
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Chord:
         """See ``Workflow.stamp``. As in Celery, the body gets the header's with a visitor, and none without one."""

@@ -234,12 +234,15 @@ class Chain(Workflow):
 
 
 def _with_chords(tasks: Sequence[Any]) -> list[Any]:
-    for index, each in enumerate(tasks[:-1]):
-        following = tasks[index + 1 :]
-        chord = each.followed_by(following[0] if len(following) == 1 else Chain(tuple(following)))
-        if chord is not None:
-            return [*tasks[:index], chord]
-    return list(tasks)
+    """A chain's parts, with chords for groups that are followed by anything, as Celery puts them together."""
+    parts: list[Any] = []
+    for each in tasks:
+        both = parts[-1].followed_by(each) if parts else None
+        if both is None:
+            parts.append(each)
+        else:
+            parts[-1] = both
+    return parts
 
 
 @reads(None)
