@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 COMMANDS: Final = (
     "beat",
     "call",
+    "cost",
     "doctor",
     "package",
     "provision",
