@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from taskq_cloud.core.joins import SHARD_MEMBERS
+from taskq_cloud.core.membership import SHARD_MEMBERS
 from taskq_cloud.core.pages import FAN_OUT_MEMBERS
 from taskq_cloud.costs.load import Containers, Load, QueueLoad, Served
 

@@ -117,8 +117,8 @@ class ObjectResults:
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
         """Count a member by listing the join: see ``ResultStore.join`` and ``_object_joins``.
 
-        A listing has 1,000 keys a page. The core counts in sets of far fewer (``joins.SHARD_MEMBERS``), so an arrival
-        is two calls, however large the chord.
+        A listing has 1,000 keys a page. The core counts in sets of far fewer (``membership.SHARD_MEMBERS``), so an
+        arrival is two calls, however large the chord.
         """
         arrival = joins.Arrival(member, self._clock(), expires_at)
         directory = f"{self.prefix}{joins.PREFIX}{_quoted(join_id)}/"
