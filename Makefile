@@ -11,7 +11,7 @@ BROKER ?= sqs
 RESULTS ?= dynamodb
 DEMO_EMULATORS := $(if $(filter pubsub,$(BROKER)),emulators) $(if $(filter azureblob,$(RESULTS)),$(AZURITE))
 
-.PHONY: help demo test emulators lint types imports check format benchmark build clean
+.PHONY: help demo test emulators lint types imports check format docs benchmark build clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ format: $(STAMP)  ## Put style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP)  ## Build the documentation as a site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 benchmark: $(STAMP)  ## Measure beside Celery and taskiq, and write benchmarks/RESULTS.md
 	$(BIN)/pip install --quiet --editable '.[benchmark]'
 	$(BIN)/python benchmarks/run.py
@@ -64,4 +67,4 @@ build: $(STAMP)  ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build --quiet
 
 clean:  ## Remove what was made
-	rm -rf $(VENV) .emulators dist .demo .taskq .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .emulators dist site .demo .taskq .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

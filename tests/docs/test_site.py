@@ -1,0 +1,138 @@
+"""The site is built without a warning, holds every page, renders what is written, and loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.docs.samples import DOCS
+
+ROOT = DOCS.parent
+PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
+LOADS = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
+FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
+
+
+def _require_mkdocs() -> None:
+    if find_spec("material") is None:
+        reason = "mkdocs-material is not installed: pip install 'taskq-cloud[docs]'"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def build(project: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", project / "mkdocs.yml", "-d", site],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    _require_mkdocs()
+    made = tmp_path_factory.mktemp("site")
+    built = build(ROOT, made)
+    assert built.returncode == 0, built.stderr
+    assert "WARNING" not in built.stderr, built.stderr
+    return made
+
+
+class Page(HTMLParser):
+    """What a page loads, the tables and code blocks of its article, and the article's text outside of code."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self._inside: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag in LOADS and values.get("rel") != "canonical" and (found := values.get(LOADS[tag])):
+            self.loads.append(found)
+        if tag in ("article", "code", "pre"):
+            self._inside.append(tag)
+        if "article" in self._inside:
+            self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._inside and self._inside[-1] == tag:
+            self._inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == ["article"]:
+            self.text += data
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_renders_what_is_written(name: str, site: Path) -> None:
+    source = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    html = (site / f"{name}.html").read_text(encoding="utf-8")
+    page = Page(html)
+    prose = FENCE.sub("", source)
+    assert page.tags.count("table") == len(re.findall(r"^ *\|---", prose, re.MULTILINE))
+    blocks = len(FENCE.findall(source)) + len(re.findall(r"(?:^|\n)\n    (?=\S)", prose))
+    assert page.tags.count("pre") <= blocks
+    assert page.tags.count("pre") >= len(FENCE.findall(source))
+    for left_over in ("```", "|---", "](", "**", "\n- "):
+        assert left_over not in page.text, page.text.partition(left_over)[0][-200:]
+
+
+@pytest.mark.parametrize("name", [*PAGES, "404"])
+def test_a_page_loads_nothing_from_elsewhere(name: str, site: Path) -> None:
+    page = Page((site / f"{name}.html").read_text(encoding="utf-8"))
+    assert page.loads
+    assert [each for each in page.loads if re.match(r"(https?:)?//", each)] == []
+
+
+def test_styles_load_nothing_from_elsewhere(site: Path) -> None:
+    styles = [*site.rglob("*.css")]
+    assert styles
+    for style in styles:
+        assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text(encoding="utf-8")), style
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ("\n[a page](nowhere.md)\n", "nowhere.md"),
+        ("\n[a heading](tasks.md#nothing-like-it)\n", "nothing-like-it"),
+        ("\n[a file](../README.md)\n", "README.md"),
+    ],
+    ids=["page", "heading", "outside"],
+)
+def test_a_link_that_leads_nowhere_is_an_error(added: str, said: str, tmp_path: Path) -> None:
+    _require_mkdocs()
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    page = tmp_path / "docs" / "calling.md"
+    page.write_text(page.read_text(encoding="utf-8") + added, encoding="utf-8")
+    built = build(tmp_path, tmp_path / "site")
+    assert built.returncode == 1
+    assert said in built.stderr
+
+
+def test_a_page_outside_the_navigation_is_an_error(tmp_path: Path) -> None:
+    _require_mkdocs()
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    (tmp_path / "docs" / "lost.md").write_text("# Lost\n", encoding="utf-8")
+    built = build(tmp_path, tmp_path / "site")
+    assert built.returncode == 1
+    assert "lost.md" in built.stderr
