@@ -18,6 +18,7 @@
     │   ├── SendError                   some messages of a batch were not accepted
     │   ├── PayloadTooLarge             a message or a result over the provider's limit
     │   └── DelayTooLong                a message is due later than the broker can hold it back
+    ├── ScheduleConflict                a schedule is another's, or was changed by somebody else meanwhile
     ├── EncodeError                     arguments or a result can't be serialised
     ├── DecodeError                     a message can't be read; it is dead-lettered
     │   ├── ContentDisallowed           its content type is not in accept_content
@@ -109,6 +110,10 @@ class TableNotFound(StoreNotFound):
 
 class ScheduleGroupNotFound(StoreNotFound):
     """The group that schedules are kept in does not exist; the runtime creates none."""
+
+
+class ScheduleConflict(TaskQError):
+    """A schedule belongs to another application or tool, or was changed by somebody else meanwhile."""
 
 
 class QuotaExceeded(OperationalError):

@@ -20,10 +20,11 @@ from taskq_cloud.canvas.base import Workflow
 from taskq_cloud.canvas.series import Call
 from taskq_cloud.core import ticks
 from taskq_cloud.core.codec import Codec
+from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.ports import ResultStore, is_ordered
 from taskq_cloud.core.schedules import entry as entries
 from taskq_cloud.core.schedules.base import Schedule, zone_name, zone_named
 from taskq_cloud.core.schedules.documents import duration
@@ -89,6 +90,12 @@ DECORATOR_OPTIONS: Final = (
 """What ``@app.task`` takes beside the task's own options."""
 
 _DICT_KEYS: Final = frozenset({*DECORATOR_OPTIONS, "task", "relative"} - {"every", "cron"})
+ORIGIN: Final = "taskq beat"
+"""Who sends, by the messages of schedules: not the process that has made them."""
+
+_AWS_WORD: Final = "<aws.scheduler."
+"""What EventBridge Scheduler fills in begins so: User Guide, "managing-schedule-context-attributes"."""
+
 Platform = Literal["eventbridge", "cloud_scheduler"]
 
 _NOT_OF_A_TICK: Final = ("task_id", "eta", "MessageDeduplicationId")
@@ -225,28 +232,44 @@ def platform_schedules(
     if entry.timing.end is not None and entry.timing.end <= now:
         return []
     words = import_module(f"taskq_cloud.core.schedules.{platform}")
-    task, application = app.options_of(entry.task), application_name(app)
-    options = {name: entry.options.get(name) or getattr(task, name) for name in ("serializer", "compression")}
+    application = application_name(app)
     queue = entry.options.get("queue") or app.route(entry.task)
-    placeholder = ticks.AWS_SCHEDULED_TIME if platform == "eventbridge" else ticks.SENT_TIME
     found = []
     for number, wake in enumerate(wakes_of(entry.timing, now, weeks=words.WEEKS)):
         tick = ticks.tick_of_entry(entry, application, wake.span_seconds, entry.jitter_seconds)
+        name = schedule_name(application, entry.name, number)
+        deduplicated = is_ordered(queue) and platform == "eventbridge"
         found.append(
             PlatformSchedule(
-                name=schedule_name(application, entry.name, number),
+                name=name,
                 when=words.expression(wake),
                 timezone=wake.timezone,
                 target=target,
-                body=app.codec.write(tick_message(app, entry, tick, placeholder), queue, **options),
+                body=_platform_body(app, entry, tick, platform, queue),
                 end=entry.timing.end,
                 enabled=entry.enabled,
                 group=entry.options.get("MessageGroupId"),
+                deduplication=f"{name}.{ticks.AWS_SCHEDULED_TIME}" if deduplicated else None,
                 attributes=entry.options.get("message_attributes") or {},
                 description=f"periodic task {entry.name} of {application}: {entry.task}, {entry.schedule!r}"[:512],
             )
         )
     return found
+
+
+def _platform_body(app: Application, entry: ScheduleEntry, tick: ticks.Tick, platform: Platform, queue: str) -> str:
+    """The message that a platform's schedule holds: the same each time it is made, and for whoever makes it."""
+    task = app.options_of(entry.task)
+    options = {name: entry.options.get(name) or getattr(task, name) for name in ("serializer", "compression")}
+    # A word that is nowhere else in the message: arguments may hold what the platform would put something in place of.
+    stand_in = ticks.SENT_TIME if platform == "cloud_scheduler" else derived_id(entry.name, "moment")
+    message = replace(tick_message(app, entry, tick, stand_in), origin=ORIGIN)
+    body = app.codec.write(message, queue, **options)
+    if platform == "cloud_scheduler":
+        return body
+    return body.replace(_AWS_WORD, f"\\u{ord(_AWS_WORD[0]):04x}{_AWS_WORD[1:]}").replace(
+        stand_in, ticks.AWS_SCHEDULED_TIME
+    )
 
 
 def schedule_prefix(application: str) -> str:

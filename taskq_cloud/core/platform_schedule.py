@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class PlatformSchedule:
         deduplication: the message's deduplication id.
         attributes: the message's attributes.
         description: what it is and whose, for whoever looks at the platform's console; up to 512 characters.
+        sender: as whom the platform sends, and where it puts what it can't; told by ``load`` and ``kept``, the store's
+            own business in ``put``.
     """
 
     name: str
@@ -46,6 +49,7 @@ class PlatformSchedule:
     deduplication: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class ScheduleCapabilities:
         least_lead_seconds: how far ahead a one-off time has to be to be kept for sure.
         longest_lead_seconds: how far ahead it may be.
         largest_body_bytes: of a message, quoted as JSON, with its attributes.
+        expressions: in whose words its expressions are: a module of ``core.schedules``; empty: it takes none.
         one_off: it takes one-off times.
         timezones: its expressions have a time zone.
         placeholder: what begins a word that it puts something in place of, in a body; empty: it changes nothing.
@@ -82,6 +87,7 @@ class ScheduleCapabilities:
     least_lead_seconds: float
     longest_lead_seconds: float = math.inf
     largest_body_bytes: int
+    expressions: Literal["eventbridge", "cloud_scheduler", ""] = ""
     one_off: bool = True
     timezones: bool = True
     placeholder: str = ""

@@ -319,6 +319,15 @@ class ScheduleStore(Protocol):
         """The clients its calls need, by service name."""
         ...
 
+    def kept(self, schedule: PlatformSchedule) -> PlatformSchedule:
+        """What ``load`` will say of a schedule once it is put; makes no call.
+
+        Raises:
+            ImproperlyConfigured: it can't be kept; says which part.
+            PayloadTooLarge: its message is too large.
+        """
+        ...
+
     def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
         """Keep schedules; one answer a schedule, in order, None where it is kept.
 

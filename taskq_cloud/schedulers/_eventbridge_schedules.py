@@ -130,6 +130,9 @@ def from_answer(answer: Mapping[str, Any]) -> PlatformSchedule:
         enabled=answer.get("State", "ENABLED") == "ENABLED",
         window_minutes=answer.get("FlexibleTimeWindow", {}).get("MaximumWindowInMinutes", 0),
         description=answer.get("Description", ""),
+        sender=" ".join(
+            filter(None, (target.get("RoleArn"), target.get("DeadLetterConfig", {}).get("Arn"))),
+        ),
         **sent,
     )
 

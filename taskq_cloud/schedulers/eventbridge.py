@@ -58,6 +58,7 @@ class EventBridgeSchedules:
         least_lead_seconds=PRECISION_SECONDS,
         largest_body_bytes=LARGEST_INPUT_BYTES,
         # User Guide, "managing-schedule-context-attributes".
+        expressions="eventbridge",
         placeholder="<aws.scheduler.",
         scheduled_time="<aws.scheduler.scheduled-time>",
         shared_between_processes=True,
@@ -96,6 +97,10 @@ class EventBridgeSchedules:
         """EventBridge Scheduler, in the URL's region and at its endpoint."""
         options = (("endpoint_url", self._place.endpoint_url), ("region", self._place.region))
         return {_SERVICE: Service("aws", options)}
+
+    def kept(self, schedule: PlatformSchedule) -> PlatformSchedule:
+        """Through the parameters of the call and back: ``ScheduleStore.kept``."""
+        return from_answer(to_parameters(schedule, self._place))
 
     def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
         """Keep schedules, a call each: ``ScheduleStore.put``."""

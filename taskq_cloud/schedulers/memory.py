@@ -28,6 +28,7 @@ class MemorySchedules:
         largest_body_bytes=sys.maxsize,
         shared_between_processes=False,
         durable=False,
+        expressions="eventbridge",
     )
     services: ClassVar[Mapping[str, Service]] = {}
 
@@ -53,6 +54,10 @@ class MemorySchedules:
             for each in taken:
                 del self._schedules[each.name]
         return sorted(taken, key=_timestamp)
+
+    def kept(self, schedule: PlatformSchedule) -> PlatformSchedule:
+        """As it is: ``ScheduleStore.kept``."""
+        return schedule
 
     def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
         """Keep schedules: ``ScheduleStore.put``."""

@@ -1,0 +1,250 @@
+"""Plans and what they change, on the local stack's EventBridge Scheduler: once, twice, by two, and wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.beat import applying, planning
+from taskq_cloud.beat.planning import Change
+from taskq_cloud.core.message import Refused
+from taskq_cloud.errors import (
+    AccessDenied,
+    ImproperlyConfigured,
+    PayloadTooLarge,
+    QueueNotFound,
+    ScheduleConflict,
+    ScheduleError,
+    ScheduleGroupNotFound,
+)
+from taskq_cloud.schedules import crontab
+from taskq_cloud.testing.call_counter import CallCounter
+from tests.beat.periodic_app import ROLE, make_app
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+FAR = {"task": "report", "schedule": crontab(0, 3, month_of_year=1, timezone="Europe/Paris")}
+
+
+@pytest.fixture
+def place(
+    make_queue: Any, make_schedule_group: Any, aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERIODIC_QUEUE", make_queue("work"))
+    monkeypatch.setenv("PERIODIC_GROUP", make_schedule_group())
+
+
+@pytest.fixture
+def make(place: None) -> Iterator[Any]:
+    apps: list[TaskQ] = []
+
+    def make(**settings: Any) -> TaskQ:
+        apps.append(make_app(**settings))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.close()
+
+
+def plan(app: TaskQ, **options: Any) -> list[Change]:
+    return app.run(applying.make_plan(app, app.schedule_entries(), NOW, **options))
+
+
+def apply(app: TaskQ, *, prune: bool = False, **options: Any) -> list[Change]:
+    changes = planning.to_write(plan(app, **options), prune=prune)
+    app.run(applying.carry_out(applying.store_of(app), changes))
+    return changes
+
+
+def actions(changes: list[Change]) -> list[tuple[str, str]]:
+    return [(change.action, change.entry) for change in changes]
+
+
+def test_a_thousand_are_made_and_then_no_write_is(make: Any, local_stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {f"entry {number}": {**FAR, "args": [str(number)]} for number in range(1000)}
+    with CallCounter(local_stack.endpoint_url) as counter:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
+        assert len(apply(make(beat_schedule=entries))) == 1000
+        counter.reset()
+        assert {change.action for change in plan(make(beat_schedule=entries))} == {"unchanged"}
+        assert apply(make(beat_schedule=entries)) == []
+        counts = dict(counter.counts())
+    assert counts.get("scheduler.CreateSchedule", 0) == counts.get("scheduler.UpdateSchedule", 0) == 0
+
+
+def test_what_is_changed_is_replaced_as_a_whole_and_what_is_gone_is_pruned(make: Any) -> None:
+    first = {"a": {**FAR, "end": NOW + timedelta(days=900)}, "b": FAR, "gone": FAR}
+    assert actions(apply(make(beat_schedule=first))) == [("create", "a"), ("create", "b"), ("create", "gone")]
+    second = make(beat_schedule={"a": {**FAR, "args": ["tax"]}, "b": FAR})
+    changes = plan(second)
+    assert actions(changes) == [("update", "a"), ("unchanged", "b"), ("prune", "gone")]
+    assert {"end", "message.body"} <= changes[0].differences.keys()
+    assert actions(apply(second)) == [("update", "a")]
+    assert actions(plan(second)) == [("unchanged", "a"), ("unchanged", "b"), ("prune", "gone")]
+    assert actions(apply(second, prune=True)) == [("prune", "gone")]
+    assert {change.action for change in plan(second)} == {"unchanged"}
+
+
+def test_schedules_that_an_entry_needs_no_more_go_with_the_next_apply(make: Any) -> None:
+    apply(make(beat_schedule={"a": {"task": "report", "schedule": 90 * 60}}))
+    changes = apply(make(beat_schedule={"a": {"task": "report", "schedule": crontab(0, 3)}}))
+    assert [change.action for change in changes] == ["update", "delete"]
+
+
+def test_another_role_is_a_change(make: Any) -> None:
+    apply(make(beat_schedule={"a": FAR}))
+    (change,) = plan(make(beat_schedule={"a": FAR}, role=f"{ROLE}-2"))
+    assert change.differences == {"sender": (ROLE, f"{ROLE}-2")}
+
+
+def test_what_is_signed_is_unchanged_until_the_key_is_another(make: Any) -> None:
+    keys = ["hmac:" + "QUFB" * 11, "hmac:" + "QkJC" * 11]
+    apply(make(beat_schedule={"a": FAR}, message_signing_keys=keys[:1]))
+    assert actions(plan(make(beat_schedule={"a": FAR}, message_signing_keys=keys[:1]))) == [("unchanged", "a")]
+    (change,) = plan(make(beat_schedule={"a": FAR}, message_signing_keys=keys[::-1]))
+    assert list(change.differences) == ["message.headers.taskq_signature"]
+
+
+def test_a_paused_entry_stays_so_until_it_is_resumed(make: Any) -> None:
+    app = make(beat_schedule={"a": FAR, "b": FAR})
+    apply(app)
+    a, b = app.schedule_entries()
+    assert len(app.run(applying.set_enabled(app, a, enabled=False))) == 1
+    assert app.run(applying.set_enabled(app, a, enabled=False)) == []
+    assert [(change.action, change.paused) for change in plan(app)] == [("unchanged", True), ("unchanged", False)]
+    changed = make(beat_schedule={"a": {**FAR, "args": ["tax"]}, "b": FAR})
+    apply(changed)
+    (live, _) = app.run(applying.live_schedules(app)).values()
+    assert not live.enabled
+    app.run(applying.set_enabled(app, a, enabled=True))
+    assert [change.paused for change in plan(changed)] == [False, False]
+    assert app.run(applying.set_enabled(app, b, enabled=True)) == []
+
+
+def test_one_that_is_declared_disabled_is_enabled_by_its_declaration_alone(make: Any) -> None:
+    disabled = make(beat_schedule={"a": {**FAR, "enabled": False}})
+    apply(disabled)
+    with pytest.raises(ImproperlyConfigured, match="declared with enabled=False"):
+        disabled.run(applying.set_enabled(disabled, disabled.schedule_entries()[0], enabled=True))
+    apply(make(beat_schedule={"a": FAR}))
+    (live,) = disabled.run(applying.live_schedules(disabled)).values()
+    assert live.enabled
+
+
+def test_two_people_who_apply_the_same_are_one(make: Any) -> None:
+    first, second = make(beat_schedule={"a": FAR}), make(beat_schedule={"a": FAR})
+    changes = plan(first)
+    apply(second)
+    first.run(applying.carry_out(applying.store_of(first), changes))
+    assert actions(plan(first)) == [("unchanged", "a")]
+
+
+def test_two_people_who_apply_something_else_are_told(make: Any) -> None:
+    first, second = make(beat_schedule={"a": FAR}), make(beat_schedule={"a": {**FAR, "args": ["tax"]}})
+    creating = plan(first)
+    apply(second)
+    with pytest.raises(ScheduleConflict, match="made by somebody else at the same time"):
+        first.run(applying.carry_out(applying.store_of(first), creating))
+    updating = plan(first)
+    apply(make(beat_schedule={"a": {**FAR, "args": ["third"]}}))
+    with pytest.raises(ScheduleConflict, match="changed by somebody else since the plan"):
+        first.run(applying.carry_out(applying.store_of(first), updating))
+
+
+def test_two_applications_share_a_group_and_touch_only_their_own(make: Any) -> None:
+    shop, other = make(beat_schedule={"a": FAR}), make(main="other", beat_schedule={"a": FAR})
+    apply(shop)
+    assert actions(plan(other)) == [("create", "a")]
+    apply(other, prune=True)
+    assert actions(plan(shop)) == [("unchanged", "a")]
+
+
+def test_two_applications_of_one_name_are_told_before_anything_is_changed(make: Any) -> None:
+    first = make(beat_schedule={"a": {**FAR, "task": "slow"}})
+    apply(first)
+    second = make(beat_schedule={"a": FAR, "b": FAR})
+    del second._definitions["slow"]
+    with pytest.raises(ScheduleConflict, match="calls slow, which this application doesn't have"):
+        plan(second)
+    assert actions(plan(second, take_over=True)) == [("update", "a"), ("create", "b")]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ('{"headers": {"taskq_schedule": {"application": "theirs", "name": "x"}, "task": "report"}}', "'theirs'"),
+        ("by hand", "something else than a periodic task"),
+    ],
+)
+def test_a_schedule_of_somebody_elses_under_our_name_is_a_conflict(make: Any, body: str, says: str) -> None:
+    app = make(beat_schedule={"a": FAR})
+    (change,) = plan(app)
+    assert change.wanted is not None
+    theirs = planning.replace(change.wanted, body=body)
+    app.run(applying.store_of(app).put([theirs]))
+    with pytest.raises(ScheduleConflict, match=says):
+        plan(app)
+
+
+def test_what_terraform_keeps_is_left_to_it(make: Any) -> None:
+    app = make(beat_schedule={"a": FAR})
+    ((_, kept),) = app.run(applying.wanted_schedules(app, app.schedule_entries(), NOW, "terraform"))
+    app.run(applying.store_of(app).put([kept]))
+    with pytest.raises(ScheduleConflict, match="kept by Terraform"):
+        plan(app)
+    with pytest.raises(ScheduleConflict, match="not kept by taskq beat"):
+        app.run(applying.set_enabled(app, app.schedule_entries()[0], enabled=False))
+    assert plan(make(beat_schedule={})) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "says"),
+    [
+        ({**FAR, "options": {"queue": "nowhere"}}, QueueNotFound, "nowhere"),
+        ({**FAR, "args": ["x" * 300_000]}, PayloadTooLarge, "beat.shop"),
+        ({**FAR, "schedule": crontab(0, 0, day_of_month=30, month_of_year=2)}, ScheduleError, "'bad'"),
+        ({**FAR, "schedule": 60, "timezone": "Europe/Pari"}, ScheduleError, "Europe/Paris"),
+        ({**FAR, "options": {"MessageGroupId": "a b"}}, ImproperlyConfigured, "message group"),
+    ],
+    ids=["queue", "size", "date", "zone", "group"],
+)
+def test_one_bad_entry_keeps_all_from_being_changed(make: Any, entry: Any, kind: type[Exception], says: str) -> None:
+    def declared() -> TaskQ:
+        return make(beat_schedule={"bad": entry, "good": FAR})
+
+    with pytest.raises(kind, match=says):
+        apply(declared())
+    assert make(beat_schedule={}).run(applying.live_schedules(make())) == {}
+
+
+def test_without_its_group_or_a_scheduler_nothing_is_planned(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERIODIC_GROUP", "missing")
+    with pytest.raises(ScheduleGroupNotFound, match="create-schedule-group --name missing"):
+        plan(make(beat_schedule={"a": FAR}))
+    with closing(TaskQ("shop", broker="memory://")) as local, pytest.raises(ImproperlyConfigured, match="beat run"):
+        plan(local)
+    with pytest.raises(ImproperlyConfigured, match="no name"):
+        plan(make(main=None))
+
+
+def test_a_refusal_of_the_first_leaves_all_as_it_was(make: Any) -> None:
+    app = make(beat_schedule={"a": FAR, "b": FAR, "c": FAR})
+    store, asked = applying.store_of(app), []
+
+    def put(schedules: Any, *, replace: bool = False) -> Any:
+        yield from ()
+        asked.extend(schedules)
+        return [Refused(AccessDenied("iam:PassRole was denied")) for _ in schedules]
+
+    changes = plan(app)
+    vars(app)["scheduler"] = store
+    store.put = put
+    with pytest.raises(AccessDenied) as raised:
+        app.run(applying.carry_out(store, changes))
+    assert len(asked) == 1
+    assert "nothing was changed" in raised.value.__notes__[0]
