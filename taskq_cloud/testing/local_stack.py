@@ -32,16 +32,47 @@ _TICK_SECONDS = 0.25
 
 _PROGRAM = """
 import json, os, signal, sys, threading
+from datetime import datetime, timezone
 
 def end_with_the_starter():
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
 
 threading.Thread(target=end_with_the_starter, daemon=True).start()
+def filled(target, event, schedule):
+    # ministack leaves the context attributes as they are. A cron schedule is due at the beginning of a minute.
+    moment = datetime.fromtimestamp(int(event["Time"]), timezone.utc).replace(tzinfo=None)
+    if "cron(" in str(schedule.get("ScheduleExpression")):
+        moment = moment.replace(second=0)
+    values = {
+        "scheduled-time": f"{moment.isoformat()}Z",
+        "schedule-arn": schedule.get("Arn", ""),
+        "execution-id": event["EventId"],
+        "attempt-number": "1",
+    }
+    text = target.get("Input", "")
+    for name, value in values.items():
+        text = text.replace(f"<aws.scheduler.{name}>", value)
+    return {**target, "Input": text} if text else target
+
+def list_schedules_by_pages(scheduler):
+    # ministack ends a list at its first page, and finds nothing in a group that isn't there.
+    list_all = scheduler._list_schedules
+    def list_schedules(query):
+        group, begin = query.get("ScheduleGroup"), int(query.get("NextToken") or 0)
+        if group and group not in scheduler._schedule_groups:
+            return scheduler._error(404, "ResourceNotFoundException", f"Schedule group {group} does not exist.")
+        _, _, body = list_all({**query, "MaxResults": str(sys.maxsize)})
+        found, end = json.loads(body)["Schedules"], begin + int(query.get("MaxResults", 100))
+        more = {"NextToken": str(end)} if end < len(found) else {}
+        return scheduler._json_resp(200, {"Schedules": found[begin:end], **more})
+    scheduler._list_schedules = list_schedules
+
 def send_messages_of_universal_targets(scheduler, eventbridge, sqs):
     # ministack sends to a queue that is the target itself, and knows no target that is SQS's SendMessage.
     invoke = eventbridge._invoke_target
     def invoke_target(target, event, rule, view=None):
+        target = filled(target, event, rule)
         if not target.get("Arn", "").endswith(":scheduler:::aws-sdk:sqs:sendMessage"):
             return invoke(target, event, rule, view)
         parameters = json.loads(target["Input"])
@@ -53,6 +84,7 @@ sys.argv = ["ministack"]
 from ministack.app import main
 from ministack.services import eventbridge, scheduler, sqs
 send_messages_of_universal_targets(scheduler, eventbridge, sqs)
+list_schedules_by_pages(scheduler)
 main()
 """.replace("TICK_SECONDS", str(_TICK_SECONDS))
 """Its standard input is a pipe from the process that started it: whatever ends that one, closes the pipe."""

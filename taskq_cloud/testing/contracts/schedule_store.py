@@ -94,7 +94,7 @@ class ScheduleStoreContract:
         schedule = replace(once, **changes)
 
         assert run(store.put([schedule])) == [None]
-        assert run(store.load([schedule.name])) == {schedule.name: schedule}
+        assert run(store.load([schedule.name])) == {schedule.name: store.kept(schedule)}
 
     @pytest.mark.parametrize("deduplication", [None, "id:0"])
     def test_so_does_one_for_an_ordered_queue(
@@ -108,7 +108,7 @@ class ScheduleStoreContract:
         schedule = replace(once, target=ordered_target, group="customer-17", deduplication=deduplication)
 
         assert run(store.put([schedule])) == [None]
-        assert run(store.load([schedule.name])) == {schedule.name: schedule}
+        assert run(store.load([schedule.name])) == {schedule.name: store.kept(schedule)}
 
     def test_nothing_is_put_loaded_and_deleted(self, store: ScheduleStore, run: Drive) -> None:
         assert run(store.put([])) == run(store.put([], replace=True)) == []
@@ -123,28 +123,28 @@ class ScheduleStoreContract:
         run(store.put([once]))
 
         assert run(store.put([replace(once, body="another")])) == [None]
-        assert run(store.load([once.name])) == {once.name: once}
+        assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
     def test_or_written_over_as_a_whole(self, store: ScheduleStore, run: Drive, once: PlatformSchedule) -> None:
         other = replace(once, when="rate(1 hour)", window_minutes=5, description="hourly", body="another")
         run(store.put([once]))
 
         assert run(store.put([other], replace=True)) == [None]
-        assert run(store.load([once.name])) == {once.name: other}
+        assert run(store.load([once.name])) == {once.name: store.kept(other)}
         assert run(store.put([once], replace=True)) == [None]
-        assert run(store.load([once.name])) == {once.name: once}
+        assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
     def test_what_is_to_be_replaced_and_is_not_there_is_made(
         self, store: ScheduleStore, run: Drive, once: PlatformSchedule
     ) -> None:
         assert run(store.put([once], replace=True)) == [None]
-        assert run(store.load([once.name])) == {once.name: once}
+        assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
     def test_several_put_one_at_the_same_time(self, store: ScheduleStore, run: Drive, once: PlatformSchedule) -> None:
         answers = run.together([store.put([once]) for _ in range(5)])
 
         assert answers == [[None]] * 5
-        assert run(store.load([once.name])) == {once.name: once}
+        assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
     # Removing
 
@@ -160,7 +160,7 @@ class ScheduleStoreContract:
         run(store.delete([once.name]))
 
         assert run(store.put([once])) == [None]
-        assert run(store.load([once.name])) == {once.name: once}
+        assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
     # Listing
 

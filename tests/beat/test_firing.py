@@ -1,0 +1,72 @@
+"""Periodic tasks from their declaration to their run, fired by the local stack's EventBridge Scheduler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq_cloud.beat import applying
+from taskq_cloud.core.ticks import tick_id
+from tests.beat.periodic_app import make_app
+
+TIMEOUT_SECONDS = 30
+
+
+@pytest.fixture(params=["work", "work.fifo"])
+def place(
+    request: pytest.FixtureRequest,
+    make_queue: Any,
+    make_schedule_group: Any,
+    make_table: Any,
+    aws_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PERIODIC_QUEUE", make_queue(request.param))
+    monkeypatch.setenv("PERIODIC_GROUP", make_schedule_group())
+    monkeypatch.setenv("PERIODIC_RESULTS", f"dynamodb://{make_table()}")
+
+
+@pytest.fixture
+def worker(place: None, tmp_path: Path) -> Iterator[Path]:
+    """A worker of the application; its log."""
+    command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "tests.beat.periodic_app:app", "-P", "threads"]
+    path = tmp_path / "worker.log"
+    with path.open("wb") as log:
+        process = subprocess.Popen([*command, "-c", "2", "-l", "debug"], env=os.environ.copy(), stdout=log, stderr=log)
+    yield path
+    process.kill()
+    process.wait()
+
+
+def test_two_firings_of_one_tick_are_one_task(worker: Path) -> None:
+    """Fired twice at one time by schedules that were put for that: a minute's own schedule takes a minute."""
+    words = ["<aws.scheduler.x>", "<aws.scheduler.scheduled-time>", "<sent>"]
+    with closing(make_app(beat_schedule={"minutely": {"task": "report", "schedule": 60, "args": [words]}})) as app:
+        ((_, kept),) = app.run(applying.wanted_schedules(app, app.schedule_entries(), datetime.now(UTC)))
+        begin = datetime.now(UTC).replace(second=0, microsecond=0)
+        soon = datetime.now(UTC) + timedelta(seconds=2)
+        copies = [replace(kept, name=f"copy-{number}", when=soon) for number in range(2)]
+        assert app.run(applying.store_of(app).put(copies)) == [None, None]
+        ids = [tick_id("shop", "minutely", begin + timedelta(minutes=minutes)) for minutes in range(2)]
+        results = [app.AsyncResult(task_id) for task_id in ids]
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not any(result.ready() for result in results):
+            assert time.monotonic() < deadline, worker.read_text()[-3000:]
+            time.sleep(0.1)
+        (value,) = [result.get() for result in results if result.ready()]
+        assert value == words, "what looks like the platform's words in arguments stays as it is"
+        # Of one deduplication id, a FIFO queue takes one.
+        while "has come twice" not in worker.read_text() and not os.environ["PERIODIC_QUEUE"].endswith(".fifo"):
+            assert time.monotonic() < deadline, worker.read_text()[-3000:]
+            time.sleep(0.1)
+        assert worker.read_text().count("succeeded in") == 1

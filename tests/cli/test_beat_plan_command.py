@@ -1,0 +1,92 @@
+"""``taskq beat plan``, ``apply``, ``prune``, ``list``, ``pause``, ``resume`` and ``run-now``, on the local stack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq_cloud.loading import find_app
+from tests.cli.conftest import TaskQCommand
+
+
+@pytest.fixture
+def periodic(
+    shop: str, tmp_path: Path, aws_environment: Any, make_queue: Any, make_schedule_group: Any, monkeypatch: Any
+) -> Any:
+    role = "arn:aws:iam::123456789012:role/shop-scheduler"
+    monkeypatch.setenv("TASKQ_BROKER", "sqs://eu-west-1/")
+    monkeypatch.setenv("TASKQ_SCHEDULER", f"eventbridge://{make_schedule_group()}?role={role}")
+    monkeypatch.setenv("TASKQ_TASK_DEFAULT_QUEUE", make_queue("work"))
+
+    def declare(**hours: int) -> str:
+        find_app(shop).conf.beat_schedule.clear()
+        find_app(shop).conf.beat_schedule.update(
+            {
+                name: {"task": f"{shop}.add", "schedule": f"0 {hour} * * *", "args": [1, 2]}
+                for name, hour in hours.items()
+            }
+        )
+        return shop
+
+    return declare
+
+
+def test_from_plan_to_prune(periodic: Any, taskq: TaskQCommand) -> None:
+    shop = periodic(nightly=3, daily=9)
+    planned = taskq("-A", shop, "beat", "plan")
+    assert planned.exit_code == 2
+    assert "+ nightly  beat.shop-" in planned.stdout
+    assert "cron(0 3 * * ? *) UTC" in planned.stdout
+    assert planned.stdout.endswith("2 to create\n")
+
+    assert taskq("-A", shop, "beat", "apply", input="n\n").exit_code == 1
+    assert taskq("-A", shop, "beat", "plan").exit_code == 2
+    applied = taskq("-A", shop, "beat", "apply", "--yes")
+    assert applied.exit_code == 0, applied.stderr
+    assert "2 changes made" in applied.stderr
+    assert (unchanged := taskq("-A", shop, "beat", "plan")).exit_code == 0
+    assert unchanged.stdout == "no changes\n"
+
+    periodic(nightly=4)
+    changes = {each["entry"]: each for each in json.loads(taskq("-A", shop, "beat", "plan", "--json").stdout)}
+    assert {entry: each["action"] for entry, each in changes.items()} == {"nightly": "update", "daily": "prune"}
+    assert changes["nightly"]["differences"]["when"] == {"is": "cron(0 3 * * ? *)", "becomes": "cron(0 4 * * ? *)"}
+    assert taskq("-A", shop, "beat", "apply", "-y").exit_code == 0
+    assert "nobody declares it" in taskq("-A", shop, "beat", "plan").stdout
+    assert taskq("-A", shop, "beat", "prune", "weekly", "-y").exit_code == 1
+    assert taskq("-A", shop, "beat", "prune", "daily", "-y").exit_code == 0
+    assert taskq("-A", shop, "beat", "plan").exit_code == 0
+
+
+def test_pause_resume_and_list(periodic: Any, taskq: TaskQCommand) -> None:
+    shop = periodic(nightly=3)
+
+    def state() -> Any:
+        (row,) = json.loads(taskq("-A", shop, "beat", "list", "--json").stdout)
+        return row["state"]
+
+    assert state() is None
+    assert "no schedule yet" in taskq("-A", shop, "beat", "pause", "nightly").stderr
+    taskq("-A", shop, "beat", "apply", "-y")
+    assert taskq("-A", shop, "beat", "pause", "nightly").stdout == "nightly: paused\n"
+    assert state() == "paused"
+    assert "nightly is paused, and stays so" in taskq("-A", shop, "beat", "apply", "-y").stdout
+    assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: enabled\n"
+    assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: was enabled already\n"
+    assert state() == "enabled"
+    assert "nightly" in taskq("-A", shop, "beat", "list").stdout.splitlines()[1]
+    wrong = taskq("-A", shop, "beat", "pause", "nihgtly")
+    assert wrong.exit_code == 1
+    assert "there are: nightly" in wrong.stderr
+
+
+def test_run_now_calls_the_task_with_its_arguments(shop: str, taskq: TaskQCommand, tmp_path: Path) -> None:
+    with (tmp_path / f"{shop}.py").open("a") as module:
+        module.write("\napp.add_periodic_task(3600, add.s(3, 4), name='sum', countdown=60)\n")
+    task_id = taskq("-A", shop, "beat", "run-now", "sum").stdout.strip()
+    assert taskq("-A", shop, "worker", "--burst", "--pool", "solo").exit_code == 0
+    assert json.loads(taskq("-A", shop, "result", task_id, "--json").stdout)["result"] == 7
+    assert "TASKQ_SCHEDULER" in taskq("-A", shop, "beat", "plan").stderr
