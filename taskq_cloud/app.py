@@ -38,6 +38,7 @@ from taskq_cloud.settings import Settings, load_settings
 from taskq_cloud.task import BoundTask, Task
 
 if TYPE_CHECKING:
+    from taskq_cloud.core.platform_schedule import PlatformSchedule
     from taskq_cloud.core.schedules.entry import ScheduleEntry
     from taskq_cloud.periodic import Signal
     from taskq_cloud.serverless.pubsub_push import PushEndpoint
@@ -495,7 +496,12 @@ class TaskQ:
         """
         from taskq_cloud.topology.build import build  # noqa: PLC0415 - no runtime needs it
 
-        return build(self, app_path)
+        def periodic() -> Sequence[PlatformSchedule]:
+            from taskq_cloud.beat.applying import schedules_for_terraform  # noqa: PLC0415 - few declare any
+
+            return schedules_for_terraform(self, self.schedule_entries())
+
+        return build(self, app_path, periodic)
 
     def import_modules(self) -> None:
         """Import the modules of the ``imports`` setting, whose tasks this application has."""

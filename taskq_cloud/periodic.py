@@ -267,7 +267,7 @@ def _platform_body(app: Application, entry: ScheduleEntry, tick: ticks.Tick, pla
     body = app.codec.write(message, queue, **options)
     if platform == "cloud_scheduler":
         return body
-    return body.replace(_AWS_WORD, f"\\u{ord(_AWS_WORD[0]):04x}{_AWS_WORD[1:]}").replace(
+    return body.replace(_AWS_WORD, f"{_AWS_WORD[0]}\\u{ord(_AWS_WORD[1]):04x}{_AWS_WORD[2:]}").replace(
         stand_in, ticks.AWS_SCHEDULED_TIME
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from taskq_cloud.beat.messages import Application, queue_of
@@ -89,10 +89,28 @@ def wanted_schedules(
     return wanted
 
 
+def schedules_for_terraform(app: Application, entries: Sequence[ScheduleEntry]) -> list[PlatformSchedule]:
+    """The schedules that entries need, each with the application's name of its queue as its target; makes no call."""
+    now = datetime.now(UTC)
+    return [
+        owned(each, "terraform")
+        for entry in entries
+        for each in platform_schedules(app, entry, "eventbridge", queue_of(app, entry), now)
+    ]
+
+
 def make_plan(
     app: Application, entries: Sequence[ScheduleEntry], now: datetime, *, take_over: bool = False
 ) -> Flow[list[Change]]:
-    """What has to change; changes nothing. Raises as the other functions here do."""
+    """What has to change; changes nothing. Raises as the other functions here do.
+
+    Raises:
+        ImproperlyConfigured: Terraform is to keep the schedules.
+    """
+    if app.conf.deployment.get("schedules") == "terraform":
+        raise ImproperlyConfigured(
+            "deployment: schedules='terraform': Terraform keeps this application's schedules, from taskq topology"
+        )
     wanted = yield from wanted_schedules(app, entries, now)
     live = yield from live_schedules(app)
     return plan(wanted, live, application_name(app), app.is_registered, take_over=take_over)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from taskq_cloud.brokers.sqs import SQSBroker
 from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import Broker, dead_letter_queue, is_ordered
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
@@ -33,7 +34,7 @@ from taskq_cloud.topology.model import (
     Topology,
 )
 from taskq_cloud.topology.runtimes import MARGIN_SECONDS, Served, serve
-from taskq_cloud.topology.scheduling import schedule_group
+from taskq_cloud.topology.scheduling import schedule_group, schedules
 from taskq_cloud.topology.stores import stores
 
 VISIBILITY_PER_TIMEOUT: Final = 6
@@ -83,19 +84,22 @@ class Application(Protocol):
         ...
 
 
-def build(app: Application, app_path: str | None = None) -> Topology:
+def build(
+    app: Application, app_path: str | None = None, periodic: Callable[[], Sequence[PlatformSchedule]] = tuple
+) -> Topology:
     """The topology of an application.
 
     Args:
         app: the application.
         app_path: where functions and containers import it from: ``"shop:app"``; None: it is left to ``TASKQ_APP``.
+        periodic: makes the schedules of its periodic tasks, for where Terraform keeps them; their targets are queues.
 
     Raises:
         ImproperlyConfigured: the broker is on this machine, the deployment is wrong, or tasks of one queue need two
             runtimes; says what to change.
     """
     try:
-        return _build(app, app_path)
+        return _build(app, app_path, periodic)
     except ValidationError as error:
         problems = "; ".join(
             f"{error.title}.{'.'.join(map(str, each['loc']))} is {each['input']!r}: {each['msg']}"
@@ -104,7 +108,7 @@ def build(app: Application, app_path: str | None = None) -> Topology:
         raise ImproperlyConfigured(f"the topology can't be deployed: {problems}") from error
 
 
-def _build(app: Application, app_path: str | None) -> Topology:
+def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Topology:
     settings = app.conf
     scheme = urlsplit(settings.broker).scheme
     if scheme not in ("pubsub", "sqs"):
@@ -133,6 +137,7 @@ def _build(app: Application, app_path: str | None) -> Topology:
             tables=kept.tables,
             buckets=kept.buckets,
         )
+    group = schedule_group(settings)
     queues = tuple(_queue(app.broker, deployment, settings, each) for each in served)
     _check_places(queues)
     functions = tuple(
@@ -149,7 +154,8 @@ def _build(app: Application, app_path: str | None) -> Topology:
         services=of_containers,
         tables=kept.tables,
         buckets=kept.buckets,
-        schedule_group=schedule_group(settings),
+        schedule_group=group,
+        schedules=schedules(group, periodic()) if deployment.schedules == "terraform" else (),
     )
     return topology.model_copy(update={"roles": permissions.roles(topology)})
 

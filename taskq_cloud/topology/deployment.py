@@ -62,6 +62,8 @@ class Deployment(_Options):
     message_retention_days: Annotated[int, Field(ge=1, le=13)] = 4
     """13 at most, so that dead letters, which keep their age, are kept for longer: SQS's own limit is 14."""
     kms_key_arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None
+    schedules: Literal["beat", "terraform"] = "beat"
+    """Who keeps the schedules of periodic tasks: ``taskq beat apply``, or Terraform, whose input then has them."""
     environment: dict[str, str] = {}
     """For all parts beside what the settings say."""
     function: FunctionOptions = FunctionOptions()

@@ -141,6 +141,8 @@ class Schedule(Model):
     message_group_id: str | None = None
     flexible_window_minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
     enabled: bool = True
+    end_date: str | None = None
+    """From when on it fires no more, in UTC and ISO 8601."""
     description: str = ""
 
 

@@ -56,6 +56,11 @@ def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
                 # Its resource is no group: a listing is of all schedules (Service Authorization Reference).
                 _allow("ListSchedules", ("scheduler:ListSchedules",), [everything]),
                 _pass_role(group),
+                _allow(
+                    "FindQueues",
+                    ("sqs:GetQueueAttributes", "sqs:GetQueueUrl"),
+                    (queue_arn(each.name) for each in topology.queues),
+                ),
             ),
         ),
         Role(
@@ -74,7 +79,12 @@ def _delays(topology: Topology) -> Iterable[Statement | None]:
     if group is None:
         return []
     arn = f"arn:{{partition}}:scheduler:{{region}}:{{account}}:schedule/{group.name}/*"
-    return [_allow("DelayTasks", ("scheduler:CreateSchedule", "scheduler:DeleteSchedule"), [arn]), _pass_role(group)]
+    return [
+        _allow("DelayTasks", ("scheduler:CreateSchedule", "scheduler:DeleteSchedule"), [arn]),
+        # The schedule's target is the queue's ARN, which is asked for.
+        _allow("FindTargets", ("sqs:GetQueueAttributes",), (queue_arn(each.name) for each in topology.queues)),
+        _pass_role(group),
+    ]
 
 
 def _pass_role(group: ScheduleGroup) -> Statement | None:

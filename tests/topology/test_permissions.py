@@ -13,7 +13,7 @@ import pytest
 from taskq_cloud import Reject, TaskQ, group
 from taskq_cloud.core.message import Acknowledge, Outgoing
 from taskq_cloud.core.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.ports import KnowsTargets, dead_letter_queue
 from taskq_cloud.testing.permissions import compare
 from taskq_cloud.topology.formats import iam
 from taskq_cloud.topology.provision import Provisioner
@@ -218,7 +218,8 @@ def test_an_applier(make_app, recorder):
     recorder.forget()
     store = app.scheduler
     assert store is not None
-    target = f"arn:aws:sqs:eu-west-1:000000000000:{app.topology().queue_named('work').name}"
+    assert isinstance(app.broker, KnowsTargets)
+    target = app.run(app.broker.target_of("work"))
     schedule = PlatformSchedule(name="nightly", when="cron(0 3 * * ? *)", target=target, body="{}")
     app.run(store.put([schedule]))
     app.run(store.put([schedule], replace=True))

@@ -80,6 +80,7 @@ resource "aws_scheduler_schedule" "this" {
   schedule_expression          = each.value.expression
   schedule_expression_timezone = each.value.timezone
   state                        = each.value.enabled ? "ENABLED" : "DISABLED"
+  end_date                     = each.value.end_date
   kms_key_arn                  = var.kms_key_arn
 
   flexible_time_window {

@@ -42,6 +42,7 @@ variable "schedules" {
     message_group_id        = optional(string)
     flexible_window_minutes = optional(number)
     enabled                 = optional(bool, true)
+    end_date                = optional(string)
     description             = optional(string, "")
   }))
   default = {}

@@ -1,0 +1,92 @@
+"""Periodic tasks in the topology: the same schedules that ``taskq beat`` would keep, for Terraform."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.beat import applying
+from taskq_cloud.core.calls import run
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.topology.formats import tfvars
+
+ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
+ENTRIES = {
+    "nightly": {"task": "report", "schedule": "0 3 * * *", "timezone": "Europe/Paris", "end": "2090-01-01T00:00:00"},
+    "often": {"args": ["<aws.scheduler.x>"], "task": "report", "schedule": "10s", "enabled": False},
+    "ordered": {"task": "report", "schedule": "90m", "options": {"queue": "work.fifo", "MessageGroupId": "a"}},
+    "ordered too": {"task": "report", "schedule": "1h", "options": {"queue": "work.fifo"}},
+}
+
+
+def make_app(owner: str, entries: dict[str, Any], scheduler: str | None = f"eventbridge://shop?role={ROLE}") -> TaskQ:
+    app = TaskQ(
+        "shop",
+        broker="sqs://eu-west-1/shop-",
+        results="dynamodb://shop",
+        scheduler=scheduler,
+        beat_schedule=entries,
+        deployment={"schedules": owner},
+    )
+    app.task(name="report", time_limit=30)(lambda *_args: None)
+    app.task(name="ordered", time_limit=30, queue="work.fifo")(lambda: None)
+    return app
+
+
+def test_both_ways_lead_to_the_same_schedules() -> None:
+    topology = make_app("terraform", ENTRIES).topology()
+    beat = make_app("beat", ENTRIES)
+
+    def arns(step: Any) -> Any:
+        queue = step.parameters.get("QueueName") or step.parameters["QueueUrl"].rpartition("/")[2]
+        return {"QueueUrl": f"https://sqs/1/{queue}", "Attributes": {"QueueArn": f"arn:aws:sqs:eu-west-1:1:{queue}"}}
+
+    wanted = run(applying.wanted_schedules(beat, beat.schedule_entries(), datetime.now(UTC)), arns)
+    expected = {
+        each.name: (each.when, each.timezone, each.body, each.enabled, each.end, each.target.rpartition(":")[2])
+        for _, each in wanted
+    }
+    assert expected == {
+        each.name: (
+            each.expression,
+            each.timezone,
+            each.input,
+            each.enabled,
+            datetime.fromisoformat(each.end_date) if each.end_date else None,
+            f"shop-{each.queue}",
+        )
+        for each in topology.schedules
+    }
+    assert {each.message_group_id for each in topology.schedules} == {None, "a", "default"}
+    assert {each.description.partition("]")[0] for each in topology.schedules} == {"[terraform", "[terraform, disabled"}
+    # The module refuses such an escape, as it can't be told from one that jsonencode has made of a context attribute.
+    assert not any("\\u003caws.scheduler" in each.input for each in topology.schedules)
+    assert tfvars.variables(topology)["schedules"].keys() == expected.keys()
+
+
+def test_where_beat_keeps_them_terraform_is_given_none() -> None:
+    assert make_app("beat", ENTRIES).topology().schedules == ()
+
+
+def test_where_terraform_keeps_them_beat_plans_nothing() -> None:
+    app = make_app("terraform", ENTRIES)
+    with pytest.raises(ImproperlyConfigured, match="Terraform keeps"):
+        run(applying.make_plan(app, app.schedule_entries(), datetime.now(UTC)), lambda step: step)
+
+
+@pytest.mark.parametrize(
+    ("options", "scheduler", "says"),
+    [
+        ({"message_attributes": {"a": "b"}}, f"eventbridge://shop?role={ROLE}", "no message attributes"),
+        ({"MessageGroupId": "tenant"}, f"eventbridge://shop?role={ROLE}", "to FIFO queues only"),
+        ({}, None, "TASKQ_SCHEDULER"),
+    ],
+    ids=["attributes", "group", "no group"],
+)
+def test_what_terraform_can_not_keep_is_refused(options: dict[str, Any], scheduler: str | None, says: str) -> None:
+    entries = {"a": {"task": "report", "schedule": "1h", "options": options}}
+    with pytest.raises(ImproperlyConfigured, match=says):
+        make_app("terraform", entries, scheduler).topology()
