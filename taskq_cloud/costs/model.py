@@ -66,11 +66,10 @@ def usage(served: Served, load: Load) -> list[Line]:
 
 
 def _together(lines: Iterator[Line]) -> list[Line]:
-    found: dict[tuple[str, str], Line] = {}
+    found: dict[str, Line] = {}
     for line in lines:
-        key = line.what, line.price
-        old = found.get(key, Line(line.what, 0, 0, line.price))
-        found[key] = Line(line.what, old.calls + line.calls, old.units + line.units, line.price)
+        old = found.get(line.what, Line(line.what, 0, 0, line.price))
+        found[line.what] = Line(line.what, old.calls + line.calls, old.units + line.units, line.price)
     return list(found.values())
 
 
@@ -131,11 +130,10 @@ def _of_queue(served: Served, load: Load, queue: QueueLoad) -> Iterator[Line]:
 
 
 def _on_sqs(served: Served, load: Load, queue: QueueLoad, messages: _Messages) -> Iterator[Line]:
-    price = "sqs_fifo" if queue.fifo else "sqs_standard"
     size, batch = _message_bytes(load), load.messages_per_request
 
     def line(what: str, calls: float, chunks: int = 1) -> Line:
-        return Line(f"SQS {what}", calls, calls * chunks, price)
+        return Line(f"{_sqs(queue)} {what}", calls, calls * chunks, _sqs_price(queue))
 
     yield line("sends", messages.called / load.send_batch, _chunks(size * load.send_batch))
     yield line("sends", messages.followed + messages.scheduled, _chunks(size))
@@ -148,6 +146,14 @@ def _on_sqs(served: Served, load: Load, queue: QueueLoad, messages: _Messages) -
         return
     renewals = math.floor(load.run_seconds / (served.lease_seconds / RENEWALS_PER_LEASE))
     yield line("renewals", queue.tasks * (1 + load.retries) * renewals / batch)
+
+
+def _sqs(queue: QueueLoad) -> str:
+    return "SQS FIFO" if queue.fifo else "SQS"
+
+
+def _sqs_price(queue: QueueLoad) -> str:
+    return "sqs_fifo" if queue.fifo else "sqs_standard"
 
 
 def _chunks(size: float) -> int:
@@ -242,4 +248,4 @@ def _of_containers(served: Served, load: Load, service: Containers) -> Iterator[
         for queue in served.queues:
             if queue.name in service.queues:
                 polls = idle_hours * 3600 / served.wait_seconds
-                yield Line("SQS receives of nothing", polls, polls, "sqs_fifo" if queue.fifo else "sqs_standard")
+                yield Line(f"{_sqs(queue)} receives of nothing", polls, polls, _sqs_price(queue))

@@ -28,10 +28,12 @@ module "taskq" {
   schedule_group = local.declared.schedule_group
   schedules      = local.declared.schedules
 
-  package        = { filename = var.package_filename }
-  layer_filename = var.layer_filename
-  image          = var.image
-  network        = var.network
+  package             = { filename = var.package_filename }
+  layer_filename      = var.layer_filename
+  image               = var.image
+  ecr_repository_arn  = var.ecr_repository_arn
+  network             = var.network
+  deletion_protection = var.deletion_protection
   observability = {
     alarm_topic_arns       = [aws_sns_topic.alarms.arn]
     oldest_message_seconds = { reports = 7200 }

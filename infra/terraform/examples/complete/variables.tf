@@ -15,6 +15,12 @@ variable "image" {
   type        = string
 }
 
+variable "ecr_repository_arn" {
+  description = "The ECR repository of the image; null where it is elsewhere and public."
+  type        = string
+  default     = null
+}
+
 variable "alarm_email" {
   description = "Who is told of alarms."
   type        = string
@@ -27,4 +33,10 @@ variable "network" {
     security_group_ids = list(string)
     assign_public_ip   = optional(bool, false)
   })
+}
+
+variable "deletion_protection" {
+  description = "Whether the table and a bucket that holds anything refuse to be deleted."
+  type        = bool
+  default     = true
 }

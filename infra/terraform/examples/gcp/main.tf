@@ -26,6 +26,8 @@ module "worker" {
   environment        = each.value.environment
   instances          = max(1, each.value.minimum_tasks)
   memory_mb          = each.value.memory_mb
+
+  deletion_protection = var.deletion_protection
 }
 
 module "queues" {
@@ -46,6 +48,7 @@ resource "google_storage_bucket" "this" {
   location                    = coalesce(each.value.region, var.region)
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
+  force_destroy               = !var.deletion_protection
 
   dynamic "lifecycle_rule" {
     for_each = each.value.lifecycle_rules

@@ -13,3 +13,9 @@ variable "producers" {
   type        = list(string)
   default     = []
 }
+
+variable "deletion_protection" {
+  description = "Whether workers and a bucket that holds anything refuse to be deleted."
+  type        = bool
+  default     = true
+}

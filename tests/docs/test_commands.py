@@ -1,0 +1,54 @@
+"""What the pages tell to type: commands and options that there are, and variables that the examples have."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+import click
+import pytest
+
+from taskq_cloud.cli import COMMANDS, main
+from tests.docs.samples import DOCS
+
+EXAMPLES = DOCS.parent / "infra" / "terraform" / "examples"
+_TYPED = re.compile(r"^(?: *\$ | {4})(?:[A-Z]+=\$\()?(taskq (?!ENDS).+?)\)?$", re.MULTILINE)
+_VARIABLE = re.compile(r'^variable "(\w+)" \{(.*?)^\}', re.MULTILINE | re.DOTALL)
+
+
+def typed() -> list[tuple[str, str]]:
+    """Page and command, of every page."""
+    pages = sorted(DOCS.glob("*.md"))
+    return [(page.name, command) for page in pages for command in _TYPED.findall(page.read_text(encoding="utf-8"))]
+
+
+def test_commands_are_found() -> None:
+    assert len({page for page, _ in typed()}) >= 10
+
+
+@pytest.mark.parametrize(("page", "line"), [pytest.param(*each, id=f"{each[0]}-{i}") for i, each in enumerate(typed())])
+def test_a_command_on_a_page_is_one(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    words = words[: next((i for i, word in enumerate(words) if word[0] in "|>&2;" or word == "..."), len(words))]
+    (name,) = [word for word in words if word in COMMANDS][:1]
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    known = {option for each in command.params for option in each.opts}
+    assert {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)} <= known, page
+
+
+@pytest.mark.parametrize(("page", "example"), [("deploy-aws.md", "complete"), ("deploy-gcp.md", "gcp")])
+def test_a_deployments_variables_are_the_examples(page: str, example: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    (written,) = re.findall(r"auto\.tfvars\.json <<END\n(.*?)^END$", text, re.MULTILINE | re.DOTALL)
+    given = set(json.loads(re.sub(r"\$\(.*?\)|\$SUBNETS", "[]", written).replace('"user:[]"', '""')))
+    variables = dict(_VARIABLE.findall((EXAMPLES / example / "variables.tf").read_text(encoding="utf-8")))
+    assert given <= variables.keys()
+    assert {name for name, body in variables.items() if "\n  default " not in body} <= given
+    assert "deletion_protection" in variables  # of what the page says to undo
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    navigation = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    assert sorted(re.findall(r"- ([\w-]+\.md)$", navigation, re.MULTILINE)) == sorted(p.name for p in DOCS.glob("*.md"))
