@@ -77,28 +77,32 @@ def _used(request_line: str, target: str, body: bytes) -> Iterable[Used]:
             yield Used(f"dynamodb:{operation}", f"dynamodb:table/{table}")
     else:
         method, target_path, *_ = request_line.split(" ")
-        yield _of_path(method, target_path, body)
+        yield from _of_path(method, target_path, body)
 
 
-def _of_path(method: str, target_path: str, body: bytes) -> Used:
+def _of_path(method: str, target_path: str, body: bytes) -> Iterable[Used]:
     split = urlsplit(target_path)
     path, query = unquote(split.path).strip("/"), parse_qs(split.query, keep_blank_values=True)
     first, _, rest = path.partition("/")
     if first == "schedules" and rest:
-        group = query.get("groupName") or [json.loads(body or b"{}").get("GroupName", "default")]
-        return Used(f"scheduler:{_SCHEDULE[method]}Schedule", f"scheduler:schedule/{group[0]}/{rest}")
-    if first == "schedules":
-        group = query.get("ScheduleGroup", ["*"])
-        return Used("scheduler:ListSchedules", f"scheduler:schedule/{group[0]}/*")
-    if first == "schedule-groups":
-        return Used(f"scheduler:{_SCHEDULE[method]}ScheduleGroup", f"scheduler:schedule-group/{rest}")
-    if re.match(r"\d{4}-\d\d-\d\d/", path):
+        sent = json.loads(body or b"{}")
+        group = query["groupName"][0] if "groupName" in query else sent.get("GroupName", "default")
+        yield Used(f"scheduler:{_SCHEDULE[method]}Schedule", f"scheduler:schedule/{group}/{rest}")
+        if "Target" in sent:
+            yield Used("iam:PassRole", "iam:" + sent["Target"]["RoleArn"].split(":", 5)[5])
+    elif first == "schedules":
+        # It has no resource type: whatever group it names, it is authorised against all schedules.
+        yield Used("scheduler:ListSchedules", "scheduler:schedule/*/*")
+    elif first == "schedule-groups":
+        yield Used(f"scheduler:{_SCHEDULE[method]}ScheduleGroup", f"scheduler:schedule-group/{rest}")
+    elif re.match(r"\d{4}-\d\d-\d\d/", path):
         raise ValueError(f"{method} {path} is a call of a service that is not known here")
-    if rest:
-        return Used(f"s3:{_S3[method]}", f"s3:{path}")
-    if method == "GET" and "list-type" in query:
-        return Used("s3:ListBucket", f"s3:{first}")
-    raise ValueError(f"{method} {target_path} is an operation that is not known here")
+    elif rest:
+        yield Used(f"s3:{_S3[method]}", f"s3:{path}")
+    elif method == "GET" and "list-type" in query:
+        yield Used("s3:ListBucket", f"s3:{first}")
+    else:
+        raise ValueError(f"{method} {target_path} is an operation that is not known here")
 
 
 @dataclass(frozen=True, slots=True)

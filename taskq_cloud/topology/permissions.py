@@ -22,6 +22,7 @@ from taskq_cloud.topology.model import (
 )
 
 _SQS: Final = "arn:{partition}:sqs:{region}:{account}:"
+_SCHEDULES: Final = "arn:{partition}:scheduler:{region}:{account}:schedule/"
 _FIND_AND_SEND: Final = ("sqs:GetQueueUrl", "sqs:SendMessage")
 
 
@@ -46,15 +47,13 @@ def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
     if group.dead_letter_queue is not None:
         names.append(group.dead_letter_queue.name)
     actions = ("CreateSchedule", "DeleteSchedule", "GetSchedule", "UpdateSchedule")
-    everything = f"arn:{{partition}}:scheduler:{{region}}:{{account}}:schedule/{group.name}/*"
     return (
         Role(
             name=f"{topology.name}-applier",
             assumed_by=None,
             statements=_statements(
-                _allow("ApplySchedules", (f"scheduler:{each}" for each in actions), [everything]),
-                # Its resource is no group: a listing is of all schedules (Service Authorization Reference).
-                _allow("ListSchedules", ("scheduler:ListSchedules",), [everything]),
+                _allow("ApplySchedules", (f"scheduler:{each}" for each in actions), [_schedules_of(group)]),
+                _list_schedules(),
                 _pass_role(group),
                 _allow(
                     "FindQueues",
@@ -74,22 +73,38 @@ def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
 
 
 def _delays(topology: Topology) -> Iterable[Statement | None]:
-    """One-time schedules of what is due late: created, and removed when the task is revoked."""
+    """One-time schedules of what is due late; their target is a queue's ARN, which the queue is asked for."""
     group = topology.schedule_group
     if group is None:
         return []
-    arn = f"arn:{{partition}}:scheduler:{{region}}:{{account}}:schedule/{group.name}/*"
     return [
-        _allow("DelayTasks", ("scheduler:CreateSchedule", "scheduler:DeleteSchedule"), [arn]),
-        # The schedule's target is the queue's ARN, which is asked for.
         _allow("FindTargets", ("sqs:GetQueueAttributes",), (queue_arn(each.name) for each in topology.queues)),
+        _allow("DelayTasks", ("scheduler:CreateSchedule",), [_schedules_of(group)]),
         _pass_role(group),
     ]
 
 
+def _revocations(topology: Topology) -> Iterable[Statement | None]:
+    """A task that is revoked is looked for among the schedules, and removed from them."""
+    group = topology.schedule_group
+    if group is None:
+        return []
+    return [_allow("RevokeTasks", ("scheduler:DeleteSchedule",), [_schedules_of(group)]), _list_schedules()]
+
+
+def _schedules_of(group: ScheduleGroup) -> str:
+    return f"{_SCHEDULES}{group.name}/*"
+
+
+def _list_schedules() -> Statement | None:
+    # Not of the group: whatever group a listing is asked for, it is authorised against "schedule/*/*" (Service
+    # Authorization Reference: the action has no resource type), and a group's own ARN doesn't cover that.
+    return _allow("ListSchedules", ("scheduler:ListSchedules",), [f"{_SCHEDULES}*/*"])
+
+
 def _pass_role(group: ScheduleGroup) -> Statement | None:
     condition = Condition(operator="StringEquals", key="iam:PassedToService", values=("scheduler.amazonaws.com",))
-    return _allow("PassRole", ("iam:PassRole",), [group.role_arn], by_platform=True, conditions=(condition,))
+    return _allow("PassRole", ("iam:PassRole",), [group.role_arn], conditions=(condition,))
 
 
 def _producer(topology: Topology) -> tuple[Statement, ...]:
@@ -98,6 +113,7 @@ def _producer(topology: Topology) -> tuple[Statement, ...]:
         *_results(topology, worker=False),
         *_buckets(topology),
         *_delays(topology),
+        *_revocations(topology),
         *_keys(topology),
     )
 

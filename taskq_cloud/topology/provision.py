@@ -39,6 +39,7 @@ class Provisioner:
         self._dry_run = dry_run
         self.changes: list[str] = []
         """What was done, or would be, in its order."""
+        self._partition = "aws"
 
     def run(self) -> Flow[list[str]]:
         """Bring everything about; the changes, none where all is as declared.
@@ -91,7 +92,10 @@ class Provisioner:
         if found is None:
             attributes = {"FifoQueue": "true"} if fifo else {}
             yield from self._do(f"create queue {name}", "sqs", "create_queue", QueueName=name, Attributes=attributes)
-            return None if self._dry_run else (yield from observe.queue(name))
+            found = None if self._dry_run else (yield from observe.queue(name))
+        if found is not None:
+            # The account's own: a queue is what every application has, and comes first.
+            self._partition = found.arn.split(":")[1]
         return found
 
     def _attributes(self, name: str, present: ObservedQueue | None, attributes: Mapping[str, str]) -> Flow[None]:
@@ -172,7 +176,7 @@ class Provisioner:
             )
         policy = found.policy if found else None
         if not wanted.denies_without_tls(policy):
-            arn = f"arn:aws:s3:::{name}"
+            arn = f"arn:{self._partition}:s3:::{name}"
             document = wanted.dumps(wanted.with_tls(policy or {}, "s3", [arn, f"{arn}/*"]))
             yield from self._do(
                 f"deny access without TLS to bucket {name}", "s3", "put_bucket_policy", Bucket=name, Policy=document

@@ -28,9 +28,12 @@ def make_app(recorder, local_stack, make_aws_client) -> Iterator[Callable[..., T
     """An application on resources whose names begin with one of its own; they are removed at the end."""
     prefixes, apps = [], []
 
-    def make(**settings: Any) -> TaskQ:
+    def make(*, scheduler: bool = False, **settings: Any) -> TaskQ:
         prefix = f"t{uuid4().hex[:8]}"
         prefixes.append(prefix)
+        if scheduler:
+            role = f"arn:aws:iam::000000000000:role/{prefix}-scheduler"
+            settings["scheduler"] = f"eventbridge://{prefix}?role={role}"
         where = {
             "broker": f"sqs:///{prefix}-",
             "results": f"dynamodb://{prefix}-results",
@@ -46,18 +49,26 @@ def make_app(recorder, local_stack, make_aws_client) -> Iterator[Callable[..., T
     yield make
     for app in apps:
         app.close()
-    sqs, dynamodb, s3 = (make_aws_client(name, local_stack.endpoint_url) for name in ("sqs", "dynamodb", "s3"))
+    clients = {name: make_aws_client(name, local_stack.endpoint_url) for name in ("sqs", "dynamodb", "s3", "scheduler")}
     for prefix in prefixes:
-        for url in sqs.list_queues(QueueNamePrefix=prefix).get("QueueUrls", []):
-            sqs.delete_queue(QueueUrl=url)
-        for table in dynamodb.list_tables()["TableNames"]:
-            if table.startswith(prefix):
-                dynamodb.delete_table(TableName=table)
-        for bucket in s3.list_buckets()["Buckets"]:
-            if bucket["Name"].startswith(prefix):
-                for each in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
-                    s3.delete_object(Bucket=bucket["Name"], Key=each["Key"])
-                s3.delete_bucket(Bucket=bucket["Name"])
+        remove(clients, prefix)
+
+
+def remove(clients: dict[str, Any], prefix: str) -> None:
+    """All whose name begins so."""
+    for each in clients["scheduler"].list_schedule_groups(NamePrefix=prefix)["ScheduleGroups"]:
+        clients["scheduler"].delete_schedule_group(Name=each["Name"])
+    for url in clients["sqs"].list_queues(QueueNamePrefix=prefix).get("QueueUrls", []):
+        clients["sqs"].delete_queue(QueueUrl=url)
+    for table in clients["dynamodb"].list_tables()["TableNames"]:
+        if table.startswith(prefix):
+            clients["dynamodb"].delete_table(TableName=table)
+    s3 = clients["s3"]
+    for bucket in s3.list_buckets()["Buckets"]:
+        if bucket["Name"].startswith(prefix):
+            for each in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
+                s3.delete_object(Bucket=bucket["Name"], Key=each["Key"])
+            s3.delete_bucket(Bucket=bucket["Name"])
 
 
 def drive(app: TaskQ, flow: Flow[Any]) -> Any:

@@ -34,9 +34,9 @@ def shop(make_app, recorder):
     """Make applications on one deployment, each of which has yet to find its queues: ``shop(runtime) -> TaskQ``."""
     made = []
 
-    def make(runtime):
+    def make(runtime, *, scheduler=True):
         if not made:
-            app = make_app(deployment={"runtime": runtime}, task_default_queue="work")
+            app = make_app(deployment={"runtime": runtime}, task_default_queue="work", scheduler=scheduler)
             drive(app, Provisioner(app.topology()).run())
             made.append(app)
         again = TaskQ(made[0].main, **made[0]._given)
@@ -59,6 +59,10 @@ def declare(app):
     def again(self):
         if self.request.retries == 0:
             raise self.retry(countdown=0)
+
+    @app.task(name="shop.tomorrow", bind=True, time_limit=5)
+    def tomorrow(self):
+        raise self.retry(countdown=86_400)
 
     @app.task(name="shop.reject", time_limit=5)
     def reject():
@@ -90,8 +94,9 @@ def assert_exact(app, role, used):
     assert (comparison.missing, unused) == ([], [])
 
 
-async def test_a_producer(shop, recorder):
-    caller = shop("container")
+@pytest.mark.parametrize("scheduler", [True, False], ids=["scheduler", "hops"])
+async def test_a_producer(shop, recorder, scheduler):
+    caller = shop("container", scheduler=scheduler)
     async with serving(caller, visibility_timeout=30):
         large = caller.send_task("shop.noise", [LARGE])
         await until(lambda: large.state == "SUCCESS", "the large result is there")
@@ -104,7 +109,7 @@ async def test_a_producer(shop, recorder):
     several = group(producer.tasks["shop.length"].s("abc") for _ in range(3)).apply_async()
     several.save()
     several.ready()
-    producer.send_task("shop.length", ["abc"], countdown=60).revoke()
+    producer.send_task("shop.length", ["abc"], countdown=2 * 86_400).revoke()
     result = producer.AsyncResult(large.id)
     assert len(result.get(timeout=10)) == LARGE
     result.forget()
@@ -120,6 +125,7 @@ async def send_everything(caller):
         caller.send_task("shop.again"),
         caller.send_task("shop.once"),
         caller.send_task("shop.reject"),
+        caller.send_task("shop.tomorrow"),
     ]
     chord = group(caller.tasks["shop.length"].s("abc") for _ in range(3)) | caller.tasks["shop.length"].s()
     return [*sent, chord.apply_async()]
@@ -141,7 +147,7 @@ async def test_a_container(shop, recorder):
     slow = caller.send_task("shop.slow")
     worker = shop("container")
     async with serving(worker, visibility_timeout=1):
-        await until(lambda: all(each.ready() for each in [*results, slow]), "all have ended")
+        await until(lambda: all(each.ready() or each.state == "RETRY" for each in [*results, slow]), "all have ended")
     worker.send_task("shop.length", ["abc"], queue="reports.fifo")
     seen = recorder.used()
     worker.mended = True
@@ -211,9 +217,7 @@ def record_of(message, queue):
 
 
 def test_an_applier(make_app, recorder):
-    role = "arn:aws:iam::000000000000:role/shop-scheduler"
-    name = f"g{uuid4().hex[:8]}"
-    app = make_app(scheduler=f"eventbridge://{name}?role={role}")
+    app = make_app(scheduler=True)
     drive(app, Provisioner(app.topology()).run())
     recorder.forget()
     store = app.scheduler
@@ -227,3 +231,30 @@ def test_an_applier(make_app, recorder):
     app.run(store.load([schedule.name]))
     app.run(store.delete([schedule.name]))
     assert_exact(app, "applier", recorder.used())
+
+
+def test_a_role_is_passed_to_the_scheduler_alone():
+    app = TaskQ("shop", broker="sqs:///", scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/sender")
+    app.task(name="shop.length", time_limit=5)(len)
+    roles = [app.topology().role_named(f"shop-{each}") for each in ("applier", "celery-function", "producer")]
+    for role in roles:
+        (passed,) = [each for each in role.statements if "iam:PassRole" in each.actions]
+        assert passed.resources == ("arn:aws:iam::000000000000:role/sender",)
+        (condition,) = passed.conditions
+        assert (condition.key, condition.values) == ("iam:PassedToService", ("scheduler.amazonaws.com",))
+
+
+def test_every_role_uses_the_declared_key_and_no_other():
+    key = "arn:aws:kms:eu-west-1:000000000000:key/k"
+    app = TaskQ("shop", broker="sqs:///", scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/sender")
+    app.task(name="shop.length", time_limit=5)(len)
+    app.task(name="shop.report", queue="reports")(len)
+    without = app.topology()
+    app.conf.deployment["kms_key_arn"] = key
+    keyed = app.topology()
+    assert not [s for role in without.roles for s in role.statements if s.sid == "UseKey"]
+    for role in keyed.roles:
+        found = [(s.actions, s.resources) for s in role.statements if any(a.startswith("kms:") for a in s.actions)]
+        # The applier touches no message: reading a queue's attributes takes no key.
+        needs = role.name != "shop-applier"
+        assert found == ([(("kms:Decrypt", "kms:GenerateDataKey"), (key,))] if needs else []), role.name
