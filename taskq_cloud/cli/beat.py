@@ -187,7 +187,7 @@ def _show(changes: Sequence[Change], *, as_json: bool) -> None:
             click.echo(f"  {change.entry} is paused, and stays so: taskq beat resume ends it")
         if change.action == "unchanged":
             continue
-        why = " (nobody declares it; removed by prune)" if change.action == "prune" else ""
+        why = " (nobody declares it, or its end is over; removed by prune)" if change.action == "prune" else ""
         shown = change.wanted or change.live
         when = f": {shown.when} {shown.timezone}" if shown is not None else ""
         click.echo(f"{_SIGNS[change.action]} {change.entry}  {change.name}{when}{why}")
