@@ -168,8 +168,8 @@ def _paged(
     paging, group = origin.paging, str(fan.id)
     if paging is None or len(fan.members) <= paging.over:
         return None
-    first = next(steps(fan.members[0]))
-    if chord is None and not paging.knows(first.task):
+    first = next((step for member in fan.members for step in steps(member)), None)
+    if first is None or (chord is None and not paging.knows(first.task)):
         return None
     try:
         cut = list(pages.cut(group, fan.members, paging))
