@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Final
@@ -79,4 +80,12 @@ class Target:
         """An interpreter of this version that is installed here, or None."""
         if sys.version_info[:2] == self.version:
             return sys.executable
-        return shutil.which(f"python{self.python}")
+        found = shutil.which(f"python{self.python}")
+        # A version manager such as pyenv puts names on the path of versions that can't be started from here.
+        return found if found is not None and _is(found, self.version) else None
+
+
+def _is(interpreter: str, version: tuple[int, int]) -> bool:
+    program = f"import sys; sys.exit(sys.version_info[:2] != {version})"
+    done = subprocess.run([interpreter, "-I", "-c", program], capture_output=True, check=False)  # noqa: S603 - it was found
+    return done.returncode == 0
