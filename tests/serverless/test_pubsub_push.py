@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from taskq_cloud import TaskQ
-from taskq_cloud.core.message import DEAD_LETTER_REASON, Message
+from taskq_cloud import TaskQ, chord
+from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, Message
 from taskq_cloud.core.outcome import Abandoned, Invocation
 from taskq_cloud.errors import ImproperlyConfigured, Retry
 from taskq_cloud.serverless.oidc import Forbidden, KeySet, KeysUnavailable, TokenVerifier, Unauthenticated
@@ -427,6 +427,27 @@ def test_an_unknown_task_comes_again_until_its_attempts_run_out(push, server):
 def test_a_message_that_is_pushed_twice_runs_once(push, ran):
     assert [push("add", 1, attempt=attempt) for attempt in (None, None, 2)] == [204] * 3
     assert ran == [1]
+
+
+def test_a_workflow_comes_to_its_end_by_pushes_alone_though_each_comes_twice(url, issuer, app, ran):
+    @app.task(name="total")
+    def total(numbers: list[int], more: int = 0) -> int:
+        return sum(numbers) + more
+
+    add = app.signature("add")
+    header = [app.signature("add", [number], immutable=True) for number in range(3)]
+    result = (add.clone([10]) | chord(header, total.s(4)) | add).delay()
+    deadline = time.monotonic() + 30
+    while not result.ready():
+        assert time.monotonic() < deadline, result.state
+        for delivery in app.run(app.broker.receive("celery", 10, 0.1, 60)):
+            for attempt in (1, 2):
+                pushed = envelope(delivery.body, SUBSCRIPTION, attempt, messageId=delivery.message_id)
+                assert post(url, pushed, issuer.token())[0] == 204
+            app.run(app.broker.settle([Acknowledge(delivery)]))
+    assert result.get(timeout=1) == 7
+    # What a message that comes twice sends twice may run twice; what it comes to is one.
+    assert set(ran) == {0, 1, 2, 7, 10}
 
 
 def test_a_retry_is_a_message_of_its_own(push, app, server):
