@@ -16,7 +16,7 @@ from taskq_cloud.core.one_off import OneOff
 from taskq_cloud.core.platform_schedule import ScheduleCapabilities
 from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, ScheduleStore
 from taskq_cloud.core.records import Record
-from taskq_cloud.errors import DelayTooLong, EncodeError, PayloadTooLarge
+from taskq_cloud.errors import DelayTooLong, EncodeError, OperationalError, PayloadTooLarge
 
 RECORDS_AT_ONCE: Final = 10
 """Of a quarter of a megabyte each."""
@@ -169,6 +169,9 @@ def send(
 
     What they claim is checked in first, all of it together; a message whose payload is refused is not sent. Those with
     a schedule are given to ``scheduler``, whose name for it stands for the broker's message id.
+
+    Raises:
+        OperationalError: all of them go to one queue, which can't be used; of several queues the answers say it.
     """
     answers: list[Any] = [None] * len(addressed)
     if codec.payloads is not None:
@@ -192,10 +195,23 @@ def send(
         for position, (_, _, schedule), refused in zip(later, held, kept, strict=True):
             answers[position] = refused or Sent(schedule.name)
     for queue, of_queue in positions.items():
-        sent = yield from broker.send(queue, [addressed[position].outgoing for position in of_queue])
+        alone = len(of_queue) == len(addressed)
+        sent = yield from _send_to(broker, queue, [addressed[position].outgoing for position in of_queue], alone=alone)
         for position, answer in zip(of_queue, sent, strict=True):
             answers[position] = answer
     return answers
+
+
+def _send_to(
+    broker: Broker, queue: str, messages: Sequence[Outgoing], *, alone: bool
+) -> Flow[Sequence[Sent | Refused]]:
+    try:
+        return (yield from broker.send(queue, messages))
+    except OperationalError as error:
+        if alone:
+            raise
+        # What goes to other queues is sent all the same: whoever called has to be told which.
+        return [Refused(error)] * len(messages)
 
 
 def growing_delay(count: int, first_seconds: float, longest_seconds: float) -> float:
