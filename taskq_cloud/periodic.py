@@ -24,7 +24,7 @@ from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import ResultStore, is_ordered
+from taskq_cloud.core.ports import DEFAULT_GROUP, ResultStore, is_ordered
 from taskq_cloud.core.schedules import entry as entries
 from taskq_cloud.core.schedules.base import Schedule, zone_name, zone_named
 from taskq_cloud.core.schedules.documents import duration
@@ -237,18 +237,21 @@ def platform_schedules(
     found = []
     for number, wake in enumerate(wakes_of(entry.timing, now, weeks=words.WEEKS)):
         tick = ticks.tick_of_entry(entry, application, wake.span_seconds, entry.jitter_seconds)
+        expression = words.expression(wake)
+        if platform == "cloud_scheduler":  # which writes no time
+            tick = replace(tick, fires=crontab.from_string(expression, timezone=wake.timezone))
         name = schedule_name(application, entry.name, number)
         deduplicated = is_ordered(queue) and platform == "eventbridge"
         found.append(
             PlatformSchedule(
                 name=name,
-                when=words.expression(wake),
+                when=expression,
                 timezone=wake.timezone,
                 target=target,
                 body=_platform_body(app, entry, tick, platform, queue),
-                end=entry.timing.end,
+                end=entry.timing.end if words.ENDS else None,
                 enabled=entry.enabled,
-                group=entry.options.get("MessageGroupId"),
+                group=entry.options.get("MessageGroupId") or (DEFAULT_GROUP if is_ordered(queue) else None),
                 deduplication=f"{name}.{ticks.AWS_SCHEDULED_TIME}" if deduplicated else None,
                 attributes=entry.options.get("message_attributes") or {},
                 description=f"periodic task {entry.name} of {application}: {entry.task}, {entry.schedule!r}"[:512],

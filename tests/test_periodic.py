@@ -199,3 +199,24 @@ def test_a_platform_is_given_complete_messages(platform: Any) -> None:
     assert schedule_prefix("shop") != schedule_prefix("Shop")
     past = dataclasses.replace(entry, timing=dataclasses.replace(entry.timing, end=MOMENT))
     assert platform_schedules(app, past, platform, "arn:slow", MOMENT) == []
+
+
+def test_where_a_platform_writes_no_time_the_message_says_when_it_fires_and_guards_the_end() -> None:
+    entry = {**GOOD, "schedule": "0 9 13 * fri", "timezone": "Europe/Paris", "end": "2090-01-01T00:00:00"}
+    app = make_app(beat_schedule={"mine": entry})
+    (made,) = platform_schedules(app, app.schedule_entries()[0], "cloud_scheduler", "topic", MOMENT)
+    assert (made.when, made.timezone, made.end) == ("0 9 13 * *", "Europe/Paris", None)
+    late = datetime(2026, 11, 13, 8, 30, tzinfo=UTC).timestamp()
+    message = ticks.resolved(app.codec.read(made.body, "m"), late)
+    assert message.id == ticks.tick_id("shop", "mine", datetime(2026, 11, 13, 8, tzinfo=UTC))
+    tick = ticks.tick_of(message)
+    assert tick is not None
+    assert tick.fires == crontab(0, 9, day_of_month=13, timezone="Europe/Paris")
+    assert tick.timing.end is not None
+
+
+def test_a_crontab_that_was_written_with_spaces_can_be_read_from_its_message() -> None:
+    app = make_app(beat_schedule={"mine": {**GOOD, "schedule": crontab(minute="0, 30", hour=[9, 12])}})
+    (made,) = platform_schedules(app, app.schedule_entries()[0], "eventbridge", "arn", MOMENT)
+    message = app.codec.read(made.body.replace(ticks.AWS_SCHEDULED_TIME, "2026-11-23T09:30:00Z"), "m")
+    assert message.id == ticks.tick_id("shop", "mine", datetime(2026, 11, 23, 9, 30, tzinfo=UTC))

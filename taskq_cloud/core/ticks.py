@@ -18,6 +18,7 @@ from taskq_cloud.core.header_values import LARGEST_NUMBER
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.schedules import documents
+from taskq_cloud.core.schedules.base import Schedule
 from taskq_cloud.core.schedules.entry import CatchUp, Overlap, ScheduleEntry, Timing
 from taskq_cloud.core.schedules.wakes import LONG_SPAN_SECONDS
 from taskq_cloud.core.tick_headers import SCHEDULE, SCHEDULED_TIME
@@ -27,8 +28,8 @@ AWS_SCHEDULED_TIME: Final = "<aws.scheduler.scheduled-time>"
 """What EventBridge Scheduler replaces by the time; User Guide, "managing-schedule-context-attributes"."""
 
 SENT_TIME: Final = "<sent>"
-"""Of a platform that writes no time into what it sends (Cloud Scheduler to Pub/Sub): it is the last time that was due
-when the broker took the message."""
+"""Of a platform that writes no time into what it sends (Cloud Scheduler to Pub/Sub): it is the last time at which the
+platform was to fire when the broker took the message."""
 
 _LATEST_LEAD: Final = timedelta(minutes=5)
 """How far the clocks of a platform and of a worker may differ."""
@@ -48,6 +49,8 @@ class Tick:
         jitter_seconds: up to so much longer.
         expires_seconds: from the time it is due to when it isn't run any more.
         span_seconds: of a message that is no tick itself, but stands for all those of so many seconds; 0 of a tick.
+        fires: when the platform fires, where it writes no time into what it sends: at other times, too, than those at
+            which the entry is due. None: at those.
     """
 
     application: str
@@ -59,12 +62,15 @@ class Tick:
     jitter_seconds: float = 0
     expires_seconds: float | None = None
     span_seconds: int = 0
+    fires: Schedule | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As JSON; what is as it usually is is left out."""
         usual = {"overlap": "allow", "catch_up": "one", "delay_seconds": 0, "jitter_seconds": 0}
         usual |= {"expires_seconds": None, "span_seconds": 0}
         given = {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
+        if self.fires is not None:
+            given["fires"] = documents.schedule_to_document(self.fires)
         timing = documents.to_document(self.timing)
         return {"application": self.application, "name": self.name, "timing": timing, **given}
 
@@ -128,6 +134,8 @@ def tick_of(message: Message) -> Tick | None:
         return None
     try:
         parts = dict(document)
+        if parts.get("fires") is not None:
+            parts["fires"] = documents.schedule_from_document(parts["fires"])
         return _checked(Tick(timing=documents.from_document(parts.pop("timing")), **parts))
     except MissingExtra:
         raise  # of the worker, not of the message
@@ -182,7 +190,7 @@ def resolved(message: Message, sent_at: float | None = None) -> Message:
     if text == SENT_TIME:
         if sent_at is None:
             return message
-        moment = _due_when_sent(tick, datetime.fromtimestamp(sent_at, UTC))
+        moment = _fired_at(tick, datetime.fromtimestamp(sent_at, UTC))
     else:
         moment = moment_of(message)
     if tick.span_seconds or tick.timing.whole_minutes:
@@ -213,7 +221,7 @@ def at(message: Message, tick: Tick, moment: datetime, unread_id: str | None = N
 
 def spread(message: Message, tick: Tick) -> list[Message]:
     """The ticks that a message of a span stands for, each held back until it is due."""
-    begin, one = moment_of(message), replace(tick, span_seconds=0)
+    begin, one = moment_of(message), replace(tick, span_seconds=0, fires=None)
     headers = {**message.headers, SCHEDULE: one.to_document()}
     unspread = replace(message, headers=headers, root_id=None, eta=None, expires=None)
     found = []
@@ -229,11 +237,13 @@ def is_named(message: Message, tick: Tick, now: datetime) -> bool:
     return moment <= now + _LATEST_LEAD and (bool(tick.span_seconds) or tick.timing.names(moment))
 
 
-def _due_when_sent(tick: Tick, sent: datetime) -> datetime:
-    if tick.span_seconds:
-        seconds = int(sent.timestamp())
-        return datetime.fromtimestamp(seconds - seconds % tick.span_seconds, UTC)
-    return tick.timing.latest(sent) or sent.replace(second=0, microsecond=0)
+def _fired_at(tick: Tick, sent: datetime) -> datetime:
+    """When the platform was to send what the broker took at ``sent``, whether the entry is due then or not.
+
+    Without the entry's start and end, which the platform doesn't know either.
+    """
+    fires = Timing(schedule=tick.fires or tick.timing.schedule)
+    return fires.latest(sent) or sent.replace(second=0, microsecond=0)
 
 
 def _unread_id(tick: Tick, text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,9 +50,12 @@ class World:
             )
         )
 
-    def send(self, when: Schedule, *moments: datetime | str, span: int = 0, **options: Any) -> None:
-        entry = ScheduleEntry(name="mine", task="report", timing=Timing(schedule=when), **options)
-        tick = ticks.tick_of_entry(entry, "shop", span, entry.jitter_seconds)
+    def send(
+        self, when: Schedule, *moments: datetime | str, span: int = 0, fires: Schedule | None = None, **options: Any
+    ) -> None:
+        timing = Timing(schedule=when, end=options.pop("end", None))
+        entry = ScheduleEntry(name="mine", task="report", timing=timing, **options)
+        tick = replace(ticks.tick_of_entry(entry, "shop", span, entry.jitter_seconds), fires=fires)
         for moment in moments:
             body = Codec().write(ticks.with_tick(Message(task="report", id="?"), tick, moment), "q")
             self.now(self.broker.send("q", [Outgoing(body=body)]))
@@ -252,6 +256,34 @@ def test_where_a_platform_writes_no_time_it_is_the_last_that_was_due() -> None:
     assert world.ran == ["12:00:00"]
 
 
+def test_there_a_wake_at_which_nothing_is_due_is_not_taken_for_the_call_before() -> None:
+    """The 13th is a Friday in November 2026, and the next time in August 2027."""
+    world = World(datetime(2026, 11, 13, 9, 0, 2, tzinfo=UTC))
+    friday, every_13th = crontab(0, 9, "fri", 13), crontab(0, 9, day_of_month=13)
+    for days in (0, 30, 31):
+        world.clock.advance(days * 86_400)
+        world.send(friday, ticks.SENT_TIME, fires=every_13th)
+        world.work()
+    assert world.ran == ["09:00:00"]
+
+
+def test_nor_is_one_after_the_end() -> None:
+    world = World(after(0.2))
+    for minutes in (0, 1, 2 * 1440):
+        world.clock.advance(60 * minutes)
+        world.send(crontab(), ticks.SENT_TIME, end=after(1))
+        world.work()
+    assert world.ran == ["12:00:00"]
+
+
+def test_nor_is_a_span_that_comes_late_taken_for_the_one_after() -> None:
+    world = World(after(1.2))
+    world.send(schedule(25), ticks.SENT_TIME, span=60, fires=crontab("*/2"), catch_up="all")
+    world.work()
+    world.work()
+    assert world.ran == ["12:00:00", "12:00:25", "12:00:50"]
+
+
 FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every": 60}}
 
 
@@ -275,6 +307,8 @@ FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every
         {**FINE, "jitter_seconds": -1},
         {**FINE, "expires_seconds": 1e300},
         {**FINE, "span_seconds": 1e6},
+        {**FINE, "fires": "hourly"},
+        {**FINE, "fires": {"crontab": "0 9 30 2 *"}},
     ],
     ids=repr,
 )

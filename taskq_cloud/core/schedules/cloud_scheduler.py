@@ -12,6 +12,9 @@ from taskq_cloud.core.schedules import fields
 from taskq_cloud.core.schedules.wakes import Wake
 
 WEEKS: Final = False
+"""Whether it can say "the second Monday of a month"."""
+ENDS: Final = False
+"""Whether a schedule can have an end; without one, its firings after the end run nothing."""
 _FEW: Final = 2
 
 

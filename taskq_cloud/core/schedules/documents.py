@@ -50,7 +50,9 @@ def schedule_to_document(each: Schedule) -> dict[str, Any]:
     """
     match each:
         case crontab():
-            return {"crontab": " ".join(each.written), "timezone": each.timezone}
+            # A list may have been written with spaces, which separate fields here.
+            fields = " ".join(field.replace(" ", "") for field in each.written)
+            return {"crontab": fields, "timezone": each.timezone}
         case schedule(relative=True):
             return {"every": each.seconds, "relative": True, "timezone": each.timezone}
         case schedule():

@@ -12,6 +12,7 @@ from taskq_cloud.core.schedules import fields
 from taskq_cloud.core.schedules.wakes import Wake
 
 WEEKS: Final = True
+ENDS: Final = True
 _WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _FEW: Final = 2
 
