@@ -196,8 +196,8 @@ class AsyncResult(InGraph, Generic[T]):
     def revoke(self) -> bool:
         """Record the task as REVOKED, so that an attempt that asks the store doesn't run; False where it has ended.
 
-        Where the application has a scheduler, what it holds of the task is removed; without a result store, that alone
-        is done, and False means that there was nothing to remove.
+        Where the application has a scheduler that holds late tasks, what it holds of the task is removed; without a
+        result store, that alone is done, and False means that there was nothing to remove.
         A delayed, retried or redelivered task asks, and any with ``track_started``. One that runs already goes on;
         its result is dropped.
         """
@@ -243,9 +243,10 @@ class AsyncResult(InGraph, Generic[T]):
     maybe_reraise = maybe_throw
 
     def _revoke(self) -> Flow[bool]:
-        from taskq_cloud.core.workflow_ending import revoke_tasks  # noqa: PLC0415 - see result_tree
+        from taskq_cloud.core.one_off import keeper  # noqa: PLC0415 - see result_tree
+        from taskq_cloud.core.workflow_ending import revoke_tasks  # noqa: PLC0415 - likewise
 
-        scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
+        scheduler, expires_at = keeper(self._backend.scheduler), self._backend.result_expires_at()
         if scheduler is None:
             refuse_without_store(self._backend)
         return bool((yield from revoke_tasks(self._backend.store, [self.id], expires_at, scheduler)))

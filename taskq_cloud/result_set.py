@@ -228,12 +228,13 @@ class ResultSet(InWorkflow):
             leaf.known = None
 
     def _revoke(self) -> Flow[int]:
-        from taskq_cloud.core.workflow_ending import revoke_tasks  # noqa: PLC0415 - see result_tree
+        from taskq_cloud.core.one_off import keeper  # noqa: PLC0415 - see result_tree
+        from taskq_cloud.core.workflow_ending import revoke_tasks  # noqa: PLC0415 - likewise
 
         leaves = self.leaves()
         if not leaves:
             return 0
-        scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
+        scheduler, expires_at = keeper(self._backend.scheduler), self._backend.result_expires_at()
         if scheduler is None:
             refuse_without_store(self._backend)
         ids = [leaf.id for leaf in leaves]

@@ -51,11 +51,12 @@ def command(
     What a queue delays itself is not among them; `taskq queues` counts it. With --cancel, nothing is listed.
     """
     app = open_app(context)
-    scheduler = app.scheduler
+    scheduler = one_off.keeper(app.scheduler)
     if scheduler is None:
         raise ImproperlyConfigured(
-            "the application has no scheduler: set TASKQ_SCHEDULER, for example to "
-            "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler"
+            "the application has no scheduler that holds late tasks: set TASKQ_SCHEDULER, for example to "
+            "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler (Cloud Scheduler has periodic "
+            "tasks alone, which taskq beat list shows; what is due late waits in Cloud Tasks)"
         )
     if cancelled:
         _cancel(app, cancelled)

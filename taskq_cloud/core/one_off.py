@@ -111,12 +111,19 @@ def put(
     )
 
 
+def keeper(scheduler: ScheduleStore | None) -> ScheduleStore | None:
+    """The scheduler, if it holds messages that are due late; one for periodic tasks alone does not."""
+    return scheduler if scheduler is not None and scheduler.capabilities.one_off else None
+
+
 def cancel(scheduler: ScheduleStore, task_ids: Sequence[str]) -> Flow[list[bool]]:
     """Remove the schedules of tasks: which of them had one, in order.
 
     Raises:
         OperationalError: one of them could not be removed.
     """
+    if keeper(scheduler) is None:
+        return [False] * len(task_ids)
     names: list[str] = []
     owners: list[int] = []
     for position, task_id in enumerate(task_ids):

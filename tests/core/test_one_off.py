@@ -336,6 +336,18 @@ def test_the_schedules_of_a_task_are_removed_and_no_other_s():
     assert run(schedules.names(), no_calls).names == [batch[2].schedule.name]
 
 
+def test_where_the_scheduler_has_no_one_off_times_it_is_not_asked():
+    class PeriodicAlone(Schedules):
+        capabilities = replace(Schedules.capabilities, one_off=False)
+
+        def names(self, *_arguments, **_options):
+            raise AssertionError("a platform may list all it has for that")
+
+    schedules = PeriodicAlone()
+    assert one_off.keeper(schedules) is None
+    assert run(one_off.cancel(schedules, ["a", "b"]), no_calls) == [False, False]
+
+
 def test_a_schedule_says_what_it_is():
     assert one_off.one_off(a_message(), "work", 7) == OneOff("once.t-1.0.7", 7, "task remind[t-1] on queue work")
 
