@@ -30,8 +30,8 @@ def store_of(app: Application) -> ScheduleStore:
     if store is None or not store.capabilities.expressions:
         raise ImproperlyConfigured(
             "no scheduler keeps this application's periodic tasks: set TASKQ_SCHEDULER, for example to "
-            "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler; on one machine, taskq beat run "
-            "sends them"
+            "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler or "
+            "cloudscheduler://my-project/europe-west1; on one machine, taskq beat run sends them"
         )
     if app.main is None:
         raise ImproperlyConfigured(
@@ -90,12 +90,24 @@ def wanted_schedules(
 
 
 def schedules_for_terraform(app: Application, entries: Sequence[ScheduleEntry]) -> list[PlatformSchedule]:
-    """The schedules that entries need, each with the application's name of its queue as its target; makes no call."""
+    """The schedules that entries need, each with the application's name of its queue as its target; makes no call.
+
+    Raises:
+        ImproperlyConfigured: no scheduler says what expressions are to be made.
+    """
+    if not entries:
+        return []
+    expressions = app.scheduler.capabilities.expressions if app.scheduler is not None else ""
+    if not expressions:
+        raise ImproperlyConfigured(
+            "deployment: schedules='terraform' needs a place for them: set TASKQ_SCHEDULER to "
+            "eventbridge://group?role=ARN or cloudscheduler://project/location"
+        )
     now = datetime.now(UTC)
     return [
         owned(each, "terraform")
         for entry in entries
-        for each in platform_schedules(app, entry, "eventbridge", queue_of(app, entry), now)
+        for each in platform_schedules(app, entry, expressions, queue_of(app, entry), now)
     ]
 
 

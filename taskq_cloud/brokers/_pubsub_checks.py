@@ -1,7 +1,7 @@
-"""What is looked at once, before a queue is received from or a dead letter sent: Pub/Sub loses messages without a word.
+"""What is looked at once, before a queue is received from, a dead letter sent to it, or schedules are made for it.
 
-A topic without a subscription keeps nothing, and a subscription of another topic hands over somebody else's messages.
-Where the permission to look is missing, what settings say is trusted.
+Pub/Sub loses messages without a word: a topic without a subscription keeps nothing, and a subscription of another topic
+hands over somebody else's messages. Where the permission to look is missing, what settings say is trusted.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def look_at(where: Where) -> Flow[None]:
         )
 
 
-def look_at_dead_letters(where: Where) -> Flow[None]:
-    """See that what is published to a dead-letter topic is kept.
+def look_at_topic(where: Where) -> Flow[None]:
+    """See that what is published to a queue's topic is kept.
 
     Raises:
         QueueNotFound: there is no such topic, or it has no subscription.

@@ -22,7 +22,7 @@ from taskq_cloud.brokers._pubsub_calls import (
     publish,
     settle_receipts,
 )
-from taskq_cloud.brokers._pubsub_checks import look_at, look_at_dead_letters
+from taskq_cloud.brokers._pubsub_checks import look_at, look_at_topic
 from taskq_cloud.brokers._pubsub_delays import LONGEST_DELAY_SECONDS, call_to_delay, explain
 from taskq_cloud.brokers._pubsub_messages import (
     LARGEST_BATCH,
@@ -100,6 +100,15 @@ class PubSubBroker:
     def queue_named(self, full_name: str) -> str:
         """The queue that is received from a subscription, by its full name."""
         return self._options.queue_named(full_name)
+
+    def target_of(self, queue: str) -> Flow[str]:
+        """The full name of a queue's topic: what Cloud Scheduler publishes to. It has to be there, and to be kept.
+
+        Raises:
+            QueueNotFound: there is no such topic, or it has no subscription.
+        """
+        yield from look_at_topic(self._where(queue))
+        return self._options.place(queue).topic
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Publish messages, a thousand a call; those of an ordered queue call by call.
@@ -265,7 +274,7 @@ class PubSubBroker:
         for queue, of_queue in letters.items():
             try:
                 if queue not in self._looked_at:
-                    yield from look_at_dead_letters(self._where(queue))
+                    yield from look_at_topic(self._where(queue))
                     self._looked_at.add(queue)
                 answers = yield from self.send(queue, [outgoing for _, outgoing in of_queue])
             except TaskQError as error:

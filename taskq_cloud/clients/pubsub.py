@@ -1,9 +1,11 @@
-"""Google Pub/Sub and Cloud Tasks, by the generated gRPC clients: ``publisher``, ``subscriber`` and ``cloud_tasks``.
+"""Google Pub/Sub, Cloud Tasks and Cloud Scheduler, by the generated gRPC clients.
+
+The services are ``publisher``, ``subscriber``, ``cloud_tasks`` and ``cloud_scheduler``.
 
 A call's operation is the client's method, its parameters ``request`` and, where it waits, ``timeout`` in seconds; its
 answer the method's. The libraries' batching, streaming and leasing threads are not used: batches are the adapter's,
-leases the worker's. Credentials are the SDK's default ones. ``PUBSUB_EMULATOR_HOST`` and ``CLOUD_TASKS_EMULATOR_HOST``
-name servers without TLS and credentials.
+leases the worker's. Credentials are the SDK's default ones. ``PUBSUB_EMULATOR_HOST``, ``CLOUD_TASKS_EMULATOR_HOST`` and
+``CLOUD_SCHEDULER_EMULATOR_HOST`` name servers without TLS and credentials.
 
 gRPC does not outlive a fork: what opens a channel must not fork afterwards, or do so only to become another program.
 What an error means for a retry is decided here; what it means for a queue, in the adapter. The SDKs' own retries are
@@ -48,6 +50,11 @@ _KINDS: Final = {
     "publisher": ("google.pubsub_v1.services.publisher", "Publisher", "PUBSUB_EMULATOR_HOST"),
     "subscriber": ("google.pubsub_v1.services.subscriber", "Subscriber", "PUBSUB_EMULATOR_HOST"),
     "cloud_tasks": ("google.cloud.tasks_v2.services.cloud_tasks", "CloudTasks", "CLOUD_TASKS_EMULATOR_HOST"),
+    "cloud_scheduler": (
+        "google.cloud.scheduler_v1.services.cloud_scheduler",
+        "CloudScheduler",
+        "CLOUD_SCHEDULER_EMULATOR_HOST",
+    ),
 }
 """Service -> package, name of the API, and the variable that names an emulator."""
 
@@ -78,7 +85,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> GoogleClient:
     """Open one service's client.
 
     Args:
-        service: ``publisher``, ``subscriber`` or ``cloud_tasks``.
+        service: ``publisher``, ``subscriber``, ``cloud_tasks`` or ``cloud_scheduler``.
         options: ``endpoint``: another host than the service's global one.
 
     Raises:

@@ -20,7 +20,7 @@ class PlatformSchedule:
     Args:
         name: unique among the store's schedules; 1 to 64 of ``0-9a-zA-Z-_.``, EventBridge Scheduler's rule.
         when: an aware datetime: once, then it removes itself. A text: the platform's own expression, again and again
-            (EventBridge: ``"cron(0 9 ? * MON-FRI *)"``, ``"rate(5 minutes)"``).
+            (EventBridge: ``"cron(0 9 ? * MON-FRI *)"``, ``"rate(5 minutes)"``; Cloud Scheduler: ``"0 9 * * 1-5"``).
         target: the queue, as the platform addresses it: see ``Broker``'s optional ``KnowsTargets``.
         body: the encoded message.
         timezone: an IANA name; of the expression. One-off times are absolute.
@@ -76,6 +76,9 @@ class ScheduleCapabilities:
         largest_body_bytes: of a message, quoted as JSON, with its attributes.
         expressions: in whose words its expressions are: a module of ``core.schedules``; empty: it takes none.
         one_off: it takes one-off times.
+        windows: a schedule can have a flexible window.
+        bounds: a schedule can have a start and an end.
+        groups: what is sent can have a group and a deduplication id; where it is False, no ordered queue is a target.
         timezones: its expressions have a time zone.
         placeholder: what begins a word that it puts something in place of, in a body; empty: it changes nothing.
         scheduled_time: the word for the time a schedule was to fire at, in ISO 8601 and UTC; empty: it has none.
@@ -89,6 +92,9 @@ class ScheduleCapabilities:
     largest_body_bytes: int
     expressions: Literal["eventbridge", "cloud_scheduler", ""] = ""
     one_off: bool = True
+    windows: bool = True
+    bounds: bool = True
+    groups: bool = True
     timezones: bool = True
     placeholder: str = ""
     scheduled_time: str = ""

@@ -147,7 +147,7 @@ class KnowsTargets(Protocol):
     """A broker whose queues a scheduler can send to: the adapter of a platform that has schedules."""
 
     def target_of(self, queue: str, /) -> Flow[str]:
-        """What the platform's scheduler calls the queue: on AWS its ARN. A missing queue is ``QueueNotFound``."""
+        """What the platform's scheduler calls the queue: its ARN, or its topic. A missing one is ``QueueNotFound``."""
         ...
 
 

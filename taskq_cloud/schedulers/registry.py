@@ -11,6 +11,7 @@ from taskq_cloud.core.urls import Registry
 SCHEDULERS: Final = Registry(
     "scheduler",
     {
+        "cloudscheduler": "taskq_cloud.schedulers.cloud_scheduler:CloudSchedulerJobs",
         "eventbridge": "taskq_cloud.schedulers.eventbridge:EventBridgeSchedules",
         "memory": "taskq_cloud.schedulers.memory:MemorySchedules",
     },
@@ -22,7 +23,8 @@ def scheduler_from_url(url: str, options: Mapping[str, Any]) -> ScheduleStore:
     """The store of schedules of a URL; no call is made.
 
     Args:
-        url: ``eventbridge://group?role=arn:...``, ``memory://``, or an installed package's.
+        url: ``eventbridge://group?role=arn:...``, ``cloudscheduler://project/location``, ``memory://``, or an installed
+            package's.
         options: what a store of another package may want to know beside it.
 
     Raises:

@@ -92,6 +92,20 @@ def test_a_push_is_settled_by_its_answer(broker, run, pubsub_server, make_pubsub
     assert pubsub_server.calls == {"ListTopicSubscriptions": 1, "Publish": 1}
 
 
+def test_a_scheduler_publishes_to_the_topic_which_has_to_keep_what_it_gets(
+    broker, run, pubsub_server, make_pubsub_queue
+):
+    queue = make_pubsub_queue()
+    assert run(broker.target_of(queue)) == f"projects/{PROJECT}/topics/{queue}"
+    with pytest.raises(QueueNotFound, match="gcloud pubsub topics create projects/test-project/topics/none"):
+        run(broker.target_of("none"))
+    pubsub_server.make_topic("unheard")
+    with pytest.raises(QueueNotFound, match="topic projects/test-project/topics/unheard keeps no message"):
+        run(broker.target_of("unheard"))
+    pubsub_server.denied.add("ListTopicSubscriptions")
+    assert run(broker.target_of("unheard")) == f"projects/{PROJECT}/topics/unheard"
+
+
 # -- attempts and exactly-once
 
 

@@ -11,8 +11,8 @@
         def target(self):
             return "work"
 
-Each test runs with the synchronous and the asynchronous driver. Schedules are far in the future: none fires. What an
-adapter's schedules do when they fire is tested beside it.
+Each test runs with the synchronous and the asynchronous driver. Schedules are far in the future, or the store is told
+not to fire them: none does. What an adapter's schedules do when they fire is tested beside it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,19 @@ import pytest
 from taskq_cloud.core.message import Refused
 from taskq_cloud.core.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import ScheduleStore
-from taskq_cloud.errors import PayloadTooLarge
+from taskq_cloud.errors import ImproperlyConfigured, PayloadTooLarge
 from taskq_cloud.testing.driving import Drive, driving
 
 THE_YEAR_2090 = datetime(2090, 2, 28, 23, 59, 1, tzinfo=UTC)
 
 LARGEST_TRIED_BYTES = 8 * 1024 * 1024
 """A limit above this is not tried out: it would test the machine's memory."""
+
+EXPRESSIONS = {
+    "eventbridge": {"weekdays": "cron(0 9 ? * MON-FRI *)", "often": "rate(5 minutes)", "hourly": "rate(1 hour)"},
+    "cloud_scheduler": {"weekdays": "0 9 * * 1-5", "often": "*/5 * * * *", "hourly": "0 * * * *"},
+}
+"""What stores are told, in their own words."""
 
 BODY = '{"headers": {"task": "grüße, 你好, 🎉"}, "body": "\\"quoted\\" \\\\ <tags> & more"}'
 
@@ -63,9 +69,15 @@ class ScheduleStoreContract:
         return f"t-{uuid4().hex[:12]}."
 
     @pytest.fixture
-    def once(self, prefix: str, target: str) -> PlatformSchedule:
-        """A schedule that fires once."""
-        return PlatformSchedule(name=f"{prefix}once", when=THE_YEAR_2090, target=target, body=BODY)
+    def words(self, store: ScheduleStore) -> dict[str, str]:
+        """Expressions as the store takes them."""
+        return EXPRESSIONS[store.capabilities.expressions or "eventbridge"]
+
+    @pytest.fixture
+    def once(self, store: ScheduleStore, prefix: str, target: str, words: dict[str, str]) -> PlatformSchedule:
+        """A schedule that fires once, or on weekdays where the store has no such times."""
+        when = THE_YEAR_2090 if store.capabilities.one_off else words["weekdays"]
+        return PlatformSchedule(name=f"{prefix}once", when=when, target=target, body=BODY)
 
     @pytest.fixture(params=["sync", "async"])
     def run(self, request: pytest.FixtureRequest, store: ScheduleStore) -> Iterator[Drive]:
@@ -82,16 +94,24 @@ class ScheduleStoreContract:
             {"description": "task shop.remind of shop"},
             {"group": "customer-17"},
             {"attributes": {"tenant": "grün", "ExtendedPayloadSize": "17"}},
-            {"when": "cron(0 9 ? * MON-FRI *)", "timezone": "Europe/Paris"},
-            {"when": "rate(5 minutes)", "enabled": False, "window_minutes": 15},
-            {"when": "rate(5 minutes)", "start": THE_YEAR_2090, "end": THE_YEAR_2090.replace(year=2091)},
+            {"when": "weekdays", "timezone": "Europe/Paris"},
+            {"when": "often", "enabled": False},
+            {"when": "often", "window_minutes": 15},
+            {"when": "often", "start": THE_YEAR_2090, "end": THE_YEAR_2090.replace(year=2091)},
+            {"name": "_-.__-name", "when": "hourly"},
         ],
         ids=lambda changes: "-".join(changes) or "plain",
     )
     def test_a_schedule_comes_back_as_it_was_put(
-        self, store: ScheduleStore, run: Drive, once: PlatformSchedule, changes: dict[str, Any]
+        self, store: ScheduleStore, run: Drive, once: PlatformSchedule, words: dict[str, str], changes: dict[str, Any]
     ) -> None:
-        schedule = replace(once, **changes)
+        schedule = _changed(once, words, changes)
+        if not _takes(store, schedule):
+            (refused,) = run(store.put([schedule]))
+            assert isinstance(refused, Refused)
+            assert isinstance(refused.error, ImproperlyConfigured)
+            assert run(store.load([schedule.name])) == {}
+            return
 
         assert run(store.put([schedule])) == [None]
         assert run(store.load([schedule.name])) == {schedule.name: store.kept(schedule)}
@@ -106,6 +126,11 @@ class ScheduleStoreContract:
         deduplication: str | None,
     ) -> None:
         schedule = replace(once, target=ordered_target, group="customer-17", deduplication=deduplication)
+        if not store.capabilities.groups:
+            (refused,) = run(store.put([schedule]))
+            assert isinstance(refused, Refused)
+            assert isinstance(refused.error, ImproperlyConfigured)
+            return
 
         assert run(store.put([schedule])) == [None]
         assert run(store.load([schedule.name])) == {schedule.name: store.kept(schedule)}
@@ -125,14 +150,26 @@ class ScheduleStoreContract:
         assert run(store.put([replace(once, body="another")])) == [None]
         assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
-    def test_or_written_over_as_a_whole(self, store: ScheduleStore, run: Drive, once: PlatformSchedule) -> None:
-        other = replace(once, when="rate(1 hour)", window_minutes=5, description="hourly", body="another")
+    def test_or_written_over_as_a_whole(
+        self, store: ScheduleStore, run: Drive, once: PlatformSchedule, words: dict[str, str]
+    ) -> None:
+        window = 5 if store.capabilities.windows else 0
+        other = replace(once, when=words["hourly"], window_minutes=window, description="hourly", body="another")
         run(store.put([once]))
 
         assert run(store.put([other], replace=True)) == [None]
         assert run(store.load([once.name])) == {once.name: store.kept(other)}
         assert run(store.put([once], replace=True)) == [None]
         assert run(store.load([once.name])) == {once.name: store.kept(once)}
+
+    def test_one_is_disabled_and_enabled_by_being_written_over(
+        self, store: ScheduleStore, run: Drive, once: PlatformSchedule, words: dict[str, str]
+    ) -> None:
+        enabled = replace(once, when=words["hourly"])
+        disabled = replace(enabled, enabled=False)
+        for put in (disabled, disabled, enabled, enabled, replace(disabled, body="another"), disabled):
+            assert run(store.put([put], replace=True)) == [None]
+            assert run(store.load([once.name])) == {once.name: store.kept(put)}
 
     def test_what_is_to_be_replaced_and_is_not_there_is_made(
         self, store: ScheduleStore, run: Drive, once: PlatformSchedule
@@ -171,10 +208,16 @@ class ScheduleStoreContract:
         names = [f"{prefix}{number:02}" for number in range(25)]
         run(store.put([replace(once, name=name) for name in [*names, f"x{prefix}00"]]))
 
-        page = run(store.names(prefix))
+        found: list[str] = []
+        cursor = None
+        while True:
+            page = run(store.names(prefix, limit=10, cursor=cursor))
+            found += page.names
+            cursor = page.cursor
+            if cursor is None:
+                break
 
-        assert sorted(page.names) == names
-        assert page.cursor is None
+        assert sorted(found) == names
         assert set(run(store.load([*names, f"{prefix}99"]))) == set(names)
 
     # A part of a batch
@@ -196,3 +239,21 @@ class ScheduleStoreContract:
         assert isinstance(refused.error, PayloadTooLarge)
         assert large.name in str(refused.error)
         assert set(run(store.load([once.name, large.name, fits.name]))) == {once.name, fits.name}
+
+
+def _changed(once: PlatformSchedule, words: dict[str, str], changes: dict[str, Any]) -> PlatformSchedule:
+    """A schedule with changes, its expression in the store's words and its name made unique."""
+    changed = replace(once, **changes)
+    if "when" in changes:
+        changed = replace(changed, when=words[changes["when"]])
+    return replace(changed, name=f"{once.name}{changes['name']}") if "name" in changes else changed
+
+
+def _takes(store: ScheduleStore, schedule: PlatformSchedule) -> bool:
+    """Whether a store says that it takes a schedule's group, window, start and end."""
+    can = store.capabilities
+    return (
+        (can.groups or schedule.group is None)
+        and (can.windows or not schedule.window_minutes)
+        and (can.bounds or (schedule.start is None and schedule.end is None))
+    )
