@@ -239,7 +239,8 @@ def platform_schedules(
         tick = ticks.tick_of_entry(entry, application, wake.span_seconds, entry.jitter_seconds)
         expression = words.expression(wake)
         if platform == "cloud_scheduler":  # which writes no time
-            tick = replace(tick, fires=crontab.from_string(expression, timezone=wake.timezone))
+            fires = crontab.from_string(expression, timezone=wake.timezone)
+            tick = replace(tick, fires=None if fires == entry.schedule else fires)
         name = schedule_name(application, entry.name, number)
         deduplicated = is_ordered(queue) and platform == "eventbridge"
         found.append(

@@ -1,4 +1,4 @@
-"""Schedules as Cloud Scheduler has them: the parts of a job that publishes a message, and what an answer says.
+"""Schedules as Cloud Scheduler has them: where jobs are, the parts of one that publishes a message, and answers.
 
 A job's id takes no dots, which names of schedules have: they are written otherwise, and back. Whether a job is paused
 is no part of it that could be written; that takes calls of its own, which are the adapter's.
@@ -6,14 +6,17 @@ is no part of it that could be written; that takes calls of its own, which are t
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import SplitResult, unquote
 
 from taskq_cloud.core.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import is_ordered
+from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured, PayloadTooLarge
 
 LARGEST_MESSAGE_BYTES: Final = 1_000_000 - 4_096
@@ -32,6 +35,9 @@ RAREST: Final = "0 0 29 2 *"
 WRITTEN: Final = ("description", "schedule", "time_zone", "pubsub_target", "retry_config")
 """The parts of a job that an update writes over."""
 
+_EXAMPLE: Final = "cloudscheduler://my-project/europe-west1"
+_PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_LOCATION: Final = re.compile(r"[a-z]+-[a-z]+\d+")
 _NAME: Final = re.compile(r"[0-9a-zA-Z\-_.]{1,64}")
 _JOB_ID: Final = re.compile(r"(?:[0-9a-zA-Z-]|__|_-)+")
 _TOPIC: Final = re.compile(r"projects/([^/]+)/topics/[^/]+")
@@ -70,6 +76,32 @@ class Place:
             ImproperlyConfigured: it is no name of a schedule.
         """
         return f"{self.parent}/jobs/{job_id(name)}"
+
+
+def read_place(url: SplitResult) -> Place:
+    """Read ``cloudscheduler://project/location``.
+
+    Args:
+        url: the URL; without a project, that of ``GOOGLE_CLOUD_PROJECT``. Also takes ``endpoint``.
+
+    Raises:
+        ImproperlyConfigured: a part of it is wrong; says which.
+    """
+    if "@" in url.netloc:
+        raise ImproperlyConfigured(
+            f"{shown(url)}: credentials don't belong into the URL: Google's libraries find them (a service account, "
+            "GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login)"
+        )
+    query = query_of(url, ("endpoint",))
+    project, location = url.netloc or os.environ.get("GOOGLE_CLOUD_PROJECT", ""), unquote(url.path).strip("/")
+    if not _PROJECT.fullmatch(project):
+        raise ImproperlyConfigured(
+            f"{shown(url)}: {project!r} is no id of a Google Cloud project: write {_EXAMPLE}, or "
+            "cloudscheduler:///europe-west1 with GOOGLE_CLOUD_PROJECT set"
+        )
+    if not _LOCATION.fullmatch(location):
+        raise ImproperlyConfigured(f"{shown(url)}: {location!r} is no location: write {_EXAMPLE}")
+    return Place(project, location, query.get("endpoint"))
 
 
 def job_id(name: str) -> str:

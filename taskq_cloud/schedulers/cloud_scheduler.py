@@ -13,18 +13,15 @@ the next ``put`` does it. Google doesn't say whether a paused job can be changed
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
 from taskq_cloud.core.calls import Call, CallError, Flow, Together
 from taskq_cloud.core.message import Refused
 from taskq_cloud.core.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
 from taskq_cloud.core.ports import Service
-from taskq_cloud.core.urls import query_of, shown
-from taskq_cloud.errors import ImproperlyConfigured, TaskQError
+from taskq_cloud.errors import TaskQError
 from taskq_cloud.schedulers._cloud_scheduler_errors import EXISTS, MISSING, WRONG_STATE, explain
 from taskq_cloud.schedulers._cloud_scheduler_jobs import (
     LARGEST_MESSAGE_BYTES,
@@ -34,6 +31,7 @@ from taskq_cloud.schedulers._cloud_scheduler_jobs import (
     from_job,
     kept,
     name_of,
+    read_place,
     to_job,
 )
 
@@ -47,9 +45,6 @@ CALLS_AT_ONCE: Final = 20
 """Calls that are under way together: there is no batch call."""
 
 _SERVICE: Final = "cloud_scheduler"
-_PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
-_LOCATION: Final = re.compile(r"[a-z]+-[a-z]+\d+")
-_EXAMPLE: Final = "cloudscheduler://my-project/europe-west1"
 
 
 class CloudSchedulerJobs:
@@ -77,30 +72,8 @@ class CloudSchedulerJobs:
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:  # noqa: ARG003 - none are known
-        """A store for ``cloudscheduler://project/location``.
-
-        Args:
-            url: the URL; without a project, that of ``GOOGLE_CLOUD_PROJECT``. Also takes ``endpoint``.
-            options: none.
-
-        Raises:
-            ImproperlyConfigured: one of them is wrong; says which.
-        """
-        if "@" in url.netloc:
-            raise ImproperlyConfigured(
-                f"{shown(url)}: credentials don't belong into the URL: Google's libraries find them (a service "
-                "account, GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login)"
-            )
-        query = query_of(url, ("endpoint",))
-        project, location = url.netloc or os.environ.get("GOOGLE_CLOUD_PROJECT", ""), unquote(url.path).strip("/")
-        if not _PROJECT.fullmatch(project):
-            raise ImproperlyConfigured(
-                f"{shown(url)}: {project!r} is no id of a Google Cloud project: write {_EXAMPLE}, or "
-                "cloudscheduler:///europe-west1 with GOOGLE_CLOUD_PROJECT set"
-            )
-        if not _LOCATION.fullmatch(location):
-            raise ImproperlyConfigured(f"{shown(url)}: {location!r} is no location: write {_EXAMPLE}")
-        return cls(Place(project, location, query.get("endpoint")))
+        """A store for ``cloudscheduler://project/location``: ``read_place``."""
+        return cls(read_place(url))
 
     @property
     def services(self) -> Mapping[str, Service]:

@@ -133,6 +133,7 @@ def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequen
             kms_key_arn=None,
             environment=environment,
             subscriptions=google.subscriptions(settings, deployment, served),
+            scheduler_jobs=google.scheduler_jobs(settings, periodic()) if deployment.schedules == "terraform" else (),
             services=of_containers,
             tables=kept.tables,
             buckets=kept.buckets,

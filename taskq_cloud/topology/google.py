@@ -1,17 +1,21 @@
-"""What an application needs on Google Cloud: topics, subscriptions, and the time Cloud Run leaves a worker to end."""
+"""What an application needs on Google Cloud: topics, subscriptions, schedules, and the time a worker has to end."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from taskq_cloud.brokers._pubsub_options import PubSubOptions, read_options
+from taskq_cloud.core.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import dead_letter_queue, is_ordered
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.schedulers._cloud_scheduler_jobs import RETRIES, job_id, read_place, to_job
 from taskq_cloud.settings import Settings
 from taskq_cloud.topology.deployment import Deployment
-from taskq_cloud.topology.model import ServedTask, Subscription
+from taskq_cloud.topology.model import SchedulerJob, ServedTask, Subscription
 
 STOP_TIMEOUT_SECONDS: Final = 10
 """From SIGTERM to SIGKILL (Cloud Run documentation, "Container runtime contract")."""
@@ -74,6 +78,46 @@ def subscriptions(settings: Settings, deployment: Deployment, served: Sequence[S
             )
         )
     return tuple(found)
+
+
+def scheduler_jobs(settings: Settings, found: Sequence[PlatformSchedule]) -> tuple[SchedulerJob, ...]:
+    """Schedules as Terraform keeps them in Cloud Scheduler.
+
+    Args:
+        settings: the settings.
+        found: the schedules, each with its queue as its target.
+
+    Raises:
+        ImproperlyConfigured: the scheduler setting names no place for them, or one needs what a job doesn't have.
+        PayloadTooLarge: the message of one is too large.
+    """
+    if not found:
+        return ()
+    url = urlsplit(settings.scheduler or "")
+    if url.scheme != "cloudscheduler":
+        raise ImproperlyConfigured(
+            "deployment: schedules='terraform' needs a location for those of Pub/Sub: set TASKQ_SCHEDULER to "
+            "cloudscheduler://project/location"
+        )
+    place, options = read_place(url), _options(settings)
+    jobs = []
+    for each in sorted(found, key=lambda each: each.name):
+        job = to_job(replace(each, target=options.place(each.target).topic), place)
+        jobs.append(
+            SchedulerJob(
+                name=job_id(each.name),
+                location=place.location,
+                schedule=job["schedule"],
+                timezone=job["time_zone"],
+                queue=each.target,
+                message=each.body,
+                attributes=dict(each.attributes),
+                retries=RETRIES,
+                enabled=each.enabled,
+                description=job["description"],
+            )
+        )
+    return tuple(jobs)
 
 
 def _options(settings: Settings) -> PubSubOptions:

@@ -156,6 +156,23 @@ class ScheduleGroup(Model):
     """For what could not be sent within a day; None: it is lost."""
 
 
+class SchedulerJob(Model):
+    """A job of Google's Cloud Scheduler that publishes a complete message to a queue's topic, again and again."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,500}$")]
+    location: str
+    schedule: str
+    """In unix-cron."""
+    timezone: str
+    queue: str
+    message: str
+    attributes: dict[str, str]
+    retries: Annotated[int, Field(ge=0, le=5)]
+    """Of a publish that fails."""
+    enabled: bool
+    description: Annotated[str, Field(max_length=500)]
+
+
 class Subscription(Model):
     """A queue of Pub/Sub: a topic and its subscription, and the same for its dead letters. None of them expires."""
 
@@ -220,6 +237,8 @@ class Topology(Model):
     buckets: tuple[Bucket, ...] = ()
     schedule_group: ScheduleGroup | None = None
     schedules: tuple[Schedule, ...] = ()
+    scheduler_jobs: tuple[SchedulerJob, ...] = ()
+    """Google's schedules."""
     roles: tuple[Role, ...] = ()
 
     def queue_named(self, queue: str) -> Queue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from taskq_cloud import TaskQ
 from taskq_cloud.beat import applying
 from taskq_cloud.core.calls import run
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.topology.formats import tfvars
+from taskq_cloud.schedulers._cloud_scheduler_jobs import job_id
+from taskq_cloud.topology.formats import graph, tfvars
 
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
 ENTRIES = {
@@ -90,3 +92,67 @@ def test_what_terraform_can_not_keep_is_refused(options: dict[str, Any], schedul
     entries = {"a": {"task": "report", "schedule": "1h", "options": options}}
     with pytest.raises(ImproperlyConfigured, match=says):
         make_app("terraform", entries, scheduler).topology()
+
+
+ON_GOOGLE = {
+    "nightly": {"task": "report", "schedule": "0 3 * * *", "timezone": "Europe/Paris", "end": "2090-01-01T00:00:00"},
+    "often": {"task": "report", "schedule": "10s", "enabled": False},
+    "with_attributes": {"task": "report", "schedule": "90m", "options": {"message_attributes": {"tenant": "a"}}},
+}
+
+
+def make_google_app(owner: str, entries: dict[str, Any], scheduler: str | None) -> TaskQ:
+    app = TaskQ(
+        "shop",
+        broker="pubsub://my-project/shop-",
+        results="gs://shop-results",
+        scheduler=scheduler,
+        task_default_queue="work",
+        beat_schedule=entries,
+        deployment={"schedules": owner},
+    )
+    app.task(name="report", time_limit=30)(lambda *_args: None)
+    return app
+
+
+def test_so_they_do_on_google() -> None:
+    scheduler = "cloudscheduler://my-project/europe-west1"
+    topology = make_google_app("terraform", ON_GOOGLE, scheduler).topology()
+    beat = make_google_app("beat", ON_GOOGLE, scheduler)
+
+    def subscribed(_step: Any) -> Any:
+        return SimpleNamespace(subscriptions=["shop-work"])
+
+    wanted = run(applying.wanted_schedules(beat, beat.schedule_entries(), datetime.now(UTC)), subscribed)
+    topics = {each.queue: f"projects/my-project/topics/{each.topic}" for each in topology.subscriptions}
+    assert [
+        (job_id(each.name), each.when, each.timezone, each.body, each.attributes, each.enabled, each.target)
+        for _, each in sorted(wanted, key=lambda pair: pair[1].name)
+    ] == [
+        (each.name, each.schedule, each.timezone, each.message, each.attributes, each.enabled, topics[each.queue])
+        for each in topology.scheduler_jobs
+    ]
+    assert {each.location for each in topology.scheduler_jobs} == {"europe-west1"}
+    assert {each.description.partition("]")[0] for each in topology.scheduler_jobs} == {
+        "[terraform",
+        "[terraform, disabled",
+    }
+    assert tfvars.variables(topology)["scheduler_jobs"].keys() == {each.name for each in topology.scheduler_jobs}
+    assert '"schedule:beat__shop-' in graph.write(topology)
+    assert make_google_app("beat", ON_GOOGLE, scheduler).topology().scheduler_jobs == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "scheduler", "says"),
+    [
+        ({"MessageGroupId": "a"}, "cloudscheduler://my-project/europe-west1", "no ordering key"),
+        ({}, "cloudscheduler://other-project/europe-west1", "in another project"),
+        ({}, f"eventbridge://shop?role={ROLE}", "cloudscheduler://project/location"),
+        ({}, None, "TASKQ_SCHEDULER"),
+    ],
+    ids=["group", "project", "another scheduler", "none"],
+)
+def test_and_what_it_can_not_keep_there_is_refused(options: dict[str, Any], scheduler: str | None, says: str) -> None:
+    entries = {"a": {"task": "report", "schedule": "1h", "options": options}}
+    with pytest.raises(ImproperlyConfigured, match=says):
+        make_google_app("terraform", entries, scheduler).topology()

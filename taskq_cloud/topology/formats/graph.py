@@ -61,9 +61,13 @@ def drawing(topology: Topology) -> tuple[list[Node], list[Edge]]:
         edges += [Edge(f"{kind}:{name}", store) for store in stores]
     nodes += [Node(f"table:{each.name}", "table", (each.name,)) for each in topology.tables]
     nodes += [Node(f"bucket:{each.name}", "bucket", (each.name,)) for each in topology.buckets]
-    for each in topology.schedules:
-        nodes.append(Node(f"schedule:{each.name}", "schedule", (each.name, each.expression)))
-        edges.append(Edge(f"schedule:{each.name}", f"queue:{each.queue}"))
+    periodic = [
+        *((each.name, each.expression, each.queue) for each in topology.schedules),
+        *((each.name, each.schedule, each.queue) for each in topology.scheduler_jobs),
+    ]
+    for name, expression, queue in periodic:
+        nodes.append(Node(f"schedule:{name}", "schedule", (name, expression)))
+        edges.append(Edge(f"schedule:{name}", f"queue:{queue}"))
     for each_queue in topology.queues:
         dead = each_queue.dead_letter_queue.name
         nodes.append(Node(f"queue:{dead}", "queue", (dead,)))

@@ -24,7 +24,8 @@ def variables(topology: Topology) -> dict[str, Any]:
     }
     if topology.provider == "google":
         subscriptions = {each.queue: _fields(each, "queue", "tasks") for each in topology.subscriptions}
-        return {**shared, "project": topology.project, "subscriptions": subscriptions}
+        jobs = _by("name", topology.scheduler_jobs)
+        return {**shared, "project": topology.project, "scheduler_jobs": jobs, "subscriptions": subscriptions}
     return {
         **shared,
         "functions": {each.queue: _fields(each, "report_batch_item_failures") for each in topology.functions},

@@ -1,4 +1,4 @@
-# Pub/Sub, containers on Cloud Run that serve it, and the bucket of the results.
+# Pub/Sub, containers on Cloud Run that serve it, periodic tasks in Cloud Scheduler, and the bucket of the results.
 #
 #     taskq topology -A shop:app > taskq.tfvars.json
 #     terraform init && terraform apply -var region=europe-west1 -var image=...
@@ -37,6 +37,14 @@ module "queues" {
   subscriptions = local.declared.subscriptions
   producers     = var.producers
   workers       = values(module.worker)[*].member
+}
+
+module "schedules" {
+  source = "../../modules/gcp_schedules"
+
+  project = local.declared.project
+  topics  = module.queues.topics
+  jobs    = local.declared.scheduler_jobs
 }
 
 resource "google_storage_bucket" "this" {
