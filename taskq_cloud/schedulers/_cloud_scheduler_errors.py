@@ -50,8 +50,8 @@ def _failure(place: Place, error: CallError) -> tuple[type[TaskQError], str]:
             return AccessDenied, f"Google's credentials were not accepted for {operation}"
         case Trouble.THROTTLED if operation == "create_job":
             return QuotaExceeded, (
-                "a quota is reached, of jobs (1,000 a region unless you asked for more) or of calls (500 writes a "
-                "minute): remove jobs that nobody needs, ask for more under IAM & Admin, Quotas, or go on in a minute"
+                "a quota is reached, of the region's jobs or of calls (500 writes a minute): remove jobs that nobody "
+                "needs, ask for more under IAM & Admin, Quotas, or go on in a minute"
             )
         case Trouble.THROTTLED:
             return Unreachable, f"Cloud Scheduler throttled {operation} until the retries ran out"

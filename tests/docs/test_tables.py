@@ -139,13 +139,22 @@ def test_every_aws_permission_is_documented(service: str) -> None:
 
 
 def test_every_permission_of_the_scheduler_is_documented() -> None:
-    sources = "".join(path.read_text("utf-8") for path in (PACKAGE / "schedulers").glob("*.py"))
+    sources = "".join(path.read_text("utf-8") for path in (PACKAGE / "schedulers").glob("*eventbridge*.py"))
     called = {f"scheduler:{name.title().replace('_', '')}" for name in _OPERATION.findall(sources)}
     table = rows("delays.md", "### Permissions")
     assert {name for row in table for name in _TICKED.findall(row[0]) if name.startswith("scheduler:")} == called
     (policy,) = re.findall(r"```json\n(.*?)```", (DOCS / "delays.md").read_text(encoding="utf-8"), re.DOTALL)
     allowed = {action for statement in json.loads(policy)["Statement"] for action in statement["Action"]}
     assert allowed == {name for row in table if row[1] for name in _TICKED.findall(row[0])}
+
+
+def test_so_is_every_permission_of_googles() -> None:
+    source = (PACKAGE / "schedulers" / "cloud_scheduler.py").read_text("utf-8")
+    called = {{"resume": "enable"}.get(verb, verb) for verb in re.findall(r'"([a-z]+)_jobs?"', source)}
+    page = (DOCS / "periodic-tasks.md").read_text(encoding="utf-8")
+    (paragraph,) = re.findall(r"\*\*Permissions\.\*\* (.*?)\n\n", page, re.DOTALL)
+    named = {name.rpartition(".")[2] for name in _TICKED.findall(paragraph.partition("; and")[0])}
+    assert named == called | {"admin", "fullView"}
 
 
 def test_the_policies_allow_what_the_table_says() -> None:

@@ -342,7 +342,7 @@ def test_an_update_that_failed_is_done_by_the_next(server: CloudSchedulerServer)
             AccessDenied,
             r"gcloud services enable cloudscheduler\.googleapis\.com --project my-project",
         ),
-        ("RESOURCE_EXHAUSTED", "Quota exceeded", "THROTTLED", QuotaExceeded, "1,000 a region .*remove jobs"),
+        ("RESOURCE_EXHAUSTED", "Quota exceeded", "THROTTLED", QuotaExceeded, "or of calls .*remove jobs"),
         ("UNAUTHENTICATED", "no token", "CREDENTIALS", AccessDenied, "credentials were not accepted for create_job"),
         ("UNAVAILABLE", "", "TRANSIENT", Unreachable, "no answer from Cloud Scheduler to create_job"),
         ("UNIMPLEMENTED", "", "REFUSED", OperationalError, "create_job failed .*UNIMPLEMENTED"),
