@@ -13,11 +13,12 @@ the next ``put`` does it. Google doesn't say whether a paused job can be changed
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.calls import Call, CallError, Flow, Together
+from taskq_cloud.core.calls import Call, CallError, Flow, Sleep, Together, Trouble
 from taskq_cloud.core.message import Refused
 from taskq_cloud.core.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
 from taskq_cloud.core.ports import Service
@@ -43,6 +44,14 @@ LARGEST_PAGE: Final = 500
 
 CALLS_AT_ONCE: Final = 20
 """Calls that are under way together: there is no batch call."""
+
+PAUSE_SECONDS: Final = 60
+"""Quotas of calls are by the minute: 500 writes and 1,250 reads ("Quotas and limits")."""
+
+MOST_PAUSES: Final = 10
+"""Of one kind of call: somebody else uses the quota up, then."""
+
+logger = logging.getLogger("taskq_cloud.schedulers.cloud_scheduler")
 
 _SERVICE: Final = "cloud_scheduler"
 
@@ -203,13 +212,27 @@ class CloudSchedulerJobs:
         return Refused(answer) if isinstance(answer, TaskQError) else None
 
     def _each(self, operation: str, requests: Mapping[int, Mapping[str, Any]]) -> Flow[dict[int, Any]]:
-        """One call for each of several requests, some at once; answers and failures by position."""
+        """One call for each of several requests, some at once; answers and failures by position.
+
+        Where a minute's quota of calls is used up, the next minute is waited for: a thousand jobs take two.
+        """
         answers: dict[int, Any] = {}
-        positions = list(requests)
-        for begin in range(0, len(positions), CALLS_AT_ONCE):
-            wave = positions[begin : begin + CALLS_AT_ONCE]
+        left, pauses = list(requests), 0
+        while left:
+            wave, left = left[:CALLS_AT_ONCE], left[CALLS_AT_ONCE:]
             calls = [Call(_SERVICE, operation, {"request": requests[position]}) for position in wave]
             answers.update(zip(wave, (yield Together(calls)), strict=True))
+            early = [position for position in wave if _is_over_the_rate(answers[position])]
+            if early and pauses < MOST_PAUSES:
+                logger.warning(
+                    "Cloud Scheduler takes no more calls this minute; going on in %d s: %s",
+                    PAUSE_SECONDS,
+                    answers[early[0]].message,
+                    extra={"action": "cloud_scheduler.waiting"},
+                )
+                yield Sleep(PAUSE_SECONDS)
+                pauses += 1
+                left = early + left
         return answers
 
 
@@ -218,6 +241,11 @@ def _is_half_made(answer: Any, job: Mapping[str, Any]) -> bool:
     if isinstance(answer, CallError):
         return False
     return bool(answer.schedule == RAREST and answer.pubsub_target.data == job["pubsub_target"]["data"])
+
+
+def _is_over_the_rate(answer: Any) -> bool:
+    """Whether a call was one too many in a minute. Of too many jobs Google says that they are, and not "per minute"."""
+    return isinstance(answer, CallError) and answer.trouble is Trouble.THROTTLED and "per minute" in answer.message
 
 
 def _code(answer: Any) -> str | None:

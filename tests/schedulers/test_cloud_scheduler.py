@@ -368,6 +368,34 @@ def test_no_failure_of_a_listing_or_a_removal_hides() -> None:
     assert "cloudscheduler.jobs.delete was denied" in str(refused.error)
 
 
+RATE = "Quota exceeded for quota metric 'Write requests' and limit 'Write requests per minute' of service"
+
+
+def test_where_a_minutes_calls_are_used_up_the_next_minute_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    steps: list[Any] = []
+
+    def perform(step: Any) -> Any:
+        steps.append(step)
+        if isinstance(step, Sleep):
+            return None
+        minutes = sum(isinstance(each, Sleep) for each in steps)
+        made = sum(len(each.calls) for each in steps[:-1] if isinstance(each, Together))
+        room = 50 * (minutes + 1) - made
+        limited = failing("RESOURCE_EXHAUSTED", RATE, Trouble.THROTTLED)
+        return [Job(state=STATES.ENABLED) if number < room else limited(call) for number, call in enumerate(step.calls)]
+
+    assert run(jobs().put([nightly(name=f"n{number}") for number in range(100)]), perform) == [None] * 100
+    assert [step.seconds for step in steps if isinstance(step, Sleep)] == [60, 60]
+    assert "takes no more calls this minute" in caplog.text
+
+
+def test_it_is_not_waited_for_ever() -> None:
+    recorded = Recorded(failing("RESOURCE_EXHAUSTED", RATE, Trouble.THROTTLED))
+    (refused,) = run(jobs().put([nightly()]), recorded)
+    assert isinstance(refused.error, QuotaExceeded)
+    assert len(recorded.calls) == 11
+
+
 @pytest.mark.parametrize(("operation", "permission"), [("pause_job", "pause"), ("resume_job", "enable")])
 def test_so_it_is_where_a_state_can_not_be_changed(operation: str, permission: str) -> None:
     def answer(call: Call) -> Any:
