@@ -9,9 +9,18 @@ AZURITE := .emulators/azurite-3.35.0
 # What the demo runs on, and which emulators that takes beside those that pip installs.
 BROKER ?= sqs
 RESULTS ?= dynamodb
-DEMO_EMULATORS := $(if $(filter pubsub,$(BROKER)),emulators) $(if $(filter azureblob,$(RESULTS)),$(AZURITE))
+# The local AWS stack: ministack, which pip installs, or localstack, which is LocalStack itself.
+STACK ?= ministack
+LOCALSTACK := $(if $(filter localstack,$(STACK)),localstack-without-docker)
+DEMO_EMULATORS := $(if $(filter pubsub,$(BROKER)),emulators) $(if $(filter azureblob,$(RESULTS)),$(AZURITE)) $(LOCALSTACK)
+# What make localstack makes there.
+SOURCE ?= examples
+APP ?= shop
+localstack: export TASKQ_BROKER ?= sqs://eu-west-1/shop-
+localstack: export TASKQ_RESULTS ?= dynamodb://shop-results
 
-.PHONY: help demo test emulators lint types imports check format docs benchmark build clean
+.PHONY: help demo test test-localstack localstack localstack-without-docker emulators lint types imports check format docs
+.PHONY: benchmark build clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,10 +39,27 @@ $(AZURITE):
 	fi
 
 demo: $(STAMP) $(DEMO_EMULATORS)  ## Run a small shop, here: BROKER=sqs|pubsub|sqlite RESULTS=dynamodb|s3|azureblob|gs|sqlite
-	PYTHONPATH=examples $(BIN)/python -m demo --broker '$(BROKER)' --results '$(RESULTS)'
+	PYTHONPATH=examples $(BIN)/python -m demo --broker '$(BROKER)' --results '$(RESULTS)' --stack '$(STACK)'
 
-test: $(STAMP) $(AZURITE) emulators  ## Run all tests, against emulators on loopback
-	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+test: $(STAMP) $(AZURITE) emulators $(LOCALSTACK)  ## Run all tests, against emulators on loopback; STACK=localstack: those of AWS
+	TASKQ_TEST_STACK=$(STACK) $(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+# An adapter's flows are the same lines on either driver: on the second stack, the synchronous ones.
+test-localstack: $(STAMP) localstack-without-docker  ## Run one test of each kind that touches AWS, on LocalStack
+	TASKQ_TEST_STACK=localstack $(BIN)/pytest -n 2 --dist worksteal -m second_stack -k 'not async' $(PYTEST_ARGS)
+
+localstack: $(STAMP)  ## Run LocalStack with what APP declares made in it, until Ctrl-C
+	if docker compose version > /dev/null 2>&1; then \
+	    TASKQ_SOURCE='$(abspath $(SOURCE))' TASKQ_APP='$(APP)' docker compose -f localstack/compose.yaml up; \
+	else \
+	    $(MAKE) --no-print-directory localstack-without-docker && \
+	    cd '$(SOURCE)' && TASKQ_APP='$(APP)' TASKQ_LOCALSTACK='$(abspath .emulators)' \
+	        '$(abspath $(BIN))/python' -m taskq_cloud.testing.aws_stacks localstack \
+	        --init '$(abspath localstack/init/ready.d/10-provision.sh)'; \
+	fi
+
+localstack-without-docker:
+	localstack/install.sh .emulators
 
 emulators: .emulators/pstestd  ## Build the emulators that come as source
 

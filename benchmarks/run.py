@@ -27,8 +27,8 @@ from pathlib import Path
 
 import botocore.session
 
+from taskq_cloud.testing.aws_stacks import Ministack, environment
 from taskq_cloud.testing.call_counter import CallCounter
-from taskq_cloud.testing.local_stack import LocalStack, environment
 
 HERE = Path(__file__).parent
 APPS = HERE / "apps"
@@ -103,7 +103,7 @@ CONTENDERS = (
 class Bench:
     """One contender on one stack, for one measurement at a time."""
 
-    def __init__(self, contender: Contender, stack: LocalStack, directory: Path) -> None:
+    def __init__(self, contender: Contender, stack: Ministack, directory: Path) -> None:
         self.contender = contender
         self.stack = stack
         self.directory = directory
@@ -215,7 +215,7 @@ def main() -> None:
     for number in range(arguments.rounds):
         for contender in CONTENDERS:
             # A stack of its own for each: what an emulator keeps from one run must not slow the next.
-            with LocalStack() as stack:
+            with Ministack() as stack:
                 bench = Bench(contender, stack, directory)
                 rows = table[contender.name]
                 first_call(bench, rows)

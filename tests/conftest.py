@@ -1,4 +1,8 @@
-"""The local AWS stack for every test that asks for it: one for the whole run, whatever the number of test processes."""
+"""The local AWS stack for every test that asks for it: one for the whole run, whatever the number of test processes.
+
+``TASKQ_TEST_STACK`` says which (ministack, localstack); ``AWS_ENDPOINT_URL`` names one that runs already. What a test
+needs that not every stack can do, it says: ``@pytest.mark.needs("fires_schedules")``.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,14 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
-from taskq_cloud.testing import local_stack as stacks
+from taskq_cloud.testing import aws_stacks as stacks
 
 pytest_plugins = ["tests.object_stores"]
 
 _ENDPOINT_VARIABLE = "TASKQ_TEST_AWS_ENDPOINT"
-_STACK = pytest.StashKey[stacks.LocalStack]()
+_STACK = pytest.StashKey[stacks.Stack]()
+_USES = frozenset({"local_stack", "own_stack"})
+_STACK_CLASS = stacks.STACKS[os.environ.get("TASKQ_TEST_STACK", "ministack")]
 
 
 @pytest.fixture
@@ -52,12 +58,21 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("busy")
     # With pytest-xdist the controller starts the one stack that its workers share; without, the fixture does if needed.
     distributes = not hasattr(config, "workerinput") and config.getoption("numprocesses", None)
-    if not distributes or config.getoption("collectonly") or _given_endpoint() or stacks.missing():
+    if not distributes or config.getoption("collectonly") or _given_endpoint() or _STACK_CLASS.missing():
         return
-    stack = stacks.LocalStack()
+    stack = _STACK_CLASS()
     stack.start()
     config.stash[_STACK] = stack
     os.environ[_ENDPOINT_VARIABLE] = stack.endpoint_url
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A run on another stack than the usual one is of the tests that use it, and of no others."""
+    if _STACK_CLASS is stacks.Ministack:
+        return
+    touching = [item for item in items if _USES & set(getattr(item, "fixturenames", ()))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(touching)])
+    items[:] = touching
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -71,7 +86,7 @@ def _given_endpoint() -> str | None:
 
 
 def _require_stack() -> None:
-    reason = stacks.missing()
+    reason = _STACK_CLASS.missing()
     if reason:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
@@ -86,15 +101,30 @@ def local_stack() -> Iterator[StackAddress]:
         yield StackAddress(given)
         return
     _require_stack()
-    with stacks.LocalStack() as stack:
+    with _STACK_CLASS() as stack:
         yield StackAddress(stack.endpoint_url)
 
 
+@pytest.fixture(scope="session")
+def stack_name(local_stack: StackAddress) -> str | None:
+    """Which of the stacks it is that the run has; None where it is something else."""
+    return stacks.stack_at(local_stack.endpoint_url)
+
+
+@pytest.fixture(autouse=True)
+def _capable(request: pytest.FixtureRequest) -> None:
+    """A test is skipped where the run's stack lacks what it needs, with the stack's reason."""
+    for marker in request.node.iter_markers("needs"):
+        reason = stacks.lacking(request.getfixturevalue("stack_name"), *marker.args)
+        if reason:
+            pytest.skip(reason)
+
+
 @pytest.fixture
-def own_stack() -> Iterator[stacks.LocalStack]:
+def own_stack() -> Iterator[stacks.Stack]:
     """A stack of the test's own, to stop and start."""
     _require_stack()
-    with stacks.LocalStack() as stack:
+    with _STACK_CLASS() as stack:
         yield stack
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from taskq_cloud.testing import emulators, local_stack
+from taskq_cloud.testing import aws_stacks, emulators
 
 _AZURITE_VARIABLE = "TASKQ_TEST_AZURITE"
 _GCS_VARIABLE = "TASKQ_TEST_GCS"
@@ -105,7 +105,7 @@ def make_bucket(s3_client: Any) -> Callable[..., str]:
 
     def make(name: str = "results") -> str:
         unique = f"{name}-{uuid4().hex[:8]}"
-        s3_client.create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": local_stack.REGION})
+        s3_client.create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": aws_stacks.REGION})
         return unique
 
     return make

@@ -24,6 +24,7 @@ from demo.report import report
 from demo.watching import View, Watch
 from taskq_cloud import TaskQ
 from taskq_cloud.core.message import Outgoing, Refused
+from taskq_cloud.testing.aws_stacks import STACKS
 
 FOLDER = Path(".demo")
 OTHER_SETTINGS = ("AWS_", "AZURE_", "CLOUD_TASKS_", "GOOGLE_", "PUBSUB_", "STORAGE_EMULATOR_", "TASKQ_")
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         brokers, stores = infrastructure.broker_named(options.broker), infrastructure.store_named(options.results)
         with ExitStack() as ending:
-            machine = Machine(FOLDER, ending, lambda text: _say(console, text))
+            machine = Machine(FOLDER, ending, lambda text: _say(console, text), options.stack)
             broker, store = brokers.start(machine), stores.start(machine)
             view = _run(console, broker, store, options, deadline)
     except Unavailable as error:
@@ -65,6 +66,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     brokers, stores = ", ".join(infrastructure.BROKERS), ", ".join(infrastructure.STORES)
     parser.add_argument("--broker", default="sqs", help=f"where the queues are: {brokers} (%(default)s)")
     parser.add_argument("--results", default="dynamodb", help=f"where the results are: {stores} (%(default)s)")
+    parser.add_argument(
+        "--stack", choices=sorted(STACKS), default="ministack", help="which local AWS stack there is (%(default)s)"
+    )
     parser.add_argument("--tasks", type=int, default=300, help="about how many calls to make (%(default)s)")
     parser.add_argument("--deadline", type=float, default=120, help="seconds after which to give up (%(default)s)")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Emulators of the object stores other than S3, each in a process of its own: Azurite, and fake-gcs-server.
 
 They listen on loopback only, keep what they are given in memory, and end with the process that has started them. What
-is created in them is its users' business. (S3 is part of the local AWS stack: ``local_stack``.)
+is created in them is its users' business. (S3 is part of the local AWS stack: ``aws_stacks``.)
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 from taskq_cloud.core import one_off
 from taskq_cloud.core.message import Message, Outgoing
 from taskq_cloud.loading import find_app
-from taskq_cloud.testing.local_stack import REGION
+from taskq_cloud.testing.aws_stacks import REGION
 
 A_YEAR_SECONDS = 365 * 86_400
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.testing.local_stack import missing
+from taskq_cloud.testing.aws_stacks import Ministack
 from tests.docs.samples import DOCS, Block, assert_prints
 
 PAGE = "getting-started.md"
@@ -64,7 +64,7 @@ def _free_port() -> int:
 
 @pytest.mark.parametrize("section", ["On one machine", "On a local AWS stack"])
 def test_a_sections_commands_print_what_the_page_says(section: str, tmp_path: Path) -> None:
-    if (reason := missing()) is not None:
+    if (reason := Ministack.missing()) is not None:
         pytest.skip(reason)
     (source,) = re.findall(r"`shop\.py`:\n\n```python\n(.*?)```", TEXT, re.DOTALL)
     (tmp_path / "shop.py").write_text(source)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.testing import emulators, local_stack
+from taskq_cloud.testing import aws_stacks, emulators
 
 ROOT = Path(__file__).parents[2]
 PSTEST = ROOT / ".emulators" / "pstestd"
@@ -32,9 +32,9 @@ class Variant:
 
     def missing(self):
         reasons = {
-            "sqs": local_stack.missing,
-            "dynamodb": local_stack.missing,
-            "s3": local_stack.missing,
+            "sqs": aws_stacks.Ministack.missing,
+            "dynamodb": aws_stacks.Ministack.missing,
+            "s3": aws_stacks.Ministack.missing,
             "pubsub": lambda: None if PSTEST.exists() else "Google's fake of Pub/Sub is not built: make emulators",
             "azureblob": emulators.azurite_missing,
             "gs": emulators.gcs_server_missing,

@@ -17,8 +17,8 @@ from uuid import uuid4
 import botocore.session
 
 from taskq_cloud import TaskQ
+from taskq_cloud.testing.aws_stacks import Ministack, environment
 from taskq_cloud.testing.call_counter import CallCounter
-from taskq_cloud.testing.local_stack import LocalStack, environment
 
 REGION = "eu-west-1"
 
@@ -41,7 +41,7 @@ class Deployment:
         directory: where logs and runs are written.
     """
 
-    def __init__(self, stack: LocalStack, counter: CallCounter, directory: Path) -> None:
+    def __init__(self, stack: Ministack, counter: CallCounter, directory: Path) -> None:
         self.stack = stack
         self.counter = counter
         self.directory = directory
@@ -180,7 +180,7 @@ def children_of(pid: int) -> list[int]:
 
 
 @contextmanager
-def deployed(stack: LocalStack, directory: Path) -> Iterator[Deployment]:
+def deployed(stack: Ministack, directory: Path) -> Iterator[Deployment]:
     """A deployment on a stack, ended with all it has started."""
     with CallCounter(stack.endpoint_url) as counter:
         deployment = Deployment(stack, counter, directory)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.testing.local_stack import LocalStack, environment
+from taskq_cloud.testing.aws_stacks import Ministack, environment
 from tests.faults.deployment import Deployment, deployed, kill_something, until
 
 SQS_OPERATIONS = (
@@ -27,7 +27,7 @@ WINDOW = 500
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: LocalStack) -> Iterator[Deployment]:
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Ministack) -> Iterator[Deployment]:
     with deployed(own_stack, tmp_path) as made:
         for name, value in environment(made.counter.endpoint_url).items():
             monkeypatch.setenv(name, value)

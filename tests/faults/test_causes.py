@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.testing.local_stack import LocalStack, environment
+from taskq_cloud.testing.aws_stacks import Ministack, environment
 from tests.faults.deployment import Deployment, deployed, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: LocalStack) -> Iterator[Deployment]:
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Ministack) -> Iterator[Deployment]:
     with deployed(own_stack, tmp_path) as made:
         for name, value in environment(made.counter.endpoint_url).items():
             monkeypatch.setenv(name, value)

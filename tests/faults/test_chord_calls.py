@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from taskq_cloud import chord
-from taskq_cloud.testing.local_stack import LocalStack, environment
+from taskq_cloud.testing.aws_stacks import Ministack, environment
 from tests.faults.deployment import Deployment, deployed
 from tests.faults.test_accounting import SQS_OPERATIONS
 
@@ -18,7 +18,7 @@ DYNAMODB_OPERATIONS = ("GetItem", "PutItem", "UpdateItem", "BatchGetItem", "Batc
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: LocalStack) -> Iterator[Deployment]:
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Ministack) -> Iterator[Deployment]:
     with deployed(own_stack, tmp_path) as made:
         for name, value in environment(made.counter.endpoint_url).items():
             monkeypatch.setenv(name, value)

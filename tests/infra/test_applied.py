@@ -10,7 +10,7 @@ import time
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.testing import local_stack as stacks
+from taskq_cloud.testing import aws_stacks as stacks
 from tests.infra.terraform import INFRA, WRAPPERS, copy_of, with_providers
 
 TIMEOUT_SECONDS = 60

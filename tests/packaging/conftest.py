@@ -16,7 +16,7 @@ import pytest
 
 from taskq_cloud.packaging.build import Package, Plan, build
 from taskq_cloud.packaging.target import Target
-from tests.packaging.runtime_api import RuntimeApi
+from taskq_cloud.testing.aws_stacks.programs.runtime_api import RuntimeApi
 
 SHOP = '''
 """The shop's tasks."""

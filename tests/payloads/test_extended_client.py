@@ -9,7 +9,7 @@ from sqs_extended_client import SQSExtendedClientSession
 
 from taskq_cloud.core import protocol
 from taskq_cloud.core.message import Message
-from taskq_cloud.testing.local_stack import REGION
+from taskq_cloud.testing.aws_stacks import REGION
 from tests.payloads.noise import MB, dead_letter, noise, received
 from tests.serverless.events import Context, batch, failures, record
 from tests.worker.serving import serving

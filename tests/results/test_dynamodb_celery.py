@@ -9,9 +9,9 @@ from celery.app.task import Context
 from taskq_cloud.core.records import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS, version_of
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.results.dynamodb import DynamoDBResults
+from taskq_cloud.testing.aws_stacks import REGION
 from taskq_cloud.testing.contracts.result_store import a_record
 from taskq_cloud.testing.driving import driving
-from taskq_cloud.testing.local_stack import REGION
 
 TASK = "3f1c8a6e-0000-4000-8000-000000000001"
 

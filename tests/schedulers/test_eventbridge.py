@@ -21,8 +21,8 @@ from taskq_cloud.errors import (
     Unreachable,
 )
 from taskq_cloud.schedulers.registry import scheduler_from_url
+from taskq_cloud.testing.aws_stacks import REGION
 from taskq_cloud.testing.contracts.schedule_store import ScheduleStoreContract
-from taskq_cloud.testing.local_stack import REGION
 
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
 DEAD = "arn:aws:sqs:eu-west-1:123456789012:shop-schedules-dead"
@@ -304,6 +304,7 @@ def received(sqs_client, url):
     raise AssertionError("nothing came")
 
 
+@pytest.mark.needs("fires_schedules")
 @pytest.mark.parametrize(
     ("name", "changes"),
     [

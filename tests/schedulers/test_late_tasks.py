@@ -50,6 +50,7 @@ def end(process):
     process.wait()
 
 
+@pytest.mark.needs("fires_schedules")
 @pytest.mark.parametrize("place", ["work", "work.fifo"], indirect=True)
 def test_it_waits_in_a_schedule_through_a_killed_worker_and_runs_on_time(app, place, tmp_path):
     due = time.time() + 6
@@ -77,6 +78,7 @@ def test_it_waits_in_a_schedule_through_a_killed_worker_and_runs_on_time(app, pl
     assert names(app) == []
 
 
+@pytest.mark.needs("fires_schedules")
 def test_what_fires_while_it_is_revoked_does_not_run(app, place, tmp_path):
     late = app.send_task("remind", countdown=2)
     app.run(app.store.save([revocation(late.id, None)]))  # the first half of revoke(), and no more
@@ -133,6 +135,7 @@ def test_what_is_due_before_a_schedule_can_be_sure_is_the_queue_s(app):
     assert names(app) == []
 
 
+@pytest.mark.needs("names_missing_groups")
 def test_a_group_that_is_missing_is_an_error_at_the_call(place, aws_environment):
     with closing(make_app(place["LATE_APP_QUEUE"], "nobodys", "disabled://")) as app:
         with pytest.raises(ScheduleGroupNotFound, match="create-schedule-group --name nobodys") as caught:

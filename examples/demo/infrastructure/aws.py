@@ -1,36 +1,48 @@
-"""What the shop needs of AWS: queues, dead-letter queues, a table or a bucket. Made here, and never by the shop.
+"""What the shop needs of AWS: queues, dead-letter queues, a table or a bucket. ``taskq provision`` makes them.
 
 In an account, Terraform would make the same. The Lambda function is in ``aws_function``.
 """
 
 from __future__ import annotations
 
-import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from demo.infrastructure.aws_function import FUNCTION, FUNCTION_TIMEOUT_SECONDS, client, start_function
-from demo.infrastructure.places import PREFIX, QUEUES, RESULTS, BrokerPlace, Infrastructure, Machine, Meter, StorePlace
-from taskq_cloud.core.ports import dead_letter_queue
+from demo.infrastructure.aws_function import FUNCTION, client, start_function
+from demo.infrastructure.places import (
+    EXAMPLES,
+    PREFIX,
+    RESULTS,
+    BrokerPlace,
+    Infrastructure,
+    Machine,
+    Meter,
+    StorePlace,
+    Unavailable,
+)
 from taskq_cloud.results.dynamodb_items import KEY_FORMATS
-from taskq_cloud.testing import local_stack
-from taskq_cloud.testing.local_stack import REGION
+from taskq_cloud.testing.aws_stacks import REGION
+
+BROKER_URL: Final = f"sqs://{REGION}/{PREFIX}"
 
 
 def _start_sqs(machine: Machine) -> BrokerPlace:
     stack = machine.aws_stack()
     counter = machine.count_calls(stack.endpoint_url)
     sqs = client("sqs", stack.endpoint_url)
-    arns = {queue: _make_queue(sqs, queue) for queue in QUEUES}
+    _provision(f"dynamodb://{RESULTS}")
     machine.say(f"SQS has the queues {PREFIX}orders and {PREFIX}images, and their dead-letter queues")
 
     def serve_images(environment: Mapping[str, str]) -> None:
         addresses = {"AWS_ENDPOINT_URL": stack.endpoint_url}
-        start_function(machine, stack.endpoint_url, arns["images"], {**addresses, **environment})
+        start_function(machine, stack.endpoint_url, _arn(sqs, "images"), {**addresses, **environment})
         machine.say(f"The Lambda function {FUNCTION} serves the queue {PREFIX}images")
 
     return BrokerPlace(
-        url=f"sqs://{REGION}/{PREFIX}",
+        url=BROKER_URL,
         environment={"AWS_ENDPOINT_URL_SQS": counter.endpoint_url},
         uncounted={"endpoint_url": stack.endpoint_url},
         prefix=PREFIX,
@@ -40,34 +52,31 @@ def _start_sqs(machine: Machine) -> BrokerPlace:
     )
 
 
-def _make_queue(sqs: Any, queue: str) -> str:
-    dead = sqs.create_queue(QueueName=PREFIX + dead_letter_queue(queue))["QueueUrl"]
-    redrive = {"deadLetterTargetArn": _arn(sqs, dead), "maxReceiveCount": 5}
-    attributes = {
-        # Lambda Developer Guide, "Creating and configuring an Amazon SQS event source mapping": six times the timeout.
-        "VisibilityTimeout": str(6 * FUNCTION_TIMEOUT_SECONDS),
-        "RedrivePolicy": json.dumps(redrive),
-    }
-    return _arn(sqs, sqs.create_queue(QueueName=PREFIX + queue, Attributes=attributes)["QueueUrl"])
-
-
-def _arn(sqs: Any, url: str) -> str:
+def _arn(sqs: Any, queue: str) -> str:
+    url = sqs.get_queue_url(QueueName=PREFIX + queue)["QueueUrl"]
     arn: str = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     return arn
+
+
+def _provision(results: str) -> None:
+    """Make what the shop declares: ``taskq provision``, as a user calls it. What is there already stays."""
+    settings = {"TASKQ_BROKER": BROKER_URL, "TASKQ_RESULTS": results}
+    made = subprocess.run(
+        [sys.executable, "-m", "taskq_cloud", "-A", "shop", "provision"],
+        cwd=EXAMPLES,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        raise Unavailable(f"taskq provision made nothing of what the shop needs: {made.stderr.strip()}")
 
 
 def _start_dynamodb(machine: Machine) -> StorePlace:
     stack = machine.aws_stack()
     counter = machine.count_calls(stack.endpoint_url)
-    dynamodb = client("dynamodb", stack.endpoint_url)
-    dynamodb.create_table(
-        TableName=RESULTS,
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    dynamodb.get_waiter("table_exists").wait(TableName=RESULTS, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
-    dynamodb.update_time_to_live(TableName=RESULTS, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
+    _provision(f"dynamodb://{RESULTS}")
     machine.say(f"DynamoDB has the table {RESULTS}")
     return StorePlace(
         url=f"dynamodb://{RESULTS}",
@@ -82,9 +91,7 @@ def _start_dynamodb(machine: Machine) -> StorePlace:
 def _start_s3(machine: Machine) -> StorePlace:
     stack = machine.aws_stack()
     counter = machine.count_calls(stack.endpoint_url)
-    client("s3", stack.endpoint_url).create_bucket(
-        Bucket=RESULTS, CreateBucketConfiguration={"LocationConstraint": REGION}
-    )
+    _provision(f"s3://{RESULTS}")
     machine.say(f"S3 has the bucket {RESULTS}")
     return StorePlace(
         url=f"s3://{RESULTS}",
@@ -96,6 +103,6 @@ def _start_s3(machine: Machine) -> StorePlace:
     )
 
 
-SQS = Infrastructure(local_stack.missing, _start_sqs)
-DYNAMODB = Infrastructure(local_stack.missing, _start_dynamodb)
-S3 = Infrastructure(local_stack.missing, _start_s3)
+SQS = Infrastructure(_start_sqs)
+DYNAMODB = Infrastructure(_start_dynamodb)
+S3 = Infrastructure(_start_s3)

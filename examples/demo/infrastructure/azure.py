@@ -37,4 +37,4 @@ def _start_blobs(machine: Machine) -> StorePlace:
     )
 
 
-BLOBS = Infrastructure(_missing, _start_blobs)
+BLOBS = Infrastructure(_start_blobs, _missing)

@@ -112,5 +112,5 @@ def _start_storage(machine: Machine) -> StorePlace:
     )
 
 
-PUBSUB = Infrastructure(_pubsub_missing, _start_pubsub)
-STORAGE = Infrastructure(emulators.gcs_server_missing, _start_storage)
+PUBSUB = Infrastructure(_start_pubsub, _pubsub_missing)
+STORAGE = Infrastructure(_start_storage, emulators.gcs_server_missing)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from taskq_cloud.testing.aws_stacks import STACKS, Stack
 from taskq_cloud.testing.call_counter import CallCounter
-from taskq_cloud.testing.local_stack import LocalStack
 
 EXAMPLES = Path(__file__).parents[2]
 PREFIX = "shop-"
@@ -33,28 +33,37 @@ class Machine:
         folder: where logs and files go.
         ending: ends what was started, in reverse.
         say: tells the user.
+        stack: which local AWS stack it has, by its name in ``STACKS``.
     """
 
-    def __init__(self, folder: Path, ending: ExitStack, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, ending: ExitStack, say: Callable[[str], None], stack: str) -> None:
         self.folder = folder
         self.ending = ending
         self.say = say
-        self._aws: LocalStack | None = None
+        self._stack = STACKS[stack]
+        self._aws: Stack | None = None
 
-    def aws_stack(self) -> LocalStack:
-        """The local AWS stack, started for whoever asks first. This process and its children find it."""
+    def aws_stack(self) -> Stack:
+        """The local AWS stack, started for whoever asks first. This process and its children find it.
+
+        Raises:
+            Unavailable: it is not installed.
+        """
         if self._aws is None:
-            stack = self._aws = self.ending.enter_context(LocalStack())
+            reason = self._stack.missing()
+            if reason:
+                raise Unavailable(reason)
+            stack = self._aws = self.ending.enter_context(self._stack())
             self.ending.callback(self._keep_log, stack)
             os.environ.update(stack.environment())
-            self.say(f"The local AWS stack answers at {stack.endpoint_url}")
+            self.say(f"The local AWS stack, {stack.name}, answers at {stack.endpoint_url}")
         return self._aws
 
     def count_calls(self, endpoint_url: str) -> CallCounter:
         """A call counter in front of an endpoint."""
         return self.ending.enter_context(CallCounter(endpoint_url))
 
-    def _keep_log(self, stack: LocalStack) -> None:
+    def _keep_log(self, stack: Stack) -> None:
         if stack.log_path is not None and stack.log_path.exists():
             shutil.copyfile(stack.log_path, self.folder / "stack.log")
 
@@ -137,9 +146,9 @@ class Infrastructure(Generic[Place]):
     """A broker or a store that the demo can set up.
 
     Args:
-        missing: why it can't be here, with the way out; None where it can.
         start: starts its emulator, and makes there what Terraform would make in an account.
+        missing: why it can't be here, with the way out; None where it can, or where ``start`` will say.
     """
 
-    missing: Callable[[], str | None]
     start: Callable[[Machine], Place]
+    missing: Callable[[], str | None] = lambda: None

@@ -42,5 +42,5 @@ def _new_file(machine: Machine, name: str) -> Path:
     return machine.folder / name
 
 
-BROKER = Infrastructure(lambda: None, _start_broker)
-RESULTS = Infrastructure(lambda: None, _start_results)
+BROKER = Infrastructure(_start_broker)
+RESULTS = Infrastructure(_start_results)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.testing.local_stack import LocalStack
+from taskq_cloud.testing.aws_stacks import Ministack
 
 
-def test_it_keeps_its_port_and_what_it_stored_over_a_restart(own_stack: LocalStack, make_aws_client):
+@pytest.mark.needs("keeps_state")
+def test_it_keeps_its_port_and_what_it_stored_over_a_restart(own_stack: Ministack, make_aws_client):
     client = make_aws_client("sqs", own_stack.endpoint_url)
     url = client.create_queue(QueueName="kept")["QueueUrl"]
     client.send_message(QueueUrl=url, MessageBody="here before")
@@ -28,7 +29,7 @@ def test_it_keeps_its_port_and_what_it_stored_over_a_restart(own_stack: LocalSta
     assert [message["Body"] for message in messages] == ["here before"]
 
 
-def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack: LocalStack):
+def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack: Ministack):
     assert own_stack.log_path is not None
     process_id, directory = own_stack.process_id, own_stack.log_path.parent
     assert process_id is not None
@@ -46,9 +47,9 @@ def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack
 
 def test_it_ends_when_the_process_that_started_it_is_killed():
     code = (
-        "from taskq_cloud.testing.local_stack import LocalStack\n"
+        "from taskq_cloud.testing.aws_stacks import Ministack\n"
         "import sys\n"
-        "stack = LocalStack()\n"
+        "stack = Ministack()\n"
         "stack.start()\n"
         "print(stack.process_id, stack.port, stack.log_path.parent, flush=True)\n"
         "sys.stdin.read()\n"
@@ -82,8 +83,8 @@ def _listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_port_that_is_taken_is_an_error_that_names_it(own_stack: LocalStack):
-    second = LocalStack(own_stack.port)
+def test_a_port_that_is_taken_is_an_error_that_names_it(own_stack: Ministack):
+    second = Ministack(own_stack.port)
     with pytest.raises(RuntimeError, match=rf"port {own_stack.port} of 127\.0\.0\.1 is taken"):
         second.start()
     second.close()

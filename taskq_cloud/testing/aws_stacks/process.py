@@ -1,97 +1,32 @@
-"""The local AWS stack: ministack in a process of its own, for tests, the demo and benchmarks.
-
-It listens on loopback only. Its Lambda functions run under the same interpreter, so they can import what this
-environment has installed. What is created in it (queues, tables, functions) is its users' business.
-"""
+"""A local AWS stack's process: started, waited for, stopped and started again. Which program it is, its class says."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Final, Self
 
-REGION = "eu-west-1"
+REGION: Final = "eu-west-1"
 
-START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 15.0
 _POLL_INTERVAL_SECONDS = 0.05
-
-_TICK_SECONDS = 0.25
-"""How often schedules are looked at; ministack's own 10 s make every test of one wait."""
-
-_PROGRAM = """
-import json, os, signal, sys, threading
-from datetime import datetime, timezone
-
-def end_with_the_starter():
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-threading.Thread(target=end_with_the_starter, daemon=True).start()
-def filled(target, event, schedule):
-    # ministack leaves the context attributes as they are. A cron schedule is due at the beginning of a minute.
-    moment = datetime.fromtimestamp(int(event["Time"]), timezone.utc).replace(tzinfo=None)
-    if "cron(" in str(schedule.get("ScheduleExpression")):
-        moment = moment.replace(second=0)
-    values = {
-        "scheduled-time": f"{moment.isoformat()}Z",
-        "schedule-arn": schedule.get("Arn", ""),
-        "execution-id": event["EventId"],
-        "attempt-number": "1",
-    }
-    text = target.get("Input", "")
-    for name, value in values.items():
-        text = text.replace(f"<aws.scheduler.{name}>", value)
-    return {**target, "Input": text} if text else target
-
-def list_schedules_by_pages(scheduler):
-    # ministack ends a list at its first page, and finds nothing in a group that isn't there.
-    list_all = scheduler._list_schedules
-    def list_schedules(query):
-        group, begin = query.get("ScheduleGroup"), int(query.get("NextToken") or 0)
-        if group and group not in scheduler._schedule_groups:
-            return scheduler._error(404, "ResourceNotFoundException", f"Schedule group {group} does not exist.")
-        _, _, body = list_all({**query, "MaxResults": str(sys.maxsize)})
-        found, end = json.loads(body)["Schedules"], begin + int(query.get("MaxResults", 100))
-        more = {"NextToken": str(end)} if end < len(found) else {}
-        return scheduler._json_resp(200, {"Schedules": found[begin:end], **more})
-    scheduler._list_schedules = list_schedules
-
-def send_messages_of_universal_targets(scheduler, eventbridge, sqs):
-    # ministack sends to a queue that is the target itself, and knows no target that is SQS's SendMessage.
-    invoke = eventbridge._invoke_target
-    def invoke_target(target, event, rule, view=None):
-        target = filled(target, event, rule)
-        if not target.get("Arn", "").endswith(":scheduler:::aws-sdk:sqs:sendMessage"):
-            return invoke(target, event, rule, view)
-        parameters = json.loads(target["Input"])
-        return sqs._act_send_message(parameters, parameters["QueueUrl"])
-    eventbridge._invoke_target = invoke_target
-    scheduler._SCHEDULE_TICK_INTERVAL = eventbridge._SCHEDULER_TICK_INTERVAL = TICK_SECONDS
-
-sys.argv = ["ministack"]
-from ministack.app import main
-from ministack.services import eventbridge, scheduler, sqs
-send_messages_of_universal_targets(scheduler, eventbridge, sqs)
-list_schedules_by_pages(scheduler)
-main()
-""".replace("TICK_SECONDS", str(_TICK_SECONDS))
-"""Its standard input is a pipe from the process that started it: whatever ends that one, closes the pipe."""
 
 # Below the range that Linux hands to outgoing connections (net.ipv4.ip_local_port_range): while the stack is stopped in
 # an outage test, no client's own socket can come to sit on its port.
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
+
+
+PROGRAMS: Final = Path(__file__).with_name("programs")
 
 
 def environment(endpoint_url: str) -> dict[str, str]:
@@ -108,24 +43,38 @@ def environment(endpoint_url: str) -> dict[str, str]:
     }
 
 
-def missing() -> str | None:
-    """Why the stack can't be started here, or None."""
-    if importlib.util.find_spec("ministack") is None:
-        return "the local AWS stack is not installed: pip install 'taskq-cloud[local]'"
-    return None
-
-
-class LocalStack:
-    """One ministack. A context manager: started on entry, ended with all it stored on exit.
+class Stack(ABC):
+    """One local AWS stack. A context manager: started on entry, ended with all it stored on exit.
 
     Args:
         port: the port to listen on; None picks a free one, which a restart keeps.
     """
 
+    name: ClassVar[str]
+    health_path: ClassVar[str]
+    start_timeout_seconds: ClassVar[float] = 60.0
+
     def __init__(self, port: int | None = None) -> None:
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
+
+    @classmethod
+    @abstractmethod
+    def missing(cls) -> str | None:
+        """Why it can't be started here, with the way out; or None."""
+
+    @abstractmethod
+    def _command(self) -> list[str]:
+        """What is run: a script of ``programs``, whose standard input ends when this process does."""
+
+    @abstractmethod
+    def _settings(self, directory: Path) -> dict[str, str]:
+        """Its environment variables, beside this process's.
+
+        Args:
+            directory: where it may keep files; it is removed at the end.
+        """
 
     @property
     def endpoint_url(self) -> str:
@@ -140,7 +89,7 @@ class LocalStack:
     @property
     def log_path(self) -> Path | None:
         """The file its output goes to."""
-        return self._directory / "ministack.log" if self._directory else None
+        return self._directory / "stack.log" if self._directory else None
 
     def environment(self) -> dict[str, str]:
         """What an AWS SDK needs to find it: ``environment(self.endpoint_url)``."""
@@ -152,22 +101,22 @@ class LocalStack:
         Raises:
             RuntimeError: it ended or gave no answer; says what it printed.
         """
-        reason = missing()
+        reason = self.missing()
         if reason:
             raise RuntimeError(reason)
         if self._process is not None:
-            raise RuntimeError(f"the local AWS stack is already running at {self.endpoint_url}")
+            raise RuntimeError(f"{self.name} is already running at {self.endpoint_url}")
         if not _is_free(self.port):
             # Whoever has the port might even answer like the stack.
-            raise RuntimeError(f"the local AWS stack can't start: port {self.port} of 127.0.0.1 is taken")
+            raise RuntimeError(f"{self.name} can't start: port {self.port} of 127.0.0.1 is taken")
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="taskq-local-stack-"))
-        with (self._directory / "ministack.log").open("ab") as log:
+        with (self._directory / "stack.log").open("ab") as log:
             # A session of its own: Ctrl-C in a terminal reaches the worker under test, which drains against a stack
             # that is still there; and the functions' processes can be ended with it.
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-                [sys.executable, "-c", _PROGRAM],
-                env={**os.environ, **self._settings(self._directory)},
+            self._process = subprocess.Popen(  # noqa: S603 - a program of ours
+                self._command(),
+                env={**os.environ, **self.environment(), **self._settings(self._directory)},
                 cwd=self._directory,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -224,28 +173,15 @@ class LocalStack:
     ) -> None:
         self.close()
 
-    def _settings(self, directory: Path) -> dict[str, str]:
-        return {
-            **self.environment(),
-            "BIND_HOST": "127.0.0.1",
-            "MINISTACK_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(self.port),
-            "LOG_LEVEL": "WARNING",
-            "TMPDIR": str(directory),
-            "PERSIST_STATE": "1",
-            "STATE_DIR": str(directory / "state"),
-            "S3_DATA_DIR": str(directory / "s3"),
-        }
-
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while not _answers(self.port):
+        deadline = time.monotonic() + self.start_timeout_seconds
+        while not _answers(self.port, self.health_path):
             code = process.poll()
             if code is not None:
-                raise RuntimeError(f"the local AWS stack ended with code {code}: {self._last_words()}")
+                raise RuntimeError(f"{self.name} ended with code {code}: {self._last_words()}")
             if time.monotonic() > deadline:
                 raise RuntimeError(
-                    f"the local AWS stack gave no answer at {self.endpoint_url} within {START_TIMEOUT_SECONDS:g} s: "
+                    f"{self.name} gave no answer at {self.endpoint_url} within {self.start_timeout_seconds:g} s: "
                     f"{self._last_words()}"
                 )
             time.sleep(_POLL_INTERVAL_SECONDS)
@@ -255,10 +191,10 @@ class LocalStack:
         return path.read_text(errors="replace")[-2000:].strip() if path and path.exists() else "it printed nothing"
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, path: str) -> bool:
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("GET", "/_ministack/health")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, HTTPException):
         return False
@@ -266,7 +202,12 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens at, and no outgoing connection is given.
+
+    Raises:
+        RuntimeError: a hundred tries found none.
+    """
     for port in random.sample(range(_FIRST_PORT, _LAST_PORT), 100):
         if _is_free(port):
             return port

@@ -1,4 +1,7 @@
-"""Lambda's Runtime API on loopback, as AWS's own runtime client asks for it ("Using the Lambda runtime API")."""
+"""Lambda's Runtime API on loopback, as AWS's own runtime client asks for it ("Using the Lambda runtime API").
+
+The standard library is all it needs: it is imported by tests, and by LocalStack's interpreter.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,27 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import uuid4
 
-ARN = "arn:aws:lambda:eu-west-1:000000000000:function:packaged"
+ARN: Final = "arn:aws:lambda:eu-west-1:000000000000:function:packaged"
+EXIT: Final = "exit"
+TIMEOUT: Final = "timeout"
+
 _VERSION = "/2018-06-01/runtime"
+_LOOK_SECONDS = 0.1
 
 
 @dataclass
 class RuntimeApi:
-    """Hands out events, and keeps what is answered: ``(kind, content)``; kind is response, error or init."""
+    """Hands out events to one function, and what it answers. A context manager: listens from entry to exit."""
 
-    events: queue.Queue[Any] = field(default_factory=queue.Queue)
-    answers: queue.Queue[tuple[str, Any]] = field(default_factory=queue.Queue)
+    _events: queue.Queue[tuple[bytes, float] | None] = field(default_factory=queue.Queue)
+    _answers: queue.Queue[tuple[str, bytes]] = field(default_factory=queue.Queue)
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -31,7 +39,7 @@ class RuntimeApi:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.events.put(None)
+        self._events.put(None)
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -41,12 +49,39 @@ class RuntimeApi:
         return f"127.0.0.1:{self._server.server_port}"
 
     def invoke(self, event: Any, *, seconds: float = 30) -> tuple[str, Any]:
-        """Invoke the function with so many seconds until its timeout."""
-        self.events.put((event, seconds))
-        return self.answer()
+        """Invoke the function with an event that is JSON: ``call``, and the answer read as such."""
+        kind, content = self.call(json.dumps(event).encode(), seconds=seconds)
+        return kind, json.loads(content)
+
+    def call(
+        self, event: bytes, *, seconds: float = 30, ended: Callable[[], int | None] = lambda: None
+    ) -> tuple[str, bytes]:
+        """Invoke the function once.
+
+        Args:
+            event: what it is given.
+            seconds: until its timeout.
+            ended: the exit code of the function's process, or None while it runs.
+
+        Returns:
+            The kind of its answer and what it says: ``"response"``, ``"error"``, ``"init"`` for an error before it
+            could be invoked; ``EXIT`` and ``TIMEOUT``, with Lambda's own words, where it gave none.
+        """
+        self._events.put((event, seconds))
+        deadline = time.monotonic() + seconds
+        while (code := ended()) is None and time.monotonic() < deadline:
+            with suppress(queue.Empty):
+                return self._answers.get(timeout=_LOOK_SECONDS)
+        if code is None:
+            return TIMEOUT, _error("Sandbox.Timedout", f"Task timed out after {seconds:.2f} seconds")
+        with suppress(queue.Empty):  # the last thing it did may have been to answer
+            return self._answers.get_nowait()
+        return EXIT, _error("Runtime.ExitError", f"Runtime exited with error: exit status {code}")
 
     def answer(self) -> tuple[str, Any]:
-        return self.answers.get(timeout=30)
+        """The answer to no event: what the function says of its own accord when it can't be loaded."""
+        kind, content = self._answers.get(timeout=30)
+        return kind, json.loads(content)
 
     def _handler(api) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - self is the handler's
         class Handler(BaseHTTPRequestHandler):
@@ -59,7 +94,7 @@ class RuntimeApi:
 
             def do_GET(self) -> None:
                 assert self.path == f"{_VERSION}/invocation/next"
-                given = api.events.get()
+                given = api._events.get()
                 if given is None:
                     self.close_connection = True
                     return
@@ -72,13 +107,13 @@ class RuntimeApi:
                     "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0",
                     "Content-Type": "application/json",
                 }
-                self._send(200, json.dumps(event).encode(), headers)
+                self._send(200, event, headers)
 
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["Content-Length"]))
                 kind = "init" if self.path == f"{_VERSION}/init/error" else self.path.rpartition("/")[2]
                 self._send(202, b'{"status": "OK"}', {})
-                api.answers.put((kind, json.loads(content)))
+                api._answers.put((kind, content))
 
             def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)
@@ -91,3 +126,7 @@ class RuntimeApi:
                 """Requests are not worth a line."""
 
         return Handler
+
+
+def _error(kind: str, message: str) -> bytes:
+    return json.dumps({"errorType": kind, "errorMessage": message}).encode()

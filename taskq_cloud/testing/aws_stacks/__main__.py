@@ -1,0 +1,61 @@
+"""Runs a local AWS stack until it is told to stop: ``python -m taskq_cloud.testing.aws_stacks localstack``.
+
+With ``--init``, a script is run once it answers, in the stack's environment: what LocalStack's image does with the
+scripts of ``/etc/localstack/init/ready.d``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from taskq_cloud.testing.aws_stacks import STACKS
+
+USUAL_PORT = 4566
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m taskq_cloud.testing.aws_stacks", description=__doc__)
+    parser.add_argument("stack", choices=sorted(STACKS), nargs="?", default="ministack")
+    parser.add_argument("--port", type=int, default=USUAL_PORT, help="on 127.0.0.1 (%(default)s)")
+    parser.add_argument("--init", metavar="SCRIPT", help="run it once the stack answers")
+    options = parser.parse_args(arguments)
+    stack = STACKS[options.stack](options.port)
+    reason = stack.missing()
+    if reason:
+        print(reason, file=sys.stderr)  # noqa: T201 - a command's output
+        return 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_in_order)
+    try:
+        with stack:
+            if options.init:
+                _initialise(options.init, stack.environment())
+            exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in stack.environment().items())
+            print(f"{stack.name} answers at {stack.endpoint_url}; for a shell:\n\nexport {exports}\n", flush=True)  # noqa: T201
+            while True:
+                signal.pause()
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _end_in_order(_number: int, _frame: object) -> NoReturn:
+    """Leave by an exception, so that the stack is ended."""
+    sys.exit(0)
+
+
+def _initialise(script: str, environment: dict[str, str]) -> None:
+    here = {"TASKQ_PYTHON": sys.executable, "TASKQ_FOLDER": os.getcwd()}
+    subprocess.run([script], env={**here, **os.environ, **environment}, check=True)  # noqa: S603 - the user's own
+
+
+if __name__ == "__main__":
+    sys.exit(main())

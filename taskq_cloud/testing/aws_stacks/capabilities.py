@@ -1,0 +1,63 @@
+"""What each stack can't do of what AWS does: the one place where that is said. Tests ask by name.
+
+An endpoint that is none of the stacks here (an account's, another emulator's) is taken to be able to do it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
+from typing import Final, Literal, get_args
+from urllib.parse import urlsplit
+
+Capability = Literal["fires_schedules", "names_missing_groups", "keeps_state"]
+"""
+``fires_schedules``: schedules send what they hold when they are due.
+``names_missing_groups``: a schedule in a group that isn't there is refused with that reason.
+``keeps_state``: what was stored is there again after a restart.
+"""
+
+CAPABILITIES: Final[tuple[str, ...]] = get_args(Capability)
+
+LACKING: Final[Mapping[str, Mapping[str, str]]] = {
+    "ministack": {},
+    "localstack": {
+        "fires_schedules": "LocalStack keeps schedules, and fires none",
+        "names_missing_groups": "LocalStack answers with an internal error where a schedule's group is missing",
+        "keeps_state": "LocalStack keeps nothing over a restart without an account",
+    },
+}
+"""Stack -> capability -> what it does instead."""
+
+_HEALTH_PATHS: Final = {"ministack": "/_ministack/health", "localstack": "/_localstack/health"}
+_TIMEOUT_SECONDS: Final = 10.0
+
+
+def lacking(stack: str | None, capability: str) -> str | None:
+    """Why a stack can't do something; None where it can.
+
+    Raises:
+        ValueError: no capability has that name.
+    """
+    if capability not in CAPABILITIES:
+        raise ValueError(f"{capability!r} is no capability of a stack; there are {', '.join(CAPABILITIES)}")
+    return LACKING.get(stack or "", {}).get(capability)
+
+
+def stack_at(endpoint_url: str) -> str | None:
+    """Which of the stacks here answers at an endpoint; None: none of them."""
+    parts = urlsplit(endpoint_url)
+    if parts.scheme != "http" or parts.hostname is None:
+        return None
+    for name, path in _HEALTH_PATHS.items():
+        connection = HTTPConnection(parts.hostname, parts.port or 80, timeout=_TIMEOUT_SECONDS)
+        try:
+            connection.request("GET", path)
+            # Any path may be a bucket's: the other stack answers, but not so.
+            if connection.getresponse().status == 200:
+                return name
+        except (OSError, HTTPException):
+            continue
+        finally:
+            connection.close()
+    return None

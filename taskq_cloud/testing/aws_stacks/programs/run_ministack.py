@@ -1,0 +1,76 @@
+"""Runs ministack, made to do what AWS does where our tests would see the difference: a script of ``Ministack``.
+
+Schedules are looked at every ``TICK_SECONDS``, fill in their context attributes and know SQS's SendMessage as a target;
+their lists have pages. Standard input is a pipe from the process that started it: what ends that one closes the pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from following import end_with_the_starter  # type: ignore[import-not-found]  # its folder is the script's
+from ministack.app import main
+from ministack.services import eventbridge, scheduler, sqs
+
+TICK_SECONDS = 0.25
+"""ministack's own 10 s make every test of a schedule wait."""
+
+
+def filled(target: dict[str, Any], event: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
+    """A target with values in place of the context attributes, which ministack leaves as they are."""
+    # A cron schedule is due at the beginning of a minute.
+    moment = datetime.fromtimestamp(int(event["Time"]), UTC).replace(tzinfo=None)
+    if "cron(" in str(schedule.get("ScheduleExpression")):
+        moment = moment.replace(second=0)
+    values = {
+        "scheduled-time": f"{moment.isoformat()}Z",
+        "schedule-arn": schedule.get("Arn", ""),
+        "execution-id": event["EventId"],
+        "attempt-number": "1",
+    }
+    text = target.get("Input", "")
+    for name, value in values.items():
+        text = text.replace(f"<aws.scheduler.{name}>", value)
+    return {**target, "Input": text} if text else target
+
+
+def list_schedules_by_pages() -> None:
+    """ministack ends a list at its first page, and finds nothing in a group that isn't there."""
+    list_all = scheduler._list_schedules  # noqa: SLF001
+
+    def list_schedules(query: dict[str, str]) -> Any:
+        group, begin = query.get("ScheduleGroup"), int(query.get("NextToken") or 0)
+        if group and group not in scheduler._schedule_groups:  # noqa: SLF001
+            return scheduler._error(404, "ResourceNotFoundException", f"Schedule group {group} does not exist.")  # noqa: SLF001
+        _, _, body = list_all({**query, "MaxResults": str(sys.maxsize)})
+        found, end = json.loads(body)["Schedules"], begin + int(query.get("MaxResults", 100))
+        more = {"NextToken": str(end)} if end < len(found) else {}
+        return scheduler._json_resp(200, {"Schedules": found[begin:end], **more})  # noqa: SLF001
+
+    scheduler._list_schedules = list_schedules  # noqa: SLF001
+
+
+def send_messages_of_universal_targets() -> None:
+    """ministack sends to a queue that is the target itself, and knows no target that is SQS's SendMessage."""
+    invoke = eventbridge._invoke_target  # noqa: SLF001
+
+    def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> Any:
+        target = filled(target, event, rule)
+        if not target.get("Arn", "").endswith(":scheduler:::aws-sdk:sqs:sendMessage"):
+            return invoke(target, event, rule, view)
+        parameters = json.loads(target["Input"])
+        return sqs._act_send_message(parameters, parameters["QueueUrl"])  # noqa: SLF001
+
+    eventbridge._invoke_target = invoke_target  # noqa: SLF001
+
+
+if __name__ == "__main__":
+    end_with_the_starter()
+    scheduler._SCHEDULE_TICK_INTERVAL = eventbridge._SCHEDULER_TICK_INTERVAL = TICK_SECONDS  # noqa: SLF001
+    send_messages_of_universal_targets()
+    list_schedules_by_pages()
+    sys.argv = ["ministack"]
+    main()

@@ -1,0 +1,127 @@
+"""What ``make localstack`` runs: the folder localstack/, and the command that runs a stack until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from taskq_cloud.testing import aws_stacks
+from taskq_cloud.testing.aws_stacks import localstack, process
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "localstack"
+SCRIPT = FOLDER / "init" / "ready.d" / "10-provision.sh"
+SHOP = {"TASKQ_APP": "shop", "TASKQ_BROKER": "sqs://eu-west-1/shop-", "TASKQ_RESULTS": "dynamodb://shop-results"}
+TIMEOUT_SECONDS = 60
+
+
+def test_there_is_one_version_of_localstack():
+    compose = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+    assert compose["services"]["localstack"]["image"] == f"localstack/localstack:{localstack.VERSION}"
+    install = (FOLDER / "install.sh").read_text()
+    assert f"localstack-core[runtime]=={localstack.VERSION}" in install
+    assert f"localstack-{localstack.VERSION}\n" in install
+
+
+def test_what_the_compose_file_mounts_is_there():
+    volumes = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["localstack"]["volumes"]
+    sources = [re.sub(r"\$\{\w+:-(.+)\}", r"\1", each.rpartition(":/")[0]) for each in volumes]
+    assert sources == ["./init/ready.d", "../examples", "..", "/var/run/docker.sock"]
+    assert all((FOLDER / source).is_dir() for source in sources if source.startswith("."))
+    assert os.access(SCRIPT, os.X_OK)
+
+
+def test_the_compose_file_serves_loopback_alone():
+    ports = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["localstack"]["ports"]
+    assert [port.startswith("127.0.0.1:") for port in ports] == [True]
+
+
+@pytest.mark.second_stack
+def test_the_init_script_makes_what_the_application_declares_and_may_run_again(
+    local_stack: Any, aws_environment: Any, sqs_client: Any, dynamodb_client: Any
+):
+    prefix = f"init-{os.urandom(4).hex()}-"
+    variables = {
+        **SHOP,
+        "TASKQ_BROKER": f"sqs://eu-west-1/{prefix}",
+        "TASKQ_RESULTS": f"dynamodb://{prefix}results",
+        "TASKQ_PYTHON": sys.executable,
+        "TASKQ_FOLDER": str(ROOT / "examples"),
+        "TASKQ_SCHEDULER": "",
+    }
+    printed = [
+        subprocess.run([SCRIPT], env={**os.environ, **variables}, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
+
+    urls = sqs_client.list_queues(QueueNamePrefix=prefix)["QueueUrls"]
+    names = sorted(url.rpartition("/")[2].removeprefix(prefix) for url in urls)
+    assert names == ["images", "images-dead", "orders", "orders-dead"]
+    assert dynamodb_client.describe_table(TableName=f"{prefix}results")["Table"]["TableStatus"] == "ACTIVE"
+    assert printed[1] == "Everything is there, as the application declares it.\n"
+    for url in urls:
+        sqs_client.delete_queue(QueueUrl=url)
+    dynamodb_client.delete_table(TableName=f"{prefix}results")
+
+
+@pytest.mark.second_stack
+def test_the_command_runs_a_stack_with_a_script_and_ends_it_when_told(local_stack: Any, stack_name: str | None):
+    """It asks for the run's stack to know which one that is, and starts one of its own."""
+    port = process.free_port()
+    command = [sys.executable, "-m", "taskq_cloud.testing.aws_stacks", stack_name or "ministack", "--port", str(port)]
+    variables = {**os.environ, **SHOP, "TASKQ_LOCALSTACK": str(ROOT / ".emulators"), "TASKQ_SCHEDULER": ""}
+    with subprocess.Popen(
+        [*command, "--init", str(SCRIPT)], cwd=ROOT / "examples", env=variables, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        lines = iter(running.stdout.readline, "")
+        said = []
+        for line in lines:
+            said.append(line)
+            if line.startswith("export "):
+                break
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(TIMEOUT_SECONDS) == 0, said
+
+    assert f"AWS_ENDPOINT_URL=http://127.0.0.1:{port}" in said[-1]
+    assert any("shop-orders" in line for line in said)
+    assert aws_stacks.stack_at(f"http://127.0.0.1:{port}") is None
+
+
+def test_a_script_that_fails_ends_it_with_the_reason(local_stack: Any, tmp_path: Path):
+    script = tmp_path / "init.sh"
+    script.write_text("#!/bin/sh\nexit 3\n")
+    script.chmod(0o755)
+    command = [sys.executable, "-m", "taskq_cloud.testing.aws_stacks", "ministack", "--port", str(process.free_port())]
+    done = subprocess.run([*command, "--init", str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "returned non-zero exit status 3" in done.stderr
+
+
+def test_what_is_not_installed_is_said_with_the_way_out(tmp_path: Path):
+    command = [sys.executable, "-m", "taskq_cloud.testing.aws_stacks", "localstack"]
+    environment = {**os.environ, "TASKQ_LOCALSTACK": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"LocalStack {localstack.VERSION} is not installed in {tmp_path}: make localstack installs it, given a "
+        "Python 3.13\n"
+    )
+
+
+def test_capabilities_are_names_and_every_stack_that_lacks_one_says_what_it_does_instead(local_stack, stack_name):
+    assert aws_stacks.lacking("localstack", "fires_schedules") == "LocalStack keeps schedules, and fires none"
+    assert aws_stacks.lacking("ministack", "fires_schedules") is None
+    assert aws_stacks.lacking(None, "fires_schedules") is None
+    with pytest.raises(ValueError, match="'flies' is no capability of a stack; there are fires_schedules, "):
+        aws_stacks.lacking("localstack", "flies")
+    assert stack_name in aws_stacks.STACKS
+    assert set(aws_stacks.LACKING) <= set(aws_stacks.STACKS)
