@@ -48,6 +48,7 @@ def worker(place: None, tmp_path: Path) -> Iterator[Path]:
     process.wait()
 
 
+@pytest.mark.needs("fires_schedules")
 def test_two_firings_of_one_tick_are_one_task(worker: Path) -> None:
     """Fired twice at one time by schedules that were put for that: a minute's own schedule takes a minute."""
     words = ["<aws.scheduler.x>", "<aws.scheduler.scheduled-time>", "<sent>"]

@@ -32,6 +32,7 @@ MEBIBYTE = 1_048_576
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
 
 
+@pytest.mark.second_stack
 class TestSQS(BrokerContract):
     @pytest.fixture
     def broker(self, local_stack, aws_environment) -> SQSBroker:

@@ -29,12 +29,13 @@ class Variant:
     things: str
     counted: tuple[str, ...]
     logs: tuple[str, ...]
+    stack: str = "ministack"
 
     def missing(self):
         reasons = {
-            "sqs": aws_stacks.Ministack.missing,
-            "dynamodb": aws_stacks.Ministack.missing,
-            "s3": aws_stacks.Ministack.missing,
+            "sqs": aws_stacks.STACKS[self.stack].missing,
+            "dynamodb": aws_stacks.STACKS[self.stack].missing,
+            "s3": aws_stacks.STACKS[self.stack].missing,
             "pubsub": lambda: None if PSTEST.exists() else "Google's fake of Pub/Sub is not built: make emulators",
             "azureblob": emulators.azurite_missing,
             "gs": emulators.gcs_server_missing,
@@ -52,17 +53,18 @@ ON_AWS = Variant(
     counted=("SQS", "DynamoDB"),
     logs=("worker.log", "lambda.log"),
 )
+ON_LOCALSTACK = Variant(
+    broker="sqs",
+    results="s3",
+    images_on="lambda",
+    dead_letters="shop-{}-dead",
+    things="objects in the S3 bucket shop-results",
+    counted=("SQS", "S3"),
+    logs=("worker.log", "lambda.log"),
+    stack="localstack",
+)
 VARIANTS = (
     ON_AWS,
-    Variant(
-        broker="sqs",
-        results="s3",
-        images_on="lambda",
-        dead_letters="shop-{}-dead",
-        things="objects in the S3 bucket shop-results",
-        counted=("SQS", "S3"),
-        logs=("worker.log", "lambda.log"),
-    ),
     Variant(
         broker="pubsub",
         results="azureblob",
@@ -122,9 +124,23 @@ def row(text, first):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.broker}-{variant.results}")
 def test_every_call_comes_to_what_it_must(variant, demo_command, tmp_path):
+    check_demo(variant, demo_command, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.second_stack
+def test_so_it_does_on_the_other_stack(demo_command, tmp_path, stack_name):
+    if stack_name != "localstack":
+        pytest.skip("the run's stack is another: make test-localstack")
+    (tmp_path / ".emulators").symlink_to(ROOT / ".emulators")
+    check_demo(ON_LOCALSTACK, demo_command, tmp_path)
+
+
+def check_demo(variant, demo_command, tmp_path):
+    """Run a variant, and read its report."""
     require(variant)
 
-    finished = run(demo_command, "--broker", variant.broker, "--results", variant.results)
+    finished = run(demo_command, "--broker", variant.broker, "--results", variant.results, "--stack", variant.stack)
 
     text, on = finished.stdout, variant.images_on
     assert finished.returncode == 0, text
@@ -145,9 +161,7 @@ def test_every_call_comes_to_what_it_must(variant, demo_command, tmp_path):
 
 @pytest.mark.slow
 def test_a_lost_task_is_named_and_makes_it_fail(demo_command):
-    require(ON_AWS)
-
-    finished = run(demo_command, "--lose-a-task")
+    finished = run(demo_command, "--broker", "sqlite", "--results", "sqlite", "--lose-a-task")
 
     assert finished.returncode == 1, finished.stdout
     losses = re.findall(r"^LOST: (.*)\[[0-9a-f-]{36}\]$", finished.stdout, re.MULTILINE)

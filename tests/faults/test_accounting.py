@@ -1,5 +1,6 @@
 """Every task is accounted for, whatever dies: SQS and DynamoDB on a local stack, workers in processes of their own."""
 
+import os
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,9 @@ SQS_OPERATIONS = (
     "GetQueueUrl",
     "GetQueueAttributes",
 )
+MANY = int(os.environ.get("TASKQ_TEST_TASKS", "3000"))
+"""What is sent through everything at once; 10,000 take a minute and a half more."""
+
 WINDOW = 500
 """Messages in the queue at a time: the local stack's receive slows down with the length of its queue."""
 
@@ -62,6 +66,7 @@ def check_accounts(deployment: Deployment, sent: dict[str, int], timeout_seconds
     until(lambda: deployment.left() == 0, lambda: f"{deployment.left()} messages left", 30)
 
 
+@pytest.mark.needs("carries_load")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_ten_thousand_tasks_take_a_third_of_a_call_each(deployment: Deployment):
@@ -106,6 +111,7 @@ def test_duplicates_change_no_final_state(deployment: Deployment):
     check_accounts(deployment, sent, 60)
 
 
+@pytest.mark.needs("keeps_state")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_work_goes_on_by_itself_after_an_outage(deployment: Deployment):
@@ -118,16 +124,17 @@ def test_work_goes_on_by_itself_after_an_outage(deployment: Deployment):
     assert worker.poll() is None
 
 
+@pytest.mark.needs("carries_load")
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_ten_thousand_tasks_survive_everything_at_once(deployment: Deployment):
+def test_tasks_survive_everything_at_once(deployment: Deployment):
     """Workers and their children killed at random, every tenth message sent twice, calls cut off, and an outage."""
     rng = random.Random(10)
     options = ("-P", "processes", "-c", "2", "--prefetch-multiplier", "10")
     for _ in range(2):
         deployment.start_worker(*options)
     with ThreadPoolExecutor(1) as producer:
-        sending = producer.submit(send_squares, deployment, range(10_000), 300)
+        sending = producer.submit(send_squares, deployment, range(MANY), 300)
         kills = 0
         while not sending.done():
             seen = deployment.final()
@@ -141,7 +148,7 @@ def test_ten_thousand_tasks_survive_everything_at_once(deployment: Deployment):
             if kills == 5:
                 deployment.stack.restart()
         sent = sending.result()
-    assert kills >= 10
+    assert kills >= 6
     check_accounts(deployment, sent, 120)
 
 

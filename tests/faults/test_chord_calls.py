@@ -12,7 +12,7 @@ from taskq_cloud.testing.aws_stacks import Ministack, environment
 from tests.faults.deployment import Deployment, deployed
 from tests.faults.test_accounting import SQS_OPERATIONS
 
-MEMBERS = int(os.environ.get("TASKQ_TEST_CHORD_MEMBERS", "2000"))
+MEMBERS = int(os.environ.get("TASKQ_TEST_CHORD_MEMBERS", "1000"))
 """The local stack's receive slows down with the length of its queue, so the usual run is a smaller one."""
 DYNAMODB_OPERATIONS = ("GetItem", "PutItem", "UpdateItem", "BatchGetItem", "BatchWriteItem", "DeleteItem")
 
@@ -25,6 +25,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Minis
         yield made
 
 
+@pytest.mark.needs("carries_load")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_chord_takes_few_calls_a_member(deployment: Deployment, record_property):

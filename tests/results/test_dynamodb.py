@@ -24,6 +24,7 @@ from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100, ResultStor
 from taskq_cloud.testing.driving import driving
 
 
+@pytest.mark.second_stack
 class TestDynamoDB(ResultStoreContract):
     @pytest.fixture
     def store(self, make_table, aws_environment, clock):

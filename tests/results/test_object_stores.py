@@ -33,6 +33,7 @@ from taskq_cloud.testing.driving import driving
 SECRET = "c2VjcmV0LXNpZ25hdHVyZQ"
 
 
+@pytest.mark.second_stack
 class TestS3(ResultStoreContract):
     @pytest.fixture
     def store(self, make_bucket, clock):

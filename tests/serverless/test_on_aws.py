@@ -15,6 +15,8 @@ from taskq_cloud import TaskQ
 from taskq_cloud.core.message import DEAD_LETTER_REASON
 from taskq_cloud.errors import TimeLimitExceeded
 
+pytestmark = pytest.mark.second_stack
+
 TIMEOUT_SECONDS = 60
 FUNCTION_SECONDS = 20
 

@@ -10,6 +10,8 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.topology.provision import Provisioner
 from tests.topology.conftest import drive
 
+pytestmark = pytest.mark.second_stack
+
 WRITES = ("Create", "Set", "Put", "Update", "Delete", "Tag")
 
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from taskq_cloud.testing.aws_stacks import STACKS
@@ -53,7 +54,7 @@ def _end_in_order(_number: int, _frame: object) -> NoReturn:
 
 
 def _initialise(script: str, environment: dict[str, str]) -> None:
-    here = {"TASKQ_PYTHON": sys.executable, "TASKQ_FOLDER": os.getcwd()}
+    here = {"TASKQ_PYTHON": sys.executable, "TASKQ_FOLDER": str(Path.cwd())}
     subprocess.run([script], env={**here, **os.environ, **environment}, check=True)  # noqa: S603 - the user's own
 
 

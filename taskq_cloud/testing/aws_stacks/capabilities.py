@@ -10,11 +10,12 @@ from http.client import HTTPConnection, HTTPException
 from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
-Capability = Literal["fires_schedules", "names_missing_groups", "keeps_state"]
+Capability = Literal["fires_schedules", "names_missing_groups", "keeps_state", "carries_load"]
 """
 ``fires_schedules``: schedules send what they hold when they are due.
-``names_missing_groups``: a schedule in a group that isn't there is refused with that reason.
+``names_missing_groups``: what is done in a schedule group that isn't there is refused with that reason.
 ``keeps_state``: what was stored is there again after a restart.
+``carries_load``: thousands of tasks go through it in a test's time.
 """
 
 CAPABILITIES: Final[tuple[str, ...]] = get_args(Capability)
@@ -23,8 +24,9 @@ LACKING: Final[Mapping[str, Mapping[str, str]]] = {
     "ministack": {},
     "localstack": {
         "fires_schedules": "LocalStack keeps schedules, and fires none",
-        "names_missing_groups": "LocalStack answers with an internal error where a schedule's group is missing",
+        "names_missing_groups": "LocalStack lists nothing in a missing schedule group, and fails when one is put there",
         "keeps_state": "LocalStack keeps nothing over a restart without an account",
+        "carries_load": "LocalStack answers some tens of calls a second",
     },
 }
 """Stack -> capability -> what it does instead."""

@@ -277,7 +277,7 @@ async def test_the_end_of_the_channel_alone_ends_a_busy_process(tmp_path):
     await pool.stop()
 
 
-async def test_fifty_replacements_leave_nothing_behind(caplog):
+async def test_twenty_replacements_leave_nothing_behind(caplog):
     caplog.set_level(logging.CRITICAL)
 
     async def replace(times: int) -> set[int]:
@@ -299,7 +299,7 @@ async def test_fifty_replacements_leave_nothing_behind(caplog):
     await replace(2)  # what is made once, such as the child watcher, is made here
     gc.collect()
     descriptors, children = len(arrivals("/proc/self/fd")), children_of(os.getpid())
-    assert len(await replace(50)) >= 50
+    assert len(await replace(20)) >= 20
     gc.collect()
     assert len(arrivals("/proc/self/fd")) == descriptors
     assert children_of(os.getpid()) == children
