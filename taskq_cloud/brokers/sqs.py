@@ -12,8 +12,10 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult
 
 from taskq_cloud.brokers._sqs_calls import (
+    INVALID_VALUE,
     LARGEST_BATCH_BYTES,
     LARGEST_BATCH_ENTRIES,
+    LEASE_IS_GONE,
     Accepted,
     Entry,
     EntryAnswer,
@@ -42,10 +44,6 @@ from taskq_cloud.errors import OperationalError, TaskQError
 _DELETE: Final = "delete_message_batch"
 _CHANGE_VISIBILITY: Final = "change_message_visibility_batch"
 _SEND: Final = "send_message_batch"
-
-_LEASE_IS_GONE: Final = frozenset(
-    {"ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"}
-)
 
 
 class SQSBroker:
@@ -300,5 +298,5 @@ def _lease_is_gone(answer: EntryAnswer) -> bool:
     if not isinstance(answer, NotAccepted):
         return False
     # The same code says that the twelve hours are over, which is another matter: the lease still stands.
-    about_the_receipt = answer.code == "InvalidParameterValue" and "VisibilityTimeout is invalid" not in answer.message
-    return answer.code in _LEASE_IS_GONE or about_the_receipt
+    about_the_receipt = answer.code in INVALID_VALUE and "VisibilityTimeout is invalid" not in answer.message
+    return answer.code in LEASE_IS_GONE or about_the_receipt

@@ -282,22 +282,30 @@ def test_what_sqs_can_not_carry_is_refused_before_it_is_sent(queue, outgoing, te
             "InvalidParameterValue",
             "Value r for parameter ReceiptHandle is invalid. Reason: Message is not available for visibility change.",
         ),
+        (
+            "InvalidParameterValueException",
+            "Value r for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired",
+        ),
         ("MessageNotInflight", "The specified message isn't in flight."),
     ],
 )
-def test_a_lost_lease_is_settled_and_is_not_extended(code, message):
-    answer = refusing("r", code=code, message=message, sender_fault=True)
+@pytest.mark.parametrize("sender_fault", [True, False])
+def test_a_lost_lease_is_settled_and_is_not_extended(code, message, sender_fault):
+    answer = refusing("r", code=code, message=message, sender_fault=sender_fault)
     assert Script([answer]).run(SQSBroker().settle([Acknowledge(_delivery())])) == [None]
     assert Script([answer]).run(SQSBroker().settle([Release(_delivery())])) == [None]
-    [refused] = Script([answer]).run(SQSBroker().extend([_delivery()], 60))
+    script = Script([answer])
+    [refused] = script.run(SQSBroker().extend([_delivery()], 60))
+    assert script.sleeps == 0
     assert "the lease of message m is lost" in str(refused.error)
     assert "'work'" in str(refused.error)
 
 
-def test_twelve_hours_that_are_over_are_no_lost_lease():
+@pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidParameterValueException"])
+def test_twelve_hours_that_are_over_are_no_lost_lease(code):
     answer = refusing(
         "r",
-        code="InvalidParameterValue",
+        code=code,
         message="Value 60 for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message"
         " is beyond the limit [43200 seconds]",
         sender_fault=True,
