@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from taskq_cloud.cli.common import common_options, open_app, say
+from taskq_cloud.cli.common import app_path, common_options, open_app, say
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.topology import observe
@@ -19,9 +19,18 @@ from taskq_cloud.topology.finding import Finding
 
 @click.command("doctor", short_help="Compare a deployment with what the application declares.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--cluster", metavar="NAME", help="The cluster of ECS that the services run in.  [default: the deployment's name]"
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    type=click.Choice(observe.SKIPPABLE),
+    help="An area that is not looked at; may be given several times.",
+)
 @common_options
 @click.pass_context
-def command(context: click.Context, /, form: str) -> None:
+def command(context: click.Context, /, form: str, cluster: str | None, skip: tuple[str, ...]) -> None:
     """Compare a deployment on AWS with what the application declares, and explain each difference. Changes nothing.
 
     \b
@@ -30,14 +39,14 @@ def command(context: click.Context, /, form: str) -> None:
       1  errors were found (or the command went wrong: see standard error)
     """  # noqa: D301 - click reads a real backspace
     app = open_app(context)
-    topology = app.topology()
+    topology = app.topology(app_path=app_path(context))
     if topology.provider != "aws":
         raise ImproperlyConfigured(
             "taskq doctor looks at AWS only; on Pub/Sub a worker looks at its subscriptions itself"
         )
     connections = Connections(services(topology, app.services()))
     try:
-        found = findings(topology, connections.run(observe.everything(topology)))
+        found = findings(topology, connections.run(observe.everything(topology, cluster, skip)))
     finally:
         connections.close()
     if form == "json":

@@ -15,7 +15,7 @@ from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import AccessDenied, OperationalError, Unreachable
 from taskq_cloud.topology.model import Topology
 
-SERVICES: Final = ("dynamodb", "iam", "lambda", "s3", "scheduler", "sqs")
+SERVICES: Final = ("dynamodb", "ecs", "iam", "lambda", "s3", "scheduler", "sqs")
 
 _DENIED: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403", "AllAccessDisabled", "KmsAccessDenied"}

@@ -1,21 +1,14 @@
-"""The doctor's checks of functions and their event source mappings."""
+"""The doctor's checks of functions; their event source mappings are those of ``mapping_checks``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
-from taskq_cloud.topology.build import USUAL_BATCH
 from taskq_cloud.topology.finding import Finding
 from taskq_cloud.topology.model import Topology
 from taskq_cloud.topology.observed import Observed
 from taskq_cloud.topology.pairs import PROVISION, functions_of
 from taskq_cloud.topology.runtimes import MARGIN_SECONDS
-
-LEAST_CONCURRENCY: Final = 2
-"""Lambda Developer Guide, "services-sqs-scaling"."""
-
-MAPPING: Final = "apply Terraform, or aws lambda update-event-source-mapping"
 
 
 def function_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
@@ -32,94 +25,45 @@ def function_missing(topology: Topology, observed: Observed) -> Iterator[Finding
             )
 
 
-def mapping_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """An event source mapping from the queue that a function serves."""
-    for function, queue, live in functions_of(topology, observed):
-        if not live.mappings and queue.name in observed.queues:
+def function_role(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """The role that a function has."""
+    for function, _, live in functions_of(topology, observed):
+        if live.role != function.role:
             yield Finding(
-                "mapping.missing",
+                "function.role",
                 f"function {function.name}",
                 "error",
-                f"no event source mapping leads from queue {queue.name} to it",
-                "its messages wait until their retention ends",
+                f"its role is {live.role}; declared is {function.role}",
+                "calls are denied, or may be more than the code makes",
                 "apply Terraform",
             )
 
 
-def mapping_disabled(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """A mapping that is turned off."""
-    for function, queue, live in functions_of(topology, observed):
-        for each in live.mappings:
-            if each.state in ("Disabled", "Disabling"):
-                yield Finding(
-                    "mapping.disabled",
-                    f"function {function.name}",
-                    "error",
-                    f"the event source mapping {each.uuid} is {each.state.lower()}",
-                    f"messages of queue {queue.name} wait until their retention ends",
-                    f"{MAPPING} --uuid {each.uuid} --enabled",
-                )
-
-
-def mapping_responses(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Partial batch responses."""
+def function_concurrency(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """Instances set aside: too few of them throttle the function."""
     for function, _, live in functions_of(topology, observed):
-        for each in live.mappings:
-            if "ReportBatchItemFailures" not in each.response_types:
-                yield Finding(
-                    "mapping.partial_responses",
-                    f"function {function.name}",
-                    "error",
-                    "FunctionResponseTypes lacks ReportBatchItemFailures",
-                    "Lambda takes any answer for 'all done' and deletes what was given back: work is lost",
-                    f"{MAPPING} --uuid {each.uuid} --function-response-types ReportBatchItemFailures",
-                )
-
-
-def mapping_window(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Batches over ten."""
-    for function, _, live in functions_of(topology, observed):
-        for each in live.mappings:
-            if each.batch_size > USUAL_BATCH and each.window_seconds == 0:
-                yield Finding(
-                    "mapping.window",
-                    f"function {function.name}",
-                    "error",
-                    f"a batch size of {each.batch_size} and no batching window",
-                    "Lambda refuses the mapping, or ignores the size",
-                    f"{MAPPING} --uuid {each.uuid} --maximum-batching-window-in-seconds 1",
-                )
-
-
-def mapping_batch(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Batches larger than declared."""
-    for function, _, live in functions_of(topology, observed):
-        for each in live.mappings:
-            if each.batch_size > function.batch_size:
-                yield Finding(
-                    "mapping.batch_size",
-                    f"function {function.name}",
-                    "warning",
-                    f"the batch size is {each.batch_size}; {function.batch_size} is declared",
-                    "what doesn't fit into the function's time comes back unstarted, with a receive used up",
-                    f"{MAPPING} --uuid {each.uuid} --batch-size {function.batch_size}",
-                )
-
-
-def mapping_concurrency(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """A limit of concurrency, of at least two."""
-    for function, _, live in functions_of(topology, observed):
-        for each in live.mappings:
-            most = each.maximum_concurrency
-            if most is None or most < LEAST_CONCURRENCY:
-                yield Finding(
-                    "mapping.concurrency",
-                    f"function {function.name}",
-                    "warning",
-                    f"MaximumConcurrency is {most}; {function.maximum_concurrency} is declared",
-                    "a deep queue takes the account's whole concurrency, and other functions are throttled",
-                    f"{MAPPING} --uuid {each.uuid} --scaling-config MaximumConcurrency={function.maximum_concurrency}",
-                )
+        reserved = live.reserved_concurrency
+        if reserved is not None and reserved < function.maximum_concurrency:
+            yield Finding(
+                "function.concurrency",
+                f"function {function.name}",
+                "error",
+                f"its reserved concurrency is {reserved}; its queue may have {function.maximum_concurrency} instances",
+                "messages are received for instances that there are not: each throttled one has used a receive up, and"
+                " in the end it is dead-lettered without ever having run"
+                if reserved
+                else "it never runs: every message is throttled, and dead-lettered in the end",
+                "raise it, or remove it: aws lambda delete-function-concurrency",
+            )
+        elif reserved != function.reserved_concurrency:
+            yield Finding(
+                "function.concurrency",
+                f"function {function.name}",
+                "warning",
+                f"its reserved concurrency is {reserved}; {function.reserved_concurrency} is declared",
+                "other functions may take its instances, or miss those that it has set aside",
+                "apply Terraform",
+            )
 
 
 def function_over_visibility(topology: Topology, observed: Observed) -> Iterator[Finding]:

@@ -1,12 +1,13 @@
-"""Looks at a deployment: read-only calls, one thing after the other."""
+"""Looks at a deployment: read-only calls, one thing after the other. Containers, schedules and roles have modules."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.calls import Flow
+from taskq_cloud.topology import observe_roles, observe_schedules, observe_services
 from taskq_cloud.topology.asking import ask
 from taskq_cloud.topology.model import Topology
 from taskq_cloud.topology.observed import (
@@ -23,6 +24,10 @@ T = TypeVar("T")
 _NO_QUEUE: Final = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 _NO_RESOURCE: Final = ("ResourceNotFoundException", "ResourceNotFound")
 _NO_BUCKET: Final = ("404", "NoSuchBucket")
+_ENCRYPTED: Final = ("ENABLED", "ENABLING", "UPDATING")
+
+SKIPPABLE: Final = ("functions", "services", "stores", "schedules", "roles")
+"""Areas that may be left out of a look; queues, which the others are compared with, may not."""
 
 
 def queue(name: str) -> Flow[ObservedQueue | None]:
@@ -45,11 +50,12 @@ def table(name: str) -> Flow[ObservedTable | None]:
     described: Mapping[str, Any] = answer["Table"]
     answer = yield from ask(what, "dynamodb", "describe_time_to_live", TableName=name)
     ttl = (answer or {}).get("TimeToLiveDescription", {})
+    encryption = described.get("SSEDescription", {})
     return ObservedTable(
         key_schema={each["AttributeName"]: each["KeyType"] for each in described["KeySchema"]},
         attribute_types={each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]},
         ttl_attribute=ttl.get("AttributeName") if ttl.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") else None,
-        kms_key=described.get("SSEDescription", {}).get("KMSMasterKeyArn"),
+        kms_key=encryption.get("KMSMasterKeyArn") if encryption.get("Status") in _ENCRYPTED else None,
     )
 
 
@@ -77,7 +83,7 @@ def bucket(name: str) -> Flow[ObservedBucket | None]:
 
 
 def function(name: str, queue_arn: str | None) -> Flow[ObservedFunction | None]:
-    """A function and its mappings from a queue; None: there is none.
+    """A function, and who takes from its queue; None: there is no such function.
 
     Args:
         name: the function's.
@@ -87,24 +93,22 @@ def function(name: str, queue_arn: str | None) -> Flow[ObservedFunction | None]:
     found = yield from ask(what, "lambda", "get_function_configuration", _NO_RESOURCE, FunctionName=name)
     if found is None:
         return None
+    reserved = yield from ask(what, "lambda", "get_function_concurrency", FunctionName=name)
     mappings: list[Mapping[str, Any]] = []
     if queue_arn is not None:
-        answer = yield from ask(
-            what, "lambda", "list_event_source_mappings", FunctionName=name, EventSourceArn=queue_arn
-        )
+        # All of the queue's: what another function takes is not seen by this one.
+        answer = yield from ask(what, "lambda", "list_event_source_mappings", EventSourceArn=queue_arn)
         mappings = (answer or {}).get("EventSourceMappings", [])
+    takers = [(str(each["FunctionArn"]).split(":function:")[1].partition(":")[0], each) for each in mappings]
     return ObservedFunction(
         timeout_seconds=found["Timeout"],
         memory_mb=found["MemorySize"],
         environment=found.get("Environment", {}).get("Variables", {}),
-        mappings=[_mapping(each) for each in mappings],
+        mappings=[_mapping(each) for taker, each in takers if taker == name],
+        role=str(found["Role"]).rpartition("/")[2],
+        reserved_concurrency=(reserved or {}).get("ReservedConcurrentExecutions"),
+        others=[taker for taker, _ in takers if taker != name],
     )
-
-
-def schedule_group(name: str) -> Flow[bool]:
-    """Whether a schedule group is there."""
-    found = yield from ask(f"schedule group {name}", "scheduler", "get_schedule_group", _NO_RESOURCE, Name=name)
-    return found is not None
 
 
 def _mapping(found: Mapping[str, Any]) -> ObservedMapping:
@@ -115,6 +119,7 @@ def _mapping(found: Mapping[str, Any]) -> ObservedMapping:
         window_seconds=found.get("MaximumBatchingWindowInSeconds") or 0,
         response_types=found.get("FunctionResponseTypes") or [],
         maximum_concurrency=(found.get("ScalingConfig") or {}).get("MaximumConcurrency"),
+        filters=[each["Pattern"] for each in (found.get("FilterCriteria") or {}).get("Filters", [])],
     )
 
 
@@ -124,31 +129,49 @@ def _kms_key(encryption: Mapping[str, Any] | None) -> str | None:
     return next((each["KMSMasterKeyID"] for each in defaults if each.get("KMSMasterKeyID")), None)
 
 
-def everything(topology: Topology) -> Flow[Observed]:
+def everything(topology: Topology, cluster: str | None = None, skip: Collection[str] = ()) -> Flow[Observed]:
     """Look at all that a topology declares.
+
+    Args:
+        topology: the declaration.
+        cluster: the cluster of ECS that its services run in; None: one of the deployment's name.
+        skip: areas that are not looked at: ``SKIPPABLE``.
 
     Raises:
         AccessDenied: names the permission that is missing.
         OperationalError: a service refused to tell.
     """
-    queues: dict[str, ObservedQueue] = {}
-    for each in topology.queues:
-        for name in (each.name, each.dead_letter_queue.name):
-            found = yield from queue(name)
-            if found is not None:
-                queues[name] = found
+    looked: dict[str, Any] = {"queues": (yield from _queues(topology))}
+    if "functions" not in skip:
+        looked["functions"] = yield from _functions(topology, looked["queues"])
+    if "services" not in skip:
+        looked["services"] = yield from observe_services.services(topology, cluster or topology.name)
+    if "stores" not in skip:
+        looked["tables"] = yield from _each(table, [each.name for each in topology.tables])
+        looked["buckets"] = yield from _each(bucket, [each.name for each in topology.buckets if each.provider == "aws"])
+    if "schedules" not in skip:
+        looked["schedule_groups"], looked["schedules"] = yield from observe_schedules.schedules(topology)
+    if "roles" not in skip:
+        looked["roles"] = yield from observe_roles.roles(topology, looked["queues"])
+    return Observed(**looked, skipped=frozenset(skip))
+
+
+def _queues(topology: Topology) -> Flow[dict[str, ObservedQueue]]:
+    names = [name for each in topology.queues for name in (each.name, each.dead_letter_queue.name)]
+    group = topology.schedule_group
+    if group is not None and group.dead_letter_queue is not None:
+        names.append(group.dead_letter_queue.name)
+    return (yield from _each(queue, names))
+
+
+def _functions(topology: Topology, queues: Mapping[str, ObservedQueue]) -> Flow[dict[str, ObservedFunction]]:
     functions = {}
     for declared in topology.functions:
         source = queues.get(topology.queue_named(declared.queue).name)
         live = yield from function(declared.name, source.arn if source else None)
         if live is not None:
             functions[declared.name] = live
-    tables = yield from _each(table, [each.name for each in topology.tables])
-    buckets = yield from _each(bucket, [each.name for each in topology.buckets if each.provider == "aws"])
-    groups = set()
-    if topology.schedule_group is not None and (yield from schedule_group(topology.schedule_group.name)):
-        groups.add(topology.schedule_group.name)
-    return Observed(queues, tables, buckets, functions, frozenset(groups))
+    return functions
 
 
 def _each(look: Callable[[str], Flow[T | None]], names: Sequence[str]) -> Flow[dict[str, T]]:

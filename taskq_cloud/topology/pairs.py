@@ -27,6 +27,16 @@ def both_of(topology: Topology, observed: Observed) -> Iterator[tuple[str, Queue
                 yield name, queue, observed.queues[name]
 
 
+def all_of(topology: Topology, observed: Observed) -> Iterator[tuple[str, ObservedQueue]]:
+    """Queues, their dead-letter queues and the schedules' own, by their names."""
+    for name, _, there in both_of(topology, observed):
+        yield name, there
+    group = topology.schedule_group
+    dead = group.dead_letter_queue if group is not None else None
+    if dead is not None and dead.name in observed.queues:
+        yield dead.name, observed.queues[dead.name]
+
+
 def functions_of(topology: Topology, observed: Observed) -> Iterator[tuple[Function, Queue, ObservedFunction]]:
     """Functions that are there, with the queue that each is to serve."""
     for function in topology.functions:

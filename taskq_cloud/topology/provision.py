@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from taskq_cloud.core.calls import Call, Flow, Sleep
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError
-from taskq_cloud.topology import observe, wanted
+from taskq_cloud.topology import observe, observe_schedules, wanted
 from taskq_cloud.topology.asking import ask, region_of_environment
 from taskq_cloud.topology.model import Bucket, Queue, Table, Topology
 from taskq_cloud.topology.observed import ObservedQueue
@@ -59,14 +59,15 @@ class Provisioner:
             if bucket.provider == "aws":
                 yield from self._bucket(bucket)
         group = self._topology.schedule_group
-        if group is not None and not (yield from observe.schedule_group(group.name)):
+        if group is not None and not (yield from observe_schedules.group(group.name)):
             what = f"create schedule group {group.name}"
             yield from self._do(what, "scheduler", "create_schedule_group", Name=group.name)
         if group is not None and group.dead_letter_queue is not None:
             dead = group.dead_letter_queue
             present = yield from self._present(dead.name, fifo=False)
-            retention = {"MessageRetentionPeriod": str(dead.message_retention_seconds)}
-            yield from self._attributes(dead.name, present, retention)
+            arn = present.arn if present else f"{_UNKNOWN_ARN}{dead.name}"
+            attributes = wanted.schedules_dead_letter_attributes(self._topology, dead, arn)
+            yield from self._attributes(dead.name, present, attributes)
         return self.changes
 
     def _do(self, what: str, service: str, operation: str, **parameters: Any) -> Flow[Any | None]:

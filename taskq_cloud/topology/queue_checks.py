@@ -10,7 +10,7 @@ from taskq_cloud.topology.build import LEAST_RECEIVES, VISIBILITY_PER_TIMEOUT
 from taskq_cloud.topology.finding import Finding
 from taskq_cloud.topology.model import Topology
 from taskq_cloud.topology.observed import Observed, ObservedQueue
-from taskq_cloud.topology.pairs import PROVISION, both_of, functions_of, queues_of
+from taskq_cloud.topology.pairs import PROVISION, all_of, both_of, functions_of, queues_of
 
 
 def queue_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
@@ -172,7 +172,7 @@ def wait(topology: Topology, observed: Observed) -> Iterator[Finding]:
 
 def queue_tls(topology: Topology, observed: Observed) -> Iterator[Finding]:
     """A policy against plain HTTP."""
-    for name, _, there in both_of(topology, observed):
+    for name, there in all_of(topology, observed):
         if not wanted.denies_without_tls(json.loads(there.attributes.get("Policy") or "{}")):
             yield Finding(
                 "queue.tls",
@@ -186,7 +186,7 @@ def queue_tls(topology: Topology, observed: Observed) -> Iterator[Finding]:
 
 def queue_encryption(topology: Topology, observed: Observed) -> Iterator[Finding]:
     """Encryption at rest, with the declared key."""
-    for name, _, there in both_of(topology, observed):
+    for name, there in all_of(topology, observed):
         key = there.attributes.get("KmsMasterKeyId")
         managed = there.attributes.get("SqsManagedSseEnabled") == "true"
         if (topology.kms_key_arn and key != topology.kms_key_arn) or not (key or managed):
@@ -198,6 +198,37 @@ def queue_encryption(topology: Topology, observed: Observed) -> Iterator[Finding
                 f" {topology.kms_key_arn or 'SSE-SQS'}",
                 "messages rest on disks unencrypted, or under a key that is not yours",
                 PROVISION,
+            )
+
+
+def redrive_allowed(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """Which queues a dead-letter queue takes messages from; all, where it says nothing."""
+    for queue, there in queues_of(topology, observed):
+        dead = observed.queues.get(queue.dead_letter_queue.name)
+        allow = json.loads((dead.attributes.get("RedriveAllowPolicy") if dead else None) or "{}")
+        permission = allow.get("redrivePermission", "allowAll")
+        if permission == "denyAll" or (permission == "byQueue" and there.arn not in allow.get("sourceQueueArns", ())):
+            yield Finding(
+                "queue.redrive_allowed",
+                f"queue {queue.dead_letter_queue.name}",
+                "error",
+                f"its RedriveAllowPolicy ({permission}) doesn't let {queue.name} use it",
+                "SQS moves no message there that has used its receives up: it comes back until its retention ends",
+                PROVISION,
+            )
+
+
+def queue_public(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """A policy that lets everyone in."""
+    for name, there in all_of(topology, observed):
+        if wanted.allows_everyone(json.loads(there.attributes.get("Policy") or "{}")):
+            yield Finding(
+                "queue.public",
+                f"queue {name}",
+                "error",
+                "its policy allows something to everyone, on no condition",
+                "strangers can send tasks to your workers, or read and delete your messages",
+                "take the statement out of the queue's policy",
             )
 
 

@@ -1,4 +1,4 @@
-"""The doctor's checks of tables, buckets and the schedule group."""
+"""The doctor's checks of tables and buckets."""
 
 from __future__ import annotations
 
@@ -50,6 +50,20 @@ def table_ttl(topology: Topology, observed: Observed) -> Iterator[Finding]:
                 f"items expire by {there.ttl_attribute or 'nothing'}; declared is {table.ttl_attribute}",
                 "results are never removed: the table grows, and is paid, for ever",
                 PROVISION,
+            )
+
+
+def table_encryption(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """Encryption with the declared key; without one, DynamoDB's own is always there."""
+    for table, there in tables_of(topology, observed):
+        if topology.kms_key_arn and there.kms_key != topology.kms_key_arn:
+            yield Finding(
+                "table.encryption",
+                f"table {table.name}",
+                "error",
+                f"it is encrypted with {there.kms_key or 'a key of DynamoDB'}; declared is {topology.kms_key_arn}",
+                "results rest under a key that is not yours: you can neither audit nor withdraw its use",
+                "apply Terraform, or aws dynamodb update-table --sse-specification",
             )
 
 
@@ -112,15 +126,15 @@ def bucket_tls(topology: Topology, observed: Observed) -> Iterator[Finding]:
             )
 
 
-def schedule_group_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """The group of the schedules."""
-    group = topology.schedule_group
-    if group is not None and group.name not in observed.schedule_groups:
-        yield Finding(
-            "schedules.group",
-            f"schedule group {group.name}",
-            "error",
-            "declared, and not there",
-            "what is due late, and what is periodic, can't be scheduled",
-            PROVISION,
-        )
+def bucket_encryption(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """Encryption with the declared key; without one, S3's own is always there."""
+    for bucket, there in buckets_of(topology, observed):
+        if topology.kms_key_arn and there.kms_key != topology.kms_key_arn:
+            yield Finding(
+                "bucket.encryption",
+                f"bucket {bucket.name}",
+                "error",
+                f"it is encrypted with {there.kms_key or 'SSE-S3'}; declared is {topology.kms_key_arn}",
+                "arguments and results rest under a key that is not yours: you can neither audit nor withdraw its use",
+                PROVISION,
+            )

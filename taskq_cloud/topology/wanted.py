@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from taskq_cloud.topology.model import Bucket, Queue, Topology
+from taskq_cloud.topology.model import Bucket, DeadLetterQueue, Queue, Topology
 
 _TLS_SID: Final = "DenyWithoutTLS"
 
@@ -38,6 +38,15 @@ def dead_letter_attributes(topology: Topology, queue: Queue, arn: str, source_ar
     return {
         "MessageRetentionPeriod": str(queue.dead_letter_queue.message_retention_seconds),
         "RedriveAllowPolicy": json.dumps(allow),
+        **_encryption(topology),
+        "Policy": json.dumps(with_tls({}, "sqs", [arn])),
+    }
+
+
+def schedules_dead_letter_attributes(topology: Topology, dead: DeadLetterQueue, arn: str) -> dict[str, str]:
+    """The attributes of the queue of what schedules could not send; it is the dead-letter queue of no other queue."""
+    return {
+        "MessageRetentionPeriod": str(dead.message_retention_seconds),
         **_encryption(topology),
         "Policy": json.dumps(with_tls({}, "sqs", [arn])),
     }
@@ -96,6 +105,14 @@ def denies_without_tls(policy: Mapping[str, Any] | None) -> bool:
         and each.get("Principal") in ("*", {"AWS": "*"})
         and str(each.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport")).lower() == "false"
         for each in _statements(policy or {})
+    )
+
+
+def allows_everyone(policy: Mapping[str, Any]) -> bool:
+    """Whether a policy allows something to everyone, on no condition."""
+    return any(
+        each.get("Effect") == "Allow" and each.get("Principal") in ("*", {"AWS": "*"}) and not each.get("Condition")
+        for each in _statements(policy)
     )
 
 

@@ -1,4 +1,4 @@
-"""The doctor: silent on what is as declared; each planted fault is found by the check that is there for it."""
+"""The doctor's judgements on made-up data, without a service; ``test_live_doctor`` plants the same faults for real."""
 
 import json
 from dataclasses import replace
@@ -10,12 +10,15 @@ from taskq_cloud import TaskQ
 from taskq_cloud.cli import main
 from taskq_cloud.topology import observe, wanted
 from taskq_cloud.topology.checks import CHECKS, findings
+from taskq_cloud.topology.formats import iam
+from taskq_cloud.topology.model import Topology
 from taskq_cloud.topology.observed import (
     Observed,
     ObservedBucket,
     ObservedFunction,
     ObservedMapping,
     ObservedQueue,
+    ObservedRole,
     ObservedTable,
 )
 from taskq_cloud.topology.provision import Provisioner
@@ -47,6 +50,7 @@ def observed(topology):
     (queue,), (function,), (bucket,) = topology.queues, topology.functions, topology.buckets
     attributes = wanted.queue_attributes(topology, queue, ARN + WORK, ARN + DEAD)
     of_dead = wanted.dead_letter_attributes(topology, queue, ARN + DEAD, ARN + WORK)
+    policies = iam.policies(topology, iam.Place("123456789012", "eu-west-1"))
     mapping = ObservedMapping(
         "uuid", "Enabled", function.batch_size, 0, ["ReportBatchItemFailures"], function.maximum_concurrency
     )
@@ -63,10 +67,14 @@ def observed(topology):
         },
         functions={
             FUNCTION: ObservedFunction(
-                function.timeout_seconds, function.memory_mb, dict(function.environment), [mapping]
+                function.timeout_seconds, function.memory_mb, dict(function.environment), [mapping], function.role
             )
         },
         schedule_groups=frozenset({"shop"}),
+        roles={
+            role.name: ObservedRole(policies[role.name]["Statement"], frozenset({role.assumed_by or "nobody"}))
+            for role in topology.roles
+        },
     )
 
 
@@ -105,6 +113,7 @@ def redrive(**fields):
     return queue(WORK, RedrivePolicy=json.dumps(policy))
 
 
+NOTHING = {"name": "shop", "provider": "aws", "region": "eu-west-1", "kms_key_arn": None, "environment": {}}
 UNBLOCKED = {**wanted.PUBLIC_ACCESS_BLOCK, "BlockPublicPolicy": False}
 
 PLANTED = [
@@ -156,25 +165,49 @@ def test_a_planted_fault_is_found_and_explained(topology, observed, check, plant
         assert each.remedy
 
 
-def test_every_check_has_a_planted_fault_and_a_line_on_the_page():
-    assert {check for _, check, _ in PLANTED} == set(CHECKS)
+SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "checks"),
+    [
+        # It covers what is declared, and more.
+        ({"Effect": "Allow", "Action": ["SQS:*"], "Resource": ["*"]}, {"role.permission_unused"}),
+        ({**SEND, "Resource": f"{ARN}{WORK}"}, set()),
+        ({**SEND, "Resource": f"{ARN}other"}, {"role.permission_unused"}),
+        ({**SEND, "Effect": "Deny"}, {"role.permission_missing"}),
+        ({**SEND, "Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, set()),
+        ({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}, {"role.permission_unused"}),
+    ],
+    ids=["wildcard", "declared", "another queue", "denied", "denied on a condition", "all but some"],
+)
+def test_policies_are_read_as_iam_reads_them(topology, observed, statement, checks):
+    name = topology.functions[0].role
+    more = [*observed.roles[name].statements, statement]
+    found = findings(topology, part("roles", name, statements=more)(observed))
+    assert {each.check for each in found} == checks
+
+
+def test_a_condition_that_is_declared_has_to_be_there_and_no_other(topology, observed):
+    name = topology.functions[0].role
+    for condition, check in ((None, "role.permission_unused"), ({"Bool": {"x": "true"}}, "role.permission_missing")):
+        statements = [
+            {**each, "Condition": condition} if each["Sid"] == "PassRole" else each
+            for each in observed.roles[name].statements
+        ]
+        found = findings(topology, part("roles", name, statements=statements)(observed))
+        assert check in {each.check for each in found}
+
+
+def test_every_check_has_a_line_on_the_page():
     assert {row[0].strip("`") for row in rows("doctor.md", "## Checks")} == set(CHECKS)
 
 
 def test_what_provision_makes_is_healthy(make_app):
     app = make_app(deployment={"runtime": "container"})
     drive(app, Provisioner(app.topology()).run())
-    assert findings(app.topology(), drive(app, observe.everything(app.topology()))) == []
-
-
-def test_a_live_fault_is_seen(make_app, make_aws_client, local_stack):
-    app = make_app(deployment={"runtime": "container"})
-    drive(app, Provisioner(app.topology()).run())
-    sqs = make_aws_client("sqs", local_stack.endpoint_url)
-    url = sqs.get_queue_url(QueueName=app.topology().queue_named("work").name)["QueueUrl"]
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1", "DelaySeconds": "5"})
-    found = findings(app.topology(), drive(app, observe.everything(app.topology())))
-    assert [each.check for each in found] == ["queue.visibility", "queue.delay"]
+    looked = drive(app, observe.everything(app.topology(), skip=["services", "roles"]))
+    assert findings(app.topology(), looked) == []
 
 
 def test_the_command_ends_with_1_on_errors(make_app, monkeypatch, tmp_path):
@@ -187,5 +220,18 @@ def test_the_command_ends_with_1_on_errors(make_app, monkeypatch, tmp_path):
     assert (sick.exit_code, json.loads(sick.stdout)[0]["severity"]) == (1, "error")
     assert "QueueNotFound" in CliRunner().invoke(main, ["doctor", "-A", "sick_shop"]).stdout
     CliRunner().invoke(main, ["provision", "-A", "sick_shop"])
-    healthy = CliRunner().invoke(main, ["doctor", "-A", "sick_shop"])
+    skipped = ["--skip", "services", "--skip", "roles"]
+    healthy = CliRunner().invoke(main, ["doctor", "-A", "sick_shop", *skipped])
     assert (healthy.exit_code, healthy.stdout) == (0, "")
+    cluster = CliRunner().invoke(main, ["doctor", "-A", "sick_shop", "--cluster", "other"])
+    assert (cluster.exit_code, "[service.missing]" in cluster.stdout) == (1, True)
+
+
+def test_the_command_compares_with_the_application_that_it_was_given(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(TaskQ, "topology", lambda _self, app_path=None: given.append(app_path) or Topology(**NOTHING))
+    (tmp_path / "named_shop.py").write_text("from taskq_cloud import TaskQ\napp = TaskQ('shop')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert CliRunner().invoke(main, ["doctor", "-A", "named_shop:app"]).exit_code == 0
+    assert given == ["named_shop:app"]
