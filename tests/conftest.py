@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from taskq_cloud.testing import aws_stacks as stacks
 
-pytest_plugins = ["tests.object_stores"]
+pytest_plugins = ["tests.object_stores", "tests.recorded_calls"]
 
 _ENDPOINT_VARIABLE = "TASKQ_TEST_AWS_ENDPOINT"
 _STACK = pytest.StashKey[stacks.Stack]()

@@ -101,6 +101,9 @@ class CallCounter:
     def look_at(self, request_line: str, target: str, body: bytes) -> None:
         """What is told of each request beside the count: for those who want to know more, by inheriting."""
 
+    def look_at_answer(self, request_line: str, status: int) -> None:
+        """What is told of each answer that the endpoint gave: its HTTP status."""
+
     def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
         self._thread = threading.Thread(target=self._loop.run_forever, name="call-counter", daemon=True)
@@ -155,6 +158,7 @@ class CallCounter:
                     break
                 if answer is None:
                     answer = await upstream.exchange(request)
+                    self.look_at_answer(request.headers[""], int(answer.headers[""].split(" ")[1]))
                 if fault == "reset_after":
                     break
                 with self._lock:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -42,6 +43,7 @@ class CallRecorder(CallCounter):
     def __init__(self, endpoint_url: str) -> None:
         super().__init__(endpoint_url)
         self._requests: list[tuple[str, str, bytes]] = []
+        self._not_found: list[str] = []
 
     def used(self) -> set[Used]:
         """The permissions that were used since the start or ``forget``.
@@ -50,19 +52,35 @@ class CallRecorder(CallCounter):
             ValueError: a call is of an operation that is not known here.
         """
         with self._lock:
-            requests = list(self._requests)
-        return {used for request in requests for used in _used(*request)}
+            requests, not_found = list(self._requests), list(self._not_found)
+        used = {used for request in requests for used in _used(*request)}
+        return used | {used for request_line in not_found for used in _of_absent_object(request_line)}
 
     def forget(self) -> None:
         """Begin anew."""
         self.reset()
         with self._lock:
             self._requests.clear()
+            self._not_found.clear()
 
     def look_at(self, request_line: str, target: str, body: bytes) -> None:
         """Note a request."""
         with self._lock:
             self._requests.append((request_line, target, body))
+
+    def look_at_answer(self, request_line: str, status: int) -> None:
+        """Note that something was not there."""
+        if status == HTTPStatus.NOT_FOUND:
+            with self._lock:
+                self._not_found.append(request_line)
+
+
+def _of_absent_object(request_line: str) -> Iterable[Used]:
+    """To be told that an object is not there, and not that access is denied (Amazon S3 API Reference, "GetObject")."""
+    method, target_path, *_ = request_line.split(" ")
+    bucket, _, key = unquote(urlsplit(target_path).path).strip("/").partition("/")
+    if key and _S3.get(method) == "GetObject" and bucket not in ("schedules", "schedule-groups"):
+        yield Used("s3:ListBucket", f"s3:{bucket}")
 
 
 def _used(request_line: str, target: str, body: bytes) -> Iterable[Used]:

@@ -129,7 +129,8 @@ def _function(topology: Topology, function: Function) -> Role:
             [queue_arn(queue.name)],
             by_platform=True,
         ),
-        _allow("GiveBack", ("sqs:ChangeMessageVisibility",), [queue_arn(queue.name)]),
+        # A dead letter is deleted by the handler itself: for the pollers it would have failed.
+        _allow("GiveBack", ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage"), [queue_arn(queue.name)]),
         *_worker(topology, [queue]),
         _allow("WriteLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), [logs], by_platform=True),
     )

@@ -28,7 +28,7 @@ def make_app(recorder, local_stack, make_aws_client) -> Iterator[Callable[..., T
     """An application on resources whose names begin with one of its own; they are removed at the end."""
     prefixes, apps = [], []
 
-    def make(*, scheduler: bool = False, **settings: Any) -> TaskQ:
+    def make(*, scheduler: bool = False, results_in: str = "dynamodb", **settings: Any) -> TaskQ:
         prefix = f"t{uuid4().hex[:8]}"
         prefixes.append(prefix)
         if scheduler:
@@ -36,7 +36,7 @@ def make_app(recorder, local_stack, make_aws_client) -> Iterator[Callable[..., T
             settings["scheduler"] = f"eventbridge://{prefix}?role={role}"
         where = {
             "broker": f"sqs:///{prefix}-",
-            "results": f"dynamodb://{prefix}-results",
+            "results": f"dynamodb://{prefix}-results" if results_in == "dynamodb" else f"s3://{prefix}-results/live",
             "payloads": f"s3://{prefix}-payloads/live",
             "task_default_queue": "work",
         }

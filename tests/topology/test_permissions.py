@@ -9,11 +9,13 @@ import time
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 
 from taskq_cloud import Reject, TaskQ, group
+from taskq_cloud.cli import main
 from taskq_cloud.core.message import Acknowledge, Outgoing
-from taskq_cloud.core.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import KnowsTargets, dead_letter_queue
+from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.errors import ClaimError
 from taskq_cloud.testing.permissions import compare
 from taskq_cloud.topology.formats import iam
 from taskq_cloud.topology.provision import Provisioner
@@ -25,18 +27,15 @@ from tests.worker.serving import serving, until
 LARGE = 1_500_000
 """Characters that no compression gets under SQS's limit, nor under DynamoDB's."""
 
-UNSEEN = {"s3:ListBucket"}
-"""Nothing here lists payloads: without it S3 says of an object that is gone that access is denied, and not that."""
-
 
 @pytest.fixture
 def shop(make_app, recorder):
     """Make applications on one deployment, each of which has yet to find its queues: ``shop(runtime) -> TaskQ``."""
     made = []
 
-    def make(runtime, *, scheduler=True):
+    def make(runtime, *, scheduler=True, results_in="dynamodb"):
         if not made:
-            app = make_app(deployment={"runtime": runtime}, task_default_queue="work", scheduler=scheduler)
+            app = make_app(deployment={"runtime": runtime}, scheduler=scheduler, results_in=results_in)
             drive(app, Provisioner(app.topology()).run())
             made.append(app)
         again = TaskQ(made[0].main, **made[0]._given)
@@ -90,16 +89,36 @@ def assert_exact(app, role, used):
     by_platform = {s.sid for s in app.topology().role_named(f"{app.main}-{role}").statements if s.by == "platform"}
     comparison = compare(used, statements)
     own = [each for each in statements if each["Sid"] not in by_platform]
-    unused = [each for each in compare(used, own).unused if each.split(" ")[0] not in UNSEEN]
-    assert (comparison.missing, unused) == ([], [])
+    assert (comparison.missing, compare(used, own).unused) == ([], [])
 
 
+@pytest.fixture
+def lose(make_aws_client, local_stack):
+    """Remove what was put into the payloads' bucket since it was last seen: ``lose(app, before)``; None: see it."""
+    s3 = make_aws_client("s3", local_stack.endpoint_url)
+
+    def lose(app, before=None):
+        found = s3.list_objects_v2(Bucket=f"{app.main}-payloads").get("Contents", [])
+        keys = {each["Key"] for each in found}
+        if before is not None:
+            assert keys - before
+            for key in keys - before:
+                s3.delete_object(Bucket=f"{app.main}-payloads", Key=key)
+        return keys
+
+    return lose
+
+
+@pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
 @pytest.mark.parametrize("scheduler", [True, False], ids=["scheduler", "hops"])
-async def test_a_producer(shop, recorder, scheduler):
-    caller = shop("container", scheduler=scheduler)
+async def test_a_producer(shop, recorder, lose, scheduler, results_in):
+    caller = shop("container", scheduler=scheduler, results_in=results_in)
     async with serving(caller, visibility_timeout=30):
         large = caller.send_task("shop.noise", [LARGE])
         await until(lambda: large.state == "SUCCESS", "the large result is there")
+        before = lose(caller)
+        lost = caller.send_task("shop.noise", [LARGE + 1])
+        await until(lambda: lost.state == "SUCCESS", "the other large result is there")
     producer = shop("container")
     producer.send_task("shop.length", ["abc"])
     producer.send_task("shop.length", ["abc"], queue="reports.fifo")
@@ -113,11 +132,18 @@ async def test_a_producer(shop, recorder, scheduler):
     result = producer.AsyncResult(large.id)
     assert len(result.get(timeout=10)) == LARGE
     result.forget()
+    if results_in == "dynamodb":
+        lose(caller, before)
+        with pytest.raises(ClaimError):
+            producer.AsyncResult(lost.id).get(timeout=10)
     assert_exact(producer, "producer", recorder.used())
 
 
-async def send_everything(caller):
+async def send_everything(caller, lose):
     """One task of each kind; the results."""
+    before = lose(caller)
+    gone = caller.send_task("shop.length", [noise(LARGE + 1)])
+    lose(caller, before)
     sent = [
         caller.send_task("shop.length", ["abc"]),
         caller.send_task("shop.length", [noise(LARGE)]),
@@ -126,6 +152,7 @@ async def send_everything(caller):
         caller.send_task("shop.once"),
         caller.send_task("shop.reject"),
         caller.send_task("shop.tomorrow"),
+        gone,
     ]
     chord = group(caller.tasks["shop.length"].s("abc") for _ in range(3)) | caller.tasks["shop.length"].s()
     return [*sent, chord.apply_async()]
@@ -141,9 +168,10 @@ async def redrive(app, expected):
     app.run(app.broker.settle([Acknowledge(each) for each in deliveries]))
 
 
-async def test_a_container(shop, recorder):
-    caller = shop("container")
-    results = await send_everything(caller)
+@pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
+async def test_a_container(shop, recorder, lose, results_in):
+    caller = shop("container", results_in=results_in)
+    results = await send_everything(caller, lose)
     slow = caller.send_task("shop.slow")
     worker = shop("container")
     async with serving(worker, visibility_timeout=1):
@@ -151,7 +179,7 @@ async def test_a_container(shop, recorder):
     worker.send_task("shop.length", ["abc"], queue="reports.fifo")
     seen = recorder.used()
     worker.mended = True
-    await redrive(caller, 1)
+    await redrive(caller, 2)
     recorder.forget()
     mender = shop("container")
     mender.mended = True
@@ -160,9 +188,10 @@ async def test_a_container(shop, recorder):
     assert_exact(mender, "worker-service", seen | recorder.used())
 
 
-async def test_a_function(shop, recorder, make_aws_client, local_stack):
-    caller = shop("auto")
-    await send_everything(caller)
+@pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
+async def test_a_function(shop, recorder, lose, make_aws_client, local_stack, results_in):
+    caller = shop("auto", results_in=results_in)
+    await send_everything(caller, lose)
     queue = caller.topology().queue_named("work").name
     sqs = make_aws_client("sqs", local_stack.endpoint_url)
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
@@ -192,7 +221,7 @@ async def test_a_function(shop, recorder, make_aws_client, local_stack):
     while poll():
         pass
     seen = recorder.used()
-    await redrive(caller, 1)
+    await redrive(caller, 2)
     recorder.forget()
     function.mended = True
     poll()
@@ -216,21 +245,77 @@ def record_of(message, queue):
     }
 
 
-def test_an_applier(make_app, recorder):
+APPLIED = """
+import os
+from taskq_cloud import TaskQ
+
+app = TaskQ(
+    os.environ["APPLIED"],
+    broker=f"sqs:///{os.environ['APPLIED']}-",
+    results=f"dynamodb://{os.environ['APPLIED']}-results",
+    scheduler=f"eventbridge://{os.environ['APPLIED']}?role=arn:aws:iam::000000000000:role/{os.environ['APPLIED']}-scheduler",
+    task_default_queue="work",
+    beat_schedule={name: {"task": "shop.length", "args": ["abc"], "schedule": when} for name, when in ENTRIES},
+)
+app.task(name="shop.length", time_limit=5)(len)
+app.task(name="shop.report", time_limit=3600, queue="reports.fifo")(len)
+"""
+
+
+def test_an_applier(make_app, recorder, monkeypatch, tmp_path):
     app = make_app(scheduler=True)
     drive(app, Provisioner(app.topology()).run())
     recorder.forget()
-    store = app.scheduler
-    assert store is not None
-    assert isinstance(app.broker, KnowsTargets)
-    target = app.run(app.broker.target_of("work"))
-    schedule = PlatformSchedule(name="nightly", when="cron(0 3 * * ? *)", target=target, body="{}")
-    app.run(store.put([schedule]))
-    app.run(store.put([schedule], replace=True))
-    app.run(store.names())
-    app.run(store.load([schedule.name]))
-    app.run(store.delete([schedule.name]))
+    monkeypatch.setenv("APPLIED", app.main)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entries = ([("a", "0 3 * * *"), ("b", "0 4 * * *")], [("a", "0 5 * * *")])
+    for number, each in enumerate(entries):
+        (tmp_path / f"applied_{number}.py").write_text(f"ENTRIES = {each}\n{APPLIED}")
+        done = CliRunner().invoke(main, ["beat", "apply", "-A", f"applied_{number}", "--yes", "--prune"])
+        assert done.exit_code == 0, done.output
     assert_exact(app, "applier", recorder.used())
+
+
+BY_THE_PLATFORM = {
+    # Lambda Developer Guide, "services-sqs-configure": the execution role of a function that reads a queue.
+    "PollQueue": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
+    # Lambda Developer Guide, "lambda-intro-execution-role"; the log group is Terraform's.
+    "WriteLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
+    # SQS Developer Guide, "sqs-key-management": of producers and of consumers; DynamoDB and S3 take no others.
+    "UseKey": {"kms:Decrypt", "kms:GenerateDataKey"},
+    # EventBridge Scheduler User Guide, "setting-up": the execution role of a schedule whose target is a queue.
+    "SendTasks": {"sqs:SendMessage"},
+}
+"""Nobody here makes these calls, so what AWS's pages ask for is the measure."""
+
+
+def test_the_platform_may_do_what_its_pages_ask_for_and_no_more():
+    role = "arn:aws:iam::000000000000:role/sender"
+    dead = "arn:aws:sqs:eu-west-1:000000000000:late"
+    app = TaskQ(
+        "shop",
+        broker="sqs:///shop-",
+        scheduler=f"eventbridge://shop?role={role}&dead_letter={dead}",
+        task_default_queue="work",
+        deployment={"kms_key_arn": "arn:aws:kms:eu-west-1:000000000000:key/k"},
+    )
+    app.task(name="shop.length", time_limit=5)(len)
+    app.task(name="shop.report", queue="reports")(len)
+    found = {}
+    for each in app.topology().roles:
+        for statement in each.statements:
+            if statement.by == "platform":
+                assert set(statement.actions) == BY_THE_PLATFORM[statement.sid]
+                names = {arn.split(":", 5)[5] for arn in statement.resources}
+                found.setdefault(statement.sid, {}).setdefault(each.assumed_by, set()).update(names)
+    key = found.pop("UseKey")
+    assert set(key) == {None, "ecs-tasks.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com"}
+    assert found == {
+        "PollQueue": {"lambda.amazonaws.com": {"shop-work"}},
+        "WriteLogs": {"lambda.amazonaws.com": {"log-group:/aws/lambda/shop-work:*"}},
+        "SendTasks": {"scheduler.amazonaws.com": {"shop-work", "shop-reports", "late"}},
+    }
 
 
 def test_a_role_is_passed_to_the_scheduler_alone():

@@ -1,0 +1,87 @@
+"""The record of the run's calls: what a call takes, what is found missing, and that it makes a run fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from taskq_cloud.core.calls import Call
+from taskq_cloud.testing.permissions import Used
+from tests.recorded_calls import ANYONE, FUNCTION, OPERATOR, WORKER, not_allowed, used_by
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("call", "used"),
+    [
+        (
+            Call("sqs", "send_message_batch", {"QueueUrl": "https://sqs/1/a-dead.fifo"}),
+            {Used("sqs:SendMessage", "sqs:shop-work-dead")},
+        ),
+        (Call("sqs", "get_queue_url", {"QueueName": "a"}), {Used("sqs:GetQueueUrl", "sqs:shop-work")}),
+        (Call("dynamodb", "batch_get_item"), {Used("dynamodb:BatchGetItem", "dynamodb:table/shop-results")}),
+        (Call("s3", "list_objects_v2", {"Bucket": "b"}), {Used("s3:ListBucket", "s3:shop-data")}),
+        (Call("s3", "get_object", {"Bucket": "b", "Key": "k"}), {Used("s3:GetObject", "s3:shop-data/live/key")}),
+        (
+            Call("scheduler", "create_schedule", {"Target": {}}),
+            {Used("scheduler:CreateSchedule", "scheduler:schedule/shop/name"), Used("iam:PassRole", "iam:role/sender")},
+        ),
+    ],
+    ids=lambda value: value.operation if isinstance(value, Call) else "",
+)
+def test_what_a_call_takes(call, used):
+    assert set(used_by(call)) == used
+
+
+@pytest.mark.parametrize(
+    ("who", "action", "resource"),
+    [
+        (ANYONE, "sqs:TagQueue", "sqs:shop-work"),
+        (ANYONE, "dynamodb:Scan", "dynamodb:table/shop-results"),
+        (WORKER, "scheduler:DeleteSchedule", "scheduler:schedule/shop/name"),
+        # The pollers' own, in the function's name.
+        (FUNCTION, "sqs:ReceiveMessage", "sqs:shop-work"),
+        (OPERATOR, "sqs:DeleteQueue", "sqs:shop-work"),
+    ],
+)
+def test_what_nobody_allows_is_named(who, action, resource):
+    (line,) = not_allowed([(who, action, resource)])
+    assert line.startswith(f"{who}: {action} of {resource} ")
+
+
+@pytest.mark.parametrize(
+    ("who", "action", "resource"),
+    [
+        (WORKER, "sqs:ReceiveMessage", "sqs:shop-work"),
+        (FUNCTION, "sqs:ChangeMessageVisibility", "sqs:shop-work"),
+        (ANYONE, "scheduler:DeleteSchedule", "scheduler:schedule/shop/name"),
+        (ANYONE, "sqs:PurgeQueue", "sqs:shop-work"),
+        (OPERATOR, "sqs:CreateQueue", "sqs:shop-work"),
+        (OPERATOR, "iam:GetRole", "iam:any"),
+    ],
+)
+def test_what_is_allowed_is_passed_over(who, action, resource):
+    assert not_allowed([(who, action, resource)]) == []
+
+
+@pytest.mark.parametrize(("operation", "code"), [("tag_queue", 1), ("send_message_batch", 0)])
+def test_one_call_that_is_not_allowed_makes_a_run_of_several_processes_fail(tmp_path, operation, code):
+    test = tmp_path / "test_calls.py"
+    test.write_text(
+        "from unittest.mock import Mock\n"
+        "from taskq_cloud.clients.aws import AWSClient\n"
+        "from taskq_cloud.core.calls import Call\n"
+        "def test_call():\n"
+        f"    AWSClient(Mock(**{{'{operation}.return_value': {{}}}})).call(\n"
+        f"        Call('sqs', '{operation}', {{'QueueUrl': 'https://sqs/1/work'}}))\n"
+    )
+    command = ["-p", "tests.recorded_calls", "-p", "no:cacheprovider", "-n", "2", "-c", ROOT / "pyproject.toml", test]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("anyone: sqs:TagQueue of sqs:shop-work" in done.stdout) is bool(code)
