@@ -13,7 +13,7 @@ from taskq_cloud.beat import applying
 from taskq_cloud.core.calls import run
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.schedulers._cloud_scheduler_jobs import job_id
-from taskq_cloud.topology.formats import graph, tfvars
+from taskq_cloud.topology.formats import graph, iam, tfvars
 
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
 ENTRIES = {
@@ -67,6 +67,14 @@ def test_both_ways_lead_to_the_same_schedules() -> None:
     # The module refuses such an escape, as it can't be told from one that jsonencode has made of a context attribute.
     assert not any("\\u003caws.scheduler" in each.input for each in topology.schedules)
     assert tfvars.variables(topology)["schedules"].keys() == expected.keys()
+
+
+def test_terraform_is_told_once_to_make_the_role_that_schedules_send_with() -> None:
+    topology = make_app("terraform", ENTRIES).topology()
+    variables = tfvars.variables(topology)
+    assert variables["schedule_group"]["role_name"] == "shop-scheduler"
+    assert variables["roles"].keys() == iam.policies(topology, iam.Place()).keys() - {"shop-scheduler"}
+    assert {"shop-applier", "shop-producer"} < variables["roles"].keys()
 
 
 def test_where_beat_keeps_them_terraform_is_given_none() -> None:

@@ -32,7 +32,9 @@ def variables(topology: Topology) -> dict[str, Any]:
         "kms_key_arn": topology.kms_key_arn,
         "queues": {each.queue: _queue(each) for each in topology.queues},
         "region": topology.region,
-        "roles": {each.name: _role(each) for each in topology.roles},
+        "roles": {
+            each.name: _role(each) for each in topology.roles if each.name != _made_with(topology.schedule_group)
+        },
         "schedule_group": topology.schedule_group and _schedule_group(topology.schedule_group),
         "schedules": _by("name", topology.schedules),
     }
@@ -71,6 +73,11 @@ def _schedule_group(group: ScheduleGroup) -> dict[str, Any]:
         "dead_letter_queue_name": dead and dead.name,
         "dead_letter_retention_seconds": dead and dead.message_retention_seconds,
     }
+
+
+def _made_with(group: ScheduleGroup | None) -> str | None:
+    """The role that the module ``schedules`` makes itself: the group it is for is known there only."""
+    return None if group is None else group.role_name
 
 
 def _role(role: Role) -> dict[str, Any]:

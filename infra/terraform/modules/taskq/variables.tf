@@ -119,6 +119,11 @@ variable "roles" {
     }))
   }))
   default = {}
+
+  validation {
+    condition     = var.schedule_group == null ? true : !contains(keys(var.roles), var.schedule_group.role_name)
+    error_message = "The role of the schedule group is among the roles: it is made with the group. Write the variables anew with `taskq topology`."
+  }
 }
 
 variable "schedule_group" {

@@ -125,3 +125,18 @@ run "provider_of_another_region" {
 
   expect_failures = [check.region]
 }
+
+run "role_of_the_schedules_among_the_roles" {
+  command = plan
+
+  variables {
+    schedule_group = {
+      name                          = "shop"
+      role_name                     = "shop-producer"
+      dead_letter_queue_name        = "shop-schedules-dead"
+      dead_letter_retention_seconds = 1209600
+    }
+  }
+
+  expect_failures = [var.roles]
+}
