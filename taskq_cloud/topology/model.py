@@ -151,6 +151,7 @@ class ScheduleGroup(Model):
 
     name: Annotated[str, Field(max_length=64)]
     role_name: Annotated[str, Field(max_length=64)]
+    role_path: Annotated[str, Field(pattern=r"^/(.*/)?$", max_length=512)] = "/"
     role_arn: str
     dead_letter_queue: DeadLetterQueue | None
     """For what could not be sent within a day; None: it is lost."""

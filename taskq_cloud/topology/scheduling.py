@@ -29,9 +29,11 @@ def schedule_group(settings: Settings) -> ScheduleGroup | None:
     url = urlsplit(settings.scheduler)
     query = query_of(url, ("dead_letter", "endpoint_url", "region", "role"))
     dead = query.get("dead_letter")
+    _, *path, role_name = query["role"].rpartition(":")[2].split("/")
     return ScheduleGroup(
         name=url.netloc,
-        role_name=query["role"].rpartition("/")[2],
+        role_name=role_name,
+        role_path="/".join(["", *path, ""]),
         role_arn=query["role"],
         dead_letter_queue=DeadLetterQueue(
             name=dead.rpartition(":")[2], message_retention_seconds=LONGEST_RETENTION_SECONDS

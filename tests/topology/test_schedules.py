@@ -77,6 +77,17 @@ def test_terraform_is_told_once_to_make_the_role_that_schedules_send_with() -> N
     assert {"shop-applier", "shop-producer"} < variables["roles"].keys()
 
 
+@pytest.mark.parametrize(
+    ("role", "path", "name"),
+    [("shop-scheduler", "/", "shop-scheduler"), ("teams/shop/scheduler", "/teams/shop/", "scheduler")],
+)
+def test_the_role_is_made_where_its_arn_says(role: str, path: str, name: str) -> None:
+    app = make_app("terraform", {}, f"eventbridge://shop?role=arn:aws:iam::123456789012:role/{role}")
+    group = tfvars.variables(app.topology())["schedule_group"]
+    assert (group["role_path"], group["role_name"]) == (path, name)
+    assert (group["dead_letter_queue_name"], group["dead_letter_retention_seconds"]) == (None, None)
+
+
 def test_where_beat_keeps_them_terraform_is_given_none() -> None:
     assert make_app("beat", ENTRIES).topology().schedules == ()
 

@@ -27,6 +27,11 @@ data "aws_iam_policy_document" "trust" {
       variable = "aws:SourceAccount"
       values   = [data.aws_caller_identity.current.account_id]
     }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceArn"
+      values   = [aws_scheduler_schedule_group.this.arn]
+    }
   }
 }
 
@@ -34,7 +39,7 @@ data "aws_iam_policy_document" "send" {
   statement {
     sid       = "SendTasks"
     actions   = ["sqs:SendMessage"]
-    resources = concat(sort([for queue in values(var.queues) : queue.arn]), [aws_sqs_queue.dead_letter.arn])
+    resources = concat(sort([for queue in values(var.queues) : queue.arn]), aws_sqs_queue.dead_letter[*].arn)
   }
 
   dynamic "statement" {
@@ -50,6 +55,7 @@ data "aws_iam_policy_document" "send" {
 
 resource "aws_iam_role" "this" {
   name                 = var.role_name
+  path                 = var.role_path
   assume_role_policy   = data.aws_iam_policy_document.trust.json
   permissions_boundary = var.permissions_boundary_arn
   tags                 = var.tags
@@ -62,12 +68,43 @@ resource "aws_iam_role_policy" "this" {
 }
 
 resource "aws_sqs_queue" "dead_letter" {
+  count = var.dead_letter_queue_name == null ? 0 : 1
+
   name                              = var.dead_letter_queue_name
   message_retention_seconds         = var.dead_letter_retention_seconds
   sqs_managed_sse_enabled           = var.kms_key_arn == null ? true : null
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = var.kms_key_arn == null ? null : 300
   tags                              = var.tags
+}
+
+data "aws_iam_policy_document" "tls_only" {
+  count = length(aws_sqs_queue.dead_letter)
+
+  statement {
+    sid       = "DenyWithoutTLS"
+    effect    = "Deny"
+    actions   = ["sqs:*"] # a Deny: the wider, the safer
+    resources = [aws_sqs_queue.dead_letter[0].arn]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "tls_only" {
+  count = var.tls_only ? length(aws_sqs_queue.dead_letter) : 0
+
+  queue_url = aws_sqs_queue.dead_letter[0].id
+  policy    = data.aws_iam_policy_document.tls_only[0].json
 }
 
 resource "aws_scheduler_schedule" "this" {
@@ -95,8 +132,12 @@ resource "aws_scheduler_schedule" "this" {
     # the scheduler doesn't know.
     input = each.value.input
 
-    dead_letter_config {
-      arn = aws_sqs_queue.dead_letter.arn
+    dynamic "dead_letter_config" {
+      for_each = aws_sqs_queue.dead_letter
+
+      content {
+        arn = dead_letter_config.value.arn
+      }
     }
 
     retry_policy {

@@ -9,11 +9,11 @@ output "role_arn" {
 }
 
 output "dead_letter_queue_arn" {
-  description = "The queue of what could not be delivered."
-  value       = aws_sqs_queue.dead_letter.arn
+  description = "The queue of what could not be delivered; null: there is none."
+  value       = one(aws_sqs_queue.dead_letter[*].arn)
 }
 
 output "dead_letter_queue_name" {
   description = "Its name."
-  value       = aws_sqs_queue.dead_letter.name
+  value       = one(aws_sqs_queue.dead_letter[*].name)
 }

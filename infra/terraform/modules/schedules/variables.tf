@@ -13,15 +13,34 @@ variable "role_name" {
   type        = string
 }
 
-variable "dead_letter_queue_name" {
-  description = "The queue of what could not be delivered."
+variable "role_path" {
+  description = "The role's path: /, or /shop/ for a role whose ARN ends in role/shop/scheduler."
   type        = string
+  default     = "/"
+
+  validation {
+    condition     = can(regex("^/(.*/)?$", var.role_path))
+    error_message = "A role's path begins and ends with a slash."
+  }
+}
+
+variable "dead_letter_queue_name" {
+  description = "The queue of what could not be delivered; null: it is lost."
+  type        = string
+  default     = null
 }
 
 variable "dead_letter_retention_seconds" {
   description = "How long that is kept."
   type        = number
   default     = 1209600
+  nullable    = false
+}
+
+variable "tls_only" {
+  description = "Whether calls without TLS are denied to that queue. Turn it off for a local stack only."
+  type        = bool
+  default     = true
 }
 
 variable "queues" {

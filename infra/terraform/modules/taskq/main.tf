@@ -144,12 +144,14 @@ module "schedules" {
 
   group_name                    = var.schedule_group.name
   role_name                     = var.schedule_group.role_name
+  role_path                     = var.schedule_group.role_path
   dead_letter_queue_name        = var.schedule_group.dead_letter_queue_name
   dead_letter_retention_seconds = var.schedule_group.dead_letter_retention_seconds
   queues                        = { for key, queue in module.queue : key => { name = var.queues[key].name, arn = queue.arn } }
   schedules                     = var.schedules
   kms_key_arn                   = var.kms_key_arn
   permissions_boundary_arn      = var.permissions_boundary_arn
+  tls_only                      = !var.local_stack
   tags                          = local.tags
 }
 

@@ -131,8 +131,9 @@ variable "schedule_group" {
   type = object({
     name                          = string
     role_name                     = string
-    dead_letter_queue_name        = string
-    dead_letter_retention_seconds = number
+    role_path                     = optional(string, "/")
+    dead_letter_queue_name        = optional(string)
+    dead_letter_retention_seconds = optional(number)
   })
   default = null
 }

@@ -48,8 +48,16 @@ run "schedules" {
     error_message = "the time zone of the entry"
   }
   assert {
-    condition     = aws_scheduler_schedule.this["nightly"].target[0].dead_letter_config[0].arn == aws_sqs_queue.dead_letter.arn
+    condition     = aws_scheduler_schedule.this["nightly"].target[0].dead_letter_config[0].arn == output.dead_letter_queue_arn
     error_message = "what can't be delivered is kept"
+  }
+  assert {
+    condition     = length(aws_sqs_queue_policy.tls_only) == 1
+    error_message = "the queue of it is closed to calls without TLS"
+  }
+  assert {
+    condition     = { for each in data.aws_iam_policy_document.trust.statement[0].condition : each.variable => each.values }["aws:SourceArn"] == tolist([aws_scheduler_schedule_group.this.arn])
+    error_message = "schedules of this group alone use the role"
   }
   assert {
     condition     = aws_scheduler_schedule.this["digest"].target[0].sqs_parameters[0].message_group_id == "digest"
@@ -58,6 +66,29 @@ run "schedules" {
   assert {
     condition     = aws_scheduler_schedule.this["digest"].flexible_time_window[0].maximum_window_in_minutes == 5 && aws_scheduler_schedule.this["digest"].state == "DISABLED"
     error_message = "jitter is a flexible window; a paused entry is disabled"
+  }
+}
+
+run "without_a_dead_letter_queue" {
+  command = apply
+
+  variables {
+    dead_letter_queue_name        = null
+    dead_letter_retention_seconds = null
+    role_path                     = "/shop/"
+  }
+
+  assert {
+    condition     = length(aws_sqs_queue.dead_letter) == 0 && length(aws_scheduler_schedule.this["nightly"].target[0].dead_letter_config) == 0
+    error_message = "no queue that nobody has named"
+  }
+  assert {
+    condition     = output.dead_letter_queue_name == null && length(data.aws_iam_policy_document.send.statement[0].resources) == 2
+    error_message = "and nothing that speaks of one"
+  }
+  assert {
+    condition     = aws_iam_role.this.path == "/shop/"
+    error_message = "the role has the path that its ARN says"
   }
 }
 
