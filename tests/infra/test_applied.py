@@ -6,14 +6,17 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud.core.ticks import tick_id
 from taskq_cloud.testing import aws_stacks as stacks
 from tests.infra.terraform import INFRA, WRAPPERS, copy_of, with_providers
 
 TIMEOUT_SECONDS = 60
+MINUTE = timedelta(minutes=1)
 DRIFT = set()
 """Resources that the stack shows otherwise than it was told."""
 
@@ -41,6 +44,27 @@ def wait_for_mapping(functions, mapping):
         time.sleep(0.1)
 
 
+def what_is_there(make_aws_client, endpoint_url):
+    """Names of everything that the example makes, by its kind."""
+    names = ("dynamodb", "iam", "lambda", "logs", "scheduler", "sqs")
+    dynamodb, iam, functions, logs, scheduler, sqs = (make_aws_client(name, endpoint_url) for name in names)
+    roles = [each["RoleName"] for each in iam.list_roles()["Roles"]]
+    return {
+        "event source mappings": {
+            each["UUID"] for each in functions.list_event_source_mappings()["EventSourceMappings"]
+        },
+        "functions": {each["FunctionName"] for each in functions.list_functions()["Functions"]},
+        "log groups": {each["logGroupName"] for each in logs.describe_log_groups()["logGroups"]},
+        "policies": {each["PolicyName"] for each in iam.list_policies(Scope="Local")["Policies"]},
+        "policies of roles": {name for role in roles for name in iam.list_role_policies(RoleName=role)["PolicyNames"]},
+        "queues": set(sqs.list_queues().get("QueueUrls", [])),
+        "roles": set(roles),
+        "schedule groups": {each["Name"] for each in scheduler.list_schedule_groups()["ScheduleGroups"]},
+        "schedules": {each["Name"] for each in scheduler.list_schedules()["Schedules"]},
+        "tables": set(dynamodb.list_tables()["TableNames"]),
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_what_is_applied_runs_tasks_and_goes_without_a_trace(
@@ -56,7 +80,11 @@ def test_what_is_applied_runs_tasks_and_goes_without_a_trace(
     given = {"endpoint_url": own_stack.endpoint_url, "package_filename": str(package), "runtime": runtime}
     variables = [f"-var={name}={value}" for name, value in given.items()]
     terraform.init(folder)
+    before = what_is_there(make_aws_client, own_stack.endpoint_url)
     terraform.run(folder, "apply", "-auto-approve", "-input=false", "-no-color", *variables)
+    next_minute = datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE
+    made = what_is_there(make_aws_client, own_stack.endpoint_url)
+    assert {kind for kind, names in made.items() if names > before[kind]} == made.keys()
     outputs = json.loads(terraform.run(folder, "output", "-json").stdout)
 
     for name, value in outputs["environment"]["value"].items():
@@ -69,18 +97,17 @@ def test_what_is_applied_runs_tasks_and_goes_without_a_trace(
         assert (
             caller.send_task("shop.charge", [4711], queue="orders").get(timeout=TIMEOUT_SECONDS) == "order 4711 is paid"
         )
+        planned = json.loads(plan_json(terraform, folder, tmp_path, variables))
+        changed = {each["address"] for each in planned["resource_changes"] if each["change"]["actions"] != ["no-op"]}
+        assert changed <= DRIFT
+        # By now it is due, or nearly: nobody waits a minute for it.
+        counted = caller.AsyncResult(tick_id("shop", "shop.count", next_minute))
+        assert counted.get(timeout=TIMEOUT_SECONDS + MINUTE.seconds) == "all orders are counted"
     finally:
         caller.close()
 
-    planned = json.loads(plan_json(terraform, folder, tmp_path, variables))
-    changed = {each["address"] for each in planned["resource_changes"] if each["change"]["actions"] != ["no-op"]}
-    assert changed <= DRIFT
-
     terraform.run(folder, "destroy", "-auto-approve", "-input=false", "-no-color", *variables)
-    sqs, dynamodb = (make_aws_client(name, own_stack.endpoint_url) for name in ("sqs", "dynamodb"))
-    assert sqs.list_queues().get("QueueUrls", []) == []
-    assert dynamodb.list_tables()["TableNames"] == []
-    assert make_aws_client("lambda", own_stack.endpoint_url).list_functions()["Functions"] == []
+    assert what_is_there(make_aws_client, own_stack.endpoint_url) == before
 
 
 def plan_json(terraform, folder, tmp_path, variables):

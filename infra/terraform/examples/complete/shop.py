@@ -9,9 +9,18 @@ app = TaskQ(
     payloads="s3://shop-payloads-123456789012/arguments",
     task_default_queue="orders",
     task_routes={"shop.build_*": "reports", "shop.notify": "mail.fifo"},
+    scheduler="eventbridge://shop"
+    "?role=arn:aws:iam::123456789012:role/shop-scheduler"
+    "&dead_letter=arn:aws:sqs:eu-west-1:123456789012:shop-schedules-dead",
+    timezone="Europe/Paris",
+    beat_schedule={
+        "nightly": {"task": "shop.build_report", "schedule": "0 3 * * *", "args": ["today"]},
+        "digest": {"task": "shop.notify", "schedule": "1h", "args": [1, "digest"], "options": {"MessageGroupId": "1"}},
+    },
     deployment={
         "functions": {"orders": {"memory_mb": 1024, "maximum_concurrency": 50}},
         "services": {"worker": {"queues": ["reports"], "maximum_tasks": 8}},
+        "schedules": "terraform",
     },
 )
 
