@@ -8,7 +8,7 @@ from typing import Final
 
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings
-from taskq_cloud.topology import google
+from taskq_cloud.topology import fargate, google
 from taskq_cloud.topology.deployment import Deployment, ServiceOptions
 from taskq_cloud.topology.model import Service
 from taskq_cloud.topology.runtimes import Served
@@ -54,6 +54,12 @@ def services(
         tasks = [task for queue in queues for task in containers[queue].tasks]
         if not queues:
             raise ImproperlyConfigured(f"deployment: services.{service}: no queue is left for it to serve")
+        cpu = options.cpu_units
+        memory = max([options.memory_mb, *(each.memory_mb for each in tasks if each.memory_mb)])
+        if aws:
+            where = f"deployment: services.{service}"
+            fargate.check_queues(where, queues)
+            cpu, memory = fargate.size(where, cpu, memory)
         command = ("taskq", "worker", *(("-A", app_path) if app_path else ()), "-Q", ",".join(queues))
         found.append(
             Service(
@@ -61,8 +67,8 @@ def services(
                 role=f"{name}-{service}-service" if aws else None,
                 queues=queues,
                 command=command,
-                cpu_units=options.cpu_units,
-                memory_mb=max([options.memory_mb, *(each.memory_mb for each in tasks if each.memory_mb)]),
+                cpu_units=cpu,
+                memory_mb=memory,
                 minimum_tasks=options.minimum_tasks,
                 maximum_tasks=options.maximum_tasks,
                 backlog_per_task=options.backlog_per_task,

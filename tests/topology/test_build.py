@@ -149,6 +149,38 @@ def test_queues_that_no_service_names_go_to_the_one_that_names_none() -> None:
     assert topology.services[1].command == ("taskq", "worker", "-Q", "a,c")
 
 
+@pytest.mark.parametrize(
+    ("cpu", "memory", "size"),
+    [
+        (512, 1024, (512, 1024)),
+        (512, 3000, (512, 3072)),
+        (512, 12_000, (2048, 12_288)),
+        (300, 1000, (512, 1024)),
+        (256, 1025, (256, 2048)),
+        (4096, 32_768, (8192, 32_768)),
+        (8192, 17_408, (8192, 20_480)),
+        (16_384, 122_880, (16_384, 122_880)),
+    ],
+)
+def test_a_service_has_a_size_of_fargate_s(cpu: int, memory: int, size: tuple[int, int]) -> None:
+    deployment = {"services": {"worker": {"cpu_units": cpu, "memory_mb": 512}}}
+    (service,) = make({"a": {"memory_mb": memory}}, deployment=deployment).services
+    assert (service.cpu_units, service.memory_mb) == size
+
+
+def test_more_memory_than_fargate_has_is_refused() -> None:
+    assert "no container of 512 CPU units and 131072 MiB" in refused({"a": {"memory_mb": 131_072}})
+
+
+def test_more_queues_than_a_service_is_scaled_by_are_refused_with_a_way_out() -> None:
+    tasks = {f"t{number}": {"queue": f"q{number}"} for number in range(6)}
+    assert "6 queues (q0, q1, q2, q3, q4, q5)" in refused(tasks, task_default_queue="q0")
+    spread = {"services": {"worker": {"queues": ["q0"]}, "other": {}}}
+    assert len(make(tasks, task_default_queue="q0", deployment=spread).services) == 2
+    google = {"broker": "pubsub://shop-prod/shop-", "results": "gs://shop", "task_default_queue": "q0"}
+    assert len(make(tasks, **google).services) == 1
+
+
 def test_a_platform_waits_longer_than_the_worker() -> None:
     assert make({"a": {}}, worker_shutdown_timeout=115).services[0].stop_timeout_seconds == 120
     assert "115 s at most" in refused({"a": {}}, worker_shutdown_timeout=116)

@@ -3,11 +3,26 @@
 locals {
   health_port = 8080
   # Application Auto Scaling takes at most 20 steps a policy ("Step scaling policies for Application Auto Scaling").
-  steps = min(20, var.maximum_tasks)
-  # A step's capacity, and the work from which on it holds, less the alarm's threshold of 1.
-  capacities = [for step in range(1, local.steps + 1) : max(var.minimum_tasks, ceil(step * var.maximum_tasks / local.steps))]
+  most_steps = min(20, var.maximum_tasks)
+  # A step's capacity, and the work from which on it holds, less the alarm's threshold of 1. Steps below the minimum are one.
+  capacities = distinct([for step in range(1, local.most_steps + 1) : max(var.minimum_tasks, ceil(step * var.maximum_tasks / local.most_steps))])
+  steps      = length(local.capacities)
   bounds     = [for step in range(0, local.steps) : step == 0 ? 0 : local.capacities[step - 1] * var.backlog_per_task]
   counts     = { for index, pair in setproduct(sort(var.queue_names), ["Visible", "NotVisible"]) : "m${index}" => pair }
+  # A queue that nobody has used for six hours has no metrics ("Available CloudWatch metrics for Amazon SQS"), and a sum
+  # with one that is missing is missing ("Using math expressions with CloudWatch metrics").
+  work = "SUM([${join(", ", [for id in sort(keys(local.counts)) : "FILL(${id}, 0)"])}])"
+
+  # Which memory, in MiB, Fargate has for how many CPU units ("Amazon ECS task definition parameters for Fargate").
+  memory_sizes = {
+    256   = [512, 1024, 2048]
+    512   = range(1024, 4097, 1024)
+    1024  = range(2048, 8193, 1024)
+    2048  = range(4096, 16385, 1024)
+    4096  = range(8192, 30721, 1024)
+    8192  = range(16384, 61441, 4096)
+    16384 = range(32768, 122881, 8192)
+  }
 }
 
 data "aws_caller_identity" "current" {}
@@ -253,7 +268,7 @@ resource "aws_cloudwatch_metric_alarm" "work" {
 
   metric_query {
     id          = "work"
-    expression  = join(" + ", sort(keys(local.counts)))
+    expression  = local.work
     label       = "Messages, waiting and in flight"
     return_data = true
   }
@@ -281,14 +296,14 @@ resource "aws_cloudwatch_metric_alarm" "idle" {
   comparison_operator = "LessThanThreshold"
   threshold           = 1
   evaluation_periods  = var.idle_minutes
-  # A queue that nobody has used for six hours has no metrics, and no work.
+  # All queues asleep have no work.
   treat_missing_data = "breaching"
   alarm_actions      = [aws_appautoscaling_policy.idle.arn]
   tags               = var.tags
 
   metric_query {
     id          = "work"
-    expression  = join(" + ", sort(keys(local.counts)))
+    expression  = local.work
     label       = "Messages, waiting and in flight"
     return_data = true
   }

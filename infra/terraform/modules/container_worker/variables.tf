@@ -71,19 +71,20 @@ variable "cpu_units" {
   default     = 512
 
   validation {
-    condition     = contains([256, 512, 1024, 2048, 4096, 8192, 16384], var.cpu_units)
+    condition     = contains(keys(local.memory_sizes), tostring(var.cpu_units))
     error_message = "Fargate has 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units."
   }
 }
 
 variable "memory_mb" {
-  description = "In MiB."
+  description = "In MiB, as Fargate has it for the CPU units."
   type        = number
   default     = 1024
 
   validation {
-    condition     = var.memory_mb >= 2 * var.cpu_units && var.memory_mb <= 8 * var.cpu_units || (var.cpu_units == 256 && contains([512, 1024, 2048], var.memory_mb)) || (var.cpu_units == 512 && var.memory_mb >= 1024 && var.memory_mb <= 4096)
-    error_message = "Fargate has 2 to 8 GB of memory for each virtual CPU."
+    # Of CPU units that there are none of, their own validation speaks.
+    condition     = contains(try(local.memory_sizes[tostring(var.cpu_units)], [var.memory_mb]), var.memory_mb)
+    error_message = "Fargate has for ${var.cpu_units} CPU units memory of ${join(", ", try(local.memory_sizes[tostring(var.cpu_units)], []))} MiB, and none between."
   }
 }
 

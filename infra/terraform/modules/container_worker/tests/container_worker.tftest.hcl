@@ -84,8 +84,38 @@ run "some_always_run" {
   }
 
   assert {
-    condition     = local.capacities == [2, 2, 3, 4]
-    error_message = "never fewer than the minimum"
+    condition     = local.capacities == tolist([2, 3, 4]) && local.bounds == [0, 200, 300]
+    error_message = "never fewer than the minimum, and no step between equal bounds, which Auto Scaling refuses"
+  }
+}
+
+run "all_always_run" {
+  command = plan
+
+  variables {
+    minimum_tasks = 4
+  }
+
+  assert {
+    condition     = local.capacities == tolist([4]) && local.bounds == [0]
+    error_message = "one step"
+  }
+}
+
+run "one_queue_asleep" {
+  command = plan
+
+  variables {
+    queue_names = ["shop-reports", "shop-images"]
+  }
+
+  assert {
+    condition     = { for query in aws_cloudwatch_metric_alarm.work.metric_query : query.id => query.expression }.work == "SUM([FILL(m0, 0), FILL(m1, 0), FILL(m2, 0), FILL(m3, 0)])"
+    error_message = "a queue without metrics must not hide the work of another"
+  }
+  assert {
+    condition     = { for query in aws_cloudwatch_metric_alarm.idle.metric_query : query.id => query.expression }.work == local.work
+    error_message = "nor make it look idle"
   }
 }
 
@@ -103,10 +133,51 @@ run "memory_that_fargate_does_not_have" {
   command = plan
 
   variables {
-    memory_mb = 16384
+    memory_mb = 3000
   }
 
   expect_failures = [var.memory_mb]
+}
+
+run "the_most_memory_of_four_cpus" {
+  command = plan
+
+  variables {
+    cpu_units = 4096
+    memory_mb = 30720
+  }
+}
+
+run "memory_between_two_sizes_of_eight_cpus" {
+  command = plan
+
+  variables {
+    cpu_units = 8192
+    memory_mb = 17408
+  }
+
+  expect_failures = [var.memory_mb]
+}
+
+run "more_memory_than_sixteen_cpus_have" {
+  command = plan
+
+  variables {
+    cpu_units = 16384
+    memory_mb = 131072
+  }
+
+  expect_failures = [var.memory_mb]
+}
+
+run "cpus_that_fargate_does_not_have" {
+  command = plan
+
+  variables {
+    cpu_units = 300
+  }
+
+  expect_failures = [var.cpu_units]
 }
 
 run "more_at_least_than_at_most" {
