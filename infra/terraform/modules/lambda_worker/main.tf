@@ -4,7 +4,14 @@ locals {
   # What `taskq package` has made is here, or has been uploaded to S3.
   from_file = var.package.filename != null
   hash      = local.from_file ? filebase64sha256(var.package.filename) : var.package.sha256_base64
+  platform  = var.vpc != null || var.tracing || var.on_failure_arn != null
+  place     = "${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
+  ec2       = "arn:${data.aws_partition.current.partition}:ec2:${local.place}"
 }
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
 
 resource "aws_cloudwatch_log_group" "this" {
   # checkov:skip=CKV_AWS_338:how long logs are kept is the user's choice (log_retention_days), not a year for everyone
@@ -13,6 +20,86 @@ resource "aws_cloudwatch_log_group" "this" {
   retention_in_days = var.log_retention_days
   kms_key_id        = var.log_kms_key_arn
   tags              = var.tags
+}
+
+# What Lambda does in the function's name beside reading the queue: not the application's to declare.
+data "aws_iam_policy_document" "platform" {
+  # checkov:skip=CKV_AWS_111:Lambda makes and removes interfaces whose names nobody knows before; the function itself may not
+  # checkov:skip=CKV_AWS_356:Describe calls and X-Ray's have no resource to name (Service Authorization Reference)
+  count = local.platform ? 1 : 0
+
+  dynamic "statement" {
+    for_each = var.vpc == null ? [] : [1]
+
+    content {
+      sid       = "ManageInterfaces"
+      actions   = ["ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:UnassignPrivateIpAddresses"]
+      resources = ["${local.ec2}:*/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.vpc == null ? [] : [1]
+
+    content {
+      sid       = "FindInterfaces"
+      actions   = ["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"]
+      resources = ["*"]
+    }
+  }
+
+  # Lambda needs them, the code doesn't ("Giving Lambda functions access to resources in an Amazon VPC").
+  dynamic "statement" {
+    for_each = var.vpc == null ? [] : [1]
+
+    content {
+      sid    = "NotForTheCode"
+      effect = "Deny"
+      actions = [
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:UnassignPrivateIpAddresses",
+      ]
+      resources = ["*"]
+
+      condition {
+        test     = "ArnEquals"
+        variable = "lambda:SourceFunctionArn"
+        values   = ["arn:${data.aws_partition.current.partition}:lambda:${local.place}:function:${var.name}"]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.tracing ? [1] : []
+
+    content {
+      sid       = "SendTraces"
+      actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+      resources = ["*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.on_failure_arn == null ? [] : [var.on_failure_arn]
+
+    content {
+      sid       = "KeepFailures"
+      actions   = [split(":", statement.value)[2] == "sns" ? "sns:Publish" : "sqs:SendMessage"]
+      resources = [statement.value]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "platform" {
+  count = local.platform && var.role_name != null ? 1 : 0
+
+  name   = "platform"
+  role   = var.role_name
+  policy = data.aws_iam_policy_document.platform[0].json
 }
 
 resource "aws_lambda_layer_version" "this" {
@@ -83,6 +170,9 @@ resource "aws_lambda_function" "this" {
       target_arn = dead_letter_config.value
     }
   }
+
+  # Lambda refuses a VPC, or a target of failures, that the role can't use.
+  depends_on = [aws_iam_role_policy.platform]
 }
 
 resource "aws_lambda_event_source_mapping" "this" {

@@ -13,6 +13,12 @@ variable "role_arn" {
   type        = string
 }
 
+variable "role_name" {
+  description = "Its name: what a VPC, tracing and on_failure_arn take is added to it. null: the role has it, see docs/terraform.md."
+  type        = string
+  default     = null
+}
+
 variable "queue_arn" {
   description = "The queue that it serves."
   type        = string

@@ -70,6 +70,7 @@ module "function" {
 
   name                             = each.value.name
   role_arn                         = module.role[each.value.role].arn
+  role_name                        = module.role[each.value.role].name
   queue_arn                        = module.queue[each.value.queue].arn
   queue_visibility_timeout_seconds = var.queues[each.value.queue].visibility_timeout_seconds
   package                          = coalesce(try(var.packages[each.key], null), var.package)

@@ -1,8 +1,22 @@
-mock_provider "aws" {}
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { id = "eu-west-1" }
+  }
+}
 
 variables {
   name                             = "shop-orders"
   role_arn                         = "arn:aws:iam::123456789012:role/shop-orders-function"
+  role_name                        = "shop-orders-function"
   queue_arn                        = "arn:aws:sqs:eu-west-1:123456789012:shop-orders"
   queue_visibility_timeout_seconds = 180
   timeout_seconds                  = 30
@@ -33,37 +47,56 @@ run "function" {
     condition     = aws_lambda_function.this.logging_config[0].log_format == "JSON"
     error_message = "log records keep their fields"
   }
+  assert {
+    condition     = length(aws_iam_role_policy.platform) == 0
+    error_message = "nothing is added to a role that needs nothing"
+  }
 }
 
-run "timeout_over_a_sixth_of_the_visibility_timeout" {
+run "in_a_vpc" {
+  command = apply
+
+  variables {
+    vpc = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] }
+  }
+
+  assert {
+    condition     = aws_iam_role_policy.platform[0].role == "shop-orders-function"
+    error_message = "the role may have network interfaces made"
+  }
+  assert {
+    condition = [for each in data.aws_iam_policy_document.platform[0].statement : contains(each.actions, "ec2:CreateNetworkInterface") && each.effect != "Deny"] == [true, false, false] && (
+      one(data.aws_iam_policy_document.platform[0].statement[2].condition).values == tolist(["arn:aws:lambda:eu-west-1:123456789012:function:shop-orders"])
+    )
+    error_message = "by Lambda, not by the code"
+  }
+}
+
+run "traced_and_with_a_target_of_failures" {
+  command = apply
+
+  variables {
+    tracing        = true
+    on_failure_arn = "arn:aws:sqs:eu-west-1:123456789012:shop-failures"
+  }
+
+  assert {
+    condition     = { for each in data.aws_iam_policy_document.platform[0].statement : each.sid => sort(each.actions) } == { SendTraces = tolist(["xray:PutTelemetryRecords", "xray:PutTraceSegments"]), KeepFailures = tolist(["sqs:SendMessage"]) }
+    error_message = "traces and failures can be sent"
+  }
+}
+
+run "failures_to_a_topic" {
   command = plan
 
   variables {
-    timeout_seconds = 31
+    on_failure_arn = "arn:aws:sns:eu-west-1:123456789012:shop-failures"
   }
 
-  expect_failures = [var.timeout_seconds]
-}
-
-run "timeout_that_lambda_does_not_have" {
-  command = plan
-
-  variables {
-    timeout_seconds                  = 901
-    queue_visibility_timeout_seconds = 43200
+  assert {
+    condition     = one(data.aws_iam_policy_document.platform[0].statement).actions == toset(["sns:Publish"])
+    error_message = "a topic is published to"
   }
-
-  expect_failures = [var.timeout_seconds]
-}
-
-run "large_batch_without_a_window" {
-  command = plan
-
-  variables {
-    batch_size = 11
-  }
-
-  expect_failures = [var.batch_size]
 }
 
 run "large_batch_with_a_window" {
@@ -75,53 +108,30 @@ run "large_batch_with_a_window" {
   }
 }
 
-run "window_on_a_fifo_queue" {
+run "what_lambda_does_not_have" {
   command = plan
 
   variables {
+    timeout_seconds                  = 901
+    queue_visibility_timeout_seconds = 43200
+    batch_size                       = 11 # without a window
+    maximum_concurrency              = 1
+    environment                      = { TASKQ_BROKER = "sqs:///" } # and no application
+    package                          = {}
+  }
+
+  expect_failures = [var.timeout_seconds, var.batch_size, var.maximum_concurrency, var.environment, var.package]
+}
+
+run "what_does_not_fit_together" {
+  command = plan
+
+  variables {
+    timeout_seconds         = 31 # over a sixth of the visibility timeout
+    reserved_concurrency    = 5  # less than the queue may use
     queue_arn               = "arn:aws:sqs:eu-west-1:123456789012:shop-orders.fifo"
-    batching_window_seconds = 5
+    batching_window_seconds = 5 # which a FIFO queue doesn't have
   }
 
-  expect_failures = [var.batching_window_seconds]
-}
-
-run "concurrency_of_one" {
-  command = plan
-
-  variables {
-    maximum_concurrency = 1
-  }
-
-  expect_failures = [var.maximum_concurrency]
-}
-
-run "less_reserved_than_the_queue_may_use" {
-  command = plan
-
-  variables {
-    reserved_concurrency = 5
-  }
-
-  expect_failures = [var.reserved_concurrency]
-}
-
-run "no_application" {
-  command = plan
-
-  variables {
-    environment = { TASKQ_BROKER = "sqs:///" }
-  }
-
-  expect_failures = [var.environment]
-}
-
-run "no_package" {
-  command = plan
-
-  variables {
-    package = {}
-  }
-
-  expect_failures = [var.package]
+  expect_failures = [var.timeout_seconds, var.reserved_concurrency, var.batching_window_seconds]
 }

@@ -82,20 +82,21 @@ run "all_of_it" {
   }
 }
 
-run "functions_without_a_package" {
+run "provider_of_another_region" {
+  command = plan
+
+  variables {
+    region = "us-east-1"
+  }
+
+  expect_failures = [check.region]
+}
+
+run "what_only_the_user_knows_and_a_role_that_is_made_twice" {
   command = plan
 
   variables {
     package = null
-  }
-
-  expect_failures = [var.package]
-}
-
-run "services_without_image_and_network" {
-  command = plan
-
-  variables {
     services = {
       shop-worker = {
         name                 = "shop-worker"
@@ -111,25 +112,6 @@ run "services_without_image_and_network" {
         environment          = {}
       }
     }
-  }
-
-  expect_failures = [var.image, var.network]
-}
-
-run "provider_of_another_region" {
-  command = plan
-
-  variables {
-    region = "us-east-1"
-  }
-
-  expect_failures = [check.region]
-}
-
-run "role_of_the_schedules_among_the_roles" {
-  command = plan
-
-  variables {
     schedule_group = {
       name                          = "shop"
       role_name                     = "shop-producer"
@@ -138,5 +120,5 @@ run "role_of_the_schedules_among_the_roles" {
     }
   }
 
-  expect_failures = [var.roles]
+  expect_failures = [var.package, var.image, var.network, var.roles]
 }
