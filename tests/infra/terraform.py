@@ -6,11 +6,13 @@ generation, and ``real``, the AWS provider of the one before, which can be appli
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,13 @@ class Terraform:
         assert not check or done.returncode == 0, f"terraform {arguments[0]}: {done.stdout}\n{done.stderr}"
         return done
 
+    def plan(self, folder: Path, *arguments: str) -> dict[str, Any]:
+        """A plan, as ``terraform show -json`` has it."""
+        saved = self.data / "saved.tfplan"
+        self.run(folder, "plan", "-input=false", "-no-color", f"-out={saved}", *arguments)
+        shown: dict[str, Any] = json.loads(self.run(folder, "show", "-json", str(saved)).stdout)
+        return shown
+
     def init(self, folder: Path) -> None:
         """Skips where neither a wrapper nor the registry has the providers."""
         done = self.run(folder, "init", "-backend=false", "-input=false", "-no-color", check=False)
@@ -69,3 +78,19 @@ def copy_of(folder: Path, destination: Path) -> Path:
     """A copy of all modules and of one folder that uses them: no test writes into the project, or into another's."""
     copied = shutil.copytree(INFRA, destination / "terraform", ignore=shutil.ignore_patterns(".terraform*"))
     return copied / folder.relative_to(INFRA)
+
+
+def planned(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The resources as they will be, by address."""
+    found = {}
+    modules = [plan["planned_values"]["root_module"]]
+    for module in modules:
+        found.update({each["address"]: each for each in module.get("resources", []) if each["mode"] == "managed"})
+        modules.extend(module.get("child_modules", []))
+    return found
+
+
+def changes(plan: dict[str, Any]) -> dict[str, list[str]]:
+    """What becomes of the resources that don't stay as they are, by address."""
+    managed = (each for each in plan["resource_changes"] if each["mode"] == "managed")
+    return {each["address"]: each["change"]["actions"] for each in managed if each["change"]["actions"] != ["no-op"]}

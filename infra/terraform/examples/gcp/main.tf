@@ -36,7 +36,7 @@ module "queues" {
   project       = local.declared.project
   subscriptions = local.declared.subscriptions
   producers     = var.producers
-  workers       = values(module.worker)[*].member
+  workers       = { for name, worker in module.worker : name => worker.member }
 }
 
 module "schedules" {
@@ -75,9 +75,9 @@ resource "google_storage_bucket" "this" {
 
 resource "google_storage_bucket_iam_member" "this" {
   for_each = {
-    for pair in setproduct(keys(local.buckets), concat(keys(local.declared.services), var.producers)) : "${pair[0]} ${pair[1]}" => {
+    for pair in setproduct(keys(local.buckets), concat(keys(local.declared.services), keys(var.producers))) : "${pair[0]} ${pair[1]}" => {
       bucket = pair[0]
-      member = try(module.worker[pair[1]].member, pair[1])
+      member = contains(keys(var.producers), pair[1]) ? var.producers[pair[1]] : module.worker[pair[1]].member
     }
   }
 

@@ -9,9 +9,9 @@ variable "image" {
 }
 
 variable "producers" {
-  description = "Who calls tasks: serviceAccount:web@project.iam.gserviceaccount.com."
-  type        = list(string)
-  default     = []
+  description = "Who calls tasks, by names of your own: { web = \"serviceAccount:web@project.iam.gserviceaccount.com\" }."
+  type        = map(string)
+  default     = {}
 }
 
 variable "deletion_protection" {

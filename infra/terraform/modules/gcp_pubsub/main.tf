@@ -7,6 +7,7 @@ data "google_project" "current" {
 locals {
   # Pub/Sub itself moves dead letters, as an account of its own ("Handle message failures").
   pubsub_agent = "serviceAccount:service-${data.google_project.current.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+  producers    = merge(var.producers, var.workers)
 }
 
 resource "google_pubsub_topic" "this" {
@@ -83,7 +84,7 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
 }
 
 resource "google_pubsub_topic_iam_member" "producers" {
-  for_each = { for pair in setproduct(keys(var.subscriptions), concat(var.producers, var.workers)) : "${pair[0]} ${pair[1]}" => { queue = pair[0], member = pair[1] } }
+  for_each = { for pair in setproduct(keys(var.subscriptions), keys(local.producers)) : "${pair[0]} ${pair[1]}" => { queue = pair[0], member = local.producers[pair[1]] } }
 
   project = var.project
   topic   = google_pubsub_topic.this[each.value.queue].name
@@ -93,7 +94,7 @@ resource "google_pubsub_topic_iam_member" "producers" {
 
 # A worker dead-letters what can't be run itself, with the reason.
 resource "google_pubsub_topic_iam_member" "workers_dead_letters" {
-  for_each = { for pair in setproduct(keys(var.subscriptions), var.workers) : "${pair[0]} ${pair[1]}" => { queue = pair[0], member = pair[1] } }
+  for_each = { for pair in setproduct(keys(var.subscriptions), keys(var.workers)) : "${pair[0]} ${pair[1]}" => { queue = pair[0], member = var.workers[pair[1]] } }
 
   project = var.project
   topic   = google_pubsub_topic.dead_letter[each.value.queue].name
@@ -102,7 +103,7 @@ resource "google_pubsub_topic_iam_member" "workers_dead_letters" {
 }
 
 resource "google_pubsub_subscription_iam_member" "workers" {
-  for_each = { for pair in setproduct(keys(var.subscriptions), var.workers) : "${pair[0]} ${pair[1]}" => { queue = pair[0], member = pair[1] } }
+  for_each = { for pair in setproduct(keys(var.subscriptions), keys(var.workers)) : "${pair[0]} ${pair[1]}" => { queue = pair[0], member = var.workers[pair[1]] } }
 
   project      = var.project
   subscription = google_pubsub_subscription.this[each.value.queue].name

@@ -44,15 +44,20 @@ variable "dead_letter_retention_seconds" {
 }
 
 variable "producers" {
-  description = "Who calls tasks: serviceAccount:web@project.iam.gserviceaccount.com."
-  type        = list(string)
-  default     = []
+  description = "Who calls tasks, by names of your own: { web = \"serviceAccount:web@project.iam.gserviceaccount.com\" }."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setintersection(keys(var.producers), keys(var.workers))) == 0
+    error_message = "A name is both a producer's and a worker's: a worker calls tasks as well, name it once."
+  }
 }
 
 variable "workers" {
-  description = "Who runs them, and calls tasks as well."
-  type        = list(string)
-  default     = []
+  description = "Who runs them, and calls tasks as well, likewise: accounts that are made with the queues have no names before."
+  type        = map(string)
+  default     = {}
 }
 
 variable "kms_key_name" {

@@ -89,87 +89,6 @@ run "some_always_run" {
   }
 }
 
-run "all_always_run" {
-  command = plan
-
-  variables {
-    minimum_tasks = 4
-  }
-
-  assert {
-    condition     = local.capacities == tolist([4]) && local.bounds == [0]
-    error_message = "one step"
-  }
-}
-
-run "one_queue_asleep" {
-  command = plan
-
-  variables {
-    queue_names = ["shop-reports", "shop-images"]
-  }
-
-  assert {
-    condition     = { for query in aws_cloudwatch_metric_alarm.work.metric_query : query.id => query.expression }.work == "SUM([FILL(m0, 0), FILL(m1, 0), FILL(m2, 0), FILL(m3, 0)])"
-    error_message = "a queue without metrics must not hide the work of another"
-  }
-  assert {
-    condition     = { for query in aws_cloudwatch_metric_alarm.idle.metric_query : query.id => query.expression }.work == local.work
-    error_message = "nor make it look idle"
-  }
-}
-
-run "too_many_queues" {
-  command = plan
-
-  variables {
-    queue_names = ["a", "b", "c", "d", "e", "f"]
-  }
-
-  expect_failures = [var.queue_names]
-}
-
-run "memory_that_fargate_does_not_have" {
-  command = plan
-
-  variables {
-    memory_mb = 3000
-  }
-
-  expect_failures = [var.memory_mb]
-}
-
-run "the_most_memory_of_four_cpus" {
-  command = plan
-
-  variables {
-    cpu_units = 4096
-    memory_mb = 30720
-  }
-}
-
-run "memory_between_two_sizes_of_eight_cpus" {
-  command = plan
-
-  variables {
-    cpu_units = 8192
-    memory_mb = 17408
-  }
-
-  expect_failures = [var.memory_mb]
-}
-
-run "more_memory_than_sixteen_cpus_have" {
-  command = plan
-
-  variables {
-    cpu_units = 16384
-    memory_mb = 131072
-  }
-
-  expect_failures = [var.memory_mb]
-}
-
 run "cpus_that_fargate_does_not_have" {
   command = plan
 
@@ -180,12 +99,42 @@ run "cpus_that_fargate_does_not_have" {
   expect_failures = [var.cpu_units]
 }
 
-run "more_at_least_than_at_most" {
+run "all_always_run_for_two_queues" {
   command = plan
 
   variables {
-    minimum_tasks = 5
+    minimum_tasks = 4
+    queue_names   = ["shop-reports", "shop-images"]
+    cpu_units     = 4096
+    memory_mb     = 30720
   }
 
-  expect_failures = [var.minimum_tasks]
+  assert {
+    condition     = local.capacities == tolist([4]) && local.bounds == [0]
+    error_message = "one step"
+  }
+  assert {
+    condition     = { for query in aws_cloudwatch_metric_alarm.work.metric_query : query.id => query.expression }.work == "SUM([FILL(m0, 0), FILL(m1, 0), FILL(m2, 0), FILL(m3, 0)])"
+    error_message = "a queue without metrics must not hide the work of another"
+  }
+  assert {
+    condition     = { for query in aws_cloudwatch_metric_alarm.idle.metric_query : query.id => query.expression }.work == local.work
+    error_message = "nor make it look idle"
+  }
+  assert {
+    condition     = !contains(local.memory_sizes["4096"], 31744) && !contains(local.memory_sizes["8192"], 17408) && max(local.memory_sizes["16384"]...) == 122880
+    error_message = "30 GB for four CPUs, steps of 4 GB from eight on, 120 GB at most"
+  }
+}
+
+run "what_fargate_and_alarms_do_not_have" {
+  command = plan
+
+  variables {
+    memory_mb     = 3000 # between two sizes
+    queue_names   = ["a", "b", "c", "d", "e", "f"]
+    minimum_tasks = 5 # of four at most
+  }
+
+  expect_failures = [var.memory_mb, var.queue_names, var.minimum_tasks]
 }

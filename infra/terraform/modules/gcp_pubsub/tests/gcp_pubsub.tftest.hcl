@@ -6,7 +6,7 @@ mock_provider "google" {
 
 variables {
   project = "shop-prod"
-  workers = ["serviceAccount:worker@shop-prod.iam.gserviceaccount.com"]
+  workers = { worker = "serviceAccount:worker@shop-prod.iam.gserviceaccount.com" }
   subscriptions = {
     orders = {
       topic                     = "shop-orders"
@@ -42,10 +42,11 @@ run "queue" {
   }
 }
 
-run "deadline_that_pubsub_does_not_have" {
+run "deadline_that_pubsub_does_not_have_and_a_name_of_two" {
   command = plan
 
   variables {
+    producers = { worker = "serviceAccount:web@shop-prod.iam.gserviceaccount.com" }
     subscriptions = {
       orders = {
         topic                     = "shop-orders"
@@ -60,5 +61,5 @@ run "deadline_that_pubsub_does_not_have" {
     }
   }
 
-  expect_failures = [var.subscriptions]
+  expect_failures = [var.subscriptions, var.producers]
 }

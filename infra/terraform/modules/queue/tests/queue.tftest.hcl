@@ -53,47 +53,6 @@ run "fifo_queue" {
   }
 }
 
-run "own_key" {
-  command = apply
-
-  variables {
-    kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/0d7d8b6a-8f39-4b0e-9a3e-b8b6c1f1a111"
-  }
-
-  assert {
-    condition     = aws_sqs_queue.this.kms_master_key_id == var.kms_key_arn
-    error_message = "the key that was given"
-  }
-}
-
-run "visibility_under_six_times_the_function_timeout" {
-  command = plan
-
-  variables {
-    function_timeout_seconds = 31
-  }
-
-  expect_failures = [var.function_timeout_seconds]
-}
-
-run "visibility_of_six_times_the_function_timeout" {
-  command = plan
-
-  variables {
-    function_timeout_seconds = 30
-  }
-}
-
-run "too_few_receives" {
-  command = plan
-
-  variables {
-    max_receive_count = 3
-  }
-
-  expect_failures = [var.max_receive_count]
-}
-
 run "dead_letter_queue_of_another_type" {
   command = plan
 
@@ -115,12 +74,28 @@ run "dead_letters_that_vanish_with_their_queue_s_messages" {
   expect_failures = [aws_sqs_queue.dead_letter]
 }
 
-run "name_that_is_none" {
+run "own_key_and_six_times_the_function_timeout" {
   command = plan
 
   variables {
-    name = "shop orders"
+    kms_key_arn              = "arn:aws:kms:eu-west-1:123456789012:key/0d7d8b6a-8f39-4b0e-9a3e-b8b6c1f1a111"
+    function_timeout_seconds = 30
   }
 
-  expect_failures = [var.name]
+  assert {
+    condition     = aws_sqs_queue.this.kms_master_key_id == var.kms_key_arn && aws_sqs_queue.dead_letter.kms_master_key_id == var.kms_key_arn
+    error_message = "the key that was given"
+  }
+}
+
+run "what_loses_work" {
+  command = plan
+
+  variables {
+    name                     = "shop orders"
+    function_timeout_seconds = 31 # over a sixth of the visibility timeout
+    max_receive_count        = 3
+  }
+
+  expect_failures = [var.name, var.function_timeout_seconds, var.max_receive_count]
 }

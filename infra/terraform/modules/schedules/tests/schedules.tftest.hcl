@@ -104,26 +104,6 @@ run "escaped_context_attribute" {
   expect_failures = [var.schedules]
 }
 
-run "unknown_queue" {
-  command = plan
-
-  variables {
-    schedules = { nightly = { expression = "rate(1 hour)", queue = "order", input = "{}" } }
-  }
-
-  expect_failures = [var.schedules]
-}
-
-run "expression_of_another_kind" {
-  command = plan
-
-  variables {
-    schedules = { nightly = { expression = "0 3 * * *", queue = "orders", input = "{}" } }
-  }
-
-  expect_failures = [var.schedules]
-}
-
 run "fifo_queue_without_a_group" {
   command = plan
 
@@ -134,12 +114,23 @@ run "fifo_queue_without_a_group" {
   expect_failures = [aws_scheduler_schedule.this]
 }
 
-run "everyone_s_group" {
+run "unknown_queue_in_everyone_s_group" {
   command = plan
 
   variables {
     group_name = "default"
+    schedules  = { nightly = { expression = "rate(1 hour)", queue = "order", input = "{}" } }
   }
 
-  expect_failures = [var.group_name]
+  expect_failures = [var.group_name, var.schedules]
+}
+
+run "expression_of_another_kind" {
+  command = plan
+
+  variables {
+    schedules = { nightly = { expression = "0 3 * * *", queue = "orders", input = "{}" } }
+  }
+
+  expect_failures = [var.schedules]
 }
