@@ -1,0 +1,132 @@
+"""A change in the code is exactly that change in the plan: nothing else moves, and nothing is made anew."""
+
+import json
+import re
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.topology.formats import tfvars
+from tests.infra.terraform import INFRA, changes, copy_of, with_providers
+
+ACCOUNT = "123456789012"
+NIGHTLY = {"nightly": {"task": "shop.charge", "schedule": "0 3 * * *", "args": [1]}}
+HOURLY = {"hourly": {"task": "shop.charge", "schedule": "1h", "args": [2]}}
+NEW = (
+    'module.function["mail"].aws_cloudwatch_log_group.this',
+    'module.function["mail"].aws_lambda_event_source_mapping.this',
+    'module.function["mail"].aws_lambda_function.this',
+    'module.observability[0].aws_cloudwatch_metric_alarm.dead_letters["mail"]',
+    'module.observability[0].aws_cloudwatch_metric_alarm.function["shop-mail-errors"]',
+    'module.observability[0].aws_cloudwatch_metric_alarm.function["shop-mail-throttles"]',
+    'module.observability[0].aws_cloudwatch_metric_alarm.oldest_message["mail"]',
+    'module.queue["mail"].aws_sqs_queue.dead_letter',
+    'module.queue["mail"].aws_sqs_queue.this',
+    'module.queue["mail"].aws_sqs_queue_policy.tls_only["dead_letter"]',
+    'module.queue["mail"].aws_sqs_queue_policy.tls_only["main"]',
+    'module.queue["mail"].aws_sqs_queue_redrive_allow_policy.dead_letter[0]',
+    'module.role["shop-mail-function"].aws_iam_role.this[0]',
+    'module.role["shop-mail-function"].aws_iam_role_policy.this[0]',
+)
+"""What a queue that a function serves comes to."""
+
+
+def declared(*, limit=30, queue=None, entries=NIGHTLY):
+    """The variables of the shop that its code comes to."""
+    app = TaskQ(
+        "shop",
+        broker="sqs://eu-west-1/shop-",
+        results="dynamodb://shop-results",
+        task_default_queue="orders",
+        scheduler=f"eventbridge://shop?role=arn:aws:iam::{ACCOUNT}:role/shop-scheduler",
+        beat_schedule=entries,
+        deployment={"schedules": "terraform"},
+    )
+    app.task(name="shop.charge", time_limit=limit)(len)
+    app.task(name="shop.build_report", queue="reports", time_limit=3600)(len)
+    if queue is not None:
+        app.task(name="shop.notify", queue=queue, time_limit=10)(len)
+    return tfvars.variables(app.topology(app_path="shop:app"))
+
+
+def declare(root, package, shops):
+    """Several shops in one configuration, so that one plan shows what becomes of each."""
+    deployment = {
+        "source": "./modules/taskq",
+        "package": {"filename": str(package)},
+        "image": "shop:1",
+        "network": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]},
+    }
+    modules = {name: {**deployment, **{k: escaped(v) for k, v in shop.items()}} for name, shop in shops.items()}
+    (root / "main.tf.json").write_text(json.dumps({"provider": {"aws": {}}, "module": modules}))
+
+
+def escaped(value):
+    """JSON that is configuration has templates in its strings, which a file of variables has not."""
+    return json.loads(re.sub(r"([$%])\{", r"\1\1{", json.dumps(value)))
+
+
+@pytest.mark.slow
+def test_what_changes_in_the_code_is_what_the_plan_changes(tmp_path):
+    root = copy_of(INFRA, tmp_path)
+    package = tmp_path / "function.zip"
+    package.write_bytes(b"an archive")
+    terraform = with_providers("offline", tmp_path / "data")
+    names = ("the_same", "new_queue", "longer_limit", "new_schedule")
+    declare(root, package, dict.fromkeys(names, declared()))
+    terraform.init(root)
+    terraform.run(root, "apply", "-auto-approve", "-input=false", "-no-color")
+
+    after = (declared(), declared(queue="mail"), declared(limit=60), declared(entries=NIGHTLY | HOURLY))
+    declare(root, package, dict(zip(names, after, strict=True)))
+    plan = terraform.plan(root)
+    found = {name: {} for name in names}
+    for address, actions in changes(plan).items():
+        _, name, rest = address.split(".", 2)
+        found[name][rest] = actions
+    assert found == {
+        "the_same": {},
+        "new_queue": {
+            **{address: ["create"] for address in NEW},
+            "module.observability[0].aws_cloudwatch_dashboard.this[0]": ["update"],
+            "module.schedules[0].aws_iam_role_policy.this": ["update"],
+        },
+        "longer_limit": {
+            'module.function["orders"].aws_lambda_function.this': ["update"],
+            'module.queue["orders"].aws_sqs_queue.this': ["update"],
+        },
+        "new_schedule": {
+            f'module.schedules[0].aws_scheduler_schedule.this["{name_of("hourly", after[3])}"]': ["create"]
+        },
+    }
+    assert updates(plan, "module.longer_limit.") == {
+        'module.function["orders"].aws_lambda_function.this': {"timeout": (303, 603)},
+        'module.queue["orders"].aws_sqs_queue.this': {"visibility_timeout_seconds": (1818, 3618)},
+    }
+    # The stand-in's policy documents are one text, whatever they say: which of them change the roles' variables say.
+    before = declared()["roles"]
+    assert {name for name, role in after[1]["roles"].items() if role != before.get(name)} == {
+        "shop-applier",  # which finds queues
+        "shop-mail-function",
+        "shop-orders-function",  # whose tasks may call those of the new queue
+        "shop-producer",
+        "shop-worker-service",
+    }
+    assert after[2]["roles"] == after[3]["roles"] == before
+
+
+def name_of(entry, variables):
+    """The schedule of an entry of ``beat_schedule``."""
+    (name,) = (name for name in variables["schedules"] if f".{entry}-" in name)
+    return name
+
+
+def updates(plan, prefix):
+    """What an update changes, by address after the prefix: before and after."""
+    found = {}
+    for each in plan["resource_changes"]:
+        before, after = each["change"]["before"], each["change"]["after"]
+        if each["address"].startswith(prefix) and each["change"]["actions"] == ["update"]:
+            different = {key: (before[key], after[key]) for key in after if before[key] != after[key]}
+            found[each["address"].removeprefix(prefix)] = different
+    return found
