@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Azure Blob Storage for the tests; it comes from npm. Without npm they skip what needs it, or fail under CI=true.
 AZURITE := .emulators/azurite-3.35.0
+# checkov for infra/terraform, in an environment of its own: its requirements contradict ours.
+CHECKOV := .checkov/3.3.30
 # What the demo runs on, and which emulators that takes beside those that pip installs.
 BROKER ?= sqs
 RESULTS ?= dynamodb
@@ -20,7 +22,7 @@ localstack: export TASKQ_BROKER ?= sqs://eu-west-1/shop-
 localstack: export TASKQ_RESULTS ?= dynamodb://shop-results
 
 .PHONY: help demo test test-localstack localstack localstack-without-docker emulators lint types imports check format docs
-.PHONY: benchmark build clean
+.PHONY: benchmark build checkov clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +78,14 @@ types: $(STAMP)  ## Check types
 imports: $(STAMP)  ## Check the direction of imports
 	$(BIN)/lint-imports
 
+$(CHECKOV):
+	$(PYTHON) -m venv --clear .checkov
+	.checkov/bin/pip install --quiet checkov==$(notdir $@)
+	touch $@
+
+checkov: $(STAMP) $(CHECKOV)  ## Check the Terraform code with checkov, which is some 300 MB
+	$(BIN)/pytest tests/infra/test_checkov.py
+
 check: lint types imports test  ## All of it
 
 format: $(STAMP)  ## Put style right
@@ -93,4 +103,4 @@ build: $(STAMP)  ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build --quiet
 
 clean:  ## Remove what was made
-	rm -rf $(VENV) .emulators dist site .demo .taskq .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .checkov .emulators dist site .demo .taskq .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
