@@ -88,6 +88,16 @@ data "aws_iam_policy_document" "execution" {
       resources = statement.value
     }
   }
+
+  dynamic "statement" {
+    for_each = length(var.secrets_kms_key_arns) == 0 ? [] : [var.secrets_kms_key_arns]
+
+    content {
+      sid       = "DecryptSecrets"
+      actions   = ["kms:Decrypt"]
+      resources = statement.value
+    }
+  }
 }
 
 resource "aws_iam_role" "execution" {

@@ -19,7 +19,7 @@ variable "cluster_name" {
 }
 
 variable "image" {
-  description = "The container image: the application, with taskq-cloud[aws] installed."
+  description = "The container image: the application, with taskq-cloud[aws] installed. One whose user isn't root says VOLUME /tmp, which keeps its mode: a volume that the image doesn't know is root's alone."
   type        = string
 }
 
@@ -53,6 +53,12 @@ variable "secrets" {
   description = "Variables whose values are in Secrets Manager or SSM: name to ARN."
   type        = map(string)
   default     = {}
+}
+
+variable "secrets_kms_key_arns" {
+  description = "Your own KMS keys that those are encrypted with: without leave to decrypt, no container starts."
+  type        = list(string)
+  default     = []
 }
 
 variable "queue_names" {

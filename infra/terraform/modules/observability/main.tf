@@ -144,9 +144,14 @@ resource "aws_cloudwatch_dashboard" "this" {
         ],
         length(var.function_names) == 0 ? [] : [
           {
-            title = "Functions: instances, errors, throttles"
+            title   = "Functions: instances"
+            metrics = [for name in var.function_names : ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", name]]
+            stat    = "Maximum" # each invocation reports how many there are
+          },
+          {
+            title = "Functions: errors, throttles"
             metrics = [
-              for pair in setproduct(var.function_names, ["ConcurrentExecutions", "Errors", "Throttles"]) :
+              for pair in setproduct(var.function_names, ["Errors", "Throttles"]) :
               ["AWS/Lambda", pair[1], "FunctionName", pair[0]]
             ]
             stat = "Sum"

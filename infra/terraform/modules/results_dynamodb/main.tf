@@ -1,5 +1,7 @@
 # The table of results: a string as its key, expiry by TTL, paid by request.
 
+data "aws_region" "current" {}
+
 data "aws_iam_policy_document" "tls_only" {
   statement {
     sid       = "DenyWithoutTLS"
@@ -47,6 +49,13 @@ resource "aws_dynamodb_table" "this" {
   server_side_encryption {
     enabled     = var.kms_key_arn != null
     kms_key_arn = var.kms_key_arn
+  }
+
+  lifecycle {
+    precondition {
+      condition     = var.region == null || var.region == data.aws_region.current.id
+      error_message = "The application looks for the table ${var.name} in ${coalesce(var.region, "?")}, and this provider is in ${data.aws_region.current.id}: make it by this module with a provider of that region, and take it out of the variables here."
+    }
   }
 }
 

@@ -8,6 +8,12 @@ variable "name" {
   }
 }
 
+variable "region" {
+  description = "Where the application looks for the table; null: in the provider's region, where it is made."
+  type        = string
+  default     = null
+}
+
 variable "hash_key" {
   description = "Its key."
   type        = string

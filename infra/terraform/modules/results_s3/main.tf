@@ -1,5 +1,7 @@
 # A bucket of results, or of payloads too large for a message: private, encrypted, over TLS only, emptied by its lifecycle.
 
+data "aws_region" "current" {}
+
 resource "aws_s3_bucket" "this" {
   # checkov:skip=CKV_AWS_144:results are short-lived; a copy in another region outlives its use
   # checkov:skip=CKV_AWS_18:access logs take a bucket of the user's, and CloudTrail can tell
@@ -9,6 +11,13 @@ resource "aws_s3_bucket" "this" {
   bucket        = var.name
   force_destroy = var.force_destroy
   tags          = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = var.region == null || var.region == data.aws_region.current.id
+      error_message = "The application looks for the bucket ${var.name} in ${coalesce(var.region, "?")}, and this provider is in ${data.aws_region.current.id}: make it by this module with a provider of that region, and take it out of the variables here."
+    }
+  }
 }
 
 resource "aws_s3_bucket_public_access_block" "this" {

@@ -8,6 +8,12 @@ variable "name" {
   }
 }
 
+variable "region" {
+  description = "Where the application looks for the bucket; null: in the provider's region, where it is made."
+  type        = string
+  default     = null
+}
+
 variable "lifecycle_rules" {
   description = "By id: what begins with the prefix is removed after so many days."
   type = map(object({

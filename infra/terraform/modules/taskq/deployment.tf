@@ -115,6 +115,12 @@ variable "secrets" {
   default     = {}
 }
 
+variable "secrets_kms_key_arns" {
+  description = "Your own KMS keys that those are encrypted with."
+  type        = list(string)
+  default     = []
+}
+
 variable "observability" {
   description = "Alarms and dashboard; null: none. oldest_message_seconds by the application's names of queues, 900 where a queue is not in it."
   type = object({

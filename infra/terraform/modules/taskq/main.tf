@@ -31,6 +31,7 @@ module "table" {
   for_each = var.tables
 
   name                   = each.value.name
+  region                 = each.value.region
   hash_key               = each.value.hash_key
   ttl_attribute          = each.value.ttl_attribute
   kms_key_arn            = var.kms_key_arn
@@ -45,6 +46,7 @@ module "bucket" {
   for_each = local.buckets
 
   name            = each.value.name
+  region          = each.value.region
   lifecycle_rules = each.value.lifecycle_rules
   kms_key_arn     = var.kms_key_arn
   force_destroy   = !var.deletion_protection
@@ -120,6 +122,7 @@ module "service" {
   task_role_name           = module.role[each.value.role].name
   environment              = each.value.environment
   secrets                  = var.secrets
+  secrets_kms_key_arns     = var.secrets_kms_key_arns
   queue_names              = [for queue in each.value.queues : module.queue[queue].name]
   cpu_units                = each.value.cpu_units
   memory_mb                = each.value.memory_mb

@@ -107,6 +107,14 @@ run "all_always_run_for_two_queues" {
     queue_names   = ["shop-reports", "shop-images"]
     cpu_units     = 4096
     memory_mb     = 30720
+    secrets       = { SHOP_TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-token-a1b2c3" }
+
+    secrets_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/0d7d8b6a-8f39-4b0e-9a3e-b8b6c1f1a111"]
+  }
+
+  assert {
+    condition     = { for each in data.aws_iam_policy_document.execution.statement : each.sid => sort(each.resources) }.DecryptSecrets == tolist(var.secrets_kms_key_arns)
+    error_message = "a secret of an own key can be read"
   }
 
   assert {

@@ -33,8 +33,12 @@ run "alarms" {
     error_message = "every metric of the dashboard is namespace, name, dimension and value"
   }
   assert {
-    condition     = length(jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets) == 6
-    error_message = "four widgets of queues, one of functions, one of tables"
+    condition     = length(jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets) == 7
+    error_message = "four widgets of queues, two of functions, one of tables"
+  }
+  assert {
+    condition     = [for widget in jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets : widget.properties.stat if widget.properties.metrics[0][1] == "ConcurrentExecutions"] == ["Maximum"]
+    error_message = "instances are not added up"
   }
 }
 

@@ -2,6 +2,9 @@ mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{}" }
   }
+  mock_data "aws_region" {
+    defaults = { id = "eu-west-1" }
+  }
 }
 
 variables {
@@ -41,4 +44,14 @@ run "name_that_is_none" {
   }
 
   expect_failures = [var.name]
+}
+
+run "region_of_another_provider" {
+  command = plan
+
+  variables {
+    region = "us-east-1"
+  }
+
+  expect_failures = [aws_dynamodb_table.this]
 }

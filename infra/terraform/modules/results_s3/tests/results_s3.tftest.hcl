@@ -2,6 +2,9 @@ mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{}" }
   }
+  mock_data "aws_region" {
+    defaults = { id = "eu-west-1" }
+  }
 }
 
 variables {
@@ -38,4 +41,14 @@ run "rule_of_no_days" {
   }
 
   expect_failures = [var.lifecycle_rules]
+}
+
+run "region_of_another_provider" {
+  command = plan
+
+  variables {
+    region = "us-east-1"
+  }
+
+  expect_failures = [aws_s3_bucket.this]
 }
