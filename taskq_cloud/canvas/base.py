@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core import lines
+from taskq_cloud.core.serializers import PlainForm
 from taskq_cloud.errors import InvalidTaskError
 
 LINKS: Final = ("link", "link_error")
@@ -34,8 +35,8 @@ class Applier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Workflow:
-    """What every node can do.
+class Workflow(PlainForm):
+    """What every node can do. Among a task's arguments, or as its value, it is sent as its ``to_dict``.
 
     Args:
         app: the application; a node without one has that of the tasks in it.
@@ -116,6 +117,9 @@ class Workflow:
     def to_dict(self) -> dict[str, Any]:
         """Celery's signature, as plain JSON where the arguments are."""
         raise NotImplementedError
+
+    def __json__(self) -> dict[str, Any]:
+        return self.to_dict()
 
     def delay(self, *args: Any, **kwargs: Any) -> Any:
         """Send it; ``args`` and ``kwargs`` are the first task's."""

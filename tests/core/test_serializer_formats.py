@@ -55,6 +55,28 @@ RICH = {
 }
 
 
+class Form(serializers.PlainForm):
+    def __init__(self, form: Any) -> None:
+        self._form = form
+
+    def __json__(self) -> Any:
+        return self._form
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_plain_form_stands_for_its_value(name: str) -> None:
+    serializer = serializers.serializer_named(name)
+    written = serializer.encode([Form({"task": "add", "args": [Form(["inner", 1])]}), {"of": Form({})}])
+    assert serializer.decode(written) == [{"task": "add", "args": [["inner", 1]]}, {"of": {}}]
+    assert b"taskq_cloud" not in written, "a reader need not have the class"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_plain_form_that_cannot_be_written_either_is_refused(name: str) -> None:
+    with pytest.raises(EncodeError):
+        serializers.serializer_named(name).encode([Form({"of": lambda: None})])
+
+
 def theirs(value: Any, name: str) -> bytes:
     content_type, encoding, data = serialization.dumps(value, serializer=name)
     ours = serializers.serializer_named(name)

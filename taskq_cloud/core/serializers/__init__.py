@@ -5,6 +5,7 @@ that needs it is used.
 """
 
 from taskq_cloud.core.serializers.compression import LARGEST_EXPANDED_BYTES, compress, decompress
+from taskq_cloud.core.serializers.plain import PlainForm
 from taskq_cloud.core.serializers.registry import (
     Serializer,
     register_serializer,
@@ -16,6 +17,7 @@ from taskq_cloud.core.serializers.rich_json import dumps, loads
 
 __all__ = [
     "LARGEST_EXPANDED_BYTES",
+    "PlainForm",
     "Serializer",
     "compress",
     "decompress",

@@ -6,10 +6,12 @@ does; YAML carries dates, times with a date, bytes and sets by itself. Source: k
 
 from __future__ import annotations
 
+import io
 import pickle
 from typing import Any, Final
 
 from taskq_cloud.core.serializers.compression import LARGEST_EXPANDED_BYTES
+from taskq_cloud.core.serializers.plain import PlainForm
 from taskq_cloud.errors import DecodeError, EncodeError, MissingExtra
 
 PICKLE_PROTOCOL: Final = 4
@@ -23,16 +25,28 @@ LARGEST_YAML_NUMBER: Final = 4300
 """Characters: CPython's own limit for decimal digits, which YAML's numbers to base 60 would get around."""
 
 
+class _Pickler(pickle.Pickler):
+    """Writes plain forms: the receiver need not have the classes, and gets the same with every serializer."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if not isinstance(value, PlainForm):
+            return NotImplemented
+        form = value.__json__()
+        return type(form), (form,)
+
+
 def pickle_encode(value: Any) -> bytes:
     """Pickle.
 
     Raises:
         EncodeError: a part of the value can't be pickled.
     """
+    data = io.BytesIO()
     try:
-        return pickle.dumps(value, protocol=PICKLE_PROTOCOL)
+        _Pickler(data, protocol=PICKLE_PROTOCOL).dump(value)
     except Exception as error:  # a pickle may raise anything at all
         raise EncodeError(f"not serialisable as pickle: {error}") from error
+    return data.getvalue()
 
 
 def pickle_decode(data: bytes) -> Any:
@@ -56,7 +70,7 @@ def msgpack_encode(value: Any) -> bytes:
     """
     msgpack = _msgpack()
     try:
-        packed: bytes = msgpack.packb(value, use_bin_type=True)
+        packed: bytes = msgpack.packb(value, use_bin_type=True, default=_plain)
         msgpack_decode(packed)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EncodeError(f"not serialisable as msgpack: {error}") from error
@@ -75,6 +89,12 @@ def msgpack_decode(data: bytes) -> Any:
         return msgpack.unpackb(data, raw=False, timestamp=3, ext_hook=_refuse_extension)
     except (msgpack.UnpackException, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise DecodeError(f"not readable as msgpack: {type(error).__name__}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PlainForm):
+        return value.__json__()
+    raise TypeError(f"can not serialize {type(value).__name__!r} object")
 
 
 def _refuse_extension(code: int, _data: bytes) -> Any:
@@ -98,13 +118,28 @@ def yaml_encode(value: Any) -> bytes:
     """
     yaml = _yaml()
     try:
-        text: str = yaml.safe_dump(value)
+        text = _yaml_text(yaml, value)
         if "&id" in text:
             # A value that stands in several places is written once and referred to; one within itself has no end.
             yaml_decode(text.encode())
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise EncodeError(f"not serialisable as YAML: {error}") from error
     return text.encode()
+
+
+def _yaml_text(yaml: Any, value: Any) -> str:
+    """``yaml.safe_dump``, and of what has a plain form that."""
+    stream = io.StringIO()
+    dumper = yaml.SafeDumper(stream)
+    plain = {PlainForm: lambda dumper, value: dumper.represent_data(value.__json__())}
+    dumper.yaml_multi_representers = {**dumper.yaml_multi_representers, **plain}
+    try:
+        dumper.open()
+        dumper.represent(value)
+        dumper.close()
+    finally:
+        dumper.dispose()
+    return stream.getvalue()
 
 
 def yaml_decode(data: bytes) -> Any:

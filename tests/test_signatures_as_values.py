@@ -1,0 +1,86 @@
+"""Workflows among a task's arguments, and as its value: they travel as plain JSON, as Celery's do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ, chain, chord, group, signature
+from taskq_cloud.errors import EncodeError
+from tests.in_this_process import work
+
+SERIALIZERS = ["json", "msgpack", "yaml", "pickle"]
+
+
+@pytest.fixture
+def app() -> Iterator[TaskQ]:
+    app = TaskQ("shop", broker="memory://", results="memory://", accept_content=SERIALIZERS)
+
+    @app.task(name="add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    @app.task(name="notify")
+    def notify(*values: Any, callback: Any = None) -> Any:
+        return [*values, callback]
+
+    @app.task(name="call_back")
+    def call_back(value: int, callback: Any) -> str:
+        result: str = signature(callback, app=app).delay(value).id
+        return result
+
+    @app.task(name="make")
+    def make(*_: Any) -> Any:
+        return group(add.s(1, 1), add.s(2, 2))
+
+    yield app
+    app.close()
+
+
+@pytest.mark.parametrize("serializer", SERIALIZERS)
+def test_an_argument(app: TaskQ, serializer: str) -> None:
+    add, notify = app.tasks["add"], app.tasks["notify"]
+    nested = [{"later": chain(add.s(1, 1), group(add.s(2), add.s(3)))}]
+    result = notify.apply_async((nested,), {"callback": add.s(1)}, serializer=serializer)
+    work(app)
+    assert result.get(timeout=0) == [[{"later": nested[0]["later"].to_dict()}], add.s(1).to_dict()]
+
+
+def test_the_receiver_sends_it(app: TaskQ) -> None:
+    result = app.tasks["call_back"].delay(1, app.tasks["add"].s(2))
+    work(app)
+    assert app.AsyncResult(result.get(timeout=0)).get(timeout=0) == 3
+
+
+def test_in_a_chain_a_chord_and_a_link(app: TaskQ) -> None:
+    add, notify = app.tasks["add"], app.tasks["notify"]
+    joined = chord([notify.s(callback=add.s(4)), notify.si(0)], notify.s(callback=add.s(5)))
+    result = chain(add.s(1, 1), notify.s(callback=add.s(3)).link(notify.s(callback=add.s(6))), joined).delay()
+    work(app)
+    before = [2, add.s(3).to_dict()]
+    assert result.get(timeout=0) == [[[before, add.s(4).to_dict()], [0, None]], add.s(5).to_dict()]
+    assert [before, add.s(6).to_dict()] in [each.result for each in result.parent.parent.children]
+
+
+def test_a_value(app: TaskQ) -> None:
+    result = chain(app.tasks["make"].s(), app.tasks["notify"].s()).delay()
+    work(app)
+    made = group(app.tasks["add"].s(1, 1), app.tasks["add"].s(2, 2)).to_dict()
+    assert result.parent.get(timeout=0) == made
+    assert result.get(timeout=0) == [made, None]
+
+
+def test_in_place(app: TaskQ) -> None:
+    add, notify = app.tasks["add"], app.tasks["notify"]
+    assert notify.apply(kwargs={"callback": add.s(1)}).get() == [add.s(1).to_dict()]
+    assert chain(add.s(1, 1), notify.s(callback=add.s(1))).apply().get() == [2, add.s(1).to_dict()]
+
+
+def test_what_cannot_be_written_in_it_is_named(app: TaskQ) -> None:
+    add, notify = app.tasks["add"], app.tasks["notify"]
+    with pytest.raises(EncodeError, match="task notify: its arguments are not serialisable as JSON: <object"):
+        notify.delay(callback=add.s(object()))
+    with pytest.raises(EncodeError, match="has no body"):
+        notify.delay(callback=chord([add.s(1, 1)]))
