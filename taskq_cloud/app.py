@@ -211,17 +211,21 @@ class TaskQ:
     # -- calling
 
     def send_task(
-        self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Result:
         """Call a task by its name, whether it is registered here or not; raises as ``Task.apply_async`` does."""
-        (result,) = self.run(self.call(name, [(args, kwargs or {})], call_options(name, options)))
+        (result,) = self.run(
+            self.call(name, [(() if args is None else args, kwargs or {})], call_options(name, options))
+        )
         return result
 
     async def asend_task(
-        self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Result:
         """``send_task`` on an event loop."""
-        (result,) = await self.arun(self.call(name, [(args, kwargs or {})], call_options(name, options)))
+        (result,) = await self.arun(
+            self.call(name, [(() if args is None else args, kwargs or {})], call_options(name, options))
+        )
         return result
 
     def AsyncResult(self, task_id: str) -> Result:  # noqa: N802 - Celery's name
@@ -287,10 +291,15 @@ class TaskQ:
         return applying.run_here(self, signature)
 
     def signature(
-        self, task: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+        self,
+        task: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> Any:
         """A workflow of this application: see ``canvas.signature``. A name need not be registered here."""
-        return canvas.signature(task, args, kwargs, app=self, **options)
+        return canvas.signature(task, args, kwargs, options, app=self, **more)
 
     def GroupResult(self, group_id: str) -> GroupResult:  # noqa: N802 - Celery's name
         """The result of a group that was saved: see ``GroupResult.save``.
@@ -322,6 +331,7 @@ class TaskQ:
         message = make_message(name, args, kwargs, options, self.options_of(name))
         state = run_in_place(self.runner, message, partial(applying.replace_here, self))
         result: EagerResult[Any] = EagerResult(message.id, self, state)
+        applying.follow_here(self, result, message.embed)
         if self.conf.task_eager_propagates:
             result.get()
         return result

@@ -19,7 +19,7 @@ from taskq_cloud.core.ids import new_id
 from taskq_cloud.core.invocation import current_invocation
 from taskq_cloud.core.lines import Fan, Line, Step, of_last
 from taskq_cloud.core.membership import OF_CHORDS
-from taskq_cloud.core.message import Message, Refused, Signature
+from taskq_cloud.core.message import Embed, Message, Refused, Signature
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.planner import Origin, Successor
 from taskq_cloud.core.ports import Broker
@@ -32,7 +32,7 @@ from taskq_cloud.result_set import GroupResult
 from taskq_cloud.result_tree import Backend
 from taskq_cloud.settings import Settings
 
-_EAGER_LEAVES_OUT: Final = ("link", "link_error", "group_id", "group_index", "chord", *OF_CHORDS)
+_EAGER_LEAVES_OUT: Final = ("group_id", "group_index", "chord", *OF_CHORDS)
 
 
 class Application(Backend, Protocol):
@@ -255,17 +255,20 @@ def _run_step(app: Application, step: Step, args: Sequence[Any]) -> EagerResult[
     given = () if signature.get("immutable") else args
     left_out = (*_EAGER_LEAVES_OUT, "stamped_headers", *(step.options.get("stamped_headers") or ()))
     options = {name: value for name, value in step.options.items() if name not in left_out}
-    result = app.eager(
+    return app.eager(
         step.task,
         [*given, *(signature.get("args") or ())],
         signature.get("kwargs") or {},
         call_options(step.task, options),
     )
+
+
+def follow_here(app: Application, result: EagerResult[Any], embed: Embed) -> None:
+    """Run in place what is linked to a task that ran so."""
     well = result.state == SUCCESS
-    for follower in lines.listed(step.options.get("link" if well else "link_error")):
+    for follower in (embed.callbacks if well else embed.errbacks) or ():
         line = planner.fix(signatures.parse(follower), new_id())
         _run_line(app, line, (result.result if well else result.id,))
-    return result
 
 
 def _chord_failed(header: GroupResult) -> TaskState:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
+from taskq_cloud.core import signatures
 from taskq_cloud.core.ids import new_id
 from taskq_cloud.core.invocation import current_invocation
-from taskq_cloud.core.message import Message
+from taskq_cloud.core.message import Embed, Message, Signature
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.sending import Transport
+from taskq_cloud.core.serializers import PlainForm
+
+LINKS: Final = ("link", "link_error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,8 @@ class CallOptions:
         MessageDeduplicationId: of a FIFO queue; made from the task's id where None.
         message_attributes: the broker's message attributes, as strings.
         trace_header: ``AWSTraceHeader``.
+        link: a signature, or several, that run with the task's value.
+        link_error: likewise, that run with the task's id when it fails.
     """
 
     task_id: str | None = None
@@ -59,6 +65,8 @@ class CallOptions:
     MessageDeduplicationId: str | None = None
     message_attributes: Mapping[str, str] = field(default_factory=dict)
     trace_header: str | None = None
+    link: Sequence[Signature] | None = None
+    link_error: Sequence[Signature] | None = None
 
 
 _NAMES = frozenset(option.name for option in fields(CallOptions))
@@ -69,6 +77,7 @@ def call_options(task: str, given: Mapping[str, Any]) -> CallOptions:
 
     Raises:
         TypeError: an option is unknown, or its value is of the wrong kind; names the task and the option.
+        InvalidTaskError: JSON that is linked is no signature.
     """
     unknown = sorted(given.keys() - _NAMES)
     if unknown:
@@ -81,7 +90,26 @@ def call_options(task: str, given: Mapping[str, Any]) -> CallOptions:
         raise TypeError(f"task {task}: eta is a datetime, not {options.eta!r}; for seconds there is countdown")
     if not isinstance(options.expires, int | float | datetime | None):
         raise TypeError(f"task {task}: expires is a number of seconds or a datetime, not {options.expires!r}")
-    return options
+    if options.link is None and options.link_error is None:
+        return options
+    return replace(
+        options,
+        link=_signatures(task, "link", options.link),
+        link_error=_signatures(task, "link_error", options.link_error),
+    )
+
+
+def _signatures(task: str, name: str, given: Any) -> Sequence[Signature] | None:
+    """What is linked, as plain JSON."""
+    linked = [given] if isinstance(given, PlainForm | Mapping) or not isinstance(given, Iterable) else given
+    plain: list[Signature] = []
+    for each in linked if given is not None else ():
+        form = each.__json__() if isinstance(each, PlainForm) else each
+        if not isinstance(form, Mapping):
+            raise TypeError(f"task {task}: {name} takes signatures, such as task.s(...), not {each!r:.100}")
+        signatures.parse(form)
+        plain.append(form)
+    return plain or None
 
 
 def make_message(
@@ -116,6 +144,7 @@ def make_message(
         kwargsrepr=call.kwargsrepr,
         priority=options.priority if call.priority is None else call.priority,
         headers=call.headers,
+        embed=Embed(callbacks=call.link, errbacks=call.link_error),
     )
 
 

@@ -93,7 +93,9 @@ class Task(Generic[P, R]):
         """``delay`` on an event loop."""
         return await self.aapply_async(args, kwargs)
 
-    def apply_async(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Result:
+    def apply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Result:
         """Call the task, with the options of ``taskq_cloud.calling.CallOptions``.
 
         Raises:
@@ -104,16 +106,16 @@ class Task(Generic[P, R]):
         """
         if self._sender.always_eager:
             return self.apply(args, kwargs, **options)
-        (result,) = self._sender.run(self._calls([(args, kwargs or {})], options))
+        (result,) = self._sender.run(self._calls([(() if args is None else args, kwargs or {})], options))
         return result
 
     async def aapply_async(
-        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Result:
         """``apply_async`` on an event loop."""
         if self._sender.always_eager:
             return self.apply(args, kwargs, **options)
-        (result,) = await self._sender.arun(self._calls([(args, kwargs or {})], options))
+        (result,) = await self._sender.arun(self._calls([(() if args is None else args, kwargs or {})], options))
         return result
 
     def map_async(self, argument_tuples: Iterable[Sequence[Any]], **options: Any) -> list[Result]:
@@ -134,10 +136,12 @@ class Task(Generic[P, R]):
         return await self._sender.arun(self._calls([(each, {}) for each in argument_tuples], options))
 
     def apply(
-        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> EagerResult[Any]:
         """Run the task in place, with its retries, as a worker would; nothing is sent or stored."""
-        return self._sender.eager(self.name, args, kwargs or {}, call_options(self.name, options))
+        return self._sender.eager(
+            self.name, () if args is None else args, kwargs or {}, call_options(self.name, options)
+        )
 
     # -- as part of a workflow
 
@@ -149,10 +153,17 @@ class Task(Generic[P, R]):
         """``s`` that takes nothing from what comes before it."""
         return Call(self.name, args, kwargs, immutable=True, app=self._sender)
 
-    def signature(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Call:
-        """``s`` with the options of ``apply_async``, and ``immutable``, ``link`` and ``link_error``."""
-        call = Call(self.name, tuple(args), kwargs or {}, app=self._sender)
-        return call.set(**options) if options else call
+    def signature(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Call:
+        """``s`` with the options of ``apply_async``, as a mapping or by name, and ``immutable``."""
+        call = Call(self.name, () if args is None else tuple(args), kwargs or {}, app=self._sender)
+        chosen = {**(options or {}), **more}
+        return call.set(**chosen) if chosen else call
 
     subtask = signature
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+from taskq_cloud.calling import LINKS
+from taskq_cloud.canvas.changing import altered, caller_of_finalizer, mark_new, warn_if_thrown_away
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core import lines
 from taskq_cloud.core.serializers import PlainForm
 from taskq_cloud.errors import InvalidTaskError
-
-LINKS: Final = ("link", "link_error")
 
 
 class Applier(Protocol):
@@ -43,6 +43,11 @@ class Workflow(PlainForm):
     """
 
     app: Applier | None = field(default=None, kw_only=True, compare=False, repr=False)
+    _new: bool = field(default=False, init=False, compare=False, repr=False)
+
+    def __del__(self) -> None:
+        if getattr(self, "_new", False):
+            warn_if_thrown_away(caller_of_finalizer())
 
     def __or__(self, other: Any) -> Any:
         """``chain(self, other)``."""
@@ -71,7 +76,7 @@ class Workflow(PlainForm):
 
     # -- changing
 
-    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    def clone(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """The same with more arguments, put before its own, and more options. A group gives them to every member."""
         raise NotImplementedError
 
@@ -116,6 +121,11 @@ class Workflow(PlainForm):
 
     def to_dict(self) -> dict[str, Any]:
         """Celery's signature, as plain JSON where the arguments are."""
+        if self._new:
+            mark_new(self, new=False)
+        return self._written()
+
+    def _written(self) -> dict[str, Any]:
         raise NotImplementedError
 
     def __json__(self) -> dict[str, Any]:
@@ -129,7 +139,9 @@ class Workflow(PlainForm):
         """``delay`` on an event loop."""
         return await self.aapply_async(args, kwargs)
 
-    def apply_async(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    def apply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
         """Send it: the messages of what runs first, which carry along what follows.
 
         Args:
@@ -149,12 +161,12 @@ class Workflow(PlainForm):
         return self._app().apply_workflow(self.clone(args, kwargs, **options).to_dict())
 
     async def aapply_async(
-        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
         """``apply_async`` on an event loop."""
         return await self._app().aapply_workflow(self.clone(args, kwargs, **options).to_dict())
 
-    def apply(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    def apply(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it in place, one task after the other; nothing is sent or stored."""
         return self._app().eager_workflow(self.clone(args, kwargs, **options).to_dict())
 
@@ -207,7 +219,7 @@ def node_of(value: Any, where: str, app: Applier | None = None) -> Any:
     """
     match value:
         case Workflow():
-            return value if app is None or value.app is not None else replace(value, app=app)
+            return value if app is None or value.app is not None else altered(value, app=app)
         case {}:
             try:
                 return read(value, app)

@@ -50,12 +50,13 @@ def chord(header: Any, body: Any = None, **options: Any) -> Chord:
 
 def signature(
     task: Any,
-    args: Sequence[Any] = (),
+    args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     *,
     immutable: bool = False,
     app: Applier | None = None,
-    **options: Any,
+    **more: Any,
 ) -> Any:
     """A workflow of a task's name, of a task, of a workflow, or of the plain JSON that ``to_dict`` has written.
 
@@ -63,20 +64,26 @@ def signature(
         task: one of these.
         args: put before its arguments.
         kwargs: likewise.
+        options: as for ``set``.
         immutable: see ``Call``.
         app: the application, where the workflow knows none.
-        options: as for ``set``.
+        more: options by name; they win.
 
     Raises:
         InvalidTaskError: the JSON is no signature.
         TypeError: it is none of these, or an option is unknown.
     """
     node = Call(task, app=app) if isinstance(task, str) else node_of(task, "signature()", app)
-    node = node.clone(args, kwargs, **options)
+    node = node.clone(args, kwargs, **{**(options or {}), **more})
     return node.set(immutable=True) if immutable else node
 
 
-subtask = maybe_signature = signature
+subtask = signature
+
+
+def maybe_signature(d: Any, app: Applier | None = None, clone: bool = False) -> Any:  # noqa: ARG001 - a node never changes
+    """A workflow, or the plain JSON of one, as a workflow; None is None."""
+    return None if d is None else node_of(d, "maybe_signature()", app)
 
 
 def chunks(task: Call, it: Iterable[Any], n: int) -> Group:

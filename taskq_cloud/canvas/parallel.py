@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
+from taskq_cloud.calling import LINKS
 from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.base import (
-    LINKS,
     Applier,
     Workflow,
     invalid,
@@ -19,6 +19,7 @@ from taskq_cloud.canvas.base import (
     taken,
     with_known_options,
 )
+from taskq_cloud.canvas.changing import altered
 from taskq_cloud.canvas.series import Chain
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core.signatures import CHORD, GROUP, signature_of
@@ -69,21 +70,23 @@ class Group(Workflow):
             countdown += step
             if stop is not None and countdown >= stop:
                 countdown = start
-        return replace(self, tasks=tuple(tasks))
+        return altered(self, tasks=tuple(tasks))
 
-    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Group:
+    def clone(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Group:
         """See ``Workflow.clone``."""
         cloned = self
         if args or kwargs:
-            cloned = replace(self, tasks=tuple(each.clone(args, kwargs) for each in self.tasks))
+            cloned = altered(self, tasks=tuple(each.clone(args, kwargs) for each in self.tasks))
         return cloned.set(**options) if options else cloned
 
     def set(self, *, immutable: bool | None = None, **options: Any) -> Group:
         """See ``Workflow.set``."""
         own, links = taken(options, "task_id"), taken(options, *LINKS)
-        changed = replace(self, id=own["task_id"]) if own else self
+        changed = altered(self, id=own["task_id"]) if own else self
         if immutable is not None or options:
-            changed = replace(changed, tasks=tuple(each.set(immutable=immutable, **options) for each in changed.tasks))
+            changed = altered(changed, tasks=tuple(each.set(immutable=immutable, **options) for each in changed.tasks))
         linked: Self = link_all(changed, links)
         return linked
 
@@ -92,11 +95,11 @@ class Group(Workflow):
         if not self.tasks:
             return self
         first = self.tasks[0].link(node_of(callback, "link").set(immutable=True))
-        return replace(self, tasks=(first, *self.tasks[1:]))
+        return altered(self, tasks=(first, *self.tasks[1:]))
 
     def link_error(self, errback: Any) -> Group:
         """See ``Workflow.link_error``: every member gets it."""
-        return replace(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
+        return altered(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
 
     @property
     def in_chain(self) -> tuple[Workflow, ...]:
@@ -119,13 +122,12 @@ class Group(Workflow):
         """See ``Workflow.stamp``."""
         of_all = None if visitor is None else visitor.on_group_start(self, **headers) or {}
         stamps = stamping.added(headers, of_all, append=append_stamps)
-        changed = replace(self, tasks=tuple(each.stamp(visitor, append_stamps, **stamps) for each in self.tasks))
+        changed = altered(self, tasks=tuple(each.stamp(visitor, append_stamps, **stamps) for each in self.tasks))
         if visitor is not None:
             visitor.on_group_end(changed, **stamps)
         return changed
 
-    def to_dict(self) -> dict[str, Any]:
-        """See ``Workflow.to_dict``."""
+    def _written(self) -> dict[str, Any]:
         options = {"task_id": self.id} if self.id is not None else {}
         tasks = [each.to_dict() for each in self.tasks]
         return dict(signature_of(GROUP, kwargs={"tasks": tasks}, options=options, kind="group"))
@@ -148,60 +150,65 @@ class Chord(Workflow):
 
     def __call__(self, body: Any = None, **options: Any) -> Any:
         """Send it: ``chord(header)(body)``."""
-        return (self if body is None else replace(self, body=node_of(body, "a chord's body"))).apply_async(**options)
+        return (self if body is None else altered(self, body=node_of(body, "a chord's body"))).apply_async(**options)
 
     def __or__(self, other: Any) -> Any:
         if not isinstance(other, Workflow):
             return NotImplemented
-        return replace(self, body=self._body() | other)
+        return altered(self, body=self._body() | other)
 
     @property
     def tasks(self) -> tuple[Any, ...]:
         """The header's members."""
         return self.header.tasks
 
-    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Chord:
+    def clone(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Chord:
         """See ``Workflow.clone``: the header's members get the arguments."""
-        cloned = replace(self, header=self.header.clone(args, kwargs))
+        cloned = altered(self, header=self.header.clone(args, kwargs))
         return cloned.set(**options) if options else cloned
 
     def set(self, *, immutable: bool | None = None, **options: Any) -> Chord:
-        """See ``Workflow.set``; ``countdown``, ``eta`` and ``immutable`` are the header's alone."""
+        """See ``Workflow.set``; ``countdown``, ``eta`` and ``immutable`` are the header's alone.
+
+        Celery's ``interval`` and ``max_retries`` are how often it looks whether the header has ended: here nobody does.
+        """
+        taken(options, "interval", "max_retries")
         of_body, of_header = taken(options, "task_id"), taken(options, "countdown", "eta")
         links = taken(options, *LINKS)
         header = self.header.set(immutable=immutable, **options, **of_header)
         body = self._body().set(**options, **of_body) if options or of_body else self.body
-        linked: Self = link_all(replace(self, header=header, body=body), links)
+        linked: Self = link_all(altered(self, header=header, body=body), links)
         return linked
 
     def link(self, callback: Any) -> Chord:
         """See ``Workflow.link``."""
-        return replace(self, body=self._body().link(callback))
+        return altered(self, body=self._body().link(callback))
 
     def link_error(self, errback: Any) -> Chord:
         """See ``Workflow.link_error``: the body gets it, which fails when a member of the header has."""
-        return replace(self, body=self._body().link_error(errback))
+        return altered(self, body=self._body().link_error(errback))
 
     def followed_by(self, other: Workflow) -> Chord | None:
         """See ``Workflow.followed_by``."""
-        return None if isinstance(other, Chord) else replace(self, body=self._body() | other)
+        return None if isinstance(other, Chord) else altered(self, body=self._body() | other)
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Chord:
         """See ``Workflow.stamp``. As in Celery, the body gets the header's with a visitor, and none without one."""
         of_all = None if visitor is None else visitor.on_chord_header_start(self, **headers) or {}
         stamps = stamping.added(headers, of_all, append=append_stamps)
         tasks = tuple(each.stamp(visitor, append_stamps, **stamps) for each in self.header.tasks)
-        changed = replace(self, header=replace(self.header, tasks=tasks))
+        changed = altered(self, header=altered(self.header, tasks=tasks))
         if visitor is None:
             return changed
         visitor.on_chord_header_end(changed, **stamps)
         if self.body is None:
             return changed
         stamps = stamping.added(stamps, visitor.on_chord_body(changed, **stamps) or {}, append=append_stamps)
-        return replace(changed, body=self.body.stamp(visitor, append_stamps, **stamps))
+        return altered(changed, body=self.body.stamp(visitor, append_stamps, **stamps))
 
-    def to_dict(self) -> dict[str, Any]:
-        """See ``Workflow.to_dict``."""
+    def _written(self) -> dict[str, Any]:
         kwargs = {"kwargs": {}, "header": self.header.to_dict(), "body": self._body().to_dict()}
         return dict(signature_of(CHORD, kwargs=kwargs, kind="chord"))
 

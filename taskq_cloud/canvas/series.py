@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
-from taskq_cloud.calling import call_options
+from taskq_cloud.calling import LINKS, call_options
 from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.base import (
-    LINKS,
     Applier,
     Workflow,
     invalid,
@@ -20,6 +19,7 @@ from taskq_cloud.canvas.base import (
     taken,
     with_known_options,
 )
+from taskq_cloud.canvas.changing import altered
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core import lines, signatures
 from taskq_cloud.core.signatures import CHAIN, signature_of
@@ -84,19 +84,19 @@ class Call(Workflow):
         """The id it was given."""
         return self.options.get("task_id")
 
-    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Call:
+    def clone(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Call:
         """See ``Workflow.clone``."""
         _check_arguments(self, args, kwargs)
         cloned = self
         if not self.immutable and (args or kwargs):
-            cloned = replace(self, args=(*args, *self.args), kwargs={**self.kwargs, **(kwargs or {})})
+            cloned = altered(self, args=(*(args or ()), *self.args), kwargs={**self.kwargs, **(kwargs or {})})
         return cloned.set(**options) if options else cloned
 
     def set(self, *, immutable: bool | None = None, **options: Any) -> Call:
         """See ``Workflow.set``."""
         links = {name: options.pop(name) for name in LINKS if name in options}
         call_options(self.task, options)
-        changed = replace(
+        changed = altered(
             self, options={**self.options, **options}, immutable=self.immutable if immutable is None else immutable
         )
         for name, linked in links.items():
@@ -115,7 +115,7 @@ class Call(Workflow):
     def _linked(self, name: str, other: Any) -> Call:
         linked, node = self.options.get(name, ()), node_of(other, name)
         # As in Celery, linking the same again is linking it once.
-        return self if node in linked else replace(self, options={**self.options, name: (*linked, node)})
+        return self if node in linked else altered(self, options={**self.options, name: (*linked, node)})
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Call:
         """See ``Workflow.stamp``."""
@@ -125,7 +125,7 @@ class Call(Workflow):
             stamping.added(headers, own, append=append_stamps), self.options, append=append_stamps
         )
         options, others = stamping.stamped(self.options, stamps, self.task)
-        changed = replace(self, options={**options, **{name: links for name, links in linked.items() if links}})
+        changed = altered(self, options={**options, **{name: links for name, links in linked.items() if links}})
         return changed.set(**others) if others else changed
 
     def _stamped_links(
@@ -141,8 +141,7 @@ class Call(Workflow):
             stamped.append(each.stamp(visitor, append, **headers))
         return tuple(stamped)
 
-    def to_dict(self) -> dict[str, Any]:
-        """See ``Workflow.to_dict``."""
+    def _written(self) -> dict[str, Any]:
         options = dict(self.options)
         for name in LINKS:
             if name in options:
@@ -188,7 +187,9 @@ class Chain(Workflow):
         """``delay``, as in Celery."""
         return self.delay(*args, **kwargs)
 
-    def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Chain:
+    def clone(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Chain:
         """See ``Workflow.clone``."""
         cloned = self._with(0, lambda first: first.clone(args, kwargs)) if args or kwargs else self
         return cloned.set(**options) if options else cloned
@@ -209,20 +210,19 @@ class Chain(Workflow):
 
     def link_error(self, errback: Any) -> Chain:
         """See ``Workflow.link_error``: every task of the chain gets it."""
-        return replace(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
+        return altered(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Chain:
         """See ``Workflow.stamp``: a group that is followed by anything is stamped as a chord, which it will be."""
         of_all = None if visitor is None else visitor.on_chain_start(self, **headers) or {}
         stamps = stamping.added(headers, of_all, append=append_stamps)
         tasks = _with_chords(self.in_chain)
-        changed = replace(self, tasks=tuple(each.stamp(visitor, append_stamps, **stamps) for each in tasks))
+        changed = altered(self, tasks=tuple(each.stamp(visitor, append_stamps, **stamps) for each in tasks))
         if visitor is not None:
             visitor.on_chain_end(changed, **stamps)
         return changed
 
-    def to_dict(self) -> dict[str, Any]:
-        """See ``Workflow.to_dict``."""
+    def _written(self) -> dict[str, Any]:
         return dict(signature_of(CHAIN, kwargs={"tasks": [each.to_dict() for each in self.tasks]}, kind="chain"))
 
     def _with(self, end: int, change: Any) -> Chain:
@@ -230,7 +230,7 @@ class Chain(Workflow):
             return self
         tasks = list(self.tasks)
         tasks[end] = change(tasks[end])
-        return replace(self, tasks=tuple(tasks))
+        return altered(self, tasks=tuple(tasks))
 
 
 def _with_chords(tasks: Sequence[Any]) -> list[Any]:
@@ -273,7 +273,7 @@ def _read_chain(value: Mapping[str, Any], app: Applier | None) -> Any:
 
 
 def _check_arguments(node: Call, args: Any, kwargs: Any) -> None:
-    if not isinstance(args, list | tuple):
+    if not isinstance(args, list | tuple | None):
         raise TypeError(f"task {node.task}: args must be a list or tuple, not {type(args).__name__}")
     if not isinstance(kwargs, Mapping | None):
         raise TypeError(f"task {node.task}: kwargs must be a mapping, not {type(kwargs).__name__}")

@@ -94,7 +94,7 @@ def msgpack_decode(data: bytes) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, PlainForm):
         return value.__json__()
-    raise TypeError(f"can not serialize {type(value).__name__!r} object")
+    raise TypeError(f"can not serialize '{type(value).__module__}.{type(value).__qualname__}' object")
 
 
 def _refuse_extension(code: int, _data: bytes) -> Any:

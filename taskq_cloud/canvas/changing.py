@@ -1,0 +1,68 @@
+"""How a node is changed: into a new one. One that was made so and is thrown away at once is warned of.
+
+Celery's signatures change in place, so code that was written for them calls ``sig.link(callback)`` and goes on with
+``sig``. Here that would do nothing, and nobody would hear of it.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import replace
+from opcode import opmap, opname
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from taskq_cloud.canvas.base import Workflow
+
+N = TypeVar("N", bound="Workflow")
+
+_POP_TOP: Final = opmap["POP_TOP"]
+_CACHE: Final = opmap["CACHE"]
+
+
+def altered(node: N, **values: Any) -> N:
+    """The same node with other values."""
+    made = replace(node, **values)
+    mark_new(made, new=True)
+    return made
+
+
+def mark_new(node: Workflow, *, new: bool) -> None:
+    """Say whether a node was made by a change and not used since."""
+    object.__setattr__(node, "_new", new)
+
+
+def warn_if_thrown_away(frame: FrameType | None) -> None:
+    """Warn where a statement has dropped a new node, as ``sig.link(callback)`` on a line of its own does.
+
+    A node that ends otherwise, with its variable, its list or its process, is none of our business: it may have been
+    looked at, compared or kept for later. The instruction tells the two apart.
+
+    Args:
+        frame: where the node has ended.
+    """
+    if frame is not None and _drops_a_calls_value(frame):
+        warnings.warn(
+            "a signature doesn't change: what link(), set(), stamp() and the like return is the new one, and it was "
+            "thrown away here. Write sig = sig.link(callback)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _drops_a_calls_value(frame: FrameType) -> bool:
+    """Whether a frame's instruction is the one that ends a statement which is nothing but a call."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    if code[at] != _POP_TOP:
+        return False
+    # What a "with" has suppressed is dropped by the same instruction, with all that its traceback holds.
+    before = next((op for op in code[at - 2 :: -2] if op != _CACHE), _CACHE)
+    return opname[before].startswith("CALL")
+
+
+def caller_of_finalizer() -> FrameType | None:
+    """The frame in which a finalizer that calls this was called; None where there is none, as when a process ends."""
+    finalizer = sys._getframe().f_back  # noqa: SLF001 - the one way to a frame
+    return None if finalizer is None else finalizer.f_back
