@@ -27,10 +27,11 @@ from taskq_cloud.core.records import FAILURE, SUCCESS
 from taskq_cloud.core.retry import describe
 from taskq_cloud.core.sending import Addressed
 from taskq_cloud.errors import ChordError, EncodeError, SendError
-from taskq_cloud.result import AsyncResult, EagerResult, TaskState
+from taskq_cloud.result import AsyncResult, EagerResult
 from taskq_cloud.result_set import GroupResult
 from taskq_cloud.result_tree import Backend
 from taskq_cloud.settings import Settings
+from taskq_cloud.task_state import TaskState
 
 _EAGER_LEAVES_OUT: Final = ("group_id", "group_index", "chord", *OF_CHORDS)
 
@@ -125,7 +126,7 @@ def result_of(app: Application, line: Line, *, counted: bool = False) -> Any:
                 result = AsyncResult(str(stage.id), app, ignored=ignored, parent=result)
             case Fan():
                 members = [result_of(app, member, counted=not last) for member in stage.members]
-                result = GroupResult(str(stage.id), members, app, parent=result)
+                result = GroupResult(str(stage.id), members, result, app)
     return result
 
 
@@ -242,7 +243,7 @@ def _run_line(app: Application, line: Line, args: Sequence[Any]) -> Any:
                 args = (result.result,)
             case Fan():
                 members = [_run_line(app, member, args) for member in stage.members]
-                result = GroupResult(str(stage.id), members, app, parent=before)
+                result = GroupResult(str(stage.id), members, before, app)
                 rest = line[index + 1 :]
                 if rest and not result.successful():
                     return _fail_line(app, rest, result, _chord_failed(result))
@@ -284,7 +285,8 @@ def _fail_line(app: Application, line: Line, before: Any, state: TaskState) -> A
             case Step():
                 ended: Any = EagerResult(str(stage.id), app, state)
             case Fan():
-                ended = GroupResult(str(stage.id), [_fail_line(app, m, None, state) for m in stage.members], app)
+                members = [_fail_line(app, member, None, state) for member in stage.members]
+                ended = GroupResult(str(stage.id), members, app=app)
         ended.parent = result
         result = ended
     return result

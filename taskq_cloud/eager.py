@@ -14,7 +14,7 @@ from taskq_cloud.core.invocation import TaskRunner
 from taskq_cloud.core.message import Message, Signature
 from taskq_cloud.core.outcome import Invocation, Outcome
 from taskq_cloud.core.successors import on_retry
-from taskq_cloud.result import TaskState
+from taskq_cloud.task_state import TaskState
 
 
 def run_in_place(runner: TaskRunner, message: Message, replace: Callable[[Message, Signature], Any]) -> TaskState:

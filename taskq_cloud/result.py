@@ -7,65 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from taskq_cloud import errors
-from taskq_cloud.core import records, result_document
+from taskq_cloud.core import records
 from taskq_cloud.core.calls import Flow, Sleep
-from taskq_cloud.core.invocation import current_invocation
 from taskq_cloud.core.lines import Line
 from taskq_cloud.core.records import Record
-from taskq_cloud.result_tree import Backend, InGraph, refuse_without_store, step_of
+from taskq_cloud.result_tree import Backend, InGraph, needed, refuse_without_store, step_of
+from taskq_cloud.task_state import PENDING, TaskState
+from taskq_cloud.waiting import pauses, refuse_inside_a_task
 
 T = TypeVar("T")
-
-FIRST_POLL_SECONDS: Final = 0.02
-POLL_GROWTH: Final = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class TaskState:
-    """What a store knows of a task at one moment.
-
-    Args:
-        state: one of Celery's states, PENDING where the store knows nothing, or a custom one.
-        result: the value (SUCCESS), the exception (RETRY, FAILURE, REVOKED), or what ``update_state`` was given.
-        traceback: of a failure, as text.
-        date_done: when it ended.
-        children: ids of the tasks that follow from it.
-        document: the whole result document, with what ``result_extended`` adds.
-    """
-
-    state: str
-    result: Any
-    traceback: str | None
-    date_done: datetime | None
-    children: tuple[str, ...]
-    document: dict[str, Any]
-
-    @classmethod
-    def of(cls, payload: str) -> TaskState:
-        """What a record's payload says."""
-        document = result_document.decode(payload)
-        state, result, done = str(document["status"]), document.get("result"), document.get("date_done")
-        return cls(
-            state=state,
-            result=result_document.exception_of(result) if state in records.EXCEPTION_STATES else result,
-            traceback=document.get("traceback"),
-            date_done=datetime.fromisoformat(done) if isinstance(done, str) else None,
-            children=tuple(result_document.child_ids(document)),
-            document=document,
-        )
-
-    @property
-    def ready(self) -> bool:
-        """Whether the state is final."""
-        return self.state in records.READY_STATES
-
-
-_PENDING: Final = TaskState(records.PENDING, None, None, None, (), {})
 
 
 class AsyncResult(InGraph, Generic[T]):
@@ -74,19 +28,40 @@ class AsyncResult(InGraph, Generic[T]):
     Args:
         id: the task's id. An id nobody has heard of is PENDING, as in Celery.
         backend: the application.
-        ignored: the call said that no result is stored: ``get`` returns None at once.
+        task_name: Celery's, which means nothing there either.
+        app: the application, by Celery's other name; one of the two has to be there, as there is no current one.
         parent: the result of what came before it in a workflow.
+        ignored: the call said that no result is stored: ``get`` returns None at once.
 
     Attributes:
         known: the final state, once it has been seen.
+
+    Raises:
+        ValueError: ``id`` is None.
+        TypeError: there is no application.
     """
 
-    def __init__(self, id: str, backend: Backend, *, ignored: bool = False, parent: Any = None) -> None:  # noqa: A002 - Celery's name
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - Celery's name
+        backend: Backend | None = None,
+        task_name: str | None = None,  # noqa: ARG002 - Celery's argument
+        app: Backend | None = None,
+        parent: Any = None,
+        *,
+        ignored: bool = False,
+    ) -> None:
+        if id is None:
+            raise ValueError("AsyncResult() takes a task's id, not None")
         self.id = id
         self.ignored = ignored
         self.parent = parent
         self.known: TaskState | None = None
-        self._backend = backend
+        self._app = needed(backend if app is None else app, f"{type(self).__name__}({id!r}")
+
+    @property
+    def _backend(self) -> Backend:
+        return self._app
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.id}>"
@@ -260,7 +235,7 @@ class AsyncResult(InGraph, Generic[T]):
     def seen(self, record: Record | None) -> TaskState:
         """What a record says, or what is known already; a final state is remembered."""
         if self.known is not None or record is None:
-            return self.known or _PENDING
+            return self.known or PENDING
         state = TaskState.of(record.payload)
         if state.ready:
             self.known = state
@@ -303,20 +278,3 @@ class EagerResult(AsyncResult[T]):
     ) -> T:
         """The value, at once."""
         return self._value(self.load(), propagate=propagate)
-
-
-def refuse_inside_a_task(disable_sync_subtasks: bool) -> None:
-    """Raise ``RuntimeError`` where waiting could block every worker for good."""
-    if disable_sync_subtasks and current_invocation.get() is not None:
-        raise RuntimeError(
-            "get() inside a task waits for a worker that may be waiting for this one: pass the value on instead, "
-            "or say disable_sync_subtasks=False"
-        )
-
-
-def pauses(longest: float) -> Iterator[float]:
-    """Seconds between looks at the store, growing up to ``longest``, without end."""
-    pause = min(FIRST_POLL_SECONDS, longest)
-    while True:
-        yield pause
-        pause = min(pause * POLL_GROWTH, longest)

@@ -14,8 +14,10 @@ from taskq_cloud import errors
 from taskq_cloud.core import records, saved_groups
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.lines import Fan, Line
-from taskq_cloud.result import AsyncResult, TaskState, pauses, refuse_inside_a_task
-from taskq_cloud.result_tree import Backend, InWorkflow, refuse_without_store
+from taskq_cloud.result import AsyncResult
+from taskq_cloud.result_tree import Backend, InWorkflow, NoApplication, refuse_without_store
+from taskq_cloud.task_state import TaskState
+from taskq_cloud.waiting import pauses, refuse_inside_a_task
 
 
 class ResultSet(InWorkflow):
@@ -23,14 +25,21 @@ class ResultSet(InWorkflow):
 
     Args:
         results: ``AsyncResult``s and other sets.
-        backend: the application.
+        app: the application; that of the results where None.
     """
 
-    def __init__(self, results: Iterable[Any], backend: Backend) -> None:
+    def __init__(self, results: Iterable[Any] = (), app: Backend | None = None) -> None:
         self.id = ""
         self.parent: Any = None
         self.results: list[Any] = list(results)
-        self._backend = backend
+        self._app = app
+
+    @property
+    def _backend(self) -> Backend:
+        if self._app is None:
+            first = next(self._leaves(), None)
+            return NoApplication() if first is None else first._backend  # noqa: SLF001 - a result too
+        return self._app
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: [{', '.join(str(each.id or each) for each in self.results)}]>"
@@ -78,7 +87,14 @@ class ResultSet(InWorkflow):
 
     def leaves(self) -> list[AsyncResult[Any]]:
         """The tasks' results, those of nested sets too."""
-        return [leaf for each in self.results for leaf in (each.leaves() if isinstance(each, ResultSet) else [each])]
+        return list(self._leaves())
+
+    def _leaves(self) -> Iterator[AsyncResult[Any]]:
+        for each in self.results:
+            if isinstance(each, ResultSet):
+                yield from each._leaves()  # noqa: SLF001 - its own kind
+            else:
+                yield each
 
     def stages(self) -> Line:
         """The tasks that came before, and its own side by side."""
@@ -223,7 +239,8 @@ class ResultSet(InWorkflow):
 
     def _forget(self) -> Flow[None]:
         leaves = self.leaves()
-        yield from self._backend.store.delete([leaf.id for leaf in leaves])
+        if leaves:
+            yield from self._backend.store.delete([leaf.id for leaf in leaves])
         for leaf in leaves:
             leaf.known = None
 
@@ -247,12 +264,18 @@ class GroupResult(ResultSet):
     Args:
         id: the group's id.
         results: its members'.
-        backend: the application.
         parent: the result of what came before it in a chain.
+        app: the application; that of the results where None.
     """
 
-    def __init__(self, id: str, results: Iterable[Any], backend: Backend, parent: Any = None) -> None:  # noqa: A002 - Celery's name
-        super().__init__(results, backend)
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - Celery's name
+        results: Iterable[Any] | None = None,
+        parent: Any = None,
+        app: Backend | None = None,
+    ) -> None:
+        super().__init__(results or (), app)
         self.id = id
         self.parent = parent
 
@@ -323,4 +346,4 @@ def from_tuple(value: Sequence[Any], backend: Backend) -> Any:
     of = None if parent is None else from_tuple(parent, backend)
     if members is None:
         return AsyncResult(result_id, backend, parent=of)
-    return GroupResult(result_id, [from_tuple(each, backend) for each in members], backend, of)
+    return GroupResult(result_id, [from_tuple(each, backend) for each in members], of, backend)

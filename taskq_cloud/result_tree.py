@@ -49,6 +49,37 @@ class Backend(Protocol):
         ...
 
 
+class NoApplication:
+    """The backend of a set that holds nothing and was given no application: what needs no store can be asked of it."""
+
+    @property
+    def store(self) -> ResultStore:
+        """There is none."""
+        raise RuntimeError("a set without results belongs to no application: make it with app=...")
+
+    @property
+    def scheduler(self) -> ScheduleStore | None:
+        """Nothing that is in it waits."""
+        return None
+
+    def run(self, flow: Flow[V]) -> V:
+        """Drive a flow that asks for nothing."""
+        try:
+            step = next(flow)
+        except StopIteration as ended:
+            value: V = ended.value
+            return value
+        raise AssertionError(f"nothing can answer {step!r}")
+
+    async def arun(self, flow: Flow[V]) -> V:
+        """``run`` on an event loop."""
+        return self.run(flow)
+
+    def result_expires_at(self) -> float | None:
+        """Nothing is kept."""
+        return None
+
+
 class InWorkflow:
     """What a result of a workflow can do.
 
@@ -56,9 +87,13 @@ class InWorkflow:
     workflow all four tasks; that of ``result.parent`` are ``a``, ``b`` and ``c``.
     """
 
-    _backend: Backend
     id: str
     parent: Any
+
+    @property
+    def _backend(self) -> Backend:
+        """The application."""
+        raise NotImplementedError
 
     # -- what it stands for
 
@@ -224,6 +259,21 @@ class InGraph(InWorkflow):
     def graph(self) -> DependencyGraph[Any]:
         """The graph of this result and all that follows from it, read anew each time; raises as ``iterdeps`` does."""
         return self.build_graph()
+
+
+def needed(app: Backend | None, call: str) -> Backend:
+    """An application that has to be there: there is no current one to fall back on, as Celery has.
+
+    Args:
+        app: the application.
+        call: what asks for it, for the error, up to its last argument.
+
+    Raises:
+        TypeError: there is none.
+    """
+    if app is None:
+        raise TypeError(f"{call}) belongs to no application: write {call}, app=app), or call it on the application")
+    return app
 
 
 def step_of(task_id: str, *, ignored: bool) -> Line:

@@ -109,13 +109,34 @@ def test_saved_is_restored_with_what_came_before(app: TaskQ) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 2000, 2001, 4001])
 def test_a_large_group_is_saved_in_pages(app: TaskQ, size: int) -> None:
-    result = GroupResult(f"g{size}", [app.AsyncResult(str(number)) for number in range(size)], app)
+    result = GroupResult(f"g{size}", [app.AsyncResult(str(number)) for number in range(size)], app=app)
     assert app.GroupResult(result.save().id) == result
 
 
 def test_an_empty_group_is_ready(app: TaskQ) -> None:
     result = signature(group(), app=app).apply_async()
     assert (result.get(timeout=0), result.ready(), len(result), bool(result)) == ([], True, 0, True)
+
+
+@pytest.mark.parametrize("empty", [group(), group([]), chain(group([])), group(chain(), chain()), group(group([]))])
+async def test_an_empty_group_needs_no_application(empty: Any) -> None:
+    for result in (empty.delay(), empty.apply_async(), await empty.adelay(), empty.apply()):
+        assert isinstance(result, GroupResult)
+        assert (result.get(), await result.aget(), result.join(timeout=0), list(result)) == ([], [], [], [])
+        assert (result.ready(), result.successful(), result.failed(), result.waiting()) == (True, True, False, False)
+        assert (result.revoke(), result.forget(), result.completed_count(), bool(result)) == (0, None, 0, True)
+        with pytest.raises(RuntimeError, match="belongs to no application: make it with app="):
+            result.save()
+
+
+async def test_an_empty_chain_is_nothing() -> None:
+    assert (chain().delay(), await chain([]).adelay(), chain().apply()) == (None, None, None)
+
+
+def test_a_generator_of_nothing(app: TaskQ) -> None:
+    task = app.tasks["task"]
+    assert group(task.s(tag=tag) for tag in "").delay().get() == []
+    assert (ResultSet().get(), group().set(task_id="g").delay().id) == ([], "g")
 
 
 def test_a_set_is_added_to_and_removed_from(app: TaskQ) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from taskq_cloud.calling import LINKS
 from taskq_cloud.canvas.changing import altered, caller_of_finalizer, mark_new, warn_if_thrown_away
+from taskq_cloud.canvas.nothing import NothingToDo, is_nothing
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core import lines
 from taskq_cloud.core.serializers import PlainForm
@@ -177,6 +178,8 @@ class Workflow(PlainForm):
     def _app(self) -> Applier:
         app = self._known_app()
         if app is None:
+            if is_nothing(self.to_dict()):
+                return NothingToDo()
             raise RuntimeError(
                 f"{self!r} belongs to no application: make it of tasks' .s(...), or with app.signature(...)"
             )

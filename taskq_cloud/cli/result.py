@@ -16,7 +16,8 @@ from taskq_cloud.cli.drawing_svg import as_svg
 from taskq_cloud.cli.showing import FAILED, NOT_ENDED, SUCCEEDED, exit_code, require_store, value_of, wait_for
 from taskq_cloud.core import records, serializers
 from taskq_cloud.core.workflow_view import View
-from taskq_cloud.result import AsyncResult, TaskState
+from taskq_cloud.result import AsyncResult
+from taskq_cloud.task_state import TaskState
 
 WATCH_SECONDS: Final = 1.0
 _UNKNOWN: Final = "Nothing is known of this task: it has not begun, its result has expired, or the id is wrong."

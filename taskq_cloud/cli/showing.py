@@ -9,7 +9,8 @@ from taskq_cloud import errors
 from taskq_cloud.app import TaskQ
 from taskq_cloud.core import records, serializers
 from taskq_cloud.errors import ImproperlyConfigured, RemoteError
-from taskq_cloud.result import AsyncResult, TaskState
+from taskq_cloud.result import AsyncResult
+from taskq_cloud.task_state import TaskState
 
 SUCCEEDED: Final = 0
 FAILED: Final = 1

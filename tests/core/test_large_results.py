@@ -16,8 +16,8 @@ from taskq_cloud.core.message import Message
 from taskq_cloud.core.payloads import LARGEST_PAYLOAD_BYTES, Payloads
 from taskq_cloud.core.records import FAILURE, FINAL_VERSION, SUCCESS, Record
 from taskq_cloud.errors import ClaimError, DecodeError, PayloadTooLarge, Unreachable
-from taskq_cloud.result import TaskState
 from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.task_state import TaskState
 from tests.core.shelf import Shelf, drive
 
 NOW = 1_767_225_600.0
