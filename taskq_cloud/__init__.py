@@ -5,7 +5,18 @@ container worker (``taskq worker``), an AWS Lambda function (``app.lambda_handle
 """
 
 from taskq_cloud.app import TaskQ
-from taskq_cloud.canvas import chain, chord, group, signature
+from taskq_cloud.canvas import (
+    StampingVisitor,
+    chain,
+    chord,
+    chunks,
+    group,
+    maybe_signature,
+    signature,
+    subtask,
+    xmap,
+    xstarmap,
+)
 from taskq_cloud.errors import (
     ChordError,
     Ignore,
@@ -18,8 +29,9 @@ from taskq_cloud.errors import (
     TaskQError,
 )
 from taskq_cloud.result import AsyncResult, EagerResult
-from taskq_cloud.result_set import GroupResult, ResultSet
+from taskq_cloud.result_set import GroupResult, ResultSet, result_from_tuple
 from taskq_cloud.task import BoundTask, Task, current_request
+from taskq_cloud.waiting import allow_join_result
 
 __all__ = [
     "AsyncResult",
@@ -35,12 +47,20 @@ __all__ = [
     "Retry",
     "SendError",
     "SoftTimeLimitExceeded",
+    "StampingVisitor",
     "Task",
     "TaskQ",
     "TaskQError",
+    "allow_join_result",
     "chain",
     "chord",
+    "chunks",
     "current_request",
     "group",
+    "maybe_signature",
+    "result_from_tuple",
     "signature",
+    "subtask",
+    "xmap",
+    "xstarmap",
 ]

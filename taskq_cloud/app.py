@@ -6,7 +6,7 @@ import importlib
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
@@ -31,7 +31,7 @@ from taskq_cloud.core.routing import Router
 from taskq_cloud.eager import run_in_place
 from taskq_cloud.errors import AlreadyRegistered, ImproperlyConfigured, SendError
 from taskq_cloud.result import AsyncResult, EagerResult
-from taskq_cloud.result_set import GroupResult
+from taskq_cloud.result_set import GroupResults, ResultSet
 from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.settings import Settings, load_settings
@@ -228,9 +228,9 @@ class TaskQ:
         )
         return result
 
-    def AsyncResult(self, task_id: str) -> Result:  # noqa: N802 - Celery's name
+    def AsyncResult(self, task_id: str, parent: Any = None) -> Result:  # noqa: N802 - Celery's name
         """The result of an earlier call, by its id."""
-        return AsyncResult(task_id, self)
+        return AsyncResult(task_id, self, parent=parent)
 
     def call(
         self, name: str, calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]], options: CallOptions
@@ -301,13 +301,14 @@ class TaskQ:
         """A workflow of this application: see ``canvas.signature``. A name need not be registered here."""
         return canvas.signature(task, args, kwargs, options, app=self, **more)
 
-    def GroupResult(self, group_id: str) -> GroupResult:  # noqa: N802 - Celery's name
-        """The result of a group that was saved: see ``GroupResult.save``.
+    @property
+    def GroupResult(self) -> GroupResults:  # noqa: N802 - Celery's name
+        """``app.GroupResult(id)`` and ``app.GroupResult.restore(id)``: the result of a group that was saved."""
+        return GroupResults(self)
 
-        Raises:
-            KeyError: none of that id was.
-        """
-        return GroupResult.restore(group_id, self)
+    def ResultSet(self, results: Iterable[Any]) -> ResultSet:  # noqa: N802 - Celery's name
+        """Several results as one."""
+        return ResultSet(results, self)
 
     def check_arguments(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Whether a task that is registered here, with ``typing``, takes these arguments; raises ``TypeError``."""

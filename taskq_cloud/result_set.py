@@ -7,7 +7,8 @@ same flow, as in ``result``.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from taskq_cloud import errors
@@ -15,7 +16,7 @@ from taskq_cloud.core import records, saved_groups
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.lines import Fan, Line
 from taskq_cloud.result import AsyncResult
-from taskq_cloud.result_tree import Backend, InWorkflow, NoApplication, refuse_without_store
+from taskq_cloud.result_tree import Backend, InWorkflow, NoApplication, needed, refuse_without_store
 from taskq_cloud.task_state import TaskState
 from taskq_cloud.waiting import pauses, refuse_inside_a_task
 
@@ -315,35 +316,87 @@ class GroupResult(ResultSet):
         self._backend.run(saved_groups.delete(self._backend.store, self.id, len(self.results)))
 
     @classmethod
-    def restore(cls, group_id: str, backend: Backend) -> GroupResult:
-        """What ``save`` has kept.
+    def restore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:  # noqa: A002 - Celery's name
+        """What ``save`` has kept; None where nothing was, or it has expired, as in Celery.
 
-        Raises:
-            KeyError: nothing was, or it has expired.
+        Args:
+            id: the group's id.
+            backend: the application.
+            app: likewise; one of the two has to be there.
         """
-        return backend.run(cls._restore(group_id, backend))
+        found = needed(backend if app is None else app, f"GroupResult.restore({id!r}")
+        return found.run(_restored(id, found))
 
     @classmethod
-    async def arestore(cls, group_id: str, backend: Backend) -> GroupResult:
+    async def arestore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:  # noqa: A002
         """``restore`` on an event loop."""
-        return await backend.arun(cls._restore(group_id, backend))
+        found = needed(backend if app is None else app, f"GroupResult.arestore({id!r}")
+        return await found.arun(_restored(id, found))
 
     def _save(self) -> Flow[None]:
         yield from saved_groups.save(self._backend.store, self.as_tuple(), self._backend.result_expires_at())
 
-    @classmethod
-    def _restore(cls, group_id: str, backend: Backend) -> Flow[GroupResult]:
-        saved = yield from saved_groups.load(backend.store, group_id)
-        if saved is None:
-            raise KeyError(f"no group {group_id} was saved, or it has expired")
-        restored: GroupResult = from_tuple(saved, backend)
+
+def _restored(group_id: str, app: Backend) -> Flow[GroupResult | None]:
+    saved = yield from saved_groups.load(app.store, group_id)
+    return None if saved is None else result_from_tuple(saved, app)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupResults:
+    """``app.GroupResult``: Celery's class of an application.
+
+    Args:
+        app: the application.
+    """
+
+    app: Backend
+
+    def __call__(self, id: str, results: Iterable[Any] | None = None, parent: Any = None) -> GroupResult:  # noqa: A002 - Celery's name
+        """A group's result; of an id alone what ``save`` has kept.
+
+        Raises:
+            KeyError: there is only an id, and nothing of it was saved, or it has expired.
+        """
+        if results is not None:
+            return GroupResult(id, results, parent, self.app)
+        restored = self.restore(id)
+        if restored is None:
+            raise KeyError(f"no group {id} was saved, or it has expired")
         return restored
 
+    def restore(self, id: str) -> GroupResult | None:  # noqa: A002 - likewise
+        """See ``GroupResult.restore``."""
+        return GroupResult.restore(id, app=self.app)
 
-def from_tuple(value: Sequence[Any], backend: Backend) -> Any:
-    """A result of what ``as_tuple`` has made of it."""
-    (result_id, parent), members = value
-    of = None if parent is None else from_tuple(parent, backend)
-    if members is None:
-        return AsyncResult(result_id, backend, parent=of)
-    return GroupResult(result_id, [from_tuple(each, backend) for each in members], of, backend)
+    async def arestore(self, id: str) -> GroupResult | None:  # noqa: A002 - likewise
+        """See ``GroupResult.arestore``."""
+        return await GroupResult.arestore(id, app=self.app)
+
+
+def result_from_tuple(r: Any, app: Backend | None = None) -> Any:
+    """A result of what ``as_tuple`` has made of it; a result is itself.
+
+    Args:
+        r: such a tuple, as it is or as JSON has it.
+        app: the application; there is no other that a tuple could have.
+
+    Raises:
+        TypeError: there is no application.
+    """
+    if isinstance(r, InWorkflow):
+        return r
+    app = needed(app, "result_from_tuple(...")
+    before: list[Any] = []
+    while r is not None:
+        before.append(r)
+        head = r[0]
+        r = None if isinstance(head, str) else head[1]
+    result: Any = None
+    for head, members in reversed(before):
+        result_id = head if isinstance(head, str) else head[0]
+        if members is None:
+            result = AsyncResult(result_id, app, parent=result)
+        else:
+            result = GroupResult(result_id, [result_from_tuple(each, app) for each in members], result, app)
+    return result

@@ -30,7 +30,7 @@ def refuse_inside_a_task(disable_sync_subtasks: bool) -> None:
     if disable_sync_subtasks and current_invocation.get() is not None and not _joins_allowed.get():
         raise RuntimeError(
             "get() inside a task waits for a worker that may be waiting for this one: pass the value on instead, "
-            "or say disable_sync_subtasks=False"
+            "or say disable_sync_subtasks=False, or wait within allow_join_result()"
         )
 
 

@@ -5,7 +5,18 @@ which is Celery's; ``signature`` reads it back. What it means is decided in ``co
 """
 
 from taskq_cloud.canvas.base import Applier
-from taskq_cloud.canvas.builders import chain, chord, chunks, group, mapped, maybe_signature, signature, subtask
+from taskq_cloud.canvas.builders import (
+    chain,
+    chord,
+    chunks,
+    group,
+    mapped,
+    maybe_signature,
+    signature,
+    subtask,
+    xmap,
+    xstarmap,
+)
 from taskq_cloud.canvas.parallel import Chord, Group
 from taskq_cloud.canvas.series import Call, Chain
 from taskq_cloud.canvas.stamping import StampingVisitor
@@ -25,4 +36,6 @@ __all__ = [
     "maybe_signature",
     "signature",
     "subtask",
+    "xmap",
+    "xstarmap",
 ]

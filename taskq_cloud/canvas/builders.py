@@ -86,16 +86,26 @@ def maybe_signature(d: Any, app: Applier | None = None, clone: bool = False) -> 
     return None if d is None else node_of(d, "maybe_signature()", app)
 
 
-def chunks(task: Call, it: Iterable[Any], n: int) -> Group:
+def chunks(task: Any, it: Iterable[Any], n: int) -> Group:
     """Call a task for each of many tuples of arguments, ``n`` of them in one message."""
     if n < 1:
         raise ValueError(f"chunks of {n}: it takes at least one")
-    items = [list(each) for each in it]
-    return Group(tuple(mapped(task, items[begin : begin + n], star=True) for begin in range(0, len(items), n)))
+    called, items = node_of(task, "chunks()"), [list(each) for each in it]
+    return Group(tuple(mapped(called, items[begin : begin + n], star=True) for begin in range(0, len(items), n)))
+
+
+def xmap(task: Any, it: Iterable[Any]) -> Call:
+    """One message that calls a task for each of many arguments, one after the other."""
+    return mapped(node_of(task, "xmap()"), it, star=False)
+
+
+def xstarmap(task: Any, it: Iterable[Any]) -> Call:
+    """``xmap`` over tuples of arguments."""
+    return mapped(node_of(task, "xstarmap()"), it, star=True)
 
 
 def mapped(task: Call, it: Iterable[Any], *, star: bool) -> Call:
-    """Call a task for each of many arguments, or tuples of them, one after the other in one message."""
+    """What ``xmap`` and ``xstarmap`` make of a signature."""
     name = signatures.STARMAP if star else signatures.MAP
     items = [list(each) for each in it] if star else list(it)
     return read_call(signatures.starmap(task.to_dict(), items, name=name), task.app)

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from taskq_cloud import AsyncResult, BoundTask, Retry, SendError, Task, TaskQ
+from taskq_cloud import (
+    AsyncResult,
+    BoundTask,
+    GroupResult,
+    ResultSet,
+    Retry,
+    SendError,
+    Task,
+    TaskQ,
+    allow_join_result,
+    chain,
+    chord,
+    chunks,
+    group,
+    signature,
+)
 
 app = TaskQ("shop", broker="memory://", task_time_limit=60)
 
@@ -71,6 +86,27 @@ async def asynchronous_calls() -> None:
 
     await notify.adelay()  # error: call-arg
     await resize.adelay(5)  # error: arg-type
+
+
+def results() -> None:
+    assert_type(GroupResult.restore("id", app=app), GroupResult | None)
+    assert_type(app.GroupResult.restore("id"), GroupResult | None)
+    assert_type(app.GroupResult("id"), GroupResult)
+    with allow_join_result():
+        ResultSet([AsyncResult[int]("id", app=app)]).get(timeout=1)
+    AsyncResult[int]("id", app=app, timeout=1)  # error: call-arg
+    ResultSet(5)  # error: arg-type
+
+
+def workflows() -> None:
+    chain(size.s("a"), resize.s(width=5)).delay()
+    group(size.s(key) for key in "ab").apply_async(link=size.s(), countdown=1)
+    chord([size.s("a")])(size.s())
+    chunks(size.s(), [("a",)], 10).delay()
+    signature("sized", ("a",), {}, {"queue": "images"}, app=app).delay()
+    size.apply_async(("a",), link=size.s(), link_error=[size.s()])
+    chunks(size.s(), [("a",)], "ten")  # error: arg-type
+    size.s("a").delya()  # error: attr-defined
 
 
 def any_task(task: Task[[str, int], str]) -> None:
