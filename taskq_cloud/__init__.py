@@ -6,6 +6,7 @@ container worker (``taskq worker``), an AWS Lambda function (``app.lambda_handle
 
 from taskq_cloud.app import TaskQ
 from taskq_cloud.canvas import (
+    Signature,
     StampingVisitor,
     chain,
     chord,
@@ -46,6 +47,7 @@ __all__ = [
     "ResultSet",
     "Retry",
     "SendError",
+    "Signature",
     "SoftTimeLimitExceeded",
     "StampingVisitor",
     "Task",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
 
-from taskq_cloud import TaskQ, chain, chord, group, signature
+from taskq_cloud import Signature, TaskQ, chain, chord, group, signature
 from taskq_cloud.canvas import Call
 from taskq_cloud.errors import EncodeError, ImproperlyConfigured, InvalidTaskError
 
@@ -152,3 +153,61 @@ def test_eager() -> None:
     failed = chain(add.s(1, 2), total.s(), add.s(1)).apply()
     assert (failed.state, failed.parent.state, failed.parent.parent.state) == ("FAILURE", "FAILURE", "SUCCESS")
     assert chord([total.s(1)], total.s()).apply().state == "FAILURE"
+
+
+@pytest.mark.parametrize(
+    ("workflow", "kind"),
+    [
+        (add.s(1), Signature),
+        (add.s(1) | add.s(2), chain),
+        (chain(add.s(1)), chain),
+        (group(add.s(1)), group),
+        (add.chunks([(1, 2)], 1), group),
+        (chord([add.s(1)], total.s()), chord),
+        (group(add.s(1), add.s(2)) | total.s(), chord),
+    ],
+    ids=repr,
+)
+def test_celerys_names_are_the_classes(workflow: Any, kind: Any) -> None:
+    assert isinstance(workflow, kind)
+    assert isinstance(workflow, Signature)
+    assert not any(isinstance(workflow, other) for other in (chain, group, chord) if other is not kind)
+    assert kind.from_dict(json.loads(json.dumps(workflow.to_dict()))) == workflow
+    assert kind.from_dict(workflow.to_dict(), app=app).app is app
+
+
+def test_from_dict_of_another_kind_is_refused() -> None:
+    with pytest.raises(InvalidTaskError, match="this is no signature of a chain"):
+        chain.from_dict(add.s(1).to_dict())
+    with pytest.raises(InvalidTaskError, match="this is no signature"):
+        Signature.from_dict({"args": []})
+
+
+def test_celerys_signature_makes_that_of_a_task() -> None:
+    wanted = add.s(1, y=2).set(queue="q", countdown=3)
+    made = Signature("add", (1,), {"y": 2}, {"queue": "q"}, countdown=3, app=app)
+    assert (made, type(made), made.apply().get()) == (wanted, Call, 3)
+    assert Signature("add", immutable=True) == add.si()
+    with pytest.raises(TypeError, match="a signature names a task, not 5"):
+        Signature(5)
+    with pytest.raises(TypeError, match="unknown option 'countdwon'"):
+        Signature("add", countdwon=3)
+
+
+def test_options_where_it_is_made() -> None:
+    by_name = signature("add", (1, 2))
+    assert chain(by_name, add.s(3), task_id="c", queue="q") == chain(by_name, add.s(3)).set(task_id="c", queue="q")
+    assert group([add.s(1)], task_id="g", queue="q") == group([add.s(1)]).set(task_id="g", queue="q")
+    assert chord([add.s(1)], total.s(), task_id="b") == chord([add.s(1)], total.s()).set(task_id="b")
+    assert chain(by_name, app=app).apply().get() == group(by_name, app=app).apply().get()[0] == 3
+
+
+def test_nothing_of_it_can_be_set() -> None:
+    for workflow, name in [
+        (add.s(1), "args"),
+        (chain(add.s(1)), "tasks"),
+        (group(), "id"),
+        (chord([], total.s()), "body"),
+    ]:
+        with pytest.raises(FrozenInstanceError):
+            setattr(workflow, name, None)

@@ -4,22 +4,17 @@ A workflow is an immutable tree: every method that changes it returns a new one.
 which is Celery's; ``signature`` reads it back. What it means is decided in ``core.lines`` and ``core.planner``.
 """
 
-from taskq_cloud.canvas.base import Applier
-from taskq_cloud.canvas.builders import (
-    chain,
-    chord,
-    chunks,
-    group,
-    mapped,
-    maybe_signature,
-    signature,
-    subtask,
-    xmap,
-    xstarmap,
-)
+from taskq_cloud.canvas.base import Applier, Workflow
+from taskq_cloud.canvas.builders import chunks, mapped, maybe_signature, signature, subtask, xmap, xstarmap
 from taskq_cloud.canvas.parallel import Chord, Group
 from taskq_cloud.canvas.series import Call, Chain
 from taskq_cloud.canvas.stamping import StampingVisitor
+
+# Celery's names, for whoever writes workflows down or asks what one is.
+Signature = Workflow
+chain = Chain
+group = Group
+chord = Chord
 
 __all__ = [
     "Applier",
@@ -27,7 +22,9 @@ __all__ = [
     "Chain",
     "Chord",
     "Group",
+    "Signature",
     "StampingVisitor",
+    "Workflow",
     "chain",
     "chord",
     "chunks",

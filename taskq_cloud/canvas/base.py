@@ -6,9 +6,9 @@ The nodes themselves are in ``series`` and ``parallel``.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Protocol, Self, TypeAlias, TypeVar
 
 from taskq_cloud.calling import LINKS
 from taskq_cloud.canvas.changing import altered, caller_of_finalizer, mark_new, warn_if_thrown_away
@@ -35,16 +35,39 @@ class Applier(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Workflow(PlainForm):
-    """What every node can do. Among a task's arguments, or as its value, it is sent as its ``to_dict``.
+    """What every node can do: Celery's ``Signature``, which itself makes that of one task, with ``Call``'s arguments.
 
-    Args:
+    Among a task's arguments, or as its value, it is sent as its ``to_dict``.
+
+    Attributes:
         app: the application; a node without one has that of the tasks in it.
     """
 
-    app: Applier | None = field(default=None, kw_only=True, compare=False, repr=False)
-    _new: bool = field(default=False, init=False, compare=False, repr=False)
+    app: Applier | None = field(compare=False)
+    _new: bool = field(compare=False)
+    _of_one_task: ClassVar[type[Workflow]]
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        """A node of the class; of this one, a task's."""
+        return object.__new__(cls._of_one_task if cls is Workflow else cls)
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any], app: Applier | None = None) -> Self:
+        """The node of a signature as plain JSON.
+
+        Args:
+            d: what ``to_dict`` has written, here or in Celery.
+            app: the application.
+
+        Raises:
+            InvalidTaskError: it is no signature, or one of another kind.
+        """
+        node = node_of(d, f"{cls.__name__}.from_dict()", app)
+        if not isinstance(node, cls):
+            raise InvalidTaskError(f"this is no signature of a {cls.__name__.lower()}: {d!r:.200}")
+        return node
 
     def __del__(self) -> None:
         if getattr(self, "_new", False):
@@ -252,6 +275,16 @@ def with_known_options(node: Any, value: Mapping[str, Any]) -> Any:
     options = value.get("options") or {}
     known = {name: of for name, of in options.items() if name in ("task_id", *LINKS)}
     return node.clone(value.get("args") or (), **known)
+
+
+def spread(tasks: tuple[Any, ...]) -> Iterable[Any]:
+    """The workflows that a user gives: one after the other, or as one iterable."""
+    match tasks:
+        case (Workflow() | {},):
+            return tasks
+        case (only,) if isinstance(only, Iterable) and not isinstance(only, str):
+            return only
+    return tasks
 
 
 def taken(options: dict[str, Any], *names: str) -> dict[str, Any]:

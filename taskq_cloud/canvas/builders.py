@@ -1,51 +1,15 @@
-"""Makes workflows: ``signature``, ``chain``, ``group``, ``chord`` and ``chunks``, by Celery's names."""
+"""Makes workflows of names, of plain JSON and of many arguments; ``chain``, ``group`` and ``chord`` are the nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from taskq_cloud.canvas.base import Applier, Workflow, invalid, node_of, read, reads
-from taskq_cloud.canvas.parallel import Chord, Group
-from taskq_cloud.canvas.series import Call, Chain, read_call
+from taskq_cloud.canvas.base import Applier, invalid, node_of, read, reads
+from taskq_cloud.canvas.parallel import Group
+from taskq_cloud.canvas.series import Call, read_call
 from taskq_cloud.core import signatures
 from taskq_cloud.core.signatures import CHUNKS
-
-
-def chain(*tasks: Any) -> Any:
-    """Run one workflow after the other, each with the value of the one before.
-
-    Args:
-        tasks: the workflows, or one iterable of them. A chain among them is part of this one; a group that is followed
-            by anything becomes a chord's header; a group of one is its member, and an empty one nothing.
-    """
-    nodes = [node_of(each, "chain()") for each in _spread(tasks)]
-    return Chain(tuple(stage for node in nodes for stage in node.stages))
-
-
-def group(*tasks: Any, **options: Any) -> Group:
-    """Run workflows side by side.
-
-    Args:
-        tasks: the workflows, or one iterable of them. A group among them is part of this one.
-        options: as for ``set``.
-    """
-    made = Group(tuple(node_of(each, "group()") for each in _spread(tasks)))
-    return made.set(**options) if options else made
-
-
-def chord(header: Any, body: Any = None, **options: Any) -> Chord:
-    """Run workflows side by side, then one with the list of their values.
-
-    Args:
-        header: an iterable of workflows, or a group.
-        body: what follows; ``chord(header)(body)`` sends it at once.
-        options: as for ``set``.
-    """
-    made = Chord(
-        header if isinstance(header, Group) else group(header), None if body is None else node_of(body, "chord()")
-    )
-    return made.set(**options) if options else made
 
 
 def signature(
@@ -91,7 +55,7 @@ def chunks(task: Any, it: Iterable[Any], n: int) -> Group:
     if n < 1:
         raise ValueError(f"chunks of {n}: it takes at least one")
     called, items = node_of(task, "chunks()"), [list(each) for each in it]
-    return Group(tuple(mapped(called, items[begin : begin + n], star=True) for begin in range(0, len(items), n)))
+    return Group(mapped(called, items[begin : begin + n], star=True) for begin in range(0, len(items), n))
 
 
 def xmap(task: Any, it: Iterable[Any]) -> Call:
@@ -117,12 +81,3 @@ def _read_chunks(value: Mapping[str, Any], app: Applier | None) -> Group:
         case {"kwargs": {"task": {} as task, "it": [*items], "n": int(n)}}:
             return chunks(read(task, app), items, n)
     raise invalid(value)
-
-
-def _spread(tasks: tuple[Any, ...]) -> Iterable[Any]:
-    match tasks:
-        case (Workflow() | {},):
-            return tasks
-        case (only,) if isinstance(only, Iterable) and not isinstance(only, str):
-            return only
-    return tasks

@@ -1,4 +1,4 @@
-"""How a node is changed: into a new one. One that was made so and is thrown away at once is warned of.
+"""How a node is made and changed: into a new one. One made by a change and thrown away at once is warned of.
 
 Celery's signatures change in place, so code that was written for them calls ``sig.link(callback)`` and goes on with
 ``sig``. Here that would do nothing, and nobody would hear of it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import fields
 from opcode import opmap, opname
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -22,11 +22,27 @@ _POP_TOP: Final = opmap["POP_TOP"]
 _CACHE: Final = opmap["CACHE"]
 
 
+def made(kind: type[N], **values: Any) -> N:
+    """A node of its values: what its class makes of a user's arguments is left out."""
+    node = object.__new__(kind)
+    fill(node, **values)
+    return node
+
+
+def fill(node: Workflow, **values: Any) -> None:
+    """Give a node that has none yet its values; ``app`` is None where it isn't among them."""
+    for name, value in {"app": None, "_new": False, **values}.items():
+        object.__setattr__(node, name, value)
+
+
 def altered(node: N, **values: Any) -> N:
     """The same node with other values."""
-    made = replace(node, **values)
-    mark_new(made, new=True)
-    return made
+    return made(type(node), **{**values_of(node), "app": node.app, **values, "_new": True})
+
+
+def values_of(node: Workflow) -> dict[str, Any]:
+    """A node's values, without its application."""
+    return {each.name: getattr(node, each.name) for each in fields(node) if each.compare}
 
 
 def mark_new(node: Workflow, *, new: bool) -> None:

@@ -16,26 +16,33 @@ from taskq_cloud.canvas.base import (
     node_of,
     read,
     reads,
+    spread,
     taken,
     with_known_options,
 )
-from taskq_cloud.canvas.changing import altered
+from taskq_cloud.canvas.changing import altered, fill, made, values_of
 from taskq_cloud.canvas.series import Chain
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core.signatures import CHORD, GROUP, signature_of
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Group(Workflow):
-    """Workflows that run side by side: what ``group(...)`` makes. Its value is the list of theirs.
+    """Run workflows side by side: ``group``. Its value is the list of theirs.
 
     Args:
-        tasks: its members.
-        id: the group's; made up where None.
+        tasks: the workflows, or one iterable of them. A group among them is part of this one.
+        app: the application, where the tasks know none.
+        options: as for ``set``; ``task_id`` is the group's id, made up where there is none.
     """
 
-    tasks: tuple[Any, ...] = ()
-    id: str | None = None
+    tasks: tuple[Any, ...]
+    id: str | None
+
+    def __init__(self, *tasks: Any, app: Applier | None = None, **options: Any) -> None:
+        fill(self, tasks=tuple(node_of(each, "group()", app) for each in spread(tasks)), id=None, app=app)
+        if options:
+            fill(self, **values_of(self.set(**options)), app=app)
 
     def __repr__(self) -> str:
         return f"group([{', '.join(map(repr, self.tasks))}])"
@@ -56,7 +63,7 @@ class Group(Workflow):
         if not isinstance(other, Workflow):
             return NotImplemented
         # As in Celery: written so, a group of one stays a group. In chain(...) it is its one member.
-        return self if other == Chain() else Chord(self, other)
+        return self if other == Chain() else _chord_of(self, other)
 
     def group(self) -> Group:
         """Itself: Celery's way to make a group of ``task.chunks(...)``."""
@@ -116,7 +123,7 @@ class Group(Workflow):
 
     def followed_by(self, other: Workflow) -> Chord | None:
         """See ``Workflow.followed_by``."""
-        return None if isinstance(other, Group) else Chord(self, other)
+        return None if isinstance(other, Group) else _chord_of(self, other)
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Group:
         """See ``Workflow.stamp``."""
@@ -133,12 +140,26 @@ class Group(Workflow):
         return dict(signature_of(GROUP, kwargs={"tasks": tasks}, options=options, kind="group"))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Chord(Workflow):
-    """A group, and a workflow that runs with the list of its values: what ``chord(header, body)`` makes."""
+    """Run workflows side by side, then one with the list of their values: ``chord``.
+
+    Args:
+        header: an iterable of workflows, or a group.
+        body: what follows; ``chord(header)(body)`` sends it at once.
+        app: the application, where the tasks know none.
+        options: as for ``set``.
+    """
 
     header: Group
-    body: Any = None
+    body: Any
+
+    def __init__(self, header: Any, body: Any = None, app: Applier | None = None, **options: Any) -> None:
+        # A workflow that is none of these, or plain JSON, is a header of one.
+        of_it = header if isinstance(header, Group) else Group(header, app=app)
+        fill(self, header=of_it, body=None if body is None else node_of(body, "chord()", app), app=app)
+        if options:
+            fill(self, **values_of(self.set(**options)), app=app)
 
     @property
     def inner(self) -> tuple[Any, ...]:
@@ -222,7 +243,7 @@ class Chord(Workflow):
 def _read_group(value: Mapping[str, Any], app: Applier | None) -> Any:
     match value:
         case {"kwargs": {"tasks": [*tasks]}}:
-            return with_known_options(Group(tuple(read(each, app) for each in tasks), app=app), value)
+            return with_known_options(_group_of(tuple(read(each, app) for each in tasks), app), value)
     raise invalid(value)
 
 
@@ -230,12 +251,20 @@ def _read_group(value: Mapping[str, Any], app: Applier | None) -> Any:
 def _read_chord(value: Mapping[str, Any], app: Applier | None) -> Any:
     match value:
         case {"kwargs": {"header": {} as header, "body": {} as body}}:
-            return with_known_options(Chord(_header(read(header, app)), read(body, app), app=app), value)
+            return with_known_options(_chord_of(_header(read(header, app)), read(body, app), app), value)
         case {"kwargs": {"header": [*tasks], "body": {} as body}}:
-            header = Group(tuple(read(each, app) for each in tasks))
-            return with_known_options(Chord(header, read(body, app), app=app), value)
+            header = _group_of(tuple(read(each, app) for each in tasks))
+            return with_known_options(_chord_of(header, read(body, app), app), value)
     raise invalid(value)
 
 
 def _header(node: Any) -> Group:
-    return node if isinstance(node, Group) else Group((node,))
+    return node if isinstance(node, Group) else _group_of((node,))
+
+
+def _group_of(tasks: tuple[Any, ...], app: Applier | None = None) -> Group:
+    return made(Group, tasks=tasks, id=None, app=app)
+
+
+def _chord_of(header: Group, body: Any, app: Applier | None = None) -> Chord:
+    return made(Chord, header=header, body=body, app=app)

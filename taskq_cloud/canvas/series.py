@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from taskq_cloud.calling import LINKS, call_options
@@ -16,17 +16,18 @@ from taskq_cloud.canvas.base import (
     node_of,
     read,
     reads,
+    spread,
     taken,
     with_known_options,
 )
-from taskq_cloud.canvas.changing import altered
+from taskq_cloud.canvas.changing import altered, fill, made, values_of
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core import lines, signatures
 from taskq_cloud.core.signatures import CHAIN, signature_of
 from taskq_cloud.errors import InvalidTaskError
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Call(Workflow):
     """One task and what it is to be called with: what ``task.s(...)`` makes.
 
@@ -36,25 +37,35 @@ class Call(Workflow):
         kwargs: keyword arguments.
         options: those of ``apply_async``; ``link`` and ``link_error`` are tuples of workflows.
         immutable: what comes before is not put before its arguments.
+        app: the application.
+        more: options by name, which are checked.
     """
 
     task: str
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    immutable: bool = False
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    options: Mapping[str, Any]
+    immutable: bool
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.task, str) or not self.task:
-            raise TypeError(f"a signature names a task, not {self.task!r:.100}")
-        if not isinstance(self.args, list | tuple):
-            raise TypeError(f"task {self.task}: args must be a list or tuple, not {type(self.args).__name__}")
-        if not isinstance(self.kwargs, Mapping):
-            raise TypeError(f"task {self.task}: kwargs must be a mapping, not {type(self.kwargs).__name__}")
+    def __init__(
+        self,
+        task: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        immutable: bool = False,
+        app: Applier | None = None,
+        **more: Any,
+    ) -> None:
+        if not isinstance(task, str) or not task:
+            raise TypeError(f"a signature names a task, not {task!r:.100}")
+        _check_arguments(task, args, kwargs)
         # Copies: what the caller does to his own afterwards is nothing to a tree that doesn't change.
-        object.__setattr__(self, "args", tuple(self.args))
-        object.__setattr__(self, "kwargs", dict(self.kwargs))
-        object.__setattr__(self, "options", dict(self.options))
+        own = {"args": tuple(args or ()), "kwargs": dict(kwargs or {}), "options": dict(options or {})}
+        fill(self, task=task, **own, immutable=immutable, app=app)
+        if more:
+            fill(self, **values_of(self.set(**more)), app=app)
 
     def __repr__(self) -> str:
         called = signatures.of_map({"task": self.task, "kwargs": self.kwargs})
@@ -64,7 +75,7 @@ class Call(Workflow):
         return f"{self.task}({', '.join(arguments)})"
 
     def __or__(self, other: Any) -> Any:
-        return Chain((self, *other.stages)) if isinstance(other, Workflow) else NotImplemented
+        return made(Chain, tasks=(self, *other.stages)) if isinstance(other, Workflow) else NotImplemented
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task here and now, as calling the task itself does."""
@@ -86,7 +97,7 @@ class Call(Workflow):
 
     def clone(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Call:
         """See ``Workflow.clone``."""
-        _check_arguments(self, args, kwargs)
+        _check_arguments(self.task, args, kwargs)
         cloned = self
         if not self.immutable and (args or kwargs):
             cloned = altered(self, args=(*(args or ()), *self.args), kwargs={**self.kwargs, **(kwargs or {})})
@@ -156,17 +167,30 @@ class Call(Workflow):
         return dict(written)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Chain(Workflow):
-    """Workflows that run one after the other, each with the value of the one before: what ``chain(...)`` makes."""
+    """Run one workflow after the other, each with the value of the one before: ``chain``.
 
-    tasks: tuple[Any, ...] = ()
+    Args:
+        tasks: the workflows, or one iterable of them. A chain among them is part of this one; a group that is followed
+            by anything becomes a chord's header; a group of one is its member, and an empty one nothing.
+        app: the application, where the tasks know none.
+        options: as for ``set``.
+    """
+
+    tasks: tuple[Any, ...]
+
+    def __init__(self, *tasks: Any, app: Applier | None = None, **options: Any) -> None:
+        nodes = [node_of(each, "chain()", app) for each in spread(tasks)]
+        fill(self, tasks=tuple(stage for node in nodes for stage in node.stages), app=app)
+        if options:
+            fill(self, **values_of(self.set(**options)), app=app)
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self.tasks)) or "chain()"
 
     def __or__(self, other: Any) -> Any:
-        return Chain((*self.tasks, *other.stages)) if isinstance(other, Workflow) else NotImplemented
+        return made(Chain, tasks=(*self.tasks, *other.stages)) if isinstance(other, Workflow) else NotImplemented
 
     @property
     def stages(self) -> tuple[Any, ...]:
@@ -268,12 +292,15 @@ def read_call(value: Mapping[str, Any], app: Applier | None) -> Call:
 def _read_chain(value: Mapping[str, Any], app: Applier | None) -> Any:
     match value:
         case {"kwargs": {"tasks": [*tasks]}}:
-            return with_known_options(Chain(tuple(read(each, app) for each in tasks), app=app), value)
+            return with_known_options(made(Chain, tasks=tuple(read(each, app) for each in tasks), app=app), value)
     raise invalid(value)
 
 
-def _check_arguments(node: Call, args: Any, kwargs: Any) -> None:
+def _check_arguments(task: str, args: Any, kwargs: Any) -> None:
     if not isinstance(args, list | tuple | None):
-        raise TypeError(f"task {node.task}: args must be a list or tuple, not {type(args).__name__}")
+        raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")
     if not isinstance(kwargs, Mapping | None):
-        raise TypeError(f"task {node.task}: kwargs must be a mapping, not {type(kwargs).__name__}")
+        raise TypeError(f"task {task}: kwargs must be a mapping, not {type(kwargs).__name__}")
+
+
+Workflow._of_one_task = Call  # noqa: SLF001 - Celery's Signature(...) makes one

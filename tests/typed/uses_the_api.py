@@ -11,6 +11,7 @@ from taskq_cloud import (
     ResultSet,
     Retry,
     SendError,
+    Signature,
     Task,
     TaskQ,
     allow_join_result,
@@ -99,6 +100,11 @@ def results() -> None:
 
 
 def workflows() -> None:
+    assert_type(chain(size.s("a"), size.s()), chain)
+    assert_type(group([size.s("a")]), group)
+    assert_type(chord([size.s("a")], size.s()), chord)
+    assert_type(chain.from_dict({}), chain)
+    Signature("sized", ("a",), {"key": "b"}, app=app, countdown=1).delay()
     chain(size.s("a"), resize.s(width=5)).delay()
     group(size.s(key) for key in "ab").apply_async(link=size.s(), countdown=1)
     chord([size.s("a")])(size.s())
