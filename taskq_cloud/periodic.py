@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Protocol
 from taskq_cloud.calling import call_options, make_message
 from taskq_cloud.canvas import signature
 from taskq_cloud.canvas.base import Workflow
-from taskq_cloud.canvas.series import Call
+from taskq_cloud.canvas.call import Call
 from taskq_cloud.core import ticks
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.ids import derived_id

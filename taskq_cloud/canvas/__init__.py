@@ -6,8 +6,9 @@ which is Celery's; ``signature`` reads it back. What it means is decided in ``co
 
 from taskq_cloud.canvas.base import Applier, Workflow
 from taskq_cloud.canvas.builders import chunks, mapped, maybe_signature, signature, subtask, xmap, xstarmap
+from taskq_cloud.canvas.call import Call
 from taskq_cloud.canvas.parallel import Chord, Group
-from taskq_cloud.canvas.series import Call, Chain
+from taskq_cloud.canvas.series import Chain
 from taskq_cloud.canvas.stamping import StampingVisitor
 
 # Celery's names, for whoever writes workflows down or asks what one is.

@@ -1,6 +1,6 @@
 """What every workflow can do, and how one is read from plain JSON: each kind of node says which signatures are its own.
 
-The nodes themselves are in ``series`` and ``parallel``.
+The nodes themselves are in ``call``, ``series`` and ``parallel``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Final, Protocol, Self, TypeAlias, TypeVar
 from taskq_cloud.calling import LINKS
 from taskq_cloud.canvas.changing import altered, caller_of_finalizer, mark_new, warn_if_thrown_away
 from taskq_cloud.canvas.nothing import NothingToDo, is_nothing
+from taskq_cloud.canvas.reading import ReadAsDict
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core import lines
-from taskq_cloud.core.serializers import PlainForm
 from taskq_cloud.errors import InvalidTaskError
 
 
@@ -36,7 +36,7 @@ class Applier(Protocol):
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
-class Workflow(PlainForm):
+class Workflow(ReadAsDict):
     """What every node can do: Celery's ``Signature``, which itself makes that of one task, with ``Call``'s arguments.
 
     Among a task's arguments, or as its value, it is sent as its ``to_dict``.
@@ -98,7 +98,35 @@ class Workflow(PlainForm):
         """The workflows it is made of."""
         return ()
 
+    @property
+    def links(self) -> Sequence[Workflow]:
+        """What runs with its value, beside what follows it."""
+        return ()
+
+    @property
+    def size(self) -> int:
+        """How many tasks it ends in: what a chord that it is a member of waits for, as Celery counts."""
+        raise NotImplementedError
+
+    def flatten_links(self) -> list[Workflow]:
+        """Itself, what is linked to it, and what is linked to that."""
+        return [self, *(each for link in self.links for each in link.flatten_links())]
+
+    def reprcall(self, *args: Any, **kwargs: Any) -> str:
+        """What it looks like with more arguments."""
+        return repr(self.clone(args, kwargs))
+
     # -- changing
+
+    def partial(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """``clone``."""
+        return self.clone(args, kwargs, **options)
+
+    def set_immutable(self, immutable: bool) -> Any:
+        """``set(immutable=...)``."""
+        return self.set(immutable=immutable)
 
     def clone(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """The same with more arguments, put before its own, and more options. A group gives them to every member."""
@@ -257,8 +285,10 @@ def node_of(value: Any, where: str, app: Applier | None = None) -> Any:
     raise TypeError(f"{where} takes signatures, such as task.s(...), not {type(value).__name__}: {value!r:.100}")
 
 
-def read(value: Mapping[str, Any], app: Applier | None) -> Any:
-    """The node of a signature as plain JSON; raises ``InvalidTaskError``."""
+def read(value: Mapping[str, Any] | Workflow, app: Applier | None) -> Any:
+    """The node of a signature as plain JSON, in which nodes may stand too; raises ``InvalidTaskError``."""
+    if isinstance(value, Workflow):
+        return value
     task = value.get("task")
     if not isinstance(task, str):
         raise invalid(value)

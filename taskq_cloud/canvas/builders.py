@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from taskq_cloud.canvas.base import Applier, invalid, node_of, read, reads
+from taskq_cloud.canvas.call import Call, read_call
 from taskq_cloud.canvas.parallel import Group
-from taskq_cloud.canvas.series import Call, read_call
 from taskq_cloud.core import signatures
 from taskq_cloud.core.signatures import CHUNKS
 

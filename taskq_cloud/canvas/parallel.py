@@ -21,6 +21,7 @@ from taskq_cloud.canvas.base import (
     with_known_options,
 )
 from taskq_cloud.canvas.changing import altered, fill, made, values_of
+from taskq_cloud.canvas.reading import parts_of
 from taskq_cloud.canvas.series import Chain
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core.signatures import CHORD, GROUP, signature_of
@@ -53,6 +54,16 @@ class Group(Workflow):
     def __call__(self, *args: Any, **options: Any) -> Any:
         """``apply_async(args)``, as in Celery."""
         return self.apply_async(args, **options)
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """See ``ReadAsDict``."""
+        return parts_of(GROUP, "group", {} if self.id is None else {"task_id": self.id}, tasks=self.tasks)
+
+    @property
+    def size(self) -> int:
+        """See ``Workflow.size``."""
+        return sum(each.size for each in self.tasks)
 
     @property
     def inner(self) -> tuple[Any, ...]:
@@ -178,6 +189,27 @@ class Chord(Workflow):
             return NotImplemented
         return altered(self, body=self._body() | other)
 
+    def __len__(self) -> int:
+        return self.header.size
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """See ``ReadAsDict``."""
+        return parts_of(CHORD, "chord", header=self.header, body=self.body, kwargs={})
+
+    @property
+    def links(self) -> tuple[Any, ...]:
+        """See ``Workflow.links``."""
+        return () if self.body is None else tuple(self.body.links)
+
+    @property
+    def size(self) -> int:
+        """See ``Workflow.size``."""
+        return int(self._body().size)
+
     @property
     def tasks(self) -> tuple[Any, ...]:
         """The header's members."""
@@ -250,9 +282,9 @@ def _read_group(value: Mapping[str, Any], app: Applier | None) -> Any:
 @reads(CHORD)
 def _read_chord(value: Mapping[str, Any], app: Applier | None) -> Any:
     match value:
-        case {"kwargs": {"header": {} as header, "body": {} as body}}:
+        case {"kwargs": {"header": ({} | Workflow()) as header, "body": ({} | Workflow()) as body}}:
             return with_known_options(_chord_of(_header(read(header, app)), read(body, app), app), value)
-        case {"kwargs": {"header": [*tasks], "body": {} as body}}:
+        case {"kwargs": {"header": [*tasks], "body": ({} | Workflow()) as body}}:
             header = _group_of(tuple(read(each, app) for each in tasks))
             return with_known_options(_chord_of(header, read(body, app), app), value)
     raise invalid(value)
