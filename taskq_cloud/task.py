@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar
 
@@ -19,6 +18,7 @@ from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import Invocation
 from taskq_cloud.core.records import Record, version_of
 from taskq_cloud.errors import EncodeError, ImproperlyConfigured, Replaced, Retry
+from taskq_cloud.request import Request
 from taskq_cloud.result import AsyncResult, EagerResult
 from taskq_cloud.result_tree import Backend
 
@@ -199,90 +199,6 @@ class Task(Generic[P, R]):
             raise TypeError(f"task {self.name}{self._signature}: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The call that runs, as ``self.request``; names are Celery's."""
-
-    invocation: Invocation
-    called_directly: bool = False
-
-    @property
-    def id(self) -> str:
-        """The task's id."""
-        return self.invocation.message.id
-
-    @property
-    def args(self) -> Sequence[Any]:
-        """The positional arguments."""
-        return self.invocation.message.args
-
-    @property
-    def kwargs(self) -> Mapping[str, Any]:
-        """The keyword arguments."""
-        return self.invocation.message.kwargs
-
-    @property
-    def retries(self) -> int:
-        """The attempts before this one."""
-        return self.invocation.message.retries
-
-    @property
-    def root_id(self) -> str | None:
-        """The id of the first task of the workflow."""
-        return self.invocation.message.root_id
-
-    @property
-    def parent_id(self) -> str | None:
-        """The id of the task that called this one."""
-        return self.invocation.message.parent_id
-
-    @property
-    def group(self) -> str | None:
-        """The id of the group it is a member of."""
-        return self.invocation.message.group
-
-    @property
-    def group_index(self) -> int | None:
-        """Its place in the group."""
-        return self.invocation.message.group_index
-
-    @property
-    def headers(self) -> Mapping[str, Any]:
-        """The caller's own headers."""
-        return self.invocation.message.headers
-
-    @property
-    def stamped_headers(self) -> Sequence[str]:
-        """The names of the message's stamps."""
-        return self.invocation.message.stamped_headers or ()
-
-    @property
-    def stamps(self) -> Mapping[str, Any]:
-        """The message's stamps, by name."""
-        return self.invocation.message.stamps
-
-    @property
-    def hostname(self) -> str | None:
-        """The name of the worker."""
-        return self.invocation.hostname
-
-    @property
-    def timelimit(self) -> tuple[float | None, float | None]:
-        """The limits in force: (hard, soft), in seconds."""
-        return (self.invocation.time_limit, self.invocation.soft_time_limit)
-
-    @property
-    def delivery_info(self) -> dict[str, Any]:
-        """Where the message came from: ``routing_key``, ``redelivered``, and the broker's ``message_id``."""
-        return {
-            "exchange": "",
-            "routing_key": self.invocation.queue,
-            "redelivered": self.invocation.receive_count > 1,
-            "receive_count": self.invocation.receive_count,
-            "message_id": self.invocation.message_id,
-        }
-
-
 class BoundTask:
     """The ``self`` of a task declared with ``bind=True``: made for one run, and gone with it."""
 
@@ -331,6 +247,36 @@ class BoundTask:
             kwargs=kwargs,
             max_retries=max_retries,
         ) from exc
+
+    def signature_from_request(
+        self,
+        request: Request | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        **options: Any,
+    ) -> Call:
+        """The call that runs as a signature: with its id, its place in a workflow, and what follows it.
+
+        Args:
+            request: another call of the task; this one where None.
+            args: other positional arguments; None: the same.
+            kwargs: other keyword arguments; None: the same.
+            queue: where it goes; where this call came from where None.
+            options: more of ``apply_async``; they win.
+        """
+        of = self.request if request is None else request
+        chosen = {**of.options, **({} if queue is None else {"queue": queue})}
+        call = Call(
+            self.name,
+            tuple(of.args) if args is None else args,
+            of.kwargs if kwargs is None else kwargs,
+            chosen,
+            app=self.app,
+        )
+        return call.set(**options) if options else call
+
+    subtask_from_request = signature_from_request
 
     def replace(self, sig: Any) -> NoReturn:
         """Run ``sig`` instead of the task, of which nothing more is run: never returns.
