@@ -29,8 +29,9 @@ from taskq_cloud.errors import (
     SoftTimeLimitExceeded,
     TaskQError,
 )
+from taskq_cloud.group_result import GroupResult, result_from_tuple
 from taskq_cloud.result import AsyncResult, EagerResult
-from taskq_cloud.result_set import GroupResult, ResultSet, result_from_tuple
+from taskq_cloud.result_set import ResultSet
 from taskq_cloud.task import BoundTask, Task, current_request
 from taskq_cloud.waiting import allow_join_result
 

@@ -27,8 +27,8 @@ from taskq_cloud.core.records import FAILURE, SUCCESS
 from taskq_cloud.core.retry import describe
 from taskq_cloud.core.sending import Addressed
 from taskq_cloud.errors import ChordError, EncodeError, SendError
+from taskq_cloud.group_result import GroupResult
 from taskq_cloud.result import AsyncResult, EagerResult
-from taskq_cloud.result_set import GroupResult
 from taskq_cloud.result_tree import Backend
 from taskq_cloud.settings import Settings
 from taskq_cloud.task_state import TaskState

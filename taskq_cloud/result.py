@@ -6,8 +6,7 @@ Every method has a synchronous and an asynchronous name over one flow: ``get`` a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from taskq_cloud import errors
@@ -16,13 +15,13 @@ from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.lines import Line
 from taskq_cloud.core.records import Record
 from taskq_cloud.result_tree import Backend, InGraph, needed, refuse_without_store, step_of
-from taskq_cloud.task_state import PENDING, TaskState
-from taskq_cloud.waiting import pauses, refuse_inside_a_task
+from taskq_cloud.task_state import PENDING, InRecord, TaskState
+from taskq_cloud.waiting import pauses, refuse_inside_a_task, refuse_on_message
 
 T = TypeVar("T")
 
 
-class AsyncResult(InGraph, Generic[T]):
+class AsyncResult(InRecord, InGraph, Generic[T]):
     """The result of a task that runs elsewhere.
 
     Args:
@@ -57,6 +56,7 @@ class AsyncResult(InGraph, Generic[T]):
         self.ignored = ignored
         self.parent = parent
         self.known: TaskState | None = None
+        self._when_ended: tuple[tuple[Callable[[Any], Any], Callable[[Exception], Any] | None], ...] = ()
         self._app = needed(backend if app is None else app, f"{type(self).__name__}({id!r}")
 
     @property
@@ -66,8 +66,11 @@ class AsyncResult(InGraph, Generic[T]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.id}>"
 
+    def __str__(self) -> str:
+        return self.id
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, AsyncResult) and self.id == other.id
+        return other.id == self.id if isinstance(other, AsyncResult) else other == self.id
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -75,29 +78,77 @@ class AsyncResult(InGraph, Generic[T]):
     def get(
         self,
         timeout: float | None = None,
-        *,
         propagate: bool = True,
         interval: float = 0.5,
+        no_ack: bool = True,  # noqa: ARG002 - Celery's argument
+        follow_parents: bool = True,  # noqa: ARG002 - likewise
+        callback: Callable[[str, Any], None] | None = None,
+        *,
+        on_message: Callable[[Any], None] | None = None,
+        on_interval: Callable[[], None] | None = None,
         disable_sync_subtasks: bool = True,
     ) -> T:
-        """Wait for the value.
+        """Wait for the value; arguments stand in Celery's order.
 
         Args:
             timeout: seconds to wait at most; None: for ever.
             propagate: raise the task's exception; otherwise return it.
             interval: seconds between two looks at the store, reached from shorter ones.
+            no_ack: means nothing: results are no messages.
+            follow_parents: means nothing: a task that won't run, as what came before it has failed, fails itself.
+            callback: called with the id and the value, where nothing is raised.
+            on_message: not to be had from a store that is looked at.
+            on_interval: called after each look that has not found the end.
             disable_sync_subtasks: refuse to wait inside a task, where it can block every worker for good.
 
         Raises:
             TimeoutError: the time is over; the task goes on.
-            ImproperlyConfigured: the application keeps no results.
+            ImproperlyConfigured: the application keeps no results, or there is an ``on_message``.
             RuntimeError: called inside a task.
             Exception: the task's own, where it failed.
         """
+        refuse_on_message(on_message)
         if self.ignored:
             return None  # type: ignore[return-value]  # as Celery answers; the task's value was not asked for
         refuse_inside_a_task(disable_sync_subtasks)
-        return self._value(self._backend.run(self._wait(timeout, interval)), propagate=propagate)
+        value = self._value(self._backend.run(self._wait(timeout, interval, on_interval)), propagate=propagate)
+        if callback is not None:
+            callback(self.id, value)
+        return value
+
+    def wait(self, *args: Any, **options: Any) -> T:
+        """``get``."""
+        return self.get(*args, **options)
+
+    def then(
+        self,
+        callback: Callable[[Any], Any],
+        on_error: Callable[[Exception], Any] | None = None,
+        weak: bool = False,  # noqa: ARG002 - Celery's argument
+    ) -> AsyncResult[T]:
+        """Call ``callback`` with this result once it is known here that the task has ended, well or not.
+
+        Nothing looks in the background: that is when ``get``, ``state`` or another read finds it; now, if one has.
+
+        Args:
+            callback: what is called.
+            on_error: called with what ``callback`` raises.
+            weak: means nothing: it is kept until it is called.
+        """
+        self._when_ended = (*self._when_ended, (callback, on_error))
+        if self.known is not None:
+            self._tell()
+        return self
+
+    def _tell(self) -> None:
+        waiting, self._when_ended = self._when_ended, ()
+        for callback, on_error in waiting:
+            try:
+                callback(self)
+            except Exception as error:
+                if on_error is None:
+                    raise
+                on_error(error)
 
     async def aget(self, timeout: float | None = None, *, propagate: bool = True, interval: float = 0.5) -> T:  # noqa: ASYNC109 - Celery's name
         """``get`` on an event loop; it blocks no thread, so it may be awaited inside an ``async def`` task too."""
@@ -114,59 +165,32 @@ class AsyncResult(InGraph, Generic[T]):
         return await self._backend.arun(self._load())
 
     @property
-    def state(self) -> str:
-        """The state now."""
-        return self.load().state
-
-    status = state
-
-    async def astate(self) -> str:
-        """``state`` on an event loop."""
-        return (await self.aload()).state
+    def task_id(self) -> str:
+        """``id``."""
+        return self.id
 
     @property
-    def result(self) -> Any:
-        """The value or the exception, as far as the store knows now."""
-        return self.load().result
-
-    info = result
+    def app(self) -> Any:
+        """The application."""
+        return self._backend
 
     @property
-    def traceback(self) -> str | None:
-        """The traceback of a failure, as text."""
-        return self.load().traceback
-
-    @property
-    def date_done(self) -> datetime | None:
-        """When the task ended."""
-        return self.load().date_done
+    def supports_native_join(self) -> bool:
+        """True: stores read many records at once."""
+        return True
 
     @property
     def children(self) -> list[AsyncResult[Any]]:
         """The tasks that follow from this one."""
         return [AsyncResult(child, self._backend) for child in self.load().children]
 
-    def ready(self) -> bool:
-        """Whether the task has ended."""
-        return self.load().ready
-
-    def successful(self) -> bool:
-        """Whether the task has ended well."""
-        return self.load().state == records.SUCCESS
-
-    def failed(self) -> bool:
-        """Whether the task has failed."""
-        return self.load().state == records.FAILURE
-
     def forget(self) -> None:
-        """Remove the result from the store."""
-        self.known = None
-        self._backend.run(self._backend.store.delete([self.id]))
+        """Remove the result from the store, and those of what came before it, as in Celery."""
+        self._backend.run(forget_all(self._backend, self.everyone()))
 
     async def aforget(self) -> None:
         """``forget`` on an event loop."""
-        self.known = None
-        await self._backend.arun(self._backend.store.delete([self.id]))
+        await self._backend.arun(forget_all(self._backend, self.everyone()))
 
     def revoke(self) -> bool:
         """Record the task as REVOKED, so that an attempt that asks the store doesn't run; False where it has ended.
@@ -182,24 +206,20 @@ class AsyncResult(InGraph, Generic[T]):
         """``revoke`` on an event loop."""
         return await self._backend.arun(self._revoke())
 
-    def as_tuple(self) -> Any:
-        """As plain JSON, Celery's: ``[[id, parent], None]``."""
-        return [[self.id, None if self.parent is None else self.parent.as_tuple()], None]
-
     def leaves(self) -> list[AsyncResult[Any]]:
         """Itself, as a list."""
         return [self]
 
-    def stages(self) -> Line:
-        """The tasks that came before it, and its own."""
-        before = () if self.parent is None else self.parent.stages()
-        return (*before, *step_of(self.id, ignored=self.ignored))
+    def own_stages(self) -> Line:
+        """See ``InWorkflow``."""
+        return step_of(self.id, ignored=self.ignored)
 
-    def everyone(self) -> Iterator[AsyncResult[Any]]:
-        """The results of these."""
-        if self.parent is not None:
-            yield from self.parent.everyone()
+    def own_results(self) -> Iterator[AsyncResult[Any]]:
+        """See ``InWorkflow``."""
         yield self
+
+    def own_tuples(self) -> None:
+        """See ``InWorkflow``: it has no members."""
 
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], None] | None = None) -> Any:
         """The value or the exception, as far as the store knows now; raises the exception of a task that has failed.
@@ -239,15 +259,20 @@ class AsyncResult(InGraph, Generic[T]):
         state = TaskState.of(record.payload)
         if state.ready:
             self.known = state
+            self._tell()
         return state
 
-    def _wait(self, timeout: float | None, interval: float) -> Flow[TaskState]:
+    def _wait(
+        self, timeout: float | None, interval: float, on_interval: Callable[[], None] | None = None
+    ) -> Flow[TaskState]:
         refuse_without_store(self._backend)
         deadline = None if timeout is None else time.monotonic() + timeout
         for pause in pauses(interval):
             state = yield from self._load()
             if state.ready:
                 return state
+            if on_interval is not None:
+                on_interval()
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise errors.TimeoutError(f"task {self.id} is {state.state} after {timeout} s; it may still end")
@@ -271,10 +296,28 @@ class EagerResult(AsyncResult[T]):
     def get(
         self,
         timeout: float | None = None,  # noqa: ARG002 - there is nothing to wait for
-        *,
         propagate: bool = True,
         interval: float = 0.5,  # noqa: ARG002
+        no_ack: bool = True,  # noqa: ARG002
+        follow_parents: bool = True,  # noqa: ARG002
+        callback: Callable[[str, Any], None] | None = None,
+        *,
+        on_message: Callable[[Any], None] | None = None,
+        on_interval: Callable[[], None] | None = None,  # noqa: ARG002
         disable_sync_subtasks: bool = True,  # noqa: ARG002
     ) -> T:
         """The value, at once."""
-        return self._value(self.load(), propagate=propagate)
+        refuse_on_message(on_message)
+        value = self._value(self.load(), propagate=propagate)
+        if callback is not None:
+            callback(self.id, value)
+        return value
+
+
+def forget_all(app: Backend, results: Iterable[AsyncResult[Any]]) -> Flow[None]:
+    """Remove the records of results."""
+    forgotten = list(results)
+    if forgotten:
+        yield from app.store.delete([each.id for each in forgotten])
+    for each in forgotten:
+        each.known = None

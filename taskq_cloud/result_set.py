@@ -1,4 +1,4 @@
-"""The results of several tasks as one: ``ResultSet``, and ``GroupResult`` for a group's.
+"""The results of several tasks as one: ``ResultSet``. That of a group is in ``group_result``.
 
 Reading is one read of many records, however the results are nested; every method has an asynchronous twin over the
 same flow, as in ``result``.
@@ -7,18 +7,18 @@ same flow, as in ``result``.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from taskq_cloud import errors
-from taskq_cloud.core import records, saved_groups
+from taskq_cloud.core import records
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.lines import Fan, Line
-from taskq_cloud.result import AsyncResult
-from taskq_cloud.result_tree import Backend, InWorkflow, NoApplication, needed, refuse_without_store
+from taskq_cloud.joining import wait_for_all
+from taskq_cloud.result import AsyncResult, forget_all
+from taskq_cloud.result_tree import Backend, InWorkflow, NoApplication, refuse_without_store
 from taskq_cloud.task_state import TaskState
-from taskq_cloud.waiting import pauses, refuse_inside_a_task
+from taskq_cloud.waiting import pauses, refuse_inside_a_task, refuse_on_message
 
 
 class ResultSet(InWorkflow):
@@ -97,15 +97,17 @@ class ResultSet(InWorkflow):
             else:
                 yield each
 
-    def stages(self) -> Line:
-        """The tasks that came before, and its own side by side."""
-        before = () if self.parent is None else self.parent.stages()
-        return (*before, Fan(tuple(each.stages() for each in self.results), self.id or None))
+    def own_stages(self) -> Line:
+        """See ``InWorkflow``: its results side by side."""
+        return (Fan(tuple(each.stages() for each in self.results), self.id or None),)
 
-    def everyone(self) -> Iterator[AsyncResult[Any]]:
-        """The results of these."""
-        for each in ([] if self.parent is None else [self.parent]) + self.results:
-            yield from each.everyone()
+    def own_results(self) -> Iterator[AsyncResult[Any]]:
+        """See ``InWorkflow``."""
+        return (result for each in self.results for result in each.everyone())
+
+    def own_tuples(self) -> list[Any]:
+        """See ``InWorkflow``."""
+        return [each.as_tuple() for each in self.results]
 
     # -- looking
 
@@ -148,40 +150,120 @@ class ResultSet(InWorkflow):
     def get(
         self,
         timeout: float | None = None,
-        *,
         propagate: bool = True,
         interval: float = 0.5,
+        callback: Callable[[str, Any], None] | None = None,
+        no_ack: bool = True,  # noqa: ARG002 - Celery's argument
+        on_message: Callable[[Any], None] | None = None,
+        *,
         disable_sync_subtasks: bool = True,
+        on_interval: Callable[[], None] | None = None,
     ) -> list[Any]:
-        """Wait for all values, in the order of the results; nested as they are.
+        """Wait for all values, in the order of the results, nested as they are; arguments stand in Celery's order.
 
         Args:
             timeout: seconds to wait at most; None: for ever.
-            propagate: raise the exception of the first that fails, at once; otherwise it stands where its value would.
-            interval: seconds between two looks at the store, reached from shorter ones.
+            propagate: raise the exception of a task that fails, soon; otherwise it stands where its value would.
+            interval: seconds between two looks at the store, reached from shorter ones; of more than 500 tasks longer
+                by the root of their number.
+            callback: called with the id and the value of each; the list is empty then.
+            no_ack: means nothing: results are no messages.
+            on_message: not to be had from a store that is looked at.
             disable_sync_subtasks: refuse to wait inside a task.
+            on_interval: called after each look that has not found the end.
 
         Raises:
             TimeoutError: the time is over; the tasks go on.
-            ImproperlyConfigured: the application keeps no results.
+            ImproperlyConfigured: the application keeps no results, or there is an ``on_message``.
             RuntimeError: called inside a task.
         """
+        refuse_on_message(on_message)
         refuse_inside_a_task(disable_sync_subtasks)
-        self._backend.run(self._wait(timeout, interval, propagate))
-        return self._values()
+        self._backend.run(self._wait(timeout, interval, propagate=propagate, on_interval=on_interval))
+        if callback is None:
+            return self._values()
+        for each in self.results:
+            callback(each.id, _value(each))
+        return []
 
-    join = get
+    join = join_native = get
 
     async def aget(
         self,
         timeout: float | None = None,  # noqa: ASYNC109 - Celery's name
-        *,
         propagate: bool = True,
         interval: float = 0.5,
     ) -> list[Any]:
         """``get`` on an event loop."""
-        await self._backend.arun(self._wait(timeout, interval, propagate))
+        await self._backend.arun(self._wait(timeout, interval, propagate=propagate))
         return self._values()
+
+    def iter_native(
+        self,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,  # noqa: ARG002 - Celery's argument
+        on_message: Callable[[Any], None] | None = None,
+        on_interval: Callable[[], None] | None = None,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Ids and result documents of the tasks in it, as they are found to have ended; arguments as ``get``'s.
+
+        All that are missing are looked at each time.
+        """
+        refuse_on_message(on_message)
+        refuse_inside_a_task(disable_sync_subtasks=True)
+        missing = [leaf for leaf in self._leaves() if not leaf.ignored]
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for pause in pauses(interval):
+            self._backend.run(self._states())
+            ended = [leaf for leaf in missing if leaf.known is not None]
+            missing = [leaf for leaf in missing if leaf.known is None]
+            yield from ((leaf.id, leaf.load().document) for leaf in ended)
+            if not missing:
+                return
+            if on_interval is not None:
+                on_interval()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise errors.TimeoutError(f"{len(missing)} tasks have not ended after {timeout} s; they may still end")
+            self._backend.run(_sleep(pause if left is None else min(pause, left)))
+
+    def then(
+        self,
+        callback: Callable[[Any], Any],
+        on_error: Callable[[Exception], Any] | None = None,
+        weak: bool = False,
+    ) -> ResultSet:
+        """Call ``callback`` with this set once it is known here that all have ended; see ``AsyncResult.then``."""
+        left = sum(leaf.known is None for leaf in self._leaves())
+
+        def one_has_ended(_: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                callback(self)
+
+        for leaf in [leaf for leaf in self._leaves() if leaf.known is None]:
+            leaf.then(one_has_ended, on_error, weak)
+        if left == 0:
+            left = 1
+            one_has_ended(None)
+        return self
+
+    @property
+    def on_ready(self) -> ResultSet:
+        """Itself: what Celery's ``then`` is called on."""
+        return self
+
+    @property
+    def supports_native_join(self) -> bool:
+        """True: stores read many records at once."""
+        return True
+
+    @property
+    def app(self) -> Any:
+        """The application."""
+        return self._backend
 
     # -- ending
 
@@ -211,39 +293,23 @@ class ResultSet(InWorkflow):
         now = {leaf.id: leaf.seen(found.get(leaf.id)) for leaf in unknown}
         return [now.get(leaf.id) or leaf.seen(None) for leaf in leaves]
 
-    def _wait(self, timeout: float | None, interval: float, propagate: bool) -> Flow[None]:
+    def _wait(
+        self,
+        timeout: float | None,
+        interval: float,
+        *,
+        propagate: bool,
+        on_interval: Callable[[], None] | None = None,
+    ) -> Flow[None]:
         leaves = self.leaves()
-        if any(leaf.known is None for leaf in leaves):
-            refuse_without_store(self._backend)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        for pause in pauses(interval):
-            states = yield from self._states()
-            failed = next((each for each in states if each.state in records.PROPAGATE_STATES), None)
-            if propagate and failed is not None:
-                raise failed.result
-            missing = [leaf.id for leaf, state in zip(leaves, states, strict=True) if not (state.ready or leaf.ignored)]
-            if not missing:
-                return
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise errors.TimeoutError(
-                    f"{len(missing)} of {len(leaves)} tasks have not ended after {timeout} s, {missing[0]} for one; "
-                    "they may still end"
-                )
-            yield Sleep(pause if left is None else min(pause, left))
+        return wait_for_all(self._backend, leaves, timeout, interval, propagate=propagate, on_interval=on_interval)
 
     def _values(self) -> list[Any]:
-        return [
-            each._values() if isinstance(each, ResultSet) else each.seen(None).result  # noqa: SLF001 - its own kind
-            for each in self.results
-        ]
+        return [_value(each) for each in self.results]
 
     def _forget(self) -> Flow[None]:
-        leaves = self.leaves()
-        if leaves:
-            yield from self._backend.store.delete([leaf.id for leaf in leaves])
-        for leaf in leaves:
-            leaf.known = None
+        # As in Celery: what came before a member goes with it.
+        return forget_all(self._backend, self.own_results())
 
     def _revoke(self) -> Flow[int]:
         from taskq_cloud.core.one_off import keeper  # noqa: PLC0415 - see result_tree
@@ -259,144 +325,11 @@ class ResultSet(InWorkflow):
         return (yield from revoke_tasks(self._backend.store, ids, expires_at, scheduler))
 
 
-class GroupResult(ResultSet):
-    """The results of a group.
-
-    Args:
-        id: the group's id.
-        results: its members'.
-        parent: the result of what came before it in a chain.
-        app: the application; that of the results where None.
-    """
-
-    def __init__(
-        self,
-        id: str,  # noqa: A002 - Celery's name
-        results: Iterable[Any] | None = None,
-        parent: Any = None,
-        app: Backend | None = None,
-    ) -> None:
-        super().__init__(results or (), app)
-        self.id = id
-        self.parent = parent
-
-    def __repr__(self) -> str:
-        return f"<GroupResult: {self.id} [{', '.join(str(each.id) for each in self.results)}]>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, GroupResult) and self.id == other.id and self.results == other.results
-
-    __hash__ = None
-
-    def __bool__(self) -> bool:
-        return True
-
-    @property
-    def children(self) -> list[Any]:
-        """The members' results."""
-        return self.results
-
-    def as_tuple(self) -> Any:
-        """As plain JSON, Celery's."""
-        parent = None if self.parent is None else self.parent.as_tuple()
-        return [[self.id, parent], [each.as_tuple() for each in self.results]]
-
-    def save(self) -> GroupResult:
-        """Keep in the store which tasks these are, for ``restore``; as long as results are kept."""
-        self._backend.run(self._save())
-        return self
-
-    async def asave(self) -> GroupResult:
-        """``save`` on an event loop."""
-        await self._backend.arun(self._save())
-        return self
-
-    def delete(self) -> None:
-        """Remove what ``save`` has kept."""
-        self._backend.run(saved_groups.delete(self._backend.store, self.id, len(self.results)))
-
-    @classmethod
-    def restore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:  # noqa: A002 - Celery's name
-        """What ``save`` has kept; None where nothing was, or it has expired, as in Celery.
-
-        Args:
-            id: the group's id.
-            backend: the application.
-            app: likewise; one of the two has to be there.
-        """
-        found = needed(backend if app is None else app, f"GroupResult.restore({id!r}")
-        return found.run(_restored(id, found))
-
-    @classmethod
-    async def arestore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:  # noqa: A002
-        """``restore`` on an event loop."""
-        found = needed(backend if app is None else app, f"GroupResult.arestore({id!r}")
-        return await found.arun(_restored(id, found))
-
-    def _save(self) -> Flow[None]:
-        yield from saved_groups.save(self._backend.store, self.as_tuple(), self._backend.result_expires_at())
+def _value(result: Any) -> Any:
+    if isinstance(result, ResultSet):
+        return result._values()  # noqa: SLF001 - its own kind
+    return result.seen(None).result
 
 
-def _restored(group_id: str, app: Backend) -> Flow[GroupResult | None]:
-    saved = yield from saved_groups.load(app.store, group_id)
-    return None if saved is None else result_from_tuple(saved, app)
-
-
-@dataclass(frozen=True, slots=True)
-class GroupResults:
-    """``app.GroupResult``: Celery's class of an application.
-
-    Args:
-        app: the application.
-    """
-
-    app: Backend
-
-    def __call__(self, id: str, results: Iterable[Any] | None = None, parent: Any = None) -> GroupResult:  # noqa: A002 - Celery's name
-        """A group's result; of an id alone what ``save`` has kept.
-
-        Raises:
-            KeyError: there is only an id, and nothing of it was saved, or it has expired.
-        """
-        if results is not None:
-            return GroupResult(id, results, parent, self.app)
-        restored = self.restore(id)
-        if restored is None:
-            raise KeyError(f"no group {id} was saved, or it has expired")
-        return restored
-
-    def restore(self, id: str) -> GroupResult | None:  # noqa: A002 - likewise
-        """See ``GroupResult.restore``."""
-        return GroupResult.restore(id, app=self.app)
-
-    async def arestore(self, id: str) -> GroupResult | None:  # noqa: A002 - likewise
-        """See ``GroupResult.arestore``."""
-        return await GroupResult.arestore(id, app=self.app)
-
-
-def result_from_tuple(r: Any, app: Backend | None = None) -> Any:
-    """A result of what ``as_tuple`` has made of it; a result is itself.
-
-    Args:
-        r: such a tuple, as it is or as JSON has it.
-        app: the application; there is no other that a tuple could have.
-
-    Raises:
-        TypeError: there is no application.
-    """
-    if isinstance(r, InWorkflow):
-        return r
-    app = needed(app, "result_from_tuple(...")
-    before: list[Any] = []
-    while r is not None:
-        before.append(r)
-        head = r[0]
-        r = None if isinstance(head, str) else head[1]
-    result: Any = None
-    for head, members in reversed(before):
-        result_id = head if isinstance(head, str) else head[0]
-        if members is None:
-            result = AsyncResult(result_id, app, parent=result)
-        else:
-            result = GroupResult(result_id, [result_from_tuple(each, app) for each in members], result, app)
-    return result
+def _sleep(seconds: float) -> Flow[None]:
+    yield Sleep(seconds)

@@ -15,6 +15,7 @@ from taskq_cloud.core import lines, signatures, workflow_record
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.lines import Line
 from taskq_cloud.core.ports import ResultStore, ScheduleStore
+from taskq_cloud.core.serializers import PlainForm
 
 if TYPE_CHECKING:
     from taskq_cloud.core.workflow_view import Progress, View
@@ -80,7 +81,7 @@ class NoApplication:
         return None
 
 
-class InWorkflow:
+class InWorkflow(PlainForm):
     """What a result of a workflow can do.
 
     A result stands for all that came before it too: of ``chain(a, group(b, c), d)`` the result is ``d``'s, and its
@@ -97,13 +98,50 @@ class InWorkflow:
 
     # -- what it stands for
 
+    def own_stages(self) -> Line:
+        """Its own part of the workflow, by id, as far as it knows it."""
+        raise NotImplementedError
+
+    def own_results(self) -> Iterator[Any]:
+        """The results of the tasks in its own part."""
+        raise NotImplementedError
+
+    def own_tuples(self) -> list[Any] | None:
+        """Of a group, its members as tuples."""
+        raise NotImplementedError
+
+    def lineage(self) -> list[Any]:
+        """What came before it, the first first, and itself. A chain may be longer than Python's stack is deep."""
+        found, each = [], self
+        while each is not None:
+            found.append(each)
+            each = each.parent
+        return found[::-1]
+
     def stages(self) -> Line:
         """The workflow's tasks, by id, as far as the result knows them."""
-        raise NotImplementedError
+        return tuple(stage for each in self.lineage() for stage in each.own_stages())
 
     def everyone(self) -> Iterator[Any]:
         """The results of all its tasks."""
-        raise NotImplementedError
+        return (result for each in self.lineage() for result in each.own_results())
+
+    def as_list(self) -> list[str]:
+        """Its id, and those of what came before it."""
+        return [each.id for each in reversed(self.lineage())]
+
+    def as_tuple(self) -> Any:
+        """Celery's ``((id, parent), members)``, for ``result_from_tuple``: members are None where it is no group."""
+        if not self.id:
+            raise TypeError(f"{self!r} has no id to be found by: make it a GroupResult")
+        written: Any = None
+        for each in self.lineage():
+            written = ((each.id, written), each.own_tuples())
+        return written
+
+    def __json__(self) -> Any:
+        """What a task that returns it has as its value: ``as_tuple``, as in Celery."""
+        return self.as_tuple()
 
     # -- the workflow
 
@@ -191,10 +229,6 @@ class InWorkflow:
         yield from workflow_ending.forget(self._backend.store, line, self.id)
         for each in self.everyone():
             each.known = None
-
-    def as_list(self) -> list[str]:
-        """Its id, and those of what came before it."""
-        return [self.id, *(self.parent.as_list() if self.parent is not None else ())]
 
 
 class InGraph(InWorkflow):

@@ -51,3 +51,102 @@ class TaskState:
 
 PENDING: Final = TaskState(records.PENDING, None, None, None, (), {})
 """Of a task that the store knows nothing of."""
+
+
+class InRecord:
+    """What can be asked of a result that has a record: each is a read until the task has ended."""
+
+    def load(self) -> TaskState:
+        """What the store knows now, in one read."""
+        raise NotImplementedError
+
+    async def aload(self) -> TaskState:
+        """``load`` on an event loop."""
+        raise NotImplementedError
+
+    @property
+    def state(self) -> str:
+        """The state now."""
+        return self.load().state
+
+    status = state
+
+    async def astate(self) -> str:
+        """``state`` on an event loop."""
+        return (await self.aload()).state
+
+    @property
+    def result(self) -> Any:
+        """The value or the exception, as far as the store knows now."""
+        return self.load().result
+
+    info = result
+
+    @property
+    def traceback(self) -> str | None:
+        """The traceback of a failure, as text."""
+        return self.load().traceback
+
+    @property
+    def date_done(self) -> datetime | None:
+        """When the task ended."""
+        return self.load().date_done
+
+    @property
+    def name(self) -> str | None:
+        """The task's name, where the record has it (``result_extended``)."""
+        said: str | None = self._said("name")
+        return said
+
+    @property
+    def args(self) -> list[Any] | None:
+        """Its positional arguments, likewise."""
+        said: list[Any] | None = self._said("args")
+        return said
+
+    @property
+    def kwargs(self) -> dict[str, Any] | None:
+        """Its keyword arguments, likewise."""
+        said: dict[str, Any] | None = self._said("kwargs")
+        return said
+
+    @property
+    def worker(self) -> str | None:
+        """Where it ran, likewise."""
+        said: str | None = self._said("worker")
+        return said
+
+    @property
+    def retries(self) -> int | None:
+        """The attempts before the last, likewise."""
+        said: int | None = self._said("retries")
+        return said
+
+    @property
+    def queue(self) -> str | None:
+        """Where it was received, likewise."""
+        said: str | None = self._said("queue")
+        return said
+
+    def _said(self, key: str) -> Any:
+        return self.load().document.get(key)
+
+    def exists(self) -> bool:
+        """Whether the store has a record of the task: PENDING may also be one that nobody has called."""
+        return bool(self.load().document)
+
+    async def aexists(self) -> bool:
+        """``exists`` on an event loop."""
+        return bool((await self.aload()).document)
+
+    def ready(self) -> bool:
+        """Whether the task has ended."""
+        return self.load().ready
+
+    def successful(self) -> bool:
+        """Whether the task has ended well."""
+        return self.load().state == records.SUCCESS
+
+    def failed(self) -> bool:
+        """Whether the task has failed."""
+        return self.load().state == records.FAILURE

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 from taskq_cloud.core.invocation import current_invocation
+from taskq_cloud.errors import ImproperlyConfigured
 
 FIRST_POLL_SECONDS: Final = 0.02
 POLL_GROWTH: Final = 1.5
@@ -32,6 +33,12 @@ def refuse_inside_a_task(disable_sync_subtasks: bool) -> None:
             "get() inside a task waits for a worker that may be waiting for this one: pass the value on instead, "
             "or say disable_sync_subtasks=False, or wait within allow_join_result()"
         )
+
+
+def refuse_on_message(on_message: Any) -> None:
+    """Raise ``ImproperlyConfigured`` for what only Celery's backends of messages can do."""
+    if on_message is not None:
+        raise ImproperlyConfigured("on_message: no result store sends messages; on_interval is called at each look")
 
 
 def pauses(longest: float) -> Iterator[float]:

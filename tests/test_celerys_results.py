@@ -22,6 +22,7 @@ from taskq_cloud import (
     xmap,
     xstarmap,
 )
+from taskq_cloud.errors import ImproperlyConfigured
 from tests.in_this_process import work
 
 
@@ -146,3 +147,149 @@ def test_waiting_inside_a_task_where_it_is_allowed(app: TaskQ) -> None:
     assert allowed.get(timeout=0) == 3
     with pytest.raises(RuntimeError, match="inside a task"):
         refused.get(timeout=0)
+
+
+# -- asking them
+
+
+def test_waiting_with_arguments_in_celerys_order(app: TaskQ) -> None:
+    called: list[Any] = []
+    good, bad = app.tasks["add"].delay(1, 2), app.tasks["fail"].delay()
+    work(app)
+    assert good.get(0, True, 0.1, True, True, lambda *found: called.append(found)) == 3
+    assert good.wait(timeout=0, callback=lambda *found: called.append(found)) == 3
+    assert isinstance(bad.get(0, False), ValueError)
+    with pytest.raises(ValueError, match="bad"):
+        bad.get(0, callback=lambda *found: called.append(found))
+    assert called == [(good.id, 3)] * 2
+    sides = ResultSet([good, bad])
+    assert sides.get(0, False, 0.1, lambda *found: called.append(found)) == []
+    assert [found[0] for found in called[2:]] == [good.id, bad.id]
+    assert sides.join_native(0, False)[0] == 3
+    in_place = app.tasks["add"].apply((1, 2))
+    assert (in_place.get(0, True), in_place.wait(callback=lambda *found: called.append(found))) == (3, 3)
+    assert called[-1] == (in_place.id, 3)
+
+
+@pytest.mark.parametrize("make", [lambda result: result, lambda result: ResultSet([result])])
+def test_no_store_sends_messages(app: TaskQ, make: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="on_message"):
+        make(app.tasks["add"].delay(1, 2)).get(on_message=print)
+
+
+@pytest.mark.parametrize("make", [lambda result: result, lambda result: ResultSet([result])])
+def test_something_is_called_at_each_look(app: TaskQ, make: Any) -> None:
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 2:
+            work(app)
+
+    assert make(app.tasks["add"].delay(1, 2)).get(timeout=60, on_interval=look) in (3, [3])
+    assert len(looks) == 2
+
+
+def test_then_is_when_the_end_is_seen(app: TaskQ) -> None:
+    seen: list[Any] = []
+    good, bad, broken = app.tasks["add"].delay(1, 2), app.tasks["fail"].delay(), app.tasks["add"].delay(3, 4)
+    good.then(seen.append)
+    bad.then(seen.append)
+    broken.then(lambda _: [].pop(), on_error=seen.append)
+    assert (good.ready(), seen) == (False, [])
+    work(app)
+    assert seen == [], "nobody has looked"
+    assert (good.state, bad.state, broken.state) == ("SUCCESS", "FAILURE", "SUCCESS")
+    assert seen[:2] == [good, bad]
+    assert isinstance(seen[2], IndexError)
+    good.then(seen.append)
+    assert seen[3:] == [good]
+    with pytest.raises(IndexError):
+        good.then(lambda _: [].pop())
+    assert app.tasks["add"].apply((1, 2)).then(seen.append) == seen[-1]
+
+
+def test_then_of_a_set_is_when_all_have_ended(app: TaskQ) -> None:
+    seen: list[Any] = []
+    first, second = app.tasks["add"].delay(1, 2), app.tasks["add"].delay(3, 4)
+    sides = ResultSet([first, second]).then(seen.append)
+    sides.on_ready.then(seen.append)
+    work(app)
+    assert (first.get(timeout=0), seen) == (3, [])
+    assert (sides.get(timeout=0), seen) == ([3, 7], [sides, sides])
+    assert ResultSet(app=app).then(seen.append) is seen[-1]
+
+
+def test_iterating_as_they_end(app: TaskQ) -> None:
+    sides = group(app.tasks["add"].s(1, 2), app.tasks["add"].s(3, 4)).delay()
+    work(app)
+    found = dict(sides.iter_native(timeout=0))
+    assert {task_id: document["result"] for task_id, document in found.items()} == {sides[0].id: 3, sides[1].id: 7}
+    waiting = ResultSet([app.tasks["add"].delay(5, 6)]).iter_native(timeout=60, on_interval=lambda: work(app))
+    assert [document["result"] for _, document in waiting] == [11]
+    with pytest.raises(TimeoutError, match="1 tasks have not ended after 0 s"):
+        list(ResultSet([app.tasks["add"].delay(7, 8)]).iter_native(timeout=0))
+
+
+async def test_what_a_record_says() -> None:
+    app = TaskQ("shop", broker="memory://", results="memory://", result_extended=True)
+
+    @app.task(name="add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    result = add.delay(1, y=2)
+    assert (result.exists(), result.name, result.retries) == (False, None, None)
+    work(app)
+    assert (result.exists(), await result.aexists()) == (True, True)
+    assert (result.name, result.args, result.kwargs, result.retries, result.queue) == (
+        "add",
+        [1],
+        {"y": 2},
+        0,
+        "celery",
+    )
+    assert str(result.worker).startswith("taskq@")
+    assert (result.task_id, result.app, result.supports_native_join) == (result.id, app, True)
+    assert (ResultSet([result]).app, ResultSet([result]).supports_native_join) == (app, True)
+    assert (str(result), result == result.id, result != "other") == (result.id, True, True)
+    app.close()
+    await app.aclose()
+
+
+# -- handing them on
+
+
+def test_a_task_may_return_one(app: TaskQ) -> None:
+    @app.task(name="start")
+    def start() -> Any:
+        return group(app.tasks["add"].s(1, 2), app.tasks["add"].s(3, 4)).delay()
+
+    @app.task(name="start_one")
+    def start_one() -> Any:
+        return app.tasks["add"].delay(5, 6)
+
+    several, one = start.delay(), start_one.delay()
+    work(app)
+    assert result_from_tuple(several.get(timeout=0), app).get(timeout=0) == [3, 7]
+    assert result_from_tuple(one.get(timeout=0), app=app).get(timeout=0) == 11
+    assert one.get(timeout=0)[1] is None
+    assert result_from_tuple(start_one.apply().get(), app).id
+
+
+def test_tuples_are_celerys(app: TaskQ) -> None:
+    result = chain(app.tasks["add"].s(1, 1), group(app.tasks["add"].s(1), app.tasks["add"].s(2))).delay()
+    first, members = ((result.parent.id, None), None), [((each.id, None), None) for each in result]
+    assert result.as_tuple() == ((result.id, first), members)
+    with pytest.raises(TypeError, match="has no id to be found by"):
+        ResultSet(result.results).as_tuple()
+
+
+@pytest.mark.parametrize("of_all", [lambda result: result.forget(), lambda result: ResultSet([result]).forget()])
+def test_what_came_before_is_forgotten_too(app: TaskQ, of_all: Any) -> None:
+    add, total = app.tasks["add"], app.tasks["total"]
+    result = ended(app, chain(add.s(1, 1), group(add.s(1), add.s(2)), total.s(), add.s(1)).delay())
+    ids = [each.id for each in result.everyone()]
+    assert [app.AsyncResult(each).state for each in ids] == ["SUCCESS"] * 5
+    of_all(result)
+    assert [app.AsyncResult(each).state for each in ids] == ["PENDING"] * 5

@@ -23,7 +23,7 @@ from taskq_cloud.core.effects import Environment
 from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.message import Outgoing
 from taskq_cloud.core.outcome import Invocation
-from taskq_cloud.result_set import GroupResult
+from taskq_cloud.group_result import GroupResult
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.pipeline_ports import Effect, WatchedBroker, WatchedStore

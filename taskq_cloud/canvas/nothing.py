@@ -8,7 +8,7 @@ from typing import Any
 from taskq_cloud.core import lines, planner, signatures
 from taskq_cloud.core.ids import new_id
 from taskq_cloud.core.lines import Fan, Line
-from taskq_cloud.result_set import GroupResult
+from taskq_cloud.group_result import GroupResult
 
 
 def is_nothing(signature: Mapping[str, Any]) -> bool:
