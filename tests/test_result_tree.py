@@ -19,6 +19,7 @@ from taskq_cloud.canvas import signature
 from taskq_cloud.core import workflow_record
 from taskq_cloud.core.workflow_view import NO_RECORD, GroupNode, TaskNode, tasks
 from taskq_cloud.errors import ChordError, ImproperlyConfigured, IncompleteStream, TaskRevokedError
+from taskq_cloud.group_result import result_from_tuple
 from taskq_cloud.result_set import ResultSet
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.results.sqlite import SQLiteResults
@@ -324,3 +325,43 @@ def test_maybe_throw(app: TaskQ) -> None:
     value = result.maybe_throw(propagate=False, callback=lambda *given: seen.append(given))
     assert isinstance(value, ValueError)
     assert seen == [(result.id, value)]
+
+
+@pytest.fixture(scope="module")
+def long_chain() -> Iterator[Any]:
+    app = make_app(broker="memory://", results="memory://")
+    yield chain(app.tasks["task"].si(tag="a") for _ in range(3000)).apply_async()
+    app.close()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda result: result.progress().total,
+        lambda result: len(list(result.tree().tasks())),
+        lambda result: len(result.as_list()),
+        lambda result: len(list(result.everyone())),
+        lambda result: len(result.stages()),
+        lambda result: len(result_from_tuple(result.as_tuple(), result.app).as_list()),
+        lambda result: len(ResultSet([result]).stages()[0].members[0]),
+        lambda result: len([task for task in result.tree().tasks() if task.state == "PENDING"]),
+        lambda result: result.revoke_workflow(),
+        lambda result: result.forget() or 3000,
+        lambda result: result.forget_workflow() or 3000,
+    ],
+    ids=[
+        "progress",
+        "tree",
+        "as_list",
+        "everyone",
+        "stages",
+        "tuple",
+        "set",
+        "states",
+        "revoke",
+        "forget",
+        "forget all",
+    ],
+)
+def test_a_chain_may_be_longer_than_the_stack_is_deep(long_chain: Any, ask: Any) -> None:
+    assert ask(long_chain) == 3000
