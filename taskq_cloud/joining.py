@@ -42,7 +42,7 @@ def wait_for_all(
         app: the application.
         results: of tasks.
         timeout: seconds to wait at most; None: for ever.
-        interval: seconds between two looks, reached from shorter ones; longer for more than a page.
+        interval: seconds between two looks, reached from shorter ones; longer by the root of the number of pages.
         propagate: raise the first failure that is found.
         on_interval: called after each look that has not found the end.
 
@@ -50,40 +50,42 @@ def wait_for_all(
         TimeoutError: the time is over.
     """
     _throw(results, propagate=propagate)
-    missing = _missing(results)
-    if missing:
+    pages = _pages(_missing(results))
+    if pages:
         refuse_without_store(app)
     deadline = None if timeout is None else time.monotonic() + timeout
     looks, pause = count(1), min(FIRST_POLL_SECONDS, interval)
-    while missing:
+    while pages:
         everything = next(looks) % LOOKS_UNTIL_ALL == 0
-        missing, ended = yield from _look(app, missing, everything=everything, propagate=propagate)
-        if ended:
+        before = len(pages)
+        pages = yield from _look(app, pages, len(pages) if everything else 1, propagate=propagate)
+        if len(pages) < before:
             continue  # the next page may have ended too
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
-            missing, _ = yield from _look(app, missing, everything=True, propagate=propagate)
-            _time_out(results, missing, timeout)
-            return
+            pages = yield from _look(app, pages, len(pages), propagate=propagate)
+            return _time_out(results, pages, timeout)
         if on_interval is not None:
             on_interval()
         yield Sleep(pause if left is None else min(pause, left))
-        pause = min(pause * POLL_GROWTH, interval * math.sqrt(max(1, len(missing) / PAGE_RESULTS)))
+        pause = min(pause * POLL_GROWTH, interval * math.sqrt(len(pages)))
+    return None
 
 
-def _look(app: Backend, missing: Results, *, everything: bool, propagate: bool) -> Flow[tuple[Results, bool]]:
-    """Look at the first page of those that are missing, or at all; those still missing, and whether no page had one."""
-    unfinished: list[AsyncResult[Any]] = []
-    pages = [missing[begin : begin + PAGE_RESULTS] for begin in range(0, len(missing), PAGE_RESULTS)]
-    looked_at = pages if everything else pages[:1]
-    for page in looked_at:
+def _look(app: Backend, pages: Sequence[Results], number: int, *, propagate: bool) -> Flow[Sequence[Results]]:
+    """Look at the first pages, so many of them; what is still missing."""
+    left: list[Results] = []
+    for page in pages[:number]:
         found = yield from app.store.load([each.id for each in page])
         for each in page:
             each.seen(found.get(each.id))
         _throw(page, propagate=propagate)
-        unfinished += _missing(page)
-    left = [*unfinished, *(each for page in pages[len(looked_at) :] for each in page)]
-    return left, not unfinished
+        left.append(_missing(page))
+    return [page for page in (*left, *pages[number:]) if page]
+
+
+def _pages(results: Results) -> Sequence[Results]:
+    return [results[begin : begin + PAGE_RESULTS] for begin in range(0, len(results), PAGE_RESULTS)]
 
 
 def _missing(results: Results) -> Results:
@@ -96,7 +98,8 @@ def _throw(results: Results, *, propagate: bool) -> None:
             raise each.known.result
 
 
-def _time_out(results: Results, missing: Results, timeout: float | None) -> None:
+def _time_out(results: Results, pages: Sequence[Results], timeout: float | None) -> None:
+    missing = [each for page in pages for each in page]
     if missing:
         raise errors.TimeoutError(
             f"{len(missing)} of {len(results)} tasks have not ended after {timeout} s, {missing[0].id} for one; "
