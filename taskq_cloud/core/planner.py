@@ -251,7 +251,7 @@ def to_message(
         embed=Embed(
             callbacks=listed(options.get("link")) or None,
             errbacks=listed(options.get("link_error")) or None,
-            chain=list(chain) or options.get("chain") or None,
+            chain=[*chain, *(options.get("chain") or ())] or None,
             chord=options.get("chord"),
         ),
         root_id=origin.root_id,

@@ -25,6 +25,9 @@ ACCUMULATE: Final = "celery.accumulate"
 _COMPOSED: Final = frozenset({CHAIN, GROUP, CHORD, CHUNKS})
 _OF_THE_LAST: Final = ("link", "task_id")
 _OF_A_HEADER: Final = ("countdown", "eta")
+_NOT_OF_BOTH: Final = (*_OF_THE_LAST, *_OF_A_HEADER, "link_error")
+_OF_THE_END: Final = ("chord", "group_id", "group_index")
+"""A place in a chord: whoever counts there is the last of all that the options are given to."""
 
 
 def is_composed(signature: Signature) -> bool:
@@ -35,16 +38,24 @@ def is_composed(signature: Signature) -> bool:
 def parse(signature: Signature) -> Line:
     """Read a signature.
 
+    What is to follow it may stand in its options, as Celery writes a chord's body that is the first of a chain.
+
     Raises:
         InvalidTaskError: it isn't one; says where.
     """
-    options = signature.get("options") or {}
+    options = dict(signature.get("options") or {})
+    follows = parse_all(reversed(options.pop("chain", None) or ()))
+    return _parse({**signature, "options": options} if follows else signature, options) + follows
+
+
+def _parse(signature: Signature, options: Mapping[str, Any]) -> Line:
     match signature:
         case {"task": "celery.chain", "kwargs": {"tasks": [*tasks]}}:
             line = _in_chain(parse(each) for each in tasks)
-            first = {name: value for name, value in options.items() if name not in (*_OF_THE_LAST, "link_error")}
+            last = (*_OF_THE_LAST, *_OF_THE_END)
+            first = {name: value for name, value in options.items() if name not in (*last, "link_error")}
             line = of_all(line, {"link_error": options.get("link_error")})
-            line = of_last(of_first(line, first), {name: options.get(name) for name in _OF_THE_LAST})
+            line = of_last(of_first(line, first), {name: options.get(name) for name in last})
         case {"task": "celery.group", "kwargs": {"tasks": [*tasks]}}:
             others = {name: value for name, value in options.items() if name not in ("task_id", "link")}
             line = (Fan(tuple(_side_by_side(tasks, others)), options.get("task_id")),)
@@ -128,7 +139,8 @@ def _chord(header: Any, body: Line, options: Mapping[str, Any]) -> Line:
     if not body:
         raise InvalidTaskError("a chord's body is an empty chain")
     last = {name: value for name in _OF_THE_LAST if (value := options.get(name)) and not _has(body, name)}
-    both = {name: value for name, value in options.items() if name not in (*_OF_THE_LAST, *_OF_A_HEADER, "link_error")}
+    last |= {name: options[name] for name in _OF_THE_END if name in options}
+    both = {name: value for name, value in options.items() if name not in (*last, *_NOT_OF_BOTH)}
     body = of_all(of_last(of_first(body, both), last), {"link_error": options.get("link_error")})
     return of_first(fan, {**both, **{name: options.get(name) for name in _OF_A_HEADER}}) + body
 

@@ -61,9 +61,10 @@ def left_of_chain(parent: Message) -> Line:
         return ()
     *rest, following = parent.embed.chain
     own_id, line = derived_id(parent.id, "chain"), signatures.parse_all(reversed(rest))
+    begins = signatures.parse(following)
     if signatures.is_composed(following):
-        return planner.fix(signatures.parse(following) + line, own_id)
-    return planner.fix((Step(following),), own_id) + line
+        return planner.fix(begins + line, own_id)
+    return planner.fix(begins[:1], own_id) + begins[1:] + line
 
 
 def membership(message: Message) -> Membership | None:

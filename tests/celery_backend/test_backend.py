@@ -207,6 +207,28 @@ def test_a_failure_fails_the_body_and_calls_its_errbacks_once(app: Any):
     assert app.backend.get_state(result.id) == "FAILURE"
 
 
+def goes_on(app: Any, ended: Context, value: Any) -> list[Context]:
+    """What Celery's worker does when a task that has a chain has succeeded; the requests of what it has sent."""
+    chain = list(ended.chain)
+    celery.signature(chain.pop(), app=app).apply_async((value,), chain=chain, parent_id=ended.id, root_id=ended.root_id)
+    return [request(headers, embed, args=args, kwargs=kwargs) for _, headers, args, kwargs, embed in sent(app)]
+
+
+def test_what_a_chords_body_has_in_its_options_fails_with_it_and_counts_in_the_chord_around(app: Any):
+    add, total = app.tasks["add"], app.tasks["total"]
+    inner = celery.chain(add.s(1, 1), celery.group(add.s(1), add.s(2)), total.s(), add.s(1), add.s(2), app=app)
+    result, (first, other) = start(app, celery.chord([inner, add.s(2, 2)], total.s(), app=app))
+    members = goes_on(app, first, 2)
+    rest = members[0].chord["options"]["chain"]
+    assert [each["task"] for each in rest] == ["add", "add"]
+    app.backend.mark_as_done(other.id, 4, other)
+    app.backend.mark_as_done(members[1].id, 4, members[1])
+    app.backend.mark_as_failure(members[0].id, ValueError("no"), request=members[0])
+    left = [members[0].chord["options"]["task_id"], *(each["options"]["task_id"] for each in rest)]
+    assert [app.backend.get_state(task_id) for task_id in left] == ["FAILURE"] * 3
+    assert app.backend.get_state(result.id) == "FAILURE"
+
+
 def test_a_revoked_member_fails_the_body(app: Any):
     result, members = start(
         app, celery.chord([app.tasks["add"].s(1, 1) | app.tasks["add"].s(1)], app.tasks["total"].s())
