@@ -303,6 +303,17 @@ class Chaos:
                     self._drive(self._process(delivery), self._rng.randrange(12) if self._happens() else None)
         raise AssertionError("the queue is not empty after 600 rounds")
 
+    def die(self, steps: int) -> int:
+        """Take what is in the queue, die so many steps into each, and wait until it comes again; how many these were.
+
+        A delivery that ends in fewer steps dies before it is acknowledged.
+        """
+        deliveries = self._connections.run(self._app.broker.receive("celery", 10, 0, 30))
+        for delivery in deliveries:
+            self._drive(self._pipeline.process(delivery), steps)
+        self._clock.advance(45)
+        return len(deliveries)
+
     def close(self) -> None:
         self._connections.close()
 

@@ -20,7 +20,8 @@ def perhaps_done(effects: Effects) -> Flow[Settlement | None]:
     """Ask the store only where an earlier delivery or attempt may have left something: most tasks are spared it."""
     message, delivery = effects.message, effects.delivery
     dead_lettered = DEAD_LETTER_REASON in delivery.attributes
-    # A chord's body may have been sent twice: by a member that died before it was acknowledged, and by it again.
+    # A chord's body may have been sent twice: by a member that died before it was acknowledged, and by it again. So may
+    # what follows any task: who sends it again says so.
     twice = delivery.redelivered or effects.options.once or JOINED in message.headers or RESENT in message.headers
     # So may a periodic task's; where the store has claims, ``guards`` finds that out.
     twice = twice or (SCHEDULE in message.headers and not effects.environment.store.capabilities.claims)
@@ -70,7 +71,7 @@ def settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | Non
             case {"exc_type": "Reject", "exc_message": [reason]} if stored.state == FAILURE:
                 yield from joins.conclude(effects, FAILURE, error)
                 return DeadLetter(effects.delivery, f"Reject: {reason}")
-        yield from effects.send(effects.address(effects.following(stored.state, value)))
+        yield from effects.send(effects.address(effects.following(stored.state, value, recorded=True)))
         yield from joins.conclude(effects, stored.state, error)
         return Acknowledge(effects.delivery)
     if stored.version >= version_of(STARTED, effects.message.attempt + 1):

@@ -116,6 +116,11 @@ class Effects:
         scheduler = self.environment.scheduler
         return None if scheduler is None else scheduler.capabilities
 
+    @property
+    def resends(self) -> bool:
+        """Whether what it sends may have been sent by an earlier delivery, whose worker died before it said so."""
+        return self.delivery.receive_count > 1
+
     def log(self, level: int, action: str, text: str, *values: Any) -> None:
         """Log a line about the task, with the ids that a search needs."""
         message, delivery = self.message, self.delivery
@@ -209,12 +214,18 @@ class Effects:
         """
         yield from self.send(self.address(list(successors.on_failure(failed, self.environment.clock()))))
 
-    def following(self, state: str, value: Any = None) -> list[Successor]:
-        """What follows the task, now that it has ended in ``state``, with ``value`` if that is SUCCESS."""
-        now = self.environment.clock()
+    def following(self, state: str, value: Any = None, *, recorded: bool = False) -> list[Successor]:
+        """What follows the task, now that it has ended.
+
+        Args:
+            state: how.
+            value: what it has returned, if that is SUCCESS.
+            recorded: the store had that state already, so what follows may have been sent.
+        """
+        now, resent = self.environment.clock(), recorded or self.resends
         if state == SUCCESS:
-            following = successors.on_success(self.message, value, now, self.paging())
-            origin = successors.origin_of(self.message, now, self.paging())
+            following = successors.on_success(self.message, value, now, self.paging(), resent=resent)
+            origin = successors.origin_of(self.message, now, self.paging(), resent=resent)
             return [*following, *additions.of(self.message, self.added, origin)]
         return list(successors.on_failure(self.message, now, self.paging())) if state == FAILURE else []
 

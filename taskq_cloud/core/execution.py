@@ -382,7 +382,8 @@ def _replace(effects: Effects, outcome: Replaced) -> Flow[Settlement]:
         line = replacing.in_place_of(effects.message, outcome.signature, effects.fence)
         if lines.joins(line):
             joins.check_store(effects.environment.store)
-        instead = replacing.start(effects.message, line, effects.environment.clock(), effects.paging())
+        now, paging = effects.environment.clock(), effects.paging()
+        instead = replacing.start(effects.message, line, now, paging, resent=effects.resends)
         addressed = effects.address(instead)
     except (*_UNSENDABLE, InvalidTaskError, ImproperlyConfigured) as error:
         return (yield from _fail(effects, retry.describe(error)))

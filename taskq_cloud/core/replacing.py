@@ -7,12 +7,14 @@ on from those of the task that it replaces (``Message.attempt``), so that a late
 
 from __future__ import annotations
 
-from taskq_cloud.core import lines, planner, signatures
+from dataclasses import replace
+
+from taskq_cloud.core import lines, planner, signatures, successors
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.lines import Line, Step, listed
 from taskq_cloud.core.message import EARLIER_RUNS, Message, Signature
 from taskq_cloud.core.pages import Paging
-from taskq_cloud.core.planner import Origin, Successor
+from taskq_cloud.core.planner import Successor
 from taskq_cloud.errors import InvalidTaskError
 
 
@@ -42,7 +44,7 @@ def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Line:
         raise InvalidTaskError(f"task {message.task}: it can't be replaced so: {error}", message.id) from error
 
 
-def start(message: Message, line: Line, now: float, paging: Paging | None) -> list[Successor]:
+def start(message: Message, line: Line, now: float, paging: Paging | None, *, resent: bool = False) -> list[Successor]:
     """The first messages of what ``in_place_of`` has made, followed by what is left of the task's chain.
 
     Args:
@@ -50,12 +52,13 @@ def start(message: Message, line: Line, now: float, paging: Paging | None) -> li
         line: what runs in its place.
         now: the time, in seconds since the epoch.
         paging: how large groups are kept in pages.
+        resent: an earlier delivery of the message may have been replaced already.
 
     Raises:
         InvalidTaskError: an option makes no message; names the task.
     """
     # It stands where the task stood, so what the task followed from is its parent too.
-    origin = Origin(now=now, root_id=message.root_id or message.id, parent_id=message.parent_id, paging=paging)
+    origin = replace(successors.origin_of(message, now, paging, resent=resent), parent_id=message.parent_id)
     nesting = {"replaced_task_nesting": message.replaced_task_nesting + 1}
     rest = [{**each, "options": {**(each.get("options") or {}), **nesting}} for each in message.embed.chain or ()]
     try:

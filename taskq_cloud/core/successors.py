@@ -38,9 +38,19 @@ def check(parent: Message, now: float) -> None:
         raise InvalidTaskError(f"task {parent.task}: what follows it can't be read: {error}", parent.id) from error
 
 
-def on_success(parent: Message, value: Any, now: float, paging: Paging | None = None) -> Iterator[Successor]:
-    """The callbacks with the value, then the next of the chain, which carries what is left of it."""
-    origin = origin_of(parent, now, paging)
+def on_success(
+    parent: Message, value: Any, now: float, paging: Paging | None = None, *, resent: bool = False
+) -> Iterator[Successor]:
+    """The callbacks with the value, then the next of the chain, which carries what is left of it.
+
+    Args:
+        parent: the message of the task that has succeeded.
+        value: its value.
+        now: the time, in seconds since the epoch.
+        paging: how large groups are kept in pages.
+        resent: they may have been sent before, and are to ask the store whether they have run.
+    """
+    origin = origin_of(parent, now, paging, resent=resent)
     for index, signature in enumerate(parent.embed.callbacks or ()):
         yield from _successors(parent, signature, ("callback", index), value, origin)
     if parent.embed.chain:
@@ -49,8 +59,11 @@ def on_success(parent: Message, value: Any, now: float, paging: Paging | None = 
 
 
 def on_failure(parent: Message, now: float, paging: Paging | None = None) -> Iterator[Successor]:
-    """The errbacks, each with the id of the failed task."""
-    origin = origin_of(parent, now, paging)
+    """The errbacks, each with the id of the failed task.
+
+    They always ask the store whether they have run: nobody should be told of a failure twice, and failures are few.
+    """
+    origin = origin_of(parent, now, paging, resent=True)
     for index, signature in enumerate(parent.embed.errbacks or ()):
         yield from _successors(parent, signature, ("errback", index), parent.id, origin)
 
@@ -104,9 +117,10 @@ def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
     )
 
 
-def origin_of(parent: Message, now: float, paging: Paging | None) -> Origin:
-    """Where what follows a task comes from."""
-    return Origin(now=now, root_id=parent.root_id or parent.id, parent_id=parent.id, paging=paging)
+def origin_of(parent: Message, now: float, paging: Paging | None, *, resent: bool) -> Origin:
+    """Where what follows a task comes from; arguments as ``on_success``'s."""
+    headers = {planner.RESENT: True} if resent else {}
+    return Origin(now=now, root_id=parent.root_id or parent.id, parent_id=parent.id, headers=headers, paging=paging)
 
 
 def _successors(

@@ -1,0 +1,130 @@
+"""What follows a task runs once in effect, though the task comes twice or whoever runs it dies at any line."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ, chain, chord, group
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.message import Outgoing
+from taskq_cloud.core.records import Record
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.testing.clock import FakeClock
+from tests.workflows import Chaos
+
+MOST_STEPS = 20
+"""More than any delivery here takes."""
+
+
+class CountedResults(MemoryResults):
+    """Results, and how often they were asked for."""
+
+    loads = 0
+
+    def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
+        self.loads += 1
+        return (yield from super().load(ids))
+
+
+class Shop:
+    """An application whose queue is served by hand, and how often each of its tasks has run."""
+
+    def __init__(self) -> None:
+        self.app = TaskQ("shop", broker="memory://", results="memory://")
+        self.clock, self.runs, tasks = FakeClock(), Counter[str](), self.app.tasks
+        self.store = CountedResults(self.clock)
+        vars(self.app)["broker"], vars(self.app)["store"] = MemoryBroker(self.clock), self.store
+        self.chaos = Chaos(self.app, self.clock, random.Random(0), 0)
+
+        def ran(name: str) -> None:
+            self.runs[name] += 1
+
+        @self.app.task(name="add")
+        def add(x: int, y: int) -> int:
+            ran("add")
+            return x + y
+
+        @self.app.task(name="fail")
+        def fail(*_: Any) -> None:
+            ran("fail")
+            raise ValueError("no")
+
+        @self.app.task(name="replaced", bind=True)
+        def replaced(self: Any) -> Any:
+            ran("replaced")
+            return self.replace(tasks["follower"].si(1))
+
+        @self.app.task(name="follower")
+        def follower(*_: Any) -> int:
+            ran("follower")
+            return 1
+
+        self.add, self.fail, self.replaced, self.follower = add, fail, replaced, follower
+
+    def bodies(self) -> list[str]:
+        """What is in the queue: received, and not settled."""
+        return [each.body for each in self.app.run(self.app.broker.receive("celery", 10, 0, 30))]
+
+
+@pytest.fixture
+def shop(caplog: pytest.LogCaptureFixture) -> Iterator[Shop]:
+    caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
+    shop = Shop()
+    yield shop
+    shop.chaos.close()
+    shop.app.close()
+
+
+FOLLOWED: list[Callable[[Shop], Any]] = [
+    lambda shop: chain(shop.add.s(1, 1), shop.follower.s()),
+    lambda shop: shop.add.s(1, 1).link(shop.follower.s()),
+    lambda shop: chain(shop.add.s(1, 1), chord([shop.add.s(1)], shop.follower.s())),
+    lambda shop: shop.fail.s().link_error(shop.follower.s()),
+    lambda shop: chord([shop.fail.s(), shop.add.s(1, 1)], shop.add.s(1).link_error(shop.follower.s())),
+    lambda shop: chord([shop.add.s(1, 1), shop.add.s(1, 1)], shop.fail.s().link_error(shop.follower.s())),
+    lambda shop: chord([shop.add.s(1, 1), shop.add.s(1, 1)], shop.follower.s()),
+    lambda shop: chain(shop.fail.s(), group(shop.add.s(1), shop.add.s(2))).link_error(shop.follower.s()),
+]
+NAMES = ["chain", "callback", "chord-in-chain", "errback", "body-not-run", "body-failed", "body", "chain-failed"]
+
+
+@pytest.mark.parametrize("workflow", FOLLOWED, ids=NAMES)
+@pytest.mark.parametrize("steps", range(MOST_STEPS))
+def test_though_its_worker_dies_at_any_step(shop: Shop, workflow: Callable[[Shop], Any], steps: int) -> None:
+    workflow(shop).apply_async()
+    assert shop.chaos.die(steps)
+    shop.chaos.serve()
+    assert shop.runs["follower"] == 1
+
+
+@pytest.mark.parametrize("workflow", FOLLOWED, ids=NAMES)
+def test_though_the_task_comes_again_when_all_has_ended(shop: Shop, workflow: Callable[[Shop], Any]) -> None:
+    workflow(shop).apply_async()
+    bodies = shop.bodies()
+    shop.clock.advance(45)
+    shop.chaos.serve()
+    for _ in range(2):
+        shop.app.run(shop.app.broker.send("celery", [Outgoing(body=body) for body in bodies]))
+        shop.chaos.serve()
+    assert shop.runs["follower"] == 1
+
+
+@pytest.mark.parametrize("steps", range(MOST_STEPS))
+def test_what_replaces_a_task_though_its_worker_dies(shop: Shop, steps: int) -> None:
+    shop.replaced.s().apply_async()
+    shop.chaos.die(steps)
+    shop.chaos.serve()
+    assert shop.runs["follower"] == 1
+
+
+def test_only_what_may_have_been_sent_asks_the_store(shop: Shop) -> None:
+    chain(shop.add.s(1, 1), shop.follower.s()).apply_async()
+    shop.chaos.serve()
+    assert shop.store.loads == 0
