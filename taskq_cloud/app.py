@@ -36,7 +36,7 @@ from taskq_cloud.result_set import ResultSet
 from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.settings import Settings, load_settings
-from taskq_cloud.task import BoundTask, Task
+from taskq_cloud.task import BoundTask, Request, Task
 
 if TYPE_CHECKING:
     from taskq_cloud.core.platform_schedule import PlatformSchedule
@@ -133,7 +133,7 @@ class TaskQ:
                 "two a name=... of its own"
             )
         definition = TaskDefinition(
-            name, function, task_options(name, options), (lambda run: BoundTask(task, run)) if bind else None
+            name, function, task_options(name, options), (lambda run: BoundTask(task, run)) if bind else None, Request
         )
         if definition.options.rate_key is not None:
             from taskq_cloud.core.rate_limits import check_key  # noqa: PLC0415 - few have one

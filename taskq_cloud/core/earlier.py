@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from taskq_cloud.core import joins, lines, result_document, successors
+from taskq_cloud.core import errbacks, joins, lines, result_document, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Delivery, Settlement
@@ -73,6 +73,8 @@ def settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | Non
                 return DeadLetter(effects.delivery, f"Reject: {reason}")
         yield from effects.send(effects.address(effects.following(stored.state, value, recorded=True)))
         yield from joins.conclude(effects, stored.state, error)
+        if stored.state == FAILURE and error is not None:
+            yield from errbacks.call(effects, error)
         return Acknowledge(effects.delivery)
     if stored.version >= version_of(STARTED, effects.message.attempt + 1):
         # A later attempt has written, so its message is on its way: this one is late.

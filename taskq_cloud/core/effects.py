@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.core import additions, result_document, successors
+from taskq_cloud.core import additions, errbacks, result_document, retry, successors
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.invocation import TaskDefinition
@@ -205,14 +205,16 @@ class Effects:
         if addressed:
             yield from self.insist(lambda: self._send(addressed))
 
-    def call_errbacks(self, failed: Message, error: Exception) -> Flow[None]:  # noqa: ARG002 - for those who override it
+    def call_errbacks(self, failed: Message, error: Exception) -> Flow[None]:
         """Tell the errbacks of a task that has failed without having run.
 
         Args:
             failed: its message.
             error: why.
         """
-        yield from self.send(self.address(list(successors.on_failure(failed, self.environment.clock()))))
+        about = self.about(failed)
+        yield from self.send(about.address(about.following(FAILURE)))
+        yield from errbacks.call(about, retry.describe(error))
 
     def following(self, state: str, value: Any = None, *, recorded: bool = False) -> list[Successor]:
         """What follows the task, now that it has ended.
@@ -227,7 +229,11 @@ class Effects:
             following = successors.on_success(self.message, value, now, self.paging(), resent=resent)
             origin = successors.origin_of(self.message, now, self.paging(), resent=resent)
             return [*following, *additions.of(self.message, self.added, origin)]
-        return list(successors.on_failure(self.message, now, self.paging())) if state == FAILURE else []
+        if state != FAILURE:
+            return []
+        here = errbacks.called_here(self.message, self.environment.tasks)
+        others = [index for index in range(len(self.message.embed.errbacks or ())) if index not in here]
+        return list(successors.on_failure(self.message, now, self.paging(), only=others))
 
     def paging(self) -> Paging | None:
         """How groups are sent that are too large to be sent by whoever starts them."""

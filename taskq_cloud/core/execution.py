@@ -1,8 +1,8 @@
 """What becomes of a delivery: the one pipeline of container worker, Lambda handler and push endpoint.
 
-``Pipeline.process`` is a flow. It yields the calls it wants made and, once, the ``Invocation`` it wants run; it returns
-the settlement, which the runtime carries out. A crash between any two of its effects is followed by a redelivery that
-ends in the same final state:
+``Pipeline.process`` is a flow. It yields the calls it wants made, and the ``Invocation`` it wants run: one, and one
+for each errback that is called; it returns the settlement, which the runtime carries out. A crash between any two of
+its effects is followed by a redelivery that ends in the same final state:
 
     1  decode                   what can't be read is dead-lettered with the reason
     2  a large group's fan-out  its members are sent (``fan_out``), and it is acknowledged
@@ -15,7 +15,8 @@ ends in the same final state:
        a periodic task's tick   perhaps not run, as its entry says: REVOKED, acknowledged (``guards``)
     6  run                      the lease renewed and the time limits enforced by the runtime
     7a record the state         conditional: a final state stays
-    7b send what follows        with ids made from this task's; count it in its chord (``joins``)
+    7b send what follows        with ids made from this task's; count it in its chord (``joins``); call the errbacks
+                                that take the error itself (``errbacks``)
     7c acknowledge              last: until here a crash brings the message back
 """
 
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 from taskq_cloud.core import (
     earlier,
+    errbacks,
     fan_out,
     joins,
     lines,
@@ -87,8 +89,6 @@ UNKNOWN_TASK_FIRST_DELAY_SECONDS: Final = 30
 FAILED_EFFECT_FIRST_DELAY_SECONDS: Final = 10
 LOST_RUN_FIRST_DELAY_SECONDS: Final = 1
 LONGEST_RELEASE_SECONDS: Final = 900
-SHORT_CHARACTERS: Final = 4000
-"""Of an exception and its traceback, each, where the store refuses the whole."""
 CLAIM_MARGIN_SECONDS: Final = 30
 """A claim outlasts the time limit by the time it takes to record the end."""
 _UNSENDABLE: Final = (DelayTooLong, EncodeError, PayloadTooLarge)
@@ -361,10 +361,7 @@ def _fail(effects: Effects, error: ErrorInfo, *, expected: bool = False) -> Flow
     try:
         return (yield from _conclude(effects, FAILURE, error, following))
     except PayloadTooLarge:
-        short = replace(
-            error, exc_message=[text[:SHORT_CHARACTERS]], traceback=(error.traceback or "")[-SHORT_CHARACTERS:]
-        )
-        return (yield from _conclude(effects, FAILURE, short, following))
+        return (yield from _conclude(effects, FAILURE, retry.shortened(error), following))
 
 
 def _retry(effects: Effects, outcome: Retrying) -> Flow[Settlement]:
@@ -421,7 +418,7 @@ def _conclude(
     effects: Effects, state: str, result: str | ErrorInfo, following: Sequence[Successor] = ()
 ) -> Flow[Settlement]:
     addressed = effects.address(following)
-    children = () if state == RETRY else following
+    children = () if state == RETRY else [*following, *(errbacks.here(effects) if state == FAILURE else ())]
     if not (yield from effects.record(state, result, children)):  # 7a
         stored = yield from effects.load()
         settled = yield from earlier.settled_by(effects, stored)
@@ -435,4 +432,6 @@ def _conclude(
         return Acknowledge(effects.delivery)
     yield from effects.send(addressed)  # 7b
     yield from joins.conclude(effects, state, result if isinstance(result, ErrorInfo) else None)
+    if state == FAILURE and isinstance(result, ErrorInfo):
+        yield from errbacks.call(effects, result)
     return Acknowledge(effects.delivery)  # 7c

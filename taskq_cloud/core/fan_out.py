@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
-from taskq_cloud.core import joins, lines, pages, planner, retry
+from taskq_cloud.core import errbacks, joins, lines, pages, planner, retry
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.ids import derived_id
@@ -171,6 +171,7 @@ def _fail(effects: Effects, error: ErrorInfo) -> Flow[None]:
     yield from effects.record(FAILURE, error)
     yield from effects.send(effects.address(effects.following(FAILURE)))
     yield from joins.conclude(effects, FAILURE, error)
+    yield from errbacks.call(effects, error)
 
 
 def _fail_members(effects: Effects, part: _Part, claim: PageClaim, error: ErrorInfo) -> Flow[None]:

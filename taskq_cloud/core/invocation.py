@@ -10,10 +10,10 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from taskq_cloud.core import retry, serializers
+from taskq_cloud.core import result_document, retry, serializers
 from taskq_cloud.core.message import Signature
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import Failed, Invocation, Outcome, Succeeded
@@ -35,12 +35,14 @@ class TaskDefinition:
         function: what it runs.
         options: what it was declared with.
         bind: makes the ``self`` that the function gets first, where it was declared with ``bind=True``.
+        request: makes what the function gets as the request of a task that has failed, where it is its errback.
     """
 
     name: str
     function: Callable[..., Any]
     options: TaskOptions
     bind: Callable[[Invocation], Any] | None = None
+    request: Callable[[Invocation], Any] = lambda invocation: invocation
 
     @property
     def is_async(self) -> bool:
@@ -142,6 +144,10 @@ class TaskRunner:
 
 def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list[Any], dict[str, Any]]:
     args = list(invocation.message.args)
-    if definition.bind is not None:
+    if invocation.failed is not None:
+        failed, error = invocation.failed.message, invocation.failed.error
+        request = definition.request(replace(invocation, message=failed, failed=None))
+        args[:0] = [request, result_document.exception_of(asdict(error)), error.traceback]
+    elif definition.bind is not None:
         args.insert(0, definition.bind(invocation))
     return args, dict(invocation.message.kwargs)

@@ -12,39 +12,6 @@ from typing import Any, TypeAlias
 from taskq_cloud.core.message import Message, Signature
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
-    """One run of one task's function. A pipeline yields it as a step; a pool or a handler answers with an outcome.
-
-    Args:
-        message: the call.
-        queue: where it was received, without the broker's prefix; None when called directly.
-        message_id: the broker's id of the message.
-        receive_count: how often the message has been handed over.
-        time_limit: the run is ended after this many seconds, its outcome ``TimedOut``; None: never.
-        soft_time_limit: ``SoftTimeLimitExceeded`` is raised in the task after this many seconds; None: never.
-        hostname: the name of the worker.
-        fence: the number of the claim it runs under, 0 without one.
-    """
-
-    message: Message
-    queue: str | None = None
-    message_id: str | None = None
-    receive_count: int = 1
-    time_limit: float | None = None
-    soft_time_limit: float | None = None
-    hostname: str | None = None
-    fence: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Wait until a run could begin at once. A pipeline yields it before it takes what is only good for a while.
-
-    The answer is whether it can: False where the runtime stops, and the message goes back to its queue.
-    """
-
-
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
     """An exception as Celery's JSON results describe it.
@@ -60,6 +27,49 @@ class ErrorInfo:
     exc_message: Sequence[Any]
     exc_module: str
     traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCall:
+    """A task that has failed, for an errback that takes it: its message, and why."""
+
+    message: Message
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One run of one task's function. A pipeline yields it as a step; a pool or a handler answers with an outcome.
+
+    Args:
+        message: the call.
+        queue: where it was received, without the broker's prefix; None when called directly.
+        message_id: the broker's id of the message.
+        receive_count: how often the message has been handed over.
+        time_limit: the run is ended after this many seconds, its outcome ``TimedOut``; None: never.
+        soft_time_limit: ``SoftTimeLimitExceeded`` is raised in the task after this many seconds; None: never.
+        hostname: the name of the worker.
+        fence: the number of the claim it runs under, 0 without one.
+        failed: what the function is called with, before the message's arguments: it is an errback (``errbacks``).
+    """
+
+    message: Message
+    queue: str | None = None
+    message_id: str | None = None
+    receive_count: int = 1
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    hostname: str | None = None
+    fence: int = 0
+    failed: FailedCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Wait until a run could begin at once. A pipeline yields it before it takes what is only good for a while.
+
+    The answer is whether it can: False where the runtime stops, and the message goes back to its queue.
+    """
 
 
 @dataclass(frozen=True, slots=True)

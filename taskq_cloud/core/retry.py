@@ -6,6 +6,7 @@ import json
 import random
 import reprlib
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from taskq_cloud.errors import Ignore, MaxRetriesExceededError, Reject, Retry
 
 LONGEST_DELAY_SECONDS: Final = 10 * 366 * 86_400
 """Ten years: past any real delay, and far from the largest time there is."""
+SHORT_CHARACTERS: Final = 4000
+"""Of an exception and its traceback, each, where the store refuses the whole."""
 
 _repr = reprlib.Repr()  # which also bears with a __repr__ that raises
 _repr.maxstring = _repr.maxother = 1000
@@ -117,6 +120,12 @@ def describe(error: BaseException) -> ErrorInfo:
         exc_module=kind.__module__,
         traceback="".join(traceback.format_exception(error)),
     )
+
+
+def shortened(error: ErrorInfo) -> ErrorInfo:
+    """An error as any store takes it."""
+    text = f"{error.exc_type}: {', '.join(map(str, error.exc_message))}"
+    return replace(error, exc_message=[text[:SHORT_CHARACTERS]], traceback=(error.traceback or "")[-SHORT_CHARACTERS:])
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ Ids are made from the parent's, so that sending the same successor twice is send
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -52,20 +52,36 @@ def on_success(
     """
     origin = origin_of(parent, now, paging, resent=resent)
     for index, signature in enumerate(parent.embed.callbacks or ()):
-        yield from _successors(parent, signature, ("callback", index), value, origin)
+        yield from _successors(parent, signature, ("callback", index), (value,), origin)
     if parent.embed.chain:
         *rest, following = parent.embed.chain
-        yield from _successors(parent, following, ("chain", 0), value, origin, rest)
+        yield from _successors(parent, following, ("chain", 0), (value,), origin, rest)
 
 
-def on_failure(parent: Message, now: float, paging: Paging | None = None) -> Iterator[Successor]:
-    """The errbacks, each with the id of the failed task.
+def on_failure(
+    parent: Message,
+    now: float,
+    paging: Paging | None = None,
+    *,
+    only: Collection[int] | None = None,
+    given: Sequence[Any] | None = None,
+) -> Iterator[Successor]:
+    """The errbacks.
 
     They always ask the store whether they have run: nobody should be told of a failure twice, and failures are few.
+
+    Args:
+        parent: the message of the task that has failed.
+        now: the time, in seconds since the epoch.
+        paging: how large groups are kept in pages.
+        only: those at these places; None: all.
+        given: put before their arguments; None: the id of the failed task.
     """
     origin = origin_of(parent, now, paging, resent=True)
     for index, signature in enumerate(parent.embed.errbacks or ()):
-        yield from _successors(parent, signature, ("errback", index), parent.id, origin)
+        if only is None or index in only:
+            args = (parent.id,) if given is None else given
+            yield from _successors(parent, signature, ("errback", index), args, origin)
 
 
 def left_of_chain(parent: Message) -> Line:
@@ -127,15 +143,15 @@ def _successors(
     parent: Message,
     signature: Signature,
     role: tuple[str, int],
-    value: Any,
+    args: Sequence[Any],
     origin: Origin,
     chain: Sequence[Signature] = (),
 ) -> Iterator[Successor]:
     own_id = derived_id(parent.id, *role)
     if signatures.is_composed(signature):
         line = signatures.parse(signature) + signatures.parse_all(reversed(chain))
-        yield from planner.start(planner.fix(line, own_id), (value,), {}, origin)
+        yield from planner.start(planner.fix(line, own_id), args, {}, origin)
     else:
         # The rest of a long chain is handed on as it came, unread.
         step = Step(signature) if Step(signature).id else Step(signature).with_options(task_id=own_id)
-        yield planner.to_message(step.signature, (value,), {}, origin, chain)
+        yield planner.to_message(step.signature, args, {}, origin, chain)

@@ -70,8 +70,10 @@ class FunctionCall:
         if needed > left:
             self.stopped = True
             return Abandoned()
-        self.outcome = self._keeper.run(self._runtime.runner, step, left)
-        return self.outcome
+        outcome = self._keeper.run(self._runtime.runner, step, left)
+        if step.failed is None:  # an errback's is not the task's
+            self.outcome = outcome
+        return outcome
 
     def _never_fits(self, invocation: Invocation, needed: float) -> Rejected:
         timeout = self._whole_seconds + ANSWER_MARGIN_SECONDS

@@ -450,6 +450,22 @@ def test_a_workflow_comes_to_its_end_by_pushes_alone_though_each_comes_twice(url
     assert set(ran) == {0, 1, 2, 7, 10}
 
 
+def test_an_errback_that_takes_the_error_is_called_by_the_endpoint(url, issuer, app, server, ran):
+    @app.task(name="called")
+    def called(request: Any, exc: Exception, traceback: str) -> None:
+        ran.append((request.id, exc.args, "in fail" in traceback))
+
+    @app.task(name="fail")
+    def fail() -> None:
+        raise ValueError("no")
+
+    fail.s().link_error(called.s()).apply_async(task_id="f")
+    (delivery,) = app.run(app.broker.receive("celery", 10, 0.1, 60))
+    for attempt in (1, 2):
+        assert post(url, envelope(delivery.body, SUBSCRIPTION, attempt), issuer.token())[0] == 204
+    assert ran == [("f", ("no",), True)]
+
+
 def test_a_retry_is_a_message_of_its_own(push, app, server):
     assert push("again", 1) == 204
     assert app.AsyncResult("t-1").state == "RETRY"

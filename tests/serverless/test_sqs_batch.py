@@ -43,6 +43,43 @@ def test_what_is_done_is_not_listed(shop):
     assert retry.delay_seconds == pytest.approx(7, abs=1)
 
 
+def test_an_errback_that_takes_the_error_is_called_in_the_function(shop):
+    heard = []
+
+    @shop.app.task(name="called")
+    def called(request, exc, traceback):
+        heard.append((request.id, exc, "in fail" in traceback))
+
+    shop.app.tasks["fail"].s(3).link_error(called.s()).apply_async(task_id="f")
+    ((_, message),) = shop.broker.sent
+    assert failures(shop.handler(batch(record(message.body)), Context())) == []
+    ((failed, error, traced),) = heard
+    assert (failed, type(error), error.args, traced) == ("f", ValueError, (3,), True)
+    assert len(shop.broker.sent) == 1
+
+
+def test_an_errback_that_doesnt_fit_into_what_is_left_is_called_when_the_message_comes_again(shop):
+    heard = []
+
+    @shop.app.task(name="called", time_limit=30)
+    def called(request, exc, traceback):
+        heard.append(request.id)
+
+    shop.app.tasks["fail"].s(3).link_error(called.s()).apply_async(task_id="f")
+    ((_, message),) = shop.broker.sent
+    context = Context(40)
+
+    @shop.app.task(name="takes_time")
+    def takes_time():
+        context.seconds = 20
+
+    event = batch(record(call_of("takes_time")), record(message.body, message_id="m"))
+    assert failures(shop.handler(event, context)) == ["m"]
+    assert (shop.app.AsyncResult("f").state, heard) == ("FAILURE", [])
+    assert failures(shop.handler(batch(record(message.body, message_id="m", receives=2)), Context(60))) == []
+    assert (heard, shop.ran) == (["f"], [3])
+
+
 def test_what_cant_be_read_is_dead_lettered_and_not_listed(shop):
     answer = shop.handler(batch(record("{", message_id="bad"), record(call_of("add", 1))), Context())
     assert failures(answer) == []

@@ -10,7 +10,7 @@ from taskq_cloud.core.message import Embed, Message, Signature
 from taskq_cloud.core.options import Policy
 from taskq_cloud.core.pages import FAN_OUT, Page, Paging
 from taskq_cloud.core.records import Record
-from taskq_cloud.testing.contracts.pipeline_scenario import Scenario
+from taskq_cloud.testing.contracts.pipeline_scenario import Scenario, told
 
 PAGES_OF_ONE: Final = Policy(fan_out_members=1)
 ONE_MEMBER_BYTES: Final = 1_240
@@ -84,7 +84,7 @@ FAN_OUTS: Final = [
     ),
     Scenario(
         name="is a page of a group that is gone",
-        functions={"member": _same, "body": _same, "errback": _five},
+        functions={"member": _same, "body": _same, "errback": told},
         make=_to_one_page,
         states={f"{FAN_OUT} 0": None, "errback": ("SUCCESS", 5)},
         effects=("save:FAILURE", "join:complete", "claim", "save:FAILURE", "send:errback", "settle:DeadLetter"),
@@ -92,7 +92,7 @@ FAN_OUTS: Final = [
     ),
     Scenario(
         name="is a page of a group that was altered",
-        functions={"member": _same, "another": _same, "body": _same, "errback": _five},
+        functions={"member": _same, "another": _same, "body": _same, "errback": told},
         make=_to_one_page,
         stored=_altered,
         states={f"{FAN_OUT} 0": None, "errback": ("SUCCESS", 5)},

@@ -105,5 +105,10 @@ def signature(task: str, *args: Any, **options: Any) -> dict[str, Any]:
     return {"task": task, "args": list(args), "kwargs": {}, "options": options}
 
 
+def told(_task_id: str) -> int:
+    """An errback that is sent, as it takes the failed task's id and no more."""
+    return 5
+
+
 FIVE = ("SUCCESS", 5)
 FAILED = ("FAILURE", "ValueError")

@@ -27,6 +27,7 @@ from taskq_cloud.testing.contracts.pipeline_scenario import (
     five,
     raises,
     signature,
+    told,
 )
 from taskq_cloud.testing.contracts.pipeline_workflows import WORKFLOWS
 
@@ -35,6 +36,10 @@ def _fails_at_first() -> str:
     if attempt().message.retries < 2:
         raise OSError("not yet")
     return "done"
+
+
+def _called(_request: object, exc: Exception, _traceback: str) -> str:
+    return repr(exc)
 
 
 def _asks_for_other_arguments(value: int = 0) -> int:
@@ -93,7 +98,7 @@ FOLLOWED = Embed(
     errbacks=[signature("errback")],
     chain=[signature("last"), signature("next", link=[signature("callback_of_next")])],
 )
-FOLLOWING = dict.fromkeys(("callback_a", "callback_b", "next", "last", "callback_of_next", "errback"), five)
+FOLLOWING = dict.fromkeys(("callback_a", "callback_b", "next", "last", "callback_of_next"), five) | {"errback": told}
 FOLLOWED_STATES = {name: FIVE for name in FOLLOWING if name != "errback"}
 
 SCENARIOS = [
@@ -113,6 +118,13 @@ SCENARIOS = [
         effects=("run", "save:SUCCESS", "send:next", "settle:Acknowledge"),
     ),
     Scenario(name="fails", functions={"main": fails}, states={"main": FAILED}, effects=ENDING_BADLY),
+    Scenario(
+        name="fails with an errback that is called",
+        embed=ONE_ERRBACK,
+        functions={"main": fails, "errback": _called},
+        states={"main": FAILED},
+        effects=("run", "save:FAILURE", "run", "save:SUCCESS", "settle:Acknowledge"),
+    ),
     Scenario(
         name="fails with an errback",
         functions={"main": fails, **FOLLOWING},
@@ -136,7 +148,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="uses its retries up",
-        functions={"main": raises(OSError, "never"), "errback": five},
+        functions={"main": raises(OSError, "never"), "errback": told},
         embed=ONE_ERRBACK,
         options={"main": replace(AUTORETRY, max_retries=2)},
         states={"main": ("FAILURE", "OSError"), "errback": FIVE},
@@ -217,7 +229,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="loses every process",
-        functions={"main": _ends(Lost("killed by SIGKILL")), "errback": five},
+        functions={"main": _ends(Lost("killed by SIGKILL")), "errback": told},
         embed=ONE_ERRBACK,
         states={"main": ("FAILURE", "WorkerLostError"), "errback": FIVE},
         effects=("run", "settle:Release"),
@@ -231,7 +243,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="takes too long",
-        functions={"main": _ends(TimedOut(3)), "errback": five},
+        functions={"main": _ends(TimedOut(3)), "errback": told},
         embed=ONE_ERRBACK,
         states={"main": ("FAILURE", "TimeLimitExceeded"), "errback": FIVE},
         effects=("run", "save:FAILURE", "send:errback", "settle:Acknowledge"),
@@ -306,7 +318,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="is redriven, retried and fails again",
-        functions={"main": raises(OSError, "never"), "errback": five},
+        functions={"main": raises(OSError, "never"), "errback": told},
         embed=ONE_ERRBACK,
         options={"main": replace(AUTORETRY, max_retries=1)},
         attributes={DEAD_LETTER_REASON: "ValueError: before"},
@@ -316,7 +328,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="was done already",
-        functions={"main": five, "errback": five},
+        functions={"main": five, "errback": told},
         embed=ONE_ERRBACK,
         options={"main": TaskOptions(once=True, time_limit=60)},
         stored=_failed_before,
@@ -333,7 +345,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="has too large a result",
-        functions={"main": lambda: "x" * 20_000, "errback": five},
+        functions={"main": lambda: "x" * 20_000, "errback": told},
         embed=ONE_ERRBACK,
         largest_record_bytes=15_000,
         states={"main": ("FAILURE", "PayloadTooLarge"), "errback": FIVE},
@@ -341,7 +353,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="has too large an error",
-        functions={"main": raises(ValueError, "x" * 20_000), "errback": five},
+        functions={"main": raises(ValueError, "x" * 20_000), "errback": told},
         embed=ONE_ERRBACK,
         largest_record_bytes=15_000,
         states={"main": FAILED, "errback": FIVE},
@@ -349,7 +361,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="has too large a value for what follows",
-        functions={"main": lambda: "x" * 20_000, "next": five, "errback": five},
+        functions={"main": lambda: "x" * 20_000, "next": five, "errback": told},
         embed=Embed(errbacks=[signature("errback")], chain=[signature("next")]),
         largest_message_bytes=15_000,
         states={"main": ("FAILURE", "PayloadTooLarge"), "errback": FIVE},

@@ -20,6 +20,7 @@ from taskq_cloud.testing.contracts.pipeline_scenario import (
     five,
     raises,
     signature,
+    told,
 )
 
 
@@ -85,7 +86,7 @@ FOLLOWED = Embed(
     errbacks=[signature("errback")],
     chain=[signature("last"), signature("next")],
 )
-FOLLOWERS = dict.fromkeys(("own", "callback", "next", "last", "errback", "never"), five)
+FOLLOWERS = dict.fromkeys(("own", "callback", "next", "last", "never"), five) | {"errback": told}
 ENDING_A_CHORD = ("join:complete", "claim")
 HEADER = [signature("header_a", 1), _chain(signature("header_b"), signature("header_c"))]
 
@@ -114,7 +115,7 @@ WORKFLOWS = [
     ),
     Scenario(
         name="belongs to a _chord, which it fails",
-        functions={"main": fails, "body": _same, "errback": five},
+        functions={"main": fails, "body": _same, "errback": told},
         make=_of_chord(),
         states={"main": FAILED, "errback": FIVE},
         effects=("run", "save:FAILURE", *ENDING_A_CHORD, "save:FAILURE", "send:errback", "settle:Acknowledge"),
@@ -129,14 +130,14 @@ WORKFLOWS = [
     ),
     Scenario(
         name="belongs to a chord and is ignored",
-        functions={"main": raises(Ignore), "errback": five},
+        functions={"main": raises(Ignore), "errback": told},
         make=_of_chord(),
         states={"main": None, "errback": FIVE},
         effects=("run", *ENDING_A_CHORD, "save:FAILURE", "send:errback", "settle:Acknowledge"),
     ),
     Scenario(
         name="belongs to a chord whose body is too large",
-        functions={"main": lambda: "x" * 20_000, "errback": five},
+        functions={"main": lambda: "x" * 20_000, "errback": told},
         make=_of_chord(),
         largest_message_bytes=15_000,
         states={"main": ("SUCCESS", "x" * 20_000), "errback": FIVE},
@@ -220,7 +221,8 @@ WORKFLOWS = [
             "main": _adding("added", "failing"),
             "added": _adding("later"),
             "failing": fails,
-            **dict.fromkeys(("later", "body", "errback"), five),
+            **dict.fromkeys(("later", "body"), five),
+            "errback": told,
         },
         make=_of_chord(),
         states={"main": FIVE, "added": FIVE, "failing": FAILED, "later": FIVE, "errback": FIVE},
@@ -251,7 +253,7 @@ WORKFLOWS = [
         functions={
             **dict.fromkeys(("main", "header_a", "header_c", "inner", "outer", "last"), _first),
             "header_b": fails,
-            "errback": five,
+            "errback": told,
         },
         embed=Embed(
             chain=[_chord([_chord(HEADER, signature("inner"))], signature("outer", link_error=[signature("errback")]))]
