@@ -21,10 +21,13 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import GroupResult, result_from_tuple
 
 from taskq_cloud.app import TaskQ
+from taskq_cloud.celery_backend import fan_out
 from taskq_cloud.celery_backend.chords import effects_of
+from taskq_cloud.core import fan_out as sends
 from taskq_cloud.core import joins, retry, saved_groups
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.membership import SAVED_CHORD
+from taskq_cloud.core.message import Settlement
 from taskq_cloud.core.options import Policy
 from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.records import Record, version_of
@@ -77,6 +80,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
             raise CeleryImproperlyConfigured(
                 f"result_backend: workers can't share {without_secrets(url)}; use the store that TASKQ_RESULTS names"
             )
+        fan_out.register(app)
 
     def __reduce__(self, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         return super().__reduce__(args, {"url": self.url, "expires": self.expires, **(kwargs or {})})
@@ -234,6 +238,14 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         """Count a member that has ended; the last one sends the body, or fails it."""
         self._conclude(request, state)
 
+    def fan_out(self, request: Context) -> Settlement:
+        """Do what a message of ``taskq.fan_out`` asks for: send the members of a group that was started here."""
+        effects = effects_of(self.app, self._taskq.store, self._policy(), request)
+        try:
+            return self._run(sends.carry_out(effects))
+        except OperationalError as trouble:
+            raise Reject(trouble, requeue=True) from trouble
+
     def add_to_chord(self, chord_id: str, result: Any) -> None:
         """Not there: the members that have been sent say how many they are."""
         raise NotImplementedError(f"chord {chord_id}: add_to_chord is not possible with the taskq result backend")
@@ -254,7 +266,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
             result_extended=bool(conf.result_extended),
             result_expires=self.expires or None,
             patience_seconds=PATIENCE_SECONDS,
-            fan_out_members=0,  # Celery's workers may serve the queue, and don't know the task that fans out
+            fan_out_members=0,  # a Celery worker may serve the queue that has another backend, and not the task
         )
 
     def _expires_at(self) -> float | None:

@@ -69,6 +69,7 @@ def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context
         receipt=message.id,
         body="",
         group=(request.properties or {}).get("MessageGroupId"),
+        receive_count=2 if info.get("redelivered") else 1,
     )
     return CeleryEffects(environment, delivery, message, TaskOptions(), app=app)
 

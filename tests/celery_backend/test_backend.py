@@ -1,5 +1,6 @@
 """Celery's result backend over our stores, asked as Celery's workers and callers ask it; no worker runs."""
 
+import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud import chord as taskq_chord
+from taskq_cloud.core.ids import derived_id
 from taskq_cloud.errors import OperationalError
 
 celery = pytest.importorskip("celery")
@@ -269,6 +272,90 @@ def test_a_member_comes_again_while_the_store_is_away(app: Any, monkeypatch: pyt
 def test_a_chord_of_another_backend_is_left_to_it(app: Any):
     app.backend.on_chord_part_return(Context(id="a", group="g", chord={"task": "total", "options": {}}), "SUCCESS", 1)
     assert not sent(app)
+
+
+# -- large groups that were started here
+
+
+def carried_out(app: Any, headers: dict[str, Any], kwargs: dict[str, Any], *, redelivered: bool = False) -> None:
+    """What Celery's worker does with a message of ``taskq.fan_out``."""
+    task = app.tasks["taskq.fan_out"]
+    info = {"routing_key": "celery", "redelivered": redelivered}
+    task.push_request(**headers, args=[], kwargs=kwargs, delivery_info=info)
+    try:
+        task(**kwargs)
+    finally:
+        task.pop_request()
+
+
+def started_here(url: str, size: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """A chord that is started here; its result, and its message's headers and arguments."""
+    made = TaskQ("shop", broker="memory://", results=url, task_fan_out_members=1)
+    members = [made.signature("add", (n, n)) for n in range(size)]
+    result = taskq_chord(members, made.signature("total")).delay()
+    (delivery,) = made.run(made.broker.receive("celery", 10, 0, 30))
+    document = json.loads(delivery.body)
+    _, kwargs, _ = json.loads(document["body"])
+    return result, document["headers"], kwargs
+
+
+def test_celerys_workers_send_the_members_of_a_group_that_was_started_here(app: Any, url: str):
+    assert app.backend
+    result, headers, kwargs = started_here(url, 1500)
+    carried_out(app, headers, kwargs)
+    pages = sent(app)
+    assert [task for task, *_ in pages] == ["taskq.fan_out"] * 2
+    for _, of_page, _, kwargs_of_page, _ in pages:
+        carried_out(app, of_page, kwargs_of_page)
+    members = [request(of_one, embed, args=args, kwargs={}) for _, of_one, args, _, embed in sent(app)]
+    assert len(members) == 1500
+    for member in members:
+        app.backend.mark_as_done(member.id, sum(member.args), member)
+    ((task, of_body, (values,), _, _),) = sent(app)
+    assert (task, of_body["id"], sum(values)) == ("total", result.id, sum(2 * n for n in range(1500)))
+
+
+def test_a_page_that_comes_again_is_sent_once_and_in_part_with_the_same_ids(app: Any, url: str):
+    assert app.backend
+    _, headers, kwargs = started_here(url, 3)
+    carried_out(app, headers, kwargs)
+    assert len(sent(app)) == 3
+    carried_out(app, headers, kwargs, redelivered=True)
+    assert not sent(app)
+
+
+def test_a_page_that_is_gone_is_rejected_and_its_chord_fails(app: Any, url: str, ours: TaskQ):
+    assert app.backend
+    result, headers, kwargs = started_here(url, 3)
+    ours.run(ours.store.delete([f"taskq.fan_out-{derived_id(kwargs['group'], 'page')}"]))
+    with pytest.raises(Reject) as caught:
+        carried_out(app, headers, kwargs)
+    assert not caught.value.requeue
+    assert app.backend.get_state(result.id) == "FAILURE"
+
+
+def test_it_comes_again_while_the_store_is_away(app: Any, url: str, monkeypatch: pytest.MonkeyPatch):
+    _, headers, kwargs = started_here(url, 3)
+
+    def away(*_: Any) -> Any:
+        raise OperationalError("no answer")
+        yield
+
+    monkeypatch.setattr(type(app.backend._taskq.store), "load", away)
+    with pytest.raises(Reject) as caught:
+        carried_out(app, headers, kwargs)
+    assert caught.value.requeue
+
+
+def test_the_task_is_there_whenever_celery_asks_for_its_backend(app: Any, url: str):
+    """A quiet worker asks for it while it goes through its tasks."""
+    app.finalize()
+    assert len([app.backend for _ in app.tasks.items()]) > 1
+    assert "taskq.fan_out" in app.tasks
+    assert app.tasks["taskq.fan_out"].acks_late
+    early = celery.Celery("early", broker="memory://", backend=f"taskq+{url}", set_as_current=False)
+    assert early.backend
+    assert "taskq.fan_out" in early.tasks
 
 
 # -- what is refused
