@@ -80,7 +80,7 @@ class Application(Backend, Protocol):
 
 def send(app: Application, signature: Signature) -> Flow[Any]:
     """Send what a workflow begins with; its result, or None where there is nothing in it."""
-    written, last_id = _with_defaults(app, signatures.parse(signature)), new_id()
+    written, last_id = _with_defaults(app, _read(signature)), new_id()
     line = planner.fix(written, last_id)
     if not line:
         return None
@@ -100,6 +100,15 @@ def send(app: Application, signature: Signature) -> Flow[Any]:
             app, line, [replace(each, message=replace(each.message, root_id=root_id)) for each in first_ones]
         )
     return result_of(app, line)
+
+
+def _read(signature: Signature) -> Line:
+    try:
+        line = signatures.parse(signature)
+    except RecursionError:
+        raise lines.too_deep() from None
+    lines.check_depth(line)
+    return line
 
 
 def _record(app: Application, written: Line, last_id: str) -> Flow[None]:
@@ -220,7 +229,7 @@ def _blame(line: Line) -> None:
 
 def run_here(app: Application, signature: Signature) -> Any:
     """Run a workflow in place, one task after the other."""
-    line = planner.fix(signatures.parse(signature), new_id())
+    line = planner.fix(_read(signature), new_id())
     return _run_line(app, line, ()) if line else None
 
 

@@ -207,24 +207,36 @@ class Workflow(ReadAsDict):
 
         Raises:
             TypeError: arguments don't fit a task that is known here, or an option is unknown.
+            InvalidTaskError: groups nest too deeply in it.
             ImproperlyConfigured: there is a chord, and a result store that can't count.
             EncodeError, PayloadTooLarge, OperationalError: as for ``Task.apply_async``.
         """
-        return self._app().apply_workflow(self.clone(args, kwargs, **options).to_dict())
+        app, written = self._ready(args, kwargs, options)
+        return app.apply_workflow(written)
 
     async def aapply_async(
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
         """``apply_async`` on an event loop."""
-        return await self._app().aapply_workflow(self.clone(args, kwargs, **options).to_dict())
+        app, written = self._ready(args, kwargs, options)
+        return await app.aapply_workflow(written)
 
     def apply(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it in place, one task after the other; nothing is sent or stored."""
-        return self._app().eager_workflow(self.clone(args, kwargs, **options).to_dict())
+        app, written = self._ready(args, kwargs, options)
+        return app.eager_workflow(written)
 
     def __invert__(self) -> Any:
         """Send it and wait: ``~sig`` is ``sig.apply_async().get()``."""
         return self.apply_async().get()
+
+    def _ready(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
+    ) -> tuple[Applier, dict[str, Any]]:
+        try:
+            return self._app(), self.clone(args, kwargs, **options).to_dict()
+        except RecursionError:
+            raise lines.too_deep() from None
 
     def _app(self) -> Applier:
         app = self._known_app()

@@ -64,9 +64,12 @@ class _Part:
 
     def membership(self, index: int) -> Membership | None:
         try:
-            return None if self.chord is None else Membership.of(self.group, index, self.chord)
+            member = None if self.chord is None else Membership.of(self.group, index, self.chord)
+            if member is not None:
+                member.body()
         except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise InvalidTaskError(f"task {FAN_OUT}: its chord makes no sense: {error}") from error
+        return member
 
 
 def _is_claim(value: Any) -> bool:

@@ -143,13 +143,13 @@ def _body(effects: Effects, member: Membership, values: Sequence[Any]) -> Iterat
         headers={JOINED: member.group},
         paging=effects.paging(),
     )
-    return planner.start(member.body, (values,), {}, origin)
+    return planner.start(member.body(), (values,), {}, origin)
 
 
 def _fail(effects: Effects, member: Membership, error: Exception) -> Flow[None]:
     """Fail the body as if it had run: its state, its errbacks, what it has a place in."""
     effects.log(logging.ERROR, "chord.failed", "ends chord %s, whose body fails: %s", member.group, error)
-    body, described = member.body, retry.describe(error)
+    body, described = member.body(), retry.describe(error)
     yield from _record(effects, body, FAILURE, described)
     now = effects.environment.clock()
     first = next(lines.spine(body), None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core.message import Signature
+from taskq_cloud.errors import InvalidTaskError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class Fan:
     id: str | None = None
 
 
+MOST_NESTED: Final = 200
+"""Python's own limit, 1,000 calls, is reached at 300 groups that follow each other, and at 150 in one another."""
+
 Line: TypeAlias = "tuple[Step | Fan, ...]"
 
 
@@ -56,16 +60,18 @@ Line: TypeAlias = "tuple[Step | Fan, ...]"
 
 def of_first(line: Line, options: Mapping[str, Any]) -> Line:
     """A line whose first task, or tasks, have more options; None is none."""
-    return _change(line, 0, _set(options))
+    return _change(line, 0, _set(options)) if _any(options) else line
 
 
 def of_last(line: Line, options: Mapping[str, Any]) -> Line:
     """A line whose last task has more options; None is none."""
-    return _change(line, -1, _set(options))
+    return _change(line, -1, _set(options)) if _any(options) else line
 
 
 def of_all(line: Line, options: Mapping[str, Any]) -> Line:
     """Change all but headers: a chord's error is its body's, so that an errback hears of it once."""
+    if not _any(options):
+        return line
     changed = tuple(_set(options)(stage) if isinstance(stage, Step) else stage for stage in line[:-1])
     match line[-1:]:
         case (Step() as last,):
@@ -91,12 +97,14 @@ def with_arguments(line: Line, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     return _change(line, 0, change) if args or kwargs else line
 
 
+def _any(options: Mapping[str, Any]) -> bool:
+    return any(value is not None for value in options.values())
+
+
 def _set(options: Mapping[str, Any]) -> Callable[[Step], Step]:
     given = {name: value for name, value in options.items() if value is not None}
 
     def change(step: Step) -> Step:
-        if not given:
-            return step
         lists: dict[str, Any] = {
             name: [*listed(step.options.get(name)), *listed(given[name])] for name in _LISTS if name in given
         }
@@ -165,6 +173,38 @@ def spine(line: Line) -> Iterator[Step]:
         case (Fan() as fan,):
             for member in fan.members:
                 yield from spine(member)
+
+
+def check_depth(line: Line) -> None:
+    """Whether a line can be written and read as JSON, in whatever calls that.
+
+    Raises:
+        InvalidTaskError: it nests too deeply.
+    """
+    try:
+        depth = _depth(line)
+    except RecursionError:
+        raise too_deep() from None
+    if depth > MOST_NESTED:
+        raise too_deep()
+
+
+def too_deep() -> InvalidTaskError:
+    """What is raised for a workflow that nests too deeply."""
+    return InvalidTaskError(
+        f"this workflow nests too deeply: at most {MOST_NESTED} groups may follow each other in one, each holding what "
+        f"comes after it, or {MOST_NESTED // 2} stand in one another; have a task in between start the rest"
+    )
+
+
+def _depth(line: Line) -> int:
+    depth = 0
+    for stage in reversed(line):
+        if isinstance(stage, Fan):
+            within = max(map(_depth, stage.members), default=0)
+            # A group in a member is further in than one in the body, by the member's own call.
+            depth = 1 + max(depth, within + 1 if within else 0)
+    return depth
 
 
 def joins(line: Line) -> bool:

@@ -51,7 +51,7 @@ class Membership:
         group: the header's id.
         index: the task's place.
         size: how many there are.
-        body: what the chord waits to run.
+        chord: what it waits to run, as it is written.
         own_ids: of members whose ids are not made from the group's, by place.
         saved: the store says which they are (``saved_groups``): Celery has made the chord.
         path: where it arrives before its place in the header is taken: it was added to it, or has added to it.
@@ -60,7 +60,7 @@ class Membership:
     group: str
     index: int
     size: int
-    body: Line
+    chord: Signature
     own_ids: Mapping[str, str]
     saved: bool = False
     path: tuple[Place, ...] = ()
@@ -93,10 +93,18 @@ class Membership:
         if not (isinstance(size, int) and isinstance(index, int) and 0 <= index < size and isinstance(group, str)):
             raise ValueError(f"no place in a chord: group {group!r:.100}, index {index!r:.100}, size {size!r:.100}")
         text_bytes("its group", group)
-        body = fix(parse(chord), derived_id(group, "body"))
         own_ids = {str(place): str(own_id) for place, own_id in own_ids.items()}
         path = tuple(_place(*each) for each in options.get(PLACES) or ())
-        return cls(group=group, index=index, size=size, body=body, own_ids=own_ids, saved=saved, path=path)
+        return cls(group=group, index=index, size=size, chord=chord, own_ids=own_ids, saved=saved, path=path)
+
+    def body(self) -> Line:
+        """What the chord waits to run, read: as long as what is left of a workflow, and so for the last member only.
+
+        Raises:
+            InvalidTaskError: it is no workflow.
+            TypeError, ValueError, LookupError, AttributeError: it makes no sense.
+        """
+        return fix(parse(self.chord), derived_id(self.group, "body"))
 
     def ids(self) -> Iterator[str]:
         """The ids of all members, in their order."""

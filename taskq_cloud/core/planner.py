@@ -7,9 +7,10 @@ counts them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -81,11 +82,17 @@ class Origin:
 
 def fix(line: Line, last_id: str) -> Line:
     """Give every task and group an id that is made from that of the last stage; an id that is there already stays."""
+    return _fix(line, lambda: last_id)
+
+
+def _fix(line: Line, last_id: Callable[[], str]) -> Line:
+    """``fix``; ids are made where they are needed: what comes in a message has most of them."""
     last = len(line) - 1
-    return tuple(
-        _fixed(stage, last_id if index == last else derived_id(last_id, "stage", last - index), header=index != last)
-        for index, stage in enumerate(line)
-    )
+
+    def own_id(index: int) -> str:
+        return last_id() if index == last else derived_id(last_id(), "stage", last - index)
+
+    return tuple(_fixed(stage, partial(own_id, index), header=index != last) for index, stage in enumerate(line))
 
 
 def member_id(group_id: str, index: int) -> str:
@@ -93,14 +100,14 @@ def member_id(group_id: str, index: int) -> str:
     return derived_id(group_id, "member", index)
 
 
-def _fixed(stage: Step | Fan, own_id: str, *, header: bool) -> Step | Fan:
+def _fixed(stage: Step | Fan, own_id: Callable[[], str], *, header: bool) -> Step | Fan:
     match stage:
         case Step():
-            return stage if stage.id else stage.with_options(task_id=own_id)
+            return stage if stage.id else stage.with_options(task_id=own_id())
         case Fan():
-            group_id = stage.id or own_id
+            group_id = stage.id or own_id()
             members = map(ending_in_a_task, stage.members) if header else stage.members
-            fixed = tuple(fix(member, member_id(group_id, index)) for index, member in enumerate(members))
+            fixed = tuple(_fix(member, partial(member_id, group_id, index)) for index, member in enumerate(members))
             return Fan(fixed, group_id)
 
 

@@ -31,6 +31,7 @@ def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Line:
     """
     try:
         line = planner.ending_in_a_task(signatures.parse(signature))
+        lines.check_depth(line)
         if not line:
             raise InvalidTaskError("there is no task in an empty chain")
         embed, nesting = message.embed, {"replaced_task_nesting": message.replaced_task_nesting + 1}

@@ -33,7 +33,7 @@ def check(parent: Message, now: float) -> None:
     try:
         deque(on_success(parent, None, now), maxlen=0)
         deque(on_failure(parent, now), maxlen=0)
-        membership(parent)
+        _readable_membership(parent)
     except _UNREADABLE as error:
         raise InvalidTaskError(f"task {parent.task}: what follows it can't be read: {error}", parent.id) from error
 
@@ -104,11 +104,18 @@ def membership(message: Message) -> Membership | None:
     return Membership.of(message.group, message.group_index, chord, message.id)
 
 
+def _readable_membership(message: Message) -> Membership | None:
+    member = membership(message)
+    if member is not None:
+        member.body()
+    return member
+
+
 def is_member(message: Message) -> bool:
     """Whether a task has a place in a chord, and a chain before it that can be read."""
     try:
         left_of_chain(message)
-        return membership(message) is not None
+        return _readable_membership(message) is not None
     except _UNREADABLE:
         return False
 

@@ -1,0 +1,104 @@
+"""Workflows of many stages: what they cost, and how deep they may be."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ, chain, chord, group
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core import membership, signatures
+from taskq_cloud.core.lines import MOST_NESTED
+from taskq_cloud.errors import InvalidTaskError
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.testing.clock import FakeClock
+from tests.workflows import Chaos
+
+
+@pytest.fixture
+def app(caplog: pytest.LogCaptureFixture) -> Any:
+    caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
+    app = TaskQ("deep", broker="memory://", results="memory://")
+
+    @app.task(name="one")
+    def one(*_: Any) -> int:
+        return 1
+
+    @app.task(name="deeper", bind=True)
+    def deeper(self: Any, size: int) -> Any:
+        return self.replace(following(one, size))
+
+    yield app
+    app.close()
+
+
+def following(one: Any, size: int) -> Any:
+    return chain([group(one.s(), one.s()) for _ in range(size)])
+
+
+def within(one: Any, size: int) -> Any:
+    workflow = one.s()
+    for _ in range(size):
+        workflow = chain(group(workflow, one.s()), one.s())
+    return workflow
+
+
+def bodies(one: Any, size: int) -> Any:
+    workflow = one.s()
+    for _ in range(size):
+        workflow = chord([one.s(), one.s()], workflow)
+    return workflow
+
+
+MAKES = pytest.mark.parametrize(
+    ("make", "most"), [(following, MOST_NESTED), (bodies, MOST_NESTED), (within, MOST_NESTED // 2)]
+)
+
+
+def run(app: TaskQ, workflow: Any) -> Any:
+    clock = FakeClock()
+    vars(app)["broker"], vars(app)["store"] = MemoryBroker(clock), MemoryResults(clock)
+    result, chaos = workflow.apply_async(), Chaos(app, clock, random.Random(0), 0)
+    try:
+        chaos.serve()
+        return result.get(timeout=1)
+    finally:
+        chaos.close()
+
+
+@pytest.mark.parametrize(("make", "most"), [(bodies, MOST_NESTED), (within, MOST_NESTED // 2)])
+def test_as_deep_as_it_may_be_it_runs(app: TaskQ, make: Any, most: int) -> None:
+    assert run(app, make(app.tasks["one"], most)) == 1
+
+
+@MAKES
+@pytest.mark.parametrize("much", [1, 1_000])
+def test_any_deeper_it_is_refused_when_it_is_called(app: TaskQ, make: Any, most: int, much: int) -> None:
+    workflow = make(app.tasks["one"], most + much)
+    for call in (workflow.apply_async, workflow.apply):
+        with pytest.raises(
+            InvalidTaskError, match=r"nests too deeply: at most 200 groups .* or 100 stand in one another"
+        ):
+            call()
+
+
+def test_what_replaces_a_task_is_no_deeper(app: TaskQ) -> None:
+    with pytest.raises(InvalidTaskError, match="can't be replaced so: this workflow nests too deeply"):
+        run(app, app.tasks["deeper"].s(MOST_NESTED + 1))
+
+
+def test_what_is_left_is_read_once_a_message(app: TaskQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def counted(signature: Any) -> Any:
+        read.append(1)
+        return signatures.parse(signature)
+
+    monkeypatch.setattr(membership, "parse", counted)
+    stages = 10
+    run(app, following(app.tasks["one"], stages))
+    # Members of all groups but the last carry a body; and the last of each sends it.
+    assert len(read) == 2 * (stages - 1) + (stages - 1)
