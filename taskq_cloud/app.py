@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
-from taskq_cloud import applying, canvas
+from taskq_cloud import applying, canvas, in_place
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
@@ -289,7 +289,7 @@ class TaskQ:
 
     def eager_workflow(self, signature: Mapping[str, Any]) -> Any:
         """Run a workflow in place."""
-        return applying.run_here(self, signature)
+        return in_place.run_workflow(self, signature)
 
     def signature(
         self,
@@ -331,9 +331,9 @@ class TaskQ:
             Exception: the task's own, with ``task_eager_propagates``.
         """
         message = make_message(name, args, kwargs, options, self.options_of(name))
-        state = run_in_place(self.runner, message, partial(applying.replace_here, self))
+        state = run_in_place(self.runner, message, partial(in_place.replace_here, self))
         result: EagerResult[Any] = EagerResult(message.id, self, state)
-        applying.follow_here(self, result, message.embed)
+        in_place.follow_here(self, result, message)
         if self.conf.task_eager_propagates:
             result.get()
         return result

@@ -1,4 +1,4 @@
-"""Sends a workflow, or runs it in place: what ``canvas``'s signatures ask of the application.
+"""Sends a workflow: what ``canvas``'s signatures ask of the application. ``in_place`` runs one here and now.
 
 Everything that can be wrong with any of its tasks, as far as it is known here, shows before the first message is sent.
 """
@@ -8,32 +8,26 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from taskq_cloud.calling import CallOptions, call_options
-from taskq_cloud.core import joins, lines, planner, result_document, sending, serializers, signatures, workflow_record
+from taskq_cloud.calling import CallOptions
+from taskq_cloud.core import joins, lines, planner, sending, serializers, signatures, workflow_record
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import first, make_paging
 from taskq_cloud.core.ids import new_id
-from taskq_cloud.core.invocation import current_invocation
-from taskq_cloud.core.lines import Fan, Line, Step, of_last
-from taskq_cloud.core.membership import OF_CHORDS
-from taskq_cloud.core.message import Embed, Message, Refused, Signature
+from taskq_cloud.core.invocation import TaskRunner, current_invocation
+from taskq_cloud.core.lines import Fan, Line, Step
+from taskq_cloud.core.message import Refused, Signature
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.planner import Origin, Successor
 from taskq_cloud.core.ports import Broker
-from taskq_cloud.core.records import FAILURE, SUCCESS
-from taskq_cloud.core.retry import describe
 from taskq_cloud.core.sending import Addressed
-from taskq_cloud.errors import ChordError, EncodeError, SendError
+from taskq_cloud.errors import EncodeError, SendError
 from taskq_cloud.group_result import GroupResult
 from taskq_cloud.result import AsyncResult, EagerResult
 from taskq_cloud.result_tree import Backend
 from taskq_cloud.settings import Settings
-from taskq_cloud.task_state import TaskState
-
-_EAGER_LEAVES_OUT: Final = ("group_id", "group_index", "chord", *OF_CHORDS)
 
 
 class Application(Backend, Protocol):
@@ -52,6 +46,11 @@ class Application(Backend, Protocol):
     @property
     def tasks(self) -> Mapping[str, Any]:
         """The tasks that are registered here."""
+        ...
+
+    @property
+    def runner(self) -> TaskRunner:
+        """What runs their functions."""
         ...
 
     @property
@@ -80,7 +79,7 @@ class Application(Backend, Protocol):
 
 def send(app: Application, signature: Signature) -> Flow[Any]:
     """Send what a workflow begins with; its result, or None where there is nothing in it."""
-    written, last_id = _with_defaults(app, _read(signature)), new_id()
+    written, last_id = _with_defaults(app, read(signature)), new_id()
     line = planner.fix(written, last_id)
     if not line:
         return None
@@ -102,7 +101,12 @@ def send(app: Application, signature: Signature) -> Flow[Any]:
     return result_of(app, line)
 
 
-def _read(signature: Signature) -> Line:
+def read(signature: Signature) -> Line:
+    """The line of a workflow.
+
+    Raises:
+        InvalidTaskError: it is none, or nests too deeply.
+    """
     try:
         line = signatures.parse(signature)
     except RecursionError:
@@ -222,85 +226,3 @@ def _blame(line: Line) -> None:
             serializers.dumps([step.signature.get("args"), step.signature.get("kwargs")])
         except EncodeError as error:
             raise EncodeError(f"task {step.task}: its arguments are {error}") from error
-
-
-# -- in place
-
-
-def run_here(app: Application, signature: Signature) -> Any:
-    """Run a workflow in place, one task after the other."""
-    line = planner.fix(_read(signature), new_id())
-    return _run_line(app, line, ()) if line else None
-
-
-def replace_here(app: Application, message: Message, signature: Signature) -> Any:
-    """Run in place what replaces a task that ran so; the result of its last task, which has the task's id."""
-    line = planner.ending_in_a_task(signatures.parse(signature))
-    return _run_line(app, planner.fix(of_last(line, {"task_id": message.id}), message.id), ())
-
-
-def _run_line(app: Application, line: Line, args: Sequence[Any]) -> Any:
-    result: Any = None
-    for index, stage in enumerate(line):
-        before = result
-        match stage:
-            case Step():
-                result = _run_step(app, stage, args)
-                result.parent = before
-                if result.state != SUCCESS:
-                    return _fail_line(app, line[index + 1 :], result, result.load())
-                args = (result.result,)
-            case Fan():
-                members = [_run_line(app, member, args) for member in stage.members]
-                result = GroupResult(str(stage.id), members, before, app)
-                rest = line[index + 1 :]
-                if rest and not result.successful():
-                    return _fail_line(app, rest, result, _chord_failed(result))
-                args = (result.get(propagate=False) if rest else None,)
-    return result
-
-
-def _run_step(app: Application, step: Step, args: Sequence[Any]) -> EagerResult[Any]:
-    signature = step.signature
-    given = () if signature.get("immutable") else args
-    left_out = (*_EAGER_LEAVES_OUT, "stamped_headers", *(step.options.get("stamped_headers") or ()))
-    options = {name: value for name, value in step.options.items() if name not in left_out}
-    return app.eager(
-        step.task,
-        [*given, *(signature.get("args") or ())],
-        signature.get("kwargs") or {},
-        call_options(step.task, options),
-    )
-
-
-def follow_here(app: Application, result: EagerResult[Any], embed: Embed) -> None:
-    """Run in place what is linked to a task that ran so."""
-    well = result.state == SUCCESS
-    for follower in (embed.callbacks if well else embed.errbacks) or ():
-        line = planner.fix(signatures.parse(follower), new_id())
-        _run_line(app, line, (result.result if well else result.id,))
-
-
-def _chord_failed(header: GroupResult) -> TaskState:
-    failed = next(each for each in header.leaves() if not each.successful())
-    return _failure(str(header.id), ChordError(f"Dependency {failed.id} raised {failed.result!r}"))
-
-
-def _fail_line(app: Application, line: Line, before: Any, state: TaskState) -> Any:
-    """The tasks that don't run end as the one before."""
-    result = before
-    for stage in line:
-        match stage:
-            case Step():
-                ended: Any = EagerResult(str(stage.id), app, state)
-            case Fan():
-                members = [_fail_line(app, member, None, state) for member in stage.members]
-                ended = GroupResult(str(stage.id), members, app=app)
-        ended.parent = result
-        result = ended
-    return result
-
-
-def _failure(task_id: str, error: Exception) -> TaskState:
-    text = result_document.encode_error(describe(error))
-    return TaskState.of(result_document.encode(Message(task="", id=task_id), FAILURE, text, now=time.time()))

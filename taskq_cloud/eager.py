@@ -30,23 +30,23 @@ def run_in_place(runner: TaskRunner, message: Message, replace: Callable[[Messag
     """
     args, kwargs = serializers.loads(serializers.dumps([message.args, message.kwargs]))
     message = Message(task=message.task, id=message.id, args=args, kwargs=kwargs)
-    outcome = _run(runner, message)
+    outcome = run_here_and_now(runner, Invocation(message=message))
     while isinstance(outcome, outcomes.Retrying):
         message = on_retry(message, outcome, time.time())
-        outcome = _run(runner, message)
+        outcome = run_here_and_now(runner, Invocation(message=message))
     if isinstance(outcome, outcomes.Replaced):
         state: TaskState = replace(message, outcome.signature).load()
         return state
     return TaskState.of(_document(message, outcome))
 
 
-def _run(runner: TaskRunner, message: Message) -> Outcome:
-    invocation = Invocation(message=message)
+def run_here_and_now(runner: TaskRunner, invocation: Invocation) -> Outcome:
+    """Run a function to its end, whether an event loop runs here or not."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return runner.run(invocation)
-    if not runner.is_async(message.task):
+    if not runner.is_async(invocation.message.task):
         return runner.run(invocation)
     # A coroutine can't be run to its end on a loop that is running already, so it gets another thread's.
     with ThreadPoolExecutor(1, thread_name_prefix="taskq-eager") as thread:

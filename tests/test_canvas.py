@@ -10,7 +10,7 @@ import pytest
 
 from taskq_cloud import Signature, TaskQ, chain, chord, group, signature
 from taskq_cloud.canvas import Call
-from taskq_cloud.errors import EncodeError, ImproperlyConfigured, InvalidTaskError
+from taskq_cloud.errors import ChordError, EncodeError, ImproperlyConfigured, InvalidTaskError
 
 app = TaskQ("shop", broker="memory://", results="memory://")
 
@@ -211,3 +211,51 @@ def test_nothing_of_it_can_be_set() -> None:
     ]:
         with pytest.raises(FrozenInstanceError):
             setattr(workflow, name, None)
+
+
+@pytest.mark.parametrize(
+    ("make", "hears"),
+    [
+        (lambda bad, good, note: bad.link_error(note), lambda result: [result.id]),
+        (lambda bad, good, note: chain(bad, good).link_error(note), lambda result: [result.parent.id]),
+        (lambda bad, good, note: chord([bad, good], good.link_error(note)), lambda result: [result.id]),
+        (lambda bad, good, note: chord([bad, good], good).link_error(note), lambda result: [result.id]),
+        (lambda bad, good, note: chord([bad.link_error(note), good], good), lambda result: [result.parent[0].id]),
+        (
+            lambda bad, good, note: chord([bad, good], chain(good, good)).link_error(note),
+            lambda result: [result.parent.id],
+        ),
+        (
+            lambda bad, good, note: chord([bad, good], group(good, good)).link_error(note),
+            lambda result: [r.id for r in result],
+        ),
+        (lambda bad, good, note: chord([good, good], good).link_error(note), lambda _: []),
+    ],
+)
+@pytest.mark.parametrize("kind", ["told", "called"])
+def test_eager_errbacks(make: Any, hears: Any, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    eager, heard = TaskQ("eager", broker="memory://", results="memory://"), []
+
+    @eager.task(name="good")
+    def good(*_: Any) -> int:
+        return 1
+
+    @eager.task(name="bad")
+    def bad(*_: Any) -> None:
+        raise LookupError("no")
+
+    @eager.task(name="told")
+    def told(task_id: str) -> None:
+        heard.append(task_id)
+
+    @eager.task(name="called")
+    def called(request: Any, exc: Exception, traceback: str) -> None:
+        heard.append(request.id)
+        assert isinstance(exc, LookupError | ChordError)
+        raise ValueError("an errback's failure is nobody's")
+
+    note = eager.tasks[kind].s()
+    result = make(bad.s(), good.s(), note).apply()
+    assert heard == hears(result)
+    if kind == "called" and heard:
+        assert "an errback's failure is nobody's" in caplog.text

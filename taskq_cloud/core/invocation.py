@@ -77,6 +77,11 @@ class TaskRunner:
         self._tasks = tasks
         self._loops = threading.local()
 
+    @property
+    def tasks(self) -> Mapping[str, TaskDefinition]:
+        """Those that it runs, by name."""
+        return self._tasks
+
     def is_async(self, task: str) -> bool:
         """Whether the task's function is a coroutine function."""
         definition = self._tasks.get(task)

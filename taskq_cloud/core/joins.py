@@ -152,9 +152,7 @@ def _fail(effects: Effects, member: Membership, error: Exception) -> Flow[None]:
     body, described = member.body(), retry.describe(error)
     yield from _record(effects, body, FAILURE, described)
     now = effects.environment.clock()
-    first = next(lines.spine(body), None)
-    hearers = [first] if first is not None and first in body else list(lines.spine(body))
-    for hearer in hearers:
+    for hearer in lines.hearers(body):
         failed = planner.to_message(hearer.signature, (), {}, Origin(now=now, root_id=effects.message.root_id)).message
         yield from effects.call_errbacks(failed, error)
     yield from _arrive_for(effects, body)

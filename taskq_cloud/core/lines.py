@@ -175,6 +175,12 @@ def spine(line: Line) -> Iterator[Step]:
                 yield from spine(member)
 
 
+def hearers(line: Line) -> list[Step]:
+    """The tasks of a chord's body whose errbacks hear that its header has failed: the first, or all of a group."""
+    first = next(spine(line), None)
+    return [first] if first is not None and first in line else list(spine(line))
+
+
 def check_depth(line: Line) -> None:
     """Whether a line can be written and read as JSON, in whatever calls that.
 
