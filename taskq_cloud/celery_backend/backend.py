@@ -26,10 +26,10 @@ from taskq_cloud.celery_backend.chords import effects_of
 from taskq_cloud.core import fan_out as sends
 from taskq_cloud.core import joins, retry, saved_groups
 from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.membership import SAVED_CHORD
 from taskq_cloud.core.message import Settlement
 from taskq_cloud.core.options import Policy
 from taskq_cloud.core.outcome import ErrorInfo
+from taskq_cloud.core.planner import SAVED_CHORD
 from taskq_cloud.core.records import Record, version_of
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
-from taskq_cloud.core import errbacks, joins, lines, pages, planner, retry
+from taskq_cloud.core import errbacks, joins, lines, pages, planner, retry, saved_groups
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.ids import derived_id
@@ -181,6 +181,9 @@ def _fail_members(effects: Effects, part: _Part, claim: PageClaim, error: ErrorI
     """Fail the members of a page that is lost, so that neither their chord nor anyone else waits for them."""
     chord = part.membership(claim.first)
     own_ids = {} if chord is None else chord.own_ids
+    if chord is not None and chord.saved:
+        group = yield from effects.insist(lambda: saved_groups.load(effects.environment.store, chord.group))
+        own_ids = {} if group is None else {str(place): each for place, each in enumerate(saved_groups.leaves(group))}
     for index in range(claim.first, claim.first + claim.size):
         member = Message(
             task=FAN_OUT,

@@ -10,11 +10,9 @@ from taskq_cloud.core.header_values import text_bytes
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.lines import Line
 from taskq_cloud.core.message import Signature
-from taskq_cloud.core.planner import fix, member_id
+from taskq_cloud.core.planner import SAVED_CHORD, fix, member_id
 from taskq_cloud.core.signatures import parse
 
-SAVED_CHORD: Final = "chord_group"
-"""The option of a chord's body that names the header's group where the store says which its members are."""
 OF_CHORDS: Final = ("chord_size", "chord_ids", SAVED_CHORD, "chord_places")
 """The options by which a body is counted for."""
 
@@ -53,7 +51,7 @@ class Membership:
         size: how many there are.
         chord: what it waits to run, as it is written.
         own_ids: of members whose ids are not made from the group's, by place.
-        saved: the store says which they are (``saved_groups``): Celery has made the chord.
+        saved: the store says which they are (``saved_groups``): Celery has made the chord, or many have own ids.
         path: where it arrives before its place in the header is taken: it was added to it, or has added to it.
     """
 

@@ -8,19 +8,20 @@ counts them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from taskq_cloud.core import pages
+from taskq_cloud.core import pages, saved_groups
 from taskq_cloud.core.header_values import text_bytes
 from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.lines import Fan, Line, Step, listed, of_last, steps
 from taskq_cloud.core.message import Embed, Message, Signature
-from taskq_cloud.core.pages import FAN_OUT, Page, Paging
+from taskq_cloud.core.pages import FAN_OUT, Paging
 from taskq_cloud.core.protocol import RESERVED_HEADERS
+from taskq_cloud.core.records import Record
 from taskq_cloud.core.signatures import ACCUMULATE, of_map, signature_of, to_signature, to_signatures
 from taskq_cloud.errors import EncodeError
 
@@ -28,8 +29,20 @@ JOINED: Final = "taskq_chord"
 """The header of a chord's body: the id of the group it has waited for."""
 RESENT: Final = "taskq_resent"
 """The header of a message that may have been sent before, by whoever died before saying so."""
+SAVED_CHORD: Final = "chord_group"
+"""The option of a chord's body that names the header's group where the store says which its members are."""
+MOST_OWN_IDS: Final = 20
+"""Of a header's members, in each one's message: 800 bytes, less than a write of them costs."""
 MOST_CHILDREN: Final = 1000
 """Ids of what follows that a record holds: a group of more would not fit into DynamoDB's."""
+
+
+class Stored(Protocol):
+    """What has to be stored before a message is sent."""
+
+    def record(self, now: float) -> Record:
+        """As it is stored."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,7 @@ class Successor:
     message: Message
     queue: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    pages: Sequence[Page] = ()
+    pages: Sequence[Stored] = ()
     members: Sequence[str] = ()
     largest: Successor | None = None
 
@@ -141,12 +154,15 @@ def start(line: Line, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Or
         case Fan(members=()):
             yield from start(rest, ([],), {}, origin)
         case Fan():
-            chord = _body(stage, rest) if rest else None
+            chord, kept = _body(stage, rest) if rest else (None, ())
             large = _paged(stage, chord, args, kwargs, origin)
             if large is not None:
-                yield large
-            else:
-                yield from start_members(stage.members, Place(str(stage.id), 0, chord), args, kwargs, origin)
+                yield replace(large, pages=[*large.pages, *kept])
+                return
+            members = start_members(stage.members, Place(str(stage.id), 0, chord), args, kwargs, origin)
+            for first in islice(members, 1):
+                yield replace(first, pages=[*first.pages, *kept])
+            yield from members
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,16 +226,21 @@ def _paged(
     )
 
 
-def _body(fan: Fan, rest: Line) -> Signature:
-    """What a header's members carry: the body, how many they are, and the ids that can't be made from the group's."""
-    body = to_signature(rest)
-    own = {
-        str(index): last.id
-        for index, member in enumerate(fan.members)
-        if isinstance(last := member[-1], Step) and last.id != member_id(str(fan.id), index)
-    }
-    sized = {"chord_size": len(fan.members), **({"chord_ids": own} if own else {})}
-    return {**body, "options": {**(body.get("options") or {}), **sized}}
+def _body(fan: Fan, rest: Line) -> tuple[Signature, Sequence[Stored]]:
+    """What a header's members carry: the body, how many they are, and the ids that can't be made from the group's.
+
+    Of many these are kept in the store instead: each member would carry all of them.
+    """
+    body, group = to_signature(rest), str(fan.id)
+    ids = [str(last.id) for member in fan.members if isinstance(last := member[-1], Step)]
+    own = {str(index): own_id for index, own_id in enumerate(ids) if own_id != member_id(group, index)}
+    sized: dict[str, Any] = {"chord_size": len(fan.members)}
+    kept: Sequence[Stored] = ()
+    if len(own) > MOST_OWN_IDS:
+        sized[SAVED_CHORD], kept = group, saved_groups.pages(saved_groups.of_tasks(group, ids))
+    elif own:
+        sized["chord_ids"] = own
+    return {**body, "options": {**(body.get("options") or {}), **sized}}, kept
 
 
 def to_message(

@@ -1,4 +1,6 @@
-"""Which tasks a group is, kept in a result store: for ``GroupResult.restore``, and for chords that Celery has made.
+"""Which tasks a group is, kept in a result store: for ``GroupResult.restore``, and for chords.
+
+Of Celery's chords it is all that says who their members are; of ours, where many members have ids of their own.
 
 A group is Celery's tuple of it as JSON, ``[[id, parent], [member, ...]]``, where a member that is a task has None in
 place of members of its own. What results and values are made of it is ``result_set``'s and ``joins``' part.
@@ -7,7 +9,8 @@ place of members of its own. What results and values are made of it is ``result_
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, TypeAlias
 
@@ -15,13 +18,48 @@ from taskq_cloud.core import result_document, serializers
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import Message
 from taskq_cloud.core.ports import ResultStore
-from taskq_cloud.core.records import PENDING, Record
+from taskq_cloud.core.records import FENCE_KEPT_SECONDS, PENDING, Record
 
 PAGE_MEMBERS: Final = 2000
 """Members of a saved group in one record: half of what DynamoDB's items take."""
 
 Group: TypeAlias = Sequence[Any]
 """``[[id, parent], members]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageOfGroup:
+    """Some of a group's members, as they are kept.
+
+    Args:
+        group: the group.
+        number: which page.
+    """
+
+    group: Group
+    number: int
+
+    def record(self, now: float) -> Record:
+        """It, kept for longer than any queue keeps the message of a member."""
+        return self.kept_until(now + FENCE_KEPT_SECONDS, now)
+
+    def kept_until(self, expires_at: float | None, now: float) -> Record:
+        """It, kept for as long as it is told."""
+        (group_id, parent), members = self.group
+        content = [[group_id, parent], members[self.number * PAGE_MEMBERS : (self.number + 1) * PAGE_MEMBERS]]
+        key = _key(group_id, self.number)
+        text = result_document.encode(Message(task="", id=key), PENDING, serializers.dumps(content), now=now)
+        return Record(key, PENDING, 0, text, expires_at)
+
+
+def pages(group: Group) -> list[PageOfGroup]:
+    """All of a group, as it is kept."""
+    return [PageOfGroup(group, number) for number in range(_pages(len(group[1])))]
+
+
+def of_tasks(group_id: str, task_ids: Iterable[str]) -> Group:
+    """A group of tasks."""
+    return [[group_id, None], [[[task_id, None], None] for task_id in task_ids]]
 
 
 def save(store: ResultStore, group: Group, expires_at: float | None) -> Flow[None]:
@@ -32,14 +70,8 @@ def save(store: ResultStore, group: Group, expires_at: float | None) -> Flow[Non
         group: the group.
         expires_at: when it ceases to exist, in seconds since the epoch; None: never.
     """
-    (group_id, parent), members = group
-    now, saved = time.time(), []
-    for page in range(_pages(len(members))):
-        content = [[group_id, parent], members[page * PAGE_MEMBERS : (page + 1) * PAGE_MEMBERS]]
-        key = _key(group_id, page)
-        text = result_document.encode(Message(task="", id=key), PENDING, serializers.dumps(content), now=now)
-        saved.append(Record(key, PENDING, 0, text, expires_at))
-    yield from store.save(saved)
+    now = time.time()
+    yield from store.save([page.kept_until(expires_at, now) for page in pages(group)])
 
 
 def load(store: ResultStore, group_id: str) -> Flow[Group | None]:
