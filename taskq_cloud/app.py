@@ -31,12 +31,13 @@ from taskq_cloud.core.routing import Router
 from taskq_cloud.eager import run_in_place
 from taskq_cloud.errors import AlreadyRegistered, ImproperlyConfigured, SendError
 from taskq_cloud.group_result import GroupResults
+from taskq_cloud.request import Request
 from taskq_cloud.result import AsyncResult, EagerResult
 from taskq_cloud.result_set import ResultSet
 from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.settings import Settings, load_settings
-from taskq_cloud.task import BoundTask, Request, Task
+from taskq_cloud.task import BoundTask, Task
 
 if TYPE_CHECKING:
     from taskq_cloud.core.platform_schedule import PlatformSchedule

@@ -231,10 +231,10 @@ class Workflow(ReadAsDict):
         return self.apply_async().get()
 
     def _ready(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
+        self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
     ) -> tuple[Applier, dict[str, Any]]:
         try:
-            return self._app(), self.clone(args, kwargs, **options).to_dict()
+            return self._app(), self.clone(args or (), kwargs, **options).to_dict()
         except RecursionError:
             raise lines.too_deep() from None
 
