@@ -20,7 +20,7 @@ from taskq_cloud.core.builtins import builtin_tasks
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import Environment
-from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
+from taskq_cloud.core.invocation import TaskDefinition, TaskRunner, note_called
 from taskq_cloud.core.large_results import LargeResults
 from taskq_cloud.core.lazy import lazy
 from taskq_cloud.core.message import Refused
@@ -263,6 +263,8 @@ class TaskQ:
         )
         results: list[Result] = [AsyncResult(message.id, self, ignored=ignored) for message in messages]
         failures = {i: answer.error for i, answer in enumerate(answers) if isinstance(answer, Refused)}
+        if options.add_to_parent and not ignored:
+            note_called(message.id for i, message in enumerate(messages) if i not in failures)
         if failures:
             first = failures[min(failures)]
             if len(calls) == 1:

@@ -16,7 +16,7 @@ from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import first, make_paging
 from taskq_cloud.core.ids import new_id
-from taskq_cloud.core.invocation import TaskRunner, current_invocation
+from taskq_cloud.core.invocation import TaskRunner, current_invocation, note_called
 from taskq_cloud.core.lines import Fan, Line, Step
 from taskq_cloud.core.message import Refused, Signature
 from taskq_cloud.core.options import TaskOptions
@@ -98,6 +98,7 @@ def send(app: Application, signature: Signature) -> Flow[Any]:
         yield from _send(
             app, line, [replace(each, message=replace(each.message, root_id=root_id)) for each in first_ones]
         )
+        note_called(task_id for each in first_ones if _leaves_a_trail(app, each) for task_id in each.ids)
     return result_of(app, line)
 
 
@@ -147,6 +148,14 @@ def _ignores_result(app: Application, step: Step) -> bool:
     """Whether a task's result is not stored: the call, else the task, else the settings; of a chord's member it is."""
     of_task, ignored = app.options_of(step.task).ignore_result, step.options.get("ignore_result")
     return bool(first(ignored, of_task, app.conf.task_ignore_result)) and step.options.get("chord") is None
+
+
+def _leaves_a_trail(app: Application, successor: Successor) -> bool:
+    """Whether the task that sends this is to have it among its children: not where nothing can be read of it."""
+    message = successor.message
+    wanted = successor.options.get("add_to_parent", True)
+    ignored = first(message.ignore_result, app.options_of(message.task).ignore_result, app.conf.task_ignore_result)
+    return bool(wanted and (message.embed.chord is not None or not ignored))
 
 
 def _with_defaults(app: Application, line: Line) -> Line:

@@ -44,6 +44,7 @@ class CallOptions:
         trace_header: ``AWSTraceHeader``.
         link: a signature, or several, that run with the task's value.
         link_error: likewise, that run with the task's id when it fails.
+        add_to_parent: called within a task, it is among the children of that task's record.
     """
 
     task_id: str | None = None
@@ -67,6 +68,7 @@ class CallOptions:
     trace_header: str | None = None
     link: Sequence[Signature] | None = None
     link_error: Sequence[Signature] | None = None
+    add_to_parent: bool = True
 
 
 _NAMES = frozenset(option.name for option in fields(CallOptions))

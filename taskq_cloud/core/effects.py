@@ -23,7 +23,7 @@ from taskq_cloud.core.planner import MOST_CHILDREN, Successor
 from taskq_cloud.core.platform_schedule import ScheduleCapabilities
 from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, ScheduleStore
 from taskq_cloud.core.rates import LocalSlots
-from taskq_cloud.core.records import FAILURE, SUCCESS, Record, version_of
+from taskq_cloud.core.records import FAILURE, READY_STATES, SUCCESS, Record, version_of
 from taskq_cloud.core.sending import (
     Addressed,
     Transport,
@@ -94,6 +94,7 @@ class Effects:
         fence: the number of the claim it runs under, 0 without one.
         started_at: when it began to run, in seconds since the epoch, where its record is to say so.
         added: what it has added to its chord.
+        called: ids of the tasks that it has called.
     """
 
     environment: Environment
@@ -103,6 +104,7 @@ class Effects:
     fence: int = 0
     started_at: float | None = None
     added: Sequence[Signature] = ()
+    called: Sequence[str] = ()
 
     @property
     def capabilities(self) -> BrokerCapabilities:
@@ -155,7 +157,9 @@ class Effects:
     def about(self, message: Message) -> Effects:
         """The same delivery's effects on another task."""
         options = self.environment.options_of(message.task)
-        return replace(self, message=message, options=options, fence=message.fence, started_at=None, added=())
+        return replace(
+            self, message=message, options=options, fence=message.fence, started_at=None, added=(), called=()
+        )
 
     def expires_at(self) -> float | None:
         """When what is recorded now ceases to exist, in seconds since the epoch."""
@@ -273,7 +277,7 @@ class Effects:
             result_document.encode_error(result) if isinstance(result, ErrorInfo) else result,
             now=now,
             traceback=result.traceback if isinstance(result, ErrorInfo) else None,
-            children=[task_id for each in following[:MOST_CHILDREN] for task_id in each.ids][:MOST_CHILDREN],
+            children=self._children(state, following),
             added=self.added if state == SUCCESS else (),
             context=context,
         )
@@ -285,6 +289,11 @@ class Effects:
             expires_at=self.expires_at(),
             fence=self.fence,
         )
+
+    def _children(self, state: str, following: Sequence[Successor]) -> list[str]:
+        # What is sent next comes first: what is left of a workflow is found by it, however much a task has called.
+        next_ones = [task_id for each in following[:MOST_CHILDREN] for task_id in each.ids]
+        return [*next_ones, *(self.called if state in READY_STATES else ())][:MOST_CHILDREN]
 
     def insist(self, make: Callable[[], Flow[T]]) -> Flow[T]:
         """Repeat an effect while broker or store can't be used: the run is over, and repeating it would cost more."""

@@ -319,7 +319,7 @@ def _carry_out(  # noqa: PLR0911 - one return an outcome
         case Succeeded():
             return (yield from _succeed(effects, outcome, runtime_seconds))
         case Failed():
-            return (yield from _fail(effects, outcome.error, expected=outcome.expected))
+            return (yield from _fail(replace(effects, called=outcome.called), outcome.error, expected=outcome.expected))
         case TimedOut():
             return (yield from _fail(effects, retry.describe(TimeLimitExceeded(outcome.time_limit))))
         case Retrying():
@@ -341,7 +341,7 @@ def _carry_out(  # noqa: PLR0911 - one return an outcome
 
 def _succeed(effects: Effects, outcome: Succeeded, runtime_seconds: float) -> Flow[Settlement]:
     embed, payload = effects.message.embed, outcome.payload
-    adding = replace(effects, added=outcome.added)
+    adding = replace(effects, added=outcome.added, called=outcome.called)
     value = serializers.loads(payload) if embed.callbacks or embed.chain else None
     try:
         settlement = yield from _conclude(adding, SUCCESS, payload, adding.following(SUCCESS, value))

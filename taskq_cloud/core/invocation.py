@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 from taskq_cloud.core import result_document, retry, serializers
 from taskq_cloud.core.message import Signature
 from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import Failed, Invocation, Outcome, Succeeded
+from taskq_cloud.core.planner import MOST_CHILDREN
 from taskq_cloud.errors import EncodeError, NotRegistered, TimeLimitExceeded
 
 current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)
@@ -24,6 +26,16 @@ current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_cur
 
 added_to_chord: Final[ContextVar[list[Signature] | None]] = ContextVar("taskq_added_to_chord", default=None)
 """What the run under way in this context has added to its chord."""
+
+called_within: Final[ContextVar[list[str] | None]] = ContextVar("taskq_called_within", default=None)
+"""Ids of the tasks that the run under way in this context has called; None outside a task, or without a trail."""
+
+
+def note_called(task_ids: Iterable[str]) -> None:
+    """Keep which tasks the run under way has called, up to as many as its record has room for."""
+    called = called_within.get()
+    if called is not None:
+        called.extend(islice(task_ids, MOST_CHILDREN - len(called)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,7 @@ class TaskRunner:
                 loop = self._loops.own = _ThreadLoop()
             return loop.runner.run(self.arun(invocation))
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
+        calling = called_within.set([] if self._has_trail(invocation) else None)
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
@@ -109,12 +122,14 @@ class TaskRunner:
         except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return self._ended(error, invocation)
         finally:
+            called_within.reset(calling)
             added_to_chord.reset(adding)
             current_invocation.reset(token)
 
     async def arun(self, invocation: Invocation) -> Outcome:
         """Run the coroutine function on the running loop. Cancelling it cancels the task."""
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
+        calling = called_within.set([] if self._has_trail(invocation) else None)
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
@@ -124,6 +139,7 @@ class TaskRunner:
         except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return self._ended(error, invocation)
         finally:
+            called_within.reset(calling)
             added_to_chord.reset(adding)
             current_invocation.reset(token)
 
@@ -136,15 +152,25 @@ class TaskRunner:
     @staticmethod
     def _succeeded(definition: TaskDefinition, value: Any) -> Outcome:
         try:
-            return Succeeded(serializers.dumps(value), tuple(added_to_chord.get() or ()))
+            return Succeeded(serializers.dumps(value), tuple(added_to_chord.get() or ()), _called())
         except EncodeError as error:
-            return Failed(retry.describe(EncodeError(f"the result of task {definition.name} is {error}")))
+            described = retry.describe(EncodeError(f"the result of task {definition.name} is {error}"))
+            return Failed(described, called=_called())
 
     def _ended(self, error: Exception, invocation: Invocation) -> Outcome:
         message = invocation.message
         definition = self._tasks.get(message.task)
         options = definition.options if definition else TaskOptions()
-        return retry.decide(error, message.task, message.id, message.retries, options)
+        outcome = retry.decide(error, message.task, message.id, message.retries, options)
+        return replace(outcome, called=_called()) if isinstance(outcome, Failed) else outcome
+
+    def _has_trail(self, invocation: Invocation) -> bool:
+        definition = self._tasks.get(invocation.message.task)
+        return definition is None or definition.options.trail
+
+
+def _called() -> tuple[str, ...]:
+    return tuple(called_within.get() or ())
 
 
 def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list[Any], dict[str, Any]]:

@@ -50,6 +50,7 @@ class TaskOptions:
         expires: seconds after the call, from which on the task is not run any more.
         priority: carried for Celery's workers.
         typing: arguments are checked against the function's signature at the call.
+        trail: the tasks that it calls are among its record's children.
         runtime: what is deployed to serve the task: ``lambda``, ``container``, or ``auto``: see ``topology.runtimes``.
             Nothing at run time looks at it.
         memory_mb: what one run needs, in MiB, likewise.
@@ -83,6 +84,7 @@ class TaskOptions:
     expires: float | None = None
     priority: int = 0
     typing: bool = True
+    trail: bool = True
     runtime: RuntimeChoice = "auto"
     memory_mb: int | None = None
     rate_limit: str | float | None = None

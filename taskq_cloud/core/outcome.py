@@ -79,18 +79,21 @@ class Succeeded:
     Args:
         payload: the value as JSON text.
         added: what it has added to its chord (``additions``).
+        called: ids of the tasks that it has called.
     """
 
     payload: str
     added: Sequence[Signature] = ()
+    called: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The function raised. ``expected``: the task names the exception in ``throws``."""
+    """The function raised. ``expected``: the task names the exception in ``throws``; ``called`` as of ``Succeeded``."""
 
     error: ErrorInfo
     expected: bool = False
+    called: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
