@@ -134,7 +134,7 @@ def make_message(
         task=task,
         id=call.task_id or new_id(),
         args=args,
-        kwargs=kwargs,
+        kwargs=dict(kwargs),
         eta=_moment(call.eta if call.countdown is None else call.countdown, now),
         expires=_moment(expires, now),
         timelimit=(call.time_limit, call.soft_time_limit),

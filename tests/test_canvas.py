@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -259,3 +261,46 @@ def test_eager_errbacks(make: Any, hears: Any, kind: str, caplog: pytest.LogCapt
     assert heard == hears(result)
     if kind == "called" and heard:
         assert "an errback's failure is nobody's" in caplog.text
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=repr)
+def test_it_is_copied_and_pickled(workflow: Any) -> None:
+    assert copy.copy(workflow) == copy.deepcopy(workflow) == workflow
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        again = pickle.loads(pickle.dumps(workflow, protocol))
+        assert (again, type(again), again.app) == (workflow, type(workflow), None)
+
+
+def test_a_copy_keeps_its_application_and_a_pickle_is_given_one() -> None:
+    line = chain(add.s(1, 2), add.s(3))
+    assert copy.deepcopy({"line": [line]})["line"][0].apply().get() == 6
+    again = pickle.loads(pickle.dumps(line))
+    with pytest.raises(RuntimeError, match="belongs to no application"):
+        again.delay()
+    assert signature(again, app=app).apply().get() == 6
+
+
+def test_a_deep_copys_arguments_are_its_own() -> None:
+    sig = add.s([1], y={"z": [2]}).set(headers={"h": [3]}).link(add.s([4]))
+    copied = copy.deepcopy(sig)
+    copied.args[0].append(5)
+    copied.kwargs["y"]["z"].append(5)
+    copied.options["headers"]["h"].append(5)
+    copied.options["link"][0].args[0].append(5)
+    assert sig == add.s([1], y={"z": [2]}).set(headers={"h": [3]}).link(add.s([4]))
+
+
+@pytest.mark.parametrize("name", ["kwargs", "options"])
+def test_its_mappings_cannot_be_written_to(name: str) -> None:
+    for sig in (add.s(1, y=2), add.s(1).clone((2,), {"y": 3}), add.s().set(queue="q"), signature(add.s(y=1).to_dict())):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            getattr(sig, name)["z"] = 1
+
+
+def test_what_was_given_may_be_changed_afterwards() -> None:
+    args, kwargs, options = [1], {"y": 2}, {"queue": "q"}
+    sig = add.signature(args, kwargs, options)
+    changed = sig.replace(args, kwargs, options).clone(kwargs=kwargs)
+    args.append(5)
+    kwargs["z"], options["countdown"] = 1, 2
+    assert sig == changed == add.s(1, y=2).set(queue="q")

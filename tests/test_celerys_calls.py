@@ -34,6 +34,10 @@ def app() -> Iterator[TaskQ]:
     def note(*values: Any) -> None:
         noted.append(values)
 
+    @app.task(name="told")
+    def told(task_id: str) -> None:
+        noted.append((task_id,))
+
     @app.task(name="total")
     def total(numbers: list[int]) -> int:
         return sum(numbers)
@@ -48,19 +52,19 @@ def app() -> Iterator[TaskQ]:
 @pytest.mark.parametrize(
     "linked",
     [
-        lambda note: note.s("x"),
-        lambda note: [note.s("x")],
-        lambda note: note.s("x").to_dict(),
-        lambda note: (each for each in [note.s("x")]),
+        lambda sig: sig,
+        lambda sig: [sig],
+        lambda sig: sig.to_dict(),
+        lambda sig: (each for each in [sig]),
     ],
     ids=["signature", "list", "dict", "generator"],
 )
 def test_a_callback_and_an_errback(app: TaskQ, linked: Any) -> None:
     add, fail, note = app.tasks["add"], app.tasks["fail"], app.tasks["note"]
-    add.apply_async((1, 2), link=linked(note), link_error=note.s("never"))
-    failed = fail.apply_async(link=note.s("never"), link_error=linked(note))
+    add.apply_async((1, 2), link=linked(note.s("x")), link_error=note.s("never"))
+    failed = fail.apply_async(link=note.s("never"), link_error=linked(app.tasks["told"].s()))
     work(app)
-    assert vars(app)["noted"] == [(3, "x"), (failed.id, "x")]
+    assert vars(app)["noted"] == [(3, "x"), (failed.id,)]
 
 
 def test_of_a_call_by_name_and_of_several(app: TaskQ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from taskq_cloud import StampingVisitor, TaskQ, chain, chord, group, signature
 from taskq_cloud.errors import NotRegistered
+from tests.in_this_process import work
 
 
 @pytest.fixture
@@ -141,3 +142,11 @@ def test_in_place_is_a_new_one(add: Any) -> None:
     line = before = add.s(1)
     line |= add.s(2)
     assert (line, before) == (chain(add.s(1), add.s(2)), add.s(1))
+
+
+def test_its_parts_are_arguments_of_a_call(app: TaskQ, add: Any) -> None:
+    sig = add.s(1, y=2)
+    results = [add.apply_async(sig.args, sig.kwargs), add.signature(sig.args, sig.kwargs).delay()]
+    work(app)
+    assert [each.get(timeout=0) for each in results] == [3, 3]
+    assert add.apply(sig.args, sig.kwargs).get() == 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Protocol, Self, TypeAlias, TypeVar
 
 from taskq_cloud.calling import LINKS
-from taskq_cloud.canvas.changing import altered, caller_of_finalizer, mark_new, warn_if_thrown_away
+from taskq_cloud.canvas.changing import altered, caller_of_finalizer, deeply, mark_new, pickled, warn_if_thrown_away
 from taskq_cloud.canvas.nothing import NothingToDo, is_nothing
 from taskq_cloud.canvas.reading import ReadAsDict
 from taskq_cloud.canvas.stamping import StampingVisitor
@@ -68,6 +68,15 @@ class Workflow(ReadAsDict):
         if not isinstance(node, cls):
             raise InvalidTaskError(f"this is no signature of a {cls.__name__.lower()}: {d!r:.200}")
         return node
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return deeply(self, memo)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickled(self)
 
     def __del__(self) -> None:
         if getattr(self, "_new", False):

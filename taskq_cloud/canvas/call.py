@@ -59,7 +59,7 @@ class Call(Workflow):
             raise TypeError(f"a signature names a task, not {task!r:.100}")
         _check_arguments(task, args, kwargs)
         # Copies: what the caller does to his own afterwards is nothing to a tree that doesn't change.
-        own = {"args": tuple(args or ()), "kwargs": dict(kwargs or {}), "options": dict(options or {})}
+        own = {"args": tuple(args or ()), "kwargs": kwargs or {}, "options": options or {}}
         fill(self, task=task, **own, immutable=immutable, app=app)
         if more:
             fill(self, **values_of(self.set(**more)), app=app)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import fields
 from opcode import opmap, opname
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -30,14 +32,40 @@ def made(kind: type[N], **values: Any) -> N:
 
 
 def fill(node: Workflow, **values: Any) -> None:
-    """Give a node that has none yet its values; ``app`` is None where it isn't among them."""
+    """Give a node that has none yet its values; ``app`` is None where it isn't among them.
+
+    Mappings are copied, and can't be written to: what their giver does with his own is nothing to the node.
+    """
     for name, value in {"app": None, "_new": False, **values}.items():
-        object.__setattr__(node, name, value)
+        object.__setattr__(node, name, MappingProxyType(dict(value)) if isinstance(value, Mapping) else value)
 
 
 def altered(node: N, **values: Any) -> N:
     """The same node with other values."""
     return made(type(node), **{**values_of(node), "app": node.app, **values, "_new": True})
+
+
+def deeply(node: N, memo: dict[int, Any]) -> N:
+    """A copy whose arguments are copies too; the application is the same one."""
+    return made(type(node), app=node.app, **{name: deepcopy(_plain(value), memo) for name, value in _parts(node)})
+
+
+def pickled(node: Workflow) -> tuple[Any, ...]:
+    """What a node is pickled as: without its application, which holds connections and locks."""
+    return unpickled, (type(node), {name: _plain(value) for name, value in _parts(node)})
+
+
+def unpickled(kind: type[N], values: Mapping[str, Any]) -> N:
+    """The node again; it belongs to no application until ``signature(node, app=app)`` gives it one."""
+    return made(kind, **values)
+
+
+def _parts(node: Workflow) -> Iterable[tuple[str, Any]]:
+    return values_of(node).items()
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, MappingProxyType) else value
 
 
 def values_of(node: Workflow) -> dict[str, Any]:
