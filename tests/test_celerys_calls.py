@@ -79,7 +79,7 @@ def test_of_a_call_by_name_and_of_several(app: TaskQ) -> None:
 def test_in_place_what_is_linked_runs_too(app: TaskQ) -> None:
     add, fail, note = app.tasks["add"], app.tasks["fail"], app.tasks["note"]
     assert add.apply((1, 2), link=chain(add.s(1), note.s())).get() == 3
-    failed = fail.apply(link_error=note.s())
+    failed = fail.apply(link_error=app.tasks["told"].s())
     assert vars(app)["noted"] == [(4,), (failed.id,)]
 
 

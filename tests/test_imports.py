@@ -17,7 +17,7 @@ IMPORT_BUDGET = 360
 """Modules that ``import taskq_cloud`` may add to those Python starts with. Measured: 346 on Python 3.11, of which
 some 75 are pydantic's, 73 our own."""
 
-ENQUEUE_BUDGET = 520
+ENQUEUE_BUDGET = 530
 """The same of a process that has sent one message to SQS. Measured: 482 with botocore 1.43."""
 
 SDKS = ("boto3", "botocore", "aiobotocore", "aiohttp", "s3transfer", "celery", "kombu", "google", "azure", "click")

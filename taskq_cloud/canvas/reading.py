@@ -5,7 +5,6 @@ It is read only: what would change it in place is not there, and ``sig["args"] =
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, KeysView, Mapping
 from typing import Any
 
@@ -18,9 +17,9 @@ class ReadAsDict(PlainForm):
     __slots__ = ()
 
     @property
-    @abstractmethod
     def parts(self) -> Mapping[str, Any]:
         """``task``, ``args``, ``kwargs``, ``options``, ``subtask_type``, ``immutable``."""
+        raise NotImplementedError
 
     def __getitem__(self, name: str) -> Any:
         return self.parts[name]
