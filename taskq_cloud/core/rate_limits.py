@@ -4,54 +4,36 @@ Every limit hands out slots (``rates``): a worker's own from its memory, all oth
 the next slot of each of its limits. Where it lies ahead, the message is put back to come again then, and keeps the
 slot: it doesn't compete again, and no worker waits.
 
-===================  ==================================================  ==========================================
-queue                how it is put back                                  where its slots are kept
-===================  ==================================================  ==========================================
-with delays          sent again with an eta, the old one acknowledged:   in a header; one that is delivered again
-                     no receive is used up                               takes new slots, as it may have run on them
-ordered, or parking  released until then: it keeps its place, and uses   in a record, removed when the task runs
-                     up a receive
-===================  ==================================================  ==========================================
-
-A crash between taking a slot and putting the message back costs the slot, and so does coming back later than it is good
-for. No slot is used twice.
+How it is put back, and where its slots are meanwhile, is ``kept_slots``'. A crash between taking a slot and putting the
+message back costs the slot, and so does coming back later than it is good for. No slot is used twice.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
 from string import Formatter
-from typing import Any, Final
+from typing import Final
 
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.invocation import TaskDefinition
-from taskq_cloud.core.message import Acknowledge, Message, Release, Settlement
+from taskq_cloud.core.kept_slots import Keeper
+from taskq_cloud.core.message import Release, Settlement
 from taskq_cloud.core.options import QUEUE, WORKER, Policy, TaskOptions
 from taskq_cloud.core.outcome import Admission
-from taskq_cloud.core.planner import Successor
-from taskq_cloud.core.ports import BrokerCapabilities, StoreCapabilities, is_ordered
+from taskq_cloud.core.ports import BrokerCapabilities, StoreCapabilities
 from taskq_cloud.core.rates import FARTHEST_SLOT_SECONDS, Rate
-from taskq_cloud.core.records import Record
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, RateKeyError
-
-SLOTS: Final = "taskq_rate_slots"
-"""The header of a message that was put back: key -> slot, and whose they are, as a task may hand its headers on."""
-STATE: Final = "RATE_LIMITED"
-"""Of the record that keeps the slots where the message itself can't."""
 
 PUNCTUAL_SECONDS: Final = 0.001
 """A slot that is nearer than this is there. An eta has whole microseconds: put back for less, it might never begin."""
 
 _RESERVATIONS: Final = 3
 """For one start, in a row: a store that takes longer than a slot is good for can't keep a rate."""
-_KEPT_LONGER_SECONDS: Final = 3600
 _LONGEST_KEY_VALUE_BYTES: Final = 200
 """A longer one is hashed: keys of objects have 1,024 bytes, queue and task names included."""
 
@@ -76,7 +58,7 @@ def held_back(effects: Effects) -> Flow[Settlement | None]:
     if not (yield Admission()):
         effects.log(logging.WARNING, "task.given_back", "given back: the worker stops, or has lost its lease")
         return Release(effects.delivery)
-    keeper = _Keeper(effects)
+    keeper = Keeper(effects)
     slots = yield from keeper.load()
     for limit in limits:
         slot = yield from _slot(effects, limit, slots.get(limit.key))
@@ -85,7 +67,8 @@ def held_back(effects: Effects) -> Flow[Settlement | None]:
         if ahead_seconds > PUNCTUAL_SECONDS:
             text = "is over the rate of %r; put back for %.1f s"
             effects.log(logging.INFO, "task.rate_limited", text, limit.key, ahead_seconds)
-            return (yield from keeper.put_back(slots, slot, limits))
+            longest = max(each.rate.good_for_seconds for each in limits)
+            return (yield from keeper.put_back(slots, slot, longest))
     yield from keeper.forget()
     return None
 
@@ -113,65 +96,6 @@ def _slot(effects: Effects, limit: _Limit, slot: float | None) -> Flow[float]:
         f"the rate limit of {limit.key} can't be kept: {_RESERVATIONS} slots, good for {rate.good_for_seconds:g} s, "
         "were over before the store had answered"
     )
-
-
-class _Keeper:
-    """Where the slots of a message that is put back are kept."""
-
-    def __init__(self, effects: Effects) -> None:
-        self._effects = effects
-        # Of the broker itself: whoever answers a push sends a message again that others would give back.
-        broker: BrokerCapabilities = effects.environment.broker.capabilities
-        queue = effects.delivery.queue
-        self._in_records = is_ordered(queue) or broker.parks(queue, 0) or not broker.counts_receives
-        self._record_id = f"taskq-slots-{effects.message.id}-{effects.message.attempt}"
-        self._has_record = False
-
-    def load(self) -> Flow[dict[str, float]]:
-        """The slots that the message holds: key -> time."""
-        delivery, message = self._effects.delivery, self._effects.message
-        if not delivery.redelivered:
-            return _slots_of(message.headers.get(SLOTS), message)
-        if not self._in_records:
-            return {}
-        found = yield from self._effects.environment.store.load([self._record_id])
-        self._has_record = self._record_id in found
-        return _slots_of(json.loads(found[self._record_id].payload), message) if self._has_record else {}
-
-    def put_back(self, slots: Mapping[str, float], due: float, limits: Iterable[_Limit]) -> Flow[Settlement]:
-        """Put the message back, to come again when its slot does."""
-        effects, delivery, capabilities = self._effects, self._effects.delivery, self._effects.capabilities
-        held = {"id": effects.message.id, "attempt": effects.message.attempt, "slots": dict(slots)}
-        wait_seconds = due - effects.environment.clock()
-        if self._in_records:
-            longest = max(limit.rate.good_for_seconds for limit in limits)
-            expires_at = due + longest + _KEPT_LONGER_SECONDS
-            record = Record(self._record_id, STATE, 0, json.dumps(held), expires_at)
-            yield from effects.environment.store.save([record])
-        if is_ordered(delivery.queue) or capabilities.parks(delivery.queue, wait_seconds):
-            return Release(delivery, max(0.0, min(wait_seconds, capabilities.longest_lease_seconds)))
-        message = replace(
-            effects.message,
-            eta=datetime.fromtimestamp(due, UTC),
-            headers={**effects.message.headers, SLOTS: held},
-        )
-        # About this very message: it keeps its attributes.
-        again = replace(effects, message=message)
-        yield from again.send(again.address([Successor(message, delivery.queue)]))
-        return Acknowledge(delivery)
-
-    def forget(self) -> Flow[None]:
-        """Before the run: were it delivered once more, the message would run twice on the same slots."""
-        if self._has_record:
-            yield from self._effects.environment.store.delete([self._record_id])
-
-
-def _slots_of(held: Any, message: Message) -> dict[str, float]:
-    """The slots of a header or a record; none where they are another task's or attempt's, or anything else."""
-    match held:
-        case {"id": message.id, "attempt": message.attempt, "slots": dict(slots)}:
-            return {key: slot for key, slot in slots.items() if isinstance(slot, float)}
-    return {}
 
 
 # -- which limits a task has

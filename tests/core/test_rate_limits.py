@@ -19,10 +19,11 @@ from taskq_cloud.core.calls import run
 from taskq_cloud.core.effects import Environment
 from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
+from taskq_cloud.core.kept_slots import SLOTS
 from taskq_cloud.core.message import Acknowledge, Delivery, Message, Outgoing, Release, Settlement
 from taskq_cloud.core.options import Policy, task_options
 from taskq_cloud.core.outcome import Admission, Invocation
-from taskq_cloud.core.rate_limits import PUNCTUAL_SECONDS, SLOTS, check_key
+from taskq_cloud.core.rate_limits import PUNCTUAL_SECONDS, check_key
 from taskq_cloud.core.rates import FARTHEST_SLOT_SECONDS, Rate
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.results.memory import MemoryResults
@@ -245,6 +246,74 @@ def test_a_release_is_no_longer_than_a_lease_may_be_and_the_slot_stays():
         shop.clock.advance(600)
         shop.work()
     assert shop.store.asked["reserve"] == 2
+
+
+LIKE_PUBSUB = {"longest_delay_seconds": 0, "longest_parking_seconds": 600, "prefers_parking": True}
+LONGEST_DEADLINE_SECONDS = 600
+
+
+def released_for_at_most(shop: Shop, seconds: float, worked: list[Settlement]) -> None:
+    """As a broker does it whose longest release is shorter than the one asked for."""
+    for each in worked:
+        if isinstance(each, Release):
+            held = shop.broker._messages(shop.queue)[int(each.delivery.receipt.partition(".")[0])]
+            held.visible_at = min(held.visible_at, shop.clock() + seconds)
+
+
+def test_a_long_wait_in_short_releases_leaves_every_task_receives_to_run_with():
+    """Pub/Sub without Cloud Tasks: 150 tasks at one a minute wait for up to 150 minutes, ten of them a release."""
+    shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB, policy=Policy(max_receives=5))
+    shop.send(150)
+    received: list[int] = []
+    while shop.left():
+        worked = shop.work()
+        received += [each.delivery.receive_count for each in worked]
+        released_for_at_most(shop, LONGEST_DEADLINE_SECONDS, worked)
+        shop.clock.advance(30)
+    assert len(shop.began) == len({name for name, _ in shop.began}) == 150
+    assert max(received) <= 3, "of five receives two are left for workers that die"
+    # Each keeps the one slot it has taken, however often it is sent again; or else the first hours would be lost.
+    assert shop.store.asked["reserve"] == 150
+    assert shop.began[-1][1] - shop.began[0][1] <= 150 * 60
+
+
+def test_a_task_that_kills_its_worker_is_not_sent_again_for_ever():
+    """Its receives that were no putting back go along with it; once they are used up, the broker counts on."""
+    shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB, policy=Policy(max_receives=3))
+    shop.send()
+    most = 0
+    for turn in range(100):
+        if turn % 2:
+            shop.flow(shop.store.reserve("task notify", 60, 0))  # another begins in its place
+        for delivery in shop.receive():
+            most = max(most, delivery.receive_count)
+            flow = shop.pipeline.process(delivery)
+            step = next(flow)
+            assert isinstance(step, Admission)
+            try:
+                step = flow.send(True)
+            except StopIteration as stop:
+                shop.flow(shop.broker.settle([stop.value]))
+                continue
+            assert isinstance(step, Invocation)
+            flow.close()  # its worker dies: nobody settles it
+        shop.clock.advance(3601)
+    assert most > 3, "where the broker's own limit ends it"
+
+
+def test_of_two_messages_of_a_task_that_was_sent_again_one_has_the_slot():
+    shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB)
+    shop.send(2)
+    first, second = shop.receive()
+    shop.settled(first)
+    third_time = replace(second, receive_count=3)
+    # Its worker dies between sending it again and acknowledging it.
+    assert isinstance(shop.flow(shop.pipeline.process(third_time)), Acknowledge)
+    (again,) = shop.receive()
+    assert isinstance(shop.settled(again), Release)
+    assert shop.store.asked["reserve"] == 2
+    shop.flow(shop.pipeline.process(replace(third_time, receive_count=4)))
+    assert shop.store.asked["reserve"] == 3
 
 
 def test_where_nobody_counts_receives_the_slot_is_kept_in_a_record():
