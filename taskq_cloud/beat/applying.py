@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+from taskq_cloud.beat import owning
 from taskq_cloud.beat.messages import Application, queue_of
-from taskq_cloud.beat.planning import Change, Owner, differences_of, entry_of, is_paused, owned, owner_of, plan
+from taskq_cloud.beat.owning import Identity, Owner, entry_of, is_paused, owned, owner_of
+from taskq_cloud.beat.planning import Change, differences_of, plan
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import Refused
 from taskq_cloud.core.platform_schedule import PlatformSchedule
@@ -38,6 +40,13 @@ def store_of(app: Application) -> ScheduleStore:
             'the application has no name, which tells its schedules from other applications\': say TaskQ("shop")'
         )
     return store
+
+
+def identity_of(app: Application) -> Identity:
+    """What tells an application from others that may have its name."""
+    return Identity(
+        name=application_name(app), broker=app.conf.broker, tasks=app.tasks, is_registered=app.is_registered
+    )
 
 
 def live_schedules(app: Application) -> Flow[dict[str, PlatformSchedule]]:
@@ -82,7 +91,7 @@ def wanted_schedules(
                     f"the periodic tasks {other!r} and {entry.name!r} would have one schedule: rename one of them"
                 )
             try:
-                wanted.append((entry.name, store.kept(owned(each, owner))))
+                wanted.append((entry.name, store.kept(owned(each, owner, identity_of(app)))))
             except Exception as error:
                 error.add_note(f"periodic task {entry.name!r}")
                 raise
@@ -125,7 +134,7 @@ def make_plan(
         )
     wanted = yield from wanted_schedules(app, entries, now)
     live = yield from live_schedules(app)
-    return plan(wanted, live, application_name(app), app.is_registered, take_over=take_over)
+    return plan(wanted, live, identity_of(app), take_over=take_over)
 
 
 def carry_out(store: ScheduleStore, changes: Sequence[Change]) -> Flow[None]:
@@ -158,13 +167,15 @@ def set_enabled(app: Application, entry: ScheduleEntry, *, enabled: bool) -> Flo
     """Pause or resume an entry; what had to be changed for it.
 
     Raises:
-        ScheduleConflict: Terraform keeps its schedules.
+        ScheduleConflict: Terraform keeps its schedules, or another application of the same name.
         ImproperlyConfigured: it has none, or is to be resumed and is declared disabled.
     """
     live = yield from live_schedules(app)
     of_entry = {name: each for name, each in live.items() if entry_of(each)[1] == entry.name}
     if not of_entry:
         raise ImproperlyConfigured(f"periodic task {entry.name!r} has no schedule yet: taskq beat apply")
+    for each in of_entry.values():
+        owning.check(each, identity_of(app), removing=False)
     if enabled and not entry.enabled:
         raise ImproperlyConfigured(f"periodic task {entry.name!r} is declared with enabled=False: declare it enabled")
     foreign = [name for name, each in of_entry.items() if owner_of(each) != "beat"]

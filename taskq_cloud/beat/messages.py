@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from taskq_cloud.calling import call_options, make_transport
@@ -17,6 +18,11 @@ class Application(Declaring, Protocol):
     @property
     def broker(self) -> Broker:
         """Its message broker."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, object]:
+        """Its own tasks, by name."""
         ...
 
     @property

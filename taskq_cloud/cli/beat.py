@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from taskq_cloud.app import TaskQ
-from taskq_cloud.beat import applying, planning
+from taskq_cloud.beat import applying, owning, planning
 from taskq_cloud.beat.planning import Change
 from taskq_cloud.beat.running import make_ticker, tick_until_signal
 from taskq_cloud.cli.common import common_options, open_app, say
@@ -26,7 +26,9 @@ _SIGNS = {"create": "+", "update": "~", "delete": "-", "prune": "-"}
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _yes = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 _take_over = click.option(
-    "--take-over", is_flag=True, help="Replace schedules that call tasks which the application doesn't have."
+    "--take-over",
+    is_flag=True,
+    help="Replace or remove what may be another application's of the same name.",
 )
 
 
@@ -49,7 +51,7 @@ def plan(context: click.Context, /, as_json: bool, take_over: bool) -> None:
     app = open_app(context)
     changes = _planned(app, app.schedule_entries(), take_over=take_over)
     _show(changes, as_json=as_json)
-    if planning.to_write(changes, prune=True):
+    if planning.to_write([change for change in changes if change.action != "foreign"], prune=True):
         context.exit(CHANGES_EXIT_CODE)
 
 
@@ -75,18 +77,20 @@ def apply(context: click.Context, /, prune: bool, as_json: bool, yes: bool, take
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @_as_json
 @_yes
+@_take_over
 @common_options
 @click.pass_context
-def prune(context: click.Context, /, names: tuple[str, ...], as_json: bool, yes: bool) -> None:
+def prune(context: click.Context, /, names: tuple[str, ...], as_json: bool, yes: bool, take_over: bool) -> None:
     """Remove the application's schedules whose entries nobody declares: all of them, or those of the entries named."""
     app = open_app(context)
-    changes = [each for each in _planned(app, app.schedule_entries(), take_over=True) if each.action == "prune"]
+    planned = _planned(app, app.schedule_entries(), take_over=take_over)
+    changes = [each for each in planned if each.action in ("prune", "foreign")]
     unknown = sorted(set(names) - {change.entry for change in changes})
     if unknown:
         raise ImproperlyConfigured(f"no schedule to prune is of an entry {unknown[0]!r}: taskq beat plan lists them")
     changes = [change for change in changes if not names or change.entry in names]
     _show(changes, as_json=as_json)
-    _carry_out(context, app, changes, yes=yes)
+    _carry_out(context, app, planning.to_write(changes, prune=True), yes=yes)
 
 
 @command.command("list", short_help="List the periodic tasks, and when they are due next.")
@@ -185,7 +189,9 @@ def _show(changes: Sequence[Change], *, as_json: bool) -> None:
     for change in changes:
         if change.paused:
             click.echo(f"  {change.entry} is paused, and stays so: taskq beat resume ends it")
-        if change.action == "unchanged":
+        if change.action == "foreign":
+            click.echo(f"! {change.entry} stays: {change.reason}")
+        if change.action in ("unchanged", "foreign"):
             continue
         why = " (nobody declares it, or its end is over; removed by prune)" if change.action == "prune" else ""
         shown = change.wanted or change.live
@@ -208,9 +214,9 @@ def _shown(value: Any) -> str:
 def _states(app: TaskQ) -> dict[str, str]:
     states: dict[str, str] = {}
     for each in app.run(applying.live_schedules(app)).values():
-        entry = planning.entry_of(each)[1]
+        entry = owning.entry_of(each)[1]
         if entry is not None:
-            states[entry] = "enabled" if each.enabled else "paused" if planning.is_paused(each) else "disabled"
+            states[entry] = "enabled" if each.enabled else "paused" if owning.is_paused(each) else "disabled"
     return states
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -173,6 +174,67 @@ def test_two_applications_of_one_name_are_told_before_anything_is_changed(make: 
     with pytest.raises(ScheduleConflict, match="calls slow, which this application doesn't have"):
         plan(second)
     assert actions(plan(second, take_over=True)) == [("update", "a"), ("create", "b")]
+
+
+def another(make: Any, *, tasks: tuple[str, ...], **settings: Any) -> TaskQ:
+    """An application of the same name, with tasks of its own."""
+    app: TaskQ = make(**settings)
+    for name in ("report", "slow"):
+        del app.tasks[name], app._definitions[name]
+    for name in tasks:
+        app.task(name=name, time_limit=30)(lambda *_args: None)
+    return app
+
+
+def test_another_application_of_the_name_removes_nothing(make: Any) -> None:
+    """Neither declares what the other does, so that neither needs a schedule of the other's name."""
+    first = make(beat_schedule={"a": FAR})
+    apply(first)
+    second = another(make, tasks=("bill", "remind", "report"), beat_schedule={"b": {**FAR, "task": "bill"}})
+    assert actions(apply(second)) == [("create", "b")]
+    assert actions(plan(first)) == [("unchanged", "a"), ("foreign", "b")]
+    third = another(make, tasks=("bill", "remind"), beat_schedule={"b": {**FAR, "task": "bill"}})
+    with pytest.raises(ScheduleConflict, match=r"\(periodic task 'a'\).* has 0 of 2.*--take-over"):
+        apply(third, prune=True)
+    assert set(first.run(applying.live_schedules(first))) == {each.name for each in plan(first)}
+    assert actions(apply(third, prune=True, take_over=True)) == [("prune", "a")]
+
+
+def test_the_same_application_elsewhere_removes_and_changes_nothing(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Staging and production, by mistake with one schedule group: the same tasks, and other queues."""
+    apply(make(beat_schedule={"a": FAR, "b": FAR}))
+    prefix, name = os.environ["PERIODIC_QUEUE"][:8], os.environ["PERIODIC_QUEUE"][8:]
+    monkeypatch.setenv("PERIODIC_QUEUE", name)
+    pruning = make(beat_schedule={})
+    vars(pruning.conf)["broker"] = f"sqs://eu-west-1/{prefix}"
+    assert actions(plan(pruning)) == [("foreign", "a"), ("foreign", "b")]
+    with pytest.raises(ScheduleConflict, match=f"whose broker is sqs://eu-west-1/, .* sqs://eu-west-1/{prefix};"):
+        apply(pruning, prune=True)
+
+
+def test_a_task_that_is_gone_with_its_entry_is_pruned(make: Any) -> None:
+    """Half of what a schedule says of its application's tasks is enough."""
+    apply(make(beat_schedule={"a": FAR, "gone": {**FAR, "task": "slow"}}))
+    later = another(make, tasks=("report", "new"), beat_schedule={"a": FAR})
+    assert actions(apply(later, prune=True)) == [("prune", "gone")]
+    assert actions(plan(later)) == [("unchanged", "a")], "that there are other tasks now is no change of a's schedule"
+
+
+def test_of_a_schedule_that_says_nothing_of_its_application_the_task_has_to_be_known(make: Any) -> None:
+    app = make(beat_schedule={"a": FAR, "b": {**FAR, "task": "slow"}})
+    for change in plan(app):
+        assert change.wanted is not None
+        unmarked = planning.replace(change.wanted, description=f"[beat] periodic task {change.entry}")
+        app.run(applying.store_of(app).put([unmarked]))
+    later = another(make, tasks=("report",), beat_schedule={})
+    assert actions(plan(later)) == [("prune", "a"), ("foreign", "b")]
+
+
+def test_another_applications_entry_is_not_paused(make: Any) -> None:
+    apply(make(beat_schedule={"a": FAR}))
+    second = another(make, tasks=("bill", "remind"), beat_schedule={"a": {**FAR, "task": "bill"}})
+    with pytest.raises(ScheduleConflict, match="has 0 of 2"):
+        second.run(applying.set_enabled(second, second.schedule_entries()[0], enabled=False))
 
 
 @pytest.mark.parametrize(
