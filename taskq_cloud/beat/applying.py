@@ -137,17 +137,17 @@ def make_plan(
     return plan(wanted, live, identity_of(app), take_over=take_over)
 
 
-def carry_out(store: ScheduleStore, changes: Sequence[Change]) -> Flow[None]:
-    """Make changes.
+def carry_out(store: ScheduleStore, changes: Sequence[Change]) -> Flow[int]:
+    """Make changes; how many, without those that somebody else has made meanwhile just so.
 
     One is made first, alone: a role that can't be passed or a quota then fails before anything is changed. What
-    somebody else has changed since the plan is left to them.
+    somebody else has changed otherwise since the plan is left to them.
 
     Raises:
-        ScheduleConflict: somebody else has changed or made one of the schedules meanwhile.
+        ScheduleConflict: somebody else has changed or made one of the schedules meanwhile, and otherwise.
         TaskQError: a change was refused; says how many had been made.
     """
-    yield from _check_unchanged(store, changes)
+    changes = yield from _still_to_make(store, changes)
     written = [change for change in changes if change.wanted is not None]
     done = 0
     for portion in (written[:1], written[1:]):
@@ -161,6 +161,7 @@ def carry_out(store: ScheduleStore, changes: Sequence[Change]) -> Flow[None]:
     if removed:
         _count(removed, (yield from store.delete([change.name for change in removed])), done, len(changes))
     yield from _check_made(store, [change for change in written if change.live is None])
+    return len(changes)
 
 
 def set_enabled(app: Application, entry: ScheduleEntry, *, enabled: bool) -> Flow[list[Change]]:
@@ -197,14 +198,23 @@ def set_enabled(app: Application, entry: ScheduleEntry, *, enabled: bool) -> Flo
     return changes
 
 
-def _check_unchanged(store: ScheduleStore, changes: Sequence[Change]) -> Flow[None]:
-    before = {change.name: change.live for change in changes if change.live is not None}
-    now = yield from store.load(list(before))
-    for name, live in before.items():
-        if now.get(name) != live:
+def _still_to_make(store: ScheduleStore, changes: Sequence[Change]) -> Flow[list[Change]]:
+    """Changes without those that are made already: of one commit, two may apply the same plan at the same time."""
+    now = yield from store.load([change.name for change in changes if change.live is not None])
+    waiting = []
+    for change in changes:
+        found = now.get(change.name)
+        if found != change.live and change.live is not None:
+            if (found is None and change.wanted is None) or (
+                found is not None and change.wanted is not None and not differences_of(found, change.wanted)
+            ):
+                continue
             raise ScheduleConflict(
-                f"schedule {name} was changed by somebody else since the plan was made; nothing was changed: plan again"
+                f"schedule {change.name} was changed by somebody else since the plan was made; nothing was changed: "
+                "plan again"
             )
+        waiting.append(change)
+    return waiting
 
 
 def _check_made(store: ScheduleStore, made: Sequence[Change]) -> Flow[None]:

@@ -164,8 +164,9 @@ def _carry_out(context: click.Context, app: TaskQ, changes: Sequence[Change], *,
         return
     if not yes:
         click.confirm(f"Make {_count(len(changes))}?", abort=True, err=True)
-    app.run(applying.carry_out(applying.store_of(app), changes))
-    say(context, f"{_count(len(changes))} made")
+    made = app.run(applying.carry_out(applying.store_of(app), changes))
+    others = f", {len(changes) - made} had been made by somebody else" if made < len(changes) else ""
+    say(context, f"{_count(made)} made{others}")
 
 
 def _set_enabled(context: click.Context, name: str, *, enabled: bool) -> None:

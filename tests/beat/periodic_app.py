@@ -1,5 +1,6 @@
 """An application with periodic tasks, whose place on the local stack comes from the environment."""
 
+import json
 import os
 from typing import Any
 
@@ -29,5 +30,8 @@ def make_app(main: str = "shop", **settings: Any) -> TaskQ:
     return app
 
 
+MINUTELY = {"minutely": {"task": "report", "schedule": 60, "args": ["<aws.scheduler.x>"]}}
+
 if "PERIODIC_GROUP" in os.environ:
-    app = make_app(beat_schedule={"minutely": {"task": "report", "schedule": 60, "args": ["<aws.scheduler.x>"]}})
+    entries = os.environ.get("PERIODIC_ENTRIES")
+    app = make_app(beat_schedule=json.loads(entries) if entries else MINUTELY)

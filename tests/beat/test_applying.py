@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -28,6 +31,7 @@ from taskq_cloud.testing.call_counter import CallCounter
 from tests.beat.periodic_app import ROLE, make_app
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TIMEOUT_SECONDS = 60
 FAR = {"task": "report", "schedule": crontab(0, 3, month_of_year=1, timezone="Europe/Paris")}
 
 
@@ -144,6 +148,68 @@ def test_two_people_who_apply_the_same_are_one(make: Any) -> None:
     apply(second)
     first.run(applying.carry_out(applying.store_of(first), changes))
     assert actions(plan(first)) == [("unchanged", "a")]
+
+
+def test_two_people_who_change_and_remove_the_same_are_one(make: Any) -> None:
+    apply(make(beat_schedule={"a": FAR, "b": FAR, "gone": FAR}))
+    later = {"a": {**FAR, "args": ["tax"]}, "b": FAR}
+    first, second = make(beat_schedule=later), make(beat_schedule=later)
+    changes = planning.to_write(plan(first), prune=True)
+    assert actions(changes) == [("update", "a"), ("prune", "gone")]
+    assert actions(apply(second, prune=True)) == actions(changes)
+    assert first.run(applying.carry_out(applying.store_of(first), changes)) == 0
+    assert {change.action for change in plan(first)} == {"unchanged"}
+
+
+def test_of_what_two_people_remove_and_change_the_same_schedule_one_is_told(make: Any) -> None:
+    apply(make(beat_schedule={"a": FAR, "gone": FAR}))
+    changing, removing = make(beat_schedule={"a": {**FAR, "args": ["tax"]}}), make(beat_schedule={})
+    changes = plan(changing)
+    apply(removing, prune=True)
+    with pytest.raises(ScheduleConflict, match="changed by somebody else since the plan"):
+        changing.run(applying.carry_out(applying.store_of(changing), changes))
+
+
+@pytest.fixture
+def people(make: Any) -> Iterator[Any]:
+    """Start `taskq beat apply`, and have it plan; it waits for its answer."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(count: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "taskq_cloud", "beat", "apply", "--prune", "-A", "tests.beat.periodic_app:app"]
+        pipe = subprocess.PIPE
+        running.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True))
+        prompt, shown = running[-1].stderr, ""
+        assert prompt is not None
+        while not shown.endswith(f"Make {count} changes? [y/N]:"):
+            character = prompt.read(1)
+            assert character, shown
+            shown += character
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.kill()
+        each.communicate()
+
+
+def test_two_processes_apply_one_plan_at_the_same_time(make: Any, people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have planned when both are answered, so that each may meet any of the other's writes."""
+    entry = {"task": "report", "schedule": "0 3 1 1 *"}
+    before = {f"entry {number}": entry for number in range(30)}
+    after = {f"entry {number}": {**entry, "args": ["tax"]} for number in range(10, 40)}
+    for entries, count in ((before, 30), (after, 50 - 10)):
+        monkeypatch.setenv("PERIODIC_ENTRIES", json.dumps(entries))
+        both = [people(count) for _ in range(2)]
+        for each in both:
+            each.stdin.write("y\n")
+            each.stdin.flush()
+        for each in both:
+            _, errors = each.communicate(timeout=TIMEOUT_SECONDS)
+            assert each.returncode == 0, errors
+    changes = plan(make(beat_schedule=after))
+    assert {change.action for change in changes} == {"unchanged"}
+    assert len(changes) == 30
 
 
 def test_two_people_who_apply_something_else_are_told(make: Any) -> None:
