@@ -7,6 +7,7 @@ What a declaration may hold is checked here, all of it, before anything is made 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -214,7 +215,12 @@ def tick_message(app: Application, entry: ScheduleEntry, tick: ticks.Tick, momen
 
 
 def platform_schedules(
-    app: Application, entry: ScheduleEntry, platform: Platform, target: str, now: datetime
+    app: Application,
+    entry: ScheduleEntry,
+    platform: Platform,
+    target: str,
+    now: datetime,
+    longest_eta_seconds: float = math.inf,
 ) -> list[PlatformSchedule]:
     """What a platform has to keep for an entry; empty where it is not due any more.
 
@@ -224,10 +230,11 @@ def platform_schedules(
         platform: whose schedules they are.
         target: the entry's queue, as the platform addresses it.
         now: the time; the platform's expressions depend on the changes of clocks after it, and on nothing else of it.
+        longest_eta_seconds: how far ahead a message of its queue may be due when a worker sends it.
 
     Raises:
         EncodeError: the arguments can't be serialised.
-        ScheduleError: the schedule is of a kind that no platform can be told.
+        ScheduleError: the schedule is of a kind that no platform can be told, or no worker can send its calls ahead.
     """
     if entry.timing.end is not None and entry.timing.end <= now:
         return []
@@ -235,7 +242,12 @@ def platform_schedules(
     application = application_name(app)
     queue = entry.options.get("queue") or app.route(entry.task)
     found = []
-    for number, wake in enumerate(wakes_of(entry.timing, now, weeks=words.WEEKS)):
+    held_seconds = (entry.options.get("countdown") or 0) + entry.jitter_seconds + ticks.CLOCKS_DIFFER_SECONDS
+    try:
+        wakes = wakes_of(entry.timing, now, weeks=words.WEEKS, longest_span_seconds=longest_eta_seconds - held_seconds)
+    except ScheduleError as error:
+        raise ScheduleError(f"periodic task {entry.name!r}: {error}") from error
+    for number, wake in enumerate(wakes):
         tick = ticks.tick_of_entry(entry, application, wake.span_seconds, entry.jitter_seconds)
         expression = words.expression(wake)
         if platform == "cloud_scheduler":  # which writes no time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -213,6 +214,25 @@ def test_where_a_platform_writes_no_time_the_message_says_when_it_fires_and_guar
     assert tick is not None
     assert tick.fires == crontab(0, 9, day_of_month=13, timezone="Europe/Paris")
     assert tick.timing.end is not None
+
+
+def test_no_span_is_longer_than_its_queue_holds_a_message_back() -> None:
+    """Pub/Sub without Cloud Tasks: 600 seconds, with countdown and jitter."""
+
+    def spans(longest_eta: float, **more: Any) -> list[int]:
+        app = make_app(beat_schedule={"mine": {**GOOD, "schedule": 90, **more}})
+        made = platform_schedules(app, app.schedule_entries()[0], "cloud_scheduler", "t", MOMENT, longest_eta)
+        found = [ticks.tick_of(app.codec.read(each.body, "m")) for each in made]
+        return [tick.span_seconds for tick in found if tick is not None]
+
+    assert spans(math.inf) == [900]
+    assert spans(600) == [360]
+    assert spans(600, jitter=100, options={"countdown": 300}) == [180]
+    assert spans(math.inf, jitter=3600) == [900]
+    with pytest.raises(ScheduleError, match=r"'mine'.* a minute, and its queue holds none so long"):
+        spans(600, options={"countdown": 540})
+    # A guard leaves out what is not due, and nothing has to be sent ahead.
+    assert spans(600, schedule=7 * 3600, options={"countdown": 3600}) == [0]
 
 
 def test_a_crontab_that_was_written_with_spaces_can_be_read_from_its_message() -> None:

@@ -84,7 +84,8 @@ def wanted_schedules(
         queue = queue_of(app, entry)
         if queue not in targets:
             targets[queue] = (yield from broker.target_of(queue)) if isinstance(broker, KnowsTargets) else queue
-        for each in platform_schedules(app, entry, expressions, targets[queue], now):
+        longest_eta = broker.capabilities.longest_eta(queue)
+        for each in platform_schedules(app, entry, expressions, targets[queue], now, longest_eta):
             other = found.setdefault(each.name, entry.name)
             if other != entry.name:
                 raise ImproperlyConfigured(

@@ -31,6 +31,10 @@ SENT_TIME: Final = "<sent>"
 """Of a platform that writes no time into what it sends (Cloud Scheduler to Pub/Sub): it is the last time at which the
 platform was to fire when the broker took the message."""
 
+CLOCKS_DIFFER_SECONDS: Final = 5
+"""How far apart the clocks of two of a provider's services, or of one and a worker, are taken to be. What was sent that
+long before the platform was to fire was sent for then: platforms fire a minute apart or more."""
+
 _LATEST_LEAD: Final = timedelta(minutes=5)
 """How far the clocks of a platform and of a worker may differ."""
 
@@ -242,7 +246,7 @@ def _fired_at(tick: Tick, sent: datetime) -> datetime:
 
     Without the entry's start and end, which the platform doesn't know either.
     """
-    fires = Timing(schedule=tick.fires or tick.timing.schedule)
+    fires, sent = Timing(schedule=tick.fires or tick.timing.schedule), sent + timedelta(seconds=CLOCKS_DIFFER_SECONDS)
     return fires.latest(sent) or sent.replace(second=0, microsecond=0)
 
 

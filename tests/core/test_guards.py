@@ -256,6 +256,17 @@ def test_where_a_platform_writes_no_time_it_is_the_last_that_was_due() -> None:
     assert world.ran == ["12:00:00"]
 
 
+@pytest.mark.parametrize("seconds", [-4.8, -0.2, 0, 30])
+def test_there_a_message_is_not_the_call_before_where_the_brokers_clock_is_behind(seconds: float) -> None:
+    world = World(after(0))
+    world.send(crontab(minute=0), ticks.SENT_TIME)
+    world.work()
+    world.clock.advance(3600 + seconds)
+    world.send(crontab(minute=0), ticks.SENT_TIME)
+    world.work()
+    assert world.ran == ["12:00:00", "13:00:00"]
+
+
 def test_there_a_wake_at_which_nothing_is_due_is_not_taken_for_the_call_before() -> None:
     """The 13th is a Friday in November 2026, and the next time in August 2027."""
     world = World(datetime(2026, 11, 13, 9, 0, 2, tzinfo=UTC))

@@ -5,9 +5,9 @@ A platform fires by the minute, at local times that match five fields. What a sc
 - a guard: the platform fires more often, and a firing at which the task is not due runs nothing (``guards``). So for
   a day of the month and a weekday, for intervals that don't divide a day, and in UTC for local times that a zone skips
   or repeats, where platforms do something else than Celery.
-- a span: each firing stands for all ticks of the minute, or the quarter of an hour, that follows; a worker sends them,
-  held back by the broker until they are due. So for intervals of seconds, for those whose guard would fire more often
-  than that, and for the sun.
+- a span: each firing stands for all ticks of the minute, or up to a quarter of an hour, that follows; a worker sends
+  them, held back by the broker until they are due. So for intervals of seconds, for those whose guard would fire more
+  often than that, and for the sun.
 
 Both are exact, and no firing has to prepare the next: after one that was lost, the next is as good as ever.
 Anchored ``rate`` expressions are not used, as a schedule can't be changed while its anchor lies in the past.
@@ -32,11 +32,12 @@ from taskq_cloud.core.schedules.sun import solar
 from taskq_cloud.errors import ScheduleError
 
 LONG_SPAN_SECONDS: Final = 900
-"""SQS holds a message back for at most that (``DelaySeconds``)."""
+"""SQS holds a message back for at most that (``DelaySeconds``). Where a broker holds it for less, it is shorter."""
 SHORT_SPAN_SECONDS: Final = 60
 """Of intervals under a minute: 60 messages at once are enough, and pausing one takes effect sooner."""
 HORIZON_YEARS: Final = 30
 """Changes of clocks that are known now and lie further ahead change no translation."""
+_HOUR_MINUTES: Final = 60
 _DAY_MINUTES: Final = 1440
 _WEEK_DAYS: Final = 7
 _SOLAR_SAMPLE_DAYS: Final = 2 * 366
@@ -82,16 +83,19 @@ class Wake:
         return days * len(self.hour) * len(self.minute)
 
 
-def wakes_of(timing: Timing, now: datetime, *, weeks: bool) -> list[Wake]:
+def wakes_of(
+    timing: Timing, now: datetime, *, weeks: bool, longest_span_seconds: float = LONG_SPAN_SECONDS
+) -> list[Wake]:
     """The wakes of a timing; together they fire whenever it is due.
 
     Args:
         timing: it.
         now: the time; what matters lies after it.
         weeks: whether the platform can say "the second Monday of a month".
+        longest_span_seconds: how far ahead a worker can send a tick: no span is longer.
 
     Raises:
-        ScheduleError: the schedule is of no kind that is known here.
+        ScheduleError: the schedule is of no kind that is known here, or needs a span, and no span is so short.
     """
     match timing.schedule:
         case crontab() as cron:
@@ -100,9 +104,9 @@ def wakes_of(timing: Timing, now: datetime, *, weeks: bool) -> list[Wake]:
             # Local midnights; a guard leaves out those between.
             return _of_crontab(crontab(0, 0, timezone=interval.timezone), now, weeks=weeks)
         case schedule() as interval:
-            return _of_interval(interval, timing.anchor)
+            return _of_interval(interval, timing.anchor, longest_span_seconds)
         case solar() as sun:
-            return [_of_sun(sun, now)]
+            return [_of_sun(sun, now, _span(longest_span_seconds))]
     raise ScheduleError(f"{timing.schedule!r} can't be given to a platform: only crontab, schedule and solar can")
 
 
@@ -176,25 +180,37 @@ def _by_hours(minutes_of_day: Iterable[int]) -> list[tuple[frozenset[int], froze
     ]
 
 
-def _of_interval(interval: schedule, anchor: datetime) -> list[Wake]:
+def _span(longest_seconds: float) -> int:
+    """The longest span that divides an hour into whole minutes, up to ``LONG_SPAN_SECONDS``."""
+    minutes = int(min(longest_seconds, LONG_SPAN_SECONDS)) // 60
+    if minutes < 1:
+        raise ScheduleError(
+            "it takes messages that are held back for a minute, and its queue holds none so long beside the countdown "
+            "and the jitter"
+        )
+    return 60 * next(each for each in range(minutes, 0, -1) if _HOUR_MINUTES % each == 0)
+
+
+def _of_interval(interval: schedule, anchor: datetime, longest_span_seconds: float) -> list[Wake]:
     every, begin = interval.steps(anchor)
     seconds, first = int(every.total_seconds()), int(begin.timestamp())
     if seconds % 60 == 0 and first % 60 == 0:
         apart = gcd(seconds // 60, _DAY_MINUTES)
         exact = apart == seconds // 60
-        if exact or apart * 60 >= LONG_SPAN_SECONDS:
+        if exact or apart * 60 >= min(LONG_SPAN_SECONDS, longest_span_seconds):
             minutes = range(first // 60 % apart, _DAY_MINUTES, apart)
             return [Wake(minute=minute, hour=hour) for hour, minute in _by_hours(minutes)]
-    return [_every(SHORT_SPAN_SECONDS if seconds < 60 else LONG_SPAN_SECONDS, fields.HOUR.all)]  # noqa: PLR2004
+    span_seconds = _span(SHORT_SPAN_SECONDS if seconds < SHORT_SPAN_SECONDS else longest_span_seconds)
+    return [_every(min(span_seconds, _span(longest_span_seconds)), fields.HOUR.all)]
 
 
-def _of_sun(sun: solar, now: datetime) -> Wake:
-    """Quarters of the hours of UTC in which the event falls, and of those it is near to."""
+def _of_sun(sun: solar, now: datetime, span_seconds: int) -> Wake:
+    """Spans in the hours of UTC in which the event falls, and of those it is near to."""
     hours, moment = set(), now.astimezone(UTC)
     for _ in range(_SOLAR_SAMPLE_DAYS):
         moment = sun.following(moment)
         hours |= {(moment + timedelta(minutes=minutes)).hour for minutes in (-10, 0, 10)}
-    return _every(LONG_SPAN_SECONDS, frozenset(hours))
+    return _every(span_seconds, frozenset(hours))
 
 
 def _every(span_seconds: int, hours: frozenset[int]) -> Wake:

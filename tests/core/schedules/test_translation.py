@@ -34,11 +34,14 @@ PLATFORMS: Any = {
 bounded = settings(derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
-def ticks(timing: Timing, platform: str, begin: datetime, end: datetime, fold: int) -> list[datetime]:
+def ticks(
+    timing: Timing, platform: str, begin: datetime, end: datetime, fold: int, longest_span: float = 900
+) -> list[datetime]:
     """What a worker makes of a platform's firings."""
     words, fire = PLATFORMS[platform]
     found = set()
-    for wake in wakes_of(timing, NOW, weeks=words.WEEKS):
+    for wake in wakes_of(timing, NOW, weeks=words.WEEKS, longest_span_seconds=longest_span):
+        assert wake.span_seconds <= longest_span
         span = timedelta(seconds=wake.span_seconds)
         for moment in fire(words.expression(wake), wake.timezone, begin - span, end, fold):
             if wake.span_seconds:
@@ -123,14 +126,15 @@ def test_over_years(text: str, zone: str) -> None:
     relative=st.booleans(),
     start=st.none() | zoned_times(),
     moment=zoned_times(),
+    longest_span=st.integers(60, 1000),
 )
 def test_an_interval_fires_when_it_is_due(
-    platform: str, seconds: int, relative: bool, start: datetime | None, moment: datetime
+    platform: str, seconds: int, relative: bool, start: datetime | None, moment: datetime, longest_span: int
 ) -> None:
     timing = Timing(schedule=schedule(seconds, relative, timezone=getattr(moment.tzinfo, "key", "UTC")), start=start)
     begin = moment.astimezone(UTC)
     end = begin + timedelta(seconds=min(max(20 * seconds, 1000), 10 * 86_400))
-    assert ticks(timing, platform, begin, end, 0) == list(timing.between(begin, end))
+    assert ticks(timing, platform, begin, end, 0, longest_span) == list(timing.between(begin, end))
 
 
 @pytest.mark.parametrize("where", [(48.85, 2.35), (-36.8, 174.8), (69.6, 18.9)], ids=["Paris", "Auckland", "Tromsø"])
