@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from taskq_cloud.core import ticks
@@ -83,7 +83,9 @@ class Guard:
 
     def _too_late(self) -> Flow[str | None]:
         tick, moment = self.tick, ticks.moment_of(self.effects.message)
-        now = max(self._now(), moment)
+        # What it was held back for is no lateness: it has come so much later than it was due.
+        held = timedelta(seconds=ticks.held_seconds(tick, ticks.tick_id(tick.application, tick.name, moment)))
+        now = max(self._now() - held, moment)
         following = tick.timing.following(moment)
         if tick.catch_up == "skip" and following is not None and following <= now:
             return (
@@ -94,7 +96,12 @@ class Guard:
         # One run begins for each time that is the last one due: it is for all those before that have not had theirs.
         latest = tick.timing.latest(now) or moment
         upcoming = tick.timing.following(now)
-        until = CLAIM_MARGIN_SECONDS + ((upcoming - now).total_seconds() if upcoming is not None else 0)
+        # Others of its time are held back for up to so much longer.
+        until = (
+            tick.jitter_seconds
+            + CLAIM_MARGIN_SECONDS
+            + ((upcoming - now).total_seconds() if upcoming is not None else 0)
+        )
         key = ticks.tick_id(tick.application, tick.name, latest) + "/catch-up"
         claim = yield from self.effects.environment.store.claim(key, self.effects.message.id, until)
         if claim is None:

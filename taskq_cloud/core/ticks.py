@@ -215,12 +215,17 @@ def at(message: Message, tick: Tick, moment: datetime, unread_id: str | None = N
         changes["root_id"] = task_id
     if tick.span_seconds:
         return replace(message, **changes)
-    delay = tick.delay_seconds + _jitter(tick, task_id)
+    delay = held_seconds(tick, task_id)
     if message.eta is None and not message.retries and delay:
         changes["eta"] = moment + timedelta(seconds=delay)
     if message.expires is None and tick.expires_seconds is not None:
         changes["expires"] = moment + timedelta(seconds=tick.expires_seconds)
     return replace(message, **changes)
+
+
+def held_seconds(tick: Tick, task_id: str) -> float:
+    """How long after it is due a tick is to run: countdown and jitter, the same for every firing of it."""
+    return tick.delay_seconds + (uuid.UUID(task_id).int % (int(tick.jitter_seconds) + 1) if tick.jitter_seconds else 0)
 
 
 def spread(message: Message, tick: Tick) -> list[Message]:
@@ -252,11 +257,6 @@ def _fired_at(tick: Tick, sent: datetime) -> datetime:
 
 def _unread_id(tick: Tick, text: str) -> str:
     return f"{tick.name}@{text}"
-
-
-def _jitter(tick: Tick, task_id: str) -> int:
-    """The same for every firing of a tick."""
-    return uuid.UUID(task_id).int % (int(tick.jitter_seconds) + 1) if tick.jitter_seconds else 0
 
 
 def _text(moment: datetime) -> str:

@@ -140,6 +140,29 @@ def test_where_every_call_is_late_one_still_runs_for_each_time_that_has_come() -
     assert len(world.ran) == 4
 
 
+@pytest.mark.parametrize("catch_up", ["skip", "one"])
+@pytest.mark.parametrize("more", [{"options": {"countdown": 120}}, {"jitter_seconds": 300}])
+def test_what_a_call_is_held_back_for_is_no_lateness(catch_up: Any, more: dict[str, Any]) -> None:
+    world = World()
+    for n in range(30):
+        world.send(crontab(), after(n), catch_up=catch_up, **more)
+        for _ in range(60):
+            world.work()
+            world.clock.advance(1)
+    for _ in range(300):
+        world.work()
+        world.clock.advance(1)
+    assert sorted(world.ran) == [f"{after(n):%H:%M:%S}" for n in range(30)]
+
+
+@pytest.mark.parametrize(("catch_up", "ran"), [("skip", ["12:04"]), ("one", ["12:00"])])
+def test_what_is_later_than_that_is(catch_up: Any, ran: list[str]) -> None:
+    world = World(after(6.5))
+    world.send(crontab(), *BACKLOG, catch_up=catch_up, options={"countdown": 120})
+    world.work()
+    assert [each[:5] for each in world.ran] == ran
+
+
 def test_a_redelivered_call_keeps_its_turn() -> None:
     world = World(after(2.5))
     world.send(crontab(), after(0), after(2), catch_up="one")
