@@ -26,6 +26,10 @@ LARGEST_INPUT_BYTES: Final = 262_144
 LONGEST_DESCRIPTION_CHARACTERS: Final = 512
 """EventBridge Scheduler API Reference, "CreateSchedule"."""
 
+LONGEST_EXPRESSION_CHARACTERS: Final = 256
+LONGEST_TIMEZONE_CHARACTERS: Final = 50
+"""The same, "ScheduleExpression" and "ScheduleExpressionTimezone"."""
+
 LONGEST_WINDOW_MINUTES: Final = 1_440
 """The same, "FlexibleTimeWindow"."""
 
@@ -144,6 +148,15 @@ def _times(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
         at = schedule.when.astimezone(UTC).replace(tzinfo=None, microsecond=0)
         once = {"ScheduleExpression": f"at({at.isoformat()})", "ScheduleExpressionTimezone": "UTC"}
         return {**once, "ActionAfterCompletion": "DELETE"}
+    for what, text, most in (
+        ("expression", schedule.when, LONGEST_EXPRESSION_CHARACTERS),
+        ("time zone", schedule.timezone, LONGEST_TIMEZONE_CHARACTERS),
+    ):
+        if not 1 <= len(text) <= most:
+            raise ImproperlyConfigured(
+                f"{where}: its {what} {text!r:.300} has {len(text)} characters, and EventBridge Scheduler takes 1 to "
+                f"{most}"
+            )
     times: dict[str, Any] = {
         "ScheduleExpression": schedule.when,
         "ScheduleExpressionTimezone": schedule.timezone,

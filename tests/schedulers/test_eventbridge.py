@@ -251,6 +251,16 @@ def test_a_group_that_is_missing_fails_the_listing_and_no_other_failure_hides():
         ({"name": "x" * 65}, ImproperlyConfigured, "1 to 64"),
         ({"target": "work"}, ImproperlyConfigured, "'work' is not the ARN of an SQS queue"),
         ({"when": datetime(2030, 1, 1)}, ImproperlyConfigured, "has no time zone"),  # noqa: DTZ001 - what is refused
+        (
+            {"when": "cron(" + "1," * 125 + "2 * * * ? *)"},
+            ImproperlyConfigured,
+            "its expression .* has 267 .* 1 to 256",
+        ),
+        (
+            {"when": "rate(1 hour)", "timezone": "Zone/" * 11},
+            ImproperlyConfigured,
+            "its time zone .* has 55 .* 1 to 50",
+        ),
         ({"window_minutes": 1441}, ImproperlyConfigured, "1 to 1440 minutes"),
         ({"group": "ü"}, ImproperlyConfigured, "message group 'ü'"),
         ({"body": '"' * 200_000, "attributes": {"a": "b"}}, PayloadTooLarge, "has 400... bytes, .* at most 262144"),

@@ -6,6 +6,8 @@ Monday.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 from taskq_cloud.core.schedules import fields
@@ -32,12 +34,21 @@ def expression(wake: Wake) -> str:
 
 
 def _text(values: frozenset[int], of: fields.Field) -> str:
+    """As short as can be: with ranges, the longest expression has 240 characters, of 256 that are allowed."""
     if values == of.all:
         return "*"
     ordered = sorted(values)
-    first, last, step = ordered[0], ordered[-1], (ordered[1:] or ordered)[0] - ordered[0]
+    first, step = ordered[0], (ordered[1:] or ordered)[0] - ordered[0]
     if len(ordered) > _FEW and ordered == list(range(first, of.most + 1, step)) and step > 1:
         return f"{first}/{step}"
-    if len(ordered) > _FEW and ordered == list(range(first, last + 1)):
-        return f"{first}-{last}"
-    return ",".join(map(str, ordered))
+    return ",".join(_run(run) for run in _runs(ordered))
+
+
+def _runs(ordered: Iterable[int]) -> Iterator[list[int]]:
+    """Numbers without a gap between them, together."""
+    for _, run in groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0]):
+        yield [number for _, number in run]
+
+
+def _run(run: Sequence[int]) -> str:
+    return f"{run[0]}-{run[-1]}" if len(run) > _FEW else ",".join(map(str, run))

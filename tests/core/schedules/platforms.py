@@ -34,6 +34,7 @@ def numbers(text: str, least: int, most: int) -> set[int]:
 
 def of_eventbridge(expression: str, zone: str, begin: datetime, end: datetime, fold: int) -> Iterator[datetime]:
     """The moments at which ``cron(...)`` fires; ``fold``: which of two equal local times it takes."""
+    assert len(expression) <= 256, "API Reference, CreateSchedule"
     minute, hour, of_month, month, of_week, year = re.fullmatch(r"cron\((.*)\)", expression)[1].split()  # type: ignore[index]
     assert year == "*"
     assert (of_month == "?") != (of_week == "?")

@@ -91,6 +91,29 @@ def test_a_crontab_fires_when_celery_runs_it(
     assert ticks(timing, platform, begin, end, fold) == expected
 
 
+def subsets(least: int, most: int) -> st.SearchStrategy[frozenset[int]]:
+    """Whatever numbers a field can have, of which many have gaps of one between them."""
+    all_ = range(least, most + 1)
+    chosen = st.lists(st.sampled_from([True, True, True, False]), min_size=len(all_), max_size=len(all_))
+    return st.one_of(
+        st.frozensets(st.integers(least, most), min_size=1),
+        chosen.map(lambda each: frozenset(n for n, take in zip(all_, each, strict=True) if take) or frozenset({least})),
+        st.just(frozenset(n for n in all_ if n % 3 or n > most - 4)),
+    )
+
+
+@settings(bounded, max_examples=400)
+@given(minute=subsets(0, 59), hour=subsets(0, 23), day=subsets(1, 31), month=subsets(1, 12))
+def test_every_set_of_numbers_is_said_in_what_eventbridge_takes(
+    minute: frozenset[int], hour: frozenset[int], day: frozenset[int], month: frozenset[int]
+) -> None:
+    text = eventbridge.expression(Wake(minute=minute, hour=hour, day_of_month=day, month_of_year=month))
+    assert len(text) <= 256
+    said = text.removeprefix("cron(").split()
+    for part, expected, limits in zip(said, (minute, hour, day, month), platforms.RANGES, strict=False):
+        assert platforms.numbers(part, *limits) == expected
+
+
 YEARS = [
     ("0 9 * * mon-fri", "Europe/Paris"),
     ("30 2 * * *", "Europe/Paris"),
@@ -164,6 +187,11 @@ def firings_a_year(wakes: Iterable[Wake]) -> int:
         (crontab(0, 9, "mon-fri", "1-25", "jan-jun"), ["cron(0 9 ? 1-6 MON,TUE,WED,THU,FRI *)"], 129),
         (crontab(30, 2, timezone="Europe/Paris"), ["cron(30 0,1 * * ? *)"], 730),
         (crontab(30, 2, day_of_month=1, timezone="Europe/Paris"), ["cron(30 2 1 * ? *)"], 12),
+        (
+            crontab.from_string("0-6,8-59 0-4,6-23 1-12,14-31 * *"),
+            ["cron(0-6,8-59 0-4,6-23 1-12,14-31 * ? *)"],
+            59 * 23 * (365 - 12),
+        ),
         (schedule(3600), ["cron(0 * * * ? *)"], 8760),
         (schedule(5400), ["cron(0 0/3 * * ? *)", "cron(30 1/3 * * ? *)"], 5840),
         (schedule(86_400), ["cron(0 0 * * ? *)"], 365),
