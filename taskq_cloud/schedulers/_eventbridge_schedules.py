@@ -7,7 +7,6 @@ is SendMessage's parameters (EventBridge Scheduler User Guide, "managing-targets
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -75,7 +74,7 @@ def check_name(name: str) -> str:
 
 
 def to_parameters(schedule: PlatformSchedule, place: Place) -> dict[str, Any]:
-    """What CreateSchedule and UpdateSchedule are given; the same schedule always gets the same.
+    """What CreateSchedule and UpdateSchedule are given, beside the token of one call.
 
     Raises:
         ImproperlyConfigured: its name, its target, its group, its window or its time is none.
@@ -97,7 +96,7 @@ def to_parameters(schedule: PlatformSchedule, place: Place) -> dict[str, Any]:
     window: dict[str, Any] = {"Mode": "OFF"}
     if schedule.window_minutes:
         window = {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": schedule.window_minutes}
-    parameters: dict[str, Any] = {
+    return {
         "Name": check_name(schedule.name),
         "GroupName": place.group,
         **_times(schedule, where),
@@ -106,9 +105,6 @@ def to_parameters(schedule: PlatformSchedule, place: Place) -> dict[str, Any]:
         "Description": schedule.description[:LONGEST_DESCRIPTION_CHARACTERS],
         "Target": target,
     }
-    # A call that is made again after its answer was lost is the same call, and no conflict with itself.
-    text = json.dumps(parameters, sort_keys=True, default=str)
-    return {**parameters, "ClientToken": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def from_answer(answer: Mapping[str, Any]) -> PlatformSchedule:

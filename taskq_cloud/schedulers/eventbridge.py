@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult, unquote
 
 from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, CallError, Flow, Sleep, Together
+from taskq_cloud.core.ids import new_id
 from taskq_cloud.core.message import Refused
 from taskq_cloud.core.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
 from taskq_cloud.core.ports import Service
@@ -108,7 +109,9 @@ class EventBridgeSchedules:
         parameters: dict[int, dict[str, Any]] = {}
         for position, schedule in enumerate(schedules):
             try:
-                parameters[position] = to_parameters(schedule, self._place)
+                # Made again after its answer was lost, a call is the same call; the same parameters at another time are
+                # another one (paused, resumed, paused): AWS answers a token that it knows without doing anything.
+                parameters[position] = {**to_parameters(schedule, self._place), "ClientToken": new_id()}
             except TaskQError as error:
                 answers[position] = error
         missing = set(parameters)

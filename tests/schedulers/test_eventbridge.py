@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.calls import Call, CallError, Sleep, Together, Trouble, run
+from taskq_cloud.core.calls import Call, CallError, Sleep, Together, Trouble, retrying, run
 from taskq_cloud.core.message import Refused
 from taskq_cloud.core.platform_schedule import PlatformSchedule
 from taskq_cloud.errors import (
@@ -116,14 +116,19 @@ def test_a_one_off_time_is_a_schedule_that_removes_itself():
     )
 
 
-def test_the_same_schedule_has_the_same_token_and_another_has_another():
-    def token(schedule):
-        recorded = Recorded(lambda call: {})
-        run(schedules().put([schedule]), recorded)
-        return recorded.calls[0].parameters["ClientToken"]
+def test_a_call_that_is_made_again_is_the_same_call_and_another_time_it_is_another():
+    """Paused, resumed, paused: the third call has the first one's parameters, and must not get its answer."""
 
-    assert token(once()) == token(once())
-    assert token(once()) != token(once(body="another"))
+    def tokens(enabled):
+        recorded = Recorded(failing("InternalServerException", trouble=Trouble.TRANSIENT))
+        (refused,) = run(retrying(schedules().put([once(enabled=enabled)], replace=True)), recorded)
+        assert isinstance(refused, Refused)
+        assert len(recorded.calls) > 1, "it was made again"
+        return {call.parameters["ClientToken"] for call in recorded.calls}
+
+    first, second, third = tokens(enabled=False), tokens(enabled=True), tokens(enabled=False)
+    assert len(first) == len(second) == len(third) == 1
+    assert len(first | second | third) == 3
 
 
 def test_what_a_templated_target_cannot_carry_goes_as_sends_own_parameters():
