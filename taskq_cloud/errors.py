@@ -5,6 +5,7 @@
     TaskQError
     ├── ImproperlyConfigured            a setting or a task option is wrong
     │   ├── MissingExtra                an SDK is not installed
+    │   ├── TimeZonesMissing            this machine has no database of time zones
     │   └── ScheduleError               a schedule, or an entry that has one (also a ValueError, as in Celery)
     │       └── ParseException          a crontab's field can't be read
     ├── OperationalError                a broker, a store or a scheduler could not be used
@@ -72,6 +73,13 @@ class MissingExtra(ImproperlyConfigured, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed: pip install 'taskq-cloud[{extra}]'")
+
+
+class TimeZonesMissing(ImproperlyConfigured):
+    """This machine has no database of time zones: what is wrong is here, and not with a schedule."""
+
+    def __init__(self, name: object) -> None:
+        super().__init__(f"time zone {name!r}: this machine has no time zone database: pip install tzdata")
 
 
 class ScheduleError(ImproperlyConfigured, ValueError):

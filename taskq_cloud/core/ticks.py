@@ -132,6 +132,7 @@ def tick_of(message: Message) -> Tick | None:
 
     Raises:
         InvalidTaskError: what it says can't be read.
+        TimeZonesMissing: nor can that of any other in a time zone, here.
     """
     document = message.headers.get(SCHEDULE)
     if document is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import zoneinfo
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -316,6 +318,32 @@ def test_nor_is_a_span_that_comes_late_taken_for_the_one_after() -> None:
     world.work()
     world.work()
     assert world.ran == ["12:00:00", "12:00:25", "12:00:50"]
+
+
+@pytest.fixture
+def no_time_zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in an image without a time zone database."""
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    zoneinfo.ZoneInfo.clear_cache()
+    zoneinfo.reset_tzpath(to=[])
+    yield
+    zoneinfo.reset_tzpath()
+
+
+def test_a_worker_without_time_zones_gives_back_what_others_can_run(
+    no_time_zones: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    for timing in ({"crontab": "0 12 * * *", "timezone": "Europe/Paris"}, {"crontab": "0 12 * * *", "timezone": "UTC"}):
+        headers = {ticks.SCHEDULE: {**FINE, "timing": timing}, ticks.SCHEDULED_TIME: "2026-11-23T12:00:00Z"}
+        body = Codec().write(Message(task="report", id="1", headers=headers), "q")
+        world.now(world.broker.send("q", [Outgoing(body=body)]))
+    world.work()
+    assert world.ran == ["12:00:00"]
+    depth = world.now(world.broker.depth("q"))
+    assert depth.total == 1
+    assert world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10)) == []
+    assert "'Europe/Paris': this machine has no time zone database: pip install tzdata" in caplog.text
 
 
 FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every": 60}}

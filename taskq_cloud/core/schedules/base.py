@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from taskq_cloud.errors import ScheduleError
+from taskq_cloud.errors import ScheduleError, TimeZonesMissing
 
 Now: TypeAlias = Callable[[], datetime]
 
@@ -58,13 +58,17 @@ def zone_named(name: str | None) -> tzinfo:
 
     Raises:
         ScheduleError: there is none of that name; says which are close.
+        TimeZonesMissing: there is none at all.
     """
     if name is None or name == "UTC":
         return UTC
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
-        close = get_close_matches(str(name), available_timezones(), n=3)
+        known = available_timezones()
+        if not known:
+            raise TimeZonesMissing(name) from None
+        close = get_close_matches(str(name), known, n=3)
         raise ScheduleError(
             f"unknown time zone {name!r}; it takes a name of the IANA database, such as "
             f"{', '.join(map(repr, close or ['Europe/Paris', 'UTC']))}"
