@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from taskq_cloud.beat.messages import Application, queue_of, transport_of
 from taskq_cloud.core import result_document, sending, serializers, ticks
@@ -35,6 +35,8 @@ RENEWALS: Final = 3
 """In one lease: two may fail."""
 TICKS_AT_ONCE: Final = 100
 """Messages sent before it is written down that they were."""
+COMPARED_EVERY_SECONDS: Final = 600.0
+"""Whether the leader sends what this one would: seldom enough to cost nothing, and to be no noise in the log."""
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 30.0
 
@@ -51,7 +53,7 @@ class Ticker:
         lease_seconds: see ``LEASE_SECONDS``.
 
     Raises:
-        ImproperlyConfigured: the application's result store has no claims.
+        ImproperlyConfigured: the application has no name, or its result store no claims.
     """
 
     app: Application
@@ -66,8 +68,13 @@ class Ticker:
     _upcoming: dict[str, datetime | None] = field(init=False, default_factory=dict)
     _failures: dict[str, int] = field(init=False, default_factory=dict)
     _again_at: dict[str, float] = field(init=False, default_factory=dict)
+    _compared_at: float = field(init=False, default=-math.inf)
 
     def __post_init__(self) -> None:
+        if self.app.main is None:
+            raise ImproperlyConfigured(
+                'the application has no name, and one ticker leads for all applications of a name: say TaskQ("shop")'
+            )
         self._application = application_name(self.app)
         if not self.app.store.capabilities.claims:
             raise ImproperlyConfigured(
@@ -115,6 +122,7 @@ class Ticker:
         fence = yield from self._store.claim(self._key, self.owner, self.lease_seconds)
         if fence is None:
             self._follow()
+            yield from self._compare()
             return
         self._claimed_at = now
         if fence != self._fence:
@@ -129,12 +137,32 @@ class Ticker:
             logger.warning("%s no longer leads: another does", self.owner, extra={"action": "beat.lost"})
         self._fence = None
 
+    def _compare(self) -> Flow[None]:
+        """Tell of entries that the leader doesn't have: of another application, or while a deployment is rolled out."""
+        if self.clock() < self._compared_at + COMPARED_EVERY_SECONDS:
+            return
+        record = (yield from self._store.load([self._leader_id])).get(self._leader_id)
+        if record is None:
+            return  # it has only just begun to lead
+        self._compared_at = self.clock()
+        leader = result_document.decode(record.payload)["result"]
+        missing = sorted({entry.name for entry in self._enabled()} - set(leader["entries"]))
+        if missing:
+            logger.warning(
+                "%s leads for application %r and doesn't have the periodic tasks %s, so nobody sends them: that is "
+                "over when a deployment that is under way is; two applications with one result store need two names",
+                leader["owner"],
+                self._application,
+                ", ".join(map(repr, missing)),
+                extra={"action": "beat.not_sent", "schedules": missing},
+            )
+
     def _take_over(self, fence: int) -> Flow[None]:
         """Read up to where entries' ticks were sent; one that is new begins now, and so does one that was disabled."""
         now = self._now()
         enabled = {self._record_id(entry): entry for entry in self._enabled()}
         disabled = [self._record_id(entry) for entry in self.entries if not entry.enabled]
-        found = yield from self._store.load(list(enabled))
+        found = yield from self._store.load([*enabled, self._leader_id])
         # A store forgets the numbers of claims in time, and would not write under a smaller one over these.
         outlived = [each for each in found if found[each].fence > fence]
         yield from self._store.delete([*disabled, *outlived])
@@ -145,7 +173,9 @@ class Ticker:
         self._upcoming = {entry.name: entry.timing.following(self._sent_until[entry.name]) for entry in self._enabled()}
         self._failures, self._again_at = {}, {}
         unknown = [entry for record_id, entry in enabled.items() if record_id not in found or record_id in outlived]
-        yield from self._store.save([self._record(entry, fence) for entry in unknown])
+        leader = {"owner": self.owner, "entries": [entry.name for entry in self._enabled()]}
+        of_leader = self._kept(self._leader_id, "beat", leader, fence)
+        yield from self._store.save([of_leader, *(self._record(entry, fence) for entry in unknown)])
 
     # -- sending
 
@@ -230,13 +260,19 @@ class Ticker:
     def _key(self) -> str:
         return derived_id(self._application, "beat")
 
+    @property
+    def _leader_id(self) -> str:
+        return derived_id(self._application, "beat/leader")
+
     def _record_id(self, entry: ScheduleEntry) -> str:
         return derived_id(f"{self._application}/{entry.name}", "beat")
 
     def _record(self, entry: ScheduleEntry, fence: int) -> Record:
-        record_id = self._record_id(entry)
         content = {"schedule": entry.name, "sent_until": self._sent_until[entry.name].isoformat()}
-        message = Message(task=entry.task, id=record_id)
+        return self._kept(self._record_id(entry), entry.task, content, fence)
+
+    def _kept(self, record_id: str, task: str, content: Mapping[str, Any], fence: int) -> Record:
+        message = Message(task=task, id=record_id)
         text = result_document.encode(message, STARTED, serializers.dumps(content), now=self.clock())
         return Record(record_id, STARTED, 0, text, None, fence)
 

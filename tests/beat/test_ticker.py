@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.beat.ticker import LEASE_SECONDS, RENEWALS, TICKS_AT_ONCE, Ticker
+from taskq_cloud.beat.ticker import COMPARED_EVERY_SECONDS, LEASE_SECONDS, RENEWALS, TICKS_AT_ONCE, Ticker
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.calls import Flow, run
 from taskq_cloud.core.message import Refused
@@ -233,6 +233,29 @@ def test_numbers_of_claims_that_the_store_has_forgotten_hold_nobody_up() -> None
     world.live(60, last)
     assert last._fence == 1
     assert world.moments() == ["12:03:00", "12:04:00"]
+
+
+def test_what_the_leader_does_not_have_is_told_by_those_who_do(caplog: pytest.LogCaptureFixture) -> None:
+    """Two applications of one name, or a deployment that is being rolled out."""
+    world = World()
+    old, new = world.ticker("old", a=every(60), b=every(60)), world.ticker("new", b=every(60), c=every(60), d=every(60))
+    same = world.ticker("same", a=every(60), b=every(60))
+    world.live(COMPARED_EVERY_SECONDS / 2, old, new, same)
+    (told,) = [each for each in caplog.records if getattr(each, "action", "") == "beat.not_sent"]
+    assert told.schedules == ["c", "d"]
+    assert told.getMessage().startswith("old leads for application 'shop' and doesn't have the periodic tasks 'c', 'd'")
+    world.live(COMPARED_EVERY_SECONDS, old, new, same)
+    assert caplog.text.count("doesn't have") == 2
+    world.run(old.resign())
+    world.sent()
+    world.live(180, new)
+    assert {name for name, _, _ in world.sent()} == {"b", "c", "d"}
+
+
+def test_without_a_name_there_is_no_ticker() -> None:
+    """All that have none would share a leader."""
+    with pytest.raises(ImproperlyConfigured, match="no name"):
+        Ticker(app=TaskQ(broker="memory://", results="memory://"), entries=[], owner="a", clock=FakeClock())
 
 
 def test_without_claims_there_is_no_ticker() -> None:
