@@ -9,7 +9,7 @@ its effects is followed by a redelivery that ends in the same final state:
        unknown task             given back with a growing delay, dead-lettered when its receives run out
        a periodic task's wake   ticks are sent for it, or it is none at all: acknowledged (``guards``)
     3  expired                  recorded as REVOKED, acknowledged
-    4  not due yet              parked again, acknowledged
+    4  not due yet              parked again, acknowledged; one that has waited is asked for as in 5 before
     5  perhaps already done     if the store holds its final state: 7b and 7c again, no run
        over its rate            put back until the slot it has taken (``rate_limits``)
        a periodic task's tick   perhaps not run, as its entry says: REVOKED, acknowledged (``guards``)
@@ -35,6 +35,7 @@ from taskq_cloud.core import (
     joins,
     lines,
     one_off,
+    parking,
     rate_limits,
     replacing,
     retry,
@@ -222,7 +223,9 @@ def _not_to_run(effects: Effects, guard: Guard | None) -> Flow[Settlement | None
         return (yield from _conclude(effects, REVOKED, retry.describe(TaskRevokedError("expired"))))  # 3
     due = one_off.due_at(message)
     if due is not None and due > now:
-        return (yield from _park(effects, due, now))  # 4
+        # Revoked meanwhile, it would hop on until it is due; on its last hop it is asked for anyway.
+        settled = (yield from earlier.perhaps_done(effects)) if parking.has_waited(effects, due - now) else None
+        return settled or (yield from parking.park(effects, due, now))  # 4
     settled = yield from earlier.perhaps_done(effects)  # 5
     if settled is None:
         # Before a tick's turn is taken: a message that is put back may come again as another.
@@ -251,20 +254,6 @@ def _guard_of(effects: Effects) -> Guard | None:
     from taskq_cloud.core import guards  # noqa: PLC0415 - only periodic tasks need schedules
 
     return guards.guard_of(effects)
-
-
-def _park(effects: Effects, due: float, now: float) -> Flow[Settlement]:
-    """No message waits in a worker: it is sent again, or, to a queue without delays, given back until it is due."""
-    delivery, capabilities = effects.delivery, effects.capabilities
-    effects.log(logging.DEBUG, "task.parked", "is due in %.0f s", due - now)
-    parks = capabilities.parks(delivery.queue, due - now)
-    if not parks or one_off.fires_at(capabilities, effects.schedules, delivery.queue, due, now) is not None:
-        addressed = effects.address([Successor(effects.message, delivery.queue)])
-        # What no scheduler takes would come straight back from a queue without delays.
-        if not parks or addressed[0].schedule is not None:
-            yield from effects.send(addressed)
-            return Acknowledge(delivery)
-    return Release(delivery, min(due - now, capabilities.longest_lease_seconds))
 
 
 def _held_back(effects: Effects) -> Flow[Settlement | None]:

@@ -87,10 +87,12 @@ def settled(capabilities: BrokerCapabilities, outcome: Outcome | None, **deliver
     """What becomes of a delivery whose run, if it comes to one, ends in ``outcome``."""
     app = TaskQ("parking", broker="memory://", results="memory://")
     app.task(name="notify")(lambda: None)
+    if delivered.pop("revoked", False):
+        app.AsyncResult("t-1").revoke()
     vars(app)["broker"] = Broker(capabilities)
     eta = delivered.pop("eta", None)
     body = json.dumps({"task": "notify", "id": "t-1", "eta": eta and datetime.fromtimestamp(eta, UTC).isoformat()})
-    delivery = Delivery(queue="work", message_id="m-1", receipt="r-1", body=body, **delivered)
+    delivery = Delivery(**{"queue": "work", "message_id": "m-1", "receipt": "r-1", "body": body, **delivered})
 
     def perform(step: Any) -> Any:
         assert isinstance(step, Invocation), step
@@ -107,6 +109,24 @@ def test_a_receiver_gives_back_what_is_not_due_and_an_answer_to_a_push_can_not()
     assert parked.after_seconds == pytest.approx(500, abs=60)
     pushed, app = settled(WITH_LONG_DELAYS, None, eta=due, pushed=True)
     assert isinstance(pushed, Acknowledge)
+    assert app.run(app.broker.depth("work")).delayed == 1
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "delivered"),
+    [(LIKE_SQS, {}), (LIKE_SQS, {"queue": "work.fifo", "receive_count": 2}), (WITHOUT_DELAYS, {"receive_count": 2})],
+    ids=["hops", "ordered", "parked"],
+)
+def test_what_was_revoked_while_it_was_held_back_is_not_held_back_again(capabilities, delivered):
+    due = time.time() + 4000
+    settlement, app = settled(capabilities, None, eta=due, revoked=True, **delivered)
+    assert isinstance(settlement, Acknowledge)
+    depths = [app.run(app.broker.depth(queue)) for queue in ("work", "work.fifo")]
+    assert [depth.total for depth in depths] == [0, 0]
+    # What nobody has revoked waits on, as does what has only one wait before it: then it is asked for anyway.
+    waiting, app = settled(capabilities, None, eta=due, **delivered)
+    assert isinstance(waiting, Release) or app.run(app.broker.depth("work")).delayed == 1
+    _, app = settled(LIKE_SQS, None, eta=time.time() + 800, revoked=True)
     assert app.run(app.broker.depth("work")).delayed == 1
 
 
