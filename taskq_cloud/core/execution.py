@@ -272,8 +272,11 @@ def _run(effects: Effects, guard: Guard | None) -> Flow[Settlement]:
     if tracked:
         started = serializers.dumps({"pid": os.getpid(), "hostname": effects.environment.hostname})
         if not (yield from effects.record(STARTED, started)):
-            settled = yield from earlier.settled_by(effects, (yield from effects.load()))
+            stored = yield from effects.load()
+            settled = yield from earlier.settled_by(effects, stored)
             if settled is not None:
+                if guard is not None and stored is not None and stored.final:
+                    yield from guard.ended()
                 return settled
     hard, soft = message.timelimit
     outcome: Outcome = yield Invocation(  # 6
@@ -286,6 +289,8 @@ def _run(effects: Effects, guard: Guard | None) -> Flow[Settlement]:
         hostname=effects.environment.hostname,
         fence=effects.fence,
     )
+    if guard is not None:
+        yield from guard.before_more(outcome)
     settlement = yield from _carry_out(effects, outcome, effects.environment.clock() - started_at)  # 7
     if isinstance(settlement, Release):
         yield from _give_up_claim(effects)

@@ -15,7 +15,7 @@ from taskq_cloud.core import ticks
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects, first
 from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, Release, Settlement
-from taskq_cloud.core.outcome import Outcome, Retrying
+from taskq_cloud.core.outcome import Outcome, Replaced, Retrying
 from taskq_cloud.core.planner import Successor
 from taskq_cloud.core.ticks import Tick
 
@@ -69,17 +69,35 @@ class Guard:
         reason: str | None = None
         if not self._begun():
             reason = yield from self._too_late()
-        if reason is None and self.tick.overlap == "skip" and self._claims():
+        if reason is None and self._keeps_apart():
             claim = yield from self._claim_run(self._run_seconds())
             if claim is None:
                 reason = f"the run of schedule {self.tick.name!r} before it has not ended (overlap='skip')"
         return reason
 
+    def before_more(self, outcome: Outcome) -> Flow[None]:
+        """Before what is still to run of a tick is sent: keep the next one from running beside it.
+
+        Of what it is replaced by, the last task is the tick still: it renews this when it begins, and ends it.
+        """
+        if isinstance(outcome, Retrying | Replaced) and self._keeps_apart():
+            until = outcome.after_seconds if isinstance(outcome, Retrying) else LONGEST_RUN_SECONDS
+            yield from self._claim_run(until + self._run_seconds())
+
     def after_run(self, outcome: Outcome, settlement: Settlement) -> Flow[None]:
-        """Let the next tick run, or keep it from running until this one's next attempt has."""
-        if self.tick.overlap != "skip" or not self._claims() or isinstance(settlement, Release):
+        """Let the next tick run, unless there is more to run of this one."""
+        if isinstance(settlement, Release) or not self._keeps_apart():
             return
-        yield from self._claim_run(outcome.after_seconds + self._run_seconds() if isinstance(outcome, Retrying) else 0)
+        if isinstance(outcome, Retrying | Replaced):
+            stored = yield from self.effects.load()
+            if stored is None or not stored.final:
+                return
+        yield from self.ended()
+
+    def ended(self) -> Flow[None]:
+        """Let the next tick run: this one is over."""
+        if self._keeps_apart():
+            yield from self._claim_run(0)
 
     def _too_late(self) -> Flow[str | None]:
         tick, moment = self.tick, ticks.moment_of(self.effects.message)
@@ -109,8 +127,11 @@ class Guard:
         return None
 
     def _begun(self) -> bool:
-        """Whether it has run before: a retry, or what an operator has moved back from the dead-letter queue."""
-        return self.effects.message.retries > 0 or DEAD_LETTER_REASON in self.effects.delivery.attributes
+        """Whether it has run before: a retry, what replaces it, or what an operator has moved back."""
+        return self.effects.message.attempt > 0 or DEAD_LETTER_REASON in self.effects.delivery.attributes
+
+    def _keeps_apart(self) -> bool:
+        return self.tick.overlap == "skip" and self._claims()
 
     def _claims(self) -> bool:
         return self.effects.environment.store.capabilities.claims

@@ -15,6 +15,7 @@ from taskq_cloud.core.lines import Line, Step, listed
 from taskq_cloud.core.message import EARLIER_RUNS, Message, Signature
 from taskq_cloud.core.pages import Paging
 from taskq_cloud.core.planner import Successor
+from taskq_cloud.core.tick_headers import SCHEDULE, SCHEDULED_TIME
 from taskq_cloud.errors import InvalidTaskError
 
 
@@ -80,7 +81,12 @@ def _last(message: Message, stage: object, fence: int) -> Step:
         group_id=message.group,
         group_index=message.group_index,
         chord=embed.chord,
-        headers={**(options.get("headers") or {}), EARLIER_RUNS: [message.attempt + 1, fence or message.fence]},
+        headers={
+            **(options.get("headers") or {}),
+            # A periodic task's: the next call is not to run beside what runs in the place of this one.
+            **{name: message.headers[name] for name in (SCHEDULE, SCHEDULED_TIME) if name in message.headers},
+            EARLIER_RUNS: [message.attempt + 1, fence or message.fence],
+        },
         # The task's own come first, as their ids are made from their places: sent by it or in its place, they are one.
         link=[*(embed.callbacks or ()), *listed(options.get("link"))],
         link_error=[*(embed.errbacks or ()), *listed(options.get("link_error"))],

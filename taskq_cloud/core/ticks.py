@@ -217,9 +217,10 @@ def at(message: Message, tick: Tick, moment: datetime, unread_id: str | None = N
     if tick.span_seconds:
         return replace(message, **changes)
     delay = held_seconds(tick, task_id)
-    if message.eta is None and not message.retries and delay:
+    # What runs again, or in the tick's place, has its own.
+    if message.eta is None and not message.attempt and delay:
         changes["eta"] = moment + timedelta(seconds=delay)
-    if message.expires is None and tick.expires_seconds is not None:
+    if message.expires is None and not message.attempt and tick.expires_seconds is not None:
         changes["expires"] = moment + timedelta(seconds=tick.expires_seconds)
     return replace(message, **changes)
 

@@ -20,8 +20,9 @@ from taskq_cloud.core.execution import Pipeline
 from taskq_cloud.core.invocation import TaskDefinition
 from taskq_cloud.core.message import Message, Outgoing
 from taskq_cloud.core.options import Policy, TaskOptions
-from taskq_cloud.core.outcome import ErrorInfo, Invocation, Outcome, Retrying, Succeeded
+from taskq_cloud.core.outcome import ErrorInfo, Invocation, Outcome, Replaced, Retrying, Succeeded
 from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.records import version_of
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.schedules import Schedule, crontab, schedule
@@ -34,7 +35,7 @@ MINUTE = timedelta(minutes=1)
 class World:
     """One queue, one store, and as many deliveries at once as a test begins."""
 
-    def __init__(self, at: datetime = NOON) -> None:
+    def __init__(self, at: datetime = NOON, *, track_started: bool = False) -> None:
         self.clock = FakeClock(at.timestamp())
         self.broker = MemoryBroker(self.clock)
         self.store = MemoryResults(self.clock)
@@ -44,8 +45,8 @@ class World:
             Environment(
                 broker=self.broker,
                 store=self.store,
-                tasks={"report": definition},
-                policy=Policy(),
+                tasks={"report": definition, "longer": replace(definition, name="longer")},
+                policy=Policy(track_started=track_started),
                 route=lambda _task: "q",
                 hostname="worker",
                 clock=self.clock,
@@ -78,7 +79,7 @@ class World:
             self.now(self.broker.settle([stop.value]))
             return False
         assert isinstance(step, Invocation)
-        self.ran.append(step.message.headers[ticks.SCHEDULED_TIME][11:19])
+        self.ran.append(step.message.headers.get(ticks.SCHEDULED_TIME, "T")[11:19])
         return True
 
     def end(self, flow: Flow[Any], outcome: Outcome) -> None:
@@ -220,6 +221,78 @@ def test_a_call_that_is_to_be_retried_has_not_ended() -> None:
     world.work()
     assert world.states(after(0)) == ["SUCCESS"]
     assert world.ran == ["12:00:00", "12:00:00"]
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [{"task": "longer"}, {"task": "celery.chain", "kwargs": {"tasks": [{"task": "longer"}, {"task": "longer"}]}}],
+    ids=["task", "chain"],
+)
+@pytest.mark.parametrize("overlap", ["skip", "allow"])
+def test_a_call_that_was_replaced_has_not_ended_before_what_took_its_place(
+    overlap: Any, instead: dict[str, Any]
+) -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap=overlap)
+    world.work(lambda: Replaced(instead))
+    parts = 0
+    while world.states(after(0)) != ["SUCCESS"]:
+        (running,) = world.deliveries()
+        assert world.begin(running)
+        world.clock.advance(60)
+        parts += 1
+        world.send(crontab(), after(parts), overlap=overlap)
+        world.work()
+        assert world.states(after(parts)) == ["REVOKED" if overlap == "skip" else "SUCCESS"]
+        world.end(running, Succeeded("null"))
+    assert parts == len(instead.get("kwargs", {}).get("tasks", "1"))
+    world.clock.advance(60)
+    world.send(crontab(), after(parts + 1), overlap=overlap)
+    world.work()
+    assert world.states(after(parts + 1)) == ["SUCCESS"]
+
+
+def test_what_took_its_place_does_not_expire_with_it() -> None:
+    world = World()
+    world.send(crontab(), after(0), options={"expires": 30, "countdown": 20})
+    world.clock.advance(25)
+    world.work(lambda: Replaced({"task": "longer"}))
+    assert world.ran == ["12:00:00"]
+    world.clock.advance(60)
+    world.work()
+    assert world.states(after(0)) == ["SUCCESS"]
+
+
+def test_a_call_that_can_not_be_replaced_has_ended() -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap="skip")
+    world.work(lambda: Replaced({"task": "celery.chain", "kwargs": {"tasks": []}}))
+    assert world.states(after(0)) == ["FAILURE"]
+    world.clock.advance(60)
+    world.send(crontab(), after(1), overlap="skip")
+    world.work()
+    assert world.states(after(1)) == ["SUCCESS"]
+
+
+def test_a_call_that_was_revoked_while_it_was_about_to_begin_has_ended() -> None:
+    world = World(track_started=True)
+    world.send(crontab(), after(0), overlap="skip")
+    save = world.store.save
+
+    def save_after_it_was_revoked(records: Any) -> Flow[Any]:
+        world.store.save = save  # type: ignore[method-assign]
+        revoked = replace(records[0], state="REVOKED", version=version_of("REVOKED", 0))
+        yield from save([replace(revoked, payload=revoked.payload.replace('"STARTED"', '"REVOKED"'))])
+        return (yield from save(records))
+
+    world.store.save = save_after_it_was_revoked  # type: ignore[method-assign]
+    world.work()
+    assert world.ran == []
+    assert world.states(after(0)) == ["REVOKED"]
+    world.clock.advance(60)
+    world.send(crontab(), after(1), overlap="skip")
+    world.work()
+    assert world.states(after(1)) == ["SUCCESS"]
 
 
 def test_a_run_whose_worker_died_for_good_is_waited_for_no_longer_than_it_may_take() -> None:
