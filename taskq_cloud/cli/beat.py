@@ -49,8 +49,9 @@ def plan(context: click.Context, /, as_json: bool, take_over: bool) -> None:
     Exit code 0: nothing; 2: something; 1: it could not be told.
     """
     app = open_app(context)
-    changes = _planned(app, app.schedule_entries(), take_over=take_over)
-    _show(changes, as_json=as_json)
+    entries = app.schedule_entries()
+    changes = _planned(app, entries, take_over=take_over)
+    _show(changes, entries, as_json=as_json)
     if planning.to_write([change for change in changes if change.action != "foreign"], prune=True):
         context.exit(CHANGES_EXIT_CODE)
 
@@ -68,8 +69,9 @@ def apply(context: click.Context, /, prune: bool, as_json: bool, yes: bool, take
     What is paused stays paused. Schedules of entries that nobody declares stay, without --prune.
     """
     app = open_app(context)
-    changes = _planned(app, app.schedule_entries(), take_over=take_over)
-    _show(changes, as_json=as_json)
+    entries = app.schedule_entries()
+    changes = _planned(app, entries, take_over=take_over)
+    _show(changes, entries, as_json=as_json)
     _carry_out(context, app, planning.to_write(changes, prune=prune), yes=yes)
 
 
@@ -83,13 +85,14 @@ def apply(context: click.Context, /, prune: bool, as_json: bool, yes: bool, take
 def prune(context: click.Context, /, names: tuple[str, ...], as_json: bool, yes: bool, take_over: bool) -> None:
     """Remove the application's schedules whose entries nobody declares: all of them, or those of the entries named."""
     app = open_app(context)
-    planned = _planned(app, app.schedule_entries(), take_over=take_over)
+    entries = app.schedule_entries()
+    planned = _planned(app, entries, take_over=take_over)
     changes = [each for each in planned if each.action in ("prune", "foreign")]
     unknown = sorted(set(names) - {change.entry for change in changes})
     if unknown:
         raise ImproperlyConfigured(f"no schedule to prune is of an entry {unknown[0]!r}: taskq beat plan lists them")
     changes = [change for change in changes if not names or change.entry in names]
-    _show(changes, as_json=as_json)
+    _show(changes, entries, as_json=as_json)
     _carry_out(context, app, planning.to_write(changes, prune=True), yes=yes)
 
 
@@ -162,11 +165,21 @@ def _planned(app: TaskQ, entries: Sequence[ScheduleEntry], *, take_over: bool) -
 def _carry_out(context: click.Context, app: TaskQ, changes: Sequence[Change], *, yes: bool) -> None:
     if not changes:
         return
+    _check_kept(app)
     if not yes:
         click.confirm(f"Make {_count(len(changes))}?", abort=True, err=True)
     made = app.run(applying.carry_out(applying.store_of(app), changes))
     others = f", {len(changes) - made} had been made by somebody else" if made < len(changes) else ""
     say(context, f"{_count(made)} made{others}")
+
+
+def _check_kept(app: TaskQ) -> None:
+    if not applying.store_of(app).capabilities.durable:
+        raise ImproperlyConfigured(
+            "the scheduler keeps schedules in the memory of this process, which ends now: set TASKQ_SCHEDULER to one "
+            "that lasts, for example eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler; taskq "
+            "beat run needs none"
+        )
 
 
 def _set_enabled(context: click.Context, name: str, *, enabled: bool) -> None:
@@ -183,10 +196,14 @@ def _entry(entries: Sequence[ScheduleEntry], name: str) -> ScheduleEntry:
     raise ImproperlyConfigured(f"no periodic task is called {name!r}; there are: {', '.join(e.name for e in entries)}")
 
 
-def _show(changes: Sequence[Change], *, as_json: bool) -> None:
+def _show(changes: Sequence[Change], entries: Sequence[ScheduleEntry], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([change.to_document() for change in changes]))
         return
+    now = datetime.now(UTC)
+    for entry in entries:
+        if entry.timing.end is not None and entry.timing.end <= now:
+            click.echo(f"  {entry.name} has no schedule: its end, {entry.timing.end.isoformat()}, is over")
     for change in changes:
         if change.paused:
             click.echo(f"  {change.entry} is paused, and stays so: taskq beat resume ends it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -71,3 +72,22 @@ def test_two_firings_of_one_tick_are_one_task(worker: Path) -> None:
             assert time.monotonic() < deadline, worker.read_text()[-3000:]
             time.sleep(0.1)
         assert worker.read_text().count("succeeded in") == 1
+
+
+def test_what_was_applied_fires_at_its_time(worker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a platform: a command applies, nothing of ours watches, and the next minute runs the task."""
+    entries = {"each minute": {"task": "report", "schedule": "* * * * *", "args": ["applied"]}}
+    monkeypatch.setenv("PERIODIC_ENTRIES", json.dumps(entries))
+    command = [sys.executable, "-m", "taskq_cloud", "beat", "apply", "--yes", "-A", "tests.beat.periodic_app:app"]
+    begin = datetime.now(UTC).replace(second=0, microsecond=0)
+    applied = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert applied.returncode == 0, applied.stderr
+    assert "cron(* * * * ? *) UTC" in applied.stdout
+    ids = [tick_id("shop", "each minute", begin + timedelta(minutes=minutes)) for minutes in range(3)]
+    with closing(make_app(beat_schedule=entries)) as app:
+        results = [app.AsyncResult(task_id) for task_id in ids]
+        deadline = time.monotonic() + 60 + TIMEOUT_SECONDS
+        while not any(result.ready() for result in results):
+            assert time.monotonic() < deadline, worker.read_text()[-3000:]
+            time.sleep(0.2)
+        assert [result.get() for result in results if result.ready()] == ["applied"]

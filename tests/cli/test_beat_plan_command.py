@@ -61,6 +61,27 @@ def test_from_plan_to_prune(periodic: Any, taskq: TaskQCommand) -> None:
     assert taskq("-A", shop, "beat", "plan").exit_code == 0
 
 
+def test_an_entry_that_is_over_is_named(periodic: Any, taskq: TaskQCommand) -> None:
+    shop = periodic(nightly=3)
+    find_app(shop).conf.beat_schedule["nightly"]["end"] = "2020-01-01T00:00:00"
+    planned = taskq("-A", shop, "beat", "plan")
+    assert planned.exit_code == 0
+    assert planned.stdout.splitlines() == [
+        "  nightly has no schedule: its end, 2020-01-01T00:00:00+00:00, is over",
+        "no changes",
+    ]
+
+
+def test_what_would_not_last_is_not_applied(shop: str, taskq: TaskQCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKQ_SCHEDULER", "memory://")
+    find_app(shop).conf.beat_schedule.update(nightly={"task": f"{shop}.add", "schedule": 60, "args": [1, 2]})
+    assert taskq("-A", shop, "beat", "plan").exit_code == 2
+    applied = taskq("-A", shop, "beat", "apply", "--yes")
+    assert applied.exit_code == 1
+    assert "in the memory of this process" in applied.stderr
+    assert "made" not in applied.stderr
+
+
 def test_pause_resume_and_list(periodic: Any, taskq: TaskQCommand) -> None:
     shop = periodic(nightly=3)
 
