@@ -105,6 +105,13 @@ DEPTH: Final = """
             AS in_flight
 """
 
+HELD: Final = """
+    SELECT queue, body, visible_at, sequence FROM taskq_messages
+    WHERE queue IN (SELECT value FROM json_each(:queues)) AND visible_at > :now AND receipt IS NULL
+        AND (visible_at, sequence) > (:after_time, :after_sequence)
+    ORDER BY visible_at, sequence LIMIT :limit
+"""
+
 COUNT: Final = "SELECT count(*) AS messages FROM taskq_messages WHERE queue = :queue"
 
 PURGE: Final = "DELETE FROM taskq_messages WHERE queue = :queue"

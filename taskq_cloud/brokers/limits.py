@@ -65,3 +65,23 @@ def refusal(queue: str, message: Outgoing, capabilities: BrokerCapabilities) -> 
             )
         )
     return None
+
+
+def write_cursor(due_at: float, number: int) -> str:
+    """Where a page of held messages ends: after the one of that time and number."""
+    return f"{due_at!r}-{number}"
+
+
+def read_cursor(cursor: str | None) -> tuple[float, int]:
+    """What ``write_cursor`` wrote; None: the beginning.
+
+    Raises:
+        OperationalError: it was written by nobody.
+    """
+    if cursor is None:
+        return 0.0, 0
+    due_at, _, number = cursor.rpartition("-")
+    try:
+        return float(due_at), int(number)
+    except ValueError:
+        raise OperationalError(f"{cursor!r:.100} is no cursor of an earlier list") from None

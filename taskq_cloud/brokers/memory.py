@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult
 from uuid import uuid4
 
-from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, LOCAL_CAPABILITIES, refusal
+from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, LOCAL_CAPABILITIES, read_cursor, refusal, write_cursor
 from taskq_cloud.brokers.waiting import polling
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.message import (
@@ -29,7 +29,16 @@ from taskq_cloud.core.message import (
     Sent,
     Settlement,
 )
-from taskq_cloud.core.ports import DEFAULT_GROUP, BrokerCapabilities, Depth, Service, dead_letter_queue, is_ordered
+from taskq_cloud.core.ports import (
+    DEFAULT_GROUP,
+    BrokerCapabilities,
+    Depth,
+    HeldMessage,
+    HeldPage,
+    Service,
+    dead_letter_queue,
+    is_ordered,
+)
 from taskq_cloud.core.urls import query_of
 from taskq_cloud.errors import OperationalError
 
@@ -123,6 +132,21 @@ class MemoryBroker:
             delayed = sum(each.visible_at > now and each.receipt is None for each in held)
             in_flight = sum(each.visible_at > now and each.receipt is not None for each in held)
         return Depth(waiting=len(held) - delayed - in_flight, delayed=delayed, in_flight=in_flight)
+
+    def held(self, queues: Sequence[str], *, limit: int, cursor: str | None = None) -> Flow[HeldPage]:
+        """A page of what is held back: see ``ListsHeld.held``."""
+        yield from ()
+        now, after = self._clock(), read_cursor(cursor)
+        with self._lock:
+            found = sorted(
+                (each.visible_at, number, HeldMessage(queue, each.body, each.visible_at))
+                for queue in queues
+                for number, each in self._messages(queue).items()
+                if each.visible_at > now and each.receipt is None and (each.visible_at, number) > after
+            )
+        page = found[:limit]
+        more = len(found) > limit
+        return HeldPage([each for *_, each in page], write_cursor(*page[-1][:2]) if more else None)
 
     def purge(self, queue: str) -> Flow[int | None]:
         """Remove a queue's messages: see ``Broker.purge``."""

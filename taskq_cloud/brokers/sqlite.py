@@ -15,7 +15,7 @@ from urllib.parse import SplitResult
 from uuid import uuid4
 
 from taskq_cloud.brokers import _sqlite_statements as sql
-from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, LOCAL_CAPABILITIES, refusal
+from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, LOCAL_CAPABILITIES, read_cursor, refusal, write_cursor
 from taskq_cloud.brokers.waiting import polling
 from taskq_cloud.core.calls import Call, CallError, Flow, Trouble
 from taskq_cloud.core.message import (
@@ -30,7 +30,16 @@ from taskq_cloud.core.message import (
     Sent,
     Settlement,
 )
-from taskq_cloud.core.ports import DEFAULT_GROUP, BrokerCapabilities, Depth, Service, dead_letter_queue, is_ordered
+from taskq_cloud.core.ports import (
+    DEFAULT_GROUP,
+    BrokerCapabilities,
+    Depth,
+    HeldMessage,
+    HeldPage,
+    Service,
+    dead_letter_queue,
+    is_ordered,
+)
 from taskq_cloud.core.urls import file_of, query_of
 from taskq_cloud.errors import AccessDenied, OperationalError, Unreachable
 
@@ -117,6 +126,22 @@ class SQLiteBroker:
             "query", f"queue {queue!r}", [(sql.DEPTH, {"queue": queue, "now": self._clock()})]
         )
         return Depth(**row)
+
+    def held(self, queues: Sequence[str], *, limit: int, cursor: str | None = None) -> Flow[HeldPage]:
+        """A page of what is held back: see ``ListsHeld.held``."""
+        after_time, after_sequence = read_cursor(cursor)
+        parameters = {
+            "queues": json.dumps(list(queues)),
+            "now": self._clock(),
+            "after_time": after_time,
+            "after_sequence": after_sequence,
+            "limit": limit + 1,
+        }
+        [rows] = yield from self._call("query", "what is held back", [(sql.HELD, parameters)])
+        page = rows[:limit]
+        found = [HeldMessage(row["queue"], row["body"], row["visible_at"]) for row in page]
+        more = len(rows) > limit
+        return HeldPage(found, write_cursor(page[-1]["visible_at"], page[-1]["sequence"]) if more else None)
 
     def purge(self, queue: str) -> Flow[int | None]:
         """Remove a queue's messages: see ``Broker.purge``."""

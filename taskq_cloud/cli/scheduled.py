@@ -1,4 +1,4 @@
-"""``taskq scheduled``: the tasks that wait in one-off schedules, and taking them back."""
+"""``taskq scheduled``: the tasks that wait in one-off schedules or in the broker's queues, and taking them back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.common import common_options, open_app, say
 from taskq_cloud.core import one_off, protocol
 from taskq_cloud.core.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import KnowsPhysicalNames, ScheduleStore
+from taskq_cloud.core.ports import HeldMessage, KnowsPhysicalNames, ListsHeld, ScheduleStore
 from taskq_cloud.errors import DecodeError, ImproperlyConfigured
 
 DEFAULT_LIMIT: Final = 100
@@ -22,7 +22,7 @@ DEFAULT_LIMIT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One scheduled task; None for what its message doesn't say without its payload."""
+    """One scheduled task; None for what its message doesn't say without its payload, and where it has no schedule."""
 
     eta: str | None
     task: str | None
@@ -30,13 +30,13 @@ class Row:
     attempt: int | None
     queue: str
     sent_at: str
-    schedule: str
+    schedule: str | None
 
 
 _COLUMNS: Final = ("eta", "task", "id", "attempt", "queue")
 
 
-@click.command("scheduled", short_help="List the tasks that wait in schedules.")
+@click.command("scheduled", short_help="List the tasks that wait until they are due.")
 @click.option("--limit", type=click.IntRange(1), default=DEFAULT_LIMIT, show_default=True, help="How many, at most.")
 @click.option("--after", metavar="CURSOR", help="Go on where an earlier list ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
@@ -46,22 +46,29 @@ _COLUMNS: Final = ("eta", "task", "id", "attempt", "queue")
 def command(
     context: click.Context, /, limit: int, after: str | None, as_json: bool, cancelled: tuple[str, ...]
 ) -> None:
-    """List the tasks that wait in one-off schedules: those due later than their queue could delay them.
+    """List the tasks that wait until they are due: in schedules, or without a scheduler in the broker's queues.
 
-    What a queue delays itself is not among them; `taskq queues` counts it. With --cancel, nothing is listed.
+    SQS and Pub/Sub don't show what they delay or park themselves, for minutes; `taskq queues` counts what SQS delays.
+    With --cancel, nothing is listed.
     """
     app = open_app(context)
-    scheduler = one_off.keeper(app.scheduler)
-    if scheduler is None:
+    scheduler, broker = one_off.keeper(app.scheduler), app.broker
+    if scheduler is None and not isinstance(broker, ListsHeld):
         raise ImproperlyConfigured(
-            "the application has no scheduler that holds late tasks: set TASKQ_SCHEDULER, for example to "
+            "the application has no scheduler that holds late tasks, and its broker shows nobody what it holds back: "
+            "set TASKQ_SCHEDULER, for example to "
             "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler (Cloud Scheduler has periodic "
             "tasks alone, which taskq beat list shows; what is due late waits in Cloud Tasks)"
         )
     if cancelled:
         _cancel(app, cancelled)
         return
-    rows, cursor = _rows(app, scheduler, limit, after)
+    if scheduler is not None:
+        rows, cursor = _rows(app, scheduler, limit, after)
+    else:
+        assert isinstance(broker, ListsHeld)  # noqa: S101 - for the type checker; it was looked at above
+        page = app.run(broker.held(app.queues(), limit=limit, cursor=after))
+        rows, cursor = [_held_row(each) for each in page.messages], page.cursor
     click.echo(json.dumps([asdict(row) for row in rows]) if as_json else _as_table(rows))
     if cursor is not None:
         say(context, f"There are more: --after {cursor}")
@@ -96,6 +103,19 @@ def _row(app: TaskQ, schedule: PlatformSchedule) -> Row:
         queue=broker.queue_named(queue) if isinstance(broker, KnowsPhysicalNames) else queue,
         sent_at=schedule.when.astimezone(UTC).isoformat() if isinstance(schedule.when, datetime) else schedule.when,
         schedule=schedule.name,
+    )
+
+
+def _held_row(held: HeldMessage) -> Row:
+    headers, due = _headers(held.body), datetime.fromtimestamp(held.due_at, UTC).isoformat()
+    return Row(
+        eta=headers.get("eta") or due,
+        task=headers.get("task"),
+        id=headers.get("id"),
+        attempt=headers.get("retries"),
+        queue=held.queue,
+        sent_at=due,
+        schedule=None,
     )
 
 

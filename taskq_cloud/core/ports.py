@@ -151,6 +151,43 @@ class KnowsTargets(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class HeldMessage:
+    """A message that a broker holds back.
+
+    Args:
+        queue: its queue.
+        body: as it was sent.
+        due_at: until when, in seconds since the epoch.
+    """
+
+    queue: str
+    body: str
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPage:
+    """A part of what is held back, what is due first coming first.
+
+    Args:
+        messages: it.
+        cursor: where the next page begins; None: this is the last one.
+    """
+
+    messages: Sequence[HeldMessage]
+    cursor: str | None = None
+
+
+@runtime_checkable
+class ListsHeld(Protocol):
+    """A broker that can show what its queues hold back. SQS and Pub/Sub show nobody what they don't hand over."""
+
+    def held(self, queues: Sequence[str], /, *, limit: int, cursor: str | None = None) -> Flow[HeldPage]:
+        """Up to ``limit`` messages of some queues that were sent, or released, for later, from a page's cursor on."""
+        ...
+
+
 class Broker(Protocol):
     """Carries messages. Queue names come without prefix; a missing queue is ``QueueNotFound``."""
 

@@ -56,7 +56,22 @@ def test_it_goes_page_by_page(taskq, shop, monkeypatch):
     assert "--after" not in last.stderr
 
 
-def test_without_a_scheduler_it_says_what_to_set(taskq, shop):
+def test_without_a_scheduler_it_lists_what_the_broker_holds_back(taskq, shop):
+    add = find_app(shop).tasks[f"{shop}.add"]
+    add.delay(1, 2)
+    later, sooner = (add.apply_async((1, 2), countdown=seconds).id for seconds in (A_YEAR_SECONDS, 3600))
+    header, *lines = taskq("scheduled", "-A", shop).stdout.splitlines()
+    assert header.split() == ["eta", "task", "id", "attempt", "queue"]
+    assert [line.split()[2] for line in lines] == [sooner, later]
+    first = taskq("scheduled", "-A", shop, "--limit", "1", "--json")
+    assert [each["id"] for each in json.loads(first.stdout)] == [sooner]
+    last = taskq("scheduled", "-A", shop, "--after", first.stderr.split()[-1], "--json")
+    assert [each["id"] for each in json.loads(last.stdout)] == [later]
+    assert taskq("scheduled", "-A", shop, "--cancel", later).stdout == f"{later}: revoked\n"
+
+
+def test_where_nobody_can_tell_it_says_what_to_set(taskq, shop, monkeypatch):
+    monkeypatch.setenv("TASKQ_BROKER", f"sqs://{REGION}/")
     refused = taskq("scheduled", "-A", shop)
     assert refused.exit_code == 1
     assert "set TASKQ_SCHEDULER, for example to eventbridge://" in refused.stderr

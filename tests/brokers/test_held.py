@@ -1,0 +1,71 @@
+"""What brokers hold back, listed by those that can: what is due first comes first, page by page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.brokers.sqlite import SQLiteBroker
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.message import Outgoing, Release
+from taskq_cloud.core.ports import ListsHeld
+from taskq_cloud.errors import OperationalError
+from taskq_cloud.testing.clock import FakeClock
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(1_000_000.0)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def broker(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Any) -> Any:
+    return MemoryBroker(clock) if request.param == "memory" else SQLiteBroker(tmp_path / "queues.db", clock)
+
+
+@pytest.fixture
+def run(broker: Any) -> Any:
+    connections = Connections(broker.services)
+    yield connections.run
+    connections.close()
+
+
+def test_what_is_held_back_is_listed_by_its_time_and_nothing_else(broker: Any, run: Any, clock: FakeClock) -> None:
+    for queue, delays in (("work", (0, 0, 30, 10, 20)), ("mail", (15,)), ("other", (5,))):
+        run(broker.send(queue, [Outgoing(body=f"{queue} {delay}", delay_seconds=delay) for delay in delays]))
+    in_flight, again = run(broker.receive("work", 2, 0, 60))
+    run(broker.settle([Release(again, 12)]))
+    assert isinstance(broker, ListsHeld)
+    page = run(broker.held(["work", "mail"], limit=10))
+    assert page.cursor is None
+    assert [(each.queue, each.due_at - clock()) for each in page.messages] == [
+        ("work", 10),
+        ("work", 12),
+        ("mail", 15),
+        ("work", 20),
+        ("work", 30),
+    ]
+    assert [each.body for each in page.messages] == ["work 10", "work 0", "mail 15", "work 20", "work 30"]
+    clock.advance(15)
+    assert len(run(broker.held(["work", "mail"], limit=10)).messages) == 2
+    assert run(broker.held([], limit=10)).messages == []
+    assert in_flight.body == "work 0"
+
+
+def test_page_by_page_each_comes_once(broker: Any, run: Any) -> None:
+    run(broker.send("work", [Outgoing(body=str(number), delay_seconds=60) for number in range(5)]))
+    found, cursor = [], None
+    for size in (2, 2, 1):
+        page = run(broker.held(["work"], limit=2, cursor=cursor))
+        assert len(page.messages) == size
+        found += [each.body for each in page.messages]
+        cursor = page.cursor
+    assert cursor is None
+    assert found == ["0", "1", "2", "3", "4"]
+
+
+def test_a_cursor_that_nobody_wrote_is_refused(broker: Any, run: Any) -> None:
+    with pytest.raises(OperationalError, match="'soon' is no cursor"):
+        run(broker.held(["work"], limit=2, cursor="soon"))
