@@ -62,20 +62,23 @@ class PubSubBroker:
         self._options = options
         self._clock = clock
         self._looked_at: set[str] = set()
+        # Cloud Tasks' own; what it publishes comes to the end of its ordering key.
+        longest_delay_seconds = LONGEST_DELAY_SECONDS if options.cloud_tasks_queue else 0
         self.capabilities = BrokerCapabilities(
             largest_message_bytes=LARGEST_MESSAGE_BYTES,
             send_batch=LARGEST_BATCH,
             receive_batch=LARGEST_BATCH,
             longest_wait_seconds=LONGEST_WAIT_SECONDS,
-            longest_delay_seconds=LONGEST_DELAY_SECONDS if options.cloud_tasks_queue else 0,
-            longest_ordered_delay_seconds=0,
+            longest_delay_seconds=longest_delay_seconds,
+            longest_ordered_delay_seconds=longest_delay_seconds,
+            delays_in_order=False,
             longest_lease_seconds=float("inf"),
             longest_extension_seconds=LONGEST_DEADLINE_SECONDS,
             longest_release_seconds=LONGEST_DEADLINE_SECONDS,
             longest_parking_seconds=LONGEST_DEADLINE_SECONDS,
             prefers_parking=True,
-            beyond_parking="an unordered queue and Cloud Tasks: set cloud_tasks_queue and cloud_tasks_service_account "
-            "in broker_transport_options",
+            beyond_parking="Cloud Tasks: set cloud_tasks_queue and cloud_tasks_service_account in "
+            "broker_transport_options",
             ordering=True,
             deduplicates=False,
             shared_between_processes=True,

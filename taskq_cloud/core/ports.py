@@ -44,6 +44,8 @@ class BrokerCapabilities:
         longest_wait_seconds: how long one receive may wait for a message.
         longest_delay_seconds: the longest delay of a message on an unordered queue.
         longest_ordered_delay_seconds: the same on an ordered queue.
+        delays_in_order: what is delayed on an ordered queue holds back its group; where it is False, it comes to the
+            end of its group when it is due, and what can be parked is.
         longest_lease_seconds: how long a delivery can be held in all, however often the lease is extended.
         ordering: queues whose name ends in ``.fifo`` keep the order within a message group.
         deduplicates: such a queue drops a message whose deduplication id it has seen within five minutes.
@@ -75,6 +77,7 @@ class BrokerCapabilities:
     deduplicates: bool
     shared_between_processes: bool
     durable: bool
+    delays_in_order: bool = True
     queues_must_exist: bool = True
     longest_extension_seconds: float = math.inf
     longest_release_seconds: float = math.inf
@@ -87,7 +90,8 @@ class BrokerCapabilities:
 
     def parks(self, queue: str, seconds: float) -> bool:
         """Whether a message that is due in so many seconds is left to the receivers of ``queue``."""
-        return self.longest_delay(queue) <= 0 or (self.prefers_parking and seconds <= self.longest_parking_seconds)
+        prefers = self.prefers_parking or (is_ordered(queue) and not self.delays_in_order)
+        return self.longest_delay(queue) <= 0 or (prefers and seconds <= self.longest_parking_seconds)
 
     def longest_eta(self, queue: str) -> float:
         """How many seconds ahead a message on ``queue`` may be due."""

@@ -411,9 +411,26 @@ def test_cloud_tasks_publishes_it_when_it_is_due(app_with_tasks, pubsub_server):
     assert due.attributes == {"tenant": "a"}
 
 
-def test_an_ordered_queue_has_no_later(app_with_tasks, pubsub_server):
-    with pytest.raises(DelayTooLong, match=r"queue 'work\.fifo'"):
-        app_with_tasks.tasks["notify"].apply_async(countdown=3600, queue="work.fifo")
+def test_on_an_ordered_queue_it_comes_to_the_end_of_its_group(app_with_tasks, pubsub_server):
+    pubsub_server.make_queue("shop-work.fifo", ordered=True)
+    broker = app_with_tasks.broker
+
+    def received(wait_seconds):
+        found = app_with_tasks.run(broker.receive("work.fifo", 10, wait_seconds, LEASE_SECONDS))
+        app_with_tasks.run(broker.settle([Acknowledge(each) for each in found]))
+        return [(json.loads(each.body)["headers"]["id"], each.group) for each in found]
+
+    for task_id, seconds in (("later", 3600), ("now", None)):
+        options = {"queue": "work.fifo", "MessageGroupId": "a", "task_id": task_id, "countdown": seconds}
+        app_with_tasks.tasks["notify"].apply_async(**options)
+    assert received(1) == [("now", "a")]
+    pubsub_server.advance(3601)
+    assert received(5) == [("later", "a")]
+
+
+def test_without_cloud_tasks_an_ordered_queue_has_no_later(app):
+    with pytest.raises(DelayTooLong, match=r"queue 'work\.fifo' .*: longer takes Cloud Tasks: set cloud_tasks_queue"):
+        app.tasks["notify"].apply_async(countdown=3600, queue="work.fifo")
 
 
 def test_a_cloud_tasks_queue_that_is_missing_is_named(app_with_tasks, pubsub_server):

@@ -130,6 +130,16 @@ def test_what_was_revoked_while_it_was_held_back_is_not_held_back_again(capabili
     assert app.run(app.broker.depth("work")).delayed == 1
 
 
+@pytest.mark.parametrize("pushed", [False, True])
+def test_on_an_ordered_queue_what_can_be_parked_keeps_its_place(pushed):
+    out_of_order = replace(WITH_LONG_DELAYS, longest_ordered_delay_seconds=86_400, delays_in_order=False)
+    soon, _ = settled(out_of_order, None, eta=time.time() + 500, queue="work.fifo", pushed=pushed)
+    assert isinstance(soon, Release)
+    late, app = settled(out_of_order, None, eta=time.time() + 5000, queue="work.fifo", pushed=pushed)
+    assert isinstance(late, Acknowledge)
+    assert app.run(app.broker.depth("work.fifo")).delayed == 1
+
+
 def test_a_retry_that_nobody_can_hold_back_fails_the_task():
     again = Retrying(describe(ValueError("busy")), 3600)
     settlement, app = settled(WITHOUT_DELAYS, again)
