@@ -26,7 +26,7 @@ from typing import Any, Final
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
 from taskq_cloud.core.message import Acknowledge, Message, Release, Settlement
-from taskq_cloud.core.planner import Successor
+from taskq_cloud.core.planner import RESENT, Successor
 from taskq_cloud.core.ports import BrokerCapabilities, is_ordered
 from taskq_cloud.core.records import Record
 
@@ -107,7 +107,8 @@ class Keeper:
             yield from self.forget()
         if released:
             return Release(delivery, max(0.0, min(wait_seconds, capabilities.longest_lease_seconds)))
-        header = {SLOTS: self._document(_Held(slots, failures=self._failures))}
+        # Not acknowledged, this message may run before the new one comes, which has no eta to have it ask the store.
+        header = {SLOTS: self._document(_Held(slots, failures=self._failures)), **({RESENT: True} if parks else {})}
         message = replace(
             effects.message,
             # Where it is parked, whoever receives it gives it back until its slot, which may be farther than an eta.

@@ -316,6 +316,20 @@ def test_of_two_messages_of_a_task_that_was_sent_again_one_has_the_slot():
     assert shop.store.asked["reserve"] == 3
 
 
+def test_one_that_was_sent_again_asks_whether_the_message_before_has_run():
+    shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB)
+    shop.send(2)
+    first, second = shop.receive()
+    shop.settled(first)
+    third_time = replace(second, receive_count=3)
+    shop.flow(shop.pipeline.process(third_time))  # its worker dies before it acknowledges it
+    shop.clock.advance(120)
+    assert isinstance(shop.settled(replace(third_time, receive_count=4)), Acknowledge)
+    (again,) = shop.receive()
+    assert isinstance(shop.settled(again), Acknowledge)
+    assert [name for name, _ in shop.began] == ["t-0", "t-1"]
+
+
 def test_where_nobody_counts_receives_the_slot_is_kept_in_a_record():
     shop = Shop({"rate_limit": "1/m"}, capabilities={"counts_receives": False})
     shop.send(2)
