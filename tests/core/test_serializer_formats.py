@@ -260,8 +260,10 @@ def test_yaml_makes_nothing_but_data() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[" * 100_000, "nested more than 200 deep"),
-        ("{a: " * 100_000, "nested more than 200 deep"),
+        ("[" * 201 + "]" * 201, "nested more than 200 deep"),
+        # PyYAML 6.0.4 has a limit of its own, which these come to first.
+        ("[" * 100_000, "nested more than 200 deep|exceeded maximum nesting depth"),
+        ("{a: " * 100_000, "nested more than 200 deep|exceeded maximum nesting depth"),
         ("- " * 100_000 + "1", "nested more than 200 deep"),
         ("? " * 100_000 + "1", "nested more than 200 deep"),
         ("&a [*a]", "within itself"),
