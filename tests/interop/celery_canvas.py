@@ -1,7 +1,7 @@
 """Runs workflows on a Celery worker of its own, with Celery's in-memory transport: JSON in on stdin, out on stdout.
 
-Run as a script, with the URL of a result backend. In: a list of signatures; out: a list of their values, or of the
-``repr`` of what they raised.
+Run as a script, with the URL of a result backend. In: a list of signatures; out, for each, its value (a list for a
+group), ``{"failed": the exception's repr}``, or ``{"hangs": the workflow's repr}``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,20 @@ import json
 import os
 import sys
 import threading
-from typing import Any
+import time
+from typing import Any, Final
 
 import celery
+from celery.exceptions import TimeoutError as CeleryTimeoutError
+from celery.result import GroupResult
+from celery.signals import worker_ready
+
+from tests.workflows import build
+
+LONGEST_SECONDS: Final = 8.0
+"""Of one workflow; it takes some hundredths of one."""
+ALL_SECONDS: Final = 70.0
+"""Of all of them: well below the time that the test gives this script."""
 
 app = celery.Celery("flow", broker="memory://", backend=sys.argv[1])
 app.conf.update(
@@ -21,6 +32,7 @@ app.conf.update(
     worker_redirect_stdouts=False,
     broker_connection_retry_on_startup=True,
 )
+KINDS: Final = (celery.chain, celery.group, celery.chord)
 
 
 @app.task(name="task")
@@ -28,21 +40,54 @@ def task(*args: Any, tag: str) -> list[Any]:
     return [tag, *args]
 
 
-def value(written: dict[str, Any]) -> Any:
+@app.task(name="failing")
+def failing(*_: Any, tag: str) -> None:
+    raise ValueError(tag)
+
+
+@app.task(name="replaced", bind=True)
+def replaced(self: Any, *_: Any, instead: Any) -> Any:
+    return self.replace(build(app, instead, KINDS))
+
+
+def value(result: Any, deadline: float) -> Any:
+    if isinstance(result, GroupResult):
+        return [value(each, deadline) for each in result.results]
     try:
-        return (
-            celery.signature(written, app=app).apply_async().get(timeout=20, interval=0.02, disable_sync_subtasks=False)
-        )
+        left = max(0.1, deadline - time.monotonic())
+        return result.get(timeout=left, interval=0.02, disable_sync_subtasks=False)
+    except CeleryTimeoutError:
+        raise
     except Exception as error:
-        return repr(error)
+        return {"failed": repr(error)}
+
+
+def outcome(written: dict[str, Any], all_until: float) -> Any:
+    workflow = celery.signature(written, app=app)
+    shown = repr(workflow)
+    try:
+        return value(workflow.apply_async(), min(time.monotonic() + LONGEST_SECONDS, all_until))
+    except CeleryTimeoutError:
+        return {"hangs": shown}
 
 
 if __name__ == "__main__":
+    ready = threading.Event()
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # Celery has no types
+    def begin(**_: Any) -> None:
+        ready.set()
+
+    app.finalize()
     worker = app.Worker(
         pool="solo", loglevel="CRITICAL", without_heartbeat=True, without_mingle=True, without_gossip=True
     )
     threading.Thread(target=worker.start, daemon=True).start()
-    sys.stdout.write(json.dumps([value(each) for each in json.load(sys.stdin)]) + "\n")
+    # What is sent before the worker listens may go to a queue that it then makes anew.
+    if not ready.wait(30):
+        sys.exit("Celery's worker was not ready after 30 s")
+    until = time.monotonic() + ALL_SECONDS
+    sys.stdout.write(json.dumps([outcome(each, until) for each in json.load(sys.stdin)]) + "\n")
     sys.stdout.flush()
     # The worker's thread would not end by itself.
     os._exit(0)
