@@ -14,7 +14,6 @@ from taskq_cloud import errors
 from taskq_cloud.core import records
 from taskq_cloud.core.calls import Flow, Sleep
 from taskq_cloud.core.lines import Fan, Line
-from taskq_cloud.joining import wait_for_all
 from taskq_cloud.result import AsyncResult, forget_all
 from taskq_cloud.result_tree import Backend, InWorkflow, NoApplication, refuse_without_store
 from taskq_cloud.task_state import TaskState
@@ -301,6 +300,8 @@ class ResultSet(InWorkflow):
         propagate: bool,
         on_interval: Callable[[], None] | None = None,
     ) -> Flow[None]:
+        from taskq_cloud.joining import wait_for_all  # noqa: PLC0415 - who only sends groups doesn't wait for them
+
         leaves = self.leaves()
         return wait_for_all(self._backend, leaves, timeout, interval, propagate=propagate, on_interval=on_interval)
 

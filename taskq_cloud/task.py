@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from taskq_cloud.calling import CallOptions, call_options
 from taskq_cloud.canvas import Applier, Call, Group, chunks, mapped
@@ -18,9 +18,11 @@ from taskq_cloud.core.options import TaskOptions
 from taskq_cloud.core.outcome import Invocation
 from taskq_cloud.core.records import Record, version_of
 from taskq_cloud.errors import EncodeError, ImproperlyConfigured, Replaced, Retry
-from taskq_cloud.request import Request
 from taskq_cloud.result import AsyncResult, EagerResult
 from taskq_cloud.result_tree import Backend
+
+if TYPE_CHECKING:
+    from taskq_cloud.request import Request
 
 Result: TypeAlias = AsyncResult[Any]
 P = ParamSpec("P")
@@ -206,6 +208,8 @@ class BoundTask:
         self._task = task
         self.name = task.name
         self.max_retries = task.options.max_retries
+        from taskq_cloud.request import Request  # noqa: PLC0415 - who only calls tasks runs none
+
         self.request = Request(invocation, called_directly)
 
     @property
@@ -374,5 +378,7 @@ class BoundTask:
 
 def current_request() -> Request | None:
     """The call that runs in this context; None outside a task."""
+    from taskq_cloud.request import Request  # noqa: PLC0415 - likewise
+
     invocation = current_invocation.get()
     return None if invocation is None else Request(invocation)

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final, Protocol, Self, TypeAlias, TypeVar
 
 from taskq_cloud.calling import LINKS
 from taskq_cloud.canvas.changing import altered, caller_of_finalizer, deeply, mark_new, pickled, warn_if_thrown_away
-from taskq_cloud.canvas.nothing import NothingToDo, is_nothing
 from taskq_cloud.canvas.reading import ReadAsDict
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core import lines
@@ -250,6 +249,8 @@ class Workflow(ReadAsDict):
     def _app(self) -> Applier:
         app = self._known_app()
         if app is None:
+            from taskq_cloud.canvas.nothing import NothingToDo, is_nothing  # noqa: PLC0415 - few workflows are empty
+
             if is_nothing(self.to_dict()):
                 return NothingToDo()
             raise RuntimeError(

@@ -5,7 +5,6 @@ that needs it is used.
 """
 
 from taskq_cloud.core.serializers.compression import LARGEST_EXPANDED_BYTES, compress, decompress
-from taskq_cloud.core.serializers.plain import PlainForm
 from taskq_cloud.core.serializers.registry import (
     Serializer,
     register_serializer,
@@ -13,7 +12,7 @@ from taskq_cloud.core.serializers.registry import (
     serializer_named,
     unregister_serializer,
 )
-from taskq_cloud.core.serializers.rich_json import dumps, loads
+from taskq_cloud.core.serializers.rich_json import PlainForm, dumps, loads
 
 __all__ = [
     "LARGEST_EXPANDED_BYTES",

@@ -11,7 +11,7 @@ import pickle
 from typing import Any, Final
 
 from taskq_cloud.core.serializers.compression import LARGEST_EXPANDED_BYTES
-from taskq_cloud.core.serializers.plain import PlainForm
+from taskq_cloud.core.serializers.rich_json import PlainForm
 from taskq_cloud.errors import DecodeError, EncodeError, MissingExtra
 
 PICKLE_PROTOCOL: Final = 4

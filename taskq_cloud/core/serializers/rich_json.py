@@ -16,6 +16,22 @@ from typing import Any, Final
 from taskq_cloud.errors import DecodeError, EncodeError
 
 
+class PlainForm:
+    """A value that every serializer writes in a plain form; whoever receives it gets that form, not the value again.
+
+    Workflows and results are such values, as Celery's signature is a dict, and its result goes as a tuple.
+    """
+
+    __slots__ = ()
+
+    def __json__(self) -> Any:
+        """Its plain form: dicts, lists and what JSON has beside; values with a plain form may stand in it.
+
+        The name is kombu's, whose serializers of JSON ask for it too.
+        """
+        raise NotImplementedError
+
+
 def dumps(value: Any) -> str:
     """Encode a value as compact JSON text, with the rich types.
 
