@@ -1,4 +1,5 @@
-# Pub/Sub, containers on Cloud Run that serve it, periodic tasks in Cloud Scheduler, and the bucket of the results.
+# Pub/Sub, containers on Cloud Run that serve it, Cloud Tasks for what is due later, periodic tasks in Cloud Scheduler, and
+# the bucket of the results.
 #
 #     taskq topology -A shop:app > taskq.tfvars.json
 #     terraform init && terraform apply -var region=europe-west1 -var image=...
@@ -23,7 +24,7 @@ module "worker" {
   service_account_id = each.value.name
   image              = var.image
   command            = each.value.command
-  environment        = each.value.environment
+  environment        = merge(each.value.environment, module.queues.environment)
   instances          = max(1, each.value.minimum_tasks)
   memory_mb          = each.value.memory_mb
 
@@ -36,6 +37,7 @@ module "queues" {
   project       = local.declared.project
   subscriptions = local.declared.subscriptions
   producers     = var.producers
+  delays        = { queue = "${local.declared.name}-later", location = var.region, service_account_id = "${local.declared.name}-later" }
   workers       = { for name, worker in module.worker : name => worker.member }
 }
 

@@ -1,4 +1,4 @@
 output "environment" {
   description = "The settings of whoever calls tasks."
-  value       = local.declared.environment
+  value       = merge(local.declared.environment, module.queues.environment)
 }

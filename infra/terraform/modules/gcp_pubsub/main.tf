@@ -8,6 +8,8 @@ locals {
   # Pub/Sub itself moves dead letters, as an account of its own ("Handle message failures").
   pubsub_agent = "serviceAccount:service-${data.google_project.current.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
   producers    = merge(var.producers, var.workers)
+  # A topic is called as its queue, in Pub/Sub's letters, after the application's prefix.
+  prefixes = distinct([for queue, each in var.subscriptions : trimsuffix(each.topic, replace(replace(queue, ".", "-"), "/[^A-Za-z0-9_-]/", "_"))])
 }
 
 resource "google_pubsub_topic" "this" {
@@ -108,5 +110,15 @@ resource "google_pubsub_subscription_iam_member" "workers" {
   project      = var.project
   subscription = google_pubsub_subscription.this[each.value.queue].name
   role         = "roles/pubsub.subscriber"
+  member       = each.value.member
+}
+
+# A worker looks whether its subscription loses dead letters or expires; receiving doesn't include looking.
+resource "google_pubsub_subscription_iam_member" "workers_look" {
+  for_each = { for pair in setproduct(keys(var.subscriptions), keys(var.workers)) : "${pair[0]} ${pair[1]}" => { queue = pair[0], member = var.workers[pair[1]] } }
+
+  project      = var.project
+  subscription = google_pubsub_subscription.this[each.value.queue].name
+  role         = "roles/pubsub.viewer"
   member       = each.value.member
 }

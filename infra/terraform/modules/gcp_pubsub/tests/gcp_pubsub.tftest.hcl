@@ -2,6 +2,12 @@ mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "42" }
   }
+  mock_resource "google_cloud_tasks_queue" {
+    defaults = { id = "projects/shop-prod/locations/europe-west1/queues/shop-later" }
+  }
+  mock_resource "google_service_account" {
+    defaults = { email = "shop-later@shop-prod.iam.gserviceaccount.com", name = "projects/shop-prod/serviceAccounts/shop-later@shop-prod.iam.gserviceaccount.com" }
+  }
 }
 
 variables {
@@ -39,6 +45,36 @@ run "queue" {
   assert {
     condition     = length(google_pubsub_subscription_iam_member.workers) == 1 && length(google_pubsub_topic_iam_member.producers) == 1
     error_message = "workers receive and send"
+  }
+  assert {
+    condition     = google_pubsub_subscription_iam_member.workers_look["orders worker"].role == "roles/pubsub.viewer"
+    error_message = "and see how their subscription is set"
+  }
+  assert {
+    condition     = length(google_cloud_tasks_queue.this) == 0 && output.environment == { TASKQ_BROKER = "pubsub://shop-prod/shop-" }
+    error_message = "nothing delays unless asked to; the output is the application's setting"
+  }
+}
+
+run "delays" {
+  command = apply
+
+  variables {
+    producers = { web = "serviceAccount:web@shop-prod.iam.gserviceaccount.com" }
+    delays    = { queue = "shop-later", location = "europe-west1", service_account_id = "shop-later" }
+  }
+
+  assert {
+    condition     = keys(google_cloud_tasks_queue_iam_member.delays) == ["web", "worker"] && keys(google_service_account_iam_member.delays) == ["web", "worker"]
+    error_message = "who sends tasks delays them, in the account's name"
+  }
+  assert {
+    condition     = google_pubsub_topic_iam_member.delays["orders"].member == "serviceAccount:shop-later@shop-prod.iam.gserviceaccount.com"
+    error_message = "the account publishes"
+  }
+  assert {
+    condition     = jsondecode(output.environment.TASKQ_BROKER_TRANSPORT_OPTIONS).cloud_tasks_queue == "projects/shop-prod/locations/europe-west1/queues/shop-later"
+    error_message = "the output is the application's setting"
   }
 }
 
