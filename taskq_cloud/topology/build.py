@@ -33,6 +33,7 @@ from taskq_cloud.topology.model import (
     Queue,
     Topology,
 )
+from taskq_cloud.topology.reserved import check_variables
 from taskq_cloud.topology.runtimes import MARGIN_SECONDS, Served, serve
 from taskq_cloud.topology.scheduling import schedule_group, schedules
 from taskq_cloud.topology.stores import stores
@@ -278,6 +279,8 @@ def _function(
         raise ImproperlyConfigured(
             f"{where}: a batch_size of {batch} needs batching_window_seconds of at least 1; without, {USUAL_BATCH}"
         )
+    variables = {**environment, **options.environment}
+    check_variables(where, variables)
     memory = max([options.memory_mb, *(each.memory_mb for each in served.tasks if each.memory_mb)])
     stem = broker.full_name(served.queue).replace(".", "-")
     function = stem if stem.startswith(f"{name}-") else f"{name}-{stem}"
@@ -291,5 +294,5 @@ def _function(
         batching_window_seconds=options.batching_window_seconds,
         maximum_concurrency=options.maximum_concurrency,
         reserved_concurrency=options.reserved_concurrency,
-        environment={**environment, **options.environment},
+        environment=variables,
     )

@@ -168,6 +168,25 @@ def test_a_service_has_a_size_of_fargate_s(cpu: int, memory: int, size: tuple[in
     assert (service.cpu_units, service.memory_mb) == size
 
 
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        {"environment": {"AWS_REGION": "eu-west-1", "SHOP": "1"}},
+        {"function": {"environment": {"AWS_REGION": "eu-west-1"}}},
+        {"functions": {"celery": {"environment": {"AWS_REGION": "eu-west-1"}}}},
+    ],
+    ids=["of all", "of functions", "of one"],
+)
+def test_a_variable_that_lambda_sets_itself_is_refused(deployment: dict[str, Any]) -> None:
+    said = refused({"a": {"time_limit": 5}}, deployment=deployment)
+    assert "the function of queue 'celery': Lambda sets AWS_REGION itself" in said
+
+
+def test_a_container_may_have_any_variable() -> None:
+    (service,) = make({"a": {}}, deployment={"environment": {"AWS_REGION": "eu-west-1"}}).services
+    assert service.environment["AWS_REGION"] == "eu-west-1"
+
+
 def test_more_memory_than_fargate_has_is_refused() -> None:
     assert "no container of 512 CPU units and 131072 MiB" in refused({"a": {"memory_mb": 131_072}})
 
