@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from taskq_cloud.testing import local_stack as stacks
+from taskq_cloud.testing import aws_stacks as stacks
 from taskq_cloud.topology.asking import action_of
 from taskq_cloud.topology.checks import CHECKS
 from tests.docs.test_tables import rows
