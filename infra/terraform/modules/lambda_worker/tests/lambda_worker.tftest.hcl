@@ -53,11 +53,12 @@ run "function" {
   }
 }
 
-run "in_a_vpc" {
+run "in_a_vpc_with_a_topic_of_failures" {
   command = apply
 
   variables {
-    vpc = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] }
+    vpc            = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] }
+    on_failure_arn = "arn:aws:sns:eu-west-1:123456789012:shop-failures"
   }
 
   assert {
@@ -65,46 +66,31 @@ run "in_a_vpc" {
     error_message = "the role may have network interfaces made"
   }
   assert {
-    condition = [for each in data.aws_iam_policy_document.platform[0].statement : contains(each.actions, "ec2:CreateNetworkInterface") && each.effect != "Deny"] == [true, false, false] && (
+    condition = [for each in data.aws_iam_policy_document.platform[0].statement : contains(each.actions, "ec2:CreateNetworkInterface") && each.effect != "Deny"] == [true, false, false, false] && (
       one(data.aws_iam_policy_document.platform[0].statement[2].condition).values == tolist(["arn:aws:lambda:eu-west-1:123456789012:function:shop-orders"])
     )
     error_message = "by Lambda, not by the code"
   }
+  assert {
+    condition     = data.aws_iam_policy_document.platform[0].statement[3].actions == toset(["sns:Publish"])
+    error_message = "a topic is published to"
+  }
 }
 
-run "traced_and_with_a_target_of_failures" {
+run "traced_with_a_queue_of_failures_and_a_large_batch" {
   command = apply
 
   variables {
-    tracing        = true
-    on_failure_arn = "arn:aws:sqs:eu-west-1:123456789012:shop-failures"
+    tracing    = true
+    batch_size = 100
+
+    batching_window_seconds = 5
+    on_failure_arn          = "arn:aws:sqs:eu-west-1:123456789012:shop-failures"
   }
 
   assert {
     condition     = { for each in data.aws_iam_policy_document.platform[0].statement : each.sid => sort(each.actions) } == { SendTraces = tolist(["xray:PutTelemetryRecords", "xray:PutTraceSegments"]), KeepFailures = tolist(["sqs:SendMessage"]) }
     error_message = "traces and failures can be sent"
-  }
-}
-
-run "failures_to_a_topic" {
-  command = plan
-
-  variables {
-    on_failure_arn = "arn:aws:sns:eu-west-1:123456789012:shop-failures"
-  }
-
-  assert {
-    condition     = one(data.aws_iam_policy_document.platform[0].statement).actions == toset(["sns:Publish"])
-    error_message = "a topic is published to"
-  }
-}
-
-run "large_batch_with_a_window" {
-  command = plan
-
-  variables {
-    batch_size              = 100
-    batching_window_seconds = 5
   }
 }
 
