@@ -72,7 +72,7 @@ class SQSBroker:
     def __init__(self, options: SQSOptions | None = None, *, clock: Callable[[], float] = time.time) -> None:
         self._options = options or SQSOptions()
         self._clock = clock
-        self._urls = dict(self._options.queue_urls)
+        self._urls: dict[str, str] = {}
         self._arns: dict[str, str] = {}
 
     @classmethod
@@ -87,8 +87,9 @@ class SQSBroker:
         return {"sqs": Service("aws", options)}
 
     def full_name(self, queue: str) -> str:
-        """A queue's name in SQS: with the prefix, and in SQS's alphabet."""
-        return canonical_name(self._options.prefix + queue)
+        """A queue's name in SQS: that of its URL, where it was given; else with the prefix, and in SQS's alphabet."""
+        url = self._given_url(queue)
+        return url.rpartition("/")[2] if url else canonical_name(self._options.prefix + queue)
 
     def queue_named(self, full_name: str) -> str:
         """The queue that has a name in SQS; one that is none of this broker's keeps its name."""
@@ -225,12 +226,17 @@ class SQSBroker:
             raise self._where(queue).explain(error) from error
 
     def _ask_url(self, queue: str) -> Flow[str]:
-        full_name = self.full_name(queue)
-        url = self._urls.get(queue) or self._urls.get(full_name)
+        url = self._urls.get(queue) or self._given_url(queue)
         if url is None:
-            answer = yield Call("sqs", "get_queue_url", {"QueueName": full_name})
-            url = self._urls[full_name] = str(answer["QueueUrl"])
+            answer = yield Call("sqs", "get_queue_url", {"QueueName": self.full_name(queue)})
+            url = str(answer["QueueUrl"])
+        self._urls[queue] = url
         return url
+
+    def _given_url(self, queue: str) -> str | None:
+        """The URL that settings give, by the queue's own name or with the prefix."""
+        urls = self._options.queue_urls
+        return urls.get(queue) or urls.get(canonical_name(self._options.prefix + queue))
 
     def _call(self, queue: str, operation: str, parameters: Mapping[str, Any]) -> Flow[Mapping[str, Any]]:
         try:

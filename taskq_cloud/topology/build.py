@@ -21,7 +21,7 @@ from taskq_cloud.core.ports import Broker, dead_letter_queue, is_ordered
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings
-from taskq_cloud.topology import google, permissions
+from taskq_cloud.topology import google, names, permissions
 from taskq_cloud.topology.containers import services
 from taskq_cloud.topology.deployment import Deployment, read_deployment
 from taskq_cloud.topology.model import (
@@ -50,6 +50,7 @@ USUAL_BATCH: Final = 10
 
 FUNCTION_WITHOUT_TASKS_SECONDS: Final = 30
 _DAY_SECONDS: Final = 86_400
+_ON_ONE_MACHINE: Final = frozenset({"memory", "sqlite"})
 
 
 class Application(Protocol):
@@ -117,11 +118,17 @@ def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequen
             f"the broker {without_secrets(settings.broker)} needs nothing deployed: set TASKQ_BROKER to"
             " sqs://region/prefix or pubsub://project/prefix, and TASKQ_RESULTS, as the deployment will have them"
         )
+    results = settings.results_url()
+    if urlsplit(results).scheme in _ON_ONE_MACHINE:
+        raise ImproperlyConfigured(
+            f"the results {without_secrets(results)} are on one machine, which functions and containers don't share:"
+            " set TASKQ_RESULTS to dynamodb://table or s3://bucket, or to disabled:// where nobody reads them"
+        )
     deployment = read_deployment(settings.deployment)
     name = deployment.name or _name_from(app.main or "taskq")
     aws = scheme == "sqs"
     served = _served(app, deployment, aws=aws)
-    _check_names(deployment, served)
+    names.check_deployment(deployment, served)
     kept = stores(settings)
     environment = _environment(settings, deployment, app_path)
     of_containers = services(name, deployment, served, settings, environment, app_path, aws=aws)
@@ -141,10 +148,11 @@ def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequen
         )
     group = schedule_group(settings)
     queues = tuple(_queue(app.broker, deployment, settings, each) for each in served)
-    _check_places(queues)
+    names.check_queues(queues)
     functions = tuple(
         _function(name, deployment, app.broker, each, environment) for each in served if each.runtime == "lambda"
     )
+    names.check_functions(functions)
     topology = Topology(
         name=name,
         provider="aws",
@@ -178,40 +186,6 @@ def _served(app: Application, deployment: Deployment, *, aws: bool) -> list[Serv
         Served(each.queue, "lambda", ()) if all_lambda and not each.tasks else each
         for each in sorted(served, key=lambda each: each.queue)
     ]
-
-
-def _check_names(deployment: Deployment, served: Sequence[Served]) -> None:
-    functions = {each.queue for each in served if each.runtime == "lambda"}
-    containers = {each.queue for each in served if each.runtime == "container"}
-    for queue in sorted(deployment.functions.keys() - functions):
-        raise ImproperlyConfigured(
-            f"deployment: functions: no Lambda function serves a queue {queue!r}; those that one serves:"
-            f" {', '.join(sorted(functions)) or 'none'}"
-        )
-    seen: dict[str, str] = {}
-    for service, options in sorted(deployment.services.items()):
-        for queue in options.queues:
-            if queue not in containers:
-                raise ImproperlyConfigured(
-                    f"deployment: services.{service}: no container serves a queue {queue!r}; those that one serves:"
-                    f" {', '.join(sorted(containers)) or 'none'}"
-                )
-            if queue in seen:
-                raise ImproperlyConfigured(
-                    f"deployment: services: queue {queue!r} is served by {seen[queue]} and by {service}: name it once"
-                )
-            seen[queue] = service
-
-
-def _check_places(queues: Sequence[Queue]) -> None:
-    by_name: dict[str, str] = {}
-    for each in queues:
-        for name in (each.name, each.dead_letter_queue.name):
-            if name in by_name:
-                raise ImproperlyConfigured(
-                    f"queues {by_name[name]!r} and {each.queue!r} are both to have a queue {name} in SQS: rename one"
-                )
-            by_name[name] = each.queue
 
 
 def _environment(settings: Settings, deployment: Deployment, app_path: str | None) -> dict[str, str]:

@@ -38,6 +38,7 @@ CHECKS: Final[dict[str, Check]] = {
     "queue.wait": queue_checks.wait,
     "queue.tls": queue_checks.queue_tls,
     "queue.encryption": queue_checks.queue_encryption,
+    "queue.deduplication": queue_checks.deduplication,
     "queue.redrive_allowed": queue_checks.redrive_allowed,
     "queue.public": queue_checks.queue_public,
     "function.missing": function_checks.function_missing,

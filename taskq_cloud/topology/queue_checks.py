@@ -201,6 +201,21 @@ def queue_encryption(topology: Topology, observed: Observed) -> Iterator[Finding
             )
 
 
+def deduplication(topology: Topology, observed: Observed) -> Iterator[Finding]:
+    """What a schedule sends to a FIFO queue has no deduplication id."""
+    for queue, there in queues_of(topology, observed):
+        by_content = there.attributes.get("ContentBasedDeduplication") == "true"
+        if queue.fifo and there.attributes.get("FifoQueue") == "true" and not by_content:
+            yield Finding(
+                "queue.deduplication",
+                f"queue {queue.name}",
+                "error",
+                "ContentBasedDeduplication is off",
+                "SQS refuses what EventBridge Scheduler sends, which has no deduplication id: periodic tasks never run",
+                PROVISION,
+            )
+
+
 def redrive_allowed(topology: Topology, observed: Observed) -> Iterator[Finding]:
     """Which queues a dead-letter queue takes messages from; all, where it says nothing."""
     for queue, there in queues_of(topology, observed):

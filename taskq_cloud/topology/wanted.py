@@ -29,6 +29,8 @@ def queue_attributes(topology: Topology, queue: Queue, arn: str, dead_arn: str) 
         "VisibilityTimeout": str(queue.visibility_timeout_seconds),
         **_encryption(topology),
         "Policy": json.dumps(with_tls({}, "sqs", [arn])),
+        # EventBridge Scheduler sends no deduplication id.
+        **({"ContentBasedDeduplication": "true"} if queue.fifo else {}),
     }
 
 

@@ -79,7 +79,7 @@ def test_another_region_is_said():
         (["--tasks-per-day", "5", "--send-batch", "0"], "--send-batch is 0; it is a number, from 1 to 10"),
         (["--tasks-per-day", "5", "--region", "mars"], "no prices of 'mars', but of: us-central1, us-east-1"),
         (["--tasks-per-day", "5", "--prices", "none.toml"], "none.toml can't be read"),
-        (["--tasks-per-day", "5", "--results", "sqlite:///a.db"], "no prices are known of results in sqlite://"),
+        (["--tasks-per-day", "5", "--results", "sqlite:///a.db"], "the results sqlite:///a.db are on one machine"),
     ],
 )
 def test_bad_input_is_one_line_that_says_what_is_wrong(arguments: list[str], said: str):

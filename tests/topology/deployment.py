@@ -43,6 +43,7 @@ def application(prefix: str, key: str) -> TaskQ:
     )
     app.task(name="shop.length", time_limit=5)(len)
     app.task(name="shop.report", queue="reports")(len)
+    app.task(name="shop.ordered", queue="orders.fifo")(len)
     return app
 
 

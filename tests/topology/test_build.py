@@ -239,6 +239,8 @@ def test_pubsub_has_topics_and_cloud_run_workers() -> None:
     ("settings", "said"),
     [
         ({"broker": "sqlite:///x.db"}, "set TASKQ_BROKER to sqs://region/prefix"),
+        ({"results": "sqlite:///x.db"}, "the results sqlite:///x.db are on one machine"),
+        ({"results": "memory://"}, "set TASKQ_RESULTS to dynamodb://table"),
         ({"deployment": {"fucntion": {}}}, "deployment: fucntion: Extra inputs are not permitted"),
         ({"deployment": {"functions": {"nix": {}}}}, "no Lambda function serves a queue 'nix'"),
         ({"deployment": {"services": {"w": {"queues": ["nix"]}}}}, "no container serves a queue 'nix'"),
@@ -251,6 +253,20 @@ def test_pubsub_has_topics_and_cloud_run_workers() -> None:
 )
 def test_what_can_not_be_deployed_is_named(settings: dict[str, Any], said: str) -> None:
     assert said in refused({"a": {}}, **settings)
+
+
+def test_two_queues_do_not_share_a_function() -> None:
+    error = refused({"a": {"time_limit": 5, "queue": "a.fifo"}, "b": {"time_limit": 5, "queue": "a-fifo"}})
+    assert "queues 'a-fifo' and 'a.fifo' are both to have a Lambda function shop-a-fifo" in error
+
+
+def test_a_queue_whose_url_is_given_is_that_one() -> None:
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/their-queue"
+    topology = make({"a": {"time_limit": 5}}, broker_transport_options={"predefined_queues": {"celery": {"url": url}}})
+    (queue,) = topology.queues
+    assert (queue.name, queue.dead_letter_queue.name) == ("their-queue", "shop-celery-dead")
+    (send,) = [each for each in topology.role_named("shop-producer").statements if each.sid == "SendTasks"]
+    assert send.resources == ("arn:{partition}:sqs:{region}:{account}:their-queue",)
 
 
 @pytest.mark.parametrize(

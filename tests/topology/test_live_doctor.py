@@ -315,6 +315,11 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
         lambda o: o.with_attributes("work", KmsMasterKeyId=o.other_key),
     ),
     (
+        "FIFO queue without deduplication by content",
+        {"queue.deduplication"},
+        lambda o: o.with_attributes("orders.fifo", ContentBasedDeduplication="false"),
+    ),
+    (
         "dead letters refuse everybody's",
         {"queue.redrive_allowed"},
         lambda o: o.with_attributes("work-dead", RedriveAllowPolicy='{"redrivePermission": "denyAll"}'),

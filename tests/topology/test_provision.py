@@ -1,10 +1,13 @@
 """``taskq provision`` on the AWS stack: everything is made, once, and nothing is taken away."""
 
 import json
+from contextlib import closing
+from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
 
+from taskq_cloud import TaskQ
 from taskq_cloud.cli import main
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.topology.provision import Provisioner
@@ -64,6 +67,24 @@ def test_queues_have_what_is_declared(make_app, make_aws_client, local_stack):
         assert int(redrive["maxReceiveCount"]) == 5
         assert (attributes.get("FifoQueue") == "true") is queue.fifo
         assert "aws:SecureTransport" in attributes["Policy"]
+        assert attributes.get("ContentBasedDeduplication") == ("true" if queue.fifo else None)
+
+
+def test_what_schedules_can_not_send_is_encrypted_and_travels_by_tls(make_app, make_aws_client, local_stack):
+    name = f"late-{uuid4().hex[:8]}"
+    role = "arn:aws:iam::000000000000:role/sender"
+    dead = f"arn:aws:sqs:eu-west-1:000000000000:{name}"
+    app = make_app()
+    scheduler = f"eventbridge://{app.main}?role={role}&dead_letter={dead}"
+    with closing(TaskQ(app.main, **{**app._given, "scheduler": scheduler})) as late:
+        provision(late)
+    sqs = make_aws_client("sqs", local_stack.endpoint_url)
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    sqs.delete_queue(QueueUrl=url)
+    assert attributes["SqsManagedSseEnabled"] == "true"
+    assert "aws:SecureTransport" in attributes["Policy"]
+    assert attributes["MessageRetentionPeriod"] == "1209600"
 
 
 def test_a_changed_limit_changes_one_attribute_and_keeps_the_messages(make_app):
