@@ -32,6 +32,11 @@ app = TaskQ("shop")
 def add(a, b):
     logging.getLogger("shop").warning("adding")
     return a + b
+
+
+@app.task(time_limit=20)
+def placed(event):
+    return event["detail"]["order"]
 '''
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,6 +1,7 @@
 """The built archives, run by AWS's own runtime client in an interpreter that has nothing else."""
 
 import json
+import re
 
 from taskq_cloud import TaskQ
 
@@ -47,6 +48,62 @@ def test_a_record_that_does_not_fit_into_the_time_is_not_run(
     with run_function(unpacked[1], environment) as (api, _):
         kind, answer = api.invoke(sqs_event(message, queue), seconds=10)
     assert (kind, answer) == ("response", {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]})
+
+
+def test_what_a_schedule_sends_is_one_task_however_often_it_comes(
+    unpacked, run_function, aws_environment, sqs_client, dynamodb_client, make_queue, make_table
+):
+    queue, table = make_queue("work"), make_table()
+    settings = {"broker": "sqs://eu-west-1/", "results": f"dynamodb://{table}"}
+    declared = TaskQ(
+        "declared",
+        **settings,
+        scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/shop-scheduler",
+        task_default_queue=queue,
+        beat_schedule={"nightly": {"task": "shop.tasks.add", "args": [2, 3], "schedule": "0 3 * * *"}},
+        deployment={"schedules": "terraform"},
+    )
+    declared.task(name="shop.tasks.add", time_limit=20)(lambda a, b: a + b)
+    (schedule,) = declared.topology().schedules
+    declared.close()
+    # As EventBridge fills in what a schedule's input leaves to it.
+    body = schedule.input.replace("<aws.scheduler.scheduled-time>", "2026-11-28T03:00:00Z")
+    body = re.sub(r"<aws\.scheduler\.[a-z-]+>", "filled", body)
+    url = sqs_client.get_queue_url(QueueName=queue)["QueueUrl"]
+    for _ in range(2):
+        sqs_client.send_message(QueueUrl=url, MessageBody=body)
+    variables = {f"TASKQ_{name.upper()}": value for name, value in settings.items()}
+    with run_function(unpacked[1], {**APP, **variables, **aws_environment}) as (api, process):
+        for _ in range(2):
+            answer = sqs_client.receive_message(QueueUrl=url, AttributeNames=["All"], WaitTimeSeconds=5)
+            (message,) = answer["Messages"]
+            assert api.invoke(sqs_event(message, queue)) == ("response", {"batchItemFailures": []})
+        process.kill()
+        assert process.stdout.read().count("adding") == 1
+    stored = dynamodb_client.scan(TableName=table)["Items"]
+    results = [item["result"]["B"] for item in stored if item["id"]["S"].startswith("celery-task-meta-")]
+    assert [json.loads(each)["result"] for each in results] == [5]
+
+
+def test_an_event_of_eventbridge_calls_the_task_that_its_route_names(unpacked, run_function):
+    routes = {"TASKQ_TASK_EVENT_ROUTES": json.dumps({"shop:Order*": "shop.tasks.placed"})}
+    event = {
+        "version": "0",
+        "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+        "source": "shop",
+        "detail-type": "Order placed",
+        "account": "000000000000",
+        "time": "2026-11-28T03:00:00Z",
+        "region": "eu-west-1",
+        "resources": [],
+        "detail": {"order": 4711},
+    }
+    environment = {**APP, **routes, "TASKQ_BROKER": "memory://", "TASKQ_RESULTS": "memory://"}
+    with run_function(unpacked[1], environment) as (api, _):
+        kind, answer = api.invoke(event)
+        assert (kind, answer["status"], answer["result"]) == ("response", "SUCCESS", 4711)
+        kind, answer = api.invoke({**event, "detail-type": "Refund"})
+        assert (kind, answer["errorType"]) == ("error", "DecodeError")
 
 
 def test_it_is_invoked_directly(unpacked, run_function):
