@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from taskq_cloud.packaging import contents
 from taskq_cloud.packaging.build import Package, Plan, build
+from taskq_cloud.packaging.contents import Wanted
 from taskq_cloud.packaging.target import Target
 from taskq_cloud.testing.aws_stacks.programs.runtime_api import RuntimeApi
 
@@ -78,8 +81,41 @@ def make_plan(source: Path, tmp_path: Path) -> Callable[..., Plan]:
     return make
 
 
+class Installs:
+    """Installs like ``contents.install``, and what has been installed before from a copy: pip takes seconds each time.
+
+    Args:
+        folder: where the copies are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: dict[str, Path] = {}
+        self._install = contents.install
+
+    def install(self, wanted: Wanted, target: Target, destination: Path) -> None:
+        """What ``contents.install`` does; what is refused is tried anew."""
+        key = repr((wanted, target))
+        if key not in self._kept:
+            kept = self._folder / str(len(self._kept))
+            self._install(wanted, target, kept)
+            self._kept[key] = kept
+        shutil.copytree(self._kept[key], destination, dirs_exist_ok=True)
+
+
 @pytest.fixture(scope="session")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Package, list[Path]]:
+def installs(tmp_path_factory: pytest.TempPathFactory) -> Installs:
+    return Installs(tmp_path_factory.mktemp("installs"))
+
+
+@pytest.fixture
+def once_installed(installs: Installs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is not about pip: the same requirements are installed once in the run."""
+    monkeypatch.setattr(contents, "install", installs.install)
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory: pytest.TempPathFactory, installs: Installs) -> tuple[Package, list[Path]]:
     """The package, with its layer and all of its source's modules, and where its archives have been unpacked."""
     folder = tmp_path_factory.mktemp("packaged")
     source = write_shop(folder / "source")
@@ -91,7 +127,9 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Package, list[Pa
         include=["prices"],
         layer=True,
     )
-    package, folders = build(plan), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contents, "install", installs.install)
+        package, folders = build(plan), list[Path]()
     for archive in package.archives:
         folders.append(folder / "lambda" / archive.path.stem)
         with zipfile.ZipFile(archive.path) as file:

@@ -31,6 +31,7 @@ def tops_in(path):
     return {name.partition("/")[0] for name in names_in(path)}
 
 
+@pytest.mark.usefixtures("once_installed")
 def test_a_function_holds_the_application_the_library_and_what_that_needs(make_plan):
     (function,) = build(make_plan()).archives
     tops = tops_in(function.path)
@@ -51,6 +52,7 @@ def test_a_layer_holds_all_but_the_application(unpacked):
 
 
 def test_the_same_makes_the_same_bytes(make_plan, unpacked, source):
+    # Both were installed by pip: this one here, the other for the session.
     for path in source.rglob("*.py"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     again = build(make_plan(layer=True, include=["prices"]))
@@ -102,6 +104,7 @@ def test_it_is_made_for_another_processor_and_version(make_plan, monkeypatch):
     ],
     ids=["package", "module", "include", "requirement", "extra", "file"],
 )
+@pytest.mark.usefixtures("once_installed")
 def test_what_is_not_there_is_named_and_nothing_is_written(make_plan, changes, text):
     plan = make_plan(**changes)
     with pytest.raises(ImproperlyConfigured, match=re.escape(text)):
@@ -109,6 +112,7 @@ def test_what_is_not_there_is_named_and_nothing_is_written(make_plan, changes, t
     assert not plan.output.exists()
 
 
+@pytest.mark.usefixtures("once_installed")
 def test_what_the_application_imports_without_bringing_it_is_named(make_plan, source):
     (source / "shop" / "tasks.py").write_text("import prices\nimport tomato\n")
     with pytest.raises(ImproperlyConfigured, match=r"No module named 'prices'; .* --include"):
@@ -117,18 +121,21 @@ def test_what_the_application_imports_without_bringing_it_is_named(make_plan, so
         build(make_plan(include=["prices"]))
 
 
+@pytest.mark.usefixtures("once_installed")
 def test_what_lambda_s_runtime_has_need_not_come_along(make_plan, source):
     tasks = source / "shop" / "tasks.py"
     tasks.write_text(f"import botocore.session\n{tasks.read_text()}")
     assert "botocore.session" in (build(make_plan()).modules or ())
 
 
+@pytest.mark.usefixtures("once_installed")
 def test_a_module_that_does_not_compile_is_named(make_plan, source):
     (source / "shop" / "broken.py").write_text("def f(:\n")
     with pytest.raises(ImproperlyConfigured, match=r"shop/broken\.py"):
         build(make_plan())
 
 
+@pytest.mark.usefixtures("once_installed")
 def test_more_than_lambda_takes_is_refused(make_plan, monkeypatch):
     monkeypatch.setattr(building, "LARGEST_UNZIPPED_BYTES", 1_000_000)
     with pytest.raises(ImproperlyConfigured, match="Lambda takes 1,000,000 with all layers"):
@@ -160,6 +167,7 @@ def test_an_archive_says_nothing_of_the_machine_it_was_made_on(tmp_path):
     assert modes == {"a.py": "0o100644", "b.so": "0o100755"}
 
 
+@pytest.mark.usefixtures("once_installed")
 def test_the_command_says_what_it_has_made(source, tmp_path, monkeypatch):
     monkeypatch.chdir(source)
     output = tmp_path / "out"
