@@ -41,7 +41,9 @@ class Shop:
         self.clock, self.runs, tasks = FakeClock(), Counter[str](), self.app.tasks
         self.store = CountedResults(self.clock)
         vars(self.app)["broker"], vars(self.app)["store"] = MemoryBroker(self.clock), self.store
-        self.chaos = Chaos(self.app, self.clock, random.Random(0), 0)
+        self.chaos = Chaos(
+            self.app, self.clock, random.Random(0), 0, at_once=1
+        )  # copies that run side by side both run
 
         def ran(name: str) -> None:
             self.runs[name] += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.pipeline_ports import Effect, WatchedBroker, WatchedStore
 
+MOST_OPEN = 8
+"""Deliveries that are served at once."""
+MOST_STEPS = 100_000
 TAGS = st.sampled_from("abcd")
 TASKS = st.tuples(st.just("task"), TAGS, st.booleans())
 FAILING = st.tuples(st.just("failing"), TAGS)
@@ -262,9 +266,13 @@ class Chaos:
         clock: theirs.
         rng: draws.
         trouble: how likely each kind of trouble is at each turn.
+        at_once: deliveries that are served at once.
     """
 
-    def __init__(self, app: TaskQ, clock: FakeClock, rng: random.Random, trouble: float) -> None:
+    def __init__(
+        self, app: TaskQ, clock: FakeClock, rng: random.Random, trouble: float, at_once: int = MOST_OPEN
+    ) -> None:
+        self._at_once = at_once
         self._app, self._clock, self._rng, self._trouble = app, clock, rng, trouble
         self._broker: Any = WatchedBroker(app.broker, None)
         store: Any = WatchedStore(app.store, None, 0)
@@ -284,24 +292,32 @@ class Chaos:
         self.calls: Counter[str] = Counter()
 
     def serve(self) -> None:
-        """Until nothing is left."""
+        """Until nothing is left, several deliveries at once: whose step is next is drawn."""
         run, broker = self._connections.run, self._app.broker
-        for _ in range(600):
-            deliveries = run(broker.receive("celery", 10, 0, 30))
-            if not deliveries:
-                if not run(broker.depth("celery")).total:
-                    return
+        under_way: list[Iterator[None]] = []
+        for _ in range(MOST_STEPS):
+            if len(under_way) < self._at_once and (not under_way or self._rng.random() < 0.3):
+                deliveries = run(broker.receive("celery", self._at_once - len(under_way), 0, 60))
+                self._rng.shuffle(deliveries)
+                under_way += (flow for each in deliveries for flow in self._taken(each))
+            if under_way:
+                each = self._rng.choice(under_way)
+                if next(each, self) is self:
+                    under_way.remove(each)
+            elif run(broker.depth("celery")).total:
                 self._clock.advance(45)
-                continue
-            self._rng.shuffle(deliveries)
-            for delivery in deliveries:
-                if self._happens():
-                    run(broker.send("celery", [Outgoing(body=delivery.body)]))
-                if self._happens():
-                    self._drive(self._pipeline.process(delivery), self._rng.randrange(12))
-                if not self._happens():
-                    self._drive(self._process(delivery), self._rng.randrange(12) if self._happens() else None)
-        raise AssertionError("the queue is not empty after 600 rounds")
+            else:
+                return
+        raise AssertionError(f"the queue is not empty after {MOST_STEPS} steps")
+
+    def _taken(self, delivery: Any) -> Iterator[Iterator[None]]:
+        """What becomes of a delivery: it is served, perhaps after another worker has died of it, perhaps in vain."""
+        if self._happens():
+            self._connections.run(self._app.broker.send("celery", [Outgoing(body=delivery.body)]))
+        if self._happens():
+            yield self._steps(self._pipeline.process(delivery), self._rng.randrange(12))
+        if not self._happens():
+            yield self._steps(self._process(delivery), self._rng.randrange(12) if self._happens() else None)
 
     def die(self, steps: int) -> int:
         """Take what is in the queue, die so many steps into each, and wait until it comes again; how many these were.
@@ -326,6 +342,10 @@ class Chaos:
 
     def _drive(self, flow: Any, steps: int | None) -> None:
         """Drive a flow, or only its first steps: then it crashes."""
+        for _ in self._steps(flow, steps):
+            pass
+
+    def _steps(self, flow: Any, steps: int | None) -> Iterator[None]:
         flow, answer, error = retrying(flow), None, None
         try:
             while steps is None or steps >= 0:
@@ -347,6 +367,7 @@ class Chaos:
                             answer = self._connections.perform(step)
                         except Exception as failure:
                             error = failure
+                yield
         except StopIteration:
             return
         finally:
