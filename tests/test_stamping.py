@@ -58,16 +58,16 @@ def linked(app: Any, node: Any, kinds: Any) -> Any:
 
 
 def side_by_side(node: Any) -> bool:
-    """Whether groups or chords follow each other, or a chord one of them at a distance.
+    """Whether groups or chords follow each other, or a chord or chain one of them at a distance.
 
-    What Celery makes of these depends on who put them together: a chord comes after a chord, or into its body.
+    What Celery makes of these depends on who put them together: what follows comes after a chord, or into its body.
     """
     match node:
         case ("chain", steps):
             kinds = [step[0] for step in effective(node)]
             wide = [kind in ("group", "chord") for kind in kinds]
             follow = any(before and after for before, after in itertools.pairwise(wide))
-            later = any(kind == "chord" and any(wide[:at]) for at, kind in enumerate(kinds))
+            later = any(kind in ("chord", "chain") and any(wide[:at]) for at, kind in enumerate(kinds))
             return follow or later or any(map(side_by_side, steps))
         case ("group", members):
             return any(map(side_by_side, members))
