@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from taskq_cloud.calling import CallOptions
-from taskq_cloud.core import joins, lines, planner, sending, serializers, signatures, workflow_record
+from taskq_cloud.core import errbacks, joins, lines, planner, sending, serializers, signatures, workflow_record
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.codec import Codec
 from taskq_cloud.core.effects import first, make_paging
@@ -83,8 +83,6 @@ def send(app: Application, signature: Signature) -> Flow[Any]:
     line = planner.fix(written, last_id)
     if not line:
         return None
-    if lines.joins(line):
-        joins.check_store(app.store)
     _check(app, line, 0)
     within = current_invocation.get()
     parent = within.message if within is not None else None
@@ -174,17 +172,40 @@ def _with_defaults(app: Application, line: Line) -> Line:
 
 
 def _check(app: Application, line: Line, given: int) -> None:
-    """Whether every task that is known here takes what it will be given."""
+    """Whether every task that is known here takes what it will be given, those that others are linked to included.
+
+    Raises:
+        TypeError: one doesn't.
+        ImproperlyConfigured: there is a chord, and a result store that can't count.
+    """
+    if lines.joins(line):
+        joins.check_store(app.store)
     for stage in line:
         match stage:
             case Step(signature=signature):
                 came_before = 0 if signature.get("immutable") else given
                 args = (*([None] * came_before), *(signature.get("args") or ()))
                 app.check_arguments(stage.task, args, signature.get("kwargs") or {})
+                _check_inside(app, stage)
             case Fan(members=members):
                 for member in members:
                     _check(app, member, given)
         given = 1
+
+
+def _check_inside(app: Application, step: Step) -> None:
+    """Likewise what a task is linked to, and what ``map`` and ``starmap`` call for their items."""
+    for linked in lines.listed(step.options.get("link")):
+        _check(app, read(linked), 1)
+    for linked in lines.listed(step.options.get("link_error")):
+        if not errbacks.takes_failure(linked, app.runner.tasks):
+            _check(app, read(linked), 1)
+    match step.signature:
+        case {"task": signatures.MAP | signatures.STARMAP as kind, "kwargs": {"task": {} as called, "it": [*items]}}:
+            own, kwargs = called.get("args") or (), called.get("kwargs") or {}
+            for item in items:
+                args = item if kind == signatures.STARMAP else (item,)
+                app.check_arguments(called["task"], (*args, *own), kwargs)
 
 
 def _send(app: Application, line: Line, messages: Sequence[Successor]) -> Flow[None]:

@@ -27,6 +27,11 @@ def total(numbers: list[int]) -> int:
     return sum(numbers)
 
 
+@app.task(name="reported")
+def reported(request: Any, exc: Exception, traceback: str) -> None:
+    pass
+
+
 @app.task(name="nothing")
 def nothing() -> None:
     pass
@@ -146,6 +151,26 @@ def test_a_chord_needs_a_store_that_counts() -> None:
     nowhere = TaskQ("nowhere", broker="memory://", results="disabled://")
     with pytest.raises(ImproperlyConfigured, match="a chord needs a result store that counts its members"):
         chord([nowhere.signature("a")], nowhere.signature("b")).apply_async()
+
+
+def test_what_tasks_are_linked_to_is_looked_at_before_anything_is_sent() -> None:
+    nowhere = TaskQ("nowhere", broker="memory://", results="disabled://")
+    one = nowhere.signature("a").link(chord([nowhere.signature("a")], nowhere.signature("b")))
+    with pytest.raises(ImproperlyConfigured, match="a chord needs a result store that counts its members"):
+        group(one, one).apply_async()
+    for wrong in (add.s(1, 2).link(total.s(1)), chain(add.s(1, 2), total.si([1]).link_error(total.s(1)))):
+        with pytest.raises(TypeError, match=r"task total.*: too many positional arguments"):
+            wrong.apply_async()
+    assert add.s(1, 2).link_error(reported.s()).link(nothing.si()).apply_async()
+    with pytest.raises(TypeError, match="task nothing"):
+        add.s(1, 2).link(add.s(1).link_error(nothing.s())).apply_async()
+
+
+def test_items_are_looked_at_before_they_are_sent() -> None:
+    assert add.starmap([(1, 2), (3,)]).apply_async()
+    for wrong in (add.starmap([(1, 2), (1, 2, 3)]), add.chunks([(1, 2), (1, 2, 3)], 1), nothing.map([1])):
+        with pytest.raises(TypeError, match="too many positional arguments"):
+            wrong.apply_async()
 
 
 def test_eager() -> None:

@@ -58,10 +58,11 @@ def called_here(message: Message, tasks: Mapping[str, TaskDefinition]) -> Collec
         message: the task's.
         tasks: those that are registered here.
     """
-    return [index for index, each in enumerate(message.embed.errbacks or ()) if _takes_failure(each, tasks)]
+    return [index for index, each in enumerate(message.embed.errbacks or ()) if takes_failure(each, tasks)]
 
 
-def _takes_failure(signature: Signature, tasks: Mapping[str, TaskDefinition]) -> bool:
+def takes_failure(signature: Signature, tasks: Mapping[str, TaskDefinition]) -> bool:
+    """Whether an errback is called with request, exception and traceback where it is registered among these."""
     definition = tasks.get(signature["task"])
     if definition is None or definition.bind is not None or signature.get("immutable"):
         return False

@@ -214,6 +214,6 @@ def _depth(line: Line) -> int:
 
 
 def joins(line: Line) -> bool:
-    """Whether a chord is anywhere in a line."""
+    """Whether a chord is anywhere in a line; what its tasks are linked to is not looked at."""
     fans = [stage for stage in line if isinstance(stage, Fan)]
     return any(isinstance(stage, Fan) for stage in line[:-1]) or any(joins(m) for fan in fans for m in fan.members)
