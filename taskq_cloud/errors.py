@@ -16,6 +16,7 @@
     │   │   ├── TableNotFound           or its table
     │   │   └── ScheduleGroupNotFound   or the group of a store of schedules
     │   ├── QuotaExceeded               an account's limit on the number of something is reached
+    │   ├── BodyPending                 who has claimed a chord's body has not sent it yet (within the pipeline)
     │   ├── SendError                   some messages of a batch were not accepted
     │   ├── PayloadTooLarge             a message or a result over the provider's limit
     │   └── DelayTooLong                a message is due later than the broker can hold it back
@@ -96,6 +97,10 @@ class OperationalError(TaskQError):
 
 class Unreachable(OperationalError):
     """An endpoint gave no answer after the retries."""
+
+
+class BodyPending(OperationalError):
+    """Another member of a chord has claimed its body and not yet sent it: this one's message is given back."""
 
 
 class AccessDenied(OperationalError):

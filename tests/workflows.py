@@ -299,7 +299,7 @@ class Chaos:
             if len(under_way) < self._at_once and (not under_way or self._rng.random() < 0.3):
                 deliveries = run(broker.receive("celery", self._at_once - len(under_way), 0, 60))
                 self._rng.shuffle(deliveries)
-                under_way += map(self._taken, deliveries)
+                under_way += (flow for each in deliveries for flow in self._taken(each))
             if under_way:
                 each = self._rng.choice(under_way)
                 if next(each, self) is self:
@@ -310,14 +310,14 @@ class Chaos:
                 return
         raise AssertionError(f"the queue is not empty after {MOST_STEPS} steps")
 
-    def _taken(self, delivery: Any) -> Iterator[None]:
+    def _taken(self, delivery: Any) -> Iterator[Iterator[None]]:
         """What becomes of a delivery: it is served, perhaps after another worker has died of it, perhaps in vain."""
         if self._happens():
             self._connections.run(self._app.broker.send("celery", [Outgoing(body=delivery.body)]))
         if self._happens():
-            yield from self._steps(self._pipeline.process(delivery), self._rng.randrange(12))
+            yield self._steps(self._pipeline.process(delivery), self._rng.randrange(12))
         if not self._happens():
-            yield from self._steps(self._process(delivery), self._rng.randrange(12) if self._happens() else None)
+            yield self._steps(self._process(delivery), self._rng.randrange(12) if self._happens() else None)
 
     def die(self, steps: int) -> int:
         """Take what is in the queue, die so many steps into each, and wait until it comes again; how many these were.

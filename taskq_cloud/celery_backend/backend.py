@@ -19,6 +19,7 @@ from celery.exceptions import ImproperlyConfigured as CeleryImproperlyConfigured
 from celery.exceptions import Reject, TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import GroupResult, result_from_tuple
+from celery.utils.log import get_task_logger
 
 from taskq_cloud.app import TaskQ
 from taskq_cloud.celery_backend import fan_out
@@ -32,7 +33,9 @@ from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.planner import SAVED_CHORD
 from taskq_cloud.core.records import Record, version_of
 from taskq_cloud.core.urls import without_secrets
-from taskq_cloud.errors import ImproperlyConfigured, OperationalError
+from taskq_cloud.errors import BodyPending, ImproperlyConfigured, OperationalError
+
+logger = get_task_logger(__name__)
 
 T = TypeVar("T")
 
@@ -254,6 +257,9 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         effects = effects_of(self.app, self._taskq.store, self._policy(), request)
         try:
             self._run(joins.conclude(effects, state, error))
+        except BodyPending as pending:
+            # Celery's worker has acknowledged its message, or would take it up again at once.
+            logger.info("task %s[%s]: %s", request.task, request.id, pending)
         except OperationalError as trouble:
             # With acks_late the message comes again, and with it the member; without, it is gone already.
             raise Reject(trouble, requeue=True) from trouble

@@ -67,6 +67,7 @@ from taskq_cloud.core.records import FAILURE, IGNORED, RETRY, REVOKED, STARTED, 
 from taskq_cloud.core.sending import growing_delay
 from taskq_cloud.core.tick_headers import SCHEDULE
 from taskq_cloud.errors import (
+    BodyPending,
     DecodeError,
     DelayTooLong,
     EncodeError,
@@ -89,6 +90,8 @@ UNKNOWN_TASK_FIRST_DELAY_SECONDS: Final = 30
 """A rolling deploy has replaced most workers within minutes: 30 + 60 + 120 + 240 s pass before the fifth receive."""
 FAILED_EFFECT_FIRST_DELAY_SECONDS: Final = 10
 LOST_RUN_FIRST_DELAY_SECONDS: Final = 1
+BODY_PENDING_FIRST_DELAY_SECONDS: Final = 5
+"""Who has claimed a chord's body has mostly sent it within a second. 5 + 10 + 20 + 40 s are longer than its claim."""
 LONGEST_RELEASE_SECONDS: Final = 900
 CLAIM_MARGIN_SECONDS: Final = 30
 """A claim outlasts the time limit by the time it takes to record the end."""
@@ -167,6 +170,10 @@ class Pipeline:
 
 def _give_back(effects: Effects, error: Exception) -> Release:
     delivery = effects.delivery
+    if isinstance(error, BodyPending):
+        after = growing_delay(delivery.receive_count, BODY_PENDING_FIRST_DELAY_SECONDS, joins.CLAIM_SECONDS)
+        effects.log(logging.INFO, "chord.claimed_elsewhere", "given back for %.0f s: %s", after, error)
+        return Release(delivery, after)
     after = growing_delay(delivery.receive_count, FAILED_EFFECT_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
     effects.log(logging.ERROR, "task.given_back", "given back for %.0f s: %s", after, error)
     return Release(delivery, after)

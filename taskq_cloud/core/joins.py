@@ -2,14 +2,18 @@ r"""Chords: members are counted as they end, and the last one sends the body, or
 
 There is no counter to spoil: a member that arrives twice is one. Every effect can be done twice; nothing polls.
 
-    last member ends ---> join: all there? ---> claim ---> load the results ---> send the body      all succeeded
-                                                                            \-> fail the body      one did not
+    last member ends ---> join: all there? ---> claim ---> load the results ---> send the body ---> say so
+                                              \                             \-> or fail it     -/
+                                               \-> claimed elsewhere: said so? else given back until it is
+
+Who has claimed the body may die before it is sent, and its message may be gone by then: another worker that was handed
+the same message has acknowledged it. So nobody leaves a complete chord before it is said that its body was sent.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -17,19 +21,21 @@ from typing import Any, Final, TypeVar
 from taskq_cloud.core import additions, lines, planner, result_document, retry, saved_groups, successors
 from taskq_cloud.core.calls import Flow
 from taskq_cloud.core.effects import Effects
+from taskq_cloud.core.ids import derived_id
 from taskq_cloud.core.lines import Line, Step
 from taskq_cloud.core.membership import Membership, is_sized, places
+from taskq_cloud.core.message import Message
 from taskq_cloud.core.outcome import ErrorInfo
 from taskq_cloud.core.planner import JOINED, Origin, Successor
-from taskq_cloud.core.records import FAILURE, PROPAGATE_STATES, SUCCESS, Record
-from taskq_cloud.errors import ChordError, DelayTooLong, EncodeError, ImproperlyConfigured, PayloadTooLarge
+from taskq_cloud.core.records import FAILURE, PENDING, PROPAGATE_STATES, SUCCESS, Record
+from taskq_cloud.errors import BodyPending, ChordError, DelayTooLong, EncodeError, ImproperlyConfigured, PayloadTooLarge
 
 T = TypeVar("T")
 
 PAGE_RECORDS: Final = 500
 """Records read or written at a time."""
-CLAIM_SECONDS: Final = 86_400
-"""How long the one member that sends the body is the only one. A later duplicate of the body finds its record."""
+CLAIM_SECONDS: Final = 60
+"""How long the member that sends the body is the only one; it claims it again with each page of results it reads."""
 
 NO_JOINS: Final = (
     "a chord needs a result store that counts its members, and {} doesn't: set TASKQ_RESULTS, for example "
@@ -77,18 +83,24 @@ def _arrive(effects: Effects, member: Membership) -> Flow[None]:
     for place in (*member.path, *places(member.group, member.index, member.size)):
         arrive = partial(store.join, place.join, place.member, place.size, expires)
         if not (yield from effects.insist(arrive)):
-            return
-    if store.capabilities.claims:
-        # Its holder is not acknowledged before it has sent the body, so another member need not see to it.
-        owner = member.name
-        fence = yield from effects.insist(lambda: store.claim(f"chord/{member.group}", owner, CLAIM_SECONDS))
-        if fence is None:
-            effects.log(logging.INFO, "chord.claimed_elsewhere", "leaves the body to the member that came last")
-            return
-    yield from _complete(effects, member)
+            return None
+    if not store.capabilities.claims:
+        return (yield from _complete(effects, member))
+    claim = partial(store.claim, f"chord/{member.group}", member.name, CLAIM_SECONDS)
+    fence = yield from effects.insist(claim)
+    mark = derived_id(member.group, "sent")
+    if (yield from effects.insist(lambda: store.load([mark]))):
+        effects.log(logging.INFO, "chord.claimed_elsewhere", "leaves the body to the member that has sent it")
+        return None
+    if fence is None:
+        raise BodyPending(f"another member of chord {member.group} has claimed its body, and not yet sent it")
+    yield from _complete(effects, member, claim)
+    text = result_document.encode(Message(task="", id=mark), PENDING, "null", now=effects.environment.clock())
+    yield from effects.insist(lambda: store.save([Record(mark, PENDING, 0, text, expires)]))
+    return None
 
 
-def _complete(effects: Effects, member: Membership) -> Flow[None]:
+def _complete(effects: Effects, member: Membership, claim: Callable[[], Flow[int | None]] | None = None) -> Flow[None]:
     group: saved_groups.Group | None = None
     if member.saved:
         group = yield from effects.insist(lambda: saved_groups.load(effects.environment.store, member.group))
@@ -96,11 +108,11 @@ def _complete(effects: Effects, member: Membership) -> Flow[None]:
             missing = ChordError(f"group {member.group} is not in the result store: forgotten, expired, or another's")
             return (yield from _fail(effects, member, missing))
     try:
-        values, added = yield from _load(effects, member.ids() if group is None else saved_groups.leaves(group))
+        values, added = yield from _load(effects, member.ids() if group is None else saved_groups.leaves(group), claim)
         if group is not None:
             values = saved_groups.nest(group, iter(values))
         while added:
-            more, added = yield from _load(effects, added)
+            more, added = yield from _load(effects, added, claim)
             values += more
         addressed = effects.address(list(_body(effects, member, values)))
     except (ChordError, *_UNSENDABLE) as error:
@@ -111,11 +123,15 @@ def _complete(effects: Effects, member: Membership) -> Flow[None]:
     return None
 
 
-def _load(effects: Effects, ids: Iterable[str]) -> Flow[tuple[list[Any], list[str]]]:
+def _load(
+    effects: Effects, ids: Iterable[str], claim: Callable[[], Flow[int | None]] | None
+) -> Flow[tuple[list[Any], list[str]]]:
     """The values of members, and the ids of what they have added; raises ``ChordError`` where one has none."""
     values: list[Any] = []
     added: list[str] = []
-    for page in _pages(ids):
+    for number, page in enumerate(_pages(ids)):
+        if number and claim is not None:
+            yield from effects.insist(claim)
         found = yield from effects.insist(partial(effects.environment.store.load, page))
         for task_id in page:
             record = found.get(task_id)

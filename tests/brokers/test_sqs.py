@@ -46,6 +46,14 @@ class TestSQS(BrokerContract):
     def ordered_queue(self, make_queue) -> str:
         return _with_dead_letter_queue(make_queue, "work.fifo")
 
+    @pytest.mark.needs("tells_stale_receipts")
+    def test_a_lost_lease_is_not_extended(self, broker, queue, run, advance):
+        super().test_a_lost_lease_is_not_extended(broker, queue, run, advance)
+
+    @pytest.mark.needs("tells_stale_receipts")
+    def test_a_stale_receipt_changes_nothing(self, broker, queue, run, advance):
+        super().test_a_stale_receipt_changes_nothing(broker, queue, run, advance)
+
 
 def _with_dead_letter_queue(make_queue: Callable[..., str], name: str) -> str:
     queue = make_queue(name)

@@ -10,10 +10,12 @@ from http.client import HTTPConnection, HTTPException
 from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
-Capability = Literal["fires_schedules", "names_missing_groups", "keeps_state", "carries_load"]
+Capability = Literal["fires_schedules", "names_missing_groups", "tells_stale_receipts", "keeps_state", "carries_load"]
 """
 ``fires_schedules``: schedules send what they hold when they are due.
 ``names_missing_groups``: what is done in a schedule group that isn't there is refused with that reason.
+``tells_stale_receipts``: the receipt of a lease that is over is refused once the message has been received again; AWS's
+page on receipt handles promises less.
 ``keeps_state``: what was stored is there again after a restart.
 ``carries_load``: thousands of tasks go through it in a test's time.
 """
@@ -25,6 +27,7 @@ LACKING: Final[Mapping[str, Mapping[str, str]]] = {
     "localstack": {
         "fires_schedules": "LocalStack keeps schedules, and fires none",
         "names_missing_groups": "LocalStack lists nothing in a missing schedule group, and fails when one is put there",
+        "tells_stale_receipts": "LocalStack takes any receipt of a message that somebody holds",
         "keeps_state": "LocalStack keeps nothing over a restart without an account",
         "carries_load": "LocalStack answers some tens of calls a second",
     },

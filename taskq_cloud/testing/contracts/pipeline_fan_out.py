@@ -87,7 +87,15 @@ FAN_OUTS: Final = [
         functions={"member": _same, "body": _same, "errback": told},
         make=_to_one_page,
         states={f"{FAN_OUT} 0": None, "errback": ("SUCCESS", 5)},
-        effects=("save:FAILURE", "join:complete", "claim", "save:FAILURE", "send:errback", "settle:DeadLetter"),
+        effects=(
+            "save:FAILURE",
+            "join:complete",
+            "claim",
+            "save:FAILURE",
+            "send:errback",
+            "save:PENDING",
+            "settle:DeadLetter",
+        ),
         dead_letters=("DecodeError: members 0 to 0 of group .* their record .* is gone from the result store",),
     ),
     Scenario(
@@ -96,7 +104,15 @@ FAN_OUTS: Final = [
         make=_to_one_page,
         stored=_altered,
         states={f"{FAN_OUT} 0": None, "errback": ("SUCCESS", 5)},
-        effects=("save:FAILURE", "join:complete", "claim", "save:FAILURE", "send:errback", "settle:DeadLetter"),
+        effects=(
+            "save:FAILURE",
+            "join:complete",
+            "claim",
+            "save:FAILURE",
+            "send:errback",
+            "save:PENDING",
+            "settle:DeadLetter",
+        ),
         dead_letters=("DecodeError: the stored page .* has been altered",),
     ),
     Scenario(
