@@ -105,7 +105,7 @@ def test_a_large_header_is_joined_in_shards() -> None:
 
 @pytest.mark.parametrize("seed", [467, *range(30)])
 def test_a_body_is_sent_though_who_has_claimed_it_dies_and_its_message_is_acknowledged_elsewhere(seed: int) -> None:
-    """With 467, one of two workers that hold a member's message claims the body and dies; the other has gone by then."""
+    """With 467, one of two workers that hold a member's message claims the body and dies; the other has gone."""
     growing = ("adding", "b", [("adding", "a", [("task", "c", False)])])
     node = ("chord", [growing, growing], ("task", "b", True))
     assert played(node, seed, 0.2)[0] == evaluate(node)
