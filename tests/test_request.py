@@ -120,3 +120,23 @@ def test_the_place_in_a_group_is_kept(app: TaskQ) -> None:
     made = [each["sig"] for each in vars(app)["seen"]]
     assert [each.options["group_index"] for each in made] == [0, 1]
     assert {each.options["group_id"] for each in made} == {result.id}
+
+
+def test_a_task_that_is_replaced_by_itself_keeps_what_follows_it_once() -> None:
+    app, heard = TaskQ("shop", broker="memory://", results="memory://"), []
+
+    @app.task(name="again", bind=True)
+    def again(self: Any, left: int) -> int:
+        if left:
+            raise self.replace(self.signature_from_request(args=(left - 1,)))
+        return 7
+
+    @app.task(name="hear")
+    def hear(value: int, who: str) -> None:
+        heard.append((who, value))
+
+    result = again.apply_async((2,), link=[hear.s("a"), hear.s("b")])
+    work(app)
+    assert result.get(timeout=1) == 7
+    assert sorted(heard) == [("a", 7), ("b", 7)]
+    app.close()

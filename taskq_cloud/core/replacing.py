@@ -88,6 +88,11 @@ def _last(message: Message, stage: object, fence: int) -> Step:
             EARLIER_RUNS: [message.attempt + 1, fence or message.fence],
         },
         # The task's own come first, as their ids are made from their places: sent by it or in its place, they are one.
-        link=[*(embed.callbacks or ()), *listed(options.get("link"))],
-        link_error=[*(embed.errbacks or ()), *listed(options.get("link_error"))],
+        link=_distinct([*(embed.callbacks or ()), *listed(options.get("link"))]),
+        link_error=_distinct([*(embed.errbacks or ()), *listed(options.get("link_error"))]),
     )
+
+
+def _distinct(links: list[Signature]) -> list[Signature]:
+    """As Celery links: what is there already is not there twice, and ``self.signature_from_request()`` has them all."""
+    return [each for place, each in enumerate(links) if each not in links[:place]]
