@@ -11,6 +11,8 @@ CHECKOV := .checkov/3.3.30
 # What the demo runs on, and which emulators that takes beside those that pip installs.
 BROKER ?= sqs
 RESULTS ?= dynamodb
+# The tests wait for half of their time: three processes keep two cores busy.
+PROCESSES ?= 3
 # The local AWS stack: ministack, which pip installs, or localstack, which is LocalStack itself.
 STACK ?= ministack
 LOCALSTACK := $(if $(filter localstack,$(STACK)),localstack-without-docker)
@@ -44,11 +46,11 @@ demo: $(STAMP) $(DEMO_EMULATORS)  ## Run a small shop, here: BROKER=sqs|pubsub|s
 	PYTHONPATH=examples $(BIN)/python -m demo --broker '$(BROKER)' --results '$(RESULTS)' --stack '$(STACK)'
 
 test: $(STAMP) $(AZURITE) emulators $(LOCALSTACK)  ## Run all tests, against emulators on loopback; STACK=localstack: those of AWS
-	TASKQ_TEST_STACK=$(STACK) $(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	TASKQ_TEST_STACK=$(STACK) $(BIN)/pytest -n $(PROCESSES) --dist worksteal $(PYTEST_ARGS)
 
 # An adapter's flows are the same lines on either driver: on the second stack, the synchronous ones.
 test-localstack: $(STAMP) localstack-without-docker  ## Run one test of each kind that touches AWS, on LocalStack
-	TASKQ_TEST_STACK=localstack $(BIN)/pytest -n 2 --dist worksteal -m second_stack -k 'not async' $(PYTEST_ARGS)
+	TASKQ_TEST_STACK=localstack $(BIN)/pytest -n $(PROCESSES) --dist worksteal -m second_stack -k 'not async' $(PYTEST_ARGS)
 
 localstack: $(STAMP)  ## Run LocalStack with what APP declares made in it, until Ctrl-C
 	if docker compose version > /dev/null 2>&1; then \
