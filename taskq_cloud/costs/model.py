@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from taskq_cloud.core.joins import PAGE_RECORDS
 from taskq_cloud.core.membership import SHARD_MEMBERS
 from taskq_cloud.core.pages import FAN_OUT_MEMBERS
 from taskq_cloud.costs.load import Containers, Load, QueueLoad, Served
@@ -201,7 +202,11 @@ def _on_dynamodb(served: Served, load: Load, states: float, looks: float) -> Ite
         yield Line(
             "DynamoDB arrivals", chords * arrivals, chords * arrivals * _units(100 + 6 * joined), "dynamodb_write"
         )
-        yield Line("DynamoDB claims of chords", chords, chords, "dynamodb_write")
+        claims = chords * _claims(members)
+        yield Line("DynamoDB claims of chords", claims, claims, "dynamodb_write")
+        # Whether a body has been sent is looked up before it is, and written down afterwards.
+        yield Line("DynamoDB bodies looked up", chords, chords, "dynamodb_read")
+        yield Line("DynamoDB bodies noted", chords, chords, "dynamodb_write")
         calls = chords * math.ceil(members / READ_BATCH)
         yield Line("DynamoDB members read", calls, chords * members * read, "dynamodb_read")
         shapes = chords * served.track_workflows
@@ -217,6 +222,11 @@ def _shards(members: int) -> int:
     return math.ceil(members / SHARD_MEMBERS) if members > SHARD_MEMBERS else 0
 
 
+def _claims(members: int) -> int:
+    """How often a body is claimed: with each page of results that is read for it."""
+    return math.ceil(members / PAGE_RECORDS)
+
+
 def _on_objects(served: Served, load: Load, states: float, looks: float) -> Iterator[Line]:
     put, get = _object_prices(served)
     chords = _chords(load, served.tasks)
@@ -227,7 +237,9 @@ def _on_objects(served: Served, load: Load, states: float, looks: float) -> Iter
     if chords:
         arrivals = chords * (load.chord_size + _shards(load.chord_size))
         yield Line("objects of arrivals written and listed", 2 * arrivals, 2 * arrivals, put)
-        yield Line("objects of chords written", chords * (1 + served.track_workflows), chords * 2, put)
+        written = chords * (_claims(load.chord_size) + 1 + served.track_workflows)
+        yield Line("objects of chords written", written, written, put)
+        yield Line("objects of chords read", chords, chords, get)
         yield Line("objects of members read", chords * load.chord_size, chords * load.chord_size, get)
 
 

@@ -396,10 +396,12 @@ def test_nor_is_a_span_that_comes_late_taken_for_the_one_after() -> None:
 @pytest.fixture
 def no_time_zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in an image without a time zone database."""
-    monkeypatch.setitem(sys.modules, "tzdata", None)
+    for name in {"tzdata", *(each for each in sys.modules if each.startswith("tzdata."))}:
+        monkeypatch.setitem(sys.modules, name, None)
     zoneinfo.ZoneInfo.clear_cache()
     zoneinfo.reset_tzpath(to=[])
     yield
+    zoneinfo.ZoneInfo.clear_cache()
     zoneinfo.reset_tzpath()
 
 

@@ -22,8 +22,9 @@ class TestInMemory(PipelineContract):
 
 
 class TestOnSQLite(PipelineContract):
-    interleavings = 5
+    interleavings = 3
     crash_before_too = False
+    steps_apart = 2
 
     @pytest.fixture
     def broker(self, tmp_path, clock):

@@ -66,11 +66,12 @@ def test_sending_saves_it(app: TaskQ) -> None:
 
 def test_a_group_is_found_by_its_id_and_a_task_alone_is_not_recorded(app: TaskQ) -> None:
     task = app.tasks["task"]
-    result = group([task.s(tag="a"), task.chunks([[1], [2]], 1)]).apply_async(task_id="mine")
+    plain = app.task(name="plain")(lambda number: number)
+    result = group([task.s(tag="a"), plain.chunks([[1], [2]], 1)]).apply_async(task_id="mine")
     assert result.id == "mine"
     line = loaded(app, "mine")
     assert line is not None
-    assert names(line) == ["task", "celery.starmap(task)", "celery.starmap(task)"]
+    assert names(line) == ["task", "celery.starmap(plain)", "celery.starmap(plain)"]
     assert loaded(app, signature(task.s(tag="a")).apply_async().id) is None
     assert loaded(app, chain(task.s(tag="a")).apply_async().id) is None
 

@@ -133,12 +133,14 @@ def test_a_chord_takes_the_calls_that_the_model_says(shop: Shop, members: int) -
     assert result.get(timeout=5) == 3 * members
     model = reckoned(Load(chord_size=members, reads=0, send_batch=10), members + 1)
     counts = shop.counter.counts()
-    written = model["DynamoDB records written"] + model["DynamoDB workflows written"]
+    names = ("records written", "workflows written", "bodies noted")
+    written = sum(model[f"DynamoDB {name}"] for name in names)
     assert counted(shop.counter, "DynamoDB records written") == round(written)
     assert counts["UpdateItem"] == round(model["DynamoDB arrivals"] + model["DynamoDB claims of chords"])
     # The body's look, and the caller's at the end.
     read = counts["GetItem"] + counts.get("BatchGetItem", 0) - 1
-    assert read == round(model["DynamoDB members read"] + model["DynamoDB records read"])
+    names = ("members read", "records read", "bodies looked up")
+    assert read == round(sum(model[f"DynamoDB {name}"] for name in names))
 
 
 async def test_a_worker_with_a_full_queue_takes_a_third_of_a_request_a_task(shop: Shop) -> None:

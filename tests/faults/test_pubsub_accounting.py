@@ -5,6 +5,7 @@ import random
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,11 @@ class PubSubDeployment(Deployment):
     def documents(self) -> dict[str, dict[str, Any]]:
         if not self.results.exists():
             return {}
-        with sqlite3.connect(self.results) as connection:
+        with closing(sqlite3.connect(self.results)) as connection:
+            # The worker makes the file first, and its table then.
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'results'").fetchone():
+                return {}
             rows = connection.execute("SELECT id, payload FROM results").fetchall()
-        connection.close()
         return {task_id: json.loads(payload) for task_id, payload in rows}
 
     def final(self) -> int:
