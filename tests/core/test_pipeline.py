@@ -24,7 +24,7 @@ class TestInMemory(PipelineContract):
 class TestOnSQLite(PipelineContract):
     interleavings = 3
     crash_before_too = False
-    steps_apart = 2
+    steps_apart = 4
 
     @pytest.fixture
     def broker(self, tmp_path, clock):

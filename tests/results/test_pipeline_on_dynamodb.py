@@ -14,7 +14,7 @@ from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100
 class TestOnDynamoDB(PipelineContract):
     interleavings = 2
     crash_before_too = False
-    steps_apart = 3
+    steps_apart = 4
 
     @pytest.fixture
     def clock(self):

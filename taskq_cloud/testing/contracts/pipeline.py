@@ -41,7 +41,7 @@ TURNS = st.lists(st.booleans(), max_size=60)
 class PipelineContract:
     """Override ``broker`` and ``store``, both on ``clock``, and ``queue`` where queues must exist."""
 
-    interleavings = 20
+    interleavings = 12
     """Orders in which two workers take turns, a scenario."""
 
     crash_before_too = True
