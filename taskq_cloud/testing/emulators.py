@@ -7,7 +7,6 @@ is created in them is its users' business. (S3 is part of the local AWS stack: `
 from __future__ import annotations
 
 import importlib.util
-import random
 import shutil
 import socket
 import subprocess
@@ -19,12 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
+from taskq_cloud.testing.ports import free_port
+
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
 _POLL_INTERVAL_SECONDS = 0.05
-
-# Below the range that Linux hands to outgoing connections (net.ipv4.ip_local_port_range).
-_FIRST_PORT, _LAST_PORT = 20_000, 32_000
 
 AZURITE_DIRECTORY: Final = Path(".emulators")
 """Where ``make test`` has npm install Azurite; it is looked for on PATH as well."""
@@ -61,7 +59,7 @@ class Emulator:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -197,14 +195,3 @@ def _gcs_program() -> str | None:
         for program in Path(found.origin).parent.glob("vendor/*/bin/fake-gcs-server*"):
             return str(program)
     return shutil.which("fake-gcs-server")
-
-
-def _free_port() -> int:
-    while True:
-        port = random.randint(_FIRST_PORT, _LAST_PORT)  # noqa: S311
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

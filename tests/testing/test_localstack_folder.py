@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from taskq_cloud.testing import aws_stacks
-from taskq_cloud.testing.aws_stacks import localstack, process
+from taskq_cloud.testing.aws_stacks import localstack
+from taskq_cloud.testing.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "localstack"
@@ -76,7 +77,7 @@ def test_the_init_script_makes_what_the_application_declares_and_may_run_again(
 @pytest.mark.second_stack
 def test_the_command_runs_a_stack_with_a_script_and_ends_it_when_told(local_stack: Any, stack_name: str | None):
     """It asks for the run's stack to know which one that is, and starts one of its own."""
-    port = process.free_port()
+    port = free_port()
     command = [sys.executable, "-m", "taskq_cloud.testing.aws_stacks", stack_name or "ministack", "--port", str(port)]
     variables = {**os.environ, **SHOP, "TASKQ_LOCALSTACK": str(ROOT / ".emulators"), "TASKQ_SCHEDULER": ""}
     with subprocess.Popen(
@@ -101,7 +102,7 @@ def test_a_script_that_fails_ends_it_with_the_reason(local_stack: Any, tmp_path:
     script = tmp_path / "init.sh"
     script.write_text("#!/bin/sh\nexit 3\n")
     script.chmod(0o755)
-    command = [sys.executable, "-m", "taskq_cloud.testing.aws_stacks", "ministack", "--port", str(process.free_port())]
+    command = [sys.executable, "-m", "taskq_cloud.testing.aws_stacks", "ministack", "--port", str(free_port())]
     done = subprocess.run([*command, "--init", str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "returned non-zero exit status 3" in done.stderr

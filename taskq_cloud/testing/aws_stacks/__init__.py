@@ -6,10 +6,12 @@ What a stack can't do is said in ``capabilities``, and nowhere else. What is cre
 functions) is its users' business.
 """
 
-from taskq_cloud.testing.aws_stacks.capabilities import LACKING, Capability, lacking, stack_at
+from urllib.parse import urlsplit
+
+from taskq_cloud.testing.aws_stacks.capabilities import LACKING, Capability, lacking
 from taskq_cloud.testing.aws_stacks.localstack import LocalStack
 from taskq_cloud.testing.aws_stacks.ministack import Ministack
-from taskq_cloud.testing.aws_stacks.process import REGION, Stack, environment
+from taskq_cloud.testing.aws_stacks.process import REGION, Stack, answers, environment
 
 STACKS: dict[str, type[Stack]] = {"ministack": Ministack, "localstack": LocalStack}
 """By the name that ``TASKQ_AWS_STACK`` gives."""
@@ -26,3 +28,12 @@ __all__ = [
     "lacking",
     "stack_at",
 ]
+
+
+def stack_at(endpoint_url: str) -> str | None:
+    """Which of the stacks here answers at an endpoint; None: none of them."""
+    parts = urlsplit(endpoint_url)
+    if parts.scheme != "http" or parts.hostname is None:
+        return None
+    found = (name for name, stack in STACKS.items() if answers(parts.hostname, parts.port or 80, stack.health_path))
+    return next(found, None)

@@ -6,9 +6,7 @@ An endpoint that is none of the stacks here (an account's, another emulator's) i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException
 from typing import Final, Literal, get_args
-from urllib.parse import urlsplit
 
 Capability = Literal["fires_schedules", "names_missing_groups", "tells_stale_receipts", "keeps_state", "carries_load"]
 """
@@ -34,9 +32,6 @@ LACKING: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Stack -> capability -> what it does instead."""
 
-_HEALTH_PATHS: Final = {"ministack": "/_ministack/health", "localstack": "/_localstack/health"}
-_TIMEOUT_SECONDS: Final = 10.0
-
 
 def lacking(stack: str | None, capability: str) -> str | None:
     """Why a stack can't do something; None where it can.
@@ -47,22 +42,3 @@ def lacking(stack: str | None, capability: str) -> str | None:
     if capability not in CAPABILITIES:
         raise ValueError(f"{capability!r} is no capability of a stack; there are {', '.join(CAPABILITIES)}")
     return LACKING.get(stack or "", {}).get(capability)
-
-
-def stack_at(endpoint_url: str) -> str | None:
-    """Which of the stacks here answers at an endpoint; None: none of them."""
-    parts = urlsplit(endpoint_url)
-    if parts.scheme != "http" or parts.hostname is None:
-        return None
-    for name, path in _HEALTH_PATHS.items():
-        connection = HTTPConnection(parts.hostname, parts.port or 80, timeout=_TIMEOUT_SECONDS)
-        try:
-            connection.request("GET", path)
-            # Any path may be a bucket's: the other stack answers, but not so.
-            if connection.getresponse().status == 200:
-                return name
-        except (OSError, HTTPException):
-            continue
-        finally:
-            connection.close()
-    return None

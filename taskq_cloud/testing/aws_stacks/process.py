@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
+from taskq_cloud.testing.ports import free_port, is_free
+
 REGION: Final = "eu-west-1"
 
 STOP_TIMEOUT_SECONDS = 15.0
+ANSWER_TIMEOUT_SECONDS = 10.0
 _POLL_INTERVAL_SECONDS = 0.05
-
-# Below the range that Linux hands to outgoing connections (net.ipv4.ip_local_port_range): while the stack is stopped in
-# an outage test, no client's own socket can come to sit on its port.
-_FIRST_PORT, _LAST_PORT = 20_000, 32_000
-
 
 PROGRAMS: Final = Path(__file__).with_name("programs")
 
@@ -106,7 +103,7 @@ class Stack(ABC):
             raise RuntimeError(reason)
         if self._process is not None:
             raise RuntimeError(f"{self.name} is already running at {self.endpoint_url}")
-        if not _is_free(self.port):
+        if not is_free(self.port):
             # Whoever has the port might even answer like the stack.
             raise RuntimeError(f"{self.name} can't start: port {self.port} of 127.0.0.1 is taken")
         if self._directory is None:
@@ -175,7 +172,7 @@ class Stack(ABC):
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self.start_timeout_seconds
-        while not _answers(self.port, self.health_path):
+        while not answers("127.0.0.1", self.port, self.health_path):
             code = process.poll()
             if code is not None:
                 raise RuntimeError(f"{self.name} ended with code {code}: {self._last_words()}")
@@ -191,35 +188,14 @@ class Stack(ABC):
         return path.read_text(errors="replace")[-2000:].strip() if path and path.exists() else "it printed nothing"
 
 
-def _answers(port: int, path: str) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+def answers(host: str, port: int, path: str) -> bool:
+    """Whether a server says that it is well."""
+    connection = HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
+        # Any path may be a bucket's: another stack answers, but not so.
+        return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False
     finally:
         connection.close()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens at, and no outgoing connection is given.
-
-    Raises:
-        RuntimeError: a hundred tries found none.
-    """
-    for port in random.sample(range(_FIRST_PORT, _LAST_PORT), 100):
-        if _is_free(port):
-            return port
-    raise RuntimeError(f"no free port on 127.0.0.1 between {_FIRST_PORT} and {_LAST_PORT}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # Connections that a stopped stack has just closed don't count as taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
