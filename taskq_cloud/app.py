@@ -15,19 +15,20 @@ from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.content import codec_from_settings, payloads_from_settings
-from taskq_cloud.core import sending
-from taskq_cloud.core.builtins import builtin_tasks
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.codec import Codec
-from taskq_cloud.core.effects import Environment
-from taskq_cloud.core.invocation import TaskDefinition, TaskRunner, note_called
-from taskq_cloud.core.large_results import LargeResults
+from taskq_cloud.core.execution.builtins import builtin_tasks
+from taskq_cloud.core.execution.context import Environment
+from taskq_cloud.core.execution.runner import TaskRunner, note_called
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.lazy import lazy
-from taskq_cloud.core.message import Refused
-from taskq_cloud.core.options import TaskOptions, task_options
-from taskq_cloud.core.payloads import Payloads
+from taskq_cloud.core.messages import sending
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.routing import Router
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.options import TaskOptions, task_options
+from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.payloads.large_results import LargeResults
+from taskq_cloud.core.payloads.policy import Payloads
 from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
-from taskq_cloud.core.routing import Router
 from taskq_cloud.eager import run_in_place
 from taskq_cloud.errors import AlreadyRegistered, ImproperlyConfigured, SendError
 from taskq_cloud.group_result import GroupResults
@@ -40,7 +41,7 @@ from taskq_cloud.settings import Settings, load_settings
 from taskq_cloud.task import BoundTask, Task
 
 if TYPE_CHECKING:
-    from taskq_cloud.core.platform_schedule import PlatformSchedule
+    from taskq_cloud.core.model.platform_schedule import PlatformSchedule
     from taskq_cloud.core.schedules.entry import ScheduleEntry
     from taskq_cloud.periodic import Signal
     from taskq_cloud.serverless.pubsub_push import PushEndpoint
@@ -100,9 +101,9 @@ class TaskQ:
             functions: what it runs: one, where the decorator is used without options.
             name: its name on the wire; ``module.function`` where None.
             bind: the function gets a ``taskq_cloud.task.BoundTask`` as its first argument.
-            options: any of ``taskq_cloud.core.options.TaskOptions``; and, of a periodic task, ``every``, ``cron`` or
-                ``schedule``, with ``args``, ``kwargs``, ``options`` (of each call), ``timezone``, ``enabled``,
-                ``start``, ``end``, ``jitter``, ``overlap`` and ``catch_up``: see docs/periodic-tasks.md.
+            options: any of ``taskq_cloud.core.model.options.TaskOptions``; and, of a periodic task, ``every``,
+                ``cron`` or ``schedule``, with ``args``, ``kwargs``, ``options`` (of each call), ``timezone``,
+                ``enabled``, ``start``, ``end``, ``jitter``, ``overlap`` and ``catch_up``: see docs/periodic-tasks.md.
 
         Raises:
             ImproperlyConfigured: an option is unknown or can't be honoured.
@@ -137,7 +138,7 @@ class TaskQ:
             name, function, task_options(name, options), (lambda run: BoundTask(task, run)) if bind else None, Request
         )
         if definition.options.rate_key is not None:
-            from taskq_cloud.core.rate_limits import check_key  # noqa: PLC0415 - few have one
+            from taskq_cloud.core.execution.steps.rate_limits import check_key  # noqa: PLC0415 - few have one
 
             check_key(definition)
         task: Task[..., Any] = Task(self, definition, bound=bind)
@@ -433,8 +434,8 @@ class TaskQ:
         """
         patience = self.conf.worker_patience if patience_seconds is None else patience_seconds
         # Callers need neither.
-        from taskq_cloud.core import rate_limits  # noqa: PLC0415
-        from taskq_cloud.core.execution import Pipeline  # noqa: PLC0415
+        from taskq_cloud.core.execution.pipeline import Pipeline  # noqa: PLC0415
+        from taskq_cloud.core.execution.steps import rate_limits  # noqa: PLC0415
 
         environment = Environment(
             broker=self.broker,

@@ -11,18 +11,21 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from taskq_cloud.calling import CallOptions
-from taskq_cloud.core import errbacks, joins, lines, planner, sending, serializers, signatures, workflow_record
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.codec import Codec
-from taskq_cloud.core.effects import first, make_paging
-from taskq_cloud.core.ids import new_id
-from taskq_cloud.core.invocation import TaskRunner, current_invocation, note_called
-from taskq_cloud.core.lines import Fan, Line, Step
-from taskq_cloud.core.message import Refused, Signature
-from taskq_cloud.core.options import TaskOptions
-from taskq_cloud.core.planner import Origin, Successor
+from taskq_cloud.core import serializers
+from taskq_cloud.core.execution.context import first, make_paging
+from taskq_cloud.core.execution.runner import TaskRunner, current_invocation, note_called
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.messages import sending
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Addressed
+from taskq_cloud.core.model.ids import new_id
+from taskq_cloud.core.model.message import Refused, Signature
+from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.ports import Broker
-from taskq_cloud.core.sending import Addressed
+from taskq_cloud.core.workflows import errbacks, planner, shape, signatures, stages
+from taskq_cloud.core.workflows.chord_members import check_store_counts_members
+from taskq_cloud.core.workflows.planner import Origin, Successor
+from taskq_cloud.core.workflows.stages import Fan, Line, Step
 from taskq_cloud.errors import EncodeError, SendError
 from taskq_cloud.group_result import GroupResult
 from taskq_cloud.result import AsyncResult, EagerResult
@@ -109,8 +112,8 @@ def read(signature: Signature) -> Line:
     try:
         line = signatures.parse(signature)
     except RecursionError:
-        raise lines.too_deep() from None
-    lines.check_depth(line)
+        raise stages.too_deep() from None
+    stages.check_depth(line)
     return line
 
 
@@ -118,7 +121,7 @@ def _record(app: Application, written: Line, last_id: str) -> Flow[None]:
     def ignores(step: Step) -> bool:
         return _ignores_result(app, step)
 
-    yield from workflow_record.save(app.store, written, last_id, ignores, app.result_expires_at())
+    yield from shape.save(app.store, written, last_id, ignores, app.result_expires_at())
 
 
 def result_of(app: Application, line: Line, *, counted: bool = False) -> Any:
@@ -168,7 +171,7 @@ def _with_defaults(app: Application, line: Line) -> Line:
         missing = {name: value for name, value in wanted.items() if value is not None and name not in step.options}
         return step.with_options(**missing) if missing else step
 
-    return lines.each(line, change)
+    return stages.each(line, change)
 
 
 def _check(app: Application, line: Line, given: int) -> None:
@@ -178,8 +181,8 @@ def _check(app: Application, line: Line, given: int) -> None:
         TypeError: one doesn't.
         ImproperlyConfigured: there is a chord, and a result store that can't count.
     """
-    if lines.joins(line):
-        joins.check_store(app.store)
+    if stages.joins(line):
+        check_store_counts_members(app.store)
     for stage in line:
         match stage:
             case Step(signature=signature):
@@ -195,9 +198,9 @@ def _check(app: Application, line: Line, given: int) -> None:
 
 def _check_inside(app: Application, step: Step) -> None:
     """Likewise what a task is linked to, and what ``map`` and ``starmap`` call for their items."""
-    for linked in lines.listed(step.options.get("link")):
+    for linked in stages.listed(step.options.get("link")):
         _check(app, read(linked), 1)
-    for linked in lines.listed(step.options.get("link_error")):
+    for linked in stages.listed(step.options.get("link_error")):
         if not errbacks.takes_failure(linked, app.runner.tasks):
             _check(app, read(linked), 1)
     match step.signature:
@@ -251,7 +254,7 @@ def _address(app: Application, successor: Successor) -> Addressed:
 
 def _blame(line: Line) -> None:
     """Name the task whose arguments can't be written: the message that could not be is often another's."""
-    for step in lines.steps(line):
+    for step in stages.steps(line):
         try:
             serializers.dumps([step.signature.get("args"), step.signature.get("kwargs")])
         except EncodeError as error:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from taskq_cloud.core import signatures
-from taskq_cloud.core.ids import new_id
-from taskq_cloud.core.invocation import current_invocation
-from taskq_cloud.core.message import Embed, Message, Signature
-from taskq_cloud.core.options import TaskOptions
-from taskq_cloud.core.sending import Transport
+from taskq_cloud.core.execution.runner import current_invocation
+from taskq_cloud.core.messages.sending import Transport
+from taskq_cloud.core.model.ids import new_id
+from taskq_cloud.core.model.message import Embed, Message, Signature
+from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.serializers import PlainForm
+from taskq_cloud.core.workflows import signatures
 
 LINKS: Final = ("link", "link_error")
 

@@ -7,16 +7,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskq_cloud.core.codec import Codec
-from taskq_cloud.core.payloads import Payloads
-from taskq_cloud.core.security import Security
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.payloads.policy import Payloads
+from taskq_cloud.core.security.policy import Security
+from taskq_cloud.core.security.signing import Key, MessageSigning, key_from_text
 from taskq_cloud.core.serializers import serializer_named
-from taskq_cloud.core.signing import Key, MessageSigning, key_from_text
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 from taskq_cloud.settings import Settings
 
 if TYPE_CHECKING:
-    from taskq_cloud.core.auth import Authenticator, Certificate
+    from taskq_cloud.core.security.certificates import Authenticator, Certificate
 
 
 def codec_from_settings(settings: Settings, payloads: Payloads | None = None) -> Codec:
@@ -82,7 +82,7 @@ def _authenticator(settings: Settings) -> Authenticator | None:
     named = {"auth", "application/data"} & {*settings.accept_content, settings.task_serializer}
     if not named and settings.security_key is None and settings.security_cert_store is None:
         return None
-    from taskq_cloud.core import auth  # noqa: PLC0415 - few applications have certificates
+    from taskq_cloud.core.security import certificates as auth  # noqa: PLC0415 - few applications have certificates
 
     password = settings.security_key_password
     key = certificate = None
@@ -118,7 +118,7 @@ def _pem(setting: str, value: str) -> bytes:
 
 
 def _store(pattern: str) -> list[Certificate]:
-    from taskq_cloud.core import auth  # noqa: PLC0415 - as above
+    from taskq_cloud.core.security import certificates as auth  # noqa: PLC0415 - as above
 
     paths = sorted(glob.glob(str(Path(pattern) / "*") if Path(pattern).is_dir() else pattern))  # noqa: PTH207 - a pattern of paths
     if not paths:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from taskq_cloud.core import outcome as outcomes
-from taskq_cloud.core import records, result_document, serializers
-from taskq_cloud.core.invocation import TaskRunner
-from taskq_cloud.core.message import Message, Signature
-from taskq_cloud.core.outcome import Invocation, Outcome
-from taskq_cloud.core.successors import on_retry
+from taskq_cloud.core import serializers
+from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.model import outcome as outcomes
+from taskq_cloud.core.model.message import Message, Signature
+from taskq_cloud.core.model.outcome import Invocation, Outcome
+from taskq_cloud.core.records import document, record
+from taskq_cloud.core.workflows.successors import on_retry
 from taskq_cloud.task_state import TaskState
 
 
@@ -56,14 +57,14 @@ def run_here_and_now(runner: TaskRunner, invocation: Invocation) -> Outcome:
 def _document(message: Message, outcome: Outcome) -> str:
     match outcome:
         case outcomes.Succeeded():
-            state, result, traceback = records.SUCCESS, outcome.payload, None
+            state, result, traceback = record.SUCCESS, outcome.payload, None
         case outcomes.Failed():
-            state, traceback = records.FAILURE, outcome.error.traceback
-            result = result_document.encode_error(outcome.error)
+            state, traceback = record.FAILURE, outcome.error.traceback
+            result = document.encode_error(outcome.error)
         case outcomes.Ignored():
-            state, result, traceback = records.IGNORED, "null", None
+            state, result, traceback = record.IGNORED, "null", None
         case outcomes.Rejected():
-            state, result, traceback = records.REJECTED, serializers.dumps(outcome.reason), None
+            state, result, traceback = record.REJECTED, serializers.dumps(outcome.reason), None
         case _:
             raise AssertionError(f"a run in place can't end in {outcome!r}")
-    return result_document.encode(message, state, result, now=time.time(), traceback=traceback)
+    return document.encode(message, state, result, now=time.time(), traceback=traceback)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from taskq_cloud.core import saved_groups
-from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.workflows import saved_groups
 from taskq_cloud.result import AsyncResult
 from taskq_cloud.result_set import ResultSet
 from taskq_cloud.result_tree import Backend, InWorkflow, needed

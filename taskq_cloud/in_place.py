@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from taskq_cloud.applying import Application, read
 from taskq_cloud.calling import call_options
-from taskq_cloud.core import errbacks, lines, planner, result_document, signatures
-from taskq_cloud.core.ids import new_id
-from taskq_cloud.core.lines import Fan, Line, Step, of_last
-from taskq_cloud.core.membership import OF_CHORDS
-from taskq_cloud.core.message import Message, Signature
-from taskq_cloud.core.outcome import ErrorInfo, FailedCall, Invocation, Succeeded
-from taskq_cloud.core.planner import Origin
-from taskq_cloud.core.records import FAILURE, SUCCESS
-from taskq_cloud.core.retry import describe
+from taskq_cloud.core.model.ids import new_id
+from taskq_cloud.core.model.message import Message, Signature
+from taskq_cloud.core.model.outcome import ErrorInfo, FailedCall, Invocation, Succeeded
+from taskq_cloud.core.records import document
+from taskq_cloud.core.records.record import FAILURE, SUCCESS
+from taskq_cloud.core.workflows import errbacks, planner, signatures, stages
+from taskq_cloud.core.workflows.chord_members import OF_CHORDS
+from taskq_cloud.core.workflows.planner import Origin
+from taskq_cloud.core.workflows.stages import Fan, Line, Step, of_last
 from taskq_cloud.eager import run_here_and_now
 from taskq_cloud.errors import ChordError
 from taskq_cloud.group_result import GroupResult
@@ -61,7 +61,7 @@ def _run_line(app: Application, line: Line, args: Sequence[Any]) -> Any:
                 rest = line[index + 1 :]
                 if rest and not result.successful():
                     state = _chord_failed(result)
-                    for hearer in lines.hearers(rest):
+                    for hearer in stages.hearers(rest):
                         _tell_errbacks(app, hearer, state)
                     return _fail_line(app, rest, result, state)
                 args = (result.get(propagate=False) if rest else None,)
@@ -101,7 +101,7 @@ def _call_errbacks(app: Application, message: Message, state: TaskState) -> None
     here = errbacks.called_here(message, app.runner.tasks)
     for index, errback in enumerate(message.embed.errbacks or ()):
         if index in here:
-            _call_errback(app, message, errback, describe(state.result))
+            _call_errback(app, message, errback, ErrorInfo.of(state.result))
         else:
             _run_line(app, planner.fix(signatures.parse(errback), new_id()), (message.id,))
 
@@ -137,5 +137,5 @@ def _fail_line(app: Application, line: Line, before: Any, state: TaskState) -> A
 
 
 def _failure(task_id: str, error: Exception) -> TaskState:
-    text = result_document.encode_error(describe(error))
-    return TaskState.of(result_document.encode(Message(task="", id=task_id), FAILURE, text, now=time.time()))
+    text = document.encode_error(ErrorInfo.of(error))
+    return TaskState.of(document.encode(Message(task="", id=task_id), FAILURE, text, now=time.time()))

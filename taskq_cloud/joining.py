@@ -13,8 +13,8 @@ from itertools import count
 from typing import Any, Final
 
 from taskq_cloud import errors
-from taskq_cloud.core import records
-from taskq_cloud.core.calls import Flow, Sleep
+from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.records import record
 from taskq_cloud.result import AsyncResult
 from taskq_cloud.result_tree import Backend, refuse_without_store
 from taskq_cloud.waiting import FIRST_POLL_SECONDS, POLL_GROWTH
@@ -94,7 +94,7 @@ def _missing(results: Results) -> Results:
 
 def _throw(results: Results, *, propagate: bool) -> None:
     for each in results if propagate else ():
-        if each.known is not None and each.known.state in records.PROPAGATE_STATES:
+        if each.known is not None and each.known.state in record.PROPAGATE_STATES:
             raise each.known.result
 
 

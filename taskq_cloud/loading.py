@@ -9,7 +9,7 @@ from typing import Final
 
 from taskq_cloud import logs
 from taskq_cloud.app import TaskQ
-from taskq_cloud.core.invocation import TaskRunner
+from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.errors import ImproperlyConfigured
 
 APP_VARIABLE: Final = "TASKQ_APP"

@@ -19,18 +19,18 @@ from taskq_cloud.calling import call_options, make_message
 from taskq_cloud.canvas import signature
 from taskq_cloud.canvas.base import Workflow
 from taskq_cloud.canvas.call import Call
-from taskq_cloud.core import ticks
-from taskq_cloud.core.codec import Codec
-from taskq_cloud.core.ids import derived_id
-from taskq_cloud.core.message import Message
-from taskq_cloud.core.options import TaskOptions
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.model.ids import derived_id
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import DEFAULT_GROUP, ResultStore, is_ordered
 from taskq_cloud.core.schedules import entry as entries
+from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.base import Schedule, zone_name, zone_named
 from taskq_cloud.core.schedules.documents import duration
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
-from taskq_cloud.core.schedules.wakes import wakes_of
+from taskq_cloud.core.schedules.triggers import wakes_of
 from taskq_cloud.errors import ScheduleError
 from taskq_cloud.schedules import crontab, maybe_schedule, schedule
 from taskq_cloud.settings import Settings

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from taskq_cloud.canvas.base import node_of
-from taskq_cloud.core.message import Signature
-from taskq_cloud.core.outcome import Invocation
+from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.model.outcome import Invocation
 
 
 @dataclass(frozen=True, slots=True)

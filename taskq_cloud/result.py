@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from taskq_cloud import errors
-from taskq_cloud.core import records
-from taskq_cloud.core.calls import Flow, Sleep
-from taskq_cloud.core.lines import Line
-from taskq_cloud.core.records import Record
+from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.records import record as records
+from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.workflows.stages import Line
 from taskq_cloud.result_tree import Backend, InGraph, needed, refuse_without_store, step_of
 from taskq_cloud.task_state import PENDING, InRecord, TaskState
 from taskq_cloud.waiting import pauses, refuse_inside_a_task, refuse_on_message
@@ -238,8 +238,8 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
     maybe_reraise = maybe_throw
 
     def _revoke(self) -> Flow[bool]:
-        from taskq_cloud.core.one_off import keeper  # noqa: PLC0415 - see result_tree
-        from taskq_cloud.core.workflow_ending import revoke_tasks  # noqa: PLC0415 - likewise
+        from taskq_cloud.core.messages.late_delivery import keeper  # noqa: PLC0415 - see result_tree
+        from taskq_cloud.core.workflows.revocation import revoke_tasks  # noqa: PLC0415 - likewise
 
         scheduler, expires_at = keeper(self._backend.scheduler), self._backend.result_expires_at()
         if scheduler is None:

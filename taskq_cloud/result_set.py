@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from taskq_cloud import errors
-from taskq_cloud.core import records
-from taskq_cloud.core.calls import Flow, Sleep
-from taskq_cloud.core.lines import Fan, Line
+from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.records import record
+from taskq_cloud.core.workflows.stages import Fan, Line
 from taskq_cloud.result import AsyncResult, forget_all
 from taskq_cloud.result_tree import Backend, InWorkflow, NoApplication, refuse_without_store
 from taskq_cloud.task_state import TaskState
@@ -120,11 +120,11 @@ class ResultSet(InWorkflow):
 
     def completed_count(self) -> int:
         """How many have succeeded."""
-        return self.states().count(records.SUCCESS)
+        return self.states().count(record.SUCCESS)
 
     def ready(self) -> bool:
         """Whether all have ended."""
-        return all(state in records.READY_STATES for state in self.states())
+        return all(state in record.READY_STATES for state in self.states())
 
     def waiting(self) -> bool:
         """Whether some have not."""
@@ -132,16 +132,16 @@ class ResultSet(InWorkflow):
 
     def successful(self) -> bool:
         """Whether all have ended well."""
-        return all(state == records.SUCCESS for state in self.states())
+        return all(state == record.SUCCESS for state in self.states())
 
     def failed(self) -> bool:
         """Whether one has failed."""
-        return records.FAILURE in self.states()
+        return record.FAILURE in self.states()
 
     def maybe_throw(self) -> None:
         """Raise the exception of the first that has failed or was revoked, if one has."""
         for state in self._backend.run(self._states()):
-            if state.state in records.PROPAGATE_STATES:
+            if state.state in record.PROPAGATE_STATES:
                 raise state.result
 
     # -- waiting
@@ -313,8 +313,8 @@ class ResultSet(InWorkflow):
         return forget_all(self._backend, self.own_results())
 
     def _revoke(self) -> Flow[int]:
-        from taskq_cloud.core.one_off import keeper  # noqa: PLC0415 - see result_tree
-        from taskq_cloud.core.workflow_ending import revoke_tasks  # noqa: PLC0415 - likewise
+        from taskq_cloud.core.messages.late_delivery import keeper  # noqa: PLC0415 - see result_tree
+        from taskq_cloud.core.workflows.revocation import revoke_tasks  # noqa: PLC0415 - likewise
 
         leaves = self.leaves()
         if not leaves:

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from taskq_cloud import errors
-from taskq_cloud.core import lines, signatures, workflow_record
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.lines import Line
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.core.serializers import PlainForm
+from taskq_cloud.core.workflows import shape, signatures
+from taskq_cloud.core.workflows import stages as lines
+from taskq_cloud.core.workflows.stages import Line
 
 if TYPE_CHECKING:
-    from taskq_cloud.core.workflow_view import Progress, View
+    from taskq_cloud.core.workflows.progress import Progress, View
     from taskq_cloud.graph import DependencyGraph, GraphFormatter
 
 V = TypeVar("V")
@@ -197,13 +198,13 @@ class InWorkflow(PlainForm):
     def _line(self, *, named: bool = False) -> Flow[Line]:
         line, store = self.stages(), self._backend.store
         if self.id and (named or len(line) == 1) and store.capabilities.keeps_records:
-            recorded = yield from workflow_record.load(store, self.id)
+            recorded = yield from shape.load(store, self.id)
             if recorded is not None:
                 return recorded
         return line
 
     def _look(self, *, named: bool = False) -> Flow[View]:
-        from taskq_cloud.core.workflow_view import look  # noqa: PLC0415 - a function that only runs tasks looks at none
+        from taskq_cloud.core.workflows.progress import look  # noqa: PLC0415 - a function that only runs tasks looks at none
 
         known = self._known()
         if len(known) < sum(1 for _ in self.everyone()):
@@ -215,18 +216,18 @@ class InWorkflow(PlainForm):
         return {each.id: each.known.document for each in self.everyone() if each.known is not None}
 
     def _revoke_workflow(self) -> Flow[int]:
-        from taskq_cloud.core import workflow_ending  # noqa: PLC0415 - nor ends any
+        from taskq_cloud.core.workflows import revocation  # noqa: PLC0415 - nor ends any
 
         refuse_without_store(self._backend)
         line = yield from self._line()
         scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
-        return (yield from workflow_ending.revoke(self._backend.store, line, expires_at, scheduler))
+        return (yield from revocation.revoke(self._backend.store, line, expires_at, scheduler))
 
     def _forget_workflow(self) -> Flow[None]:
-        from taskq_cloud.core import workflow_ending  # noqa: PLC0415 - likewise
+        from taskq_cloud.core.workflows import revocation  # noqa: PLC0415 - likewise
 
         line = yield from self._line()
-        yield from workflow_ending.forget(self._backend.store, line, self.id)
+        yield from revocation.forget(self._backend.store, line, self.id)
         for each in self.everyone():
             each.known = None
 

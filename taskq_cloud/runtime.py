@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskq_cloud.clients.connections import AsyncConnections, Connections
-from taskq_cloud.core.codec import Codec
-from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
+from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.settings import Settings
 
 if TYPE_CHECKING:
-    from taskq_cloud.core.execution import Pipeline
+    from taskq_cloud.core.execution.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

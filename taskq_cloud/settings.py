@@ -24,9 +24,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from taskq_cloud.core.options import Policy
-from taskq_cloud.core.pages import FAN_OUT_MEMBERS
-from taskq_cloud.core.rates import parse_rate
+from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
+from taskq_cloud.core.model.rates import parse_rate
 from taskq_cloud.errors import ImproperlyConfigured
 
 LOCAL_BROKER: Final = "sqlite:///.taskq/broker.db"
@@ -74,7 +73,7 @@ class Settings(BaseSettings):
     task_default_queue: str = "celery"
     task_routes: dict[str, str | dict[str, Any]] = {}
     task_event_routes: dict[str, str] = {}
-    """Patterns of foreign events -> task names: see ``taskq_cloud.core.foreign``."""
+    """Patterns of foreign events -> task names: see ``taskq_cloud.core.messages.events``."""
     task_serializer: str = "json"
     task_compression: str | None = None
     accept_content: tuple[str, ...] = ("json",)
@@ -89,18 +88,18 @@ class Settings(BaseSettings):
     security_serializer: str = "json"
     """The serializer of what ``auth`` signs."""
     message_signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Every message is signed with the first, and must be signed with one of them: see ``taskq_cloud.core.signing``."""
+    """Every message is signed with the first, and must be signed with one of them: see ``core.security.signing``."""
     message_signature_max_age: PositiveFloat | None = None
     """Seconds for which a signature is good, from its making or the message's eta on."""
     accept_unsigned: tuple[Literal["events", "auth", "all"], ...] = ()
-    """What may come without such a signature: see ``taskq_cloud.core.security``."""
+    """What may come without such a signature: see ``taskq_cloud.core.security.policy``."""
     task_time_limit: PositiveFloat | None = None
     task_soft_time_limit: PositiveFloat | None = None
     task_ignore_result: bool = False
     task_store_errors_even_if_ignored: bool = False
     task_track_started: bool = False
     task_track_workflows: bool = True
-    """A workflow's shape is stored when it is sent: see ``taskq_cloud.core.workflow_record``."""
+    """A workflow's shape is stored when it is sent: see ``taskq_cloud.core.workflows.shape``."""
     task_always_eager: bool = False
     task_eager_propagates: bool = False
     task_max_receives: PositiveInt = 5

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, Protocol, T
 from taskq_cloud.calling import CallOptions, call_options
 from taskq_cloud.canvas import Applier, Call, Group, chunks, mapped
 from taskq_cloud.canvas.base import node_of
-from taskq_cloud.core import additions, records, result_document, retry, serializers, signatures
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.invocation import TaskDefinition, added_to_chord, current_invocation
-from taskq_cloud.core.message import Message, Signature
-from taskq_cloud.core.options import TaskOptions
-from taskq_cloud.core.outcome import Invocation
-from taskq_cloud.core.records import Record, version_of
+from taskq_cloud.core import serializers
+from taskq_cloud.core.execution import retry
+from taskq_cloud.core.execution.runner import added_to_chord, current_invocation
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Message, Signature
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.outcome import Invocation
+from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.records import document, record
+from taskq_cloud.core.records.record import Record, version_of
+from taskq_cloud.core.workflows import chord_additions, signatures
 from taskq_cloud.errors import EncodeError, ImproperlyConfigured, Replaced, Retry
 from taskq_cloud.result import AsyncResult, EagerResult
 from taskq_cloud.result_tree import Backend
@@ -328,10 +332,10 @@ class BoundTask:
         message, added = self.request.invocation.message, added_to_chord.get()
         if message.embed.chord is None or added is None:
             raise ValueError(f"task {self.name}: add_to_chord(): the current task is not member of any chord")
-        task_id, kept = additions.with_id(message, self._plain(sig, "add_to_chord()"), added)
+        task_id, kept = chord_additions.with_id(message, self._plain(sig, "add_to_chord()"), added)
         if lazy:
-            placed = additions.lazily(message, task_id, kept, added)
-            added.append({additions.LAZY: task_id})
+            placed = chord_additions.lazily(message, task_id, kept, added)
+            added.append({chord_additions.LAZY: task_id})
             return node_of(placed, "add_to_chord()", self.app)
         added.append(kept)
         return AsyncResult(task_id, self.app)
@@ -362,10 +366,10 @@ class BoundTask:
         await sender.arun(sender.store.save([self._record(state, meta)]))
 
     def _record(self, state: str, meta: Any) -> Record:
-        if state in records.READY_STATES:
+        if state in record.READY_STATES:
             raise ValueError(f"task {self.name}: a task ends by returning or raising, not by update_state({state!r})")
         message = self.request.invocation.message
-        payload = result_document.encode(message, state, serializers.dumps(meta), now=0)
+        payload = document.encode(message, state, serializers.dumps(meta), now=0)
         return Record(
             id=message.id,
             state=state,

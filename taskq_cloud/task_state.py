@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from taskq_cloud.core import records, result_document
+from taskq_cloud.core.records import document as result_document
+from taskq_cloud.core.records import record
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class TaskState:
         state, result, done = str(document["status"]), document.get("result"), document.get("date_done")
         return cls(
             state=state,
-            result=result_document.exception_of(result) if state in records.EXCEPTION_STATES else result,
+            result=result_document.exception_of(result) if state in record.EXCEPTION_STATES else result,
             traceback=document.get("traceback"),
             date_done=datetime.fromisoformat(done) if isinstance(done, str) else None,
             children=tuple(result_document.child_ids(document)),
@@ -46,10 +47,10 @@ class TaskState:
     @property
     def ready(self) -> bool:
         """Whether the state is final."""
-        return self.state in records.READY_STATES
+        return self.state in record.READY_STATES
 
 
-PENDING: Final = TaskState(records.PENDING, None, None, None, (), {})
+PENDING: Final = TaskState(record.PENDING, None, None, None, (), {})
 """Of a task that the store knows nothing of."""
 
 
@@ -145,8 +146,8 @@ class InRecord:
 
     def successful(self) -> bool:
         """Whether the task has ended well."""
-        return self.load().state == records.SUCCESS
+        return self.load().state == record.SUCCESS
 
     def failed(self) -> bool:
         """Whether the task has failed."""
-        return self.load().state == records.FAILURE
+        return self.load().state == record.FAILURE

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
-from taskq_cloud.core.invocation import current_invocation
+from taskq_cloud.core.execution.runner import current_invocation
 from taskq_cloud.errors import ImproperlyConfigured
 
 FIRST_POLL_SECONDS: Final = 0.02

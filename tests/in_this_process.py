@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.calls import retrying, run
-from taskq_cloud.core.outcome import Invocation
+from taskq_cloud.core.flows import retrying, run
+from taskq_cloud.core.model.outcome import Invocation
 
 
 def work(app: TaskQ, queue: str = "celery") -> int:

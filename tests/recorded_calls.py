@@ -21,7 +21,7 @@ from typing import Any, Final
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.calls import Call
+from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.testing.permissions import Used, compare
 from taskq_cloud.topology.asking import action_of

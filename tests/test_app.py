@@ -27,9 +27,9 @@ from taskq_cloud import (
 )
 from taskq_cloud import errors as taskq_errors
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.calls import Flow, retrying, run
-from taskq_cloud.core.message import Outgoing, Refused, Sent
-from taskq_cloud.core.outcome import Invocation
+from taskq_cloud.core.flows import Flow, retrying, run
+from taskq_cloud.core.model.message import Outgoing, Refused, Sent
+from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.errors import AlreadyRegistered, EncodeError, ImproperlyConfigured, TaskRevokedError
 
 

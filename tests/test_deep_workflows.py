@@ -10,8 +10,8 @@ import pytest
 
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core import membership, signatures
-from taskq_cloud.core.lines import MOST_NESTED
+from taskq_cloud.core.workflows import chord_members, signatures
+from taskq_cloud.core.workflows.stages import MOST_NESTED
 from taskq_cloud.errors import InvalidTaskError
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
@@ -97,7 +97,7 @@ def test_what_is_left_is_read_once_a_message(app: TaskQ, monkeypatch: pytest.Mon
         read.append(1)
         return signatures.parse(signature)
 
-    monkeypatch.setattr(membership, "parse", counted)
+    monkeypatch.setattr(chord_members, "parse", counted)
     stages = 10
     run(app, following(app.tasks["one"], stages))
     # Members of all groups but the last carry a body; and the last of each sends it.

@@ -8,7 +8,7 @@ import pytest
 
 from taskq_cloud import TaskQ, chain, chord
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.message import Acknowledge, Outgoing
+from taskq_cloud.core.model.message import Acknowledge, Outgoing
 from taskq_cloud.errors import ChordError, EncodeError, Reject
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from taskq_cloud import GroupResult, TaskQ
-from taskq_cloud.core import result_document
-from taskq_cloud.core.calls import Sleep
-from taskq_cloud.core.message import Message
-from taskq_cloud.core.records import FINAL_VERSION, Record
-from taskq_cloud.core.retry import describe
+from taskq_cloud.core.flows import Sleep
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.records import document
+from taskq_cloud.core.records.record import FINAL_VERSION, Record
 from taskq_cloud.joining import LOOKS_UNTIL_ALL, PAGE_RESULTS, wait_for_all
 
 
@@ -44,8 +44,8 @@ def end(app: TaskQ, *numbers: int, error: Exception | None = None) -> None:
     state = "SUCCESS" if error is None else "FAILURE"
     records = []
     for number in numbers:
-        text = str(number) if error is None else result_document.encode_error(describe(error))
-        payload = result_document.encode(Message(task="add", id=f"t-{number}"), state, text, now=0)
+        text = str(number) if error is None else document.encode_error(ErrorInfo.of(error))
+        payload = document.encode(Message(task="add", id=f"t-{number}"), state, text, now=0)
         records.append(Record(f"t-{number}", state, FINAL_VERSION, payload))
     app.run(app.store.save(records))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ, group
-from taskq_cloud.core import ticks
+from taskq_cloud.core.schedules import ticks
 from taskq_cloud.errors import ImproperlyConfigured, ScheduleError
 from taskq_cloud.periodic import platform_schedules, schedule_prefix, tick_message
 from taskq_cloud.schedules import crontab, schedule

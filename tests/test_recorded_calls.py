@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.core.calls import Call
+from taskq_cloud.core.flows import Call
 from taskq_cloud.testing.permissions import Used
 from tests.recorded_calls import ANYONE, FUNCTION, OPERATOR, WORKER, not_allowed, used_by
 
@@ -74,7 +74,7 @@ def test_one_call_that_is_not_allowed_makes_a_run_of_several_processes_fail(tmp_
     test.write_text(
         "from unittest.mock import Mock\n"
         "from taskq_cloud.clients.aws import AWSClient\n"
-        "from taskq_cloud.core.calls import Call\n"
+        "from taskq_cloud.core.flows import Call\n"
         "def test_call():\n"
         f"    AWSClient(Mock(**{{'{operation}.return_value': {{}}}})).call(\n"
         f"        Call('sqs', '{operation}', {{'QueueUrl': 'https://sqs/1/work'}}))\n"

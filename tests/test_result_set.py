@@ -9,10 +9,10 @@ import pytest
 
 from taskq_cloud import GroupResult, ResultSet, TaskQ, chain, chord, group
 from taskq_cloud.canvas import signature
-from taskq_cloud.core import result_document
-from taskq_cloud.core.message import Message
-from taskq_cloud.core.records import FINAL_VERSION, Record
-from taskq_cloud.core.retry import describe
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.records import document
+from taskq_cloud.core.records.record import FINAL_VERSION, Record
 from taskq_cloud.errors import ImproperlyConfigured, TaskRevokedError
 from tests.workflows import make_app
 
@@ -27,8 +27,8 @@ def app() -> Iterator[TaskQ]:
 def end(app: TaskQ, task_id: str, value: Any) -> None:
     failed = isinstance(value, Exception)
     state = "FAILURE" if failed else "SUCCESS"
-    text = result_document.encode_error(describe(value)) if failed else str(value)
-    payload = result_document.encode(Message(task="task", id=task_id), state, text, now=0)
+    text = document.encode_error(ErrorInfo.of(value)) if failed else str(value)
+    payload = document.encode(Message(task="task", id=task_id), state, text, now=0)
     assert app.run(app.store.save([Record(task_id, state, FINAL_VERSION, payload)])) == [True]
 
 

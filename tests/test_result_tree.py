@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.canvas import signature
-from taskq_cloud.core import workflow_record
-from taskq_cloud.core.workflow_view import NO_RECORD, GroupNode, TaskNode, tasks
+from taskq_cloud.core.workflows import shape
+from taskq_cloud.core.workflows.progress import NO_RECORD, GroupNode, TaskNode, tasks
 from taskq_cloud.errors import ChordError, ImproperlyConfigured, IncompleteStream, TaskRevokedError
 from taskq_cloud.group_result import result_from_tuple
 from taskq_cloud.result_set import ResultSet
@@ -135,7 +135,7 @@ def test_what_starts_inside_a_task_is_found_by_its_children(app: TaskQ) -> None:
 
 def test_without_the_record_an_id_alone_is_that_task(app: TaskQ) -> None:
     result = chain(task(app), task(app)).delay()
-    app.run(app.store.delete([workflow_record.key(result.id)]))
+    app.run(app.store.delete([shape.key(result.id)]))
     assert app.AsyncResult(result.id).progress().total == 1
     assert result.progress().total == 2
 
@@ -285,7 +285,7 @@ def test_forgotten_is_all_of_it(app: TaskQ) -> None:
     ids = [each.id for each in result.tree().tasks()]
     assert len(ids) == 5
     result.forget_workflow()
-    assert app.run(app.store.load([*ids, workflow_record.key(result.id)])) == {}
+    assert app.run(app.store.load([*ids, shape.key(result.id)])) == {}
     assert result.state == "PENDING"
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Outgoing
-from taskq_cloud.core.records import Record
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Outgoing
+from taskq_cloud.core.records.record import Record
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from tests.workflows import Chaos

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.canvas import StampingVisitor
-from taskq_cloud.core import planner, signatures
-from taskq_cloud.core.planner import Origin
+from taskq_cloud.core.workflows import planner, signatures
+from taskq_cloud.core.workflows.planner import Origin
 from taskq_cloud.errors import EncodeError
 from tests.workflows import build, effective, is_nothing, make_app, workflows
 

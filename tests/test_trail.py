@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.message import Message
-from taskq_cloud.core.outcome import Failed, Invocation, Succeeded
-from taskq_cloud.core.planner import MOST_CHILDREN
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.outcome import Failed, Invocation, Succeeded
+from taskq_cloud.core.workflows.planner import MOST_CHILDREN
 from taskq_cloud.worker.pools.aio import AsyncioPool
 from taskq_cloud.worker.pools.processes import ProcessPool
 from taskq_cloud.worker.pools.solo import SoloPool

@@ -19,11 +19,11 @@ from taskq_cloud import TaskQ
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.canvas import chain, chord, group, signature
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.calls import Call, Sleep, Together, retrying
-from taskq_cloud.core.effects import Environment
-from taskq_cloud.core.execution import Pipeline
-from taskq_cloud.core.message import Outgoing
-from taskq_cloud.core.outcome import Invocation
+from taskq_cloud.core.execution.context import Environment
+from taskq_cloud.core.execution.pipeline import Pipeline
+from taskq_cloud.core.flows import Call, Sleep, Together, retrying
+from taskq_cloud.core.model.message import Outgoing
+from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.group_result import GroupResult
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock

@@ -23,7 +23,7 @@ from demo.progress import progress
 from demo.report import report
 from demo.watching import View, Watch
 from taskq_cloud import TaskQ
-from taskq_cloud.core.message import Outgoing, Refused
+from taskq_cloud.core.model.message import Outgoing, Refused
 from taskq_cloud.testing.aws_stacks import STACKS
 
 FOLDER = Path(".demo")

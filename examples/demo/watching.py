@@ -12,9 +12,9 @@ from typing import Any
 from demo.infrastructure.places import QUEUES
 from demo.workload import SentCall
 from taskq_cloud import TaskQ
-from taskq_cloud.core.message import DEAD_LETTER_REASON
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON
 from taskq_cloud.core.ports import dead_letter_queue
-from taskq_cloud.core.records import READY_STATES
+from taskq_cloud.core.records.record import READY_STATES
 
 LOOK_SECONDS = 0.5
 EMPTY_LOOKS = 3

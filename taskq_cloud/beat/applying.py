@@ -11,9 +11,9 @@ from taskq_cloud.beat import owning
 from taskq_cloud.beat.messages import Application, queue_of
 from taskq_cloud.beat.owning import Identity, Owner, entry_of, is_paused, owned, owner_of
 from taskq_cloud.beat.planning import Change, differences_of, plan
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Refused
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import KnowsTargets, ScheduleStore
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import ImproperlyConfigured, ScheduleConflict

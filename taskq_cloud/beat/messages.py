@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from taskq_cloud.calling import call_options, make_transport
+from taskq_cloud.core.messages.sending import Transport
 from taskq_cloud.core.ports import Broker, ScheduleStore
 from taskq_cloud.core.schedules.entry import ScheduleEntry
-from taskq_cloud.core.sending import Transport
 from taskq_cloud.periodic import Application as Declaring
 
 

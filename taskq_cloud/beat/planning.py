@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 from taskq_cloud.beat import owning
 from taskq_cloud.beat.owning import Identity, comparable, document_of, entry_of, is_paused, owner_of
 from taskq_cloud.core import serializers
-from taskq_cloud.core.platform_schedule import PlatformSchedule
-from taskq_cloud.core.signing import SIGNATURE_HEADER
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
+from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.errors import ScheduleConflict
 
 Action = Literal["create", "update", "delete", "prune", "foreign", "unchanged"]

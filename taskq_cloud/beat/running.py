@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from taskq_cloud.beat.messages import Application
 from taskq_cloud.beat.ticker import Ticker
-from taskq_cloud.core.ids import new_id
+from taskq_cloud.core.backoff import growing_delay
+from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.schedules.entry import ScheduleEntry
-from taskq_cloud.core.sending import growing_delay
 from taskq_cloud.errors import TaskQError
 
 logger: Final = logging.getLogger("taskq_cloud.beat")

@@ -16,14 +16,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from taskq_cloud.beat.messages import Application, queue_of, transport_of
-from taskq_cloud.core import result_document, sending, serializers, ticks
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.ids import derived_id
-from taskq_cloud.core.message import Message, Refused
+from taskq_cloud.core import serializers
+from taskq_cloud.core.backoff import growing_delay
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.messages import sending
+from taskq_cloud.core.messages.sending import Addressed
+from taskq_cloud.core.model.ids import derived_id
+from taskq_cloud.core.model.message import Message, Refused
 from taskq_cloud.core.ports import ResultStore
-from taskq_cloud.core.records import STARTED, Record
+from taskq_cloud.core.records import document
+from taskq_cloud.core.records.record import STARTED, Record
+from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import ScheduleEntry
-from taskq_cloud.core.sending import Addressed
 from taskq_cloud.errors import ImproperlyConfigured, TaskQError
 from taskq_cloud.periodic import application_name, tick_message
 
@@ -145,7 +149,7 @@ class Ticker:
         if record is None:
             return  # it has only just begun to lead
         self._compared_at = self.clock()
-        leader = result_document.decode(record.payload)["result"]
+        leader = document.decode(record.payload)["result"]
         missing = sorted({entry.name for entry in self._enabled()} - set(leader["entries"]))
         if missing:
             logger.warning(
@@ -185,7 +189,7 @@ class Ticker:
             yield from self._send_due(entry, self._now())
         except TaskQError as error:
             failures = self._failures[entry.name] = self._failures.get(entry.name, 0) + 1
-            wait_seconds = sending.growing_delay(failures, FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+            wait_seconds = growing_delay(failures, FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
             self._again_at[entry.name] = self.clock() + wait_seconds
             extra = {"action": "beat.failed", "task": entry.task, "schedule": entry.name}
             logger.error(  # noqa: TRY400 - it says all there is to know
@@ -273,7 +277,7 @@ class Ticker:
 
     def _kept(self, record_id: str, task: str, content: Mapping[str, Any], fence: int) -> Record:
         message = Message(task=task, id=record_id)
-        text = result_document.encode(message, STARTED, serializers.dumps(content), now=self.clock())
+        text = document.encode(message, STARTED, serializers.dumps(content), now=self.clock())
         return Record(record_id, STARTED, 0, text, None, fence)
 
     # -- time
@@ -295,7 +299,7 @@ class Ticker:
 
 
 def _read(record: Record) -> datetime:
-    content = result_document.decode(record.payload)["result"]
+    content = document.decode(record.payload)["result"]
     return datetime.fromisoformat(content["sent_until"])
 
 

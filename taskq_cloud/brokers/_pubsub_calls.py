@@ -10,8 +10,9 @@ from typing import Any, Final, TypeAlias
 
 from taskq_cloud.brokers._pubsub_messages import Entry, ids_in_batches, in_batches
 from taskq_cloud.brokers._pubsub_options import Place
-from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, CallError, Flow, Sleep, Together, Trouble
-from taskq_cloud.core.message import Sent
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble
+from taskq_cloud.core.model.message import Sent
 from taskq_cloud.core.ports import is_ordered
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 

@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 from taskq_cloud.brokers._pubsub_calls import Where
-from taskq_cloud.core.calls import Call, CallError, Flow
+from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.ports import is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, QueueNotFound
 

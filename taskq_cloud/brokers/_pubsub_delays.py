@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from taskq_cloud.brokers._pubsub_messages import Entry
 from taskq_cloud.brokers._pubsub_options import PubSubOptions
-from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, OperationalError, PayloadTooLarge, Unreachable
 
 LONGEST_DELAY_SECONDS: Final = 30 * 86_400

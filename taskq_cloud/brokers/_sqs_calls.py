@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
-from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, CallError, Flow, Sleep, Together, Trouble
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble
 from taskq_cloud.core.ports import is_ordered
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 

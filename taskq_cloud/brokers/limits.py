@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from taskq_cloud.core.message import Outgoing, Refused
+from taskq_cloud.core.model.message import Outgoing, Refused
 from taskq_cloud.core.ports import BrokerCapabilities
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
 

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, LOCAL_CAPABILITIES, read_cursor, refusal, write_cursor
 from taskq_cloud.brokers.waiting import polling
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import (
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_SOURCE,
     Acknowledge,

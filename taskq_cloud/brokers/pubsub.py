@@ -35,8 +35,8 @@ from taskq_cloud.brokers._pubsub_messages import (
     entry_to_send,
 )
 from taskq_cloud.brokers._pubsub_options import PubSubOptions, read_options
-from taskq_cloud.core.calls import Call, CallError, Flow, Sleep, Together
-from taskq_cloud.core.message import DeadLetter, Delivery, Outgoing, Refused, Release, Sent, Settlement
+from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together
+from taskq_cloud.core.model.message import DeadLetter, Delivery, Outgoing, Refused, Release, Sent, Settlement
 from taskq_cloud.core.ports import BrokerCapabilities, Service, dead_letter_queue, is_ordered
 from taskq_cloud.errors import OperationalError, TaskQError
 

@@ -36,8 +36,8 @@ from taskq_cloud.brokers._sqs_messages import (
     visibility_seconds,
 )
 from taskq_cloud.brokers._sqs_options import SQSOptions, read_options
-from taskq_cloud.core.calls import Call, CallError, Flow
-from taskq_cloud.core.message import DeadLetter, Delivery, Outgoing, Refused, Release, Sent, Settlement
+from taskq_cloud.core.flows import Call, CallError, Flow
+from taskq_cloud.core.model.message import DeadLetter, Delivery, Outgoing, Refused, Release, Sent, Settlement
 from taskq_cloud.core.ports import BrokerCapabilities, Depth, Service, dead_letter_queue, is_ordered
 from taskq_cloud.errors import OperationalError, TaskQError
 

@@ -14,7 +14,7 @@ from taskq_cloud.calling import LINKS
 from taskq_cloud.canvas.changing import altered, caller_of_finalizer, deeply, mark_new, pickled, warn_if_thrown_away
 from taskq_cloud.canvas.reading import ReadAsDict
 from taskq_cloud.canvas.stamping import StampingVisitor
-from taskq_cloud.core import lines
+from taskq_cloud.core.workflows import stages as lines
 from taskq_cloud.errors import InvalidTaskError
 
 

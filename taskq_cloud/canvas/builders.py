@@ -8,8 +8,8 @@ from typing import Any
 from taskq_cloud.canvas.base import Applier, invalid, node_of, read, reads
 from taskq_cloud.canvas.call import Call, read_call
 from taskq_cloud.canvas.parallel import Group
-from taskq_cloud.core import signatures
-from taskq_cloud.core.signatures import CHUNKS
+from taskq_cloud.core.workflows import signatures
+from taskq_cloud.core.workflows.signatures import CHUNKS
 
 
 def signature(

@@ -19,8 +19,8 @@ from taskq_cloud.canvas.base import (
 from taskq_cloud.canvas.changing import altered, fill, made, values_of
 from taskq_cloud.canvas.series import Chain
 from taskq_cloud.canvas.stamping import StampingVisitor
-from taskq_cloud.core import lines, signatures
-from taskq_cloud.core.signatures import signature_of
+from taskq_cloud.core.workflows import signatures, stages
+from taskq_cloud.core.workflows.signatures import signature_of
 from taskq_cloud.errors import InvalidTaskError, NotRegistered
 
 
@@ -223,7 +223,7 @@ def read_call(value: Mapping[str, Any], app: Applier | None) -> Call:
     options = dict(value.get("options") or {})
     for name in LINKS:
         if options.get(name):
-            options[name] = tuple(read(each, app) for each in lines.listed(options[name]))
+            options[name] = tuple(read(each, app) for each in stages.listed(options[name]))
     if not value["task"]:
         raise invalid(value)
     return Call(

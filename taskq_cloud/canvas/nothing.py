@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taskq_cloud.core import lines, planner, signatures
-from taskq_cloud.core.ids import new_id
-from taskq_cloud.core.lines import Fan, Line
+from taskq_cloud.core.model.ids import new_id
+from taskq_cloud.core.workflows import planner, signatures, stages
+from taskq_cloud.core.workflows.stages import Fan, Line
 from taskq_cloud.group_result import GroupResult
 
 
 def is_nothing(signature: Mapping[str, Any]) -> bool:
     """Whether there is no task in a signature."""
-    return next(lines.steps(signatures.parse(signature)), None) is None
+    return next(stages.steps(signatures.parse(signature)), None) is None
 
 
 class NothingToDo:

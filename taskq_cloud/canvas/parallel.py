@@ -24,7 +24,7 @@ from taskq_cloud.canvas.changing import altered, fill, made, values_of
 from taskq_cloud.canvas.reading import parts_of
 from taskq_cloud.canvas.series import Chain
 from taskq_cloud.canvas.stamping import StampingVisitor
-from taskq_cloud.core.signatures import CHORD, GROUP, signature_of
+from taskq_cloud.core.workflows.signatures import CHORD, GROUP, signature_of
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)

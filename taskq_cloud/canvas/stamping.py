@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from taskq_cloud.calling import CallOptions
 from taskq_cloud.core import serializers
-from taskq_cloud.core.membership import OF_CHORDS
+from taskq_cloud.core.workflows.chord_members import OF_CHORDS
 from taskq_cloud.errors import EncodeError
 
 STAMPED_HEADERS: Final = "stamped_headers"

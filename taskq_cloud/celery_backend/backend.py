@@ -24,15 +24,17 @@ from celery.utils.log import get_task_logger
 from taskq_cloud.app import TaskQ
 from taskq_cloud.celery_backend import fan_out
 from taskq_cloud.celery_backend.chords import effects_of
-from taskq_cloud.core import fan_out as sends
-from taskq_cloud.core import joins, retry, saved_groups
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Settlement
-from taskq_cloud.core.options import Policy
-from taskq_cloud.core.outcome import ErrorInfo
-from taskq_cloud.core.planner import SAVED_CHORD
-from taskq_cloud.core.records import Record, version_of
+from taskq_cloud.core.execution.steps import chords
+from taskq_cloud.core.execution.steps import fan_out as sends
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Settlement
+from taskq_cloud.core.model.options import Policy
+from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.records.record import Record, version_of
 from taskq_cloud.core.urls import without_secrets
+from taskq_cloud.core.workflows import saved_groups
+from taskq_cloud.core.workflows.chord_members import check_store_counts_members
+from taskq_cloud.core.workflows.planner import SAVED_CHORD
 from taskq_cloud.errors import BodyPending, ImproperlyConfigured, OperationalError
 
 logger = get_task_logger(__name__)
@@ -174,7 +176,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
     def ensure_chords_allowed(self) -> None:
         """Raise Celery's ``ImproperlyConfigured`` where the store counts no members."""
         try:
-            joins.check_store(self._taskq.store)
+            check_store_counts_members(self._taskq.store)
         except ImproperlyConfigured as error:
             raise CeleryImproperlyConfigured(f"result_backend: {error}") from error
 
@@ -219,7 +221,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
             # Celery would end what is left of a chain too, and looks into less of it: its errbacks would run twice.
             alone = Context(vars(request), chain=None)
             super().mark_as_failure(task_id, exc, traceback, alone, store_result, call_errbacks, state)
-            self._conclude(request, state, replace(retry.describe(exc), traceback=traceback and str(traceback)))
+            self._conclude(request, state, replace(ErrorInfo.of(exc), traceback=traceback and str(traceback)))
             return
         member = bool(request and request.chord)
         super().mark_as_failure(task_id, exc, traceback, request, store_result or member, call_errbacks, state)
@@ -235,7 +237,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         """Record a revocation, and that of what was to follow."""
         super().mark_as_revoked(task_id, reason, request, store_result or bool(request and request.chord), state)
         if request and request.chain:
-            self._conclude(request, state, retry.describe(TaskRevokedError(reason)))
+            self._conclude(request, state, ErrorInfo.of(TaskRevokedError(reason)))
 
     def on_chord_part_return(self, request: Context, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002
         """Count a member that has ended; the last one sends the body, or fails it."""
@@ -256,7 +258,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
     def _conclude(self, request: Any, state: str, error: ErrorInfo | None = None) -> None:
         effects = effects_of(self.app, self._taskq.store, self._policy(), request)
         try:
-            self._run(joins.conclude(effects, state, error))
+            self._run(chords.conclude(effects, state, error))
         except BodyPending as pending:
             # Celery's worker has acknowledged its message, or would take it up again at once.
             logger.info("task %s[%s]: %s", request.task, request.id, pending)

@@ -15,8 +15,8 @@ from celery import Celery
 from celery.app.amqp import task_message
 from kombu.exceptions import OperationalError as KombuError
 
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Delivery, Outgoing, Refused, Sent, Settlement
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
 from taskq_cloud.core.ports import BrokerCapabilities, Depth, Service
 from taskq_cloud.errors import QueueNotFound, Unreachable
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery
@@ -15,35 +14,25 @@ from celery.app.task import Context
 from celery.exceptions import ChordError as CeleryChordError
 
 from taskq_cloud.celery_backend.broker import CeleryBroker
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.effects import Effects, Environment
-from taskq_cloud.core.message import Delivery, Embed, Message
-from taskq_cloud.core.options import Policy, TaskOptions
+from taskq_cloud.core.execution.context import Effects, Environment
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Delivery, Embed, Message
+from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.errors import ChordError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CeleryEffects(Effects):
-    """The effects of a task that Celery's worker has run.
-
-    Args:
-        app: Celery's application.
-    """
-
-    app: Celery
-
-    def call_errbacks(self, failed: Message, error: Exception) -> Flow[None]:
-        """By Celery's rule: ``(request, exc, traceback)`` at once where one takes these, a message otherwise."""
-        request = Context(id=failed.id, task=failed.task, root_id=failed.root_id, delivery_info={})
-        request.errbacks = list(failed.embed.errbacks or ())
-        if request.errbacks:
-            shown = CeleryChordError(*error.args) if isinstance(error, ChordError) else error
-            self.app.backend._call_task_errbacks(request, shown, None)  # noqa: SLF001 - the rule is nowhere else
-        yield from ()
+def _call_errbacks(app: Celery, failed: Message, error: Exception) -> Flow[None]:
+    """By Celery's rule: ``(request, exc, traceback)`` at once where one takes these, a message otherwise."""
+    request = Context(id=failed.id, task=failed.task, root_id=failed.root_id, delivery_info={})
+    request.errbacks = list(failed.embed.errbacks or ())
+    if request.errbacks:
+        shown = CeleryChordError(*error.args) if isinstance(error, ChordError) else error
+        app.backend._call_task_errbacks(request, shown, None)  # noqa: SLF001 - the rule is nowhere else
+    yield from ()
 
 
-def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context) -> CeleryEffects:
+def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context) -> Effects:
     """The effects of a task.
 
     Args:
@@ -62,6 +51,7 @@ def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context
         route=broker.route,
         hostname=str(request.hostname),
         clock=time.time,
+        call_errbacks=lambda _, failed, error: _call_errbacks(app, failed, error),
     )
     delivery = Delivery(
         queue=str(info.get("routing_key")),
@@ -71,7 +61,7 @@ def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context
         group=(request.properties or {}).get("MessageGroupId"),
         receive_count=2 if info.get("redelivered") else 1,
     )
-    return CeleryEffects(environment, delivery, message, TaskOptions(), app=app)
+    return Effects(environment, delivery, message, TaskOptions())
 
 
 def message_of(request: Context) -> Message:

@@ -13,8 +13,8 @@ from celery.app import trace
 from celery.app.registry import TaskRegistry
 from celery.exceptions import Reject
 
-from taskq_cloud.core.message import DeadLetter, Settlement
-from taskq_cloud.core.pages import FAN_OUT
+from taskq_cloud.core.model.message import DeadLetter, Settlement
+from taskq_cloud.core.workflows.group_pages import FAN_OUT
 
 _OPTIONS: Final = {"acks_late": True, "reject_on_worker_lost": True, "ignore_result": True, "track_started": False}
 """Like the tasks of ours that it stands beside: a worker that dies is followed by another that sends the rest."""

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import click
 
-from taskq_cloud.core import records, serializers
-from taskq_cloud.core.workflow_view import NO_RECORD, NOT_STORED, Branch, GroupNode, TaskNode, View, tasks
+from taskq_cloud.core import serializers
+from taskq_cloud.core.records import record
+from taskq_cloud.core.workflows.progress import NO_RECORD, NOT_STORED, Branch, GroupNode, TaskNode, View, tasks
 from taskq_cloud.graph import quoted
 
 MOST_MEMBERS: Final = 20
@@ -23,11 +24,11 @@ MOST_LISTED: Final = 20
 """Members that went wrong, of a summarised group."""
 
 COLOURS: Final = {
-    records.SUCCESS: ("green", "#1b7f3b"),
-    records.FAILURE: ("red", "#b3261e"),
-    records.REVOKED: ("magenta", "#8e3a9d"),
-    records.STARTED: ("blue", "#1a5fb4"),
-    records.RETRY: ("yellow", "#8a6100"),
+    record.SUCCESS: ("green", "#1b7f3b"),
+    record.FAILURE: ("red", "#b3261e"),
+    record.REVOKED: ("magenta", "#8e3a9d"),
+    record.STARTED: ("blue", "#1a5fb4"),
+    record.RETRY: ("yellow", "#8a6100"),
 }
 """State -> its colour in a terminal, and elsewhere. The state is always written beside it."""
 OTHER_COLOUR: Final = "#5f6368"
@@ -82,7 +83,7 @@ def _stages(branch: Branch) -> Iterator[Item]:
 def _members(members: Sequence[Branch]) -> Iterator[Item]:
     numbered = list(enumerate(members))
     if len(members) > MOST_MEMBERS:
-        wrong = [each for each in numbered if _state(each[1]) in records.PROPAGATE_STATES]
+        wrong = [each for each in numbered if _state(each[1]) in record.PROPAGATE_STATES]
         listed, left_out = wrong[:MOST_LISTED], wrong[MOST_LISTED:]
         others = Counter((_name(member), _state(member)) for _, member in numbered)
         others.subtract((_name(member), _state(member)) for _, member in listed)
@@ -101,7 +102,7 @@ def _members(members: Sequence[Branch]) -> Iterator[Item]:
 
 def _state(member: Branch) -> str:
     """The state of a member: that of the first of its tasks that has not succeeded."""
-    return next((task.state for task in tasks(member) if task.state != records.SUCCESS), records.SUCCESS)
+    return next((task.state for task in tasks(member) if task.state != record.SUCCESS), record.SUCCESS)
 
 
 def _name(member: Branch) -> str:
@@ -118,7 +119,7 @@ def _note(task: TaskNode) -> str:
     parts = []
     if task.started_at is not None:
         parts.append(f"began {_shown(task.started_at)}")
-    if task.ended_at is not None and task.state in records.READY_STATES:
+    if task.ended_at is not None and task.state in record.READY_STATES:
         parts.append(f"ended {_shown(task.ended_at)}")
         if task.started_at is not None:
             parts.append(f"took {(task.ended_at - task.started_at).total_seconds():.2f} s")

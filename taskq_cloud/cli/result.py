@@ -14,8 +14,9 @@ from taskq_cloud.cli import drawing
 from taskq_cloud.cli.common import common_options, open_app, say
 from taskq_cloud.cli.drawing_svg import as_svg
 from taskq_cloud.cli.showing import FAILED, NOT_ENDED, SUCCEEDED, exit_code, require_store, value_of, wait_for
-from taskq_cloud.core import records, serializers
-from taskq_cloud.core.workflow_view import View
+from taskq_cloud.core import serializers
+from taskq_cloud.core.records import record
+from taskq_cloud.core.workflows.progress import View
 from taskq_cloud.result import AsyncResult
 from taskq_cloud.task_state import TaskState
 
@@ -57,7 +58,7 @@ def command(context: click.Context, /, task_id: str, tree: bool, **options: Any)
         context.exit(_show_tree(result, form or "text", options["wait"], watch=options["watch"]))
     state = result.load() if options["wait"] is None else wait_for(result, options["wait"])
     click.echo(_as_json(task_id, state) if form else _as_text(state, traceback=options["traceback"]))
-    if state.state == records.PENDING:
+    if state.state == record.PENDING:
         say(context, _UNKNOWN)
     context.exit(exit_code(state))
 

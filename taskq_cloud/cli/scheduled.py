@@ -12,8 +12,8 @@ import click
 
 from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.common import common_options, open_app, say
-from taskq_cloud.core import one_off, protocol
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.messages import late_delivery, protocol
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import HeldMessage, KnowsPhysicalNames, ListsHeld, ScheduleStore
 from taskq_cloud.errors import DecodeError, ImproperlyConfigured
 
@@ -52,7 +52,7 @@ def command(
     With --cancel, nothing is listed.
     """
     app = open_app(context)
-    scheduler, broker = one_off.keeper(app.scheduler), app.broker
+    scheduler, broker = late_delivery.keeper(app.scheduler), app.broker
     if scheduler is None and not isinstance(broker, ListsHeld):
         raise ImproperlyConfigured(
             "the application has no scheduler that holds late tasks, and its broker shows nobody what it holds back: "
@@ -83,7 +83,7 @@ def _cancel(app: TaskQ, ids: Sequence[str]) -> None:
 def _rows(app: TaskQ, scheduler: ScheduleStore, limit: int, cursor: str | None) -> tuple[list[Row], str | None]:
     rows: list[Row] = []
     while True:
-        page = app.run(scheduler.names(one_off.PREFIX, limit=limit - len(rows), cursor=cursor))
+        page = app.run(scheduler.names(late_delivery.PREFIX, limit=limit - len(rows), cursor=cursor))
         found = app.run(scheduler.load(page.names))
         rows += [_row(app, found[name]) for name in page.names if name in found]
         cursor = page.cursor

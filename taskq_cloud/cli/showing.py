@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from taskq_cloud import errors
 from taskq_cloud.app import TaskQ
-from taskq_cloud.core import records, serializers
+from taskq_cloud.core import serializers
+from taskq_cloud.core.records import record
 from taskq_cloud.errors import ImproperlyConfigured, RemoteError
 from taskq_cloud.result import AsyncResult
 from taskq_cloud.task_state import TaskState
@@ -47,6 +48,6 @@ def value_of(state: TaskState) -> str:
 
 def exit_code(state: TaskState) -> int:
     """What a command exits with that was asked for this state."""
-    if state.state == records.SUCCESS:
+    if state.state == record.SUCCESS:
         return SUCCEEDED
     return FAILED if state.ready else NOT_ENDED

@@ -26,7 +26,7 @@ from contextlib import AsyncExitStack, ExitStack
 from http import HTTPStatus
 from typing import Any, Final
 
-from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
 try:

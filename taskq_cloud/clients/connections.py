@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
-from taskq_cloud.core.calls import Call, CallError, Flow, Renew, Sleep, Together, Trouble, arun, retrying, run
+from taskq_cloud.core.flows import Call, CallError, Flow, Renew, Sleep, Together, Trouble, arun, retrying, run
 from taskq_cloud.core.ports import Service
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class Connections:
             case Renew():
                 self._drop(step.service)
                 return None
-        raise TypeError(f"a flow yielded {step!r}, which is no step of taskq_cloud.core.calls")
+        raise TypeError(f"a flow yielded {step!r}, which is no step of taskq_cloud.core.flows")
 
     def close(self) -> None:
         """Close every client. The next call opens what it needs again."""
@@ -183,7 +183,7 @@ class AsyncConnections:
                 if here is not None:
                     await here.renew(step.service)
                 return None
-        raise TypeError(f"a flow yielded {step!r}, which is no step of taskq_cloud.core.calls")
+        raise TypeError(f"a flow yielded {step!r}, which is no step of taskq_cloud.core.flows")
 
     async def close(self) -> None:
         """Close the clients of the running event loop. The next call opens what it needs again."""

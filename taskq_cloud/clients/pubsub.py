@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
 
-from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
 try:

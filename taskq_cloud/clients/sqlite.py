@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured
 
 OLDEST_SQLITE = (3, 35, 0)

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.claims import Payload
-from taskq_cloud.core.message import Delivery, Outgoing, Refused, Sent, Settlement
-from taskq_cloud.core.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
-from taskq_cloud.core.records import Record
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
+from taskq_cloud.core.model.payload_references import Payload
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
+from taskq_cloud.core.records.record import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from taskq_cloud.core.joins import PAGE_RECORDS
-from taskq_cloud.core.membership import SHARD_MEMBERS
-from taskq_cloud.core.pages import FAN_OUT_MEMBERS
+from taskq_cloud.core.execution.steps.chords import PAGE_RECORDS
+from taskq_cloud.core.model.options import FAN_OUT_MEMBERS
+from taskq_cloud.core.workflows.chord_members import SHARD_MEMBERS
 from taskq_cloud.costs.load import Containers, Load, QueueLoad, Served
 
 CHUNK_BYTES: Final = 64 * 1024

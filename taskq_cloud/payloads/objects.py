@@ -15,10 +15,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from taskq_cloud.core.calls import Call, CallError, Flow, Together
-from taskq_cloud.core.claims import Payload
-from taskq_cloud.core.message import Refused
-from taskq_cloud.core.payloads import ARGUMENTS, DAY_SECONDS, RESULTS
+from taskq_cloud.core.flows import Call, CallError, Flow, Together
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.payload_references import Payload
+from taskq_cloud.core.payloads.policy import ARGUMENTS, DAY_SECONDS, RESULTS
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import TaskQError, Unreachable
 from taskq_cloud.results._bucket import Bucket, LifecycleRule, Meaning

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskq_cloud.core import result_document, serializers
-from taskq_cloud.core.records import Record, version_of
+from taskq_cloud.core import serializers
+from taskq_cloud.core.records import document as result_document
+from taskq_cloud.core.records.record import Record, version_of
 from taskq_cloud.errors import DecodeError
 
 _COMPRESSED: Final = b"\x00celery-compressed\x00"

@@ -29,10 +29,11 @@ from functools import partial
 from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult, quote, unquote
 
-from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, Flow, Sleep, Together
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.flows import Call, Flow, Sleep, Together
+from taskq_cloud.core.model.rates import take_slot
 from taskq_cloud.core.ports import StoreCapabilities
-from taskq_cloud.core.rates import take_slot
-from taskq_cloud.core.records import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
+from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
 from taskq_cloud.results import _celery
 from taskq_cloud.results import _object_joins as joins

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import Service, StoreCapabilities
-from taskq_cloud.core.records import Record
+from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import ImproperlyConfigured
 
 

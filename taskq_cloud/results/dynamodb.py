@@ -19,10 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.calls import Call, Flow, Together
+from taskq_cloud.core.flows import Call, Flow, Together
+from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
 from taskq_cloud.core.ports import Service, StoreCapabilities
-from taskq_cloud.core.rates import FARTHEST_SLOT_SECONDS
-from taskq_cloud.core.records import FENCE_KEPT_SECONDS, FINAL_VERSION, Record, may_replace
+from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record, may_replace
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
 from taskq_cloud.results import dynamodb_items as items

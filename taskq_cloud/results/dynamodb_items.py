@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from taskq_cloud.core.records import Record
+from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import DecodeError, PayloadTooLarge
 from taskq_cloud.results import _celery
 

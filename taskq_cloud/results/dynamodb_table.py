@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, CallError, Flow, Sleep, Together, Trouble
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble
 from taskq_cloud.errors import AccessDenied, OperationalError, TableNotFound, Unreachable
 from taskq_cloud.results.dynamodb_items import Item
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.rates import LocalSlots
 from taskq_cloud.core.ports import Service, StoreCapabilities
-from taskq_cloud.core.rates import LocalSlots
-from taskq_cloud.core.records import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
+from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
 from taskq_cloud.core.urls import query_of
 
 SWEEP_INTERVAL_SECONDS = 60

@@ -13,7 +13,7 @@ from secrets import randbits
 from typing import Any, Final
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.calls import Call
+from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured

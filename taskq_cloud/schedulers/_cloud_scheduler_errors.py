@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from taskq_cloud.core.calls import CallError, Trouble
+from taskq_cloud.core.flows import CallError, Trouble
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskq_cloud.core.calls import CallError, Trouble
+from taskq_cloud.core.flows import CallError, Trouble
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from taskq_cloud.core.claims import LEGACY_POINTER_SIZE, POINTER_SIZE
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.model.payload_references import LEGACY_POINTER_SIZE, POINTER_SIZE
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, PayloadTooLarge
 

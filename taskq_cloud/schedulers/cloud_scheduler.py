@@ -18,9 +18,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.calls import Call, CallError, Flow, Sleep, Together, Trouble
-from taskq_cloud.core.message import Refused
-from taskq_cloud.core.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
+from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.schedulers._cloud_scheduler_errors import EXISTS, MISSING, WRONG_STATE, explain

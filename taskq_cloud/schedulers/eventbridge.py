@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult, unquote
 
-from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, CallError, Flow, Sleep, Together
-from taskq_cloud.core.ids import new_id
-from taskq_cloud.core.message import Refused
-from taskq_cloud.core.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together
+from taskq_cloud.core.model.ids import new_id
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured, TaskQError

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Refused
-from taskq_cloud.core.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of
 

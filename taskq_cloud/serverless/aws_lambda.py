@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from taskq_cloud.core.ids import new_id
+from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.errors import OperationalError
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.serverless import direct

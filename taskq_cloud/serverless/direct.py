@@ -7,10 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from taskq_cloud.core import claims, records, result_document, retry
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Message
-from taskq_cloud.core.outcome import ErrorInfo, Failed, Ignored, Lost, Outcome, Retrying, Succeeded, TimedOut
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model import payload_references
+from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Message
+from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Ignored, Lost, Outcome, Retrying, Succeeded, TimedOut
+from taskq_cloud.core.records import document as result_document
+from taskq_cloud.core.records import record as records
 from taskq_cloud.errors import DecodeError, NotRegistered, OperationalError, Reject, TimeLimitExceeded, WorkerLostError
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.serverless.function_call import FunctionCall
@@ -64,7 +66,7 @@ def answer(runtime: Runtime, call: FunctionCall, event: Any, request_id: str) ->
 
 
 def _opened(runtime: Runtime, event: Any, request_id: str) -> Flow[Message]:
-    if claims.pointer_of(event, {}) is not None:
+    if payload_references.pointer_of(event, {}) is not None:
         return (yield from runtime.codec.open(json.dumps(event), request_id))
     return (yield from runtime.codec.open_document(_without_sns(event), request_id))
 
@@ -105,7 +107,7 @@ def _of_outcome(message: Message, outcome: Outcome | None) -> str:
 def _error_of(outcome: Failed | Retrying | TimedOut | Lost) -> ErrorInfo:
     match outcome:
         case TimedOut():
-            return retry.describe(TimeLimitExceeded(outcome.time_limit))
+            return ErrorInfo.of(TimeLimitExceeded(outcome.time_limit))
         case Lost():
-            return retry.describe(WorkerLostError(outcome.reason))
+            return ErrorInfo.of(WorkerLostError(outcome.reason))
     return outcome.error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.core.calls import Flow, retrying, run
-from taskq_cloud.core.message import Delivery, Message, Settlement
-from taskq_cloud.core.outcome import Abandoned, Admission, Invocation, Outcome, Rejected
+from taskq_cloud.core.flows import Flow, retrying, run
+from taskq_cloud.core.model.message import Delivery, Message, Settlement
+from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Outcome, Rejected
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.serverless.limits import TimeKeeper
 from taskq_cloud.serverless.too_long import ANSWER_MARGIN_SECONDS, needed_seconds, refuse

@@ -24,9 +24,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, Generic, TypeVar
 
-from taskq_cloud.core.invocation import TaskRunner
-from taskq_cloud.core.outcome import Failed, Invocation, Lost, Outcome, TimedOut
-from taskq_cloud.core.retry import describe
+from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 
 T = TypeVar("T")
@@ -135,7 +134,7 @@ class TimeKeeper:
                 return Lost(f"exit code {error.code if isinstance(error.code, int) else int(error.code is not None)}")
             case KeyboardInterrupt():
                 return Lost("KeyboardInterrupt")
-        return Failed(describe(error))
+        return Failed(ErrorInfo.of(error))
 
     def _limit(self, soft: float | None, hard: float) -> None:
         self._past_hard_limit = False

@@ -34,9 +34,9 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
-from taskq_cloud.core.calls import retrying, run
-from taskq_cloud.core.message import Acknowledge, DeadLetter, Delivery, Settlement
-from taskq_cloud.core.outcome import Abandoned, Admission, Invocation, Lost, Outcome, TimedOut
+from taskq_cloud.core.flows import retrying, run
+from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Settlement
+from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.core.ports import KnowsPhysicalNames
 from taskq_cloud.errors import DecodeError, TaskQError
 from taskq_cloud.runtime import Runtime

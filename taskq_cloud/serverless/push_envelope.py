@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from taskq_cloud.core.message import Delivery
+from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.errors import DecodeError
 
 METADATA: Final = "x-goog-pubsub-"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from taskq_cloud.core.outcome import Invocation, Rejected
+from taskq_cloud.core.model.outcome import Invocation, Rejected
 
 logger = logging.getLogger("taskq_cloud.serverless")
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from taskq_cloud.clients.connections import AsyncConnections, Connections
-from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import Service
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from taskq_cloud.core.calls import Call, CallError, Flow, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import AccessDenied, OperationalError, Unreachable
 from taskq_cloud.topology.model import Topology

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from taskq_cloud.brokers.sqs import SQSBroker
-from taskq_cloud.core.options import TaskOptions
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import Broker, dead_letter_queue, is_ordered
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.errors import ImproperlyConfigured

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from taskq_cloud.brokers._pubsub_options import PubSubOptions, read_options
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import dead_letter_queue, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.schedulers._cloud_scheduler_jobs import RETRIES, job_id, read_place, to_job

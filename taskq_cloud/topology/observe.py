@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.topology import observe_roles, observe_schedules, observe_services
 from taskq_cloud.topology.asking import ask
 from taskq_cloud.topology.model import Topology

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.topology.asking import ask
 from taskq_cloud.topology.model import Topology
 from taskq_cloud.topology.observed import ObservedSchedule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.topology.asking import ask
 from taskq_cloud.topology.model import Topology
 from taskq_cloud.topology.observed import ObservedService

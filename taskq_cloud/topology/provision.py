@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from taskq_cloud.core.calls import Call, Flow, Sleep
+from taskq_cloud.core.flows import Call, Flow, Sleep
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError
 from taskq_cloud.topology import observe, observe_schedules, wanted
 from taskq_cloud.topology.asking import ask, region_of_environment

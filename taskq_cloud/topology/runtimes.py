@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.serverless.too_long import ANSWER_MARGIN_SECONDS
 from taskq_cloud.topology.deployment import Deployment

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from taskq_cloud.core.message import Delivery
+from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.core.ports import is_ordered
 
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Delivery, Refused
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Delivery, Refused
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.errors import AccessDenied, TaskQError, Unreachable
 

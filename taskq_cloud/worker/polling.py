@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Delivery
+from taskq_cloud.core.backoff import growing_delay
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.core.ports import Broker
-from taskq_cloud.core.sending import growing_delay
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.worker.holding import Held
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from taskq_cloud.core.sending import growing_delay
+from taskq_cloud.core.backoff import growing_delay
 
 logger = logging.getLogger("taskq_cloud.worker")
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from taskq_cloud.core.calls import arun, retrying
-from taskq_cloud.core.message import Delivery, Release, Settlement
-from taskq_cloud.core.outcome import Abandoned, Admission, Invocation, Outcome
-from taskq_cloud.core.sending import growing_delay
+from taskq_cloud.core.backoff import growing_delay
+from taskq_cloud.core.flows import arun, retrying
+from taskq_cloud.core.model.message import Delivery, Release, Settlement
+from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Outcome
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.worker.groups import Groups

@@ -16,7 +16,7 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.beat import applying, planning
 from taskq_cloud.beat.planning import Change
-from taskq_cloud.core.message import Refused
+from taskq_cloud.core.model.message import Refused
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,

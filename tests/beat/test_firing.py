@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud.beat import applying
-from taskq_cloud.core.ticks import tick_id
+from taskq_cloud.core.schedules.ticks import tick_id
 from tests.beat.periodic_app import make_app
 
 TIMEOUT_SECONDS = 30

@@ -11,10 +11,10 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.beat.ticker import COMPARED_EVERY_SECONDS, LEASE_SECONDS, RENEWALS, TICKS_AT_ONCE, Ticker
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.calls import Flow, run
-from taskq_cloud.core.message import Refused
-from taskq_cloud.core.records import FENCE_KEPT_SECONDS
-from taskq_cloud.core.ticks import tick_id
+from taskq_cloud.core.flows import Flow, run
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS
+from taskq_cloud.core.schedules.ticks import tick_id
 from taskq_cloud.errors import ImproperlyConfigured, QueueNotFound, Unreachable
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.schedules import crontab

@@ -10,7 +10,7 @@ import sys
 
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.message import Acknowledge, Outgoing
+from taskq_cloud.core.model.message import Acknowledge, Outgoing
 
 
 def say(value: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.message import Outgoing, Release
+from taskq_cloud.core.model.message import Outgoing, Release
 from taskq_cloud.core.ports import ListsHeld
 from taskq_cloud.errors import OperationalError
 from taskq_cloud.testing.clock import FakeClock

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.message import Outgoing, Release
+from taskq_cloud.core.model.message import Outgoing, Release
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 

@@ -15,7 +15,7 @@ import pytest
 from taskq_cloud.brokers import _sqlite_statements as sql
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.clients import sqlite as clients
-from taskq_cloud.core.message import Outgoing, Refused, Release, Sent
+from taskq_cloud.core.model.message import Outgoing, Refused, Release, Sent
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import OperationalError, Unreachable
 from taskq_cloud.testing.clock import FakeClock

@@ -9,12 +9,7 @@ import pytest
 
 from taskq_cloud.brokers._sqs_options import SQSOptions
 from taskq_cloud.brokers.sqs import SQSBroker
-from taskq_cloud.core.message import (
-    Acknowledge,
-    DeadLetter,
-    Outgoing,
-    Sent,
-)
+from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Sent
 from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.errors import (
     QueueNotFound,

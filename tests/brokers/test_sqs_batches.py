@@ -10,9 +10,9 @@ import pytest
 from taskq_cloud.brokers import _sqs_messages as messages
 from taskq_cloud.brokers._sqs_options import SQSOptions
 from taskq_cloud.brokers.sqs import SQSBroker
-from taskq_cloud.core import calls
-from taskq_cloud.core.calls import Call, CallError, Sleep, Together, Trouble
-from taskq_cloud.core.message import (
+from taskq_cloud.core import flows
+from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble
+from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_SOURCE,
     Acknowledge,
@@ -44,7 +44,7 @@ class Script:
         self._answers = iter(answers)
 
     def run(self, flow: Any) -> Any:
-        return calls.run(flow, self._perform)
+        return flows.run(flow, self._perform)
 
     def _perform(self, step: Any) -> Any:
         if isinstance(step, Sleep):
@@ -115,7 +115,7 @@ def test_what_keeps_failing_is_refused_after_a_bounded_number_of_calls():
     assert first == Sent("a")
     assert isinstance(second.error, Unreachable)
     assert "queue 'work': sqs:SendMessage failed (InternalError: why)" in str(second.error)
-    assert len(script.batches) == calls.DEFAULT_BACKOFF.attempts
+    assert len(script.batches) == flows.DEFAULT_BACKOFF.attempts
 
 
 def test_what_is_our_fault_is_refused_at_once_with_its_code():
@@ -202,7 +202,7 @@ def test_an_ordered_queues_calls_are_made_one_after_the_other():
             return [accept_all(call.parameters["Entries"]) for call in step.calls]
         return {"QueueUrl": "u"}
 
-    calls.run(SQSBroker().send("work.fifo", _outgoing(*"abcdefghijklmnopqrstu")), perform)
+    flows.run(SQSBroker().send("work.fifo", _outgoing(*"abcdefghijklmnopqrstu")), perform)
     assert [len(step.calls) for step in steps if isinstance(step, Together)] == [1, 1, 1]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud import chord as taskq_chord
-from taskq_cloud.core.ids import derived_id
+from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.errors import OperationalError
 
 celery = pytest.importorskip("celery")

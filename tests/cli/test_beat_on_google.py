@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.core.ticks import tick_id
+from taskq_cloud.core.schedules.ticks import tick_id
 from taskq_cloud.loading import find_app
 from tests.cli.conftest import TaskQCommand
 from tests.schedulers.cloud_scheduler_server import CloudSchedulerServer, now

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from taskq_cloud.core import one_off
-from taskq_cloud.core.message import Message, Outgoing
+from taskq_cloud.core.messages import late_delivery
+from taskq_cloud.core.model.message import Message, Outgoing
 from taskq_cloud.loading import find_app
 from taskq_cloud.testing.aws_stacks import REGION
 
@@ -46,8 +46,8 @@ def test_it_goes_page_by_page(taskq, shop, monkeypatch):
     monkeypatch.setenv("TASKQ_SCHEDULER", "memory://")
     app = find_app(shop)
     for number in range(3):
-        once = one_off.one_off(Message(task="t", id=f"id{number}"), "mail", 2_000_000_000)
-        app.run(one_off.put(app.scheduler, app.broker, [("mail", Outgoing(body="[1]"), once)]))
+        once = late_delivery.one_off(Message(task="t", id=f"id{number}"), "mail", 2_000_000_000)
+        app.run(late_delivery.put(app.scheduler, app.broker, [("mail", Outgoing(body="[1]"), once)]))
     first = taskq("scheduled", "-A", shop, "--limit", "2")
     cursor = first.stderr.split()[-1]
     assert len(first.stdout.splitlines()) == 3

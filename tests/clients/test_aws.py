@@ -15,7 +15,7 @@ from botocore.parsers import ResponseParserError
 
 from taskq_cloud.clients import aws
 from taskq_cloud.clients.connections import AsyncConnections, Connections
-from taskq_cloud.core.calls import Call, CallError, Flow, Together, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Together, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.testing.call_counter import CallCounter

@@ -7,7 +7,7 @@ import pytest
 from azure.core import exceptions as sdk
 
 from taskq_cloud.clients import azure
-from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.testing.driving import driving

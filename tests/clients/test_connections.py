@@ -13,7 +13,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.clients import connections
-from taskq_cloud.core.calls import Call, CallError, Flow, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.ports import Service
 
 CALLERS = 10

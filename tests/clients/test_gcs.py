@@ -7,7 +7,7 @@ from google.cloud.storage import Blob
 from requests import exceptions as http
 
 from taskq_cloud.clients import gcs
-from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import AccessDenied
 from taskq_cloud.testing.driving import driving

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from taskq_cloud.clients import sqlite as clients
-from taskq_cloud.core.calls import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Trouble
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY, word TEXT NOT NULL)"
 INSERT = "INSERT INTO numbers (word) VALUES (?) RETURNING number"

@@ -12,7 +12,7 @@ import pytest
 
 from taskq_cloud.calling import CallOptions
 from taskq_cloud.cli.worker import command as worker_command
-from taskq_cloud.core.options import TaskOptions
+from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings, load_settings
 from tests.docs.samples import DOCS

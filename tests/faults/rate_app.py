@@ -32,13 +32,13 @@ def limited(number: int) -> None:
 
 
 if os.environ.get("RATE_DIES"):
-    from taskq_cloud.core import kept_slots
+    from taskq_cloud.core.execution.steps import rate_limit_slots
 
     def die(*_: object) -> None:
         """Between taking a slot and sending the message that holds it."""
         os.kill(os.getpid(), signal.SIGKILL)
 
-    kept_slots.Keeper.put_back = die  # type: ignore[method-assign, assignment]
+    rate_limit_slots.Keeper.put_back = die  # type: ignore[method-assign, assignment]
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
     handler = app.lambda_handler()

@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.rates import parse_rate
+from taskq_cloud.core.model.rates import parse_rate
 from tests.faults.deployment import until
 
 WORKERS = 4

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.ticks import tick_id
+from taskq_cloud.core.schedules.ticks import tick_id
 from taskq_cloud.testing import aws_stacks as stacks
 from tests.infra.terraform import INFRA, WRAPPERS, changes, copy_of, with_providers
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.message import DEAD_LETTER_REASON
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON
 from taskq_cloud.core.ports import dead_letter_queue
 from tests.worker.serving import serving, until
 

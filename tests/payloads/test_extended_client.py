@@ -7,8 +7,8 @@ import json
 import pytest
 from sqs_extended_client import SQSExtendedClientSession
 
-from taskq_cloud.core import protocol
-from taskq_cloud.core.message import Message
+from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.model.message import Message
 from taskq_cloud.testing.aws_stacks import REGION
 from tests.payloads.noise import MB, dead_letter, noise, received
 from tests.serverless.events import Context, batch, failures, record

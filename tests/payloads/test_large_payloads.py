@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.message import Message, Outgoing, Sent
+from taskq_cloud.core.model.message import Message, Outgoing, Sent
 from taskq_cloud.errors import ClaimError, ImproperlyConfigured, PayloadTooLarge, StoreNotFound
 from taskq_cloud.testing.call_counter import CallCounter
 from tests.payloads.noise import MB, dead_letter, keys_of, noise, received

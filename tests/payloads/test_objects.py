@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from taskq_cloud.core.claims import Payload
-from taskq_cloud.core.message import Refused
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.payload_references import Payload
 from taskq_cloud.errors import ImproperlyConfigured, StoreNotFound
 from taskq_cloud.payloads.registry import payload_store_from_url
 from taskq_cloud.testing.driving import driving

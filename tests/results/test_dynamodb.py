@@ -6,8 +6,9 @@ import socket
 import pytest
 
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.calls import DEFAULT_BACKOFF, Call, CallError, Sleep, Together, Trouble, run
-from taskq_cloud.core.records import FENCE_KEPT_SECONDS, FINAL_VERSION
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble, run
+from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,

@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 from celery.app.task import Context
 
-from taskq_cloud.core.records import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS, version_of
+from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS, version_of
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.results.dynamodb import DynamoDBResults
 from taskq_cloud.testing.aws_stacks import REGION

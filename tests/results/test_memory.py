@@ -1,6 +1,6 @@
 import pytest
 
-from taskq_cloud.core.calls import run as drive
+from taskq_cloud.core.flows import run as drive
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.testing.clock import FakeClock

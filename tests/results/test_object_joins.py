@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskq_cloud.core.calls import run
+from taskq_cloud.core.flows import run
 from taskq_cloud.results._object_joins import Arrival, arrival_of, present
 from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from taskq_cloud.core.calls import Call, CallError, Sleep, Together, Trouble, run
-from taskq_cloud.core.records import FINAL_VERSION, STARTED
+from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble, run
+from taskq_cloud.core.records.record import FINAL_VERSION, STARTED
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,

@@ -8,7 +8,7 @@ from celery.backends.azureblockblob import AzureBlockBlobBackend
 from celery.backends.gcs import GCSBackend, GCSBackendBase
 from celery.backends.s3 import S3Backend
 
-from taskq_cloud.core.records import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS
+from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.results.azure_blob import AzureBlobResults
 from taskq_cloud.results.gcs import GCSResults

@@ -6,8 +6,8 @@ from multiprocessing import get_context
 import pytest
 
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.calls import Call, CallError, Trouble
-from taskq_cloud.core.records import SUCCESS
+from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.records.record import SUCCESS
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, Unreachable
 from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.results.sqlite import SQLiteResults

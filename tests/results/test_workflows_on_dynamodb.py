@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from taskq_cloud import TaskQ, chord
-from taskq_cloud.core import workflow_record
+from taskq_cloud.core.workflows import shape
 from taskq_cloud.testing.call_counter import CallCounter
 from tests.workflows import make_app
 
@@ -46,4 +46,4 @@ def test_revoked_and_forgotten_is_all_of_it(app: TaskQ, counter: CallCounter) ->
     assert by_id.revoke_workflow() == 0
     by_id.forget_workflow()
     assert dict(by_id.progress().states) == {"PENDING": 1}
-    assert app.run(app.store.load([workflow_record.key(result.id)])) == {}
+    assert app.run(app.store.load([shape.key(result.id)])) == {}

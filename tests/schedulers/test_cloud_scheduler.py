@@ -14,8 +14,8 @@ from google.cloud.scheduler_v1 import Job, ListJobsResponse
 
 from taskq_cloud import TaskQ
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.calls import Call, CallError, Flow, Sleep, Together, Trouble, run
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble, run
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import ScheduleStore
 from taskq_cloud.errors import (
     AccessDenied,

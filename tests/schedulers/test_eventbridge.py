@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.calls import Call, CallError, Sleep, Together, Trouble, retrying, run
-from taskq_cloud.core.message import Refused
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble, retrying, run
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,

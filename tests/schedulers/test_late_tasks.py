@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from taskq_cloud import SendError, group
-from taskq_cloud.core.workflow_ending import revocation
+from taskq_cloud.core.workflows.revocation import revocation
 from taskq_cloud.errors import ScheduleGroupNotFound
 from taskq_cloud.testing.call_counter import CallCounter
 from tests.schedulers.late_app import make_app

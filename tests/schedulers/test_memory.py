@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from taskq_cloud.core.calls import run
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.flows import run
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.schedulers.memory import MemorySchedules
 from taskq_cloud.schedulers.registry import scheduler_from_url

@@ -7,8 +7,8 @@ from typing import ClassVar
 from uuid import uuid4
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core import protocol
-from taskq_cloud.core.message import Message, Refused, Sent
+from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.model.message import Message, Refused, Sent
 from taskq_cloud.core.ports import BrokerCapabilities
 from taskq_cloud.results.memory import MemoryResults
 

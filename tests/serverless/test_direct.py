@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from taskq_cloud.core import protocol
-from taskq_cloud.core.calls import Sleep
+from taskq_cloud.core.flows import Sleep
+from taskq_cloud.core.messages import protocol
 from taskq_cloud.errors import DecodeError, Ignore, NotRegistered, OperationalError, Reject
 from tests.serverless.events import Context, call_of, make_app
 

@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
-from taskq_cloud.core.message import Message
-from taskq_cloud.core.options import TaskOptions
-from taskq_cloud.core.outcome import Failed, Invocation, Lost, Succeeded, TimedOut
+from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.outcome import Failed, Invocation, Lost, Succeeded, TimedOut
+from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.serverless.limits import OutOfTime, TimeKeeper
 

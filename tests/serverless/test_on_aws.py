@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.message import DEAD_LETTER_REASON
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON
 from taskq_cloud.errors import TimeLimitExceeded
 
 pytestmark = pytest.mark.second_stack

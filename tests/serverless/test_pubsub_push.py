@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from taskq_cloud import TaskQ, chord
-from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, Message
-from taskq_cloud.core.outcome import Abandoned, Invocation
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Message
+from taskq_cloud.core.model.outcome import Abandoned, Invocation
 from taskq_cloud.errors import ImproperlyConfigured, Retry
 from taskq_cloud.serverless.oidc import Forbidden, KeySet, KeysUnavailable, TokenVerifier, Unauthenticated
 from taskq_cloud.serverless.pubsub_push import Push

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import ChordError, TaskQ, chain, chord
-from taskq_cloud.core.message import Acknowledge
+from taskq_cloud.core.model.message import Acknowledge
 from tests.brokers.pubsub_server import PubSubServer
 from tests.serverless.pushed_app import make_app
 from tests.serverless.pushing import ACCOUNT, AUDIENCE, Issuer, envelope, post, served_by_wsgi

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from taskq_cloud.core.calls import Sleep
-from taskq_cloud.core.message import DEAD_LETTER_REASON, DeadLetter, Release
+from taskq_cloud.core.flows import Sleep
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DeadLetter, Release
 from taskq_cloud.errors import Unreachable, WorkerLostError
 from taskq_cloud.serverless.sqs_batch import delivery_of, sqs_records
 from tests.serverless.events import Context, NotingBroker, batch, call_of, failures, record

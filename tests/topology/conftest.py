@@ -10,7 +10,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.calls import Flow
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.testing.permissions import CallRecorder
 from taskq_cloud.topology.asking import services
 

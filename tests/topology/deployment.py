@@ -14,7 +14,7 @@ from typing import Any
 
 from taskq_cloud import TaskQ
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.calls import Call, Flow
+from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.topology import observe
 from taskq_cloud.topology.asking import services
 from taskq_cloud.topology.checks import findings

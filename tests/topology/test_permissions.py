@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from taskq_cloud import Reject, TaskQ, group
 from taskq_cloud.cli import main
-from taskq_cloud.core.message import Acknowledge, Outgoing
+from taskq_cloud.core.model.message import Acknowledge, Outgoing
 from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.errors import ClaimError
 from taskq_cloud.testing.permissions import compare

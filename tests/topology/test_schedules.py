@@ -10,7 +10,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.beat import applying
-from taskq_cloud.core.calls import run
+from taskq_cloud.core.flows import run
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.schedulers._cloud_scheduler_jobs import job_id
 from taskq_cloud.topology.formats import graph, iam, tfvars

@@ -1,6 +1,6 @@
 import asyncio
 
-from taskq_cloud.core.message import Delivery
+from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.worker.groups import Groups
 
 

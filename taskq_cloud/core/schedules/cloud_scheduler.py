@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from taskq_cloud.core.schedules import fields
-from taskq_cloud.core.schedules.wakes import Wake
+from taskq_cloud.core.schedules.triggers import Wake
 
 WEEKS: Final = False
 """Whether it can say "the second Monday of a month"."""

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from taskq_cloud.core.schedules import fields
-from taskq_cloud.core.schedules.wakes import Wake
+from taskq_cloud.core.schedules.triggers import Wake
 
 WEEKS: Final = True
 ENDS: Final = True

@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from taskq_cloud.core.calls import Flow, Sleep
-from taskq_cloud.core.message import (
+from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_SOURCE,
     Acknowledge,

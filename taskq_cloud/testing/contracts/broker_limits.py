@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Acknowledge, Outgoing, Refused, Sent
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Acknowledge, Outgoing, Refused, Sent
 from taskq_cloud.core.ports import Broker, Depth
 from taskq_cloud.errors import PayloadTooLarge, QueueNotFound
 from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until, until_empty

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from taskq_cloud.core.message import Acknowledge, DeadLetter, Outgoing, Refused, Release, Sent
+from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Refused, Release, Sent
 from taskq_cloud.core.ports import DEFAULT_GROUP, Broker, dead_letter_queue
 from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until_empty
 from taskq_cloud.testing.driving import Drive

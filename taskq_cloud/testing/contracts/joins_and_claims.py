@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from taskq_cloud.core.ports import ResultStore
-from taskq_cloud.core.records import FENCE_KEPT_SECONDS
+from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.driving import Drive
 

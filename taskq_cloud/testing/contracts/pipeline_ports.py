@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from taskq_cloud.core import foreign
-from taskq_cloud.core.calls import Flow
-from taskq_cloud.core.message import Outgoing, Refused, Sent, Settlement
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.messages import events
+from taskq_cloud.core.model.message import Outgoing, Refused, Sent, Settlement
 from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, StoreCapabilities
-from taskq_cloud.core.records import Record
+from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import PayloadTooLarge, Unreachable
 
 
@@ -41,7 +41,7 @@ class WatchedBroker:
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         yield ABOUT_TO
         answers = yield from self._broker.send(queue, messages)
-        sent = [foreign.read(each.body, "?", ("json", "pickle"), {}) for each in messages]
+        sent = [events.read(each.body, "?", ("json", "pickle"), {}) for each in messages]
         yield Effect(f"send:{','.join(each.task for each in sent)}")
         return answers
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from taskq_cloud.core import protocol
-from taskq_cloud.core.invocation import current_invocation
-from taskq_cloud.core.message import Embed, Message
-from taskq_cloud.core.options import Policy, TaskOptions
-from taskq_cloud.core.outcome import Invocation, Outcome
-from taskq_cloud.core.records import Record
+from taskq_cloud.core.execution.runner import current_invocation
+from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.model.message import Embed, Message
+from taskq_cloud.core.model.options import Policy, TaskOptions
+from taskq_cloud.core.model.outcome import Invocation, Outcome
+from taskq_cloud.core.records.record import Record
 
 
 class End(BaseException):

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from taskq_cloud.core import result_document, retry
-from taskq_cloud.core.message import DEAD_LETTER_REASON, Embed, Message
-from taskq_cloud.core.options import Policy, TaskOptions
-from taskq_cloud.core.outcome import Lost, Outcome, TimedOut
-from taskq_cloud.core.records import FAILURE, RETRY, Record, version_of
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Embed, Message
+from taskq_cloud.core.model.options import Policy, TaskOptions
+from taskq_cloud.core.model.outcome import ErrorInfo, Lost, Outcome, TimedOut
+from taskq_cloud.core.records import document
+from taskq_cloud.core.records.record import FAILURE, RETRY, Record, version_of
 from taskq_cloud.errors import Ignore, Reject, Retry
 from taskq_cloud.testing.contracts.pipeline_fan_out import FAN_OUTS
 from taskq_cloud.testing.contracts.pipeline_scenario import (
@@ -80,8 +80,8 @@ def _retried_twice_before(task_id: str, now: float) -> Record:
 
 
 def _recorded(task_id: str, state: str, attempt: int, now: float) -> Record:
-    described = result_document.encode_error(retry.describe(ValueError("before")))
-    payload = result_document.encode(Message(task="main", id=task_id), state, described, now=now)
+    described = document.encode_error(ErrorInfo.of(ValueError("before")))
+    payload = document.encode(Message(task="main", id=task_id), state, described, now=now)
     return Record(task_id, state, version_of(state, attempt), payload)
 
 

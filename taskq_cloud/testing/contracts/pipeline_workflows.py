@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from taskq_cloud.core import additions
-from taskq_cloud.core.invocation import added_to_chord
-from taskq_cloud.core.message import Embed, Message
-from taskq_cloud.core.options import Policy, TaskOptions
-from taskq_cloud.core.signatures import ACCUMULATE
+from taskq_cloud.core.execution.runner import added_to_chord
+from taskq_cloud.core.model.message import Embed, Message
+from taskq_cloud.core.model.options import Policy, TaskOptions
+from taskq_cloud.core.workflows import chord_additions
+from taskq_cloud.core.workflows.signatures import ACCUMULATE
 from taskq_cloud.errors import Ignore, Replaced, Retry
 from taskq_cloud.testing.contracts.pipeline_scenario import (
     FAILED,
@@ -75,7 +75,7 @@ def _adding(*tasks: str) -> Callable[[], int]:
         added, message = added_to_chord.get(), attempt().message
         assert added is not None
         for task in tasks:
-            added.append(additions.with_id(message, signature(task), added)[1])
+            added.append(chord_additions.with_id(message, signature(task), added)[1])
         return 5
 
     return function

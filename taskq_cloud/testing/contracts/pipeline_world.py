@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core import foreign, result_document
-from taskq_cloud.core.calls import Flow, Sleep, retrying
-from taskq_cloud.core.effects import Environment
-from taskq_cloud.core.execution import Pipeline
-from taskq_cloud.core.invocation import TaskDefinition, TaskRunner
-from taskq_cloud.core.message import DEAD_LETTER_REASON, Acknowledge, Delivery, Message, Outgoing, Sent
-from taskq_cloud.core.outcome import Admission, Invocation, Outcome
-from taskq_cloud.core.pages import FAN_OUT
+from taskq_cloud.core.execution.context import Environment
+from taskq_cloud.core.execution.pipeline import Pipeline
+from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.flows import Flow, Sleep, retrying
+from taskq_cloud.core.messages import events
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Delivery, Message, Outgoing, Sent
+from taskq_cloud.core.model.outcome import Admission, Invocation, Outcome
+from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import Broker, ResultStore, dead_letter_queue
-from taskq_cloud.core.records import Record
+from taskq_cloud.core.records import document
+from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.workflows.group_pages import FAN_OUT
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.pipeline_ports import ABOUT_TO, Effect, WatchedBroker, WatchedStore
@@ -121,7 +123,7 @@ class World:
         deliveries = self._now(self.broker.receive(self.queue, 10, 0, LEASE_SECONDS))
         for delivery in deliveries:
             try:
-                message = foreign.read(delivery.body, delivery.message_id, ("json", "pickle"), {})
+                message = events.read(delivery.body, delivery.message_id, ("json", "pickle"), {})
             except DecodeError:
                 continue
             # What replaces a task has its id.
@@ -158,7 +160,7 @@ class World:
     def _shown(record: Record | None) -> Any:
         if record is None:
             return None
-        result = result_document.decode(record.payload)["result"]
+        result = document.decode(record.payload)["result"]
         return record.state, result.get("exc_type", result) if isinstance(result, dict) else result
 
     def _now(self, flow: Flow[Any]) -> Any:

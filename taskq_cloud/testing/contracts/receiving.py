@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from taskq_cloud.core.message import Delivery
+from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.core.ports import Broker, Depth
 from taskq_cloud.testing.driving import Drive
 

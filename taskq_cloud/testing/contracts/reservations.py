@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS, take_slot
 from taskq_cloud.core.ports import ResultStore
-from taskq_cloud.core.rates import FARTHEST_SLOT_SECONDS, take_slot
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.driving import Drive
 

@@ -24,7 +24,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskq_cloud.core.ports import ResultStore
-from taskq_cloud.core.records import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS, Record, may_replace, version_of
+from taskq_cloud.core.records.record import (
+    FAILURE,
+    FINAL_VERSION,
+    RETRY,
+    STARTED,
+    SUCCESS,
+    Record,
+    may_replace,
+    version_of,
+)
 from taskq_cloud.errors import PayloadTooLarge
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.joins_and_claims import JoinsAndClaimsContract

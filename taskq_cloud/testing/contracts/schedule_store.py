@@ -25,8 +25,8 @@ from uuid import uuid4
 
 import pytest
 
-from taskq_cloud.core.message import Refused
-from taskq_cloud.core.platform_schedule import PlatformSchedule
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import ScheduleStore
 from taskq_cloud.errors import ImproperlyConfigured, PayloadTooLarge
 from taskq_cloud.testing.driving import Drive, driving

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import Any
 
-from taskq_cloud.core.outcome import Abandoned, Invocation, Outcome, TimedOut
+from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.worker.pools.base import GRACE_SECONDS, Runner
 from taskq_cloud.worker.pools.calling import acall
 from taskq_cloud.worker.pools.threads import ThreadPool

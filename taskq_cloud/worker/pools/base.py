@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from taskq_cloud.core.outcome import Invocation, Outcome
+from taskq_cloud.core.model.outcome import Invocation, Outcome
 
 GRACE_SECONDS = 1.0
 """How long what was told to end may take for it: short, because a stopping worker waits for it."""
 
 
 class Runner(Protocol):
-    """Runs task functions: the application's side of a pool (``taskq_cloud.core.invocation``).
+    """Runs task functions: the application's side of a pool (``taskq_cloud.core.execution.runner``).
 
     What a task raises is an outcome. That includes ``SoftTimeLimitExceeded``, which the pool raises in the task.
     """

@@ -12,8 +12,7 @@ import contextvars
 from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
-from taskq_cloud.core.outcome import Abandoned, Failed, Invocation, Lost, Outcome
-from taskq_cloud.core.retry import describe
+from taskq_cloud.core.model.outcome import Abandoned, ErrorInfo, Failed, Invocation, Lost, Outcome
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.worker.pools.base import Runner
 
@@ -28,7 +27,7 @@ def escaped(error: BaseException) -> Outcome:
             return Lost(f"exit code {code}")
         case KeyboardInterrupt():
             return Lost("KeyboardInterrupt")
-    return Failed(describe(error))
+    return Failed(ErrorInfo.of(error))
 
 
 def call(runner: Runner, invocation: Invocation) -> Outcome:

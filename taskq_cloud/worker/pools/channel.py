@@ -12,7 +12,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from taskq_cloud.core.outcome import Outcome
+from taskq_cloud.core.model.outcome import Outcome
 
 HEADER_BYTES = 4
 # A length over this is no length: something else has written to the socket.

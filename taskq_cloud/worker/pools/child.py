@@ -27,7 +27,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from taskq_cloud.core.outcome import Invocation, Lost, Outcome
+from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.worker.pools.base import Runner
 from taskq_cloud.worker.pools.calling import TaskLoop, call, escaped

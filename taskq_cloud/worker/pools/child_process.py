@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import TypeVar
 
-from taskq_cloud.core.outcome import Invocation, Lost, Outcome
+from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
 from taskq_cloud.worker.pools.calling import escaped
 from taskq_cloud.worker.pools.channel import Answer, Begun, BrokenFrame, LoadFailed, Ready, Setup, areceive, pack
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from taskq_cloud.core.outcome import Abandoned, Invocation, Lost, Outcome, TimedOut
+from taskq_cloud.core.model.outcome import Abandoned, Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.worker.pools.base import GRACE_SECONDS
 from taskq_cloud.worker.pools.child_process import CanNotLoad, ChildProcess, NotBegun

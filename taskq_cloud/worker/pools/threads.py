@@ -14,7 +14,7 @@ import logging
 import queue
 import threading
 
-from taskq_cloud.core.outcome import Abandoned, Invocation, Outcome, TimedOut
+from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.worker.pools.base import GRACE_SECONDS, Runner
 from taskq_cloud.worker.pools.calling import TaskLoop, call, escaped

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from taskq_cloud.core.schedules import cloud_scheduler, eventbridge
 from taskq_cloud.core.schedules.entry import Timing
-from taskq_cloud.core.schedules.wakes import Wake, wakes_of
+from taskq_cloud.core.schedules.triggers import Wake, wakes_of
 from taskq_cloud.errors import ScheduleError
 from taskq_cloud.schedules import crontab, schedule, solar
 from tests.core.schedules import platforms

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from taskq_cloud.core.message import Message
-from taskq_cloud.core.outcome import Invocation
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.worker.pools.aio import AsyncioPool
 from taskq_cloud.worker.pools.processes import ProcessPool
 from taskq_cloud.worker.pools.solo import SoloPool

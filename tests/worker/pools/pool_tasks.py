@@ -20,8 +20,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from taskq_cloud.core.outcome import Failed, Invocation, Outcome, Retrying, Succeeded
-from taskq_cloud.core.retry import describe
+from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Retrying, Succeeded
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 
 DEADLINE_SECONDS = 20.0
@@ -48,14 +47,14 @@ class PoolRunner:
         except TimeLimitExceeded:
             raise
         except Exception as error:
-            return Failed(describe(error))
+            return Failed(ErrorInfo.of(error))
 
     async def arun(self, invocation: Invocation) -> Outcome:
         message = invocation.message
         try:
             return outcome_of(await TASKS[message.task](*message.args, **message.kwargs))
         except Exception as error:
-            return Failed(describe(error))
+            return Failed(ErrorInfo.of(error))
 
 
 def outcome_of(value: Any) -> Outcome:
@@ -316,7 +315,7 @@ def hang_up() -> None:
 
 @task
 def unpicklable() -> Outcome:
-    return Retrying(describe(ValueError()), 1, args=(lambda: None,))
+    return Retrying(ErrorInfo.of(ValueError()), 1, args=(lambda: None,))
 
 
 @task

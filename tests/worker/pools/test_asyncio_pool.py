@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from taskq_cloud.core.outcome import Abandoned, Failed, Succeeded, TimedOut
+from taskq_cloud.core.model.outcome import Abandoned, Failed, Succeeded, TimedOut
 from tests.worker.pools.pool_helpers import StartPool, invocation, make, until
 from tests.worker.pools.pool_tasks import arrivals
 

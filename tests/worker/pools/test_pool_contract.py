@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.core.outcome import Abandoned, Failed, Lost, Succeeded, TimedOut
+from taskq_cloud.core.model.outcome import Abandoned, Failed, Lost, Succeeded, TimedOut
 from tests.worker.pools.pool_helpers import StartPool, invocation, make, until
 from tests.worker.pools.pool_tasks import arrivals
 

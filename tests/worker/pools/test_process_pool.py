@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.core.outcome import Failed, Lost, Succeeded, TimedOut
+from taskq_cloud.core.model.outcome import Failed, Lost, Succeeded, TimedOut
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.worker.pools.processes import ProcessPool
 from tests.worker.pools.pool_helpers import RUNNER_FACTORY, StartPool, invocation, until

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from taskq_cloud.core.outcome import Failed, Succeeded, TimedOut
+from taskq_cloud.core.model.outcome import Failed, Succeeded, TimedOut
 from tests.worker.pools.pool_helpers import StartPool, invocation, until
 
 

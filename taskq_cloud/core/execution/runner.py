@@ -1,0 +1,162 @@
+"""Runs a task's function, in the thread or on the loop it is called on, and says what it came to.
+
+Limits are the caller's part: a pool or a handler raises ``SoftTimeLimitExceeded`` or ``TimeLimitExceeded`` in here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import asdict, replace
+from itertools import islice
+from typing import Any, Final
+
+from taskq_cloud.core import serializers
+from taskq_cloud.core.execution import retry
+from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Succeeded
+from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.records import document
+from taskq_cloud.core.workflows.planner import MOST_CHILDREN
+from taskq_cloud.errors import EncodeError, NotRegistered, TimeLimitExceeded
+
+current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)
+"""The run under way in this context, or None outside a task."""
+
+added_to_chord: Final[ContextVar[list[Signature] | None]] = ContextVar("taskq_added_to_chord", default=None)
+"""What the run under way in this context has added to its chord."""
+
+called_within: Final[ContextVar[list[str] | None]] = ContextVar("taskq_called_within", default=None)
+"""Ids of the tasks that the run under way in this context has called; None outside a task, or without a trail."""
+
+
+def note_called(task_ids: Iterable[str]) -> None:
+    """Keep which tasks the run under way has called, up to as many as its record has room for."""
+    called = called_within.get()
+    if called is not None:
+        called.extend(islice(task_ids, MOST_CHILDREN - len(called)))
+
+
+class _ThreadLoop:
+    """A thread's event loop. The thread's end is the end of its thread-local values, and so closes the loop."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+
+    def __del__(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self.runner.close()
+        else:
+            # Collected while another loop runs in this thread, which keeps this one from ending its tasks.
+            self.runner.get_loop().close()
+
+
+class TaskRunner:
+    """Runs invocations of registered tasks.
+
+    Args:
+        tasks: name -> definition; looked up at each run, so that later registrations count.
+    """
+
+    def __init__(self, tasks: Mapping[str, TaskDefinition]) -> None:
+        self._tasks = tasks
+        self._loops = threading.local()
+
+    @property
+    def tasks(self) -> Mapping[str, TaskDefinition]:
+        """Those that it runs, by name."""
+        return self._tasks
+
+    def is_async(self, task: str) -> bool:
+        """Whether the task's function is a coroutine function."""
+        definition = self._tasks.get(task)
+        return definition is not None and definition.is_async
+
+    def run(self, invocation: Invocation) -> Outcome:
+        """Run the function in this thread; a coroutine function on an event loop that this thread keeps.
+
+        Raises:
+            TimeLimitExceeded: the caller threw it in.
+            SystemExit: the function raised it; so with the other exceptions that are no ``Exception``.
+        """
+        if self.is_async(invocation.message.task):
+            loop: _ThreadLoop | None = getattr(self._loops, "own", None)
+            if loop is None:
+                loop = self._loops.own = _ThreadLoop()
+            return loop.runner.run(self.arun(invocation))
+        token, adding = current_invocation.set(invocation), added_to_chord.set([])
+        calling = called_within.set([] if self._has_trail(invocation) else None)
+        try:
+            definition = self._definition(invocation)
+            args, kwargs = _arguments(definition, invocation)
+            return self._succeeded(definition, definition.function(*args, **kwargs))
+        except TimeLimitExceeded:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            return self._ended(error, invocation)
+        finally:
+            called_within.reset(calling)
+            added_to_chord.reset(adding)
+            current_invocation.reset(token)
+
+    async def arun(self, invocation: Invocation) -> Outcome:
+        """Run the coroutine function on the running loop. Cancelling it cancels the task."""
+        token, adding = current_invocation.set(invocation), added_to_chord.set([])
+        calling = called_within.set([] if self._has_trail(invocation) else None)
+        try:
+            definition = self._definition(invocation)
+            args, kwargs = _arguments(definition, invocation)
+            return self._succeeded(definition, await definition.function(*args, **kwargs))
+        except TimeLimitExceeded:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            return self._ended(error, invocation)
+        finally:
+            called_within.reset(calling)
+            added_to_chord.reset(adding)
+            current_invocation.reset(token)
+
+    def _definition(self, invocation: Invocation) -> TaskDefinition:
+        try:
+            return self._tasks[invocation.message.task]
+        except KeyError:
+            raise NotRegistered(f"task {invocation.message.task!r} is not registered in this process") from None
+
+    @staticmethod
+    def _succeeded(definition: TaskDefinition, value: Any) -> Outcome:
+        try:
+            return Succeeded(serializers.dumps(value), tuple(added_to_chord.get() or ()), _called())
+        except EncodeError as error:
+            described = ErrorInfo.of(EncodeError(f"the result of task {definition.name} is {error}"))
+            return Failed(described, called=_called())
+
+    def _ended(self, error: Exception, invocation: Invocation) -> Outcome:
+        message = invocation.message
+        definition = self._tasks.get(message.task)
+        options = definition.options if definition else TaskOptions()
+        outcome = retry.decide(error, message.task, message.id, message.retries, options)
+        return replace(outcome, called=_called()) if isinstance(outcome, Failed) else outcome
+
+    def _has_trail(self, invocation: Invocation) -> bool:
+        definition = self._tasks.get(invocation.message.task)
+        return definition is None or definition.options.trail
+
+
+def _called() -> tuple[str, ...]:
+    return tuple(called_within.get() or ())
+
+
+def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list[Any], dict[str, Any]]:
+    args = list(invocation.message.args)
+    if invocation.failed is not None:
+        failed, error = invocation.failed.message, invocation.failed.error
+        request = definition.request(replace(invocation, message=failed, failed=None))
+        args[:0] = [request, document.exception_of(asdict(error)), error.traceback]
+    elif definition.bind is not None:
+        args.insert(0, definition.bind(invocation))
+    return args, dict(invocation.message.kwargs)

@@ -1,0 +1,1 @@
+"""The steps of the pipeline that take a module of their own."""

@@ -1,0 +1,140 @@
+"""Messages that no task queue sent: SNS notifications, EventBridge and S3 events, and the rule that gives them a task.
+
+The rule: SNS's envelope is taken off. What is then a task's message is that. Anything else is an event with a key,
+
+- EventBridge: ``source:detail-type`` (``aws.s3:Object Created``),
+- S3's own notifications: ``eventSource:eventName`` of the first record (``aws:s3:ObjectCreated:Put``),
+- another SNS notification: ``aws.sns:topic`` (``aws.sns:uploads``),
+
+and the first pattern of ``task_event_routes`` that matches the key (``*`` and ``?`` as in file names) names the
+task. It is called with the whole event as its one argument; its id is made from the event's, so that an event delivered
+twice is one task. An event that no pattern matches is refused, with its key in the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.model.ids import derived_id
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.validation import text_bytes
+from taskq_cloud.core.security.policy import Security
+from taskq_cloud.errors import DecodeError
+
+
+def read(
+    body: str,
+    message_id: str,
+    accept: Collection[str],
+    routes: Mapping[str, str],
+    security: Security | None = None,
+) -> Message:
+    """Read any message that may stand in a queue.
+
+    Args:
+        body: the message's body.
+        message_id: the broker's id of the message.
+        accept: the serializers that may be read.
+        routes: patterns of event keys -> task names (``task_event_routes``).
+        security: what must be signed, and by whom; None: nothing.
+
+    Raises:
+        SecurityError: it isn't signed as it must be.
+        DecodeError: it can't be read, or is an event without a route.
+    """
+    return from_document(protocol.read_envelope(body), message_id, accept, routes, security)
+
+
+def from_document(
+    document: Mapping[str, Any],
+    message_id: str,
+    accept: Collection[str],
+    routes: Mapping[str, str],
+    security: Security | None = None,
+    payload: bytes | None = None,
+) -> Message:
+    """``read``, of a body that is already parsed.
+
+    Args:
+        document: the body.
+        message_id: the broker's id of the message.
+        accept: the serializers that may be read.
+        routes: patterns of event keys -> task names.
+        security: what must be signed, and by whom; None: nothing.
+        payload: the arguments, where the message has a claim of them.
+    """
+    try:
+        return _from_document(document, message_id, accept, routes, security, payload)
+    except RecursionError:
+        raise DecodeError("the message is nested too deeply") from None
+
+
+def is_notification(document: Mapping[str, Any]) -> bool:
+    """Whether a body is SNS's envelope."""
+    return document.get("Type") == "Notification" and isinstance(document.get("Message"), str)
+
+
+def unwrapped(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A body without SNS's envelope; one that can't be unwrapped is left in it."""
+    inner = _json_object(document["Message"]) if is_notification(document) else None
+    return document if inner is None else inner
+
+
+def attributes_of(notification: Mapping[str, Any]) -> dict[str, str]:
+    """The message attributes in SNS's envelope, as strings."""
+    found = notification.get("MessageAttributes")
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: str(each.get("Value")) for name, each in pairs if isinstance(each, dict)}
+
+
+def _from_document(
+    document: Mapping[str, Any],
+    message_id: str,
+    accept: Collection[str],
+    routes: Mapping[str, str],
+    security: Security | None,
+    payload: bytes | None,
+) -> Message:
+    key: str | None = None
+    event_id = message_id
+    if is_notification(document):
+        topic = str(document.get("TopicArn", "")).rpartition(":")[2]
+        key, event_id = f"aws.sns:{topic}", str(document.get("MessageId") or message_id)
+        document = unwrapped(document)
+    if protocol.is_task_message(document):
+        return protocol.decode(document, event_id, accept, security, payload)
+    if isinstance(document.get("source"), str) and isinstance(document.get("detail-type"), str):
+        key, event_id = f"{document['source']}:{document['detail-type']}", str(document.get("id") or event_id)
+    elif (record := _first_record(document)) is not None:
+        key = f"{record['eventSource']}:{record.get('eventName', '')}"
+    if key is None:
+        keys = ", ".join(repr(name)[:100] for name in sorted(document)[:10])
+        raise DecodeError(f"neither a task's message nor a known event; its keys: {keys}")
+    for pattern, task in routes.items():
+        if fnmatchcase(key, pattern):
+            if security is not None:
+                security.check_event(key, accept)
+            text_bytes("the event's id", event_id)
+            task_id = derived_id(event_id, "event")
+            return Message(task=task, id=task_id, args=[dict(document)])
+    raise DecodeError(f"no pattern of task_event_routes matches the event {key!r}")
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None  # a notification may hold any text; the task that is routed to it reads it
+    return document if isinstance(document, dict) else None
+
+
+def _first_record(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    match document.get("Records"):
+        case [{"eventSource": str()} as first, *_]:
+            record: Mapping[str, Any] = first
+            return record
+    return None

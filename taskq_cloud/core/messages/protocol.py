@@ -1,0 +1,323 @@
+"""Messages to bytes and back: Celery's message protocol, version 2, in kombu's envelope.
+
+Written: protocol 2, JSON as it stands, base64 only around bytes that are no text. Read: that, kombu's base64 around the
+whole, protocol 1, the hybrid of both, and a hand-written ``{"task": ..., "args": [...]}``. A message that can't be read
+raises ``DecodeError``; what stands in another envelope (SNS, EventBridge, S3) is ``foreign``'s.
+
+Source: Celery's documentation, "Message Protocol"; the bytes of kombu 5.7.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import reprlib
+import socket
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, Final
+
+from taskq_cloud.core import serializers
+from taskq_cloud.core.model import payload_references
+from taskq_cloud.core.model import validation as values
+from taskq_cloud.core.model.message import Embed, Message
+from taskq_cloud.core.schedules.tick_headers import SCHEDULE
+from taskq_cloud.core.security.policy import Security
+from taskq_cloud.core.security.signing import SIGNATURE_HEADER
+from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
+from taskq_cloud.errors import ContentDisallowed, DecodeError, ImproperlyConfigured, InvalidTaskError, SecurityError
+
+_HEADERS: Final = [
+    "task",
+    "id",
+    "shadow",
+    "eta",
+    "expires",
+    "group",
+    "group_index",
+    "retries",
+    "timelimit",
+    "root_id",
+    "parent_id",
+    "argsrepr",
+    "kwargsrepr",
+    "origin",
+    "ignore_result",
+    "replaced_task_nesting",
+    "stamped_headers",
+    "stamps",
+]
+RESERVED_HEADERS: Final = frozenset([*_HEADERS, "lang", "compression", SIGNATURE_HEADER, payload_references.CLAIM])
+_EMBED: Final = tuple(field.name for field in fields(Embed))
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 128
+_repr.maxtuple = _repr.maxlist = _repr.maxdict = 20
+
+
+def encode(
+    message: Message,
+    queue: str,
+    *,
+    serializer: str = "json",
+    compression: str | None = None,
+    security: Security | None = None,
+) -> str:
+    """Write a message.
+
+    Args:
+        message: the message.
+        queue: where it is sent; Celery's workers send retries there.
+        serializer: the name of a serializer.
+        compression: the name of a compression, or None.
+        security: what signs it, or None.
+
+    Raises:
+        EncodeError: its arguments can't be serialised; names the task.
+        ImproperlyConfigured: the serializer or compression is unknown, or a header of the caller's has a name that the
+            protocol uses.
+    """
+    clash = RESERVED_HEADERS & message.headers.keys()
+    if clash:
+        raise ImproperlyConfigured(f"task {message.task}: header {min(clash)!r} is one of the protocol's own")
+    if serializer == AUTH and security is not None and security.auth is not None:
+        codec = security.auth.serializer
+    else:
+        codec = serializers.serializer_named(serializer)
+    body = codec.encode((message.args, message.kwargs, {name: getattr(message.embed, name) for name in _EMBED}))
+    headers = {"lang": "py", **{name: _header(message, name) for name in _HEADERS}, **message.headers}
+    properties: dict[str, Any] = {
+        "correlation_id": message.id,
+        "reply_to": message.reply_to,
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": queue},
+        "priority": message.priority,
+    }
+    if compression is not None:
+        body, headers["compression"] = serializers.compress(body, compression)
+    if compression is not None or codec.encoding == "binary":
+        properties["body_encoding"] = "base64"
+        text = base64.b64encode(body).decode()
+    else:
+        text = body.decode()
+    envelope = {
+        "body": text,
+        "content-encoding": codec.encoding,
+        "content-type": codec.content_type,
+        "headers": headers,
+        "properties": properties,
+    }
+    text = serializers.dumps(envelope)
+    if security is None:
+        return text
+    # Signed is what a reader will have parsed: JSON's keys are strings, its tuples lists.
+    return serializers.dumps(security.sign(json.loads(text)))
+
+
+def _header(message: Message, name: str) -> Any:
+    value = getattr(message, name)
+    match name:
+        case "eta" | "expires":
+            return None if value is None else value.isoformat()
+        case "root_id":
+            return value or message.id
+        case "origin":
+            return value or origin()
+        case "argsrepr":
+            return _repr.repr(tuple(message.args)) if value is None else value
+        case "kwargsrepr":
+            return _repr.repr(dict(message.kwargs)) if value is None else value
+    return value
+
+
+def origin() -> str:
+    """Who sends: ``gen<process id>@<host>``, as Celery writes it."""
+    return f"gen{os.getpid()}@{_host()}"
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def read_envelope(text: str) -> dict[str, Any]:
+    """The JSON object a message body holds, out of kombu's base64 where it is in one.
+
+    Raises:
+        DecodeError: it holds none.
+    """
+    source = text.lstrip()
+    if not source.startswith("{"):
+        try:
+            source = base64.b64decode(source, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            raise DecodeError(f"the body is neither a JSON object nor one in base64: {text[:80]!r}") from None
+    try:
+        document = json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise DecodeError(f"the body is JSON, but no object: {source[:80]!r}")
+    return document
+
+
+def is_task_message(document: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is a task's message, in one of the forms ``decode`` reads."""
+    enveloped = "body" in document and ("headers" in document or "properties" in document)
+    return enveloped or isinstance(document.get("task"), str)
+
+
+def decode(
+    document: Mapping[str, Any],
+    message_id: str,
+    accept: Collection[str] = ("json",),
+    security: Security | None = None,
+    payload: bytes | None = None,
+) -> Message:
+    """Read a message.
+
+    Args:
+        document: what ``read_envelope`` gave.
+        message_id: the broker's id of the message: the task's id where the message brings none, so that every
+            delivery of it is the same task.
+        accept: the serializers that may be read (``accept_content``).
+        security: what must be signed, and by whom; None: nothing.
+        payload: its body, where the document has a claim of it.
+
+    Raises:
+        SecurityError: it isn't signed as it must be.
+        ContentDisallowed: its content type is not accepted.
+        InvalidTaskError: its parts make no task.
+        DecodeError: it can't be read.
+    """
+    believed = security is None or security.check(document)
+    if "body" not in document:
+        _serializer_of({}, accept, security)  # it is JSON itself
+        return _message(document, document, document.get("args"), document.get("kwargs"), message_id)
+    headers = values.mapping(document.get("headers"), "headers")
+    properties = values.mapping(document.get("properties"), "properties")
+    try:
+        if payload is not None:
+            document = payload_references.without_claim(document, payload)  # signed is what claims it, by its digest
+        body = _read_body(document, headers, properties, _serializer_of(document, accept, security))
+        if isinstance(body, dict):  # protocol 1, or the hybrid whose headers are version 2's
+            merged = {**body, **headers}
+            merged.setdefault("group", body.get("taskset"))
+            return _message(merged, body, body.get("args"), body.get("kwargs"), message_id, properties)
+        if not isinstance(body, list | tuple) or len(body) not in (2, 3):
+            raise InvalidTaskError(f"the body is no [args, kwargs, embed]: {body!r:.200}")
+        embed = values.mapping(body[2], "embed") if len(body) == 3 else {}  # noqa: PLR2004 - embed is the third
+        return _message(headers, embed, body[0], body[1], message_id, properties)
+    except DecodeError as error:
+        # An id that anyone may have written must not fail that task.
+        error.task_id = error.task_id or (task_id_of(document) if believed else None)
+        raise
+
+
+def task_id_of(document: Mapping[str, Any]) -> str | None:
+    """The task's id in a message whose arguments can't be read, or None."""
+    headers = values.mapping(document.get("headers"), "headers")
+    task_id = headers.get("id") or values.mapping(document.get("properties"), "properties").get("correlation_id")
+    # Half a character is not printable.
+    return task_id if isinstance(task_id, str) and task_id.isprintable() else None
+
+
+def _serializer_of(
+    document: Mapping[str, Any], accept: Collection[str], security: Security | None
+) -> serializers.Serializer:
+    content_type = str(document.get("content-type") or "application/json")
+    auth = security.auth if security is not None and {AUTH, AUTH_CONTENT_TYPE} & set(accept) else None
+    if auth is None:
+        return serializers.serializer_for(content_type, accept)
+    if content_type == AUTH_CONTENT_TYPE:
+        return auth.serializer
+    try:
+        return serializers.serializer_for(content_type, accept)
+    except ContentDisallowed as error:
+        raise SecurityError(f"the message is not signed, and only 'auth' makes it welcome: {error}") from None
+
+
+def _read_body(
+    document: Mapping[str, Any],
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    codec: serializers.Serializer,
+) -> Any:
+    body = document["body"]
+    if not isinstance(body, str):
+        if codec.name != "json":
+            raise DecodeError(f"the body is JSON, but its content type {codec.content_type!r}")
+        # A hand-written message may hold the body as JSON rather than as a string of JSON.
+        return serializers.loads(json.dumps(body))
+    data = values.text_bytes("the body", body)
+    if properties.get("body_encoding") == "base64":
+        try:
+            data = base64.b64decode(data, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise DecodeError(f"the body is not the base64 it says it is: {error}") from None
+    if headers.get("compression"):
+        data = serializers.decompress(data, str(headers["compression"]))
+    return codec.decode(data)
+
+
+def _message(
+    headers: Mapping[str, Any],
+    embed: Mapping[str, Any],
+    args: Any,
+    kwargs: Any,
+    message_id: str,
+    properties: Mapping[str, Any] | None = None,
+) -> Message:
+    properties = properties or {}
+    task = headers.get("task")
+    if not isinstance(task, str) or not task:
+        raise InvalidTaskError(
+            f"the message names no task (headers: {', '.join(sorted(map(repr, headers))) or 'none'})"
+        )
+    args, kwargs = args if args is not None else [], kwargs if kwargs is not None else {}
+    named = isinstance(kwargs, dict) and all(isinstance(name, str) for name in kwargs)
+    if not isinstance(args, list | tuple) or not named:
+        raise InvalidTaskError(f"task {task}: args must be a list and kwargs an object: {args!r:.100}, {kwargs!r:.100}")
+    task_id = str(headers.get("id") or properties.get("correlation_id") or message_id)
+    values.text_bytes("the task's name", task)
+    values.text_bytes("the task's id", task_id)
+    own = {} if headers is embed else {k: v for k, v in headers.items() if k not in RESERVED_HEADERS and k not in embed}
+    message = Message(
+        task=task,
+        id=task_id,
+        args=args,
+        kwargs=kwargs,
+        embed=Embed(**{name: values.signatures(task, name, embed.get(name)) for name in _EMBED}),
+        retries=values.number(task, "retries", headers.get("retries")) or 0,
+        eta=values.time(task, "eta", headers.get("eta")),
+        expires=values.time(task, "expires", headers.get("expires")),
+        timelimit=values.timelimit(task, headers.get("timelimit")),
+        group_index=values.number(task, "group_index", headers.get("group_index")),
+        replaced_task_nesting=values.number(task, "replaced_task_nesting", headers.get("replaced_task_nesting")) or 0,
+        stamps=values.mapping(headers.get("stamps"), "stamps"),
+        priority=values.number(task, "priority", properties.get("priority")) or 0,
+        reply_to=properties.get("reply_to"),
+        headers=own,
+        **{name: headers.get(name) for name in _AS_THEY_ARE},
+    )
+    if SCHEDULE not in own:
+        return message
+    from taskq_cloud.core.schedules import ticks  # noqa: PLC0415 - only the messages of periodic tasks need schedules
+
+    return ticks.resolved(message)
+
+
+_AS_THEY_ARE: Final = [
+    "root_id",
+    "parent_id",
+    "group",
+    "ignore_result",
+    "shadow",
+    "origin",
+    "argsrepr",
+    "kwargsrepr",
+    "stamped_headers",
+]

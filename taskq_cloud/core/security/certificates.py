@@ -1,0 +1,212 @@
+"""Celery's ``auth`` serializer: bodies signed with the key of an X.509 certificate, verified with a store of them.
+
+The bytes are Celery's: the base64 of signer, signature (each base64), content type, encoding and body, between
+``SEPARATOR``. Only the body is signed, not the message's headers; ``core.signing`` signs both. The content type
+inside is not signed either, so one only is read here: that of ``security_serializer``.
+
+No file is read here. Source: Celery 5.7, ``celery.security``.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from taskq_cloud.core.security.signing import strict_base64
+from taskq_cloud.core.serializers import Serializer
+from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
+from taskq_cloud.errors import ImproperlyConfigured, MissingExtra, SecurityError
+
+SEPARATOR: Final = b"\x00\x01"
+DIGESTS: Final = ("sha224", "sha256", "sha384", "sha512", "sha3_224", "sha3_256", "sha3_384", "sha3_512")
+"""Names in ``cryptography``'s ``hashes``, as Celery's ``security_digest`` has them; MD5 and SHA-1 are broken."""
+_PARTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate that has been read.
+
+    Args:
+        id: its issuer's names and its serial number, as Celery joins them.
+        not_before: from when on it is good.
+        not_after: until when.
+        public_key: an RSA key.
+    """
+
+    id: str
+    not_before: datetime
+    not_after: datetime
+    public_key: Any = field(repr=False)
+
+    def check(self, now: float) -> None:
+        """Whether it is good now.
+
+        Raises:
+            SecurityError: it is not yet, or not any more.
+        """
+        moment = datetime.fromtimestamp(now, UTC)
+        if moment >= self.not_after:
+            raise SecurityError(f"certificate {self.id!r} expired at {self.not_after.isoformat()}")
+        if moment < self.not_before:
+            raise SecurityError(f"certificate {self.id!r} is not good before {self.not_before.isoformat()}")
+
+
+def certificates_from_pem(pem: bytes, source: str) -> list[Certificate]:
+    """Read the certificates of a PEM file.
+
+    Args:
+        pem: its bytes.
+        source: what errors call it.
+
+    Raises:
+        ImproperlyConfigured: there is none in it, or not of an RSA key, which is all that Celery's workers read.
+        MissingExtra: cryptography is not installed.
+    """
+    _require_cryptography()
+    from cryptography import x509  # noqa: PLC0415 - optional
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415 - optional
+
+    try:
+        found = x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{source} holds no certificate in PEM: {error}") from error
+    certificates = []
+    for each in found:
+        key = each.public_key()
+        if not isinstance(key, RSAPublicKey):
+            raise ImproperlyConfigured(f"{source}: the certificate is not of an RSA key")
+        certificate_id = f"{' '.join(str(part.value) for part in each.issuer)} {each.serial_number}"
+        certificates.append(Certificate(certificate_id, each.not_valid_before_utc, each.not_valid_after_utc, key))
+    return certificates
+
+
+def private_key_from_pem(pem: bytes, password: str | None) -> Any:
+    """Read an RSA private key.
+
+    Raises:
+        ImproperlyConfigured: it is none, or the password is wrong; the message quotes neither.
+        MissingExtra: cryptography is not installed.
+    """
+    _require_cryptography()
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - optional
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415 - optional
+
+    try:
+        key = serialization.load_pem_private_key(pem, password.encode() if password else None)
+    except (ValueError, TypeError):
+        raise ImproperlyConfigured("security_key is no private key in PEM, or security_key_password is wrong") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise ImproperlyConfigured("security_key is not an RSA key")
+    return key
+
+
+def _require_cryptography() -> None:
+    try:
+        import cryptography  # noqa: F401, PLC0415 - optional
+    except ImportError:
+        raise MissingExtra("serializer 'auth'", "auth") from None
+
+
+class Authenticator:
+    """Signs and verifies bodies.
+
+    Args:
+        key: the private key of ``certificate``; None: nothing can be signed.
+        certificate: whose name the bodies carry.
+        store: the certificates that are trusted.
+        digest: one of ``DIGESTS``, the same on both sides.
+        inner: the serializer of what is signed.
+        clock: seconds since the epoch.
+
+    Raises:
+        ImproperlyConfigured: the digest is unknown, two certificates have one id, or the key is another certificate's.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: Any,
+        certificate: Certificate | None,
+        store: Iterable[Certificate],
+        digest: str,
+        inner: Serializer,
+        clock: Callable[[], float],
+    ) -> None:
+        if digest not in DIGESTS:
+            raise ImproperlyConfigured(f"security_digest {digest!r} is unknown; known: {', '.join(DIGESTS)}")
+        self._key, self._certificate, self._inner, self._clock = key, certificate, inner, clock
+        self._store = _by_id(store)
+        self._digest = digest
+        if key is not None and certificate is not None:
+            own, certified = key.public_key().public_numbers(), certificate.public_key.public_numbers()
+            if own != certified:
+                raise ImproperlyConfigured("security_key is not the key of security_certificate")
+        self.serializer = Serializer(AUTH, AUTH_CONTENT_TYPE, "utf-8", self._encode, self._decode)
+
+    def __repr__(self) -> str:
+        return f"<Authenticator {self._certificate.id if self._certificate else '(verifies only)'}>"
+
+    def _encode(self, value: Any) -> bytes:
+        if self._key is None or self._certificate is None:
+            raise ImproperlyConfigured("signing with 'auth' needs the settings security_key and security_certificate")
+        try:
+            self._certificate.check(self._clock())
+        except SecurityError as error:
+            raise ImproperlyConfigured(f"{error}: nobody would read what it signs; renew it") from error
+        body = self._inner.encode(value)
+        padding, digest = self._scheme()
+        parts = [
+            base64.b64encode(self._certificate.id.encode()),
+            base64.b64encode(self._key.sign(body, padding, digest)),
+            self._inner.content_type.encode(),
+            self._inner.encoding.encode(),
+            body,
+        ]
+        return base64.b64encode(SEPARATOR.join(parts))
+
+    def _decode(self, data: bytes) -> Any:
+        parts = strict_base64(data).split(SEPARATOR, _PARTS - 1)
+        if len(parts) != _PARTS:
+            raise SecurityError("the body is not one that Celery's auth serializer writes")
+        signer, signature, content_type, encoding, body = parts
+        certificate = self._store.get(strict_base64(signer).decode(errors="replace"))
+        if certificate is None:
+            raise SecurityError(f"the body is signed by {strict_base64(signer)!r:.200}, not in security_cert_store")
+        certificate.check(self._clock())
+        self._verify(certificate, strict_base64(signature), body)
+        if (content_type, encoding) != (self._inner.content_type.encode(), self._inner.encoding.encode()):
+            raise SecurityError(
+                f"the signed body is {content_type!r:.60} ({encoding!r:.20}), security_serializer {self._inner.name!r}"
+            )
+        return self._inner.decode(body)
+
+    def _verify(self, certificate: Certificate, signature: bytes, body: bytes) -> None:
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - optional
+
+        padding, digest = self._scheme()
+        try:
+            certificate.public_key.verify(signature, body, padding, digest)
+        except InvalidSignature:
+            raise SecurityError(
+                f"the signature by {certificate.id!r} is not that of this body (altered, or another security_digest)"
+            ) from None
+
+    def _scheme(self) -> tuple[Any, Any]:
+        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - optional
+        from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415 - optional
+
+        digest = getattr(hashes, self._digest.upper())()
+        return padding.PSS(mgf=padding.MGF1(digest), salt_length=padding.PSS.MAX_LENGTH), digest
+
+
+def _by_id(store: Iterable[Certificate]) -> Mapping[str, Certificate]:
+    by_id: dict[str, Certificate] = {}
+    for certificate in store:
+        if certificate.id in by_id:
+            raise ImproperlyConfigured(f"security_cert_store holds certificate {certificate.id!r} twice")
+        by_id[certificate.id] = certificate
+    return by_id

@@ -1,0 +1,232 @@
+r"""Signed messages: HMAC-SHA256 or Ed25519 over the whole message, headers and properties as well as the body.
+
+The message header ``taskq_signature`` holds ``algorithm``, ``key`` (its id), ``created`` (seconds since the epoch) and
+``value`` (base64). Signed is the line ``taskq-signature-v1`` and, after a line feed, the message as JSON without
+``value``: keys sorted by code point, no spaces, other characters than ASCII as ``\uXXXX``. So a message may be
+written anew on its way, but not altered. Celery's workers pass over the header. Of a periodic task's message, which its
+schedule holds for all times at which it is due, time and id are not signed: see ``tick_headers``.
+
+A key as text: ``hmac:<base64 of 32 bytes or more>``, ``ed25519:<base64 of the 32 bytes of the private key>``, or
+``ed25519-public:<base64 of the 32 bytes of the public key>``, which verifies and can't sign.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from taskq_cloud.core.schedules.tick_headers import as_signed, due_at
+from taskq_cloud.errors import ImproperlyConfigured, MissingExtra, SecurityError
+
+SIGNATURE_HEADER: Final = "taskq_signature"
+_CONTEXT: Final = b"taskq-signature-v1\n"
+SMALLEST_SECRET_BYTES: Final = 32
+"""RFC 2104, section 3: a key shorter than the hash's output weakens it."""
+ED25519_KEY_BYTES: Final = 32
+_MISSING: Final = "Ed25519 signatures"
+
+
+@dataclass(frozen=True, slots=True)
+class HmacKey:
+    """A secret that signs and verifies."""
+
+    secret: bytes = field(repr=False)
+    algorithm: Final = "hmac-sha256"
+
+    @property
+    def id(self) -> str:
+        """What messages call the key: made from it, and of no use to find it."""
+        return _key_id(self.algorithm, hmac.digest(self.secret, b"taskq-key-id", "sha256"))
+
+    @property
+    def signs(self) -> bool:
+        """Whether it can sign."""
+        return True
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature of some bytes."""
+        return hmac.digest(self.secret, data, "sha256")
+
+    def verifies(self, data: bytes, signature: bytes) -> bool:
+        """Whether a signature is that of some bytes, found in a time that doesn't tell how far it is right."""
+        return hmac.compare_digest(self.sign(data), signature)
+
+
+@dataclass(frozen=True, slots=True)
+class Ed25519Key:
+    """A public key, which verifies, and the private one, which signs, where it is known."""
+
+    public: bytes
+    private: bytes | None = field(default=None, repr=False)
+    algorithm: Final = "ed25519"
+
+    @property
+    def id(self) -> str:
+        """What messages call the key."""
+        return _key_id(self.algorithm, self.public)
+
+    @property
+    def signs(self) -> bool:
+        """Whether it can sign."""
+        return self.private is not None
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature of some bytes."""
+        if self.private is None:
+            raise ImproperlyConfigured("a public key can't sign")
+        signature: bytes = _ed25519().Ed25519PrivateKey.from_private_bytes(self.private).sign(data)
+        return signature
+
+    def verifies(self, data: bytes, signature: bytes) -> bool:
+        """Whether a signature is that of some bytes."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - optional
+
+        try:
+            _ed25519().Ed25519PublicKey.from_public_bytes(self.public).verify(signature, data)
+        except InvalidSignature:
+            return False
+        return True
+
+
+Key: TypeAlias = HmacKey | Ed25519Key
+
+
+def _key_id(algorithm: str, data: bytes) -> str:
+    return hashlib.sha256(algorithm.encode() + b"\n" + data).hexdigest()[:16]
+
+
+def _ed25519() -> Any:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - optional
+    except ImportError:
+        raise MissingExtra(_MISSING, "auth") from None
+    return ed25519
+
+
+def key_from_text(text: str) -> Key:
+    """Read a key.
+
+    Raises:
+        ImproperlyConfigured: it is none; the message doesn't quote it.
+        MissingExtra: it is an Ed25519 key, and cryptography is not installed.
+    """
+    kind, _, encoded = text.strip().partition(":")
+    if kind not in ("hmac", "ed25519", "ed25519-public"):
+        raise ImproperlyConfigured("a signing key begins with hmac:, ed25519: or ed25519-public:")
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise ImproperlyConfigured(f"the {kind} key is not base64") from None
+    if kind == "hmac":
+        if len(data) < SMALLEST_SECRET_BYTES:
+            raise ImproperlyConfigured(f"the hmac key has {len(data)} bytes; {SMALLEST_SECRET_BYTES} are the least")
+        return HmacKey(data)
+    if len(data) != ED25519_KEY_BYTES:
+        raise ImproperlyConfigured(f"the {kind} key has {len(data)} bytes, not {ED25519_KEY_BYTES}")
+    module = _ed25519()
+    if kind == "ed25519-public":
+        return Ed25519Key(data)
+    return Ed25519Key(module.Ed25519PrivateKey.from_private_bytes(data).public_key().public_bytes_raw(), data)
+
+
+def public_key(text: str) -> str:
+    """The ``ed25519-public:`` text of an ``ed25519:`` key, to hand to those who only verify what its holder sends."""
+    key = key_from_text(text)
+    if not isinstance(key, Ed25519Key):
+        raise ImproperlyConfigured("only an ed25519 key has a public part")
+    return f"ed25519-public:{base64.b64encode(key.public).decode()}"
+
+
+class MessageSigning:
+    """Signs with the first key, verifies with each.
+
+    Args:
+        keys: the first can sign, since a worker sends as well: retries, and what follows a task.
+        max_age_seconds: how long after its making, or its eta, a signature is good; None: for ever.
+
+    Raises:
+        ImproperlyConfigured: there is no key, or the first can't sign.
+    """
+
+    def __init__(self, keys: Sequence[Key], max_age_seconds: float | None = None) -> None:
+        if not keys or not keys[0].signs:
+            raise ImproperlyConfigured(
+                "message_signing_keys: the first key must be one that signs (hmac: or ed25519:); a worker sends, too: "
+                "retries, and what follows a task"
+            )
+        self._keys = {key.id: key for key in keys}
+        self._signer = keys[0]
+        self._max_age_seconds = max_age_seconds
+
+    def __repr__(self) -> str:
+        return f"<MessageSigning keys={', '.join(self._keys)}>"
+
+    def sign(self, document: Mapping[str, Any], now: float) -> dict[str, Any]:
+        """A message with its signature.
+
+        Args:
+            document: the message, as plain JSON.
+            now: the time, in seconds since the epoch.
+        """
+        signature = {"algorithm": self._signer.algorithm, "key": self._signer.id, "created": int(now)}
+        signed = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: signature}}
+        signature["value"] = base64.b64encode(self._signer.sign(_CONTEXT + canonical(as_signed(signed)))).decode()
+        return signed
+
+    def verify(self, document: Mapping[str, Any], now: float) -> None:
+        """Check a message's signature.
+
+        Raises:
+            SecurityError: it has none, or not of a key that is known here, or it has been altered, or is too old.
+        """
+        signature = signature_of(document)
+        if signature is None:
+            raise SecurityError("the message is not signed, and message_signing_keys is set")
+        match signature:
+            case {"algorithm": str(algorithm), "key": str(key_id), "created": int(created), "value": str(value)}:
+                key = self._keys.get(key_id)
+            case _:
+                raise SecurityError("the message's signature is malformed")
+        if key is None or key.algorithm != algorithm:
+            raise SecurityError(f"the message is signed with the key {key_id!r:.40} ({algorithm!r:.40}), unknown here")
+        unsigned = {name: part for name, part in signature.items() if name != "value"}
+        content = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: unsigned}}
+        if not key.verifies(_CONTEXT + canonical(as_signed(content)), strict_base64(value)):
+            raise SecurityError(f"the signature by key {key_id} is not that of this message: it has been altered")
+        if self._max_age_seconds is not None:
+            age = now - max(created, due_at(document["headers"]))
+            if age > self._max_age_seconds:
+                raise SecurityError(f"the signature is {age:.0f} s old, over {self._max_age_seconds:g} s")
+
+
+def signature_of(document: Mapping[str, Any]) -> Any:
+    """The signature of a message, whatever it is, or None."""
+    headers = document.get("headers")
+    return headers.get(SIGNATURE_HEADER) if isinstance(headers, dict) else None
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """The one spelling of a JSON object that is signed."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def strict_base64(text: str | bytes) -> bytes:
+    """Undo base64, of which there is one spelling only: another would be an alteration that nobody sees.
+
+    Raises:
+        SecurityError: it is not that spelling.
+    """
+    data = text.encode(errors="replace") if isinstance(text, str) else text
+    try:
+        decoded = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise SecurityError("a part of the signature is not base64") from None
+    if base64.b64encode(decoded) != data:
+        raise SecurityError("a part of the signature is base64 in another spelling than the sender's")
+    return decoded

@@ -1,0 +1,224 @@
+"""Errbacks that take ``(request, exc, traceback)`` are called where the task fails; all others are sent."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ, chord
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.flows import retrying
+from taskq_cloud.core.model.message import Acknowledge, Message, Release
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.outcome import Abandoned, ErrorInfo, FailedCall, Invocation, Lost, Outcome, Succeeded
+from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.records import document
+from taskq_cloud.errors import ChordError, Retry
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.testing.clock import FakeClock
+from tests.workflows import Chaos
+
+WHY = ErrorInfo("KeyError", ["no such thing", 7], "builtins", "Traceback ...")
+
+
+class Shop:
+    """An application served by hand, and what its errbacks were given."""
+
+    def __init__(self) -> None:
+        self.app = TaskQ("shop", broker="memory://", results="memory://")
+        self.clock, self.heard = FakeClock(), list[Any]()
+        vars(self.app)["broker"], vars(self.app)["store"] = MemoryBroker(self.clock), MemoryResults(self.clock)
+        heard = self.heard
+
+        @self.app.task(name="add")
+        def add(x: int, y: int) -> int:
+            return x + y
+
+        @self.app.task(name="fail")
+        def fail(*args: Any) -> None:
+            raise KeyError(*args)
+
+        @self.app.task(name="called")
+        def called(request: Any, exc: Exception, traceback: str, *own: Any, level: str = "") -> str:
+            heard.append((request, exc, traceback, own, level))
+            return "heard"
+
+        @self.app.task(name="acalled")
+        async def acalled(request: Any, exc: Exception, traceback: str) -> None:
+            heard.append((request, exc, traceback))
+
+        @self.app.task(name="told")
+        def told(task_id: str) -> None:
+            heard.append((task_id,))
+
+        @self.app.task(name="told_more")
+        def told_more(task_id: str, level: str = "") -> None:
+            heard.append((task_id, level))
+
+        @self.app.task(name="bound", bind=True)
+        def bound(self: Any, task_id: str, more: Any = None, another: Any = None) -> None:
+            heard.append((task_id, more, another))
+
+        @self.app.task(name="again", autoretry_for=(OSError,))
+        def again(request: Any, exc: Exception, traceback: str) -> None:
+            heard.append(request.id)
+            raise OSError("not now")
+
+        @self.app.task(name="requested")
+        def requested(request: Any, exc: Exception, traceback: str) -> None:
+            raise Retry(when=5)
+
+    def __getattr__(self, name: str) -> Any:
+        return self.app.tasks[name]
+
+    def serve(self) -> None:
+        chaos = Chaos(self.app, self.clock, random.Random(0), 0)
+        try:
+            chaos.serve()
+        finally:
+            chaos.close()
+
+
+@pytest.fixture
+def shop(caplog: pytest.LogCaptureFixture) -> Iterator[Shop]:
+    caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
+    shop = Shop()
+    yield shop
+    shop.app.close()
+
+
+@pytest.mark.parametrize("name", ["called", "acalled"])
+def test_it_is_given_the_request_the_exception_and_the_traceback(shop: Shop, name: str) -> None:
+    result = shop.fail.s("no such thing", 7).link_error(getattr(shop, name).s()).apply_async()
+    shop.serve()
+    ((request, exc, traceback, *_),) = shop.heard
+    assert (request.id, request.args, request.delivery_info["routing_key"]) == (
+        result.id,
+        ["no such thing", 7],
+        "celery",
+    )
+    assert isinstance(exc, KeyError)
+    assert exc.args == ("no such thing", 7)
+    assert "in fail" in traceback
+
+
+def test_its_own_arguments_come_after_these(shop: Shop) -> None:
+    shop.fail.s().link_error(shop.called.s(1, level="high")).apply_async()
+    shop.serve()
+    ((*_, own, level),) = shop.heard
+    assert (own, level) == ((1,), "high")
+
+
+def test_it_is_recorded_as_a_child_of_the_failed_task(shop: Shop) -> None:
+    result = shop.fail.s().link_error(shop.called.s()).link_error(shop.told.s()).apply_async()
+    shop.serve()
+    result.get(timeout=1, propagate=False)
+    children = {each.id: each for each in result.children}
+    assert sorted(str(each.result) for each in children.values()) == ["None", "heard"]
+    assert all(each.state == "SUCCESS" for each in children.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "rest"), [("told", ()), ("told_more", ("",)), ("bound", (None, None))], ids=["one", "two", "bound"]
+)
+def test_all_others_are_sent_and_take_the_id(shop: Shop, name: str, rest: tuple[Any, ...]) -> None:
+    result = shop.fail.s().link_error(getattr(shop, name).s()).apply_async()
+    shop.serve()
+    assert shop.heard == [(result.id, *rest)]
+
+
+def test_one_that_is_not_registered_here_or_immutable_is_sent(shop: Shop) -> None:
+    elsewhere = shop.app.signature("elsewhere")
+    shop.fail.s().link_error(elsewhere).link_error(shop.called.si(1, 2, 3)).apply_async()
+    (delivery,) = shop.app.run(shop.app.broker.receive("celery", 10, 0, 30))
+    (after, _) = processed(shop, delivery, shop.app.runner.run)
+    assert isinstance(after, Acknowledge)
+    waiting = shop.app.run(shop.app.broker.receive("celery", 10, 0, 5))
+    assert sorted("elsewhere" in each.body for each in waiting) == [False, True]
+    assert not shop.heard
+
+
+def test_a_chords_error_comes_to_those_of_its_body(shop: Shop) -> None:
+    body = shop.add.s(1).link_error(shop.called.s()).link_error(shop.told.s())
+    result = chord([shop.fail.s(), shop.add.s(1, 1)], body).apply_async()
+    shop.serve()
+    told, called = sorted(shop.heard, key=len)
+    assert told == (result.id,)
+    assert (called[0].id, type(called[1])) == (result.id, ChordError)
+    assert "KeyError()" in str(called[1])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("again", "OSError"), ("requested", "Retry")])
+def test_one_that_fails_is_recorded_and_not_retried(shop: Shop, name: str, kind: str) -> None:
+    result = shop.fail.s().link_error(getattr(shop, name).s()).apply_async()
+    shop.serve()
+    (child,) = result.children
+    assert (child.state, type(child.result).__name__) == ("FAILURE", kind)
+    assert type(result.result) is KeyError
+
+
+def processed(shop: Shop, delivery: Any, run: Any) -> tuple[Any, list[Invocation]]:
+    """The settlement of a delivery whose invocations ``run`` answers, and these."""
+    invocations: list[Invocation] = []
+    flow, answer = retrying(shop.app.runtime().pipeline.process(delivery)), None
+    while True:
+        try:
+            step = flow.send(answer)
+        except StopIteration as stop:
+            return stop.value, invocations
+        if isinstance(step, Invocation):
+            invocations.append(step)
+            answer = run(step)
+        else:
+            answer = shop.app.runtime().connections.perform(step)
+
+
+def test_a_worker_that_stops_before_it_is_called_gives_the_message_back(shop: Shop) -> None:
+    shop.fail.s().link_error(shop.called.s()).apply_async()
+    (delivery,) = shop.app.run(shop.app.broker.receive("celery", 1, 0, 30))
+
+    def run(invocation: Invocation) -> Outcome:
+        return shop.app.runner.run(invocation) if invocation.failed is None else Abandoned()
+
+    settlement, invocations = processed(shop, delivery, run)
+    assert isinstance(settlement, Release)
+    assert len(invocations) == 2
+    shop.clock.advance(45)
+    shop.serve()
+    assert len(shop.heard) == 1
+
+
+def test_one_whose_process_dies_has_failed(shop: Shop) -> None:
+    result = shop.fail.s().link_error(shop.called.s()).apply_async()
+    (delivery,) = shop.app.run(shop.app.broker.receive("celery", 1, 0, 30))
+
+    def run(invocation: Invocation) -> Outcome:
+        return shop.app.runner.run(invocation) if invocation.failed is None else Lost("killed by SIGKILL")
+
+    settlement, _ = processed(shop, delivery, run)
+    assert isinstance(settlement, Acknowledge)
+    (child,) = result.children
+    assert type(child.result).__name__ == "WorkerLostError"
+
+
+def test_it_crosses_to_another_process_as_a_record_of_the_error() -> None:
+    def errback(request: Any, exc: Exception, traceback: str, more: int) -> list[Any]:
+        return [request.message.id, type(exc).__name__, list(exc.args), traceback, more]
+
+    failed = FailedCall(Message(task="fail", id="f"), WHY)
+    run = Invocation(message=Message(task="t", id="e", args=[1]), failed=failed)
+    outcome = TaskRunner({"t": TaskDefinition("t", errback, TaskOptions())}).run(pickle.loads(pickle.dumps(run)))
+    assert isinstance(outcome, Succeeded)
+    assert document.serializers.loads(outcome.payload) == [
+        "f",
+        "KeyError",
+        ["no such thing", 7],
+        WHY.traceback,
+        1,
+    ]

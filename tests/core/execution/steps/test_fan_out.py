@@ -1,0 +1,299 @@
+"""Large groups: cut into pages, started by callers that die, joined by the hundred thousand."""
+
+import logging
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskq_cloud import TaskQ, chain, chord, group
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.execution.context import Effects, Environment
+from taskq_cloud.core.execution.steps import chords
+from taskq_cloud.core.flows import run
+from taskq_cloud.core.messages import protocol, sending
+from taskq_cloud.core.model.message import Delivery, Embed, Message, Outgoing, Refused
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.records.record import FAILURE, SUCCESS
+from taskq_cloud.core.workflows import group_pages, planner
+from taskq_cloud.core.workflows.group_pages import FAN_OUT, PAGE_MEMBERS, Paging
+from taskq_cloud.core.workflows.planner import Origin
+from taskq_cloud.core.workflows.signatures import signature_of
+from taskq_cloud.core.workflows.stages import Fan, Step
+from taskq_cloud.errors import DecodeError, PayloadTooLarge, SendError
+from taskq_cloud.results.disabled import DisabledResults
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.testing.clock import FakeClock
+from tests.workflows import Chaos
+
+PAGING = Paging(over=0, page_bytes=3000, knows=lambda task: task == "known", route=lambda task: f"{task}s")
+ORIGIN = Origin(now=0, paging=PAGING)
+
+
+def member(number, *args, task="known", **options):
+    return (Step(signature_of(task, args=args, options={"task_id": f"member {number}", **options})),)
+
+
+def make_app(over=1000, **settings):
+    app = TaskQ("large", broker="memory://", results="memory://", task_fan_out_members=over, **settings)
+
+    @app.task(name="double")
+    def double(number):
+        return number * 2
+
+    @app.task(name="total")
+    def total(numbers):
+        return sum(numbers)
+
+    return app
+
+
+def serve(app, clock, trouble=0.0, seed=0):
+    chaos = Chaos(app, clock, random.Random(seed), trouble)
+    try:
+        chaos.serve()
+    finally:
+        chaos.close()
+    return chaos
+
+
+def on_clock(app):
+    clock = FakeClock()
+    vars(app)["broker"], vars(app)["store"] = MemoryBroker(clock), MemoryResults(clock)
+    return clock
+
+
+# -- pages
+
+
+@given(st.lists(st.text(max_size=600), max_size=30))
+def test_pages_hold_all_members_in_order_and_are_no_larger_than_they_may_be(texts):
+    members = [member(number, text) for number, text in enumerate(texts)]
+    cut = list(group_pages.cut("g", members, PAGING))
+
+    found = [each for page in cut for each in group_pages.read(page.record(0), "g", page.claim)]
+    assert found == [each.signature for (each,) in members]
+    assert all(len(page.record(0).payload.encode()) <= PAGING.page_bytes for page in cut)
+    assert [page.claim.first for page in cut] == [sum(page.claim.size for page in cut[:i]) for i in range(len(cut))]
+
+
+def test_a_page_has_no_more_members_than_one_task_can_send():
+    members = [member(number) for number in range(2 * PAGE_MEMBERS + 1)]
+    cut = group_pages.cut("g", members, replace(PAGING, page_bytes=10**9))
+    assert [page.claim.size for page in cut] == [PAGE_MEMBERS, PAGE_MEMBERS, 1]
+
+
+def test_a_member_that_no_page_can_hold_is_named():
+    with pytest.raises(PayloadTooLarge, match=r"member 1 of group g is \d+ bytes, and the result store takes at most"):
+        list(group_pages.cut("g", [member(0), member(1, "x" * 3000)], PAGING))
+
+
+def test_what_is_not_the_page_that_was_named_is_not_read():
+    (page,) = group_pages.cut("g", [member(0)], PAGING)
+    (other,) = group_pages.cut("g", [member(1)], PAGING)
+    with pytest.raises(DecodeError, match="it has been altered"):
+        group_pages.read(other.record(0), "g", page.claim)
+    with pytest.raises(DecodeError, match=r"members 0 to 0 of group g can't be sent: their record .* is gone"):
+        group_pages.read(None, "g", page.claim)
+
+
+# -- what begins with pages
+
+
+def test_a_large_group_begins_with_one_message_to_its_members_queue():
+    (one,) = planner.start((Fan((member(0), member(1)), "g"),), (), {}, ORIGIN)
+    assert (one.message.task, one.queue, one.ids) == (FAN_OUT, "knowns", ["member 0", "member 1"])
+    (elsewhere,) = planner.start((Fan((member(0, queue="slow"), member(1)), "g"),), (), {}, ORIGIN)
+    assert elsewhere.queue == "slow"
+
+
+def test_planned_again_it_is_the_same_message_and_the_same_pages():
+    line = (Fan(tuple(member(number, "x" * 500) for number in range(9)), "g"),)
+    (one,), (again,) = (planner.start(line, (), {}, Origin(now=now, paging=PAGING)) for now in (0, 60))
+    assert (one.message.id, one.pages) == (again.message.id, again.pages)
+    assert len(one.pages) > 1
+
+
+def test_a_plain_group_of_tasks_that_may_be_celerys_is_sent_at_once():
+    foreign = (member(0, task="theirs"), member(1, task="theirs"))
+    assert [each.message.task for each in planner.start((Fan(foreign, "g"),), (), {}, ORIGIN)] == ["theirs"] * 2
+    ours_to_join = (Fan(foreign, "g"), *member(2))
+    assert [each.message.task for each in planner.start(ours_to_join, (), {}, ORIGIN)] == [FAN_OUT]
+
+
+def test_arguments_that_json_cannot_say_are_sent_at_once():
+    line = (Fan((member(0, object()), member(1)), "g"),)
+    assert len(list(planner.start(line, (), {}, ORIGIN))) == 2
+
+
+@pytest.mark.parametrize("over", [0, 3])
+def test_the_settings_say_which_groups_are_large(over):
+    app = make_app(over)
+    clock = on_clock(app)
+    result = group(app.tasks["double"].s(number) for number in range(3)).delay()
+    assert app.run(app.broker.depth("celery")).total == 3
+    serve(app, clock)
+    assert result.get(timeout=1) == [0, 2, 4]
+
+
+def test_a_caller_hears_at_once_that_a_member_is_too_large_to_be_sent():
+    app = make_app(1)
+    on_clock(app)
+    double = app.tasks["double"]
+    app.broker.capabilities = replace(app.broker.capabilities, largest_message_bytes=20_000)
+    with pytest.raises(PayloadTooLarge, match="task double"):
+        chord([double.s(1), double.s("x" * 30_000)], app.tasks["total"].s()).delay()
+    assert app.run(app.broker.depth("celery")).total == 0
+
+
+def test_without_a_result_store_the_caller_hears_what_was_not_sent():
+    app = make_app(1)
+    clock = on_clock(app)
+    vars(app)["store"] = DisabledResults()
+    double = app.tasks["double"]
+    send = app.broker.send
+
+    def losing(queue, messages):
+        answers = yield from send(queue, messages)
+        return [Refused(ConnectionError("cut")) if i == 1 else answer for i, answer in enumerate(answers)]
+
+    app.broker.send = losing
+    with pytest.raises(SendError, match="1 of a workflow's first 3 messages were not accepted: cut") as caught:
+        group(double.s(number) for number in range(3)).delay()
+    assert caught.value.failures.keys() == {1}
+    del app.broker.send
+    serve(app, clock)
+
+
+# -- a caller that dies
+
+
+class Dies(BaseException):
+    pass
+
+
+def dying(call, after):
+    """The call; when it is made for the last time that ``after`` allows, its answer is lost."""
+    left = [after]
+
+    def flow(*args):
+        answer = yield from call(*args)
+        left[0] -= 1
+        if left[0] < 0:
+            raise Dies
+        return answer
+
+    return flow
+
+
+@pytest.mark.parametrize("as_chord", [True, False])
+@pytest.mark.parametrize(("saves", "runs"), [(0, 0), (1, 0), (2, 0), (99, 5)])
+def test_a_caller_that_dies_has_started_all_or_nothing(as_chord, saves, runs, monkeypatch):
+    monkeypatch.setattr(group_pages, "PAGE_MEMBERS", 2)
+    monkeypatch.setattr(sending, "RECORDS_AT_ONCE", 1)
+    app = make_app(1, task_track_workflows=False)
+    clock = on_clock(app)
+    double, total = app.tasks["double"], app.tasks["total"]
+    members = [double.s(number) for number in range(5)]
+    workflow = chord(members, total.s()) if as_chord else group(members)
+    with monkeypatch.context() as patch:
+        patch.setattr(app.store, "save", dying(app.store.save, saves))
+        patch.setattr(app.broker, "send", dying(app.broker.send, 0))
+        with pytest.raises(Dies):
+            workflow.delay()
+    chaos = serve(app, clock, 0.2, seed=saves)
+    assert bool(chaos.runs) == bool(runs)
+    states = list(app.store._kept.records.values())
+    done = [each for each in states if each.state == SUCCESS and not each.id.startswith(FAN_OUT)]
+    assert len(done) == runs + (as_chord and runs > 0)
+
+
+# -- the worker's side
+
+
+def test_a_page_that_is_delivered_again_sends_nothing_twice(caplog):
+    app = make_app(1)
+    clock = on_clock(app)
+    chord([app.tasks["double"].s(number) for number in range(5)], app.tasks["total"].s()).delay()
+    (message,) = app.run(app.broker.receive("celery", 1, 0, 30))
+    caplog.set_level(logging.INFO, "taskq_cloud.execution")
+    first = serve(app, clock)  # the lease runs out, and it comes again
+    assert first.runs == 6
+    app.run(app.broker.send("celery", [Outgoing(body=message.body)]))
+    again = serve(app, clock)
+    assert again.runs == 0
+    assert "fan_out.already_sent" in {record.action for record in caplog.records}
+
+
+def test_a_member_that_cannot_be_sent_fails_the_chord_with_its_error():
+    app = make_app(1)
+    clock = on_clock(app)
+    double, total = app.tasks["double"], app.tasks["total"]
+    too_late = chain(double.si(1), group(double.si(10**40), double.si(2).set(countdown=10**6)) | total.s())
+    app.broker.capabilities = replace(
+        app.broker.capabilities, longest_delay_seconds=0, longest_parking_seconds=1000, beyond_parking="more"
+    )
+    result = too_late.delay()
+    serve(app, clock)
+    assert result.state == "FAILURE"
+    assert "raised DelayTooLong" in str(result.result)
+
+
+@pytest.fixture(scope="module")
+def hundred_thousand():
+    members = tuple((Step(signature_of("double", args=[number])),) for number in range(100_000))
+    return planner.fix((Fan(members), Step(signature_of("total"))), "last")
+
+
+def test_a_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred_thousand):
+    paging = replace(PAGING, page_bytes=group_pages.PAGE_BYTES)
+    (one,) = planner.start(hundred_thousand, (), {}, replace(ORIGIN, paging=paging))
+    assert len(one.pages) == 100
+    assert sum(page.claim.size for page in one.pages) == 100_000
+    assert len(protocol.encode(one.message, "work")) < 16_000
+    assert len(one.ids) == 1000
+
+
+def test_a_hundred_thousand_members_are_joined_by_one_call_each_and_two_levels_of_sets(hundred_thousand):
+    app = make_app()
+    clock = on_clock(app)
+    environment = Environment(
+        broker=app.broker,
+        store=app.store,
+        tasks={},
+        policy=app.conf.policy(0),
+        route=app.route,
+        hostname="w",
+        clock=clock,
+    )
+    join, joined, done = app.store.join, Counter(), ErrorInfo("ValueError", ["first"], "builtins")
+
+    def counting(join_id, *args):
+        joined[join_id] += 1
+        return join(join_id, *args)
+
+    app.store.join = counting
+    delivery = Delivery(queue="celery", message_id="1", receipt="1", body="")
+    group_id = hundred_thousand[0].id
+    # The first has failed, so that completing the chord reads one page of results and no more.
+    chord_of_all = next(planner.start(hundred_thousand, (), {}, Origin(now=0))).message.embed.chord
+    order = [*range(100_000)]
+    random.Random(1).shuffle(order)
+    for index in order:
+        message = Message(
+            task="double",
+            id=planner.member_id(group_id, index),
+            group=group_id,
+            group_index=index,
+            embed=Embed(chord=chord_of_all),
+        )
+        run(chords.conclude(Effects(environment, delivery, message, TaskOptions()), FAILURE, done), None)
+    largest = max(joined.values())
+    assert sum(joined.values()) == 100_000 + 500
+    assert joined[group_id] == 500
+    assert largest == 500
+    assert app.AsyncResult("last").state == "FAILURE"

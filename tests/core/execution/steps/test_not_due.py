@@ -1,0 +1,161 @@
+"""What is held back by whom: the broker, the receivers, or nobody, by what the broker says of itself."""
+
+import json
+import math
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.flows import run
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import address
+from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Release, Settlement
+from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Lost, Outcome, Retrying, Succeeded
+from taskq_cloud.core.ports import BrokerCapabilities
+from taskq_cloud.errors import DelayTooLong
+
+NOW = 1_750_000_000.0
+ANY = MemoryBroker.capabilities
+WITHOUT_DELAYS = replace(
+    ANY,
+    longest_delay_seconds=0,
+    longest_ordered_delay_seconds=0,
+    longest_parking_seconds=600,
+    prefers_parking=True,
+    beyond_parking="a clock",
+)
+WITH_LONG_DELAYS = replace(WITHOUT_DELAYS, longest_delay_seconds=86_400)
+LIKE_SQS = replace(ANY, longest_delay_seconds=900, longest_ordered_delay_seconds=0)
+
+
+def delay_of(seconds: float, capabilities: BrokerCapabilities, queue: str = "work") -> float:
+    message = Message(task="notify", id="t-1", eta=datetime.fromtimestamp(NOW + seconds, UTC))
+    return address(Codec(), message, queue, capabilities, NOW).outgoing.delay_seconds
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "queue", "seconds", "expected"),
+    [
+        (ANY, "work", 1e6, 1e6),
+        (LIKE_SQS, "work", 60, 60),
+        (LIKE_SQS, "work", 5000, 900),
+        (LIKE_SQS, "work.fifo", 5000, 0),
+        (WITHOUT_DELAYS, "work", 600, 0),
+        (WITH_LONG_DELAYS, "work", 600, 0),
+        (WITH_LONG_DELAYS, "work", 601, 601),
+        (WITH_LONG_DELAYS, "work", 1e6, 86_400),
+        (WITH_LONG_DELAYS, "work.fifo", 600, 0),
+        (WITHOUT_DELAYS, "work", -5, 0),
+    ],
+)
+def test_the_broker_holds_back_what_it_can_and_is_worth_it(capabilities, queue, seconds, expected):
+    assert delay_of(seconds, capabilities, queue) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "queue"),
+    [(WITHOUT_DELAYS, "work"), (WITHOUT_DELAYS, "work.fifo"), (WITH_LONG_DELAYS, "work.fifo")],
+)
+def test_what_nobody_can_hold_back_is_refused(capabilities, queue):
+    with pytest.raises(DelayTooLong, match=f"notify is due in 601 s, and queue '{queue}' .* at most 600 s: .* a clock"):
+        delay_of(601, capabilities, queue)
+
+
+def test_a_broker_says_how_far_ahead_a_message_may_be_due():
+    assert LIKE_SQS.longest_eta("work") == LIKE_SQS.longest_eta("work.fifo") == math.inf
+    assert (WITH_LONG_DELAYS.longest_eta("work"), WITH_LONG_DELAYS.longest_eta("work.fifo")) == (math.inf, 600)
+
+
+# -- in the pipeline
+
+
+class Broker(MemoryBroker):
+    """Memory, with another broker's capabilities."""
+
+    def __init__(self, capabilities: BrokerCapabilities) -> None:
+        super().__init__(lambda: NOW)
+        self.capabilities = capabilities  # type: ignore[misc]
+
+
+def settled(capabilities: BrokerCapabilities, outcome: Outcome | None, **delivered: Any) -> tuple[Settlement, TaskQ]:
+    """What becomes of a delivery whose run, if it comes to one, ends in ``outcome``."""
+    app = TaskQ("parking", broker="memory://", results="memory://")
+    app.task(name="notify")(lambda: None)
+    if delivered.pop("revoked", False):
+        app.AsyncResult("t-1").revoke()
+    vars(app)["broker"] = Broker(capabilities)
+    eta = delivered.pop("eta", None)
+    body = json.dumps({"task": "notify", "id": "t-1", "eta": eta and datetime.fromtimestamp(eta, UTC).isoformat()})
+    delivery = Delivery(**{"queue": "work", "message_id": "m-1", "receipt": "r-1", "body": body, **delivered})
+
+    def perform(step: Any) -> Any:
+        assert isinstance(step, Invocation), step
+        assert outcome is not None
+        return outcome
+
+    return run(app.runtime().pipeline.process(delivery), perform), app
+
+
+def test_a_receiver_gives_back_what_is_not_due_and_an_answer_to_a_push_can_not():
+    due = time.time() + 500
+    parked, _ = settled(WITH_LONG_DELAYS, None, eta=due)
+    assert isinstance(parked, Release)
+    assert parked.after_seconds == pytest.approx(500, abs=60)
+    pushed, app = settled(WITH_LONG_DELAYS, None, eta=due, pushed=True)
+    assert isinstance(pushed, Acknowledge)
+    assert app.run(app.broker.depth("work")).delayed == 1
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "delivered"),
+    [(LIKE_SQS, {}), (LIKE_SQS, {"queue": "work.fifo", "receive_count": 2}), (WITHOUT_DELAYS, {"receive_count": 2})],
+    ids=["hops", "ordered", "parked"],
+)
+def test_what_was_revoked_while_it_was_held_back_is_not_held_back_again(capabilities, delivered):
+    due = time.time() + 4000
+    settlement, app = settled(capabilities, None, eta=due, revoked=True, **delivered)
+    assert isinstance(settlement, Acknowledge)
+    depths = [app.run(app.broker.depth(queue)) for queue in ("work", "work.fifo")]
+    assert [depth.total for depth in depths] == [0, 0]
+    # What nobody has revoked waits on, as does what has only one wait before it: then it is asked for anyway.
+    waiting, app = settled(capabilities, None, eta=due, **delivered)
+    assert isinstance(waiting, Release) or app.run(app.broker.depth("work")).delayed == 1
+    _, app = settled(LIKE_SQS, None, eta=time.time() + 800, revoked=True)
+    assert app.run(app.broker.depth("work")).delayed == 1
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+def test_on_an_ordered_queue_what_can_be_parked_keeps_its_place(pushed):
+    out_of_order = replace(WITH_LONG_DELAYS, longest_ordered_delay_seconds=86_400, delays_in_order=False)
+    soon, _ = settled(out_of_order, None, eta=time.time() + 500, queue="work.fifo", pushed=pushed)
+    assert isinstance(soon, Release)
+    late, app = settled(out_of_order, None, eta=time.time() + 5000, queue="work.fifo", pushed=pushed)
+    assert isinstance(late, Acknowledge)
+    assert app.run(app.broker.depth("work.fifo")).delayed == 1
+
+
+def test_a_retry_that_nobody_can_hold_back_fails_the_task():
+    again = Retrying(ErrorInfo.of(ValueError("busy")), 3600)
+    settlement, app = settled(WITHOUT_DELAYS, again)
+    assert isinstance(settlement, Acknowledge)
+    assert app.AsyncResult("t-1").state == "FAILURE"
+    assert "DelayTooLong" in repr(app.AsyncResult("t-1").result)
+
+
+def test_where_nobody_counts_a_task_that_kills_its_process_fails_at_once():
+    settlement, app = settled(ANY, Lost("killed by SIGKILL"), counted=False)
+    assert isinstance(settlement, Acknowledge)
+    assert app.AsyncResult("t-1").state == "FAILURE"
+    settlement, app = settled(ANY, Lost("killed by SIGKILL"))
+    assert isinstance(settlement, Release)
+
+
+def test_where_nobody_counts_the_store_is_asked_before_every_run():
+    settlement, app = settled(ANY, Succeeded("1"), counted=False)
+    delivery = settlement.delivery
+    assert run(app.runtime().pipeline.process(delivery), lambda step: pytest.fail(f"ran again: {step}")) == settlement

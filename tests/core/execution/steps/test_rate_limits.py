@@ -1,0 +1,568 @@
+"""What the pipeline does with tasks that come too fast, on a clock of the test's own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taskq_cloud import TaskQ
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.execution.context import Environment
+from taskq_cloud.core.execution.pipeline import Pipeline
+from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.execution.steps.rate_limit_slots import SLOTS
+from taskq_cloud.core.execution.steps.rate_limits import PUNCTUAL_SECONDS, check_key
+from taskq_cloud.core.flows import run
+from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Outgoing, Release, Settlement
+from taskq_cloud.core.model.options import Policy, task_options
+from taskq_cloud.core.model.outcome import Admission, Invocation
+from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS, Rate
+from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.testing.clock import FakeClock
+
+MOST_ROUNDS = 1000
+
+
+class CountedResults(MemoryResults):
+    """Memory that counts what is asked of it."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.asked: Counter[str] = Counter()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("load", "save", "delete", "reserve"):
+            self.asked[name] += 1
+        return super().__getattribute__(name)
+
+
+@dataclass
+class Shop:
+    """Workers, a queue and a store; ``began`` has what was run and when."""
+
+    options: dict[str, Any]
+    function: Any = None
+    policy: Policy = field(default_factory=Policy)
+    queue: str = "work"
+    capabilities: dict[str, Any] = field(default_factory=dict)
+    admits: bool = True
+    clock: FakeClock = field(default_factory=lambda: FakeClock(1_000_000.0))  # where a float tells microseconds apart
+    began: list[tuple[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.broker = MemoryBroker(self.clock)
+        self.broker.capabilities = replace(MemoryBroker.capabilities, **self.capabilities)
+        self.store = CountedResults(self.clock)
+        definition = TaskDefinition(
+            "notify", self.function or (lambda tenant="a": None), task_options("notify", self.options)
+        )
+        check_key(definition)
+        self.tasks = {"notify": definition}
+        self.runner = TaskRunner(self.tasks)
+        self.pipeline, self.other_workers = self.worker(), self.worker()
+
+    def worker(self) -> Pipeline:
+        return Pipeline(
+            Environment(
+                broker=self.broker,
+                store=self.store,
+                tasks=self.tasks,
+                policy=self.policy,
+                route=lambda _: self.queue,
+                hostname="w",
+                clock=self.clock,
+            )
+        )
+
+    def send(self, count: int = 1, **message: Any) -> None:
+        bodies = [
+            protocol.encode(Message(**{"task": "notify", "id": f"t-{number}", **message}), self.queue)
+            for number in range(count)
+        ]
+        self.flow(
+            self.broker.send(
+                self.queue, [Outgoing(body=body, deduplication=str(i), group="g") for i, body in enumerate(bodies)]
+            )
+        )
+
+    def receive(self) -> list[Delivery]:
+        deliveries: list[Delivery] = self.flow(self.broker.receive(self.queue, 10, 0, 3600))
+        return deliveries
+
+    def settled(self, delivery: Delivery, pipeline: Pipeline | None = None) -> Settlement:
+        settlement: Settlement = self.flow((pipeline or self.pipeline).process(delivery))
+        self.flow(self.broker.settle([settlement]))
+        return settlement
+
+    def work(self, pipeline: Pipeline | None = None) -> list[Settlement]:
+        """Everything that is there now."""
+        settlements: list[Settlement] = []
+        for _ in range(MOST_ROUNDS):
+            deliveries = self.receive()
+            if not deliveries:
+                return settlements
+            settlements += [self.settled(each, pipeline) for each in deliveries]
+        raise AssertionError(f"{deliveries} come back without end")
+
+    def left(self) -> int:
+        return int(self.flow(self.broker.depth(self.queue)).total)
+
+    def flow(self, flow: Any) -> Any:
+        return run(flow, self._perform)
+
+    def _perform(self, step: Any) -> Any:
+        match step:
+            case Admission():
+                return self.admits
+            case Invocation():
+                self.began.append((step.message.id, self.clock()))
+                return self.runner.run(step)
+        raise AssertionError(step)
+
+
+def test_a_task_under_its_limit_costs_one_call_more():
+    shop = Shop({"rate_limit": "1/m"})
+    shop.send()
+    shop.work()
+    assert shop.store.asked == {"reserve": 1, "save": 1}
+
+
+def test_a_task_over_its_limit_comes_back_at_its_slot_and_does_not_compete_again():
+    shop = Shop({"rate_limit": "1/m"})
+    started = shop.clock()
+    shop.send(3)
+    assert [type(each) for each in shop.work()] == [Acknowledge] * 3
+    assert shop.left() == 2
+    shop.clock.advance(59.8)
+    assert shop.work() == []
+    for _ in range(2):
+        shop.clock.advance(60.1)
+        shop.work(shop.other_workers)
+    assert [after - started for _, after in shop.began] == pytest.approx([0, 119.9, 180])
+    # Three slots for three tasks, and a look at what an earlier delivery may have left for each that came back.
+    assert shop.store.asked == {"reserve": 3, "load": 2, "save": 3}
+
+
+def test_one_that_comes_back_too_late_takes_another_slot():
+    shop = Shop({"rate_limit": "1/m"})
+    shop.send(2)
+    shop.work()
+    shop.clock.advance(200)
+    shop.work()
+    assert shop.store.asked["reserve"] == 3
+    assert len(shop.began) == 2
+
+
+def test_a_slot_serves_one_run_only():
+    shop = Shop({"rate_limit": "1/m"})
+    shop.send(2)
+    shop.work()
+    shop.clock.advance(60.1)
+    (delivery,) = shop.receive()
+    assert SLOTS in json.loads(delivery.body)["headers"]
+    # Its worker died in the middle of the run: who gets it next can't tell whether it has begun.
+    again = replace(delivery, receive_count=2)
+    assert isinstance(shop.settled(again), Acknowledge)
+    assert len(shop.began) == 1
+    assert shop.left() == 1
+
+
+def test_a_retry_takes_a_slot_of_its_own():
+    def fail() -> None:
+        raise OSError("busy")
+
+    shop = Shop({"rate_limit": "1/m", "autoretry_for": (OSError,), "retry_kwargs": {"countdown": 0}}, fail)
+    shop.send()
+    shop.work()
+    assert shop.store.asked["reserve"] == 2
+    assert len(shop.began) == 1
+    shop.clock.advance(60.1)
+    shop.work()
+    assert len(shop.began) == 2
+
+
+def test_a_slot_of_another_attempt_and_one_that_nobody_gave_are_none():
+    def reservations(held: Any) -> int:
+        shop = Shop({"rate_limit": "1/m"})
+        shop.send(headers={SLOTS: held})
+        shop.work()
+        assert len(shop.began) == 1
+        return shop.store.asked["reserve"]
+
+    good = {"task notify": 1_000_000.0}
+    assert reservations({"id": "t-0", "attempt": 0, "slots": good}) == 0
+    for none in (
+        {"id": "t-0", "attempt": 1, "slots": good},
+        {"id": "t-1", "attempt": 0, "slots": good},
+        {"id": "t-0", "attempt": 0, "slots": {"task notify": 1e300}},
+        {"id": "t-0", "attempt": 0, "slots": {"task other": 1_000_000.0}},
+        {"id": "t-0", "attempt": 0, "slots": [1]},
+        good,
+        "x",
+        3,
+    ):
+        assert reservations(none) == 1
+
+
+# -- queues that keep order, brokers that don't delay or don't count
+
+
+@pytest.mark.parametrize(
+    ("queue", "capabilities"),
+    [
+        ("work.fifo", {}),
+        ("work", {"longest_delay_seconds": 0, "longest_parking_seconds": 600}),
+        ("work", {"prefers_parking": True}),
+    ],
+)
+def test_what_can_not_be_sent_again_is_given_back_and_its_slot_is_remembered(queue, capabilities):
+    shop = Shop({"rate_limit": "1/m"}, queue=queue, capabilities=capabilities)
+    shop.send(2)
+    first, *_ = (shop.settled(each) for each in shop.receive())
+    assert isinstance(first, Acknowledge)
+    while shop.left():
+        shop.clock.advance(20)
+        for settlement in shop.work(shop.other_workers):
+            assert not isinstance(settlement, Release) or settlement.after_seconds <= 60
+    assert [name for name, _ in shop.began] == ["t-0", "t-1"]
+    assert shop.store.asked["reserve"] == 2
+    assert shop.flow(shop.store.load(["taskq-slots-t-1-0"])) == {}
+
+
+def test_a_release_is_no_longer_than_a_lease_may_be_and_the_slot_stays():
+    shop = Shop({"rate_limit": "1/h"}, queue="work.fifo", capabilities={"longest_lease_seconds": 600})
+    shop.send(2)
+    assert any(isinstance(each, Release) and each.after_seconds == 600 for each in shop.work())
+    while shop.left():
+        shop.clock.advance(600)
+        shop.work()
+    assert shop.store.asked["reserve"] == 2
+
+
+LIKE_PUBSUB = {"longest_delay_seconds": 0, "longest_parking_seconds": 600, "prefers_parking": True}
+LONGEST_DEADLINE_SECONDS = 600
+
+
+def released_for_at_most(shop: Shop, seconds: float, worked: list[Settlement]) -> None:
+    """As a broker does it whose longest release is shorter than the one asked for."""
+    for each in worked:
+        if isinstance(each, Release):
+            held = shop.broker._messages(shop.queue)[int(each.delivery.receipt.partition(".")[0])]
+            held.visible_at = min(held.visible_at, shop.clock() + seconds)
+
+
+def test_a_long_wait_in_short_releases_leaves_every_task_receives_to_run_with():
+    """Pub/Sub without Cloud Tasks: 150 tasks at one a minute wait for up to 150 minutes, ten of them a release."""
+    shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB, policy=Policy(max_receives=5))
+    shop.send(150)
+    received: list[int] = []
+    while shop.left():
+        worked = shop.work()
+        received += [each.delivery.receive_count for each in worked]
+        released_for_at_most(shop, LONGEST_DEADLINE_SECONDS, worked)
+        shop.clock.advance(30)
+    assert len(shop.began) == len({name for name, _ in shop.began}) == 150
+    assert max(received) <= 3, "of five receives two are left for workers that die"
+    # Each keeps the one slot it has taken, however often it is sent again; or else the first hours would be lost.
+    assert shop.store.asked["reserve"] == 150
+    assert shop.began[-1][1] - shop.began[0][1] <= 150 * 60
+
+
+def test_a_task_that_kills_its_worker_is_not_sent_again_for_ever():
+    """Its receives that were no putting back go along with it; once they are used up, the broker counts on."""
+    shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB, policy=Policy(max_receives=3))
+    shop.send()
+    most = 0
+    for turn in range(100):
+        if turn % 2:
+            shop.flow(shop.store.reserve("task notify", 60, 0))  # another begins in its place
+        for delivery in shop.receive():
+            most = max(most, delivery.receive_count)
+            flow = shop.pipeline.process(delivery)
+            step = next(flow)
+            assert isinstance(step, Admission)
+            try:
+                step = flow.send(True)
+            except StopIteration as stop:
+                shop.flow(shop.broker.settle([stop.value]))
+                continue
+            assert isinstance(step, Invocation)
+            flow.close()  # its worker dies: nobody settles it
+        shop.clock.advance(3601)
+    assert most > 3, "where the broker's own limit ends it"
+
+
+def test_of_two_messages_of_a_task_that_was_sent_again_one_has_the_slot():
+    shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB)
+    shop.send(2)
+    first, second = shop.receive()
+    shop.settled(first)
+    third_time = replace(second, receive_count=3)
+    # Its worker dies between sending it again and acknowledging it.
+    assert isinstance(shop.flow(shop.pipeline.process(third_time)), Acknowledge)
+    (again,) = shop.receive()
+    assert isinstance(shop.settled(again), Release)
+    assert shop.store.asked["reserve"] == 2
+    shop.flow(shop.pipeline.process(replace(third_time, receive_count=4)))
+    assert shop.store.asked["reserve"] == 3
+
+
+def test_one_that_was_sent_again_asks_whether_the_message_before_has_run():
+    shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB)
+    shop.send(2)
+    first, second = shop.receive()
+    shop.settled(first)
+    third_time = replace(second, receive_count=3)
+    shop.flow(shop.pipeline.process(third_time))  # its worker dies before it acknowledges it
+    shop.clock.advance(120)
+    assert isinstance(shop.settled(replace(third_time, receive_count=4)), Acknowledge)
+    (again,) = shop.receive()
+    assert isinstance(shop.settled(again), Acknowledge)
+    assert [name for name, _ in shop.began] == ["t-0", "t-1"]
+
+
+def test_where_nobody_counts_receives_the_slot_is_kept_in_a_record():
+    shop = Shop({"rate_limit": "1/m"}, capabilities={"counts_receives": False})
+    shop.send(2)
+    for delivery in shop.receive():
+        shop.settled(replace(delivery, counted=False))
+    shop.clock.advance(60.1)
+    for delivery in shop.receive():
+        shop.settled(replace(delivery, counted=False))
+    assert len(shop.began) == 2
+    assert shop.store.asked["reserve"] == 2
+
+
+# -- whose limit it is
+
+
+def test_every_value_of_a_key_has_a_limit_of_its_own():
+    def notify(text: str, user: dict[str, str], **more: str) -> None: ...
+
+    shop = Shop({"rate_limit": "1/m", "rate_key": "{user[id]}-{region}"}, notify)
+    for user in ("a", "b", "a"):
+        shop.send(id=f"t-{user}", args=["hello"], kwargs={"user": {"id": user}, "region": "eu"})
+        shop.work()
+    assert [name for name, _ in shop.began] == ["t-a", "t-b"]
+
+
+def test_a_long_key_is_shortened_and_an_omitted_argument_has_its_default():
+    shop = Shop({"rate_limit": "1/m", "rate_key": "{tenant}"}, lambda tenant="ü" * 5000: None)
+    shop.send(2)
+    shop.work()
+    (key,) = shop.store._slots._next
+    assert len(key.encode()) < 100
+    assert len(shop.began) == 1
+
+
+@pytest.mark.parametrize("arguments", [{"kwargs": {"user": {}}}, {"kwargs": {"user": 3}}, {"args": [1, 2, 3]}])
+def test_arguments_that_make_no_key_fail_the_task(arguments):
+    shop = Shop({"rate_limit": "1/m", "rate_key": "{user[id]}"}, lambda user: None)
+    shop.send(**arguments)
+    shop.work()
+    (record,) = shop.flow(shop.store.load(["t-0"])).values()
+    assert record.state == "FAILURE"
+    assert "its arguments make no rate_key '{user[id]}'" in record.payload
+    assert shop.began == []
+
+
+@pytest.mark.parametrize("key", ["{who}", "tenant", "{}", "{0}", "{tenant", "{tenant.id}", "{who[tenant]}"])
+def test_a_key_that_names_no_parameter_is_refused_where_the_task_is_declared(key):
+    app = TaskQ("shop")
+    with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_key="):
+        app.task(name="shop.notify", rate_limit="1/m", rate_key=key)(lambda tenant: None)
+    assert "shop.notify" not in app.tasks
+
+
+def test_the_self_of_a_bound_task_is_no_parameter():
+    def notify(self: Any, tenant: str) -> None: ...
+
+    app = TaskQ("shop")
+    app.task(name="a", bind=True, rate_limit="1/m", rate_key="{tenant}")(notify)
+    with pytest.raises(ImproperlyConfigured, match=r"no parameter of b\(tenant"):
+        app.task(name="b", bind=True, rate_limit="1/m", rate_key="{self}")(notify)
+
+
+def test_a_queues_limit_is_for_all_its_tasks_and_each_keeps_its_own():
+    policy = Policy(queue_rate_limits={"work": Rate(1 / 60, 1)})
+    shop = Shop({"rate_limit": "1/h"}, policy=policy)
+    shop.tasks["other"] = replace(shop.tasks["notify"], name="other", options=task_options("other", {}))
+    shop.send(2)
+    shop.send(id="o-0", task="other")
+    began_at = shop.clock()
+    while shop.left():
+        shop.work()
+        shop.clock.advance(1)
+    starts = {name: round(at - began_at) for name, at in shop.began}
+    assert starts == {"t-0": 0, "o-0": 60, "t-1": 3600}
+
+
+def test_a_default_limit_is_for_tasks_that_say_nothing():
+    policy = Policy(default_rate=Rate(1 / 60, 1))
+    for options, ran in (({}, 1), ({"rate_limit": 0}, 3), ({"rate_limit": "600/m"}, 3)):
+        shop = Shop(options, policy=policy)
+        shop.send(3)
+        shop.work()
+        assert len(shop.began) == ran
+
+
+def test_rate_limits_can_be_disabled():
+    policy = Policy(disable_rate_limits=True, queue_rate_limits={"work": Rate(1, 2)})
+    shop = Shop({"rate_limit": "1/m"}, policy=policy)
+    shop.send(5)
+    shop.work()
+    assert len(shop.began) == 5
+    assert shop.store.asked == {"save": 5}
+
+
+def test_a_workers_own_limit_asks_no_store_and_every_worker_has_one():
+    shop = Shop({"rate_limit": "1/m", "rate_limit_scope": "worker"})
+    shop.send(4)
+    one, two, three, four = shop.receive()
+    for delivery, pipeline in (
+        (one, shop.pipeline),
+        (two, shop.other_workers),
+        (three, shop.pipeline),
+        (four, shop.other_workers),
+    ):
+        shop.settled(delivery, pipeline)
+    assert [name for name, _ in shop.began] == ["t-0", "t-1"]
+    shop.clock.advance(60.1)
+    shop.work()
+    assert len(shop.began) == 4
+    assert shop.store.asked["reserve"] == 0
+
+
+def test_no_slot_is_taken_before_the_run_could_begin():
+    shop = Shop({"rate_limit": "1/m"}, admits=False)
+    shop.send()
+    (delivery,) = shop.receive()
+    assert shop.settled(delivery) == Release(delivery)
+    assert shop.store.asked == {}
+
+
+def test_a_slot_beyond_what_a_message_lives_gives_the_message_back(caplog):
+    shop = Shop({"rate_limit": "1/m"})
+    shop.flow(shop.store.reserve("task notify", FARTHEST_SLOT_SECONDS + 1, 0))
+    shop.send()
+    (delivery,) = shop.receive()
+    settlement = shop.settled(delivery)
+    assert isinstance(settlement, Release)
+    assert "the rate limit of task notify has its next slot more than 15 days ahead" in caplog.text
+
+
+def test_a_store_that_answers_too_late_every_time_gives_the_message_back(caplog):
+    shop = Shop({"rate_limit": "1/s"})
+    take = shop.store._slots.take
+
+    def slow(*arguments: Any) -> Any:
+        slot = take(*arguments)
+        shop.clock.advance(10)
+        return slot
+
+    shop.store._slots.take = slow  # type: ignore[method-assign]
+    shop.send()
+    (delivery,) = shop.receive()
+    assert isinstance(shop.settled(delivery), Release)
+    assert "can't be kept: 3 slots, good for 2 s, were over" in caplog.text
+    assert shop.began == []
+
+
+# -- whether it can be kept at all
+
+
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"results": "disabled://"}, r"task 'shop\.notify' needs a result store that keeps rates: set TASKQ_RESULTS"),
+        ({"broker": "sqlite:///b.db"}, "needs a result store that all workers share"),
+        ({"results": "gs://bucket"}, "is 10 a second, and the result store hands out at most 1 slots of one key"),
+        ({"task_default_rate_limit": "10/x"}, "task_default_rate_limit='10/x' is no rate"),
+        ({"queue_rate_limits": {"mail": "often"}}, "queue_rate_limits: mail='often' is no rate"),
+    ],
+)
+def test_a_limit_that_can_not_be_kept_is_an_error_at_the_start(settings_, message):
+    app = TaskQ("shop", **{"broker": "memory://", "results": "memory://", **settings_})
+    app.task(name="shop.notify", rate_limit="10/s")(print)
+    with pytest.raises(ImproperlyConfigured, match=message):
+        app.runtime()
+
+
+def test_a_key_needs_a_rate_from_somewhere():
+    app = TaskQ("shop", broker="memory://", results="memory://")
+    app.task(name="shop.notify", rate_key="{tenant}")(lambda tenant: None)
+    with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_key without a rate"):
+        app.runtime()
+
+
+def test_a_workers_own_limit_and_none_need_no_store():
+    for options, more in (({"rate_limit_scope": "worker"}, {}), ({}, {"worker_disable_rate_limits": True})):
+        app = TaskQ("shop", broker="memory://", results="disabled://", **more)
+        app.task(name="shop.notify", rate_limit="10/s", **options)(print)
+        app.runtime()
+
+
+@pytest.mark.parametrize(
+    "options", [{"rate_limit": "10/d"}, {"rate_limit_scope": "cluster"}, {"rate_limit": "1/s", "rate_limit_burst": 1}]
+)
+def test_wrong_options_are_refused_where_the_task_is_declared(options):
+    with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_limit"):
+        TaskQ("shop").task(name="shop.notify", **options)(print)
+
+
+# -- any schedule
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rate=st.sampled_from(["30/m", "100/m", "3/s", "20/s"]),
+    queue=st.sampled_from(["work", "work.fifo"]),
+    waves=st.lists(st.tuples(st.integers(0, 12), st.floats(0.05, 20)), min_size=1, max_size=10),
+    pause=st.sampled_from([0.1, 0.9, 1.7]),
+)
+def test_however_tasks_come_no_window_is_over_by_more_than_a_burst(rate, queue, waves, pause):
+    shop = Shop({"rate_limit": rate}, queue=queue)
+    limit = shop.tasks["notify"].options.rate
+    assert limit is not None
+    sent = 0
+    for count, until_next in waves:
+        for _ in range(count):
+            shop.flow(
+                shop.broker.send(
+                    queue,
+                    [
+                        Outgoing(
+                            body=protocol.encode(Message(task="notify", id=f"t-{sent}"), queue),
+                            deduplication=f"{sent}",
+                            group=f"{sent}",
+                        )
+                    ],
+                )
+            )
+            sent += 1
+        ends = shop.clock() + until_next
+        while shop.clock() < ends:
+            shop.work(shop.pipeline if sent % 2 else shop.other_workers)
+            shop.clock.advance(pause)
+    while shop.left():
+        shop.work()
+        shop.clock.advance(pause)
+
+    starts = [at for _, at in shop.began]
+    assert len(starts) == len({name for name, _ in shop.began}) == sent
+    # They are looked for within what a slot is good for: none is lost, and none does more than wait its turn.
+    assert shop.store.asked["reserve"] == sent
+    for seconds in (0.5, 1.0, 5.0, 60.0):
+        for first in starts:
+            within = sum(first <= each < first + seconds for each in starts)
+            assert within <= math.ceil((seconds + PUNCTUAL_SECONDS) * limit.per_second) + limit.burst

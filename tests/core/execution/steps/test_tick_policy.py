@@ -1,0 +1,471 @@
+"""Ticks in the pipeline: late, overlapping, of a span, or none at all; on the memory broker and store."""
+
+from __future__ import annotations
+
+import sys
+import zoneinfo
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.execution.context import Environment
+from taskq_cloud.core.execution.pipeline import Pipeline
+from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.model.message import Message, Outgoing
+from taskq_cloud.core.model.options import Policy, TaskOptions
+from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome, Replaced, Retrying, Succeeded
+from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.records.record import version_of
+from taskq_cloud.core.schedules import ticks
+from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.schedules import Schedule, crontab, schedule
+from taskq_cloud.testing.clock import FakeClock
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+class World:
+    """One queue, one store, and as many deliveries at once as a test begins."""
+
+    def __init__(self, at: datetime = NOON, *, track_started: bool = False) -> None:
+        self.clock = FakeClock(at.timestamp())
+        self.broker = MemoryBroker(self.clock)
+        self.store = MemoryResults(self.clock)
+        self.ran: list[str] = []
+        definition = TaskDefinition("report", lambda: None, TaskOptions(time_limit=300), None)
+        self.pipeline = Pipeline(
+            Environment(
+                broker=self.broker,
+                store=self.store,
+                tasks={"report": definition, "longer": replace(definition, name="longer")},
+                policy=Policy(track_started=track_started),
+                route=lambda _task: "q",
+                hostname="worker",
+                clock=self.clock,
+            )
+        )
+
+    def send(
+        self, when: Schedule, *moments: datetime | str, span: int = 0, fires: Schedule | None = None, **options: Any
+    ) -> None:
+        timing = Timing(schedule=when, end=options.pop("end", None))
+        entry = ScheduleEntry(name="mine", task="report", timing=timing, **options)
+        tick = replace(ticks.tick_of_entry(entry, "shop", span, entry.jitter_seconds), fires=fires)
+        for moment in moments:
+            body = Codec().write(ticks.with_tick(Message(task="report", id="?"), tick, moment), "q")
+            self.now(self.broker.send("q", [Outgoing(body=body)]))
+
+    def deliveries(self) -> list[Flow[Any]]:
+        return [self.pipeline.process(each) for each in self.now(self.broker.receive("q", 10, 0, 1000))]
+
+    def work(self, outcome: Callable[[], Outcome] = lambda: Succeeded("null")) -> None:
+        """Take what is there to its end, one after the other."""
+        for delivery in self.deliveries():
+            self.finish(delivery, outcome)
+
+    def begin(self, flow: Flow[Any]) -> bool:
+        """Up to the run, if there is one."""
+        try:
+            step = next(flow)
+        except StopIteration as stop:
+            self.now(self.broker.settle([stop.value]))
+            return False
+        assert isinstance(step, Invocation)
+        self.ran.append(step.message.headers.get(ticks.SCHEDULED_TIME, "T")[11:19])
+        return True
+
+    def end(self, flow: Flow[Any], outcome: Outcome) -> None:
+        try:
+            step = flow.send(outcome)
+            while isinstance(step, Sleep):
+                step = flow.send(None)
+        except StopIteration as stop:
+            self.now(self.broker.settle([stop.value]))
+        else:
+            raise AssertionError(step)
+
+    def finish(self, flow: Flow[Any], outcome: Callable[[], Outcome] = lambda: Succeeded("null")) -> None:
+        if self.begin(flow):
+            self.end(flow, outcome())
+
+    def states(self, *moments: datetime) -> list[str | None]:
+        ids = [ticks.tick_id("shop", "mine", moment) for moment in moments]
+        found = self.now(self.store.load(ids))
+        return [found[each].state if each in found else None for each in ids]
+
+    @staticmethod
+    def now(flow: Flow[Any]) -> Any:
+        try:
+            while True:
+                next(flow)
+        except StopIteration as stop:
+            return stop.value
+
+
+def after(minutes: float) -> datetime:
+    return NOON + MINUTE * minutes
+
+
+BACKLOG = [after(n) for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "ran"),
+    [("all", ["12:00", "12:01", "12:02", "12:03", "12:04"]), ("one", ["12:00"]), ("skip", ["12:04"])],
+)
+def test_of_calls_that_come_late_those_run_that_the_entry_says(catch_up: Any, ran: list[str]) -> None:
+    world = World(after(4.5))
+    world.send(crontab(), *BACKLOG, catch_up=catch_up)
+    world.work()
+    assert [each[:5] for each in world.ran] == ran
+    expected = ["SUCCESS" if f"{moment:%H:%M}" in ran else "REVOKED" for moment in BACKLOG]
+    assert world.states(*BACKLOG) == expected
+    world.clock.advance(60)
+    world.send(crontab(), after(5), catch_up=catch_up)
+    world.work()
+    assert world.ran[-1] == "12:05:00"
+
+
+def test_where_every_call_is_late_one_still_runs_for_each_time_that_has_come() -> None:
+    world = World(after(3.5))
+    for n in range(4):
+        world.send(crontab(), after(n))
+        world.work()
+        world.clock.advance(60)
+    assert len(world.ran) == 4
+
+
+@pytest.mark.parametrize("catch_up", ["skip", "one"])
+@pytest.mark.parametrize("more", [{"options": {"countdown": 120}}, {"jitter_seconds": 300}])
+def test_what_a_call_is_held_back_for_is_no_lateness(catch_up: Any, more: dict[str, Any]) -> None:
+    world = World()
+    for n in range(30):
+        world.send(crontab(), after(n), catch_up=catch_up, **more)
+        for _ in range(60):
+            world.work()
+            world.clock.advance(1)
+    for _ in range(300):
+        world.work()
+        world.clock.advance(1)
+    assert sorted(world.ran) == [f"{after(n):%H:%M:%S}" for n in range(30)]
+
+
+@pytest.mark.parametrize(("catch_up", "ran"), [("skip", ["12:04"]), ("one", ["12:00"])])
+def test_what_is_later_than_that_is(catch_up: Any, ran: list[str]) -> None:
+    world = World(after(6.5))
+    world.send(crontab(), *BACKLOG, catch_up=catch_up, options={"countdown": 120})
+    world.work()
+    assert [each[:5] for each in world.ran] == ran
+
+
+def test_a_redelivered_call_keeps_its_turn() -> None:
+    world = World(after(2.5))
+    world.send(crontab(), after(0), after(2), catch_up="one")
+    first, second = world.deliveries()
+    assert world.begin(first)
+    first.close()  # its worker dies
+    assert not world.begin(second)
+    world.clock.advance(1001)
+    world.work()
+    assert world.ran == ["12:00:00", "12:00:00"]
+
+
+@pytest.mark.parametrize("catch_up", ["one", "all"])
+def test_a_tick_that_fires_twice_runs_once(catch_up: Any) -> None:
+    world = World()
+    world.send(crontab(), after(0), after(0), catch_up=catch_up)
+    first, second = world.deliveries()
+    assert world.begin(first)
+    assert not world.begin(second)
+    world.end(first, Succeeded("null"))
+    world.send(crontab(), after(0), catch_up=catch_up)
+    world.work()
+    assert world.ran == ["12:00:00"]
+    assert world.states(after(0)) == ["SUCCESS"]
+
+
+def test_a_call_does_not_run_beside_the_one_before() -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap="skip")
+    (first,) = world.deliveries()
+    assert world.begin(first)
+    world.clock.advance(60)
+    world.send(crontab(), after(1), overlap="skip")
+    world.work()
+    assert world.states(after(1)) == ["REVOKED"]
+    world.end(first, Succeeded("null"))
+    world.clock.advance(60)
+    world.send(crontab(), after(2), overlap="skip")
+    world.work()
+    assert world.states(after(0), after(2)) == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_call_that_is_to_be_retried_has_not_ended() -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap="skip")
+    error = ErrorInfo("ValueError", ["no"], "builtins")
+    world.work(lambda: Retrying(error, 90))
+    world.clock.advance(60)
+    world.send(crontab(), after(1), overlap="skip")
+    world.work()
+    assert world.states(after(0), after(1)) == ["RETRY", "REVOKED"]
+    world.clock.advance(31)
+    world.work()
+    assert world.states(after(0)) == ["SUCCESS"]
+    assert world.ran == ["12:00:00", "12:00:00"]
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [{"task": "longer"}, {"task": "celery.chain", "kwargs": {"tasks": [{"task": "longer"}, {"task": "longer"}]}}],
+    ids=["task", "chain"],
+)
+@pytest.mark.parametrize("overlap", ["skip", "allow"])
+def test_a_call_that_was_replaced_has_not_ended_before_what_took_its_place(
+    overlap: Any, instead: dict[str, Any]
+) -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap=overlap)
+    world.work(lambda: Replaced(instead))
+    parts = 0
+    while world.states(after(0)) != ["SUCCESS"]:
+        (running,) = world.deliveries()
+        assert world.begin(running)
+        world.clock.advance(60)
+        parts += 1
+        world.send(crontab(), after(parts), overlap=overlap)
+        world.work()
+        assert world.states(after(parts)) == ["REVOKED" if overlap == "skip" else "SUCCESS"]
+        world.end(running, Succeeded("null"))
+    assert parts == len(instead.get("kwargs", {}).get("tasks", "1"))
+    world.clock.advance(60)
+    world.send(crontab(), after(parts + 1), overlap=overlap)
+    world.work()
+    assert world.states(after(parts + 1)) == ["SUCCESS"]
+
+
+def test_what_took_its_place_does_not_expire_with_it() -> None:
+    world = World()
+    world.send(crontab(), after(0), options={"expires": 30, "countdown": 20})
+    world.clock.advance(25)
+    world.work(lambda: Replaced({"task": "longer"}))
+    assert world.ran == ["12:00:00"]
+    world.clock.advance(60)
+    world.work()
+    assert world.states(after(0)) == ["SUCCESS"]
+
+
+def test_a_call_that_can_not_be_replaced_has_ended() -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap="skip")
+    world.work(lambda: Replaced({"task": "celery.chain", "kwargs": {"tasks": []}}))
+    assert world.states(after(0)) == ["FAILURE"]
+    world.clock.advance(60)
+    world.send(crontab(), after(1), overlap="skip")
+    world.work()
+    assert world.states(after(1)) == ["SUCCESS"]
+
+
+def test_a_call_that_was_revoked_while_it_was_about_to_begin_has_ended() -> None:
+    world = World(track_started=True)
+    world.send(crontab(), after(0), overlap="skip")
+    save = world.store.save
+
+    def save_after_it_was_revoked(records: Any) -> Flow[Any]:
+        world.store.save = save  # type: ignore[method-assign]
+        revoked = replace(records[0], state="REVOKED", version=version_of("REVOKED", 0))
+        yield from save([replace(revoked, payload=revoked.payload.replace('"STARTED"', '"REVOKED"'))])
+        return (yield from save(records))
+
+    world.store.save = save_after_it_was_revoked  # type: ignore[method-assign]
+    world.work()
+    assert world.ran == []
+    assert world.states(after(0)) == ["REVOKED"]
+    world.clock.advance(60)
+    world.send(crontab(), after(1), overlap="skip")
+    world.work()
+    assert world.states(after(1)) == ["SUCCESS"]
+
+
+def test_a_run_whose_worker_died_for_good_is_waited_for_no_longer_than_it_may_take() -> None:
+    world = World()
+    world.send(crontab(), after(0), overlap="skip")
+    (lost,) = world.deliveries()
+    assert world.begin(lost)
+    lost.close()
+    world.clock.advance(420)
+    world.send(crontab(), after(7), overlap="skip")
+    world.work()
+    assert world.states(after(7)) == ["SUCCESS"]
+
+
+def test_a_wake_at_which_nothing_is_due_runs_nothing_and_leaves_nothing() -> None:
+    world = World(after(1))
+    world.send(crontab(minute="*/7"), after(0), after(1))
+    world.work()
+    assert world.ran == ["12:00:00"]
+    assert world.states(after(1)) == [None]
+
+
+def test_a_time_that_has_not_come_is_not_believed() -> None:
+    world = World()
+    world.send(crontab(), after(60))
+    world.work()
+    assert world.ran == []
+
+
+def test_a_span_becomes_the_calls_that_are_due_in_it() -> None:
+    world = World()
+    world.send(schedule(25), after(0), span=60)
+    world.work()
+    assert world.ran == []
+    for _ in range(6):
+        world.work()
+        world.clock.advance(10)
+    assert world.ran == ["12:00:00", "12:00:25", "12:00:50"]
+    world.clock.advance(60)
+    world.work()
+    assert len(world.ran) == 3
+
+
+def test_a_jitter_is_the_same_for_every_firing_of_a_call() -> None:
+    world = World()
+    world.send(crontab(), after(0), after(0), jitter_seconds=50)
+    world.work()
+    assert world.ran == []
+    world.clock.advance(50)
+    world.work()
+    assert world.ran == ["12:00:00"]
+
+
+def test_where_a_platform_writes_no_time_it_is_the_last_that_was_due() -> None:
+    world = World(after(0.2))
+    world.send(crontab(minute="*/5"), ticks.SENT_TIME)
+    world.clock.advance(20)
+    world.work()
+    assert world.ran == ["12:00:00"]
+
+
+@pytest.mark.parametrize("seconds", [-4.8, -0.2, 0, 30])
+def test_there_a_message_is_not_the_call_before_where_the_brokers_clock_is_behind(seconds: float) -> None:
+    world = World(after(0))
+    world.send(crontab(minute=0), ticks.SENT_TIME)
+    world.work()
+    world.clock.advance(3600 + seconds)
+    world.send(crontab(minute=0), ticks.SENT_TIME)
+    world.work()
+    assert world.ran == ["12:00:00", "13:00:00"]
+
+
+def test_there_a_wake_at_which_nothing_is_due_is_not_taken_for_the_call_before() -> None:
+    """The 13th is a Friday in November 2026, and the next time in August 2027."""
+    world = World(datetime(2026, 11, 13, 9, 0, 2, tzinfo=UTC))
+    friday, every_13th = crontab(0, 9, "fri", 13), crontab(0, 9, day_of_month=13)
+    for days in (0, 30, 31):
+        world.clock.advance(days * 86_400)
+        world.send(friday, ticks.SENT_TIME, fires=every_13th)
+        world.work()
+    assert world.ran == ["09:00:00"]
+
+
+def test_nor_is_one_after_the_end() -> None:
+    world = World(after(0.2))
+    for minutes in (0, 1, 2 * 1440):
+        world.clock.advance(60 * minutes)
+        world.send(crontab(), ticks.SENT_TIME, end=after(1))
+        world.work()
+    assert world.ran == ["12:00:00"]
+
+
+def test_nor_is_a_span_that_comes_late_taken_for_the_one_after() -> None:
+    world = World(after(1.2))
+    world.send(schedule(25), ticks.SENT_TIME, span=60, fires=crontab("*/2"), catch_up="all")
+    world.work()
+    world.work()
+    assert world.ran == ["12:00:00", "12:00:25", "12:00:50"]
+
+
+@pytest.fixture
+def no_time_zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in an image without a time zone database."""
+    for name in {"tzdata", *(each for each in sys.modules if each.startswith("tzdata."))}:
+        monkeypatch.setitem(sys.modules, name, None)
+    zoneinfo.ZoneInfo.clear_cache()
+    zoneinfo.reset_tzpath(to=[])
+    yield
+    zoneinfo.ZoneInfo.clear_cache()
+    zoneinfo.reset_tzpath()
+
+
+def test_a_worker_without_time_zones_gives_back_what_others_can_run(
+    no_time_zones: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    for timing in ({"crontab": "0 12 * * *", "timezone": "Europe/Paris"}, {"crontab": "0 12 * * *", "timezone": "UTC"}):
+        headers = {ticks.SCHEDULE: {**FINE, "timing": timing}, ticks.SCHEDULED_TIME: "2026-11-23T12:00:00Z"}
+        body = Codec().write(Message(task="report", id="1", headers=headers), "q")
+        world.now(world.broker.send("q", [Outgoing(body=body)]))
+    world.work()
+    assert world.ran == ["12:00:00"]
+    depth = world.now(world.broker.depth("q"))
+    assert depth.total == 1
+    assert world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10)) == []
+    assert "'Europe/Paris': this machine has no time zone database: pip install tzdata" in caplog.text
+
+
+FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every": 60}}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "mine",
+        [1],
+        {"name": "x"},
+        {**FINE, "name": 7},
+        {**FINE, "unknown": 1},
+        {**FINE, "timing": 60},
+        {**FINE, "timing": {"every": 1e300}},
+        {**FINE, "timing": {"every": -1}},
+        {**FINE, "timing": {"crontab": "* * 30 2 *"}},
+        {**FINE, "timing": {"crontab": "* * * * *", "timezone": 5}},
+        {**FINE, "timing": {"solar": ["sunset", 91, 0]}},
+        {**FINE, "timing": {"every": 60, "start": "soon"}},
+        {**FINE, "timing": {"every": 60, "end": 7}},
+        {**FINE, "delay_seconds": "x"},
+        {**FINE, "jitter_seconds": -1},
+        {**FINE, "expires_seconds": 1e300},
+        {**FINE, "span_seconds": 1e6},
+        {**FINE, "fires": "hourly"},
+        {**FINE, "fires": {"crontab": "0 9 30 2 *"}},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("moment", ["2026-11-23T12:00:00Z", "<sent>"])
+def test_a_message_whose_schedule_can_not_be_read_is_dead_lettered(document: Any, moment: str) -> None:
+    world = World()
+    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: moment})
+    world.now(world.broker.send("q", [Outgoing(body=Codec().write(message, "q"))]))
+    world.work()
+    (dead,) = world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10))
+    assert "taskq_schedule can't be read" in dead.attributes["dead_letter_reason"]
+    assert world.ran == []
+
+
+@pytest.mark.parametrize("moment", ["now", None, 7, "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", {}])
+def test_a_message_of_no_time_is_not_run(moment: Any) -> None:
+    world = World()
+    document = {**FINE, "delay_seconds": 86_400}
+    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: moment})
+    world.now(world.broker.send("q", [Outgoing(body=Codec().write(message, "q"))]))
+    world.work()
+    assert world.ran == []
+    assert len(world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10))) == 1

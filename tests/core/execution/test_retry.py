@@ -1,0 +1,200 @@
+"""What an exception that leaves a task means, measured against Celery where Celery has the rule."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery.utils.time import get_exponential_backoff_interval
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskq_cloud.core.execution import retry
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Ignored, Outcome, Rejected, Retrying
+from taskq_cloud.errors import Ignore, MaxRetriesExceededError, Reject, Retry
+
+
+def decide(error: BaseException, retries: int = 0, **options: Any) -> Outcome:
+    return retry.decide(error, "t", "id1", retries, TaskOptions(**options), random.Random(1))
+
+
+@given(
+    retries=st.integers(0, 400),
+    backoff=st.just(True) | st.integers(1, 1000),
+    longest=st.integers(1, 10_000),
+    jitter=st.booleans(),
+)
+def test_automatic_delays_are_celerys(retries: int, backoff: int, longest: int, jitter: bool) -> None:
+    options = TaskOptions(retry_backoff=backoff, retry_backoff_max=longest, retry_jitter=jitter)
+    delay = retry.automatic_delay(retries, options)
+    celerys = get_exponential_backoff_interval(int(backoff), retries, longest, full_jitter=False)
+    assert delay == celerys if not jitter else 0 <= delay <= celerys
+
+
+def test_jitter_draws_from_the_whole_range() -> None:
+    options = TaskOptions(retry_backoff=4)
+    drawn = {retry.automatic_delay(0, options, random.Random(seed)) for seed in range(200)}
+    assert drawn == {0, 1, 2, 3, 4}
+
+
+def test_a_million_retries_do_not_overflow() -> None:
+    assert retry.automatic_delay(10**6, TaskOptions(retry_backoff=True, retry_jitter=False)) == 600
+
+
+def test_without_backoff_the_delay_is_the_tasks() -> None:
+    assert retry.automatic_delay(3, TaskOptions()) == 180
+    assert retry.automatic_delay(3, TaskOptions(default_retry_delay=5)) == 5
+    assert retry.automatic_delay(3, TaskOptions(retry_kwargs={"countdown": 7})) == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "retries", "options", "again"),
+    [
+        (OSError(), 0, {"autoretry_for": (OSError,)}, True),
+        (ConnectionError(), 0, {"autoretry_for": (OSError,)}, True),
+        (ValueError(), 0, {"autoretry_for": (OSError,)}, False),
+        (OSError(), 0, {}, False),
+        (ConnectionError(), 0, {"autoretry_for": (OSError,), "dont_autoretry_for": (ConnectionError,)}, False),
+        (OSError(), 2, {"autoretry_for": (OSError,)}, True),
+        (OSError(), 3, {"autoretry_for": (OSError,)}, False),
+        (OSError(), 99, {"autoretry_for": (OSError,), "max_retries": None}, True),
+        (OSError(), 0, {"autoretry_for": (OSError,), "max_retries": 0}, False),
+        (OSError(), 4, {"autoretry_for": (OSError,), "retry_kwargs": {"max_retries": 5}}, True),
+        (OSError(), 5, {"autoretry_for": (OSError,), "retry_kwargs": {"max_retries": 5}}, False),
+    ],
+)
+def test_what_is_retried_without_asking(error: Exception, retries: int, options: Any, again: bool) -> None:
+    outcome = decide(error, retries, **options)
+    assert isinstance(outcome, Retrying) is again
+    assert isinstance(outcome, Failed) is not again
+    assert outcome.error.exc_type == type(error).__name__  # type: ignore[union-attr]
+
+
+def test_an_asked_for_retry() -> None:
+    outcome = decide(Retry(exc=ValueError("why"), when=5, args=(1,), kwargs={"b": 2}))
+    assert isinstance(outcome, Retrying)
+    assert (outcome.after_seconds, outcome.args, outcome.kwargs) == (5, (1,), {"b": 2})
+    assert (outcome.error.exc_type, outcome.error.exc_message) == ("ValueError", ("why",))
+
+
+def test_when_a_retry_is_due() -> None:
+    assert decide(Retry()).after_seconds == 180  # type: ignore[union-attr]
+    assert decide(Retry(), default_retry_delay=3).after_seconds == 3  # type: ignore[union-attr]
+    assert decide(Retry(when=-5)).after_seconds == 0  # type: ignore[union-attr]
+    for zone in (UTC, None):
+        due = (datetime.now(UTC) + timedelta(hours=1)).replace(tzinfo=zone)
+        assert 3500 < decide(Retry(when=due)).after_seconds <= 3600  # type: ignore[union-attr]
+    past = datetime.now(UTC) - timedelta(hours=1)
+    assert decide(Retry(when=past)).after_seconds == 0  # type: ignore[union-attr]
+
+
+def test_no_retry_is_left() -> None:
+    outcome = decide(Retry(exc=ValueError("why")), 3)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.exc_type == "ValueError", "Celery raises the cause, where there is one"
+    outcome = decide(Retry(), 3)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.exc_type == "MaxRetriesExceededError"
+    assert "t[id1]" in outcome.error.exc_message[0]
+    assert isinstance(decide(Retry(max_retries=5), 3), Retrying)
+    assert isinstance(decide(Retry(max_retries=0), 0, max_retries=9), Failed)
+    assert isinstance(retry.no_retry_left("t", "id1", None), MaxRetriesExceededError)
+
+
+def test_predicates() -> None:
+    assert decide(Ignore()) == Ignored()
+    assert decide(Reject("full", requeue=True)) == Rejected("full", True)
+    assert decide(Reject()) == Rejected("rejected by the task", False)
+    assert isinstance(decide(Ignore(), autoretry_for=(Exception,)), Ignored), "a predicate is no error to retry"
+
+
+def test_expected_exceptions() -> None:
+    assert decide(KeyError("x"), throws=(LookupError,)).expected  # type: ignore[union-attr]
+    assert not decide(KeyError("x"), throws=(OSError,)).expected  # type: ignore[union-attr]
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no str")
+
+    __repr__ = __str__
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class Text(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        1,
+        None,
+        "x",
+        ["list", (1, 2)],
+        {"a": 1},
+        object(),
+        datetime.now(UTC),
+        b"\xff",
+        "\ud800",
+        {1, 2},
+        Unshowable(),
+        Text("text"),
+        {"__type__": "date", "__value__": "x"},
+        ValueError("inner"),
+        float("nan"),
+    ],
+    ids=lambda argument: type(argument).__name__,
+)
+def test_any_exception_becomes_plain_data(argument: Any) -> None:
+    described = ErrorInfo.of(ValueError(argument, "second"))
+    plain = json.loads(json.dumps(described.exc_message))
+    assert plain[1] == "second"
+    assert type(described.exc_message[0]) in (int, str, list, dict, float, type(None))
+    assert (described.exc_type, described.exc_module) == ("ValueError", "builtins")
+
+
+def test_an_exception_that_cannot_be_shown_is_described_too() -> None:
+    described = ErrorInfo.of(Unspeakable("x"))
+    assert (described.exc_type, described.exc_message) == ("Unspeakable", ("x",))
+    assert described.traceback is not None
+
+
+def test_the_traceback_names_the_cause() -> None:
+    try:
+        try:
+            raise KeyError("cause")
+        except KeyError as cause:
+            raise ValueError("effect") from cause
+    except ValueError as error:
+        described = ErrorInfo.of(error)
+    assert described.traceback is not None
+    assert "KeyError: 'cause'" in described.traceback
+    assert described.traceback.rstrip().endswith("ValueError: effect")
+
+
+def test_an_argument_of_a_megabyte_is_shown_in_short() -> None:
+    described = ErrorInfo.of(ValueError({"x" * 1_000_000}))
+    assert len(described.exc_message[0]) < 2000
+
+
+@pytest.mark.parametrize(
+    "when", ["5 minutes", 1e300, float("nan"), float("inf"), [1], datetime.max.replace(tzinfo=UTC)]
+)
+def test_a_countdown_that_is_none_is_the_tasks_failure(when: Any) -> None:
+    outcome = decide(Retry(exc=KeyError("why"), when=when))
+    assert isinstance(outcome, Failed)
+    assert outcome.error.exc_type in {"ValueError", "TypeError"}
+
+
+def test_options_that_make_no_delay_are_the_tasks_failure() -> None:
+    outcome = decide(OSError(), autoretry_for=(OSError,), retry_kwargs={"countdown": "soon"})
+    assert isinstance(outcome, Failed)

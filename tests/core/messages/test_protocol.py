@@ -1,0 +1,365 @@
+"""The protocol against kombu and Celery themselves, there and back for any message, and against any garbage."""
+
+from __future__ import annotations
+
+import base64
+import json
+import string
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.worker import strategy
+from celery.worker.request import Request
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from kombu import Connection
+from kombu.transport import SQS
+
+from taskq_cloud.core.messages import events, protocol
+from taskq_cloud.core.model.message import Embed, Message
+from taskq_cloud.core.workflows import successors
+from taskq_cloud.errors import DecodeError, EncodeError, ImproperlyConfigured
+
+ID = "4cc7438e-afd4-4f8f-a2f3-f46567e7ca77"
+ROUTES = {"aws.s3:*": "on_s3", "*": "on_event"}
+
+
+def read(text: str, accept: tuple[str, ...] = ("json",)) -> Message:
+    return events.read(text, "broker-message-id", accept, {})
+
+
+# -- there and back
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.datetimes(timezones=st.just(UTC))
+    | st.dates()
+    | st.times()
+    | st.decimals(allow_nan=False)
+    | st.uuids()
+    | st.binary(max_size=8)
+)
+names = st.text(string.ascii_letters + "._-", min_size=1, max_size=12)
+# A dict of exactly these two keys is how a rich value is written, so it can't be one of the caller's own.
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=8
+)
+moments = st.none() | st.datetimes(timezones=st.just(UTC))
+limits = st.none() | st.integers(0, 10**6) | st.floats(0, 10**6)
+signatures = st.builds(
+    lambda task, args: {"task": task, "args": args, "kwargs": {}, "options": {}, "subtask_type": None},
+    names,
+    st.just([1]),
+)
+some_signatures = st.none() | st.lists(signatures, min_size=1, max_size=3)
+messages = st.builds(
+    Message,
+    task=names,
+    id=st.uuids().map(str),
+    args=st.lists(values, max_size=3),
+    kwargs=st.dictionaries(names, values, max_size=3),
+    embed=st.builds(
+        Embed, callbacks=some_signatures, errbacks=some_signatures, chain=some_signatures, chord=st.none() | signatures
+    ),
+    retries=st.integers(0, 1000),
+    eta=moments,
+    expires=moments,
+    timelimit=st.tuples(limits, limits),
+    root_id=st.just("root"),
+    parent_id=st.none() | names,
+    group=st.none() | names,
+    group_index=st.none() | st.integers(0, 99),
+    ignore_result=st.none() | st.booleans(),
+    shadow=st.none() | names,
+    origin=st.just("gen1@host"),
+    argsrepr=st.just("..."),
+    kwargsrepr=st.just("{...}"),
+    priority=st.integers(0, 9),
+    reply_to=st.none() | names,
+    headers=st.dictionaries(names.map("x-{}".format), st.integers() | st.text(max_size=5), max_size=2),
+)
+
+
+@given(message=messages, compression=st.sampled_from([None, "zlib", "gzip", "bzip2"]))
+def test_any_message_comes_back_as_it_was(message: Message, compression: str | None) -> None:
+    assert read(protocol.encode(message, "celery", compression=compression)) == message
+
+
+@given(message=messages)
+def test_any_message_comes_back_pickled(message: Message) -> None:
+    text = protocol.encode(message, "celery", serializer="pickle")
+    assert read(text, ("pickle",)) == message
+    with pytest.raises(DecodeError, match="not accepted"):
+        read(text)
+
+
+@given(message=messages)
+def test_any_message_is_readable_in_base64_and_as_an_sns_notification(message: Message) -> None:
+    text = protocol.encode(message, "celery")
+    assert read(base64.b64encode(text.encode()).decode()) == message
+    notification = {"Type": "Notification", "MessageId": "n1", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": text}
+    assert read(json.dumps(notification)) == message
+
+
+def test_a_caller_may_not_take_a_name_of_the_protocol() -> None:
+    with pytest.raises(ImproperlyConfigured, match="task t: header 'id' is one of the protocol's own"):
+        protocol.encode(Message(task="t", id="1", headers={"id": "HIJACK"}), "celery")
+
+
+def test_arguments_that_json_cannot_carry_are_named() -> None:
+    with pytest.raises(EncodeError, match="object object at"):
+        protocol.encode(Message(task="t", id="1", args=[object()]), "celery")
+
+
+def test_a_dict_that_would_be_read_as_a_rich_value_is_refused_at_the_call() -> None:
+    with pytest.raises(EncodeError, match="unknown __type__ 'money'"):
+        protocol.encode(Message(task="t", id="1", args=[{"__type__": "money", "__value__": 1}]), "celery")
+
+
+def test_long_arguments_are_shown_in_short() -> None:
+    headers = json.loads(protocol.encode(Message(task="t", id="1", args=["x" * 10_000] * 100), "celery"))["headers"]
+    assert len(headers["argsrepr"]) < 5000
+
+
+# -- kombu and Celery read ours
+
+
+@pytest.fixture(scope="module")
+def sqs_channel() -> Iterator[SQS.Channel]:
+    # Queues that are predefined are not looked up, so nothing is called.
+    queues = {"celery": {"url": "https://sqs.eu-west-1.amazonaws.com/1/celery"}}
+    options = {"predefined_queues": queues, "region": "eu-west-1"}
+    with Connection("sqs://key:secret@", transport_options=options) as connection:
+        yield connection.channel()
+
+
+@pytest.fixture(scope="module")
+def celery_app() -> Celery:
+    app = Celery("proj", set_as_current=False, broker="memory://")
+
+    @app.task(name="proj.tasks.add")
+    def add(*args: Any, **kwargs: Any) -> None: ...
+
+    app.finalize()
+    return app
+
+
+def received_by_kombu(channel: SQS.Channel, body: str) -> Any:
+    """The message as kombu's SQS transport hands it to a Celery worker."""
+    raw = {"Body": body, "ReceiptHandle": "receipt", "MessageId": "m1", "Attributes": {}}
+    payload = channel._message_to_python(raw, "celery", "https://sqs.eu-west-1.amazonaws.com/1/celery")
+    message = channel.message_to_python(payload)
+    message.accept = {"application/json", "application/x-python-serialize"}
+    return message
+
+
+@settings(max_examples=50)
+@given(message=messages, compression=st.sampled_from([None, "gzip", "bzip2"]))
+def test_kombu_reads_ours(sqs_channel: SQS.Channel, message: Message, compression: str | None) -> None:
+    received = received_by_kombu(sqs_channel, protocol.encode(message, "celery", compression=compression))
+    args, kwargs, embed = received.payload
+    assert (args, kwargs) == (message.args, message.kwargs)
+    assert Embed(**embed) == message.embed
+    assert received.headers["id"] == message.id
+    assert received.delivery_info["routing_key"] == "celery"
+
+
+def test_celerys_worker_makes_a_request_of_ours(sqs_channel: SQS.Channel, celery_app: Celery) -> None:
+    due = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    ours = Message(
+        task="proj.tasks.add", id=ID, args=[2, 2], kwargs={"c": 3}, eta=due, timelimit=(30, 20), retries=1, group="g"
+    )
+    request = Request(received_by_kombu(sqs_channel, protocol.encode(ours, "celery")), app=celery_app)
+    assert (request.id, request.name, request.args, request.kwargs) == (ID, "proj.tasks.add", [2, 2], {"c": 3})
+    assert (request.eta, request.time_limits, request.root_id) == (due, [30, 20], ID)
+    assert request.request_dict["retries"] == 1
+    assert request.info()["delivery_info"]["routing_key"] == "celery"
+    context = request._context
+    assert (context.group, context.callbacks, context.chain, context.origin) == ("g", None, None, protocol.origin())
+
+
+def test_celery_reads_a_protocol_1_body_as_we_do(sqs_channel: SQS.Channel) -> None:
+    body = {"task": "proj.tasks.add", "id": ID, "args": [2, 2], "kwargs": {"c": 3}, "retries": 4, "taskset": "g"}
+    received = received_by_kombu(sqs_channel, envelope(json.dumps(body), headers={}))
+    (args, kwargs, _embed), headers, _decoded, _utc = strategy.proto1_to_proto2(received, received.decode())
+    ours = read(envelope(json.dumps(body), headers={}))
+    assert (ours.args, ours.kwargs) == (args, kwargs)
+    assert (ours.task, ours.id, ours.retries, ours.group) == tuple(
+        headers[k] for k in ("task", "id", "retries", "group")
+    )
+
+
+def test_celery_reads_a_hybrid_as_we_do(sqs_channel: SQS.Channel) -> None:
+    text = envelope(json.dumps({"args": [2, 2], "kwargs": {}, "retries": 4}), headers={"task": "t", "id": ID})
+    received = received_by_kombu(sqs_channel, text)
+    (args, kwargs, _embed), headers, _decoded, _utc = strategy.hybrid_to_proto2(received, received.decode())
+    ours = read(text)
+    assert (ours.args, ours.kwargs) == (list(args), kwargs)
+    assert (ours.task, ours.id, ours.retries) == (headers["task"], headers["id"], headers["retries"])
+
+
+@settings(max_examples=50)
+@given(message=messages, protocol_version=st.sampled_from([1, 2]))
+def test_we_read_what_celery_makes(message: Message, protocol_version: int, celery_app: Celery) -> None:
+    make = celery_app.amqp.as_task_v2 if protocol_version == 2 else celery_app.amqp.as_task_v1
+    made = make(message.id, message.task, message.args, message.kwargs, retries=message.retries, eta=message.eta)
+    with Connection("memory://") as connection:
+        producer = connection.Producer(serializer="json")
+        body, content_type, content_encoding = producer._prepare(made.body, "json", None, None, {})
+        prepared = producer.channel.prepare_message(
+            body, 0, content_type, content_encoding, dict(made.headers), dict(made.properties)
+        )
+    got = read(json.dumps(prepared))
+    assert (got.task, got.id, got.args, got.kwargs) == (message.task, message.id, message.args, message.kwargs)
+    assert (got.retries, got.eta) == (message.retries, message.eta)
+
+
+# -- garbage
+
+ODD = [None, True, -1, 2**70, 1e400, "", "x", "\ud800", [], [1], {}, {"a": 1}, [[]], [{"task": 1}], [{"task": "t"}]]
+
+
+def envelope(body: Any, **changes: Any) -> str:
+    whole = {
+        "body": body,
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"task": "t", "id": ID},
+        "properties": {"delivery_info": {"exchange": "", "routing_key": "celery"}},
+    }
+    return json.dumps(whole | changes)
+
+
+def defined(text: str, accept: tuple[str, ...] = ("json",)) -> None:
+    """Read garbage as the execution does. Whatever is no message is a DecodeError; what is one can be sent on."""
+    try:
+        message = events.read(text, "broker-message-id", accept, ROUTES)
+        successors.check(message, 0)
+    except DecodeError as error:
+        f"{error} {error.task_id or ''}".encode(errors="strict" if error.task_id else "backslashreplace")
+        return
+    f"{message.id}{message.task}".encode()
+    assert read(protocol.encode(message, "celery")).id == message.id
+
+
+anything = st.recursive(
+    st.sampled_from(ODD) | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(text=st.text(st.characters()))
+def test_any_text_is_a_message_or_a_decode_error(text: str) -> None:
+    defined(text)
+
+
+@given(data=st.binary())
+def test_any_bytes_in_base64_are_a_message_or_a_decode_error(data: bytes) -> None:
+    defined(base64.b64encode(data).decode())
+    defined(envelope(base64.b64encode(data).decode(), properties={"body_encoding": "base64"}))
+    compressed = {"task": "t", "id": ID, "compression": "application/x-gzip"}
+    defined(envelope(base64.b64encode(data).decode(), headers=compressed, properties={"body_encoding": "base64"}))
+    pickled = {"content-type": "application/x-python-serialize", "properties": {"body_encoding": "base64"}}
+    defined(envelope(base64.b64encode(data).decode(), **pickled))
+
+
+@given(document=anything)
+def test_any_json_is_a_message_or_a_decode_error(document: Any) -> None:
+    defined(json.dumps(document))
+    defined(envelope(document))
+    defined(envelope(json.dumps(document)))
+    defined(envelope("[[], {}, " + json.dumps(document) + "]"))
+
+
+HEADERS = [*json.loads(protocol.encode(Message(task="t", id="1"), "q"))["headers"], "compression"]
+PLACES = [
+    *(("headers", name) for name in HEADERS),
+    *(("properties", name) for name in ["correlation_id", "priority", "reply_to", "body_encoding", "delivery_info"]),
+    *(("", name) for name in ["body", "content-type", "content-encoding", "headers", "properties"]),
+]
+
+
+@settings(max_examples=300)
+@given(message=messages, changes=st.lists(st.tuples(st.sampled_from(PLACES), anything), min_size=1, max_size=3))
+def test_a_valid_message_with_anything_anywhere(message: Message, changes: list[tuple[tuple[str, str], Any]]) -> None:
+    document = json.loads(protocol.encode(message, "celery"))
+    for (part, name), value in changes:
+        where = document.get(part) if part else document
+        if isinstance(where, dict):
+            where[name] = value
+    defined(json.dumps(document))
+
+
+OPTIONS = ["task_id", "queue", "headers", "link", "link_error", "chain", "chord", "countdown", "eta", "expires"]
+OPTIONS += ["time_limit", "soft_time_limit", "priority", "reply_to", "group_id", "group_index", "ignore_result"]
+
+
+@settings(max_examples=200)
+@given(
+    part=st.sampled_from(["callbacks", "errbacks", "chain"]),
+    changes=st.dictionaries(st.sampled_from(["args", "kwargs", "options", "immutable"]), anything, max_size=2),
+    options=st.dictionaries(st.sampled_from(OPTIONS), anything, max_size=2),
+)
+@example(part="callbacks", changes={}, options={"countdown": 1e300})
+@example(part="chain", changes={}, options={"headers": {"id": "HIJACK"}})
+@example(part="errbacks", changes={}, options={"queue": {"name": "q"}})
+def test_what_follows_can_be_sent_or_the_message_is_refused(
+    part: str, changes: dict[str, Any], options: dict[str, Any]
+) -> None:
+    signature = {"task": "next", "args": [1], "kwargs": {}, "options": options, "immutable": False, **changes}
+    text = envelope(json.dumps([[], {}, {part: [signature]}]))
+    try:
+        message = read(text)
+        successors.check(message, 0)
+    except DecodeError:
+        return
+    following = [*successors.on_success(message, {"any": "value"}, 0), *successors.on_failure(message, 0)]
+    assert len(following) == 1
+    for each in following:
+        assert isinstance(each.queue, str | None)
+        defined(protocol.encode(each.message, each.queue or "celery"))
+
+
+@pytest.mark.parametrize("depth", [100, 300, 900, 1000, 5000, 100_000])
+def test_endless_nesting_is_a_message_or_a_decode_error(depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    defined(nested)
+    defined('{"task": "t", "args": ' + nested + "}")
+    defined('{"body": ' + nested + ', "headers": {"task": "t"}}')
+    defined(envelope(nested))
+    defined(envelope(f"[{nested}, {{}}, {nested}]"))
+
+
+def test_a_small_message_does_not_become_a_large_one() -> None:
+    bomb = protocol.encode(Message(task="t", id="1", args=["0" * 70_000_000]), "q", compression="bzip2")
+    assert len(bomb) < 10_000
+    with pytest.raises(DecodeError, match="more than 67108864 bytes"):
+        read(bomb)
+
+
+def test_the_id_of_a_message_that_cannot_be_read_is_kept_where_it_can_be() -> None:
+    with pytest.raises(DecodeError) as caught:
+        read(envelope("no json"))
+    assert caught.value.task_id == ID
+    with pytest.raises(DecodeError) as caught:
+        read(envelope("no json", headers={"task": "t", "id": "\ud800"}))
+    assert caught.value.task_id is None
+
+
+def test_the_ids_of_what_follows_are_the_same_every_time() -> None:
+    embed = Embed(callbacks=[{"task": "a"}, {"task": "b"}], chain=[{"task": "d"}, {"task": "c"}])
+    parent = Message(task="t", id=ID, embed=embed)
+    first, second = ([each.message.id for each in successors.on_success(parent, 1, now)] for now in (0, 99))
+    assert first == second
+    assert len(set(first)) == 3
+    assert [each.message.task for each in successors.on_success(parent, 1, 0)] == ["a", "b", "c"]
+    assert replace(parent, id="other").id not in first

@@ -1,0 +1,59 @@
+"""A store of payloads in a dict, for tests of what the core does with one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taskq_cloud.core.flows import run
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.payloads.policy import Payloads
+
+
+class Shelf:
+    """Keeps payloads by bucket and key; ``failure`` is what it answers instead."""
+
+    def __init__(self, place: str = "s3://shelf", prefix: str = "app/") -> None:
+        self.place = place
+        self.prefix = prefix
+        self.services = {}
+        self.kept = {}
+        self.puts = []
+        self.gets = []
+        self.failure: Exception | None = None
+
+    def put(self, payloads: Sequence):
+        yield from ()
+        self.puts += [each.key for each in payloads]
+        if self.failure:
+            return [Refused(self.failure)] * len(payloads)
+        for each in payloads:
+            self.kept.setdefault((self.place.partition("://")[2], each.key), each.data)
+        return [None] * len(payloads)
+
+    def get(self, wanted: Sequence):
+        yield from ()
+        self.gets += wanted
+        if self.failure:
+            raise self.failure
+        return [self.kept.get(each) for each in wanted]
+
+    def delete(self, keys: Sequence[str]):
+        yield from ()
+        for key in keys:
+            self.kept.pop((self.place.partition("://")[2], key), None)
+
+
+def drive(flow):
+    """Run a flow that calls nothing."""
+
+    def nothing(step):
+        raise AssertionError(f"the flow yielded {step!r}")
+
+    return run(flow, nothing)
+
+
+def codec_with(shelf: Shelf, **options) -> Codec:
+    """A codec whose payloads are on a shelf; options of ``Payloads``, and ``security``."""
+    security = options.pop("security", None)
+    return Codec(payloads=Payloads(store=shelf, **options), security=security)

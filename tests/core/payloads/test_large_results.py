@@ -1,0 +1,177 @@
+"""Results over a store's limit: what the store then has, what its readers get, and what Celery's readers see."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from celery import Celery
+
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.payloads.large_results import LargeResults
+from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, Payloads
+from taskq_cloud.core.records import document as result_document
+from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, SUCCESS, Record
+from taskq_cloud.errors import ClaimError, DecodeError, PayloadTooLarge, Unreachable
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.task_state import TaskState
+from tests.core.payloads.shelf import Shelf, drive
+
+NOW = 1_767_225_600.0
+LIMIT = 3000
+
+
+class SmallResults(MemoryResults):
+    capabilities = replace(MemoryResults.capabilities, largest_record_bytes=LIMIT)
+
+
+def a_store(shelf: Shelf, **options) -> LargeResults:
+    return LargeResults(SmallResults(lambda: NOW), Payloads(store=shelf, **options), lambda: NOW)
+
+
+def noise(size: int) -> str:
+    return base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
+
+
+def a_record(value, state=SUCCESS, task_id="id-1") -> Record:
+    message = Message(task="t", id=task_id)
+    payload = result_document.encode(message, state, json.dumps(value), now=NOW, traceback="tb", children=["c"])
+    return Record(task_id, state, FINAL_VERSION, payload)
+
+
+def inner(store: LargeResults, task_id="id-1") -> dict:
+    return json.loads(drive(store.store.load([task_id]))[task_id].payload)
+
+
+def test_what_fits_is_passed_through():
+    shelf = Shelf()
+    store, record = a_store(shelf), a_record("small")
+    assert drive(store.save([record])) == [True]
+    assert drive(store.store.load(["id-1"])) == drive(store.load(["id-1"])) == {"id-1": record}
+    assert shelf.puts == shelf.gets == []
+
+
+def test_what_is_too_large_is_checked_in():
+    shelf = Shelf()
+    store, record, small = a_store(shelf), a_record(noise(20_000)), a_record(1, task_id="id-2")
+    assert drive(store.save([record, small])) == [True, True]
+    assert drive(store.load(["id-1", "id-2"])) == {"id-1": record, "id-2": small}
+    assert len(shelf.puts) == 1 and shelf.puts[0].startswith("app/results/2026-01-01/id-1-")
+    document = inner(store)
+    celerys = {"status", "result", "traceback", "children", "date_done", "task_id"}
+    assert document.keys() == celerys | {"taskq_claim"}
+    assert document["result"] == f"{len(record.payload)} bytes in s3://shelf/{shelf.puts[0]}"
+
+
+def test_what_compression_makes_fit_needs_no_object():
+    shelf = Shelf()
+    store, record = a_store(shelf), a_record("a" * 20_000)
+    assert drive(store.save([record])) == [True]
+    assert drive(store.load(["id-1"])) == {"id-1": record}
+    assert shelf.puts == []
+    store = a_store(shelf, compression=None)
+    assert drive(store.save([record])) == [True]
+    assert drive(store.load(["id-1"])) == {"id-1": record}
+    assert len(shelf.puts) == 1
+
+
+def test_a_large_failure_reads_as_one_everywhere():
+    error = json.loads(result_document.encode_error(ErrorInfo.of(ValueError(noise(20_000)))))
+    shelf = Shelf()
+    store, record = a_store(shelf), a_record(error, FAILURE)
+    drive(store.save([record]))
+    state = TaskState.of(drive(store.load(["id-1"]))["id-1"].payload)
+    assert isinstance(state.result, ValueError) and state.traceback == "tb"
+    backend = Celery(set_as_current=False, backend="cache+memory://").backend
+    seen = backend.exception_to_python(inner(store)["result"])
+    assert isinstance(seen, ClaimError) and shelf.puts[0] in str(seen)
+
+
+def test_a_tasks_own_value_is_never_taken_for_a_claim():
+    shelf = Shelf()
+    store = a_store(shelf)
+    value = {"taskq_claim": {"place": "s3://shelf", "key": "app/x"}, "taskq_compressed": {"data": ""}}
+    drive(store.save([a_record(value)]))
+    assert json.loads(drive(store.load(["id-1"]))["id-1"].payload)["result"] == value
+    assert shelf.gets == []
+
+
+def test_an_object_that_is_gone_is_named_with_its_task():
+    shelf = Shelf()
+    store = a_store(shelf)
+    drive(store.save([a_record(noise(20_000))]))
+    shelf.kept.clear()
+    gone = rf"result of task id-1 .*{shelf.puts[0]} is claimed, and is not there"
+    with pytest.raises(ClaimError, match=gone) as caught:
+        drive(store.load(["id-1"]))
+    assert caught.value.task_id == "id-1"
+
+
+def test_a_claim_elsewhere_is_not_followed_nor_removed():
+    shelf = Shelf()
+    store = a_store(shelf)
+    drive(store.save([a_record(noise(20_000))]))
+    document = inner(store)
+    shelf.kept["shelf", "secret"] = b"x"
+    document["taskq_claim"]["key"] = "secret"
+    other = Record("id-2", SUCCESS, FINAL_VERSION, json.dumps({**document, "task_id": "id-2"}))
+    drive(store.store.save([other]))
+    with pytest.raises(ClaimError, match="only s3://shelf/app/ is followed"):
+        drive(store.load(["id-2"]))
+    drive(store.delete(["id-2"]))
+    assert ("shelf", "secret") in shelf.kept and shelf.gets == []
+
+
+def test_a_claim_whose_path_leads_elsewhere_removes_nothing():
+    shelf = Shelf()
+    store = a_store(shelf)
+    drive(store.save([a_record(noise(20_000))]))
+    document = inner(store)
+    key = document["taskq_claim"]["key"] = "app/results/../arguments/other"
+    shelf.kept["shelf", key] = b"x"  # a client that shortens paths would find another one
+    drive(store.store.save([Record("id-2", SUCCESS, FINAL_VERSION, json.dumps({**document, "task_id": "id-2"}))]))
+    drive(store.delete(["id-2"]))
+    assert ("shelf", key) in shelf.kept
+
+
+def test_what_is_deleted_is_gone_from_both():
+    shelf = Shelf()
+    store = a_store(shelf)
+    drive(store.save([a_record(noise(20_000)), a_record(1, task_id="id-2")]))
+    drive(store.delete(["id-1", "id-2", "id-3"]))
+    assert shelf.kept == {} and drive(store.load(["id-1", "id-2"])) == {}
+
+
+def test_nothing_is_recorded_that_could_not_be_checked_in():
+    shelf = Shelf()
+    shelf.failure = Unreachable("no answer")
+    store = a_store(shelf)
+    with pytest.raises(Unreachable):
+        drive(store.save([a_record(noise(20_000)), a_record(1, task_id="id-2")]))
+    assert drive(store.load(["id-1", "id-2"])) == {}
+
+
+@pytest.mark.parametrize("damage", [{"data": "?"}, {"data": "AAAA"}, {"compression": "application/x-rar"}, {"data": 7}])
+def test_a_damaged_record_is_named(damage):
+    store = a_store(Shelf())
+    drive(store.save([a_record("a" * 20_000)]))
+    document = inner(store)
+    document["taskq_compressed"] |= damage
+    other = Record("id-2", SUCCESS, FINAL_VERSION, json.dumps(document))
+    drive(store.store.save([other]))
+    with pytest.raises(DecodeError):
+        drive(store.load(["id-2"]))
+
+
+def test_the_rest_is_the_stores():
+    store = a_store(Shelf())
+    assert drive(store.join("j", "a", 1, None)) is True
+    assert drive(store.claim("k", "me", 10)) == 1
+    assert store.services == {}
+    assert store.capabilities.largest_record_bytes == LARGEST_PAYLOAD_BYTES and store.capabilities.joins
+    with pytest.raises(PayloadTooLarge, match="task id-1"):
+        drive(store.save([a_record("a" * LARGEST_PAYLOAD_BYTES)]))

@@ -1,0 +1,566 @@
+"""When a message is claimed, what it then looks like, what is fetched for it and what is not."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import sys
+from dataclasses import replace
+
+import pytest
+from kombu import serialization
+from kombu.exceptions import ContentDisallowed
+
+from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Transport, address, send
+from taskq_cloud.core.model import payload_references
+from taskq_cloud.core.model.message import Message, Refused, Sent
+from taskq_cloud.core.model.payload_references import PayloadClaim
+from taskq_cloud.core.payloads.policy import DAY_SECONDS, LARGEST_PAYLOAD_BYTES, Payloads
+from taskq_cloud.core.serializers import compress
+from taskq_cloud.errors import (
+    ClaimError,
+    DecodeError,
+    ImproperlyConfigured,
+    PayloadTooLarge,
+    SecurityError,
+    Unreachable,
+)
+from tests.core.payloads.shelf import Shelf, codec_with, drive
+from tests.core.security.signed import HMAC, OTHER_HMAC, signing_codec
+from tests.serverless.events import NotingBroker
+
+NOW = 1_767_225_600.0  # 2026-01-01
+ROOM = 4000
+
+
+def noise(size: int) -> str:
+    """Text that no compression makes smaller than three quarters of it."""
+    return base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
+
+
+def a_message(size: int = 100_000, **fields) -> Message:
+    return Message(task="shop.pay", id="id-1", args=[noise(size)], **fields)
+
+
+def pack(codec: Codec, message: Message, now: float = NOW, **options):
+    return codec.pack(message, "work", ROOM, now, **options)
+
+
+def sent(codec: Codec, shelf: Shelf, message: Message, **options):
+    """A message's body and attributes, once its payload is where it is claimed."""
+    packed = pack(codec, message, **options)
+    assert drive(codec.payloads.put([packed.payload] if packed.payload else [])) in ([None], [])
+    return packed
+
+
+# When
+
+
+def test_a_message_that_fits_is_what_it_was_without_payloads():
+    shelf = Shelf()
+    message = a_message(100, argsrepr="", origin="me")
+    packed = pack(codec_with(shelf), message)
+    assert packed.body == protocol.encode(message, "work")
+    assert packed.payload is None and not packed.attributes
+
+
+def test_without_payloads_a_large_message_is_left_to_the_broker_to_refuse():
+    packed = pack(Codec(), a_message())
+    assert len(packed.body) > ROOM and packed.payload is None
+
+
+def test_what_compression_makes_fit_is_sent_whole():
+    shelf = Shelf()
+    message = Message(task="shop.pay", id="1", args=["a" * 50_000])
+    packed = pack(codec_with(shelf), message)
+    assert packed.payload is None and len(packed.body) <= ROOM
+    assert json.loads(packed.body)["headers"]["compression"] == "application/x-gzip"
+    assert protocol.decode(json.loads(packed.body), "m").args == message.args
+
+
+def test_compression_is_the_settings_or_none():
+    shelf = Shelf()
+    message = Message(task="shop.pay", id="1", args=["a" * 50_000])
+    packed = pack(codec_with(shelf, compression=None), message)
+    assert packed.payload is not None and len(packed.payload.data) > 50_000
+    assert "compression" not in json.loads(packed.body)["headers"]
+    assert pack(codec_with(shelf, compression="bzip2"), message).payload is None
+
+
+def test_what_is_compressed_already_is_not_compressed_again():
+    packed = pack(codec_with(Shelf()), a_message(), compression="bzip2")
+    assert json.loads(packed.body)["headers"]["compression"] == "application/x-bz2"
+    assert packed.payload.data.startswith(b"BZ")
+
+
+def test_compression_that_does_not_help_is_not_kept():
+    shelf = Shelf()
+    message = Message(task="shop.pay", id="1", args=[random.Random(1).randbytes(20_000)])
+    codec = codec_with(shelf)
+    packed = codec.pack(message, "work", ROOM, NOW, serializer="pickle")
+    assert len(packed.payload.data) < 20_100
+    assert "compression" not in json.loads(packed.body)["headers"]
+
+
+def test_a_threshold_claims_what_the_broker_would_take():
+    codec = codec_with(Shelf(), threshold_bytes=2000, compression=None)
+    assert pack(codec, a_message(1000)).payload is None
+    assert pack(codec, a_message(3000)).payload is not None
+
+
+def test_what_is_too_large_to_be_claimed_is_refused_by_name():
+    message = Message(task="shop.pay", id="1", args=["a" * LARGEST_PAYLOAD_BYTES])
+    with pytest.raises(PayloadTooLarge, match=r"task shop\.pay"):
+        pack(codec_with(Shelf()), message)
+
+
+def test_large_headers_can_not_be_claimed():
+    message = a_message(argsrepr=noise(ROOM))
+    packed = pack(codec_with(Shelf()), message)
+    assert packed.payload is None and len(packed.body) > ROOM
+
+
+# There and back
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml", "pickle"])
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_claimed_message_reads_as_it_was(serializer, compression):
+    shelf = Shelf()
+    payloads = Payloads(store=shelf, compression=compression)
+    codec = Codec(payloads=payloads, accept_content=[serializer], serializer=serializer)
+    message = a_message(kwargs={"ü": "Łódź" * 1000}, retries=2, headers={"own": 1})
+    packed = sent(codec, shelf, message)
+    assert len(packed.body) <= ROOM
+    read = drive(codec.open(packed.body, "m", "work"))
+    assert (list(read.args), read.kwargs, read.retries, read.headers) == (
+        [*message.args],
+        message.kwargs,
+        2,
+        {"own": 1},
+    )
+    assert (read.task, read.id) == ("shop.pay", "id-1")
+    assert read.claim == payload_references.claim_of(json.loads(packed.body))
+
+
+def test_a_claim_says_where_what_and_when():
+    shelf = Shelf()
+    packed = sent(codec_with(shelf), shelf, a_message())
+    claim = payload_references.claim_of(json.loads(packed.body))
+    assert claim.key == f"app/arguments/2026-01-01/id-1-{claim.sha256}"
+    assert claim.place == "s3://shelf" and claim.stored_at == NOW and claim.size_bytes == len(packed.payload.data)
+    assert payload_references.sha256_of(shelf.kept["shelf", claim.key]) == claim.sha256
+
+
+def test_any_task_id_makes_a_plain_key():
+    shelf = Shelf()
+    for task_id in ("../../x", "..", "a/b", "ö" * 80, "?#%"):
+        packed = sent(codec_with(shelf), shelf, replace(a_message(), id=task_id))
+        claim = payload_references.claim_of(json.loads(packed.body))
+        assert claim.key.count("/") == 3 and claim.key.isascii() and len(claim.key) < 1024
+        assert drive(codec_with(shelf).open(packed.body, "m")).id == task_id
+
+
+def test_a_celery_worker_refuses_a_claimed_message():
+    document = json.loads(pack(codec_with(Shelf()), a_message()).body)
+    with pytest.raises(ContentDisallowed):
+        serialization.loads(
+            document["body"], document["content-type"], document["content-encoding"], accept={"application/json"}
+        )
+
+
+def test_a_claim_is_no_header_that_a_caller_may_set():
+    with pytest.raises(ImproperlyConfigured, match="taskq_claim"):
+        Codec().write(a_message(headers={"taskq_claim": {}}), "work")
+
+
+# Sending on
+
+
+def test_a_retry_names_the_claim_again():
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
+    again = pack(codec, replace(read, retries=1), NOW + 3600)
+    assert again.payload is None
+    assert payload_references.claim_of(json.loads(again.body)) == read.claim
+    assert drive(codec.open(again.body, "m")).retries == 1
+
+
+def test_with_other_arguments_it_does_not():
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
+    again = sent(codec, shelf, replace(read, args=[noise(90_000)]))
+    assert again.payload is not None
+    assert drive(codec.open(again.body, "m")).args == [noise(90_000)]
+
+
+@pytest.mark.parametrize(("days", "reused"), [(14.9, True), (15, False), (40, False)])
+def test_an_old_claim_is_checked_in_anew_at_another_key(days, reused):
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
+    again = pack(codec, read, NOW + days * DAY_SECONDS)
+    assert (again.payload is None) is reused
+    assert reused or again.payload.key != read.claim.key
+
+
+def test_a_foreign_claim_is_not_passed_on():
+    shelf = Shelf()
+    codec = codec_with(shelf, sources=["elsewhere"])
+    read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
+    moved = replace(read, claim=replace(read.claim, place="s3://elsewhere"))
+    assert pack(codec, moved).payload is not None
+
+
+# What is refused
+
+
+def tampered(shelf, packed, **fields):
+    """A message with other things in its claim."""
+    document = json.loads(packed.body)
+    document["headers"]["taskq_claim"] |= fields
+    return json.dumps(document)
+
+
+def test_an_object_that_is_gone_fails_its_task():
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    packed = pack(codec, a_message())
+    with pytest.raises(ClaimError, match=f"s3://shelf/{packed.payload.key} is claimed, and is not there") as caught:
+        drive(codec.open(packed.body, "m"))
+    assert caught.value.task_id == "id-1"
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1] + b"!", lambda data: data + b" ", lambda _: b""])
+def test_an_object_that_was_altered_is_refused(change):
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    packed = sent(codec, shelf, a_message())
+    (key,) = shelf.kept
+    shelf.kept[key] = change(shelf.kept[key])
+    with pytest.raises(ClaimError, match="altered"):
+        drive(codec.open(packed.body, "m"))
+
+
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [
+        ("s3://other", "app/arguments/x"),
+        ("s3://shelf", "secrets/x"),
+        ("s3://shelf", "app"),
+        ("s3://shelf", "apple/x"),
+        ("s3://shelf", "app/../secrets/x"),
+        ("s3://shelf", "app/./x"),
+        ("s3://shelf", "app/x\n"),
+        ("gs://shelf", "app/arguments/x"),
+        ("s3://shelf2", "app/x"),
+    ],
+)
+def test_nothing_is_fetched_from_elsewhere(place, key):
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    packed = sent(codec, shelf, a_message())
+    with pytest.raises(ClaimError, match="the claim names") as caught:
+        drive(codec.open(tampered(shelf, packed, place=place, key=key), "m"))
+    assert shelf.gets == []
+    assert caught.value.task_id == "id-1"
+
+
+def test_other_places_may_be_named_in_the_settings():
+    shelf = Shelf()
+    codec = codec_with(shelf, sources=["other", "third/part/"])
+    packed = sent(codec, shelf, a_message())
+    data = packed.payload.data
+    shelf.kept |= {("other", "x"): data, ("third", "part/x"): data, ("third", "x"): data}
+    for place, key in (("s3://other", "x"), ("s3://third", "part/x")):
+        assert drive(codec.open(tampered(shelf, packed, place=place, key=key), "m")).id == "id-1"
+    with pytest.raises(ClaimError, match="the claim names"):
+        drive(codec.open(tampered(shelf, packed, place="s3://third", key="x"), "m"))
+
+
+def test_what_is_too_large_is_not_fetched():
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    packed = sent(codec, shelf, a_message())
+    with pytest.raises(ClaimError, match="at most"):
+        drive(codec.open(tampered(shelf, packed, size_bytes=LARGEST_PAYLOAD_BYTES + 1), "m"))
+    assert shelf.gets == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sha256": "0"},
+        {"sha256": None},
+        {"place": "shelf"},
+        {"place": "s3://a/b"},
+        {"key": 7},
+        {"size_bytes": -1},
+        {"stored_at": "now"},
+        {"content_type": 7},
+    ],
+)
+def test_a_malformed_claim_is_refused(fields):
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    with pytest.raises(ClaimError, match="malformed"):
+        drive(codec.open(tampered(shelf, sent(codec, shelf, a_message()), **fields), "m"))
+
+
+def test_a_claim_where_none_are_followed_names_the_setting():
+    packed = pack(codec_with(Shelf()), a_message())
+    with pytest.raises(ClaimError, match="set TASKQ_PAYLOADS"):
+        drive(Codec().open(packed.body, "m"))
+    with pytest.raises(DecodeError, match="x-taskq-claim"):
+        Codec().read(packed.body, "m")
+
+
+def test_bytes_that_are_no_text_are_refused():
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    packed = sent(codec, shelf, a_message(), compression=None)
+    data = b"\xff\xfe"
+    document = json.loads(packed.body)
+    document["properties"].pop("body_encoding", None)
+    document["headers"]["taskq_claim"] |= {"sha256": payload_references.sha256_of(data), "size_bytes": 2}
+    shelf.kept["shelf", packed.payload.key] = data
+    with pytest.raises(DecodeError, match="not the text") as caught:
+        drive(codec.open(json.dumps(document), "m"))
+    assert caught.value.task_id == "id-1"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"format": "sqs"}, "payload_format='sqs' is none of taskq, sqs-extended"),
+        ({"compression": "rar"}, "unknown compression 'rar'"),
+    ],
+)
+def test_wrong_options_are_refused(options, text):
+    with pytest.raises(ImproperlyConfigured, match=text):
+        codec_with(Shelf(), **options)
+
+
+def test_pointers_are_for_s3():
+    with pytest.raises(ImproperlyConfigured, match="gs://shelf"):
+        codec_with(Shelf("gs://shelf"), format="sqs-extended")
+
+
+# Signed
+
+
+def signed(shelf, *keys):
+    return replace(signing_codec(*keys, now=NOW), payloads=Payloads(store=shelf))
+
+
+def test_a_signature_covers_what_is_claimed():
+    shelf = Shelf()
+    codec = signed(shelf, HMAC)
+    packed = sent(codec, shelf, a_message())
+    assert drive(codec.open(packed.body, "m")).args == a_message().args
+    other = sent(codec, shelf, a_message(90_000))
+    swapped = tampered(shelf, packed, **json.loads(other.body)["headers"]["taskq_claim"])
+    with pytest.raises(SecurityError, match="altered"):
+        drive(codec.open(swapped, "m"))
+
+
+def test_nothing_is_fetched_for_a_message_that_is_not_to_be_believed(caplog):
+    shelf = Shelf()
+    packed = sent(signed(shelf, OTHER_HMAC), shelf, a_message())
+    with pytest.raises(SecurityError, match="unknown here") as caught:
+        drive(signed(shelf, HMAC).open(packed.body, "m", "work"))
+    assert shelf.gets == [] and caught.value.task_id is None
+    assert [record.action for record in caplog.records] == ["message.refused_signature"]
+
+
+def test_a_claiming_message_that_is_nested_too_deeply_to_be_verified_is_refused():
+    shelf = Shelf()
+    codec = signed(shelf, HMAC)
+    document = json.loads(sent(codec, shelf, a_message()).body)
+    depths = range(sys.getrecursionlimit() - 200, sys.getrecursionlimit())
+    for depth in depths:
+        nested = json.dumps({**document, "x": 0})[:-2] + "[" * depth + "]" * depth + "}"
+        with pytest.raises(DecodeError):
+            drive(codec.open(nested, "m"))
+
+
+def test_an_id_that_nobody_has_signed_fails_no_task():
+    shelf = Shelf()
+    lax = replace(signing_codec(HMAC, now=NOW, accept_unsigned=["all"]), payloads=Payloads(store=shelf))
+    packed = pack(codec_with(shelf), a_message())
+    with pytest.raises(ClaimError, match="not there") as caught:
+        drive(lax.open(packed.body, "m"))
+    assert caught.value.task_id is None
+
+
+def test_the_claim_of_a_signed_retry_is_signed_anew():
+    shelf = Shelf()
+    codec = signed(shelf, HMAC)
+    read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
+    again = pack(codec, replace(read, retries=1))
+    assert again.payload is None
+    assert drive(codec.open(again.body, "m")).retries == 1
+
+
+# Pointers of the SQS Extended Client's
+
+
+def pointer(bucket="shelf", key="app/x", name=payload_references.POINTER_CLASSES[0]):
+    return json.dumps([name, {"s3BucketName": bucket, "s3Key": key}])
+
+
+@pytest.mark.parametrize("name", payload_references.POINTER_CLASSES)
+def test_a_pointer_is_followed(name):
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    body = codec.write(a_message(), "work")
+    shelf.kept["shelf", "app/x"] = body.encode()
+    read = drive(codec.open(pointer(name=name), "m", "work", {"ExtendedPayloadSize": str(len(body))}))
+    assert read.args == a_message().args and read.claim is None
+
+
+def test_what_a_pointer_names_may_be_any_message():
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay", "args": [1]}'
+    assert drive(codec.open(pointer(), "m")).args == [1]
+    shelf.kept["shelf", "app/x"] = base64.b64encode(codec.write(a_message(), "work").encode())
+    assert drive(codec.open(pointer(), "m")).id == "id-1"
+    shelf.kept["shelf", "app/x"] = pointer().encode()
+    with pytest.raises(DecodeError, match="neither a JSON object"):
+        drive(codec.open(pointer(), "m"))
+
+
+def test_a_pointer_in_a_notification_is_followed():
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay", "args": [1]}'
+    attributes = {"ExtendedPayloadSize": {"Type": "Number", "Value": "33"}}
+    notification = {"Type": "Notification", "Message": pointer(), "MessageId": "n", "MessageAttributes": attributes}
+    assert drive(codec.open(json.dumps(notification), "m")).args == [1]
+    shelf.kept["shelf", "app/x"] += b" "
+    with pytest.raises(ClaimError, match="34 bytes, and 33 are claimed"):
+        drive(codec.open(json.dumps(notification), "m"))
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (pointer(bucket="other"), "only s3://shelf/app/ is followed"),
+        (pointer(key="x"), "only s3://shelf/app/ is followed"),
+        (pointer(bucket="shelf/app", key="x"), "names no bucket"),
+        (pointer(), "is not there"),
+        (pointer(name="java.lang.String"), "neither a JSON object"),
+        ('["' + payload_references.POINTER_CLASSES[0] + '", {}]', "neither a JSON object"),
+        ("[" * 10_000, "neither a JSON object"),
+    ],
+)
+def test_other_pointers_are_refused(body, text):
+    with pytest.raises(DecodeError, match=text):
+        drive(codec_with(Shelf()).open(body, "m"))
+
+
+@pytest.mark.parametrize("attribute", [{"ExtendedPayloadSize": "7"}, {"SQSLargePayloadSize": "7"}])
+def test_a_pointers_size_is_checked(attribute):
+    shelf = Shelf()
+    shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay"}'
+    with pytest.raises(ClaimError, match="7 are claimed"):
+        drive(codec_with(shelf).open(pointer(), "m", None, attribute))
+
+
+@pytest.mark.parametrize(
+    "attribute", sorted(payload_references.POINTER_ATTRIBUTES - {payload_references.POINTER_SHA256})
+)
+def test_a_pointers_size_that_no_number_can_be_is_refused(attribute):
+    with pytest.raises(ClaimError):
+        drive(codec_with(Shelf()).open(pointer(), "m", None, {attribute: "1" * 5000}))
+
+
+def test_pointers_are_written_when_asked_for():
+    shelf = Shelf()
+    codec = codec_with(shelf, format="sqs-extended", compression=None)
+    message = a_message()
+    packed = sent(codec, shelf, message)
+    name, where = json.loads(packed.body)
+    assert name == "software.amazon.payloadoffloading.PayloadS3Pointer"
+    stored = shelf.kept[where["s3BucketName"], where["s3Key"]]
+    assert json.loads(json.loads(stored)["body"])[0] == message.args
+    assert packed.attributes["ExtendedPayloadSize"] == str(len(stored))
+    assert drive(codec.open(packed.body, "m", None, packed.attributes)).args == message.args
+    altered = {**packed.attributes, "taskq_payload_sha256": "0" * 64}
+    with pytest.raises(ClaimError, match="digest"):
+        drive(codec.open(packed.body, "m", None, altered))
+
+
+def test_a_signature_covers_what_a_pointer_names():
+    shelf = Shelf()
+    codec = replace(signing_codec(HMAC, now=NOW), payloads=Payloads(store=shelf, format="sqs-extended"))
+    packed = sent(codec, shelf, a_message())
+    assert drive(codec.open(packed.body, "m", None, packed.attributes)).args == a_message().args
+    shelf.kept["shelf", packed.payload.key] = protocol.encode(a_message(), "work").encode()
+    with pytest.raises(SecurityError, match="not signed"):
+        drive(codec.open(packed.body, "m"))
+
+
+# In a batch
+
+
+def addressed(codec, message, **attributes):
+    capabilities = replace(NotingBroker.capabilities, largest_message_bytes=ROOM)
+    return address(codec, message, "work", capabilities, NOW, Transport(attributes=attributes))
+
+
+def test_payloads_are_checked_in_before_their_messages_are_sent():
+    shelf, broker = Shelf(), NotingBroker()
+    codec = codec_with(shelf)
+    large = [addressed(codec, replace(a_message(), id=str(number))) for number in range(3)]
+    small = addressed(codec, a_message(10))
+    answers = drive(send(codec, broker, [large[0], small, *large[1:]]))
+    assert [type(answer) for answer in answers] == [Sent] * 4
+    assert len(shelf.puts) == 3 and len(broker.sent) == 4
+
+
+def test_a_message_whose_payload_is_refused_is_not_sent():
+    shelf, broker = Shelf(), NotingBroker()
+    codec = codec_with(shelf)
+    shelf.failure = Unreachable("no answer")
+    refused, sent_ = drive(send(codec, broker, [addressed(codec, a_message()), addressed(codec, a_message(10))]))
+    assert refused == Refused(shelf.failure) and isinstance(sent_, Sent)
+    assert len(broker.sent) == 1
+
+
+def test_the_attributes_of_a_pointer_are_not_passed_on():
+    shelf = Shelf()
+    given = {"own": "1", "ExtendedPayloadSize": "9", "SQSLargePayloadSize": "9", "taskq_payload_sha256": "x"}
+    assert addressed(codec_with(shelf), a_message(), **given).outgoing.attributes == {"own": "1"}
+    extended = addressed(codec_with(shelf, format="sqs-extended"), a_message(), **given).outgoing.attributes
+    assert extended.keys() == {"own", "ExtendedPayloadSize", "taskq_payload_sha256"} and extended["own"] == "1"
+
+
+def test_attributes_count():
+    codec = codec_with(Shelf(), compression=None)
+    room = ROOM - len(codec.write(a_message(1000), "work"))
+    assert addressed(codec, a_message(1000), a="x" * (room - 8)).payload is None
+    assert addressed(codec, a_message(1000), a="x" * room).payload is not None
+
+
+def test_claims_print_as_where_they_are():
+    assert str(PayloadClaim(place="s3://b", key="k/1")) == "s3://b/k/1"
+
+
+def test_what_grows_without_end_is_refused():
+    shelf = Shelf()
+    codec = codec_with(shelf)
+    packed = sent(codec, shelf, a_message())
+    bomb, content_type = compress(b"[" + b" " * (LARGEST_PAYLOAD_BYTES + 1), "gzip")
+    document = json.loads(packed.body)
+    assert document["headers"]["compression"] == content_type
+    document["headers"]["taskq_claim"] |= {"sha256": payload_references.sha256_of(bomb), "size_bytes": len(bomb)}
+    shelf.kept["shelf", packed.payload.key] = bomb
+    with pytest.raises(DecodeError, match="more than"):
+        drive(codec.open(json.dumps(document), "m"))

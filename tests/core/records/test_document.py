@@ -1,0 +1,180 @@
+"""Result documents: Celery's keys in Celery's order, and exceptions made again without running what is stored."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.backends.base import KeyValueStoreBackend
+from celery.result import AsyncResult
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskq_cloud import errors
+from taskq_cloud.core import serializers
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.records import document as result_document
+from taskq_cloud.core.records.record import FAILURE, RETRY, STARTED, SUCCESS
+
+NOW = 1_795_415_075.5
+
+
+class Kept(KeyValueStoreBackend):
+    """Celery's own reader and writer, over one dict."""
+
+    def __init__(self, app: Celery) -> None:
+        super().__init__(app)
+        self.kept: dict[bytes, Any] = {}
+
+    def get(self, key: bytes) -> Any:
+        return self.kept.get(key)
+
+    def set(self, key: bytes, value: Any) -> None:
+        self.kept[key] = value
+
+
+@pytest.fixture
+def celery_backend() -> Kept:
+    return Kept(Celery("proj", set_as_current=False))
+
+
+@pytest.mark.parametrize("extended", [False, True])
+@pytest.mark.parametrize(("group", "parent"), [(None, None), ("g", None), (None, "p"), ("g", "p")])
+@pytest.mark.parametrize("state", [SUCCESS, RETRY, FAILURE, STARTED])
+def test_keys_and_their_order_are_celerys(
+    celery_backend: Kept, extended: bool, group: str | None, parent: str | None, state: str
+) -> None:
+    celery_backend.app.conf.result_extended = extended
+    request = SimpleNamespace(
+        task="t", args=[1], kwargs={}, hostname="w", retries=0, group=group, parent_id=parent, children=[],
+        delivery_info={"routing_key": "celery"},
+    )  # fmt: skip
+    celerys = celery_backend._get_result_meta(None, state, None, request)
+    celerys["task_id"] = "id1"
+    message = Message(task="t", id="id1", args=[1], group=group, parent_id=parent)
+    context = result_document.Context(worker="w", queue="celery", extended=extended)
+    ours = json.loads(result_document.encode(message, state, "null", now=NOW, context=context))
+    assert list(ours) == list(celerys)
+    assert {**ours, "date_done": 0} == {**celerys, "date_done": 0}
+    assert (ours["date_done"] is None) is (celerys["date_done"] is None)
+
+
+@given(value=st.recursive(st.none() | st.integers() | st.text() | st.dates(), st.lists, max_leaves=5))
+def test_a_value_comes_back(value: Any) -> None:
+    payload = result_document.encode(Message(task="t", id="1"), SUCCESS, serializers.dumps(value), now=NOW)
+    assert result_document.decode(payload)["result"] == value
+
+
+def test_celery_reads_our_success(celery_backend: Kept) -> None:
+    payload = result_document.encode(Message(task="t", id="1"), SUCCESS, "[1,2]", now=NOW, children=["c1"])
+    celery_backend.kept[celery_backend.get_key_for_task("1")] = payload
+    meta = celery_backend.get_task_meta("1")
+    assert (meta["status"], meta["result"], meta["task_id"]) == ("SUCCESS", [1, 2], "1")
+    children = AsyncResult("1", backend=celery_backend, app=celery_backend.app).children
+    assert [child.id for child in children] == ["c1"]
+
+
+def test_celery_reads_our_failure(celery_backend: Kept) -> None:
+    described = ErrorInfo.of(KeyError("lost", 1))
+    error = result_document.encode_error(described)
+    payload = result_document.encode(Message(task="t", id="1"), FAILURE, error, now=NOW, traceback=described.traceback)
+    celery_backend.kept[celery_backend.get_key_for_task("1")] = payload
+    meta = celery_backend.get_task_meta("1")
+    assert isinstance(meta["result"], KeyError)
+    assert meta["result"].args == ("lost", 1)
+    assert meta["traceback"] == described.traceback
+
+
+def test_we_read_celerys_failure(celery_backend: Kept) -> None:
+    celery_backend.store_result("1", ValueError("boom", 1), FAILURE, traceback="tb")
+    document = result_document.decode(celery_backend.kept[celery_backend.get_key_for_task("1")])
+    again = result_document.exception_of(document["result"])
+    assert (type(again), again.args) == (ValueError, ("boom", 1))
+
+
+class Picky(Exception):
+    def __init__(self, code: int, *, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+
+
+class Breaking(Exception):
+    def __init__(self, text: str) -> None:
+        super().__init__(text, text[100])
+
+
+class Nest:
+    class Inner(Exception):
+        pass
+
+
+def again(error: BaseException) -> BaseException:
+    return result_document.exception_of(json.loads(result_document.encode_error(ErrorInfo.of(error))))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("x", 1), KeyError("k"), OSError(2, "no such file"), Nest.Inner("x"), errors.TimeLimitExceeded(3.0)],
+    ids=repr,
+)
+def test_an_exception_is_made_again(error: Exception) -> None:
+    made = again(error)
+    assert (type(made), made.args) == (type(error), error.args)
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ({"exc_type": "Gone", "exc_message": ["x"], "exc_module": "no.such.module"}, "Gone: x"),
+        ({"exc_type": "Gone", "exc_message": [], "exc_module": "no.such.module"}, "Gone"),
+        ({"exc_type": "system", "exc_message": ["rm -rf /"], "exc_module": "os"}, "system: rm -rf /"),
+        ({"exc_type": "Popen", "exc_message": ["ls"], "exc_module": "subprocess"}, "Popen: ls"),
+        ({"exc_type": "SystemExit", "exc_message": [3], "exc_module": "builtins"}, "SystemExit: 3"),
+        ({"exc_type": "CancelledError", "exc_message": [], "exc_module": "asyncio"}, "CancelledError"),
+        ({"exc_type": "UnicodeDecodeError", "exc_message": ["x"], "exc_module": "builtins"}, "UnicodeDecodeError: x"),
+        ({"exc_type": "Picky", "exc_message": ["1: x"], "exc_module": __name__}, "Picky: 1: x"),
+        ({"exc_type": "Breaking", "exc_message": ["x"], "exc_module": __name__}, "Breaking: x"),
+        ({"exc_type": 5, "exc_message": "text", "exc_module": None}, "5: text"),
+        ("not a description", "Exception: not a description"),
+        (None, "Exception: None"),
+    ],
+)
+def test_what_cannot_be_made_again_is_told_by_name(stored: Any, shown: str) -> None:
+    made = result_document.exception_of(stored)
+    assert type(made) is errors.RemoteError
+    assert str(made) == shown
+
+
+def test_no_module_is_imported_for_an_exception() -> None:
+    assert "antigravity" not in sys.modules
+    made = result_document.exception_of({"exc_type": "X", "exc_message": [], "exc_module": "antigravity"})
+    assert isinstance(made, errors.RemoteError)
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("module", ["celery.exceptions", "billiard.exceptions", "celery.backends.base"])
+@pytest.mark.parametrize(
+    "name", ["TimeLimitExceeded", "WorkerLostError", "TaskRevokedError", "MaxRetriesExceededError"]
+)
+def test_celerys_own_errors_are_ours(module: str, name: str) -> None:
+    made = result_document.exception_of({"exc_type": name, "exc_message": ["x"], "exc_module": module})
+    assert type(made) is getattr(errors, name)
+
+
+@pytest.mark.parametrize(
+    "payload", ["", "[]", "{}", '"x"', '{"result": 1}', "{", '{"status": {"__type__": "x", "__value__": 1}}']
+)
+def test_what_is_no_document_is_a_decode_error(payload: str) -> None:
+    with pytest.raises(errors.DecodeError):
+        result_document.decode(payload)
+
+
+def test_arguments_that_came_pickled_are_shown_as_their_sender_described_them() -> None:
+    message = Message(task="t", id="1", args=[object()], argsrepr="(<object>,)", kwargsrepr="{}")
+    context = result_document.Context(extended=True)
+    document = result_document.decode(result_document.encode(message, SUCCESS, "1", now=NOW, context=context))
+    assert (document["args"], document["kwargs"], document["result"]) == ("(<object>,)", "{}", 1)

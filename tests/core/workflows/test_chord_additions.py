@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from taskq_cloud import TaskQ, chain, group
+from taskq_cloud.core.workflows.chord_members import SHARD_MEMBERS
+from tests.workflows import evaluate, played
+
+T = ("task", "a", False)
+
+
+def test_what_is_added_lazily_is_sent_by_the_task():
+    node = ("chord", [("adding", "a", [T, ("task", "b", False)], True), T], T)
+    assert sorted(map(str, played(node, 0, 0)[0][1])) == sorted(map(str, evaluate(node)[1]))
+    assert sorted(map(str, played(node, 7, 0.2)[0][1])) == sorted(map(str, evaluate(node)[1]))
+
+
+def test_what_is_added_can_be_a_workflow():
+    added = [("chain", [T, T]), ("group", [T, T]), ("chord", [T], T)]
+    value, _ = played(("chord", [("adding", "x", added)], T), 3, 0.1)
+    assert value == ["a", [["x"], ["a", ["a"]], [["a"], ["a"]], ["a", [["a"]]]]]
+
+
+def test_many_additions_are_counted_in_shards():
+    node = ("chord", [("adding", "x", [T] * (2 * SHARD_MEMBERS + 5)), T], T)
+    assert played(node, 0, 0)[0] == evaluate(node)
+
+
+class TestBadInput:
+    @pytest.fixture
+    def app(self):
+        app = TaskQ("shop", broker="memory://", results="memory://", task_always_eager=True)
+
+        @app.task(name="adding", bind=True)
+        def adding(self):
+            self.add_to_chord(adding.s())
+
+        return app
+
+    def test_outside_a_chord(self, app):
+        for workflow in (app.tasks["adding"].s(), group(app.tasks["adding"].s()), chain(app.tasks["adding"].s())):
+            result = workflow.apply_async()
+            leaf = result[0] if hasattr(result, "results") else result
+            with pytest.raises(ValueError, match=r"task adding: add_to_chord.*not member of any chord"):
+                leaf.get()
+
+    def test_as_a_function(self, app):
+        with pytest.raises(ValueError, match="not member of any chord"):
+            app.tasks["adding"]()

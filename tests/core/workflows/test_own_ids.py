@@ -1,0 +1,103 @@
+"""Members of a chord's header that were given ids of their own: the store says which they are, where they are many."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from taskq_cloud import ChordError, TaskQ, chord
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.workflows import group_pages, saved_groups
+from taskq_cloud.core.workflows.planner import MOST_OWN_IDS
+from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.testing.clock import FakeClock
+from tests.workflows import Chaos
+
+MANY = 300
+
+
+@pytest.fixture(params=[1_000, 50], ids=["at-once", "in-pages"])
+def app(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[TaskQ]:
+    caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
+    app = TaskQ("own", broker="memory://", results="memory://", task_fan_out_members=request.param)
+    clock = FakeClock()
+    vars(app)["broker"], vars(app)["store"], vars(app)["clock"] = MemoryBroker(clock), MemoryResults(clock), clock
+
+    @app.task(name="same")
+    def same(value: Any) -> Any:
+        if value == "fail":
+            raise ValueError(value)
+        return value
+
+    yield app
+    app.close()
+
+
+def serve(app: TaskQ, trouble: float = 0.0) -> None:
+    chaos = Chaos(app, vars(app)["clock"], random.Random(7), trouble)
+    try:
+        chaos.serve()
+    finally:
+        chaos.close()
+
+
+def header(app: TaskQ, *values: Any) -> list[Any]:
+    return [app.tasks["same"].si(value).set(task_id=f"member-{place}") for place, value in enumerate(values)]
+
+
+@pytest.mark.parametrize("size", [MOST_OWN_IDS, MANY])
+def test_the_body_gets_their_values_in_order(app: TaskQ, size: int) -> None:
+    result = chord(header(app, *range(size)), app.tasks["same"].s()).delay()
+    serve(app, 0.1)
+    assert result.get(timeout=1) == list(range(size))
+    assert app.AsyncResult("member-3").get(timeout=1) == 3
+
+
+def test_one_that_fails_fails_the_body_by_its_id(app: TaskQ) -> None:
+    result = chord(header(app, *range(MANY), "fail"), app.tasks["same"].s()).delay()
+    serve(app)
+    with pytest.raises(ChordError, match=f"member-{MANY} raised ValueError"):
+        result.get(timeout=1)
+
+
+def test_a_message_is_no_larger_for_there_being_more(app: TaskQ) -> None:
+    if app.conf.task_fan_out_members < MANY:
+        pytest.skip("of members that are sent at once")
+    sizes = {}
+    for size in (MOST_OWN_IDS + 1, MANY):
+        chord(header(app, *range(size)), app.tasks["same"].s()).delay()
+        received = [app.run(app.broker.receive("celery", 10, 0, 30)) for _ in range(size // 10 + 1)]
+        sizes[size] = max(len(each.body) for batch in received for each in batch)
+        app.run(app.broker.purge("celery"))
+    assert sizes[MANY] < sizes[MOST_OWN_IDS + 1] + 10
+
+
+def test_those_of_a_page_that_is_lost_fail(app: TaskQ) -> None:
+    result = chord(header(app, *range(60)), app.tasks["same"].s()).delay()
+    (first, *_) = app.run(app.broker.receive("celery", 1, 0, 5))
+    if app.conf.task_fan_out_members > 60:
+        assert "fan_out" not in first.body
+        pytest.skip("of groups in pages")
+    _, kwargs, _ = json.loads(json.loads(first.body)["body"])
+    app.run(app.store.delete([group_pages.record_id(kwargs["group"], 0)]))
+    vars(app)["clock"].advance(10)
+    serve(app)
+    assert app.AsyncResult("member-59").state == "FAILURE"
+    with pytest.raises(ChordError, match="member-0 raised DecodeError"):
+        result.get(timeout=1)
+
+
+def test_a_group_is_kept_in_pages() -> None:
+    group = saved_groups.of_tasks("g", map(str, range(saved_groups.PAGE_MEMBERS + 1)))
+    clock = FakeClock()
+    records = [page.record(clock()) for page in saved_groups.pages(group)]
+    assert [record.id for record in records] == ["taskset-g", "taskset-g-1"]
+    store = MemoryResults(clock)
+    app = TaskQ("own", broker="memory://", results="memory://")
+    app.run(store.save(records))
+    assert app.run(saved_groups.load(store, "g")) == group

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+
+from taskq_cloud import TaskQ, chain, chord, group
+from taskq_cloud.core.model.message import EARLIER_RUNS, Embed, Message
+from taskq_cloud.core.workflows import replacement
+from taskq_cloud.errors import InvalidTaskError
+
+BODY = {"task": "body", "args": [], "kwargs": {}, "options": {"chord_size": 1}}
+
+
+def instead_of(message, workflow):
+    return replacement.start(message, replacement.in_place_of(message, workflow, 7), 0.0, None)
+
+
+def test_one_task_takes_the_id_the_place_and_what_follows():
+    embed = Embed(
+        callbacks=[{"task": "callback"}], errbacks=[{"task": "errback"}], chain=[{"task": "last"}], chord=BODY
+    )
+    message = Message(task="main", id="m", root_id="r", parent_id="p", group="g", group_index=3, embed=embed, retries=2)
+    (successor,) = instead_of(message, {"task": "other", "args": [1], "options": {"link": [{"task": "own"}]}})
+    made = successor.message
+    assert (made.id, made.root_id, made.parent_id, made.group, made.group_index) == ("m", "r", "p", "g", 3)
+    assert [each["task"] for each in made.embed.callbacks] == ["callback", "own"]
+    assert [each["task"] for each in made.embed.errbacks] == ["errback"]
+    assert made.embed.chord == BODY
+    assert made.embed.chain == [{"task": "last", "options": {"replaced_task_nesting": 1}}]
+    assert (made.retries, made.attempt, made.fence, made.replaced_task_nesting) == (0, 3, 7, 1)
+
+
+def test_a_group_is_collected_into_the_task():
+    app = TaskQ("shop", broker="memory://", results="memory://")
+    add = app.signature("add")
+    made = instead_of(Message(task="main", id="m"), group(add, add).to_dict())
+    assert [each.message.task for each in made] == ["add", "add"]
+    body = made[0].message.embed.chord
+    assert (body["task"], body["options"]["task_id"], body["kwargs"]) == ("celery.accumulate", "m", {"index": 0})
+
+
+def test_attempts_count_on():
+    first = instead_of(Message(task="main", id="m", retries=1), {"task": "other"})[0].message
+    second = instead_of(first, {"task": "another"})[0].message
+    assert (first.attempt, second.attempt, second.replaced_task_nesting) == (2, 3, 2)
+
+
+def test_a_foreign_header_of_that_name_counts_nothing():
+    assert Message(task="main", id="m", headers={EARLIER_RUNS: "many"}).attempt == 0
+
+
+@pytest.mark.parametrize(
+    ("workflow", "says"),
+    [
+        ({"task": "celery.chain", "kwargs": {"tasks": []}}, "no task in an empty chain"),
+        ({"task": "celery.chord", "kwargs": {}}, "this is no signature"),
+        ({"task": "other", "options": {"countdown": "soon"}}, "soon"),
+    ],
+    ids=["empty", "no workflow", "no time"],
+)
+def test_what_replaces_nothing(workflow, says):
+    with pytest.raises(InvalidTaskError, match=f"task main: it can't be replaced so: .*{says}"):
+        instead_of(Message(task="main", id="m"), workflow)
+
+
+class TestInPlace:
+    @pytest.fixture
+    def app(self):
+        app = TaskQ("shop", broker="memory://", results="memory://", task_always_eager=True)
+
+        @app.task(name="add")
+        def add(x, y):
+            return x + y
+
+        @app.task(name="total")
+        def total(values):
+            return sum(values)
+
+        @app.task(name="replaced", bind=True)
+        def replaced(self, kind):
+            add, total = app.tasks["add"], app.tasks["total"]
+            return self.replace(
+                {
+                    "task": add.s(1, 2),
+                    "chain": chain(add.s(1, 2), add.s(3)),
+                    "group": group(add.s(1, 2), add.s(3, 4)),
+                    "chord": chord([add.s(1, 2), add.s(3, 4)], total.s()),
+                    "nested": app.tasks["replaced"].s("chord"),
+                    "failing": add.s(1, None),
+                    "number": 5,
+                    "nothing": chain(),
+                    "shape": {"task": "celery.group", "kwargs": {}},
+                    "member": app.signature({"task": "add", "options": {"chord": BODY}}),
+                    "value": add.s(object(), 1),
+                }[kind]
+            )
+
+        return app
+
+    @pytest.mark.parametrize(
+        ("kind", "value"), [("task", 3), ("chain", 6), ("group", [3, 7]), ("chord", 10), ("nested", 10)]
+    )
+    def test_value(self, app, kind, value):
+        result = app.tasks["replaced"].apply_async((kind,), task_id="the-id")
+        assert (result.id, result.get()) == ("the-id", value)
+
+    def test_in_a_chain(self, app):
+        assert chain(app.tasks["replaced"].s("chain"), app.tasks["add"].s(10)).delay().get() == 16
+
+    @pytest.mark.parametrize(
+        ("kind", "error"),
+        [
+            ("failing", "TypeError: unsupported operand"),
+            ("number", r"TypeError: task replaced: replace\(\) takes signatures, such as task.s\(...\), not int: 5"),
+            ("nothing", r"ImproperlyConfigured: task replaced: replace\(\) takes no empty chain"),
+            ("shape", "InvalidTaskError: this is no signature"),
+            ("member", r"ImproperlyConfigured: task replaced: replace\(\).* part of a chord"),
+            ("value", r"EncodeError: task replaced: replace\(\): add.* is "),
+        ],
+    )
+    def test_bad_input(self, app, kind, error):
+        result = app.tasks["replaced"].delay(kind)
+        assert result.state == "FAILURE"
+        kind, says = error.split(": ", 1)
+        assert type(result.result).__name__ == kind
+        with pytest.raises(type(result.result), match=says):
+            result.get()
+
+    def test_called_as_a_function(self, app):
+        with pytest.raises(RuntimeError, match="no message to replace"):
+            app.tasks["replaced"]("task")

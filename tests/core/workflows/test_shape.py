@@ -1,0 +1,150 @@
+"""The record of a workflow: what it leaves out, how large it is, and that it leads back to every task's id."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+
+from taskq_cloud import TaskQ, chain, chord, group
+from taskq_cloud.canvas import signature
+from taskq_cloud.core import serializers
+from taskq_cloud.core.workflows import planner, shape, signatures, stages
+from taskq_cloud.core.workflows.stages import Line
+from taskq_cloud.errors import DecodeError, Unreachable
+from taskq_cloud.results.memory import MemoryResults
+from tests.workflows import build, is_nothing, make_app, workflows
+
+
+@pytest.fixture
+def app() -> Iterator[TaskQ]:
+    app = make_app(broker="memory://", results="memory://")
+    yield app
+    app.close()
+
+
+def never(_step: Any) -> bool:
+    return False
+
+
+def ids(line: Line) -> Any:
+    return [each.id if isinstance(each, stages.Step) else [each.id, *map(ids, each.members)] for each in line]
+
+
+def names(line: Line) -> list[str]:
+    return [step.task for step in stages.steps(line)]
+
+
+def loaded(app: TaskQ, workflow_id: str) -> Line | None:
+    return app.run(shape.load(app.store, workflow_id))
+
+
+@settings(deadline=None, database=None, max_examples=100)
+@given(node=workflows())
+def test_it_leads_to_every_task_of_any_workflow(node: Any) -> None:
+    assume(not is_nothing(node))
+    app = make_app(broker="memory://", results="memory://")
+    line = signatures.parse(build(app, node).to_dict())
+    written = serializers.loads(serializers.dumps(shape.to_json(line, never)))
+    again = planner.fix(shape.from_json(written), "last")
+    assert ids(again) == ids(planner.fix(line, "last"))
+    assert names(again) == names(planner.fix(line, "last"))
+
+
+def test_sending_saves_it(app: TaskQ) -> None:
+    task = app.tasks["task"]
+    result = chain(task.s(tag="a"), chord([task.s(tag="b").set(task_id="own")] * 2, task.s(tag="c"))).apply_async()
+    line = loaded(app, result.id)
+    assert line is not None
+    first, header, body = line
+    assert (first.id, body.id) == (result.parent.parent.id, result.id)
+    assert ids((header,)) == [[result.parent.id, ["own"], ["own"]]]
+    assert names(line) == ["task"] * 4
+
+
+def test_a_group_is_found_by_its_id_and_a_task_alone_is_not_recorded(app: TaskQ) -> None:
+    task = app.tasks["task"]
+    plain = app.task(name="plain")(lambda number: number)
+    result = group([task.s(tag="a"), plain.chunks([[1], [2]], 1)]).apply_async(task_id="mine")
+    assert result.id == "mine"
+    line = loaded(app, "mine")
+    assert line is not None
+    assert names(line) == ["task", "celery.starmap(plain)", "celery.starmap(plain)"]
+    assert loaded(app, signature(task.s(tag="a")).apply_async().id) is None
+    assert loaded(app, chain(task.s(tag="a")).apply_async().id) is None
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_members_that_are_alike_take_no_room(app: TaskQ, size: int) -> None:
+    member = (stages.Step(signatures.signature_of("shop.add", args=["x" * 100])),)
+    written = shape.to_json((stages.Fan((member,) * size),), never)
+    assert serializers.dumps(written) == f'[{{"members":[[{size},["shop.add"]]]}}]'
+
+
+def test_members_that_differ_are_kept_in_pages(app: TaskQ) -> None:
+    line: Line = (stages.Fan(tuple((stages.Step(signatures.signature_of(f"task{n}")),) for n in range(9000))),)
+    app.run(shape.save(app.store, line, "many", never, None))
+    assert len(app.run(shape.keys_of(app.store, "many"))) == 4
+    again = loaded(app, "many")
+    assert again is not None
+    assert names(again) == names(line)
+    app.run(app.store.delete([shape.key("many", 3)]))
+    assert loaded(app, "many") is None
+
+
+def test_of_too_many_that_differ_it_is_left_out_with_a_warning(
+    app: TaskQ, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shape, "MOST_PAGES", 2)
+    line: Line = (stages.Fan(tuple((stages.Step(signatures.signature_of(f"task{n}")),) for n in range(9000))),)
+    app.run(shape.save(app.store, line, "many", never, None))
+    assert "workflow many can't be watched or revoked by its id" in caplog.text
+    assert loaded(app, "many") is None
+
+
+def test_ignored_results_are_noted_but_not_where_a_chord_needs_them(app: TaskQ) -> None:
+    task = app.tasks["task"]
+    quiet = task.s(tag="a").set(ignore_result=True)
+    result = chord([quiet, chain(quiet, quiet)], quiet).apply_async()
+    line = loaded(app, result.id)
+    assert line is not None
+    assert [bool(step.options.get("ignore_result")) for step in stages.steps(line)] == [False, True, False, True]
+    assert [leaf.ignored for leaf in result.parent.leaves()] == [False, False]
+
+
+class Silent(MemoryResults):
+    """A store that can't be written."""
+
+    def save(self, records: Any) -> Any:
+        raise Unreachable("the store gives no answer")
+        yield
+
+
+def test_a_store_that_gives_no_answer_keeps_no_workflow_from_being_sent(
+    app: TaskQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    vars(app)["store"] = Silent()
+    task = app.tasks["task"]
+    result = chain(task.s(tag="a"), task.s(tag="b")).apply_async()
+    assert app.run(app.broker.depth("celery")).total == 1
+    (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert (record.action, record.task_id) == ("workflow.not_recorded", result.id)
+    assert "the store gives no answer" in record.getMessage()
+
+
+def test_a_setting_turns_it_off() -> None:
+    app = make_app(broker="memory://", results="memory://", task_track_workflows=False)
+    task = app.tasks["task"]
+    assert loaded(app, chain(task.s(tag="a"), task.s(tag="b")).apply_async().id) is None
+    app.close()
+
+
+@pytest.mark.parametrize("content", [[], {"line": []}, {"last_id": "x", "line": [7]}, {"members": 1}])
+def test_what_is_no_record_is_said_to_be_none(app: TaskQ, content: Any) -> None:
+    written = shape._record(shape.key("w"), serializers.dumps(content), None)
+    app.run(app.store.save([written]))
+    with pytest.raises(DecodeError, match="this is no"):
+        loaded(app, "w")

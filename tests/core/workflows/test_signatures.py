@@ -1,0 +1,56 @@
+"""Signatures as Celery writes them, read as lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from taskq_cloud.core.model.ids import derived_id
+from taskq_cloud.core.model.message import Embed, Message
+from taskq_cloud.core.workflows import successors
+from taskq_cloud.core.workflows.signatures import CHAIN, CHORD, GROUP, parse, signature_of
+from taskq_cloud.core.workflows.stages import Line, Step, spine
+
+
+def task(name: str, **options: Any) -> Any:
+    return signature_of(name, options=options)
+
+
+def names(line: Line) -> list[Any]:
+    return [each.task if isinstance(each, Step) else [names(member) for member in each.members] for each in line]
+
+
+def composed(**options: Any) -> list[tuple[Any, list[Any]]]:
+    group = signature_of(GROUP, kwargs={"tasks": [task("a"), signature_of(CHAIN, kwargs={"tasks": [task("b")] * 2})]})
+    return [
+        (task("a", **options), ["a"]),
+        (signature_of(CHAIN, kwargs={"tasks": [task("a"), task("b")]}, options=options), ["a", "b"]),
+        (group | {"options": options}, [[["a"], ["b", "b"]]]),
+        (signature_of(CHORD, kwargs={"header": group, "body": task("c")}, options=options), [[["a"], ["b", "b"]], "c"]),
+    ]
+
+
+@pytest.mark.parametrize(("signature", "own"), composed(chain=[task("z"), task("y", chain=[task("x")])]))
+def test_what_is_to_follow_may_stand_in_the_options_in_reverse(signature: Any, own: list[Any]) -> None:
+    assert names(parse(signature)) == [*own, "y", "x", "z"]
+    assert not any("chain" in step.options for step in spine(parse(signature)))
+
+
+@pytest.mark.parametrize("signature", [each for each, _ in composed(chord=task("body"), group_index=1)[1::2]])
+def test_a_place_in_a_chord_is_the_last_tasks(signature: Any) -> None:
+    line = parse(signature)
+    *before, last = line
+    assert isinstance(last, Step)
+    assert (last.options["chord"], last.options["group_index"]) == (task("body"), 1)
+    assert "'body'" not in repr(before)
+
+
+def test_the_next_of_a_chain_that_brings_a_chain_is_followed_by_both() -> None:
+    parent = Message(task="t", id="t", embed=Embed(chain=[task("z"), task("next", chain=[task("y")])]))
+    (following,) = successors.on_success(parent, 1, 0)
+    assert (following.message.task, following.message.id) == ("next", derived_id("t", "chain"))
+    assert [each["task"] for each in following.message.embed.chain or ()] == ["z", "y"]
+    left = successors.left_of_chain(parent)
+    assert names(left) == ["next", "y", "z"]
+    assert next(spine(left)).id == following.message.id
