@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
-from taskq_cloud import applying, canvas, in_place
+from taskq_cloud import canvas
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
@@ -29,23 +29,22 @@ from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.payloads.large_results import LargeResults
 from taskq_cloud.core.payloads.policy import Payloads
 from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
-from taskq_cloud.eager import run_in_place
 from taskq_cloud.errors import AlreadyRegistered, ImproperlyConfigured, SendError
 from taskq_cloud.group_result import GroupResults
 from taskq_cloud.request import Request
 from taskq_cloud.result import AsyncResult, EagerResult
 from taskq_cloud.result_set import ResultSet
-from taskq_cloud.results.registry import store_from_url
 from taskq_cloud.runtime import Runtime
 from taskq_cloud.settings import Settings, load_settings
+from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.task import BoundTask, Task
 
 if TYPE_CHECKING:
     from taskq_cloud.core.model.platform_schedule import PlatformSchedule
     from taskq_cloud.core.schedules.entry import ScheduleEntry
+    from taskq_cloud.deploy.topology.model import Topology
     from taskq_cloud.periodic import Signal
     from taskq_cloud.serverless.pubsub_push import PushEndpoint
-    from taskq_cloud.topology.model import Topology
 
 Result: TypeAlias = AsyncResult[Any]
 _PERIODIC = frozenset(
@@ -124,7 +123,7 @@ class TaskQ:
         name = name or self.gen_task_name(function.__name__, function.__module__)
         periodic: Any = None
         if not _PERIODIC.isdisjoint(options):
-            from taskq_cloud.periodic import of_decorator  # noqa: PLC0415 - most tasks are not periodic
+            from taskq_cloud.periodic import of_decorator  # most tasks are not periodic
 
             options = dict(options)
             periodic = of_decorator(name, options)
@@ -138,7 +137,7 @@ class TaskQ:
             name, function, task_options(name, options), (lambda run: BoundTask(task, run)) if bind else None, Request
         )
         if definition.options.rate_key is not None:
-            from taskq_cloud.core.execution.steps.rate_limits import check_key  # noqa: PLC0415 - few have one
+            from taskq_cloud.core.execution.steps.rate_limits import check_key  # few have one
 
             check_key(definition)
         task: Task[..., Any] = Task(self, definition, bound=bind)
@@ -157,7 +156,7 @@ class TaskQ:
     @lazy
     def on_after_configure(self) -> Signal:
         """Celery's signal: functions connected to it are called once, with ``sender=app``, before entries are made."""
-        from taskq_cloud.periodic import Signal  # noqa: PLC0415 - most applications have none
+        from taskq_cloud.periodic import Signal  # most applications have none
 
         return Signal()
 
@@ -189,7 +188,7 @@ class TaskQ:
         Raises:
             ScheduleError: it is a workflow of several tasks.
         """
-        from taskq_cloud.periodic import of_call  # noqa: PLC0415 - most applications have none
+        from taskq_cloud.periodic import of_call  # most applications have none
 
         declared = of_call(schedule, sig, args, kwargs or {}, name, **opts)
         self._periodic.append(declared)
@@ -201,7 +200,7 @@ class TaskQ:
         Raises:
             ScheduleError: one can't be had as it is declared, or two have one name.
         """
-        from taskq_cloud.periodic import entries_of  # noqa: PLC0415 - most processes don't ask
+        from taskq_cloud.periodic import entries_of  # most processes don't ask
 
         self.import_modules()
         self.on_after_configure.send_once(self)
@@ -281,18 +280,24 @@ class TaskQ:
 
     def apply_workflow(self, signature: Mapping[str, Any]) -> Any:
         """Send a workflow; raises as ``canvas``'s ``apply_async`` does."""
+        from taskq_cloud import applying  # few processes send workflows
+
         if self.always_eager:
             return self.eager_workflow(signature)
         return self.run(applying.send(self, signature))
 
     async def aapply_workflow(self, signature: Mapping[str, Any]) -> Any:
         """``apply_workflow`` on an event loop."""
+        from taskq_cloud import applying  # few processes send workflows
+
         if self.always_eager:
             return self.eager_workflow(signature)
         return await self.arun(applying.send(self, signature))
 
     def eager_workflow(self, signature: Mapping[str, Any]) -> Any:
         """Run a workflow in place."""
+        from taskq_cloud import in_place  # most processes run nothing in place
+
         return in_place.run_workflow(self, signature)
 
     def signature(
@@ -334,6 +339,9 @@ class TaskQ:
         Raises:
             Exception: the task's own, with ``task_eager_propagates``.
         """
+        from taskq_cloud import in_place  # most processes run nothing in place
+        from taskq_cloud.eager import run_in_place
+
         message = make_message(name, args, kwargs, options, self.options_of(name))
         state = run_in_place(self.runner, message, partial(in_place.replace_here, self))
         result: EagerResult[Any] = EagerResult(message.id, self, state)
@@ -367,7 +375,7 @@ class TaskQ:
         """What keeps schedules; None: what is due later than the broker can delay it goes in hops."""
         if self.conf.scheduler is None:
             return None
-        from taskq_cloud.schedulers.registry import scheduler_from_url  # noqa: PLC0415 - only who has one needs it
+        from taskq_cloud.stores.schedules.registry import scheduler_from_url  # only who has one needs it
 
         return scheduler_from_url(self.conf.scheduler, {})
 
@@ -434,8 +442,8 @@ class TaskQ:
         """
         patience = self.conf.worker_patience if patience_seconds is None else patience_seconds
         # Callers need neither.
-        from taskq_cloud.core.execution.pipeline import Pipeline  # noqa: PLC0415
-        from taskq_cloud.core.execution.steps import rate_limits  # noqa: PLC0415
+        from taskq_cloud.core.execution.pipeline import Pipeline
+        from taskq_cloud.core.execution.steps import rate_limits
 
         environment = Environment(
             broker=self.broker,
@@ -467,7 +475,7 @@ class TaskQ:
 
     def lambda_handler(self) -> Callable[[Any, Any], Any]:
         """The handler of an AWS Lambda function that serves this application: see ``serverless.aws_lambda``."""
-        from taskq_cloud.serverless.aws_lambda import make_handler  # noqa: PLC0415 - only a function needs it
+        from taskq_cloud.serverless.aws_lambda import make_handler  # only a function needs it
 
         function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
         return make_handler(self.runtime(hostname=f"lambda@{function}" if function else None, patience_seconds=0))
@@ -493,7 +501,7 @@ class TaskQ:
         Raises:
             ImproperlyConfigured: an argument is wrong.
         """
-        from taskq_cloud.serverless.push_options import make_endpoint  # noqa: PLC0415 - only an endpoint needs it
+        from taskq_cloud.serverless.push_options import make_endpoint  # only an endpoint needs it
 
         service = os.environ.get("K_SERVICE")
         runtime = self.runtime(hostname=f"run@{service}" if service else None, patience_seconds=0)
@@ -502,7 +510,7 @@ class TaskQ:
     # -- deploying
 
     def topology(self, *, app_path: str | None = None) -> Topology:
-        """What has to be deployed for this application: see ``taskq_cloud.topology``.
+        """What has to be deployed for this application: see ``taskq_cloud.deploy.topology``.
 
         Args:
             app_path: where functions and containers import the application from: ``"shop:app"``.
@@ -510,10 +518,10 @@ class TaskQ:
         Raises:
             ImproperlyConfigured: it can't be deployed as it is; says what to change.
         """
-        from taskq_cloud.topology.build import build  # noqa: PLC0415 - no runtime needs it
+        from taskq_cloud.deploy.topology.build import build  # no runtime needs it
 
         def periodic() -> Sequence[PlatformSchedule]:
-            from taskq_cloud.beat.applying import schedules_for_terraform  # noqa: PLC0415 - few declare any
+            from taskq_cloud.beat.applying import schedules_for_terraform  # few declare any
 
             return schedules_for_terraform(self, self.schedule_entries())
 

@@ -52,7 +52,7 @@ def payloads_from_settings(settings: Settings) -> Payloads | None:
     """
     if settings.payloads is None:
         return None
-    from taskq_cloud.payloads.registry import payload_store_from_url  # noqa: PLC0415 - few applications have one
+    from taskq_cloud.stores.payloads.registry import payload_store_from_url  # few applications have one
 
     return Payloads(
         store=payload_store_from_url(settings.payloads),
@@ -82,7 +82,7 @@ def _authenticator(settings: Settings) -> Authenticator | None:
     named = {"auth", "application/data"} & {*settings.accept_content, settings.task_serializer}
     if not named and settings.security_key is None and settings.security_cert_store is None:
         return None
-    from taskq_cloud.core.security import certificates as auth  # noqa: PLC0415 - few applications have certificates
+    from taskq_cloud.core.security import certificates as auth  # few applications have certificates
 
     password = settings.security_key_password
     key = certificate = None
@@ -118,7 +118,7 @@ def _pem(setting: str, value: str) -> bytes:
 
 
 def _store(pattern: str) -> list[Certificate]:
-    from taskq_cloud.core.security import certificates as auth  # noqa: PLC0415 - as above
+    from taskq_cloud.core.security import certificates as auth  # as above
 
     paths = sorted(glob.glob(str(Path(pattern) / "*") if Path(pattern).is_dir() else pattern))  # noqa: PTH207 - a pattern of paths
     if not paths:

@@ -238,8 +238,8 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
     maybe_reraise = maybe_throw
 
     def _revoke(self) -> Flow[bool]:
-        from taskq_cloud.core.messages.late_delivery import keeper  # noqa: PLC0415 - see result_tree
-        from taskq_cloud.core.workflows.revocation import revoke_tasks  # noqa: PLC0415 - likewise
+        from taskq_cloud.core.messages.late_delivery import keeper  # see result_tree
+        from taskq_cloud.core.workflows.revocation import revoke_tasks  # likewise
 
         scheduler, expires_at = keeper(self._backend.scheduler), self._backend.result_expires_at()
         if scheduler is None:

@@ -300,7 +300,7 @@ class ResultSet(InWorkflow):
         propagate: bool,
         on_interval: Callable[[], None] | None = None,
     ) -> Flow[None]:
-        from taskq_cloud.joining import wait_for_all  # noqa: PLC0415 - who only sends groups doesn't wait for them
+        from taskq_cloud.joining import wait_for_all  # who only sends groups doesn't wait for them
 
         leaves = self.leaves()
         return wait_for_all(self._backend, leaves, timeout, interval, propagate=propagate, on_interval=on_interval)
@@ -313,8 +313,8 @@ class ResultSet(InWorkflow):
         return forget_all(self._backend, self.own_results())
 
     def _revoke(self) -> Flow[int]:
-        from taskq_cloud.core.messages.late_delivery import keeper  # noqa: PLC0415 - see result_tree
-        from taskq_cloud.core.workflows.revocation import revoke_tasks  # noqa: PLC0415 - likewise
+        from taskq_cloud.core.messages.late_delivery import keeper  # see result_tree
+        from taskq_cloud.core.workflows.revocation import revoke_tasks  # likewise
 
         leaves = self.leaves()
         if not leaves:

@@ -204,7 +204,7 @@ class InWorkflow(PlainForm):
         return line
 
     def _look(self, *, named: bool = False) -> Flow[View]:
-        from taskq_cloud.core.workflows.progress import look  # noqa: PLC0415 - a function that only runs tasks looks at none
+        from taskq_cloud.core.workflows.progress import look  # a function that only runs tasks looks at none
 
         known = self._known()
         if len(known) < sum(1 for _ in self.everyone()):
@@ -216,7 +216,7 @@ class InWorkflow(PlainForm):
         return {each.id: each.known.document for each in self.everyone() if each.known is not None}
 
     def _revoke_workflow(self) -> Flow[int]:
-        from taskq_cloud.core.workflows import revocation  # noqa: PLC0415 - nor ends any
+        from taskq_cloud.core.workflows import revocation  # nor ends any
 
         refuse_without_store(self._backend)
         line = yield from self._line()
@@ -224,7 +224,7 @@ class InWorkflow(PlainForm):
         return (yield from revocation.revoke(self._backend.store, line, expires_at, scheduler))
 
     def _forget_workflow(self) -> Flow[None]:
-        from taskq_cloud.core.workflows import revocation  # noqa: PLC0415 - likewise
+        from taskq_cloud.core.workflows import revocation  # likewise
 
         line = yield from self._line()
         yield from revocation.forget(self._backend.store, line, self.id)
@@ -281,7 +281,7 @@ class InGraph(InWorkflow):
 
     def build_graph(self, intermediate: bool = False, formatter: GraphFormatter | None = None) -> DependencyGraph[Any]:
         """The graph of ``iterdeps``."""
-        from taskq_cloud.graph import DependencyGraph, GraphFormatter  # noqa: PLC0415 - nor draws any
+        from taskq_cloud.graph import DependencyGraph, GraphFormatter  # nor draws any
 
         graph: DependencyGraph[Any] = DependencyGraph(formatter=formatter or GraphFormatter(root=self, shape="oval"))
         for parent, result in self.iterdeps(intermediate):

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     result_extended: bool = False
 
     deployment: dict[str, Any] = {}
-    """What only the user can say of a deployment: see ``taskq_cloud.topology.deployment``."""
+    """What only the user can say of a deployment: see ``taskq_cloud.deploy.topology.deployment``."""
 
     beat_schedule: dict[str, Any] = {}
     """Periodic tasks by name, as in Celery: see ``taskq_cloud.periodic``."""
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     def _known_zone(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        from taskq_cloud.core.schedules.base import zone_name  # noqa: PLC0415 - only with periodic tasks
+        from taskq_cloud.core.schedules.base import zone_name  # only with periodic tasks
 
         return zone_name(value)
 

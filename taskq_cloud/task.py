@@ -212,7 +212,7 @@ class BoundTask:
         self._task = task
         self.name = task.name
         self.max_retries = task.options.max_retries
-        from taskq_cloud.request import Request  # noqa: PLC0415 - who only calls tasks runs none
+        from taskq_cloud.request import Request  # who only calls tasks runs none
 
         self.request = Request(invocation, called_directly)
 
@@ -382,7 +382,7 @@ class BoundTask:
 
 def current_request() -> Request | None:
     """The call that runs in this context; None outside a task."""
-    from taskq_cloud.request import Request  # noqa: PLC0415 - likewise
+    from taskq_cloud.request import Request  # likewise
 
     invocation = current_invocation.get()
     return None if invocation is None else Request(invocation)

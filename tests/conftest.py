@@ -140,7 +140,7 @@ def aws_environment(local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch) 
 
 
 def _aws_client(service: str, endpoint_url: str) -> Any:
-    from botocore.session import Session  # noqa: PLC0415 - where it is missing, the tests without AWS still run
+    from botocore.session import Session  # where it is missing, the tests without AWS still run
 
     return Session().create_client(
         service,

@@ -92,7 +92,7 @@ def gcs_environment(gcs_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def s3_client(aws_environment: dict[str, str]) -> Iterator[Any]:
-    from botocore.session import Session  # noqa: PLC0415 - where it is missing, the tests without AWS still run
+    from botocore.session import Session  # where it is missing, the tests without AWS still run
 
     client = Session().create_client("s3")
     yield client
@@ -113,7 +113,7 @@ def make_bucket(s3_client: Any) -> Callable[..., str]:
 
 @pytest.fixture
 def azure_service(azure_environment: str) -> Iterator[Any]:
-    from azure.storage.blob import BlobServiceClient  # noqa: PLC0415 - as botocore above
+    from azure.storage.blob import BlobServiceClient  # as botocore above
 
     with BlobServiceClient.from_connection_string(azure_environment) as client:
         yield client
@@ -133,7 +133,7 @@ def make_container(azure_service: Any) -> Callable[..., str]:
 
 @pytest.fixture
 def gcs_client(gcs_environment: str) -> Iterator[Any]:
-    from google.cloud import storage  # noqa: PLC0415 - as botocore above
+    from google.cloud import storage  # as botocore above
 
     client = storage.Client()
     yield client

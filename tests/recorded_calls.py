@@ -23,9 +23,9 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.deploy.doctor.calls import action_of
+from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.testing.permissions import Used, compare
-from taskq_cloud.topology.asking import action_of
-from taskq_cloud.topology.formats import iam
 
 ANYONE, WORKER, FUNCTION, OPERATOR = "anyone", "worker", "function", "operator"
 
@@ -124,7 +124,7 @@ def not_allowed(calls: Iterable[tuple[str, str, str]]) -> list[str]:
 
 def _documented() -> set[str]:
     """What the pages of ``taskq provision`` and ``taskq doctor`` say that they take."""
-    from tests.docs.test_tables import rows  # noqa: PLC0415 - a test module: pytest is to be the first to import it
+    from tests.docs.test_tables import rows  # a test module: pytest is to be the first to import it
 
     found = {
         action for _, actions in rows("doctor.md", "## Permissions") for action in re.findall(r"[\w]+:\w+", actions)
@@ -152,10 +152,11 @@ def _as(who: str) -> Iterator[None]:
 
 
 def _install(patch: pytest.MonkeyPatch) -> None:
-    from taskq_cloud.clients import aws  # noqa: PLC0415 - where the SDK is missing, the tests without AWS still run
-    from taskq_cloud.serverless import aws_lambda  # noqa: PLC0415 - the same
-    from taskq_cloud.topology import asking, provision  # noqa: PLC0415 - with it
-    from taskq_cloud.worker.supervisor import Worker  # noqa: PLC0415 - with it
+    from taskq_cloud.clients import aws  # where the SDK is missing, the tests without AWS still run
+    from taskq_cloud.deploy import provision  # with it
+    from taskq_cloud.deploy.doctor import calls as asking  # with it
+    from taskq_cloud.serverless import aws_lambda  # the same
+    from taskq_cloud.worker.supervisor import Worker  # with it
 
     call, call_async = aws.AWSClient.call, aws.AsyncAWSClient.call
     serve, make_handler = Worker.serve, aws_lambda.make_handler

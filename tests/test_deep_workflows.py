@@ -13,7 +13,7 @@ from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.workflows import chord_members, signatures
 from taskq_cloud.core.workflows.stages import MOST_NESTED
 from taskq_cloud.errors import InvalidTaskError
-from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from tests.workflows import Chaos
 

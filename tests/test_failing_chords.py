@@ -10,7 +10,7 @@ from taskq_cloud import TaskQ, chain, chord
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.model.message import Acknowledge, Outgoing
 from taskq_cloud.errors import ChordError, EncodeError, Reject
-from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from tests.workflows import Chaos
 

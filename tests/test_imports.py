@@ -70,8 +70,8 @@ def add(a, b): return a + b
 """
     modules = report_of(code, tmp_path)["modules"]
     assert not roots(modules) & set(SDKS)
-    adapters = {"taskq_cloud.brokers.registry", "taskq_cloud.results.registry"}
-    own = [module for module in modules if module.startswith(("taskq_cloud.brokers.", "taskq_cloud.results."))]
+    adapters = {"taskq_cloud.brokers.registry", "taskq_cloud.stores.results", "taskq_cloud.stores.results.registry"}
+    own = [module for module in modules if module.startswith(("taskq_cloud.brokers.", "taskq_cloud.stores."))]
     assert set(own) == adapters
 
 

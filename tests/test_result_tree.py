@@ -21,8 +21,8 @@ from taskq_cloud.core.workflows.progress import NO_RECORD, GroupNode, TaskNode, 
 from taskq_cloud.errors import ChordError, ImproperlyConfigured, IncompleteStream, TaskRevokedError
 from taskq_cloud.group_result import result_from_tuple
 from taskq_cloud.result_set import ResultSet
-from taskq_cloud.results.memory import MemoryResults
-from taskq_cloud.results.sqlite import SQLiteResults
+from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.stores.results.sqlite import SQLiteResults
 from taskq_cloud.testing.clock import FakeClock
 from tests.workflows import Chaos, build, is_nothing, make_app, outcome, workflows
 

@@ -15,7 +15,7 @@ from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Outgoing
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from tests.workflows import Chaos
 

@@ -11,10 +11,10 @@ from taskq_cloud import TaskQ
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import Failed, Invocation, Succeeded
 from taskq_cloud.core.workflows.planner import MOST_CHILDREN
-from taskq_cloud.worker.pools.aio import AsyncioPool
-from taskq_cloud.worker.pools.processes import ProcessPool
-from taskq_cloud.worker.pools.solo import SoloPool
-from taskq_cloud.worker.pools.threads import ThreadPool
+from taskq_cloud.pools.asyncio_pool import AsyncioPool
+from taskq_cloud.pools.processes import ProcessPool
+from taskq_cloud.pools.solo import SoloPool
+from taskq_cloud.pools.threads import ThreadPool
 from tests import trail_app
 from tests.in_this_process import work
 from tests.serverless.events import Context, batch, call_of, failures, record

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.canvas import signature
-from taskq_cloud.results.sqlite import SQLiteResults
+from taskq_cloud.stores.results.sqlite import SQLiteResults
 from taskq_cloud.testing.clock import FakeClock
 from tests.workflows import Place, build, chords_that_grow, evaluate, is_nothing, make_app, outcome, played, workflows
 

@@ -15,8 +15,14 @@ from urllib.parse import SplitResult
 from uuid import uuid4
 
 from taskq_cloud.brokers import _sqlite_statements as sql
-from taskq_cloud.brokers.limits import DEDUPLICATION_SECONDS, LOCAL_CAPABILITIES, read_cursor, refusal, write_cursor
-from taskq_cloud.brokers.waiting import polling
+from taskq_cloud.brokers._local import (
+    DEDUPLICATION_SECONDS,
+    LOCAL_CAPABILITIES,
+    polling,
+    read_cursor,
+    refusal,
+    write_cursor,
+)
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,

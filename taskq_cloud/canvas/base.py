@@ -249,7 +249,7 @@ class Workflow(ReadAsDict):
     def _app(self) -> Applier:
         app = self._known_app()
         if app is None:
-            from taskq_cloud.canvas.nothing import NothingToDo, is_nothing  # noqa: PLC0415 - few workflows are empty
+            from taskq_cloud.canvas.nothing import NothingToDo, is_nothing  # few workflows are empty
 
             if is_nothing(self.to_dict()):
                 return NothingToDo()

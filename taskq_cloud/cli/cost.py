@@ -8,11 +8,11 @@ from typing import Any, Final
 import click
 
 from taskq_cloud.cli.common import app_path, common_options, open_app, say
-from taskq_cloud.costs import report
-from taskq_cloud.costs.load import Load
-from taskq_cloud.costs.model import usage
-from taskq_cloud.costs.prices import OWN_LIST, read_prices
-from taskq_cloud.costs.serving import of_application, read_tasks
+from taskq_cloud.deploy.costs import report
+from taskq_cloud.deploy.costs.load import Load
+from taskq_cloud.deploy.costs.model import usage
+from taskq_cloud.deploy.costs.prices import OWN_LIST, read_prices
+from taskq_cloud.deploy.costs.serving import of_application, read_tasks
 
 _USUAL: Final = Load()
 

@@ -10,11 +10,11 @@ import click
 
 from taskq_cloud.cli.common import app_path, common_options, open_app, say
 from taskq_cloud.clients.connections import Connections
+from taskq_cloud.deploy.doctor import observe
+from taskq_cloud.deploy.doctor.calls import services
+from taskq_cloud.deploy.doctor.checks import findings
+from taskq_cloud.deploy.doctor.finding import Finding
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.topology import observe
-from taskq_cloud.topology.asking import services
-from taskq_cloud.topology.checks import findings
-from taskq_cloud.topology.finding import Finding
 
 
 @click.command("doctor", short_help="Compare a deployment with what the application declares.")

@@ -14,7 +14,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.loading import APP_VARIABLE
 
 if TYPE_CHECKING:
-    from taskq_cloud.packaging.build import Package, Plan
+    from taskq_cloud.deploy.packaging.build import Package, Plan
 
 _HERE: Final = ".".join(platform.python_version_tuple()[:2])
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -43,7 +43,7 @@ def command(context: click.Context, /, *, as_json: bool, **chosen: Any) -> None:
     taskq_cloud.lambda_function.lambda_handler; TASKQ_APP in its environment names the application.
     """
     try:
-        from taskq_cloud.packaging.build import build  # noqa: PLC0415 - its requirement is an extra's
+        from taskq_cloud.deploy.packaging.build import build  # its requirement is an extra's
     except ModuleNotFoundError as error:
         raise ImproperlyConfigured(f"taskq package needs {error.name}: pip install 'taskq-cloud[package]'") from error
     app = app_path(context)
@@ -56,9 +56,9 @@ def command(context: click.Context, /, *, as_json: bool, **chosen: Any) -> None:
 
 
 def _plan(app: str, *, python: str, architecture: str, requirements: Any, **chosen: Any) -> Plan:
-    from taskq_cloud.packaging.build import Plan  # noqa: PLC0415 - as above
-    from taskq_cloud.packaging.contents import Wanted  # noqa: PLC0415
-    from taskq_cloud.packaging.target import Target  # noqa: PLC0415
+    from taskq_cloud.deploy.packaging.build import Plan  # as above
+    from taskq_cloud.deploy.packaging.contents import Wanted
+    from taskq_cloud.deploy.packaging.target import Target
 
     of_it = {name: chosen.pop(name) for name in ("require", "extra", "sdk")}
     wanted = Wanted(requirements=of_it["require"], files=requirements, extras=of_it["extra"], sdk=of_it["sdk"])

@@ -6,8 +6,8 @@ import click
 
 from taskq_cloud.cli.common import common_options, open_app, say
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.topology.asking import services
-from taskq_cloud.topology.provision import Provisioner
+from taskq_cloud.deploy.doctor.calls import services
+from taskq_cloud.deploy.provision import Provisioner
 
 
 @click.command("provision", short_help="Create queues, tables and buckets (sandboxes, LocalStack).")

@@ -8,8 +8,8 @@ from typing import Final
 import click
 
 from taskq_cloud.cli.common import app_path, common_options, open_app, say
-from taskq_cloud.topology.formats import graph, iam, json, tfvars
-from taskq_cloud.topology.model import Topology
+from taskq_cloud.deploy.topology.formats import graph, iam, json, tfvars
+from taskq_cloud.deploy.topology.model import Topology
 
 _WRITERS: Final[dict[str, Callable[[Topology, iam.Place], str]]] = {
     "tfvars": lambda topology, _: tfvars.write(topology),

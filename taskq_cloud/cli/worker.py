@@ -13,8 +13,8 @@ import click
 from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.common import app_path, common_options, log_format, open_app, queue_names, say
 from taskq_cloud.core.urls import without_secrets
+from taskq_cloud.pools.factory import ALIASES, POOLS
 from taskq_cloud.worker.options import WorkerOptions
-from taskq_cloud.worker.pools.factory import ALIASES, POOLS
 from taskq_cloud.worker.process import run_worker
 from taskq_cloud.worker.supervisor import Beside
 
@@ -86,7 +86,7 @@ def command(
 
 
 def _ticker(app: TaskQ) -> Beside:
-    from taskq_cloud.beat.running import make_ticker, tick_until  # noqa: PLC0415 - most workers have none
+    from taskq_cloud.beat.running import make_ticker, tick_until  # most workers have none
 
     ticker = make_ticker(app, app.schedule_entries())
     return lambda stopping: tick_until(stopping, ticker, app.arun)

@@ -110,8 +110,8 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
         ImproperlyConfigured: no region, an unknown profile, a malformed endpoint.
         AccessDenied: a source of credentials is configured and gives none.
     """
-    from botocore.config import Config  # noqa: PLC0415 - an event loop opens aiobotocore's instead
-    from botocore.session import Session  # noqa: PLC0415
+    from botocore.config import Config  # an event loop opens aiobotocore's instead
+    from botocore.session import Session
 
     try:
         client: Any = Session().create_client(service, **_arguments(options, Config))
@@ -123,8 +123,8 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
 async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAWSClient:
     """``open_client`` for an event loop."""
     try:
-        from aiobotocore.config import AioConfig  # noqa: PLC0415 - synchronous callers do without aiobotocore
-        from aiobotocore.session import AioSession  # noqa: PLC0415
+        from aiobotocore.config import AioConfig  # synchronous callers do without aiobotocore
+        from aiobotocore.session import AioSession
     except ImportError as error:
         raise MissingExtra(f"the AWS service {service} on an event loop", "aws") from error
 

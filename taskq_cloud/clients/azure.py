@@ -67,8 +67,8 @@ def open_client(service: str, options: Mapping[str, Any]) -> AzureClient:
     Raises:
         ImproperlyConfigured: no account is named, or the connection string can't be read.
     """
-    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - an event loop opens the other ones
-    from azure.storage.blob import BlobServiceClient  # noqa: PLC0415
+    from azure.identity import DefaultAzureCredential  # an event loop opens the other ones
+    from azure.storage.blob import BlobServiceClient
 
     with ExitStack() as stack:
         client = _service_client(
@@ -81,8 +81,8 @@ def open_client(service: str, options: Mapping[str, Any]) -> AzureClient:
 async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAzureClient:
     """``open_client`` for an event loop."""
     try:
-        from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415 - synchronous callers do without aiohttp
-        from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
+        from azure.identity.aio import DefaultAzureCredential  # synchronous callers do without aiohttp
+        from azure.storage.blob.aio import BlobServiceClient
     except ImportError as error:
         raise MissingExtra("Azure Blob Storage on an event loop", "azure") from error
 

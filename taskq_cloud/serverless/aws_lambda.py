@@ -35,10 +35,10 @@ from typing import Any, TypeAlias
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.errors import OperationalError
 from taskq_cloud.runtime import Runtime
-from taskq_cloud.serverless import direct
-from taskq_cloud.serverless.function_call import LAST_WORD_SECONDS, FunctionCall
-from taskq_cloud.serverless.limits import OutOfTime, TimeKeeper
+from taskq_cloud.serverless import direct_invocation
+from taskq_cloud.serverless.lambda_invocation import LAST_WORD_SECONDS, FunctionCall
 from taskq_cloud.serverless.sqs_batch import Batch, sqs_records
+from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper
 
 Handler: TypeAlias = Callable[[Any, Any], Any]
 
@@ -61,7 +61,7 @@ def make_handler(runtime: Runtime) -> Handler:
         request_id = getattr(context, "aws_request_id", None) or new_id()
         try:
             with keeper.invocation(call.remaining_seconds() - LAST_WORD_SECONDS):
-                return direct.answer(runtime, call, event, request_id)
+                return direct_invocation.answer(runtime, call, event, request_id)
         except OutOfTime:
             raise OperationalError(
                 f"invocation {request_id}: the function's time was over before the task was at its end and recorded"

@@ -12,8 +12,8 @@ from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Re
 from taskq_cloud.core.ports import Broker, KnowsPhysicalNames, is_ordered
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.runtime import Runtime
-from taskq_cloud.serverless.function_call import FunctionCall
-from taskq_cloud.serverless.too_long import LEAST_RUN_SECONDS
+from taskq_cloud.serverless.deadlines import LEAST_RUN_SECONDS
+from taskq_cloud.serverless.lambda_invocation import FunctionCall
 
 logger = logging.getLogger("taskq_cloud.serverless")
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from taskq_cloud.worker.polling import PollHealth
+from taskq_cloud.worker.poller import PollHealth
 
 STALE_FACTOR: Final = 3
 LEAST_STALE_SECONDS: Final = 60

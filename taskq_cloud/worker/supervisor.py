@@ -19,16 +19,16 @@ from taskq_cloud.core.flows import arun, retrying
 from taskq_cloud.core.model.message import Delivery, Release, Settlement
 from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Outcome
 from taskq_cloud.errors import TaskQError
+from taskq_cloud.pools.base import GRACE_SECONDS
+from taskq_cloud.pools.factory import make_pool
 from taskq_cloud.runtime import Runtime
-from taskq_cloud.worker.groups import Groups
 from taskq_cloud.worker.health import HealthServer, report
-from taskq_cloud.worker.holding import Held
+from taskq_cloud.worker.leases import Held
 from taskq_cloud.worker.options import WorkerOptions
-from taskq_cloud.worker.polling import Poller
-from taskq_cloud.worker.pools.base import GRACE_SECONDS
-from taskq_cloud.worker.pools.factory import make_pool
+from taskq_cloud.worker.ordering import Groups
+from taskq_cloud.worker.poller import Poller
 from taskq_cloud.worker.protection import Protection
-from taskq_cloud.worker.settling import Settler
+from taskq_cloud.worker.settlement import Settler
 from taskq_cloud.worker.slots import Slots
 
 logger = logging.getLogger("taskq_cloud.worker")

@@ -22,7 +22,7 @@ from taskq_cloud.errors import (
     ScheduleGroupNotFound,
 )
 from taskq_cloud.schedules import crontab
-from tests.schedulers.cloud_scheduler_server import STATES, CloudSchedulerServer
+from tests.stores.schedules.cloud_scheduler_server import STATES, CloudSchedulerServer
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NIGHTLY = {"task": "report", "schedule": crontab(0, 3, timezone="Europe/Paris")}

@@ -16,8 +16,8 @@ from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS
 from taskq_cloud.core.schedules.ticks import tick_id
 from taskq_cloud.errors import ImproperlyConfigured, QueueNotFound, Unreachable
-from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.schedules import crontab
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ import pytest
 from taskq_cloud.core.schedules.ticks import tick_id
 from taskq_cloud.loading import find_app
 from tests.cli.conftest import TaskQCommand
-from tests.schedulers.cloud_scheduler_server import CloudSchedulerServer, now
+from tests.stores.schedules.cloud_scheduler_server import CloudSchedulerServer, now
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from taskq_cloud.brokers.registry import BROKERS
-from taskq_cloud.results.registry import STORES
+from taskq_cloud.stores.results.registry import STORES
 from taskq_cloud.testing import compatibility
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"

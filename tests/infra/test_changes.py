@@ -6,7 +6,7 @@ import re
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.topology.formats import tfvars
+from taskq_cloud.deploy.topology.formats import tfvars
 from tests.infra.terraform import INFRA, changes, copy_of, with_providers
 
 ACCOUNT = "123456789012"

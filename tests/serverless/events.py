@@ -10,7 +10,7 @@ from taskq_cloud import TaskQ
 from taskq_cloud.core.messages import protocol
 from taskq_cloud.core.model.message import Message, Refused, Sent
 from taskq_cloud.core.ports import BrokerCapabilities
-from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.stores.results.memory import MemoryResults
 
 _numbers = count(1)
 

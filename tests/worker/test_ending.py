@@ -41,7 +41,7 @@ CHILDREN_NEVER_IMPORTED = """
 import sys, time
 from pathlib import Path
 
-if "taskq_cloud.worker.pools.child" in sys.orig_argv:
+if "taskq_cloud.pools.child" in sys.orig_argv:
     Path("begun").touch()
     time.sleep(3600)
 from endless import app

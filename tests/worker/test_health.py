@@ -2,7 +2,7 @@ import asyncio
 import json
 
 from taskq_cloud.worker.health import HealthServer, report
-from taskq_cloud.worker.polling import PollHealth
+from taskq_cloud.worker.poller import PollHealth
 
 
 def test_a_queue_polled_lately_is_alive_even_after_one_error():

@@ -13,8 +13,8 @@ from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Ou
 from taskq_cloud.core.ports import Depth, dead_letter_queue
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.worker.holding import Held
-from taskq_cloud.worker.settling import Settler
+from taskq_cloud.worker.leases import Held
+from taskq_cloud.worker.settlement import Settler
 from tests.worker.serving import until
 
 HANGS = Call("broker", "hang")
@@ -139,7 +139,7 @@ async def test_a_renewal_that_hangs_is_given_up_in_time_for_another(broker: Refu
 async def test_an_acknowledgement_without_an_answer_is_made_again_and_keeps_no_other_queue_waiting(
     broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("taskq_cloud.worker.settling.LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
     held = Held(broker, run, 10, 30)
     broker.settling["silent"] = Unreachable("no answer")
     silent, others = await received(broker, "silent"), await received(broker, "q", 3)
@@ -160,7 +160,7 @@ async def test_an_acknowledgement_without_an_answer_is_made_again_and_keeps_no_o
 async def test_a_dead_letter_without_an_answer_is_made_again_and_not_given_back(
     broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("taskq_cloud.worker.settling.LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
     held = Held(broker, run, 10, 30)
     (delivery,) = await received(broker)
     held.take([delivery], 0)
@@ -175,7 +175,7 @@ async def test_a_dead_letter_without_an_answer_is_made_again_and_not_given_back(
 
 async def test_a_worker_that_stops_waits_for_no_long_pause(broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch):
     for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
-        monkeypatch.setattr(f"taskq_cloud.worker.settling.{name}", 3600)
+        monkeypatch.setattr(f"taskq_cloud.worker.settlement.{name}", 3600)
     held = Held(broker, run, 10, 30)
     (delivery,) = await received(broker)
     held.take([delivery], 0)
@@ -210,7 +210,7 @@ async def by_time(broker: RefusingBroker, clock: FakeClock, held: Held) -> None:
 async def test_missing_permissions_fill_no_worker_with_messages_that_are_no_longer_its_own(
     broker: RefusingBroker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, lose: Lose
 ):
-    monkeypatch.setattr("taskq_cloud.worker.settling.LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
     held = Held(broker, run, 10, 30, clock)
     broker.settling["q"] = AccessDenied("denied")
     done, released = await received(broker, count=2)

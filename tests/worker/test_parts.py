@@ -14,9 +14,9 @@ from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Ou
 from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.errors import QueueNotFound, Unreachable
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.worker.holding import Held
-from taskq_cloud.worker.polling import Poller
-from taskq_cloud.worker.settling import Settler
+from taskq_cloud.worker.leases import Held
+from taskq_cloud.worker.poller import Poller
+from taskq_cloud.worker.settlement import Settler
 from tests.worker.serving import until
 
 
@@ -157,7 +157,7 @@ async def test_settlements_are_batched_and_their_deliveries_let_go(broker: Faili
 async def test_settlements_wait_for_no_others_once_they_take_the_room_of_an_idle_slot(
     broker: FailingBroker, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("taskq_cloud.worker.settling.LINGER_SECONDS", 3600)
+    monkeypatch.setattr("taskq_cloud.worker.settlement.LINGER_SECONDS", 3600)
     held = Held(broker, run, 4, 30)
     held.running = lambda: 1
     settler = Settler(broker, run, held)
@@ -203,7 +203,7 @@ async def test_without_a_dead_letter_queue_the_message_is_given_back(broker: Fai
 async def test_polling_goes_on_after_errors_and_shows_them(
     broker: FailingBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr("taskq_cloud.worker.polling.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("taskq_cloud.worker.poller.FIRST_PAUSE_SECONDS", 0.01)
     broker.failures["receive"] = [QueueNotFound("queue 'q' does not exist"), ValueError("a fault of ours")]
     taken: list[Any] = []
     held = Held(broker, run, 10, 30)

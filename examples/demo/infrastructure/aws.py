@@ -23,7 +23,7 @@ from demo.infrastructure.places import (
     StorePlace,
     Unavailable,
 )
-from taskq_cloud.results.dynamodb_items import KEY_FORMATS
+from taskq_cloud.stores.results._dynamodb_items import KEY_FORMATS
 from taskq_cloud.testing.aws_stacks import REGION
 
 BROKER_URL: Final = f"sqs://{REGION}/{PREFIX}"

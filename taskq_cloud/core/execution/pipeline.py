@@ -112,7 +112,7 @@ class Pipeline:
                 )
             now = self._environment.clock()
             if SCHEDULE in message.headers:
-                from taskq_cloud.core.schedules import ticks  # noqa: PLC0415 - only periodic tasks need schedules
+                from taskq_cloud.core.schedules import ticks  # only periodic tasks need schedules
 
                 message = ticks.resolved(message, now if delivery.sent_at is None else delivery.sent_at)
             successors.check(message, now)
@@ -248,7 +248,7 @@ def _guard_of(effects: Effects) -> Guard | None:
     """Of a periodic task's tick, what its entry says of running it."""
     if SCHEDULE not in effects.message.headers:
         return None
-    from taskq_cloud.core.execution.steps import tick_policy  # noqa: PLC0415 - only periodic tasks need schedules
+    from taskq_cloud.core.execution.steps import tick_policy  # only periodic tasks need schedules
 
     return tick_policy.guard_of(effects)
 

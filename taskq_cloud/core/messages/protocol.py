@@ -305,7 +305,7 @@ def _message(
     )
     if SCHEDULE not in own:
         return message
-    from taskq_cloud.core.schedules import ticks  # noqa: PLC0415 - only the messages of periodic tasks need schedules
+    from taskq_cloud.core.schedules import ticks  # only the messages of periodic tasks need schedules
 
     return ticks.resolved(message)
 

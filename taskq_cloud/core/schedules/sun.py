@@ -100,7 +100,7 @@ class solar:  # noqa: N801 - Celery's name
         return self._next_event(begin).replace(microsecond=0)
 
     def _next_event(self, start: datetime) -> datetime:
-        import ephem  # noqa: PLC0415 - optional
+        import ephem  # optional
 
         method, horizon = _EVENTS[self.event]
         place, sun = ephem.Observer(), ephem.Sun()

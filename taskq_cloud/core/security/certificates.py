@@ -67,8 +67,8 @@ def certificates_from_pem(pem: bytes, source: str) -> list[Certificate]:
         MissingExtra: cryptography is not installed.
     """
     _require_cryptography()
-    from cryptography import x509  # noqa: PLC0415 - optional
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415 - optional
+    from cryptography import x509  # optional
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # optional
 
     try:
         found = x509.load_pem_x509_certificates(pem)
@@ -92,8 +92,8 @@ def private_key_from_pem(pem: bytes, password: str | None) -> Any:
         MissingExtra: cryptography is not installed.
     """
     _require_cryptography()
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - optional
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415 - optional
+    from cryptography.hazmat.primitives import serialization  # optional
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # optional
 
     try:
         key = serialization.load_pem_private_key(pem, password.encode() if password else None)
@@ -106,7 +106,7 @@ def private_key_from_pem(pem: bytes, password: str | None) -> Any:
 
 def _require_cryptography() -> None:
     try:
-        import cryptography  # noqa: F401, PLC0415 - optional
+        import cryptography  # noqa: F401 - optional
     except ImportError:
         raise MissingExtra("serializer 'auth'", "auth") from None
 
@@ -185,7 +185,7 @@ class Authenticator:
         return self._inner.decode(body)
 
     def _verify(self, certificate: Certificate, signature: bytes, body: bytes) -> None:
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - optional
+        from cryptography.exceptions import InvalidSignature  # optional
 
         padding, digest = self._scheme()
         try:
@@ -196,8 +196,8 @@ class Authenticator:
             ) from None
 
     def _scheme(self) -> tuple[Any, Any]:
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - optional
-        from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415 - optional
+        from cryptography.hazmat.primitives import hashes  # optional
+        from cryptography.hazmat.primitives.asymmetric import padding  # optional
 
         digest = getattr(hashes, self._digest.upper())()
         return padding.PSS(mgf=padding.MGF1(digest), salt_length=padding.PSS.MAX_LENGTH), digest

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from taskq_cloud.core.security.certificates import Authenticator
 from taskq_cloud.core.security.signing import MessageSigning, signature_of
 from taskq_cloud.core.serializers.registry import AUTH_CONTENT_TYPE
 from taskq_cloud.errors import SecurityError
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.security.certificates import Authenticator
 
 EVENTS: Final = "events"
 AUTH_BODIES: Final = "auth"

@@ -85,7 +85,7 @@ class Ed25519Key:
 
     def verifies(self, data: bytes, signature: bytes) -> bool:
         """Whether a signature is that of some bytes."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - optional
+        from cryptography.exceptions import InvalidSignature  # optional
 
         try:
             _ed25519().Ed25519PublicKey.from_public_bytes(self.public).verify(signature, data)
@@ -103,7 +103,7 @@ def _key_id(algorithm: str, data: bytes) -> str:
 
 def _ed25519() -> Any:
     try:
-        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - optional
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # optional
     except ImportError:
         raise MissingExtra(_MISSING, "auth") from None
     return ed25519

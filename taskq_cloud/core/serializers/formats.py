@@ -103,7 +103,7 @@ def _refuse_extension(code: int, _data: bytes) -> Any:
 
 def _msgpack() -> Any:
     try:
-        import msgpack  # noqa: PLC0415 - optional
+        import msgpack  # optional
     except ImportError:
         raise MissingExtra("serializer 'msgpack'", "msgpack") from None
     return msgpack
@@ -215,7 +215,7 @@ def _check_size(node: Any, known: dict[int, int]) -> int:
 
 def _yaml() -> Any:
     try:
-        import yaml  # noqa: PLC0415 - optional
+        import yaml  # optional
     except ImportError:
         raise MissingExtra("serializer 'yaml'", "yaml") from None
     return yaml

@@ -4,8 +4,8 @@ import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.brokers.sqlite import SQLiteBroker
-from taskq_cloud.results.memory import MemoryResults
-from taskq_cloud.results.sqlite import SQLiteResults
+from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.stores.results.sqlite import SQLiteResults
 from taskq_cloud.testing.contracts.pipeline import PipelineContract
 
 

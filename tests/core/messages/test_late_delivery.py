@@ -19,9 +19,9 @@ from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Retrying, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import QuotaExceeded
-from taskq_cloud.results.memory import MemoryResults
-from taskq_cloud.schedulers.eventbridge import EventBridgeSchedules
-from taskq_cloud.schedulers.memory import MemorySchedules
+from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.stores.schedules.eventbridge import EventBridgeSchedules
+from taskq_cloud.stores.schedules.memory import MemorySchedules
 from taskq_cloud.testing.clock import FakeClock
 from tests.core.payloads.shelf import Shelf, codec_with
 

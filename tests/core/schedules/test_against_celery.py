@@ -215,7 +215,7 @@ def test_each_sunrise_follows_the_last() -> None:
 
 
 def test_schedules_are_values() -> None:
-    import pickle  # noqa: PLC0415
+    import pickle
 
     crontab = ours.crontab(minute="*/30", hour=[9], day_of_week="mon-fri", timezone="Europe/Paris")
     assert crontab == ours.crontab("0,30", "9", {1, 2, 3, 4, 5}, timezone=ZoneInfo("Europe/Paris"))
@@ -257,6 +257,6 @@ def test_impossible_schedules_are_refused(make: Any, error: type[Exception], tex
 
 
 def timezone_of_nobody() -> Any:
-    from datetime import timezone  # noqa: PLC0415
+    from datetime import timezone
 
     return timezone(timedelta(hours=1))

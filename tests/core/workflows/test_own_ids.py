@@ -14,7 +14,7 @@ from taskq_cloud import ChordError, TaskQ, chord
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.workflows import group_pages, saved_groups
 from taskq_cloud.core.workflows.planner import MOST_OWN_IDS
-from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from tests.workflows import Chaos
 

@@ -15,7 +15,7 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.workflows import planner, shape, signatures, stages
 from taskq_cloud.core.workflows.stages import Line
 from taskq_cloud.errors import DecodeError, Unreachable
-from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.stores.results.memory import MemoryResults
 from tests.workflows import build, is_nothing, make_app, workflows
 
 

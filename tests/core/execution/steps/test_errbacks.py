@@ -20,7 +20,7 @@ from taskq_cloud.core.model.outcome import Abandoned, ErrorInfo, FailedCall, Inv
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records import document
 from taskq_cloud.errors import ChordError, Retry
-from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from tests.workflows import Chaos
 

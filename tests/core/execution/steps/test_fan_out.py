@@ -25,8 +25,8 @@ from taskq_cloud.core.workflows.planner import Origin
 from taskq_cloud.core.workflows.signatures import signature_of
 from taskq_cloud.core.workflows.stages import Fan, Step
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, SendError
-from taskq_cloud.results.disabled import DisabledResults
-from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.stores.results.disabled import DisabledResults
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from tests.workflows import Chaos
 

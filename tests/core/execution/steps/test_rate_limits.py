@@ -27,7 +27,7 @@ from taskq_cloud.core.model.outcome import Admission, Invocation
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS, Rate
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.results.memory import MemoryResults
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 
 MOST_ROUNDS = 1000

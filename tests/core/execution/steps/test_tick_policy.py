@@ -24,8 +24,8 @@ from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.core.records.record import version_of
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
-from taskq_cloud.results.memory import MemoryResults
 from taskq_cloud.schedules import Schedule, crontab, schedule
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

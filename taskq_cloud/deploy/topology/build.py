@@ -1,0 +1,272 @@
+"""Makes the topology of an application: its queues, who serves them, and with which limits.
+
+Which runtime serves a task is decided in ``runtimes``, what results need in ``stores``, who may do what in
+``permissions``. Nothing is called: a topology is made without credentials.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from taskq_cloud.brokers.sqs import SQSBroker
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
+from taskq_cloud.core.ports import Broker, dead_letter_queue, is_ordered
+from taskq_cloud.core.urls import without_secrets
+from taskq_cloud.deploy.topology import google, names, permissions
+from taskq_cloud.deploy.topology.containers import services
+from taskq_cloud.deploy.topology.deployment import Deployment, read_deployment
+from taskq_cloud.deploy.topology.model import (
+    LARGEST_VISIBILITY_SECONDS,
+    LONGEST_FUNCTION_SECONDS,
+    LONGEST_RETENTION_SECONDS,
+    DeadLetterQueue,
+    Function,
+    Queue,
+    Topology,
+)
+from taskq_cloud.deploy.topology.names import check_variables
+from taskq_cloud.deploy.topology.runtimes import MARGIN_SECONDS, Served, serve
+from taskq_cloud.deploy.topology.scheduling import schedule_group, schedules
+from taskq_cloud.deploy.topology.stores import stores
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.settings import Settings
+
+VISIBILITY_PER_TIMEOUT: Final = 6
+"""A queue's visibility timeout in timeouts of its function, the batching window added to it (Lambda Developer Guide,
+"services-sqs-configure")."""
+
+LEAST_RECEIVES: Final = 5
+"""The same page."""
+
+USUAL_BATCH: Final = 10
+"""Lambda's own default, and the most without a batching window ("services-sqs-parameters")."""
+
+FUNCTION_WITHOUT_TASKS_SECONDS: Final = 30
+_DAY_SECONDS: Final = 86_400
+_ON_ONE_MACHINE: Final = frozenset({"memory", "sqlite"})
+
+
+class Application(Protocol):
+    """What a topology is made of: a ``TaskQ``."""
+
+    main: str | None
+
+    @property
+    def conf(self) -> Settings:
+        """The settings."""
+        ...
+
+    @property
+    def broker(self) -> Broker:
+        """The message broker."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, Any]:
+        """The tasks, by name."""
+        ...
+
+    def options_of(self, task: str) -> TaskOptions:
+        """The options of a task."""
+        ...
+
+    def route(self, task: str) -> str:
+        """The queue of a task."""
+        ...
+
+    def queues(self) -> list[str]:
+        """Every queue that the tasks go to, and the default one."""
+        ...
+
+
+def build(
+    app: Application, app_path: str | None = None, periodic: Callable[[], Sequence[PlatformSchedule]] = tuple
+) -> Topology:
+    """The topology of an application.
+
+    Args:
+        app: the application.
+        app_path: where functions and containers import it from: ``"shop:app"``; None: it is left to ``TASKQ_APP``.
+        periodic: makes the schedules of its periodic tasks, for where Terraform keeps them; their targets are queues.
+
+    Raises:
+        ImproperlyConfigured: the broker is on this machine, the deployment is wrong, or tasks of one queue need two
+            runtimes; says what to change.
+    """
+    try:
+        return _build(app, app_path, periodic)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{error.title}.{'.'.join(map(str, each['loc']))} is {each['input']!r}: {each['msg']}"
+            for each in error.errors()
+        )
+        raise ImproperlyConfigured(f"the topology can't be deployed: {problems}") from error
+
+
+def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Topology:
+    settings = app.conf
+    scheme = urlsplit(settings.broker).scheme
+    if scheme not in ("pubsub", "sqs"):
+        raise ImproperlyConfigured(
+            f"the broker {without_secrets(settings.broker)} needs nothing deployed: set TASKQ_BROKER to"
+            " sqs://region/prefix or pubsub://project/prefix, and TASKQ_RESULTS, as the deployment will have them"
+        )
+    results = settings.results_url()
+    if urlsplit(results).scheme in _ON_ONE_MACHINE:
+        raise ImproperlyConfigured(
+            f"the results {without_secrets(results)} are on one machine, which functions and containers don't share:"
+            " set TASKQ_RESULTS to dynamodb://table or s3://bucket, or to disabled:// where nobody reads them"
+        )
+    deployment = read_deployment(settings.deployment)
+    name = deployment.name or _name_from(app.main or "taskq")
+    aws = scheme == "sqs"
+    served = _served(app, deployment, aws=aws)
+    names.check_deployment(deployment, served)
+    kept = stores(settings)
+    environment = _environment(settings, deployment, app_path)
+    of_containers = services(name, deployment, served, settings, environment, app_path, aws=aws)
+    if not isinstance(app.broker, SQSBroker):
+        return Topology(
+            name=name,
+            provider="google",
+            region=None,
+            project=google.project_of(settings),
+            kms_key_arn=None,
+            environment=environment,
+            subscriptions=google.subscriptions(settings, deployment, served),
+            scheduler_jobs=google.scheduler_jobs(settings, periodic()) if deployment.schedules == "terraform" else (),
+            services=of_containers,
+            tables=kept.tables,
+            buckets=kept.buckets,
+        )
+    group = schedule_group(settings)
+    queues = tuple(_queue(app.broker, deployment, settings, each) for each in served)
+    names.check_queues(queues)
+    functions = tuple(
+        _function(name, deployment, app.broker, each, environment) for each in served if each.runtime == "lambda"
+    )
+    names.check_functions(functions)
+    topology = Topology(
+        name=name,
+        provider="aws",
+        region=dict(app.broker.services["sqs"].options).get("region"),
+        kms_key_arn=deployment.kms_key_arn,
+        environment=environment,
+        queues=queues,
+        functions=functions,
+        services=of_containers,
+        tables=kept.tables,
+        buckets=kept.buckets,
+        schedule_group=group,
+        schedules=schedules(group, periodic()) if deployment.schedules == "terraform" else (),
+    )
+    return topology.model_copy(update={"roles": permissions.roles(topology)})
+
+
+def _name_from(main: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", main.lower()).strip("-")[:32].rstrip("-")
+
+
+def _served(app: Application, deployment: Deployment, *, aws: bool) -> list[Served]:
+    """Every queue with its runtime. One without tasks, which workflows may use, goes where the others are."""
+    tasks_of: dict[str, dict[str, TaskOptions]] = {queue: {} for queue in app.queues()}
+    for task in app.tasks:
+        tasks_of[app.route(task)][task] = app.options_of(task)
+    limit = app.conf.task_time_limit
+    served = [Served(queue, *serve(queue, tasks, limit, deployment, aws=aws)) for queue, tasks in tasks_of.items()]
+    all_lambda = all(each.runtime == "lambda" for each in served if each.tasks) and any(each.tasks for each in served)
+    return [
+        Served(each.queue, "lambda", ()) if all_lambda and not each.tasks else each
+        for each in sorted(served, key=lambda each: each.queue)
+    ]
+
+
+def _environment(settings: Settings, deployment: Deployment, app_path: str | None) -> dict[str, str]:
+    places = {
+        "TASKQ_APP": app_path,
+        "TASKQ_BROKER": settings.broker,
+        "TASKQ_PAYLOADS": settings.payloads,
+        "TASKQ_RESULTS": settings.results_url(),
+        "TASKQ_SCHEDULER": settings.scheduler,
+    }
+    given = {name: value for name, value in places.items() if value is not None}
+    return dict(sorted((given | deployment.environment).items()))
+
+
+def _queue(broker: SQSBroker, deployment: Deployment, settings: Settings, served: Served) -> Queue:
+    if served.runtime == "lambda":
+        options = deployment.function_options(served.queue)
+        _, timeout = batch_and_timeout(served, deployment)
+        visibility = VISIBILITY_PER_TIMEOUT * timeout + options.batching_window_seconds
+    else:
+        # Workers name their own lease at each receive; this counts for whoever receives by other means.
+        lease = settings.broker_transport_options.get("visibility_timeout", settings.visibility_timeout)
+        visibility = math.ceil(max(lease, served.longest_limit or 0))
+    return Queue(
+        queue=served.queue,
+        name=broker.full_name(served.queue),
+        fifo=is_ordered(served.queue),
+        runtime=served.runtime,
+        tasks=served.tasks,
+        visibility_timeout_seconds=min(visibility, LARGEST_VISIBILITY_SECONDS),
+        message_retention_seconds=deployment.message_retention_days * _DAY_SECONDS,
+        max_receive_count=max(settings.task_max_receives, LEAST_RECEIVES),
+        dead_letter_queue=DeadLetterQueue(
+            name=broker.full_name(dead_letter_queue(served.queue)), message_retention_seconds=LONGEST_RETENTION_SECONDS
+        ),
+    )
+
+
+def batch_and_timeout(served: Served, deployment: Deployment) -> tuple[int, int]:
+    """The batch size and the timeout, in seconds, of the function that serves a queue.
+
+    A batch runs one after the other, and what doesn't fit into the function's time comes back with a receive used up.
+    So the timeout is for a whole batch at its tasks' longest limit, and the batch no larger than 900 s allow.
+    """
+    asked = deployment.function_options(served.queue).batch_size
+    limit = served.longest_limit
+    if limit is None:
+        return asked or USUAL_BATCH, FUNCTION_WITHOUT_TASKS_SECONDS
+    fitting = max(1, math.floor((LONGEST_FUNCTION_SECONDS - MARGIN_SECONDS) / limit))
+    batch = asked or min(USUAL_BATCH, fitting)
+    return batch, min(LONGEST_FUNCTION_SECONDS, math.ceil(batch * limit) + MARGIN_SECONDS)
+
+
+def _function(
+    name: str, deployment: Deployment, broker: SQSBroker, served: Served, environment: Mapping[str, str]
+) -> Function:
+    options = deployment.function_options(served.queue)
+    batch, timeout = batch_and_timeout(served, deployment)
+    where = f"deployment: the function of queue {served.queue!r}"
+    if is_ordered(served.queue) and (batch > USUAL_BATCH or options.batching_window_seconds):
+        raise ImproperlyConfigured(
+            f"{where}: Lambda takes at most {USUAL_BATCH} messages of a FIFO queue at a time, and no batching window"
+        )
+    if batch > USUAL_BATCH and not options.batching_window_seconds:
+        raise ImproperlyConfigured(
+            f"{where}: a batch_size of {batch} needs batching_window_seconds of at least 1; without, {USUAL_BATCH}"
+        )
+    variables = {**environment, **options.environment}
+    check_variables(where, variables)
+    memory = max([options.memory_mb, *(each.memory_mb for each in served.tasks if each.memory_mb)])
+    stem = broker.full_name(served.queue).replace(".", "-")
+    function = stem if stem.startswith(f"{name}-") else f"{name}-{stem}"
+    return Function(
+        name=function,
+        role=f"{function}-function",
+        queue=served.queue,
+        timeout_seconds=timeout,
+        memory_mb=memory,
+        batch_size=batch,
+        batching_window_seconds=options.batching_window_seconds,
+        maximum_concurrency=options.maximum_concurrency,
+        reserved_concurrency=options.reserved_concurrency,
+        environment=variables,
+    )

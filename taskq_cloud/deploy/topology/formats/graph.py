@@ -1,0 +1,117 @@
+"""A drawing: who sends to which queue, what serves it, and where results go; in DOT, or as a Mermaid flowchart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from taskq_cloud.deploy.topology.model import Topology
+
+_SHAPES: Final = {
+    "bucket": "folder",
+    "function": "component",
+    "queue": "cds",
+    "schedule": "note",
+    "service": "box3d",
+    "table": "cylinder",
+}
+_BRACKETS: Final = {
+    "bucket": ("[(", ")]"),
+    "function": ("[", "]"),
+    "queue": ("([", "])"),
+    "schedule": (">", "]"),
+    "service": ("[[", "]]"),
+    "table": ("[(", ")]"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A thing that is deployed."""
+
+    id: str
+    kind: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What goes from one to another."""
+
+    begin: str
+    end: str
+    label: str = ""
+
+
+def drawing(topology: Topology) -> tuple[list[Node], list[Edge]]:
+    """What is drawn."""
+    nodes: list[Node] = []
+    edges: list[Edge] = []
+    places = {**{each.queue: each.name for each in topology.queues}, **_topics(topology)}
+    for queue, name in places.items():
+        nodes.append(Node(f"queue:{queue}", "queue", (name, *_tasks(topology, queue))))
+    servers = [
+        *(("function", each.name, (each.queue,), f"{each.timeout_seconds} s") for each in topology.functions),
+        *(("service", each.name, each.queues, f"{each.maximum_tasks} at most") for each in topology.services),
+    ]
+    stores = [*(f"table:{each.name}" for each in topology.tables), *(f"bucket:{b.name}" for b in topology.buckets)]
+    for kind, name, queues, detail in servers:
+        nodes.append(Node(f"{kind}:{name}", kind, (name, detail)))
+        edges += [Edge(f"queue:{queue}", f"{kind}:{name}") for queue in queues]
+        edges += [Edge(f"{kind}:{name}", store) for store in stores]
+    nodes += [Node(f"table:{each.name}", "table", (each.name,)) for each in topology.tables]
+    nodes += [Node(f"bucket:{each.name}", "bucket", (each.name,)) for each in topology.buckets]
+    periodic = [
+        *((each.name, each.expression, each.queue) for each in topology.schedules),
+        *((each.name, each.schedule, each.queue) for each in topology.scheduler_jobs),
+    ]
+    for name, expression, queue in periodic:
+        nodes.append(Node(f"schedule:{name}", "schedule", (name, expression)))
+        edges.append(Edge(f"schedule:{name}", f"queue:{queue}"))
+    for each_queue in topology.queues:
+        dead = each_queue.dead_letter_queue.name
+        nodes.append(Node(f"queue:{dead}", "queue", (dead,)))
+        edges.append(Edge(f"queue:{each_queue.queue}", f"queue:{dead}", f"after {each_queue.max_receive_count}"))
+    return nodes, edges
+
+
+def write(topology: Topology) -> str:
+    """The drawing in DOT, for Graphviz."""
+    nodes, edges = drawing(topology)
+    lines = [f"digraph {_quoted(topology.name)} {{", "  rankdir=LR;"]
+    for node in nodes:
+        label = _quoted("\n".join(node.lines)).replace("\n", "\\n")
+        lines.append(f"  {_quoted(node.id)} [shape={_SHAPES[node.kind]}, label={label}];")
+    for edge in edges:
+        label = f" [label={_quoted(edge.label)}]" if edge.label else ""
+        lines.append(f"  {_quoted(edge.begin)} -> {_quoted(edge.end)}{label};")
+    return "\n".join([*lines, "}"])
+
+
+def write_mermaid(topology: Topology) -> str:
+    """The drawing as a Mermaid flowchart, which GitHub and GitLab show."""
+    nodes, edges = drawing(topology)
+    ids = {node.id: f"n{number}" for number, node in enumerate(nodes)}
+    lines = ["flowchart LR"]
+    for node in nodes:
+        opening, closing = _BRACKETS[node.kind]
+        text = "<br>".join(line.replace('"', "#quot;") for line in node.lines)
+        lines.append(f'  {ids[node.id]}{opening}"{text}"{closing}')
+    for edge in edges:
+        arrow = f'-- "{edge.label}" -->' if edge.label else "-->"
+        lines.append(f"  {ids[edge.begin]} {arrow} {ids[edge.end]}")
+    return "\n".join(lines)
+
+
+def _topics(topology: Topology) -> dict[str, str]:
+    return {each.queue: each.topic for each in topology.subscriptions}
+
+
+def _tasks(topology: Topology, queue: str) -> tuple[str, ...]:
+    served = {each.queue: each.tasks for each in topology.queues}
+    served |= {each.queue: each.tasks for each in topology.subscriptions}
+    return tuple(task.name for task in served[queue])
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,85 @@
+"""The variables of the Terraform root module ``taskq``: one JSON object, whose shape docs/topology.md shows.
+
+Collections are maps, for ``for_each``: a queue that is added moves none of the others. Keys are the application's own
+names where there are any, and sorted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from taskq_cloud.deploy.topology.model import Bucket, Model, Queue, Role, ScheduleGroup, Topology
+
+
+def variables(topology: Topology) -> dict[str, Any]:
+    """The variables, by name."""
+    shared = {
+        "environment": topology.environment,
+        "name": topology.name,
+        "services": _by("name", topology.services),
+        "buckets": {each.name: _bucket(each) for each in topology.buckets},
+        "tables": _by("name", topology.tables),
+    }
+    if topology.provider == "google":
+        subscriptions = {each.queue: _fields(each, "queue", "tasks") for each in topology.subscriptions}
+        jobs = _by("name", topology.scheduler_jobs)
+        return {**shared, "project": topology.project, "scheduler_jobs": jobs, "subscriptions": subscriptions}
+    return {
+        **shared,
+        "functions": {each.queue: _fields(each, "report_batch_item_failures") for each in topology.functions},
+        "kms_key_arn": topology.kms_key_arn,
+        "queues": {each.queue: _queue(each) for each in topology.queues},
+        "region": topology.region,
+        "roles": {
+            each.name: _role(each) for each in topology.roles if each.name != _made_with(topology.schedule_group)
+        },
+        "schedule_group": topology.schedule_group and _schedule_group(topology.schedule_group),
+        "schedules": _by("name", topology.schedules),
+    }
+
+
+def write(topology: Topology) -> str:
+    """The variables as ``terraform.tfvars.json``."""
+    return json.dumps(variables(topology), indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def _fields(model: Model, *without: str) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude=set(without))
+
+
+def _by(key: str, models: Iterable[Model]) -> dict[str, Any]:
+    return {getattr(each, key): _fields(each) for each in models}
+
+
+def _queue(queue: Queue) -> dict[str, Any]:
+    return {
+        **_fields(queue, "queue", "tasks", "dead_letter_queue"),
+        "dead_letter_queue_name": queue.dead_letter_queue.name,
+        "dead_letter_retention_seconds": queue.dead_letter_queue.message_retention_seconds,
+    }
+
+
+def _bucket(bucket: Bucket) -> dict[str, Any]:
+    rules = {rule.id: _fields(rule, "id") for rule in bucket.lifecycle_rules}
+    return {**_fields(bucket, "prefixes", "lifecycle_rules"), "lifecycle_rules": rules}
+
+
+def _schedule_group(group: ScheduleGroup) -> dict[str, Any]:
+    dead = group.dead_letter_queue
+    return {
+        **_fields(group, "dead_letter_queue"),
+        "dead_letter_queue_name": dead and dead.name,
+        "dead_letter_retention_seconds": dead and dead.message_retention_seconds,
+    }
+
+
+def _made_with(group: ScheduleGroup | None) -> str | None:
+    """The role that the module ``schedules`` makes itself: the group it is for is known there only."""
+    return None if group is None else group.role_name
+
+
+def _role(role: Role) -> dict[str, Any]:
+    statements = {each.sid: _fields(each, "sid", "by") for each in role.statements}
+    return {"assumed_by": role.assumed_by, "statements": statements}

@@ -1,0 +1,213 @@
+"""Who may do what on AWS: for each role the actions that its code calls, on the resources that it calls them on.
+
+A test records the calls of each role's work and holds them against these statements, both ways: nothing is missing, and
+nothing is unused. Resources are ARNs with placeholders: see ``model``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from taskq_cloud.deploy.topology.model import (
+    Bucket,
+    Condition,
+    Function,
+    Queue,
+    Role,
+    ScheduleGroup,
+    Service,
+    Statement,
+    Topology,
+)
+
+_SQS: Final = "arn:{partition}:sqs:{region}:{account}:"
+_SCHEDULES: Final = "arn:{partition}:scheduler:{region}:{account}:schedule/"
+_FIND_AND_SEND: Final = ("sqs:GetQueueUrl", "sqs:SendMessage")
+
+
+def roles(topology: Topology) -> tuple[Role, ...]:
+    """The roles of a deployment: ``producer``, and one of each function and service, named after it."""
+    return (
+        Role(name=f"{topology.name}-producer", assumed_by=None, statements=_producer(topology)),
+        *(_function(topology, each) for each in topology.functions),
+        *(_service(topology, each) for each in topology.services),
+        *(_of_schedules(topology, topology.schedule_group) if topology.schedule_group else ()),
+    )
+
+
+def queue_arn(name: str) -> str:
+    """The ARN of a queue."""
+    return f"{_SQS}{name}"
+
+
+def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
+    """Whoever brings the declared schedules about, and the role with which EventBridge sends."""
+    names = [each.name for each in topology.queues]
+    if group.dead_letter_queue is not None:
+        names.append(group.dead_letter_queue.name)
+    actions = ("CreateSchedule", "DeleteSchedule", "GetSchedule", "UpdateSchedule")
+    return (
+        Role(
+            name=f"{topology.name}-applier",
+            assumed_by=None,
+            statements=_statements(
+                _allow("ApplySchedules", (f"scheduler:{each}" for each in actions), [_schedules_of(group)]),
+                _list_schedules(),
+                _pass_role(group),
+                _allow(
+                    "FindQueues",
+                    ("sqs:GetQueueAttributes", "sqs:GetQueueUrl"),
+                    (queue_arn(each.name) for each in topology.queues),
+                ),
+            ),
+        ),
+        Role(
+            name=group.role_name,
+            assumed_by="scheduler.amazonaws.com",
+            statements=_statements(
+                _allow("SendTasks", ("sqs:SendMessage",), map(queue_arn, names), by_platform=True), *_keys(topology)
+            ),
+        ),
+    )
+
+
+def _delays(topology: Topology) -> Iterable[Statement | None]:
+    """One-time schedules of what is due late; their target is a queue's ARN, which the queue is asked for."""
+    group = topology.schedule_group
+    if group is None:
+        return []
+    return [
+        _allow("FindTargets", ("sqs:GetQueueAttributes",), (queue_arn(each.name) for each in topology.queues)),
+        _allow("DelayTasks", ("scheduler:CreateSchedule",), [_schedules_of(group)]),
+        _pass_role(group),
+    ]
+
+
+def _revocations(topology: Topology) -> Iterable[Statement | None]:
+    """A task that is revoked is looked for among the schedules, and removed from them."""
+    group = topology.schedule_group
+    if group is None:
+        return []
+    return [_allow("RevokeTasks", ("scheduler:DeleteSchedule",), [_schedules_of(group)]), _list_schedules()]
+
+
+def _schedules_of(group: ScheduleGroup) -> str:
+    return f"{_SCHEDULES}{group.name}/*"
+
+
+def _list_schedules() -> Statement | None:
+    # Not of the group: whatever group a listing is asked for, it is authorised against "schedule/*/*" (Service
+    # Authorization Reference: the action has no resource type), and a group's own ARN doesn't cover that.
+    return _allow("ListSchedules", ("scheduler:ListSchedules",), [f"{_SCHEDULES}*/*"])
+
+
+def _pass_role(group: ScheduleGroup) -> Statement | None:
+    condition = Condition(operator="StringEquals", key="iam:PassedToService", values=("scheduler.amazonaws.com",))
+    return _allow("PassRole", ("iam:PassRole",), [group.role_arn], conditions=(condition,))
+
+
+def _producer(topology: Topology) -> tuple[Statement, ...]:
+    return _statements(
+        _allow("SendTasks", _FIND_AND_SEND, (queue_arn(each.name) for each in topology.queues)),
+        *_results(topology, worker=False),
+        *_buckets(topology),
+        *_delays(topology),
+        *_revocations(topology),
+        *_keys(topology),
+    )
+
+
+def _function(topology: Topology, function: Function) -> Role:
+    queue = topology.queue_named(function.queue)
+    logs = f"arn:{{partition}}:logs:{{region}}:{{account}}:log-group:/aws/lambda/{function.name}:*"
+    statements = _statements(
+        # Lambda's pollers make these calls, in the function's name ("services-sqs-configure").
+        _allow(
+            "PollQueue",
+            ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+            [queue_arn(queue.name)],
+            by_platform=True,
+        ),
+        # A dead letter is deleted by the handler itself: for the pollers it would have failed.
+        _allow("GiveBack", ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage"), [queue_arn(queue.name)]),
+        *_worker(topology, [queue]),
+        _allow("WriteLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), [logs], by_platform=True),
+    )
+    return Role(name=function.role, assumed_by="lambda.amazonaws.com", statements=statements)
+
+
+def _service(topology: Topology, service: Service) -> Role:
+    queues = [topology.queue_named(each) for each in service.queues]
+    actions = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage")
+    statements = _statements(
+        _allow("ServeQueues", actions, (queue_arn(each.name) for each in queues)), *_worker(topology, queues)
+    )
+    return Role(name=service.role or service.name, assumed_by="ecs-tasks.amazonaws.com", statements=statements)
+
+
+def _worker(topology: Topology, queues: Sequence[Queue]) -> Iterable[Statement | None]:
+    """What any worker needs: which queues its tasks call only its tasks know, so all of the application's."""
+    dead = [each.dead_letter_queue.name for each in queues]
+    names = [*(each.name for each in topology.queues), *dead]
+    return [
+        _allow("SendTasks", _FIND_AND_SEND, map(queue_arn, names)),
+        *_results(topology, worker=True),
+        *_buckets(topology),
+        *_delays(topology),
+        *_keys(topology),
+    ]
+
+
+def _results(topology: Topology, *, worker: bool) -> Iterable[Statement | None]:
+    arns = [
+        f"arn:{{partition}}:dynamodb:{each.region or '{region}'}:{{account}}:table/{each.name}"
+        for each in topology.tables
+    ]
+    actions = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem"]
+    if worker:
+        actions.append("dynamodb:UpdateItem")
+    return [_allow("KeepResults", actions, arns)]
+
+
+def _buckets(topology: Topology) -> Iterable[Statement | None]:
+    mine = [each for each in topology.buckets if each.provider == "aws"]
+    actions = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
+    return [
+        _allow("KeepObjects", actions, (arn for each in mine for arn in _object_arns(each))),
+        # No condition on the prefix: it would not hold for a GetObject, and without this permission S3 says of an
+        # object that is not there that access to it is denied (Amazon S3 API Reference, "GetObject").
+        _allow("ListObjects", ("s3:ListBucket",), (f"arn:{{partition}}:s3:::{each.name}" for each in mine)),
+    ]
+
+
+def _object_arns(bucket: Bucket) -> list[str]:
+    return [f"arn:{{partition}}:s3:::{bucket.name}/{prefix}*" for prefix in bucket.prefixes]
+
+
+def _keys(topology: Topology) -> Iterable[Statement | None]:
+    return [_allow("UseKey", ("kms:Decrypt", "kms:GenerateDataKey"), [topology.kms_key_arn or ""], by_platform=True)]
+
+
+def _allow(
+    sid: str,
+    actions: Iterable[str],
+    resources: Iterable[str],
+    *,
+    by_platform: bool = False,
+    conditions: tuple[Condition, ...] = (),
+) -> Statement | None:
+    found = tuple(sorted({each for each in resources if each}))
+    if not found:
+        return None
+    return Statement(
+        sid=sid,
+        actions=tuple(sorted(actions)),
+        resources=found,
+        by="platform" if by_platform else "application",
+        conditions=conditions,
+    )
+
+
+def _statements(*statements: Statement | None) -> tuple[Statement, ...]:
+    return tuple(each for each in statements if each is not None)

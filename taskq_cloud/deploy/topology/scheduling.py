@@ -1,0 +1,82 @@
+"""The schedule group of the ``scheduler`` setting, its role and its dead-letter queue; and schedules for Terraform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
+from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
+from taskq_cloud.core.urls import query_of
+from taskq_cloud.deploy.topology.model import LONGEST_RETENTION_SECONDS, DeadLetterQueue, Schedule, ScheduleGroup
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.settings import Settings
+from taskq_cloud.stores.schedules.registry import scheduler_from_url
+
+_SCHEME = "eventbridge"
+
+
+def schedule_group(settings: Settings) -> ScheduleGroup | None:
+    """The group that keeps schedules; None: nothing does, or not EventBridge.
+
+    Raises:
+        ImproperlyConfigured: the setting is wrong.
+    """
+    if settings.scheduler is None or urlsplit(settings.scheduler).scheme != _SCHEME:
+        return None
+    scheduler_from_url(settings.scheduler, {})
+    url = urlsplit(settings.scheduler)
+    query = query_of(url, ("dead_letter", "endpoint_url", "region", "role"))
+    dead = query.get("dead_letter")
+    _, *path, role_name = query["role"].rpartition(":")[2].split("/")
+    return ScheduleGroup(
+        name=url.netloc,
+        role_name=role_name,
+        role_path="/".join(["", *path, ""]),
+        role_arn=query["role"],
+        dead_letter_queue=DeadLetterQueue(
+            name=dead.rpartition(":")[2], message_retention_seconds=LONGEST_RETENTION_SECONDS
+        )
+        if dead
+        else None,
+    )
+
+
+def schedules(group: ScheduleGroup | None, found: Sequence[PlatformSchedule]) -> tuple[Schedule, ...]:
+    """Schedules as Terraform keeps them.
+
+    Args:
+        group: where they are.
+        found: each with its queue as its target.
+
+    Raises:
+        ImproperlyConfigured: there is no group for them, or one needs more than a message's body and group.
+    """
+    if found and group is None:
+        raise ImproperlyConfigured(
+            "deployment: schedules='terraform' needs a group: set TASKQ_SCHEDULER to eventbridge://group?role=ARN"
+        )
+    return tuple(_schedule(each) for each in sorted(found, key=lambda each: each.name))
+
+
+def _schedule(found: PlatformSchedule) -> Schedule:
+    ordered = is_ordered(found.target)
+    if found.attributes or (found.group and not ordered):
+        raise ImproperlyConfigured(
+            f"{found.description}: a schedule that Terraform keeps sends no message attributes, and a MessageGroupId "
+            "to FIFO queues only: leave out the option, or leave schedules to taskq beat apply"
+        )
+    assert not isinstance(found.when, datetime)  # noqa: S101 - for the type checker; periodic ones have expressions
+    return Schedule(
+        name=found.name,
+        expression=found.when,
+        timezone=found.timezone,
+        queue=found.target,
+        input=found.body,
+        # A FIFO queue of the module deduplicates by content, in which each call's time is.
+        message_group_id=(found.group or DEFAULT_GROUP) if ordered else None,
+        enabled=found.enabled,
+        end_date=None if found.end is None else found.end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        description=found.description,
+    )

@@ -1,0 +1,87 @@
+"""What results and payloads need: a table, or buckets with their lifecycle rules. One bucket may serve both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from taskq_cloud.deploy.topology.model import Bucket, LifecycleRule, Table
+from taskq_cloud.settings import Settings
+from taskq_cloud.stores import buckets as _bucket
+from taskq_cloud.stores.payloads.registry import payload_store_from_url
+from taskq_cloud.stores.results._objects import ObjectResults
+from taskq_cloud.stores.results.dynamodb import DynamoDBResults
+from taskq_cloud.stores.results.registry import store_from_url
+
+_PROVIDERS: Final[dict[str, Literal["aws", "google", "azure"]]] = {
+    "azureblob": "azure",
+    "azureblockblob": "azure",
+    "gs": "google",
+    "s3": "aws",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What keeps results and payloads.
+
+    Args:
+        tables: tables of DynamoDB.
+        buckets: by provider and name.
+    """
+
+    tables: tuple[Table, ...]
+    buckets: tuple[Bucket, ...]
+
+
+def stores(settings: Settings) -> Stores:
+    """The table and the buckets of an application.
+
+    Raises:
+        ImproperlyConfigured: a URL is wrong.
+    """
+    tables: list[Table] = []
+    buckets: dict[tuple[str, str], Bucket] = {}
+    results = store_from_url(settings.results_url(), {})
+    expires = settings.policy(0).result_expires
+    if isinstance(results, DynamoDBResults):
+        tables.append(Table(name=results.table_name, region=_option(results.services["dynamodb"], "region")))
+    elif isinstance(results, ObjectResults):
+        # A record that is kept for ever must not go with a rule (docs/results.md).
+        rules = results.lifecycle_rules(expires or 0)
+        kept = rules if expires is not None else [rule for rule in rules if rule.name != "taskq-results"]
+        _add(buckets, settings.results_url(), results.prefix, kept, results.services)
+    if settings.payloads is not None:
+        payloads = payload_store_from_url(settings.payloads)
+        rules = payloads.lifecycle_rules(settings.payload_expires_days, expires)
+        _add(buckets, settings.payloads, payloads.prefix, rules, payloads.services)
+    return Stores(tuple(tables), tuple(buckets[key] for key in sorted(buckets)))
+
+
+def _add(
+    buckets: dict[tuple[str, str], Bucket],
+    url: str,
+    prefix: str,
+    rules: Sequence[_bucket.LifecycleRule],
+    services: Any,
+) -> None:
+    split = urlsplit(url)
+    provider = _PROVIDERS[split.scheme]
+    (service,) = services.values()
+    before = buckets.get((provider, split.netloc))
+    lifecycle = [LifecycleRule(id=rule.name, prefix=rule.prefix, expire_days=rule.days) for rule in rules]
+    buckets[provider, split.netloc] = Bucket(
+        provider=provider,
+        name=split.netloc,
+        region=_option(service, "region"),
+        prefixes=tuple(sorted({prefix, *(before.prefixes if before else ())})),
+        lifecycle_rules=tuple(sorted([*(before.lifecycle_rules if before else ()), *lifecycle], key=lambda r: r.id)),
+        endpoint=_option(service, "account_url"),
+    )
+
+
+def _option(service: Any, name: str) -> str | None:
+    value = dict(service.options).get(name)
+    return None if value is None else str(value)

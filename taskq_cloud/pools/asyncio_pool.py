@@ -1,0 +1,90 @@
+"""The asyncio pool: coroutine functions on the worker's own event loop, many at a time.
+
+A limit or a cancellation reaches a coroutine where it awaits: the soft limit as ``SoftTimeLimitExceeded``, the hard one
+as a cancellation. A coroutine that blocks the loop also blocks the worker, lease renewal included. Plain functions run
+in threads, by the threads pool's rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
+from taskq_cloud.pools.base import GRACE_SECONDS, Runner
+from taskq_cloud.pools.task_calls import acall
+from taskq_cloud.pools.threads import ThreadPool
+
+logger = logging.getLogger(__name__)
+
+
+class AsyncioPool:
+    """Runs coroutine functions on the running event loop.
+
+    Args:
+        runner: runs the task functions.
+        concurrency: how many tasks run at a time, plain functions included.
+        grace_seconds: how long a cancelled coroutine may clean up before it is left behind with a warning.
+    """
+
+    def __init__(self, runner: Runner, concurrency: int, *, grace_seconds: float = GRACE_SECONDS) -> None:
+        self.concurrency = concurrency
+        self._runner = runner
+        self._grace_seconds = grace_seconds
+        self._threads = ThreadPool(runner, concurrency, grace_seconds=grace_seconds)
+        self._running: dict[asyncio.Task[Outcome], Invocation] = {}
+        self._given_up: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Nothing to start: the event loop is there."""
+        self._given_up = asyncio.get_running_loop().create_future()
+
+    async def run(self, invocation: Invocation) -> Outcome:
+        """Run one task: a coroutine function here, any other in a thread."""
+        if not self._runner.is_async(invocation.message.task):
+            return await self._threads.run(invocation)
+        if self._given_up is None or self._given_up.done():
+            return Abandoned()
+        task = asyncio.create_task(acall(self._runner, invocation), name=f"taskq-task {invocation.message.id}")
+        self._running[task] = invocation
+        task.add_done_callback(self._running.pop)
+        ends: set[asyncio.Future[Any]] = {task, self._given_up}
+        try:
+            limit = invocation.time_limit
+            await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                # Only stop() cancels it while this still waits.
+                return Abandoned() if task.cancelled() else task.result()
+            if limit is None or self._given_up.done():
+                return Abandoned()
+            await self._end({task})
+            return TimedOut(limit)
+        except asyncio.CancelledError:
+            await self._end({task})
+            raise
+
+    async def stop(self) -> None:
+        """Cancel the coroutines and end the threads; what is still there after the grace is left behind."""
+        await asyncio.gather(self._threads.stop(), self._end(set(self._running)))
+        if self._given_up is not None and not self._given_up.done():
+            self._given_up.set_result(None)
+
+    async def _end(self, tasks: set[asyncio.Task[Outcome]]) -> None:
+        for task in tasks:
+            task.cancel()
+        if not tasks:
+            return
+        _, left = await asyncio.wait(tasks, timeout=self._grace_seconds)
+        for task in left:
+            invocation = self._running[task]
+            logger.warning(
+                "task %s (%s) was cancelled but its coroutine goes on; its outcome is dropped",
+                invocation.message.task,
+                invocation.message.id,
+                extra={
+                    "action": "pool.coroutine_abandoned",
+                    "queue": invocation.queue,
+                    "task_id": invocation.message.id,
+                },
+            )

@@ -1,0 +1,199 @@
+"""A process of the processes pool: ``python -m taskq_cloud.pools.child``.
+
+It imports the application, then runs one task at a time in its main thread and answers over its channel. A second
+thread reads the channel: when the worker is gone, so is this process, even in the middle of a task.
+
+Its standard output and error are the worker's. Terminals and supervisors signal whole groups of processes; whether a
+task is to end is the worker's decision, so the signals that ask a process to end do nothing here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import faulthandler
+import os
+import pickle
+import queue
+import resource
+import signal
+import socket
+import sys
+import threading
+import traceback
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
+from taskq_cloud.errors import SoftTimeLimitExceeded
+from taskq_cloud.pools.base import Runner
+from taskq_cloud.pools.channel import Answer, Begun, LoadFailed, Ready, Setup, frame, pack, receive
+from taskq_cloud.pools.task_calls import TaskLoop, call, escaped
+
+# prctl(2)
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Run tasks until the channel ends."""
+    parser = argparse.ArgumentParser(description="A process of a worker's pool. The worker starts it.")
+    parser.add_argument("--channel", type=int, required=True, help="the file descriptor of the socket to the worker")
+    parser.add_argument("--runner", required=True, help="module:callable that makes the runner")
+    parser.add_argument("argument", help="what the callable is given: the path of the application")
+    options = parser.parse_args()
+    faulthandler.enable()
+    _ignore_requests_to_end()
+    _die_with_parent()
+    channel = socket.socket(fileno=options.channel)
+    # Not for a task's own subprocesses: the channel must end when this process does.
+    channel.set_inheritable(False)
+    worker = _Worker(channel)
+    with contextlib.suppress(ConnectionError):  # the worker has died, or has closed the channel
+        worker.serve(options.runner, options.argument)
+    # At once: threads that a task has left may keep the interpreter from its end.
+    with contextlib.suppress(OSError):
+        channel.shutdown(socket.SHUT_RDWR)
+
+
+class _Worker:
+    """The worker, as its process sees it."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._busy = True
+        threading.Thread(target=self._read, name="taskq-channel", daemon=True).start()
+
+    def serve(self, factory: str, argument: str) -> None:
+        setup = self._frames.get()
+        if setup is None:
+            return
+        first: Setup = pickle.loads(setup)
+        sys.path[:] = first.search_path
+        try:
+            runner = _make_runner(factory, argument)
+        except BaseException:  # noqa: BLE001 - an application may even call sys.exit
+            self._busy = False
+            self._channel.sendall(pack(LoadFailed(traceback.format_exc())))
+            return
+        task_loop = TaskLoop(runner)
+        self._busy = False
+        self._channel.sendall(pack(Ready()))
+        while (payload := self._frames.get()) is not None:
+            self._channel.sendall(pack(Begun()))
+            outcome = _run(runner, task_loop, payload)
+            answer = _pack_answer(outcome)
+            # Before the answer: the worker may end the channel as soon as it has it, and that must be an end in peace.
+            self._busy = False
+            self._channel.sendall(answer)
+            if isinstance(outcome, Lost):
+                return
+        task_loop.close()
+
+    def _read(self) -> None:
+        # The main thread's sleep must be what an alarm interrupts.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        while (payload := receive(self._channel)) is not None:
+            # Set here: a worker that dies after it has sent a task must not leave one that is still to begin.
+            self._busy = True
+            self._frames.put(payload)
+        if self._busy:
+            _end_at_once()
+        self._frames.put(None)
+
+
+def _make_runner(factory: str, argument: str) -> Runner:
+    module, _, name = factory.partition(":")
+    runner: Runner = getattr(import_module(module), name)(argument)
+    return runner
+
+
+def _run(runner: Runner, task_loop: TaskLoop, payload: bytes) -> Outcome:
+    try:
+        invocation: Invocation = pickle.loads(payload)
+        if runner.is_async(invocation.message.task):
+            return task_loop.run(invocation)
+        if invocation.soft_time_limit is None:
+            return call(runner, invocation)
+        return _run_with_alarm(runner, invocation, invocation.soft_time_limit)
+    except BaseException as error:  # noqa: BLE001 - every run has an outcome
+        return escaped(error)
+
+
+def _run_with_alarm(runner: Runner, invocation: Invocation, seconds: float) -> Outcome:
+    # Each time anew: a task or a library may have set another handler.
+    signal.signal(signal.SIGALRM, _on_alarm)
+    outcome: Outcome | None = None
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            outcome = call(runner, invocation)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except SoftTimeLimitExceeded as error:
+        # Between the task's end and the alarm's: the task is none the worse.
+        if outcome is None:
+            outcome = escaped(error)
+    return outcome
+
+
+def _on_alarm(_signal_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SoftTimeLimitExceeded
+
+
+def _pack_answer(outcome: Outcome) -> bytes:
+    resident_kib = _resident_kib()
+    try:
+        return frame(pickle.dumps(Answer(outcome, resident_kib)))
+    except Exception as error:  # noqa: BLE001 - a retry's new arguments may be anything
+        return pack(Answer(escaped(error), resident_kib))
+
+
+def _resident_kib() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        # No /proc: the peak instead, in KiB, on macOS in bytes (getrusage(2)).
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak // 1024 if sys.platform == "darwin" else peak
+    return pages * resource.getpagesize() // 1024
+
+
+def _ignore_requests_to_end() -> None:
+    """Survive SIGINT and SIGTERM, with handlers: unlike SIG_IGN they do not pass on to what a task executes."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _do_nothing)
+    os.register_at_fork(after_in_child=_heed_requests_to_end)
+
+
+def _heed_requests_to_end() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _do_nothing(*_args: Any) -> None:
+    pass
+
+
+def _die_with_parent() -> None:
+    """Have Linux kill this process with its parent: the reading thread can't while C code holds the interpreter.
+
+    The parent is the thread that started this process (prctl(2)): the one of the worker's event loop.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_at_once() -> NoReturn:
+    # With what the task has started, where this process leads its own group, as it does under a worker.
+    if os.getpgrp() == os.getpid():
+        with contextlib.suppress(OSError):
+            os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

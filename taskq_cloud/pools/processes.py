@@ -1,0 +1,193 @@
+"""The processes pool: each task in a process of its own, which can be killed and whose death costs one task only.
+
+Processes are started afresh (``python -m taskq_cloud.pools.child``) and share nothing with the worker but one
+socket each: no fork of a process with threads, and no lock that a killed process could leave taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from taskq_cloud.core.model.outcome import Abandoned, Invocation, Lost, Outcome, TimedOut
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.pools.base import GRACE_SECONDS
+from taskq_cloud.pools.child_process import CanNotLoad, ChildProcess, NotBegun
+
+logger = logging.getLogger(__name__)
+
+APP_RUNNER = "taskq_cloud.loading:load_runner"
+FIRST_BACKOFF_SECONDS = 0.1
+LONGEST_BACKOFF_SECONDS = 30.0
+
+
+class ProcessPool:
+    """Runs each task in one of ``concurrency`` processes; one that dies or retires is replaced at once.
+
+    Args:
+        app_path: where the processes find the application: ``"shop:app"``.
+        concurrency: how many processes there are.
+        max_tasks_per_child: a process retires after this many tasks; None: never.
+        max_memory_per_child_kib: a process retires after a task that leaves it with more than this resident, in KiB.
+        runner_factory: ``module:callable``, which makes the runner from ``app_path`` in the process.
+    """
+
+    def __init__(
+        self,
+        app_path: str,
+        concurrency: int,
+        max_tasks_per_child: int | None = None,
+        max_memory_per_child_kib: int | None = None,
+        *,
+        runner_factory: str = APP_RUNNER,
+    ) -> None:
+        self.concurrency = concurrency
+        self._app_path = app_path
+        self._runner_factory = runner_factory
+        self._max_tasks = max_tasks_per_child
+        self._max_memory_kib = max_memory_per_child_kib
+        # None marks the end: stop() puts it there once, and who gets it puts it back.
+        self._idle: asyncio.Queue[ChildProcess | None] = asyncio.Queue()
+        self._children: set[ChildProcess] = set()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._burials: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the processes, also of those that are leaving."""
+        return [child.pid for child in self._children]
+
+    async def start(self) -> None:
+        """Start the processes.
+
+        Raises:
+            ImproperlyConfigured: they can't import the application.
+        """
+        starts = [self._start_child() for _ in range(self.concurrency)]
+        results = await asyncio.gather(*starts, return_exceptions=True)
+        started = [result for result in results if isinstance(result, ChildProcess)]
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            await self.stop()
+            if isinstance(failures[0], CanNotLoad):
+                raise ImproperlyConfigured(f"can't load {self._app_path!r}: {failures[0]}") from failures[0]
+            raise failures[0]
+        self._keepers = [asyncio.create_task(self._keep_slot(child)) for child in started]
+
+    async def run(self, invocation: Invocation) -> Outcome:
+        """Run one task in the next idle process, once there is one."""
+        while (child := await self._idle.get()) is not None:
+            if child.leaving.is_set():
+                continue
+            try:
+                return await self._run_on(child, invocation)
+            except NotBegun:
+                continue
+        self._idle.put_nowait(None)
+        return Abandoned()
+
+    async def stop(self) -> None:
+        """End the processes: idle ones by closing their channel, busy ones by killing them."""
+        self._stopping = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        idle: set[ChildProcess] = set()
+        while not self._idle.empty():
+            child = self._idle.get_nowait()
+            if child is not None:
+                idle.add(child)
+        for child in self._children:
+            if child in idle or child.leaving.is_set():
+                child.retire()
+            else:
+                child.kill()
+        await asyncio.gather(*self._burials, *(self._bury(child) for child in set(self._children)))
+        self._idle.put_nowait(None)
+
+    async def _run_on(self, child: ChildProcess, invocation: Invocation) -> Outcome:
+        try:
+            async with asyncio.timeout(invocation.time_limit) as deadline:
+                outcome = await child.run(invocation)
+        except TimeoutError:
+            child.kill()
+            if not deadline.expired() or invocation.time_limit is None:
+                raise
+            # Dead before the outcome is known: nothing of the task is to happen after it.
+            await child.reap()
+            outcome = TimedOut(invocation.time_limit)
+        except asyncio.CancelledError:
+            child.kill()
+            raise
+        if isinstance(outcome, Lost):
+            if self._stopping:
+                return Abandoned()
+            self._log_loss(child, invocation, outcome)
+            child.retire()
+        elif not child.leaving.is_set():
+            self._reuse(child)
+        return outcome
+
+    def _reuse(self, child: ChildProcess) -> None:
+        spent = self._max_tasks is not None and child.begun >= self._max_tasks
+        grown = self._max_memory_kib is not None and child.resident_kib > self._max_memory_kib
+        if spent or grown or self._stopping:
+            logger.info(
+                "process %d retires after %d tasks with %d KiB resident",
+                child.pid,
+                child.begun,
+                child.resident_kib,
+                extra={"action": "pool.child_retired", "pid": child.pid},
+            )
+            child.retire()
+        else:
+            self._idle.put_nowait(child)
+
+    async def _keep_slot(self, child: ChildProcess) -> None:
+        """Offer the slot's process to the runs, and replace it when it leaves."""
+        failures = 0
+        while True:
+            self._idle.put_nowait(child)
+            await child.leaving.wait()
+            burial = asyncio.create_task(self._bury(child))
+            self._burials.add(burial)
+            burial.add_done_callback(self._burials.discard)
+            # One that dies before its first task counts as one that can't start: the next one may do the same.
+            failures = 0 if child.begun else failures + 1
+            child = await self._start_replacement(failures)
+
+    async def _start_replacement(self, failures: int) -> ChildProcess:
+        while True:
+            if failures:
+                await asyncio.sleep(min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** (failures - 1)))
+            try:
+                return await self._start_child()
+            except (CanNotLoad, OSError) as error:
+                failures += 1
+                logger.error(  # noqa: TRY400 - the text has the process's traceback; ours says nothing
+                    "a new process can't load %s, try %d; tasks wait until one can: %s",
+                    self._app_path,
+                    failures,
+                    error,
+                    extra={"action": "pool.child_start_failed"},
+                )
+
+    async def _start_child(self) -> ChildProcess:
+        child = await ChildProcess.start(self._runner_factory, self._app_path)
+        self._children.add(child)
+        return child
+
+    async def _bury(self, child: ChildProcess) -> None:
+        await child.reap(GRACE_SECONDS)
+        self._children.discard(child)
+
+    def _log_loss(self, child: ChildProcess, invocation: Invocation, outcome: Lost) -> None:
+        logger.error(
+            "task %s (%s) died with process %d: %s",
+            invocation.message.task,
+            invocation.message.id,
+            child.pid,
+            outcome.reason,
+            extra={"action": "pool.child_lost", "queue": invocation.queue, "task_id": invocation.message.id},
+        )

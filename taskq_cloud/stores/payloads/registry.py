@@ -1,0 +1,31 @@
+"""Finds a store of payloads by its URL: that of a result store which is a bucket."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from taskq_cloud.core.urls import without_secrets
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.stores.payloads.objects import ObjectPayloads
+from taskq_cloud.stores.results._objects import ObjectResults
+from taskq_cloud.stores.results.registry import store_from_url
+
+
+def payload_store_from_url(url: str) -> ObjectPayloads:
+    """The store of payloads of a URL; no call is made.
+
+    Args:
+        url: ``s3://bucket/prefix``, ``azureblob://container/prefix`` or ``gs://bucket/prefix``, with the options that
+            the result stores of these schemes have.
+
+    Raises:
+        ImproperlyConfigured: it is none of these.
+    """
+    results = store_from_url(url, {})
+    if not isinstance(results, ObjectResults):
+        raise ImproperlyConfigured(
+            f"payloads can't be kept in {without_secrets(url)!r}: write s3://bucket/prefix, "
+            "azureblob://container/prefix or gs://bucket/prefix"
+        )
+    split = urlsplit(url)
+    return ObjectPayloads(results.bucket, f"{split.scheme}://{split.netloc}", results.prefix, results.services)

@@ -1,0 +1,163 @@
+"""Results in a container of Azure Blob Storage.
+
+The objects, and how they change, are in ``_objects``; here is what Azure calls it. Writes are conditional by
+If-None-Match and If-Match (Azure's "Specifying conditional headers for Blob service operations").
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from taskq_cloud.core.flows import Call
+from taskq_cloud.core.ports import Service
+from taskq_cloud.core.urls import query_of
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.stores.buckets import BucketFacts, LifecycleRule, Meaning, StoredObject
+from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
+
+_MEANINGS: Final = {
+    "BlobNotFound": Meaning.ABSENT,
+    "ConditionNotMet": Meaning.LOST,
+    # Not to be told from other 409s by the status: a container that is being deleted, a blob under a lease.
+    "BlobAlreadyExists": Meaning.LOST,
+    "ContainerNotFound": Meaning.NO_BUCKET,
+    "AuthorizationFailure": Meaning.DENIED,
+    "AuthorizationPermissionMismatch": Meaning.DENIED,
+    "AuthorizationServiceMismatch": Meaning.DENIED,
+    "AuthorizationResourceTypeMismatch": Meaning.DENIED,
+    "InsufficientAccountPermissions": Meaning.DENIED,
+    "PublicAccessNotPermitted": Meaning.DENIED,
+    "KeyBasedAuthenticationNotPermitted": Meaning.DENIED,
+    "UnauthorizedBlobOverwrite": Meaning.DENIED,
+    "RequestDateHeaderTooOld": Meaning.CLOCK,
+}
+"""Azure's "Blob Storage error codes" and "Common REST API error codes"."""
+
+_BLOBS: Final = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+_PERMISSIONS: Final = {
+    "download_blob": f"{_BLOBS}/read",
+    "upload_blob": f"{_BLOBS}/write",
+    "delete_blob": f"{_BLOBS}/delete",
+    "list_blobs": f"{_BLOBS}/read",
+}
+
+_WHERE_SECRETS_GO: Final = (
+    "an account's key goes into AZURE_STORAGE_CONNECTION_STRING, a shared access signature into "
+    "AZURE_STORAGE_SAS_TOKEN, and without either the identity is found by the SDK"
+)
+
+
+class AzureBlobResults(ObjectResults):
+    """The store behind ``azureblob://container/prefix``.
+
+    Args:
+        container: the container's name.
+        prefix: of all blobs' names; a ``/`` is put behind it.
+        account_url: ``https://ACCOUNT.blob.core.windows.net``; None: AZURE_STORAGE_CONNECTION_STRING has it.
+        clock: the time, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        container: str,
+        prefix: str = "",
+        account_url: str | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._container = container
+        self._account_url = account_url
+        place = account_url or "the account of AZURE_STORAGE_CONNECTION_STRING"
+        super().__init__(_AzureContainer(container, place), prefix, clock)
+
+    @classmethod
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> AzureBlobResults:  # noqa: ARG003 - none known
+        """``azureblob://container`` or ``azureblob://container/prefix``, and ``?account_url=``.
+
+        Raises:
+            ImproperlyConfigured: it names no container, or has anything else in it. What it has is not shown: Celery's
+                URLs of this scheme are connection strings.
+        """
+        if not re.fullmatch(r"[a-z0-9](?:-?[a-z0-9]){2,62}", url.netloc):
+            raise ImproperlyConfigured(
+                f"the {url.scheme}:// URL names no container: write {url.scheme}://container/prefix"
+                f"?account_url=https://ACCOUNT.blob.core.windows.net; {_WHERE_SECRETS_GO}"
+            )
+        account_url = query_of(url, ("account_url",)).get("account_url")
+        if account_url is not None:
+            account = urlsplit(account_url)
+            if account.scheme not in ("https", "http") or not account.hostname or account.query or account.username:
+                raise ImproperlyConfigured(
+                    f"{url.scheme}://{url.netloc}: account_url must be like https://ACCOUNT.blob.core.windows.net: "
+                    f"{_WHERE_SECRETS_GO}"
+                )
+        return cls(url.netloc, prefix_of(url), account_url)
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The account."""
+        return {"azureblob": Service("azure", (("account_url", self._account_url),) if self._account_url else ())}
+
+    def lifecycle(self, result_expires_seconds: float) -> list[dict[str, Any]]:
+        """The ``rules`` of the account's management policy, where results expire after so many seconds."""
+        return [lifecycle_rule(rule, self._container) for rule in self.lifecycle_rules(result_expires_seconds)]
+
+
+def lifecycle_rule(rule: LifecycleRule, container: str) -> dict[str, Any]:
+    """A rule as the account's management policy has it; a prefix begins with its container."""
+    return {
+        "name": f"{container}-{rule.name}",
+        "enabled": True,
+        "type": "Lifecycle",
+        "definition": {
+            "filters": {"blobTypes": ["blockBlob"], "prefixMatch": [f"{container}/{rule.prefix}"]},
+            "actions": {"baseBlob": {"delete": {"daysAfterModificationGreaterThan": rule.days}}},
+        },
+    }
+
+
+class _AzureContainer:
+    def __init__(self, name: str, place: str) -> None:
+        self._name = name
+        self._place = place
+        self.facts = BucketFacts(
+            f"Azure Blob Storage container {name} ({place})",
+            f"az storage container create --name {name} --account-name ACCOUNT",
+            _MEANINGS,
+            _PERMISSIONS,
+        )
+
+    def named(self, name: str) -> _AzureContainer:
+        return _AzureContainer(name, self._place)
+
+    def create(self, key: str, body: bytes) -> Call:
+        return self._call("upload_blob", blob=key, data=body, metadata={}, etag=None)
+
+    def get(self, key: str) -> Call:
+        return self._call("download_blob", blob=key)
+
+    def put(self, key: str, new: StoredObject, over: str | None) -> Call:
+        return self._call("upload_blob", blob=key, data=new.body, metadata=dict(new.metadata), etag=over)
+
+    def delete(self, key: str) -> Call:
+        return self._call("delete_blob", blob=key)
+
+    def list(self, prefix: str, after: str | None) -> Call:
+        return self._call("list_blobs", name_starts_with=prefix, after=after)
+
+    def bytes_of(self, answer: Any) -> bytes:
+        body: bytes = answer["content"]
+        return body
+
+    def object_of(self, answer: Any) -> StoredObject:
+        return StoredObject(answer["content"], answer["metadata"], answer["etag"])
+
+    def page_of(self, answer: Any) -> tuple[Sequence[str], str | None]:
+        return answer["names"], answer["after"]
+
+    def _call(self, operation: str, **parameters: Any) -> Call:
+        return Call("azureblob", operation, {"container": self._name, **parameters})

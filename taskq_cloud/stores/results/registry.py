@@ -1,0 +1,40 @@
+"""Finds a result store by its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.urls import Registry
+
+STORES: Final = Registry(
+    "result store",
+    {
+        "azureblob": "taskq_cloud.stores.results.azure_blob:AzureBlobResults",
+        # Celery's name of it.
+        "azureblockblob": "taskq_cloud.stores.results.azure_blob:AzureBlobResults",
+        "disabled": "taskq_cloud.stores.results.disabled:DisabledResults",
+        "dynamodb": "taskq_cloud.stores.results.dynamodb:DynamoDBResults",
+        "gs": "taskq_cloud.stores.results.gcs:GCSResults",
+        "memory": "taskq_cloud.stores.results.memory:MemoryResults",
+        "s3": "taskq_cloud.stores.results.s3:S3Results",
+        "sqlite": "taskq_cloud.stores.results.sqlite:SQLiteResults",
+    },
+    "taskq_cloud.results",
+)
+
+
+def store_from_url(url: str, options: Mapping[str, Any]) -> ResultStore:
+    """The result store of a URL; no call is made.
+
+    Args:
+        url: ``dynamodb://table``, ``s3://bucket/prefix``, ``azureblob://container/prefix``, ``gs://bucket/prefix``,
+            ``sqlite:///path``, ``memory://``, ``disabled://``, or an installed package's.
+        options: what a store of another package may want to know beside it.
+
+    Raises:
+        ImproperlyConfigured: no store has the URL's scheme, or it doesn't understand the rest.
+    """
+    store: ResultStore = STORES.open(url, options)
+    return store

@@ -1,0 +1,170 @@
+"""Results in an Amazon S3 bucket, or in another service's that speaks S3 with conditional writes.
+
+The objects, and how they change, are in ``_objects``; here is what S3 calls it. Writes are conditional by If-None-Match
+and If-Match (Amazon S3 User Guide, "How to prevent object overwrites with conditional writes").
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from secrets import randbits
+from typing import Any, Final
+from urllib.parse import SplitResult
+
+from taskq_cloud.core.flows import Call
+from taskq_cloud.core.ports import Service
+from taskq_cloud.core.urls import query_of, shown
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.stores.buckets import BucketFacts, LifecycleRule, Meaning, StoredObject
+from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
+
+_MEANINGS: Final = {
+    "NoSuchKey": Meaning.ABSENT,
+    "PreconditionFailed": Meaning.LOST,
+    "ConditionalRequestConflict": Meaning.RACED,
+    "OperationAborted": Meaning.RACED,
+    "NoSuchBucket": Meaning.NO_BUCKET,
+    "AccessDenied": Meaning.DENIED,
+    "AllAccessDisabled": Meaning.DENIED,
+    "SignatureDoesNotMatch": Meaning.DENIED,
+    "RequestTimeTooSkewed": Meaning.CLOCK,
+}
+"""Amazon S3 API Reference, "Error responses"."""
+
+_PERMISSIONS: Final = {
+    # Without s3:ListBucket, S3 says of an object that is not there that access to it is denied.
+    "get_object": "s3:GetObject, or s3:ListBucket,",
+    "put_object": "s3:PutObject",
+    "delete_object": "s3:DeleteObject",
+    "list_objects_v2": "s3:ListBucket",
+}
+
+_SALT_BITS: Final = 64
+_SALT: Final = re.compile(rb"\n[ \t]{%d}\Z" % _SALT_BITS)
+
+
+class S3Results(ObjectResults):
+    """The store behind ``s3://bucket/prefix``.
+
+    Args:
+        bucket: the bucket's name.
+        prefix: of all keys; a ``/`` is put behind it.
+        region: its region; None: the SDK's own chain finds it.
+        endpoint_url: where the service answers; None: the SDK's own chain finds it.
+        addressing_style: ``"path"`` for a service that doesn't take the bucket's name as part of its host.
+        clock: the time, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        region: str | None = None,
+        *,
+        endpoint_url: str | None = None,
+        addressing_style: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client_options = {
+            "region": region,
+            "endpoint_url": endpoint_url,
+            "addressing_style": addressing_style,
+        }
+        super().__init__(_S3Bucket(bucket, endpoint_url or region or "the SDK's region"), prefix, clock)
+
+    @classmethod
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> S3Results:  # noqa: ARG003 - none are known
+        """``s3://bucket`` or ``s3://bucket/prefix``, and ``?region=``, ``endpoint_url=``, ``addressing_style=``.
+
+        Raises:
+            ImproperlyConfigured: it names no bucket, or has anything else in it.
+        """
+        query = query_of(url, ("region", "endpoint_url", "addressing_style"))
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", url.netloc):
+            raise ImproperlyConfigured(
+                f"{shown(url)} names no bucket: write s3://bucket or s3://bucket/prefix; credentials are found by the "
+                "SDK (environment, profile, role)"
+            )
+        return cls(
+            url.netloc,
+            prefix_of(url),
+            query.get("region"),
+            endpoint_url=query.get("endpoint_url"),
+            addressing_style=query.get("addressing_style"),
+        )
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """S3."""
+        return {"s3": Service("aws", tuple((name, value) for name, value in self._client_options.items() if value))}
+
+    def lifecycle(self, result_expires_seconds: float) -> list[dict[str, Any]]:
+        """The ``Rules`` of the bucket's lifecycle configuration, where results expire after so many seconds."""
+        return [lifecycle_rule(rule) for rule in self.lifecycle_rules(result_expires_seconds)]
+
+
+def lifecycle_rule(rule: LifecycleRule) -> dict[str, Any]:
+    """A rule as PutBucketLifecycleConfiguration takes it."""
+    return {
+        "ID": rule.name,
+        "Filter": {"Prefix": rule.prefix},
+        "Status": "Enabled",
+        "Expiration": {"Days": rule.days},
+    }
+
+
+class _S3Bucket:
+    def __init__(self, name: str, place: str) -> None:
+        self._name = name
+        self._place = place
+        self.facts = BucketFacts(
+            f"S3 bucket {name} ({place})",
+            f"aws s3api create-bucket --bucket {name} --create-bucket-configuration LocationConstraint=REGION",
+            _MEANINGS,
+            _PERMISSIONS,
+        )
+
+    def named(self, name: str) -> _S3Bucket:
+        return _S3Bucket(name, self._place)
+
+    def create(self, key: str, body: bytes) -> Call:
+        return self._call("put_object", Key=key, Body=body, IfNoneMatch="*")
+
+    def get(self, key: str) -> Call:
+        return self._call("get_object", Key=key)
+
+    def put(self, key: str, new: StoredObject, over: str | None) -> Call:
+        condition = {"IfNoneMatch": "*"} if over is None else {"IfMatch": over}
+        return self._call("put_object", Key=key, Body=_salted(new.body), Metadata=dict(new.metadata), **condition)
+
+    def delete(self, key: str) -> Call:
+        return self._call("delete_object", Key=key)
+
+    def list(self, prefix: str, after: str | None) -> Call:
+        page = {} if after is None else {"ContinuationToken": after}
+        return self._call("list_objects_v2", Prefix=prefix, **page)
+
+    def bytes_of(self, answer: Any) -> bytes:
+        body: bytes = answer["Body"]
+        return body
+
+    def object_of(self, answer: Any) -> StoredObject:
+        return StoredObject(_SALT.sub(b"", answer["Body"]), answer["Metadata"], answer["ETag"])
+
+    def page_of(self, answer: Any) -> tuple[Sequence[str], str | None]:
+        return [each["Key"] for each in answer.get("Contents", ())], answer.get("NextContinuationToken")
+
+    def _call(self, operation: str, **parameters: Any) -> Call:
+        return Call("s3", operation, {"Bucket": self._name, **parameters})
+
+
+def _salted(body: bytes) -> bytes:
+    """A body with blanks behind it that no other write has.
+
+    An ETag is a digest of the body and not of its metadata, so that two states with one document, two attempts that
+    have started, would pass for one under If-Match. JSON ignores the blanks, and so does Celery.
+    """
+    blanks = format(randbits(_SALT_BITS), f"0{_SALT_BITS}b").replace("0", " ").replace("1", "\t")
+    return b"%b\n%b" % (body, blanks.encode())

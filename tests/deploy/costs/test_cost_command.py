@@ -1,0 +1,118 @@
+"""``taskq cost``: the page's example, its options, and what bad input gets."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from taskq_cloud.cli import main
+from taskq_cloud.cli.cost import command
+from taskq_cloud.deploy.costs.prices import OWN_LIST, read_prices
+from tests.docs.samples import DOCS
+from tests.docs.test_tables import rows
+
+PAGE = (DOCS / "cost.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's application, under a name of its own: another test's is imported already."""
+    (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "cost_shop.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "cost_shop", raising=False)
+
+
+def cost(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["cost", "-A", "cost_shop", *arguments])
+
+
+def test_the_pages_example_prints_what_the_page_says():
+    line, shown = re.search(
+        r"^    taskq (cost -A shop .*--run-seconds.*)\n\n```text\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL
+    ).groups()
+    result = CliRunner().invoke(main, line.replace("-A shop", "-A cost_shop").split())
+    assert result.exit_code == 0, result.output
+    assert result.stdout == shown
+
+
+def test_every_option_of_the_command_is_on_the_page():
+    documented = {row[0].strip("`") for row in rows("cost.md") if row[0].startswith("`--")}
+    own = {name for option in command.params if option.expose_value for name in option.opts}
+    assert documented == own
+
+
+def test_json_has_the_calls_and_the_pages():
+    answer = json.loads(cost("--tasks-per-day", "orders=100", "--format", "json").stdout)
+    (sends,) = (line for line in answer["lines"] if line["what"] == "SQS sends")
+    assert (sends["calls_per_day"], sends["page"]) == (100, "Amazon SQS pricing")
+    assert answer["usd_per_month"] == pytest.approx(sum(line["usd_per_month"] for line in answer["lines"]), abs=1e-4)
+
+
+def test_what_is_free_is_left_out_once():
+    def sqs(*options: str) -> float:
+        answer = json.loads(cost("--tasks-per-day", "orders=100000", "--format", "json", *options).stdout)
+        return sum(line["usd_per_month"] for line in answer["lines"] if line["price"] == "sqs_standard")
+
+    assert sqs() - sqs("--free-tier") == pytest.approx(0.40)
+
+
+def test_another_region_is_said():
+    result = cost("--tasks-per-day", "1", "-b", "sqs://eu-west-1/shop-")
+    assert "At the prices of us-east-1; the application's Region is eu-west-1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tasks-per-day", "-1"], "--tasks-per-day is -1; it is a number, at least 0"),
+        (["--tasks-per-day", "many"], "'many' is no number"),
+        (["--tasks-per-day", "5", "--tasks-per-day", "orders=5"], "one number, or one of each queue"),
+        (["--tasks-per-day", "mail=5"], "there is no queue 'mail', but: orders, reports"),
+        (["--tasks-per-day", "5", "--retries", "-1"], "--retries is -1"),
+        (["--tasks-per-day", "5", "--run-seconds", "inf"], "--run-seconds is inf"),
+        (["--tasks-per-day", "5", "--eta-share", "2"], "--eta-share is 2; it is a number, from 0 to 1"),
+        (["--tasks-per-day", "5", "--send-batch", "0"], "--send-batch is 0; it is a number, from 1 to 10"),
+        (["--tasks-per-day", "5", "--region", "mars"], "no prices of 'mars', but of: us-central1, us-east-1"),
+        (["--tasks-per-day", "5", "--prices", "none.toml"], "none.toml can't be read"),
+        (["--tasks-per-day", "5", "--results", "sqlite:///a.db"], "the results sqlite:///a.db are on one machine"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_is_wrong(arguments: list[str], said: str):
+    result = cost(*arguments)
+    assert result.exit_code == 1
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[us-east-1]\n", "does not say when"),
+        ('date = "2026-11"\n[us-east-1]\nsqs_standard = { usd = -1, per = 1, page = "x" }\n', "sqs_standard.usd"),
+        ('date = "2026-11"\n[us-east-1]\nsqs_standard = { usd = 1, per = 0, page = "x" }\n', "sqs_standard.per"),
+        ('date = "2026-11"\n[us-east-1]\nsqs_standard = 4\n', "sqs_standard"),
+        ('date = "2026-11"\nus-east-1 = 4\n', "us-east-1"),
+        ("date = \n", "can't be read"),
+        (
+            'date = "2026-11"\n[us-east-1]\nlambda_request = { usd = 1, per = 1, page = "x" }\n',
+            "no price 'sqs_standard' in [us-east-1]: add sqs_standard =",
+        ),
+    ],
+)
+def test_a_price_list_that_is_none_names_what_is_wrong(text: str, said: str, tmp_path: Path):
+    (tmp_path / "own.toml").write_text(text)
+    result = cost("--tasks-per-day", "5", "--prices", "own.toml")
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_the_packages_own_prices_name_their_pages_and_their_date():
+    for region in ("us-central1", "us-east-1"):
+        prices = read_prices(OWN_LIST, region)
+        assert prices.date == "2026-11"
+        assert all("pricing" in price.page for price in prices.prices.values())

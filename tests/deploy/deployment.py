@@ -1,0 +1,318 @@
+"""A whole deployment on the AWS stack: what ``taskq provision`` makes, and what Terraform would make beside it.
+
+Functions and containers run nothing here: what is looked at is how they are set up.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from taskq_cloud import TaskQ
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.flows import Call, Flow
+from taskq_cloud.deploy.doctor import observe
+from taskq_cloud.deploy.doctor.calls import services
+from taskq_cloud.deploy.doctor.checks import findings
+from taskq_cloud.deploy.doctor.finding import Finding
+from taskq_cloud.deploy.provision import Provisioner
+from taskq_cloud.deploy.topology.formats import iam
+from taskq_cloud.deploy.topology.model import Topology
+from tests.deploy.conftest import remove
+
+ACCOUNT = "000000000000"
+SERVICES = ("dynamodb", "ecs", "iam", "kms", "lambda", "s3", "scheduler", "sqs")
+
+
+def application(prefix: str, key: str) -> TaskQ:
+    """An application with all that a doctor can look at."""
+    app = TaskQ(
+        prefix,
+        broker=f"sqs://eu-west-1/{prefix}-",
+        results=f"dynamodb://{prefix}-results",
+        payloads=f"s3://{prefix}-payloads/live",
+        scheduler=f"eventbridge://{prefix}?role=arn:aws:iam::{ACCOUNT}:role/{prefix}-scheduler"
+        f"&dead_letter=arn:aws:sqs:eu-west-1:{ACCOUNT}:{prefix}-schedules-dead",
+        task_default_queue="work",
+        beat_schedule={"nightly": {"task": "shop.length", "args": ["abc"], "schedule": "0 3 * * *"}},
+        deployment={"kms_key_arn": key, "schedules": "terraform", "function": {"maximum_concurrency": 2}},
+    )
+    app.task(name="shop.length", time_limit=5)(len)
+    app.task(name="shop.report", queue="reports")(len)
+    app.task(name="shop.ordered", queue="orders.fifo")(len)
+    return app
+
+
+class Deployment:
+    """Everything that an application declares, as it declares it.
+
+    Args:
+        prefix: what all names begin with.
+        client_of: opens the client of a service.
+    """
+
+    def __init__(self, prefix: str, client_of: Callable[[str], Any]) -> None:
+        self.clients = {name: client_of(name) for name in SERVICES}
+        self.key = self.clients["kms"].create_key()["KeyMetadata"]["Arn"]
+        self.other_key = self.clients["kms"].create_key()["KeyMetadata"]["Arn"]
+        self.app = application(prefix, self.key)
+        self.prefix = prefix
+        self.topology: Topology = self.app.topology(app_path="shop:app")
+        self.calls: list[Call] = []
+        # Of all looks: opening the clients takes longer than looking.
+        self._connections = Connections(services(self.topology, self.app.services()))
+        self.provision()
+        for role in self.topology.roles:
+            self.make_role(role.name)
+        self.make_function()
+        self.clients["ecs"].create_cluster(clusterName=self.topology.name)
+        self.clients["ecs"].register_task_definition(**self._definition())
+        self.make_service()
+        self.make_schedule()
+
+    def provision(self) -> None:
+        """What ``taskq provision`` does; again, it mends what can be mended."""
+        self._connections.run(Provisioner(self.topology).run())
+
+    def look(self, skip: Collection[str] = ()) -> list[Finding]:
+        """What the doctor finds."""
+        flow = _noting(observe.everything(self.topology, skip=skip), self.calls)
+        return findings(self.topology, self._connections.run(flow))
+
+    def url(self, name: str) -> str:
+        """The URL of a queue, by the end of its name."""
+        return str(self.clients["sqs"].get_queue_url(QueueName=f"{self.prefix}-{name}")["QueueUrl"])
+
+    def arn(self, name: str) -> str:
+        """The ARN of a queue, by the end of its name."""
+        return f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{self.prefix}-{name}"
+
+    @property
+    def mapping(self) -> Mapping[str, Any]:
+        """The one event source mapping."""
+        (found,) = self.clients["lambda"].list_event_source_mappings(EventSourceArn=self.arn("work"))[
+            "EventSourceMappings"
+        ]
+        return dict(found)
+
+    @contextmanager
+    def with_attributes(self, name: str, **attributes: str) -> Iterator[None]:
+        """A queue with other attributes, for a while."""
+        sqs, url = self.clients["sqs"], self.url(name)
+        before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+        yield
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={each: before.get(each, "") for each in attributes})
+
+    @contextmanager
+    def with_mapping(self, **changes: Any) -> Iterator[None]:
+        """The mapping otherwise, for a while."""
+        before = {"Enabled": True, "FilterCriteria": {"Filters": []}, **self.mapping}
+        update = self.clients["lambda"].update_event_source_mapping
+        update(UUID=before["UUID"], **changes)
+        yield
+        update(UUID=before["UUID"], **{name: before[name] for name in changes})
+
+    @contextmanager
+    def with_function(self, **changes: Any) -> Iterator[None]:
+        """The function otherwise, for a while."""
+        function, name = self.clients["lambda"], self.topology.functions[0].name
+        before = function.get_function_configuration(FunctionName=name)
+        function.update_function_configuration(FunctionName=name, **changes)
+        yield
+        function.update_function_configuration(FunctionName=name, **{each: before[each] for each in changes})
+
+    @contextmanager
+    def with_container(self, task: Mapping[str, Any] = {}, **changes: Any) -> Iterator[None]:
+        """The service with another revision of its task definition, for a while."""
+        ecs, service = self.clients["ecs"], self.topology.services[0]
+        before = self._definition()
+        container = {**before["containerDefinitions"][0], **changes}
+        fields = {**before, **task, "containerDefinitions": [container]}
+        made = ecs.register_task_definition(**{name: fields[name] for name in before})["taskDefinition"]
+        ecs.update_service(cluster=self.topology.name, service=service.name, taskDefinition=made["taskDefinitionArn"])
+        yield
+        ecs.update_service(cluster=self.topology.name, service=service.name, taskDefinition=f"{service.name}:1")
+
+    @contextmanager
+    def with_schedule(self, **changes: Any) -> Iterator[None]:
+        """The schedule otherwise, for a while."""
+        scheduler = self.clients["scheduler"]
+        before = self.schedule()
+        scheduler.update_schedule(**{**before, **changes})
+        yield
+        scheduler.update_schedule(**before)
+
+    @contextmanager
+    def with_policy(self, role: str, name: str, *statements: Mapping[str, Any]) -> Iterator[None]:
+        """A role with one policy more, for a while."""
+        document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+        self.clients["iam"].put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=document)
+        yield
+        self.clients["iam"].delete_role_policy(RoleName=role, PolicyName=name)
+
+    @contextmanager
+    def with_producer(self, *statements: Mapping[str, Any]) -> Iterator[None]:
+        """The producer's policy with other statements, for a while."""
+        iam_, name = self.clients["iam"], f"{self.prefix}-producer"
+        arn = f"arn:aws:iam::{ACCOUNT}:policy/{name}"
+
+        def put(policy: Mapping[str, Any]) -> None:
+            iam_.delete_policy(PolicyArn=arn)
+            iam_.create_policy(PolicyName=name, PolicyDocument=json.dumps(policy))
+
+        put({"Version": "2012-10-17", "Statement": list(statements)})
+        yield
+        put(self._policy(name))
+
+    def close(self) -> None:
+        """Remove everything."""
+        iam_, lambda_, ecs = (self.clients[name] for name in ("iam", "lambda", "ecs"))
+        lambda_.delete_event_source_mapping(UUID=self.mapping["UUID"])
+        for function in self.topology.functions:
+            lambda_.delete_function(FunctionName=function.name)
+        for service in self.topology.services:
+            ecs.delete_service(cluster=self.topology.name, service=service.name, force=True)
+        ecs.delete_cluster(cluster=self.topology.name)
+        for role in self.topology.roles:
+            if role.assumed_by is None:
+                iam_.delete_policy(PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/{role.name}")
+            else:
+                iam_.delete_role_policy(RoleName=role.name, PolicyName=role.name)
+                iam_.delete_role(RoleName=role.name)
+        self._connections.close()
+        self.app.close()
+        remove(self.clients, self.prefix)
+        for client in self.clients.values():
+            client.close()
+
+    def make_role(self, name: str) -> None:
+        """A role with its policy, or a policy alone."""
+        role, iam_ = self.topology.role_named(name), self.clients["iam"]
+        document = json.dumps(self._policy(name))
+        if role.assumed_by is None:
+            iam_.create_policy(PolicyName=name, PolicyDocument=document)
+            return
+        iam_.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust(role.assumed_by)))
+        iam_.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=document)
+
+    def _policy(self, role: str) -> Mapping[str, Any]:
+        policy: Mapping[str, Any] = iam.policies(self.topology, iam.Place(ACCOUNT, "eu-west-1"))[role]
+        return policy
+
+    def make_function(self) -> None:
+        """The function, and its event source mapping, if it has none yet."""
+        (function,) = self.topology.functions
+        client = self.clients["lambda"]
+        client.create_function(
+            FunctionName=function.name,
+            Role=f"arn:aws:iam::{ACCOUNT}:role/{function.role}",
+            Runtime="python3.13",
+            Handler="taskq_cloud.lambda_function.lambda_handler",
+            Code={"ZipFile": _archive()},
+            Timeout=function.timeout_seconds,
+            MemorySize=function.memory_mb,
+            Environment={"Variables": function.environment},
+        )
+        if not client.list_event_source_mappings(EventSourceArn=self.arn(function.queue))["EventSourceMappings"]:
+            self.make_mapping()
+
+    def make_mapping(self) -> None:
+        """The event source mapping."""
+        (function,) = self.topology.functions
+        self.clients["lambda"].create_event_source_mapping(
+            FunctionName=function.name,
+            EventSourceArn=self.arn(function.queue),
+            BatchSize=function.batch_size,
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+            ScalingConfig={"MaximumConcurrency": function.maximum_concurrency},
+        )
+
+    def _definition(self) -> dict[str, Any]:
+        (service,) = self.topology.services
+        environment = [{"name": name, "value": value} for name, value in service.environment.items()]
+        return {
+            "family": service.name,
+            "requiresCompatibilities": ["FARGATE"],
+            "networkMode": "awsvpc",
+            "cpu": str(service.cpu_units),
+            "memory": str(service.memory_mb),
+            "taskRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{service.role}",
+            "containerDefinitions": [
+                {
+                    "name": "worker",
+                    "image": "shop",
+                    "command": list(service.command),
+                    "environment": environment,
+                    "stopTimeout": service.stop_timeout_seconds,
+                }
+            ],
+        }
+
+    def make_service(self) -> None:
+        """The service, none of whose containers runs."""
+        (service,) = self.topology.services
+        self.clients["ecs"].create_service(
+            cluster=self.topology.name,
+            serviceName=service.name,
+            taskDefinition=f"{service.name}:1",
+            desiredCount=0,
+            launchType="FARGATE",
+        )
+
+    def schedule(self) -> dict[str, Any]:
+        """The schedule, as it is made."""
+        (schedule,), group = self.topology.schedules, self.topology.schedule_group
+        assert group is not None
+        return {
+            "Name": schedule.name,
+            "GroupName": group.name,
+            "ScheduleExpression": schedule.expression,
+            "ScheduleExpressionTimezone": schedule.timezone,
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "Target": {
+                "Arn": self.arn(schedule.queue),
+                "RoleArn": group.role_arn,
+                "Input": schedule.input,
+                "DeadLetterConfig": {"Arn": self.arn("schedules-dead")},
+            },
+        }
+
+    def make_schedule(self) -> None:
+        """The schedule."""
+        self.clients["scheduler"].create_schedule(**self.schedule())
+
+
+def trust(service: str) -> dict[str, Any]:
+    """A policy by which a service assumes a role."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _archive() -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as file:
+        file.writestr("shop.py", "")
+    return written.getvalue()
+
+
+def _noting(flow: Flow[Any], calls: list[Call]) -> Flow[Any]:
+    """A flow that runs as it would, while its calls are written down."""
+    answer: Any = None
+    error: Exception | None = None
+    while True:
+        try:
+            step = flow.send(answer) if error is None else flow.throw(error)
+        except StopIteration as end:
+            return end.value
+        if isinstance(step, Call):
+            calls.append(step)
+        answer, error = None, None
+        try:
+            answer = yield step
+        except Exception as raised:
+            error = raised

@@ -1,0 +1,240 @@
+"""The doctor's judgements on made-up data, without a service; ``test_live_doctor`` plants the same faults for real."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from taskq_cloud import TaskQ
+from taskq_cloud.cli import main
+from taskq_cloud.deploy import aws_settings
+from taskq_cloud.deploy.doctor import observe
+from taskq_cloud.deploy.doctor.checks import CHECKS, findings
+from taskq_cloud.deploy.doctor.observed import (
+    Observed,
+    ObservedBucket,
+    ObservedFunction,
+    ObservedMapping,
+    ObservedQueue,
+    ObservedRole,
+    ObservedTable,
+)
+from taskq_cloud.deploy.provision import Provisioner
+from taskq_cloud.deploy.topology.formats import iam
+from taskq_cloud.deploy.topology.model import Topology
+from tests.deploy.conftest import drive
+from tests.docs.test_tables import rows
+
+ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
+ARN = "arn:aws:sqs:eu-west-1:123456789012:"
+TABLE, BUCKET, FUNCTION, WORK, DEAD = "shop-results", "shop-data", "shop-work", "shop-work", "shop-work-dead"
+
+
+@pytest.fixture
+def topology():
+    app = TaskQ(
+        "shop",
+        broker="sqs://eu-west-1/shop-",
+        results=f"dynamodb://{TABLE}",
+        payloads=f"s3://{BUCKET}",
+        scheduler=f"eventbridge://shop?role={ROLE}",
+        task_default_queue="work",
+    )
+    app.task(name="shop.length", time_limit=5)(len)
+    return app.topology()
+
+
+@pytest.fixture
+def observed(topology):
+    """A deployment that is as declared."""
+    (queue,), (function,), (bucket,) = topology.queues, topology.functions, topology.buckets
+    attributes = aws_settings.queue_attributes(topology, queue, ARN + WORK, ARN + DEAD)
+    of_dead = aws_settings.dead_letter_attributes(topology, queue, ARN + DEAD, ARN + WORK)
+    policies = iam.policies(topology, iam.Place("123456789012", "eu-west-1"))
+    mapping = ObservedMapping(
+        "uuid", "Enabled", function.batch_size, 0, ["ReportBatchItemFailures"], function.maximum_concurrency
+    )
+    return Observed(
+        queues={
+            WORK: ObservedQueue("", {**attributes, "QueueArn": ARN + WORK}),
+            DEAD: ObservedQueue("", {**of_dead, "QueueArn": ARN + DEAD}),
+        },
+        tables={TABLE: ObservedTable({"id": "HASH"}, {"id": "S"}, "ttl")},
+        buckets={
+            BUCKET: ObservedBucket(
+                aws_settings.lifecycle_rules(bucket, []),
+                aws_settings.PUBLIC_ACCESS_BLOCK,
+                aws_settings.with_tls({}, "s3", ["*"]),
+            )
+        },
+        functions={
+            FUNCTION: ObservedFunction(
+                function.timeout_seconds, function.memory_mb, dict(function.environment), [mapping], function.role
+            )
+        },
+        schedule_groups=frozenset({"shop"}),
+        roles={
+            role.name: ObservedRole(policies[role.name]["Statement"], frozenset({role.assumed_by or "nobody"}))
+            for role in topology.roles
+        },
+    )
+
+
+def test_nothing_is_said_of_what_is_as_declared(topology, observed):
+    assert findings(topology, observed) == []
+
+
+def without(section, name):
+    return lambda o: replace(o, **{section: {key: value for key, value in getattr(o, section).items() if key != name}})
+
+
+def queue(name, **attributes):
+    def plant(o):
+        there = o.queues[name]
+        return replace(o, queues={**o.queues, name: replace(there, attributes={**there.attributes, **attributes})})
+
+    return plant
+
+
+def part(section, name, **fields):
+    return lambda o: replace(
+        o, **{section: {**getattr(o, section), name: replace(getattr(o, section)[name], **fields)}}
+    )
+
+
+def mapping(**fields):
+    def plant(o):
+        there = o.functions[FUNCTION]
+        return part("functions", FUNCTION, mappings=[replace(there.mappings[0], **fields)])(o)
+
+    return plant
+
+
+def redrive(**fields):
+    policy = {"deadLetterTargetArn": ARN + DEAD, "maxReceiveCount": "5", **fields}
+    return queue(WORK, RedrivePolicy=json.dumps(policy))
+
+
+NOTHING = {"name": "shop", "provider": "aws", "region": "eu-west-1", "kms_key_arn": None, "environment": {}}
+UNBLOCKED = {**aws_settings.PUBLIC_ACCESS_BLOCK, "BlockPublicPolicy": False}
+
+PLANTED = [
+    ("queue missing", "queue.missing", without("queues", WORK)),
+    ("no dead-letter queue", "queue.dead_letter_missing", without("queues", DEAD)),
+    ("visibility under 6 timeouts", "queue.visibility", queue(WORK, VisibilityTimeout="317")),
+    ("no redrive policy", "queue.redrive", queue(WORK, RedrivePolicy="")),
+    ("redrive elsewhere", "queue.redrive", redrive(deadLetterTargetArn=f"{ARN}other")),
+    ("maxReceiveCount of 4", "queue.max_receives", redrive(maxReceiveCount="4")),
+    ("dead-letter queue of other type", "queue.type", queue(DEAD, FifoQueue="true")),
+    ("queue of other type", "queue.type", queue(WORK, FifoQueue="true")),
+    ("dead letters kept no longer", "queue.dead_letter_retention", queue(DEAD, MessageRetentionPeriod="345600")),
+    ("messages kept too short", "queue.retention", queue(WORK, MessageRetentionPeriod="3600")),
+    ("a delay of the queue", "queue.delay", queue(WORK, DelaySeconds="30")),
+    ("short polling", "queue.wait", queue(WORK, ReceiveMessageWaitTimeSeconds="0")),
+    ("no TLS policy", "queue.tls", queue(WORK, Policy="")),
+    ("no TLS policy on dead letters", "queue.tls", queue(DEAD, Policy="")),
+    ("no encryption", "queue.encryption", queue(WORK, SqsManagedSseEnabled="false")),
+    ("function missing", "function.missing", without("functions", FUNCTION)),
+    ("timeout under the longest limit", "function.timeout", part("functions", FUNCTION, timeout_seconds=7)),
+    ("timeout over visibility", "function.timeout_over_visibility", part("functions", FUNCTION, timeout_seconds=900)),
+    ("too little memory", "function.memory", part("functions", FUNCTION, memory_mb=128)),
+    ("another broker", "function.environment", part("functions", FUNCTION, environment={})),
+    ("mapping missing", "mapping.missing", part("functions", FUNCTION, mappings=[])),
+    ("mapping disabled", "mapping.disabled", mapping(state="Disabled")),
+    ("no partial responses", "mapping.partial_responses", mapping(response_types=[])),
+    ("batch without window", "mapping.window", mapping(batch_size=11)),
+    ("batch too large", "mapping.batch_size", mapping(batch_size=11, window_seconds=1)),
+    ("no concurrency limit", "mapping.concurrency", mapping(maximum_concurrency=None)),
+    ("table missing", "table.missing", without("tables", TABLE)),
+    ("wrong key", "table.key", part("tables", TABLE, key_schema={"pk": "HASH"})),
+    ("key of wrong type", "table.key", part("tables", TABLE, attribute_types={"id": "N"})),
+    ("TTL off", "table.ttl", part("tables", TABLE, ttl_attribute=None)),
+    ("bucket missing", "bucket.missing", without("buckets", BUCKET)),
+    ("no lifecycle", "bucket.lifecycle", part("buckets", BUCKET, lifecycle_rules=[])),
+    ("public bucket", "bucket.public", part("buckets", BUCKET, public_access_block=UNBLOCKED)),
+    ("bucket without TLS", "bucket.tls", part("buckets", BUCKET, policy=None)),
+    ("no schedule group", "schedules.group", lambda o: replace(o, schedule_groups=frozenset())),
+]
+
+
+@pytest.mark.parametrize(("check", "plant"), [pytest.param(*each[1:], id=each[0]) for each in PLANTED])
+def test_a_planted_fault_is_found_and_explained(topology, observed, check, plant):
+    found = findings(topology, plant(observed))
+    assert check in {each.check for each in found}
+    for each in found:
+        assert each.difference
+        assert each.consequence
+        assert each.remedy
+
+
+SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "checks"),
+    [
+        # It covers what is declared, and more.
+        ({"Effect": "Allow", "Action": ["SQS:*"], "Resource": ["*"]}, {"role.permission_unused"}),
+        ({**SEND, "Resource": f"{ARN}{WORK}"}, set()),
+        ({**SEND, "Resource": f"{ARN}other"}, {"role.permission_unused"}),
+        ({**SEND, "Effect": "Deny"}, {"role.permission_missing"}),
+        ({**SEND, "Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, set()),
+        ({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}, {"role.permission_unused"}),
+    ],
+    ids=["wildcard", "declared", "another queue", "denied", "denied on a condition", "all but some"],
+)
+def test_policies_are_read_as_iam_reads_them(topology, observed, statement, checks):
+    name = topology.functions[0].role
+    more = [*observed.roles[name].statements, statement]
+    found = findings(topology, part("roles", name, statements=more)(observed))
+    assert {each.check for each in found} == checks
+
+
+def test_a_condition_that_is_declared_has_to_be_there_and_no_other(topology, observed):
+    name = topology.functions[0].role
+    for condition, check in ((None, "role.permission_unused"), ({"Bool": {"x": "true"}}, "role.permission_missing")):
+        statements = [
+            {**each, "Condition": condition} if each["Sid"] == "PassRole" else each
+            for each in observed.roles[name].statements
+        ]
+        found = findings(topology, part("roles", name, statements=statements)(observed))
+        assert check in {each.check for each in found}
+
+
+def test_every_check_has_a_line_on_the_page():
+    assert {row[0].strip("`") for row in rows("doctor.md", "## Checks")} == set(CHECKS)
+
+
+def test_what_provision_makes_is_healthy(make_app):
+    app = make_app(deployment={"runtime": "container"})
+    drive(app, Provisioner(app.topology()).run())
+    looked = drive(app, observe.everything(app.topology(), skip=["services", "roles"]))
+    assert findings(app.topology(), looked) == []
+
+
+def test_the_command_ends_with_1_on_errors(make_app, monkeypatch, tmp_path):
+    app = make_app()
+    settings = {"broker": app.conf.broker, "results": app.conf.results, "task_default_queue": "work"}
+    (tmp_path / "sick_shop.py").write_text(f"from taskq_cloud import TaskQ\napp = TaskQ('shop', **{settings})\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sick = CliRunner().invoke(main, ["doctor", "-A", "sick_shop", "--format", "json"])
+    assert (sick.exit_code, json.loads(sick.stdout)[0]["severity"]) == (1, "error")
+    assert "QueueNotFound" in CliRunner().invoke(main, ["doctor", "-A", "sick_shop"]).stdout
+    CliRunner().invoke(main, ["provision", "-A", "sick_shop"])
+    skipped = ["--skip", "services", "--skip", "roles"]
+    healthy = CliRunner().invoke(main, ["doctor", "-A", "sick_shop", *skipped])
+    assert (healthy.exit_code, healthy.stdout) == (0, "")
+    cluster = CliRunner().invoke(main, ["doctor", "-A", "sick_shop", "--cluster", "other"])
+    assert (cluster.exit_code, "[service.missing]" in cluster.stdout) == (1, True)
+
+
+def test_the_command_compares_with_the_application_that_it_was_given(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(TaskQ, "topology", lambda _self, app_path=None: given.append(app_path) or Topology(**NOTHING))
+    (tmp_path / "named_shop.py").write_text("from taskq_cloud import TaskQ\napp = TaskQ('shop')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert CliRunner().invoke(main, ["doctor", "-A", "named_shop:app"]).exit_code == 0
+    assert given == ["named_shop:app"]

@@ -1,0 +1,179 @@
+"""An application in a folder of its own, packaged once; and AWS's runtime client, which runs it as Lambda does."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq_cloud.deploy.packaging import contents
+from taskq_cloud.deploy.packaging.build import Package, Plan, build
+from taskq_cloud.deploy.packaging.contents import Wanted
+from taskq_cloud.deploy.packaging.target import Target
+from taskq_cloud.testing.aws_stacks.programs.runtime_api import RuntimeApi
+
+SHOP = '''
+"""The shop's tasks."""
+
+import logging
+
+from taskq_cloud import TaskQ
+
+app = TaskQ("shop")
+
+
+@app.task(time_limit=20)
+def add(a, b):
+    logging.getLogger("shop").warning("adding")
+    return a + b
+
+
+@app.task(time_limit=20)
+def placed(event):
+    return event["detail"]["order"]
+'''
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+OF_THE_RUNTIME = (
+    "awslambdaric",
+    "runtime_client",
+    "simplejson",
+    "snapshot_restore_py",
+    "botocore",
+    "dateutil",
+    "jmespath",
+    "six",
+    "urllib3",
+)
+
+
+def write_shop(folder: Path) -> Path:
+    """A folder with the application's package, and what has no place in a function."""
+    (folder / "shop").mkdir(parents=True)
+    (folder / "shop" / "__init__.py").write_text("")
+    (folder / "shop" / "tasks.py").write_text(SHOP)
+    (folder / "shop" / ".env").write_text("TASKQ_BROKER=sqs://")
+    (folder / "prices.py").write_text("BREAD = 3\n")
+    (folder / ".venv").mkdir()
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_shop(tmp_path / "source")
+
+
+@pytest.fixture
+def make_plan(source: Path, tmp_path: Path) -> Callable[..., Plan]:
+    def make(**changes: Any) -> Plan:
+        plain = {"app": "shop.tasks:app", "source": source, "target": Target(HERE), "output": tmp_path / "dist"}
+        return Plan(**{**plain, **changes})
+
+    return make
+
+
+class Installs:
+    """Installs like ``contents.install``, and what has been installed before from a copy: pip takes seconds each time.
+
+    Args:
+        folder: where the copies are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: dict[str, Path] = {}
+        self._install = contents.install
+
+    def install(self, wanted: Wanted, target: Target, destination: Path) -> None:
+        """What ``contents.install`` does; what is refused is tried anew."""
+        key = repr((wanted, target))
+        if key not in self._kept:
+            kept = self._folder / str(len(self._kept))
+            self._install(wanted, target, kept)
+            self._kept[key] = kept
+        shutil.copytree(self._kept[key], destination, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def installs(tmp_path_factory: pytest.TempPathFactory) -> Installs:
+    return Installs(tmp_path_factory.mktemp("installs"))
+
+
+@pytest.fixture
+def once_installed(installs: Installs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is not about pip: the same requirements are installed once in the run."""
+    monkeypatch.setattr(contents, "install", installs.install)
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory: pytest.TempPathFactory, installs: Installs) -> tuple[Package, list[Path]]:
+    """The package, with its layer and all of its source's modules, and where its archives have been unpacked."""
+    folder = tmp_path_factory.mktemp("packaged")
+    source = write_shop(folder / "source")
+    plan = Plan(
+        app="shop.tasks:app",
+        source=source,
+        target=Target(HERE),
+        output=folder / "dist",
+        include=["prices"],
+        layer=True,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contents, "install", installs.install)
+        package, folders = build(plan), list[Path]()
+    for archive in package.archives:
+        folders.append(folder / "lambda" / archive.path.stem)
+        with zipfile.ZipFile(archive.path) as file:
+            file.extractall(folders[-1])
+    return package, folders
+
+
+@pytest.fixture
+def run_function(tmp_path: Path) -> Callable[..., Any]:
+    """Run unpacked archives in an interpreter that has, beside them, only what Lambda's own runtime has."""
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    for name in OF_THE_RUNTIME:
+        found = importlib.util.find_spec(name)
+        assert found and found.origin, f"{name} is not installed: pip install 'taskq-cloud[test]'"
+        path = Path(found.origin)
+        path = path.parent if path.name == "__init__.py" else path
+        (runtime / path.name).symlink_to(path)
+
+    @contextmanager
+    def run(folders: list[Path], environment: dict[str, str]) -> Iterator[tuple[RuntimeApi, subprocess.Popen[str]]]:
+        function, *layers = folders
+        path = os.pathsep.join(map(str, [function, *(layer / "python" for layer in layers), runtime]))
+        with RuntimeApi() as api:
+            variables = {
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": path,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "LAMBDA_TASK_ROOT": str(function),
+                "AWS_LAMBDA_RUNTIME_API": api.address,
+                "AWS_LAMBDA_FUNCTION_NAME": "packaged",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+                **environment,
+            }
+            # -S: the environment's own packages are not there.
+            command = [sys.executable, "-S", "-m", "awslambdaric", "taskq_cloud.lambda_function.lambda_handler"]
+            process = subprocess.Popen(
+                command, cwd=function, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            try:
+                yield api, process
+            finally:
+                process.kill()
+                process.wait()
+                process.stdout.close()
+
+    return run

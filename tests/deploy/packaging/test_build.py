@@ -1,0 +1,185 @@
+"""What is in a package, that it is the same twice, and what is refused."""
+
+import hashlib
+import os
+import re
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from taskq_cloud.cli import main
+from taskq_cloud.deploy.packaging import archive, contents
+from taskq_cloud.deploy.packaging import build as building
+from taskq_cloud.deploy.packaging.build import build
+from taskq_cloud.deploy.packaging.contents import Wanted
+from taskq_cloud.deploy.packaging.target import Target
+from taskq_cloud.errors import ImproperlyConfigured
+from tests.deploy.packaging.conftest import HERE
+
+DOCS = Path(__file__).parents[3] / "docs" / "packaging.md"
+
+
+def names_in(path):
+    with zipfile.ZipFile(path) as file:
+        return set(file.namelist())
+
+
+def tops_in(path):
+    return {name.partition("/")[0] for name in names_in(path)}
+
+
+@pytest.mark.usefixtures("once_installed")
+def test_a_function_holds_the_application_the_library_and_what_that_needs(make_plan):
+    (function,) = build(make_plan()).archives
+    tops = tops_in(function.path)
+    assert {"shop", "taskq_cloud", "pydantic", "pydantic_core", "pydantic_settings"} <= tops
+    assert not tops & {"prices.py", ".venv", "click", "botocore", "boto3", "bin"}
+    names = names_in(function.path)
+    assert "shop/tasks.py" in names
+    assert "shop/.env" not in names
+    assert any(re.fullmatch(r"shop/__pycache__/tasks\.cpython-\d+\.pyc", name) for name in names)
+    assert not {name for name in names if name.startswith(("taskq_cloud/cli/", "taskq_cloud/testing/"))}
+
+
+def test_a_layer_holds_all_but_the_application(unpacked):
+    function, layer = unpacked[0].archives
+    assert tops_in(function.path) == {"shop", "prices.py", "__pycache__"}
+    assert tops_in(layer.path) == {"python"}
+    assert "python/taskq_cloud/lambda_function.py" in names_in(layer.path)
+
+
+def test_the_same_makes_the_same_bytes(make_plan, unpacked, source):
+    # Both were installed by pip: this one here, the other for the session.
+    for path in source.rglob("*.py"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    again = build(make_plan(layer=True, include=["prices"]))
+    made = [[hashlib.sha256(each.path.read_bytes()).hexdigest() for each in p.archives] for p in (unpacked[0], again)]
+    assert made[0] == made[1]
+
+
+def test_sizes_and_modules_are_within_what_the_page_says(unpacked):
+    package = unpacked[0]
+    function, layer = package.archives
+    page = DOCS.read_text()
+
+    def budget(row):
+        (number,) = re.findall(rf"^\| {row} \| ([\d,]+)", page, re.MULTILINE)
+        return int(number.replace(",", ""))
+
+    assert layer.zipped_bytes <= budget("the layer, zipped, bytes")
+    assert package.unzipped_bytes <= budget("unzipped, all together, bytes")
+    assert function.zipped_bytes < 10_000
+    ours = [name for name in package.modules if name.partition(".")[0] == "taskq_cloud"]
+    assert len(package.modules) <= budget("modules a cold start imports")
+    assert len(ours) <= budget("of these, the library's own")
+
+
+def test_requirements_come_along_and_the_library_s_own_line_gives_its_extras(make_plan, tmp_path):
+    file = tmp_path / "requirements.txt"
+    file.write_text("taskq-cloud[msgpack]==0.0.1  # another version\nsix\n")
+    (function,) = build(make_plan(wanted=Wanted(files=[file], requirements=["idna"]))).archives
+    assert {"msgpack", "six.py", "idna", "taskq_cloud"} <= tops_in(function.path)
+
+
+def test_it_is_made_for_another_processor_and_version(make_plan, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    package = build(make_plan(target=Target("3.13" if HERE != "3.13" else "3.12", "arm64")))
+    assert package.modules is None
+    (core,) = [name for name in names_in(package.archives[0].path) if name.endswith("-linux-gnu.so")]
+    assert "aarch64" in core
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"app": "shp.tasks:app"}, "no module, package, file or folder 'shp'"),
+        ({"app": "shop.task:app"}, "no module 'shop.task'"),
+        ({"include": ["price"]}, "'price'"),
+        ({"wanted": Wanted(requirements=["six==999"])}, "No matching distribution found for six==999"),
+        ({"wanted": Wanted(extras=["masgpack"])}, "no extra 'masgpack'"),
+        ({"wanted": Wanted(files=[Path("nowhere.txt")])}, "nowhere.txt can't be read"),
+    ],
+    ids=["package", "module", "include", "requirement", "extra", "file"],
+)
+@pytest.mark.usefixtures("once_installed")
+def test_what_is_not_there_is_named_and_nothing_is_written(make_plan, changes, text):
+    plan = make_plan(**changes)
+    with pytest.raises(ImproperlyConfigured, match=re.escape(text)):
+        build(plan)
+    assert not plan.output.exists()
+
+
+@pytest.mark.usefixtures("once_installed")
+def test_what_the_application_imports_without_bringing_it_is_named(make_plan, source):
+    (source / "shop" / "tasks.py").write_text("import prices\nimport tomato\n")
+    with pytest.raises(ImproperlyConfigured, match=r"No module named 'prices'; .* --include"):
+        build(make_plan())
+    with pytest.raises(ImproperlyConfigured, match="No module named 'tomato'"):
+        build(make_plan(include=["prices"]))
+
+
+@pytest.mark.usefixtures("once_installed")
+def test_what_lambda_s_runtime_has_need_not_come_along(make_plan, source):
+    tasks = source / "shop" / "tasks.py"
+    tasks.write_text(f"import botocore.session\n{tasks.read_text()}")
+    assert "botocore.session" in (build(make_plan()).modules or ())
+
+
+@pytest.mark.usefixtures("once_installed")
+def test_a_module_that_does_not_compile_is_named(make_plan, source):
+    (source / "shop" / "broken.py").write_text("def f(:\n")
+    with pytest.raises(ImproperlyConfigured, match=r"shop/broken\.py"):
+        build(make_plan())
+
+
+@pytest.mark.usefixtures("once_installed")
+def test_more_than_lambda_takes_is_refused(make_plan, monkeypatch):
+    monkeypatch.setattr(building, "LARGEST_UNZIPPED_BYTES", 1_000_000)
+    with pytest.raises(ImproperlyConfigured, match="Lambda takes 1,000,000 with all layers"):
+        build(make_plan())
+
+
+@pytest.mark.parametrize("arguments", [("3.10",), ("4.0",), ("three",), (HERE, "mips")], ids=str)
+def test_a_runtime_that_is_none_is_refused(arguments):
+    with pytest.raises(ImproperlyConfigured):
+        Target(*arguments)
+
+
+def test_the_library_is_of_this_very_version(tmp_path):
+    contents.copy_library(tmp_path)
+    (about,) = tmp_path.glob("*.dist-info")
+    assert metadata.Distribution.at(about).version == metadata.version("taskq-cloud")
+
+
+def test_an_archive_says_nothing_of_the_machine_it_was_made_on(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.py").write_text("a = 1\n")
+    (folder / "b.so").write_bytes(b"\x7fELF")
+    (folder / "a.py").chmod(0o600)
+    made = archive.write(folder, tmp_path / "out" / "a.zip")
+    with zipfile.ZipFile(made.path) as file:
+        modes = {entry.filename: oct(entry.external_attr >> 16) for entry in file.infolist()}
+        assert {entry.date_time for entry in file.infolist()} == {archive.EPOCH}
+    assert modes == {"a.py": "0o100644", "b.so": "0o100755"}
+
+
+@pytest.mark.usefixtures("once_installed")
+def test_the_command_says_what_it_has_made(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(source)
+    output = tmp_path / "out"
+    done = CliRunner().invoke(main, ["-A", "shop.tasks:app", "package", "--layer", "-o", str(output)])
+    assert done.exit_code == 0, done.output
+    assert re.search(r"function\.zip +[\d,]+ bytes, +[\d,]+ unzipped\n", done.output)
+    assert re.search(r"A cold start imports \d+ modules\.", done.output)
+    assert {path.name for path in output.iterdir()} == {"function.zip", "layer.zip"}
+
+
+def test_the_command_without_an_application_says_how_to_name_one(monkeypatch):
+    monkeypatch.delenv("TASKQ_APP", raising=False)
+    done = CliRunner().invoke(main, ["package"])
+    assert done.exit_code == 2
+    assert "TASKQ_APP" in done.output

@@ -1,0 +1,29 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from taskq_cloud.deploy.packaging.target import Target
+
+OTHER = "3.13" if sys.version_info[:2] != (3, 13) else "3.12"
+
+
+def test_this_version_is_this_interpreter():
+    major, minor = sys.version_info[:2]
+    assert Target(f"{major}.{minor}").interpreter() == sys.executable
+
+
+@pytest.mark.parametrize(("script", "usable"), [("exit 0", True), ("echo 'command not found'; exit 127", False)])
+def test_an_interpreter_on_the_path_counts_if_it_starts(
+    script: str, usable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    found = tmp_path / f"python{OTHER}"
+    found.write_text(f"#!/bin/sh\n{script}\n")
+    found.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Target(OTHER).interpreter() == (str(found) if usable else None)
+
+
+def test_none_on_the_path_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Target(OTHER).interpreter() is None

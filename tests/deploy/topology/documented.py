@@ -1,0 +1,29 @@
+"""The application of docs/topology.md, and the part of its variables that the page shows."""
+
+import sys
+import types
+from typing import Any
+
+from taskq_cloud import TaskQ
+from taskq_cloud.deploy.topology.formats import tfvars
+from tests.docs.samples import blocks_of
+
+
+def documented_app() -> TaskQ:
+    page = types.ModuleType("shop")
+    before = sys.modules.get("shop")
+    sys.modules["shop"] = page
+    try:
+        exec(blocks_of("topology.md")[0].code, vars(page))
+    finally:
+        sys.modules.pop("shop")
+        if before is not None:
+            sys.modules["shop"] = before
+    app: TaskQ = page.app
+    return app
+
+
+def example(app: TaskQ) -> dict[str, Any]:
+    """The variables; of the roles only the producer's, which is the shortest."""
+    variables = tfvars.variables(app.topology(app_path="shop:app"))
+    return {**variables, "roles": {"shop-producer": variables["roles"]["shop-producer"]}}

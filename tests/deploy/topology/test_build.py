@@ -1,0 +1,297 @@
+"""What an application comes to: who serves a queue, and the limits that follow from its tasks."""
+
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.deploy.topology.model import Topology
+from taskq_cloud.errors import ImproperlyConfigured
+
+
+def declare(app: TaskQ, name: str, **options: Any) -> None:
+    app.task(name=name, **options)(lambda: None)
+
+
+def make(tasks: dict[str, dict[str, Any]], **settings: Any) -> Topology:
+    app = TaskQ("shop", **{"broker": "sqs://eu-west-1/shop-", "results": "dynamodb://shop-results", **settings})
+    for name, options in tasks.items():
+        declare(app, name, **options)
+    return app.topology()
+
+
+def refused(tasks: dict[str, dict[str, Any]], **settings: Any) -> str:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        make(tasks, **settings)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "runtime"),
+    [
+        ({"time_limit": 30}, "lambda"),
+        ({"time_limit": 897}, "lambda"),
+        ({"time_limit": 898}, "container"),
+        ({}, "container"),
+        ({"time_limit": 30, "memory_mb": 10_240}, "lambda"),
+        ({"time_limit": 30, "memory_mb": 10_241}, "container"),
+        ({"time_limit": 30, "runtime": "container"}, "container"),
+        ({"time_limit": 30, "runtime": "lambda"}, "lambda"),
+    ],
+)
+def test_a_task_goes_where_it_fits(options: dict[str, Any], runtime: str) -> None:
+    topology = make({"a": options}, task_default_queue="work")
+    assert topology.queue_named("work").runtime == runtime
+    assert topology.queue_named("work").tasks[0].runtime == runtime
+    assert [each.queue for each in topology.functions] == (["work"] if runtime == "lambda" else [])
+    assert [each.queues for each in topology.services] == ([("work",)] if runtime == "container" else [])
+
+
+def test_the_settings_limit_counts_for_tasks_without_one() -> None:
+    topology = make({"a": {}}, task_time_limit=20)
+    assert topology.queue_named("celery").runtime == "lambda"
+    assert topology.queue_named("celery").tasks[0].time_limit_seconds == 20
+
+
+def test_tasks_without_a_wish_go_to_a_container_with_the_one_that_needs_it() -> None:
+    tasks = make({"short": {"time_limit": 5}, "long": {"time_limit": 5000}}).queue_named("celery").tasks
+    assert [(each.name, each.runtime) for each in tasks] == [("long", "container"), ("short", "container")]
+    assert tasks[1].reason == "shares its queue with long"
+
+
+def test_two_runtimes_on_one_queue_are_refused_with_the_tasks_and_the_way_out() -> None:
+    error = refused({"fast": {"time_limit": 5, "runtime": "lambda"}, "slow": {"time_limit": 5, "runtime": "container"}})
+    for said in (
+        "'celery'",
+        "fast has runtime='lambda'",
+        "slow needs a container",
+        "a queue of its own",
+        "task_routes",
+    ):
+        assert said in error
+
+
+@pytest.mark.parametrize("options", [{"time_limit": 5000}, {}], ids=["long", "unlimited"])
+def test_a_task_that_does_not_fit_into_lambda_can_not_be_made_to(options: dict[str, Any]) -> None:
+    assert "can't run in a Lambda function as runtime='lambda' asks" in refused({"a": {"runtime": "lambda", **options}})
+
+
+@pytest.mark.parametrize(
+    ("limit", "batch", "timeout"),
+    [(1, 10, 13), (30, 10, 303), (89.7, 10, 900), (90, 9, 813), (500, 1, 503), (897, 1, 900)],
+)
+def test_a_whole_batch_fits_into_the_functions_time(limit: float, batch: int, timeout: int) -> None:
+    topology = make({"a": {"time_limit": limit}, "b": {"time_limit": 0.5}})
+    (function,) = topology.functions
+    assert (function.batch_size, function.timeout_seconds) == (batch, timeout)
+    assert topology.queue_named("celery").visibility_timeout_seconds == 6 * timeout
+
+
+def test_the_batching_window_adds_to_the_visibility_timeout() -> None:
+    topology = make(
+        {"a": {"time_limit": 10}}, deployment={"function": {"batch_size": 50, "batching_window_seconds": 20}}
+    )
+    (function,) = topology.functions
+    assert (function.batch_size, function.timeout_seconds) == (50, 503)
+    assert topology.queue_named("celery").visibility_timeout_seconds == 6 * 503 + 20
+
+
+@pytest.mark.parametrize(("limit", "visibility"), [(30, 90), (3600, 3600), (86_400, 43_200)])
+def test_a_containers_queue_hides_a_message_for_its_longest_task(limit: float, visibility: int) -> None:
+    topology = make({"a": {"time_limit": limit, "runtime": "container"}}, visibility_timeout=90)
+    assert topology.queue_named("celery").visibility_timeout_seconds == visibility
+
+
+@pytest.mark.parametrize(("receives", "count"), [(1, 5), (5, 5), (8, 8)])
+def test_a_queue_gives_a_message_up_after_the_worker_does(receives: int, count: int) -> None:
+    queue = make({"a": {}}, task_max_receives=receives).queue_named("celery")
+    assert queue.max_receive_count == count
+    assert queue.dead_letter_queue.name == "shop-celery-dead"
+    assert queue.dead_letter_queue.message_retention_seconds > queue.message_retention_seconds
+
+
+def test_a_fifo_queue_has_a_fifo_dead_letter_queue_and_a_function_of_its_own() -> None:
+    topology = make({"a": {"queue": "mail.fifo", "time_limit": 5}, "b": {"queue": "mail", "time_limit": 5}})
+    queue = topology.queue_named("mail.fifo")
+    assert (queue.name, queue.fifo, queue.dead_letter_queue.name) == ("shop-mail.fifo", True, "shop-mail-dead.fifo")
+    assert len({each.name for each in topology.functions}) == 3
+    assert len({each.name for each in topology.roles}) == len(topology.roles)
+
+
+def test_a_queue_that_only_workflows_use_goes_where_the_others_are() -> None:
+    assert make({"a": {"queue": "work", "time_limit": 5}}).queue_named("celery").runtime == "lambda"
+    assert make({"a": {"queue": "work"}}).queue_named("celery").runtime == "container"
+
+
+def test_a_function_has_the_memory_of_its_largest_task() -> None:
+    tasks = {"a": {"time_limit": 5, "memory_mb": 900}, "b": {"time_limit": 5, "memory_mb": 1500}}
+    assert make(tasks).functions[0].memory_mb == 1500
+    assert make(tasks, deployment={"functions": {"celery": {"memory_mb": 3008}}}).functions[0].memory_mb == 3008
+
+
+def test_options_of_one_function_go_before_those_of_all() -> None:
+    deployment = {
+        "function": {"memory_mb": 256, "maximum_concurrency": 7},
+        "functions": {"b": {"memory_mb": 2048, "environment": {"KEY": "value"}}},
+    }
+    tasks = {"one": {"queue": "a", "time_limit": 5}, "two": {"queue": "b", "time_limit": 5}}
+    first, second = make(tasks, task_default_queue="a", deployment=deployment).functions
+    assert (first.memory_mb, first.maximum_concurrency) == (256, 7)
+    assert (second.memory_mb, second.maximum_concurrency, second.environment["KEY"]) == (2048, 7, "value")
+    assert "KEY" not in first.environment
+
+
+def test_queues_that_no_service_names_go_to_the_one_that_names_none() -> None:
+    tasks = {name: {"queue": name} for name in ("a", "b", "c")}
+    services = {"heavy": {"queues": ["b"], "memory_mb": 8192}}
+    topology = make(tasks, task_default_queue="a", deployment={"services": services})
+    assert {each.name: each.queues for each in topology.services} == {"shop-heavy": ("b",), "shop-worker": ("a", "c")}
+    assert topology.services[1].command == ("taskq", "worker", "-Q", "a,c")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "size"),
+    [
+        (512, 1024, (512, 1024)),
+        (512, 3000, (512, 3072)),
+        (512, 12_000, (2048, 12_288)),
+        (300, 1000, (512, 1024)),
+        (256, 1025, (256, 2048)),
+        (4096, 32_768, (8192, 32_768)),
+        (8192, 17_408, (8192, 20_480)),
+        (16_384, 122_880, (16_384, 122_880)),
+    ],
+)
+def test_a_service_has_a_size_of_fargate_s(cpu: int, memory: int, size: tuple[int, int]) -> None:
+    deployment = {"services": {"worker": {"cpu_units": cpu, "memory_mb": 512}}}
+    (service,) = make({"a": {"memory_mb": memory}}, deployment=deployment).services
+    assert (service.cpu_units, service.memory_mb) == size
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        {"environment": {"AWS_REGION": "eu-west-1", "SHOP": "1"}},
+        {"function": {"environment": {"AWS_REGION": "eu-west-1"}}},
+        {"functions": {"celery": {"environment": {"AWS_REGION": "eu-west-1"}}}},
+    ],
+    ids=["of all", "of functions", "of one"],
+)
+def test_a_variable_that_lambda_sets_itself_is_refused(deployment: dict[str, Any]) -> None:
+    said = refused({"a": {"time_limit": 5}}, deployment=deployment)
+    assert "the function of queue 'celery': Lambda sets AWS_REGION itself" in said
+
+
+def test_a_container_may_have_any_variable() -> None:
+    (service,) = make({"a": {}}, deployment={"environment": {"AWS_REGION": "eu-west-1"}}).services
+    assert service.environment["AWS_REGION"] == "eu-west-1"
+
+
+def test_more_memory_than_fargate_has_is_refused() -> None:
+    assert "no container of 512 CPU units and 131072 MiB" in refused({"a": {"memory_mb": 131_072}})
+
+
+def test_more_queues_than_a_service_is_scaled_by_are_refused_with_a_way_out() -> None:
+    tasks = {f"t{number}": {"queue": f"q{number}"} for number in range(6)}
+    assert "6 queues (q0, q1, q2, q3, q4, q5)" in refused(tasks, task_default_queue="q0")
+    spread = {"services": {"worker": {"queues": ["q0"]}, "other": {}}}
+    assert len(make(tasks, task_default_queue="q0", deployment=spread).services) == 2
+    google = {"broker": "pubsub://shop-prod/shop-", "results": "gs://shop", "task_default_queue": "q0"}
+    assert len(make(tasks, **google).services) == 1
+
+
+def test_a_platform_waits_longer_than_the_worker() -> None:
+    assert make({"a": {}}, worker_shutdown_timeout=115).services[0].stop_timeout_seconds == 120
+    assert "115 s at most" in refused({"a": {}}, worker_shutdown_timeout=116)
+
+
+def test_a_bucket_that_serves_results_and_payloads_is_one() -> None:
+    topology = make({"a": {}}, results="s3://shop-data/results", payloads="s3://shop-data/live", result_expires=86_400)
+    (bucket,) = topology.buckets
+    assert bucket.prefixes == ("live/", "results/")
+    assert {rule.prefix: rule.expire_days for rule in bucket.lifecycle_rules} == {
+        "live/arguments/": 30,
+        "live/results/": 2,
+        "results/celery-task-meta-": 1,
+        "results/taskq-claim-": 16,
+        "results/taskq-join": 16,
+        "results/taskq-rate-": 16,
+    }
+
+
+def test_results_that_never_expire_are_in_no_rule() -> None:
+    (bucket,) = make({"a": {}}, results="s3://shop-data", result_expires=None).buckets
+    assert not [rule for rule in bucket.lifecycle_rules if "celery-task-meta" in rule.prefix]
+
+
+def test_pubsub_has_topics_and_cloud_run_workers() -> None:
+    topology = make({"a": {"queue": "mail.fifo"}}, broker="pubsub://my-project/shop-", results="gs://shop-results")
+    assert (topology.provider, topology.project, topology.roles) == ("google", "my-project", ())
+    mail = next(each for each in topology.subscriptions if each.queue == "mail.fifo")
+    assert (mail.topic, mail.ordered, mail.dead_letter_topic) == ("shop-mail.fifo", True, "shop-mail-dead.fifo")
+    assert mail.max_delivery_attempts == 10
+    (service,) = topology.services
+    assert (service.stop_timeout_seconds, service.environment["TASKQ_WORKER_SHUTDOWN_TIMEOUT"]) == (10, "8")
+    assert topology.buckets[0].provider == "google"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"broker": "sqlite:///x.db"}, "set TASKQ_BROKER to sqs://region/prefix"),
+        ({"results": "sqlite:///x.db"}, "the results sqlite:///x.db are on one machine"),
+        ({"results": "memory://"}, "set TASKQ_RESULTS to dynamodb://table"),
+        ({"deployment": {"fucntion": {}}}, "deployment: fucntion: Extra inputs are not permitted"),
+        ({"deployment": {"functions": {"nix": {}}}}, "no Lambda function serves a queue 'nix'"),
+        ({"deployment": {"services": {"w": {"queues": ["nix"]}}}}, "no container serves a queue 'nix'"),
+        ({"deployment": {"services": {"v": {}, "w": {}}}}, "v and w name no queues"),
+        ({"deployment": {"services": {"w": {"minimum_tasks": 5}}}}, "minimum_tasks (5) is over maximum_tasks (4)"),
+        ({"deployment": {"message_retention_days": 14}}, "less than or equal to 13"),
+        ({"task_default_queue": "x" * 90}, "Queue.name is"),
+        ({"task_default_queue": "a.b", "task_routes": {"a": "a-b"}}, "are both to have a queue shop-a-b in SQS"),
+    ],
+)
+def test_what_can_not_be_deployed_is_named(settings: dict[str, Any], said: str) -> None:
+    assert said in refused({"a": {}}, **settings)
+
+
+def test_two_queues_do_not_share_a_function() -> None:
+    error = refused({"a": {"time_limit": 5, "queue": "a.fifo"}, "b": {"time_limit": 5, "queue": "a-fifo"}})
+    assert "queues 'a-fifo' and 'a.fifo' are both to have a Lambda function shop-a-fifo" in error
+
+
+def test_a_queue_whose_url_is_given_is_that_one() -> None:
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/their-queue"
+    topology = make({"a": {"time_limit": 5}}, broker_transport_options={"predefined_queues": {"celery": {"url": url}}})
+    (queue,) = topology.queues
+    assert (queue.name, queue.dead_letter_queue.name) == ("their-queue", "shop-celery-dead")
+    (send,) = [each for each in topology.role_named("shop-producer").statements if each.sid == "SendTasks"]
+    assert send.resources == ("arn:{partition}:sqs:{region}:{account}:their-queue",)
+
+
+@pytest.mark.parametrize(
+    ("queue", "function", "said"),
+    [
+        ("work", {"batch_size": 11}, "needs batching_window_seconds of at least 1"),
+        ("work.fifo", {"batch_size": 11, "batching_window_seconds": 1}, "at most 10 messages of a FIFO queue"),
+        ("work.fifo", {"batching_window_seconds": 1}, "no batching window"),
+        ("work", {"maximum_concurrency": 1}, "greater than or equal to 2"),
+    ],
+)
+def test_an_event_source_mapping_that_lambda_refuses_is_refused(
+    queue: str, function: dict[str, Any], said: str
+) -> None:
+    error = refused({"a": {"time_limit": 5}}, task_default_queue=queue, deployment={"function": function})
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"runtime": "fargate"}, "runtime is 'fargate'; it is one of auto, container, lambda"),
+        ({"memory_mb": 0}, "over zero"),
+    ],
+)
+def test_a_task_says_what_is_wrong_with_its_options(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=said):
+        declare(TaskQ("shop"), "a", **options)

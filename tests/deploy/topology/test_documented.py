@@ -1,0 +1,30 @@
+"""docs/topology.md and schema.json say what the code does."""
+
+import json
+import re
+
+import pytest
+
+from taskq_cloud.deploy.topology import schema
+from taskq_cloud.deploy.topology.deployment import Deployment, FunctionOptions, ServiceOptions
+from tests.deploy.topology.documented import documented_app, example
+from tests.docs.samples import DOCS
+from tests.docs.test_tables import rows
+
+
+def test_the_published_schema_is_the_models() -> None:
+    assert schema.PATH.read_text(encoding="utf-8") == schema.text(), "run: python -m taskq_cloud.deploy.topology.schema"
+
+
+def test_the_page_shows_the_variables_of_its_application() -> None:
+    page = (DOCS / "topology.md").read_text(encoding="utf-8").partition("## Terraform variables")[2]
+    shown = re.search(r"```json\n(.*?)```", page, re.DOTALL)
+    assert shown
+    assert shown[1] == json.dumps(example(documented_app()), indent=2, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("kind", [Deployment, FunctionOptions, ServiceOptions], ids=lambda kind: kind.__name__)
+def test_every_option_of_a_deployment_is_documented(kind: type) -> None:
+    documented = {row[0].strip("`"): row[1].strip("`") for row in rows("topology.md", "## Deployment")}
+    for name in kind.model_fields:
+        assert name in documented

@@ -1,0 +1,345 @@
+"""Each role is allowed what its work calls, and nothing else: the work is done through a proxy that takes notes.
+
+One test does all the work of a role: an action that its policy allows and that no line here leads to is an unused one.
+"""
+
+import contextlib
+import json
+import time
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+
+from taskq_cloud import Reject, TaskQ, group
+from taskq_cloud.cli import main
+from taskq_cloud.core.model.message import Acknowledge, Outgoing
+from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.deploy.provision import Provisioner
+from taskq_cloud.deploy.topology.formats import iam
+from taskq_cloud.errors import ClaimError
+from taskq_cloud.testing.permissions import compare
+from tests.deploy.conftest import drive
+from tests.serverless.events import Context
+from tests.stores.payloads.noise import noise
+from tests.worker.serving import serving, until
+
+LARGE = 1_500_000
+"""Characters that no compression gets under SQS's limit, nor under DynamoDB's."""
+
+
+@pytest.fixture
+def shop(make_app, recorder):
+    """Make applications on one deployment, each of which has yet to find its queues: ``shop(runtime) -> TaskQ``."""
+    made = []
+
+    def make(runtime, *, scheduler=True, results_in="dynamodb"):
+        if not made:
+            app = make_app(deployment={"runtime": runtime}, scheduler=scheduler, results_in=results_in)
+            drive(app, Provisioner(app.topology()).run())
+            made.append(app)
+        again = TaskQ(made[0].main, **made[0]._given)
+        declare(again)
+        made.append(again)
+        recorder.forget()
+        return again
+
+    yield make
+    for app in made[1:]:
+        app.close()
+
+
+def declare(app):
+    app.task(name="shop.length", time_limit=5)(len)
+    app.task(name="shop.noise", time_limit=5)(noise)
+    app.task(name="shop.report", time_limit=3600, queue="reports.fifo")(len)
+
+    @app.task(name="shop.again", bind=True, time_limit=5, default_retry_delay=0)
+    def again(self):
+        if self.request.retries == 0:
+            raise self.retry(countdown=0)
+
+    @app.task(name="shop.tomorrow", bind=True, time_limit=5)
+    def tomorrow(self):
+        raise self.retry(countdown=86_400)
+
+    @app.task(name="shop.reject", time_limit=5)
+    def reject():
+        if app.main is not None and not getattr(app, "mended", False):
+            raise Reject(noise(LARGE))
+
+    @app.task(name="shop.once", once=True, time_limit=5)
+    def once():
+        return None
+
+    @app.task(name="shop.slow", time_limit=30)
+    def slow():
+        time.sleep(1.5)  # longer than the lease, so that it is renewed
+
+
+def policy_of(app, role):
+    name = f"{app.main}-{role}"
+    place = iam.Place("000000000000", "eu-west-1")
+    return iam.policies(app.topology(), place)[name]["Statement"]
+
+
+def assert_exact(app, role, used):
+    """All that was called is allowed; all that the application's own code is allowed was called."""
+    statements = policy_of(app, role)
+    by_platform = {s.sid for s in app.topology().role_named(f"{app.main}-{role}").statements if s.by == "platform"}
+    comparison = compare(used, statements)
+    own = [each for each in statements if each["Sid"] not in by_platform]
+    assert (comparison.missing, compare(used, own).unused) == ([], [])
+
+
+@pytest.fixture
+def lose(make_aws_client, local_stack):
+    """Remove what was put into the payloads' bucket since it was last seen: ``lose(app, before)``; None: see it."""
+    s3 = make_aws_client("s3", local_stack.endpoint_url)
+
+    def lose(app, before=None):
+        found = s3.list_objects_v2(Bucket=f"{app.main}-payloads").get("Contents", [])
+        keys = {each["Key"] for each in found}
+        if before is not None:
+            assert keys - before
+            for key in keys - before:
+                s3.delete_object(Bucket=f"{app.main}-payloads", Key=key)
+        return keys
+
+    return lose
+
+
+@pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
+@pytest.mark.parametrize("scheduler", [True, False], ids=["scheduler", "hops"])
+async def test_a_producer(shop, recorder, lose, scheduler, results_in):
+    caller = shop("container", scheduler=scheduler, results_in=results_in)
+    async with serving(caller, visibility_timeout=30):
+        large = caller.send_task("shop.noise", [LARGE])
+        await until(lambda: large.state == "SUCCESS", "the large result is there")
+        before = lose(caller)
+        lost = caller.send_task("shop.noise", [LARGE + 1])
+        await until(lambda: lost.state == "SUCCESS", "the other large result is there")
+    producer = shop("container")
+    producer.send_task("shop.length", ["abc"])
+    producer.send_task("shop.length", ["abc"], queue="reports.fifo")
+    producer.tasks["shop.length"].map_async([("abc",)] * 12)
+    producer.send_task("shop.length", [noise(LARGE)])
+    producer.send_task("shop.length", ["abc"], countdown=3 * 86_400)
+    several = group(producer.tasks["shop.length"].s("abc") for _ in range(3)).apply_async()
+    several.save()
+    several.ready()
+    producer.send_task("shop.length", ["abc"], countdown=2 * 86_400).revoke()
+    result = producer.AsyncResult(large.id)
+    assert len(result.get(timeout=10)) == LARGE
+    result.forget()
+    if results_in == "dynamodb":
+        lose(caller, before)
+        with pytest.raises(ClaimError):
+            producer.AsyncResult(lost.id).get(timeout=10)
+    assert_exact(producer, "producer", recorder.used())
+
+
+async def send_everything(caller, lose):
+    """One task of each kind; the results."""
+    before = lose(caller)
+    gone = caller.send_task("shop.length", [noise(LARGE + 1)])
+    lose(caller, before)
+    sent = [
+        caller.send_task("shop.length", ["abc"]),
+        caller.send_task("shop.length", [noise(LARGE)]),
+        caller.send_task("shop.noise", [LARGE]),
+        caller.send_task("shop.again"),
+        caller.send_task("shop.once"),
+        caller.send_task("shop.reject"),
+        caller.send_task("shop.tomorrow"),
+        gone,
+    ]
+    chord = group(caller.tasks["shop.length"].s("abc") for _ in range(3)) | caller.tasks["shop.length"].s()
+    return [*sent, chord.apply_async()]
+
+
+async def redrive(app, expected):
+    """Move the dead letters back, as docs/operations.md does by hand."""
+    deliveries = []
+    while len(deliveries) < expected:
+        deliveries += app.run(app.broker.receive(dead_letter_queue("work"), 10, 1, 30))
+    again = [Outgoing(body=each.body, group=each.group, attributes=each.attributes) for each in deliveries]
+    app.run(app.broker.send("work", again))
+    app.run(app.broker.settle([Acknowledge(each) for each in deliveries]))
+
+
+@pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
+async def test_a_container(shop, recorder, lose, results_in):
+    caller = shop("container", results_in=results_in)
+    results = await send_everything(caller, lose)
+    slow = caller.send_task("shop.slow")
+    worker = shop("container")
+    async with serving(worker, visibility_timeout=1):
+        await until(lambda: all(each.ready() or each.state == "RETRY" for each in [*results, slow]), "all have ended")
+    worker.send_task("shop.length", ["abc"], queue="reports.fifo")
+    seen = recorder.used()
+    worker.mended = True
+    await redrive(caller, 2)
+    recorder.forget()
+    mender = shop("container")
+    mender.mended = True
+    async with serving(mender, visibility_timeout=30):
+        await until(lambda: caller.AsyncResult(results[5].id).state == "SUCCESS", "the dead letter has run")
+    assert_exact(mender, "worker-service", seen | recorder.used())
+
+
+@pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
+async def test_a_function(shop, recorder, lose, make_aws_client, local_stack, results_in):
+    caller = shop("auto", results_in=results_in)
+    await send_everything(caller, lose)
+    queue = caller.topology().queue_named("work").name
+    sqs = make_aws_client("sqs", local_stack.endpoint_url)
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    function = shop("auto")
+    handler = function.lambda_handler()
+    unknown = json.dumps({"task": "shop.nobody", "id": str(uuid4())})
+    sqs.send_message(QueueUrl=url, MessageBody=unknown)
+
+    def poll():
+        """What Lambda's pollers do, by a client of their own; whether there was something."""
+        found = sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=0,
+            AttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        ).get("Messages", [])
+        failed = handler({"Records": [record_of(each, queue) for each in found]}, Context()) if found else {}
+        left = {each["itemIdentifier"] for each in failed.get("batchItemFailures", [])}
+        for each in found:
+            if each["MessageId"] not in left:
+                # What was dead-lettered is gone already: an error here, and none on AWS.
+                with contextlib.suppress(sqs.exceptions.ReceiptHandleIsInvalid):
+                    sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+        return bool(found)
+
+    while poll():
+        pass
+    seen = recorder.used()
+    await redrive(caller, 2)
+    recorder.forget()
+    function.mended = True
+    poll()
+    assert_exact(function, f"{queue.removeprefix(function.main + '-')}-function", seen | recorder.used())
+
+
+def record_of(message, queue):
+    """A message as Lambda hands it over."""
+    attributes = {
+        name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
+        for name, value in message.get("MessageAttributes", {}).items()
+    }
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": attributes,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{queue}",
+    }
+
+
+APPLIED = """
+import os
+from taskq_cloud import TaskQ
+
+app = TaskQ(
+    os.environ["APPLIED"],
+    broker=f"sqs:///{os.environ['APPLIED']}-",
+    results=f"dynamodb://{os.environ['APPLIED']}-results",
+    scheduler=f"eventbridge://{os.environ['APPLIED']}?role=arn:aws:iam::000000000000:role/{os.environ['APPLIED']}-scheduler",
+    task_default_queue="work",
+    beat_schedule={name: {"task": "shop.length", "args": ["abc"], "schedule": when} for name, when in ENTRIES},
+)
+app.task(name="shop.length", time_limit=5)(len)
+app.task(name="shop.report", time_limit=3600, queue="reports.fifo")(len)
+"""
+
+
+def test_an_applier(make_app, recorder, monkeypatch, tmp_path):
+    app = make_app(scheduler=True)
+    drive(app, Provisioner(app.topology()).run())
+    recorder.forget()
+    monkeypatch.setenv("APPLIED", app.main)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entries = ([("a", "0 3 * * *"), ("b", "0 4 * * *")], [("a", "0 5 * * *")])
+    for number, each in enumerate(entries):
+        (tmp_path / f"applied_{number}.py").write_text(f"ENTRIES = {each}\n{APPLIED}")
+        done = CliRunner().invoke(main, ["beat", "apply", "-A", f"applied_{number}", "--yes", "--prune"])
+        assert done.exit_code == 0, done.output
+    assert_exact(app, "applier", recorder.used())
+
+
+BY_THE_PLATFORM = {
+    # Lambda Developer Guide, "services-sqs-configure": the execution role of a function that reads a queue.
+    "PollQueue": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
+    # Lambda Developer Guide, "lambda-intro-execution-role"; the log group is Terraform's.
+    "WriteLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
+    # SQS Developer Guide, "sqs-key-management": of producers and of consumers; DynamoDB and S3 take no others.
+    "UseKey": {"kms:Decrypt", "kms:GenerateDataKey"},
+    # EventBridge Scheduler User Guide, "setting-up": the execution role of a schedule whose target is a queue.
+    "SendTasks": {"sqs:SendMessage"},
+}
+"""Nobody here makes these calls, so what AWS's pages ask for is the measure."""
+
+
+def test_the_platform_may_do_what_its_pages_ask_for_and_no_more():
+    role = "arn:aws:iam::000000000000:role/sender"
+    dead = "arn:aws:sqs:eu-west-1:000000000000:late"
+    app = TaskQ(
+        "shop",
+        broker="sqs:///shop-",
+        scheduler=f"eventbridge://shop?role={role}&dead_letter={dead}",
+        task_default_queue="work",
+        deployment={"kms_key_arn": "arn:aws:kms:eu-west-1:000000000000:key/k"},
+    )
+    app.task(name="shop.length", time_limit=5)(len)
+    app.task(name="shop.report", queue="reports")(len)
+    found = {}
+    for each in app.topology().roles:
+        for statement in each.statements:
+            if statement.by == "platform":
+                assert set(statement.actions) == BY_THE_PLATFORM[statement.sid]
+                names = {arn.split(":", 5)[5] for arn in statement.resources}
+                found.setdefault(statement.sid, {}).setdefault(each.assumed_by, set()).update(names)
+    key = found.pop("UseKey")
+    assert set(key) == {None, "ecs-tasks.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com"}
+    assert found == {
+        "PollQueue": {"lambda.amazonaws.com": {"shop-work"}},
+        "WriteLogs": {"lambda.amazonaws.com": {"log-group:/aws/lambda/shop-work:*"}},
+        "SendTasks": {"scheduler.amazonaws.com": {"shop-work", "shop-reports", "late"}},
+    }
+
+
+def test_a_role_is_passed_to_the_scheduler_alone():
+    app = TaskQ("shop", broker="sqs:///", scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/sender")
+    app.task(name="shop.length", time_limit=5)(len)
+    roles = [app.topology().role_named(f"shop-{each}") for each in ("applier", "celery-function", "producer")]
+    for role in roles:
+        (passed,) = [each for each in role.statements if "iam:PassRole" in each.actions]
+        assert passed.resources == ("arn:aws:iam::000000000000:role/sender",)
+        (condition,) = passed.conditions
+        assert (condition.key, condition.values) == ("iam:PassedToService", ("scheduler.amazonaws.com",))
+
+
+def test_every_role_uses_the_declared_key_and_no_other():
+    key = "arn:aws:kms:eu-west-1:000000000000:key/k"
+    app = TaskQ("shop", broker="sqs:///", scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/sender")
+    app.task(name="shop.length", time_limit=5)(len)
+    app.task(name="shop.report", queue="reports")(len)
+    without = app.topology()
+    app.conf.deployment["kms_key_arn"] = key
+    keyed = app.topology()
+    assert not [s for role in without.roles for s in role.statements if s.sid == "UseKey"]
+    for role in keyed.roles:
+        found = [(s.actions, s.resources) for s in role.statements if any(a.startswith("kms:") for a in s.actions)]
+        # The applier touches no message: reading a queue's attributes takes no key.
+        needs = role.name != "shop-applier"
+        assert found == ([(("kms:Decrypt", "kms:GenerateDataKey"), (key,))] if needs else []), role.name

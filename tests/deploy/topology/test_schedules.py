@@ -1,0 +1,177 @@
+"""Periodic tasks in the topology: the same schedules that ``taskq beat`` would keep, for Terraform."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.beat import applying
+from taskq_cloud.core.flows import run
+from taskq_cloud.deploy.topology.formats import graph, iam, tfvars
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.stores.schedules._cloud_scheduler_jobs import job_id
+
+ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
+ENTRIES = {
+    "nightly": {"task": "report", "schedule": "0 3 * * *", "timezone": "Europe/Paris", "end": "2090-01-01T00:00:00"},
+    "often": {"args": ["<aws.scheduler.x>"], "task": "report", "schedule": "10s", "enabled": False},
+    "ordered": {"task": "report", "schedule": "90m", "options": {"queue": "work.fifo", "MessageGroupId": "a"}},
+    "ordered too": {"task": "report", "schedule": "1h", "options": {"queue": "work.fifo"}},
+}
+
+
+def make_app(owner: str, entries: dict[str, Any], scheduler: str | None = f"eventbridge://shop?role={ROLE}") -> TaskQ:
+    app = TaskQ(
+        "shop",
+        broker="sqs://eu-west-1/shop-",
+        results="dynamodb://shop",
+        scheduler=scheduler,
+        beat_schedule=entries,
+        deployment={"schedules": owner},
+    )
+    app.task(name="report", time_limit=30)(lambda *_args: None)
+    app.task(name="ordered", time_limit=30, queue="work.fifo")(lambda: None)
+    return app
+
+
+def test_both_ways_lead_to_the_same_schedules() -> None:
+    topology = make_app("terraform", ENTRIES).topology()
+    beat = make_app("beat", ENTRIES)
+
+    def arns(step: Any) -> Any:
+        queue = step.parameters.get("QueueName") or step.parameters["QueueUrl"].rpartition("/")[2]
+        return {"QueueUrl": f"https://sqs/1/{queue}", "Attributes": {"QueueArn": f"arn:aws:sqs:eu-west-1:1:{queue}"}}
+
+    wanted = run(applying.wanted_schedules(beat, beat.schedule_entries(), datetime.now(UTC)), arns)
+    expected = {
+        each.name: (each.when, each.timezone, each.body, each.enabled, each.end, each.target.rpartition(":")[2])
+        for _, each in wanted
+    }
+    assert expected == {
+        each.name: (
+            each.expression,
+            each.timezone,
+            each.input,
+            each.enabled,
+            datetime.fromisoformat(each.end_date) if each.end_date else None,
+            f"shop-{each.queue}",
+        )
+        for each in topology.schedules
+    }
+    assert {each.message_group_id for each in topology.schedules} == {None, "a", "default"}
+    assert {each.description.partition("]")[0] for each in topology.schedules} == {"[terraform", "[terraform, disabled"}
+    # The module refuses such an escape, as it can't be told from one that jsonencode has made of a context attribute.
+    assert not any("\\u003caws.scheduler" in each.input for each in topology.schedules)
+    assert tfvars.variables(topology)["schedules"].keys() == expected.keys()
+
+
+def test_terraform_is_told_once_to_make_the_role_that_schedules_send_with() -> None:
+    topology = make_app("terraform", ENTRIES).topology()
+    variables = tfvars.variables(topology)
+    assert variables["schedule_group"]["role_name"] == "shop-scheduler"
+    assert variables["roles"].keys() == iam.policies(topology, iam.Place()).keys() - {"shop-scheduler"}
+    assert {"shop-applier", "shop-producer"} < variables["roles"].keys()
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "name"),
+    [("shop-scheduler", "/", "shop-scheduler"), ("teams/shop/scheduler", "/teams/shop/", "scheduler")],
+)
+def test_the_role_is_made_where_its_arn_says(role: str, path: str, name: str) -> None:
+    app = make_app("terraform", {}, f"eventbridge://shop?role=arn:aws:iam::123456789012:role/{role}")
+    group = tfvars.variables(app.topology())["schedule_group"]
+    assert (group["role_path"], group["role_name"]) == (path, name)
+    assert (group["dead_letter_queue_name"], group["dead_letter_retention_seconds"]) == (None, None)
+
+
+def test_where_beat_keeps_them_terraform_is_given_none() -> None:
+    assert make_app("beat", ENTRIES).topology().schedules == ()
+
+
+def test_where_terraform_keeps_them_beat_plans_nothing() -> None:
+    app = make_app("terraform", ENTRIES)
+    with pytest.raises(ImproperlyConfigured, match="Terraform keeps"):
+        run(applying.make_plan(app, app.schedule_entries(), datetime.now(UTC)), lambda step: step)
+
+
+@pytest.mark.parametrize(
+    ("options", "scheduler", "says"),
+    [
+        ({"message_attributes": {"a": "b"}}, f"eventbridge://shop?role={ROLE}", "no message attributes"),
+        ({"MessageGroupId": "tenant"}, f"eventbridge://shop?role={ROLE}", "to FIFO queues only"),
+        ({}, None, "TASKQ_SCHEDULER"),
+    ],
+    ids=["attributes", "group", "no group"],
+)
+def test_what_terraform_can_not_keep_is_refused(options: dict[str, Any], scheduler: str | None, says: str) -> None:
+    entries = {"a": {"task": "report", "schedule": "1h", "options": options}}
+    with pytest.raises(ImproperlyConfigured, match=says):
+        make_app("terraform", entries, scheduler).topology()
+
+
+ON_GOOGLE = {
+    "nightly": {"task": "report", "schedule": "0 3 * * *", "timezone": "Europe/Paris", "end": "2090-01-01T00:00:00"},
+    "often": {"task": "report", "schedule": "10s", "enabled": False},
+    "with_attributes": {"task": "report", "schedule": "90m", "options": {"message_attributes": {"tenant": "a"}}},
+}
+
+
+def make_google_app(owner: str, entries: dict[str, Any], scheduler: str | None) -> TaskQ:
+    app = TaskQ(
+        "shop",
+        broker="pubsub://my-project/shop-",
+        results="gs://shop-results",
+        scheduler=scheduler,
+        task_default_queue="work",
+        beat_schedule=entries,
+        deployment={"schedules": owner},
+    )
+    app.task(name="report", time_limit=30)(lambda *_args: None)
+    return app
+
+
+def test_so_they_do_on_google() -> None:
+    scheduler = "cloudscheduler://my-project/europe-west1"
+    topology = make_google_app("terraform", ON_GOOGLE, scheduler).topology()
+    beat = make_google_app("beat", ON_GOOGLE, scheduler)
+
+    def subscribed(_step: Any) -> Any:
+        return SimpleNamespace(subscriptions=["shop-work"])
+
+    wanted = run(applying.wanted_schedules(beat, beat.schedule_entries(), datetime.now(UTC)), subscribed)
+    topics = {each.queue: f"projects/my-project/topics/{each.topic}" for each in topology.subscriptions}
+    assert [
+        (job_id(each.name), each.when, each.timezone, each.body, each.attributes, each.enabled, each.target)
+        for _, each in sorted(wanted, key=lambda pair: pair[1].name)
+    ] == [
+        (each.name, each.schedule, each.timezone, each.message, each.attributes, each.enabled, topics[each.queue])
+        for each in topology.scheduler_jobs
+    ]
+    assert {each.location for each in topology.scheduler_jobs} == {"europe-west1"}
+    assert {each.description.partition("]")[0] for each in topology.scheduler_jobs} == {
+        "[terraform",
+        "[terraform, disabled",
+    }
+    assert tfvars.variables(topology)["scheduler_jobs"].keys() == {each.name for each in topology.scheduler_jobs}
+    assert '"schedule:beat__shop-' in graph.write(topology)
+    assert make_google_app("beat", ON_GOOGLE, scheduler).topology().scheduler_jobs == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "scheduler", "says"),
+    [
+        ({"MessageGroupId": "a"}, "cloudscheduler://my-project/europe-west1", "no ordering key"),
+        ({}, "cloudscheduler://other-project/europe-west1", "in another project"),
+        ({}, f"eventbridge://shop?role={ROLE}", "cloudscheduler://project/location"),
+        ({}, None, "TASKQ_SCHEDULER"),
+    ],
+    ids=["group", "project", "another scheduler", "none"],
+)
+def test_and_what_it_can_not_keep_there_is_refused(options: dict[str, Any], scheduler: str | None, says: str) -> None:
+    entries = {"a": {"task": "report", "schedule": "1h", "options": options}}
+    with pytest.raises(ImproperlyConfigured, match=says):
+        make_google_app("terraform", entries, scheduler).topology()

@@ -1,0 +1,49 @@
+"""What the pools' tests share: a pool by name, an invocation, and waiting for a condition."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.outcome import Invocation
+from taskq_cloud.pools.asyncio_pool import AsyncioPool
+from taskq_cloud.pools.processes import ProcessPool
+from taskq_cloud.pools.solo import SoloPool
+from taskq_cloud.pools.threads import ThreadPool
+from tests.pools.pool_tasks import DEADLINE_SECONDS, PoolRunner
+
+RUNNER_FACTORY = "tests.pools.pool_tasks:load"
+
+
+def invocation(name: str, *args: Any, hard: float | None = None, soft: float | None = None) -> Invocation:
+    message = Message(task=name, id=str(uuid.uuid4()), args=args)
+    return Invocation(message=message, queue="celery", time_limit=hard, soft_time_limit=soft)
+
+
+async def until(condition: Callable[[], Any]) -> Any:
+    """Poll until the condition is true."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition did not become true"
+        await asyncio.sleep(0.005)
+    return value
+
+
+def make(kind: str, concurrency: int = 2, **options: Any) -> Any:
+    match kind:
+        case "threads":
+            return ThreadPool(PoolRunner(), concurrency, **options)
+        case "processes":
+            return ProcessPool("shop:app", concurrency, runner_factory=RUNNER_FACTORY, **options)
+        case "asyncio":
+            return AsyncioPool(PoolRunner(), concurrency, **options)
+        case "solo":
+            return SoloPool(PoolRunner())
+    raise AssertionError(kind)
+
+
+StartPool = Callable[..., Awaitable[Any]]

@@ -1,0 +1,136 @@
+"""What every pool does, with plain functions and with coroutine functions."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq_cloud.core.model.outcome import Abandoned, Failed, Lost, Succeeded, TimedOut
+from tests.pools.pool_helpers import StartPool, invocation, make, until
+from tests.pools.pool_tasks import arrivals
+
+
+@dataclass(frozen=True)
+class Mode:
+    kind: str
+    prefix: str
+
+    def invocation(self, name: str, *args: Any, **limits: float) -> Any:
+        return invocation(self.prefix + name, *args, **limits)
+
+
+MODES = [Mode(kind, prefix) for kind in ("threads", "processes", "asyncio", "solo") for prefix in ("", "a")]
+
+
+@pytest.fixture(params=MODES, ids=lambda mode: f"{mode.kind}-{'coroutine' if mode.prefix else 'function'}")
+def mode(request: pytest.FixtureRequest) -> Mode:
+    selected: Mode = request.param
+    return selected
+
+
+@pytest.fixture
+async def pool(mode: Mode, start_pool: StartPool) -> Any:
+    return await start_pool(mode.kind)
+
+
+async def test_returns_the_value(pool, mode):
+    assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
+
+
+async def test_a_failure_is_an_outcome(pool, mode):
+    outcome = await pool.run(mode.invocation("fail"))
+    assert isinstance(outcome, Failed)
+    assert (outcome.error.exc_type, list(outcome.error.exc_message)) == ("LookupError", ["no such thing", 7])
+
+
+async def test_as_many_at_a_time_as_it_says(pool, mode, tmp_path):
+    meeting = mode.invocation("meet", str(tmp_path), pool.concurrency)
+    outcomes = await asyncio.gather(*(pool.run(meeting) for _ in range(pool.concurrency)))
+    assert outcomes == [Succeeded(str(pool.concurrency))] * pool.concurrency
+
+
+async def test_the_event_loop_goes_on_while_a_task_runs(pool, mode, tmp_path):
+    run = asyncio.create_task(pool.run(mode.invocation("meet", str(tmp_path), 2)))
+    await until(lambda: arrivals(tmp_path))
+    (tmp_path / "the loop was here").touch()
+    assert await run == Succeeded("2")
+
+
+async def test_the_hard_limit_ends_the_run_and_the_slot_goes_on(pool, mode, tmp_path):
+    for _ in range(pool.concurrency + 1):
+        assert await pool.run(mode.invocation("hang", str(tmp_path), hard=0.1)) == TimedOut(0.1)
+    assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
+
+
+async def test_a_limit_that_is_not_reached_does_nothing(pool, mode):
+    assert await pool.run(mode.invocation("add", 2, 3, hard=60, soft=30)) == Succeeded("5")
+
+
+async def test_the_soft_limit_is_raised_in_the_task(pool, mode, tmp_path):
+    outcome = await pool.run(mode.invocation("clean_up", str(tmp_path), soft=0.3, hard=15))
+    assert outcome == Succeeded('"cleaned up"')
+    assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
+
+
+async def test_a_soft_limit_that_is_not_caught_fails_the_task(pool, mode, tmp_path):
+    outcome = await pool.run(mode.invocation("hang", str(tmp_path), soft=0.3, hard=15))
+    assert isinstance(outcome, Failed)
+    assert outcome.error.exc_type == "SoftTimeLimitExceeded"
+
+
+async def test_a_soft_limit_that_strikes_at_once_still_has_an_outcome(pool, mode):
+    for _ in range(20):
+        outcome = await pool.run(mode.invocation("add", 2, 3, soft=0.00001, hard=15))
+        assert outcome == Succeeded("5") or (
+            isinstance(outcome, Failed) and outcome.error.exc_type == "SoftTimeLimitExceeded"
+        )
+
+
+async def test_a_cancelled_run_frees_its_slot(pool, mode, tmp_path):
+    for count in range(pool.concurrency + 1):
+        directory = tmp_path / str(count)
+        directory.mkdir()
+        run = asyncio.create_task(pool.run(mode.invocation("hang", str(directory))))
+        await until(lambda directory=directory: arrivals(directory))
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
+
+
+async def test_sys_exit_costs_one_task(pool, mode):
+    for _ in range(pool.concurrency + 1):
+        assert await pool.run(mode.invocation("leave")) == Lost("exit code 3")
+    assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
+
+
+async def test_two_hundred_quick_tasks(pool, mode):
+    slots = asyncio.Semaphore(pool.concurrency)
+
+    async def run(number: int) -> Any:
+        async with slots:
+            return await pool.run(mode.invocation("add", number, 1))
+
+    outcomes = await asyncio.gather(*(run(number) for number in range(200)))
+    assert outcomes == [Succeeded(str(number + 1)) for number in range(200)]
+
+
+async def test_stopping_abandons_what_runs(mode, tmp_path: Path):
+    pool = make(mode.kind)
+    await pool.start()
+    runs = [asyncio.create_task(pool.run(mode.invocation("hang", str(tmp_path)))) for _ in range(pool.concurrency)]
+    await until(lambda: len(arrivals(tmp_path)) == pool.concurrency)
+    await pool.stop()
+    assert await asyncio.gather(*runs) == [Abandoned()] * pool.concurrency
+
+
+async def test_a_stopped_pool_runs_nothing(mode):
+    pool = make(mode.kind)
+    await pool.start()
+    await pool.stop()
+    await pool.stop()
+    assert await pool.run(mode.invocation("add", 2, 3)) == Abandoned()

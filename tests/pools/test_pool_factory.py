@@ -1,0 +1,61 @@
+"""Pools by name."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.pools.asyncio_pool import AsyncioPool
+from taskq_cloud.pools.factory import make_pool, usable_cpus
+from taskq_cloud.pools.processes import ProcessPool
+from taskq_cloud.pools.solo import SoloPool
+from taskq_cloud.pools.threads import ThreadPool
+from tests.pools.pool_tasks import PoolRunner
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("processes", ProcessPool),
+        ("prefork", ProcessPool),
+        ("threads", ThreadPool),
+        ("asyncio", AsyncioPool),
+        ("solo", SoloPool),
+    ],
+)
+def test_by_name(name, kind):
+    pool = make_pool(name, runner=PoolRunner(), app_path="shop:app")
+    assert type(pool) is kind
+    assert pool.concurrency == (1 if kind is SoloPool else usable_cpus())
+
+
+def test_concurrency_as_given():
+    assert make_pool("threads", runner=PoolRunner(), concurrency=7).concurrency == 7
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no CPU affinity")
+def test_cpus_are_those_that_the_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert usable_cpus() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("gevent", {}, "'gevent'; there are processes, threads, asyncio, solo"),
+        ("processes", {}, "shop:app"),
+        ("threads", {"concurrency": 0}, "concurrency is 0"),
+        ("threads", {"max_tasks_per_child": 5}, "--pool processes"),
+        ("asyncio", {"max_memory_per_child_kib": 5}, "--pool processes"),
+        ("solo", {"concurrency": 2}, "--pool threads"),
+    ],
+)
+def test_what_there_is_not(name, options, text):
+    with pytest.raises(ImproperlyConfigured, match=text):
+        make_pool(name, runner=PoolRunner(), **options)

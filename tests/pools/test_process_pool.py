@@ -1,0 +1,305 @@
+"""What the processes pool does beyond the contract: deaths, replacements, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq_cloud.core.model.outcome import Failed, Lost, Succeeded, TimedOut
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.pools.processes import ProcessPool
+from tests.pools.pool_helpers import RUNNER_FACTORY, StartPool, invocation, until
+from tests.pools.pool_tasks import arrivals
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+async def value_of(pool: ProcessPool, name: str, *args: Any) -> Any:
+    outcome = await pool.run(invocation(name, *args))
+    assert isinstance(outcome, Succeeded), outcome
+    return json.loads(outcome.payload)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that is dead and not yet waited for does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def children_of(pid: int) -> list[int]:
+    """All of them, zombies included."""
+    found = []
+    for entry in arrivals("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path(f"/proc/{entry}/stat").read_text()
+            except OSError:
+                continue
+            if int(stat.rpartition(")")[2].split()[1]) == pid:
+                found.append(int(entry))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("death", "reason"),
+    [
+        (("die", signal.SIGKILL), "killed by SIGKILL"),
+        (("die", signal.SIGABRT), "killed by SIGABRT"),
+        (("die", signal.SIGRTMIN + 3), f"killed by signal {signal.SIGRTMIN + 3}"),
+        (("segfault",), "killed by SIGSEGV"),
+        (("exit_now", 7), "exit code 7"),
+        (("exit_now", 0), "exit code 0"),
+    ],
+    ids=["kill -9", "abort", "a signal with no name", "segfault", "exit 7", "exit 0"],
+)
+async def test_a_death_costs_its_own_task_only(start_pool: StartPool, tmp_path, caplog, death, reason):
+    pool = await start_pool("processes")
+    bystander = asyncio.create_task(pool.run(invocation("meet", str(tmp_path), 2)))
+    await until(lambda: arrivals(tmp_path))
+    doomed = invocation(*death)
+    assert await pool.run(doomed) == Lost(reason)
+    (tmp_path / "go on").touch()
+    assert await bystander == Succeeded("2")
+    for _ in range(pool.concurrency):
+        assert await value_of(pool, "add", 1, 1) == 2
+    [record] = [record for record in caplog.records if getattr(record, "action", None) == "pool.child_lost"]
+    assert record.task_id == doomed.message.id
+    assert reason in record.getMessage()
+
+
+async def test_killed_from_outside_while_it_runs_a_task(start_pool: StartPool, tmp_path):
+    pool = await start_pool("processes", 1)
+    [pid] = pool.pids
+    run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
+    await until(lambda: arrivals(tmp_path))
+    os.kill(pid, signal.SIGKILL)
+    assert await run == Lost("killed by SIGKILL")
+    assert await value_of(pool, "pid") != pid
+
+
+async def test_killed_from_outside_while_idle_costs_no_task(start_pool: StartPool):
+    pool = await start_pool("processes", 1)
+    for _ in range(5):
+        pid = await value_of(pool, "pid")
+        # The next task is sent before anyone can know of the death.
+        os.kill(pid, signal.SIGKILL)
+        assert await value_of(pool, "pid") != pid
+
+
+async def test_signals_that_ask_to_end_are_for_the_worker_alone(start_pool: StartPool):
+    pool = await start_pool("processes", 1)
+    [pid] = pool.pids
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(pid, number)
+    assert await value_of(pool, "pid") == pid
+    assert os.getsid(pid) == pid
+    assert await value_of(pool, "subprocess_heeds_sigterm") == -signal.SIGTERM
+
+
+async def test_the_hard_limit_kills_what_the_task_has_started(start_pool: StartPool, tmp_path):
+    pool = await start_pool("processes", 1)
+    pid_file = tmp_path / "pid"
+    run = asyncio.create_task(pool.run(invocation("start_sleeper", str(pid_file), hard=1.0)))
+    await until(pid_file.exists)
+    sleeper = int(pid_file.read_text())
+    assert is_alive(sleeper)
+    assert await run == TimedOut(1.0)
+    await until(lambda: not is_alive(sleeper))
+
+
+async def test_cancelling_kills_the_process(start_pool: StartPool, tmp_path):
+    pool = await start_pool("processes", 1)
+    [pid] = pool.pids
+    run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
+    await until(lambda: arrivals(tmp_path))
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert await value_of(pool, "pid") != pid
+    await until(lambda: not is_alive(pid))
+
+
+async def test_a_process_retires_after_its_tasks(start_pool: StartPool):
+    pool = await start_pool("processes", 1, max_tasks_per_child=3)
+    pids = [await value_of(pool, "pid") for _ in range(9)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 3]
+
+
+async def test_a_process_retires_when_it_has_grown(start_pool: StartPool):
+    pool = await start_pool("processes", 1, max_memory_per_child_kib=200 * 1024)
+    small = await value_of(pool, "hoard", 1)
+    assert await value_of(pool, "hoard", 250) == small
+    assert await value_of(pool, "pid") != small
+
+
+async def test_a_process_that_forked_is_known_to_be_dead(start_pool: StartPool, tmp_path):
+    pool = await start_pool("processes", 1)
+    assert await pool.run(invocation("fork_and_die", str(tmp_path))) == Lost("killed by SIGKILL")
+    [marker] = arrivals(tmp_path)
+    forked = int(marker.split("-")[0])
+    os.kill(forked, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("babble", "channel"), ("hang_up", "exit code 1")])
+async def test_a_task_that_breaks_the_channel_is_lost(start_pool: StartPool, name, reason):
+    pool = await start_pool("processes", 1)
+    [pid] = pool.pids
+    outcome = await pool.run(invocation(name))
+    assert isinstance(outcome, Lost)
+    assert reason in outcome.reason
+    assert await value_of(pool, "pid") != pid
+
+
+async def test_arguments_and_results_of_many_megabytes(start_pool: StartPool):
+    pool = await start_pool("processes", 1)
+    size = 20_000_000
+    assert await value_of(pool, "length", "x" * size) == size
+    assert len(await value_of(pool, "large", size)) == size
+
+
+async def test_what_can_not_be_pickled_fails_the_task(start_pool: StartPool):
+    pool = await start_pool("processes", 1)
+    for request in (invocation("unpicklable"), invocation("length", lambda: None)):
+        outcome = await pool.run(request)
+        assert isinstance(outcome, Failed)
+        assert "pickle" in str(outcome.error.exc_message)
+    assert await value_of(pool, "add", 1, 1) == 2
+
+
+async def test_what_a_task_prints_is_the_workers_output(start_pool: StartPool, capfd):
+    pool = await start_pool("processes", 1)
+    await value_of(pool, "speak", "hello from a task")
+    assert "hello from a task" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("broken", "RuntimeError: this application does not import"),
+        ("exits", "SystemExit: not like this"),
+        ("crashes", "killed by SIGSEGV"),
+    ],
+)
+async def test_an_application_that_can_not_be_imported(argument, text):
+    pool = ProcessPool(argument, 2, runner_factory=RUNNER_FACTORY)
+    before = children_of(os.getpid())
+    with pytest.raises(ImproperlyConfigured, match=text) as caught:
+        await pool.start()
+    assert repr(argument) in str(caught.value)
+    assert children_of(os.getpid()) == before
+
+
+async def test_a_replacement_that_can_not_import_is_tried_again(tmp_path, caplog):
+    trouble = tmp_path / "trouble"
+    pool = ProcessPool(f"broken if {trouble}", 1, runner_factory=RUNNER_FACTORY)
+    await pool.start()
+    try:
+        trouble.touch()
+        assert await pool.run(invocation("exit_now", 1)) == Lost("exit code 1")
+        waiting = asyncio.create_task(pool.run(invocation("add", 1, 1)))
+        await until(lambda: [r for r in caplog.records if getattr(r, "action", None) == "pool.child_start_failed"])
+        assert not waiting.done()
+        trouble.unlink()
+        assert await waiting == Succeeded("2")
+    finally:
+        await pool.stop()
+    assert f"{trouble} is there" in caplog.text
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 5, 50])
+async def test_stopping_while_a_replacement_starts_leaves_nothing(rounds):
+    before = children_of(os.getpid())
+    pool = ProcessPool("shop:app", 2, runner_factory=RUNNER_FACTORY)
+    await pool.start()
+    await asyncio.gather(pool.run(invocation("exit_now", 1)), pool.run(invocation("exit_now", 1)))
+    for _ in range(rounds):
+        await asyncio.sleep(0)  # the replacements get a little further
+    await pool.stop()
+    assert children_of(os.getpid()) == before
+
+
+def start_program(program: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+
+
+PARENT = """
+import asyncio, sys
+sys.path[:] = {path!r}
+from tests.pools.pool_helpers import invocation, make
+
+async def main():
+    pool = make("processes", 2)
+    await pool.start()
+    print(*pool.pids, flush=True)
+    await asyncio.gather(*(pool.run(invocation("stubborn", "/nonexistent")) for _ in range({busy})))
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("busy", [0, 2], ids=["idle", "busy"])
+async def test_the_processes_die_with_the_worker(busy):
+    program = PARENT.format(path=sys.path, busy=busy)
+    with start_program(program) as parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(is_alive(pid) for pid in pids)
+        parent.kill()
+    await until(lambda: not any(is_alive(pid) for pid in pids))
+
+
+async def test_the_end_of_the_channel_alone_ends_a_busy_process(tmp_path):
+    """As where the kernel does not tell a process of its parent's death."""
+    pool = ProcessPool("shop:app", 1, runner_factory=RUNNER_FACTORY)
+    await pool.start()
+    [pid] = pool.pids
+    run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
+    await until(lambda: arrivals(tmp_path))
+    [child] = pool._children
+    child._writer.close()
+    assert await run == Lost("killed by SIGKILL")
+    assert not is_alive(pid)
+    await pool.stop()
+
+
+async def test_twenty_replacements_leave_nothing_behind(caplog):
+    caplog.set_level(logging.CRITICAL)
+
+    async def replace(times: int) -> set[int]:
+        pool = ProcessPool("shop:app", 2, max_tasks_per_child=1, runner_factory=RUNNER_FACTORY)
+        await pool.start()
+        seen = set(pool.pids)
+        slots = asyncio.Semaphore(2)
+
+        async def one(number: int) -> None:
+            async with slots:
+                await pool.run(invocation(*([("pid",), ("exit_now", 1), ("leave",)][number % 3])))
+                seen.update(pool.pids)
+
+        await asyncio.gather(*(one(number) for number in range(times)))
+        await pool.stop()
+        assert pool.pids == []
+        return seen
+
+    await replace(2)  # what is made once, such as the child watcher, is made here
+    gc.collect()
+    descriptors, children = len(arrivals("/proc/self/fd")), children_of(os.getpid())
+    assert len(await replace(20)) >= 20
+    gc.collect()
+    assert len(arrivals("/proc/self/fd")) == descriptors
+    assert children_of(os.getpid()) == children

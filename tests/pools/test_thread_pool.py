@@ -1,0 +1,81 @@
+"""What the threads pool does beyond the contract, and the asyncio pool's plain functions with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+
+import pytest
+
+from taskq_cloud.core.model.outcome import Failed, Succeeded, TimedOut
+from tests.pools.pool_helpers import StartPool, invocation, until
+
+
+def task_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "taskq-task"]
+
+
+async def test_threads_are_used_again(start_pool: StartPool):
+    pool = await start_pool("threads")
+    outcomes = {await pool.run(invocation("thread_id")) for _ in range(10)}
+    assert len(outcomes) == 1
+
+
+async def test_a_thread_that_obeys_ends(start_pool: StartPool, tmp_path, caplog):
+    pool = await start_pool("threads", 1)
+    before = len(task_threads())
+    assert await pool.run(invocation("hang", str(tmp_path), hard=0.2)) == TimedOut(0.2)
+    await until(lambda: pool.abandoned_threads == 0)
+    await until(lambda: len(task_threads()) <= before)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("prefix", ["", "a"], ids=["function", "coroutine"])
+async def test_a_thread_that_does_not_obey_is_left_behind(start_pool: StartPool, tmp_path, caplog, prefix):
+    pool = await start_pool("threads", 1, grace_seconds=0.2)
+    release = tmp_path / "release"
+    request = invocation(f"{prefix}stubborn", str(release), hard=0.2)
+    assert await pool.run(request) == TimedOut(0.2)
+    assert pool.abandoned_threads == 1
+    assert await pool.run(invocation("add", 2, 3)) == Succeeded("5")
+    await until(lambda: caplog.records)
+    [record] = caplog.records
+    assert (record.action, record.task_id) == ("pool.thread_abandoned", request.message.id)
+    release.touch()
+    await until(lambda: pool.abandoned_threads == 0)
+
+
+async def test_a_limit_never_strikes_another_task(start_pool: StartPool):
+    """Tasks that end about when their soft limit strikes, and after each one that has none."""
+    pool = await start_pool("threads", 1)
+    for round_number in range(300):
+        limited = await pool.run(invocation("add", round_number, 1, soft=round_number % 30 * 0.00001))
+        assert limited == Succeeded(str(round_number + 1)) or (
+            isinstance(limited, Failed) and limited.error.exc_type == "SoftTimeLimitExceeded"
+        )
+        assert await pool.run(invocation("add", round_number, 2)) == Succeeded(str(round_number + 2))
+
+
+async def test_stopping_ends_the_threads(tmp_path, start_pool: StartPool):
+    before = len(task_threads())
+    pool = await start_pool("threads", 3)
+    meeting = invocation("meet", str(tmp_path), 3)
+    await asyncio.gather(*(pool.run(meeting) for _ in range(3)))
+    assert len(task_threads()) == before + 3
+    await pool.stop()
+    # The pool knows when a thread has run its last line; the interpreter takes it off its list a moment later.
+    await until(lambda: len(task_threads()) <= before)
+
+
+async def test_one_loop_serves_the_coroutines_of_a_thread(start_pool: StartPool):
+    pool = await start_pool("threads", 1)
+    outcomes = [await pool.run(invocation("aloop_id")) for _ in range(3)]
+    assert len({json.loads(outcome.payload) for outcome in outcomes}) == 1
+
+
+async def test_context_variables_end_with_the_task(start_pool: StartPool):
+    for kind in ("threads", "processes"):
+        pool = await start_pool(kind, 1)
+        for name in ("set_context", "aset_context"):
+            assert [await pool.run(invocation(name)) for _ in range(2)] == [Succeeded('"unset"')] * 2

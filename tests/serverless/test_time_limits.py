@@ -1,0 +1,241 @@
+"""Limits in the main thread. A task that waits "for ever" waits for a minute, so that a broken limit fails a test."""
+
+import asyncio
+import logging
+import math
+import signal
+import threading
+import time
+
+import pytest
+
+from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.outcome import Failed, Invocation, Lost, Succeeded, TimedOut
+from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
+from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper
+
+SOON = 0.05
+
+
+def wait_for_ever():
+    threading.Event().wait(60)
+
+
+async def await_for_ever():
+    await asyncio.sleep(60)
+
+
+def run(function, *, soft=None, hard=None, left=60.0, keeper=None, times=1):
+    """Run a function as a task; the outcome of each time."""
+    runner = TaskRunner({"task": TaskDefinition("task", function, TaskOptions())})
+    keeper = keeper or TimeKeeper()
+    invocation = Invocation(message=Message(task="task", id="1"), time_limit=hard, soft_time_limit=soft)
+    with keeper.invocation(math.inf):
+        outcomes = [keeper.run(runner, invocation, left) for _ in range(times)]
+    return outcomes if times > 1 else outcomes[0]
+
+
+def test_a_task_within_its_limits_has_its_value():
+    assert run(lambda: 3, soft=60, hard=60) == Succeeded("3")
+
+
+def test_a_task_may_end_early_on_its_soft_limit():
+    def task():
+        try:
+            wait_for_ever()
+        except SoftTimeLimitExceeded:
+            return "cleaned up"
+
+    assert run(task, soft=SOON, hard=60) == Succeeded('"cleaned up"')
+
+
+def test_a_soft_limit_that_is_not_caught_is_a_failure():
+    outcome = run(wait_for_ever, soft=SOON)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.exc_type == "SoftTimeLimitExceeded"
+
+
+@pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
+def test_the_hard_limit_ends_a_task(function):
+    assert run(function, hard=SOON) == TimedOut(SOON)
+
+
+def test_a_task_that_catches_everything_is_reached_by_the_next_alarm(monkeypatch):
+    monkeypatch.setattr("taskq_cloud.serverless.time_limits.TIME_LIMIT_REPEAT_SECONDS", SOON)
+    caught = []
+
+    def stubborn():
+        while len(caught) < 2:
+            try:
+                wait_for_ever()
+            except Exception as error:
+                caught.append(type(error))
+        wait_for_ever()
+
+    assert run(stubborn, hard=SOON) == TimedOut(SOON)
+    assert caught == [TimeLimitExceeded, TimeLimitExceeded]
+
+
+def test_a_coroutine_that_catches_everything_is_reached_by_the_next_alarm(monkeypatch):
+    monkeypatch.setattr("taskq_cloud.serverless.time_limits.TIME_LIMIT_REPEAT_SECONDS", SOON)
+    caught = []
+
+    async def stubborn():
+        while len(caught) < 2:
+            try:
+                await await_for_ever()
+            except Exception as error:
+                caught.append(type(error))
+        await await_for_ever()
+
+    assert run(stubborn, hard=SOON) == TimedOut(SOON)
+    assert caught == [TimeLimitExceeded, TimeLimitExceeded]
+
+
+@pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
+@pytest.mark.parametrize("hard", [None, 30])
+def test_the_end_of_the_functions_time_loses_the_run(function, hard):
+    outcome = run(function, hard=hard, left=SOON)
+    assert isinstance(outcome, Lost)
+    assert "the function's time was over" in outcome.reason
+
+
+def test_the_soft_limit_is_raised_where_a_coroutine_awaits():
+    async def task():
+        try:
+            await asyncio.gather(await_for_ever(), await_for_ever())
+        except SoftTimeLimitExceeded:
+            await asyncio.sleep(0)  # it can still await
+            return asyncio.current_task().cancelling()
+
+    assert run(task, soft=SOON, hard=60) == Succeeded("0")
+
+
+def test_the_hard_limit_ends_a_coroutine_that_blocks_its_loop():
+    async def task():
+        wait_for_ever()
+
+    assert run(task, hard=SOON) == TimedOut(SOON)
+
+
+def test_the_hard_limit_ends_a_coroutine_whose_child_blocks_the_loop():
+    async def blocks():
+        wait_for_ever()
+
+    async def task():
+        await asyncio.create_task(blocks())
+
+    assert run(task, hard=SOON) == TimedOut(SOON)
+
+
+def test_coroutines_share_a_loop_even_after_one_was_ended():
+    loops = []
+
+    async def task():
+        loops.append(asyncio.get_running_loop())
+        if len(loops) == 2:
+            await await_for_ever()
+        return len(loops)
+
+    assert run(task, hard=0.2, times=3) == [Succeeded("1"), TimedOut(0.2), Succeeded("3")]
+    assert len(set(loops)) == 1
+
+
+def test_a_time_limit_that_the_task_itself_raises_is_its_failure():
+    def task():
+        raise TimeLimitExceeded(5)
+
+    outcome = run(task, hard=60)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.exc_type == "TimeLimitExceeded"
+
+
+@pytest.mark.parametrize(("code", "reason"), [(3, "exit code 3"), (None, "exit code 0"), ("bye", "exit code 1")])
+def test_a_task_that_exits_is_lost_and_the_process_stays(code, reason):
+    def task():
+        raise SystemExit(code)
+
+    assert run(task) == Lost(reason)
+
+
+def test_a_coroutine_that_exits_is_lost_and_the_next_one_runs():
+    runs = []
+
+    async def task():
+        runs.append(1)
+        if len(runs) == 1:
+            raise SystemExit(3)
+
+    assert run(task, times=2) == [Lost("exit code 3"), Succeeded("null")]
+
+
+def test_a_coroutine_that_cancels_itself_has_failed():
+    async def task():
+        raise asyncio.CancelledError
+
+    outcome = run(task)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.exc_type == "CancelledError"
+
+
+@pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
+def test_out_of_time_ends_even_a_task_that_catches_exceptions(function):
+    def stubborn():
+        while True:
+            try:
+                wait_for_ever()
+            except Exception:
+                continue
+
+    async def astubborn():
+        while True:
+            try:
+                await await_for_ever()
+            except Exception:
+                continue
+
+    task = stubborn if function is wait_for_ever else astubborn
+    keeper = TimeKeeper()
+    runner = TaskRunner({"task": TaskDefinition("task", task, TaskOptions())})
+    invocation = Invocation(message=Message(task="task", id="1"), time_limit=SOON)
+    with pytest.raises(OutOfTime), keeper.invocation(4 * SOON):
+        keeper.run(runner, invocation, 60)
+    assert run(function, hard=SOON, keeper=keeper) == TimedOut(SOON)  # and the next call is none the worse
+
+
+def test_out_of_time_interrupts_what_is_no_task():
+    with pytest.raises(OutOfTime), TimeKeeper().invocation(SOON):
+        wait_for_ever()
+
+
+def test_a_handler_and_a_timer_of_someone_else_are_put_back():
+    def handler(*_args):
+        pass
+
+    before, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 50)
+    try:
+        run(lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN) and None, hard=60)
+        assert signal.getsignal(signal.SIGALRM) is handler
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 50
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def test_in_another_thread_it_runs_without_limits_and_says_so_once(caplog):
+    keeper, outcomes = TimeKeeper(), []
+
+    def work():
+        outcomes.extend(run(lambda: time.sleep(2 * SOON), hard=SOON, keeper=keeper) for _ in range(2))
+
+    with caplog.at_level(logging.WARNING):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(60)
+    assert outcomes == [Succeeded("null")] * 2
+    assert [record.action for record in caplog.records] == ["lambda.no_limits"]

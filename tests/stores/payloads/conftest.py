@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from taskq_cloud import TaskQ
+from tests.stores.payloads.noise import noise
+
+
+@pytest.fixture
+def make_shop(aws_environment, make_queue, make_table, make_bucket):
+    """An application on SQS, DynamoDB and S3; its tasks, queue, bucket, and the sizes that its tasks were given."""
+    apps = []
+
+    def make(**settings):
+        queue, bucket = make_queue(VisibilityTimeout="30"), make_bucket("payloads")
+        make_queue(f"{queue}-dead", exactly=True)
+        chosen = {
+            "broker": "sqs://",
+            "results": f"dynamodb://{make_table()}",
+            "payloads": f"s3://{bucket}/shop",
+            "task_default_queue": queue,
+            "wait_time_seconds": 1,
+            **settings,
+        }
+        app = TaskQ("shop", **chosen)
+        apps.append(app)
+        seen = []
+
+        @app.task(name="length")
+        def length(text):
+            seen.append(len(text))
+            return len(text)
+
+        @app.task(name="enlarge")
+        def enlarge(size):
+            seen.append(size)
+            return noise(size)
+
+        @app.task(name="twice", bind=True, max_retries=1)
+        def twice(self, text):
+            seen.append(len(text))
+            if self.request.retries == 0:
+                raise self.retry(countdown=0)
+            return len(text)
+
+        return SimpleNamespace(
+            app=app, queue=queue, bucket=bucket, seen=seen, length=length, enlarge=enlarge, twice=twice
+        )
+
+    yield make
+    for app in apps:
+        app.close()
+
+
+@pytest.fixture
+def shop(make_shop):
+    return make_shop()

@@ -1,0 +1,92 @@
+"""Amazon's own SQS Extended Client for Python at the other end of the queue, in both directions."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqs_extended_client import SQSExtendedClientSession
+
+from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.testing.aws_stacks import REGION
+from tests.serverless.events import Context, batch, failures, record
+from tests.stores.payloads.noise import MB, dead_letter, noise, received
+from tests.worker.serving import serving
+
+TEXT = noise(3 * MB)
+
+
+@pytest.fixture
+def peer(aws_environment):
+    """Amazon's client, with the bucket still to be named."""
+    client = SQSExtendedClientSession(region_name=REGION).client("sqs")
+    yield client
+    client.close()
+    client.s3_client.close()
+
+
+def send(peer, shop, bucket, *, legacy=False):
+    """Send a message as the peer does; its task's id."""
+    peer.large_payload_support = bucket
+    peer.use_legacy_attribute = legacy
+    message = Message(task="length", id="from-the-peer", args=[TEXT])
+    url = peer.get_queue_url(QueueName=shop.queue)["QueueUrl"]
+    peer.send_message(QueueUrl=url, MessageBody=protocol.encode(message, shop.queue))
+    return message.id
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_its_pointers_are_followed(make_shop, make_bucket, peer, legacy):
+    bucket = make_bucket("shared")
+    shop = make_shop(payload_sources=[bucket])
+    result = shop.app.AsyncResult(send(peer, shop, bucket, legacy=legacy))
+    async with serving(shop.app):
+        assert await result.aget(timeout=20) == len(TEXT)
+
+
+async def test_its_pointers_to_elsewhere_are_dead_letters(shop, peer, make_bucket, sqs_client):
+    bucket = make_bucket("foreign")
+    send(peer, shop, bucket)
+    handler = shop.app.lambda_handler()
+    message = received(sqs_client, shop.queue)
+    answer = handler(batch(record(message["Body"], queue=shop.queue)), Context())
+    assert failures(answer) == [] and shop.seen == []
+    reason = dead_letter(sqs_client, shop.queue)
+    assert reason.startswith(f"ClaimError: the claim names s3://{bucket}/")
+    assert reason.endswith("payload_sources adds others")
+
+
+def test_a_lambda_function_follows_its_pointers(make_shop, make_bucket, peer, sqs_client):
+    bucket = make_bucket("shared")
+    shop = make_shop(payload_sources=[bucket])
+    result = shop.app.AsyncResult(send(peer, shop, bucket))
+    message = received(sqs_client, shop.queue)
+    size = message["MessageAttributes"]["ExtendedPayloadSize"]["StringValue"]
+    event = batch(record(message["Body"], queue=shop.queue, attributes={"ExtendedPayloadSize": size}))
+    assert failures(shop.app.lambda_handler()(event, Context())) == []
+    assert result.get(timeout=5) == len(TEXT)
+    assert shop.app.lambda_handler()(json.loads(message["Body"]), Context())["result"] == len(TEXT)
+
+
+def test_it_follows_ours(make_shop, peer):
+    shop = make_shop(payload_format="sqs-extended", payload_compression=None)
+    result = shop.length.delay(TEXT)
+    peer.large_payload_support = shop.bucket
+    url = peer.get_queue_url(QueueName=shop.queue)["QueueUrl"]
+    (message,) = peer.receive_message(QueueUrl=url, WaitTimeSeconds=5, MessageAttributeNames=["All"])["Messages"]
+    read = protocol.decode(json.loads(message["Body"]), "m")
+    assert (read.id, read.args) == (result.id, [TEXT])
+    assert message["ReceiptHandle"].startswith(f"-..s3BucketName..-{shop.bucket}-")  # what it removes the object by
+
+
+async def test_we_follow_our_own(make_shop, sqs_client):
+    shop = make_shop(payload_format="sqs-extended", payload_compression=None)
+    result = shop.twice.delay(TEXT)
+    url = sqs_client.get_queue_url(QueueName=shop.queue)["QueueUrl"]
+    answer = sqs_client.receive_message(QueueUrl=url, VisibilityTimeout=0, MessageAttributeNames=["All"])
+    size = answer["Messages"][0]["MessageAttributes"]["ExtendedPayloadSize"]
+    assert size["DataType"] == "Number" and int(size["StringValue"]) > len(TEXT)
+    async with serving(shop.app):
+        assert await result.aget(timeout=20) == len(TEXT)
+    assert shop.seen == [len(TEXT)] * 2

@@ -1,0 +1,210 @@
+"""Arguments and results over SQS's and DynamoDB's limits, on the AWS stack, through every route that runs a task."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.core.model.message import Message, Outgoing, Sent
+from taskq_cloud.errors import ClaimError, ImproperlyConfigured, PayloadTooLarge, StoreNotFound
+from taskq_cloud.testing.call_counter import CallCounter
+from tests.serverless.events import Context, batch, failures, record
+from tests.stores.payloads.noise import MB, dead_letter, keys_of, noise, received
+from tests.worker.serving import serving
+
+
+async def test_arguments_and_results_go_through_a_worker(shop, s3_client):
+    text = noise(3 * MB)
+    sent, asent = shop.length.delay(text), await shop.length.adelay(text)
+    enlarged = shop.enlarge.delay(2 * MB)
+    async with serving(shop.app):
+        assert await sent.aget(timeout=20) == len(text)
+        assert await asent.aget(timeout=20) == len(text)
+        assert await enlarged.aget(timeout=20) == noise(2 * MB)
+    assert shop.app.AsyncResult(enlarged.id).get(timeout=5) == noise(2 * MB)
+    kinds = sorted(key.split("/")[1] for key in keys_of(s3_client, shop.bucket))
+    assert kinds == ["arguments", "arguments", "results"]
+
+
+async def test_a_retry_of_a_claimed_message_checks_nothing_in(shop, s3_client):
+    text = noise(3 * MB)
+    result = shop.twice.delay(text)
+    (first,) = keys_of(s3_client, shop.bucket)
+    async with serving(shop.app):
+        assert await result.aget(timeout=20) == len(text)
+    assert shop.seen == [len(text)] * 2
+    assert keys_of(s3_client, shop.bucket) == [first]
+
+
+async def test_what_follows_a_task_may_be_large(shop, s3_client):
+    """A chain as Celery sends it: what enlarge returns is length's argument."""
+    follow = {"task": "length", "args": [], "kwargs": {}, "options": {"queue": shop.queue, "task_id": "after"}}
+    message = {"task": "enlarge", "args": [2 * MB], "kwargs": {}, "chain": [follow]}
+    (answer,) = shop.app.run(shop.app.broker.send(shop.queue, [Outgoing(body=json.dumps(message))]))
+    assert isinstance(answer, Sent)
+    async with serving(shop.app):
+        assert await shop.app.AsyncResult("after").aget(timeout=20) == 2 * MB
+    assert sorted(key.split("/")[1] for key in keys_of(s3_client, shop.bucket)) == ["arguments", "results"]
+
+
+async def test_what_compression_makes_fit_needs_no_bucket(shop, s3_client):
+    result = shop.length.delay("a" * 3 * MB)
+    async with serving(shop.app):
+        assert await result.aget(timeout=20) == 3 * MB
+    assert keys_of(s3_client, shop.bucket) == []
+
+
+def test_a_lambda_function_follows_claims(shop, sqs_client):
+    text = noise(3 * MB)
+    result = shop.length.delay(text)
+    message = received(sqs_client, shop.queue)
+    answer = shop.app.lambda_handler()(batch(record(message["Body"], queue=shop.queue)), Context())
+    assert failures(answer) == []
+    assert result.get(timeout=5) == len(text)
+
+
+def test_a_lambda_function_answers_with_large_results(shop, sqs_client):
+    handler = shop.app.lambda_handler()
+    assert handler({"task": "enlarge", "args": [2 * MB]}, Context())["result"] == noise(2 * MB)
+    shop.length.delay(noise(3 * MB))
+    event = json.loads(received(sqs_client, shop.queue)["Body"])
+    assert handler(event, Context())["result"] == 3 * MB
+
+
+def test_a_function_invoked_with_a_claim_of_nothing_says_so(shop, sqs_client, s3_client):
+    shop.length.delay(noise(3 * MB))
+    event = json.loads(received(sqs_client, shop.queue)["Body"])
+    (key,) = keys_of(s3_client, shop.bucket)
+    s3_client.delete_object(Bucket=shop.bucket, Key=key)
+    with pytest.raises(ClaimError, match=key):
+        shop.app.lambda_handler()(event, Context())
+
+
+# What is gone, altered or elsewhere
+
+
+async def dead(shop, sqs_client, result):
+    """The reason for which a task's message was dead-lettered; its failure is recorded."""
+    async with serving(shop.app):
+        with pytest.raises(ClaimError) as caught:
+            await result.aget(timeout=20)
+    reason = dead_letter(sqs_client, shop.queue)
+    assert reason == f"ClaimError: {caught.value}"
+    assert shop.seen == []
+    return reason
+
+
+async def test_a_missing_object_is_a_dead_letter(shop, sqs_client, s3_client):
+    result = shop.length.delay(noise(3 * MB))
+    (key,) = keys_of(s3_client, shop.bucket)
+    s3_client.delete_object(Bucket=shop.bucket, Key=key)
+    assert f"s3://{shop.bucket}/{key} is claimed, and is not there" in await dead(shop, sqs_client, result)
+
+
+async def test_an_altered_object_is_a_dead_letter(shop, sqs_client, s3_client):
+    result = shop.length.delay(noise(3 * MB))
+    (key,) = keys_of(s3_client, shop.bucket)
+    body = s3_client.get_object(Bucket=shop.bucket, Key=key)["Body"].read()
+    s3_client.put_object(Bucket=shop.bucket, Key=key, Body=body[:-1] + b"!")
+    assert "another SHA-256 digest" in await dead(shop, sqs_client, result)
+
+
+async def test_a_claim_of_another_bucket_is_a_dead_letter(make_shop, make_bucket, sqs_client, s3_client):
+    shop = make_shop()
+    elsewhere = TaskQ("shop", broker="sqs://", results="disabled://", payloads=f"s3://{make_bucket('foreign')}")
+    sent = elsewhere.send_task("length", [noise(3 * MB)], queue=shop.queue)
+    elsewhere.close()
+    reason = await dead(shop, sqs_client, shop.app.AsyncResult(sent.id))
+    assert f"only s3://{shop.bucket}/shop/ is followed here" in reason
+
+
+async def test_a_silent_store_gives_the_message_back(shop, sqs_client, caplog, monkeypatch):
+    text = noise(3 * MB)
+    result = shop.length.delay(text)
+    body = received(sqs_client, shop.queue)["Body"]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        where = shop.app.conf.model_dump(include={"broker", "results", "payloads", "task_default_queue"})
+        silent = TaskQ("shop", **where)
+        silent.task(name="length")(shop.length.__wrapped__)
+        answer = silent.lambda_handler()(batch(record(body, queue=shop.queue, message_id="m1")), Context())
+        silent.close()
+    assert failures(answer) == ["m1"]
+    assert [each.action for each in caplog.records if each.levelname == "ERROR"] == ["task.given_back"]
+    assert shop.seen == [] and not result.ready()
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    assert failures(shop.app.lambda_handler()(batch(record(body, queue=shop.queue)), Context())) == []
+    assert result.get(timeout=5) == len(text)
+
+
+def test_a_missing_bucket_sends_nothing(make_shop):
+    shop = make_shop(payloads="s3://no-such-bucket-here")
+    with pytest.raises(StoreNotFound, match="no-such-bucket-here"):
+        shop.length.delay(noise(3 * MB))
+    assert shop.app.run(shop.app.broker.depth(shop.queue)).total == 0
+
+
+def test_without_payloads_the_errors_name_the_setting(make_shop):
+    shop = make_shop(payloads=None)
+    with pytest.raises(PayloadTooLarge, match="set TASKQ_PAYLOADS"):
+        shop.length.delay(noise(3 * MB))
+    document = shop.app.lambda_handler()({"task": "enlarge", "args": [2 * MB]}, Context())
+    assert document["status"] == "FAILURE"
+    assert "set TASKQ_PAYLOADS" in document["result"]["exc_message"][0]
+
+
+def test_payloads_are_kept_in_buckets_only():
+    with pytest.raises(ImproperlyConfigured, match=r"payloads can't be kept in 'sqlite:///x\.db'"):
+        TaskQ("shop", payloads="sqlite:///x.db").payloads  # noqa: B018
+
+
+def test_one_client_serves_results_and_payloads(aws_environment, make_bucket):
+    bucket = make_bucket()
+    app = TaskQ("shop", broker="memory://", results=f"s3://{bucket}?region=eu-west-1", payloads=f"s3://{bucket}/large")
+    with pytest.raises(ImproperlyConfigured, match="give both URLs the same options"):
+        app.send_task("length", ["x"])
+
+
+# What it costs
+
+
+@pytest.fixture
+def counted(local_stack, monkeypatch, make_shop):
+    """A shop whose calls are counted; it claims what is over 10,000 bytes."""
+    shop = make_shop(payload_threshold=10_000)
+    with CallCounter(local_stack.endpoint_url) as counter:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
+        yield shop, counter
+        shop.app.close()
+
+
+def calls_of(counter):
+    """Counted calls, an object's by method only."""
+    counts = {}
+    for operation, count in counter.counts().items():
+        name = operation.split(" ")[0]
+        counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def test_a_small_message_costs_what_it_did(counted):
+    shop, counter = counted
+    result = shop.length.delay("x" * 10)
+    assert calls_of(counter) == {"GetQueueUrl": 1, "SendMessageBatch": 1}
+    counter.reset()
+    message = Message(task="length", id=result.id, args=["x" * 10])
+    assert failures(shop.app.lambda_handler()(batch(record(message, queue=shop.queue)), Context())) == []
+    assert calls_of(counter) == {"PutItem": 1}
+    counter.reset()
+    assert result.get(timeout=5) == 10
+    assert calls_of(counter) == {"GetItem": 1}
+
+
+def test_a_hundred_claimed_messages_are_a_hundred_puts_and_ten_sends(counted):
+    shop, counter = counted
+    shop.length.map_async([(noise(20_000 + 4 * number),) for number in range(100)])
+    assert calls_of(counter) == {"GetQueueUrl": 1, "PUT": 100, "SendMessageBatch": 10}

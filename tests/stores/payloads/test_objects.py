@@ -1,0 +1,80 @@
+"""Payloads in each of the object stores: the bytes themselves, twice the same, gone, and without a bucket."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.payload_references import Payload
+from taskq_cloud.errors import ImproperlyConfigured, StoreNotFound
+from taskq_cloud.stores.payloads.registry import payload_store_from_url
+from taskq_cloud.testing.driving import driving
+
+
+@pytest.fixture(params=["s3", "azureblob", "gs"])
+def make_url(request):
+    """The URL of a new bucket, by its name's beginning; and of one that is not there."""
+    if request.param == "s3":
+        return request.getfixturevalue("make_bucket"), "s3://{}/large"
+    if request.param == "azureblob":
+        return request.getfixturevalue("make_container"), "azureblob://{}/large"
+    return request.getfixturevalue("make_gcs_bucket"), "gs://{}/large"
+
+
+@pytest.fixture(params=["sync", "async"])
+def run(request, make_url):
+    _, url = make_url
+    with driving(request.param, payload_store_from_url(url.format("any-bucket")).services) as drive:
+        yield drive
+
+
+@pytest.fixture
+def store(make_url):
+    make, url = make_url
+    return payload_store_from_url(url.format(make("payloads")))
+
+
+def test_payloads_come_back_byte_for_byte(store, run):
+    bucket = store.place.partition("://")[2]
+    # The last one ends as the bodies that the result store on S3 writes, and shortens when it reads them.
+    bodies = {"large/a": bytes(range(256)), "large/b": b"", "large/c": b"x\n" + b" \t" * 32}
+    payloads = [Payload(key, body) for key, body in bodies.items()]
+    assert run(store.put(payloads)) == [None] * 3
+    assert run(store.put(payloads[:1])) == [None]
+    wanted = [(bucket, each.key) for each in [*payloads, Payload("large/none", b"")]]
+    assert run(store.get(wanted)) == [*(each.data for each in payloads), None]
+    assert run(store.get(wanted[:1])) == [payloads[0].data]
+    run(store.delete(["large/a", "large/none"]))
+    assert run(store.get(wanted[:2])) == [None, b""]
+    run(store.delete(["large/a"]))
+    assert run(store.put([])) == [] and run(store.get([])) == []
+
+
+def test_objects_of_other_buckets_are_read(store, make_url, run):
+    make, url = make_url
+    other = payload_store_from_url(url.format(make("other")))
+    run(other.put([Payload("k", b"there")]))
+    assert run(store.get([(other.place.partition("://")[2], "k")])) == [b"there"]
+
+
+def test_a_missing_bucket_is_named(make_url, run):
+    _, url = make_url
+    store = payload_store_from_url(url.format("missing-bucket"))
+    (answer,) = run(store.put([Payload("k", b"")]))
+    assert isinstance(answer, Refused) and isinstance(answer.error, StoreNotFound)
+    with pytest.raises(StoreNotFound, match="missing-bucket"):
+        run(store.get([("missing-bucket", "k")]))
+
+
+def test_its_lifecycle_is_data():
+    store = payload_store_from_url("s3://bucket/shop")
+    rules = store.lifecycle_rules(30, 86_400)
+    assert [(rule.prefix, rule.days) for rule in rules] == [("shop/arguments/", 30), ("shop/results/", 2)]
+    assert [rule.prefix for rule in store.lifecycle_rules(30, None)] == ["shop/arguments/"]
+    assert repr(store) == "<ObjectPayloads s3://bucket/shop/>"
+
+
+@pytest.mark.parametrize("url", ["memory://", "dynamodb://table", "s3://", "bucket"])
+def test_other_urls_are_refused(url):
+    with pytest.raises(ImproperlyConfigured):
+        payload_store_from_url(url)

@@ -1,0 +1,323 @@
+"""What only the DynamoDB store does; Celery's side of it is in test_dynamodb_celery.py."""
+
+import contextlib
+import socket
+
+import pytest
+
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble, run
+from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION
+from taskq_cloud.errors import (
+    AccessDenied,
+    ImproperlyConfigured,
+    OperationalError,
+    PayloadTooLarge,
+    TableNotFound,
+    Unreachable,
+)
+from taskq_cloud.stores.results._dynamodb_items import from_record
+from taskq_cloud.stores.results.dynamodb import DynamoDBResults
+from taskq_cloud.stores.results.registry import store_from_url
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100, ResultStoreContract, a_record
+from taskq_cloud.testing.driving import driving
+
+
+@pytest.mark.second_stack
+class TestDynamoDB(ResultStoreContract):
+    @pytest.fixture
+    def store(self, make_table, aws_environment, clock):
+        return DynamoDBResults(make_table(), clock=clock)
+
+
+class TestDynamoDBWithCelerysKeys(ResultStoreContract):
+    @pytest.fixture
+    def store(self, make_table, aws_environment, clock):
+        return DynamoDBResults(make_table(), key_format="celery", clock=clock)
+
+
+class Recorded:
+    """Answers a flow's steps; keeps what was called."""
+
+    def __init__(self, answer):
+        self._answer = answer
+        self.calls = []
+        self.slept = 0
+
+    def __call__(self, step):
+        if isinstance(step, Sleep):
+            self.slept += 1
+            return None
+        assert isinstance(step, Together)
+        self.calls += step.calls
+        return [self._answer(call) for call in step.calls]
+
+
+def call_error(call, code, trouble=Trouble.REFUSED):
+    return CallError(call, code, "in the service's own words", trouble)
+
+
+# What is in the table
+
+
+def test_an_item_has_celerys_attributes_and_ours(make_table, aws_environment, dynamodb_client):
+    table = make_table()
+    store = DynamoDBResults(table, clock=lambda: 4_102_444_800.5)
+    record = a_record(expires_at=4_102_444_900.25, fence=3)
+    with driving("sync", store.services) as drive:
+        drive(store.save([record]))
+
+    item = dynamodb_client.get_item(TableName=table, Key={"id": {"S": f"celery-task-meta-{record.id}"}})["Item"]
+
+    assert item == {
+        "id": {"S": f"celery-task-meta-{record.id}"},
+        "result": {"B": record.payload.encode()},
+        "timestamp": {"N": "4102444800.5"},
+        "ttl": {"N": "4102444901"},
+        "state": {"S": "SUCCESS"},
+        "version": {"N": str(FINAL_VERSION)},
+        "fence": {"N": "3"},
+    }
+
+
+def test_a_claims_item_outlives_the_claim(make_table, aws_environment, dynamodb_client):
+    table = make_table()
+    store = DynamoDBResults(table, clock=lambda: 4_102_444_800.0)
+    with driving("sync", store.services) as drive:
+        drive(store.claim("key", "owner", 30))
+
+    item = dynamodb_client.get_item(TableName=table, Key={"id": {"S": "taskq-claim-key"}})["Item"]
+    assert int(item["ttl"]["N"]) == 4_102_444_830 + FENCE_KEPT_SECONDS
+
+
+def test_a_join_too_large_for_an_item_is_refused_with_its_first_member():
+    with pytest.raises(PayloadTooLarge, match="join j of 10000 members") as caught:
+        run(DynamoDBResults("results").join("j", "m" * 36, 10_000, None), Recorded(lambda _: pytest.fail("called")))
+    assert "smaller joins" in str(caught.value)
+
+
+# Calls
+
+
+def test_one_id_takes_one_consistent_get():
+    recorded = Recorded(lambda _: {})
+    assert run(DynamoDBResults("results").load(["a", "a"]), recorded) == {}
+    (call,) = recorded.calls
+    assert call.operation == "get_item"
+    assert call.parameters["ConsistentRead"] is True
+
+
+def test_many_ids_take_one_consistent_get_a_hundred():
+    recorded = Recorded(lambda _: {"Responses": {}, "UnprocessedKeys": {}})
+    ids = [f"task-{number}" for number in range(250)]
+
+    assert run(DynamoDBResults("results").load([*ids, *ids]), recorded) == {}
+
+    requests = [call.parameters["RequestItems"]["results"] for call in recorded.calls]
+    assert [len(request["Keys"]) for request in requests] == [100, 100, 50]
+    assert all(request["ConsistentRead"] is True for request in requests)
+    assert recorded.slept == 0
+
+
+def test_unprocessed_keys_are_asked_for_again():
+    records = {f"celery-task-meta-task-{n}": a_record(id=f"task-{n}", value=n) for n in range(130)}
+
+    def half(call):
+        request = call.parameters["RequestItems"]["results"]
+        keys = request["Keys"]
+        done, left = keys[: -(-len(keys) // 2)], keys[-(-len(keys) // 2) :]
+        found = [from_record(records[key["id"]["S"]], key["id"]["S"], 0.0) for key in done]
+        unprocessed = {"results": {"Keys": left, "ConsistentRead": True}} if left else {}
+        return {"Responses": {"results": found}, "UnprocessedKeys": unprocessed}
+
+    recorded = Recorded(half)
+    loaded = run(DynamoDBResults("results").load([record.id for record in records.values()]), recorded)
+
+    assert loaded == {record.id: record for record in records.values()}
+    assert len(recorded.calls[2].parameters["RequestItems"]["results"]["Keys"]) == 65
+    assert all(call.parameters["RequestItems"]["results"]["ConsistentRead"] for call in recorded.calls)
+
+
+def test_unprocessed_deletions_are_asked_for_again():
+    def one(call):
+        return {
+            "UnprocessedItems": {"results": left} if (left := call.parameters["RequestItems"]["results"][1:]) else {}
+        }
+
+    recorded = Recorded(one)
+    run(DynamoDBResults("results").delete([f"task-{number}" for number in range(30)]), recorded)
+
+    deleted = [
+        call.parameters["RequestItems"]["results"][0]["DeleteRequest"]["Key"]["id"]["S"] for call in recorded.calls
+    ]
+    assert sorted(deleted) == sorted(f"celery-task-meta-task-{number}" for number in range(30))
+    assert max(len(call.parameters["RequestItems"]["results"]) for call in recorded.calls) == 25
+
+
+def test_a_table_that_processes_nothing_is_given_up_after_pauses():
+    recorded = Recorded(lambda call: {"Responses": {}, "UnprocessedKeys": call.parameters["RequestItems"]})
+    with pytest.raises(Unreachable, match=r"DynamoDB table results .* is throttled: .* 2 items"):
+        run(DynamoDBResults("results").load(["a", "b"]), recorded)
+    assert len(recorded.calls) == DEFAULT_BACKOFF.attempts
+    assert recorded.slept == DEFAULT_BACKOFF.attempts - 1
+
+
+def test_of_many_saves_a_failed_one_is_an_error_and_a_refused_one_is_not():
+    def refuse(call):
+        return call_error(call, "ConditionalCheckFailedException")
+
+    records = [a_record(), a_record()]
+    assert run(DynamoDBResults("results").save(records), Recorded(refuse)) == [False, False]
+
+    def fail_second(call):
+        key = call.parameters["Item"]["id"]["S"]
+        return call_error(call, "InternalServerError", Trouble.TRANSIENT) if records[1].id in key else {}
+
+    with pytest.raises(Unreachable):
+        run(DynamoDBResults("results").save(records), Recorded(fail_second))
+
+
+# Failures
+
+
+def test_a_reservation_is_one_call_but_for_a_process_that_does_not_know_the_key(make_table, aws_environment):
+    table, clock = make_table(), FakeClock(THE_YEAR_2100)
+    one, other = DynamoDBResults(table, clock=clock), DynamoDBResults(table, clock=clock)
+    with contextlib.closing(Connections(one.services)) as connections:
+
+        def calls_of(store):
+            steps = []
+
+            def perform(step):
+                steps.append(step)
+                return connections.perform(step)
+
+            run(store.reserve("key", 10, 0), perform)
+            return len(steps)
+
+        under_its_limit = []
+        for _ in range(5):
+            under_its_limit.append(calls_of(one))
+            clock.advance(10)
+        assert under_its_limit == [1] * 5
+        assert [calls_of(one) for _ in range(5)] == [1] * 5
+        # A process that has not seen the key tries the wrong half of the condition once.
+        assert [calls_of(other) for _ in range(5)] == [2, 1, 1, 1, 1]
+        clock.advance(3600)
+        assert [calls_of(one) for _ in range(3)] == [1] * 3
+
+
+def test_a_slot_that_is_too_far_ahead_takes_no_fourth_call():
+    recorded = Recorded(lambda call: call_error(call, "ConditionalCheckFailedException"))
+    assert run(DynamoDBResults("results").reserve("key", 1, 0), recorded) is None
+    assert len(recorded.calls) == 3
+
+
+def every_method(store):
+    return {
+        "GetItem": store.load(["a"]),
+        "BatchGetItem": store.load(["a", "b"]),
+        "PutItem": store.save([a_record()]),
+        "BatchWriteItem": store.delete(["a"]),
+        "UpdateItem": store.join("j", "m", 2, None),
+    }
+
+
+@pytest.mark.parametrize("action", ["GetItem", "BatchGetItem", "PutItem", "BatchWriteItem", "UpdateItem"])
+def test_a_missing_table_is_named_with_its_region_and_how_to_make_it(aws_environment, action):
+    store = DynamoDBResults("no-such-table", "eu-central-1")
+    with driving("sync", store.services) as drive, pytest.raises(TableNotFound) as caught:
+        drive(every_method(store)[action])
+    for part in ("no-such-table", "eu-central-1", "aws dynamodb create-table --table-name no-such-table", "'ttl'"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("action", ["GetItem", "BatchGetItem", "PutItem", "BatchWriteItem", "UpdateItem"])
+def test_a_missing_permission_is_named(action):
+    recorded = Recorded(lambda call: call_error(call, "AccessDeniedException"))
+    with pytest.raises(AccessDenied, match=f"results .*dynamodb:{action} was denied"):
+        run(every_method(DynamoDBResults("results"))[action], recorded)
+
+
+def test_expired_credentials_are_access_denied():
+    recorded = Recorded(lambda call: call_error(call, "ExpiredTokenException", Trouble.CREDENTIALS))
+    with pytest.raises(AccessDenied, match="ExpiredTokenException"):
+        run(DynamoDBResults("results").load(["a"]), recorded)
+
+
+def test_an_endpoint_that_gives_no_answer_is_unreachable(aws_environment):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        store = DynamoDBResults("results", endpoint_url=endpoint)
+        with driving("sync", store.services) as drive, pytest.raises(Unreachable, match=endpoint):
+            drive(store.load(["a"]))
+
+
+def test_a_table_with_another_key_is_refused_in_the_services_words(aws_environment, dynamodb_client):
+    dynamodb_client.create_table(
+        TableName="keyed-otherwise",
+        KeySchema=[{"AttributeName": "task", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "task", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    try:
+        store = DynamoDBResults("keyed-otherwise")
+        connections = Connections(store.services)
+        with pytest.raises(OperationalError, match=r"keyed-otherwise .* dynamodb:GetItem was refused: Validation"):
+            connections.run(store.load(["a"]))
+        connections.close()
+    finally:
+        dynamodb_client.delete_table(TableName="keyed-otherwise")
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("dynamodb://Shop_results.v1", ()),
+        ("dynamodb://eu-west-1/Shop_results.v1", (("region", "eu-west-1"),)),
+        (
+            "dynamodb://Shop_results.v1?region=eu-west-1&endpoint_url=http://127.0.0.1:8000&key_format=celery",
+            (("region", "eu-west-1"), ("endpoint_url", "http://127.0.0.1:8000")),
+        ),
+    ],
+)
+def test_a_url_names_the_table_and_where_it_is(url, options):
+    store = store_from_url(url, {})
+    assert dict(store.services["dynamodb"].options) == dict(options)
+    recorded = Recorded(lambda _: {})
+    run(store.load(["a"]), recorded)
+    assert recorded.calls == [
+        Call(
+            "dynamodb",
+            "get_item",
+            {
+                "TableName": "Shop_results.v1",
+                "Key": {"id": {"S": "b'celery-task-meta-a'" if "celery" in url else "celery-task-meta-a"}},
+                "ConsistentRead": True,
+            },
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "dynamodb://",
+        "dynamodb:///",
+        "dynamodb://ab",
+        "dynamodb://key:s3cret@eu-west-1/table",
+        "dynamodb://table?ttl_seconds=5",
+        "dynamodb://table?key_format=redis",
+        "dynamodb://eu-west-1/shop/results",
+    ],
+)
+def test_what_a_url_can_not_be(url):
+    with pytest.raises(ImproperlyConfigured) as caught:
+        store_from_url(url, {})
+    assert "s3cret" not in str(caught.value)

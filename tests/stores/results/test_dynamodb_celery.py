@@ -1,0 +1,155 @@
+"""One table, two libraries: Celery's own DynamoDB backend reads what we save, and we read what it saves."""
+
+import json
+
+import pytest
+from celery import Celery
+from celery.app.task import Context
+
+from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS, version_of
+from taskq_cloud.errors import DecodeError
+from taskq_cloud.stores.results.dynamodb import DynamoDBResults
+from taskq_cloud.testing.aws_stacks import REGION
+from taskq_cloud.testing.contracts.result_store import a_record
+from taskq_cloud.testing.driving import driving
+
+TASK = "3f1c8a6e-0000-4000-8000-000000000001"
+
+
+@pytest.fixture
+def table(make_table, aws_environment):
+    return make_table("celery")
+
+
+@pytest.fixture
+def celery_app(table, aws_environment):
+    def make(**conf):
+        app = Celery("shop", backend=f"dynamodb://@{REGION}/{table}?ttl_seconds=600", set_as_current=False)
+        app.conf.update(dynamodb_endpoint_url=aws_environment["AWS_ENDPOINT_URL"], **conf)
+        apps.append(app)
+        return app
+
+    apps = []
+    yield make
+    for app in apps:
+        app.backend.client.close()
+        app.close()
+
+
+@pytest.fixture
+def store(table):
+    return DynamoDBResults(table, key_format="celery")
+
+
+@pytest.fixture(params=["sync", "async"])
+def run(request, store):
+    with driving(request.param, store.services) as drive:
+        yield drive
+
+
+def test_celery_reads_what_we_save(store, run, celery_app):
+    record = a_record(value={"größe": [1, 2.5, None]}, id=TASK)
+    run(store.save([record]))
+
+    result = celery_app().AsyncResult(TASK)
+
+    assert result.state == "SUCCESS"
+    assert result.get(timeout=10) == {"größe": [1, 2.5, None]}
+    assert result.date_done.isoformat() == "2026-03-01T12:00:00+00:00"
+
+
+def test_celery_reads_a_failure_that_we_save(store, run, celery_app):
+    error = {"exc_type": "ValueError", "exc_message": ["too wide"], "exc_module": "builtins"}
+    run(store.save([a_record(FAILURE, value=error, id=TASK)]))
+
+    result = celery_app().AsyncResult(TASK)
+
+    assert result.state == "FAILURE"
+    with pytest.raises(ValueError, match="too wide"):
+        result.get(timeout=10)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
+def test_we_read_what_celery_saves(store, run, celery_app, compression):
+    celery_app(result_compression=compression).backend.store_result(TASK, ["größe", 2], "SUCCESS")
+
+    record = run(store.load([TASK]))[TASK]
+
+    assert (record.id, record.state, record.version, record.fence) == (TASK, SUCCESS, FINAL_VERSION, 0)
+    assert record.expires_at is not None
+    document = json.loads(record.payload)
+    assert document["result"] == ["größe", 2]
+    assert document["task_id"] == TASK
+    assert run(store.load([TASK, "absent"])) == {TASK: record}
+
+
+def test_we_read_a_failure_that_celery_saves(store, run, celery_app):
+    celery_app().backend.store_result(TASK, ValueError("too wide"), "FAILURE", traceback="Traceback ...")
+
+    record = run(store.load([TASK]))[TASK]
+
+    assert record.final
+    assert json.loads(record.payload)["result"]["exc_type"] == "ValueError"
+
+
+def test_the_attempt_is_read_where_celery_says_it(store, run, celery_app):
+    app = celery_app(result_extended=True)
+    request = Context(id=TASK, retries=2, task="shop.resize", args=(), kwargs={}, children=[])
+    app.backend.store_result(TASK, ValueError("later"), "RETRY", request=request)
+
+    record = run(store.load([TASK]))[TASK]
+
+    assert (record.state, record.version) == (RETRY, version_of(RETRY, 2))
+
+
+def test_celerys_final_state_is_not_replaced(store, run, celery_app):
+    celery_app().backend.store_result(TASK, "celery's", "SUCCESS")
+
+    assert run(store.save([a_record(SUCCESS, value="ours", id=TASK)])) == [False]
+    assert json.loads(run(store.load([TASK]))[TASK].payload)["result"] == "celery's"
+
+
+@pytest.mark.parametrize("state", ["STARTED", "RETRY", "PROGRESS"])
+def test_what_celery_began_we_may_end(store, run, celery_app, state):
+    app = celery_app()
+    app.backend.store_result(TASK, {"done": 1}, state)
+    ours = a_record(SUCCESS, value="ours", id=TASK)
+
+    assert run(store.save([ours, a_record()])) == [True, True]
+    assert run(store.load([TASK])) == {TASK: ours}
+    assert app.AsyncResult(TASK).get(timeout=10) == "ours"
+
+
+def test_of_ends_written_at_once_over_celerys_start_one_stands(store, run, celery_app):
+    celery_app().backend.store_result(TASK, None, "STARTED")
+    finals = [a_record(SUCCESS, value=number, id=TASK) for number in range(6)]
+
+    saved = run.together([store.save([record]) for record in finals])
+
+    assert sorted(saved) == [[False]] * 5 + [[True]]
+    assert run(store.load([TASK])) == {TASK: finals[saved.index([True])]}
+
+
+def test_celery_goes_on_with_what_we_began_and_lets_our_success_be(store, run, celery_app):
+    backend = celery_app().backend
+    run(store.save([a_record(STARTED, id=TASK)]))
+    backend.store_result(TASK, "celery's", "RETRY")
+    assert run(store.load([TASK]))[TASK].state == RETRY
+
+    ours = a_record(SUCCESS, 1, value="ours", id=TASK)
+    run(store.save([ours]))
+    backend.store_result(TASK, "too late", "STARTED")
+    assert run(store.load([TASK])) == {TASK: ours}
+
+
+def test_what_celery_saved_in_another_format_is_refused_by_name(store, run, celery_app):
+    celery_app(result_serializer="pickle", accept_content=["pickle"]).backend.store_result(TASK, {1, 2}, "SUCCESS")
+
+    with pytest.raises(DecodeError, match=TASK) as caught:
+        run(store.load([TASK]))
+    assert "result_serializer" in str(caught.value)
+
+
+def test_a_plain_store_and_celery_do_not_see_each_other(store, run, celery_app, table):
+    celery_app().backend.store_result(TASK, 1, "SUCCESS")
+    assert run(DynamoDBResults(table).load([TASK])) == {}

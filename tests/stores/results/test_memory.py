@@ -1,0 +1,40 @@
+import pytest
+
+from taskq_cloud.core.flows import run as drive
+from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.stores.results.registry import store_from_url
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
+
+
+class TestMemory(ResultStoreContract):
+    @pytest.fixture
+    def store(self, clock):
+        return MemoryResults(clock=clock)
+
+
+def no_calls(step):
+    raise AssertionError(f"nothing is called, but {step!r} was yielded")
+
+
+def test_what_has_expired_takes_no_room():
+    clock = FakeClock()
+    store = MemoryResults(clock=clock)
+    drive(store.save([a_record(expires_at=clock() + 10) for _ in range(100)]), no_calls)
+    drive(store.join("join", "member", 2, clock() + 10), no_calls)
+    drive(store.claim("key", "owner", 10), no_calls)
+
+    clock.advance(16 * 86_400)
+    kept = a_record()
+    drive(store.save([kept]), no_calls)
+
+    assert store._kept.records == {kept.id: kept}
+    assert store._kept.joins == {}
+    assert store._kept.claims == {}
+
+
+def test_each_store_of_the_url_is_its_own():
+    first, second = store_from_url("memory://", {}), store_from_url("memory://", {})
+    record = a_record()
+    drive(first.save([record]), no_calls)
+    assert drive(second.load([record.id]), no_calls) == {}

@@ -1,0 +1,43 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskq_cloud.core.flows import run
+from taskq_cloud.stores.results._object_joins import Arrival, arrival_of, present
+from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.testing.clock import FakeClock
+
+SIZE = 3
+
+arrivals = st.lists(
+    # How long nothing happens before, who comes, and for how long the join is remembered from then on.
+    st.tuples(st.sampled_from([0.5, 1, 4]), st.sampled_from("abcd"), st.sampled_from([None, 2, 5])),
+    min_size=1,
+    max_size=12,
+)
+
+
+def no_calls(step):
+    raise AssertionError(f"nothing is called, but {step!r} was yielded")
+
+
+@given(arrivals)
+def test_the_names_of_objects_tell_what_a_join_in_memory_does(steps):
+    clock = FakeClock(1_000.0)
+    memory = MemoryResults(clock)
+    keys = []
+    for pause, member, remembered_seconds in steps:
+        clock.advance(pause)
+        expires_at = None if remembered_seconds is None else clock() + remembered_seconds
+        keys.append(Arrival(member, clock(), expires_at).key)
+
+        counted = present([arrival_of(key) for key in reversed(keys)])
+
+        complete = len({each.member for each in counted}) >= SIZE
+        assert complete == run(memory.join("join", member, SIZE, expires_at), no_calls)
+
+
+@given(st.text(), st.floats(0, 1e12), st.none() | st.floats(0, 1e12))
+def test_an_arrival_is_read_back_from_its_key(member, arrived_at, expires_at):
+    arrival = Arrival(member, arrived_at, expires_at)
+    assert arrival_of(arrival.key) == arrival
+    assert arrival.key.count("/") == 1

@@ -1,0 +1,182 @@
+"""One bucket, two libraries: Celery's own backends read what we save, and we read what they save."""
+
+import json
+
+import pytest
+from celery import Celery
+from celery.backends.azureblockblob import AzureBlockBlobBackend
+from celery.backends.gcs import GCSBackend, GCSBackendBase
+from celery.backends.s3 import S3Backend
+
+from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS
+from taskq_cloud.errors import DecodeError
+from taskq_cloud.stores.results.azure_blob import AzureBlobResults
+from taskq_cloud.stores.results.gcs import GCSResults
+from taskq_cloud.stores.results.s3 import S3Results
+from taskq_cloud.testing.contracts.result_store import a_record
+from taskq_cloud.testing.driving import driving
+
+TASK = "3f1c8a6e-0000-4000-8000-000000000002"
+
+
+class WithoutFirestore(GCSBackendBase):
+    """Celery's ``GCSBackend`` as far as results go: Firestore is where it counts a chord's members."""
+
+    supports_result_compression = GCSBackend.supports_result_compression
+
+
+@pytest.fixture
+def s3(make_bucket, aws_environment):
+    bucket = make_bucket("celery")
+    settings = {
+        "s3_access_key_id": "test",
+        "s3_secret_access_key": "test",
+        "s3_bucket": bucket,
+        "s3_base_path": "shop/",
+        "s3_endpoint_url": aws_environment["AWS_ENDPOINT_URL"],
+        "s3_region": aws_environment["AWS_REGION"],
+    }
+
+    def close(backend):
+        backend._s3_resource.meta.client.close()
+
+    return S3Results(bucket, "shop"), settings, lambda app: S3Backend(app=app), close
+
+
+@pytest.fixture
+def azure(make_container, azure_environment):
+    container = make_container("celery")
+    settings = {"azureblockblob_container_name": container, "azureblockblob_base_path": "shop/"}
+
+    def make(app):
+        return AzureBlockBlobBackend(url=f"azureblockblob://{azure_environment}", app=app)
+
+    def close(backend):
+        backend._blob_service_client.close()
+
+    return AzureBlobResults(container, "shop"), settings, make, close
+
+
+@pytest.fixture
+def gcs(make_gcs_bucket, gcs_environment):
+    bucket = make_gcs_bucket("celery")
+    settings = {"gcs_bucket": bucket, "gcs_project": "shop", "gcs_base_path": "shop"}
+    return (
+        GCSResults(bucket, "shop"),
+        settings,
+        lambda app: WithoutFirestore(app=app),
+        lambda backend: backend.client.close(),
+    )
+
+
+@pytest.fixture(params=["s3", "azure", "gcs"])
+def shared(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def store(shared):
+    return shared[0]
+
+
+@pytest.fixture
+def celery_backend(shared):
+    """Make Celery's backend on the store's bucket, with what else is to be set."""
+    _, settings, make_backend, close = shared
+    made = []
+
+    def make(**conf):
+        app = Celery("shop", set_as_current=False)
+        app.conf.update(**settings, **conf)
+        made.append((app, make_backend(app)))
+        return made[-1][1]
+
+    yield make
+    for app, backend in made:
+        close(backend)
+        app.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def run(request, store):
+    with driving(request.param, store.services) as drive:
+        yield drive
+
+
+def test_celery_reads_what_we_save(store, run, celery_backend):
+    run(store.save([a_record(value={"größe": [1, 2.5, None]}, id=TASK)]))
+
+    backend = celery_backend()
+
+    assert backend.get_state(TASK) == "SUCCESS"
+    assert backend.wait_for(TASK, timeout=10)["result"] == {"größe": [1, 2.5, None]}
+
+
+def test_celery_reads_a_failure_that_we_save(store, run, celery_backend):
+    error = {"exc_type": "ValueError", "exc_message": ["too wide"], "exc_module": "builtins"}
+    run(store.save([a_record(FAILURE, value=error, id=TASK)]))
+
+    result = celery_backend().get_result(TASK)
+
+    assert isinstance(result, ValueError)
+    assert result.args == ("too wide",)
+
+
+def test_we_read_what_celery_saves(store, run, celery_backend):
+    celery_backend().store_result(TASK, ["größe", 2], "SUCCESS")
+
+    record = run(store.load([TASK]))[TASK]
+
+    assert (record.id, record.state, record.version, record.fence) == (TASK, SUCCESS, FINAL_VERSION, 0)
+    assert json.loads(record.payload)["result"] == ["größe", 2]
+
+
+def test_we_read_what_celery_saves_compressed(gcs):
+    store, settings, make_backend, close = gcs
+    app = Celery("shop", set_as_current=False)
+    app.conf.update(**settings, result_compression="gzip")
+    backend = make_backend(app)
+    backend.store_result(TASK, "x" * 1000, "SUCCESS")
+    with driving("sync", store.services) as drive:
+        assert json.loads(drive(store.load([TASK]))[TASK].payload)["result"] == "x" * 1000
+    close(backend)
+    app.close()
+
+
+def test_celerys_final_state_is_not_replaced(store, run, celery_backend):
+    celery_backend().store_result(TASK, "celery's", "SUCCESS")
+
+    assert run(store.save([a_record(SUCCESS, value="ours", id=TASK)])) == [False]
+    assert json.loads(run(store.load([TASK]))[TASK].payload)["result"] == "celery's"
+
+
+@pytest.mark.parametrize("state", ["STARTED", "RETRY"])
+def test_what_celery_began_we_may_end(store, run, celery_backend, state):
+    backend = celery_backend()
+    backend.store_result(TASK, {"done": 1}, state)
+    ours = a_record(SUCCESS, value="ours", id=TASK)
+
+    assert run(store.save([ours])) == [True]
+    assert run(store.load([TASK])) == {TASK: ours}
+    assert backend.get_result(TASK) == "ours"
+
+
+def test_celery_goes_on_with_what_we_began_and_lets_our_success_be(store, run, celery_backend):
+    backend = celery_backend()
+    run(store.save([a_record(STARTED, id=TASK)]))
+    backend.store_result(TASK, "celery's", "RETRY")
+    assert run(store.load([TASK]))[TASK].state == RETRY
+
+    ours = a_record(SUCCESS, 1, value="ours", id=TASK)
+    run(store.save([ours]))
+    backend.store_result(TASK, "too late", "STARTED")
+    assert run(store.load([TASK])) == {TASK: ours}
+
+
+def test_what_celery_saved_in_another_format_is_refused_by_name(store, run, celery_backend):
+    backend = celery_backend(result_serializer="pickle", accept_content=["pickle"])
+    backend.store_result(TASK, {1, 2}, "SUCCESS")
+
+    with pytest.raises(DecodeError, match=TASK) as caught:
+        run(store.load([TASK]))
+    assert "result_serializer" in str(caught.value)

@@ -1,0 +1,29 @@
+"""The pipeline, ended at every step, with its states in DynamoDB."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.stores.results.dynamodb import DynamoDBResults
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.contracts.pipeline import PipelineContract
+from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100
+
+
+class TestOnDynamoDB(PipelineContract):
+    interleavings = 2
+    crash_before_too = False
+    steps_apart = 4
+
+    @pytest.fixture
+    def clock(self):
+        return FakeClock(THE_YEAR_2100)  # the stack removes what has expired by its own clock
+
+    @pytest.fixture
+    def broker(self, clock):
+        return MemoryBroker(clock)
+
+    @pytest.fixture
+    def store(self, make_table, aws_environment, clock):
+        return DynamoDBResults(make_table(), clock=clock)

@@ -1,0 +1,70 @@
+import sys
+
+import pytest
+
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.stores.results.registry import store_from_url
+
+
+@pytest.fixture
+def installed_package(tmp_path, monkeypatch):
+    """A package that brings a result store of its own."""
+    (tmp_path / "floppy_results.py").write_text(
+        "class FloppyResults:\n"
+        "    @classmethod\n"
+        "    def from_url(cls, url, options):\n"
+        "        store = cls()\n"
+        "        store.given = (url.netloc, url.path, dict(options))\n"
+        "        return store\n"
+    )
+    metadata = tmp_path / "floppy_results-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: floppy-results\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[taskq_cloud.results]\nfloppy = floppy_results:FloppyResults\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("floppy_results", None)
+
+
+def test_an_installed_package_brings_its_own_scheme(installed_package):
+    store = store_from_url("floppy://Drive-A/label", {"sides": 2})
+    assert store.given == ("Drive-A", "/label", {"sides": 2})
+
+
+def test_an_unknown_scheme_is_told_the_known_ones(installed_package):
+    with pytest.raises(ImproperlyConfigured, match="no result store serves 'redis://") as caught:
+        store_from_url("redis://localhost/0", {})
+    for scheme in ("disabled://", "dynamodb://", "floppy://", "memory://", "sqlite://"):
+        assert scheme in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "results.db", "C:\\results.db", "dynamodb:/[/table", "sqlite//x", "://table"])
+def test_what_is_no_url_is_refused(url):
+    with pytest.raises(ImproperlyConfigured):
+        store_from_url(url, {})
+
+
+def test_a_secret_in_a_url_does_not_reach_the_error():
+    with pytest.raises(ImproperlyConfigured) as caught:
+        store_from_url("redis://user:s3cret@localhost/0", {})
+    assert "s3cret" not in str(caught.value)
+    assert "localhost" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory://",
+        "disabled://",
+        "sqlite:///results.db",
+        "dynamodb://results",
+        "s3://results",
+        "azureblob://results",
+        "gs://results",
+    ],
+)
+def test_every_known_store_opens_without_a_call(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = store_from_url(url, {})
+    assert store.capabilities is type(store).capabilities
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,125 @@
+import sqlite3
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from multiprocessing import get_context
+
+import pytest
+
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.records.record import SUCCESS
+from taskq_cloud.errors import ImproperlyConfigured, OperationalError, Unreachable
+from taskq_cloud.stores.results.registry import store_from_url
+from taskq_cloud.stores.results.sqlite import SQLiteResults
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
+from taskq_cloud.testing.driving import driving
+
+
+class TestSQLite(ResultStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path, clock):
+        return SQLiteResults(tmp_path / "results.db", clock=clock)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "results.db"
+
+
+def count_rows(path, table):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+def race(path, owner, ids):
+    """One process of several: which finals it has written, which claims it holds, which joins it has completed."""
+    store = SQLiteResults(path)
+    with driving("sync", store.services) as run:
+        saved = [run(store.save([a_record(SUCCESS, value=owner, id=each)]))[0] for each in ids]
+        claims = [run(store.claim(each, f"owner {owner}", 3600)) for each in ids]
+        joined = [run(store.join(each, f"member {owner}", 4, None)) for each in ids]
+    return saved, claims, joined
+
+
+def test_processes_that_share_a_file_agree(path):
+    ids = [f"task-{number}" for number in range(25)]
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as processes:
+        racing = [processes.submit(race, path, owner, ids) for owner in range(4)]
+        saved, claims, joined = zip(*(each.result() for each in racing), strict=True)
+
+    for position, task_id in enumerate(ids):
+        assert sorted(answers[position] for answers in saved) == [False, False, False, True], task_id
+        assert sorted((answers[position] for answers in claims), key=str) == [1, None, None, None], task_id
+        assert sorted(answers[position] for answers in joined) == [False, False, False, True], task_id
+
+
+def test_one_process_reads_what_another_has_written(path):
+    record = a_record(value="größer")
+    writer, reader = SQLiteResults(path), SQLiteResults(path)
+    with driving("sync", writer.services) as run:
+        run(writer.save([record]))
+    with driving("async", reader.services) as run:
+        assert run(reader.load([record.id])) == {record.id: record}
+
+
+def test_what_has_expired_leaves_the_file(path):
+    clock = FakeClock()
+    store = SQLiteResults(path, clock=clock)
+    with driving("sync", store.services) as run:
+        run(store.save([a_record(expires_at=clock() + 10) for _ in range(50)]))
+        run(store.join("join", "member", 2, clock() + 10))
+        run(store.claim("key", "owner", 10))
+        clock.advance(16 * 86_400)
+        for _ in range(3):
+            run(store.save([a_record()]))
+        run(store.join("another", "member", 2, None))
+        run(store.claim("another", "owner", 10))
+
+    assert count_rows(path, "results") == 3
+    assert count_rows(path, "joins") == count_rows(path, "join_members") == 1
+    assert count_rows(path, "claims") == 1
+
+
+def test_the_file_stays_the_same_when_the_working_directory_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = store_from_url("sqlite:///.taskq/results.db", {})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    with driving("sync", store.services) as run:
+        run(store.save([a_record()]))
+
+    assert (tmp_path / ".taskq" / "results.db").exists()
+
+
+def test_an_absolute_path_has_four_slashes(path):
+    store = store_from_url(f"sqlite:///{path}", {})
+    record = a_record()
+    with driving("sync", store.services) as run:
+        run(store.save([record]))
+    assert count_rows(path, "results") == 1
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite://results.db", "sqlite:///results.db?mode=ro"])
+def test_a_url_without_a_path_or_with_options_is_refused(url):
+    with pytest.raises(ImproperlyConfigured, match="sqlite:"):
+        store_from_url(url, {})
+
+
+def test_a_file_that_is_no_database_is_named(path):
+    path.write_text("no database, but long enough to be taken for one" * 100)
+    store = SQLiteResults(path)
+    connections = Connections(store.services)
+    with pytest.raises(OperationalError, match=str(path)):
+        connections.run(store.load(["task"]))
+    connections.close()
+    assert path.read_text().startswith("no database")
+
+
+def test_a_database_that_stays_locked_is_unreachable(path):
+    flow = SQLiteResults(path).load(["task"])
+    call = next(flow)
+    assert isinstance(call, Call)
+    with pytest.raises(Unreachable, match="locked"):
+        flow.throw(CallError(call, "SQLITE_BUSY", "another process kept the database locked", Trouble.TRANSIENT))

@@ -1,0 +1,90 @@
+"""Random workflows on every store that is a service, disturbed, and what their chords cost there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.stores.results.azure_blob import AzureBlobResults
+from taskq_cloud.stores.results.dynamodb import DynamoDBResults
+from taskq_cloud.stores.results.gcs import GCSResults
+from taskq_cloud.stores.results.s3 import S3Results
+from taskq_cloud.testing.clock import FakeClock
+from tests.workflows import Place, evaluate, played, workflows
+
+STORES = ("azure", "dynamodb", "gcs", "s3")
+MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
+"""More than one set of members; docs/workflows.md has what 1,000 cost."""
+MOST_CALLS = {"azure": 4.1, "dynamodb": 2.1, "gcs": 4.1, "s3": 4.1}
+"""A member: its result and its arrival; on object stores a listing, and the reading of its result, which DynamoDB does
+a hundred at a time. The rest is what is done once for each set of members, and once for the chord."""
+T, U = ("task", "a", False), ("task", "b", False)
+
+ON_A_SERVICE = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    max_examples=10,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
+
+
+@pytest.fixture(params=STORES)
+def place(request: pytest.FixtureRequest) -> Place:
+    # The stack removes what has expired by its own clock, and callers say by theirs when pages do.
+    clock = FakeClock(time.time())
+    made = request.getfixturevalue
+    store: Any
+    match request.param:
+        case "azure":
+            store = AzureBlobResults(made("make_container")(), clock=clock)
+        case "dynamodb":
+            made("aws_environment")
+            store = DynamoDBResults(made("make_table")(), clock=clock)
+        case "gcs":
+            store = GCSResults(made("make_gcs_bucket")(), clock=clock)
+        case "s3":
+            store = S3Results(made("make_bucket")(), clock=clock)
+    return Place(clock, MemoryBroker(clock), store)
+
+
+def has_chord(node: Any) -> bool:
+    match node:
+        case ("chord", *_):
+            return True
+        case ("chain" | "group", inner):
+            return any(map(has_chord, inner))
+    return False
+
+
+@ON_A_SERVICE
+@given(node=workflows().filter(has_chord), seed=st.integers(0, 2**32), over=st.sampled_from([1, 1000]))
+@example(node=("chain", [T, ("group", [T, ("chord", [T, U, T], U)]), U, ("group", [T, U])]), seed=7, over=1)
+@example(node=("chord", [("failing", "a"), T, ("chain", [T, U])], ("group", [T, U])), seed=8, over=1000)
+def test_with_crashes_duplicates_and_in_any_order(place: Place, node: Any, seed: int, over: int) -> None:
+    value, _ = played(node, seed, 0.2, place, over)
+    assert value == evaluate(node)
+
+
+def test_a_chord_takes_as_many_calls_a_member_however_many_there_are(
+    place: Place, request: pytest.FixtureRequest, record_property: Any
+) -> None:
+    value, chaos = played(("chord", [T] * MEMBERS, U), 0, 0, place)
+    assert value == ["b", [["a"]] * MEMBERS]
+    assert chaos.runs == MEMBERS + 1
+    calls = chaos.calls.total() / MEMBERS
+    record_property("calls a member", calls)
+    assert calls <= MOST_CALLS[request.node.callspec.params["place"]], chaos.calls

@@ -1,0 +1,347 @@
+"""What only EventBridge Scheduler does: the shape of its calls, its failures, and firing, on the local stack."""
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble, retrying, run
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
+from taskq_cloud.errors import (
+    AccessDenied,
+    ImproperlyConfigured,
+    OperationalError,
+    PayloadTooLarge,
+    QuotaExceeded,
+    ScheduleGroupNotFound,
+    Unreachable,
+)
+from taskq_cloud.stores.schedules.registry import scheduler_from_url
+from taskq_cloud.testing.aws_stacks import REGION
+from taskq_cloud.testing.contracts.schedule_store import ScheduleStoreContract
+
+ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
+DEAD = "arn:aws:sqs:eu-west-1:123456789012:shop-schedules-dead"
+WORK = "arn:aws:sqs:eu-west-1:123456789012:shop-work"
+NOON = datetime(2030, 1, 1, 12, 0, 30, tzinfo=UTC)
+TIMEOUT_SECONDS = 20
+
+
+@pytest.mark.second_stack
+class TestEventBridge(ScheduleStoreContract):
+    @pytest.fixture
+    def store(self, make_schedule_group, aws_environment):
+        return scheduler_from_url(f"eventbridge://{make_schedule_group()}?role={ROLE}&dead_letter={DEAD}", {})
+
+    @pytest.fixture
+    def target(self):
+        return WORK
+
+
+def schedules(url=f"eventbridge://shop?role={ROLE}"):
+    return scheduler_from_url(url, {})
+
+
+def once(**changes):
+    return replace(PlatformSchedule(name="once", when=NOON, target=WORK, body='{"id": "t-1"}'), **changes)
+
+
+class Recorded:
+    """Answers a flow's steps; keeps what was called."""
+
+    def __init__(self, answer):
+        self._answer = answer
+        self.calls = []
+        self.slept = 0
+
+    def __call__(self, step):
+        if isinstance(step, Sleep):
+            self.slept += 1
+            return None
+        calls = step.calls if isinstance(step, Together) else [step]
+        self.calls += calls
+        answers = [self._answer(call) for call in calls]
+        if isinstance(step, Together):
+            return answers
+        if isinstance(answers[0], CallError):
+            raise answers[0]
+        return answers[0]
+
+    @property
+    def operations(self):
+        return [call.operation for call in self.calls]
+
+
+def failing(code, message="in the service's own words", trouble=Trouble.REFUSED):
+    return lambda call: CallError(call, code, message, trouble)
+
+
+# The shape of a call
+
+
+def test_a_one_off_time_is_a_schedule_that_removes_itself():
+    recorded = Recorded(lambda call: {})
+    store = schedules(f"eventbridge://shop?role={ROLE}&dead_letter={DEAD}")
+    east = timezone(timedelta(hours=2))
+
+    run(store.put([once(when=NOON.astimezone(east).replace(microsecond=900))]), recorded)
+
+    (call,) = recorded.calls
+    token = call.parameters["ClientToken"]
+    assert 0 < len(token) <= 64
+    assert call == Call(
+        "scheduler",
+        "create_schedule",
+        {
+            "Name": "once",
+            "GroupName": "shop",
+            "ScheduleExpression": "at(2030-01-01T12:00:30)",
+            "ScheduleExpressionTimezone": "UTC",
+            "ActionAfterCompletion": "DELETE",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "State": "ENABLED",
+            "Description": "",
+            "Target": {
+                "Arn": WORK,
+                "Input": '{"id": "t-1"}',
+                "RoleArn": ROLE,
+                "DeadLetterConfig": {"Arn": DEAD},
+            },
+            "ClientToken": token,
+        },
+    )
+
+
+def test_a_call_that_is_made_again_is_the_same_call_and_another_time_it_is_another():
+    """Paused, resumed, paused: the third call has the first one's parameters, and must not get its answer."""
+
+    def tokens(enabled):
+        recorded = Recorded(failing("InternalServerException", trouble=Trouble.TRANSIENT))
+        (refused,) = run(retrying(schedules().put([once(enabled=enabled)], replace=True)), recorded)
+        assert isinstance(refused, Refused)
+        assert len(recorded.calls) > 1, "it was made again"
+        return {call.parameters["ClientToken"] for call in recorded.calls}
+
+    first, second, third = tokens(enabled=False), tokens(enabled=True), tokens(enabled=False)
+    assert len(first) == len(second) == len(third) == 1
+    assert len(first | second | third) == 3
+
+
+def test_what_a_templated_target_cannot_carry_goes_as_sends_own_parameters():
+    recorded = Recorded(lambda call: {})
+    schedule = once(target=f"{WORK}.fifo", group="tenant", deduplication="t-1:0", attributes={"a": "b"})
+
+    run(schedules().put([schedule]), recorded)
+
+    target = recorded.calls[0].parameters["Target"]
+    assert target["Arn"] == "arn:aws:scheduler:::aws-sdk:sqs:sendMessage"
+    assert json.loads(target["Input"]) == {
+        "QueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/shop-work.fifo",
+        "MessageBody": '{"id": "t-1"}',
+        "MessageGroupId": "tenant",
+        "MessageDeduplicationId": "t-1:0",
+        "MessageAttributes": {"a": {"DataType": "String", "StringValue": "b"}},
+    }
+
+
+def test_an_answer_that_was_lost_is_no_conflict_and_a_wave_has_twenty_calls():
+    recorded = Recorded(failing("ConflictException"))
+    waves = []
+
+    def perform(step):
+        waves.append(len(step.calls))
+        return recorded(step)
+
+    assert run(schedules().put([once(name=f"n{number}") for number in range(25)]), perform) == [None] * 25
+    assert waves == [20, 5]
+
+
+def test_a_conflict_on_an_update_is_another_update_under_way():
+    answers = iter(["ConflictException", "ConflictException", None])
+
+    def answer(call):
+        code = next(answers)
+        return CallError(call, code, "being updated", Trouble.REFUSED) if code else {}
+
+    recorded = Recorded(answer)
+    assert run(schedules().put([once()], replace=True), recorded) == [None]
+    assert recorded.operations == ["update_schedule"] * 3
+    assert recorded.slept == 2
+
+
+def test_a_conflict_that_does_not_end_is_an_error():
+    (refused,) = run(schedules().delete(["once"]), Recorded(failing("ConflictException")))
+    assert isinstance(refused, Refused)
+    assert "schedule once of group 'shop'" in str(refused.error)
+
+
+def test_a_page_says_where_the_next_begins():
+    recorded = Recorded(lambda call: {"Schedules": [{"Name": "a"}], "NextToken": "more"})
+
+    page = run(schedules().names("a", limit=500, cursor="here"), recorded)
+
+    assert (page.names, page.cursor) == (["a"], "more")
+    assert recorded.calls[0].parameters == {
+        "GroupName": "shop",
+        "MaxResults": 100,
+        "NamePrefix": "a",
+        "NextToken": "here",
+    }
+
+
+def test_a_schedule_of_somebody_elses_is_shown_as_it_is():
+    answer = {
+        "Name": "x",
+        "ScheduleExpression": "at(2030-01-01T12:00:00)",
+        "ScheduleExpressionTimezone": "Asia/Tokyo",
+        "Target": {"Arn": "arn:aws:scheduler:::aws-sdk:sqs:sendMessage", "Input": '{"QueueUrl": "elsewhere"}'},
+    }
+    (found,) = run(schedules().load(["x"]), Recorded(lambda call: answer)).values()
+    assert (found.when, found.timezone) == ("at(2030-01-01T12:00:00)", "Asia/Tokyo")
+    assert found.target == "arn:aws:scheduler:::aws-sdk:sqs:sendMessage"
+
+
+# Failures
+
+NOT_ASSUMED = "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
+PASS_ROLE = "User: arn:aws:iam::1:user/x is not authorized to perform: iam:PassRole on resource: role"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "trouble", "kind", "says"),
+    [
+        ("ResourceNotFoundException", "", "REFUSED", ScheduleGroupNotFound, "create-schedule-group --name shop"),
+        (
+            "AccessDeniedException",
+            "no",
+            "REFUSED",
+            AccessDenied,
+            r"scheduler:CreateSchedule was denied .*schedule/shop/",
+        ),
+        ("AccessDeniedException", PASS_ROLE, "REFUSED", AccessDenied, f"iam:PassRole on {ROLE} was denied"),
+        ("ValidationException", NOT_ASSUMED, "REFUSED", AccessDenied, f"can't use {ROLE} .*trust policy"),
+        ("ValidationException", "Invalid Schedule Expression", "REFUSED", ImproperlyConfigured, "refuses it .*Invalid"),
+        ("ServiceQuotaExceededException", "", "REFUSED", QuotaExceeded, "Service Quotas"),
+        ("ThrottlingException", "", "THROTTLED", Unreachable, "throttled scheduler:CreateSchedule"),
+        ("ConnectTimeoutError", "", "TRANSIENT", Unreachable, "no answer from EventBridge Scheduler"),
+        ("ExpiredTokenException", "", "CREDENTIALS", AccessDenied, "credentials were not accepted"),
+        ("SomethingNew", "", "REFUSED", OperationalError, "scheduler:CreateSchedule failed .*SomethingNew"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",
+)
+def test_a_failure_says_what_to_do(code, message, trouble, kind, says):
+    (refused,) = run(schedules().put([once()]), Recorded(failing(code, message, Trouble[trouble])))
+    assert type(refused.error) is kind
+    with pytest.raises(kind, match=f"schedule once of group 'shop' in the default region: .*{says}"):
+        raise refused.error
+
+
+def test_a_group_that_is_missing_fails_the_listing_and_no_other_failure_hides():
+    with pytest.raises(ScheduleGroupNotFound, match="group 'shop'"):
+        run(schedules().names(), Recorded(failing("ResourceNotFoundException")))
+    with pytest.raises(AccessDenied, match="scheduler:GetSchedule was denied"):
+        run(schedules().load(["x"]), Recorded(failing("AccessDeniedException")))
+    (refused,) = run(schedules().delete(["x"]), Recorded(failing("AccessDeniedException")))
+    assert isinstance(refused.error, AccessDenied)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "says"),
+    [
+        ({"name": "a/b"}, ImproperlyConfigured, "'a/b' is no name"),
+        ({"name": "x" * 65}, ImproperlyConfigured, "1 to 64"),
+        ({"target": "work"}, ImproperlyConfigured, "'work' is not the ARN of an SQS queue"),
+        ({"when": datetime(2030, 1, 1)}, ImproperlyConfigured, "has no time zone"),  # noqa: DTZ001 - what is refused
+        (
+            {"when": "cron(" + "1," * 125 + "2 * * * ? *)"},
+            ImproperlyConfigured,
+            "its expression .* has 267 .* 1 to 256",
+        ),
+        (
+            {"when": "rate(1 hour)", "timezone": "Zone/" * 11},
+            ImproperlyConfigured,
+            "its time zone .* has 55 .* 1 to 50",
+        ),
+        ({"window_minutes": 1441}, ImproperlyConfigured, "1 to 1440 minutes"),
+        ({"group": "ü"}, ImproperlyConfigured, "message group 'ü'"),
+        ({"body": '"' * 200_000, "attributes": {"a": "b"}}, PayloadTooLarge, "has 400... bytes, .* at most 262144"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_wrong_with_a_schedule_is_said_before_a_call(changes, kind, says):
+    recorded = Recorded(lambda call: {})
+    refused, kept = run(schedules().put([once(**changes), once()]), recorded)
+    assert kept is None
+    assert len(recorded.calls) == 1
+    with pytest.raises(kind, match=says):
+        raise refused.error
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("eventbridge://?role=x", "names no schedule group"),
+        ("eventbridge://shop", "role='' is not the ARN"),
+        (f"eventbridge://shop/more?role={ROLE}", "names no schedule group"),
+        ("eventbridge://shop?role=arn:aws:sqs:eu-west-1:1:x", "is not the ARN of an IAM role"),
+        (f"eventbridge://shop?role={ROLE}&dead_letter={WORK}.fifo", "is not the ARN of a standard SQS queue"),
+        (f"eventbridge://sh%20op?role={ROLE}", "'sh op' is no name"),
+        (f"eventbridge://shop?roll={ROLE}", "unknown option 'roll'"),
+    ],
+)
+def test_a_url_that_is_wrong_says_how(url, says):
+    with pytest.raises(ImproperlyConfigured, match=says):
+        schedules(url)
+
+
+# On the stack
+
+
+@pytest.fixture
+def stack(make_schedule_group, aws_environment):
+    store = scheduler_from_url(f"eventbridge://{make_schedule_group()}?role={ROLE}&region={REGION}", {})
+    connections = Connections(store.services)
+    yield store, connections.run
+    connections.close()
+
+
+def received(sqs_client, url):
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        answer = sqs_client.receive_message(
+            QueueUrl=url, WaitTimeSeconds=1, MessageAttributeNames=["All"], AttributeNames=["All"]
+        )
+        if answer.get("Messages"):
+            return answer["Messages"][0]
+    raise AssertionError("nothing came")
+
+
+@pytest.mark.needs("fires_schedules")
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("work", {}),
+        ("work", {"attributes": {"tenant": "a"}}),
+        ("work.fifo", {"group": "g", "deduplication": "d-1"}),
+    ],
+    ids=["plain", "attributes", "ordered"],
+)
+def test_a_schedule_fires_whole_once_and_is_gone(stack, make_queue, sqs_client, name, changes):
+    store, drive = stack
+    url = sqs_client.get_queue_url(QueueName=make_queue(name))["QueueUrl"]
+    arn = sqs_client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    body = json.dumps({"id": 'grüße "1"'})
+
+    assert drive(store.put([once(when=datetime.now(UTC), target=arn, body=body, **changes)])) == [None]
+
+    message = received(sqs_client, url)
+    assert message["Body"] == body
+    attributes = {key: each["StringValue"] for key, each in message.get("MessageAttributes", {}).items()}
+    assert attributes == changes.get("attributes", {})
+    assert message["Attributes"].get("MessageGroupId") == changes.get("group")
+    assert message["Attributes"].get("MessageDeduplicationId") == changes.get("deduplication")
+    assert drive(store.load(["once"])) == {}

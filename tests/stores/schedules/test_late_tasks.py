@@ -1,0 +1,155 @@
+"""Tasks that are due late, on the local AWS stack: scheduled, sent by it, run on time, revoked, listed, and counted."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from taskq_cloud import SendError, group
+from taskq_cloud.core.workflows.revocation import revocation
+from taskq_cloud.errors import ScheduleGroupNotFound
+from taskq_cloud.testing.call_counter import CallCounter
+from tests.stores.schedules.late_app import make_app
+
+TIMEOUT_SECONDS = 30
+A_YEAR_SECONDS = 365 * 86_400
+
+
+@pytest.fixture
+def place(request, make_queue, make_schedule_group, make_table, aws_environment):
+    return {
+        "LATE_APP_QUEUE": make_queue(getattr(request, "param", "work")),
+        "LATE_APP_GROUP": make_schedule_group(),
+        "LATE_APP_RESULTS": f"dynamodb://{make_table()}",
+    }
+
+
+@pytest.fixture
+def app(place):
+    app = make_app(*place.values())
+    with closing(app):
+        yield app
+
+
+def names(app):
+    return app.run(app.scheduler.names()).names
+
+
+def start_worker(place, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "taskq_cloud",
+        "worker",
+        "-A",
+        "tests.stores.schedules.late_app:app",
+        "-P",
+        "threads",
+    ]
+    with (tmp_path / "worker.log").open("ab") as log:
+        return subprocess.Popen([*command, "-c", "2"], env={**os.environ, **place}, stdout=log, stderr=log)
+
+
+def end(process):
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.needs("fires_schedules")
+@pytest.mark.parametrize("place", ["work", "work.fifo"], indirect=True)
+def test_it_waits_in_a_schedule_through_a_killed_worker_and_runs_on_time(app, place, tmp_path):
+    due = time.time() + 6
+    late = app.send_task("remind", countdown=6)
+    revoked = app.send_task("remind", countdown=6)
+    never = app.send_task("remind", countdown=A_YEAR_SECONDS, expires=5)
+    assert len(names(app)) == 3
+    first = start_worker(place, tmp_path)
+    try:
+        assert revoked.revoke() is True
+        assert len(names(app)) == 2
+        end(first)  # SIGKILL, while the message is nobody's but the scheduler's
+        second = start_worker(place, tmp_path)
+        try:
+            ran_at = late.get(timeout=TIMEOUT_SECONDS)
+            flaky = app.send_task("flaky")
+            assert flaky.get(timeout=TIMEOUT_SECONDS) == 1
+            assert never.get(timeout=TIMEOUT_SECONDS, propagate=False).args == ("expired",)
+        finally:
+            end(second)
+    finally:
+        end(first)
+    assert ran_at >= due
+    assert revoked.state == never.state == "REVOKED"
+    assert names(app) == []
+
+
+@pytest.mark.needs("fires_schedules")
+def test_what_fires_while_it_is_revoked_does_not_run(app, place, tmp_path):
+    late = app.send_task("remind", countdown=2)
+    app.run(app.store.save([revocation(late.id, None)]))  # the first half of revoke(), and no more
+    witness = app.send_task("remind", countdown=3)
+    worker = start_worker(place, tmp_path)
+    try:
+        witness.get(timeout=TIMEOUT_SECONDS)
+    finally:
+        end(worker)
+    assert late.load().result.args == ("revoked",)
+
+
+def test_a_task_of_a_year_takes_one_call_after_the_first(place, local_stack, monkeypatch):
+    with CallCounter(local_stack.endpoint_url) as counter:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
+        with closing(make_app(*place.values())) as app:
+            app.send_task("remind", countdown=A_YEAR_SECONDS)
+            assert counter.total() == 3  # GetQueueUrl and QueueArn, once a process
+            counter.reset()
+            late = app.send_task("remind", countdown=A_YEAR_SECONDS)
+            assert counter.total() == 1
+            counter.reset()
+            assert late.revoke() is True
+            assert counter.total() == 3  # the record, the task's schedules, the one there is
+
+
+def test_a_group_is_scheduled_and_revoked_as_one(app):
+    results = group(app.tasks["remind"].s().set(countdown=A_YEAR_SECONDS) for _ in range(3)).apply_async()
+    assert len(names(app)) == 3
+    assert results.revoke() == 3
+    assert names(app) == []
+
+
+def test_on_an_event_loop_too(app):
+    async def call():
+        late = await app.asend_task("remind", countdown=A_YEAR_SECONDS)
+        assert await late.arevoke()
+        assert not await late.arevoke()
+        await app.aclose()
+
+    asyncio.run(call())
+    assert names(app) == []
+
+
+def test_without_a_store_revoking_is_taking_it_out_of_the_schedules(place):
+    with closing(make_app(place["LATE_APP_QUEUE"], place["LATE_APP_GROUP"], "disabled://")) as app:
+        late = app.send_task("remind", countdown=A_YEAR_SECONDS)
+        assert late.revoke() is True
+        assert late.revoke() is False
+
+
+def test_what_is_due_before_a_schedule_can_be_sure_is_the_queue_s(app):
+    app.send_task("remind", countdown=0.4)
+    assert names(app) == []
+
+
+@pytest.mark.needs("names_missing_groups")
+def test_a_group_that_is_missing_is_an_error_at_the_call(place, aws_environment):
+    with closing(make_app(place["LATE_APP_QUEUE"], "nobodys", "disabled://")) as app:
+        with pytest.raises(ScheduleGroupNotFound, match="create-schedule-group --name nobodys") as caught:
+            app.send_task("remind", countdown=A_YEAR_SECONDS)
+        assert "was not sent" in caught.value.__notes__[0]
+        with pytest.raises(SendError) as several:
+            app.tasks["remind"].map_async([(), ()], countdown=A_YEAR_SECONDS)
+        assert len(several.value.failures) == 2
