@@ -29,11 +29,11 @@ from taskq_cloud.errors import (
     SoftTimeLimitExceeded,
     TaskQError,
 )
-from taskq_cloud.group_result import GroupResult, result_from_tuple
-from taskq_cloud.result import AsyncResult, EagerResult
-from taskq_cloud.result_set import ResultSet
+from taskq_cloud.results.async_result import AsyncResult, EagerResult
+from taskq_cloud.results.group_result import GroupResult, result_from_tuple
+from taskq_cloud.results.result_set import ResultSet
+from taskq_cloud.results.waiting import allow_join_result
 from taskq_cloud.task import BoundTask, Task, current_request
-from taskq_cloud.waiting import allow_join_result
 
 __all__ = [
     "AsyncResult",

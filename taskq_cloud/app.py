@@ -12,39 +12,37 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlia
 
 from taskq_cloud import canvas
 from taskq_cloud.brokers.registry import broker_from_url
-from taskq_cloud.calling import CallOptions, call_options, make_message, make_transport
+from taskq_cloud.calling.options import CallOptions, call_options, make_message, make_transport
 from taskq_cloud.clients.connections import AsyncConnections, Connections
-from taskq_cloud.content import codec_from_settings, payloads_from_settings
 from taskq_cloud.core.execution.builtins import builtin_tasks
-from taskq_cloud.core.execution.context import Environment
 from taskq_cloud.core.execution.runner import TaskRunner, note_called
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.lazy import lazy
 from taskq_cloud.core.messages import sending
 from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.messages.routing import Router
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.options import TaskOptions, task_options
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.payloads.large_results import LargeResults
 from taskq_cloud.core.payloads.policy import Payloads
 from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
 from taskq_cloud.errors import AlreadyRegistered, ImproperlyConfigured, SendError
-from taskq_cloud.group_result import GroupResults
 from taskq_cloud.request import Request
-from taskq_cloud.result import AsyncResult, EagerResult
-from taskq_cloud.result_set import ResultSet
-from taskq_cloud.runtime import Runtime
-from taskq_cloud.settings import Settings, load_settings
+from taskq_cloud.results.async_result import AsyncResult, EagerResult
+from taskq_cloud.results.group_result import GroupResults
+from taskq_cloud.results.result_set import ResultSet
+from taskq_cloud.runtime.codec import codec_from_settings, payloads_from_settings
 from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.task import BoundTask, Task
 
 if TYPE_CHECKING:
+    from taskq_cloud.beat.declarations import Signal
+    from taskq_cloud.core.messages.routing import Router
     from taskq_cloud.core.model.platform_schedule import PlatformSchedule
     from taskq_cloud.core.schedules.entry import ScheduleEntry
     from taskq_cloud.deploy.topology.model import Topology
-    from taskq_cloud.periodic import Signal
+    from taskq_cloud.runtime.runtime import Runtime
     from taskq_cloud.serverless.pubsub_push import PushEndpoint
+    from taskq_cloud.settings import Settings
 
 Result: TypeAlias = AsyncResult[Any]
 _PERIODIC = frozenset(
@@ -123,7 +121,7 @@ class TaskQ:
         name = name or self.gen_task_name(function.__name__, function.__module__)
         periodic: Any = None
         if not _PERIODIC.isdisjoint(options):
-            from taskq_cloud.periodic import of_decorator  # most tasks are not periodic
+            from taskq_cloud.beat.declarations import of_decorator  # most tasks are not periodic
 
             options = dict(options)
             periodic = of_decorator(name, options)
@@ -156,7 +154,7 @@ class TaskQ:
     @lazy
     def on_after_configure(self) -> Signal:
         """Celery's signal: functions connected to it are called once, with ``sender=app``, before entries are made."""
-        from taskq_cloud.periodic import Signal  # most applications have none
+        from taskq_cloud.beat.declarations import Signal  # most applications have none
 
         return Signal()
 
@@ -188,7 +186,7 @@ class TaskQ:
         Raises:
             ScheduleError: it is a workflow of several tasks.
         """
-        from taskq_cloud.periodic import of_call  # most applications have none
+        from taskq_cloud.beat.declarations import of_call  # most applications have none
 
         declared = of_call(schedule, sig, args, kwargs or {}, name, **opts)
         self._periodic.append(declared)
@@ -200,7 +198,7 @@ class TaskQ:
         Raises:
             ScheduleError: one can't be had as it is declared, or two have one name.
         """
-        from taskq_cloud.periodic import entries_of  # most processes don't ask
+        from taskq_cloud.beat.declarations import entries_of  # most processes don't ask
 
         self.import_modules()
         self.on_after_configure.send_once(self)
@@ -280,25 +278,25 @@ class TaskQ:
 
     def apply_workflow(self, signature: Mapping[str, Any]) -> Any:
         """Send a workflow; raises as ``canvas``'s ``apply_async`` does."""
-        from taskq_cloud import applying  # few processes send workflows
+        from taskq_cloud.calling import workflows  # few processes send workflows
 
         if self.always_eager:
             return self.eager_workflow(signature)
-        return self.run(applying.send(self, signature))
+        return self.run(workflows.send(self, signature))
 
     async def aapply_workflow(self, signature: Mapping[str, Any]) -> Any:
         """``apply_workflow`` on an event loop."""
-        from taskq_cloud import applying  # few processes send workflows
+        from taskq_cloud.calling import workflows  # few processes send workflows
 
         if self.always_eager:
             return self.eager_workflow(signature)
-        return await self.arun(applying.send(self, signature))
+        return await self.arun(workflows.send(self, signature))
 
     def eager_workflow(self, signature: Mapping[str, Any]) -> Any:
         """Run a workflow in place."""
-        from taskq_cloud import in_place  # most processes run nothing in place
+        from taskq_cloud.calling import eager_workflows  # most processes run nothing in place
 
-        return in_place.run_workflow(self, signature)
+        return eager_workflows.run_workflow(self, signature)
 
     def signature(
         self,
@@ -339,13 +337,13 @@ class TaskQ:
         Raises:
             Exception: the task's own, with ``task_eager_propagates``.
         """
-        from taskq_cloud import in_place  # most processes run nothing in place
-        from taskq_cloud.eager import run_in_place
+        from taskq_cloud.calling import eager_workflows  # most processes run nothing in place
+        from taskq_cloud.calling.eager import run_in_place
 
         message = make_message(name, args, kwargs, options, self.options_of(name))
-        state = run_in_place(self.runner, message, partial(in_place.replace_here, self))
+        state = run_in_place(self.runner, message, partial(eager_workflows.replace_here, self))
         result: EagerResult[Any] = EagerResult(message.id, self, state)
-        in_place.follow_here(self, result, message)
+        eager_workflows.follow_here(self, result, message)
         if self.conf.task_eager_propagates:
             result.get()
         return result
@@ -355,6 +353,8 @@ class TaskQ:
     @lazy
     def conf(self) -> Settings:
         """The settings, read when first asked for."""
+        from taskq_cloud.settings import load_settings  # importing pydantic takes longer than all of this package
+
         return load_settings(self._given)
 
     @lazy
@@ -368,6 +368,8 @@ class TaskQ:
         store = store_from_url(self.conf.results_url(), {})
         if self.payloads is None or not store.capabilities.keeps_records:
             return store
+        from taskq_cloud.core.payloads.large_results import LargeResults  # few applications have a bucket
+
         return LargeResults(store, self.payloads, time.time)
 
     @lazy
@@ -442,8 +444,10 @@ class TaskQ:
         """
         patience = self.conf.worker_patience if patience_seconds is None else patience_seconds
         # Callers need neither.
+        from taskq_cloud.core.execution.context import Environment
         from taskq_cloud.core.execution.pipeline import Pipeline
         from taskq_cloud.core.execution.steps import rate_limits
+        from taskq_cloud.runtime.runtime import Runtime
 
         environment = Environment(
             broker=self.broker,
@@ -521,7 +525,7 @@ class TaskQ:
         from taskq_cloud.deploy.topology.build import build  # no runtime needs it
 
         def periodic() -> Sequence[PlatformSchedule]:
-            from taskq_cloud.beat.applying import schedules_for_terraform  # few declare any
+            from taskq_cloud.beat.apply import schedules_for_terraform  # few declare any
 
             return schedules_for_terraform(self, self.schedule_entries())
 
@@ -534,6 +538,8 @@ class TaskQ:
 
     @lazy
     def _router(self) -> Router:
+        from taskq_cloud.core.messages.routing import Router
+
         return Router(self.conf.task_routes, self.conf.task_default_queue)
 
     def services(self) -> dict[str, Service]:

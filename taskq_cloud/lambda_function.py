@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 
-from taskq_cloud import logs
+from taskq_cloud.bootstrap import logs
+from taskq_cloud.bootstrap.loading import APP_VARIABLE, find_app
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.loading import APP_VARIABLE, find_app
 
 
 def _app_path() -> str:

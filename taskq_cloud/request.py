@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from taskq_cloud.canvas.base import node_of
+from taskq_cloud.canvas.workflow import node_of
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.outcome import Invocation
 

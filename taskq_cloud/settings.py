@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     """What only the user can say of a deployment: see ``taskq_cloud.deploy.topology.deployment``."""
 
     beat_schedule: dict[str, Any] = {}
-    """Periodic tasks by name, as in Celery: see ``taskq_cloud.periodic``."""
+    """Periodic tasks by name, as in Celery: see ``taskq_cloud.beat.declarations``."""
     timezone: str | None = None
     """The zone that crontabs are in which say none; None: UTC."""
     enable_utc: bool = True

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from taskq_cloud.calling import CallOptions, call_options
+from taskq_cloud.calling.options import CallOptions, call_options
 from taskq_cloud.canvas import Applier, Call, Group, chunks, mapped
-from taskq_cloud.canvas.base import node_of
+from taskq_cloud.canvas.workflow import node_of
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
 from taskq_cloud.core.execution.runner import added_to_chord, current_invocation
@@ -22,8 +22,8 @@ from taskq_cloud.core.records import document, record
 from taskq_cloud.core.records.record import Record, version_of
 from taskq_cloud.core.workflows import chord_additions, signatures
 from taskq_cloud.errors import EncodeError, ImproperlyConfigured, Replaced, Retry
-from taskq_cloud.result import AsyncResult, EagerResult
-from taskq_cloud.result_tree import Backend
+from taskq_cloud.results.async_result import AsyncResult, EagerResult
+from taskq_cloud.runtime.protocols import Backend
 
 if TYPE_CHECKING:
     from taskq_cloud.request import Request
@@ -102,7 +102,7 @@ class Task(Generic[P, R]):
     def apply_async(
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Result:
-        """Call the task, with the options of ``taskq_cloud.calling.CallOptions``.
+        """Call the task, with the options of ``taskq_cloud.calling.options.CallOptions``.
 
         Raises:
             TypeError: the arguments don't fit the function, or an option is unknown.

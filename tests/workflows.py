@@ -24,7 +24,7 @@ from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.flows import Call, Sleep, Together, retrying
 from taskq_cloud.core.model.message import Outgoing
 from taskq_cloud.core.model.outcome import Invocation
-from taskq_cloud.group_result import GroupResult
+from taskq_cloud.results.group_result import GroupResult
 from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.pipeline_ports import Effect, WatchedBroker, WatchedStore

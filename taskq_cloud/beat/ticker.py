@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from taskq_cloud.beat.messages import Application, queue_of, transport_of
+from taskq_cloud.beat.declarations import Application, application_name, queue_of, tick_message, transport_of
 from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.flows import Flow
@@ -29,7 +29,6 @@ from taskq_cloud.core.records.record import STARTED, Record
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import ImproperlyConfigured, TaskQError
-from taskq_cloud.periodic import application_name, tick_message
 
 logger: Final = logging.getLogger("taskq_cloud.beat")
 

@@ -4,12 +4,12 @@ A workflow is an immutable tree: every method that changes it returns a new one.
 which is Celery's; ``signature`` reads it back. What it means is decided in ``core.lines`` and ``core.planner``.
 """
 
-from taskq_cloud.canvas.base import Applier, Workflow
 from taskq_cloud.canvas.builders import chunks, mapped, maybe_signature, signature, subtask, xmap, xstarmap
-from taskq_cloud.canvas.call import Call
-from taskq_cloud.canvas.parallel import Chord, Group
-from taskq_cloud.canvas.series import Chain
+from taskq_cloud.canvas.chain import Chain
+from taskq_cloud.canvas.group import Chord, Group
 from taskq_cloud.canvas.stamping import StampingVisitor
+from taskq_cloud.canvas.task_call import Call
+from taskq_cloud.canvas.workflow import Applier, Workflow
 
 # Celery's names, for whoever writes workflows down or asks what one is.
 Signature = Workflow

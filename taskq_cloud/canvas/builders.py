@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from taskq_cloud.canvas.base import Applier, invalid, node_of, read, reads
-from taskq_cloud.canvas.call import Call, read_call
-from taskq_cloud.canvas.parallel import Group
+from taskq_cloud.canvas.group import Group
+from taskq_cloud.canvas.task_call import Call, read_call
+from taskq_cloud.canvas.workflow import Applier, invalid, node_of, read, reads
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.signatures import CHUNKS
 

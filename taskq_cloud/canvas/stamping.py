@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from taskq_cloud.calling import CallOptions
+from taskq_cloud.calling.options import CallOptions
 from taskq_cloud.core import serializers
 from taskq_cloud.core.workflows.chord_members import OF_CHORDS
 from taskq_cloud.errors import EncodeError

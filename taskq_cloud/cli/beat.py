@@ -11,9 +11,11 @@ from typing import Any
 import click
 
 from taskq_cloud.app import TaskQ
-from taskq_cloud.beat import applying, owning, planning
-from taskq_cloud.beat.planning import Change
-from taskq_cloud.beat.running import make_ticker, tick_until_signal
+from taskq_cloud.beat import apply as applying
+from taskq_cloud.beat import ownership
+from taskq_cloud.beat import plan as planning
+from taskq_cloud.beat.plan import Change
+from taskq_cloud.beat.run import make_ticker, tick_until_signal
 from taskq_cloud.cli.common import common_options, open_app, say
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import ImproperlyConfigured
@@ -232,9 +234,9 @@ def _shown(value: Any) -> str:
 def _states(app: TaskQ) -> dict[str, str]:
     states: dict[str, str] = {}
     for each in app.run(applying.live_schedules(app)).values():
-        entry = owning.entry_of(each)[1]
+        entry = ownership.entry_of(each)[1]
         if entry is not None:
-            states[entry] = "enabled" if each.enabled else "paused" if owning.is_paused(each) else "disabled"
+            states[entry] = "enabled" if each.enabled else "paused" if ownership.is_paused(each) else "disabled"
     return states
 
 

@@ -13,10 +13,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from taskq_cloud import logs
 from taskq_cloud.app import TaskQ
+from taskq_cloud.bootstrap import logs
+from taskq_cloud.bootstrap.loading import APP_VARIABLE, find_app
 from taskq_cloud.errors import TaskQError
-from taskq_cloud.loading import APP_VARIABLE, find_app
 from taskq_cloud.settings import COMMAND_LINE
 
 C = TypeVar("C", bound=Callable[..., Any])

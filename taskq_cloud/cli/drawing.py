@@ -16,7 +16,7 @@ import click
 from taskq_cloud.core import serializers
 from taskq_cloud.core.records import record
 from taskq_cloud.core.workflows.progress import NO_RECORD, NOT_STORED, Branch, GroupNode, TaskNode, View, tasks
-from taskq_cloud.graph import quoted
+from taskq_cloud.results.graph import quoted
 
 MOST_MEMBERS: Final = 20
 """A larger group is summarised."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from taskq_cloud.bootstrap.loading import APP_VARIABLE
 from taskq_cloud.cli.common import app_path, common_options, say
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.loading import APP_VARIABLE
 
 if TYPE_CHECKING:
     from taskq_cloud.deploy.packaging.build import Package, Plan

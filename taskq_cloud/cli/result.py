@@ -17,8 +17,8 @@ from taskq_cloud.cli.showing import FAILED, NOT_ENDED, SUCCEEDED, exit_code, req
 from taskq_cloud.core import serializers
 from taskq_cloud.core.records import record
 from taskq_cloud.core.workflows.progress import View
-from taskq_cloud.result import AsyncResult
-from taskq_cloud.task_state import TaskState
+from taskq_cloud.results.async_result import AsyncResult
+from taskq_cloud.results.state import TaskState
 
 WATCH_SECONDS: Final = 1.0
 _UNKNOWN: Final = "Nothing is known of this task: it has not begun, its result has expired, or the id is wrong."

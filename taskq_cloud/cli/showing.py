@@ -10,8 +10,8 @@ from taskq_cloud.app import TaskQ
 from taskq_cloud.core import serializers
 from taskq_cloud.core.records import record
 from taskq_cloud.errors import ImproperlyConfigured, RemoteError
-from taskq_cloud.result import AsyncResult
-from taskq_cloud.task_state import TaskState
+from taskq_cloud.results.async_result import AsyncResult
+from taskq_cloud.results.state import TaskState
 
 SUCCEEDED: Final = 0
 FAILED: Final = 1

@@ -86,7 +86,7 @@ def command(
 
 
 def _ticker(app: TaskQ) -> Beside:
-    from taskq_cloud.beat.running import make_ticker, tick_until  # most workers have none
+    from taskq_cloud.beat.run import make_ticker, tick_until  # most workers have none
 
     ticker = make_ticker(app, app.schedule_entries())
     return lambda stopping: tick_until(stopping, ticker, app.arun)

@@ -16,7 +16,7 @@ from taskq_cloud.pools.child_process import CanNotLoad, ChildProcess, NotBegun
 
 logger = logging.getLogger(__name__)
 
-APP_RUNNER = "taskq_cloud.loading:load_runner"
+APP_RUNNER = "taskq_cloud.bootstrap.loading:load_runner"
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 30.0
 

@@ -34,7 +34,7 @@ from typing import Any, TypeAlias
 
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.errors import OperationalError
-from taskq_cloud.runtime import Runtime
+from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless import direct_invocation
 from taskq_cloud.serverless.lambda_invocation import LAST_WORD_SECONDS, FunctionCall
 from taskq_cloud.serverless.sqs_batch import Batch, sqs_records

@@ -14,7 +14,7 @@ from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Ignored, Lost, Out
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records import record as records
 from taskq_cloud.errors import DecodeError, NotRegistered, OperationalError, Reject, TimeLimitExceeded, WorkerLostError
-from taskq_cloud.runtime import Runtime
+from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.lambda_invocation import FunctionCall
 
 

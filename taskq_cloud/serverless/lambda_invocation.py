@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from taskq_cloud.core.flows import Flow, retrying, run
 from taskq_cloud.core.model.message import Delivery, Message, Settlement
 from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Outcome, Rejected
-from taskq_cloud.runtime import Runtime
+from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS, needed_seconds, refuse
 from taskq_cloud.serverless.time_limits import TimeKeeper
 

@@ -40,7 +40,7 @@ from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Los
 from taskq_cloud.core.ports import KnowsPhysicalNames
 from taskq_cloud.errors import DecodeError, TaskQError
 from taskq_cloud.pools.threads import ThreadPool
-from taskq_cloud.runtime import Runtime
+from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless import push_envelope
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS, LEAST_RUN_SECONDS, needed_seconds, refuse
 from taskq_cloud.serverless.oidc import Forbidden, KeysUnavailable, TokenError, TokenVerifier

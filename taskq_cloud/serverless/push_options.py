@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.runtime import Runtime
+from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS
 from taskq_cloud.serverless.oidc import GOOGLE_KEYS_URL, KeySet, TokenVerifier
 from taskq_cloud.serverless.pubsub_push import DEADLINE_SECONDS, Push, PushEndpoint

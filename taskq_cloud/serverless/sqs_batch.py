@@ -11,7 +11,7 @@ from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Refused, Release, Settlement
 from taskq_cloud.core.ports import Broker, KnowsPhysicalNames, is_ordered
 from taskq_cloud.errors import TaskQError
-from taskq_cloud.runtime import Runtime
+from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.deadlines import LEAST_RUN_SECONDS
 from taskq_cloud.serverless.lambda_invocation import FunctionCall
 

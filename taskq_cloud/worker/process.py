@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
-from taskq_cloud.runtime import Runtime
+from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.supervisor import Beside, Worker
 

@@ -21,7 +21,7 @@ from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Out
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.pools.base import GRACE_SECONDS
 from taskq_cloud.pools.factory import make_pool
-from taskq_cloud.runtime import Runtime
+from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.worker.health import HealthServer, report
 from taskq_cloud.worker.leases import Held
 from taskq_cloud.worker.options import WorkerOptions

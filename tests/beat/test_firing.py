@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.beat import applying
+from taskq_cloud.beat import apply
 from taskq_cloud.core.schedules.ticks import tick_id
 from tests.beat.periodic_app import make_app
 
@@ -54,11 +54,11 @@ def test_two_firings_of_one_tick_are_one_task(worker: Path) -> None:
     """Fired twice at one time by schedules that were put for that: a minute's own schedule takes a minute."""
     words = ["<aws.scheduler.x>", "<aws.scheduler.scheduled-time>", "<sent>"]
     with closing(make_app(beat_schedule={"minutely": {"task": "report", "schedule": 60, "args": [words]}})) as app:
-        ((_, kept),) = app.run(applying.wanted_schedules(app, app.schedule_entries(), datetime.now(UTC)))
+        ((_, kept),) = app.run(apply.wanted_schedules(app, app.schedule_entries(), datetime.now(UTC)))
         begin = datetime.now(UTC).replace(second=0, microsecond=0)
         soon = datetime.now(UTC) + timedelta(seconds=2)
         copies = [replace(kept, name=f"copy-{number}", when=soon) for number in range(2)]
-        assert app.run(applying.store_of(app).put(copies)) == [None, None]
+        assert app.run(apply.store_of(app).put(copies)) == [None, None]
         ids = [tick_id("shop", "minutely", begin + timedelta(minutes=minutes)) for minutes in range(2)]
         results = [app.AsyncResult(task_id) for task_id in ids]
         deadline = time.monotonic() + TIMEOUT_SECONDS

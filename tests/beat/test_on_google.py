@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.beat import applying, planning
-from taskq_cloud.beat.planning import Change
+from taskq_cloud.beat import apply as applying
+from taskq_cloud.beat import plan as planning
+from taskq_cloud.beat.plan import Change
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,

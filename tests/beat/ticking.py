@@ -7,8 +7,8 @@ import asyncio
 import os
 
 from taskq_cloud import TaskQ
-from taskq_cloud.beat.running import make_ticker, tick_until_signal
-from taskq_cloud.logs import logging_to_stderr
+from taskq_cloud.beat.run import make_ticker, tick_until_signal
+from taskq_cloud.bootstrap.logs import logging_to_stderr
 
 LEASE_SECONDS = 3
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from taskq_cloud.bootstrap.loading import find_app
 from taskq_cloud.cli import main
-from taskq_cloud.loading import find_app
 
 SHOP = """
 import logging

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from taskq_cloud.bootstrap.loading import find_app
 from taskq_cloud.core.schedules.ticks import tick_id
-from taskq_cloud.loading import find_app
 from tests.cli.conftest import TaskQCommand
 from tests.stores.schedules.cloud_scheduler_server import CloudSchedulerServer, now
 

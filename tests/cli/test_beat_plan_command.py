@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.loading import find_app
+from taskq_cloud.bootstrap.loading import find_app
 from tests.cli.conftest import TaskQCommand
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.testing import Result
 
-from taskq_cloud.loading import find_app
+from taskq_cloud.bootstrap.loading import find_app
 
 TaskQCommand = Callable[..., Result]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from click.testing import Result
 
-from taskq_cloud.loading import find_app
+from taskq_cloud.bootstrap.loading import find_app
 from tests.brokers.pubsub_server import PubSubServer
 
 TaskQCommand = Callable[..., Result]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from click.testing import Result
 
+from taskq_cloud.bootstrap.loading import find_app
 from taskq_cloud.core.ports import Depth
-from taskq_cloud.loading import find_app
 
 TaskQCommand = Callable[..., Result]
 

@@ -20,9 +20,9 @@ import pytest
 from click.testing import Result
 
 from taskq_cloud import TaskQ, chain, group
+from taskq_cloud.bootstrap.loading import find_app
 from taskq_cloud.cli import drawing, drawing_svg
 from taskq_cloud.cli.drawing import Item
-from taskq_cloud.loading import find_app
 
 TaskQCommand = Callable[..., Result]
 WAIT_SECONDS = 60

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from taskq_cloud.bootstrap.loading import find_app
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.model.message import Message, Outgoing
-from taskq_cloud.loading import find_app
 from taskq_cloud.testing.aws_stacks import REGION
 
 A_YEAR_SECONDS = 365 * 86_400

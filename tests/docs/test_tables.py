@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.calling import CallOptions
+from taskq_cloud.calling.options import CallOptions
 from taskq_cloud.cli.worker import command as worker_command
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.errors import ImproperlyConfigured
@@ -118,7 +118,7 @@ def test_every_option_of_the_worker_is_documented() -> None:
     assert documented_options <= known
 
 
-ADAPTERS = {"sqs": PACKAGE / "brokers", "dynamodb": PACKAGE / "results"}
+ADAPTERS = {"sqs": PACKAGE / "brokers", "dynamodb": PACKAGE / "stores" / "results"}
 _OPERATION = re.compile(r'"((?:send|receive|delete|change|get|batch|put|update|purge|list|create)_[a-z_]+)"')
 
 
@@ -139,7 +139,7 @@ def test_every_aws_permission_is_documented(service: str) -> None:
 
 
 def test_every_permission_of_the_scheduler_is_documented() -> None:
-    sources = "".join(path.read_text("utf-8") for path in (PACKAGE / "schedulers").glob("*eventbridge*.py"))
+    sources = "".join(path.read_text("utf-8") for path in (PACKAGE / "stores" / "schedules").glob("*eventbridge*.py"))
     called = {f"scheduler:{name.title().replace('_', '')}" for name in _OPERATION.findall(sources)}
     table = rows("delays.md", "### Permissions")
     assert {name for row in table for name in _TICKED.findall(row[0]) if name.startswith("scheduler:")} == called
@@ -149,7 +149,7 @@ def test_every_permission_of_the_scheduler_is_documented() -> None:
 
 
 def test_so_is_every_permission_of_googles() -> None:
-    source = (PACKAGE / "schedulers" / "cloud_scheduler.py").read_text("utf-8")
+    source = (PACKAGE / "stores" / "schedules" / "cloud_scheduler.py").read_text("utf-8")
     called = {{"resume": "enable"}.get(verb, verb) for verb in re.findall(r'"([a-z]+)_jobs?"', source)}
     page = (DOCS / "periodic-tasks.md").read_text(encoding="utf-8")
     (paragraph,) = re.findall(r"\*\*Permissions\.\*\* (.*?)\n\n", page, re.DOTALL)

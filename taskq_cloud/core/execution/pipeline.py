@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.execution.context import Effects, Environment, first
-from taskq_cloud.core.execution.steps import chords, duplicates, errbacks, fan_out, not_due, rate_limits
+from taskq_cloud.core.execution.steps import chords, duplicates, errbacks, not_due, rate_limits
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
@@ -52,7 +52,7 @@ from taskq_cloud.core.model.outcome import (
 )
 from taskq_cloud.core.records.record import FAILURE, IGNORED, RETRY, REVOKED, STARTED, SUCCESS
 from taskq_cloud.core.schedules.tick_headers import SCHEDULE
-from taskq_cloud.core.workflows import replacement, stages, successors
+from taskq_cloud.core.workflows import stages, successors
 from taskq_cloud.core.workflows.chord_members import check_store_counts_members, is_sized
 from taskq_cloud.core.workflows.group_pages import FAN_OUT
 from taskq_cloud.core.workflows.planner import Successor
@@ -125,6 +125,8 @@ class Pipeline:
         )
         try:
             if message.task == FAN_OUT:
+                from taskq_cloud.core.execution.steps import fan_out  # few groups are that large
+
                 return (yield from fan_out.carry_out(effects))  # 2
             known = message.task in self._environment.tasks
             return (yield from (_known if known else _unknown)(effects))  # 3 to 7, or 2
@@ -366,6 +368,8 @@ def _retry(effects: Effects, outcome: Retrying) -> Flow[Settlement]:
 
 def _replace(effects: Effects, outcome: Replaced) -> Flow[Settlement]:
     """Nothing is recorded: the task's state will be that of what takes its place, and has its id."""
+    from taskq_cloud.core.workflows import replacement  # few tasks are replaced
+
     try:
         line = replacement.in_place_of(effects.message, outcome.signature, effects.fence)
         if stages.joins(line):

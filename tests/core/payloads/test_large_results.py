@@ -17,8 +17,8 @@ from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, Payloads
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, SUCCESS, Record
 from taskq_cloud.errors import ClaimError, DecodeError, PayloadTooLarge, Unreachable
+from taskq_cloud.results.state import TaskState
 from taskq_cloud.stores.results.memory import MemoryResults
-from taskq_cloud.task_state import TaskState
 from tests.core.payloads.shelf import Shelf, drive
 
 NOW = 1_767_225_600.0

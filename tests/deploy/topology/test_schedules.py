@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.beat import applying
+from taskq_cloud.beat import apply
 from taskq_cloud.core.flows import run
 from taskq_cloud.deploy.topology.formats import graph, iam, tfvars
 from taskq_cloud.errors import ImproperlyConfigured
@@ -46,7 +46,7 @@ def test_both_ways_lead_to_the_same_schedules() -> None:
         queue = step.parameters.get("QueueName") or step.parameters["QueueUrl"].rpartition("/")[2]
         return {"QueueUrl": f"https://sqs/1/{queue}", "Attributes": {"QueueArn": f"arn:aws:sqs:eu-west-1:1:{queue}"}}
 
-    wanted = run(applying.wanted_schedules(beat, beat.schedule_entries(), datetime.now(UTC)), arns)
+    wanted = run(apply.wanted_schedules(beat, beat.schedule_entries(), datetime.now(UTC)), arns)
     expected = {
         each.name: (each.when, each.timezone, each.body, each.enabled, each.end, each.target.rpartition(":")[2])
         for _, each in wanted
@@ -95,7 +95,7 @@ def test_where_beat_keeps_them_terraform_is_given_none() -> None:
 def test_where_terraform_keeps_them_beat_plans_nothing() -> None:
     app = make_app("terraform", ENTRIES)
     with pytest.raises(ImproperlyConfigured, match="Terraform keeps"):
-        run(applying.make_plan(app, app.schedule_entries(), datetime.now(UTC)), lambda step: step)
+        run(apply.make_plan(app, app.schedule_entries(), datetime.now(UTC)), lambda step: step)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_so_they_do_on_google() -> None:
     def subscribed(_step: Any) -> Any:
         return SimpleNamespace(subscriptions=["shop-work"])
 
-    wanted = run(applying.wanted_schedules(beat, beat.schedule_entries(), datetime.now(UTC)), subscribed)
+    wanted = run(apply.wanted_schedules(beat, beat.schedule_entries(), datetime.now(UTC)), subscribed)
     topics = {each.queue: f"projects/my-project/topics/{each.topic}" for each in topology.subscriptions}
     assert [
         (job_id(each.name), each.when, each.timezone, each.body, each.attributes, each.enabled, each.target)

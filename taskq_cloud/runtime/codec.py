@@ -1,0 +1,126 @@
+"""Makes an application's codec and payloads of its settings: reads the files of keys and certificates they name."""
+
+from __future__ import annotations
+
+import glob
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.payloads.policy import Payloads
+from taskq_cloud.core.security.policy import Security
+from taskq_cloud.core.security.signing import Key, MessageSigning, key_from_text
+from taskq_cloud.core.serializers import serializer_named
+from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.security.certificates import Authenticator, Certificate
+    from taskq_cloud.settings import Settings
+
+
+def codec_from_settings(settings: Settings, payloads: Payloads | None = None) -> Codec:
+    """The codec of an application.
+
+    Args:
+        settings: the application's.
+        payloads: what becomes of its large messages.
+
+    Raises:
+        ImproperlyConfigured: a serializer or compression is unknown, a package is missing, or a key can't be read; no
+            key is quoted.
+    """
+    signing, auth = _signing(settings), _authenticator(settings)
+    security = None
+    if signing is not None or auth is not None:
+        security = Security(clock=time.time, auth=auth, signing=signing, accept_unsigned=settings.accept_unsigned)
+    return Codec(
+        accept_content=settings.accept_content,
+        event_routes=settings.task_event_routes,
+        serializer=settings.task_serializer,
+        compression=settings.task_compression,
+        security=security,
+        payloads=payloads,
+    )
+
+
+def payloads_from_settings(settings: Settings) -> Payloads | None:
+    """What becomes of an application's large messages and results; None where it has no bucket for them.
+
+    Raises:
+        ImproperlyConfigured: the URL is none of an object store's, or the format or the compression is unknown.
+    """
+    if settings.payloads is None:
+        return None
+    from taskq_cloud.stores.payloads.registry import payload_store_from_url  # few applications have one
+
+    return Payloads(
+        store=payload_store_from_url(settings.payloads),
+        compression=settings.payload_compression,
+        format=settings.payload_format,
+        sources=settings.payload_sources,
+        threshold_bytes=settings.payload_threshold,
+        expires_days=settings.payload_expires_days,
+    )
+
+
+def _signing(settings: Settings) -> MessageSigning | None:
+    if not settings.message_signing_keys:
+        return None
+    keys: list[Key] = []
+    for position, text in enumerate(settings.message_signing_keys, 1):
+        try:
+            keys.append(key_from_text(text.get_secret_value()))
+        except MissingExtra:
+            raise
+        except ImproperlyConfigured as error:
+            raise ImproperlyConfigured(f"message_signing_keys, key {position}: {error}") from None
+    return MessageSigning(keys, settings.message_signature_max_age)
+
+
+def _authenticator(settings: Settings) -> Authenticator | None:
+    named = {"auth", "application/data"} & {*settings.accept_content, settings.task_serializer}
+    if not named and settings.security_key is None and settings.security_cert_store is None:
+        return None
+    from taskq_cloud.core.security import certificates as auth  # few applications have certificates
+
+    password = settings.security_key_password
+    key = certificate = None
+    if settings.security_key is not None:
+        pem = _pem("security_key", settings.security_key.get_secret_value())
+        key = auth.private_key_from_pem(pem, password.get_secret_value() if password else None)
+    if settings.security_certificate is not None:
+        pem = _pem("security_certificate", settings.security_certificate)
+        certificate = auth.certificates_from_pem(pem, "security_certificate")[0]
+    if (key is None) != (certificate is None):
+        raise ImproperlyConfigured("security_key and security_certificate belong together: one of the two is missing")
+    if not settings.security_cert_store:
+        raise ImproperlyConfigured("serializer 'auth' needs security_cert_store: the certificates that are trusted")
+    return auth.Authenticator(
+        key=key,
+        certificate=certificate,
+        store=_store(settings.security_cert_store),
+        digest=settings.security_digest,
+        inner=serializer_named(settings.security_serializer),
+        clock=time.time,
+    )
+
+
+def _pem(setting: str, value: str) -> bytes:
+    if value.lstrip().startswith("-----BEGIN"):
+        return value.encode()
+    try:
+        return Path(value).read_bytes()
+    except (OSError, ValueError) as error:
+        # What stands there may be a key that was meant for a file: it is not quoted.
+        reason = error.strerror if isinstance(error, OSError) else "no path"
+        raise ImproperlyConfigured(f"{setting}: the file it names can't be read: {reason}") from None
+
+
+def _store(pattern: str) -> list[Certificate]:
+    from taskq_cloud.core.security import certificates as auth  # as above
+
+    paths = sorted(glob.glob(str(Path(pattern) / "*") if Path(pattern).is_dir() else pattern))  # noqa: PTH207 - a pattern of paths
+    if not paths:
+        raise ImproperlyConfigured(f"security_cert_store: no file is named by {pattern!r}")
+    return [each for path in paths for each in auth.certificates_from_pem(_pem("security_cert_store", path), path)]

@@ -1,0 +1,50 @@
+"""How log records are written."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+from taskq_cloud.bootstrap.logs import JsonFormatter, TextFormatter
+
+
+def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
+    return logging.makeLogRecord(
+        {"name": "shop", "levelname": "INFO", "msg": message, "args": args, "created": 1_893_456_000.5, **extra}
+    )
+
+
+def test_a_line_ends_with_the_ids_that_its_text_lacks() -> None:
+    line = TextFormatter().format(record("task %s is done", "abc", task_id="abc", queue="mail", message_id=None))
+    assert line == "2030-01-01T00:00:00.500Z INFO    shop: task abc is done [queue=mail]"
+
+
+def test_the_ids_stand_on_the_first_line() -> None:
+    first, second = TextFormatter().format(record("failed: no\npaper", queue="mail")).splitlines()
+    assert first.endswith("failed: no [queue=mail]")
+    assert second == "paper"
+
+
+def test_json_holds_whatever_a_record_has_beside_its_message() -> None:
+    line = json.loads(JsonFormatter().format(record("%d left", 3, action="poll.failed", thing=object, pause_seconds=2)))
+    assert line == {
+        "time": "2030-01-01T00:00:00.500Z",
+        "level": "info",
+        "logger": "shop",
+        "message": "3 left",
+        "action": "poll.failed",
+        "thing": "<class 'object'>",
+        "pause_seconds": 2,
+    }
+
+
+def test_an_exception_is_part_of_its_record() -> None:
+    try:
+        raise ValueError("no\npaper")
+    except ValueError:
+        failed = record("failed", exc_info=sys.exc_info())
+    assert TextFormatter().format(failed).endswith("ValueError: no\npaper")
+    text = JsonFormatter().format(failed)
+    assert "\n" not in text
+    assert "Traceback" in json.loads(text)["exception"]

@@ -1,0 +1,50 @@
+"""Lines in a function: Lambda's own handlers, and those of Powertools, say which task they come from."""
+
+import io
+import json
+import logging
+
+import pytest
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
+
+from taskq_cloud import TaskQ
+from taskq_cloud.bootstrap import logs
+
+
+@pytest.fixture
+def app():
+    app = TaskQ("shop", broker="memory://", results="memory://")
+
+    @app.task(name="greet")
+    def greet(name):
+        logging.getLogger("shop").warning("hello %s", name)
+
+    return app
+
+
+def test_with_powertools_the_library_s_lines_are_its_json(app, library_loggers):
+    stream = io.StringIO()
+    powertools = Logger(service="shop", stream=stream, level="INFO", logger_handler=logging.StreamHandler(stream))
+    copy_config_to_registered_loggers(source_logger=powertools, include={"taskq_cloud"})
+    app.lambda_handler()({"task": "greet", "id": "4711", "args": ["you"]}, None)
+    (line,) = [json.loads(text) for text in stream.getvalue().splitlines() if "succeeded" in text]
+    assert (line["action"], line["task_id"], line["service"]) == ("task.succeeded", "4711", "shop")
+
+
+def test_what_lambda_has_set_up_is_told_the_running_task(app, monkeypatch, library_loggers):
+    records = []
+
+    class Runtime(logging.Handler):
+        def emit(self, record):
+            records.append(record)
+
+    handler = Runtime()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    monkeypatch.setenv("TASKQ_LOG_LEVEL", "info")
+    logs.set_up_in_function()
+    app.lambda_handler()({"task": "greet", "id": "4711", "args": ["you"]}, None)
+    assert [(record.name, record.task_id) for record in records] == [
+        ("shop", "4711"),
+        ("taskq_cloud.execution", "4711"),
+    ]

@@ -1,0 +1,367 @@
+"""A workflow as a whole: how far it has come, what it looks like, its end before its time, and Celery's graph."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from taskq_cloud import TaskQ, chain, chord, group
+from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.canvas import signature
+from taskq_cloud.core.workflows import shape
+from taskq_cloud.core.workflows.progress import NO_RECORD, GroupNode, TaskNode, tasks
+from taskq_cloud.errors import ChordError, ImproperlyConfigured, IncompleteStream, TaskRevokedError
+from taskq_cloud.results.group_result import result_from_tuple
+from taskq_cloud.results.result_set import ResultSet
+from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.stores.results.sqlite import SQLiteResults
+from taskq_cloud.testing.clock import FakeClock
+from tests.workflows import Chaos, build, is_nothing, make_app, outcome, workflows
+
+Serve = Callable[[TaskQ], Chaos]
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
+
+
+def on_a_clock(clock: FakeClock, store: Any = None, **options: Any) -> TaskQ:
+    app = make_app(broker="memory://", results="memory://", **options)
+    vars(app)["broker"], vars(app)["store"] = MemoryBroker(clock), store or MemoryResults(clock)
+    return app
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TaskQ]:
+    clock = FakeClock()
+    app = on_a_clock(clock, SQLiteResults(tmp_path / "results.db", clock) if request.param == "sqlite" else None)
+    app.clock = clock
+    yield app
+    app.close()
+
+
+def serve(app: TaskQ, rng: random.Random | None = None, trouble: float = 0) -> int:
+    """Run all that is on the queue; how many runs that were."""
+    chaos = Chaos(app, app.clock, rng or random.Random(0), trouble)
+    try:
+        chaos.serve()
+    finally:
+        chaos.close()
+    return chaos.runs
+
+
+def task(app: TaskQ, tag: str = "a") -> Any:
+    return app.tasks["task"].s(tag=tag)
+
+
+def failing(app: TaskQ) -> Any:
+    return app.tasks["failing"].s(tag="f")
+
+
+# -- progress
+
+
+def test_it_is_the_same_from_the_callers_result_and_from_an_id_alone(app: TaskQ) -> None:
+    result = chain(task(app), group(task(app), task(app) | failing(app)), task(app)).delay()
+    by_id = app.AsyncResult(result.id)
+    assert dict(result.progress().states) == {"PENDING": 5}
+    assert (result.progress().fraction, result.progress().ended) == (0, 0)
+    serve(app)
+    for progress in (result.progress(), by_id.progress()):
+        assert dict(progress.states) == {"SUCCESS": 3, "FAILURE": 2}
+        assert (progress.total, progress.completed, progress.failed, progress.revoked) == (5, 3, 2, 0)
+        assert progress.fraction == 1
+        assert repr(progress) == "<Progress: 5 of 5 ended (100 %): SUCCESS 3, FAILURE 2>"
+
+
+async def test_on_an_event_loop() -> None:
+    app = on_a_clock(FakeClock())
+    result = await chain(task(app), task(app)).adelay()
+    assert (await app.AsyncResult(result.id).aprogress()).total == 2
+    assert [node.name for node in (await result.atree()).branch] == ["task", "task"]
+    assert await result.arevoke_workflow() == 2
+    await result.aforget_workflow()
+    assert (await result.aload()).state == "PENDING"
+    await app.aclose()
+
+
+def test_of_a_header_it_is_what_has_led_to_it(app: TaskQ) -> None:
+    result = chain(task(app), group(task(app), task(app)), task(app)).delay()
+    assert (result.progress().total, result.parent.progress().total) == (4, 3)
+    assert ResultSet([result.parent, result], app).progress().total == 4
+
+
+def test_ignored_results_are_not_waited_for(app: TaskQ) -> None:
+    quiet = task(app).set(ignore_result=True)
+    result = chain(quiet, task(app), quiet).delay()
+    serve(app)
+    progress = app.AsyncResult(result.id).progress()
+    assert (progress.total, progress.completed, progress.not_stored) == (1, 1, 2)
+    assert str(progress) == "1 of 1 ended (100 %): SUCCESS 1; 2 not stored"
+    assert result.tree().ended
+    assert result.tree().successful
+
+
+def test_what_has_no_record_though_it_must_have_ended_is_not_pending(app: TaskQ) -> None:
+    result = chain(task(app), group(task(app), task(app)), task(app)).delay()
+    serve(app)
+    result.parent.results[0].forget()
+    assert dict(result.progress().states) == {"SUCCESS": 3, NO_RECORD: 1}
+    assert result.progress().fraction == 1
+
+
+def test_what_starts_inside_a_task_is_found_by_its_children(app: TaskQ) -> None:
+    inner = chain(task(app, "b"), task(app, "c"))
+    result = chain(task(app), task(app).link(inner)).delay()
+    assert result.progress().total == 2
+    serve(app)
+    assert result.progress().completed == 4
+    (_, last) = result.tree().branch
+    assert isinstance(last, TaskNode)
+    (called,) = last.inside
+    assert len(called.inside) == 1
+    # From the first task's id all follow.
+    assert app.AsyncResult(result.parent.id).progress().completed == 4
+
+
+def test_without_the_record_an_id_alone_is_that_task(app: TaskQ) -> None:
+    result = chain(task(app), task(app)).delay()
+    app.run(app.store.delete([shape.key(result.id)]))
+    assert app.AsyncResult(result.id).progress().total == 1
+    assert result.progress().total == 2
+
+
+def test_results_in_place_have_it_without_a_store() -> None:
+    app = make_app(broker="memory://", results="disabled://")
+    assert chain(task(app), group(task(app), task(app))).apply().progress().completed == 3
+    with pytest.raises(ImproperlyConfigured, match="no result store is configured"):
+        app.AsyncResult("x").progress()
+
+
+class Counting(MemoryResults):
+    """A store that counts what is asked of it."""
+
+    loads = saves = 0
+
+    def load(self, ids: Any) -> Any:
+        self.loads += 1
+        return super().load(ids)
+
+    def save(self, records: Any) -> Any:
+        self.saves += 1
+        return super().save(records)
+
+
+def test_a_large_group_is_read_and_revoked_in_pages() -> None:
+    clock = FakeClock()
+    app = on_a_clock(clock, Counting(clock))
+    result = chord([task(app)] * 2000, task(app)).delay()
+    sent = app.store.saves
+    assert app.AsyncResult(result.id).progress().total == 2001
+    assert app.store.loads == 1 + 5
+    assert result.revoke_workflow() == 2001
+    assert app.store.saves == sent + 5
+
+
+# -- the tree
+
+
+def test_the_tree_has_names_states_and_times() -> None:
+    app = on_a_clock(FakeClock(), result_extended=True)
+    app.clock = vars(app)["broker"]._clock
+    result = chain(group(task(app), failing(app)), task(app)).delay()
+    serve(app)
+    view = app.AsyncResult(result.id).tree()
+    assert (view.known, view.ended, view.successful) == (True, True, False)
+    header, body = view.branch
+    assert isinstance(header, GroupNode)
+    assert isinstance(body, TaskNode)
+    well, badly = tasks((header,))
+    assert (header.id, well.name, well.state, badly.name, badly.state) == (
+        result.parent.id,
+        "task",
+        "SUCCESS",
+        "failing",
+        "FAILURE",
+    )
+    assert badly.error == "ValueError: f"
+    assert well.started_at is not None
+    assert well.ended_at is not None
+    assert well.started_at <= well.ended_at
+    assert body.error is not None
+    assert body.error.startswith("ChordError: Dependency")
+    assert not app.AsyncResult("nobody").tree().known
+
+
+# -- ending it
+
+
+def test_revoked_before_it_begins_nothing_is_sent_that_follows(app: TaskQ) -> None:
+    result = chain(task(app), task(app), task(app)).delay()
+    assert app.AsyncResult(result.id).revoke_workflow() == 3
+    assert serve(app) == 1
+    assert dict(result.progress().states) == {"REVOKED": 3}
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=0)
+    assert result.revoke_workflow() == 0
+
+
+def revoking_while_it_runs(app: TaskQ) -> Any:
+    """A task that has its own workflow revoked: the surest moment in the middle of a run."""
+
+    @app.task(name="revoking")
+    def revoking(*args: Any, of: str) -> str:
+        app.AsyncResult(of).revoke_workflow()
+        return "dropped"
+
+    return revoking
+
+
+def test_a_running_task_of_a_revoked_chain_sends_nothing(app: TaskQ) -> None:
+    revoking = revoking_while_it_runs(app)
+    result = chain(task(app), revoking.s(of="last"), task(app).link(task(app)), task(app)).apply_async(task_id="last")
+    assert serve(app) == 2
+    assert dict(result.progress().states) == {"SUCCESS": 1, "REVOKED": 3}
+
+
+def test_a_running_member_of_a_revoked_chord_ends_it(app: TaskQ) -> None:
+    revoking = revoking_while_it_runs(app)
+    header = [revoking.s(of="body"), chain(task(app), task(app)), task(app)]
+    result = chord(header, task(app) | task(app)).apply_async(task_id="body")
+    serve(app)
+    assert result.tree().ended
+    assert result.progress().ended == result.progress().total
+    assert [result.state, result.parent.state] == ["REVOKED", "REVOKED"]
+
+
+def test_a_running_body_of_a_revoked_chord_sends_nothing(app: TaskQ) -> None:
+    revoking = revoking_while_it_runs(app)
+    result = chord([task(app), task(app)], chain(revoking.s(of="last"), task(app))).apply_async(task_id="last")
+    assert serve(app) == 3
+    assert dict(result.progress().states) == {"SUCCESS": 2, "REVOKED": 2}
+
+
+def test_a_chord_whose_members_were_revoked_fails_and_so_does_what_follows(app: TaskQ) -> None:
+    result = chain(group(task(app), task(app)), task(app), group(task(app), task(app))).delay()
+    header = result.parent.parent
+    assert header.revoke() == 2
+    serve(app)
+    with pytest.raises(ChordError, match="TaskRevokedError"):
+        result.get(timeout=0)
+    assert dict(result.progress().states) == {"REVOKED": 2, "FAILURE": 3}
+
+
+@settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=60)
+@given(node=workflows(), seed=st.integers(0, 2**32), whole=st.booleans())
+def test_whatever_is_revoked_nobody_waits_for_ever(node: Any, seed: int, whole: bool) -> None:
+    assume(not is_nothing(node))
+    app, rng = on_a_clock(clock := FakeClock()), random.Random(seed)
+    app.clock = clock
+    result = signature(build(app, node), app=app).apply_async()
+    if whole:
+        result.revoke_workflow()
+    else:
+        for each in result.everyone():
+            if rng.random() < 0.3:
+                each.revoke()
+    serve(app, rng, 0.2)
+    outcome(result)  # all have ended
+    assert result.tree().ended
+    app.close()
+
+
+def test_forgotten_is_all_of_it(app: TaskQ) -> None:
+    result = chain(task(app), group(task(app), task(app)), task(app).link(task(app))).delay()
+    serve(app)
+    ids = [each.id for each in result.tree().tasks()]
+    assert len(ids) == 5
+    result.forget_workflow()
+    assert app.run(app.store.load([*ids, shape.key(result.id)])) == {}
+    assert result.state == "PENDING"
+
+
+# -- Celery's graph
+
+
+def test_the_graph_leads_from_a_task_to_all_that_followed(app: TaskQ) -> None:
+    result = chain(task(app), task(app).link(task(app)), task(app)).delay()
+    first = result.parent.parent
+    with pytest.raises(IncompleteStream, match="has not ended"):
+        _ = first.graph
+    assert len(first.build_graph(intermediate=True)) == 1
+    serve(app)
+    graph = first.graph
+    assert len(graph) == 4
+    assert graph[result.parent][-1] == result
+    assert graph.topsort()[-1] == first
+    assert next(value for _, value in first.collect()) == ["a"]
+    assert first.get_leaf() == ["a", ["a", ["a"]]]
+    written = io.StringIO()
+    graph.to_dot(written)
+    assert f'"{result.parent.id}" -> "{result.id}"' in written.getvalue()
+
+
+def test_lists_and_tuples_of_ids(app: TaskQ) -> None:
+    result = chain(task(app), group(task(app), task(app)), task(app)).delay()
+    assert result.as_list() == [result.id, result.parent.id, result.parent.parent.id]
+    assert result.as_tuple()[0][0] == result.id
+
+
+def test_maybe_throw(app: TaskQ) -> None:
+    result, seen = failing(app).delay(), []
+    assert result.maybe_throw() is None
+    serve(app)
+    with pytest.raises(ValueError, match="f"):
+        result.maybe_throw()
+    value = result.maybe_throw(propagate=False, callback=lambda *given: seen.append(given))
+    assert isinstance(value, ValueError)
+    assert seen == [(result.id, value)]
+
+
+@pytest.fixture(scope="module")
+def long_chain() -> Iterator[Any]:
+    app = make_app(broker="memory://", results="memory://")
+    yield chain(app.tasks["task"].si(tag="a") for _ in range(3000)).apply_async()
+    app.close()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda result: result.progress().total,
+        lambda result: len(list(result.tree().tasks())),
+        lambda result: len(result.as_list()),
+        lambda result: len(list(result.everyone())),
+        lambda result: len(result.stages()),
+        lambda result: len(result_from_tuple(result.as_tuple(), result.app).as_list()),
+        lambda result: len(ResultSet([result]).stages()[0].members[0]),
+        lambda result: len([task for task in result.tree().tasks() if task.state == "PENDING"]),
+        lambda result: result.revoke_workflow(),
+        lambda result: result.forget() or 3000,
+        lambda result: result.forget_workflow() or 3000,
+    ],
+    ids=[
+        "progress",
+        "tree",
+        "as_list",
+        "everyone",
+        "stages",
+        "tuple",
+        "set",
+        "states",
+        "revoke",
+        "forget",
+        "forget all",
+    ],
+)
+def test_a_chain_may_be_longer_than_the_stack_is_deep(long_chain: Any, ask: Any) -> None:
+    assert ask(long_chain) == 3000
