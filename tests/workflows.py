@@ -21,7 +21,7 @@ from taskq_cloud.canvas import chain, chord, group, signature
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.execution.context import Environment
 from taskq_cloud.core.execution.pipeline import Pipeline
-from taskq_cloud.core.flows import Call, Sleep, Together, retrying
+from taskq_cloud.core.flows import Call, Gather, Sleep, retrying
 from taskq_cloud.core.model.message import Outgoing
 from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.results.group_result import GroupResult
@@ -361,7 +361,7 @@ class Chaos:
                     case Sleep():
                         self._clock.advance(step.seconds)
                     case _:
-                        calls = step.calls if isinstance(step, Together) else [step]
+                        calls = step.calls if isinstance(step, Gather) else [step]
                         self.calls.update(each.operation for each in calls if isinstance(each, Call))
                         try:
                             answer = self._connections.perform(step)

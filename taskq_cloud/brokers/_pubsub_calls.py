@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from taskq_cloud.brokers._pubsub_messages import Entry, ids_in_batches, in_batches
 from taskq_cloud.brokers._pubsub_options import Place
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
-from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
 from taskq_cloud.core.model.message import Sent
 from taskq_cloud.core.ports import is_ordered
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
@@ -138,7 +138,7 @@ def publish(topic: str, entries: Sequence[Entry], *, ordered: bool) -> Flow[dict
         if stopped is not None:
             answers.update({entry.position: stopped for batch in wave for entry in batch})
             continue
-        results = yield Together([_publish_call(topic, batch) for batch in wave])
+        results = yield Gather([_publish_call(topic, batch) for batch in wave])
         for batch, result in zip(wave, results, strict=True):
             if isinstance(result, CallError):
                 stopped = result if ordered else None
@@ -166,7 +166,7 @@ def settle_receipts(
         again: list[str] = []
         batches = ids_in_batches(waiting)
         while wave := list(islice(batches, CALLS_AT_ONCE)):
-            results = yield Together([_call(operation, subscription, batch, seconds) for batch in wave])
+            results = yield Gather([_call(operation, subscription, batch, seconds) for batch in wave])
             for batch, result in zip(wave, results, strict=True):
                 again += _note(answers, batch, result)
         waiting = again

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
-from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
 from taskq_cloud.core.ports import is_ordered
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 
@@ -182,7 +182,7 @@ def call_in_batches(
             yield Sleep(DEFAULT_BACKOFF.seconds(attempt - 1, rng))
         batches = in_batches(waiting)
         while wave := list(islice(batches, CALLS_AT_ONCE)):
-            responses = yield Together([_call(operation, url, batch) for batch in wave])
+            responses = yield Gather([_call(operation, url, batch) for batch in wave])
             for batch, response in zip(wave, responses, strict=True):
                 answers.update(_read(batch, response))
         waiting = [entry for entry in waiting if _may_pass(answers[entry.position])]

@@ -35,7 +35,7 @@ from taskq_cloud.brokers._pubsub_messages import (
     entry_to_send,
 )
 from taskq_cloud.brokers._pubsub_options import PubSubOptions, read_options
-from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Outgoing, Refused, Release, Sent, Settlement
 from taskq_cloud.core.ports import BrokerCapabilities, Service, dead_letter_queue, is_ordered
 from taskq_cloud.errors import OperationalError, TaskQError
@@ -231,7 +231,7 @@ class PubSubBroker:
                 calls[position] = call_to_delay(queue, entry, due_at, topic, self._options)
             except TaskQError as error:
                 answers[position] = Refused(error)
-        results = (yield Together(list(calls.values()))) if calls else []
+        results = (yield Gather(list(calls.values()))) if calls else []
         for position, result in zip(calls, results, strict=True):
             if isinstance(result, CallError):
                 answers[position] = Refused(explain(queue, result, self._options))

@@ -18,10 +18,10 @@ from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo, FailedCall, Invocation, Succeeded
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FAILURE, SUCCESS
-from taskq_cloud.core.workflows import errbacks, planner, signatures, stages
+from taskq_cloud.core.workflows import errbacks, planner, signatures
 from taskq_cloud.core.workflows.chord_members import OF_CHORDS
 from taskq_cloud.core.workflows.planner import Origin
-from taskq_cloud.core.workflows.stages import Fan, Line, Step, of_last
+from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, set_on_last, tasks_told_of_failure
 from taskq_cloud.errors import ChordError
 from taskq_cloud.results.async_result import EagerResult
 from taskq_cloud.results.group_result import GroupResult
@@ -34,50 +34,50 @@ _LEFT_OUT: Final = ("group_id", "group_index", "chord", *OF_CHORDS)
 
 def run_workflow(app: Application, signature: Signature) -> Any:
     """Run a workflow in place, one task after the other."""
-    line = planner.fix(read(signature), new_id())
-    return _run_line(app, line, ()) if line else None
+    stages = planner.fix(read(signature), new_id())
+    return _run_line(app, stages, ()) if stages else None
 
 
 def replace_here(app: Application, message: Message, signature: Signature) -> Any:
     """Run in place what replaces a task that ran so; the result of its last task, which has the task's id."""
-    line = planner.ending_in_a_task(signatures.parse(signature))
-    return _run_line(app, planner.fix(of_last(line, {"task_id": message.id}), message.id), ())
+    stages = planner.ending_in_a_task(signatures.parse(signature))
+    return _run_line(app, planner.fix(set_on_last(stages, {"task_id": message.id}), message.id), ())
 
 
-def _run_line(app: Application, line: Line, args: Sequence[Any]) -> Any:
+def _run_line(app: Application, stages: Stages, args: Sequence[Any]) -> Any:
     result: Any = None
-    for index, stage in enumerate(line):
+    for index, stage in enumerate(stages):
         before = result
         match stage:
-            case Step():
+            case TaskStage():
                 result = _run_step(app, stage, args)
                 result.parent = before
                 if result.state != SUCCESS:
-                    return _fail_line(app, line[index + 1 :], result, result.load())
+                    return _fail_line(app, stages[index + 1 :], result, result.load())
                 args = (result.result,)
-            case Fan():
+            case GroupStage():
                 members = [_run_line(app, member, args) for member in stage.members]
                 result = GroupResult(str(stage.id), members, before, app)
-                rest = line[index + 1 :]
+                rest = stages[index + 1 :]
                 if rest and not result.successful():
                     state = _chord_failed(result)
-                    for hearer in stages.hearers(rest):
+                    for hearer in tasks_told_of_failure(rest):
                         _tell_errbacks(app, hearer, state)
                     return _fail_line(app, rest, result, state)
                 args = (result.get(propagate=False) if rest else None,)
     return result
 
 
-def _run_step(app: Application, step: Step, args: Sequence[Any]) -> EagerResult[Any]:
-    signature = step.signature
+def _run_step(app: Application, stage: TaskStage, args: Sequence[Any]) -> EagerResult[Any]:
+    signature = stage.signature
     given = () if signature.get("immutable") else args
-    left_out = (*_LEFT_OUT, "stamped_headers", *(step.options.get("stamped_headers") or ()))
-    options = {name: value for name, value in step.options.items() if name not in left_out}
+    left_out = (*_LEFT_OUT, "stamped_headers", *(stage.options.get("stamped_headers") or ()))
+    options = {name: value for name, value in stage.options.items() if name not in left_out}
     return app.eager(
-        step.task,
+        stage.task,
         [*given, *(signature.get("args") or ())],
         signature.get("kwargs") or {},
-        call_options(step.task, options),
+        call_options(stage.task, options),
     )
 
 
@@ -90,9 +90,9 @@ def follow_here(app: Application, result: EagerResult[Any], message: Message) ->
         _run_line(app, planner.fix(signatures.parse(follower), new_id()), (result.result,))
 
 
-def _tell_errbacks(app: Application, step: Step, state: TaskState) -> None:
+def _tell_errbacks(app: Application, stage: TaskStage, state: TaskState) -> None:
     """Run the errbacks of a task that doesn't run, as what it waited for has failed."""
-    signature = step.with_options(task_id=str(step.id)).signature
+    signature = stage.with_options(task_id=str(stage.id)).signature
     _call_errbacks(app, planner.to_message(signature, (), {}, Origin(now=time.time())).message, state)
 
 
@@ -121,14 +121,14 @@ def _chord_failed(header: GroupResult) -> TaskState:
     return _failure(str(header.id), ChordError(f"Dependency {failed.id} raised {failed.result!r}"))
 
 
-def _fail_line(app: Application, line: Line, before: Any, state: TaskState) -> Any:
+def _fail_line(app: Application, stages: Stages, before: Any, state: TaskState) -> Any:
     """The tasks that don't run end as the one before."""
     result = before
-    for stage in line:
+    for stage in stages:
         match stage:
-            case Step():
+            case TaskStage():
                 ended: Any = EagerResult(str(stage.id), app, state)
-            case Fan():
+            case GroupStage():
                 members = [_fail_line(app, member, None, state) for member in stage.members]
                 ended = GroupResult(str(stage.id), members, app=app)
         ended.parent = result

@@ -22,10 +22,20 @@ from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.message import Refused, Signature
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.ports import Broker
-from taskq_cloud.core.workflows import errbacks, planner, shape, signatures, stages
+from taskq_cloud.core.workflows import errbacks, planner, shape, signatures
 from taskq_cloud.core.workflows.chord_members import check_store_counts_members
 from taskq_cloud.core.workflows.planner import Origin, Successor
-from taskq_cloud.core.workflows.stages import Fan, Line, Step
+from taskq_cloud.core.workflows.stages import (
+    GroupStage,
+    Stages,
+    TaskStage,
+    as_list,
+    change_every_task,
+    check_depth,
+    every_task,
+    has_chord,
+    nests_too_deeply,
+)
 from taskq_cloud.errors import EncodeError, SendError
 from taskq_cloud.results.async_result import AsyncResult, EagerResult
 from taskq_cloud.results.group_result import GroupResult
@@ -83,69 +93,69 @@ class Application(Backend, Protocol):
 def send(app: Application, signature: Signature) -> Flow[Any]:
     """Send what a workflow begins with; its result, or None where there is nothing in it."""
     written, last_id = _with_defaults(app, read(signature)), new_id()
-    line = planner.fix(written, last_id)
-    if not line:
+    stages = planner.fix(written, last_id)
+    if not stages:
         return None
-    _check(app, line, 0)
+    _check(app, stages, 0)
     within = current_invocation.get()
     parent = within.message if within is not None else None
     paging = make_paging(app.store, app.conf.task_fan_out_members, app.tasks, app.route)
     origin = Origin(now=time.time(), parent_id=parent.id if parent else None, paging=paging)
-    first_ones = list(planner.start(line, (), {}, origin))
+    first_ones = list(planner.start(stages, (), {}, origin))
     if first_ones:
         if app.conf.task_track_workflows:
             yield from _record(app, written, last_id)
         root_id = (parent.root_id or parent.id) if parent else first_ones[0].ids[0]
         yield from _send(
-            app, line, [replace(each, message=replace(each.message, root_id=root_id)) for each in first_ones]
+            app, stages, [replace(each, message=replace(each.message, root_id=root_id)) for each in first_ones]
         )
         note_called(task_id for each in first_ones if _leaves_a_trail(app, each) for task_id in each.ids)
-    return result_of(app, line)
+    return result_of(app, stages)
 
 
-def read(signature: Signature) -> Line:
+def read(signature: Signature) -> Stages:
     """The line of a workflow.
 
     Raises:
         InvalidTaskError: it is none, or nests too deeply.
     """
     try:
-        line = signatures.parse(signature)
+        stages = signatures.parse(signature)
     except RecursionError:
-        raise stages.too_deep() from None
-    stages.check_depth(line)
-    return line
+        raise nests_too_deeply() from None
+    check_depth(stages)
+    return stages
 
 
-def _record(app: Application, written: Line, last_id: str) -> Flow[None]:
-    def ignores(step: Step) -> bool:
+def _record(app: Application, written: Stages, last_id: str) -> Flow[None]:
+    def ignores(step: TaskStage) -> bool:
         return _ignores_result(app, step)
 
     yield from shape.save(app.store, written, last_id, ignores, app.result_expires_at())
 
 
-def result_of(app: Application, line: Line, *, counted: bool = False) -> Any:
+def result_of(app: Application, stages: Stages, *, counted: bool = False) -> Any:
     """The result of a line's last stage, whose parents are those of the stages before.
 
     Args:
         app: the application.
-        line: with its ids fixed.
+        stages: with its ids fixed.
         counted: a chord counts its last task, whose result is stored even where results are ignored.
     """
     result: Any = None
-    for index, stage in enumerate(line):
-        last = index == len(line) - 1
+    for index, stage in enumerate(stages):
+        last = index == len(stages) - 1
         match stage:
-            case Step():
+            case TaskStage():
                 ignored = _ignores_result(app, stage) and not (last and counted)
                 result = AsyncResult(str(stage.id), app, ignored=ignored, parent=result)
-            case Fan():
+            case GroupStage():
                 members = [result_of(app, member, counted=not last) for member in stage.members]
                 result = GroupResult(str(stage.id), members, result, app)
     return result
 
 
-def _ignores_result(app: Application, step: Step) -> bool:
+def _ignores_result(app: Application, step: TaskStage) -> bool:
     """Whether a task's result is not stored: the call, else the task, else the settings; of a chord's member it is."""
     of_task, ignored = app.options_of(step.task).ignore_result, step.options.get("ignore_result")
     return bool(first(ignored, of_task, app.conf.task_ignore_result)) and step.options.get("chord") is None
@@ -159,10 +169,10 @@ def _leaves_a_trail(app: Application, successor: Successor) -> bool:
     return bool(wanted and (message.embed.chord is not None or not ignored))
 
 
-def _with_defaults(app: Application, line: Line) -> Line:
+def _with_defaults(app: Application, stages: Stages) -> Stages:
     """The options that a task was declared with and that its messages carry."""
 
-    def change(step: Step) -> Step:
+    def change(step: TaskStage) -> TaskStage:
         inner = signatures.of_map(step.signature)
         options = app.options_of(inner or step.task)
         wanted: dict[str, Any] = {"expires": options.expires, "priority": options.priority or None}
@@ -171,36 +181,36 @@ def _with_defaults(app: Application, line: Line) -> Line:
         missing = {name: value for name, value in wanted.items() if value is not None and name not in step.options}
         return step.with_options(**missing) if missing else step
 
-    return stages.each(line, change)
+    return change_every_task(stages, change)
 
 
-def _check(app: Application, line: Line, given: int) -> None:
+def _check(app: Application, stages: Stages, given: int) -> None:
     """Whether every task that is known here takes what it will be given, those that others are linked to included.
 
     Raises:
         TypeError: one doesn't.
         ImproperlyConfigured: there is a chord, and a result store that can't count.
     """
-    if stages.joins(line):
+    if has_chord(stages):
         check_store_counts_members(app.store)
-    for stage in line:
+    for stage in stages:
         match stage:
-            case Step(signature=signature):
+            case TaskStage(signature=signature):
                 came_before = 0 if signature.get("immutable") else given
                 args = (*([None] * came_before), *(signature.get("args") or ()))
                 app.check_arguments(stage.task, args, signature.get("kwargs") or {})
                 _check_inside(app, stage)
-            case Fan(members=members):
+            case GroupStage(members=members):
                 for member in members:
                     _check(app, member, given)
         given = 1
 
 
-def _check_inside(app: Application, step: Step) -> None:
+def _check_inside(app: Application, step: TaskStage) -> None:
     """Likewise what a task is linked to, and what ``map`` and ``starmap`` call for their items."""
-    for linked in stages.listed(step.options.get("link")):
+    for linked in as_list(step.options.get("link")):
         _check(app, read(linked), 1)
-    for linked in stages.listed(step.options.get("link_error")):
+    for linked in as_list(step.options.get("link_error")):
         if not errbacks.takes_failure(linked, app.runner.tasks):
             _check(app, read(linked), 1)
     match step.signature:
@@ -211,7 +221,7 @@ def _check_inside(app: Application, step: Step) -> None:
                 app.check_arguments(called["task"], (*args, *own), kwargs)
 
 
-def _send(app: Application, line: Line, messages: Sequence[Successor]) -> Flow[None]:
+def _send(app: Application, stages: Stages, messages: Sequence[Successor]) -> Flow[None]:
     addressed = []
     try:
         for each in messages:
@@ -220,7 +230,7 @@ def _send(app: Application, line: Line, messages: Sequence[Successor]) -> Flow[N
                 sending.check_size(each.largest.message.task, largest, app.broker.capabilities)
             addressed.append(_address(app, each))
     except EncodeError:
-        _blame(line)
+        _blame(stages)
         raise
     yield from sending.store_records(app.store, addressed)
     answers = yield from sending.send(app.codec, app.broker, addressed, app.scheduler)
@@ -252,9 +262,9 @@ def _address(app: Application, successor: Successor) -> Addressed:
     return replace(addressed, records=[page.record(now) for page in successor.pages])
 
 
-def _blame(line: Line) -> None:
+def _blame(stages: Stages) -> None:
     """Name the task whose arguments can't be written: the message that could not be is often another's."""
-    for step in stages.steps(line):
+    for step in every_task(stages):
         try:
             serializers.dumps([step.signature.get("args"), step.signature.get("kwargs")])
         except EncodeError as error:

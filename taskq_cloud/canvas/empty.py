@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskq_cloud.core.model.ids import new_id
-from taskq_cloud.core.workflows import planner, signatures, stages
-from taskq_cloud.core.workflows.stages import Fan, Line
+from taskq_cloud.core.workflows import planner, signatures
+from taskq_cloud.core.workflows.stages import GroupStage, Stages, every_task
 from taskq_cloud.results.group_result import GroupResult
 
 
 def is_nothing(signature: Mapping[str, Any]) -> bool:
     """Whether there is no task in a signature."""
-    return next(stages.steps(signatures.parse(signature)), None) is None
+    return next(every_task(signatures.parse(signature)), None) is None
 
 
 class NothingToDo:
@@ -32,8 +32,8 @@ class NothingToDo:
         return self.apply_workflow(signature)
 
 
-def _result_of(line: Line) -> Any:
-    match line[-1:]:
-        case (Fan(members=members, id=group_id),):
+def _result_of(stages: Stages) -> Any:
+    match stages[-1:]:
+        case (GroupStage(members=members, id=group_id),):
             return GroupResult(str(group_id), [_result_of(member) for member in members])
     return None

@@ -12,8 +12,9 @@ from taskq_cloud.canvas.chain import Chain
 from taskq_cloud.canvas.copying import altered, fill, made, values_of
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.canvas.workflow import Applier, Workflow, invalid, node_of, read, reads
-from taskq_cloud.core.workflows import signatures, stages
+from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.signatures import signature_of
+from taskq_cloud.core.workflows.stages import as_list
 from taskq_cloud.errors import InvalidTaskError, NotRegistered
 
 
@@ -216,7 +217,7 @@ def read_call(value: Mapping[str, Any], app: Applier | None) -> Call:
     options = dict(value.get("options") or {})
     for name in LINKS:
         if options.get(name):
-            options[name] = tuple(read(each, app) for each in stages.listed(options[name]))
+            options[name] = tuple(read(each, app) for each in as_list(options[name]))
     if not value["task"]:
         raise invalid(value)
     return Call(

@@ -14,7 +14,7 @@ from taskq_cloud.calling.options import LINKS
 from taskq_cloud.canvas.copying import altered, caller_of_finalizer, deeply, mark_new, pickled, warn_if_thrown_away
 from taskq_cloud.canvas.mapping import ReadAsDict
 from taskq_cloud.canvas.stamping import StampingVisitor
-from taskq_cloud.core.workflows import stages as lines
+from taskq_cloud.core.workflows.stages import as_list, nests_too_deeply
 from taskq_cloud.errors import InvalidTaskError
 
 
@@ -244,7 +244,7 @@ class Workflow(ReadAsDict):
         try:
             return self._app(), self.clone(args or (), kwargs, **options).to_dict()
         except RecursionError:
-            raise lines.too_deep() from None
+            raise nests_too_deeply() from None
 
     def _app(self) -> Applier:
         app = self._known_app()
@@ -347,6 +347,6 @@ def taken(options: dict[str, Any], *names: str) -> dict[str, Any]:
 def link_all(node: Any, links: Mapping[str, Any]) -> Any:
     """A node with the callbacks and errbacks that ``set`` was given."""
     for name, linked in links.items():
-        for each in lines.listed(linked) if not isinstance(linked, Workflow) else [linked]:
+        for each in as_list(linked) if not isinstance(linked, Workflow) else [linked]:
             node = operator.methodcaller(name, node_of(each, name))(node)
     return node

@@ -14,7 +14,7 @@ from celery.app.task import Context
 from celery.exceptions import ChordError as CeleryChordError
 
 from taskq_cloud.celery_backend.broker import CeleryBroker
-from taskq_cloud.core.execution.context import Effects, Environment
+from taskq_cloud.core.execution.context import DeliveryContext, Environment
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Delivery, Embed, Message
 from taskq_cloud.core.model.options import Policy, TaskOptions
@@ -32,7 +32,7 @@ def _call_errbacks(app: Celery, failed: Message, error: Exception) -> Flow[None]
     yield from ()
 
 
-def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context) -> Effects:
+def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context) -> DeliveryContext:
     """The effects of a task.
 
     Args:
@@ -61,7 +61,7 @@ def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context
         group=(request.properties or {}).get("MessageGroupId"),
         receive_count=2 if info.get("redelivered") else 1,
     )
-    return Effects(environment, delivery, message, TaskOptions())
+    return DeliveryContext(environment, delivery, message, TaskOptions())
 
 
 def message_of(request: Context) -> Message:

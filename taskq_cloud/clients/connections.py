@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
-from taskq_cloud.core.flows import Call, CallError, Flow, Renew, Sleep, Together, Trouble, arun, retrying, run
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, RenewCredentials, Sleep, Trouble, arun, retrying, run
 from taskq_cloud.core.ports import Service
 
 T = TypeVar("T")
@@ -76,12 +76,12 @@ class Connections:
         match step:
             case Call():
                 return self._call(step)
-            case Together():
+            case Gather():
                 return self._call_together(step)
             case Sleep():
                 time.sleep(step.seconds)
                 return None
-            case Renew():
+            case RenewCredentials():
                 self._drop(step.service)
                 return None
         raise TypeError(f"a flow yielded {step!r}, which is no step of taskq_cloud.core.flows")
@@ -96,7 +96,7 @@ class Connections:
         for client in clients.values():
             client.close()
 
-    def _call_together(self, step: Together) -> list[Any]:
+    def _call_together(self, step: Gather) -> list[Any]:
         if len(step.calls) == 1:
             return [self._outcome(step.calls[0])]
         self._forget_if_forked()
@@ -172,13 +172,13 @@ class AsyncConnections:
         match step:
             case Call():
                 return await self._call(step)
-            case Together():
+            case Gather():
                 gate = asyncio.Semaphore(PARALLEL_ASYNC_CALLS)
                 return list(await asyncio.gather(*(self._outcome(call, gate) for call in step.calls)))
             case Sleep():
                 await asyncio.sleep(step.seconds)
                 return None
-            case Renew():
+            case RenewCredentials():
                 here = self._loops.get(asyncio.get_running_loop())
                 if here is not None:
                     await here.renew(step.service)

@@ -40,7 +40,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class Gather:
     """Several calls made at once. The answer is a list in their order, in which a failed call is its ``CallError``."""
 
     calls: Sequence[Call]
@@ -54,7 +54,7 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
-class Renew:
+class RenewCredentials:
     """Forget the client whose credentials have expired, so that the next call reads them anew. The answer is None.
 
     Where another flow has done so already, nothing happens; calls under way with the old client come to their end.
@@ -178,7 +178,7 @@ def _attempt(step: Any, backoff: Backoff, rng: random.Random) -> Flow[Any]:
         if isinstance(answers[0], CallError):
             raise answers[0]
         return answers[0]
-    if isinstance(step, Together):
+    if isinstance(step, Gather):
         return (yield from _attempt_calls(step.calls, backoff, rng))
     return (yield step)
 
@@ -196,7 +196,7 @@ def _attempt_calls(calls: Sequence[Call], backoff: Backoff, rng: random.Random) 
             except CallError as error:
                 answers[position] = error
         else:
-            round_answers = yield Together([calls[position] for position in open_positions])
+            round_answers = yield Gather([calls[position] for position in open_positions])
             for position, answer in zip(open_positions, round_answers, strict=True):
                 answers[position] = answer
         failed = [p for p in open_positions if isinstance(answers[p], CallError)]
@@ -210,7 +210,7 @@ def _attempt_calls(calls: Sequence[Call], backoff: Backoff, rng: random.Random) 
         if not open_positions:
             break
         for service in sorted(expired):
-            yield Renew(service)
+            yield RenewCredentials(service)
         renewed |= expired
         only_expired = all(answers[p].trouble is Trouble.CREDENTIALS for p in open_positions)
         if attempt + 1 < backoff.attempts and not only_expired:

@@ -13,7 +13,7 @@ from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.records import record as records
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.core.workflows.stages import Line
+from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.results.state import PENDING, InRecord, TaskState
 from taskq_cloud.results.waiting import pauses, refuse_inside_a_task, refuse_on_message
 from taskq_cloud.results.workflow import InGraph, needed, refuse_without_store, step_of
@@ -211,7 +211,7 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
         """Itself, as a list."""
         return [self]
 
-    def own_stages(self) -> Line:
+    def own_stages(self) -> Stages:
         """See ``InWorkflow``."""
         return step_of(self.id, ignored=self.ignored)
 

@@ -13,7 +13,7 @@ from typing import Any
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.records import record
-from taskq_cloud.core.workflows.stages import Fan, Line
+from taskq_cloud.core.workflows.stages import GroupStage, Stages
 from taskq_cloud.results.async_result import AsyncResult, forget_all
 from taskq_cloud.results.state import TaskState
 from taskq_cloud.results.waiting import pauses, refuse_inside_a_task, refuse_on_message
@@ -97,9 +97,9 @@ class ResultSet(InWorkflow):
             else:
                 yield each
 
-    def own_stages(self) -> Line:
+    def own_stages(self) -> Stages:
         """See ``InWorkflow``: its results side by side."""
-        return (Fan(tuple(each.stages() for each in self.results), self.id or None),)
+        return (GroupStage(tuple(each.stages() for each in self.results), self.id or None),)
 
     def own_results(self) -> Iterator[AsyncResult[Any]]:
         """See ``InWorkflow``."""

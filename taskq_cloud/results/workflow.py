@@ -15,8 +15,7 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.core.serializers import PlainForm
 from taskq_cloud.core.workflows import signatures
-from taskq_cloud.core.workflows import stages as lines
-from taskq_cloud.core.workflows.stages import Line
+from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.runtime.protocols import Backend, V
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class InWorkflow(PlainForm):
 
     # -- what it stands for
 
-    def own_stages(self) -> Line:
+    def own_stages(self) -> Stages:
         """Its own part of the workflow, by id, as far as it knows it."""
         raise NotImplementedError
 
@@ -92,7 +91,7 @@ class InWorkflow(PlainForm):
             each = each.parent
         return found[::-1]
 
-    def stages(self) -> Line:
+    def stages(self) -> Stages:
         """The workflow's tasks, by id, as far as the result knows them."""
         return tuple(stage for each in self.lineage() for stage in each.own_stages())
 
@@ -168,15 +167,15 @@ class InWorkflow(PlainForm):
         """``forget_workflow`` on an event loop."""
         await self._backend.arun(self._forget_workflow())
 
-    def _line(self, *, named: bool = False) -> Flow[Line]:
-        line, store = self.stages(), self._backend.store
-        if self.id and (named or len(line) == 1) and store.capabilities.keeps_records:
+    def _line(self, *, named: bool = False) -> Flow[Stages]:
+        stages, store = self.stages(), self._backend.store
+        if self.id and (named or len(stages) == 1) and store.capabilities.keeps_records:
             from taskq_cloud.core.workflows import shape  # a function that only runs tasks reads none
 
             recorded = yield from shape.load(store, self.id)
             if recorded is not None:
                 return recorded
-        return line
+        return stages
 
     def _look(self, *, named: bool = False) -> Flow[View]:
         from taskq_cloud.core.workflows.progress import look  # a function that only runs tasks looks at none
@@ -184,8 +183,8 @@ class InWorkflow(PlainForm):
         known = self._known()
         if len(known) < sum(1 for _ in self.everyone()):
             refuse_without_store(self._backend)
-        line = yield from self._line(named=named)
-        return (yield from look(self._backend.store, line, known))
+        stages = yield from self._line(named=named)
+        return (yield from look(self._backend.store, stages, known))
 
     def _known(self) -> Mapping[str, Mapping[str, Any]]:
         return {each.id: each.known.document for each in self.everyone() if each.known is not None}
@@ -194,15 +193,15 @@ class InWorkflow(PlainForm):
         from taskq_cloud.core.workflows import revocation  # nor ends any
 
         refuse_without_store(self._backend)
-        line = yield from self._line()
+        stages = yield from self._line()
         scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
-        return (yield from revocation.revoke(self._backend.store, line, expires_at, scheduler))
+        return (yield from revocation.revoke(self._backend.store, stages, expires_at, scheduler))
 
     def _forget_workflow(self) -> Flow[None]:
         from taskq_cloud.core.workflows import revocation  # likewise
 
-        line = yield from self._line()
-        yield from revocation.forget(self._backend.store, line, self.id)
+        stages = yield from self._line()
+        yield from revocation.forget(self._backend.store, stages, self.id)
         for each in self.everyone():
             each.known = None
 
@@ -286,10 +285,10 @@ def needed(app: Backend | None, call: str) -> Backend:
     return app
 
 
-def step_of(task_id: str, *, ignored: bool) -> Line:
+def step_of(task_id: str, *, ignored: bool) -> Stages:
     """A task of which only the id is known, as a line."""
     options = {"task_id": task_id, **({"ignore_result": True} if ignored else {})}
-    return (lines.Step(signatures.signature_of("", options=options)),)
+    return (TaskStage(signatures.signature_of("", options=options)),)
 
 
 def refuse_without_store(backend: Backend) -> None:

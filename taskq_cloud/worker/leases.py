@@ -1,6 +1,7 @@
 """What a worker holds: every delivery from its receipt until it is settled, its lease renewed all the while.
 
-``Held`` is also the worker's flow control: a poller asks it for room before it asks the broker for messages.
+``LeasedDeliveries`` is also the worker's flow control: a poller asks it for room before it asks the broker for
+messages.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class _Lease:
     at_limit: bool = False
 
 
-class Held:
+class LeasedDeliveries:
     """The deliveries a worker holds.
 
     Args:

@@ -15,7 +15,7 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.errors import TaskQError
-from taskq_cloud.worker.leases import Held
+from taskq_cloud.worker.leases import LeasedDeliveries
 
 logger = logging.getLogger("taskq_cloud.worker")
 
@@ -59,7 +59,7 @@ class Poller:
         broker: Broker,
         run: Callable[[Flow[Any]], Awaitable[Any]],
         queue: str,
-        held: Held,
+        held: LeasedDeliveries,
         batch: int,
         wait_seconds: float,
         lease_seconds: float,

@@ -19,7 +19,7 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Refused, Release, Settlement
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.errors import AccessDenied, TaskQError, Unreachable
-from taskq_cloud.worker.leases import Held
+from taskq_cloud.worker.leases import LeasedDeliveries
 
 logger = logging.getLogger("taskq_cloud.worker")
 
@@ -38,7 +38,7 @@ class _Open:
     failures: int = 0
 
 
-class Settler:
+class SettlementBatcher:
     """Settles deliveries.
 
     Args:
@@ -47,7 +47,7 @@ class Settler:
         held: lets go of what is settled.
     """
 
-    def __init__(self, broker: Broker, run: Callable[[Flow[Any]], Awaitable[Any]], held: Held) -> None:
+    def __init__(self, broker: Broker, run: Callable[[Flow[Any]], Awaitable[Any]], held: LeasedDeliveries) -> None:
         self._broker = broker
         self._run = run
         self._held = held

@@ -1,8 +1,8 @@
 """The container worker: pollers, a pool, leases and settling, started, watched over, drained and ended together.
 
-A delivery's way: a poller receives it into ``Held``; its pipeline starts at once and, where it yields the run, waits
-for a slot of the pool; its settlement goes to the ``Settler``, which lets go of it. What waits for a slot when the
-worker is told to stop goes back to its queue at once.
+The way of a delivery: a poller receives it into ``LeasedDeliveries``. Its pipeline starts at once and waits for a slot
+of the pool where it yields the run. Its settlement goes to the ``SettlementBatcher``, which lets go of it. A delivery
+that waits for a slot when the worker is told to stop goes back to its queue at once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from taskq_cloud.pools.base import GRACE_SECONDS
 from taskq_cloud.pools.factory import make_pool
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.worker.health import HealthServer, report
-from taskq_cloud.worker.leases import Held
+from taskq_cloud.worker.leases import LeasedDeliveries
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.ordering import Groups
 from taskq_cloud.worker.poller import Poller
 from taskq_cloud.worker.protection import Protection
-from taskq_cloud.worker.settlement import Settler
+from taskq_cloud.worker.settlement import SettlementBatcher
 from taskq_cloud.worker.slots import Slots
 
 logger = logging.getLogger("taskq_cloud.worker")
@@ -75,11 +75,11 @@ class Worker:
         )
         run = runtime.async_connections.run
         self._lease_seconds = min(options.visibility_timeout, runtime.broker.capabilities.longest_extension_seconds)
-        self._held = Held(runtime.broker, run, options.capacity, self._lease_seconds)
+        self._held = LeasedDeliveries(runtime.broker, run, options.capacity, self._lease_seconds)
         self._slots = Slots(options.concurrency, self._held.changed)
         self._held.starving = lambda: self._slots.idle
         self._held.running = lambda: self._slots.taken
-        self._settler = Settler(runtime.broker, run, self._held)
+        self._settler = SettlementBatcher(runtime.broker, run, self._held)
         self._groups = Groups()
         self._protection = Protection(options.ecs_agent_uri, options.shutdown_timeout)
         self._admitted: set[str] = set()

@@ -11,7 +11,7 @@ from taskq_cloud.brokers import _sqs_messages as messages
 from taskq_cloud.brokers._sqs_options import SQSOptions
 from taskq_cloud.brokers.sqs import SQSBroker
 from taskq_cloud.core import flows
-from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble
+from taskq_cloud.core.flows import Call, CallError, Gather, Sleep, Trouble
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_SOURCE,
@@ -50,7 +50,7 @@ class Script:
         if isinstance(step, Sleep):
             self.sleeps += 1
             return None
-        if isinstance(step, Together):
+        if isinstance(step, Gather):
             return [self._answer(call) for call in step.calls]
         answer = self._answer(step)
         if isinstance(answer, CallError):
@@ -198,12 +198,12 @@ def test_an_ordered_queues_calls_are_made_one_after_the_other():
 
     def perform(step: Any) -> Any:
         steps.append(step)
-        if isinstance(step, Together):
+        if isinstance(step, Gather):
             return [accept_all(call.parameters["Entries"]) for call in step.calls]
         return {"QueueUrl": "u"}
 
     flows.run(SQSBroker().send("work.fifo", _outgoing(*"abcdefghijklmnopqrstu")), perform)
-    assert [len(step.calls) for step in steps if isinstance(step, Together)] == [1, 1, 1]
+    assert [len(step.calls) for step in steps if isinstance(step, Gather)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from botocore.parsers import ResponseParserError
 
 from taskq_cloud.clients import aws
 from taskq_cloud.clients.connections import AsyncConnections, Connections
-from taskq_cloud.core.flows import Call, CallError, Flow, Together, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.testing.call_counter import CallCounter
@@ -122,7 +122,7 @@ async def test_credentials_that_stay_expired_are_an_error_after_one_renewal(run,
 
 async def test_calls_made_together_fail_one_by_one(run, counter, url, sqs_client):
     missing = url + "-missing"
-    answers = await run(_one(Together([_send(url, "a"), _send(missing), _send(url, "b")])))
+    answers = await run(_one(Gather([_send(url, "a"), _send(missing), _send(url, "b")])))
     assert answers[0]["MessageId"]
     assert answers[2]["MessageId"]
     assert isinstance(answers[1], CallError)
@@ -203,7 +203,7 @@ def test_a_forked_child_opens_its_own_connections(counter, url, sqs_client):
     if child == 0:
         code = 1
         try:
-            connections.run(_one(Together([_send(url, "child 1"), _send(url, "child 2")])))
+            connections.run(_one(Gather([_send(url, "child 1"), _send(url, "child 2")])))
             code = 0
         finally:
             os._exit(code)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskq_cloud.core.backoff import Backoff
-from taskq_cloud.core.flows import Call, CallError, Flow, Renew, Sleep, Together, Trouble, arun, retrying, run
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, RenewCredentials, Sleep, Trouble, arun, retrying, run
 
 GET = Call("svc", "get")
 REPEATED = (Trouble.TRANSIENT, Trouble.THROTTLED)
@@ -47,7 +47,7 @@ class Service:
             if isinstance(answer, CallError):
                 raise answer
             return answer
-        if isinstance(step, Together):
+        if isinstance(step, Gather):
             return [self._answer(call) for call in step.calls]
         return None
 
@@ -61,7 +61,7 @@ class Service:
 
     @property
     def renewals(self) -> list[str]:
-        return [step.service for step in self.steps if isinstance(step, Renew)]
+        return [step.service for step in self.steps if isinstance(step, RenewCredentials)]
 
 
 def one_call(call: Call = GET) -> Flow[Any]:
@@ -69,14 +69,14 @@ def one_call(call: Call = GET) -> Flow[Any]:
 
 
 def several(*operations: str) -> Flow[list[Any]]:
-    return (yield Together([Call("svc", each) for each in operations]))
+    return (yield Gather([Call("svc", each) for each in operations]))
 
 
 @DRIVERS
 def test_answers_go_back_to_the_line_that_asked(drive: Any) -> None:
     def flow() -> Flow[list[Any]]:
         first = yield Call("svc", "a")
-        both = yield Together([Call("svc", "b"), Call("svc", "c")])
+        both = yield Gather([Call("svc", "b"), Call("svc", "c")])
         nothing = yield Sleep(1)
         return [first, both, nothing]
 
@@ -205,13 +205,13 @@ def test_a_refused_call_is_made_once() -> None:
 def test_expired_credentials_are_renewed_once_and_without_a_wait() -> None:
     service = Service(get=[Trouble.CREDENTIALS])
     assert run(retrying(one_call()), service.perform) == "get!"
-    assert service.steps == [GET, Renew("svc"), GET]
+    assert service.steps == [GET, RenewCredentials("svc"), GET]
 
     service = Service(get=[Trouble.CREDENTIALS] * 9)
     with pytest.raises(CallError) as caught:
         run(retrying(one_call()), service.perform)
     assert caught.value.trouble is Trouble.CREDENTIALS
-    assert service.steps == [GET, Renew("svc"), GET]
+    assert service.steps == [GET, RenewCredentials("svc"), GET]
 
 
 def test_the_flow_sees_only_the_last_failure_and_after_all_attempts() -> None:
@@ -226,7 +226,7 @@ def test_of_calls_made_together_only_the_failed_are_made_again() -> None:
     service = Service(b=[Trouble.THROTTLED], c=[Trouble.REFUSED], d=[Trouble.CREDENTIALS, Trouble.TRANSIENT])
     answers = run(retrying(several("a", "b", "c", "d")), service.perform)
     assert [str(answer) for answer in answers] == ["a!", "b!", "svc.c: Code: message", "d!"]
-    rounds = [[call.operation for call in step.calls] for step in service.steps if isinstance(step, Together)]
+    rounds = [[call.operation for call in step.calls] for step in service.steps if isinstance(step, Gather)]
     assert rounds == [["a", "b", "c", "d"], ["b", "d"]]
     assert service.steps[-1] == Call("svc", "d"), "one call needs no company"
     assert service.renewals == ["svc"]
@@ -234,7 +234,7 @@ def test_of_calls_made_together_only_the_failed_are_made_again() -> None:
 
 def test_services_are_renewed_each_once() -> None:
     def flow() -> Flow[list[Any]]:
-        return (yield Together([Call("one", "a"), Call("one", "b"), Call("two", "c")]))
+        return (yield Gather([Call("one", "a"), Call("one", "b"), Call("two", "c")]))
 
     service = Service(a=[Trouble.CREDENTIALS], b=[Trouble.CREDENTIALS], c=[Trouble.CREDENTIALS])
     assert run(retrying(flow()), service.perform) == ["a!", "b!", "c!"]
@@ -289,7 +289,7 @@ def test_any_scripts_of_calls_made_together_keep_to_the_attempts(scripts: list[l
     made = [
         call.operation
         for step in service.steps
-        for call in (step.calls if isinstance(step, Together) else [step] if isinstance(step, Call) else [])
+        for call in (step.calls if isinstance(step, Gather) else [step] if isinstance(step, Call) else [])
     ]
     assert all(made.count(name) <= attempts for name in names)
     for name, script, answer in zip(names, scripts, answers, strict=True):

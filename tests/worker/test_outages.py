@@ -13,8 +13,8 @@ from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Ou
 from taskq_cloud.core.ports import Depth, dead_letter_queue
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.worker.leases import Held
-from taskq_cloud.worker.settlement import Settler
+from taskq_cloud.worker.leases import LeasedDeliveries
+from taskq_cloud.worker.settlement import SettlementBatcher
 from tests.worker.serving import until
 
 HANGS = Call("broker", "hang")
@@ -76,8 +76,8 @@ async def depth(broker: MemoryBroker, queue: str = "q") -> Depth:
 
 
 @asynccontextmanager
-async def settling(broker: MemoryBroker, held: Held) -> AsyncIterator[Settler]:
-    settler = Settler(broker, run, held)
+async def settling(broker: MemoryBroker, held: LeasedDeliveries) -> AsyncIterator[SettlementBatcher]:
+    settler = SettlementBatcher(broker, run, held)
     service = asyncio.create_task(settler.settle_all())
     try:
         yield settler
@@ -97,7 +97,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_lease_that_nobody_said_is_lost_is_renewed_when_the_broker_is_back(
     broker: RefusingBroker, clock: FakeClock, caplog: pytest.LogCaptureFixture, error: Exception
 ):
-    held = Held(broker, run, 10, 30, clock)
+    held = LeasedDeliveries(broker, run, 10, 30, clock)
     (delivery,) = await received(broker)
     held.take([delivery], 0)
     broker.extending = error
@@ -113,7 +113,7 @@ async def test_a_lease_that_nobody_said_is_lost_is_renewed_when_the_broker_is_ba
 
 
 async def test_a_lease_that_was_never_renewed_in_its_time_is_over(broker: RefusingBroker, clock: FakeClock):
-    held = Held(broker, run, 10, 30, clock)
+    held = LeasedDeliveries(broker, run, 10, 30, clock)
     (delivery,) = await received(broker)
     held.take([delivery], 0)
     broker.extending = Unreachable("no answer")
@@ -125,7 +125,7 @@ async def test_a_lease_that_was_never_renewed_in_its_time_is_over(broker: Refusi
 
 
 async def test_a_renewal_that_hangs_is_given_up_in_time_for_another(broker: RefusingBroker):
-    held = Held(broker, run, 10, 0.6)
+    held = LeasedDeliveries(broker, run, 10, 0.6)
     held.take(await received(broker), 0)
     broker.hangs = 1
     keeping = asyncio.create_task(held.keep_leases())
@@ -140,7 +140,7 @@ async def test_an_acknowledgement_without_an_answer_is_made_again_and_keeps_no_o
     broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
-    held = Held(broker, run, 10, 30)
+    held = LeasedDeliveries(broker, run, 10, 30)
     broker.settling["silent"] = Unreachable("no answer")
     silent, others = await received(broker, "silent"), await received(broker, "q", 3)
     held.take([*silent, *others], 0)
@@ -161,7 +161,7 @@ async def test_a_dead_letter_without_an_answer_is_made_again_and_not_given_back(
     broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
-    held = Held(broker, run, 10, 30)
+    held = LeasedDeliveries(broker, run, 10, 30)
     (delivery,) = await received(broker)
     held.take([delivery], 0)
     broker.settling["q"] = Unreachable("no answer")
@@ -176,7 +176,7 @@ async def test_a_dead_letter_without_an_answer_is_made_again_and_not_given_back(
 async def test_a_worker_that_stops_waits_for_no_long_pause(broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch):
     for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
         monkeypatch.setattr(f"taskq_cloud.worker.settlement.{name}", 3600)
-    held = Held(broker, run, 10, 30)
+    held = LeasedDeliveries(broker, run, 10, 30)
     (delivery,) = await received(broker)
     held.take([delivery], 0)
     broker.settling["q"] = Unreachable("no answer")
@@ -189,17 +189,17 @@ async def test_a_worker_that_stops_waits_for_no_long_pause(broker: RefusingBroke
     assert (await depth(broker)).waiting == 1
 
 
-Lose = Callable[[RefusingBroker, FakeClock, Held], Awaitable[None]]
+Lose = Callable[[RefusingBroker, FakeClock, LeasedDeliveries], Awaitable[None]]
 
 
-async def by_another(broker: RefusingBroker, clock: FakeClock, held: Held) -> None:
+async def by_another(broker: RefusingBroker, clock: FakeClock, held: LeasedDeliveries) -> None:
     """The broker says that the lease is lost."""
     broker.extending = OperationalError("the lease was lost")
     clock.advance(11)
     await held.renew_due()
 
 
-async def by_time(broker: RefusingBroker, clock: FakeClock, held: Held) -> None:
+async def by_time(broker: RefusingBroker, clock: FakeClock, held: LeasedDeliveries) -> None:
     """Renewing it is denied as well."""
     broker.extending = AccessDenied("sqs:ChangeMessageVisibility was denied")
     clock.advance(31)
@@ -211,7 +211,7 @@ async def test_missing_permissions_fill_no_worker_with_messages_that_are_no_long
     broker: RefusingBroker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, lose: Lose
 ):
     monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
-    held = Held(broker, run, 10, 30, clock)
+    held = LeasedDeliveries(broker, run, 10, 30, clock)
     broker.settling["q"] = AccessDenied("denied")
     done, released = await received(broker, count=2)
     held.take([done, released], 0)
@@ -225,7 +225,7 @@ async def test_missing_permissions_fill_no_worker_with_messages_that_are_no_long
 
 
 async def test_a_refusal_that_stays_is_not_repeated(broker: RefusingBroker, caplog: pytest.LogCaptureFixture):
-    held = Held(broker, run, 10, 30)
+    held = LeasedDeliveries(broker, run, 10, 30)
     (delivery,) = await received(broker)
     held.take([delivery], 0)
     broker.settling["q"] = QueueNotFound("no such queue")

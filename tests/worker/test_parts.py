@@ -14,9 +14,9 @@ from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Ou
 from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.errors import QueueNotFound, Unreachable
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.worker.leases import Held
+from taskq_cloud.worker.leases import LeasedDeliveries
 from taskq_cloud.worker.poller import Poller
-from taskq_cloud.worker.settlement import Settler
+from taskq_cloud.worker.settlement import SettlementBatcher
 from tests.worker.serving import until
 
 
@@ -76,7 +76,7 @@ async def in_flight(broker: MemoryBroker) -> int:
 
 
 async def test_leases_are_renewed_in_one_batch_when_a_third_is_gone(broker: FailingBroker, clock: FakeClock):
-    held = Held(broker, run, 10, 30, clock)
+    held = LeasedDeliveries(broker, run, 10, 30, clock)
     held.take(await received(broker, 5), 0)
     clock.advance(9)
     await held.renew_due()
@@ -89,7 +89,7 @@ async def test_leases_are_renewed_in_one_batch_when_a_third_is_gone(broker: Fail
 
 
 async def test_a_failed_renewal_is_made_again(broker: FailingBroker, clock: FakeClock):
-    held = Held(broker, run, 10, 30, clock)
+    held = LeasedDeliveries(broker, run, 10, 30, clock)
     held.take(await received(broker, 2), 0)
     broker.failures["extend"] = [Unreachable("no answer"), ValueError("a fault")]
     for _ in range(3):
@@ -102,7 +102,7 @@ async def test_a_failed_renewal_is_made_again(broker: FailingBroker, clock: Fake
 async def test_a_lost_lease_is_said_once_and_renewed_no_more(
     broker: FailingBroker, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ):
-    held = Held(broker, run, 10, 30, clock)
+    held = LeasedDeliveries(broker, run, 10, 30, clock)
     held.take(await received(broker, 1), 0)
     clock.advance(31)
     await run(broker.receive("q", 1, 0, 300))
@@ -117,7 +117,7 @@ async def test_at_the_brokers_limit_a_lease_is_renewed_no_more(clock: FakeClock,
         capabilities = replace(MemoryBroker.capabilities, longest_lease_seconds=100)
 
     broker = Limited(clock)
-    held = Held(broker, run, 10, 30, clock)
+    held = LeasedDeliveries(broker, run, 10, 30, clock)
     held.take(await received(broker, 1), 0)
     for _ in range(12):
         clock.advance(10)
@@ -128,7 +128,7 @@ async def test_at_the_brokers_limit_a_lease_is_renewed_no_more(clock: FakeClock,
 
 
 async def test_room_is_given_for_whole_batches_while_slots_are_busy(broker: FailingBroker):
-    held = Held(broker, run, 20, 30)
+    held = LeasedDeliveries(broker, run, 20, 30)
     held.starving = lambda: False
     assert await held.reserve(10) == 10
     held.take(await received(broker, 5), 10)
@@ -142,8 +142,8 @@ async def test_room_is_given_for_whole_batches_while_slots_are_busy(broker: Fail
 
 
 async def test_settlements_are_batched_and_their_deliveries_let_go(broker: FailingBroker):
-    held = Held(broker, run, 100, 30)
-    settler = Settler(broker, run, held)
+    held = LeasedDeliveries(broker, run, 100, 30)
+    settler = SettlementBatcher(broker, run, held)
     deliveries = await received(broker, 25)
     held.take(deliveries, 0)
     service = asyncio.create_task(settler.settle_all())
@@ -158,9 +158,9 @@ async def test_settlements_wait_for_no_others_once_they_take_the_room_of_an_idle
     broker: FailingBroker, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("taskq_cloud.worker.settlement.LINGER_SECONDS", 3600)
-    held = Held(broker, run, 4, 30)
+    held = LeasedDeliveries(broker, run, 4, 30)
     held.running = lambda: 1
-    settler = Settler(broker, run, held)
+    settler = SettlementBatcher(broker, run, held)
     deliveries = await received(broker, 4)
     held.take(deliveries, 0)
     service = asyncio.create_task(settler.settle_all())
@@ -172,8 +172,8 @@ async def test_settlements_wait_for_no_others_once_they_take_the_room_of_an_idle
 
 
 async def test_a_silent_broker_is_asked_again_until_it_answers(broker: FailingBroker):
-    held = Held(broker, run, 100, 30)
-    settler = Settler(broker, run, held)
+    held = LeasedDeliveries(broker, run, 100, 30)
+    settler = SettlementBatcher(broker, run, held)
     broker.failures["settle"] = [Unreachable("no answer"), ValueError("a fault of ours")]
     deliveries = await received(broker, 3)
     held.take(deliveries, 0)
@@ -186,8 +186,8 @@ async def test_a_silent_broker_is_asked_again_until_it_answers(broker: FailingBr
 
 
 async def test_without_a_dead_letter_queue_the_message_is_given_back(broker: FailingBroker, clock: FakeClock):
-    held = Held(broker, run, 100, 30)
-    settler = Settler(broker, run, held)
+    held = LeasedDeliveries(broker, run, 100, 30)
+    settler = SettlementBatcher(broker, run, held)
     broker.refuse_dead_letters = True
     (delivery,) = await received(broker, 1)
     held.take([delivery], 0)
@@ -206,7 +206,7 @@ async def test_polling_goes_on_after_errors_and_shows_them(
     monkeypatch.setattr("taskq_cloud.worker.poller.FIRST_PAUSE_SECONDS", 0.01)
     broker.failures["receive"] = [QueueNotFound("queue 'q' does not exist"), ValueError("a fault of ours")]
     taken: list[Any] = []
-    held = Held(broker, run, 10, 30)
+    held = LeasedDeliveries(broker, run, 10, 30)
     poller = Poller(broker, run, "q", held, 10, 0.05, 30, taken.extend)
     stop = asyncio.Event()
     polling = asyncio.create_task(poller.poll(stop))
@@ -223,8 +223,8 @@ async def test_polling_goes_on_after_errors_and_shows_them(
 
 
 async def test_a_released_message_is_let_go(broker: FailingBroker):
-    held = Held(broker, run, 100, 30)
-    settler = Settler(broker, run, held)
+    held = LeasedDeliveries(broker, run, 100, 30)
+    settler = SettlementBatcher(broker, run, held)
     (delivery,) = await received(broker, 1)
     held.take([delivery], 0)
     service = asyncio.create_task(settler.settle_all())

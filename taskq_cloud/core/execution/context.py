@@ -67,7 +67,7 @@ class Environment:
     codec: Codec = field(default_factory=Codec)
     scheduler: ScheduleStore | None = None
     local_slots: LocalSlots = field(default_factory=LocalSlots)
-    call_errbacks: Callable[[Effects, Message, Exception], Flow[None]] | None = None
+    call_errbacks: Callable[[DeliveryContext, Message, Exception], Flow[None]] | None = None
 
     def options_of(self, task: str) -> TaskOptions:
         """The options of a task; the defaults for one that is not registered here."""
@@ -80,7 +80,7 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class DeliveryContext:
     """What one delivery of one task may do.
 
     Args:
@@ -151,7 +151,7 @@ class Effects:
         )
         return not self.ignores_result() or (state == FAILURE and errors_kept)
 
-    def about(self, message: Message) -> Effects:
+    def about(self, message: Message) -> DeliveryContext:
         """The same delivery's effects on another task."""
         options = self.environment.options_of(message.task)
         return replace(

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
-from taskq_cloud.core.execution.context import Effects, Environment, first
+from taskq_cloud.core.execution.context import DeliveryContext, Environment, first
 from taskq_cloud.core.execution.steps import chords, duplicates, errbacks, not_due, rate_limits
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages import late_delivery
@@ -52,10 +52,11 @@ from taskq_cloud.core.model.outcome import (
 )
 from taskq_cloud.core.records.record import FAILURE, IGNORED, RETRY, REVOKED, STARTED, SUCCESS
 from taskq_cloud.core.schedules.tick_headers import SCHEDULE
-from taskq_cloud.core.workflows import stages, successors
+from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.chord_members import check_store_counts_members, is_sized
 from taskq_cloud.core.workflows.group_pages import FAN_OUT
 from taskq_cloud.core.workflows.planner import Successor
+from taskq_cloud.core.workflows.stages import has_chord
 from taskq_cloud.errors import (
     BodyPending,
     DecodeError,
@@ -120,7 +121,7 @@ class Pipeline:
             return (yield from self._undecodable(delivery, error, message))
         except (OperationalError, ImproperlyConfigured) as error:  # of what the message claims, or its schedule needs
             return _give_back(self._nameless(delivery), error)
-        effects = Effects(
+        effects = DeliveryContext(
             self._environment, delivery, message, self._environment.options_of(message.task), message.fence
         )
         try:
@@ -136,10 +137,10 @@ class Pipeline:
         except (OperationalError, ImproperlyConfigured, DecodeError) as error:  # DecodeError: of a stored document
             return _give_back(effects, error)
 
-    def _nameless(self, delivery: Delivery, task_id: str | None = None) -> Effects:
+    def _nameless(self, delivery: Delivery, task_id: str | None = None) -> DeliveryContext:
         """The effects of a message that can't be read."""
         message = Message(task="?", id=task_id or delivery.message_id)
-        return Effects(self._environment, delivery, message, TaskOptions())
+        return DeliveryContext(self._environment, delivery, message, TaskOptions())
 
     def _undecodable(self, delivery: Delivery, error: DecodeError, message: Message | None) -> Flow[Settlement]:
         # The error may quote what no UTF-8 can write.
@@ -160,7 +161,7 @@ class Pipeline:
         return DeadLetter(delivery, reason)
 
 
-def _give_back(effects: Effects, error: Exception) -> Release:
+def _give_back(effects: DeliveryContext, error: Exception) -> Release:
     delivery = effects.delivery
     if isinstance(error, BodyPending):
         after = growing_delay(delivery.receive_count, BODY_PENDING_FIRST_DELAY_SECONDS, chords.CLAIM_SECONDS)
@@ -171,7 +172,7 @@ def _give_back(effects: Effects, error: Exception) -> Release:
     return Release(delivery, after)
 
 
-def _unknown(effects: Effects) -> Flow[Settlement]:
+def _unknown(effects: DeliveryContext) -> Flow[Settlement]:
     delivery, task = effects.delivery, effects.message.task
     if delivery.receive_count < effects.environment.policy.max_receives:
         after = growing_delay(delivery.receive_count, UNKNOWN_TASK_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
@@ -186,7 +187,7 @@ def _unknown(effects: Effects) -> Flow[Settlement]:
     return DeadLetter(delivery, reason)
 
 
-def _known(effects: Effects) -> Flow[Settlement]:
+def _known(effects: DeliveryContext) -> Flow[Settlement]:
     message, delivery, environment = effects.message, effects.delivery, effects.environment
     chord = message.embed.chord
     if chord is not None and not is_sized(chord):
@@ -213,7 +214,7 @@ def _known(effects: Effects) -> Flow[Settlement]:
     return (yield from _run(effects, guard))
 
 
-def _not_to_run(effects: Effects, guard: Guard | None) -> Flow[Settlement | None]:
+def _not_to_run(effects: DeliveryContext, guard: Guard | None) -> Flow[Settlement | None]:
     """The settlement of a message whose task is not to run, or not now; None: it is."""
     message = effects.message
     now = effects.environment.clock()
@@ -234,7 +235,7 @@ def _not_to_run(effects: Effects, guard: Guard | None) -> Flow[Settlement | None
     return settled
 
 
-def _guarded(effects: Effects, guard: Guard) -> Flow[Settlement | None]:
+def _guarded(effects: DeliveryContext, guard: Guard) -> Flow[Settlement | None]:
     """The settlement of a periodic task's tick that is not to run; None: it is."""
     if (yield from guard.is_repeated()):
         effects.log(logging.INFO, "tick.repeated", "has come twice; the other message runs it")
@@ -246,7 +247,7 @@ def _guarded(effects: Effects, guard: Guard) -> Flow[Settlement | None]:
     return None
 
 
-def _guard_of(effects: Effects) -> Guard | None:
+def _guard_of(effects: DeliveryContext) -> Guard | None:
     """Of a periodic task's tick, what its entry says of running it."""
     if SCHEDULE not in effects.message.headers:
         return None
@@ -255,7 +256,7 @@ def _guard_of(effects: Effects) -> Guard | None:
     return tick_policy.guard_of(effects)
 
 
-def _held_back(effects: Effects) -> Flow[Settlement | None]:
+def _held_back(effects: DeliveryContext) -> Flow[Settlement | None]:
     """The settlement of a task that its rate limits don't let begin yet, or None."""
     try:
         return (yield from rate_limits.held_back(effects))
@@ -263,7 +264,7 @@ def _held_back(effects: Effects) -> Flow[Settlement | None]:
         return (yield from _fail(effects, ErrorInfo.of(error)))
 
 
-def _run(effects: Effects, guard: Guard | None) -> Flow[Settlement]:
+def _run(effects: DeliveryContext, guard: Guard | None) -> Flow[Settlement]:
     message, options, policy = effects.message, effects.options, effects.environment.policy
     started_at, tracked = effects.environment.clock(), first(options.track_started, policy.track_started)
     if tracked or policy.result_extended:
@@ -298,7 +299,7 @@ def _run(effects: Effects, guard: Guard | None) -> Flow[Settlement]:
     return settlement
 
 
-def _give_up_claim(effects: Effects) -> Flow[None]:
+def _give_up_claim(effects: DeliveryContext) -> Flow[None]:
     """Before another run of the task is made possible; never after its last, whose claim keeps a late duplicate out."""
     message, delivery, store = effects.message, effects.delivery, effects.environment.store
     if effects.options.once:
@@ -306,7 +307,7 @@ def _give_up_claim(effects: Effects) -> Flow[None]:
 
 
 def _carry_out(  # noqa: PLR0911 - one return an outcome
-    effects: Effects, outcome: Outcome, runtime_seconds: float
+    effects: DeliveryContext, outcome: Outcome, runtime_seconds: float
 ) -> Flow[Settlement]:
     match outcome:
         case Succeeded():
@@ -332,7 +333,7 @@ def _carry_out(  # noqa: PLR0911 - one return an outcome
             return Release(effects.delivery)
 
 
-def _succeed(effects: Effects, outcome: Succeeded, runtime_seconds: float) -> Flow[Settlement]:
+def _succeed(effects: DeliveryContext, outcome: Succeeded, runtime_seconds: float) -> Flow[Settlement]:
     embed, payload = effects.message.embed, outcome.payload
     adding = replace(effects, added=outcome.added, called=outcome.called)
     value = serializers.loads(payload) if embed.callbacks or embed.chain else None
@@ -344,7 +345,7 @@ def _succeed(effects: Effects, outcome: Succeeded, runtime_seconds: float) -> Fl
     return settlement
 
 
-def _fail(effects: Effects, error: ErrorInfo, *, expected: bool = False) -> Flow[Settlement]:
+def _fail(effects: DeliveryContext, error: ErrorInfo, *, expected: bool = False) -> Flow[Settlement]:
     text = error.summary
     if expected:
         effects.log(logging.INFO, "task.failed", "raised expected %s", text)
@@ -357,7 +358,7 @@ def _fail(effects: Effects, error: ErrorInfo, *, expected: bool = False) -> Flow
         return (yield from _conclude(effects, FAILURE, error.shortened(), following))
 
 
-def _retry(effects: Effects, outcome: Retrying) -> Flow[Settlement]:
+def _retry(effects: DeliveryContext, outcome: Retrying) -> Flow[Settlement]:
     again = successors.on_retry(effects.message, outcome, effects.environment.clock())
     effects.log(logging.INFO, "task.retried", "retries in %.1f s: %s", outcome.after_seconds, outcome.error.exc_type)
     try:
@@ -366,13 +367,13 @@ def _retry(effects: Effects, outcome: Retrying) -> Flow[Settlement]:
         return (yield from _fail(effects, ErrorInfo.of(failure)))
 
 
-def _replace(effects: Effects, outcome: Replaced) -> Flow[Settlement]:
+def _replace(effects: DeliveryContext, outcome: Replaced) -> Flow[Settlement]:
     """Nothing is recorded: the task's state will be that of what takes its place, and has its id."""
     from taskq_cloud.core.workflows import replacement  # few tasks are replaced
 
     try:
         line = replacement.in_place_of(effects.message, outcome.signature, effects.fence)
-        if stages.joins(line):
+        if has_chord(line):
             check_store_counts_members(effects.environment.store)
         now, paging = effects.environment.clock(), effects.paging()
         instead = replacement.start(effects.message, line, now, paging, resent=effects.resends)
@@ -385,7 +386,7 @@ def _replace(effects: Effects, outcome: Replaced) -> Flow[Settlement]:
     return Acknowledge(effects.delivery)
 
 
-def _reject(effects: Effects, outcome: Rejected) -> Flow[Settlement]:
+def _reject(effects: DeliveryContext, outcome: Rejected) -> Flow[Settlement]:
     delivery = effects.delivery
     if outcome.requeue:
         after = growing_delay(delivery.receive_count, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
@@ -396,7 +397,7 @@ def _reject(effects: Effects, outcome: Rejected) -> Flow[Settlement]:
     return DeadLetter(delivery, f"Reject: {outcome.reason}")
 
 
-def _lose(effects: Effects, outcome: Lost) -> Flow[Settlement]:
+def _lose(effects: DeliveryContext, outcome: Lost) -> Flow[Settlement]:
     receives, most = effects.delivery.receive_count, effects.environment.policy.max_receives
     # Where nobody counts, a task that kills its process would do so for ever.
     if effects.options.reject_on_worker_lost and effects.delivery.counted and receives < most:
@@ -410,7 +411,7 @@ def _lose(effects: Effects, outcome: Lost) -> Flow[Settlement]:
 
 
 def _conclude(
-    effects: Effects, state: str, result: str | ErrorInfo, following: Sequence[Successor] = ()
+    effects: DeliveryContext, state: str, result: str | ErrorInfo, following: Sequence[Successor] = ()
 ) -> Flow[Settlement]:
     addressed = effects.address(following)
     children = () if state == RETRY else [*following, *(errbacks.here(effects) if state == FAILURE else ())]

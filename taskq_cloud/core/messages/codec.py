@@ -17,7 +17,7 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages import events, protocol
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model.message import Message
-from taskq_cloud.core.model.payload_references import POINTER_SHA256, POINTER_SIZE, Payload, PayloadClaim
+from taskq_cloud.core.model.payload_references import POINTER_SHA256, POINTER_SIZE, Payload, PayloadReference
 from taskq_cloud.core.payloads.policy import ARGUMENTS, LARGEST_PAYLOAD_BYTES, SQS_EXTENDED, Payloads
 from taskq_cloud.core.security.policy import Security
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
@@ -207,7 +207,7 @@ class Codec:
             raise
         return replace(self.read_document(document, message_id, queue, data), claim=claim)
 
-    def _fetch_text(self, pointer: PayloadClaim) -> Flow[str]:
+    def _fetch_text(self, pointer: PayloadReference) -> Flow[str]:
         data = yield from self._payloads_of(pointer).fetch(pointer)
         try:
             return data.decode()
@@ -219,7 +219,7 @@ class Codec:
             raise ImproperlyConfigured("no object store of payloads is configured: set TASKQ_PAYLOADS")
         return self.payloads
 
-    def _payloads_of(self, claim: PayloadClaim) -> Payloads:
+    def _payloads_of(self, claim: PayloadReference) -> Payloads:
         if self.payloads is None:
             raise ClaimError(f"the message claims {claim}, and no claims are followed here: set TASKQ_PAYLOADS")
         return self.payloads

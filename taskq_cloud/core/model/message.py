@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from taskq_cloud.core.model.payload_references import PayloadClaim
+from taskq_cloud.core.model.payload_references import PayloadReference
 
 DEAD_LETTER_REASON: Final = "dead_letter_reason"
 """The attribute of a dead-lettered message that says why; a redrive keeps it."""
@@ -76,7 +76,7 @@ class Message:
     priority: int = 0
     reply_to: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
-    claim: PayloadClaim | None = None
+    claim: PayloadReference | None = None
 
     @property
     def attempt(self) -> int:

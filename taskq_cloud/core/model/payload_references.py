@@ -57,7 +57,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PayloadClaim:
+class PayloadReference:
     """Where a payload is, and how to know it again.
 
     Args:
@@ -119,7 +119,7 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def claim_from_json(value: Any) -> PayloadClaim:
+def claim_from_json(value: Any) -> PayloadReference:
     """Read a claim of ours.
 
     Raises:
@@ -135,7 +135,7 @@ def claim_from_json(value: Any) -> PayloadClaim:
         } if _PLACE.fullmatch(place) and _SHA256.fullmatch(sha256) and size_bytes >= 0:
             content_type, compression = value.get("content_type"), value.get("compression")
             if isinstance(content_type, str | None) and isinstance(compression, str | None):
-                return PayloadClaim(
+                return PayloadReference(
                     place=place,
                     key=key,
                     size_bytes=size_bytes,
@@ -147,7 +147,7 @@ def claim_from_json(value: Any) -> PayloadClaim:
     raise ClaimError(f"the claim is malformed: {value!r:.200}")
 
 
-def claim_of(document: Mapping[str, Any]) -> PayloadClaim | None:
+def claim_of(document: Mapping[str, Any]) -> PayloadReference | None:
     """The claim in a message's envelope, or None.
 
     Raises:
@@ -169,7 +169,7 @@ def body_of(document: Mapping[str, Any]) -> bytes:
     return base64.b64decode(body) if _is_base64(document) else body.encode()
 
 
-def with_claim(document: Mapping[str, Any], claim: PayloadClaim) -> dict[str, Any]:
+def with_claim(document: Mapping[str, Any], claim: PayloadReference) -> dict[str, Any]:
     """A message's envelope with a claim in place of its body."""
     claim = replace(claim, content_type=document["content-type"])
     headers = {**document["headers"], CLAIM: claim.as_json()}
@@ -197,7 +197,7 @@ def _is_base64(document: Mapping[str, Any]) -> bool:
     return isinstance(properties, dict) and properties.get("body_encoding") == "base64"
 
 
-def pointer_of(value: Any, attributes: Mapping[str, str]) -> PayloadClaim | None:
+def pointer_of(value: Any, attributes: Mapping[str, str]) -> PayloadReference | None:
     """The claim in a pointer of the SQS Extended Client's, or None where the value is none.
 
     Args:
@@ -214,7 +214,7 @@ def pointer_of(value: Any, attributes: Mapping[str, str]) -> PayloadClaim | None
             size = attributes.get(POINTER_SIZE) or attributes.get(LEGACY_POINTER_SIZE) or ""
             if len(size) > LONGEST_SIZE_CHARACTERS:
                 raise ClaimError(f"the pointer's size has {len(size)} characters")
-            return PayloadClaim(
+            return PayloadReference(
                 place=f"s3://{bucket}",
                 key=key,
                 size_bytes=int(size) if size.isascii() and size.isdigit() else None,
@@ -223,7 +223,7 @@ def pointer_of(value: Any, attributes: Mapping[str, str]) -> PayloadClaim | None
     return None
 
 
-def pointer_in(text: str, attributes: Mapping[str, str]) -> PayloadClaim | None:
+def pointer_in(text: str, attributes: Mapping[str, str]) -> PayloadReference | None:
     """``pointer_of``, of text that may be anything."""
     if not text.lstrip().startswith("["):
         return None
@@ -234,7 +234,7 @@ def pointer_in(text: str, attributes: Mapping[str, str]) -> PayloadClaim | None:
     return pointer_of(value, attributes)
 
 
-def check_payload(claim: PayloadClaim, data: bytes | None) -> bytes:
+def check_payload(claim: PayloadReference, data: bytes | None) -> bytes:
     """What was fetched for a claim, if it is what was checked in.
 
     Raises:

@@ -18,7 +18,7 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import ErrorInfo
-from taskq_cloud.core.model.payload_references import CLAIM, Payload, PayloadClaim, claim_from_json
+from taskq_cloud.core.model.payload_references import CLAIM, Payload, PayloadReference, claim_from_json
 from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, RESULTS, Payloads, is_plain
 from taskq_cloud.core.ports import ResultStore, Service, StoreCapabilities
 from taskq_cloud.core.records import document as result_document
@@ -156,7 +156,7 @@ def _top_level(record: Record, key: str) -> Any:
     return result_document.decode(record.payload).get(key)
 
 
-def _claim_of(record: Record) -> PayloadClaim | None:
+def _claim_of(record: Record) -> PayloadReference | None:
     value = _top_level(record, CLAIM)
     return None if value is None else claim_from_json(value)
 

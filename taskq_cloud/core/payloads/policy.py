@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.model.payload_references import Payload, PayloadClaim, check_payload, sha256_of
+from taskq_cloud.core.model.payload_references import Payload, PayloadReference, check_payload, sha256_of
 from taskq_cloud.core.ports import PayloadStore
 from taskq_cloud.core.serializers.compression import check_compression, compress
 from taskq_cloud.errors import ClaimError, ImproperlyConfigured
@@ -75,7 +75,7 @@ class Payloads:
         if self.compression is not None:
             check_compression(self.compression)
 
-    def check_in(self, kind: str, name: str, data: bytes, now: float) -> tuple[PayloadClaim, Payload]:
+    def check_in(self, kind: str, name: str, data: bytes, now: float) -> tuple[PayloadReference, Payload]:
         """The claim of some bytes, and what is to be stored for it; nothing is called.
 
         Args:
@@ -88,10 +88,12 @@ class Payloads:
         # With the day, so that what is sent again later lives on from then; an object's age can't be made younger.
         day = datetime.fromtimestamp(now, UTC).date().isoformat()
         key = f"{self.store.prefix}{kind}/{day}/{quote(name, safe='')[:LONGEST_NAME_CHARACTERS]}-{digest}"
-        claim = PayloadClaim(place=self.store.place, key=key, size_bytes=len(data), sha256=digest, stored_at=int(now))
+        claim = PayloadReference(
+            place=self.store.place, key=key, size_bytes=len(data), sha256=digest, stored_at=int(now)
+        )
         return claim, Payload(key, data)
 
-    def still_good(self, held: PayloadClaim | None, claim: PayloadClaim) -> bool:
+    def still_good(self, held: PayloadReference | None, claim: PayloadReference) -> bool:
         """Whether the claim that a message came with can be sent on instead of a new one of the same bytes.
 
         Not in the second half of its object's time, so that whoever receives the message finds it: with 30 days that
@@ -124,7 +126,7 @@ class Payloads:
         """Check payloads in, all at once; one answer a payload, in order."""
         return (yield from self.store.put(payloads)) if payloads else []
 
-    def fetch(self, claim: PayloadClaim) -> Flow[bytes]:
+    def fetch(self, claim: PayloadReference) -> Flow[bytes]:
         """What a claim stands for.
 
         Raises:
@@ -136,7 +138,7 @@ class Payloads:
             raise answer
         return answer
 
-    def fetch_all(self, claims: Sequence[PayloadClaim]) -> Flow[list[bytes | ClaimError]]:
+    def fetch_all(self, claims: Sequence[PayloadReference]) -> Flow[list[bytes | ClaimError]]:
         """What some claims stand for, fetched together; one answer a claim, in order.
 
         Raises:
@@ -158,7 +160,7 @@ class Payloads:
                 answers[position] = error
         return [answers[position] for position in range(len(claims))]
 
-    def _check(self, claim: PayloadClaim) -> None:
+    def _check(self, claim: PayloadReference) -> None:
         scheme = self.store.place.partition("://")[0]
         own = f"{self.store.place}/{self.store.prefix}"
         allowed = [own, *(f"{scheme}://{source.strip('/')}/" for source in self.sources)]

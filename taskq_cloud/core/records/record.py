@@ -86,7 +86,7 @@ def may_replace(stored: Record | None, new: Record, now: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class FencedLock:
     """Who may run a task, or do something else that one alone is to do.
 
     Args:
@@ -100,11 +100,11 @@ class Claim:
     lapses_at: float
 
 
-def claimed(stored: Claim | None, owner: str, ttl_seconds: float, now: float) -> Claim | None:
+def claimed(stored: FencedLock | None, owner: str, ttl_seconds: float, now: float) -> FencedLock | None:
     """The claim that ``ResultStore.claim`` makes of the stored one, or None where there is none to have."""
     lapses_at = now + ttl_seconds
     if stored is not None and stored.lapses_at > now:
         return replace(stored, lapses_at=lapses_at) if stored.owner == owner else None
     if ttl_seconds <= 0:
         return None
-    return Claim(owner, stored.fence + 1 if stored else 1, lapses_at)
+    return FencedLock(owner, stored.fence + 1 if stored else 1, lapses_at)

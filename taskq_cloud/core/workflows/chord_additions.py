@@ -20,7 +20,7 @@ from taskq_cloud.core.workflows import planner, successors
 from taskq_cloud.core.workflows.chord_members import PLACES, Membership, Place, places
 from taskq_cloud.core.workflows.planner import Origin, Successor
 from taskq_cloud.core.workflows.signatures import parse, to_signature
-from taskq_cloud.core.workflows.stages import of_last
+from taskq_cloud.core.workflows.stages import set_on_last
 
 LAZY: Final = "lazy"
 """The key of what was added to be sent by the task itself: its id."""
@@ -37,7 +37,7 @@ def with_id(message: Message, signature: Signature, before: Sequence[Signature])
     line = planner.ending_in_a_task(parse(signature))
     own_id = getattr(line[-1], "id", None)
     task_id = own_id or derived_id(message.id, f"added {_digest(signature)}", len(before))
-    return task_id, to_signature(of_last(line, {"task_id": task_id}))
+    return task_id, to_signature(set_on_last(line, {"task_id": task_id}))
 
 
 def lazily(message: Message, task_id: str, signature: Signature, before: Sequence[Signature]) -> Signature:
@@ -46,7 +46,7 @@ def lazily(message: Message, task_id: str, signature: Signature, before: Sequenc
     assert member is not None  # noqa: S101 - the task has looked
     path = _beside_lazy(message, member, before).path
     return to_signature(
-        of_last(parse(signature), _place(message, member, (Place(_pair(message, task_id), "1", 2), *path)))
+        set_on_last(parse(signature), _place(message, member, (Place(_pair(message, task_id), "1", 2), *path)))
     )
 
 
@@ -58,7 +58,7 @@ def of(message: Message, added: Sequence[Signature], origin: Origin) -> Iterator
     path = _beside_lazy(message, member, added).path
     for index, signature in enumerate(sent):
         place = _place(message, member, (*places(_join(message, added), index + 1, len(sent) + 1), *path))
-        line = of_last(parse(signature), place)
+        line = set_on_last(parse(signature), place)
         yield from planner.start(planner.fix(line, str(line[-1].id)), (), {}, origin)
 
 

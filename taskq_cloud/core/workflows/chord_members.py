@@ -12,7 +12,7 @@ from taskq_cloud.core.model.validation import text_bytes
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.workflows.planner import SAVED_CHORD, fix, member_id
 from taskq_cloud.core.workflows.signatures import parse
-from taskq_cloud.core.workflows.stages import Line
+from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.errors import ImproperlyConfigured
 
 OF_CHORDS: Final = ("chord_size", "chord_ids", SAVED_CHORD, "chord_places")
@@ -109,7 +109,7 @@ class Membership:
         path = tuple(_place(*each) for each in options.get(PLACES) or ())
         return cls(group=group, index=index, size=size, chord=chord, own_ids=own_ids, saved=saved, path=path)
 
-    def body(self) -> Line:
+    def body(self) -> Stages:
         """What the chord waits to run, read: as long as what is left of a workflow, and so for the last member only.
 
         Raises:

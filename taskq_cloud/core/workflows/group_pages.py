@@ -20,7 +20,7 @@ from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, PENDING, SUCCESS, Record
 from taskq_cloud.core.workflows.signatures import to_signature
-from taskq_cloud.core.workflows.stages import Line
+from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.errors import DecodeError, PayloadTooLarge
 
 FAN_OUT: Final = "taskq.fan_out"
@@ -79,7 +79,7 @@ class Page:
         return _record(self.group, self.claim, PENDING, self.text, now)
 
 
-def cut(group: str, members: Iterable[Line], paging: Paging) -> Iterator[Page]:
+def cut(group: str, members: Iterable[Stages], paging: Paging) -> Iterator[Page]:
     """Cut a group's members into pages.
 
     Raises:

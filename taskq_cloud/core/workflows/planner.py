@@ -23,7 +23,7 @@ from taskq_cloud.core.workflows import group_pages as pages
 from taskq_cloud.core.workflows import saved_groups
 from taskq_cloud.core.workflows.group_pages import FAN_OUT, Paging
 from taskq_cloud.core.workflows.signatures import ACCUMULATE, of_map, signature_of, to_signature, to_signatures
-from taskq_cloud.core.workflows.stages import Fan, Line, Step, listed, of_last, steps
+from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, as_list, every_task, set_on_last
 from taskq_cloud.errors import EncodeError
 
 JOINED: Final = "taskq_chord"
@@ -94,19 +94,19 @@ class Origin:
 # -- ids
 
 
-def fix(line: Line, last_id: str) -> Line:
+def fix(stages: Stages, last_id: str) -> Stages:
     """Give every task and group an id that is made from that of the last stage; an id that is there already stays."""
-    return _fix(line, lambda: last_id)
+    return _fix(stages, lambda: last_id)
 
 
-def _fix(line: Line, last_id: Callable[[], str]) -> Line:
+def _fix(stages: Stages, last_id: Callable[[], str]) -> Stages:
     """``fix``; ids are made where they are needed: what comes in a message has most of them."""
-    last = len(line) - 1
+    last = len(stages) - 1
 
     def own_id(index: int) -> str:
         return last_id() if index == last else derived_id(last_id(), "stage", last - index)
 
-    return tuple(_fixed(stage, partial(own_id, index), header=index != last) for index, stage in enumerate(line))
+    return tuple(_fixed(stage, partial(own_id, index), header=index != last) for index, stage in enumerate(stages))
 
 
 def member_id(group_id: str, index: int) -> str:
@@ -114,47 +114,47 @@ def member_id(group_id: str, index: int) -> str:
     return derived_id(group_id, "member", index)
 
 
-def _fixed(stage: Step | Fan, own_id: Callable[[], str], *, header: bool) -> Step | Fan:
+def _fixed(stage: TaskStage | GroupStage, own_id: Callable[[], str], *, header: bool) -> TaskStage | GroupStage:
     match stage:
-        case Step():
+        case TaskStage():
             return stage if stage.id else stage.with_options(task_id=own_id())
-        case Fan():
+        case GroupStage():
             group_id = stage.id or own_id()
             members = map(ending_in_a_task, stage.members) if header else stage.members
             fixed = tuple(_fix(member, partial(member_id, group_id, index)) for index, member in enumerate(members))
-            return Fan(fixed, group_id)
+            return GroupStage(fixed, group_id)
 
 
-def ending_in_a_task(line: Line) -> Line:
+def ending_in_a_task(stages: Stages) -> Stages:
     """A line that ends in a group gets a task that collects the group's values: chords wait for tasks."""
-    if not line or isinstance(line[-1], Step):
-        return line
-    queue = next((name for step in steps(line) if (name := step.options.get("queue"))), None)
+    if not stages or isinstance(stages[-1], TaskStage):
+        return stages
+    queue = next((name for step in every_task(stages) if (name := step.options.get("queue"))), None)
     options = {} if queue is None else {"queue": queue}
-    return (*line, Step(signature_of(ACCUMULATE, kwargs={"index": 0}, options=options)))
+    return (*stages, TaskStage(signature_of(ACCUMULATE, kwargs={"index": 0}, options=options)))
 
 
 # -- starting
 
 
-def start(line: Line, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin) -> Iterator[Successor]:
+def start(stages: Stages, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin) -> Iterator[Successor]:
     """The messages of a line's first stage; each carries along what follows it.
 
     Args:
-        line: with its ids fixed, as far as it has a fan.
+        stages: with its ids fixed, as far as it has a fan.
         args: put before the arguments of what is not immutable: what came before.
         kwargs: likewise.
         origin: where they come from.
     """
-    if not line:
+    if not stages:
         return
-    stage, rest = line[0], line[1:]
+    stage, rest = stages[0], stages[1:]
     match stage:
-        case Step():
+        case TaskStage():
             yield to_message(stage.signature, args, kwargs, origin, to_signatures(rest)[::-1])
-        case Fan(members=()):
+        case GroupStage(members=()):
             yield from start(rest, ([],), {}, origin)
-        case Fan():
+        case GroupStage():
             chord, kept = _body(stage, rest) if rest else (None, ())
             large = _paged(stage, chord, args, kwargs, origin)
             if large is not None:
@@ -176,23 +176,23 @@ class Place:
 
 
 def start_members(
-    members: Sequence[Line], place: Place, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
+    members: Sequence[Stages], place: Place, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
 ) -> Iterator[Successor]:
     """The first messages of members of a group; arguments as ``start``'s."""
     for index, member in enumerate(members, place.first):
         of_member = {"group_id": place.group, "group_index": index, "chord": place.chord}
-        ending = member if isinstance(member[-1], Fan) else of_last(member, of_member)
+        ending = member if isinstance(member[-1], GroupStage) else set_on_last(member, of_member)
         yield from start(ending, args, kwargs, origin)
 
 
 def _paged(
-    fan: Fan, chord: Signature | None, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
+    fan: GroupStage, chord: Signature | None, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
 ) -> Successor | None:
     """The one message that a large group begins with, and its pages; None where its members are sent at once."""
     paging, group = origin.paging, str(fan.id)
     if paging is None or len(fan.members) <= paging.over:
         return None
-    first = next((step for member in fan.members for step in steps(member)), None)
+    first = next((step for member in fan.members for step in every_task(member)), None)
     if first is None or (chord is None and not paging.knows(first.task)):
         return None
     try:
@@ -222,18 +222,18 @@ def _paged(
         first.options.get("queue") or paging.route(of_map(first.signature) or first.task),
         {name: first.options[name] for name in ("MessageGroupId",) if name in first.options},
         cut,
-        [str(step.id) for each in islice(fan.members, MOST_CHILDREN) for step in islice(steps(each), 1)],
+        [str(step.id) for each in islice(fan.members, MOST_CHILDREN) for step in islice(every_task(each), 1)],
         next(start_members([member], Place(group, index, chord), args, kwargs, origin), None),
     )
 
 
-def _body(fan: Fan, rest: Line) -> tuple[Signature, Sequence[Stored]]:
+def _body(fan: GroupStage, rest: Stages) -> tuple[Signature, Sequence[Stored]]:
     """What a header's members carry: the body, how many they are, and the ids that can't be made from the group's.
 
     Of many these are kept in the store instead: each member would carry all of them.
     """
     body, group = to_signature(rest), str(fan.id)
-    ids = [str(last.id) for member in fan.members if isinstance(last := member[-1], Step)]
+    ids = [str(last.id) for member in fan.members if isinstance(last := member[-1], TaskStage)]
     own = {str(index): own_id for index, own_id in enumerate(ids) if own_id != member_id(group, index)}
     sized: dict[str, Any] = {"chord_size": len(fan.members)}
     kept: Sequence[Stored] = ()
@@ -278,8 +278,8 @@ def to_message(
         args=own_args,
         kwargs=own_kwargs,
         embed=Embed(
-            callbacks=listed(options.get("link")) or None,
-            errbacks=listed(options.get("link_error")) or None,
+            callbacks=as_list(options.get("link")) or None,
+            errbacks=as_list(options.get("link_error")) or None,
             chain=[*chain, *(options.get("chain") or ())] or None,
             chord=options.get("chord"),
         ),

@@ -18,8 +18,7 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import EXCEPTION_STATES, FAILURE, PENDING, READY_STATES, REVOKED, SUCCESS
-from taskq_cloud.core.workflows import stages
-from taskq_cloud.core.workflows.stages import Fan, Line, Step
+from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, every_task
 
 NO_RECORD: Final = "no record"
 """In place of a state: what follows the task has one, so this one has ended, or will not run."""
@@ -233,15 +232,15 @@ class _Shelf:
     drawn: set[str] = field(default_factory=set)
 
 
-def look(store: ResultStore, line: Line, known: Mapping[str, Mapping[str, Any]] = _NOTHING) -> Flow[View]:
+def look(store: ResultStore, stages: Stages, known: Mapping[str, Mapping[str, Any]] = _NOTHING) -> Flow[View]:
     """Read what the store knows of a workflow: one ``load`` for every 500 tasks.
 
     Args:
         store: where its results are.
-        line: the workflow, with all ids fixed.
+        stages: the workflow, with all ids fixed.
         known: result documents of tasks that need not be read, by id.
     """
-    ids = [str(step.id) for step in stages.steps(line)]
+    ids = [str(step.id) for step in every_task(stages)]
     shelf = _Shelf({task_id: _Seen.of(document) for task_id, document in known.items()}, frozenset(ids))
     asked: set[str] = set()
     for _ in range(DEEPEST):
@@ -253,24 +252,24 @@ def look(store: ResultStore, line: Line, known: Mapping[str, Mapping[str, Any]] 
             for task_id, record in (yield from store.load(page)).items():
                 shelf.seen[task_id] = _Seen.of(result_document.decode(record.payload))
         ids = [child for each in ids if each in shelf.seen for child in shelf.seen[each].children]
-    return View(_branch(line, shelf, later=False)[0], known=bool(shelf.seen))
+    return View(_branch(stages, shelf, later=False)[0], known=bool(shelf.seen))
 
 
-def _branch(line: Sequence[Step | Fan], shelf: _Shelf, *, later: bool) -> tuple[Branch, bool]:
+def _branch(stages: Sequence[TaskStage | GroupStage], shelf: _Shelf, *, later: bool) -> tuple[Branch, bool]:
     """The nodes of a line, and whether one of its tasks has a record that says that what came before has ended.
 
     Args:
-        line: the line.
+        stages: the line.
         shelf: the records.
         later: something that runs after the line has such a record.
     """
     nodes: list[TaskNode | GroupNode] = []
-    for stage in reversed(line):
+    for stage in reversed(stages):
         match stage:
-            case Step():
+            case TaskStage():
                 nodes.append(_task(str(stage.id), stage, shelf, later=later))
                 began = _began(shelf, str(stage.id))
-            case Fan():
+            case GroupStage():
                 members = [_branch(member, shelf, later=later) for member in stage.members]
                 nodes.append(GroupNode(str(stage.id), tuple(member for member, _ in members)))
                 began = any(member_began for _, member_began in members)
@@ -284,7 +283,7 @@ def _began(shelf: _Shelf, task_id: str) -> bool:
     return seen is not None and seen.state != REVOKED
 
 
-def _task(task_id: str, step: Step | None, shelf: _Shelf, *, later: bool) -> TaskNode:
+def _task(task_id: str, step: TaskStage | None, shelf: _Shelf, *, later: bool) -> TaskNode:
     seen, name = shelf.seen.get(task_id), step.task if step is not None and step.task else None
     if seen is None:
         ignored = step is not None and bool(step.options.get("ignore_result"))

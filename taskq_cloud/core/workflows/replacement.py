@@ -12,14 +12,14 @@ from dataclasses import replace
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import EARLIER_RUNS, Message, Signature
 from taskq_cloud.core.schedules.tick_headers import SCHEDULE, SCHEDULED_TIME
-from taskq_cloud.core.workflows import planner, signatures, stages, successors
+from taskq_cloud.core.workflows import planner, signatures, successors
 from taskq_cloud.core.workflows.group_pages import Paging
 from taskq_cloud.core.workflows.planner import Successor
-from taskq_cloud.core.workflows.stages import Line, Step, listed
+from taskq_cloud.core.workflows.stages import Stages, TaskStage, as_list, change_every_task, check_depth, set_on_all
 from taskq_cloud.errors import InvalidTaskError
 
 
-def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Line:
+def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Stages:
     """What is to run in a task's place, with its ids, as Celery has it: a group's values are collected.
 
     Args:
@@ -31,27 +31,29 @@ def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Line:
         InvalidTaskError: it is no workflow; names the task.
     """
     try:
-        line = planner.ending_in_a_task(signatures.parse(signature))
-        stages.check_depth(line)
-        if not line:
+        stages = planner.ending_in_a_task(signatures.parse(signature))
+        check_depth(stages)
+        if not stages:
             raise InvalidTaskError("there is no task in an empty chain")
         embed, nesting = message.embed, {"replaced_task_nesting": message.replaced_task_nesting + 1}
         # Those of a chord's header hear of nothing: their failure is the chord's, and so the last task's.
-        before = stages.of_all(line, {"link_error": embed.errbacks or None})[:-1]
-        last = _last(message, line[-1], fence)
+        before = set_on_all(stages, {"link_error": embed.errbacks or None})[:-1]
+        last = _last(message, stages[-1], fence)
         # Not made from the task's own id as it stands: so are those of the tasks before it in its chain.
         base = derived_id(message.id, "replaced", message.attempt)
-        return planner.fix(stages.each((*before, last), lambda step: step.with_options(**nesting)), base)
+        return planner.fix(change_every_task((*before, last), lambda step: step.with_options(**nesting)), base)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise InvalidTaskError(f"task {message.task}: it can't be replaced so: {error}", message.id) from error
 
 
-def start(message: Message, line: Line, now: float, paging: Paging | None, *, resent: bool = False) -> list[Successor]:
+def start(
+    message: Message, stages: Stages, now: float, paging: Paging | None, *, resent: bool = False
+) -> list[Successor]:
     """The first messages of what ``in_place_of`` has made, followed by what is left of the task's chain.
 
     Args:
         message: the message whose run ended.
-        line: what runs in its place.
+        stages: what runs in its place.
         now: the time, in seconds since the epoch.
         paging: how large groups are kept in pages.
         resent: an earlier delivery of the message may have been replaced already.
@@ -64,17 +66,17 @@ def start(message: Message, line: Line, now: float, paging: Paging | None, *, re
     nesting = {"replaced_task_nesting": message.replaced_task_nesting + 1}
     rest = [{**each, "options": {**(each.get("options") or {}), **nesting}} for each in message.embed.chain or ()]
     try:
-        match line:
-            case (Step() as step,):
+        match stages:
+            case (TaskStage() as step,):
                 # The rest of a long chain is handed on as it came, unread.
                 return [planner.to_message(step.signature, (), {}, origin, rest)]
-        return list(planner.start(line + signatures.parse_all(reversed(rest)), (), {}, origin))
+        return list(planner.start(stages + signatures.parse_all(reversed(rest)), (), {}, origin))
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise InvalidTaskError(f"task {message.task}: it can't be replaced so: {error}", message.id) from error
 
 
-def _last(message: Message, stage: object, fence: int) -> Step:
-    assert isinstance(stage, Step)  # noqa: S101 - a line that ends in a task
+def _last(message: Message, stage: object, fence: int) -> TaskStage:
+    assert isinstance(stage, TaskStage)  # noqa: S101 - a line that ends in a task
     embed, options = message.embed, stage.options
     return stage.with_options(
         task_id=message.id,
@@ -88,8 +90,8 @@ def _last(message: Message, stage: object, fence: int) -> Step:
             EARLIER_RUNS: [message.attempt + 1, fence or message.fence],
         },
         # The task's own come first, as their ids are made from their places: sent by it or in its place, they are one.
-        link=_distinct([*(embed.callbacks or ()), *listed(options.get("link"))]),
-        link_error=_distinct([*(embed.errbacks or ()), *listed(options.get("link_error"))]),
+        link=_distinct([*(embed.callbacks or ()), *as_list(options.get("link"))]),
+        link_error=_distinct([*(embed.errbacks or ()), *as_list(options.get("link_error"))]),
     )
 
 

@@ -20,7 +20,7 @@ from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FINAL_VERSION, LONGEST_MESSAGE_SECONDS, REVOKED, Record
 from taskq_cloud.core.workflows import shape
 from taskq_cloud.core.workflows.progress import PAGE_RECORDS, look
-from taskq_cloud.core.workflows.stages import Line
+from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.errors import TaskRevokedError
 
 MOST_ROUNDS: Final = 5
@@ -42,19 +42,19 @@ def revocation(task_id: str, results_expire_at: float | None) -> Record:
 
 
 def revoke(
-    store: ResultStore, line: Line, results_expire_at: float | None, scheduler: ScheduleStore | None = None
+    store: ResultStore, stages: Stages, results_expire_at: float | None, scheduler: ScheduleStore | None = None
 ) -> Flow[int]:
     """Record every task of a workflow that has not ended as REVOKED; how many these were.
 
     Args:
         store: where its results are.
-        line: the workflow, with all ids fixed.
+        stages: the workflow, with all ids fixed.
         results_expire_at: as for ``revocation``.
         scheduler: where messages wait that are due late; what it holds of these tasks is removed.
     """
     revoked = 0
     for _ in range(MOST_ROUNDS):
-        view = yield from look(store, line)
+        view = yield from look(store, stages)
         # The last first: once it is revoked nothing that still ends can change what the workflow has come to.
         left = list(dict.fromkeys(task.id for task in view.tasks() if task.open))[::-1]
         newly = yield from revoke_tasks(store, left, results_expire_at, scheduler)
@@ -86,9 +86,9 @@ def revoke_tasks(
     return revoked
 
 
-def forget(store: ResultStore, line: Line, workflow_id: str) -> Flow[None]:
+def forget(store: ResultStore, stages: Stages, workflow_id: str) -> Flow[None]:
     """Remove the records of a workflow and of all its tasks. What chords have counted stays until it expires."""
-    view = yield from look(store, line)
+    view = yield from look(store, stages)
     ids = [task.id for task in view.tasks()]
     for page in _pages([*ids, *(yield from shape.keys_of(store, workflow_id))]):
         yield from store.delete(page)

@@ -20,7 +20,7 @@ from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import LONGEST_MESSAGE_SECONDS, PENDING, Record
 from taskq_cloud.core.workflows import planner, signatures
-from taskq_cloud.core.workflows.stages import Fan, Line, Step
+from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, TaskQError
 
 PAGE_CHARACTERS: Final = 50_000
@@ -42,9 +42,9 @@ def key(workflow_id: str, page: int = 0) -> str:
 
 def save(
     store: ResultStore,
-    line: Line,
+    stages: Stages,
     last_id: str,
-    ignores: Callable[[Step], bool],
+    ignores: Callable[[TaskStage], bool],
     expires_at: float | None,
 ) -> Flow[None]:
     """Keep a workflow of more than one task: one write. To be done before its first message is sent.
@@ -54,18 +54,18 @@ def save(
 
     Args:
         store: where to.
-        line: the workflow, before ``planner.fix``.
+        stages: the workflow, before ``planner.fix``.
         last_id: what ``planner.fix`` makes ids from.
         ignores: whether a task's result is not stored.
         expires_at: when a result written now ceases to exist, in seconds since the epoch; it is kept longer.
     """
-    if not store.capabilities.keeps_records or not line or (len(line) == 1 and isinstance(line[0], Step)):
+    if not store.capabilities.keeps_records or not stages or (len(stages) == 1 and isinstance(stages[0], TaskStage)):
         return
-    workflow_id = line[-1].id or last_id
+    workflow_id = stages[-1].id or last_id
     if expires_at is not None:
         # The last of its results is written, and expires, as much later as its messages take.
         expires_at += LONGEST_MESSAGE_SECONDS
-    contents = _in_pages(serializers.dumps({"last_id": last_id, "line": to_json(line, ignores)}))
+    contents = _in_pages(serializers.dumps({"last_id": last_id, "line": to_json(stages, ignores)}))
     try:
         yield from store.save(
             [_record(key(workflow_id, page), content, expires_at) for page, content in enumerate(contents)]
@@ -79,7 +79,7 @@ def save(
         )
 
 
-def load(store: ResultStore, workflow_id: str) -> Flow[Line | None]:
+def load(store: ResultStore, workflow_id: str) -> Flow[Stages | None]:
     """A workflow as it was saved, with all ids fixed; None where it was not, or has expired.
 
     Raises:
@@ -91,7 +91,7 @@ def load(store: ResultStore, workflow_id: str) -> Flow[Line | None]:
     return (yield from read(store, workflow_id, first))
 
 
-def read(store: ResultStore, workflow_id: str, first: Record) -> Flow[Line | None]:
+def read(store: ResultStore, workflow_id: str, first: Record) -> Flow[Stages | None]:
     """``load``, where the record's first page is loaded already."""
     content = document.decode(first.payload).get("result")
     match content:
@@ -119,15 +119,15 @@ def keys_of(store: ResultStore, workflow_id: str) -> Flow[list[str]]:
     return [key(workflow_id)]
 
 
-def to_json(line: Line, ignores: Callable[[Step], bool], *, counted: bool = False) -> list[Any]:
+def to_json(stages: Stages, ignores: Callable[[TaskStage], bool], *, counted: bool = False) -> list[Any]:
     """A line's names and given ids, as plain JSON; ``counted``: a chord counts its last task, and needs its result."""
     written: list[Any] = []
-    for index, stage in enumerate(line):
-        last = index == len(line) - 1
+    for index, stage in enumerate(stages):
+        last = index == len(stages) - 1
         match stage:
-            case Step():
+            case TaskStage():
                 written.append(_step(stage, ignored=ignores(stage) and not (last and counted)))
-            case Fan():
+            case GroupStage():
                 # What a member of a chord's header ends in is counted; so is what the members of its last group do.
                 members = (to_json(each, ignores, counted=not last) for each in stage.members)
                 runs = [[sum(1 for _ in alike), member] for member, alike in groupby(members)]
@@ -135,7 +135,7 @@ def to_json(line: Line, ignores: Callable[[Step], bool], *, counted: bool = Fals
     return written
 
 
-def from_json(stages: list[Any]) -> Line:
+def from_json(stages: list[Any]) -> Stages:
     """The line that ``to_json`` has written; its steps hold names, ids, and whether results are ignored.
 
     Raises:
@@ -144,7 +144,7 @@ def from_json(stages: list[Any]) -> Line:
     return tuple(map(_stage, stages))
 
 
-def _step(step: Step, *, ignored: bool) -> Any:
+def _step(step: TaskStage, *, ignored: bool) -> Any:
     inner = signatures.of_map(step.signature)
     name = step.task if inner is None else f"{step.task}({inner})"
     if not step.id and not ignored:
@@ -152,19 +152,19 @@ def _step(step: Step, *, ignored: bool) -> Any:
     return {"task": name, **({"id": step.id} if step.id else {}), **({"ignored": True} if ignored else {})}
 
 
-def _stage(written: Any) -> Step | Fan:
+def _stage(written: Any) -> TaskStage | GroupStage:
     match written:
         case str(name):
-            return Step(signatures.signature_of(name))
+            return TaskStage(signatures.signature_of(name))
         case {"task": str(name), **others}:
             options = {"task_id": others.get("id"), "ignore_result": others.get("ignored")}
-            return Step(signatures.signature_of(name, options={k: value for k, value in options.items() if value}))
+            return TaskStage(signatures.signature_of(name, options={k: value for k, value in options.items() if value}))
         case {"members": [*runs]}:
-            return Fan(tuple(chain.from_iterable(map(_alike, runs))), written.get("id"))
+            return GroupStage(tuple(chain.from_iterable(map(_alike, runs))), written.get("id"))
     raise DecodeError(f"this is no stage of a workflow: {written!r:.200}")
 
 
-def _alike(run: Any) -> Iterator[Line]:
+def _alike(run: Any) -> Iterator[Stages]:
     match run:
         case [int(number), [*stages]]:
             member = from_json(stages)

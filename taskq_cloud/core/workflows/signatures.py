@@ -11,7 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from taskq_cloud.core.model.message import Signature
-from taskq_cloud.core.workflows.stages import Fan, Line, Step, of_all, of_first, of_last, with_arguments
+from taskq_cloud.core.workflows.stages import (
+    GroupStage,
+    Stages,
+    TaskStage,
+    set_on_all,
+    set_on_first,
+    set_on_last,
+    with_arguments,
+)
 from taskq_cloud.errors import InvalidTaskError
 
 CHAIN: Final = "celery.chain"
@@ -35,7 +43,7 @@ def is_composed(signature: Signature) -> bool:
     return signature["task"] in _COMPOSED
 
 
-def parse(signature: Signature) -> Line:
+def parse(signature: Signature) -> Stages:
     """Read a signature.
 
     What is to follow it may stand in its options, as Celery writes a chord's body that is the first of a chain.
@@ -48,30 +56,30 @@ def parse(signature: Signature) -> Line:
     return _parse({**signature, "options": options} if follows else signature, options) + follows
 
 
-def _parse(signature: Signature, options: Mapping[str, Any]) -> Line:
+def _parse(signature: Signature, options: Mapping[str, Any]) -> Stages:
     match signature:
         case {"task": "celery.chain", "kwargs": {"tasks": [*tasks]}}:
-            line = _in_chain(parse(each) for each in tasks)
+            stages = _in_chain(parse(each) for each in tasks)
             last = (*_OF_THE_LAST, *_OF_THE_END)
             first = {name: value for name, value in options.items() if name not in (*last, "link_error")}
-            line = of_all(line, {"link_error": options.get("link_error")})
-            line = of_last(of_first(line, first), {name: options.get(name) for name in last})
+            stages = set_on_all(stages, {"link_error": options.get("link_error")})
+            stages = set_on_last(set_on_first(stages, first), {name: options.get(name) for name in last})
         case {"task": "celery.group", "kwargs": {"tasks": [*tasks]}}:
             others = {name: value for name, value in options.items() if name not in ("task_id", "link")}
-            line = (Fan(tuple(_side_by_side(tasks, others)), options.get("task_id")),)
+            stages = (GroupStage(tuple(_side_by_side(tasks, others)), options.get("task_id")),)
         case {"task": "celery.chord", "kwargs": {"header": header, "body": {} as body}}:
-            line = _chord(header, parse(body), options)
+            stages = _chord(header, parse(body), options)
         case {"task": "celery.chunks", "kwargs": {"task": {} as task, "it": [*items], "n": int(n)}} if n > 0:
             parts = [starmap(task, items[begin : begin + n]) for begin in range(0, len(items), n)]
-            return (Fan(tuple((Step(part),) for part in parts), options.get("task_id")),)
+            return (GroupStage(tuple((TaskStage(part),) for part in parts), options.get("task_id")),)
         case {"task": str(name)} if name and name not in _COMPOSED:
-            return (Step(signature),)
+            return (TaskStage(signature),)
         case _:
             raise InvalidTaskError(f"this is no signature: {signature!r:.200}")
-    return with_arguments(line, signature.get("args") or (), {})
+    return with_arguments(stages, signature.get("args") or (), {})
 
 
-def parse_all(signatures: Iterable[Signature]) -> Line:
+def parse_all(signatures: Iterable[Signature]) -> Stages:
     """Read signatures that run one after the other."""
     return tuple(stage for each in signatures for stage in parse(each))
 
@@ -103,52 +111,52 @@ def signature_of(
     }
 
 
-def _in_chain(parts: Iterable[Line]) -> Line:
+def _in_chain(parts: Iterable[Stages]) -> Stages:
     """One after the other. In a chain a group of one is that one, and an empty group nothing."""
-    stages: list[Step | Fan] = []
-    empty: Line = ()
+    stages: list[TaskStage | GroupStage] = []
+    empty: Stages = ()
     for part in parts:
         match part:
-            case (Fan(members=()),):
+            case (GroupStage(members=()),):
                 empty = part
-            case (Fan(members=(only,)),):
+            case (GroupStage(members=(only,)),):
                 stages += only
             case _:
                 stages += part
     return tuple(stages) or empty
 
 
-def _side_by_side(tasks: Iterable[Signature], options: Mapping[str, Any]) -> Iterator[Line]:
+def _side_by_side(tasks: Iterable[Signature], options: Mapping[str, Any]) -> Iterator[Stages]:
     """A group in a group is part of it, and an empty chain nothing. A chain that ends in a group is one member."""
     for task in tasks:
-        line = of_first(parse(task), options)
-        match line:
+        stages = set_on_first(parse(task), options)
+        match stages:
             case ():
                 pass
-            case (Fan(members=members),) if task["task"] == GROUP:
+            case (GroupStage(members=members),) if task["task"] == GROUP:
                 yield from members
             case _:
-                yield line
+                yield stages
 
 
-def _chord(header: Any, body: Line, options: Mapping[str, Any]) -> Line:
+def _chord(header: Any, body: Stages, options: Mapping[str, Any]) -> Stages:
     group = header if isinstance(header, Mapping) else signature_of(GROUP, kwargs={"tasks": list(header)})
     fan = parse(group)
-    if len(fan) != 1 or isinstance(fan[0], Step):
-        fan = (Fan((fan,)),)
+    if len(fan) != 1 or isinstance(fan[0], TaskStage):
+        fan = (GroupStage((fan,)),)
     if not body:
         raise InvalidTaskError("a chord's body is an empty chain")
     last = {name: value for name in _OF_THE_LAST if (value := options.get(name)) and not _has(body, name)}
     last |= {name: options[name] for name in _OF_THE_END if name in options}
     both = {name: value for name, value in options.items() if name not in (*last, *_NOT_OF_BOTH)}
-    body = of_all(of_last(of_first(body, both), last), {"link_error": options.get("link_error")})
-    return of_first(fan, {**both, **{name: options.get(name) for name in _OF_A_HEADER}}) + body
+    body = set_on_all(set_on_last(set_on_first(body, both), last), {"link_error": options.get("link_error")})
+    return set_on_first(fan, {**both, **{name: options.get(name) for name in _OF_A_HEADER}}) + body
 
 
-def _has(line: Line, name: str) -> bool:
+def _has(stages: Stages, name: str) -> bool:
     """Whether the end of a line has an id already: Celery writes the header's beside the body's."""
-    last = line[-1]
-    return name == "task_id" and (isinstance(last, Fan) or last.id is not None)
+    last = stages[-1]
+    return name == "task_id" and (isinstance(last, GroupStage) or last.id is not None)
 
 
 def of_map(signature: Signature) -> str | None:
@@ -159,16 +167,16 @@ def of_map(signature: Signature) -> str | None:
     return None
 
 
-def to_signatures(line: Line) -> list[Signature]:
+def to_signatures(stages: Stages) -> list[Signature]:
     """A line as Celery writes what is left of a chain, first things first: a fan takes what follows into its body."""
     written: list[Signature] = []
-    for index, stage in enumerate(line):
+    for index, stage in enumerate(stages):
         match stage:
-            case Step():
+            case TaskStage():
                 written.append(stage.signature)
-            case Fan():
+            case GroupStage():
                 group = _group(stage)
-                rest = line[index + 1 :]
+                rest = stages[index + 1 :]
                 if rest:
                     kwargs = {"kwargs": {}, "header": group, "body": to_signature(rest)}
                     group = signature_of(CHORD, kwargs=kwargs, kind="chord")
@@ -176,14 +184,14 @@ def to_signatures(line: Line) -> list[Signature]:
     return written
 
 
-def _group(fan: Fan) -> Signature:
+def _group(fan: GroupStage) -> Signature:
     options = {"task_id": fan.id} if fan.id else {}
     return signature_of(
         GROUP, kwargs={"tasks": [to_signature(each) for each in fan.members]}, options=options, kind="group"
     )
 
 
-def to_signature(line: Line) -> Signature:
+def to_signature(stages: Stages) -> Signature:
     """A line as one signature."""
-    written = to_signatures(line)
+    written = to_signatures(stages)
     return written[0] if len(written) == 1 else signature_of(CHAIN, kwargs={"tasks": written}, kind="chain")

@@ -1,8 +1,9 @@
-"""A workflow as stages that run one after the other, how a change makes a new one, and what can be asked of it.
+"""A workflow as stages that run one after the other: the values, their changes, and questions about them.
 
-A stage is a task (``Step``) or tasks side by side (``Fan``), whose members are lines again. A fan that is followed by
-anything is a chord's header, and what follows is its body; so chains that end in groups, groups in chains and chords in
-chords are one thing. How lines are written as plain JSON is ``signatures``'s part, what is sent is ``planner``'s.
+A stage is one task (``TaskStage``) or several workflows side by side (``GroupStage``). A group stage that another stage
+follows is the header of a chord, and the stages after it are the chord's body. So a chain that ends in a group, a group
+inside a chain and a chord inside a chord all have one representation. ``signatures`` reads and writes it as plain JSON;
+``planner`` decides which messages it leads to.
 """
 
 from __future__ import annotations
@@ -14,206 +15,214 @@ from typing import Any, Final, TypeAlias
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.errors import InvalidTaskError
 
+_ADDED_TO_LISTS: Final = ("link", "link_error")
+"""Options whose new values are appended to the old ones; every other option is replaced."""
+
+MOST_NESTED: Final = 200
+"""Python's own limit of 1,000 nested calls is reached by 300 groups in a row, and by 150 groups inside each other."""
+
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TaskStage:
     """One task, as its signature."""
 
     signature: Signature
 
     @property
     def task(self) -> str:
-        """Its name."""
+        """The task's name."""
         return str(self.signature["task"])
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """Its options."""
+        """The signature's options."""
         return self.signature.get("options") or {}
 
     @property
     def id(self) -> str | None:
-        """Its id, where that is fixed."""
+        """The task's id, once it has one."""
         return self.options.get("task_id")
 
-    def with_options(self, **options: Any) -> Step:
-        """The same with more options."""
-        return Step({**self.signature, "options": {**self.options, **options}})
+    def with_options(self, **options: Any) -> TaskStage:
+        """Make a stage with further options; an option that is there already gets the new value."""
+        return TaskStage({**self.signature, "options": {**self.options, **options}})
 
 
 @dataclass(frozen=True, slots=True)
-class Fan:
-    """Lines that run side by side, and the id of the group they are."""
+class GroupStage:
+    """Workflows that run side by side, and the id of the group that they form."""
 
-    members: tuple[Line, ...]
+    members: tuple[Stages, ...]
     id: str | None = None
 
 
-MOST_NESTED: Final = 200
-"""Python's own limit, 1,000 calls, is reached at 300 groups that follow each other, and at 150 in one another."""
-
-Line: TypeAlias = "tuple[Step | Fan, ...]"
+Stages: TypeAlias = "tuple[TaskStage | GroupStage, ...]"
 
 
-# -- changing: a change is a new line
+# -- changing: each change makes new stages
 
 
-def of_first(line: Line, options: Mapping[str, Any]) -> Line:
-    """A line whose first task, or tasks, have more options; None is none."""
-    return _change(line, 0, _set(options)) if _any(options) else line
+def set_on_first(stages: Stages, options: Mapping[str, Any]) -> Stages:
+    """Give options to the first task, or to the first task of each member of a first group. A value of None is none."""
+    return _change_end(stages, 0, _setter(options)) if _any(options) else stages
 
 
-def of_last(line: Line, options: Mapping[str, Any]) -> Line:
-    """A line whose last task has more options; None is none."""
-    return _change(line, -1, _set(options)) if _any(options) else line
+def set_on_last(stages: Stages, options: Mapping[str, Any]) -> Stages:
+    """Give options to the last task, or to the last task of each member of a last group. A value of None is none."""
+    return _change_end(stages, -1, _setter(options)) if _any(options) else stages
 
 
-def of_all(line: Line, options: Mapping[str, Any]) -> Line:
-    """Change all but headers: a chord's error is its body's, so that an errback hears of it once."""
+def set_on_all(stages: Stages, options: Mapping[str, Any]) -> Stages:
+    """Give options to every task outside a chord's header.
+
+    A failure in the header becomes the failure of the body. An errback on both would be called twice for one failure.
+    """
     if not _any(options):
-        return line
-    changed = tuple(_set(options)(stage) if isinstance(stage, Step) else stage for stage in line[:-1])
-    match line[-1:]:
-        case (Step() as last,):
-            return (*changed, _set(options)(last))
-        case (Fan() as fan,):
-            return (*changed, replace(fan, members=tuple(of_all(member, options) for member in fan.members)))
-    return line
+        return stages
+    changed = tuple(_setter(options)(stage) if isinstance(stage, TaskStage) else stage for stage in stages[:-1])
+    match stages[-1:]:
+        case (TaskStage() as last,):
+            return (*changed, _setter(options)(last))
+        case (GroupStage() as group,):
+            return (*changed, replace(group, members=tuple(set_on_all(each, options) for each in group.members)))
+    return stages
 
 
-def with_arguments(line: Line, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Line:
-    """A line whose first task, or tasks, are given arguments before their own, unless they are immutable."""
+def with_arguments(stages: Stages, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Stages:
+    """Put arguments before those of the first task, or of each first task of a group, unless it is immutable."""
 
-    def change(step: Step) -> Step:
-        signature = step.signature
+    def change(stage: TaskStage) -> TaskStage:
+        signature = stage.signature
         if signature.get("immutable"):
-            return step
+            return stage
         merged = {
             "args": [*args, *(signature.get("args") or ())],
             "kwargs": {**(signature.get("kwargs") or {}), **kwargs},
         }
-        return Step({**signature, **merged})
+        return TaskStage({**signature, **merged})
 
-    return _change(line, 0, change) if args or kwargs else line
+    return _change_end(stages, 0, change) if args or kwargs else stages
+
+
+def change_every_task(stages: Stages, change: Callable[[TaskStage], TaskStage]) -> Stages:
+    """Change each task, in chords' headers too."""
+    return tuple(
+        change(stage)
+        if isinstance(stage, TaskStage)
+        else replace(stage, members=tuple(change_every_task(member, change) for member in stage.members))
+        for stage in stages
+    )
+
+
+def as_list(value: Any) -> list[Any]:
+    """Turn one signature, a list of signatures or nothing into a list."""
+    if not value:
+        return []
+    return [value] if isinstance(value, Mapping) else list(value)
 
 
 def _any(options: Mapping[str, Any]) -> bool:
     return any(value is not None for value in options.values())
 
 
-def _set(options: Mapping[str, Any]) -> Callable[[Step], Step]:
+def _setter(options: Mapping[str, Any]) -> Callable[[TaskStage], TaskStage]:
     given = {name: value for name, value in options.items() if value is not None}
 
-    def change(step: Step) -> Step:
+    def change(stage: TaskStage) -> TaskStage:
         lists: dict[str, Any] = {
-            name: [*listed(step.options.get(name)), *listed(given[name])] for name in _LISTS if name in given
+            name: [*as_list(stage.options.get(name)), *as_list(given[name])]
+            for name in _ADDED_TO_LISTS
+            if name in given
         }
-        return step.with_options(**{**given, **lists})
+        return stage.with_options(**{**given, **lists})
 
     return change
 
 
-_LISTS: Final = ("link", "link_error")
-
-
-def listed(value: Any) -> list[Any]:
-    """What may be one signature, a list of them, or nothing, as a list."""
-    if not value:
-        return []
-    return [value] if isinstance(value, Mapping) else list(value)
-
-
-def _change(line: Line, end: int, change: Callable[[Step], Step]) -> Line:
-    """Change the first stage (``end`` is 0) or the last (-1): the step, or the same end of every member of a fan."""
-    match line[end:][:1]:
-        case (Step() as step,):
-            changed: Step | Fan = change(step)
-        case (Fan() as fan,):
-            changed = replace(fan, members=tuple(_change(member, end, change) for member in fan.members))
+def _change_end(stages: Stages, end: int, change: Callable[[TaskStage], TaskStage]) -> Stages:
+    """Change the task at one end: ``end`` is 0 or -1. In a group, change the task at that end of every member."""
+    match stages[end:][:1]:
+        case (TaskStage() as stage,):
+            changed: TaskStage | GroupStage = change(stage)
+        case (GroupStage() as group,):
+            changed = replace(group, members=tuple(_change_end(member, end, change) for member in group.members))
         case _:
-            return line
-    return (changed, *line[1:]) if end == 0 else (*line[:-1], changed)
+            return stages
+    return (changed, *stages[1:]) if end == 0 else (*stages[:-1], changed)
 
 
-# -- looking
+# -- asking
 
 
-def steps(line: Line) -> Iterator[Step]:
-    """Every task of a line, in the order they are written."""
-    for stage in line:
+def every_task(stages: Stages) -> Iterator[TaskStage]:
+    """Every task, in the order in which the workflow was written, chords' headers included."""
+    for stage in stages:
         match stage:
-            case Step():
+            case TaskStage():
                 yield stage
-            case Fan():
+            case GroupStage():
                 for member in stage.members:
-                    yield from steps(member)
+                    yield from every_task(member)
 
 
-def each(line: Line, change: Callable[[Step], Step]) -> Line:
-    """A line with every one of its tasks changed."""
-    return tuple(
-        change(stage)
-        if isinstance(stage, Step)
-        else replace(stage, members=tuple(each(m, change) for m in stage.members))
-        for stage in line
-    )
+def awaited_tasks(stages: Stages) -> Iterator[TaskStage]:
+    """The tasks whose results somebody may wait for, though they will not run because a task before them has failed.
 
-
-def spine(line: Line) -> Iterator[Step]:
-    """The tasks that will not run when what comes before the line has failed, as far as someone may wait for them.
-
-    These are its tasks one after the other, and those in which the members of a last group end; a header's are not.
+    These are the tasks one after the other, and the last tasks of a last group's members. The members of a chord's
+    header are not among them.
     """
-    for stage in line[:-1]:
-        if isinstance(stage, Step):
+    for stage in stages[:-1]:
+        if isinstance(stage, TaskStage):
             yield stage
-    match line[-1:]:
-        case (Step() as last,):
+    match stages[-1:]:
+        case (TaskStage() as last,):
             yield last
-        case (Fan() as fan,):
-            for member in fan.members:
-                yield from spine(member)
+        case (GroupStage() as group,):
+            for member in group.members:
+                yield from awaited_tasks(member)
 
 
-def hearers(line: Line) -> list[Step]:
-    """The tasks of a chord's body whose errbacks hear that its header has failed: the first, or all of a group."""
-    first = next(spine(line), None)
-    return [first] if first is not None and first in line else list(spine(line))
+def tasks_told_of_failure(body: Stages) -> list[TaskStage]:
+    """The tasks of a chord's body whose errbacks are called when the header fails: the first, or all of a group."""
+    first = next(awaited_tasks(body), None)
+    return [first] if first is not None and first in body else list(awaited_tasks(body))
 
 
-def check_depth(line: Line) -> None:
-    """Whether a line can be written and read as JSON, in whatever calls that.
+def has_chord(stages: Stages) -> bool:
+    """Whether there is a chord anywhere in the stages; signatures linked to their tasks are not searched."""
+    groups = [stage for stage in stages if isinstance(stage, GroupStage)]
+    if any(isinstance(stage, GroupStage) for stage in stages[:-1]):
+        return True
+    return any(has_chord(member) for group in groups for member in group.members)
+
+
+def check_depth(stages: Stages) -> None:
+    """Check that the stages can be written and read as JSON, however deep the calls are that do so.
 
     Raises:
-        InvalidTaskError: it nests too deeply.
+        InvalidTaskError: the workflow nests too deeply.
     """
     try:
-        depth = _depth(line)
+        depth = _depth(stages)
     except RecursionError:
-        raise too_deep() from None
+        raise nests_too_deeply() from None
     if depth > MOST_NESTED:
-        raise too_deep()
+        raise nests_too_deeply()
 
 
-def too_deep() -> InvalidTaskError:
-    """What is raised for a workflow that nests too deeply."""
+def nests_too_deeply() -> InvalidTaskError:
+    """Make the error of a workflow that nests too deeply."""
     return InvalidTaskError(
         f"this workflow nests too deeply: at most {MOST_NESTED} groups may follow each other in one, each holding what "
         f"comes after it, or {MOST_NESTED // 2} stand in one another; have a task in between start the rest"
     )
 
 
-def _depth(line: Line) -> int:
+def _depth(stages: Stages) -> int:
     depth = 0
-    for stage in reversed(line):
-        if isinstance(stage, Fan):
+    for stage in reversed(stages):
+        if isinstance(stage, GroupStage):
             within = max(map(_depth, stage.members), default=0)
-            # A group in a member is further in than one in the body, by the member's own call.
+            # A group inside a member is one call deeper than a group in the body.
             depth = 1 + max(depth, within + 1 if within else 0)
     return depth
-
-
-def joins(line: Line) -> bool:
-    """Whether a chord is anywhere in a line; what its tasks are linked to is not looked at."""
-    fans = [stage for stage in line if isinstance(stage, Fan)]
-    return any(isinstance(stage, Fan) for stage in line[:-1]) or any(joins(m) for fan in fans for m in fan.members)

@@ -18,7 +18,7 @@ from taskq_cloud.core.workflows import planner, signatures
 from taskq_cloud.core.workflows.chord_members import Membership, is_sized
 from taskq_cloud.core.workflows.group_pages import Paging
 from taskq_cloud.core.workflows.planner import Origin, Successor
-from taskq_cloud.core.workflows.stages import Line, Step
+from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.errors import InvalidTaskError
 
 _UNREADABLE: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
@@ -84,16 +84,16 @@ def on_failure(
             yield from _successors(parent, signature, ("errback", index), args, origin)
 
 
-def left_of_chain(parent: Message) -> Line:
+def left_of_chain(parent: Message) -> Stages:
     """What would have run after a task; ids that are neither fixed nor made from its own are unknown."""
     if not parent.embed.chain:
         return ()
     *rest, following = parent.embed.chain
-    own_id, line = derived_id(parent.id, "chain"), signatures.parse_all(reversed(rest))
+    own_id, stages = derived_id(parent.id, "chain"), signatures.parse_all(reversed(rest))
     begins = signatures.parse(following)
     if signatures.is_composed(following):
-        return planner.fix(begins + line, own_id)
-    return planner.fix(begins[:1], own_id) + begins[1:] + line
+        return planner.fix(begins + stages, own_id)
+    return planner.fix(begins[:1], own_id) + begins[1:] + stages
 
 
 def membership(message: Message) -> Membership | None:
@@ -156,9 +156,9 @@ def _successors(
 ) -> Iterator[Successor]:
     own_id = derived_id(parent.id, *role)
     if signatures.is_composed(signature):
-        line = signatures.parse(signature) + signatures.parse_all(reversed(chain))
-        yield from planner.start(planner.fix(line, own_id), args, {}, origin)
+        stages = signatures.parse(signature) + signatures.parse_all(reversed(chain))
+        yield from planner.start(planner.fix(stages, own_id), args, {}, origin)
     else:
         # The rest of a long chain is handed on as it came, unread.
-        step = Step(signature) if Step(signature).id else Step(signature).with_options(task_id=own_id)
+        step = TaskStage(signature) if TaskStage(signature).id else TaskStage(signature).with_options(task_id=own_id)
         yield planner.to_message(step.signature, args, {}, origin, chain)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from taskq_cloud.core.flows import Call, CallError, Flow, Together
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.payload_references import Payload
 from taskq_cloud.core.payloads.policy import ARGUMENTS, DAY_SECONDS, RESULTS
@@ -107,7 +107,7 @@ class ObjectPayloads:
 
 def _together(calls: Sequence[Call]) -> Flow[list[Any]]:
     if len(calls) != 1:
-        return (yield Together(calls)) if calls else []
+        return (yield Gather(calls)) if calls else []
     try:
         return [(yield calls[0])]
     except CallError as error:

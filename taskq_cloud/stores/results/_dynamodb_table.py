@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
-from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
 from taskq_cloud.errors import AccessDenied, OperationalError, TableNotFound, Unreachable
 from taskq_cloud.stores.results._dynamodb_items import Item
 
@@ -46,7 +46,7 @@ class Table:
 
     def get(self, key: str) -> Flow[Item | None]:
         """Read an item."""
-        (answer,) = yield Together([self._call("get_item", Key={"id": {"S": key}}, ConsistentRead=True)])
+        (answer,) = yield Gather([self._call("get_item", Key={"id": {"S": key}}, ConsistentRead=True)])
         item: Item | None = self._answered(answer).get("Item")
         return item
 
@@ -80,7 +80,7 @@ class Table:
             ExpressionAttributeValues=values,
             ReturnValues="ALL_NEW",
         )
-        (answer,) = yield Together([call])
+        (answer,) = yield Gather([call])
         item: Item | None = answer["Attributes"] if self.met(answer) else None
         return item
 
@@ -98,7 +98,7 @@ class Table:
         while entries:
             chunks = [entries[at : at + largest] for at in range(0, len(entries), largest)]
             left: list[Any] = []
-            for answer in (yield Together([self._batch(operation, chunk) for chunk in chunks])):
+            for answer in (yield Gather([self._batch(operation, chunk) for chunk in chunks])):
                 self._answered(answer)
                 found += answer.get("Responses", {}).get(self.name, [])
                 left += answer.get("UnprocessedItems", {}).get(self.name, [])

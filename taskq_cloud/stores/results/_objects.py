@@ -30,10 +30,10 @@ from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult, quote, unquote
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
-from taskq_cloud.core.flows import Call, Flow, Sleep, Together
+from taskq_cloud.core.flows import Call, Flow, Gather, Sleep
 from taskq_cloud.core.model.rates import take_slot
 from taskq_cloud.core.ports import StoreCapabilities
-from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
+from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
 from taskq_cloud.stores.buckets import Bucket, LifecycleRule, Meaning, StoredObject
 from taskq_cloud.stores.results import _celery
@@ -111,7 +111,7 @@ class ObjectResults:
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records."""
         calls = [self.bucket.delete(key) for key in dict.fromkeys(map(self._key, ids))]
-        for answer in (yield Together(calls)) if calls else []:
+        for answer in (yield Gather(calls)) if calls else []:
             if self._meaning(answer) is not Meaning.ABSENT:
                 self._answered(answer)
 
@@ -143,14 +143,14 @@ class ObjectResults:
         name, now = f"{self.prefix}taskq-claim-{_quoted(key)}", self._clock()
 
         def decide(stored: StoredObject | None) -> StoredObject | None:
-            held = None if stored is None else Claim(**json.loads(stored.body))
+            held = None if stored is None else FencedLock(**json.loads(stored.body))
             claim = claimed(held, owner, ttl_seconds, now)
             return None if claim is None else StoredObject(json.dumps(asdict(claim)).encode(), {})
 
         # Giving a claim up begins with reading it; the first claim of a key, which is the usual one, does not.
         found = (yield from self._read([name])) if ttl_seconds <= 0 else {}
         written = (yield from self._change({name: decide}, found))[name]
-        return None if written is None else Claim(**json.loads(written.body)).fence
+        return None if written is None else FencedLock(**json.loads(written.body)).fence
 
     def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
         """Take a key's next slot, in a read and a write: see ``ResultStore.reserve``.
@@ -186,7 +186,7 @@ class ObjectResults:
         return f"{self.prefix}celery-task-meta-{_quoted(task_id)}"
 
     def _read(self, keys: Collection[str]) -> Flow[dict[str, StoredObject | None]]:
-        answers = (yield Together([self.bucket.get(key) for key in keys])) if keys else []
+        answers = (yield Gather([self.bucket.get(key) for key in keys])) if keys else []
         return {
             key: None if self._meaning(answer) is Meaning.ABSENT else self.bucket.object_of(self._answered(answer))
             for key, answer in zip(keys, answers, strict=True)
@@ -202,7 +202,7 @@ class ObjectResults:
         keys: list[str] = []
         after: str | None = None
         while True:
-            (answer,) = yield Together([self.bucket.list(prefix, after)])
+            (answer,) = yield Gather([self.bucket.list(prefix, after)])
             page, after = self.bucket.page_of(self._answered(answer))
             keys += page
             if after is None:
@@ -224,7 +224,7 @@ class ObjectResults:
                 return written
             if attempt > 1:
                 yield Sleep(DEFAULT_BACKOFF.seconds(attempt, _RNG))
-            answers = yield Together([self._put(key, new, open_ones[key]) for key, new in puts.items()])
+            answers = yield Gather([self._put(key, new, open_ones[key]) for key, new in puts.items()])
             lost, raced = [], {}
             for key, answer in zip(puts, answers, strict=True):
                 match self._meaning(answer):

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.flows import Call, Flow, Together
+from taskq_cloud.core.flows import Call, Flow, Gather
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
 from taskq_cloud.core.ports import Service, StoreCapabilities
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record, may_replace
@@ -140,7 +140,7 @@ class DynamoDBResults:
         """Write records, one call each, in parallel: see ``ResultStore.save``."""
         now = self._clock()
         puts = [self._put(record, now) for record in records]
-        saved = [self._table.met(answer) for answer in (yield Together(puts))] if puts else []
+        saved = [self._table.met(answer) for answer in (yield Gather(puts))] if puts else []
         if self._shares_with_celery:
             for position, record in enumerate(records):
                 saved[position] = saved[position] or (yield from self._save_over_celery(record, now))
@@ -232,7 +232,7 @@ class DynamoDBResults:
             if not may_replace(stored, record, now):
                 return False
             seen = None if item is None or "version" in item else item["result"]
-            (answer,) = yield Together([self._put(record, now, seen)])
+            (answer,) = yield Gather([self._put(record, now, seen)])
             if self._table.met(answer):
                 return True
         raise OperationalError(f"the result of task {record.id} in {self._table} keeps changing: save it again")

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.rates import LocalSlots
 from taskq_cloud.core.ports import Service, StoreCapabilities
-from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, Claim, Record, claimed, may_replace
+from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
 from taskq_cloud.core.urls import query_of
 
 SWEEP_INTERVAL_SECONDS = 60
@@ -31,7 +31,7 @@ class _Join:
 class _Kept:
     records: dict[str, Record] = field(default_factory=dict)
     joins: dict[str, _Join] = field(default_factory=dict)
-    claims: dict[str, Claim] = field(default_factory=dict)
+    claims: dict[str, FencedLock] = field(default_factory=dict)
 
 
 class MemoryResults:

@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
 from taskq_cloud.core.ports import Service
@@ -221,7 +221,7 @@ class CloudSchedulerJobs:
         while left:
             wave, left = left[:CALLS_AT_ONCE], left[CALLS_AT_ONCE:]
             calls = [Call(_SERVICE, operation, {"request": requests[position]}) for position in wave]
-            answers.update(zip(wave, (yield Together(calls)), strict=True))
+            answers.update(zip(wave, (yield Gather(calls)), strict=True))
             early = [position for position in wave if _is_over_the_rate(answers[position])]
             if early and pauses < MOST_PAUSES:
                 logger.warning(

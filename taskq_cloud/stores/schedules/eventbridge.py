@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult, unquote
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
-from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
@@ -190,7 +190,7 @@ class EventBridgeSchedules:
         for begin in range(0, len(positions), CALLS_AT_ONCE):
             wave = positions[begin : begin + CALLS_AT_ONCE]
             calls = [Call(_SERVICE, operation, parameters[position]) for position in wave]
-            answers.update(zip(wave, (yield Together(calls)), strict=True))
+            answers.update(zip(wave, (yield Gather(calls)), strict=True))
         return answers
 
 

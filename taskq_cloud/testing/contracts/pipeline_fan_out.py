@@ -8,8 +8,9 @@ from typing import Any, Final
 from taskq_cloud.core.model.message import Embed, Message, Signature
 from taskq_cloud.core.model.options import Policy
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.core.workflows import group_pages, signatures, stages
+from taskq_cloud.core.workflows import group_pages, signatures
 from taskq_cloud.core.workflows.group_pages import FAN_OUT, Page, Paging
+from taskq_cloud.core.workflows.stages import TaskStage
 from taskq_cloud.testing.contracts.pipeline_scenario import Scenario, told
 
 PAGES_OF_ONE: Final = Policy(fan_out_members=1)
@@ -34,7 +35,7 @@ def _five(*_: Any) -> int:
 
 
 def _page(task_id: str) -> Page:
-    member = (stages.Step(_signature("member", task_id=f"member of {task_id}")),)
+    member = (TaskStage(_signature("member", task_id=f"member of {task_id}")),)
     paging = Paging(over=0, page_bytes=10_000, knows=lambda _: True, route=lambda _: "work")
     (page,) = group_pages.cut(f"of {task_id}", [member], paging)
     return page

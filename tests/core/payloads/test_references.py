@@ -17,7 +17,7 @@ from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.sending import Transport, address, send
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model.message import Message, Refused, Sent
-from taskq_cloud.core.model.payload_references import PayloadClaim
+from taskq_cloud.core.model.payload_references import PayloadReference
 from taskq_cloud.core.payloads.policy import DAY_SECONDS, LARGEST_PAYLOAD_BYTES, Payloads
 from taskq_cloud.core.serializers import compress
 from taskq_cloud.errors import (
@@ -550,7 +550,7 @@ def test_attributes_count():
 
 
 def test_claims_print_as_where_they_are():
-    assert str(PayloadClaim(place="s3://b", key="k/1")) == "s3://b/k/1"
+    assert str(PayloadReference(place="s3://b", key="k/1")) == "s3://b/k/1"
 
 
 def test_what_grows_without_end_is_refused():

@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.canvas import signature
 from taskq_cloud.core import serializers
-from taskq_cloud.core.workflows import planner, shape, signatures, stages
-from taskq_cloud.core.workflows.stages import Line
+from taskq_cloud.core.workflows import planner, shape, signatures
+from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, every_task
 from taskq_cloud.errors import DecodeError, Unreachable
 from taskq_cloud.stores.results.memory import MemoryResults
 from tests.workflows import build, is_nothing, make_app, workflows
@@ -30,15 +30,15 @@ def never(_step: Any) -> bool:
     return False
 
 
-def ids(line: Line) -> Any:
-    return [each.id if isinstance(each, stages.Step) else [each.id, *map(ids, each.members)] for each in line]
+def ids(stages: Stages) -> Any:
+    return [each.id if isinstance(each, TaskStage) else [each.id, *map(ids, each.members)] for each in stages]
 
 
-def names(line: Line) -> list[str]:
-    return [step.task for step in stages.steps(line)]
+def names(stages: Stages) -> list[str]:
+    return [step.task for step in every_task(stages)]
 
 
-def loaded(app: TaskQ, workflow_id: str) -> Line | None:
+def loaded(app: TaskQ, workflow_id: str) -> Stages | None:
     return app.run(shape.load(app.store, workflow_id))
 
 
@@ -47,22 +47,22 @@ def loaded(app: TaskQ, workflow_id: str) -> Line | None:
 def test_it_leads_to_every_task_of_any_workflow(node: Any) -> None:
     assume(not is_nothing(node))
     app = make_app(broker="memory://", results="memory://")
-    line = signatures.parse(build(app, node).to_dict())
-    written = serializers.loads(serializers.dumps(shape.to_json(line, never)))
+    stages = signatures.parse(build(app, node).to_dict())
+    written = serializers.loads(serializers.dumps(shape.to_json(stages, never)))
     again = planner.fix(shape.from_json(written), "last")
-    assert ids(again) == ids(planner.fix(line, "last"))
-    assert names(again) == names(planner.fix(line, "last"))
+    assert ids(again) == ids(planner.fix(stages, "last"))
+    assert names(again) == names(planner.fix(stages, "last"))
 
 
 def test_sending_saves_it(app: TaskQ) -> None:
     task = app.tasks["task"]
     result = chain(task.s(tag="a"), chord([task.s(tag="b").set(task_id="own")] * 2, task.s(tag="c"))).apply_async()
-    line = loaded(app, result.id)
-    assert line is not None
-    first, header, body = line
+    stages = loaded(app, result.id)
+    assert stages is not None
+    first, header, body = stages
     assert (first.id, body.id) == (result.parent.parent.id, result.id)
     assert ids((header,)) == [[result.parent.id, ["own"], ["own"]]]
-    assert names(line) == ["task"] * 4
+    assert names(stages) == ["task"] * 4
 
 
 def test_a_group_is_found_by_its_id_and_a_task_alone_is_not_recorded(app: TaskQ) -> None:
@@ -70,27 +70,27 @@ def test_a_group_is_found_by_its_id_and_a_task_alone_is_not_recorded(app: TaskQ)
     plain = app.task(name="plain")(lambda number: number)
     result = group([task.s(tag="a"), plain.chunks([[1], [2]], 1)]).apply_async(task_id="mine")
     assert result.id == "mine"
-    line = loaded(app, "mine")
-    assert line is not None
-    assert names(line) == ["task", "celery.starmap(plain)", "celery.starmap(plain)"]
+    stages = loaded(app, "mine")
+    assert stages is not None
+    assert names(stages) == ["task", "celery.starmap(plain)", "celery.starmap(plain)"]
     assert loaded(app, signature(task.s(tag="a")).apply_async().id) is None
     assert loaded(app, chain(task.s(tag="a")).apply_async().id) is None
 
 
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_members_that_are_alike_take_no_room(app: TaskQ, size: int) -> None:
-    member = (stages.Step(signatures.signature_of("shop.add", args=["x" * 100])),)
-    written = shape.to_json((stages.Fan((member,) * size),), never)
+    member = (TaskStage(signatures.signature_of("shop.add", args=["x" * 100])),)
+    written = shape.to_json((GroupStage((member,) * size),), never)
     assert serializers.dumps(written) == f'[{{"members":[[{size},["shop.add"]]]}}]'
 
 
 def test_members_that_differ_are_kept_in_pages(app: TaskQ) -> None:
-    line: Line = (stages.Fan(tuple((stages.Step(signatures.signature_of(f"task{n}")),) for n in range(9000))),)
-    app.run(shape.save(app.store, line, "many", never, None))
+    stages: Stages = (GroupStage(tuple((TaskStage(signatures.signature_of(f"task{n}")),) for n in range(9000))),)
+    app.run(shape.save(app.store, stages, "many", never, None))
     assert len(app.run(shape.keys_of(app.store, "many"))) == 4
     again = loaded(app, "many")
     assert again is not None
-    assert names(again) == names(line)
+    assert names(again) == names(stages)
     app.run(app.store.delete([shape.key("many", 3)]))
     assert loaded(app, "many") is None
 
@@ -99,8 +99,8 @@ def test_of_too_many_that_differ_it_is_left_out_with_a_warning(
     app: TaskQ, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shape, "MOST_PAGES", 2)
-    line: Line = (stages.Fan(tuple((stages.Step(signatures.signature_of(f"task{n}")),) for n in range(9000))),)
-    app.run(shape.save(app.store, line, "many", never, None))
+    stages: Stages = (GroupStage(tuple((TaskStage(signatures.signature_of(f"task{n}")),) for n in range(9000))),)
+    app.run(shape.save(app.store, stages, "many", never, None))
     assert "workflow many can't be watched or revoked by its id" in caplog.text
     assert loaded(app, "many") is None
 
@@ -109,9 +109,9 @@ def test_ignored_results_are_noted_but_not_where_a_chord_needs_them(app: TaskQ) 
     task = app.tasks["task"]
     quiet = task.s(tag="a").set(ignore_result=True)
     result = chord([quiet, chain(quiet, quiet)], quiet).apply_async()
-    line = loaded(app, result.id)
-    assert line is not None
-    assert [bool(step.options.get("ignore_result")) for step in stages.steps(line)] == [False, True, False, True]
+    stages = loaded(app, result.id)
+    assert stages is not None
+    assert [bool(step.options.get("ignore_result")) for step in every_task(stages)] == [False, True, False, True]
     assert [leaf.ignored for leaf in result.parent.leaves()] == [False, False]
 
 

@@ -10,15 +10,15 @@ from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Embed, Message
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.signatures import CHAIN, CHORD, GROUP, parse, signature_of
-from taskq_cloud.core.workflows.stages import Line, Step, spine
+from taskq_cloud.core.workflows.stages import Stages, TaskStage, awaited_tasks
 
 
 def task(name: str, **options: Any) -> Any:
     return signature_of(name, options=options)
 
 
-def names(line: Line) -> list[Any]:
-    return [each.task if isinstance(each, Step) else [names(member) for member in each.members] for each in line]
+def names(line: Stages) -> list[Any]:
+    return [each.task if isinstance(each, TaskStage) else [names(member) for member in each.members] for each in line]
 
 
 def composed(**options: Any) -> list[tuple[Any, list[Any]]]:
@@ -34,14 +34,14 @@ def composed(**options: Any) -> list[tuple[Any, list[Any]]]:
 @pytest.mark.parametrize(("signature", "own"), composed(chain=[task("z"), task("y", chain=[task("x")])]))
 def test_what_is_to_follow_may_stand_in_the_options_in_reverse(signature: Any, own: list[Any]) -> None:
     assert names(parse(signature)) == [*own, "y", "x", "z"]
-    assert not any("chain" in step.options for step in spine(parse(signature)))
+    assert not any("chain" in step.options for step in awaited_tasks(parse(signature)))
 
 
 @pytest.mark.parametrize("signature", [each for each, _ in composed(chord=task("body"), group_index=1)[1::2]])
 def test_a_place_in_a_chord_is_the_last_tasks(signature: Any) -> None:
     line = parse(signature)
     *before, last = line
-    assert isinstance(last, Step)
+    assert isinstance(last, TaskStage)
     assert (last.options["chord"], last.options["group_index"]) == (task("body"), 1)
     assert "'body'" not in repr(before)
 
@@ -53,4 +53,4 @@ def test_the_next_of_a_chain_that_brings_a_chain_is_followed_by_both() -> None:
     assert [each["task"] for each in following.message.embed.chain or ()] == ["z", "y"]
     left = successors.left_of_chain(parent)
     assert names(left) == ["next", "y", "z"]
-    assert next(spine(left)).id == following.message.id
+    assert next(awaited_tasks(left)).id == following.message.id

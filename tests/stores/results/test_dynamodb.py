@@ -7,7 +7,7 @@ import pytest
 
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
-from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble, run
+from taskq_cloud.core.flows import Call, CallError, Gather, Sleep, Trouble, run
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION
 from taskq_cloud.errors import (
     AccessDenied,
@@ -50,7 +50,7 @@ class Recorded:
         if isinstance(step, Sleep):
             self.slept += 1
             return None
-        assert isinstance(step, Together)
+        assert isinstance(step, Gather)
         self.calls += step.calls
         return [self._answer(call) for call in step.calls]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble, run
+from taskq_cloud.core.flows import Call, CallError, Gather, Sleep, Trouble, run
 from taskq_cloud.core.records.record import FINAL_VERSION, STARTED
 from taskq_cloud.errors import (
     AccessDenied,
@@ -169,7 +169,7 @@ def test_attempts_with_one_document_are_told_apart(service, colour):
         drive(store.save([third]))
         assert drive(store._change({key: lambda _: None}, {key: seen})) == {key: None}
         call = store._put(key, seen, seen)
-        (answer,) = drive(once(Together([call])))
+        (answer,) = drive(once(Gather([call])))
         assert isinstance(answer, CallError)
         assert drive(store.save([second])) == [False]
         assert drive(store.load([first.id])) == {first.id: third}
@@ -258,7 +258,7 @@ class Recorded:
         if isinstance(step, Sleep):
             self.slept += 1
             return None
-        assert isinstance(step, Together)
+        assert isinstance(step, Gather)
         self.calls += step.calls
         return [self._answer(call) for call in step.calls]
 

@@ -14,7 +14,7 @@ from google.cloud.scheduler_v1 import Job, ListJobsResponse
 
 from taskq_cloud import TaskQ
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Together, Trouble, run
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble, run
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import ScheduleStore
 from taskq_cloud.errors import (
@@ -95,10 +95,10 @@ class Recorded:
     def __call__(self, step: Any) -> Any:
         if isinstance(step, Sleep):
             return None
-        calls = step.calls if isinstance(step, Together) else [step]
+        calls = step.calls if isinstance(step, Gather) else [step]
         self.calls += calls
         answers = [self._answer(call) for call in calls]
-        if isinstance(step, Together):
+        if isinstance(step, Gather):
             return answers
         if isinstance(answers[0], CallError):
             raise answers[0]
@@ -379,7 +379,7 @@ def test_where_a_minutes_calls_are_used_up_the_next_minute_is_waited_for(caplog:
         if isinstance(step, Sleep):
             return None
         minutes = sum(isinstance(each, Sleep) for each in steps)
-        made = sum(len(each.calls) for each in steps[:-1] if isinstance(each, Together))
+        made = sum(len(each.calls) for each in steps[:-1] if isinstance(each, Gather))
         room = 50 * (minutes + 1) - made
         limited = failing("RESOURCE_EXHAUSTED", RATE, Trouble.THROTTLED)
         return [Job(state=STATES.ENABLED) if number < room else limited(call) for number, call in enumerate(step.calls)]

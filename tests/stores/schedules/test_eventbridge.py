@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.flows import Call, CallError, Sleep, Together, Trouble, retrying, run
+from taskq_cloud.core.flows import Call, CallError, Gather, Sleep, Trouble, retrying, run
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.errors import (
@@ -62,10 +62,10 @@ class Recorded:
         if isinstance(step, Sleep):
             self.slept += 1
             return None
-        calls = step.calls if isinstance(step, Together) else [step]
+        calls = step.calls if isinstance(step, Gather) else [step]
         self.calls += calls
         answers = [self._answer(call) for call in calls]
-        if isinstance(step, Together):
+        if isinstance(step, Gather):
             return answers
         if isinstance(answers[0], CallError):
             raise answers[0]

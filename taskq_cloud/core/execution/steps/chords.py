@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.core.execution.context import Effects
+from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.execution.steps import errbacks
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.ids import derived_id
@@ -26,10 +26,10 @@ from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import FAILURE, PENDING, PROPAGATE_STATES, SUCCESS, Record
-from taskq_cloud.core.workflows import chord_additions, planner, saved_groups, stages, successors
+from taskq_cloud.core.workflows import chord_additions, planner, saved_groups, successors
 from taskq_cloud.core.workflows.chord_members import Membership, check_store_counts_members, is_sized, places
 from taskq_cloud.core.workflows.planner import JOINED, Origin, Successor
-from taskq_cloud.core.workflows.stages import Line, Step
+from taskq_cloud.core.workflows.stages import Stages, TaskStage, awaited_tasks, tasks_told_of_failure
 from taskq_cloud.errors import BodyPending, ChordError, DelayTooLong, EncodeError, PayloadTooLarge
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ CLAIM_SECONDS: Final = 60
 _UNSENDABLE: Final = (DelayTooLong, EncodeError, PayloadTooLarge)
 
 
-def conclude(effects: Effects, state: str, error: ErrorInfo | None = None) -> Flow[None]:
+def conclude(effects: DeliveryContext, state: str, error: ErrorInfo | None = None) -> Flow[None]:
     """Do what a workflow asks for when one of its tasks has ended; to be done again when that is in doubt.
 
     Args:
@@ -59,7 +59,7 @@ def conclude(effects: Effects, state: str, error: ErrorInfo | None = None) -> Fl
         yield from _arrive(effects, member)
 
 
-def check(effects: Effects) -> None:
+def check(effects: DeliveryContext) -> None:
     """Whether the store can do what the task's message asks for.
 
     Raises:
@@ -69,7 +69,7 @@ def check(effects: Effects) -> None:
         check_store_counts_members(effects.environment.store)
 
 
-def _arrive(effects: Effects, member: Membership) -> Flow[None]:
+def _arrive(effects: DeliveryContext, member: Membership) -> Flow[None]:
     store, expires = effects.environment.store, effects.expires_at()
     check_store_counts_members(store)
     for place in (*member.path, *places(member.group, member.index, member.size)):
@@ -92,7 +92,9 @@ def _arrive(effects: Effects, member: Membership) -> Flow[None]:
     return None
 
 
-def _complete(effects: Effects, member: Membership, claim: Callable[[], Flow[int | None]] | None = None) -> Flow[None]:
+def _complete(
+    effects: DeliveryContext, member: Membership, claim: Callable[[], Flow[int | None]] | None = None
+) -> Flow[None]:
     group: saved_groups.Group | None = None
     if member.saved:
         group = yield from effects.insist(lambda: saved_groups.load(effects.environment.store, member.group))
@@ -116,7 +118,7 @@ def _complete(effects: Effects, member: Membership, claim: Callable[[], Flow[int
 
 
 def _load(
-    effects: Effects, ids: Iterable[str], claim: Callable[[], Flow[int | None]] | None
+    effects: DeliveryContext, ids: Iterable[str], claim: Callable[[], Flow[int | None]] | None
 ) -> Flow[tuple[list[Any], list[str]]]:
     """The values of members, and the ids of what they have added; raises ``ChordError`` where one has none."""
     values: list[Any] = []
@@ -142,7 +144,7 @@ def _why(task_id: str, record: Record | None) -> ChordError:
     return ChordError(f"Dependency {task_id} raised {cause!r}")
 
 
-def _body(effects: Effects, member: Membership, values: Sequence[Any]) -> Iterator[Successor]:
+def _body(effects: DeliveryContext, member: Membership, values: Sequence[Any]) -> Iterator[Successor]:
     message = effects.message
     origin = Origin(
         now=effects.environment.clock(),
@@ -154,37 +156,37 @@ def _body(effects: Effects, member: Membership, values: Sequence[Any]) -> Iterat
     return planner.start(member.body(), (values,), {}, origin)
 
 
-def _fail(effects: Effects, member: Membership, error: Exception) -> Flow[None]:
+def _fail(effects: DeliveryContext, member: Membership, error: Exception) -> Flow[None]:
     """Fail the body as if it had run: its state, its errbacks, what it has a place in."""
     effects.log(logging.ERROR, "chord.failed", "ends chord %s, whose body fails: %s", member.group, error)
     body, described = member.body(), ErrorInfo.of(error)
     yield from _record(effects, body, FAILURE, described)
     now, call_errbacks = effects.environment.clock(), effects.environment.call_errbacks
-    for hearer in stages.hearers(body):
+    for hearer in tasks_told_of_failure(body):
         failed = planner.to_message(hearer.signature, (), {}, Origin(now=now, root_id=effects.message.root_id)).message
         yield from (call_errbacks or errbacks.call_for_task_not_run)(effects, failed, error)
     yield from _arrive_for(effects, body)
 
 
-def _abandon(effects: Effects, line: Line, state: str, error: ErrorInfo) -> Flow[None]:
+def _abandon(effects: DeliveryContext, stages: Stages, state: str, error: ErrorInfo) -> Flow[None]:
     """What was to run after a failed task ends as it did, so that nobody waits for it."""
-    yield from _record(effects, line, state, error)
-    yield from _arrive_for(effects, line)
+    yield from _record(effects, stages, state, error)
+    yield from _arrive_for(effects, stages)
 
 
-def _arrive_for(effects: Effects, line: Line) -> Flow[None]:
+def _arrive_for(effects: DeliveryContext, stages: Stages) -> Flow[None]:
     """The last task of a line that will not run counts in its chord as ended."""
-    match line[-1:]:
-        case (Step(id=str(task_id), options={"chord": {} as chord} as options),) if is_sized(chord):
+    match stages[-1:]:
+        case (TaskStage(id=str(task_id), options={"chord": {} as chord} as options),) if is_sized(chord):
             place = options.get("group_id"), options.get("group_index")
             yield from _arrive(effects, Membership.of(*place, chord, task_id))
 
 
-def _record(effects: Effects, line: Line, state: str, error: ErrorInfo) -> Flow[None]:
+def _record(effects: DeliveryContext, stages: Stages, state: str, error: ErrorInfo) -> Flow[None]:
     """Record the end of tasks that will not run, unless their results are ignored. What has ended already stays."""
     now = effects.environment.clock()
     origin = Origin(now=now, root_id=effects.message.root_id, parent_id=effects.message.id)
-    for page in _pages(step for step in stages.spine(line) if step.id):
+    for page in _pages(step for step in awaited_tasks(stages) if step.id):
         records = []
         for step in page:
             message = planner.to_message(step.signature, (), {}, origin).message

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from taskq_cloud.core.execution.context import Effects
+from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.execution.steps import chords, errbacks
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Delivery, Settlement
@@ -14,11 +14,12 @@ from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import FAILURE, STARTED, Record, version_of
 from taskq_cloud.core.schedules.tick_headers import SCHEDULE
-from taskq_cloud.core.workflows import stages, successors
+from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.planner import JOINED, RESENT
+from taskq_cloud.core.workflows.stages import awaited_tasks
 
 
-def perhaps_done(effects: Effects) -> Flow[Settlement | None]:
+def perhaps_done(effects: DeliveryContext) -> Flow[Settlement | None]:
     """Ask the store only where an earlier delivery or attempt may have left something: most tasks are spared it."""
     message, delivery = effects.message, effects.delivery
     dead_lettered = DEAD_LETTER_REASON in delivery.attributes
@@ -33,13 +34,13 @@ def perhaps_done(effects: Effects) -> Flow[Settlement | None]:
     if dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery):
         # An operator has moved the message back from the dead-letter queue: it is to run, and its result to count.
         # So is what it had kept from running.
-        left = [step.id for step in stages.spine(successors.left_of_chain(message)) if step.id]
+        left = [step.id for step in awaited_tasks(successors.left_of_chain(message)) if step.id]
         yield from effects.environment.store.delete([message.id, *left])
         return None
     return (yield from settled_by(effects, stored))
 
 
-def dead_letter(effects: Effects, error: ErrorInfo) -> Flow[None]:
+def dead_letter(effects: DeliveryContext, error: ErrorInfo) -> Flow[None]:
     """Record the failure of a task whose message is to be dead-lettered; a redrive takes it back."""
     yield from effects.record(FAILURE, error)
     yield from chords.conclude(effects, FAILURE, error)
@@ -57,7 +58,7 @@ def _precedes(failure: Record, delivery: Delivery) -> bool:
     )
 
 
-def settled_by(effects: Effects, stored: Record | None) -> Flow[Settlement | None]:
+def settled_by(effects: DeliveryContext, stored: Record | None) -> Flow[Settlement | None]:
     """The settlement that a stored state leads to without a run, or None where the task is still to run."""
     if stored is None:
         return None

@@ -43,10 +43,10 @@ from taskq_cloud.errors import (
 )
 
 if TYPE_CHECKING:
-    from taskq_cloud.core.execution.context import Effects
+    from taskq_cloud.core.execution.context import DeliveryContext
 
 
-def here(effects: Effects) -> list[Successor]:
+def here(effects: DeliveryContext) -> list[Successor]:
     """The calls that a task's errbacks are given here, as messages: their ids are those of the task's children."""
     tasks, message = effects.environment.tasks, effects.message
     places = called_here(message, tasks)
@@ -55,7 +55,7 @@ def here(effects: Effects) -> list[Successor]:
     return list(successors.on_failure(message, effects.environment.clock(), only=places, given=()))
 
 
-def call(effects: Effects, error: ErrorInfo) -> Flow[None]:
+def call(effects: DeliveryContext, error: ErrorInfo) -> Flow[None]:
     """Call those that are called here.
 
     Args:
@@ -74,7 +74,7 @@ def call(effects: Effects, error: ErrorInfo) -> Flow[None]:
         yield from _end(about, (yield _invocation(about, FailedCall(effects.message, error))))
 
 
-def call_for_task_not_run(effects: Effects, failed: Message, error: Exception) -> Flow[None]:
+def call_for_task_not_run(effects: DeliveryContext, failed: Message, error: Exception) -> Flow[None]:
     """Send and call the errbacks of a task that has failed without having run.
 
     Args:
@@ -87,7 +87,7 @@ def call_for_task_not_run(effects: Effects, failed: Message, error: Exception) -
     yield from call(about, ErrorInfo.of(error))
 
 
-def _invocation(about: Effects, failed: FailedCall) -> Invocation:
+def _invocation(about: DeliveryContext, failed: FailedCall) -> Invocation:
     delivery, options, policy = about.delivery, about.options, about.environment.policy
     return Invocation(
         message=about.message,
@@ -101,7 +101,7 @@ def _invocation(about: Effects, failed: FailedCall) -> Invocation:
     )
 
 
-def _end(about: Effects, outcome: Outcome) -> Flow[None]:
+def _end(about: DeliveryContext, outcome: Outcome) -> Flow[None]:
     if isinstance(outcome, Abandoned) or (isinstance(outcome, Rejected) and outcome.requeue):
         raise OperationalError(
             f"errback {about.message.task} could not run now; it is called when its task comes again"

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
-from taskq_cloud.core.execution.context import Effects
+from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.execution.steps import chords, errbacks
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
@@ -24,11 +24,12 @@ from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Embed, Messa
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records.record import FAILURE
 from taskq_cloud.core.workflows import group_pages as pages
-from taskq_cloud.core.workflows import planner, saved_groups, stages
+from taskq_cloud.core.workflows import planner, saved_groups
 from taskq_cloud.core.workflows.chord_members import Membership
 from taskq_cloud.core.workflows.group_pages import FAN_OUT, PageClaim
 from taskq_cloud.core.workflows.planner import RESENT, Origin, Place, Successor
 from taskq_cloud.core.workflows.signatures import parse
+from taskq_cloud.core.workflows.stages import Stages, every_task
 from taskq_cloud.errors import DecodeError, DelayTooLong, EncodeError, InvalidTaskError, PayloadTooLarge
 
 BATCH_MESSAGES: Final = 100
@@ -81,7 +82,7 @@ def _is_claim(value: Any) -> bool:
     return False
 
 
-def carry_out(effects: Effects) -> Flow[Settlement]:
+def carry_out(effects: DeliveryContext) -> Flow[Settlement]:
     """Do what a message of the task asks for, instead of running it.
 
     Raises:
@@ -98,7 +99,7 @@ def carry_out(effects: Effects) -> Flow[Settlement]:
     return (yield from _send_page(effects, part, part.pages[0]))
 
 
-def _send_page(effects: Effects, part: _Part, claim: PageClaim) -> Flow[Settlement]:
+def _send_page(effects: DeliveryContext, part: _Part, claim: PageClaim) -> Flow[Settlement]:
     store, page_id = effects.environment.store, pages.record_id(part.group, claim.first)
     record = (yield from effects.insist(lambda: store.load([page_id]))).get(page_id)
     if record is not None and record.final:
@@ -116,14 +117,14 @@ def _send_page(effects: Effects, part: _Part, claim: PageClaim) -> Flow[Settleme
     return Acknowledge(effects.delivery)
 
 
-def _line(signature: Signature) -> stages.Line:
-    line = parse(signature)
-    if not line or any(not step.id for step in stages.steps(line)):
+def _line(signature: Signature) -> Stages:
+    stages = parse(signature)
+    if not stages or any(not step.id for step in every_task(stages)):
         raise InvalidTaskError(f"this is no member of a group: {signature!r:.200}")
-    return line
+    return stages
 
 
-def _messages(effects: Effects, part: _Part) -> Iterator[Successor]:
+def _messages(effects: DeliveryContext, part: _Part) -> Iterator[Successor]:
     """One message a page, to the queue that this one came from."""
     message = effects.message
     for claim in part.pages:
@@ -137,7 +138,7 @@ def _messages(effects: Effects, part: _Part) -> Iterator[Successor]:
         yield Successor(of_page, effects.delivery.queue)
 
 
-def _members(effects: Effects, part: _Part, members: Sequence[stages.Line]) -> Iterator[Successor]:
+def _members(effects: DeliveryContext, part: _Part, members: Sequence[Stages]) -> Iterator[Successor]:
     message = effects.message
     origin = Origin(
         now=part.now,
@@ -150,13 +151,13 @@ def _members(effects: Effects, part: _Part, members: Sequence[stages.Line]) -> I
     return planner.start_members(members, place, part.args, part.kwargs, origin)
 
 
-def _headers(effects: Effects) -> dict[str, Any]:
+def _headers(effects: DeliveryContext) -> dict[str, Any]:
     """What every message of the group carries; and, where it may have been sent before, that it may have been."""
     own = {name: value for name, value in effects.message.headers.items() if name not in RESERVED_HEADERS}
     return {**own, RESENT: True} if effects.delivery.redelivered else own
 
 
-def _send(effects: Effects, successors: Iterator[Successor]) -> Flow[None]:
+def _send(effects: DeliveryContext, successors: Iterator[Successor]) -> Flow[None]:
     while batch := list(islice(successors, BATCH_MESSAGES)):
         try:
             addressed = effects.address(batch)
@@ -170,7 +171,7 @@ def _send(effects: Effects, successors: Iterator[Successor]) -> Flow[None]:
         yield from effects.send(addressed)
 
 
-def _fail(effects: Effects, error: ErrorInfo) -> Flow[None]:
+def _fail(effects: DeliveryContext, error: ErrorInfo) -> Flow[None]:
     """End a member that can't be sent as if it had run and failed."""
     effects.log(logging.ERROR, "task.failed", "can't be sent: %s: %s", error.exc_type, error.exc_message)
     yield from effects.record(FAILURE, error)
@@ -179,7 +180,7 @@ def _fail(effects: Effects, error: ErrorInfo) -> Flow[None]:
     yield from errbacks.call(effects, error)
 
 
-def _fail_members(effects: Effects, part: _Part, claim: PageClaim, error: ErrorInfo) -> Flow[None]:
+def _fail_members(effects: DeliveryContext, part: _Part, claim: PageClaim, error: ErrorInfo) -> Flow[None]:
     """Fail the members of a page that is lost, so that neither their chord nor anyone else waits for them."""
     chord = part.membership(claim.first)
     own_ids = {} if chord is None else chord.own_ids
@@ -201,7 +202,7 @@ def _fail_members(effects: Effects, part: _Part, claim: PageClaim, error: ErrorI
         yield from chords.conclude(about, FAILURE, error)
 
 
-def _dead_letter(effects: Effects, error: Exception) -> Settlement:
+def _dead_letter(effects: DeliveryContext, error: Exception) -> Settlement:
     reason = f"{type(error).__name__}: {error}"
     effects.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
     return DeadLetter(effects.delivery, reason)

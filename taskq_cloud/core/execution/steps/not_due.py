@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 
-from taskq_cloud.core.execution.context import Effects
+from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.model.message import Acknowledge, Release, Settlement
 from taskq_cloud.core.workflows.planner import Successor
 
 
-def has_waited(effects: Effects, wait_seconds: float) -> bool:
+def has_waited(effects: DeliveryContext, wait_seconds: float) -> bool:
     """Whether a message that is not due has been held back before, and will be again after this."""
     capabilities, queue = effects.capabilities, effects.delivery.queue
     if capabilities.parks(queue, wait_seconds):
@@ -23,7 +23,7 @@ def has_waited(effects: Effects, wait_seconds: float) -> bool:
     return wait_seconds > capabilities.longest_delay(queue)
 
 
-def park(effects: Effects, due: float, now: float) -> Flow[Settlement]:
+def park(effects: DeliveryContext, due: float, now: float) -> Flow[Settlement]:
     """Have a message come again when it is due, or as late before as the queue can hold it.
 
     Args:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from taskq_cloud.core.execution.context import Effects
+from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Acknowledge, Message, Release, Settlement
 from taskq_cloud.core.ports import BrokerCapabilities, is_ordered
@@ -58,7 +58,7 @@ class _Held:
 class Keeper:
     """Keeps the slots of one delivery's message."""
 
-    def __init__(self, effects: Effects) -> None:
+    def __init__(self, effects: DeliveryContext) -> None:
         self._effects = effects
         # Of the broker itself: whoever answers a push sends a message again that others would give back.
         broker: BrokerCapabilities = effects.environment.broker.capabilities

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Final
 
-from taskq_cloud.core.execution.context import Effects
+from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.execution.steps.rate_limit_slots import Keeper
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Release, Settlement
@@ -45,7 +45,7 @@ class _Limit:
     local: bool = False
 
 
-def held_back(effects: Effects) -> Flow[Settlement | None]:
+def held_back(effects: DeliveryContext) -> Flow[Settlement | None]:
     """Take the task's slots; None where it may begin now.
 
     Raises:
@@ -73,7 +73,7 @@ def held_back(effects: Effects) -> Flow[Settlement | None]:
     return None
 
 
-def _slot(effects: Effects, limit: _Limit, slot: float | None) -> Flow[float]:
+def _slot(effects: DeliveryContext, limit: _Limit, slot: float | None) -> Flow[float]:
     """The slot that is held, while it is good; otherwise the next one."""
     environment, rate = effects.environment, limit.rate
     for _ in range(_RESERVATIONS + 1):
@@ -101,7 +101,7 @@ def _slot(effects: Effects, limit: _Limit, slot: float | None) -> Flow[float]:
 # -- which limits a task has
 
 
-def _limits(effects: Effects) -> list[_Limit]:
+def _limits(effects: DeliveryContext) -> list[_Limit]:
     policy, options = effects.environment.policy, effects.options
     if policy.disable_rate_limits:
         return []
@@ -148,7 +148,7 @@ def check_key(definition: TaskDefinition) -> None:
         raise ImproperlyConfigured(f"task {definition.name}: rate_key={template!r} names no parameter: '{{tenant}}'")
 
 
-def _key_value(definition: TaskDefinition, template: str, effects: Effects) -> str:
+def _key_value(definition: TaskDefinition, template: str, effects: DeliveryContext) -> str:
     signature = _signature(definition)
     try:
         bound = signature.bind(*effects.message.args, **effects.message.kwargs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from taskq_cloud.core.execution.context import Effects, first
+from taskq_cloud.core.execution.context import DeliveryContext, first
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Release, Settlement
 from taskq_cloud.core.model.outcome import Outcome, Replaced, Retrying
@@ -36,7 +36,7 @@ class Guard:
         tick: what its message says of the entry.
     """
 
-    effects: Effects
+    effects: DeliveryContext
     tick: Tick
 
     def not_run(self) -> Flow[Settlement | None]:
@@ -149,7 +149,7 @@ class Guard:
         return datetime.fromtimestamp(self.effects.environment.clock(), UTC)
 
 
-def guard_of(effects: Effects) -> Guard | None:
+def guard_of(effects: DeliveryContext) -> Guard | None:
     """The guard of a delivery's message; None: it is no tick."""
     tick = ticks.tick_of(effects.message)
     return None if tick is None else Guard(effects, tick)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.execution.context import Effects, Environment
+from taskq_cloud.core.execution.context import DeliveryContext, Environment
 from taskq_cloud.core.execution.steps import chords
 from taskq_cloud.core.flows import run
 from taskq_cloud.core.messages import protocol, sending
@@ -23,7 +23,7 @@ from taskq_cloud.core.workflows import group_pages, planner
 from taskq_cloud.core.workflows.group_pages import FAN_OUT, PAGE_MEMBERS, Paging
 from taskq_cloud.core.workflows.planner import Origin
 from taskq_cloud.core.workflows.signatures import signature_of
-from taskq_cloud.core.workflows.stages import Fan, Step
+from taskq_cloud.core.workflows.stages import GroupStage, TaskStage
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, SendError
 from taskq_cloud.stores.results.disabled import DisabledResults
 from taskq_cloud.stores.results.memory import MemoryResults
@@ -35,7 +35,7 @@ ORIGIN = Origin(now=0, paging=PAGING)
 
 
 def member(number, *args, task="known", **options):
-    return (Step(signature_of(task, args=args, options={"task_id": f"member {number}", **options})),)
+    return (TaskStage(signature_of(task, args=args, options={"task_id": f"member {number}", **options})),)
 
 
 def make_app(over=1000, **settings):
@@ -105,14 +105,14 @@ def test_what_is_not_the_page_that_was_named_is_not_read():
 
 
 def test_a_large_group_begins_with_one_message_to_its_members_queue():
-    (one,) = planner.start((Fan((member(0), member(1)), "g"),), (), {}, ORIGIN)
+    (one,) = planner.start((GroupStage((member(0), member(1)), "g"),), (), {}, ORIGIN)
     assert (one.message.task, one.queue, one.ids) == (FAN_OUT, "knowns", ["member 0", "member 1"])
-    (elsewhere,) = planner.start((Fan((member(0, queue="slow"), member(1)), "g"),), (), {}, ORIGIN)
+    (elsewhere,) = planner.start((GroupStage((member(0, queue="slow"), member(1)), "g"),), (), {}, ORIGIN)
     assert elsewhere.queue == "slow"
 
 
 def test_planned_again_it_is_the_same_message_and_the_same_pages():
-    line = (Fan(tuple(member(number, "x" * 500) for number in range(9)), "g"),)
+    line = (GroupStage(tuple(member(number, "x" * 500) for number in range(9)), "g"),)
     (one,), (again,) = (planner.start(line, (), {}, Origin(now=now, paging=PAGING)) for now in (0, 60))
     assert (one.message.id, one.pages) == (again.message.id, again.pages)
     assert len(one.pages) > 1
@@ -120,13 +120,13 @@ def test_planned_again_it_is_the_same_message_and_the_same_pages():
 
 def test_a_plain_group_of_tasks_that_may_be_celerys_is_sent_at_once():
     foreign = (member(0, task="theirs"), member(1, task="theirs"))
-    assert [each.message.task for each in planner.start((Fan(foreign, "g"),), (), {}, ORIGIN)] == ["theirs"] * 2
-    ours_to_join = (Fan(foreign, "g"), *member(2))
+    assert [each.message.task for each in planner.start((GroupStage(foreign, "g"),), (), {}, ORIGIN)] == ["theirs"] * 2
+    ours_to_join = (GroupStage(foreign, "g"), *member(2))
     assert [each.message.task for each in planner.start(ours_to_join, (), {}, ORIGIN)] == [FAN_OUT]
 
 
 def test_arguments_that_json_cannot_say_are_sent_at_once():
-    line = (Fan((member(0, object()), member(1)), "g"),)
+    line = (GroupStage((member(0, object()), member(1)), "g"),)
     assert len(list(planner.start(line, (), {}, ORIGIN))) == 2
 
 
@@ -245,8 +245,8 @@ def test_a_member_that_cannot_be_sent_fails_the_chord_with_its_error():
 
 @pytest.fixture(scope="module")
 def hundred_thousand():
-    members = tuple((Step(signature_of("double", args=[number])),) for number in range(100_000))
-    return planner.fix((Fan(members), Step(signature_of("total"))), "last")
+    members = tuple((TaskStage(signature_of("double", args=[number])),) for number in range(100_000))
+    return planner.fix((GroupStage(members), TaskStage(signature_of("total"))), "last")
 
 
 def test_a_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred_thousand):
@@ -291,7 +291,7 @@ def test_a_hundred_thousand_members_are_joined_by_one_call_each_and_two_levels_o
             group_index=index,
             embed=Embed(chord=chord_of_all),
         )
-        run(chords.conclude(Effects(environment, delivery, message, TaskOptions()), FAILURE, done), None)
+        run(chords.conclude(DeliveryContext(environment, delivery, message, TaskOptions()), FAILURE, done), None)
     largest = max(joined.values())
     assert sum(joined.values()) == 100_000 + 500
     assert joined[group_id] == 500
