@@ -71,7 +71,7 @@ class ContainerWorkers:
 
     def _start(self, name: str, queue: str, log_path: Path) -> subprocess.Popen[bytes]:
         with log_path.open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            return subprocess.Popen(
                 [sys.executable, "-m", "taskq_cloud", "worker", "-A", "shop", "-Q", queue, "-n", f"{name}@%h"],
                 env={**os.environ, **self._environment},
                 cwd=EXAMPLES,

@@ -68,7 +68,7 @@ def _tasks(view: View) -> Table:
 def _percentiles(done: Sequence[tuple[SentCall, Outcome]]) -> tuple[str, str]:
     """From the call to the end of the last attempt, the waits before retries included."""
     seconds = [outcome.done_at - sent.sent_at for sent, outcome in done if outcome.done_at is not None]
-    if len(seconds) < 2:  # noqa: PLR2004 - quantiles needs two
+    if len(seconds) < 2:
         return ("", "")
     cuts = statistics.quantiles(seconds, n=20, method="inclusive")
     return f"{cuts[9]:.1f}", f"{cuts[18]:.1f}"

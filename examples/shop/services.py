@@ -30,12 +30,12 @@ def times_busy(number: int) -> int:
 
 def is_declined(order: int) -> bool:
     """Whether the bank refuses this order's card."""
-    return order % 20 == 11  # noqa: PLR2004
+    return order % 20 == 11
 
 
 def is_damaged(key: str) -> bool:
     """Whether only half of this photo was uploaded."""
-    return int(key.removesuffix(".ppm")) % 15 == 4  # noqa: PLR2004
+    return int(key.removesuffix(".ppm")) % 15 == 4
 
 
 def read_photo(key: str) -> bytes:

@@ -75,7 +75,7 @@ def wanted_schedules(
     """
     store, broker = store_of(app), app.broker
     expressions = store.capabilities.expressions
-    assert expressions  # noqa: S101 - for the type checker; store_of() has looked
+    assert expressions  # for the type checker; store_of() has looked
     targets: dict[str, str] = {}
     found: dict[str, str] = {}
     wanted = []

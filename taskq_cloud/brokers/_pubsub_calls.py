@@ -35,7 +35,7 @@ _PERMISSIONS: Final = {
 }
 """What an operation needs; the others need pubsub.subscriptions.consume (Pub/Sub documentation, "Access control")."""
 
-_RNG = random.Random()  # noqa: S311 - jitter is no secret
+_RNG = random.Random()
 
 
 @dataclass(frozen=True, slots=True)

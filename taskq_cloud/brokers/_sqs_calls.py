@@ -49,7 +49,7 @@ _ACTIONS: Final = {
 }
 """The permission an operation needs (Service Authorization Reference, "Actions defined by Amazon SQS")."""
 
-_RNG = random.Random()  # noqa: S311 - jitter is no secret
+_RNG = random.Random()
 
 
 @dataclass(frozen=True, slots=True)

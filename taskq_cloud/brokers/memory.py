@@ -89,7 +89,7 @@ class MemoryBroker:
         self._numbers = itertools.count(1)
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemoryBroker:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemoryBroker:
         """``memory://``."""
         query_of(url)
         return cls()

@@ -69,7 +69,7 @@ class SQLiteBroker:
         self._clock = clock
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> SQLiteBroker:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> SQLiteBroker:
         """``sqlite:///relative/path`` or ``sqlite:////absolute/path``."""
         query_of(url)
         return cls(file_of(url))

@@ -35,14 +35,14 @@ class StampingVisitor(ABC):
     def on_signature(self, sig: Any, **headers: Any) -> Mapping[str, Any]:
         """Stamps of one task."""
 
-    def on_group_start(self, group: Any, **headers: Any) -> Mapping[str, Any]:  # noqa: ARG002 - to be overridden
+    def on_group_start(self, group: Any, **headers: Any) -> Mapping[str, Any]:
         """Stamps of a group."""
         return {}
 
     def on_group_end(self, group: Any, **headers: Any) -> None:  # noqa: B027 - to be overridden
         """Every member of the group is stamped."""
 
-    def on_chain_start(self, chain: Any, **headers: Any) -> Mapping[str, Any]:  # noqa: ARG002 - to be overridden
+    def on_chain_start(self, chain: Any, **headers: Any) -> Mapping[str, Any]:
         """Stamps of a chain."""
         return {}
 
@@ -57,15 +57,15 @@ class StampingVisitor(ABC):
         """Every member of the chord's header is stamped."""
         self.on_group_end(sig.header, **header)
 
-    def on_chord_body(self, sig: Any, **header: Any) -> Mapping[str, Any]:  # noqa: ARG002 - to be overridden
+    def on_chord_body(self, sig: Any, **header: Any) -> Mapping[str, Any]:
         """Stamps of the chord's body."""
         return {}
 
-    def on_callback(self, callback: Any, **header: Any) -> Mapping[str, Any]:  # noqa: ARG002 - to be overridden
+    def on_callback(self, callback: Any, **header: Any) -> Mapping[str, Any]:
         """Stamps of what is linked to a task."""
         return {}
 
-    def on_errback(self, errback: Any, **header: Any) -> Mapping[str, Any]:  # noqa: ARG002 - to be overridden
+    def on_errback(self, errback: Any, **header: Any) -> Mapping[str, Any]:
         """Stamps of what is run when a task fails."""
         return {}
 

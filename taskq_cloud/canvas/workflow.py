@@ -97,7 +97,7 @@ class Workflow(ReadAsDict):
         """What it is in a chain: a group of one is that one there, and an empty group nothing."""
         return self.stages
 
-    def followed_by(self, other: Workflow) -> Workflow | None:  # noqa: ARG002 - for those who override it
+    def followed_by(self, other: Workflow) -> Workflow | None:
         """The chord that Celery makes of it and what follows it in a chain, or None where they stay two."""
         return None
 

@@ -114,7 +114,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         task_ids: Iterable[str],
         timeout: float | None = None,
         interval: float | None = 0.5,
-        no_ack: bool = True,  # noqa: ARG002
+        no_ack: bool = True,
         on_message: Any = None,
         on_interval: Any = None,
         max_iterations: int | None = None,
@@ -158,7 +158,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
 
     # -- groups
 
-    def _save_group(self, group_id: str, result: Any) -> Any:  # noqa: ARG002 - the group has its id
+    def _save_group(self, group_id: str, result: Any) -> Any:
         self._run(saved_groups.save(self._taskq.store, result.as_tuple(), self._expires_at()))
         return result
 
@@ -239,7 +239,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         if request and request.chain:
             self._conclude(request, state, ErrorInfo.of(TaskRevokedError(reason)))
 
-    def on_chord_part_return(self, request: Context, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002
+    def on_chord_part_return(self, request: Context, state: str, result: Any, **_: Any) -> None:
         """Count a member that has ended; the last one sends the body, or fails it."""
         self._conclude(request, state)
 

@@ -28,7 +28,7 @@ def _call_errbacks(app: Celery, failed: Message, error: Exception) -> Flow[None]
     request.errbacks = list(failed.embed.errbacks or ())
     if request.errbacks:
         shown = CeleryChordError(*error.args) if isinstance(error, ChordError) else error
-        app.backend._call_task_errbacks(request, shown, None)  # noqa: SLF001 - the rule is nowhere else
+        app.backend._call_task_errbacks(request, shown, None)
     yield from ()
 
 

@@ -25,14 +25,14 @@ def register(app: Celery) -> None:
 
     Celery's worker may ask for its backend while it goes through its tasks: what it goes through is not changed then.
     """
-    if FAN_OUT in app._tasks:  # noqa: SLF001 - `tasks` would finalize the application
+    if FAN_OUT in app._tasks:
         return
     if app.finalized:
-        before = app._tasks  # noqa: SLF001
-        app._tasks = TaskRegistry(before)  # noqa: SLF001
+        before = app._tasks
+        app._tasks = TaskRegistry(before)
         vars(app).pop("tasks", None)  # cached
-        if trace._localized and trace._localized[0] is before:  # noqa: SLF001 - where workers look tasks up
-            trace._localized[0] = app._tasks  # noqa: SLF001
+        if trace._localized and trace._localized[0] is before:
+            trace._localized[0] = app._tasks
 
     def fan_out(self: Any, **_: Any) -> None:
         _settle(self.app.backend.fan_out(self.request))

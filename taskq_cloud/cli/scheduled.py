@@ -66,7 +66,7 @@ def command(
     if scheduler is not None:
         rows, cursor = _rows(app, scheduler, limit, after)
     else:
-        assert isinstance(broker, ListsHeld)  # noqa: S101 - for the type checker; it was looked at above
+        assert isinstance(broker, ListsHeld)  # for the type checker; it was looked at above
         page = app.run(broker.held(app.queues(), limit=limit, cursor=after))
         rows, cursor = [_held_row(each) for each in page.messages], page.cursor
     click.echo(json.dumps([asdict(row) for row in rows]) if as_json else _as_table(rows))

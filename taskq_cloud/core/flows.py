@@ -146,7 +146,7 @@ async def arun(flow: Flow[T], perform: Callable[[Any], Awaitable[Any]]) -> T:
         flow.close()
 
 
-_RNG = random.Random()  # noqa: S311 - jitter is no secret
+_RNG = random.Random()
 
 
 def retrying(flow: Flow[T], backoff: Backoff = DEFAULT_BACKOFF, rng: random.Random = _RNG) -> Flow[T]:

@@ -23,6 +23,6 @@ class lazy(cached_property[T]):  # noqa: N801 - a decorator
     def __get__(self, instance: object | None, owner: type[Any] | None = None) -> Self | T:
         if instance is None:
             return self
-        assert self.attrname is not None  # noqa: S101 - __set_name__ has been told
+        assert self.attrname is not None  # __set_name__ has been told
         value: T = vars(instance).setdefault(self.attrname, self.func(instance))
         return value

@@ -75,7 +75,7 @@ class _Worker:
         sys.path[:] = first.search_path
         try:
             runner = _make_runner(factory, argument)
-        except BaseException:  # noqa: BLE001 - an application may even call sys.exit
+        except BaseException:  # an application may even call sys.exit
             self._busy = False
             self._channel.sendall(pack(LoadFailed(traceback.format_exc())))
             return
@@ -119,7 +119,7 @@ def _run(runner: Runner, task_loop: TaskLoop, payload: bytes) -> Outcome:
         if invocation.soft_time_limit is None:
             return call(runner, invocation)
         return _run_with_alarm(runner, invocation, invocation.soft_time_limit)
-    except BaseException as error:  # noqa: BLE001 - every run has an outcome
+    except BaseException as error:  # every run has an outcome
         return escaped(error)
 
 
@@ -148,7 +148,7 @@ def _pack_answer(outcome: Outcome) -> bytes:
     resident_kib = _resident_kib()
     try:
         return frame(pickle.dumps(Answer(outcome, resident_kib)))
-    except Exception as error:  # noqa: BLE001 - a retry's new arguments may be anything
+    except Exception as error:  # a retry's new arguments may be anything
         return pack(Answer(escaped(error), resident_kib))
 
 

@@ -101,7 +101,7 @@ class ChildProcess:
         """
         try:
             request = pack(invocation)
-        except Exception as error:  # noqa: BLE001 - an argument out of a pickle message need not go back into one
+        except Exception as error:  # an argument out of a pickle message need not go back into one
             return escaped(error)
         self._quiet.clear()
         try:

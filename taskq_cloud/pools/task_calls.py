@@ -52,7 +52,7 @@ async def acall(runner: Runner, invocation: Invocation) -> Outcome:
         if running is not None and running.cancelling():
             raise
         return escaped(error)
-    except BaseException as error:  # noqa: BLE001 - a SystemExit must not end the event loop
+    except BaseException as error:  # a SystemExit must not end the event loop
         return escaped(error)
 
 
@@ -72,7 +72,7 @@ class _SoftLimited(Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - acall runs in an asyncio task
+        assert task is not None  # acall runs in an asyncio task
         self._timer = task.get_loop().call_later(self._seconds, self._fire, task)
         error: BaseException | None = None
         try:
@@ -88,7 +88,7 @@ class _SoftLimited(Generic[T]):
                 except GeneratorExit:
                     self._coroutine.close()
                     raise
-                except BaseException as raised:  # noqa: BLE001 - it is the coroutine's
+                except BaseException as raised:  # it is the coroutine's
                     error = raised
                 if self._due:
                     error = self._limit(task, error)

@@ -204,7 +204,7 @@ class _TaskThread:
                 else:
                     self._loop.call_soon_threadsafe(self._answered, outcome)
                     invocation = outcome = None
-            except BaseException as error:  # noqa: BLE001 - the thread outlives its tasks
+            except BaseException as error:  # the thread outlives its tasks
                 # A limit so short that it struck while this still waited is the outcome of the task it was set for.
                 invocation = invocation or self.invocation
                 outcome = outcome or escaped(error)

@@ -43,9 +43,9 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - Celery's name
+        id: str,
         backend: Backend | None = None,
-        task_name: str | None = None,  # noqa: ARG002 - Celery's argument
+        task_name: str | None = None,
         app: Backend | None = None,
         parent: Any = None,
         *,
@@ -81,8 +81,8 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float = 0.5,
-        no_ack: bool = True,  # noqa: ARG002 - Celery's argument
-        follow_parents: bool = True,  # noqa: ARG002 - likewise
+        no_ack: bool = True,
+        follow_parents: bool = True,
         callback: Callable[[str, Any], None] | None = None,
         *,
         on_message: Callable[[Any], None] | None = None,
@@ -125,7 +125,7 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
         self,
         callback: Callable[[Any], Any],
         on_error: Callable[[Exception], Any] | None = None,
-        weak: bool = False,  # noqa: ARG002 - Celery's argument
+        weak: bool = False,
     ) -> AsyncResult[T]:
         """Call ``callback`` with this result once it is known here that the task has ended, well or not.
 
@@ -290,22 +290,22 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
 class EagerResult(AsyncResult[T]):
     """The result of a task that ran in place (``apply``, or ``task_always_eager``)."""
 
-    def __init__(self, id: str, backend: Backend, state: TaskState) -> None:  # noqa: A002 - Celery's name
+    def __init__(self, id: str, backend: Backend, state: TaskState) -> None:
         super().__init__(id, backend)
         self.known = state
 
     def get(
         self,
-        timeout: float | None = None,  # noqa: ARG002 - there is nothing to wait for
+        timeout: float | None = None,
         propagate: bool = True,
-        interval: float = 0.5,  # noqa: ARG002
-        no_ack: bool = True,  # noqa: ARG002
-        follow_parents: bool = True,  # noqa: ARG002
+        interval: float = 0.5,
+        no_ack: bool = True,
+        follow_parents: bool = True,
         callback: Callable[[str, Any], None] | None = None,
         *,
         on_message: Callable[[Any], None] | None = None,
-        on_interval: Callable[[], None] | None = None,  # noqa: ARG002
-        disable_sync_subtasks: bool = True,  # noqa: ARG002
+        on_interval: Callable[[], None] | None = None,
+        disable_sync_subtasks: bool = True,
     ) -> T:
         """The value, at once."""
         refuse_on_message(on_message)

@@ -30,8 +30,8 @@ class GraphFormatter:
     def __init__(
         self,
         root: Any = None,
-        type: str = "digraph",  # noqa: A002 - Celery's name
-        id: str = "dependencies",  # noqa: A002 - likewise
+        type: str = "digraph",
+        id: str = "dependencies",
         indent: int = 0,
         inw: str = " " * 4,
         **scheme: Any,

@@ -26,7 +26,7 @@ class GroupResult(ResultSet):
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - Celery's name
+        id: str,
         results: Iterable[Any] | None = None,
         parent: Any = None,
         app: Backend | None = None,
@@ -67,7 +67,7 @@ class GroupResult(ResultSet):
         self._backend.run(saved_groups.delete(self._backend.store, self.id, len(self.results)))
 
     @classmethod
-    def restore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:  # noqa: A002 - Celery's name
+    def restore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:
         """What ``save`` has kept; None where nothing was, or it has expired, as in Celery.
 
         Args:
@@ -79,7 +79,7 @@ class GroupResult(ResultSet):
         return found.run(_restored(id, found))
 
     @classmethod
-    async def arestore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:  # noqa: A002
+    async def arestore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:
         """``restore`` on an event loop."""
         found = needed(backend if app is None else app, f"GroupResult.arestore({id!r}")
         return await found.arun(_restored(id, found))
@@ -103,7 +103,7 @@ class GroupResults:
 
     app: Backend
 
-    def __call__(self, id: str, results: Iterable[Any] | None = None, parent: Any = None) -> GroupResult:  # noqa: A002 - Celery's name
+    def __call__(self, id: str, results: Iterable[Any] | None = None, parent: Any = None) -> GroupResult:
         """A group's result; of an id alone what ``save`` has kept.
 
         Raises:
@@ -116,11 +116,11 @@ class GroupResults:
             raise KeyError(f"no group {id} was saved, or it has expired")
         return restored
 
-    def restore(self, id: str) -> GroupResult | None:  # noqa: A002 - likewise
+    def restore(self, id: str) -> GroupResult | None:
         """See ``GroupResult.restore``."""
         return GroupResult.restore(id, app=self.app)
 
-    async def arestore(self, id: str) -> GroupResult | None:  # noqa: A002 - likewise
+    async def arestore(self, id: str) -> GroupResult | None:
         """See ``GroupResult.arestore``."""
         return await GroupResult.arestore(id, app=self.app)
 

@@ -153,7 +153,7 @@ class ResultSet(InWorkflow):
         propagate: bool = True,
         interval: float = 0.5,
         callback: Callable[[str, Any], None] | None = None,
-        no_ack: bool = True,  # noqa: ARG002 - Celery's argument
+        no_ack: bool = True,
         on_message: Callable[[Any], None] | None = None,
         *,
         disable_sync_subtasks: bool = True,
@@ -202,7 +202,7 @@ class ResultSet(InWorkflow):
         self,
         timeout: float | None = None,
         interval: float = 0.5,
-        no_ack: bool = True,  # noqa: ARG002 - Celery's argument
+        no_ack: bool = True,
         on_message: Callable[[Any], None] | None = None,
         on_interval: Callable[[], None] | None = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:

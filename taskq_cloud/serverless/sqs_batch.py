@@ -105,7 +105,7 @@ class Batch:
             return
         try:
             answers = self._call.run(self._runtime.broker.settle([settlement for _, settlement in ordered]))
-        except Exception as error:  # noqa: BLE001 - Lambda must have its answer: without one, all that is done returns
+        except Exception as error:  # Lambda must have its answer: without one, all that is done returns
             answers = [Refused(error)] * len(ordered)
         for (position, settlement), answer in zip(ordered, answers, strict=True):
             if answer is not None:

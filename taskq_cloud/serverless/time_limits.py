@@ -101,7 +101,7 @@ class TimeKeeper:
                 self._unlimit()
         except OutOfTime:
             raise
-        except BaseException as error:  # noqa: BLE001 - every run has an outcome
+        except BaseException as error:  # every run has an outcome
             # With an outcome, the alarm came between the task's end and the timer's: the task is none the worse.
             outcome = outcome or self._stopped(error, limit, seconds_left)
             self._unlimit()
@@ -219,7 +219,7 @@ class _Interruptible(Generic[T]):
             except GeneratorExit:
                 self._coroutine.close()
                 raise
-            except BaseException as error:  # noqa: BLE001 - it is the coroutine's
+            except BaseException as error:  # it is the coroutine's
                 raised = error
             if self._error is not None:
                 raised, self._error = self._error, None
@@ -230,7 +230,7 @@ class _Interruptible(Generic[T]):
 async def _end_of(awaitable: _Interruptible[Outcome]) -> Outcome | BaseException:
     try:
         return await awaitable
-    except BaseException as error:  # noqa: BLE001 - as a value, or a SystemExit would leave the loop in mid-step
+    except BaseException as error:  # as a value, or a SystemExit would leave the loop in mid-step
         return error
 
 

@@ -69,7 +69,7 @@ class Emulator:
     def launch(self) -> None:
         """Start it, and don't wait until it answers."""
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
-        self._process = subprocess.Popen(  # noqa: S603 - commands of this module
+        self._process = subprocess.Popen(
             [sys.executable, "-c", _UNTIL_THE_PARENT_ENDS, *self._command(self.port)],
             stdin=subprocess.PIPE,
             stdout=self._output,

@@ -166,7 +166,7 @@ class LeasedDeliveries:
         except TimeoutError:
             self._say_not_renewed(leases, f"no answer within {patience:.1f} s")
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the leases run on
+        except Exception as error:  # whatever it is, the leases run on
             self._say_not_renewed(leases, error)
             return
         waiting: dict[str, list[_Lease]] = {}

@@ -86,7 +86,7 @@ class Poller:
             failure: Exception | None = None
             try:
                 deliveries = await self._receive(room)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the cause may go away
+            except Exception as error:  # whatever it is, the cause may go away
                 failure = error
             finally:
                 self._held.take(deliveries, room)

@@ -92,7 +92,7 @@ class SettlementBatcher:
     async def _settle(self, batch: list[_Open]) -> None:
         try:
             answers = await self._run(self._broker.settle([opened.settlement for opened in batch]))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the cause may go away
+        except Exception as error:  # whatever it is, the cause may go away
             self._pause(batch, error)
             return
         done: list[Delivery] = []

@@ -33,7 +33,7 @@ def make_app(**settings: Any) -> TaskQ:
 def test_every_way_of_declaring_leads_to_the_same_kind_of_entry() -> None:
     nightly = {"task": "report", "schedule": crontab(0, 3), "args": ("sales",), "options": {"queue": "slow"}}
     app = make_app(beat_schedule={"nightly": nightly, "often": {"task": "tidy", "schedule": 30, "enabled": False}})
-    app.conf  # noqa: B018 - settings are read once
+    app.conf
 
     @app.task(name="decorated", cron="0 9 * * mon-fri", timezone="Europe/Paris", jitter="5m", overlap="allow")
     def decorated() -> None: ...

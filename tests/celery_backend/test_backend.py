@@ -15,10 +15,10 @@ from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.errors import OperationalError
 
 celery = pytest.importorskip("celery")
-from celery.app.task import Context  # noqa: E402 - where it is missing, the module is skipped
-from celery.backends.base import Backend  # noqa: E402
-from celery.exceptions import ImproperlyConfigured, Reject  # noqa: E402
-from kombu.transport.memory import Channel  # noqa: E402
+from celery.app.task import Context
+from celery.backends.base import Backend
+from celery.exceptions import ImproperlyConfigured, Reject
+from kombu.transport.memory import Channel
 
 
 @pytest.fixture

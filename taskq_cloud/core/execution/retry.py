@@ -14,7 +14,7 @@ from taskq_cloud.errors import Ignore, MaxRetriesExceededError, Reject, Retry
 LONGEST_DELAY_SECONDS: Final = 10 * 366 * 86_400
 """Ten years: past any real delay, and far from the largest time there is."""
 
-_RNG = random.Random()  # noqa: S311 - jitter is no secret
+_RNG = random.Random()
 
 
 def decide(

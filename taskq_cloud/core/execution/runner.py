@@ -97,7 +97,7 @@ class TaskRunner:
             return self._succeeded(definition, definition.function(*args, **kwargs))
         except TimeLimitExceeded:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+        except Exception as error:  # whatever a task raises is its outcome
             return self._ended(error, invocation)
         finally:
             called_within.reset(calling)
@@ -114,7 +114,7 @@ class TaskRunner:
             return self._succeeded(definition, await definition.function(*args, **kwargs))
         except TimeLimitExceeded:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+        except Exception as error:  # whatever a task raises is its outcome
             return self._ended(error, invocation)
         finally:
             called_within.reset(calling)

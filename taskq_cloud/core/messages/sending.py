@@ -185,7 +185,7 @@ def send(
         if answers[position] is None:
             (positions.setdefault(each.queue, []) if each.schedule is None else later).append(position)
     if later:  # first: scheduled again, each is one still
-        assert scheduler is not None  # noqa: S101 - address() was given its capabilities
+        assert scheduler is not None  # address() was given its capabilities
         held = [
             (each.queue, each.outgoing, each.schedule)
             for each in (addressed[position] for position in later)

@@ -138,7 +138,7 @@ class crontab:  # noqa: N801 - Celery's name
         now = now_of(self.nowfun)
         return ScheduleState(is_due=True, next=(self._step(now) - now).total_seconds())
 
-    def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:  # noqa: ARG002 - of intervals
+    def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:
         """The first time after ``moment`` at which it is due, in UTC."""
         skipped = self._offset(moment) - self._offset(moment - _LOOK_BACK)
         if skipped <= timedelta(0) or self._offset(moment - skipped) == self._offset(moment):

@@ -69,7 +69,7 @@ class solar:  # noqa: N801 - Celery's name
         """The sun keeps no local time."""
         return "UTC"
 
-    def in_timezone(self, timezone: str) -> solar:  # noqa: ARG002 - as other schedules have it
+    def in_timezone(self, timezone: str) -> solar:
         """The same: no zone has a part in it."""
         return self
 
@@ -86,7 +86,7 @@ class solar:  # noqa: N801 - Celery's name
         again = (self._next_event(now) - now).total_seconds()
         return ScheduleState(is_due=True, next=max(again, 0))
 
-    def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:  # noqa: ARG002 - of intervals
+    def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:
         """The first time after ``moment`` at which it is due, in UTC, to the second before."""
         moment = moment.astimezone(UTC)
         start = moment - _GRID

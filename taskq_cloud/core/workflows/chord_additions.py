@@ -43,7 +43,7 @@ def with_id(message: Message, signature: Signature, before: Sequence[Signature])
 def lazily(message: Message, task_id: str, signature: Signature, before: Sequence[Signature]) -> Signature:
     """What is added as the task itself may send it: with its place in the chord."""
     member = successors.membership(message)
-    assert member is not None  # noqa: S101 - the task has looked
+    assert member is not None  # the task has looked
     path = _beside_lazy(message, member, before).path
     return to_signature(
         set_on_last(parse(signature), _place(message, member, (Place(_pair(message, task_id), "1", 2), *path)))

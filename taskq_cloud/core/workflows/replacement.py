@@ -76,7 +76,7 @@ def start(
 
 
 def _last(message: Message, stage: object, fence: int) -> TaskStage:
-    assert isinstance(stage, TaskStage)  # noqa: S101 - a line that ends in a task
+    assert isinstance(stage, TaskStage)  # a line that ends in a task
     embed, options = message.embed, stage.options
     return stage.with_options(
         task_id=message.id,

@@ -82,7 +82,7 @@ def schedule_changed(topology: Topology, observed: Observed) -> Iterator[Finding
 def schedule_role(topology: Topology, observed: Observed) -> Iterator[Finding]:
     """The role that a schedule sends with."""
     for schedule, there in _pairs(topology, observed):
-        assert topology.schedule_group is not None  # noqa: S101 - for the type checker: there are schedules in it
+        assert topology.schedule_group is not None  # for the type checker: there are schedules in it
         if there.role != topology.schedule_group.role_arn:
             yield Finding(
                 "schedules.role",

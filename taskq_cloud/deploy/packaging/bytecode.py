@@ -83,6 +83,6 @@ def _run(
 ) -> subprocess.CompletedProcess[str]:
     # -I leaves the environment and the user's own packages out; PATH alone is needed to find nothing but libraries.
     given = {"PATH": os.environ.get("PATH", ""), **(environment or {})}
-    return subprocess.run(  # noqa: S603 - the interpreter was found, not given
+    return subprocess.run(
         [interpreter, "-I", *arguments], env=given, cwd=folder, capture_output=True, text=True, check=False
     )

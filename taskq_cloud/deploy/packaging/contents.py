@@ -107,7 +107,7 @@ def install(wanted: Wanted, target: Target, destination: Path) -> None:
         command += ["--target", str(destination), "--only-binary", ":all:", "--implementation", "cp"]
         command += ["--python-version", target.python, "--requirement", str(requirements)]
         command += [f"--platform={platform}" for platform in target.platforms]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - pip, as asked for
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][-1:] or [done.stderr.strip()]
         raise ImproperlyConfigured(

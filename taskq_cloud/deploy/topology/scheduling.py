@@ -67,7 +67,7 @@ def _schedule(found: PlatformSchedule) -> Schedule:
             f"{found.description}: a schedule that Terraform keeps sends no message attributes, and a MessageGroupId "
             "to FIFO queues only: leave out the option, or leave schedules to taskq beat apply"
         )
-    assert not isinstance(found.when, datetime)  # noqa: S101 - for the type checker; periodic ones have expressions
+    assert not isinstance(found.when, datetime)  # for the type checker; periodic ones have expressions
     return Schedule(
         name=found.name,
         expression=found.when,

@@ -29,7 +29,7 @@ _DENIED: Final = frozenset(
     {"AccessDeniedException", "IncompleteSignature", "InvalidSignatureException", "MissingAuthenticationToken"}
 )
 
-_RNG: Final = random.Random()  # noqa: S311 - jitter is no secret
+_RNG: Final = random.Random()
 
 
 @dataclass(frozen=True, slots=True)

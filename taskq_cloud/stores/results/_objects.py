@@ -55,7 +55,7 @@ _WRITE_ATTEMPTS: Final = 10
 
 _DAY_SECONDS: Final = 86_400
 
-_RNG: Final = random.Random()  # noqa: S311 - jitter is no secret
+_RNG: Final = random.Random()
 
 
 Decision: TypeAlias = Callable[[StoredObject | None], StoredObject | None]

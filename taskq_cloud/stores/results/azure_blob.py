@@ -75,7 +75,7 @@ class AzureBlobResults(ObjectResults):
         super().__init__(_AzureContainer(container, place), prefix, clock)
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> AzureBlobResults:  # noqa: ARG003 - none known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> AzureBlobResults:
         """``azureblob://container`` or ``azureblob://container/prefix``, and ``?account_url=``.
 
         Raises:

@@ -28,7 +28,7 @@ class DisabledResults:
     )
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DisabledResults:  # noqa: ARG003 - nothing to say
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DisabledResults:
         """``disabled://``."""
         return cls()
 
@@ -37,7 +37,7 @@ class DisabledResults:
         """None."""
         return {}
 
-    def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:  # noqa: ARG002
+    def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
         """Nothing is there."""
         yield from ()
         return {}
@@ -47,11 +47,11 @@ class DisabledResults:
         yield from ()
         return [True] * len(records)
 
-    def delete(self, ids: Sequence[str]) -> Flow[None]:  # noqa: ARG002
+    def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Nothing is there."""
         yield from ()
 
-    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:  # noqa: ARG002
+    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
         """Refused: a join is remembered, and nothing is here.
 
         Raises:
@@ -60,7 +60,7 @@ class DisabledResults:
         yield from ()
         raise ImproperlyConfigured(f"join {join_id}: no result store is configured: set TASKQ_RESULTS")
 
-    def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:  # noqa: ARG002
+    def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
         """Refused: a claim is remembered, and nothing is here.
 
         Raises:
@@ -69,7 +69,7 @@ class DisabledResults:
         yield from ()
         raise ImproperlyConfigured(f"once=True (task {key}) needs a result store: set TASKQ_RESULTS")
 
-    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:  # noqa: ARG002
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
         """Refused: a rate is kept by what is remembered, and nothing is here.
 
         Raises:

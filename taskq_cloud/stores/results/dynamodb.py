@@ -95,7 +95,7 @@ class DynamoDBResults:
         self._last_slots: dict[str, float] = {}
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DynamoDBResults:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DynamoDBResults:
         """``dynamodb://table`` or ``dynamodb://region/table``, and ``?region=``, ``endpoint_url=``, ``key_format=``.
 
         Raises:

@@ -69,7 +69,7 @@ class GCSResults(ObjectResults):
         super().__init__(_GCSBucket(bucket), prefix, clock)
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> GCSResults:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> GCSResults:
         """``gs://bucket`` or ``gs://bucket/prefix``, and ``?project=``.
 
         Raises:

@@ -58,7 +58,7 @@ class MemoryResults:
         self._swept_at = clock()
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemoryResults:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemoryResults:
         """``memory://``."""
         query_of(url)
         return cls()

@@ -75,7 +75,7 @@ class S3Results(ObjectResults):
         super().__init__(_S3Bucket(bucket, endpoint_url or region or "the SDK's region"), prefix, clock)
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> S3Results:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> S3Results:
         """``s3://bucket`` or ``s3://bucket/prefix``, and ``?region=``, ``endpoint_url=``, ``addressing_style=``.
 
         Raises:

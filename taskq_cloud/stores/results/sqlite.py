@@ -2,7 +2,7 @@
 
 Every method is one transaction. The file and its directory are made at the first call; connections, journal and
 locking are the client's (``taskq_cloud.clients.sqlite``).
-"""
+"""  # a number of ours
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class SQLiteResults:
         self._clock = clock
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> SQLiteResults:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> SQLiteResults:
         """``sqlite:///relative/path`` or ``sqlite:////absolute/path``."""
         query_of(url)
         return cls(file_of(url))

@@ -80,7 +80,7 @@ class CloudSchedulerJobs:
         self._place = place
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:
         """A store for ``cloudscheduler://project/location``: ``read_place``."""
         return cls(read_place(url))
 

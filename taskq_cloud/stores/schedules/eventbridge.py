@@ -44,7 +44,7 @@ _QUEUE_ARN: Final = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d+:[\w-]+")
 _OPTIONS: Final = ("dead_letter", "endpoint_url", "region", "role")
 _EXAMPLE: Final = "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler"
 
-_RNG: Final = random.Random()  # noqa: S311 - jitter is no secret
+_RNG: Final = random.Random()
 
 
 class EventBridgeSchedules:
@@ -72,7 +72,7 @@ class EventBridgeSchedules:
         self._rng = rng
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:
         """A store for ``eventbridge://group?role=ARN``.
 
         Args:

@@ -37,7 +37,7 @@ class MemorySchedules:
         self._schedules: dict[str, PlatformSchedule] = {}
 
     @classmethod
-    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemorySchedules:  # noqa: ARG003 - none are known
+    def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemorySchedules:
         """``memory://``."""
         query_of(url)
         return cls()
@@ -90,5 +90,5 @@ class MemorySchedules:
 
 
 def _timestamp(schedule: PlatformSchedule) -> float:
-    assert isinstance(schedule.when, datetime)  # noqa: S101 - for the type checker; due() has looked
+    assert isinstance(schedule.when, datetime)  # for the type checker; due() has looked
     return schedule.when.timestamp()

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stack = STACKS[options.stack](options.port)
     reason = stack.missing()
     if reason:
-        print(reason, file=sys.stderr)  # noqa: T201 - a command's output
+        print(reason, file=sys.stderr)
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end_in_order)
@@ -40,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.init:
                 _initialise(options.init, stack.environment())
             exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in stack.environment().items())
-            print(f"{stack.name} answers at {stack.endpoint_url}; for a shell:\n\nexport {exports}\n", flush=True)  # noqa: T201
+            print(f"{stack.name} answers at {stack.endpoint_url}; for a shell:\n\nexport {exports}\n", flush=True)
             while True:
                 signal.pause()
     except (RuntimeError, subprocess.CalledProcessError) as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         return 1
 
 
@@ -55,7 +55,7 @@ def _end_in_order(_number: int, _frame: object) -> NoReturn:
 
 def _initialise(script: str, environment: dict[str, str]) -> None:
     here = {"TASKQ_PYTHON": sys.executable, "TASKQ_FOLDER": str(Path.cwd())}
-    subprocess.run([script], env={**here, **os.environ, **environment}, check=True)  # noqa: S603 - the user's own
+    subprocess.run([script], env={**here, **os.environ, **environment}, check=True)
 
 
 if __name__ == "__main__":

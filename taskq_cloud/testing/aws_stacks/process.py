@@ -111,7 +111,7 @@ class Stack(ABC):
         with (self._directory / "stack.log").open("ab") as log:
             # A session of its own: Ctrl-C in a terminal reaches the worker under test, which drains against a stack
             # that is still there; and the functions' processes can be ended with it.
-            self._process = subprocess.Popen(  # noqa: S603 - a program of ours
+            self._process = subprocess.Popen(
                 self._command(),
                 env={**os.environ, **self.environment(), **self._settings(self._directory)},
                 cwd=self._directory,

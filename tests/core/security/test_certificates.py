@@ -243,7 +243,7 @@ def test_keys_may_be_given_as_text_and_with_a_password(issue: Issue) -> None:
     assert codec.read(codec.write(SENT, "q"), "m1").id == SENT.id
     for password in ("wrong-password", None):
         with pytest.raises(ImproperlyConfigured, match="security_key_password is wrong") as caught:
-            TaskQ(**settings | {"security_key_password": password}).codec  # noqa: B018
+            TaskQ(**settings | {"security_key_password": password}).codec
         assert "wrong-password" not in "".join(traceback.format_exception(caught.value))
 
 

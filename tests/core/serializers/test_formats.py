@@ -46,7 +46,7 @@ plain = st.recursive(
 RICH = {
     "yaml": [
         datetime(2026, 1, 1, 12, tzinfo=UTC),
-        datetime(2026, 1, 1, 12),  # noqa: DTZ001 - a naive time stays one
+        datetime(2026, 1, 1, 12),
         date(2026, 1, 1),
         b"\xff\x00",
         {"a", "b"},

@@ -17,7 +17,7 @@ from taskq_cloud.core import serializers
 from taskq_cloud.errors import ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured
 
 RICH = [
-    datetime(2026, 1, 1, 12, 30, 15, 123456),  # noqa: DTZ001 - naive ones travel too
+    datetime(2026, 1, 1, 12, 30, 15, 123456),
     datetime(2026, 1, 1, tzinfo=UTC),
     datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=30))),
     date(2026, 1, 1),

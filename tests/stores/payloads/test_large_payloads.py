@@ -159,7 +159,7 @@ def test_without_payloads_the_errors_name_the_setting(make_shop):
 
 def test_payloads_are_kept_in_buckets_only():
     with pytest.raises(ImproperlyConfigured, match=r"payloads can't be kept in 'sqlite:///x\.db'"):
-        TaskQ("shop", payloads="sqlite:///x.db").payloads  # noqa: B018
+        TaskQ("shop", payloads="sqlite:///x.db").payloads
 
 
 def test_one_client_serves_results_and_payloads(aws_environment, make_bucket):

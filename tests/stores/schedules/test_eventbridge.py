@@ -255,7 +255,7 @@ def test_a_group_that_is_missing_fails_the_listing_and_no_other_failure_hides():
         ({"name": "a/b"}, ImproperlyConfigured, "'a/b' is no name"),
         ({"name": "x" * 65}, ImproperlyConfigured, "1 to 64"),
         ({"target": "work"}, ImproperlyConfigured, "'work' is not the ARN of an SQS queue"),
-        ({"when": datetime(2030, 1, 1)}, ImproperlyConfigured, "has no time zone"),  # noqa: DTZ001 - what is refused
+        ({"when": datetime(2030, 1, 1)}, ImproperlyConfigured, "has no time zone"),
         (
             {"when": "cron(" + "1," * 125 + "2 * * * ? *)"},
             ImproperlyConfigured,

@@ -29,7 +29,7 @@ LOOPBACK = "127.0.0.1"
 class ProcessExecutor(runtime_executor.RuntimeExecutor):  # type: ignore[misc]  # LocalStack's interpreter has it
     """A function's execution environment that is a process, and no container."""
 
-    def __init__(self, id: str, function_version: FunctionVersion) -> None:  # noqa: A002 - LocalStack's name
+    def __init__(self, id: str, function_version: FunctionVersion) -> None:
         super().__init__(id, function_version)
         self._api = RuntimeApi()
         self._environment: dict[str, str] = {}
@@ -68,7 +68,7 @@ class ProcessExecutor(runtime_executor.RuntimeExecutor):  # type: ignore[misc]  
         return InvocationResult(payload["invoke-id"], content, is_error=kind != "response", logs=log)
 
     def _run(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 - the interpreter of whoever has started the stack
+        return subprocess.Popen(
             [os.environ["TASKQ_FUNCTIONS_PYTHON"], "-m", "awslambdaric", self._environment["_HANDLER"]],
             cwd=self._code,
             env=self._environment,

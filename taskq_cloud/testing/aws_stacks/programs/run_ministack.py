@@ -39,37 +39,37 @@ def filled(target: dict[str, Any], event: dict[str, Any], schedule: dict[str, An
 
 def list_schedules_by_pages() -> None:
     """ministack ends a list at its first page, and finds nothing in a group that isn't there."""
-    list_all = scheduler._list_schedules  # noqa: SLF001
+    list_all = scheduler._list_schedules
 
     def list_schedules(query: dict[str, str]) -> Any:
         group, begin = query.get("ScheduleGroup"), int(query.get("NextToken") or 0)
-        if group and group not in scheduler._schedule_groups:  # noqa: SLF001
-            return scheduler._error(404, "ResourceNotFoundException", f"Schedule group {group} does not exist.")  # noqa: SLF001
+        if group and group not in scheduler._schedule_groups:
+            return scheduler._error(404, "ResourceNotFoundException", f"Schedule group {group} does not exist.")
         _, _, body = list_all({**query, "MaxResults": str(sys.maxsize)})
         found, end = json.loads(body)["Schedules"], begin + int(query.get("MaxResults", 100))
         more = {"NextToken": str(end)} if end < len(found) else {}
-        return scheduler._json_resp(200, {"Schedules": found[begin:end], **more})  # noqa: SLF001
+        return scheduler._json_resp(200, {"Schedules": found[begin:end], **more})
 
-    scheduler._list_schedules = list_schedules  # noqa: SLF001
+    scheduler._list_schedules = list_schedules
 
 
 def send_messages_of_universal_targets() -> None:
     """ministack sends to a queue that is the target itself, and knows no target that is SQS's SendMessage."""
-    invoke = eventbridge._invoke_target  # noqa: SLF001
+    invoke = eventbridge._invoke_target
 
     def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> Any:
         target = filled(target, event, rule)
         if not target.get("Arn", "").endswith(":scheduler:::aws-sdk:sqs:sendMessage"):
             return invoke(target, event, rule, view)
         parameters = json.loads(target["Input"])
-        return sqs._act_send_message(parameters, parameters["QueueUrl"])  # noqa: SLF001
+        return sqs._act_send_message(parameters, parameters["QueueUrl"])
 
-    eventbridge._invoke_target = invoke_target  # noqa: SLF001
+    eventbridge._invoke_target = invoke_target
 
 
 if __name__ == "__main__":
     end_with_the_starter()
-    scheduler._SCHEDULE_TICK_INTERVAL = eventbridge._SCHEDULER_TICK_INTERVAL = TICK_SECONDS  # noqa: SLF001
+    scheduler._SCHEDULE_TICK_INTERVAL = eventbridge._SCHEDULER_TICK_INTERVAL = TICK_SECONDS
     send_messages_of_universal_targets()
     list_schedules_by_pages()
     sys.argv = ["ministack"]

@@ -122,7 +122,7 @@ class RuntimeApi:
                 self.end_headers()
                 self.wfile.write(content)
 
-            def log_message(self, format: str, *values: object) -> None:  # noqa: A002 - the base class's name
+            def log_message(self, format: str, *values: object) -> None:
                 """Requests are not worth a line."""
 
         return Handler
