@@ -1,15 +1,42 @@
-"""The values of a message's headers and body, checked: what is not what it should be is an ``InvalidTaskError``."""
+"""Checks of the values in a message's headers and body, and readers for times that options and headers give.
+
+A value that fails its check raises ``InvalidTaskError``, unless its function says otherwise.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from taskq_cloud.errors import InvalidTaskError
 
 LARGEST_NUMBER: Final = 2**31
 """No count of retries and no limit in seconds gets near it; a store's columns and a timer's arguments hold it."""
+
+
+def aware(moment: datetime) -> datetime:
+    """Give a time its zone: a naive time is UTC, as in Celery."""
+    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
+
+
+def time_from_option(value: float | str | datetime | None, now: float) -> datetime | None:
+    """Read the time that an option such as ``eta``, ``countdown`` or ``expires`` gives.
+
+    Args:
+        value: seconds from now, a ``datetime``, or ISO 8601 text; a time without a zone is UTC. None stays None.
+        now: the time, in seconds since the epoch.
+
+    Raises:
+        TypeError: the value has another type.
+        ValueError: the text isn't ISO 8601.
+        OverflowError: the time is past the year 9999.
+    """
+    if value is None:
+        return None
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(now, UTC) + timedelta(seconds=value)
+    return aware(value if isinstance(value, datetime) else datetime.fromisoformat(value))
 
 
 def text_bytes(what: str, text: str) -> bytes:
@@ -58,10 +85,9 @@ def time(task: str, name: str, value: Any) -> datetime | None:
     if value is None:
         return None
     try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        return aware(value if isinstance(value, datetime) else datetime.fromisoformat(value))
     except (ValueError, TypeError):
         raise InvalidTaskError(f"task {task}: {name} is no ISO 8601 time: {value!r:.100}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def timelimit(task: str, value: Any) -> tuple[float | None, float | None]:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from taskq_cloud.core.model.validation import aware
 from taskq_cloud.errors import ScheduleError, TimeZonesMissing
 
 Now: TypeAlias = Callable[[], datetime]
@@ -88,11 +89,6 @@ def zone_name(timezone: str | tzinfo | None) -> str | None:
         raise ScheduleError(f"the time zone {timezone!r} has no name of the IANA database; give it by name")
     zone_named(name)
     return str(name)
-
-
-def aware(moment: datetime) -> datetime:
-    """A time with its zone; a naive one is UTC, as in Celery."""
-    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
 
 
 def utc_of(wall: datetime, zone: tzinfo, fold: int = 0) -> datetime:

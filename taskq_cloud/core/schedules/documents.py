@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taskq_cloud.core.schedules.base import Schedule, aware
+from taskq_cloud.core.model.validation import aware
+from taskq_cloud.core.schedules.base import Schedule
 from taskq_cloud.core.schedules.cron import crontab
 from taskq_cloud.core.schedules.entry import Timing
 from taskq_cloud.core.schedules.interval import schedule

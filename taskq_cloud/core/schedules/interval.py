@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
+from taskq_cloud.core.model.validation import aware
 from taskq_cloud.core.schedules.base import (
     EPOCH,
     Now,
     ScheduleState,
-    aware,
     instants_of,
     now_of,
     utc_of,

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import Any, Final
 
-from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, aware, now_of
+from taskq_cloud.core.model.validation import aware
+from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, now_of
 from taskq_cloud.errors import MissingExtra, ScheduleError
 
 _STANDARD_REFRACTION: Final = "-0:34"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
+
+from taskq_cloud.core.model.validation import aware
 
 SCHEDULE: Final = "taskq_schedule"
 """Which entry the message comes from, and when that is due."""
@@ -42,4 +44,4 @@ def _seconds(value: Any) -> float:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return 0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return aware(moment).timestamp()
