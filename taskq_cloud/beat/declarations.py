@@ -31,7 +31,7 @@ from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.base import Schedule, zone_name, zone_named
 from taskq_cloud.core.schedules.documents import duration
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
-from taskq_cloud.core.schedules.triggers import wakes_of
+from taskq_cloud.core.schedules.triggers import triggers_of
 from taskq_cloud.errors import ScheduleError
 from taskq_cloud.schedules import crontab, maybe_schedule, schedule
 from taskq_cloud.settings import Settings
@@ -264,14 +264,16 @@ def platform_schedules(
     found = []
     held_seconds = (entry.options.get("countdown") or 0) + entry.jitter_seconds + ticks.CLOCKS_DIFFER_SECONDS
     try:
-        wakes = wakes_of(entry.timing, now, weeks=words.WEEKS, longest_span_seconds=longest_eta_seconds - held_seconds)
+        triggers = triggers_of(
+            entry.timing, now, weeks=words.WEEKS, longest_span_seconds=longest_eta_seconds - held_seconds
+        )
     except ScheduleError as error:
         raise ScheduleError(f"periodic task {entry.name!r}: {error}") from error
-    for number, wake in enumerate(wakes):
-        tick = ticks.tick_of_entry(entry, application, wake.span_seconds, entry.jitter_seconds)
-        expression = words.expression(wake)
+    for number, trigger in enumerate(triggers):
+        tick = ticks.tick_of_entry(entry, application, trigger.span_seconds, entry.jitter_seconds)
+        expression = words.expression(trigger)
         if platform == "cloud_scheduler":  # which writes no time
-            fires = crontab.from_string(expression, timezone=wake.timezone)
+            fires = crontab.from_string(expression, timezone=trigger.timezone)
             tick = replace(tick, fires=None if fires == entry.schedule else fires)
         name = schedule_name(application, entry.name, number)
         deduplicated = is_ordered(queue) and platform == "eventbridge"
@@ -279,7 +281,7 @@ def platform_schedules(
             PlatformSchedule(
                 name=name,
                 when=expression,
-                timezone=wake.timezone,
+                timezone=trigger.timezone,
                 target=target,
                 body=_platform_body(app, entry, tick, platform, queue),
                 end=entry.timing.end if words.ENDS else None,

@@ -150,10 +150,10 @@ class Codec:
         document = min(map(json.loads, texts), key=lambda each: len(payload_references.body_of(each)))
         document["headers"].pop(SIGNATURE_HEADER, None)
         claim, payload = payloads.check_in(ARGUMENTS, message.id, payload_references.body_of(document), now)
-        reused = payloads.still_good(message.claim, claim)
-        if reused and message.claim is not None:
-            claim = message.claim
-        document = payload_references.with_claim(document, claim)
+        reused = payloads.still_good(message.payload_reference, claim)
+        if reused and message.payload_reference is not None:
+            claim = message.payload_reference
+        document = payload_references.with_reference(document, claim)
         # The claim has the payload's digest, so that whoever signs the one signs the other.
         signed = document if self.security is None else self.security.sign(document)
         return Packed(serializers.dumps(signed), payload=None if reused else payload)
@@ -195,7 +195,7 @@ class Codec:
             if pointer is not None:
                 document = {**document, "Message": (yield from self._fetch_text(pointer))}
         inner = events.unwrapped(document)
-        claim = payload_references.claim_of(inner)
+        claim = payload_references.reference_of(inner)
         if claim is None:
             return self.read_document(document, message_id, queue)
         believed = self.security is None or self._checked(self.security, inner, message_id, queue)
@@ -205,7 +205,7 @@ class Codec:
             # As with whatever can't be read: an id that anyone may have written must not fail that task.
             error.task_id = protocol.task_id_of(inner) if believed else None
             raise
-        return replace(self.read_document(document, message_id, queue, data), claim=claim)
+        return replace(self.read_document(document, message_id, queue, data), payload_reference=claim)
 
     def _fetch_text(self, pointer: PayloadReference) -> Flow[str]:
         data = yield from self._payloads_of(pointer).fetch(pointer)

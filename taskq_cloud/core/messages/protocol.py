@@ -50,7 +50,9 @@ _HEADERS: Final = [
     "stamped_headers",
     "stamps",
 ]
-RESERVED_HEADERS: Final = frozenset([*_HEADERS, "lang", "compression", SIGNATURE_HEADER, payload_references.CLAIM])
+RESERVED_HEADERS: Final = frozenset(
+    [*_HEADERS, "lang", "compression", SIGNATURE_HEADER, payload_references.REFERENCE_KEY]
+)
 _EMBED: Final = tuple(field.name for field in fields(Embed))
 
 _repr = reprlib.Repr()
@@ -201,7 +203,7 @@ def decode(
     properties = values.mapping(document.get("properties"), "properties")
     try:
         if payload is not None:
-            document = payload_references.without_claim(document, payload)  # signed is what claims it, by its digest
+            document = payload_references.with_body(document, payload)  # signed is what claims it, by its digest
         body = _read_body(document, headers, properties, _serializer_of(document, accept, security))
         if isinstance(body, dict):  # protocol 1, or the hybrid whose headers are version 2's
             merged = {**body, **headers}

@@ -127,7 +127,7 @@ def address(
 
 def _kept_seconds(codec: Codec, packed: Packed, message: Message) -> float:
     """How long a message can wait before what it claims has to be checked in anew, which whoever receives it does."""
-    claims = packed.payload is not None or message.claim is not None
+    claims = packed.payload is not None or message.payload_reference is not None
     return codec.payloads.longest_wait_seconds if claims and codec.payloads is not None else math.inf
 
 

@@ -76,7 +76,7 @@ class Message:
     priority: int = 0
     reply_to: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
-    claim: PayloadReference | None = None
+    payload_reference: PayloadReference | None = None
 
     @property
     def attempt(self) -> int:

@@ -27,10 +27,10 @@ from typing import Any, Final
 
 from taskq_cloud.errors import ClaimError, DecodeError
 
-CLAIM: Final = "taskq_claim"
+REFERENCE_KEY: Final = "taskq_claim"
 """The header of a message, and the key of a result document, that holds a claim."""
 
-CLAIM_CONTENT_TYPE: Final = "application/x-taskq-claim"
+REFERENCE_CONTENT_TYPE: Final = "application/x-taskq-claim"
 """The content type of a message with a claim: a Celery worker refuses it instead of running its task without
 arguments."""
 
@@ -119,7 +119,7 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def claim_from_json(value: Any) -> PayloadReference:
+def reference_from_json(value: Any) -> PayloadReference:
     """Read a claim of ours.
 
     Raises:
@@ -147,20 +147,20 @@ def claim_from_json(value: Any) -> PayloadReference:
     raise ClaimError(f"the claim is malformed: {value!r:.200}")
 
 
-def claim_of(document: Mapping[str, Any]) -> PayloadReference | None:
+def reference_of(document: Mapping[str, Any]) -> PayloadReference | None:
     """The claim in a message's envelope, or None.
 
     Raises:
         ClaimError: it is malformed, or missing where the content type says that there is one, or the other way round.
     """
     headers = document.get("headers")
-    value = headers.get(CLAIM) if isinstance(headers, dict) else None
-    if document.get("content-type") != CLAIM_CONTENT_TYPE:
+    value = headers.get(REFERENCE_KEY) if isinstance(headers, dict) else None
+    if document.get("content-type") != REFERENCE_CONTENT_TYPE:
         if value is None:
             return None
         # Whether a message is welcome unsigned is asked of its own content type, and must not be answered for another.
         raise ClaimError("the message has a claim and says that it has a body of its own")
-    return claim_from_json(value)
+    return reference_from_json(value)
 
 
 def body_of(document: Mapping[str, Any]) -> bytes:
@@ -169,20 +169,20 @@ def body_of(document: Mapping[str, Any]) -> bytes:
     return base64.b64decode(body) if _is_base64(document) else body.encode()
 
 
-def with_claim(document: Mapping[str, Any], claim: PayloadReference) -> dict[str, Any]:
+def with_reference(document: Mapping[str, Any], claim: PayloadReference) -> dict[str, Any]:
     """A message's envelope with a claim in place of its body."""
     claim = replace(claim, content_type=document["content-type"])
-    headers = {**document["headers"], CLAIM: claim.as_json()}
-    return {**document, "body": "", "content-type": CLAIM_CONTENT_TYPE, "headers": headers}
+    headers = {**document["headers"], REFERENCE_KEY: claim.as_json()}
+    return {**document, "body": "", "content-type": REFERENCE_CONTENT_TYPE, "headers": headers}
 
 
-def without_claim(document: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-    """A message's envelope as it was before ``with_claim``.
+def with_body(document: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+    """A message's envelope as it was before ``with_reference``.
 
     Raises:
         DecodeError: there is no claim in it, or the bytes are no text.
     """
-    claim = claim_of(document)
+    claim = reference_of(document)
     if claim is None or claim.content_type is None:
         raise ClaimError("the message's claim doesn't say what is claimed")
     try:

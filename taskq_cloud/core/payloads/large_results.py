@@ -18,7 +18,7 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import ErrorInfo
-from taskq_cloud.core.model.payload_references import CLAIM, Payload, PayloadReference, claim_from_json
+from taskq_cloud.core.model.payload_references import REFERENCE_KEY, Payload, PayloadReference, reference_from_json
 from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, RESULTS, Payloads, is_plain
 from taskq_cloud.core.ports import ResultStore, Service, StoreCapabilities
 from taskq_cloud.core.records import document as result_document
@@ -61,7 +61,7 @@ class LargeResults:
         """
         found = yield from self.store.load(ids)
         whole = {task_id: _expanded(record) for task_id, record in found.items()}
-        claims = {task_id: claim for task_id, record in whole.items() if (claim := _claim_of(record)) is not None}
+        claims = {task_id: claim for task_id, record in whole.items() if (claim := _reference_of(record)) is not None}
         answers = yield from self.payloads.fetch_all([*claims.values()])
         for (task_id, claim), answer in zip(claims.items(), answers, strict=True):
             if isinstance(answer, ClaimError):
@@ -92,7 +92,7 @@ class LargeResults:
         found = yield from self.store.load(ids)
         yield from self.store.delete(ids)
         own = f"{self.payloads.store.place}/{self.payloads.store.prefix}"
-        claims = [claim for record in found.values() if (claim := _claim_of(record)) is not None]
+        claims = [claim for record in found.values() if (claim := _reference_of(record)) is not None]
         # In its own place only: a record that someone else has written is not to remove what they can't.
         keys = [each.key for each in claims if str(each).startswith(f"{own}{RESULTS}/") and is_plain(each.key)]
         if keys:
@@ -128,7 +128,7 @@ class LargeResults:
                 return replace(record, payload=inline), None
         claim, payload = self.payloads.check_in(RESULTS, record.id, packed, self.clock())
         claim = replace(claim, compression=compression)
-        document = _small_document(record, {CLAIM: claim.as_json()}, f"{len(whole)} bytes in {claim}")
+        document = _small_document(record, {REFERENCE_KEY: claim.as_json()}, f"{len(whole)} bytes in {claim}")
         return replace(record, payload=document), payload
 
 
@@ -156,9 +156,9 @@ def _top_level(record: Record, key: str) -> Any:
     return result_document.decode(record.payload).get(key)
 
 
-def _claim_of(record: Record) -> PayloadReference | None:
-    value = _top_level(record, CLAIM)
-    return None if value is None else claim_from_json(value)
+def _reference_of(record: Record) -> PayloadReference | None:
+    value = _top_level(record, REFERENCE_KEY)
+    return None if value is None else reference_from_json(value)
 
 
 def _expanded(record: Record) -> Record:

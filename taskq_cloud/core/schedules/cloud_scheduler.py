@@ -1,7 +1,7 @@
-"""Wakes in the words of Google's Cloud Scheduler: the five fields of unix-cron.
+"""Triggers in the words of Google's Cloud Scheduler: the five fields of unix-cron.
 
 Source: Cloud Scheduler, "Cron job format and time zone". Sunday is 0. It recommends UTC for times that a zone skips or
-repeats, which is what such wakes are in.
+repeats, which is what such triggers are in.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from taskq_cloud.core.schedules import fields
-from taskq_cloud.core.schedules.triggers import Wake
+from taskq_cloud.core.schedules.triggers import Trigger
 
 WEEKS: Final = False
 """Whether it can say "the second Monday of a month"."""
@@ -18,16 +18,16 @@ ENDS: Final = False
 _FEW: Final = 2
 
 
-def expression(wake: Wake) -> str:
-    """The expression, to be evaluated in the wake's zone."""
+def expression(trigger: Trigger) -> str:
+    """The expression, to be evaluated in the trigger's zone."""
     return " ".join(
         (
-            _text(wake.minute, fields.MINUTE),
-            _text(wake.hour, fields.HOUR),
-            # Limited both, they would be one or the other to cron; a wake limits one at most.
-            _text(wake.day_of_month, fields.DAY_OF_MONTH),
-            _text(wake.month_of_year, fields.MONTH_OF_YEAR),
-            _text(wake.day_of_week, fields.DAY_OF_WEEK),
+            _text(trigger.minute, fields.MINUTE),
+            _text(trigger.hour, fields.HOUR),
+            # Limited both, they would be one or the other to cron; a trigger limits one at most.
+            _text(trigger.day_of_month, fields.DAY_OF_MONTH),
+            _text(trigger.month_of_year, fields.MONTH_OF_YEAR),
+            _text(trigger.day_of_week, fields.DAY_OF_WEEK),
         )
     )
 

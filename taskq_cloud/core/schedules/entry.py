@@ -57,7 +57,7 @@ class Timing:
             yield due
             due = self.following(due)
 
-    def names(self, moment: datetime) -> bool:
+    def fires_at(self, moment: datetime) -> bool:
         """Whether it is due at that very second."""
         return self.following(moment - timedelta(seconds=1)) == moment
 

@@ -1,4 +1,4 @@
-"""Wakes in the words of EventBridge Scheduler: ``cron(minutes hours day-of-month month day-of-week year)``.
+"""Triggers in the words of EventBridge Scheduler: ``cron(minutes hours day-of-month month day-of-week year)``.
 
 Source: User Guide, "schedule-types". Sunday is 1; of the two kinds of days one is ``?``; ``2#1`` is a month's first
 Monday.
@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from taskq_cloud.core.schedules import fields
-from taskq_cloud.core.schedules.triggers import Wake
+from taskq_cloud.core.schedules.triggers import Trigger
 
 WEEKS: Final = True
 ENDS: Final = True
@@ -19,17 +19,17 @@ _WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _FEW: Final = 2
 
 
-def expression(wake: Wake) -> str:
-    """The expression, to be evaluated in the wake's zone."""
+def expression(trigger: Trigger) -> str:
+    """The expression, to be evaluated in the trigger's zone."""
     of_week = "?"
-    if wake.day_of_week is not None:
-        days = sorted(wake.day_of_week)
-        of_week = f"{days[0] + 1}#{wake.week}" if wake.week else ",".join(_WEEKDAYS[day] for day in days)
-    of_month = "?" if wake.day_of_week is not None else "*"
-    if wake.day_of_month is not None:
-        of_month = _text(wake.day_of_month, fields.DAY_OF_MONTH)
-    months = _text(wake.month_of_year, fields.MONTH_OF_YEAR)
-    minutes, hours = _text(wake.minute, fields.MINUTE), _text(wake.hour, fields.HOUR)
+    if trigger.day_of_week is not None:
+        days = sorted(trigger.day_of_week)
+        of_week = f"{days[0] + 1}#{trigger.week}" if trigger.week else ",".join(_WEEKDAYS[day] for day in days)
+    of_month = "?" if trigger.day_of_week is not None else "*"
+    if trigger.day_of_month is not None:
+        of_month = _text(trigger.day_of_month, fields.DAY_OF_MONTH)
+    months = _text(trigger.month_of_year, fields.MONTH_OF_YEAR)
+    minutes, hours = _text(trigger.minute, fields.MINUTE), _text(trigger.hour, fields.HOUR)
     return f"cron({minutes} {hours} {of_month} {months} {of_week} *)"
 
 

@@ -162,7 +162,7 @@ def _checked(tick: Tick) -> Tick:
     return tick
 
 
-def moment_of(message: Message) -> datetime:
+def fire_time_of(message: Message) -> datetime:
     """When a tick is due.
 
     Raises:
@@ -197,7 +197,7 @@ def resolved(message: Message, sent_at: float | None = None) -> Message:
             return message
         moment = _fired_at(tick, datetime.fromtimestamp(sent_at, UTC))
     else:
-        moment = moment_of(message)
+        moment = fire_time_of(message)
     if tick.span_seconds or tick.timing.whole_minutes:
         moment = moment.replace(second=0)
     try:
@@ -232,7 +232,7 @@ def held_seconds(tick: Tick, task_id: str) -> float:
 
 def spread(message: Message, tick: Tick) -> list[Message]:
     """The ticks that a message of a span stands for, each held back until it is due."""
-    begin, one = moment_of(message), replace(tick, span_seconds=0, fires=None)
+    begin, one = fire_time_of(message), replace(tick, span_seconds=0, fires=None)
     headers = {**message.headers, SCHEDULE: one.to_document()}
     unspread = replace(message, headers=headers, root_id=None, eta=None, expires=None)
     found = []
@@ -242,10 +242,10 @@ def spread(message: Message, tick: Tick) -> list[Message]:
     return found
 
 
-def is_named(message: Message, tick: Tick, now: datetime) -> bool:
+def is_due(message: Message, tick: Tick, now: datetime) -> bool:
     """Whether the schedule names the moment of a tick, and it has come."""
-    moment = moment_of(message)
-    return moment <= now + _LATEST_LEAD and (bool(tick.span_seconds) or tick.timing.names(moment))
+    moment = fire_time_of(message)
+    return moment <= now + _LATEST_LEAD and (bool(tick.span_seconds) or tick.timing.fires_at(moment))
 
 
 def _fired_at(tick: Tick, sent: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""Wakes: when a platform has to fire for a periodic task, where platforms can say less than a schedule does.
+"""Triggers: when a platform has to fire for a periodic task, where platforms can say less than a schedule does.
 
 A platform fires by the minute, at local times that match five fields. What a schedule means beyond that is bridged:
 
@@ -44,7 +44,7 @@ _SOLAR_SAMPLE_DAYS: Final = 2 * 366
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wake:
+class Trigger:
     """Local times at which a platform is to fire; ``core.schedules.eventbridge`` and ``cloud_scheduler`` write it down.
 
     Args:
@@ -83,10 +83,10 @@ class Wake:
         return days * len(self.hour) * len(self.minute)
 
 
-def wakes_of(
+def triggers_of(
     timing: Timing, now: datetime, *, weeks: bool, longest_span_seconds: float = LONG_SPAN_SECONDS
-) -> list[Wake]:
-    """The wakes of a timing; together they fire whenever it is due.
+) -> list[Trigger]:
+    """The triggers of a timing; together they fire whenever it is due.
 
     Args:
         timing: it.
@@ -110,11 +110,11 @@ def wakes_of(
     raise ScheduleError(f"{timing.schedule!r} can't be given to a platform: only crontab, schedule and solar can")
 
 
-def _of_crontab(cron: crontab, now: datetime, *, weeks: bool) -> list[Wake]:
+def _of_crontab(cron: crontab, now: datetime, *, weeks: bool) -> list[Trigger]:
     name = cron.timezone or "UTC"
     if any(_meets(cron, *change) for change in _clock_changes(name, now.year)):
         return _in_utc(cron, now)
-    return [Wake(minute=cron.minute, hour=cron.hour, timezone=name, **_days(cron, weeks=weeks))]  # type: ignore[arg-type]
+    return [Trigger(minute=cron.minute, hour=cron.hour, timezone=name, **_days(cron, weeks=weeks))]  # type: ignore[arg-type]
 
 
 def _days(cron: crontab, *, weeks: bool) -> dict[str, frozenset[int] | int | None]:
@@ -133,7 +133,7 @@ def _days(cron: crontab, *, weeks: bool) -> dict[str, frozenset[int] | int | Non
     return {"month_of_year": cron.month_of_year, "day_of_month": of_month, "day_of_week": of_week, "week": week}
 
 
-def _in_utc(cron: crontab, now: datetime) -> list[Wake]:
+def _in_utc(cron: crontab, now: datetime) -> list[Trigger]:
     """The UTC times of local ones under each of the zone's offsets."""
     offsets = sorted({offset for change in _clock_changes(cron.timezone or "UTC", now.year) for offset in change[2:]})
     days: dict[int, tuple[frozenset[int], frozenset[int], frozenset[int]]] = {}
@@ -143,15 +143,15 @@ def _in_utc(cron: crontab, now: datetime) -> list[Wake]:
             added = _shifted(cron, shift)
             known = days.get(minute, added)
             days[minute] = (known[0] | added[0], known[1] | added[1], known[2] | added[2])
-    wakes = []
+    triggers = []
     for of_day in sorted(set(days.values()), key=lambda each: [sorted(part) for part in each]):
         months, of_month, of_week = of_day
         # As a crontab again: it takes whichever days are fewer.
         chosen = crontab(day_of_week=of_week, day_of_month=of_month, month_of_year=months)
         minutes = [minute for minute, each in days.items() if each == of_day]
         for hours, of_hour in _by_hours(minutes):
-            wakes.append(Wake(minute=of_hour, hour=hours, **_days(chosen, weeks=False)))  # type: ignore[arg-type]
-    return wakes
+            triggers.append(Trigger(minute=of_hour, hour=hours, **_days(chosen, weeks=False)))  # type: ignore[arg-type]
+    return triggers
 
 
 def _shifted(cron: crontab, shift: int) -> tuple[frozenset[int], frozenset[int], frozenset[int]]:
@@ -191,7 +191,7 @@ def _span(longest_seconds: float) -> int:
     return 60 * next(each for each in range(minutes, 0, -1) if _HOUR_MINUTES % each == 0)
 
 
-def _of_interval(interval: schedule, anchor: datetime, longest_span_seconds: float) -> list[Wake]:
+def _of_interval(interval: schedule, anchor: datetime, longest_span_seconds: float) -> list[Trigger]:
     every, begin = interval.steps(anchor)
     seconds, first = int(every.total_seconds()), int(begin.timestamp())
     if seconds % 60 == 0 and first % 60 == 0:
@@ -199,12 +199,12 @@ def _of_interval(interval: schedule, anchor: datetime, longest_span_seconds: flo
         exact = apart == seconds // 60
         if exact or apart * 60 >= min(LONG_SPAN_SECONDS, longest_span_seconds):
             minutes = range(first // 60 % apart, _DAY_MINUTES, apart)
-            return [Wake(minute=minute, hour=hour) for hour, minute in _by_hours(minutes)]
+            return [Trigger(minute=minute, hour=hour) for hour, minute in _by_hours(minutes)]
     span_seconds = _span(SHORT_SPAN_SECONDS if seconds < SHORT_SPAN_SECONDS else longest_span_seconds)
     return [_every(min(span_seconds, _span(longest_span_seconds)), fields.HOUR.all)]
 
 
-def _of_sun(sun: solar, now: datetime, span_seconds: int) -> Wake:
+def _of_sun(sun: solar, now: datetime, span_seconds: int) -> Trigger:
     """Spans in the hours of UTC in which the event falls, and of those it is near to."""
     hours, moment = set(), now.astimezone(UTC)
     for _ in range(_SOLAR_SAMPLE_DAYS):
@@ -213,8 +213,8 @@ def _of_sun(sun: solar, now: datetime, span_seconds: int) -> Wake:
     return _every(span_seconds, frozenset(hours))
 
 
-def _every(span_seconds: int, hours: frozenset[int]) -> Wake:
-    return Wake(minute=frozenset(range(0, 60, span_seconds // 60)), hour=hours, span_seconds=span_seconds)
+def _every(span_seconds: int, hours: frozenset[int]) -> Trigger:
+    return Trigger(minute=frozenset(range(0, 60, span_seconds // 60)), hour=hours, span_seconds=span_seconds)
 
 
 def _meets(cron: crontab, begin: datetime, end: datetime, *_offsets: int) -> bool:

@@ -143,13 +143,13 @@ def test_a_claimed_message_reads_as_it_was(serializer, compression):
         {"own": 1},
     )
     assert (read.task, read.id) == ("shop.pay", "id-1")
-    assert read.claim == payload_references.claim_of(json.loads(packed.body))
+    assert read.payload_reference == payload_references.reference_of(json.loads(packed.body))
 
 
 def test_a_claim_says_where_what_and_when():
     shelf = Shelf()
     packed = sent(codec_with(shelf), shelf, a_message())
-    claim = payload_references.claim_of(json.loads(packed.body))
+    claim = payload_references.reference_of(json.loads(packed.body))
     assert claim.key == f"app/arguments/2026-01-01/id-1-{claim.sha256}"
     assert claim.place == "s3://shelf" and claim.stored_at == NOW and claim.size_bytes == len(packed.payload.data)
     assert payload_references.sha256_of(shelf.kept["shelf", claim.key]) == claim.sha256
@@ -159,7 +159,7 @@ def test_any_task_id_makes_a_plain_key():
     shelf = Shelf()
     for task_id in ("../../x", "..", "a/b", "ö" * 80, "?#%"):
         packed = sent(codec_with(shelf), shelf, replace(a_message(), id=task_id))
-        claim = payload_references.claim_of(json.loads(packed.body))
+        claim = payload_references.reference_of(json.loads(packed.body))
         assert claim.key.count("/") == 3 and claim.key.isascii() and len(claim.key) < 1024
         assert drive(codec_with(shelf).open(packed.body, "m")).id == task_id
 
@@ -186,7 +186,7 @@ def test_a_retry_names_the_claim_again():
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
     again = pack(codec, replace(read, retries=1), NOW + 3600)
     assert again.payload is None
-    assert payload_references.claim_of(json.loads(again.body)) == read.claim
+    assert payload_references.reference_of(json.loads(again.body)) == read.payload_reference
     assert drive(codec.open(again.body, "m")).retries == 1
 
 
@@ -206,14 +206,14 @@ def test_an_old_claim_is_checked_in_anew_at_another_key(days, reused):
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
     again = pack(codec, read, NOW + days * DAY_SECONDS)
     assert (again.payload is None) is reused
-    assert reused or again.payload.key != read.claim.key
+    assert reused or again.payload.key != read.payload_reference.key
 
 
 def test_a_foreign_claim_is_not_passed_on():
     shelf = Shelf()
     codec = codec_with(shelf, sources=["elsewhere"])
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
-    moved = replace(read, claim=replace(read.claim, place="s3://elsewhere"))
+    moved = replace(read, payload_reference=replace(read.payload_reference, place="s3://elsewhere"))
     assert pack(codec, moved).payload is not None
 
 
@@ -421,7 +421,7 @@ def test_a_pointer_is_followed(name):
     body = codec.write(a_message(), "work")
     shelf.kept["shelf", "app/x"] = body.encode()
     read = drive(codec.open(pointer(name=name), "m", "work", {"ExtendedPayloadSize": str(len(body))}))
-    assert read.args == a_message().args and read.claim is None
+    assert read.args == a_message().args and read.payload_reference is None
 
 
 def test_what_a_pointer_names_may_be_any_message():

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from taskq_cloud.core.schedules import cloud_scheduler, eventbridge
 from taskq_cloud.core.schedules.entry import Timing
-from taskq_cloud.core.schedules.triggers import Wake, wakes_of
+from taskq_cloud.core.schedules.triggers import Trigger, triggers_of
 from taskq_cloud.errors import ScheduleError
 from taskq_cloud.schedules import crontab, schedule, solar
 from tests.core.schedules import platforms
@@ -40,13 +40,13 @@ def ticks(
     """What a worker makes of a platform's firings."""
     words, fire = PLATFORMS[platform]
     found = set()
-    for wake in wakes_of(timing, NOW, weeks=words.WEEKS, longest_span_seconds=longest_span):
-        assert wake.span_seconds <= longest_span
-        span = timedelta(seconds=wake.span_seconds)
-        for moment in fire(words.expression(wake), wake.timezone, begin - span, end, fold):
-            if wake.span_seconds:
+    for trigger in triggers_of(timing, NOW, weeks=words.WEEKS, longest_span_seconds=longest_span):
+        assert trigger.span_seconds <= longest_span
+        span = timedelta(seconds=trigger.span_seconds)
+        for moment in fire(words.expression(trigger), trigger.timezone, begin - span, end, fold):
+            if trigger.span_seconds:
                 found |= set(timing.between(moment, moment + span))
-            elif timing.names(moment):
+            elif timing.fires_at(moment):
                 found.add(moment)
     return sorted(each for each in found if begin <= each < end)
 
@@ -81,8 +81,8 @@ def test_a_crontab_fires_when_celery_runs_it(
         timing = Timing(schedule=crontab(**fields, timezone=zone))
     except ScheduleError:
         assume(False)
-    wakes = wakes_of(timing, NOW, weeks=True)
-    days = 2 if sum(wake.firings_a_year for wake in wakes) > 3_000 else 40
+    triggers = triggers_of(timing, NOW, weeks=True)
+    days = 2 if sum(trigger.firings_a_year for trigger in triggers) > 3_000 else 40
     begin = moment.astimezone(UTC).replace(microsecond=0)
     last = (begin - timedelta(hours=30)).astimezone(moment.tzinfo)
     assume(last.utcoffset() == (last - timedelta(days=3)).utcoffset())
@@ -107,7 +107,7 @@ def subsets(least: int, most: int) -> st.SearchStrategy[frozenset[int]]:
 def test_every_set_of_numbers_is_said_in_what_eventbridge_takes(
     minute: frozenset[int], hour: frozenset[int], day: frozenset[int], month: frozenset[int]
 ) -> None:
-    text = eventbridge.expression(Wake(minute=minute, hour=hour, day_of_month=day, month_of_year=month))
+    text = eventbridge.expression(Trigger(minute=minute, hour=hour, day_of_month=day, month_of_year=month))
     assert len(text) <= 256
     said = text.removeprefix("cron(").split()
     for part, expected, limits in zip(said, (minute, hour, day, month), platforms.RANGES, strict=False):
@@ -172,8 +172,8 @@ def test_the_sun_is_met_every_day_that_it_is_there(event: str, where: tuple[floa
     assert len(found) == days or where[0] > 66
 
 
-def firings_a_year(wakes: Iterable[Wake]) -> int:
-    return sum(wake.firings_a_year for wake in wakes)
+def firings_a_year(triggers: Iterable[Trigger]) -> int:
+    return sum(trigger.firings_a_year for trigger in triggers)
 
 
 @pytest.mark.parametrize(
@@ -204,11 +204,11 @@ def firings_a_year(wakes: Iterable[Wake]) -> int:
     ids=repr,
 )
 def test_the_fewest_firings_that_are_exact(when: Any, expressions: list[str], firings: int) -> None:
-    wakes = wakes_of(Timing(schedule=when), NOW, weeks=True)
-    assert [eventbridge.expression(wake) for wake in wakes] == expressions
-    assert firings_a_year(wakes) == firings
+    triggers = triggers_of(Timing(schedule=when), NOW, weeks=True)
+    assert [eventbridge.expression(trigger) for trigger in triggers] == expressions
+    assert firings_a_year(triggers) == firings
 
 
 def test_what_unix_cron_can_not_say_is_guarded() -> None:
-    (wake,) = wakes_of(Timing(schedule=crontab(0, 9, "mon", "8-14")), NOW, weeks=False)
-    assert cloud_scheduler.expression(wake) == "0 9 * * 1"
+    (trigger,) = triggers_of(Timing(schedule=crontab(0, 9, "mon", "8-14")), NOW, weeks=False)
+    assert cloud_scheduler.expression(trigger) == "0 9 * * 1"

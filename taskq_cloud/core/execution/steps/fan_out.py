@@ -133,7 +133,7 @@ def _messages(effects: DeliveryContext, part: _Part) -> Iterator[Successor]:
             id=derived_id(message.id, "page", claim.first),
             kwargs={**message.kwargs, "pages": [astuple(claim)]},
             headers=_headers(effects),
-            claim=None,
+            payload_reference=None,
         )
         yield Successor(of_page, effects.delivery.queue)
 

@@ -42,7 +42,7 @@ class Guard:
     def not_run(self) -> Flow[Settlement | None]:
         """The settlement of a message that only stands for ticks, or for none; None: it is one."""
         effects, tick = self.effects, self.tick
-        if not ticks.is_named(effects.message, tick, self._now()):
+        if not ticks.is_due(effects.message, tick, self._now()):
             effects.log(logging.DEBUG, "tick.not_due", "schedule %r is not due at that time", tick.name)
             return Acknowledge(effects.delivery)
         if not tick.span_seconds:
@@ -100,7 +100,7 @@ class Guard:
             yield from self._claim_run(0)
 
     def _too_late(self) -> Flow[str | None]:
-        tick, moment = self.tick, ticks.moment_of(self.effects.message)
+        tick, moment = self.tick, ticks.fire_time_of(self.effects.message)
         # What it was held back for is no lateness: it has come so much later than it was due.
         held = timedelta(seconds=ticks.held_seconds(tick, ticks.tick_id(tick.application, tick.name, moment)))
         now = max(self._now() - held, moment)
