@@ -1,7 +1,11 @@
-"""The ``taskq`` command: one file a command, imported when it is called, so that ``taskq call`` loads no worker.
+"""The ``taskq`` command line.
 
-A ``TaskQError`` becomes one line on standard error and exit code 1 (``-l debug`` adds its traceback); an option that
-makes no sense is click's usage error, exit code 2.
+Each command is a module of this package, named like the command and imported only when the command is called, so that
+``taskq call`` doesn't load the worker. The other modules hold what commands share: ``options``, ``application``,
+``output``, ``task_results`` and ``workflow_tree``.
+
+A ``TaskQError`` is printed as one line on standard error, with exit code 1; ``-l debug`` logs its traceback as well. A
+wrong option or argument is a usage error of click, with exit code 2.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from taskq_cloud.cli.common import common_options
+from taskq_cloud.cli.options import common_options
 from taskq_cloud.errors import TaskQError
 
 logger = logging.getLogger(__name__)
@@ -34,14 +38,14 @@ COMMANDS: Final = (
 
 
 class Commands(click.Group):
-    """The commands, each in the module of its name."""
+    """A group that imports a command from the module of its name when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of the help."""
+        """Return the names of all commands, in the order of the help text."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None where there is none of that name."""
+        """Import a command; return None if there is no command of this name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"taskq_cloud.cli.{cmd_name}").command
@@ -51,7 +55,7 @@ class Commands(click.Group):
         """Run the command.
 
         Raises:
-            ClickException: what click prints as ``Error: ...`` before it exits with 1.
+            ClickException: the command raised a ``TaskQError``; click prints it as ``Error: ...`` and exits with 1.
         """
         try:
             return super().invoke(ctx)
@@ -65,7 +69,8 @@ class Commands(click.Group):
 @click.version_option(package_name="taskq-cloud")
 @common_options
 def main() -> None:
-    """Run, call and look after the tasks of an application.
+    """Run workers, call tasks, and inspect the queues, results and deployment of an application.
 
-    The options below may stand before the command or after it: `taskq -A shop worker` is `taskq worker -A shop`.
+    The options below can be given before or after the command: `taskq -A shop worker` and `taskq worker -A shop` do
+    the same.
     """

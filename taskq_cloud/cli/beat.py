@@ -1,4 +1,4 @@
-"""``taskq beat``: periodic tasks, given to the platform's scheduler, or sent by a ticker of our own."""
+"""``taskq beat``: manage the schedules of periodic tasks on the cloud platform, or send the tasks from a ticker."""
 
 from __future__ import annotations
 
@@ -6,78 +6,88 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from taskq_cloud.app import TaskQ
-from taskq_cloud.beat import apply as applying
 from taskq_cloud.beat import ownership
-from taskq_cloud.beat import plan as planning
-from taskq_cloud.beat.plan import Change
+from taskq_cloud.beat.apply import carry_out, live_schedules, make_plan, set_enabled, store_of
+from taskq_cloud.beat.plan import Change, to_write
 from taskq_cloud.beat.run import make_ticker, tick_until_signal
-from taskq_cloud.cli.common import common_options, open_app, say
+from taskq_cloud.cli.application import open_app
+from taskq_cloud.cli.options import common_options
+from taskq_cloud.cli.output import as_table, say
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import ImproperlyConfigured
 
-CHANGES_EXIT_CODE = 2
-"""As of ``terraform plan -detailed-exitcode``."""
-_LONGEST_SHOWN = 100
-_SIGNS = {"create": "+", "update": "~", "delete": "-", "prune": "-"}
+CHANGES_EXIT_CODE: Final = 2
+"""The exit code of a plan with changes, as ``terraform plan -detailed-exitcode`` has it."""
+_LONGEST_VALUE: Final = 100
+"""Characters of a value that are printed."""
+_SIGNS: Final = {"create": "+", "update": "~", "delete": "-", "prune": "-"}
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_yes = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+_yes = click.option("-y", "--yes", is_flag=True, help="Change the schedules without asking.")
 _take_over = click.option(
     "--take-over",
     is_flag=True,
-    help="Replace or remove what may be another application's of the same name.",
+    help="Also replace or remove schedules that may belong to another application of the same name.",
 )
 
 
-@click.group("beat", short_help="Run periodic tasks, or have the platform run them.")
+@click.group("beat", short_help="Manage the schedules of periodic tasks, or send the tasks.")
 @common_options
 def command() -> None:
-    """Run an application's periodic tasks, or have the platform's scheduler run them."""
+    """Manage the schedules of periodic tasks on the cloud platform, or send the tasks from a process of your own.
+
+    On EventBridge Scheduler and Google Cloud Scheduler, `apply` creates the schedules and the platform sends the
+    tasks. Everywhere else, `run` sends them.
+    """
 
 
-@command.command("plan", short_help="Say what has to change on the platform.")
+@command.command("plan", short_help="Show how the platform's schedules would change.")
 @_as_json
 @_take_over
 @common_options
 @click.pass_context
 def plan(context: click.Context, /, as_json: bool, take_over: bool) -> None:
-    """Say what has to change for the platform's schedules to be those declared; changes nothing.
+    """Show how `taskq beat apply` would change the platform's schedules. Nothing is changed.
 
-    Exit code 0: nothing; 2: something; 1: it could not be told.
-    """
+    \b
+    Exit codes:
+      0  the platform's schedules are as declared
+      1  the command failed (see standard error)
+      2  some schedules have to change
+    """  # noqa: D301 - click reads a real backspace
     app = open_app(context)
     entries = app.schedule_entries()
-    changes = _planned(app, entries, take_over=take_over)
-    _show(changes, entries, as_json=as_json)
-    if planning.to_write([change for change in changes if change.action != "foreign"], prune=True):
+    changes = _plan_changes(app, entries, take_over=take_over)
+    _print_changes(changes, entries, as_json=as_json)
+    if to_write([change for change in changes if change.action != "foreign"], prune=True):
         context.exit(CHANGES_EXIT_CODE)
 
 
-@command.command("apply", short_help="Make the platform's schedules those declared.")
-@click.option("--prune", is_flag=True, help="Remove the schedules of entries that nobody declares, too.")
+@command.command("apply", short_help="Create and update the platform's schedules.")
+@click.option("--prune", is_flag=True, help="Also remove schedules whose periodic task is no longer declared.")
 @_as_json
 @_yes
 @_take_over
 @common_options
 @click.pass_context
 def apply(context: click.Context, /, prune: bool, as_json: bool, yes: bool, take_over: bool) -> None:
-    """Make the platform's schedules those declared: show what changes, ask, and change it.
+    """Create and update the platform's schedules as declared, after showing the changes and asking.
 
-    What is paused stays paused. Schedules of entries that nobody declares stay, without --prune.
+    A paused schedule stays paused. Without --prune, schedules whose periodic task is no longer declared are kept.
     """
     app = open_app(context)
     entries = app.schedule_entries()
-    changes = _planned(app, entries, take_over=take_over)
-    _show(changes, entries, as_json=as_json)
-    _carry_out(context, app, planning.to_write(changes, prune=prune), yes=yes)
+    changes = _plan_changes(app, entries, take_over=take_over)
+    _print_changes(changes, entries, as_json=as_json)
+    _make_changes(context, app, to_write(changes, prune=prune), yes=yes)
 
 
-@command.command("prune", short_help="Remove schedules of entries that nobody declares.")
+@command.command("prune", short_help="Remove schedules whose periodic task is no longer declared.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @_as_json
 @_yes
@@ -85,25 +95,33 @@ def apply(context: click.Context, /, prune: bool, as_json: bool, yes: bool, take
 @common_options
 @click.pass_context
 def prune(context: click.Context, /, names: tuple[str, ...], as_json: bool, yes: bool, take_over: bool) -> None:
-    """Remove the application's schedules whose entries nobody declares: all of them, or those of the entries named."""
+    """Remove schedules of the application whose periodic task is no longer declared.
+
+    With one or more names, only the schedules of the periodic tasks with these names are removed.
+    """
     app = open_app(context)
     entries = app.schedule_entries()
-    planned = _planned(app, entries, take_over=take_over)
-    changes = [each for each in planned if each.action in ("prune", "foreign")]
+    all_changes = _plan_changes(app, entries, take_over=take_over)
+    changes = [change for change in all_changes if change.action in ("prune", "foreign")]
     unknown = sorted(set(names) - {change.entry for change in changes})
     if unknown:
-        raise ImproperlyConfigured(f"no schedule to prune is of an entry {unknown[0]!r}: taskq beat plan lists them")
+        raise ImproperlyConfigured(
+            f"no schedule of a periodic task {unknown[0]!r} is there to be pruned; taskq beat plan lists the schedules"
+        )
     changes = [change for change in changes if not names or change.entry in names]
-    _show(changes, entries, as_json=as_json)
-    _carry_out(context, app, planning.to_write(changes, prune=True), yes=yes)
+    _print_changes(changes, entries, as_json=as_json)
+    _make_changes(context, app, to_write(changes, prune=True), yes=yes)
 
 
-@command.command("list", short_help="List the periodic tasks, and when they are due next.")
+@command.command("list", short_help="List the periodic tasks and their next fire times.")
 @_as_json
 @common_options
 @click.pass_context
 def list_entries(context: click.Context, /, as_json: bool) -> None:
-    """List the declared periodic tasks, when they are due next, and what the platform has of them."""
+    """List the declared periodic tasks, with their next fire time and the state of their schedule on the platform.
+
+    The state is enabled, paused or disabled; "-" means that the platform has no schedule for the task.
+    """
     app = open_app(context)
     states = _states(app) if app.scheduler is not None else {}
     rows = [_row(entry, states.get(entry.name)) for entry in app.schedule_entries()]
@@ -111,114 +129,117 @@ def list_entries(context: click.Context, /, as_json: bool) -> None:
         click.echo(json.dumps(rows))
         return
     columns = ("name", "task", "schedule", "timezone", "next", "state")
-    table = [columns, *(tuple(str(row[column] or "-") for column in columns) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    click.echo(as_table(columns, [[str(row[column] or "-") for column in columns] for row in rows]))
 
 
-@command.command("pause", short_help="Have a periodic task not called until it is resumed.")
+@command.command("pause", short_help="Pause a periodic task until it is resumed.")
 @click.argument("name")
 @common_options
 @click.pass_context
 def pause(context: click.Context, /, name: str) -> None:
-    """Disable a periodic task's schedules on the platform; apply leaves them so."""
-    _set_enabled(context, name, enabled=False)
+    """Pause the periodic task NAME: disable its schedules on the platform. `taskq beat apply` keeps them paused."""
+    _pause_or_resume(context, name, enabled=False)
 
 
-@command.command("resume", short_help="End the pause of a periodic task.")
+@command.command("resume", short_help="Resume a paused periodic task.")
 @click.argument("name")
 @common_options
 @click.pass_context
 def resume(context: click.Context, /, name: str) -> None:
-    """Enable the schedules of a paused periodic task again. What was due meanwhile is not made up for."""
-    _set_enabled(context, name, enabled=True)
+    """Resume the paused periodic task NAME: enable its schedules again. Fire times during the pause are skipped."""
+    _pause_or_resume(context, name, enabled=True)
 
 
-@command.command("run-now", short_help="Call a periodic task now.")
+@command.command("run-now", short_help="Call a periodic task once, now.")
 @click.argument("name")
 @common_options
 @click.pass_context
 def run_now(context: click.Context, /, name: str) -> None:
-    """Call a periodic task with its arguments and options, now and beside its schedule; print the task's id."""
+    """Call the periodic task NAME once, now, with its declared arguments and options, and print the task's id.
+
+    Its schedule doesn't change.
+    """
     app = open_app(context)
     entry = _entry(app.schedule_entries(), name)
     options = {option: value for option, value in entry.options.items() if option != "countdown"}
     click.echo(app.send_task(entry.task, entry.args, entry.kwargs, **options).id)
 
 
-@command.command("run", short_help="Send periodic tasks when they are due, until told to stop.")
+@command.command("run", short_help="Run a ticker, which sends periodic tasks when they are due.")
 @common_options
 @click.pass_context
 def run(context: click.Context, /) -> None:
-    """Send each periodic task's message when it is due, until SIGTERM or SIGINT.
+    """Run a ticker, which sends each periodic task when it is due, until SIGTERM or SIGINT.
 
-    Several may run: one sends, the others stand by. Not needed where the platform's scheduler has the schedules.
+    Several tickers can run: one sends and the others stand by. No ticker is needed where the platform's scheduler
+    sends the tasks.
     """
     app = open_app(context, loglevel="info")
     ticker = make_ticker(app, app.schedule_entries())
     asyncio.run(tick_until_signal(ticker, app.arun, app.aclose))
 
 
-def _planned(app: TaskQ, entries: Sequence[ScheduleEntry], *, take_over: bool) -> list[Change]:
-    return app.run(applying.make_plan(app, entries, datetime.now(UTC), take_over=take_over))
+def _plan_changes(app: TaskQ, entries: Sequence[ScheduleEntry], *, take_over: bool) -> list[Change]:
+    return app.run(make_plan(app, entries, datetime.now(UTC), take_over=take_over))
 
 
-def _carry_out(context: click.Context, app: TaskQ, changes: Sequence[Change], *, yes: bool) -> None:
+def _make_changes(context: click.Context, app: TaskQ, changes: Sequence[Change], *, yes: bool) -> None:
     if not changes:
         return
-    _check_kept(app)
+    _require_durable_scheduler(app)
     if not yes:
         click.confirm(f"Make {_count(len(changes))}?", abort=True, err=True)
-    made = app.run(applying.carry_out(applying.store_of(app), changes))
-    others = f", {len(changes) - made} had been made by somebody else" if made < len(changes) else ""
+    made = app.run(carry_out(store_of(app), changes))
+    others = f"; another process had already made {_count(len(changes) - made)}" if made < len(changes) else ""
     say(context, f"{_count(made)} made{others}")
 
 
-def _check_kept(app: TaskQ) -> None:
-    if not applying.store_of(app).capabilities.durable:
+def _require_durable_scheduler(app: TaskQ) -> None:
+    if not store_of(app).capabilities.durable:
         raise ImproperlyConfigured(
-            "the scheduler keeps schedules in the memory of this process, which ends now: set TASKQ_SCHEDULER to one "
-            "that lasts, for example eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler; taskq "
-            "beat run needs none"
+            "the schedules would be lost: the scheduler stores them in the memory of this process, which ends now. Set "
+            "TASKQ_SCHEDULER to a durable scheduler, for example "
+            "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler; or use taskq beat run, which "
+            "needs no scheduler"
         )
 
 
-def _set_enabled(context: click.Context, name: str, *, enabled: bool) -> None:
+def _pause_or_resume(context: click.Context, name: str, *, enabled: bool) -> None:
     app = open_app(context)
-    changes = app.run(applying.set_enabled(app, _entry(app.schedule_entries(), name), enabled=enabled))
+    changes = app.run(set_enabled(app, _entry(app.schedule_entries(), name), enabled=enabled))
     state = "enabled" if enabled else "paused"
-    click.echo(f"{name}: {state}" if changes else f"{name}: was {state} already")
+    click.echo(f"{name}: {state}" if changes else f"{name}: was already {state}")
 
 
 def _entry(entries: Sequence[ScheduleEntry], name: str) -> ScheduleEntry:
     for entry in entries:
         if entry.name == name:
             return entry
-    raise ImproperlyConfigured(f"no periodic task is called {name!r}; there are: {', '.join(e.name for e in entries)}")
+    declared = ", ".join(entry.name for entry in entries) or "none"
+    raise ImproperlyConfigured(f"no periodic task is called {name!r}; declared are: {declared}")
 
 
-def _show(changes: Sequence[Change], entries: Sequence[ScheduleEntry], *, as_json: bool) -> None:
+def _print_changes(changes: Sequence[Change], entries: Sequence[ScheduleEntry], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([change.to_document() for change in changes]))
         return
     now = datetime.now(UTC)
     for entry in entries:
         if entry.timing.end is not None and entry.timing.end <= now:
-            click.echo(f"  {entry.name} has no schedule: its end, {entry.timing.end.isoformat()}, is over")
+            click.echo(f"  {entry.name} needs no schedule: it ended at {entry.timing.end.isoformat()}")
     for change in changes:
         if change.paused:
-            click.echo(f"  {change.entry} is paused, and stays so: taskq beat resume ends it")
+            click.echo(f"  {change.entry} is paused and stays paused; taskq beat resume {change.entry} resumes it")
         if change.action == "foreign":
-            click.echo(f"! {change.entry} stays: {change.reason}")
+            click.echo(f"! {change.entry} is kept: {change.reason}")
         if change.action in ("unchanged", "foreign"):
             continue
-        why = " (nobody declares it, or its end is over; removed by prune)" if change.action == "prune" else ""
-        shown = change.wanted or change.live
-        when = f": {shown.when} {shown.timezone}" if shown is not None else ""
+        why = " (no longer declared, or ended; taskq beat prune removes it)" if change.action == "prune" else ""
+        schedule = change.wanted or change.live
+        when = f": {schedule.when} {schedule.timezone}" if schedule is not None else ""
         click.echo(f"{_SIGNS[change.action]} {change.entry}  {change.name}{when}{why}")
         for part, (was, will) in change.differences.items():
-            click.echo(f"    {part}: {_shown(was)} -> {_shown(will)}")
+            click.echo(f"    {part}: {_value_text(was)} -> {_value_text(will)}")
     counts = {action: sum(change.action == action for change in changes) for action in (*_SIGNS, "unchanged")}
     click.echo(
         ", ".join(f"{count} to {action}" for action, count in counts.items() if action != "unchanged" and count)
@@ -226,17 +247,18 @@ def _show(changes: Sequence[Change], entries: Sequence[ScheduleEntry], *, as_jso
     )
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _states(app: TaskQ) -> dict[str, str]:
     states: dict[str, str] = {}
-    for each in app.run(applying.live_schedules(app)).values():
-        entry = ownership.entry_of(each)[1]
+    for schedule in app.run(live_schedules(app)).values():
+        entry = ownership.entry_of(schedule)[1]
         if entry is not None:
-            states[entry] = "enabled" if each.enabled else "paused" if ownership.is_paused(each) else "disabled"
+            disabled = "paused" if ownership.is_paused(schedule) else "disabled"
+            states[entry] = "enabled" if schedule.enabled else disabled
     return states
 
 

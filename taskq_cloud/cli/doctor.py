@@ -1,4 +1,4 @@
-"""``taskq doctor``: holds a live deployment against what the application declares, and explains each difference."""
+"""``taskq doctor``: compare a live deployment with what the application declares, and explain each difference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import asdict
 
 import click
 
-from taskq_cloud.cli.common import app_path, common_options, open_app, say
+from taskq_cloud.cli.application import open_app
+from taskq_cloud.cli.options import app_path, common_options
+from taskq_cloud.cli.output import say
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.deploy.doctor import observe
 from taskq_cloud.deploy.doctor.calls import services
@@ -18,50 +20,58 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 
 @click.command("doctor", short_help="Compare a deployment with what the application declares.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
-    "--cluster", metavar="NAME", help="The cluster of ECS that the services run in.  [default: the deployment's name]"
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="The format of the findings.",
 )
+@click.option("--cluster", metavar="NAME", help="The ECS cluster of the services.  [default: the deployment's name]")
 @click.option(
     "--skip",
     multiple=True,
     type=click.Choice(observe.SKIPPABLE),
-    help="An area that is not looked at; may be given several times.",
+    help="An area that isn't checked; can be repeated.",
 )
 @common_options
 @click.pass_context
-def command(context: click.Context, /, form: str, cluster: str | None, skip: tuple[str, ...]) -> None:
-    """Compare a deployment on AWS with what the application declares, and explain each difference. Changes nothing.
+def command(context: click.Context, /, output_format: str, cluster: str | None, skip: tuple[str, ...]) -> None:
+    """Compare a deployment on AWS with what the application declares, and explain each difference.
+
+    Nothing is changed.
 
     \b
     Exit codes:
-      0  nothing was found, or warnings only
-      1  errors were found (or the command went wrong: see standard error)
+      0  there are no findings, or only warnings
+      1  there are errors, or the command failed (see standard error)
     """  # noqa: D301 - click reads a real backspace
     app = open_app(context)
     topology = app.topology(app_path=app_path(context))
     if topology.provider != "aws":
         raise ImproperlyConfigured(
-            "taskq doctor looks at AWS only; on Pub/Sub a worker looks at its subscriptions itself"
+            "taskq doctor checks deployments on AWS only; on Pub/Sub, a worker checks the subscriptions of its queues "
+            "when it starts to receive from them"
         )
     connections = Connections(services(topology, app.services()))
     try:
         found = findings(topology, connections.run(observe.everything(topology, cluster, skip)))
     finally:
         connections.close()
-    if form == "json":
-        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+    if output_format == "json":
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
     elif found:
         click.echo(_as_text(found))
     else:
         say(context, "The deployment is as the application declares it.")
-    context.exit(1 if any(each.severity == "error" for each in found) else 0)
+    context.exit(1 if any(finding.severity == "error" for finding in found) else 0)
 
 
 def _as_text(found: Sequence[Finding]) -> str:
     return "\n\n".join(
-        f"{each.severity.upper()} {each.resource}: {each.difference} [{each.check}]\n"
-        f"  so:  {each.consequence}\n"
-        f"  do:  {each.remedy}"
-        for each in found
+        f"{finding.severity.upper()} {finding.resource}: {finding.difference} [{finding.check}]\n"
+        f"  so:  {finding.consequence}\n"
+        f"  do:  {finding.remedy}"
+        for finding in found
     )

@@ -1,23 +1,26 @@
-"""``taskq provision``: creates queues, tables and buckets, for emulators and sandboxes."""
+"""``taskq provision``: create queues, tables and buckets in emulators and sandboxes."""
 
 from __future__ import annotations
 
 import click
 
-from taskq_cloud.cli.common import common_options, open_app, say
+from taskq_cloud.cli.application import open_app
+from taskq_cloud.cli.options import common_options
+from taskq_cloud.cli.output import say
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.deploy.doctor.calls import services
 from taskq_cloud.deploy.provision import Provisioner
 
 
-@click.command("provision", short_help="Create queues, tables and buckets (sandboxes, LocalStack).")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.command("provision", short_help="Create queues, tables and buckets in a sandbox or an emulator.")
+@click.option("--dry-run", is_flag=True, help="Print the changes without making them.")
 @common_options
 @click.pass_context
 def command(context: click.Context, /, dry_run: bool) -> None:
-    """Create or change the queues, tables, buckets and schedule group that the application needs on AWS.
+    """Create or update the queues, tables, buckets and schedule group that the application needs on AWS.
 
-    What is as it should be is left alone, and nothing is ever deleted. Functions, containers and roles are Terraform's.
+    The command is meant for sandboxes and for emulators such as LocalStack. It never deletes anything. Functions,
+    containers and roles are not created: Terraform deploys them.
     """
     app = open_app(context)
     topology = app.topology()

@@ -1,16 +1,18 @@
-"""``taskq queues``: how many messages each queue holds."""
+"""``taskq queues``: count the messages in each queue."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from taskq_cloud.app import TaskQ
-from taskq_cloud.cli.common import common_options, open_app, queue_names
+from taskq_cloud.cli.application import open_app
+from taskq_cloud.cli.options import common_options, queues_option
+from taskq_cloud.cli.output import as_table
 from taskq_cloud.core.ports import Depth, dead_letter_queue
 from taskq_cloud.errors import QueueNotFound
 
@@ -19,9 +21,14 @@ _COLUMNS: Final = ("queue", "waiting", "delayed", "in flight", "dead letters")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One queue's counts; None for those of a queue that does not exist, with the error that says so.
+    """The message counts of one queue.
 
-    Also None for those that the provider does not count.
+    Args:
+        queue: the queue's name.
+        depth: the queue's counts; None if the queue doesn't exist or its provider doesn't count messages.
+        dead: the counts of the queue's dead-letter queue; None for the same reasons.
+        dead_letters_exist: whether the queue has a dead-letter queue.
+        missing: the error that says that the queue doesn't exist; None if it does.
     """
 
     queue: str
@@ -31,37 +38,40 @@ class Row:
     missing: QueueNotFound | None = None
 
     @property
-    def values(self) -> tuple[Any, ...]:
-        """In the order of the columns."""
+    def counts(self) -> tuple[int | None, ...]:
+        """The counts, in the order of the columns."""
         depth = self.depth
-        counts = (depth.waiting, depth.delayed, depth.in_flight) if depth else (None, None, None)
-        return (self.queue, *counts, self.dead.total if self.dead else None)
+        own = (depth.waiting, depth.delayed, depth.in_flight) if depth else (None, None, None)
+        return (*own, self.dead.total if self.dead else None)
 
     @property
-    def cells(self) -> tuple[str, ...]:
-        """The same, to be read: ``-`` for what is not there, ``?`` for what is not counted."""
-        there = self.missing is None
-        exist = (there, there, there, there, self.dead_letters_exist)
-        return tuple(
-            str(value) if value is not None else "?" if exists else "-"
-            for value, exists in zip(self.values, exist, strict=True)
-        )
+    def cells(self) -> list[str]:
+        """The row's texts: ``-`` for a queue that doesn't exist, ``?`` for a count that the provider doesn't give."""
+        exists = self.missing is None
+        existing = (exists, exists, exists, self.dead_letters_exist)
+        return [
+            self.queue,
+            *(
+                str(count) if count is not None else "?" if counted_queue_exists else "-"
+                for count, counted_queue_exists in zip(self.counts, existing, strict=True)
+            ),
+        ]
 
 
-@click.command("queues", short_help="Count the messages of each queue.")
-@click.option("-Q", "--queues", callback=queue_names, metavar="A,B", help="Which.  [default: the application's]")
+@click.command("queues", short_help="Count the messages in each queue.")
+@queues_option("The queues to count")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @common_options
 @click.pass_context
 def command(context: click.Context, /, queues: tuple[str, ...], as_json: bool) -> None:
-    """Count the messages of each queue, approximately where its provider knows no better.
+    """Count the messages in each queue and in its dead-letter queue.
 
-    A "-" stands for a queue that does not exist, or that has no dead-letter queue; a "?" for what its provider does not
-    count.
+    The counts of SQS are approximate. "-" means that the queue doesn't exist or has no dead-letter queue, and "?" that
+    the provider doesn't count messages.
     """
     app = open_app(context)
     rows = [_count(app, name) for name in queues or app.queues()]
-    click.echo(_as_json(rows) if as_json else _as_table(rows))
+    click.echo(_as_json(rows) if as_json else as_table(_COLUMNS, [row.cells for row in rows], numbers=True))
     for row in rows:
         if row.missing is not None:
             raise row.missing
@@ -81,13 +91,4 @@ def _count(app: TaskQ, queue: str) -> Row:
 
 def _as_json(rows: Sequence[Row]) -> str:
     names = [column.replace(" ", "_") for column in _COLUMNS]
-    return json.dumps([dict(zip(names, row.values, strict=True)) for row in rows])
-
-
-def _as_table(rows: Sequence[Row]) -> str:
-    table = [_COLUMNS, *(row.cells for row in rows)]
-    first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
-    return "\n".join(
-        "  ".join([cells[0].ljust(first), *(cell.rjust(width) for cell, width in zip(cells[1:], others, strict=True))])
-        for cells in table
-    )
+    return json.dumps([dict(zip(names, (row.queue, *row.counts), strict=True)) for row in rows])

@@ -1,4 +1,4 @@
-"""``taskq scheduled``: the tasks that wait in one-off schedules or in the broker's queues, and taking them back."""
+"""``taskq scheduled``: list or cancel tasks that wait for their due time, in one-off schedules or in queues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any, Final
 import click
 
 from taskq_cloud.app import TaskQ
-from taskq_cloud.cli.common import common_options, open_app, say
+from taskq_cloud.cli.application import open_app
+from taskq_cloud.cli.options import common_options
+from taskq_cloud.cli.output import as_table, say
 from taskq_cloud.core.messages import late_delivery, protocol
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import HeldMessage, KnowsPhysicalNames, ListsHeld, ScheduleStore
@@ -22,7 +24,19 @@ DEFAULT_LIMIT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One scheduled task; None for what its message doesn't say without its payload, and where it has no schedule."""
+    """A task that waits for its due time.
+
+    Values are None if the message doesn't hold them: the message of a large task is only a reference to a bucket.
+
+    Args:
+        eta: the due time, in ISO 8601.
+        task: the task's name.
+        id: the task's id.
+        attempt: how many times the task has been retried.
+        queue: the queue that the task goes to.
+        sent_at: when the scheduler sends the message, or the broker delivers it, in ISO 8601.
+        schedule: the name of the one-off schedule; None if the broker itself holds the message.
+    """
 
     eta: str | None
     task: str | None
@@ -36,29 +50,38 @@ class Row:
 _COLUMNS: Final = ("eta", "task", "id", "attempt", "queue")
 
 
-@click.command("scheduled", short_help="List the tasks that wait until they are due.")
-@click.option("--limit", type=click.IntRange(1), default=DEFAULT_LIMIT, show_default=True, help="How many, at most.")
-@click.option("--after", metavar="CURSOR", help="Go on where an earlier list ended.")
+@click.command("scheduled", short_help="List or cancel tasks that wait for their due time.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=DEFAULT_LIMIT, show_default=True, help="The most tasks to list."
+)
+@click.option("--after", metavar="CURSOR", help="Continue an earlier list, from the cursor that it printed at its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-@click.option("--cancel", "cancelled", multiple=True, metavar="ID", help="Revoke the task of that id; may be repeated.")
+@click.option(
+    "--cancel",
+    "cancelled",
+    multiple=True,
+    metavar="ID",
+    help="Revoke the task with this id, instead of listing tasks; can be repeated.",
+)
 @common_options
 @click.pass_context
 def command(
     context: click.Context, /, limit: int, after: str | None, as_json: bool, cancelled: tuple[str, ...]
 ) -> None:
-    """List the tasks that wait until they are due: in schedules, or without a scheduler in the broker's queues.
+    """List or cancel tasks that wait for their due time: an eta, a countdown or a retry.
 
-    SQS and Pub/Sub don't show what they delay or park themselves, for minutes; `taskq queues` counts what SQS delays.
-    With --cancel, nothing is listed.
+    The tasks are read from the scheduler or, if the application has none, from the broker's queues. Messages that SQS
+    or Pub/Sub themselves hold back, for some minutes, are not listed; `taskq queues` counts the messages that SQS
+    delays.
     """
     app = open_app(context)
     scheduler, broker = late_delivery.keeper(app.scheduler), app.broker
     if scheduler is None and not isinstance(broker, ListsHeld):
         raise ImproperlyConfigured(
-            "the application has no scheduler that holds late tasks, and its broker shows nobody what it holds back: "
-            "set TASKQ_SCHEDULER, for example to "
-            "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler (Cloud Scheduler has periodic "
-            "tasks alone, which taskq beat list shows; what is due late waits in Cloud Tasks)"
+            "tasks that wait can't be listed: the application has no scheduler for late tasks, and its broker doesn't "
+            "list delayed messages; set TASKQ_SCHEDULER, for example to "
+            "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler. (Cloud Scheduler holds periodic "
+            "tasks only, which taskq beat list prints; late tasks wait in Cloud Tasks.)"
         )
     if cancelled:
         _cancel(app, cancelled)
@@ -66,12 +89,12 @@ def command(
     if scheduler is not None:
         rows, cursor = _rows(app, scheduler, limit, after)
     else:
-        assert isinstance(broker, ListsHeld)  # for the type checker; it was looked at above
+        assert isinstance(broker, ListsHeld)  # for the type checker: checked above
         page = app.run(broker.held(app.queues(), limit=limit, cursor=after))
-        rows, cursor = [_held_row(each) for each in page.messages], page.cursor
+        rows, cursor = [_held_row(message) for message in page.messages], page.cursor
     click.echo(json.dumps([asdict(row) for row in rows]) if as_json else _as_table(rows))
     if cursor is not None:
-        say(context, f"There are more: --after {cursor}")
+        say(context, f"There are more tasks; to list them, add --after {cursor}")
 
 
 def _cancel(app: TaskQ, ids: Sequence[str]) -> None:
@@ -122,15 +145,11 @@ def _held_row(held: HeldMessage) -> Row:
 def _headers(body: str) -> dict[str, Any]:
     try:
         headers = protocol.read_envelope(body).get("headers")
-    except DecodeError:  # a pointer: the message is in a bucket
+    except DecodeError:  # the body is a reference to a message in a bucket
         return {}
     return headers if isinstance(headers, dict) else {}
 
 
 def _as_table(rows: Sequence[Row]) -> str:
-    cells = [("?" if value is None else str(value) for value in map(asdict(row).get, _COLUMNS)) for row in rows]
-    table = [_COLUMNS, *map(tuple, cells)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
-    )
+    values = [map(asdict(row).get, _COLUMNS) for row in rows]
+    return as_table(_COLUMNS, [["?" if value is None else str(value) for value in each] for each in values])

@@ -1,4 +1,4 @@
-"""``taskq topology``: what the application needs deployed, for Terraform, IAM, programs and people."""
+"""``taskq topology``: print the cloud resources that the application needs, for Terraform, IAM, programs and people."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Final
 
 import click
 
-from taskq_cloud.cli.common import app_path, common_options, open_app, say
+from taskq_cloud.cli.application import open_app
+from taskq_cloud.cli.options import app_path, common_options
+from taskq_cloud.cli.output import say
 from taskq_cloud.deploy.topology.formats import graph, iam, json, tfvars
 from taskq_cloud.deploy.topology.model import Topology
 
-_WRITERS: Final[dict[str, Callable[[Topology, iam.Place], str]]] = {
+_WRITERS: Final[dict[str, Callable[[Topology, iam.ArnPlaceholders], str]]] = {
     "tfvars": lambda topology, _: tfvars.write(topology),
     "json": lambda topology, _: json.write(topology),
     "iam": iam.write,
@@ -20,29 +22,40 @@ _WRITERS: Final[dict[str, Callable[[Topology, iam.Place], str]]] = {
 }
 
 
-@click.command("topology", short_help="Say what the application needs deployed.")
+@click.command("topology", short_help="Print the cloud resources that the application needs.")
 @click.option(
-    "--format", "form", type=click.Choice([*_WRITERS]), default="tfvars", show_default=True, help="How it is written."
+    "--format",
+    "output_format",
+    type=click.Choice([*_WRITERS]),
+    default="tfvars",
+    show_default=True,
+    help="The format to print.",
 )
-@click.option("--account", metavar="ID", help="iam: the AWS account, instead of {account} in ARNs.")
-@click.option("--region", metavar="NAME", help="iam: the Region, where the broker's URL names none.")
-@click.option("--partition", metavar="NAME", default="aws", show_default=True, help="iam: the partition of ARNs.")
+@click.option("--account", metavar="ID", help="With iam: the AWS account in ARNs.  [default: a placeholder]")
+@click.option("--region", metavar="NAME", help="With iam: the Region in ARNs.  [default: from the broker's URL]")
+@click.option(
+    "--partition", metavar="NAME", default="aws", show_default=True, help="With iam: the AWS partition in ARNs."
+)
 @common_options
 @click.pass_context
-def command(context: click.Context, /, form: str, account: str | None, region: str | None, partition: str) -> None:
-    """Say what the application needs deployed: queues, functions, containers, tables, buckets and permissions.
+def command(
+    context: click.Context, /, output_format: str, account: str | None, region: str | None, partition: str
+) -> None:
+    """Print the cloud resources that the application needs: queues, functions, containers, tables, buckets and roles.
 
     \b
-    tfvars   the variables of the Terraform root module: write it to terraform.tfvars.json
-    json     all of it, as docs/topology.md describes
-    iam      a policy document for each role
-    graph    a drawing in DOT;  mermaid: the same as a Mermaid flowchart
+    Formats:
+      tfvars   variables of the Terraform root module, for terraform.tfvars.json
+      json     the whole topology, as docs/topology.md describes it
+      iam      an IAM policy document for each role
+      graph    a drawing in DOT, the language of Graphviz
+      mermaid  a drawing as a Mermaid flowchart
     """  # noqa: D301 - click reads a real backspace
     app = open_app(context)
     topology = app.topology(app_path=app_path(context))
-    text = _WRITERS[form](topology, iam.Place(account, region, partition))
+    text = _WRITERS[output_format](topology, iam.ArnPlaceholders(account, region, partition))
     click.echo(text)
-    if form == "iam":
-        left = [name for name in ("account", "region") if f"{{{name}}}" in text]
-        if left:
-            say(context, f"Placeholders are left in ARNs; give them values: {', '.join(f'--{name}' for name in left)}.")
+    if output_format == "iam":
+        missing = [f"--{name}" for name in ("account", "region") if f"{{{name}}}" in text]
+        if missing:
+            say(context, f"The ARNs contain placeholders; {' and '.join(missing)} would fill them in.")

@@ -1,4 +1,4 @@
-"""``taskq worker``: the container worker, from the command line."""
+"""``taskq worker``: run a container worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any, Final
 import click
 
 from taskq_cloud.app import TaskQ
-from taskq_cloud.cli.common import app_path, common_options, log_format, open_app, queue_names, say
+from taskq_cloud.cli.application import open_app
+from taskq_cloud.cli.options import app_path, common_options, log_format, queues_option
+from taskq_cloud.cli.output import say
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.pools.factory import ALIASES, POOLS
 from taskq_cloud.worker.options import WorkerOptions
@@ -22,29 +24,78 @@ _POSITIVE: Final = click.IntRange(min=1)
 _SECONDS: Final = click.FloatRange(min=0, min_open=True)
 
 
-@click.command("worker", short_help="Serve queues until told to stop.")
+@click.command("worker", short_help="Run a worker that serves the application's queues.")
+@queues_option("The queues to serve")
 @click.option(
-    "-Q", "--queues", callback=queue_names, metavar="A,B", help="The queues to serve.  [default: the application's]"
+    "-c",
+    "--concurrency",
+    type=_POSITIVE,
+    metavar="N",
+    help="The number of tasks that run at the same time.  [default: the number of CPUs]",
 )
-@click.option("-c", "--concurrency", type=_POSITIVE, help="Tasks that run at a time.  [default: one for each CPU]")
-@click.option("-P", "--pool", type=click.Choice((*POOLS, *ALIASES)), help="Where they run.  [default: processes]")
-@click.option("--prefetch-multiplier", type=_POSITIVE, help="Messages held for each of them.  [default: 4]")
-@click.option("--max-tasks-per-child", type=_POSITIVE, help="Tasks after which a process of the pool is replaced.")
-@click.option("--max-memory-per-child", type=_POSITIVE, help="KiB after which a process of the pool is replaced.")
-@click.option("--time-limit", type=_SECONDS, help="Seconds after which a task is ended that has no limit of its own.")
-@click.option("--soft-time-limit", type=_SECONDS, help="Seconds after which SoftTimeLimitExceeded is raised in it.")
+@click.option(
+    "-P",
+    "--pool",
+    type=click.Choice((*POOLS, *ALIASES)),
+    help="The kind of pool that runs the tasks.  [default: processes]",
+)
+@click.option(
+    "--prefetch-multiplier",
+    type=_POSITIVE,
+    metavar="N",
+    help="Messages that the worker holds per running task, including the running one.  [default: 4]",
+)
+@click.option(
+    "--max-tasks-per-child", type=_POSITIVE, metavar="N", help="Replace a process of the pool after this many tasks."
+)
+@click.option(
+    "--max-memory-per-child",
+    type=_POSITIVE,
+    metavar="KIB",
+    help="Replace a process of the pool when it uses more memory than this after a task.",
+)
+@click.option(
+    "--time-limit",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="Stop a task after this time, unless the task declares its own limit.",
+)
+@click.option(
+    "--soft-time-limit",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="Raise SoftTimeLimitExceeded in a task after this time, unless the task declares its own limit.",
+)
 @click.option(
     "-n",
     "--hostname",
     default="taskq@%h",
     show_default=True,
-    help="The worker's name; %h: the host, %n: its first part, %d: the rest.",
+    metavar="NAME",
+    help="The worker's name. %h is the host name, %n its part before the first dot, %d its part after it.",
 )
-@click.option("--visibility-timeout", type=_SECONDS, help="Seconds a lease runs before it is renewed.  [default: 60]")
-@click.option("--shutdown-timeout", type=_SECONDS, help="Seconds from SIGTERM to the end.  [default: 25]")
-@click.option("--health-port", type=click.IntRange(0, 65535), help="Serve /healthz on this port.")
-@click.option("--beat", is_flag=True, help="Send periodic tasks, too; of several that do, one sends at a time.")
-@click.option("--burst", is_flag=True, help="Exit with 0 once the queues are empty.")
+@click.option(
+    "--visibility-timeout",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="The duration of a message's lease; the worker renews it while the task runs.  [default: 60]",
+)
+@click.option(
+    "--shutdown-timeout",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="Time for running tasks to end after SIGTERM; then they are returned to their queues.  [default: 25]",
+)
+@click.option(
+    "--health-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve GET /healthz on this port, for health checks.",
+)
+@click.option(
+    "--beat", is_flag=True, help="Also send periodic tasks. Several workers can have this option: one of them sends."
+)
+@click.option("--burst", is_flag=True, help="Exit with code 0 once the queues are empty.")
 @common_options
 @click.pass_context
 def command(
@@ -57,16 +108,18 @@ def command(
     beat: bool,
     **options: Any,
 ) -> None:
-    """Serve an application's queues until SIGTERM or SIGINT.
+    """Run a worker, which takes messages from queues and runs their tasks, until SIGTERM or SIGINT.
 
-    The first signal stops receiving and lets the running tasks end; a second one gives them back to their queues.
-    Every option left out is the setting of that name.
+    After the first signal, the worker receives no more messages and waits for the running tasks. A second signal
+    returns the running tasks to their queues at once.
+
+    Without an option, the setting of the same name applies: worker_concurrency for --concurrency, for example.
     """
     limits = {"task_time_limit": time_limit, "task_soft_time_limit": soft_time_limit}
     app = open_app(context, loglevel="info", settings=limits)
     path = app_path(context)
     if path is None:
-        raise click.UsageError("a worker serves an application: name it with -A shop (or shop.tasks:app)")
+        raise click.UsageError("a worker needs an application: add -A shop (or -A shop.tasks:app)")
     name = worker_name(hostname)
     options["pool"] = ALIASES.get(options["pool"], options["pool"])
     worker_options = WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
@@ -86,14 +139,14 @@ def command(
 
 
 def _ticker(app: TaskQ) -> Beside:
-    from taskq_cloud.beat.run import make_ticker, tick_until  # most workers have none
+    from taskq_cloud.beat.run import make_ticker, tick_until  # most workers don't send periodic tasks
 
     ticker = make_ticker(app, app.schedule_entries())
     return lambda stopping: tick_until(stopping, ticker, app.arun)
 
 
 def worker_name(given: str) -> str:
-    """A worker's name from ``-n``, by Celery's rules."""
+    """Return a worker's name from the value of ``-n``, by Celery's rules: ``one`` becomes ``one@<host name>``."""
     host = socket.gethostname()
     first, _, rest = host.partition(".")
     values = {"%h": host, "%n": first, "%d": rest, "%%": "%"}
@@ -102,14 +155,14 @@ def worker_name(given: str) -> str:
 
 
 def banner(app: TaskQ, path: str, name: str, options: WorkerOptions) -> str:
-    """What a worker is about to serve, and how."""
-    tasks = sorted(app.tasks) or ["none: does the application import the modules that declare them?"]
+    """Return the text that a worker prints at its start: its application, broker, results, queues, pool and tasks."""
+    tasks = sorted(app.tasks) or ["none; does the application import the modules that declare its tasks?"]
     rows = {
         "app": path,
         "broker": without_secrets(app.conf.broker),
         "results": without_secrets(app.conf.results_url()),
         "queues": ", ".join(options.queues),
-        "pool": f"{options.pool}, {options.concurrency} at a time",
+        "pool": f"{options.pool}, {options.concurrency} tasks at a time",
         "tasks": ("\n" + 11 * " ").join(tasks),
     }
     return "\n".join([name, *(f"  {row:<8} {value}" for row, value in rows.items()), ""])

@@ -1,4 +1,4 @@
-"""A small application in a folder of its own, and ``taskq`` run on it: in this process, and as one of its own."""
+"""Fixtures for the command line: a small application in a temporary folder, and ``taskq`` with or without a process."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _numbers = count()
 
 @pytest.fixture(autouse=True)
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The application's module: of its own name for each test, as an imported module stays imported."""
+    """The name of the application's module. It differs for each test because an imported module stays imported."""
     for name in [name for name in os.environ if name.startswith("TASKQ_")]:
         if not name.startswith("TASKQ_TEST_"):
             monkeypatch.delenv(name)
@@ -63,7 +63,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def taskq() -> TaskQCommand:
-    """``taskq`` in this process: ``taskq("call", "shop.add")``."""
+    """Run ``taskq`` in this process: ``taskq("call", "shop.add")``."""
 
     def invoke(*arguments: str, **options: Any) -> Result:
         result = CliRunner().invoke(main, arguments, prog_name="taskq", **options)
@@ -76,7 +76,7 @@ def taskq() -> TaskQCommand:
 
 @pytest.fixture
 def taskq_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """``taskq`` as its user runs it, in the application's folder."""
+    """Run ``taskq`` as a process, in the application's folder."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""``taskq beat run`` and ``taskq worker --beat``."""
+"""``taskq beat run`` and ``taskq worker --beat`` send periodic tasks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def periodic(shop: str, tmp_path: Path) -> str:
     return shop
 
 
-def test_a_worker_that_ticks_runs_what_it_sends(periodic: str, tmp_path: Path) -> None:
+def test_worker_with_beat_option_sends_and_runs_periodic_tasks(periodic: str, tmp_path: Path) -> None:
     process, log = start(tmp_path, "worker", "-A", periodic, "worker", "--beat", "-P", "threads", "-c", "2")
     try:
         ran = tmp_path / "ticks"
@@ -65,7 +65,7 @@ def test_a_worker_that_ticks_runs_what_it_sends(periodic: str, tmp_path: Path) -
     assert actions.index("beat.leading") < actions.index("beat.sent")
 
 
-def test_a_ticker_alone_only_sends(periodic: str, tmp_path: Path, taskq: TaskQCommand) -> None:
+def test_beat_run_sends_periodic_tasks_without_running_them(periodic: str, tmp_path: Path, taskq: TaskQCommand) -> None:
     process, log = start(tmp_path, "beat", "-A", periodic, "beat", "run")
     try:
         until(lambda: "beat.sent" in log.read_text(), "a tick to be sent")
@@ -79,7 +79,7 @@ def test_a_ticker_alone_only_sends(periodic: str, tmp_path: Path, taskq: TaskQCo
     assert (tmp_path / "ticks").exists()
 
 
-def test_a_ticker_says_what_it_lacks(shop: str, taskq: TaskQCommand) -> None:
+def test_beat_run_without_result_store_names_the_missing_setting(shop: str, taskq: TaskQCommand) -> None:
     result = taskq("-A", shop, "--results", "disabled://", "beat", "run")
     assert result.exit_code == 1
     assert "TASKQ_RESULTS" in result.stderr

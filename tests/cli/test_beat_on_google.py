@@ -1,4 +1,4 @@
-"""``taskq beat`` with Cloud Scheduler and Pub/Sub, from a plan to a task that a job has fired."""
+"""``taskq beat`` with Cloud Scheduler and Pub/Sub: from a plan to a task that a job has fired."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def periodic(shop: str, server: CloudSchedulerServer) -> Any:
     return declare
 
 
-def test_from_plan_to_prune(periodic: Any, taskq: TaskQCommand, server: CloudSchedulerServer) -> None:
+def test_plan_apply_and_prune_change_jobs_as_declared(
+    periodic: Any, taskq: TaskQCommand, server: CloudSchedulerServer
+) -> None:
     shop = periodic(nightly="0 3 * * *", daily="0 9 * * *")
     planned = taskq("-A", shop, "beat", "plan")
     assert planned.exit_code == 2, planned.stderr
@@ -66,7 +68,9 @@ def test_from_plan_to_prune(periodic: Any, taskq: TaskQCommand, server: CloudSch
     assert server.writes == {"CreateJob": 2, "UpdateJob": 1, "DeleteJob": 1}
 
 
-def test_pause_resume_and_list(periodic: Any, taskq: TaskQCommand, server: CloudSchedulerServer) -> None:
+def test_paused_job_does_not_fire_until_resumed(
+    periodic: Any, taskq: TaskQCommand, server: CloudSchedulerServer
+) -> None:
     shop = periodic(nightly="0 3 * * *")
 
     def state() -> Any:
@@ -77,15 +81,15 @@ def test_pause_resume_and_list(periodic: Any, taskq: TaskQCommand, server: Cloud
     taskq("-A", shop, "beat", "apply", "-y")
     assert taskq("-A", shop, "beat", "pause", "nightly").stdout == "nightly: paused\n"
     assert state() == "paused"
-    assert "nightly is paused, and stays so" in taskq("-A", shop, "beat", "apply", "-y").stdout
+    assert "nightly is paused and stays paused" in taskq("-A", shop, "beat", "apply", "-y").stdout
     assert server.fire_what_is_due(now().replace(hour=3, minute=0)) == []
     assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: enabled\n"
-    assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: was enabled already\n"
+    assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: was already enabled\n"
     assert state() == "enabled"
     assert len(server.fire_what_is_due(now().replace(hour=3, minute=0))) == 1
 
 
-def test_two_firings_of_a_job_are_one_task_and_its_id_is_the_tick_s(
+def test_two_firings_of_one_minute_run_one_task_with_the_id_of_the_tick(
     periodic: Any, taskq: TaskQCommand, server: CloudSchedulerServer
 ) -> None:
     shop = periodic(minutely="* * * * *")
@@ -108,7 +112,7 @@ def test_two_firings_of_a_job_are_one_task_and_its_id_is_the_tick_s(
         assert json.loads(taskq("-A", shop, "result", other, "--json").stdout)["state"] == "PENDING"
 
 
-def test_run_now_calls_the_task_beside_its_schedule(
+def test_run_now_calls_the_task_without_touching_cloud_scheduler(
     periodic: Any, taskq: TaskQCommand, server: CloudSchedulerServer
 ) -> None:
     shop = periodic(nightly="0 3 * * *")
@@ -118,10 +122,10 @@ def test_run_now_calls_the_task_beside_its_schedule(
     assert server.calls == {}
 
 
-def test_what_is_due_late_is_not_in_cloud_scheduler(
+def test_scheduled_on_cloud_scheduler_says_where_late_tasks_wait(
     shop: str, taskq: TaskQCommand, server: CloudSchedulerServer
 ) -> None:
     result = taskq("-A", shop, "scheduled")
     assert result.exit_code == 1
-    assert "what is due late waits in Cloud Tasks" in result.stderr
+    assert "late tasks wait in Cloud Tasks" in result.stderr
     assert server.calls == {}

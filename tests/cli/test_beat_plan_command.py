@@ -1,4 +1,4 @@
-"""``taskq beat plan``, ``apply``, ``prune``, ``list``, ``pause``, ``resume`` and ``run-now``, on the local stack."""
+"""``taskq beat`` on the local AWS stack: plan, apply, prune, list, pause, resume and run-now."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def periodic(
     return declare
 
 
-def test_from_plan_to_prune(periodic: Any, taskq: TaskQCommand) -> None:
+def test_plan_apply_and_prune_change_schedules_as_declared(periodic: Any, taskq: TaskQCommand) -> None:
     shop = periodic(nightly=3, daily=9)
     planned = taskq("-A", shop, "beat", "plan")
     assert planned.exit_code == 2
@@ -55,24 +55,24 @@ def test_from_plan_to_prune(periodic: Any, taskq: TaskQCommand) -> None:
     assert {entry: each["action"] for entry, each in changes.items()} == {"nightly": "update", "daily": "prune"}
     assert changes["nightly"]["differences"]["when"] == {"is": "cron(0 3 * * ? *)", "becomes": "cron(0 4 * * ? *)"}
     assert taskq("-A", shop, "beat", "apply", "-y").exit_code == 0
-    assert "nobody declares it" in taskq("-A", shop, "beat", "plan").stdout
+    assert "no longer declared" in taskq("-A", shop, "beat", "plan").stdout
     assert taskq("-A", shop, "beat", "prune", "weekly", "-y").exit_code == 1
     assert taskq("-A", shop, "beat", "prune", "daily", "-y").exit_code == 0
     assert taskq("-A", shop, "beat", "plan").exit_code == 0
 
 
-def test_an_entry_that_is_over_is_named(periodic: Any, taskq: TaskQCommand) -> None:
+def test_plan_names_an_entry_that_has_ended(periodic: Any, taskq: TaskQCommand) -> None:
     shop = periodic(nightly=3)
     find_app(shop).conf.beat_schedule["nightly"]["end"] = "2020-01-01T00:00:00"
     planned = taskq("-A", shop, "beat", "plan")
     assert planned.exit_code == 0
     assert planned.stdout.splitlines() == [
-        "  nightly has no schedule: its end, 2020-01-01T00:00:00+00:00, is over",
+        "  nightly needs no schedule: it ended at 2020-01-01T00:00:00+00:00",
         "no changes",
     ]
 
 
-def test_what_would_not_last_is_not_applied(shop: str, taskq: TaskQCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apply_on_memory_scheduler_is_refused(shop: str, taskq: TaskQCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_SCHEDULER", "memory://")
     find_app(shop).conf.beat_schedule.update(nightly={"task": f"{shop}.add", "schedule": 60, "args": [1, 2]})
     assert taskq("-A", shop, "beat", "plan").exit_code == 2
@@ -82,7 +82,7 @@ def test_what_would_not_last_is_not_applied(shop: str, taskq: TaskQCommand, monk
     assert "made" not in applied.stderr
 
 
-def test_pause_resume_and_list(periodic: Any, taskq: TaskQCommand) -> None:
+def test_paused_schedule_stays_paused_until_resumed(periodic: Any, taskq: TaskQCommand) -> None:
     shop = periodic(nightly=3)
 
     def state() -> Any:
@@ -94,17 +94,17 @@ def test_pause_resume_and_list(periodic: Any, taskq: TaskQCommand) -> None:
     taskq("-A", shop, "beat", "apply", "-y")
     assert taskq("-A", shop, "beat", "pause", "nightly").stdout == "nightly: paused\n"
     assert state() == "paused"
-    assert "nightly is paused, and stays so" in taskq("-A", shop, "beat", "apply", "-y").stdout
+    assert "nightly is paused and stays paused" in taskq("-A", shop, "beat", "apply", "-y").stdout
     assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: enabled\n"
-    assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: was enabled already\n"
+    assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: was already enabled\n"
     assert state() == "enabled"
     assert "nightly" in taskq("-A", shop, "beat", "list").stdout.splitlines()[1]
     wrong = taskq("-A", shop, "beat", "pause", "nihgtly")
     assert wrong.exit_code == 1
-    assert "there are: nightly" in wrong.stderr
+    assert "declared are: nightly" in wrong.stderr
 
 
-def test_run_now_calls_the_task_with_its_arguments(shop: str, taskq: TaskQCommand, tmp_path: Path) -> None:
+def test_run_now_calls_the_task_with_its_declared_arguments(shop: str, taskq: TaskQCommand, tmp_path: Path) -> None:
     with (tmp_path / f"{shop}.py").open("a") as module:
         module.write("\napp.add_periodic_task(3600, add.s(3, 4), name='sum', countdown=60)\n")
     task_id = taskq("-A", shop, "beat", "run-now", "sum").stdout.strip()

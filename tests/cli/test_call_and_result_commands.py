@@ -1,17 +1,14 @@
-"""``taskq call`` and ``taskq result``, on the local broker and store."""
+"""``taskq call`` and ``taskq result``, on SQLite."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from click.testing import Result
 
 from taskq_cloud.bootstrap.loading import find_app
-
-TaskQCommand = Callable[..., Result]
+from tests.cli.conftest import TaskQCommand
 
 
 def depth(shop: str, queue: str = "celery") -> tuple[int, int]:
@@ -21,12 +18,12 @@ def depth(shop: str, queue: str = "celery") -> tuple[int, int]:
 
 
 def work(taskq: TaskQCommand, shop: str) -> None:
-    """Have everything run that is on the queues."""
+    """Run all tasks that are on the queues."""
     result = taskq("worker", "-A", shop, "--pool", "solo", "--burst", "-q", "-l", "error")
     assert result.exit_code == 0, result.stderr
 
 
-def test_call_prints_the_id_and_the_task_runs(taskq: TaskQCommand, shop: str) -> None:
+def test_call_prints_the_id_and_sends_the_task(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("call", "-A", shop, f"{shop}.add", "-a", "[2, 3]")
     assert result.exit_code == 0, result.stderr
     task_id = result.stdout.strip()
@@ -39,21 +36,21 @@ def test_call_prints_the_id_and_the_task_runs(taskq: TaskQCommand, shop: str) ->
     assert "5" in answer.stdout
 
 
-def test_keyword_arguments_and_a_given_id(taskq: TaskQCommand, shop: str) -> None:
+def test_call_takes_keyword_arguments_and_a_task_id(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "call", f"{shop}.add", "-a", "[2]", "-k", '{"y": 40}', "--task-id", "forty-two")
     assert result.stdout == "forty-two\n"
     work(taskq, shop)
     assert json.loads(taskq("-A", shop, "result", "forty-two", "--json").stdout)["result"] == 42
 
 
-def test_a_delayed_task_is_held_back(taskq: TaskQCommand, shop: str) -> None:
+def test_call_with_countdown_or_eta_delays_the_message(taskq: TaskQCommand, shop: str) -> None:
     assert taskq("-A", shop, "call", f"{shop}.forget", "--countdown", "600").exit_code == 0
     tomorrow = (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
     assert taskq("-A", shop, "call", f"{shop}.forget", "--eta", tomorrow).exit_code == 0
     assert depth(shop) == (0, 2)
 
 
-def test_an_expired_task_does_not_run(taskq: TaskQCommand, shop: str) -> None:
+def test_expired_task_is_revoked(taskq: TaskQCommand, shop: str) -> None:
     past = "2001-01-01T00:00:00"
     task_id = taskq("-A", shop, "call", f"{shop}.add", "-a", "[1, 1]", "--expires", past).stdout.strip()
     work(taskq, shop)
@@ -62,12 +59,12 @@ def test_an_expired_task_does_not_run(taskq: TaskQCommand, shop: str) -> None:
     assert "REVOKED" in answer.stdout
 
 
-def test_a_queue_can_be_named(taskq: TaskQCommand, shop: str) -> None:
+def test_call_sends_to_the_given_queue(taskq: TaskQCommand, shop: str) -> None:
     assert taskq("-A", shop, "call", f"{shop}.forget", "-Q", "mail").exit_code == 0
     assert depth(shop, "mail") == (1, 0)
 
 
-def test_an_unregistered_task_is_sent_with_a_warning(taskq: TaskQCommand, shop: str) -> None:
+def test_unregistered_task_is_sent_with_a_warning(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "call", "billing.charge", "-a", "[7]")
     assert result.exit_code == 0
     assert "'billing.charge' is not registered" in result.stderr
@@ -86,7 +83,7 @@ def test_an_unregistered_task_is_sent_with_a_warning(taskq: TaskQCommand, shop: 
         (["-a", "[1, 2, 3]"], "too many positional arguments"),
     ],
 )
-def test_malformed_input_is_a_usage_error_and_sends_nothing(
+def test_malformed_option_is_a_usage_error_and_sends_nothing(
     taskq: TaskQCommand, shop: str, arguments: list[str], says: str
 ) -> None:
     result = taskq("-A", shop, "call", f"{shop}.add", *arguments)
@@ -95,34 +92,34 @@ def test_malformed_input_is_a_usage_error_and_sends_nothing(
     assert depth(shop) == (0, 0)
 
 
-def test_waiting_in_vain_exits_with_2_and_tells_the_id(taskq: TaskQCommand, shop: str) -> None:
+def test_call_that_does_not_end_in_time_exits_with_2_and_prints_the_id(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "call", f"{shop}.add", "-a", "[1, 2]", "--task-id", "slow", "--wait", "0")
     assert result.exit_code == 2
     assert result.stdout == "slow\n"
     assert "PENDING" in result.stderr
 
 
-def test_nothing_is_sent_where_no_result_could_be_waited_for(taskq: TaskQCommand, shop: str) -> None:
+def test_call_with_wait_but_without_result_store_sends_nothing(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "--results", "disabled://", "call", f"{shop}.add", "-a", "[1, 2]", "--wait", "1")
     assert result.exit_code == 1
     assert "TASKQ_RESULTS" in result.stderr
     assert depth(shop) == (0, 0)
 
 
-def test_a_task_that_stores_no_result_is_not_waited_for(taskq: TaskQCommand, shop: str) -> None:
+def test_call_with_wait_does_not_wait_for_a_task_that_ignores_its_result(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "call", f"{shop}.forget", "--task-id", "gone", "--wait", "60")
     assert result.exit_code == 0
     assert result.stdout == "gone\n"
     assert "stores no result" in result.stderr
 
 
-def test_waiting_prints_what_the_task_came_to(taskq: TaskQCommand, shop: str) -> None:
+def test_call_with_wait_prints_the_result(taskq: TaskQCommand, shop: str) -> None:
     eager = {"TASKQ_TASK_ALWAYS_EAGER": "true"}
     good = taskq("-A", shop, "call", f"{shop}.add", "-a", "[1, 2]", "--wait", "5", env=eager)
     assert (good.exit_code, good.stdout) == (0, "3\n")
 
 
-def test_waiting_for_a_failing_task_exits_with_1(taskq: TaskQCommand, shop: str) -> None:
+def test_call_with_wait_exits_with_1_for_a_failing_task(taskq: TaskQCommand, shop: str) -> None:
     eager = {"TASKQ_TASK_ALWAYS_EAGER": "true"}
     bad = taskq("-A", shop, "call", f"{shop}.fail", "-a", '["no paper"]', "--wait", "5", env=eager)
     assert bad.exit_code == 1
@@ -130,7 +127,7 @@ def test_waiting_for_a_failing_task_exits_with_1(taskq: TaskQCommand, shop: str)
     assert "FAILURE: ValueError: no paper" in bad.stderr
 
 
-def test_a_failure_with_its_traceback(taskq: TaskQCommand, shop: str) -> None:
+def test_result_prints_the_traceback_of_a_failure_only_if_asked(taskq: TaskQCommand, shop: str) -> None:
     task_id = taskq("-A", shop, "call", f"{shop}.fail", "-a", '["no paper"]').stdout.strip()
     work(taskq, shop)
     answer = taskq("-A", shop, "result", task_id)
@@ -146,7 +143,7 @@ def test_a_failure_with_its_traceback(taskq: TaskQCommand, shop: str) -> None:
     assert document["date_done"]
 
 
-def test_an_unknown_id_is_pending(taskq: TaskQCommand, shop: str) -> None:
+def test_result_of_an_unknown_id_is_pending(taskq: TaskQCommand, shop: str) -> None:
     answer = taskq("-A", shop, "result", "nobody")
     assert answer.exit_code == 2
     assert "PENDING" in answer.stdout
@@ -154,11 +151,11 @@ def test_an_unknown_id_is_pending(taskq: TaskQCommand, shop: str) -> None:
     assert taskq("-A", shop, "result", "nobody", "--wait", "0").exit_code == 2
 
 
-def test_asking_where_no_results_are_kept_is_an_error(taskq: TaskQCommand, shop: str) -> None:
+def test_result_without_result_store_is_an_error(taskq: TaskQCommand, shop: str) -> None:
     answer = taskq("-A", shop, "--result-backend", "disabled://", "result", "nobody")
     assert answer.exit_code == 1
     assert "TASKQ_RESULTS" in answer.stderr
 
 
-def test_exit_codes_are_in_the_help(taskq: TaskQCommand) -> None:
+def test_help_of_result_lists_exit_codes(taskq: TaskQCommand) -> None:
     assert "it has not ended yet" in taskq("result", "--help").stdout

@@ -1,25 +1,22 @@
-"""What every command shares: where options stand, which application is found, and how errors read."""
+"""Behaviour that all commands share: common options, finding the application, and error messages."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 
 from taskq_cloud.core.urls import without_secrets
-
-TaskQCommand = Callable[..., Result]
+from tests.cli.conftest import TaskQCommand
 
 
 @pytest.mark.parametrize(
     "arguments", [("-A", "{app}", "queues"), ("queues", "-A", "{app}"), ("-A", "x", "queues", "-A", "{app}")]
 )
-def test_a_common_option_stands_before_or_after_the_command(
+def test_common_option_works_before_and_after_the_command(
     taskq: TaskQCommand, shop: str, arguments: tuple[str, ...]
 ) -> None:
     result = taskq(*(each.format(app=shop) for each in arguments))
@@ -27,12 +24,12 @@ def test_a_common_option_stands_before_or_after_the_command(
     assert "mail" in result.stdout
 
 
-def test_the_application_can_come_from_the_environment_and_an_option_wins(taskq: TaskQCommand, shop: str) -> None:
+def test_app_option_overrides_the_environment(taskq: TaskQCommand, shop: str) -> None:
     assert taskq("queues", env={"TASKQ_APP": shop}).exit_code == 0
     assert taskq("-A", shop, "queues", env={"TASKQ_APP": "nowhere"}).exit_code == 0
 
 
-def test_without_an_application_the_error_says_how_to_name_one(taskq: TaskQCommand) -> None:
+def test_missing_application_error_says_how_to_name_one(taskq: TaskQCommand) -> None:
     result = taskq("queues")
     assert result.exit_code == 2
     assert "-A shop" in result.stderr
@@ -44,10 +41,10 @@ def test_without_an_application_the_error_says_how_to_name_one(taskq: TaskQComma
     [
         ("nowhere", "no module 'nowhere'"),
         ("{app}:other", "other is None"),
-        ("{app}:add", "no TaskQ application"),
+        ("{app}:add", "not a TaskQ application"),
     ],
 )
-def test_a_wrong_application_path_is_one_line(taskq: TaskQCommand, shop: str, path: str, says: str) -> None:
+def test_wrong_application_path_is_a_one_line_error(taskq: TaskQCommand, shop: str, path: str, says: str) -> None:
     result = taskq("-A", path.format(app=shop), "queues")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
@@ -55,7 +52,7 @@ def test_a_wrong_application_path_is_one_line(taskq: TaskQCommand, shop: str, pa
     assert result.stderr.count("\n") == 1
 
 
-def test_an_application_that_fails_says_where(taskq: TaskQCommand, tmp_path: Path) -> None:
+def test_application_that_fails_to_import_is_reported_with_file_and_line(taskq: TaskQCommand, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import json\n\n1 / 0\n")
     result = taskq("-A", "broken", "queues")
     assert result.exit_code == 1
@@ -65,7 +62,7 @@ def test_an_application_that_fails_says_where(taskq: TaskQCommand, tmp_path: Pat
     assert "Traceback" in taskq("-A", "broken", "queues", "-l", "debug").stderr
 
 
-def test_an_unknown_broker_names_those_there_are(taskq: TaskQCommand, shop: str) -> None:
+def test_unknown_broker_error_lists_known_brokers_and_no_password(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "-b", "amqp://guest:secret@rabbit", "queues")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
@@ -74,13 +71,15 @@ def test_an_unknown_broker_names_those_there_are(taskq: TaskQCommand, shop: str)
     assert "Traceback" not in result.stderr
 
 
-def test_debug_shows_the_traceback_of_an_error(taskq: TaskQCommand, shop: str) -> None:
+def test_debug_log_level_shows_the_traceback_of_an_error(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "-b", "amqp://rabbit", "-l", "debug", "queues")
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
 
 
-def test_an_unreachable_endpoint_is_one_line(taskq: TaskQCommand, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_endpoint_is_a_one_line_error(
+    taskq: TaskQCommand, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -91,7 +90,7 @@ def test_an_unreachable_endpoint_is_one_line(taskq: TaskQCommand, shop: str, mon
     assert "Traceback" not in result.stderr
 
 
-def test_broker_and_results_can_be_named_without_an_application(taskq: TaskQCommand, shop: str, tmp_path: Path) -> None:
+def test_broker_option_works_without_an_application(taskq: TaskQCommand, shop: str, tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/elsewhere.db"
     task_id = taskq("-A", shop, "-b", store, "call", f"{shop}.add", "-a", "[1, 2]").stdout.strip()
     assert task_id
@@ -101,7 +100,7 @@ def test_broker_and_results_can_be_named_without_an_application(taskq: TaskQComm
     assert '"waiting": 1' in result.stdout
 
 
-def test_an_option_wins_over_the_application_s_own_settings(taskq: TaskQCommand, shop: str, tmp_path: Path) -> None:
+def test_broker_option_overrides_the_application_s_setting(taskq: TaskQCommand, shop: str, tmp_path: Path) -> None:
     module = tmp_path / f"{shop}.py"
     module.write_text(module.read_text().replace('TaskQ("shop")', 'TaskQ("shop", broker="sqlite:///own.db")'))
     assert taskq("-A", shop, "-b", "sqlite:///other.db", "call", f"{shop}.forget").exit_code == 0
@@ -109,7 +108,7 @@ def test_an_option_wins_over_the_application_s_own_settings(taskq: TaskQCommand,
     assert not (tmp_path / "own.db").exists()
 
 
-def test_the_working_folder_is_where_the_application_is(
+def test_workdir_option_sets_where_application_and_database_are_looked_up(
     taskq: TaskQCommand, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -118,24 +117,24 @@ def test_the_working_folder_is_where_the_application_is(
     assert (tmp_path / ".taskq" / "broker.db").exists()
 
 
-def test_version(taskq: TaskQCommand) -> None:
+def test_version_option_prints_the_package_version(taskq: TaskQCommand) -> None:
     assert version("taskq-cloud") in taskq("--version").stdout
 
 
-def test_help_lists_every_command(taskq: TaskQCommand) -> None:
+def test_help_lists_commands(taskq: TaskQCommand) -> None:
     text = taskq("--help").stdout
     for name in ("call", "purge", "queues", "result", "worker"):
         assert f"  {name} " in text
 
 
 @pytest.mark.parametrize("command", ["call", "purge", "queues", "result", "worker"])
-def test_every_command_explains_itself(taskq: TaskQCommand, command: str) -> None:
+def test_help_of_each_command_lists_common_options(taskq: TaskQCommand, command: str) -> None:
     result = taskq(command, "--help")
     assert result.exit_code == 0
     assert "--app" in result.stdout
 
 
-def test_calling_a_task_imports_no_worker(shop: str, tmp_path: Path) -> None:
+def test_call_imports_neither_worker_nor_botocore(shop: str, tmp_path: Path) -> None:
     code = f"""
 import sys
 from taskq_cloud.cli import main
@@ -159,5 +158,5 @@ print([name for name in sys.modules if name.startswith(("taskq_cloud.worker", "t
         ("sqs://eu-west-1/?secret_access_key=abc&region=x", "sqs://eu-west-1/?secret_access_key=***&region=x"),
     ],
 )
-def test_a_shown_url_holds_no_secret(url: str, shown: str) -> None:
+def test_printed_url_hides_secrets(url: str, shown: str) -> None:
     assert without_secrets(url) == shown

@@ -1,15 +1,13 @@
 """``taskq queues`` and ``taskq purge`` on a broker that does not count its messages."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from click.testing import Result
 
 from taskq_cloud.bootstrap.loading import find_app
 from tests.brokers.pubsub_server import PubSubServer
-
-TaskQCommand = Callable[..., Result]
+from tests.cli.conftest import TaskQCommand
 
 
 @pytest.fixture
@@ -22,7 +20,7 @@ def server(shop: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSubServer]
         yield server
 
 
-def test_queues_prints_a_question_mark_for_what_is_not_counted(taskq: TaskQCommand, shop: str, server: PubSubServer):
+def test_queues_prints_a_question_mark_for_uncounted_messages(taskq: TaskQCommand, shop: str, server: PubSubServer):
     _, celery, mail, none = taskq("queues", "-A", shop, "-Q", "celery,mail,none").stdout.splitlines()
     assert celery.split() == ["celery", "?", "?", "?", "?"]
     assert mail.split() == ["mail", "?", "?", "?", "-"]
@@ -31,7 +29,7 @@ def test_queues_prints_a_question_mark_for_what_is_not_counted(taskq: TaskQComma
     assert row == {"queue": "celery", "waiting": None, "delayed": None, "in_flight": None, "dead_letters": None}
 
 
-def test_purge_empties_what_it_can_not_count(taskq: TaskQCommand, shop: str, server: PubSubServer):
+def test_purge_empties_a_queue_without_counting_its_messages(taskq: TaskQCommand, shop: str, server: PubSubServer):
     find_app(shop).tasks[f"{shop}.forget"].apply_async()
     result = taskq("purge", "-A", shop, "-Q", "celery", input="y\n")
     assert "celery (not counted)" in result.stderr

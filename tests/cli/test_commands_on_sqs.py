@@ -1,4 +1,4 @@
-"""The commands on SQS, whose queues have to exist: what is missing is named, and hides nothing that is there."""
+"""Commands on SQS, whose queues have to be created first: a missing queue is named, and other queues still work."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import json
 from collections.abc import Callable
 
 import pytest
-from click.testing import Result
 
-TaskQCommand = Callable[..., Result]
+from tests.cli.conftest import TaskQCommand
 
 
 @pytest.fixture
 def sqs(aws_environment: dict[str, str], shop: str) -> tuple[str, ...]:
-    """The options that lead to the stack."""
+    """The options that connect ``taskq`` to the local AWS stack."""
     region = aws_environment["AWS_DEFAULT_REGION"]
     return ("-A", shop, "-b", f"sqs://{region}/", "--results", "sqlite:///results.db")
 
 
-def test_a_missing_queue_is_one_line_that_names_it(taskq: TaskQCommand, shop: str, sqs: tuple[str, ...]) -> None:
+def test_call_to_missing_queue_is_a_one_line_error_with_its_name(
+    taskq: TaskQCommand, shop: str, sqs: tuple[str, ...]
+) -> None:
     result = taskq(*sqs, "call", f"{shop}.forget", "-Q", "no-such-queue")
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -27,7 +28,7 @@ def test_a_missing_queue_is_one_line_that_names_it(taskq: TaskQCommand, shop: st
     assert "no-such-queue" in line
 
 
-def test_a_missing_queue_hides_no_other(
+def test_queues_counts_existing_queues_beside_a_missing_one(
     taskq: TaskQCommand, shop: str, sqs: tuple[str, ...], make_queue: Callable[..., str]
 ) -> None:
     queue = make_queue("there")
@@ -41,7 +42,7 @@ def test_a_missing_queue_hides_no_other(
     assert "Traceback" not in result.stderr
 
 
-def test_dead_letters_are_counted_where_there_is_a_queue_of_them(
+def test_queues_counts_dead_letters_if_the_dead_letter_queue_exists(
     taskq: TaskQCommand, shop: str, sqs: tuple[str, ...], make_queue: Callable[..., str]
 ) -> None:
     queue = make_queue("failing")
@@ -51,7 +52,7 @@ def test_dead_letters_are_counted_where_there_is_a_queue_of_them(
     assert (row["waiting"], row["dead_letters"]) == (0, 1)
 
 
-def test_purge_works_where_the_provider_says_no_number(
+def test_purge_works_without_a_count_from_the_provider(
     taskq: TaskQCommand, shop: str, sqs: tuple[str, ...], make_queue: Callable[..., str]
 ) -> None:
     queue = make_queue("full")

@@ -1,24 +1,21 @@
-"""``taskq purge`` and ``taskq queues``."""
+"""``taskq purge`` and ``taskq queues``, on SQLite."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
-from click.testing import Result
 
 from taskq_cloud.bootstrap.loading import find_app
 from taskq_cloud.core.ports import Depth
-
-TaskQCommand = Callable[..., Result]
+from tests.cli.conftest import TaskQCommand
 
 EMPTY = Depth(waiting=0, delayed=0, in_flight=0)
 
 
 @pytest.fixture
 def filled(shop: str) -> str:
-    """The application, with two messages on ``celery`` (one delayed) and one on ``mail``."""
+    """The application's name, after two messages (one delayed) were sent to ``celery`` and one to ``mail``."""
     app = find_app(shop)
     app.tasks[f"{shop}.forget"].apply_async()
     app.tasks[f"{shop}.forget"].apply_async(countdown=600)
@@ -31,14 +28,14 @@ def depth(shop: str, queue: str) -> Depth:
     return app.run(app.broker.depth(queue))
 
 
-def test_queues_counts_each_queue(taskq: TaskQCommand, filled: str) -> None:
+def test_queues_counts_the_messages_of_each_queue(taskq: TaskQCommand, filled: str) -> None:
     header, celery, mail = taskq("queues", "-A", filled).stdout.splitlines()
     assert header.split() == ["queue", "waiting", "delayed", "in", "flight", "dead", "letters"]
     assert celery.split()[:4] == ["celery", "1", "1", "0"]
     assert mail.split()[:4] == ["mail", "1", "0", "0"]
 
 
-def test_queues_as_json(taskq: TaskQCommand, filled: str) -> None:
+def test_queues_prints_counts_as_json(taskq: TaskQCommand, filled: str) -> None:
     app = find_app(filled)
     app.run(app.broker.receive("mail", 1, 0, 60))
     (celery,) = json.loads(taskq("-A", filled, "queues", "--json", "-Q", "celery").stdout)
@@ -47,7 +44,7 @@ def test_queues_as_json(taskq: TaskQCommand, filled: str) -> None:
     assert (mail["waiting"], mail["in_flight"]) == (0, 1)
 
 
-def test_purge_asks_and_says_how_many(taskq: TaskQCommand, filled: str) -> None:
+def test_purge_asks_first_and_prints_the_number_of_removed_messages(taskq: TaskQCommand, filled: str) -> None:
     refused = taskq("-A", filled, "purge", input="n\n")
     assert refused.exit_code == 1
     assert "celery (2)" in refused.stderr
@@ -64,7 +61,7 @@ def test_purge_without_an_answer_removes_nothing(taskq: TaskQCommand, filled: st
     assert depth(filled, "celery").waiting == 1
 
 
-def test_purge_can_be_told_which_and_not_to_ask(taskq: TaskQCommand, filled: str) -> None:
+def test_purge_with_force_empties_the_named_queue_without_asking(taskq: TaskQCommand, filled: str) -> None:
     result = taskq("-A", filled, "purge", "-f", "-Q", "mail")
     assert result.exit_code == 0
     assert result.stdout == "mail: 1 message removed\n"

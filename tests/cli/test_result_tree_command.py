@@ -1,4 +1,4 @@
-"""``taskq result --tree``: the drawing in each form, live in a terminal, and what can't be drawn."""
+"""``taskq result --tree``: each format, the live drawing in a terminal, and errors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from click.testing import Result
 
 from taskq_cloud import TaskQ, chain, group
 from taskq_cloud.bootstrap.loading import find_app
-from taskq_cloud.cli import drawing, drawing_svg
-from taskq_cloud.cli.drawing import Item
+from taskq_cloud.cli.workflow_tree import dot, svg, text
+from taskq_cloud.cli.workflow_tree.item import Item
+from tests.cli.conftest import TaskQCommand
 
-TaskQCommand = Callable[..., Result]
 WAIT_SECONDS = 60
 
 
@@ -40,7 +39,7 @@ def sent(shop: str, members: int = 2) -> tuple[TaskQ, Any]:
     return app, chain(add.s(1, 1), header, add.s(1)).delay()
 
 
-def test_the_tree_is_drawn_before_and_after(taskq: TaskQCommand, shop: str) -> None:
+def test_tree_shows_states_before_and_after_the_run(taskq: TaskQCommand, shop: str) -> None:
     _, result = sent(shop)
     before = taskq("-A", shop, "result", "--tree", result.id)
     assert before.exit_code == 2
@@ -63,7 +62,9 @@ def test_the_tree_is_drawn_before_and_after(taskq: TaskQCommand, shop: str) -> N
     assert "\x1b" not in after.stdout
 
 
-def test_times_are_shown_where_they_are_known(taskq: TaskQCommand, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tree_shows_start_times_with_extended_results(
+    taskq: TaskQCommand, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TASKQ_RESULT_EXTENDED", "true")
     _, result = sent(shop)
     work(taskq, shop)
@@ -72,7 +73,7 @@ def test_times_are_shown_where_they_are_known(taskq: TaskQCommand, shop: str, mo
     ).stdout)  # fmt: skip
 
 
-def test_a_large_group_is_summarised(taskq: TaskQCommand, shop: str) -> None:
+def test_tree_summarises_a_large_group(taskq: TaskQCommand, shop: str) -> None:
     _, result = sent(shop, 40)
     work(taskq, shop)
     lines = taskq("-A", shop, "result", "--tree", result.id).stdout.splitlines()
@@ -85,7 +86,7 @@ def test_a_large_group_is_summarised(taskq: TaskQCommand, shop: str) -> None:
     assert len(whole["stages"][1]["members"]) == 41
 
 
-def test_as_json(taskq: TaskQCommand, shop: str) -> None:
+def test_json_tree_holds_states_and_errors(taskq: TaskQCommand, shop: str) -> None:
     _, result = sent(shop)
     work(taskq, shop)
     answer = json.loads(taskq("-A", shop, "result", "--tree", "--format", "json", result.id).stdout)
@@ -102,7 +103,7 @@ def test_as_json(taskq: TaskQCommand, shop: str) -> None:
 STATEMENT = re.compile(r'  (rankdir="LR"|(node|n\d+) \[(\w+="(?:[^"\\]|\\.)*"(?:, )?)+\]|n\d+ -> n\d+)')
 
 
-def test_as_dot(taskq: TaskQCommand, shop: str) -> None:
+def test_dot_tree_has_valid_statements_and_the_edges_of_the_workflow(taskq: TaskQCommand, shop: str) -> None:
     _, result = sent(shop)
     head, *statements, tail = taskq("-A", shop, "result", "--tree", "--format", "dot", result.id).stdout.splitlines()
     assert (head, tail) == ("digraph workflow {", "}")
@@ -110,10 +111,10 @@ def test_as_dot(taskq: TaskQCommand, shop: str) -> None:
     edges = {each.strip() for each in statements if "->" in each}
     # The first task, the group, its three members, the last task.
     assert edges == {"n0 -> n1", "n1 -> n2", "n1 -> n3", "n1 -> n4", "n2 -> n5", "n3 -> n5", "n4 -> n5"}
-    assert drawing.as_dot(Item(label="", children=(Item(label='a"b\\', state="SUCCESS"),))).count('\\"') == 1
+    assert dot.write(Item(label="", children=(Item(label='a"b\\', state="SUCCESS"),))).count('\\"') == 1
 
 
-def test_as_svg_no_text_runs_over_another(taskq: TaskQCommand, shop: str) -> None:
+def test_svg_texts_do_not_overlap(taskq: TaskQCommand, shop: str) -> None:
     _, result = sent(shop)
     work(taskq, shop)
     written = taskq("-A", shop, "result", "--tree", "--format", "svg", result.id).stdout
@@ -123,7 +124,7 @@ def test_as_svg_no_text_runs_over_another(taskq: TaskQCommand, shop: str) -> Non
     rows: dict[float, list[tuple[float, float]]] = {}
     for each in texts:
         begin = float(each.attrib["x"])
-        rows.setdefault(float(each.attrib["y"]), []).append((begin, begin + drawing_svg._width(each.text or "")))
+        rows.setdefault(float(each.attrib["y"]), []).append((begin, begin + svg._width(each.text or "")))
     for spans in rows.values():
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
         assert spans[-1][1] <= float(root.attrib["width"])
@@ -132,45 +133,47 @@ def test_as_svg_no_text_runs_over_another(taskq: TaskQCommand, shop: str) -> Non
     assert heights[-1] < float(root.attrib["height"])
 
 
-def test_a_terminal_without_lines_to_draw_with_gets_hyphens() -> None:
+def test_text_tree_uses_ascii_where_the_encoding_lacks_box_drawing_characters() -> None:
     item = Item(label="workflow", children=(Item(label="a", state="SUCCESS"), Item(label="b", state="PENDING")))
-    assert drawing.as_text(item, encoding="ascii")[2].startswith("`- ")
-    (_, cut, _) = drawing.as_text(item, width=14)
+    assert text.lines_of(item, encoding="ascii")[2].startswith("`- ")
+    (_, cut, _) = text.lines_of(item, width=14)
     assert cut.endswith("  a")
     assert "\x1b[32m" in cut
 
 
 @pytest.mark.parametrize("form", [[], ["--format", "svg"]], ids=["text", "svg"])
-def test_an_id_that_nobody_knows(taskq: TaskQCommand, shop: str, form: list[str]) -> None:
+def test_tree_of_an_unknown_id_exits_with_2(taskq: TaskQCommand, shop: str, form: list[str]) -> None:
     result = taskq("-A", shop, "result", "--tree", "nobody", *form)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Nothing is known of this task" in result.stderr
+    assert "has no record of this task" in result.stderr
     assert taskq("-A", shop, "result", "--tree", "--wait", "0.01", "nobody").exit_code == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--watch"], "--watch and --format are for --tree"),
-        (["--format", "dot"], "--watch and --format are for --tree"),
-        (["--tree", "-t"], "--tree goes with neither --traceback nor two formats"),
-        (["--tree", "--json", "--format", "svg"], "nor two formats"),
+        (["--watch"], "--watch and --format need --tree"),
+        (["--format", "dot"], "--watch and --format need --tree"),
+        (["--tree", "-t"], "--traceback can't be combined with --tree"),
+        (["--tree", "--json", "--format", "svg"], "--json can't be combined with --format"),
     ],
     ids=["watch", "format", "traceback", "formats"],
 )
-def test_options_that_make_no_sense_together(taskq: TaskQCommand, shop: str, arguments: list[str], says: str) -> None:
+def test_contradicting_options_are_a_usage_error(
+    taskq: TaskQCommand, shop: str, arguments: list[str], says: str
+) -> None:
     result = taskq("-A", shop, "result", "x", *arguments)
     assert result.exit_code == 2
     assert says in result.stderr
 
 
-def test_a_store_that_keeps_nothing(taskq: TaskQCommand, shop: str) -> None:
+def test_tree_without_result_store_is_an_error(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "--results", "disabled://", "result", "--tree", "x")
     assert result.exit_code == 1
-    assert "the application keeps no results" in result.stderr
+    assert "the application stores no results" in result.stderr
 
 
-def test_a_single_task_is_a_tree_of_one(taskq: TaskQCommand, shop: str) -> None:
+def test_tree_of_a_single_task_has_one_task(taskq: TaskQCommand, shop: str) -> None:
     result = find_app(shop).tasks[f"{shop}.add"].delay(1, 1)
     work(taskq, shop)
     answer = taskq("-A", shop, "result", "--tree", "--watch", result.id)
@@ -179,7 +182,7 @@ def test_a_single_task_is_a_tree_of_one(taskq: TaskQCommand, shop: str) -> None:
 
 
 class Terminal:
-    """``taskq`` in a terminal of its own."""
+    """A ``taskq`` process in a pseudo-terminal."""
 
     def __init__(self, directory: Path, *arguments: str) -> None:
         self._ours, theirs = pty.openpty()
@@ -199,7 +202,7 @@ class Terminal:
                 continue
             try:
                 self.shown += os.read(self._ours, 65536).decode()
-            except OSError:  # Linux's way to say that the other end is closed
+            except OSError:  # Linux reports the closed other end like this
                 assert done(self.shown), self.shown
 
     def close(self) -> None:
@@ -209,7 +212,7 @@ class Terminal:
         os.close(self._ours)
 
 
-def test_it_is_live_in_a_terminal_until_the_workflow_has_ended(tmp_path: Path, shop: str) -> None:
+def test_watched_tree_is_redrawn_in_a_terminal_until_the_workflow_has_ended(tmp_path: Path, shop: str) -> None:
     _, result = sent(shop)
     terminal = Terminal(tmp_path, "-A", shop, "result", "--tree", "--watch", result.id)
     try:
@@ -218,7 +221,7 @@ def test_it_is_live_in_a_terminal_until_the_workflow_has_ended(tmp_path: Path, s
         subprocess.run(worker, cwd=tmp_path, capture_output=True, check=True, timeout=WAIT_SECONDS)
         terminal.read_until(lambda shown: "5 of 5 ended" in shown and "ChordError" in shown)
         assert terminal.process.wait(WAIT_SECONDS) == 1
-        # The last drawing stands where the first stood: seven lines up, and cleared.
+        # The cursor goes up seven lines and clears them, so the last drawing replaces the first one.
         last = terminal.shown.rpartition("\x1b[7F\x1b[J")[2]
         assert last.startswith(f"workflow  {result.id}  5 of 5 ended")
         assert "\x1b[31m" in last

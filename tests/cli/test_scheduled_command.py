@@ -1,4 +1,4 @@
-"""``taskq scheduled``."""
+"""``taskq scheduled`` lists and cancels tasks that wait for their due time."""
 
 import json
 
@@ -15,7 +15,7 @@ ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
 
 @pytest.fixture
 def scheduled(shop, aws_environment, make_queue, make_schedule_group, make_table, monkeypatch):
-    """The application on the stack, and three tasks of it that are due in a year."""
+    """The queue, and the ids of three tasks that are due in a year, on the local AWS stack."""
     queue = make_queue()
     monkeypatch.setenv("TASKQ_BROKER", f"sqs://{REGION}/")
     monkeypatch.setenv("TASKQ_RESULTS", f"dynamodb://{make_table()}")
@@ -26,7 +26,7 @@ def scheduled(shop, aws_environment, make_queue, make_schedule_group, make_table
     return queue, sorted(result.id for result in results)
 
 
-def test_it_lists_what_waits_and_takes_it_back(taskq, shop, scheduled):
+def test_scheduled_lists_and_cancels_tasks_in_one_off_schedules(taskq, shop, scheduled):
     queue, ids = scheduled
     header, *lines = taskq("scheduled", "-A", shop).stdout.splitlines()
     assert header.split() == ["eta", "task", "id", "attempt", "queue"]
@@ -42,7 +42,7 @@ def test_it_lists_what_waits_and_takes_it_back(taskq, shop, scheduled):
     assert taskq("scheduled", "-A", shop, "--cancel", ids[0]).stdout == f"{ids[0]}: nothing to revoke\n"
 
 
-def test_it_goes_page_by_page(taskq, shop, monkeypatch):
+def test_scheduled_continues_from_a_cursor(taskq, shop, monkeypatch):
     monkeypatch.setenv("TASKQ_SCHEDULER", "memory://")
     app = find_app(shop)
     for number in range(3):
@@ -56,7 +56,7 @@ def test_it_goes_page_by_page(taskq, shop, monkeypatch):
     assert "--after" not in last.stderr
 
 
-def test_without_a_scheduler_it_lists_what_the_broker_holds_back(taskq, shop):
+def test_scheduled_without_scheduler_lists_delayed_messages_of_the_broker(taskq, shop):
     add = find_app(shop).tasks[f"{shop}.add"]
     add.delay(1, 2)
     later, sooner = (add.apply_async((1, 2), countdown=seconds).id for seconds in (A_YEAR_SECONDS, 3600))
@@ -70,7 +70,7 @@ def test_without_a_scheduler_it_lists_what_the_broker_holds_back(taskq, shop):
     assert taskq("scheduled", "-A", shop, "--cancel", later).stdout == f"{later}: revoked\n"
 
 
-def test_where_nobody_can_tell_it_says_what_to_set(taskq, shop, monkeypatch):
+def test_scheduled_without_scheduler_on_sqs_names_the_missing_setting(taskq, shop, monkeypatch):
     monkeypatch.setenv("TASKQ_BROKER", f"sqs://{REGION}/")
     refused = taskq("scheduled", "-A", shop)
     assert refused.exit_code == 1

@@ -1,4 +1,4 @@
-"""``taskq worker``: its options, its banner, its log; and the whole way as a user walks it, in processes."""
+"""``taskq worker``: options, banner and log; and call, worker and result as separate processes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 
 from taskq_cloud.cli.worker import worker_name
-
-TaskQCommand = Callable[..., Result]
+from tests.cli.conftest import TaskQCommand
 
 Process = Callable[..., subprocess.CompletedProcess[str]]
 
 BURST = ("--burst", "--pool", "solo")
 
 
-def test_the_banner_says_what_is_served(taskq: TaskQCommand, shop: str) -> None:
+def test_banner_names_application_urls_queues_pool_and_tasks(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "worker", *BURST, "-n", "one@%%")
     assert result.exit_code == 0
     assert result.stderr.startswith("one@%\n")
@@ -36,12 +34,12 @@ def test_the_banner_says_what_is_served(taskq: TaskQCommand, shop: str) -> None:
     assert result.stdout == ""
 
 
-def test_quiet_has_no_banner(taskq: TaskQCommand, shop: str) -> None:
+def test_quiet_worker_prints_no_banner(taskq: TaskQCommand, shop: str) -> None:
     result = taskq("-A", shop, "worker", *BURST, "-q", "-l", "error")
     assert (result.exit_code, result.output) == (0, "")
 
 
-def test_only_the_named_queues_are_served(taskq: TaskQCommand, shop: str) -> None:
+def test_worker_serves_only_the_named_queues(taskq: TaskQCommand, shop: str) -> None:
     mail = taskq("-A", shop, "call", f"{shop}.notify", "-a", "[1]").stdout.strip()
     add = taskq("-A", shop, "call", f"{shop}.add", "-a", "[1, 2]").stdout.strip()
     assert taskq("-A", shop, "worker", *BURST, "-Q", "mail").exit_code == 0
@@ -49,7 +47,7 @@ def test_only_the_named_queues_are_served(taskq: TaskQCommand, shop: str) -> Non
     assert taskq("-A", shop, "result", add).exit_code == 2
 
 
-def test_the_time_limit_is_that_of_tasks_without_one(
+def test_time_limit_options_apply_to_tasks_without_own_limits(
     taskq: TaskQCommand, taskq_process: Process, shop: str, tmp_path: Path
 ) -> None:
     module = tmp_path / f"{shop}.py"
@@ -74,19 +72,17 @@ def limits() -> list[float]:
     "arguments",
     [("-c", "0"), ("-P", "gevent"), ("--time-limit", "0"), ("--health-port", "70000"), ("-l", "loud"), ("--purge",)],
 )
-def test_an_option_that_makes_no_sense_is_a_usage_error(
-    taskq: TaskQCommand, shop: str, arguments: tuple[str, ...]
-) -> None:
+def test_invalid_worker_option_is_a_usage_error(taskq: TaskQCommand, shop: str, arguments: tuple[str, ...]) -> None:
     assert taskq("-A", shop, "worker", *BURST, *arguments).exit_code == 2
 
 
-def test_a_worker_needs_an_application(taskq: TaskQCommand) -> None:
+def test_worker_without_application_is_a_usage_error(taskq: TaskQCommand) -> None:
     result = taskq("-b", "memory://", "worker")
     assert result.exit_code == 2
     assert "-A shop" in result.stderr
 
 
-def test_a_worker_s_name_follows_celery_s_rules() -> None:
+def test_worker_name_follows_celery_s_rules() -> None:
     host = socket.gethostname()
     assert worker_name("one") == f"one@{host}"
     assert worker_name("one@%h") == f"one@{host}"
@@ -94,7 +90,7 @@ def test_a_worker_s_name_follows_celery_s_rules() -> None:
     assert worker_name("a%%h@b") == "a%h@b"
 
 
-def test_json_log_lines_hold_the_action_and_the_ids(taskq: TaskQCommand, shop: str) -> None:
+def test_json_log_lines_hold_action_and_task_ids(taskq: TaskQCommand, shop: str) -> None:
     task_id = taskq("-A", shop, "call", f"{shop}.add", "-a", "[1, 2]").stdout.strip()
     result = taskq("-A", shop, "worker", *BURST, "--log-format", "json")
     assert result.exit_code == 0
@@ -106,14 +102,14 @@ def test_json_log_lines_hold_the_action_and_the_ids(taskq: TaskQCommand, shop: s
     assert of_the_task["task"] == f"{shop}.add"
 
 
-def test_a_line_for_people_names_the_task(taskq: TaskQCommand, shop: str) -> None:
+def test_text_log_line_of_a_task_ends_with_its_id(taskq: TaskQCommand, shop: str) -> None:
     task_id = taskq("-A", shop, "call", f"{shop}.add", "-a", "[1, 2]").stdout.strip()
     (line,) = [line for line in taskq("-A", shop, "worker", *BURST).stderr.splitlines() if "adding 1 and 2" in line]
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO ", line)
     assert line.endswith(f"[task_id={task_id}]")
 
 
-def test_the_whole_way_in_processes(taskq_process: Process, shop: str, tmp_path: Path) -> None:
+def test_call_worker_and_result_work_as_separate_processes(taskq_process: Process, shop: str, tmp_path: Path) -> None:
     called = taskq_process("call", "-A", shop, f"{shop}.add", "-a", "[2, 3]")
     assert called.returncode == 0, called.stderr
     task_id = called.stdout.strip()
@@ -122,21 +118,21 @@ def test_the_whole_way_in_processes(taskq_process: Process, shop: str, tmp_path:
     assert pending.returncode == 2
     worker = taskq_process("worker", "-A", shop, "--burst", "-c", "1")
     assert worker.returncode == 0, worker.stderr
-    # The task's own record, from the pool's process, in the worker's format.
+    # The task itself logged this line, in a process of the pool, in the worker's format.
     assert f"adding 2 and 3 [task_id={task_id}]" in worker.stderr
     done = taskq_process("-A", shop, "result", task_id, "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["result"] == 5
 
 
-def test_errors_of_a_process_hold_no_traceback(taskq_process: Process) -> None:
+def test_error_of_a_process_is_one_line_without_traceback(taskq_process: Process) -> None:
     result = taskq_process("-A", "nowhere", "worker")
     assert result.returncode == 1
     assert result.stderr.startswith("Error: no module 'nowhere'")
     assert result.stderr.count("\n") == 1
 
 
-def test_python_m_is_the_same_command(tmp_path: Path, shop: str) -> None:
+def test_python_m_taskq_cloud_runs_the_command(tmp_path: Path, shop: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "taskq_cloud", "-A", shop, "queues"],
         cwd=tmp_path,
@@ -149,7 +145,7 @@ def test_python_m_is_the_same_command(tmp_path: Path, shop: str) -> None:
     assert "celery" in done.stdout
 
 
-def test_a_serving_worker_is_healthy_answers_a_waiting_caller_and_stops_at_sigterm(
+def test_running_worker_is_healthy_answers_callers_and_stops_at_sigterm(
     taskq_process: Process, shop: str, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -176,7 +172,7 @@ def test_a_serving_worker_is_healthy_answers_a_waiting_caller_and_stops_at_sigte
             worker.wait()
 
 
-def test_a_taken_health_port_is_one_line(taskq: TaskQCommand, shop: str) -> None:
+def test_taken_health_port_is_a_one_line_error(taskq: TaskQCommand, shop: str) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         result = taskq("-A", shop, "worker", *BURST, "--health-port", str(port))
@@ -199,11 +195,11 @@ def wait_until_healthy(port: int, worker: subprocess.Popen[bytes]) -> None:
                 if answer.status == 200:
                     return
         except OSError:
-            time.sleep(0.05)  # between two looks
+            time.sleep(0.05)  # between two requests
     raise AssertionError(f"the worker never became healthy; exit code {worker.poll()}")
 
 
-def test_a_pool_s_processes_send_to_the_broker_of_the_command_line(
+def test_pool_processes_send_to_the_broker_of_the_command_line(
     taskq: TaskQCommand, taskq_process: Process, shop: str, tmp_path: Path
 ) -> None:
     module = tmp_path / f"{shop}.py"

@@ -1,4 +1,4 @@
-"""How results are waited for and shown: what ``taskq call`` and ``taskq result`` share."""
+"""How ``taskq call`` and ``taskq result`` wait for a task, print its value and choose their exit code."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ NOT_ENDED: Final = 2
 
 
 def require_store(app: TaskQ) -> None:
-    """Say so before anything is sent, or asked for in vain.
+    """Check that the application stores results, before a command sends a task or asks for a result.
 
     Raises:
-        ImproperlyConfigured: the application keeps no results.
+        ImproperlyConfigured: the application stores no results.
     """
     if not app.store.capabilities.keeps_records:
         raise ImproperlyConfigured(
-            "the application keeps no results: set TASKQ_RESULTS, or --results, for example to dynamodb://my-table"
+            "the application stores no results: set TASKQ_RESULTS, or add --results, for example "
+            "--results dynamodb://my-table"
         )
 
 
 def wait_for(result: AsyncResult[Any], seconds: float) -> TaskState:
-    """The task's state when it has ended, or after so many seconds."""
-    with suppress(errors.TimeoutError):  # how far it has come is the answer then
+    """Wait until a task has ended, for at most ``seconds``, and return its state."""
+    with suppress(errors.TimeoutError):  # the state that the task has reached is the answer then
         result.get(timeout=seconds, propagate=False)
     return result.load()
 
 
-def value_of(state: TaskState) -> str:
-    """A value as JSON text, an exception as its class and text."""
+def value_text(state: TaskState) -> str:
+    """Return the text of a task's value: JSON, or the class and message of its exception."""
     if not isinstance(state.result, BaseException):
         return serializers.dumps(state.result)
     if isinstance(state.result, RemoteError):
@@ -47,7 +48,7 @@ def value_of(state: TaskState) -> str:
 
 
 def exit_code(state: TaskState) -> int:
-    """What a command exits with that was asked for this state."""
+    """Return the exit code of a command that was asked about a task in this state."""
     if state.state == record.SUCCESS:
         return SUCCEEDED
     return FAILED if state.ready else NOT_ENDED

@@ -1,0 +1,92 @@
+"""How a command opens the application that it works with: working folder, logging, settings and import."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+import click
+
+from taskq_cloud.app import TaskQ
+from taskq_cloud.bootstrap import logs
+from taskq_cloud.bootstrap.loading import APP_VARIABLE, find_app
+from taskq_cloud.cli.options import app_path, given, log_format, log_level
+from taskq_cloud.errors import TaskQError
+from taskq_cloud.settings import COMMAND_LINE
+
+logger = logging.getLogger(__name__)
+
+
+def open_app(context: click.Context, *, loglevel: str = "warning", settings: Mapping[str, Any] | None = None) -> TaskQ:
+    """Change to the working folder, start logging, and import the application.
+
+    If no application is named but ``--broker`` or ``--results`` is given, return an application without tasks, whose
+    other settings come from the environment.
+
+    Args:
+        context: the command's context.
+        loglevel: the log level to use if the user names none.
+        settings: settings from the command's own options; those that are None were not given.
+
+    Raises:
+        UsageError: neither an application nor a broker nor a result store is named.
+        ClickException: the application's modules raise an exception while they are imported.
+        TaskQError: there is no such application.
+    """
+    # The logs end with the outermost command, which prints the error as its last act.
+    root = context.find_root()
+    if workdir := given(context, "workdir"):
+        os.chdir(workdir)
+    overrides = {"broker": given(context, "broker"), "results": given(context, "results"), **(settings or {})}
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    level, output_format = log_level(context, loglevel), log_format(context)
+    # Passed through the environment because the child processes of a pool import the application again, and log too.
+    variables = {logs.LEVEL_VARIABLE: level, logs.FORMAT_VARIABLE: output_format, COMMAND_LINE: json.dumps(overrides)}
+    root.with_resource(_environment(variables))
+    root.with_resource(logs.logging_to_stderr(level, output_format))
+    path = app_path(context)
+    if path is not None:
+        app = _import_app(path)
+    elif given(context, "broker") or given(context, "results"):
+        app = TaskQ()
+    else:
+        raise click.UsageError(
+            f"no application is named: add -A shop (or -A shop.tasks:app), or set {APP_VARIABLE} in the environment"
+        )
+    root.call_on_close(app.close)
+    return app
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _import_app(path: str) -> TaskQ:
+    try:
+        return find_app(path)
+    except TaskQError:
+        raise
+    except Exception as error:
+        # The application's own modules can raise anything while they are imported.
+        logger.debug("importing %s failed", path, exc_info=error, extra={"action": "app.failed"})
+        last = extract_tb(error.__traceback__)[-1]
+        raise click.ClickException(
+            f"{path} can't be imported: {type(error).__name__}: {error} "
+            f"({Path(last.filename).name}, line {last.lineno}); -l debug shows the traceback"
+        ) from error
