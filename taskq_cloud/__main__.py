@@ -1,4 +1,4 @@
-"""``python -m taskq_cloud`` is ``taskq``."""
+"""Run the ``taskq`` command with ``python -m taskq_cloud``."""
 
 from taskq_cloud.cli import main
 

@@ -1,54 +1,54 @@
-"""Every error this package raises, in one tree.
+"""All errors that this package raises, in one tree.
 
 ::
 
     TaskQError
     ├── ImproperlyConfigured            a setting or a task option is wrong
     │   ├── MissingExtra                an SDK is not installed
-    │   ├── TimeZonesMissing            this machine has no database of time zones
-    │   └── ScheduleError               a schedule, or an entry that has one (also a ValueError, as in Celery)
-    │       └── ParseException          a crontab's field can't be read
+    │   ├── TimeZonesMissing            this machine has no time zone database
+    │   └── ScheduleError               a schedule or a periodic task is declared wrongly (also a ValueError)
+    │       └── ParseException          a field of a crontab can't be read
     ├── OperationalError                a broker, a store or a scheduler could not be used
-    │   ├── Unreachable                 no answer after the retries
-    │   ├── AccessDenied                the credentials lack a permission
-    │   ├── QueueNotFound               (also a KeyError, as in Celery)
-    │   ├── StoreNotFound               a result store's bucket or container does not exist
-    │   │   ├── TableNotFound           or its table
-    │   │   └── ScheduleGroupNotFound   or the group of a store of schedules
-    │   ├── QuotaExceeded               an account's limit on the number of something is reached
-    │   ├── BodyPending                 who has claimed a chord's body has not sent it yet (within the pipeline)
+    │   ├── Unreachable                 an endpoint gave no answer, even after retries
+    │   ├── AccessDenied                the credentials are missing or wrong, or lack a permission
+    │   ├── QueueNotFound               a queue does not exist (also a KeyError)
+    │   ├── StoreNotFound               the bucket or container of a result store does not exist
+    │   │   ├── TableNotFound           the table of a result store does not exist
+    │   │   └── ScheduleGroupNotFound   the group of a schedule store does not exist
+    │   ├── QuotaExceeded               an account's quota is used up
+    │   ├── BodyPending                 another process is about to send a chord's body (internal)
     │   ├── SendError                   some messages of a batch were not accepted
-    │   ├── PayloadTooLarge             a message or a result over the provider's limit
-    │   └── DelayTooLong                a message is due later than the broker can hold it back
-    ├── ScheduleConflict                a schedule is another's, or was changed by somebody else meanwhile
-    ├── EncodeError                     arguments or a result can't be serialised
-    ├── DecodeError                     a message can't be read; it is dead-lettered
-    │   ├── ContentDisallowed           its content type is not in accept_content
-    │   ├── SecurityError               it isn't signed as it must be
-    │   ├── ClaimError                  what it claims of an object store is gone, altered or not to be had
-    │   └── InvalidTaskError            its parts make no task
-    ├── TaskError                       what a task ends in
-    │   ├── NotRegistered               (also a KeyError, as in Celery)
-    │   ├── AlreadyRegistered
-    │   ├── MaxRetriesExceededError
+    │   ├── PayloadTooLarge             a message or a result exceeds the provider's size limit
+    │   └── DelayTooLong                a message is due later than the broker can delay it
+    ├── ScheduleConflict                a schedule belongs to another application, or was changed at the same time
+    ├── EncodeError                     arguments or a result can't be serialised (also a TypeError)
+    ├── DecodeError                     a message can't be read; it is dead-lettered (also a ValueError)
+    │   ├── ContentDisallowed           a message's content type is not in accept_content
+    │   ├── SecurityError               a message's signature is missing, wrong or too old
+    │   ├── ClaimError                  a payload in an object store is missing or altered, or may not be read
+    │   └── InvalidTaskError            the parts of a message don't describe a task
+    ├── TaskError                       a task can't be called or run, or its result can't be given
+    │   ├── NotRegistered               no task of this name is registered (also a KeyError)
+    │   ├── AlreadyRegistered           two functions have the same task name
+    │   ├── MaxRetriesExceededError     a task has no retries left
     │   ├── ChordError                  a member of a chord's header did not succeed
-    │   ├── TaskRevokedError
+    │   ├── TaskRevokedError            a task was revoked, or expired before it ran
     │   ├── IncompleteStream            a task of a graph of results has not ended
-    │   ├── TimeoutError                AsyncResult.get() waited long enough
-    │   ├── TimeLimitExceeded           the hard time limit ended the task
-    │   ├── WorkerLostError             the process that ran the task died
-    │   ├── RateKeyError                its arguments make no rate_key
-    │   └── RemoteError                 a task's exception whose class is not importable here
-    └── TaskPredicate                   raised by a task to say what becomes of it
-        ├── Retry
-        ├── Ignore
-        │   └── Replaced                self.replace(), which is an Ignore in Celery
-        └── Reject
+    │   ├── TimeoutError                a result was not there in time (also the builtin TimeoutError)
+    │   ├── TimeLimitExceeded           a task was stopped at its hard time limit
+    │   ├── WorkerLostError             the process that ran a task died
+    │   ├── RateKeyError                the rate_key of a task can't be computed from its arguments
+    │   └── RemoteError                 a task's exception, if its class can't be imported here
+    └── TaskPredicate                   raised by a task to decide what happens to it
+        ├── Retry                       run the task again
+        ├── Ignore                      end without a result
+        │   └── Replaced                run another task instead
+        └── Reject                      refuse the message
 
-    SoftTimeLimitExceeded               an Exception of its own, as in Celery: a task may catch it
+    SoftTimeLimitExceeded               a task has reached its soft time limit (an Exception, not a TaskQError)
 
-A message says what happened, to which queue, task or key, and the way out. Names that Celery has mean what they
-mean there.
+An error's message says what happened, names the queue, task or key, and says what to do. Names, builtin base classes
+and meanings are Celery's wherever Celery has an error of the same name.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 class TaskQError(Exception):
-    """The root of this package's errors."""
+    """The base class of all errors of this package, except ``SoftTimeLimitExceeded``."""
 
 
 class ImproperlyConfigured(TaskQError):
@@ -70,37 +70,39 @@ class ImproperlyConfigured(TaskQError):
 
 
 class MissingExtra(ImproperlyConfigured, ImportError):
-    """An SDK that a URL asks for is not installed."""
+    """An SDK, or another optional package, is not installed; the message names the extra to install."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed: pip install 'taskq-cloud[{extra}]'")
 
 
 class TimeZonesMissing(ImproperlyConfigured):
-    """This machine has no database of time zones: what is wrong is here, and not with a schedule."""
+    """This machine has no time zone database, so no time zone can be looked up; the schedule itself may be right."""
 
     def __init__(self, name: object) -> None:
-        super().__init__(f"time zone {name!r}: this machine has no time zone database: pip install tzdata")
+        super().__init__(
+            f"time zone {name!r} can't be looked up: this machine has no time zone database; pip install tzdata"
+        )
 
 
 class ScheduleError(ImproperlyConfigured, ValueError):
-    """A schedule is impossible, or what is said of a periodic task can't be honoured."""
+    """A schedule is impossible, or an option of a periodic task can't be honoured."""
 
 
 class ParseException(ScheduleError):
-    """A crontab's field can't be read."""
+    """A field of a crontab can't be read."""
 
 
 class OperationalError(TaskQError):
-    """A broker or a result store could not be used."""
+    """A broker, a store or a scheduler could not be used."""
 
 
 class Unreachable(OperationalError):
-    """An endpoint gave no answer after the retries."""
+    """An endpoint gave no answer, even after retries."""
 
 
 class BodyPending(OperationalError):
-    """Another member of a chord has claimed its body and not yet sent it: this one's message is given back."""
+    """Another member of a chord is about to send the chord's body, so this member's message returns to its queue."""
 
 
 class AccessDenied(OperationalError):
@@ -108,37 +110,37 @@ class AccessDenied(OperationalError):
 
 
 class QueueNotFound(OperationalError, KeyError):
-    """A queue does not exist; the runtime creates none."""
+    """A queue does not exist; queues are never created implicitly."""
 
     __str__ = OperationalError.__str__
 
 
 class StoreNotFound(OperationalError):
-    """What a result store keeps its records in does not exist: a bucket, a container. The runtime creates none."""
+    """The bucket or container of a result store does not exist; it is never created implicitly."""
 
 
 class TableNotFound(StoreNotFound):
-    """A result store's table does not exist."""
+    """The table of a result store does not exist; it is never created implicitly."""
 
 
 class ScheduleGroupNotFound(StoreNotFound):
-    """The group that schedules are kept in does not exist; the runtime creates none."""
+    """The group of a schedule store does not exist; it is never created implicitly."""
 
 
 class ScheduleConflict(TaskQError):
-    """A schedule belongs to another application or tool, or was changed by somebody else meanwhile."""
+    """A schedule belongs to another application or tool, or another process changed it at the same time."""
 
 
 class QuotaExceeded(OperationalError):
-    """The account has as many of something as its provider lets it have."""
+    """A quota of the account, such as its number of schedules, is used up."""
 
 
 class SendError(OperationalError):
     """Some messages of a batch were not accepted.
 
     Attributes:
-        failures: position in the batch -> the error of that message; the other messages were accepted.
-        results: the results of the accepted ones, in order, None where a message was not accepted.
+        failures: position of a message in the batch -> its error; all other messages were accepted.
+        results: one result per message, in the order of the batch; None for messages that were not accepted.
     """
 
     def __init__(
@@ -150,11 +152,11 @@ class SendError(OperationalError):
 
 
 class PayloadTooLarge(OperationalError):
-    """A message or a result is over the provider's limit, which was checked before sending."""
+    """A message or a result exceeds the provider's size limit; this is checked before it is sent."""
 
 
 class DelayTooLong(OperationalError):
-    """A message is due later than its broker can hold it back, which was checked before sending."""
+    """A message is due later than its broker can delay it; this is checked before it is sent."""
 
 
 class EncodeError(TaskQError, TypeError):
@@ -165,7 +167,7 @@ class DecodeError(TaskQError, ValueError):
     """A message can't be read. It goes to the dead-letter queue with this error as the reason.
 
     Attributes:
-        task_id: the task's id, as far as the message could be read.
+        task_id: the task's id; None if it could not be read either.
     """
 
     def __init__(self, message: str, task_id: str | None = None) -> None:
@@ -178,69 +180,69 @@ class ContentDisallowed(DecodeError):
 
 
 class SecurityError(DecodeError):
-    """A message isn't signed, was altered, or was signed by someone unknown, or too long ago."""
+    """A message's signature is missing, doesn't match, comes from an unknown signer, or is too old."""
 
 
 class ClaimError(DecodeError):
-    """A message or a result is in an object store, and what is there is gone, altered, or not to be followed."""
+    """A payload in an object store is missing, was altered, or is in a bucket that may not be read."""
 
 
 class InvalidTaskError(DecodeError):
-    """A message was read, but its parts make no task."""
+    """A message could be decoded, but its parts don't describe a task."""
 
 
 class TaskError(TaskQError):
-    """What a task ends in."""
+    """A task can't be called or run, or its result can't be given: the base class of such errors."""
 
 
 class NotRegistered(TaskError, KeyError):
-    """No task of that name is registered with the application."""
+    """No task of this name is registered with the application."""
 
     __str__ = TaskError.__str__
 
 
 class AlreadyRegistered(TaskError):
-    """Two different functions were given one task name."""
+    """Two different functions have the same task name."""
 
 
 class MaxRetriesExceededError(TaskError):
-    """``Task.retry`` was called when the task had no retry left."""
+    """``Task.retry`` was called, but the task has no retries left."""
 
 
 class ChordError(TaskError):
-    """A member of a chord's header did not succeed, so its body did not run."""
+    """A member of a chord's header did not succeed, so the chord's body did not run."""
 
 
 class TaskRevokedError(TaskError):
     """The task was revoked, or it expired before it ran."""
 
 
-class TimeoutError(TaskError, builtins.TimeoutError):  # noqa: A001 - Celery's name; it is the builtin as well
-    """``AsyncResult.get`` waited as long as it was told to."""
+class TimeoutError(TaskError, builtins.TimeoutError):  # noqa: A001 - Celery's name; this is a builtin TimeoutError too
+    """A result was not there within the timeout of ``AsyncResult.get``; the task may still end."""
 
 
 class IncompleteStream(TaskError):
-    """A task of a graph of results has not ended, so what follows it is not known."""
+    """A task of a graph of results has not ended, so the tasks after it are not known yet."""
 
 
 class TimeLimitExceeded(TaskError):
-    """The hard time limit ended the task."""
+    """A task was stopped because it reached its hard time limit."""
 
 
 class WorkerLostError(TaskError):
-    """The process that ran the task died before it could answer."""
+    """The process that ran a task died before the task ended."""
 
 
 class RateKeyError(TaskError):
-    """A task's arguments make no ``rate_key``: it fails, as nothing says under which limit it would be."""
+    """The ``rate_key`` of a task can't be computed from its arguments, so the task fails: its rate limit is unknown."""
 
 
 class RemoteError(TaskError):
-    """A task's exception whose own class can't be found in this process.
+    """Stands for a task's exception if the exception's own class can't be imported in this process.
 
     Attributes:
-        exc_type: the qualified name of the class.
-        exc_module: the module it was defined in.
+        exc_type: the qualified name of the exception's class.
+        exc_module: the module of the exception's class.
     """
 
     def __init__(self, *args: Any, exc_type: str = "Exception", exc_module: str = "builtins") -> None:
@@ -254,19 +256,19 @@ class RemoteError(TaskError):
 
 
 class TaskPredicate(TaskQError):
-    """Raised by a task to say what becomes of it."""
+    """Raised by a task to decide what happens to it: run again, ignore its result, or refuse its message."""
 
 
 class Retry(TaskPredicate):
-    """Run the task again. ``self.retry()`` raises it; a task may also raise it itself.
+    """Run the task again. ``self.retry()`` raises this; a task may also raise it directly.
 
     Args:
-        message: why, for the log.
-        exc: the exception that caused it; stored as the result while the state is RETRY.
-        when: seconds to wait, or the time (aware) to run at; None means the task's ``default_retry_delay``.
-        args: replaces the positional arguments where given.
-        kwargs: replaces the keyword arguments where given.
-        max_retries: replaces the task's ``max_retries`` where given.
+        message: the reason, for the log.
+        exc: the exception that caused the retry; it is stored as the result while the state is RETRY.
+        when: the delay in seconds, or the time to run at (an aware datetime); None means ``default_retry_delay``.
+        args: positional arguments of the next run; None keeps the present ones.
+        kwargs: keyword arguments of the next run; None keeps the present ones.
+        max_retries: the most retries; None means the task's ``max_retries``.
     """
 
     def __init__(
@@ -289,14 +291,14 @@ class Retry(TaskPredicate):
 
 
 class Ignore(TaskPredicate):
-    """Store nothing, send nothing that follows; the message is acknowledged."""
+    """Acknowledge the message without storing a result and without sending the tasks that follow."""
 
 
 class Replaced(Ignore):
-    """Run something else instead of the task: what ``self.replace()`` raises.
+    """Run another task or workflow instead of this task; ``self.replace()`` raises this.
 
     Args:
-        signature: what, as plain JSON.
+        signature: the signature of the task or workflow, as plain JSON.
     """
 
     def __init__(self, signature: Mapping[str, Any]) -> None:
@@ -305,11 +307,11 @@ class Replaced(Ignore):
 
 
 class Reject(TaskPredicate):
-    """Refuse the message.
+    """Refuse the message of this task.
 
     Args:
-        reason: written to the dead-letter queue with the message.
-        requeue: True gives the message back to the queue; False dead-letters it.
+        reason: the reason, which goes to the dead-letter queue with the message.
+        requeue: True returns the message to its queue; False moves it to the dead-letter queue.
     """
 
     def __init__(self, reason: Any = None, requeue: bool = False) -> None:
@@ -319,4 +321,4 @@ class Reject(TaskPredicate):
 
 
 class SoftTimeLimitExceeded(Exception):
-    """The soft time limit has passed: raised inside the task, which may catch it and clean up."""
+    """A task has reached its soft time limit; raised inside the task, which may catch it and clean up."""

@@ -1,1 +1,1 @@
-"""Starting a process: finding the application that was named, and the formats of its log lines."""
+"""The start of a process: how the named application is found, and how log records are formatted."""

@@ -1,10 +1,13 @@
-"""Finds an application by the path that the command line, or a pool's child process, is given."""
+"""How a process finds its application, from a path such as ``shop.tasks:app``.
+
+The path comes from the command line or the environment; the child processes of a pool are given it by their worker.
+"""
 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
+from pathlib import Path
 from typing import Final
 
 from taskq_cloud.app import TaskQ
@@ -13,47 +16,54 @@ from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.errors import ImproperlyConfigured
 
 APP_VARIABLE: Final = "TASKQ_APP"
-"""The environment variable that names the application where nothing else does."""
+"""The environment variable that names the application if the command line doesn't."""
 
 
 def find_app(path: str) -> TaskQ:
-    """Import an application, and the modules of its ``imports`` setting.
+    """Import an application and the modules that its ``imports`` setting lists.
 
     Args:
-        path: ``package.module:attribute``, or ``package.module`` where the module has an ``app``, or one ``TaskQ``.
+        path: ``package.module:attribute``; or ``package.module``, if the module has an ``app`` or exactly one
+            ``TaskQ`` of any name.
 
     Raises:
-        ImproperlyConfigured: says what was looked for, and what was found.
+        ImproperlyConfigured: there is no such module, or it has no such application.
     """
     module_name, _, attribute = path.partition(":")
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds strings
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a console script's path lacks the folder it is called in
+    working_folder = str(Path.cwd())
+    if working_folder not in sys.path:
+        # The path of a console script doesn't contain the folder that it is called in.
+        sys.path.insert(0, working_folder)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there; what it imports is not
+            raise  # the application's module exists, but imports a module that doesn't
         raise ImproperlyConfigured(
-            f"no module {module_name!r} (-A {path}) in {os.getcwd()} or the installed packages"  # noqa: PTH109
+            f"no module {module_name!r} (-A {path}) in {working_folder} or the installed packages"
         ) from error
     app = getattr(module, attribute, None) if attribute else _only_app(module_name, vars(module))
     if not isinstance(app, TaskQ):
-        raise ImproperlyConfigured(f"{path}: {attribute or 'app'} is {app!r}, no TaskQ application")
+        raise ImproperlyConfigured(f"{path}: {attribute} is {app!r}, not a TaskQ application")
     app.import_modules()
     return app
 
 
 def _only_app(module: str, names: dict[str, object]) -> TaskQ:
-    if isinstance(names.get("app"), TaskQ):
-        return names["app"]  # type: ignore[return-value]  # as just checked
+    app = names.get("app")
+    if isinstance(app, TaskQ):
+        return app
     found = {name: value for name, value in names.items() if isinstance(value, TaskQ)}
-    if len({id(app) for app in found.values()}) != 1:
+    if len({id(value) for value in found.values()}) != 1:
         listed = ", ".join(sorted(found)) or "none"
-        raise ImproperlyConfigured(f"module {module!r} has no `app`, and its TaskQ applications are: {listed}")
+        raise ImproperlyConfigured(
+            f"module {module!r} has no `app`, and not exactly one TaskQ application (found: {listed}); name the "
+            f"application: -A {module}:NAME"
+        )
     return next(iter(found.values()))
 
 
 def load_runner(path: str) -> TaskRunner:
-    """What a child of a process pool runs: the task functions of the application at ``path``."""
+    """Set up logging and return the task runner of the application at ``path``, in the child process of a pool."""
     logs.set_up_from_environment()
     return find_app(path).runner

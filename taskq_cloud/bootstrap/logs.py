@@ -1,6 +1,6 @@
-"""Log records on standard error, as lines for people or as JSON: set up by ``taskq``, and by its pools' processes.
+"""Logging of ``taskq`` commands and of the processes of their pools: text or JSON lines on standard error.
 
-A library sets up no logging: nothing here runs unless the command line, or the environment it passes on, says so.
+A library doesn't configure logging, so an application that only imports ``taskq_cloud`` gets none of this.
 """
 
 from __future__ import annotations
@@ -22,20 +22,25 @@ LEVEL_VARIABLE: Final = "TASKQ_LOG_LEVEL"
 FORMAT_VARIABLE: Final = "TASKQ_LOG_FORMAT"
 
 IDS: Final = ("queue", "task_id", "message_id")
-"""What a line for people ends with, as far as its text does not say it."""
+"""The ids that a line of text ends with, unless its message contains them already."""
 
 _CHATTY: Final = ("aiobotocore", "asyncio", "boto3", "botocore", "urllib3")
-"""Loggers that stay at warnings: botocore's debug records hold whole requests, with their signatures."""
+"""Loggers that log warnings and errors only: botocore's debug records hold whole requests, with their signatures."""
 
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 @contextmanager
-def logging_to_stderr(level: str, form: str) -> Iterator[None]:
-    """Send log records of ``level`` (of ``LEVELS``) and above to standard error, in one of the ``FORMATS``."""
+def logging_to_stderr(level: str, output_format: str) -> Iterator[None]:
+    """Log to standard error while the context lasts.
+
+    Args:
+        level: the lowest level that is logged, one of ``LEVELS``.
+        output_format: the format of a line, one of ``FORMATS``.
+    """
     root = logging.getLogger()
     level_before = root.level
-    handler = _set_up(level, form)
+    handler = _set_up(level, output_format)
     try:
         yield
     finally:
@@ -44,14 +49,21 @@ def logging_to_stderr(level: str, form: str) -> Iterator[None]:
 
 
 def set_up_from_environment() -> None:
-    """Log as the process does that started this one; without its variables, not at all."""
+    """Log like the process that started this one, which passes level and format on in environment variables.
+
+    Without these variables, logging isn't set up.
+    """
     level = os.environ.get(LEVEL_VARIABLE)
     if level in LEVELS:
         _set_up(level, os.environ.get(FORMAT_VARIABLE, "text"))
 
 
 def set_up_in_function() -> None:
-    """Add the running task to what a provider's runtime logs, whose handlers are there already, and set the level."""
+    """Add the running task's id and name to the log records of a function, and set the log level.
+
+    The provider's runtime (Lambda) has set up the handlers already. The level is changed only if ``TASKQ_LOG_LEVEL`` is
+    set.
+    """
     for handler in logging.getLogger().handlers:
         handler.addFilter(add_running_task)
     level = os.environ.get(LEVEL_VARIABLE)
@@ -59,8 +71,8 @@ def set_up_in_function() -> None:
         logging.getLogger("taskq_cloud").setLevel(level.upper())
 
 
-def _set_up(level: str, form: str) -> logging.Handler:
-    handler = _handler(form)
+def _set_up(level: str, output_format: str) -> logging.Handler:
+    handler = _handler(output_format)
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())
@@ -70,15 +82,15 @@ def _set_up(level: str, form: str) -> logging.Handler:
     return handler
 
 
-def _handler(form: str) -> logging.Handler:
+def _handler(output_format: str) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(add_running_task)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter() if output_format == "json" else TextFormatter())
     return handler
 
 
 def add_running_task(record: logging.LogRecord) -> bool:
-    """A filter of a handler: say which task a record comes from that a task's own code has logged."""
+    """Add ``task_id`` and ``task`` to a record that a running task has logged: a filter for handlers."""
     invocation = current_invocation.get()
     if invocation is not None and not hasattr(record, "task_id"):
         record.task_id = invocation.message.id
@@ -87,10 +99,10 @@ def add_running_task(record: logging.LogRecord) -> bool:
 
 
 class TextFormatter(logging.Formatter):
-    """``2030-01-31T12:00:00.000Z INFO    taskq_cloud.worker: text [queue=... task_id=...]``."""
+    """Formats a record as ``2030-01-31T12:00:00.000Z INFO    taskq_cloud.worker: text [queue=... task_id=...]``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record; a traceback, in it or beside it, follows on lines of its own."""
+        """Return a record's text; the ids come at the end of its first line, and a traceback on further lines."""
         text = record.getMessage()
         missing = [(name, value) for name in IDS if (value := getattr(record, name, None)) and str(value) not in text]
         ids = f" [{' '.join(f'{name}={value}' for name, value in missing)}]" if missing else ""
@@ -100,22 +112,22 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and whatever the record has beside."""
+    """Formats a record as one line of JSON: time, level, logger, message, and all extra fields of the record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
+        """Return a record as a JSON object; ``exception`` holds the traceback."""
         line: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
 def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    created = datetime.fromtimestamp(record.created, UTC)
+    return created.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

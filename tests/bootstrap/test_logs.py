@@ -1,4 +1,4 @@
-"""How log records are written."""
+"""The text and JSON formats of log records."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
     )
 
 
-def test_a_line_ends_with_the_ids_that_its_text_lacks() -> None:
+def test_text_line_ends_with_ids_that_its_message_lacks() -> None:
     line = TextFormatter().format(record("task %s is done", "abc", task_id="abc", queue="mail", message_id=None))
     assert line == "2030-01-01T00:00:00.500Z INFO    shop: task abc is done [queue=mail]"
 
 
-def test_the_ids_stand_on_the_first_line() -> None:
+def test_ids_are_on_the_first_line_of_a_message() -> None:
     first, second = TextFormatter().format(record("failed: no\npaper", queue="mail")).splitlines()
     assert first.endswith("failed: no [queue=mail]")
     assert second == "paper"
 
 
-def test_json_holds_whatever_a_record_has_beside_its_message() -> None:
+def test_json_line_holds_extra_fields_of_the_record() -> None:
     line = json.loads(JsonFormatter().format(record("%d left", 3, action="poll.failed", thing=object, pause_seconds=2)))
     assert line == {
         "time": "2030-01-01T00:00:00.500Z",
@@ -39,7 +39,7 @@ def test_json_holds_whatever_a_record_has_beside_its_message() -> None:
     }
 
 
-def test_an_exception_is_part_of_its_record() -> None:
+def test_exception_is_part_of_its_record() -> None:
     try:
         raise ValueError("no\npaper")
     except ValueError:

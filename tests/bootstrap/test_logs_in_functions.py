@@ -1,4 +1,4 @@
-"""Lines in a function: Lambda's own handlers, and those of Powertools, say which task they come from."""
+"""Log records in a function: the handlers of Lambda and of Powertools get the id and name of the running task."""
 
 import io
 import json
@@ -23,7 +23,7 @@ def app():
     return app
 
 
-def test_with_powertools_the_library_s_lines_are_its_json(app, library_loggers):
+def test_library_logs_in_the_json_format_of_powertools(app, library_loggers):
     stream = io.StringIO()
     powertools = Logger(service="shop", stream=stream, level="INFO", logger_handler=logging.StreamHandler(stream))
     copy_config_to_registered_loggers(source_logger=powertools, include={"taskq_cloud"})
@@ -32,7 +32,7 @@ def test_with_powertools_the_library_s_lines_are_its_json(app, library_loggers):
     assert (line["action"], line["task_id"], line["service"]) == ("task.succeeded", "4711", "shop")
 
 
-def test_what_lambda_has_set_up_is_told_the_running_task(app, monkeypatch, library_loggers):
+def test_handlers_set_up_by_lambda_get_the_running_task(app, monkeypatch, library_loggers):
     records = []
 
     class Runtime(logging.Handler):

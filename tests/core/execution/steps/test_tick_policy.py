@@ -418,7 +418,7 @@ def test_a_worker_without_time_zones_gives_back_what_others_can_run(
     depth = world.now(world.broker.depth("q"))
     assert depth.total == 1
     assert world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10)) == []
-    assert "'Europe/Paris': this machine has no time zone database: pip install tzdata" in caplog.text
+    assert "'Europe/Paris' can't be looked up: this machine has no time zone database; pip install tzdata" in caplog.text
 
 
 FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every": 60}}
