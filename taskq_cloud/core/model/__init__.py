@@ -1,1 +1,1 @@
-"""The values that travel: messages, outcomes, options, rates, references to payloads, ids, and their validation."""
+"""Value types that all rooms use: messages, outcomes, options, rates, payload references, ids, and their checks."""

@@ -1,4 +1,4 @@
-"""Ids that are made from other ids, so that making them twice makes them the same."""
+"""Ids of tasks: random ones, and ids derived from other ids, which come out equal however often they are derived."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "taskq_cloud")
 
 
 def derived_id(parent_id: str, role: str, index: int = 0) -> str:
-    """The id of what follows from a task or an event: a UUIDv5 of its parent's id, its role and its index.
+    """Derive the id of a task that follows from another task or an event: a UUIDv5 of parent id, role and index.
 
     Args:
-        parent_id: the id of the task or event it follows from.
-        role: what it is to its parent: ``"callback"``, ``"chain"``, ``"event"``.
-        index: its place among the others of the same role.
+        parent_id: the id of the task or event that the new task follows from.
+        role: the new task's part in that: ``"callback"``, ``"chain"``, ``"event"``.
+        index: its place among all tasks with this parent and role.
     """
     return str(uuid.uuid5(_NAMESPACE, f"{parent_id}/{role}/{index}"))
 
 
 def new_id() -> str:
-    """The id of a task that follows from nothing."""
+    """Make a random id for a task that follows from no other."""
     return str(uuid.uuid4())

@@ -1,6 +1,6 @@
-"""What travels: a task's message, its delivery by a broker, and what becomes of the delivery.
+"""A task's message, its delivery by a broker, and the settlement of the delivery, all as frozen values.
 
-All of it is frozen. Bytes are made and read in ``protocol``; what is done with a delivery is decided in ``execution``.
+The bytes of messages are written and read in ``core.messages.protocol``; deliveries are handled in ``core.execution``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from taskq_cloud.core.model.payload_references import PayloadReference
 
 DEAD_LETTER_REASON: Final = "dead_letter_reason"
-"""The attribute of a dead-lettered message that says why; a redrive keeps it."""
+"""The attribute of a dead-lettered message that holds the reason; a redrive keeps it."""
 
 DEAD_LETTER_SOURCE: Final = "dead_letter_source"
 """The attribute of a dead-lettered message that names the queue it was taken from."""
@@ -24,13 +24,13 @@ Signature: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """What follows a task: the third part of a protocol v2 body.
+    """The signatures of the tasks that follow a task: the third part of a protocol v2 body.
 
     Args:
-        callbacks: run with the task's value when it succeeds.
-        errbacks: run with the task's id when it fails.
-        chain: what is left of a chain, in reverse: the last one runs next.
-        chord: the body of the chord this task is a header member of.
+        callbacks: tasks that run with the task's value when it succeeds.
+        errbacks: tasks that run with the task's id when it fails.
+        chain: the rest of a chain in reverse order: the last signature runs next.
+        chord: the body of the chord whose header this task is a member of.
     """
 
     callbacks: Sequence[Signature] | None = None
@@ -40,16 +40,17 @@ class Embed:
 
 
 EARLIER_RUNS: Final = "taskq_earlier_runs"
-"""The header of a task that runs in another's place: how often that one was run, and the fence it ran under."""
+"""The header of a task that replaces another one: how often the replaced task was run, and its last fencing number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One call of one task. The names are those of Celery's protocol v2 headers.
+    """One call of one task, with the names of Celery's protocol v2 headers.
 
     ``retries`` counts the attempts before this one. ``timelimit`` is (hard, soft), in seconds. ``ignore_result`` None
-    leaves it to the task. ``headers`` are the caller's own; they never replace a protocol header. ``claim`` is where
-    its arguments were fetched from: sent on unchanged, they need not be stored again.
+    leaves the decision to the task. ``headers`` are the caller's own and never replace a header of the protocol.
+    ``payload_reference`` says where the arguments were fetched from: a message that is sent on with unchanged arguments
+    can carry it again, and nothing is stored anew.
     """
 
     task: str
@@ -80,12 +81,12 @@ class Message:
 
     @property
     def attempt(self) -> int:
-        """How often a task with this id has been run before: its retries, and the runs of those it has replaced."""
+        """The number of runs before this one: the task's retries, and the runs of the tasks it has replaced."""
         return self.retries + self._earlier_runs[0]
 
     @property
     def fence(self) -> int:
-        """The number of the claim under which a task that it has replaced was run; 0 without one."""
+        """The fencing number under which a task that it has replaced was run; 0 without one."""
         return self._earlier_runs[1]
 
     @property
@@ -98,17 +99,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message as a broker is given it.
+    """An encoded message with everything a broker needs to send it.
 
     Args:
         body: the encoded message.
-        delay_seconds: how long the broker holds it back; at most the broker's ``longest_delay_seconds``.
-        group: the message group: order is kept within it on an ordered queue; on SQS's standard queues it names the
-            tenant for fair queueing.
-        deduplication: two messages with the same one, sent within the provider's window to a queue that deduplicates,
-            are one.
+        delay_seconds: how long the broker holds the message back; at most its ``longest_delay_seconds``.
+        group: the message group: an ordered queue keeps order within it; on SQS's standard queues it names the tenant
+            for fair queueing.
+        deduplication: the deduplication id: of two messages with one id, a queue that deduplicates drops the second if
+            it is sent within the provider's window.
         attributes: the provider's message attributes, as strings.
-        trace_header: passed as the provider's own trace attribute (``AWSTraceHeader``) where it has one.
+        trace_header: the value of the provider's own trace attribute (``AWSTraceHeader``), where it has one.
     """
 
     body: str
@@ -121,7 +122,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message the broker has accepted; ``message_id`` is the broker's."""
+    """A message that the broker has accepted; ``message_id`` is the broker's id of it."""
 
     message_id: str
 
@@ -135,22 +136,22 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message as a broker hands it over, leased to this receiver until the lease ends or it is settled.
+    """A message that a broker has handed over and leased to this receiver until it is settled or the lease ends.
 
     Args:
         queue: the queue's name, without the broker's prefix.
         message_id: the broker's own id of the message.
-        receipt: what settles this very delivery; no two deliveries have the same.
+        receipt: the token that settles this delivery; every delivery has its own.
         body: the message, still encoded.
-        receive_count: how often it has been handed over, this time included, as far as that is counted.
-        sent_at: when the broker accepted it, in seconds since the epoch, where known.
-        received_at: when it was handed over, in seconds since the epoch.
+        receive_count: how often the message has been handed over, this delivery included; 1 where nobody counts.
+        sent_at: when the broker accepted the message, in seconds since the epoch, where known.
+        received_at: when the message was handed over, in seconds since the epoch.
         lease_seconds: how long the lease runs from ``received_at``; None where someone else holds it (an event source
-            mapping does for a Lambda function).
-        group: its message group, where it has one.
+            mapping does so for a Lambda function).
+        group: the message group, where there is one.
         attributes: the provider's message attributes, as strings.
-        counted: whether ``receive_count`` was counted; without it, it is 1.
-        pushed: whether the answer to a push settles it, and no call of the broker's does.
+        counted: whether the broker counts receives; if not, ``receive_count`` is 1.
+        pushed: whether the answer to a push settles the delivery, instead of a call to the broker.
     """
 
     queue: str
@@ -168,20 +169,20 @@ class Delivery:
 
     @property
     def redelivered(self) -> bool:
-        """Whether the message has, or where nobody counts may have, been handed over before."""
+        """Whether the message was handed over before, or may have been where the broker doesn't count receives."""
         return self.receive_count > 1 or not self.counted
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """Settle a delivery: its work is done, the broker forgets the message."""
+    """Settle a delivery whose work is done: the broker forgets the message."""
 
     delivery: Delivery
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Settle a delivery: the broker hands the message over again after ``after_seconds``, or its longest release."""
+    """Settle a delivery: the broker hands the message over again after ``after_seconds``, or its own limit if less."""
 
     delivery: Delivery
     after_seconds: float = 0
@@ -189,7 +190,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Settle a delivery: the message moves to the dead-letter queue, with the reason."""
+    """Settle a delivery: the broker moves the message to the dead-letter queue, with the reason."""
 
     delivery: Delivery
     reason: str

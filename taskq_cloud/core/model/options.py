@@ -1,13 +1,15 @@
-"""What a task says of itself, and what the deployment says of all tasks."""
+"""The options of one task, and the policy that the settings give for all tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from taskq_cloud.core.model.rates import Rate, parse_rate
 from taskq_cloud.errors import ImproperlyConfigured
+
+T = TypeVar("T")
 
 RuntimeChoice = Literal["auto", "container", "lambda"]
 
@@ -17,52 +19,53 @@ TASK: Final = "task"
 QUEUE: Final = "queue"
 WORKER: Final = "worker"
 FAN_OUT_MEMBERS: Final = 1_000
-"""Groups with more members are sent by the task ``taskq.fan_out``. A thousand members take a hundred calls of SQS, ten
-at a time: under a second, in which a caller may die. Each thousand costs one record, its replacement and three
-messages, 0.3 % of what its members cost."""
+"""Groups with more members are sent by the task ``taskq.fan_out``. A thousand members take a hundred calls to SQS, ten
+at a time: under a second, during which a caller may die. A thousand members cost one record, its replacement and three
+messages more, 0.3 % of their own cost."""
 SCOPES: Final = (TASK, QUEUE, WORKER)
-"""Who shares a rate limit: ``TaskOptions.rate_limit_scope``."""
+"""The values of ``TaskOptions.rate_limit_scope``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """A task's options, by the names, defaults and meanings they have in Celery; None leaves it to the settings.
+    """The options of a task, with their names, defaults and meanings in Celery; None leaves an option to the settings.
 
     Args:
-        max_retries: attempts beside the first; None: without end.
-        default_retry_delay: seconds before a retry that says nothing else.
-        autoretry_for: exceptions that are retried without the task's asking.
-        dont_autoretry_for: exceptions among them that are not.
+        max_retries: the number of attempts after the first; None: no limit.
+        default_retry_delay: seconds before a retry that names no delay.
+        autoretry_for: exceptions that are retried automatically.
+        dont_autoretry_for: exceptions that aren't, though ``autoretry_for`` covers them.
         retry_kwargs: ``countdown`` and ``max_retries`` of automatic retries.
         retry_backoff: True or a factor in seconds: automatic retries wait factor, 2 factor, 4 factor...
-        retry_backoff_max: no such wait is longer, in seconds.
-        retry_jitter: a wait is drawn between zero and that.
-        time_limit: the task is ended after this many seconds and fails with ``TimeLimitExceeded``.
-        soft_time_limit: ``SoftTimeLimitExceeded`` is raised inside the task after this many seconds.
+        retry_backoff_max: the longest wait before an automatic retry with ``retry_backoff``, in seconds.
+        retry_jitter: the wait is drawn at random, between zero and what ``retry_backoff`` gives.
+        time_limit: seconds after which the task is ended and fails with ``TimeLimitExceeded``.
+        soft_time_limit: seconds after which ``SoftTimeLimitExceeded`` is raised inside the task.
         ignore_result: no result is stored.
-        store_errors_even_if_ignored: but a failure is.
+        store_errors_even_if_ignored: an error is stored even where ``ignore_result`` is set.
         track_started: the state STARTED is stored before the task runs.
-        throws: exceptions that are expected: logged without a traceback.
-        reject_on_worker_lost: a message whose process died is given back, until its receives run out; otherwise, and
-            after that, the task fails with ``WorkerLostError``. Celery's default is False; ours True, as deliveries
-            here are counted and bounded.
+        throws: expected exceptions, which are logged without a traceback.
+        reject_on_worker_lost: a message whose process died is given back until its receives run out; otherwise, and
+            after that, the task fails with ``WorkerLostError``. Celery's default is False; ours is True, as deliveries
+            are counted and bounded here.
         once: no two attempts run at the same time, and a late one can't overwrite a result. Needs a ``time_limit``.
-        queue: where its messages go, unless the call says so.
-        serializer: of its arguments.
-        compression: of its arguments.
-        expires: seconds after the call, from which on the task is not run any more.
-        priority: carried for Celery's workers.
+        queue: the queue of the task's messages, unless the call names another.
+        serializer: the serializer of the arguments.
+        compression: the compression of the arguments.
+        expires: seconds after the call from which on the task is no longer run.
+        priority: the message's priority, carried for Celery's workers.
         typing: arguments are checked against the function's signature at the call.
-        trail: the tasks that it calls are among its record's children.
-        runtime: what is deployed to serve the task: ``lambda``, ``container``, or ``auto``: see ``topology.runtimes``.
-            Nothing at run time looks at it.
-        memory_mb: what one run needs, in MiB, likewise.
-        rate_limit: how many may begin: ``"10/s"``, ``"100/m"``, ``"1000/h"``, or a number a second; 0: as many as come;
-            None: ``task_default_rate_limit``.
-        rate_limit_burst: at most so many more, in any window of time; None: what two seconds allow, and at least 1.
-        rate_limit_scope: who shares the limit: ``"task"``: all runs of the task; ``"queue"``: those of all tasks of its
-            queue that say so; ``"worker"``: the task's in one process, which is Celery's meaning.
-        rate_key: every value of it has a limit of its own; made of the arguments: ``"{tenant}"``.
+        trail: the record of the task has the tasks that it calls among its children.
+        runtime: the kind of deployment that serves the task: ``lambda``, ``container``, or ``auto``: see
+            ``topology.runtimes``. It makes no difference at run time.
+        memory_mb: the memory that one run needs, in MiB. It makes no difference at run time.
+        rate_limit: the rate at which runs may begin: ``"10/s"``, ``"100/m"``, ``"1000/h"``, or a number a second; 0: no
+            limit; None: ``task_default_rate_limit``.
+        rate_limit_burst: runs that may begin beyond the rate in any window of time; None: as many as two seconds allow,
+            and at least 1.
+        rate_limit_scope: the runs that share the limit: ``"task"``: all runs of the task; ``"queue"``: all runs of
+            those tasks on its queue that have this scope; ``"worker"``: the task's runs in one process, as in Celery.
+        rate_key: a template filled with the arguments, such as ``"{tenant}"``: each value has its own limit.
     """
 
     max_retries: int | None = 3
@@ -97,7 +100,7 @@ class TaskOptions:
 
     @property
     def rate(self) -> Rate | None:
-        """``rate_limit`` and its burst; raises ``ImproperlyConfigured``."""
+        """``rate_limit`` with its burst; None if there is no limit. Raises ``ImproperlyConfigured``."""
         return parse_rate(self.rate_limit, self.rate_limit_burst, of="rate_limit")
 
 
@@ -105,20 +108,21 @@ _NAMES = frozenset(option.name for option in fields(TaskOptions))
 
 
 def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
-    """Check the options a task was declared with.
+    """Check the options that a task was declared with.
 
     Args:
         task: the task's name, for the error.
         given: option -> value.
 
     Raises:
-        ImproperlyConfigured: an option is unknown, or can't be honoured.
+        ImproperlyConfigured: an option is unknown, or its value isn't supported.
     """
     given = dict(given)
     # Every delivery is acknowledged after the run; an application that says so already need not change.
     if given.pop("acks_late", True) is not True:
         raise ImproperlyConfigured(
-            f"task {task}: acks_late=False is not to be had: messages are acknowledged after the run"
+            f"task {task}: acks_late=False is not supported: messages are always acknowledged after the run; "
+            "remove the option"
         )
     unknown = sorted(given.keys() - _NAMES)
     if unknown:
@@ -129,41 +133,61 @@ def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
     options = TaskOptions(**given)
     if options.soft_time_limit and options.time_limit and options.soft_time_limit > options.time_limit:
         raise ImproperlyConfigured(
-            f"task {task}: soft_time_limit ({options.soft_time_limit} s) is over time_limit ({options.time_limit} s)"
+            f"task {task}: soft_time_limit ({options.soft_time_limit} s) is over time_limit ({options.time_limit} s); "
+            "a soft limit must come first"
         )
     if options.runtime not in _RUNTIMES:
-        raise ImproperlyConfigured(f"task {task}: runtime is {options.runtime!r}; it is one of {', '.join(_RUNTIMES)}")
+        raise ImproperlyConfigured(f"task {task}: runtime={options.runtime!r} isn't one of {', '.join(_RUNTIMES)}")
     if options.memory_mb is not None and options.memory_mb <= 0:
-        raise ImproperlyConfigured(f"task {task}: memory_mb is {options.memory_mb}; it is a number of MiB over zero")
+        raise ImproperlyConfigured(f"task {task}: memory_mb={options.memory_mb} isn't a number of MiB above zero")
     if options.once and options.time_limit is None:
-        raise ImproperlyConfigured(f"task {task}: once=True needs a time_limit: it is how long a claim lasts")
+        raise ImproperlyConfigured(
+            f"task {task}: once=True needs a time_limit: after that long, a crashed run no longer blocks the next one"
+        )
     parse_rate(options.rate_limit, options.rate_limit_burst, of=f"task {task}: rate_limit")
     if options.rate_limit_scope not in SCOPES:
         raise ImproperlyConfigured(
-            f"task {task}: rate_limit_scope={options.rate_limit_scope!r} is none of {', '.join(SCOPES)}"
+            f"task {task}: rate_limit_scope={options.rate_limit_scope!r} isn't one of {', '.join(SCOPES)}"
         )
     return options
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What the settings say of every task, as the execution needs it.
+def first_given(*values: T | None) -> T | None:
+    """The first value that is not None: an option that is None leaves the decision to the next."""
+    return next((value for value in values if value is not None), None)
+
+
+def ignores_result(call: bool | None, task: TaskOptions, default: bool, *, in_chord: bool = False) -> bool:
+    """Whether a task's result is not stored: the call decides, then the task's declaration, then the settings.
 
     Args:
-        time_limit: of tasks that have none of their own, in seconds.
-        soft_time_limit: likewise.
-        ignore_result: for tasks that don't say.
-        store_errors_even_if_ignored: for tasks that don't say.
-        track_started: for tasks that don't say.
+        call: the call's ``ignore_result``.
+        task: the options that the task was declared with.
+        default: the setting ``task_ignore_result``.
+        in_chord: the task is a member of a chord, which needs the results of all its members.
+    """
+    return not in_chord and bool(first_given(call, task.ignore_result, default))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The settings that hold for all tasks, in the form that the execution needs.
+
+    Args:
+        time_limit: the time limit of tasks without their own, in seconds.
+        soft_time_limit: the soft time limit of tasks without their own, in seconds.
+        ignore_result: whether results are ignored, of tasks that don't say.
+        store_errors_even_if_ignored: whether errors are stored though results are ignored, of tasks that don't say.
+        track_started: whether the state STARTED is stored, of tasks that don't say.
         result_extended: records hold the task's name, arguments, worker, retries and queue.
-        result_expires: seconds a record is kept; None: for ever.
-        max_receives: deliveries of a message, after which what can't be run is dead-lettered.
-        patience_seconds: how long a finished run waits for a broker or store that gives no answer, before its message
-            is given back, to be run again.
-        fan_out_members: groups of more members are sent by a task of their own; 0: none are.
-        default_rate: of tasks that have no rate limit of their own.
-        queue_rate_limits: queue -> the rate of all its tasks together.
-        disable_rate_limits: there are none.
+        result_expires: seconds for which a record is kept; None: for ever.
+        max_receives: deliveries of a message, after which a message that can't be run is dead-lettered.
+        patience_seconds: how long a finished run waits for a broker or store that doesn't answer, before its message
+            is given back to be run again.
+        fan_out_members: groups with more members are sent by the task ``taskq.fan_out``; 0: no group is.
+        default_rate: the rate limit of tasks without their own.
+        queue_rate_limits: queue -> the rate limit of all its tasks together.
+        disable_rate_limits: no rate limit applies.
     """
 
     time_limit: float | None = None

@@ -1,6 +1,6 @@
-"""What running a task takes and what it comes to: the invocation, and its outcomes.
+"""The invocation of a task, and the outcomes it can have.
 
-Both cross a process boundary, so they hold plain data only: a value is already encoded, an exception already described.
+Both cross process boundaries, so they hold plain data only: encoded values, and exceptions described by ``ErrorInfo``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Final, Self, TypeAlias
 from taskq_cloud.core.model.message import Message, Signature
 
 SHORT_CHARACTERS: Final = 4000
-"""Length to which an exception's text and its traceback are each cut, where the store refuses the whole error."""
+"""An error that the store refuses as too large is cut to this length: its text and its traceback each."""
 
-_repr = reprlib.Repr()  # also bears with a __repr__ that raises
+_repr = reprlib.Repr()  # also copes with a __repr__ that raises
 _repr.maxstring = _repr.maxother = 1000
 
 
@@ -39,7 +39,7 @@ class ErrorInfo:
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
-        """Describe an exception as plain data. Arguments that JSON can't carry become their ``repr``."""
+        """Describe an exception as plain data; arguments that JSON can't carry become their ``repr``."""
         kind = type(error)
         return cls(
             exc_type=kind.__qualname__,
@@ -50,11 +50,11 @@ class ErrorInfo:
 
     @property
     def summary(self) -> str:
-        """The class's name and the arguments on one line, as logs show them: ``"ValueError: no such user"``."""
+        """The class's name and the arguments, as logs show them: ``"ValueError: no such user"``."""
         return f"{self.exc_type}: {', '.join(map(str, self.exc_message))}"
 
     def shortened(self) -> Self:
-        """The error cut to a size that every store accepts."""
+        """Cut the error to a size that every store accepts."""
         short_traceback = (self.traceback or "")[-SHORT_CHARACTERS:]
         return replace(self, exc_message=[self.summary[:SHORT_CHARACTERS]], traceback=short_traceback)
 
@@ -64,13 +64,13 @@ def _plain(value: Any) -> Any:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
         return _repr.repr(value)
-    # Read back, so that nothing of the task's own classes is left; unless JSON would read a rich value into it.
+    # Reading the JSON back leaves nothing of the task's own classes, unless the text would be read as a rich value.
     return _repr.repr(value) if '"__type__"' in text else json.loads(text)
 
 
 @dataclass(frozen=True, slots=True)
 class FailedCall:
-    """A task that has failed, for an errback that takes it: its message, and why."""
+    """A failed task as its errback gets it: the message and the error."""
 
     message: Message
     error: ErrorInfo
@@ -82,14 +82,14 @@ class Invocation:
 
     Args:
         message: the call.
-        queue: where it was received, without the broker's prefix; None when called directly.
+        queue: the queue that the message was received from, without the broker's prefix; None for a direct call.
         message_id: the broker's id of the message.
         receive_count: how often the message has been handed over.
-        time_limit: the run is ended after this many seconds, its outcome ``TimedOut``; None: never.
-        soft_time_limit: ``SoftTimeLimitExceeded`` is raised in the task after this many seconds; None: never.
+        time_limit: seconds after which the run is ended, with the outcome ``TimedOut``; None: never.
+        soft_time_limit: seconds after which ``SoftTimeLimitExceeded`` is raised in the task; None: never.
         hostname: the name of the worker.
-        fence: the number of the claim it runs under, 0 without one.
-        failed: what the function is called with, before the message's arguments: it is an errback (``errbacks``).
+        fence: the fencing number of the lock that the run holds; 0 without a lock.
+        failed: the failed task whose errback this is; the function gets it before the message's arguments.
     """
 
     message: Message
@@ -105,9 +105,9 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Wait until a run could begin at once. A pipeline yields it before it takes what is only good for a while.
+    """A wait until a run could begin at once. A pipeline yields it before it takes a slot that is soon out of date.
 
-    The answer is whether it can: False where the runtime stops, and the message goes back to its queue.
+    The answer says whether a run can begin: False if the runtime is stopping, and the message goes back to its queue.
     """
 
 
@@ -117,8 +117,8 @@ class Succeeded:
 
     Args:
         payload: the value as JSON text.
-        added: what it has added to its chord (``additions``).
-        called: ids of the tasks that it has called.
+        added: signatures that the task has added to its chord.
+        called: ids of the tasks that the task has called.
     """
 
     payload: str
@@ -128,7 +128,13 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The function raised. ``expected``: the task names the exception in ``throws``; ``called`` as of ``Succeeded``."""
+    """The function raised an exception.
+
+    Args:
+        error: the exception.
+        expected: whether the task names the exception in ``throws``.
+        called: ids of the tasks that the task has called.
+    """
 
     error: ErrorInfo
     expected: bool = False
@@ -137,7 +143,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """The task is to run again, ``after_seconds`` from now, with new arguments where given."""
+    """The task asks to run again ``after_seconds`` from now, with new arguments if given."""
 
     error: ErrorInfo
     after_seconds: float
@@ -147,7 +153,7 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """Something else is to run in the task's place: ``signature``."""
+    """The task asks for ``signature`` to run in its place."""
 
     signature: Signature
 
@@ -167,7 +173,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The hard time limit, in seconds, ended the run."""
+    """The hard time limit, in seconds, has ended the run."""
 
     time_limit: float
 
@@ -181,7 +187,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """The worker is stopping and ended the run itself; the message goes back to the queue."""
+    """The stopping worker has ended the run; the message goes back to its queue."""
 
 
 Outcome: TypeAlias = Succeeded | Failed | Retrying | Replaced | Ignored | Rejected | TimedOut | Lost | Abandoned

@@ -1,6 +1,7 @@
-"""Claims: what a message or a record carries in place of a payload that is checked in at an object store.
+"""References to payloads in an object store, which a message or a record carries in place of a large payload.
 
-Ours is written into the message's envelope, whose headers stay readable, or into the record's document:
+The pattern is known as *claim check*. Our own form of a reference stands in the message's envelope, whose headers stay
+readable, or in the record's document:
 
 ::
 
@@ -8,11 +9,12 @@ Ours is written into the message's envelope, whose headers stay readable, or int
                     "sha256": "...", "stored_at": 1767225600, "content_type": "application/json"}
 
 The Amazon SQS Extended Client libraries replace the whole body by a pointer, a JSON list of a class's name and the
-place, and add a message attribute with the size. Sources: awslabs/amazon-sqs-java-extended-client-lib,
+object's place, and add a message attribute with the size. Sources: awslabs/amazon-sqs-java-extended-client-lib,
 ``SQSExtendedClientConstants``; awslabs/payload-offloading-java-common-lib-for-aws, ``PayloadS3Pointer``;
 awslabs/amazon-sqs-python-extended-client-lib, ``sqs_extended_client/client.py``.
 
-Here are the forms and their checks. When a payload is claimed, and which claims are followed, is ``payloads``' part.
+This module has both forms and their checks. ``core.payloads`` decides which payloads are stored, and which references
+are followed.
 """
 
 from __future__ import annotations
@@ -28,29 +30,29 @@ from typing import Any, Final
 from taskq_cloud.errors import ClaimError, DecodeError
 
 REFERENCE_KEY: Final = "taskq_claim"
-"""The header of a message, and the key of a result document, that holds a claim."""
+"""The name of the message header, and of the key in a result document, that holds a reference."""
 
 REFERENCE_CONTENT_TYPE: Final = "application/x-taskq-claim"
-"""The content type of a message with a claim: a Celery worker refuses it instead of running its task without
-arguments."""
+"""The content type of a message with a reference: a Celery worker refuses such a message instead of running its task
+without arguments."""
 
 POINTER_CLASSES: Final = (
     "software.amazon.payloadoffloading.PayloadS3Pointer",
-    # Versions 1.0 of the Java library, and its followers' "legacy" mode.
+    # Version 1.0 of the Java library, and the "legacy" mode of later versions and other libraries.
     "com.amazon.sqs.javamessaging.MessageS3Pointer",
 )
-"""The first is written, all are read."""
+"""Names of classes in pointers: the first is written, all are read."""
 
 POINTER_SIZE: Final = "ExtendedPayloadSize"
 LEGACY_POINTER_SIZE: Final = "SQSLargePayloadSize"
 POINTER_SHA256: Final = "taskq_payload_sha256"
-"""Ours, beside theirs: their pointer has no digest, and its readers refuse fields that they don't know."""
+"""Our attribute beside theirs: their pointer has no digest, and its readers refuse unknown fields."""
 
 POINTER_ATTRIBUTES: Final = frozenset({POINTER_SIZE, LEGACY_POINTER_SIZE, POINTER_SHA256})
-"""The message attributes that belong to a pointer, and not to the message it stands for."""
+"""The message attributes that belong to a pointer, and not to the message that it stands for."""
 
 LONGEST_SIZE_CHARACTERS: Final = 20
-"""Of a number of bytes; Python reads no number of some thousand digits."""
+"""The longest number of bytes that is read; Python refuses to read a number of some thousand digits."""
 
 _PLACE: Final = re.compile(r"[a-z0-9]+://[^/?#\s]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -58,16 +60,16 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadReference:
-    """Where a payload is, and how to know it again.
+    """The place of a payload in an object store, with its size and digest.
 
     Args:
         place: the bucket, with the scheme of its service: ``"s3://bucket"``.
-        key: the object's.
-        size_bytes: as stored; None where the claim doesn't say.
-        sha256: of what is stored, in hexadecimal; None where the claim doesn't say.
-        stored_at: when it was stored, in seconds since the epoch; 0 where the claim doesn't say.
-        content_type: of a message's arguments, which the envelope no longer says.
-        compression: the content type of the compression of a result.
+        key: the object's key.
+        size_bytes: the size of the stored bytes; None if it isn't given.
+        sha256: the SHA-256 digest of the stored bytes, in hexadecimal; None if it isn't given.
+        stored_at: when the payload was stored, in seconds since the epoch; 0 if it isn't given.
+        content_type: the content type of a message's arguments, in place of the envelope's.
+        compression: the content type of a result's compression.
     """
 
     place: str
@@ -87,7 +89,7 @@ class PayloadReference:
         return self.place.partition("://")[2]
 
     def as_json(self) -> dict[str, Any]:
-        """The claim as a message or a record carries it."""
+        """The reference as a message or a record carries it."""
         parts = {
             "place": self.place,
             "key": self.key,
@@ -100,30 +102,30 @@ class PayloadReference:
         return {name: value for name, value in parts.items() if value is not None}
 
     def as_pointer(self) -> str:
-        """The body of a message of the SQS Extended Client's."""
-        # Without blanks, as their Java writes it: some readers compare the beginning as text.
+        """The reference as a message body of the SQS Extended Client libraries."""
+        # Without blanks, as the Java library writes it: some readers compare the beginning as text.
         pointer = [POINTER_CLASSES[0], {"s3BucketName": self.bucket, "s3Key": self.key}]
         return json.dumps(pointer, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What is to be checked in: the object's key and its bytes."""
+    """An object to store: its key and its bytes."""
 
     key: str
     data: bytes
 
 
 def sha256_of(data: bytes) -> str:
-    """The digest that a claim has."""
+    """The SHA-256 digest of some bytes, in hexadecimal, as references carry it."""
     return hashlib.sha256(data).hexdigest()
 
 
 def reference_from_json(value: Any) -> PayloadReference:
-    """Read a claim of ours.
+    """Read a reference of our own form.
 
     Raises:
-        ClaimError: it is none.
+        ClaimError: the value isn't a reference.
     """
     match value:
         case {
@@ -144,52 +146,58 @@ def reference_from_json(value: Any) -> PayloadReference:
                     content_type=content_type,
                     compression=compression,
                 )
-    raise ClaimError(f"the claim is malformed: {value!r:.200}")
+    raise ClaimError(f"the reference to the payload is malformed: {value!r:.200}")
 
 
 def reference_of(document: Mapping[str, Any]) -> PayloadReference | None:
-    """The claim in a message's envelope, or None.
+    """The reference in a message's envelope, or None.
 
     Raises:
-        ClaimError: it is malformed, or missing where the content type says that there is one, or the other way round.
+        ClaimError: the reference is malformed, or it and the content type contradict each other: the one is there
+            without the other.
     """
     headers = document.get("headers")
     value = headers.get(REFERENCE_KEY) if isinstance(headers, dict) else None
     if document.get("content-type") != REFERENCE_CONTENT_TYPE:
         if value is None:
             return None
-        # Whether a message is welcome unsigned is asked of its own content type, and must not be answered for another.
-        raise ClaimError("the message has a claim and says that it has a body of its own")
+        # The content type decides whether a message may come unsigned, so it must be that of this very message.
+        raise ClaimError("the message has both a reference to a payload and a content type that says it has a body")
     return reference_from_json(value)
 
 
 def body_of(document: Mapping[str, Any]) -> bytes:
-    """The bytes of a message's body, out of base64 where they are in it: what is checked in."""
+    """The bytes of a message's body, decoded if they are in base64, as the object store keeps them."""
     body = str(document["body"])
     return base64.b64decode(body) if _is_base64(document) else body.encode()
 
 
-def with_reference(document: Mapping[str, Any], claim: PayloadReference) -> dict[str, Any]:
-    """A message's envelope with a claim in place of its body."""
-    claim = replace(claim, content_type=document["content-type"])
-    headers = {**document["headers"], REFERENCE_KEY: claim.as_json()}
+def with_reference(document: Mapping[str, Any], reference: PayloadReference) -> dict[str, Any]:
+    """Replace the body in a message's envelope by a reference."""
+    reference = replace(reference, content_type=document["content-type"])
+    headers = {**document["headers"], REFERENCE_KEY: reference.as_json()}
     return {**document, "body": "", "content-type": REFERENCE_CONTENT_TYPE, "headers": headers}
 
 
 def with_body(document: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-    """A message's envelope as it was before ``with_reference``.
+    """Replace the reference in a message's envelope by the body: undo ``with_reference``.
+
+    Args:
+        document: the envelope.
+        data: the bytes that were fetched for the reference.
 
     Raises:
-        DecodeError: there is no claim in it, or the bytes are no text.
+        ClaimError: the envelope has no reference, or the reference has no content type.
+        DecodeError: the bytes aren't text, and the envelope says they are.
     """
-    claim = reference_of(document)
-    if claim is None or claim.content_type is None:
-        raise ClaimError("the message's claim doesn't say what is claimed")
+    reference = reference_of(document)
+    if reference is None or reference.content_type is None:
+        raise ClaimError("the message's reference to its payload lacks the payload's content type")
     try:
         body = base64.b64encode(data).decode() if _is_base64(document) else data.decode()
     except UnicodeDecodeError as error:
-        raise DecodeError(f"{claim} is not the text that the message says it is: {error}") from None
-    return {**document, "body": body, "content-type": claim.content_type}
+        raise DecodeError(f"the payload {reference} isn't text, as its message says it is: {error}") from None
+    return {**document, "body": body, "content-type": reference.content_type}
 
 
 def _is_base64(document: Mapping[str, Any]) -> bool:
@@ -198,22 +206,22 @@ def _is_base64(document: Mapping[str, Any]) -> bool:
 
 
 def pointer_of(value: Any, attributes: Mapping[str, str]) -> PayloadReference | None:
-    """The claim in a pointer of the SQS Extended Client's, or None where the value is none.
+    """Read a pointer of the SQS Extended Client libraries; None if the value isn't a pointer.
 
     Args:
-        value: what a body holds, parsed.
-        attributes: the message's; the pointer's are optional.
+        value: the parsed body of a message.
+        attributes: the message's attributes; those that belong to a pointer are optional.
 
     Raises:
-        ClaimError: its bucket or its size is none.
+        ClaimError: the pointer's bucket isn't a bucket's name, or its size isn't a size.
     """
     match value:
         case [str(name), {"s3BucketName": str(bucket), "s3Key": str(key)}] if name in POINTER_CLASSES:
             if not _PLACE.fullmatch(f"s3://{bucket}"):
-                raise ClaimError(f"the pointer names no bucket: {bucket!r:.100}")
+                raise ClaimError(f"the SQS Extended Client pointer names no bucket: {bucket!r:.100}")
             size = attributes.get(POINTER_SIZE) or attributes.get(LEGACY_POINTER_SIZE) or ""
             if len(size) > LONGEST_SIZE_CHARACTERS:
-                raise ClaimError(f"the pointer's size has {len(size)} characters")
+                raise ClaimError(f"the size in the SQS Extended Client pointer has {len(size)} characters")
             return PayloadReference(
                 place=f"s3://{bucket}",
                 key=key,
@@ -224,26 +232,32 @@ def pointer_of(value: Any, attributes: Mapping[str, str]) -> PayloadReference | 
 
 
 def pointer_in(text: str, attributes: Mapping[str, str]) -> PayloadReference | None:
-    """``pointer_of``, of text that may be anything."""
+    """Read a pointer of the SQS Extended Client libraries from any text; None if the text isn't one."""
     if not text.lstrip().startswith("["):
         return None
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return None  # what it is instead, the reader of messages says
+        return None  # the reader of messages refuses the text, with the reason
     return pointer_of(value, attributes)
 
 
-def check_payload(claim: PayloadReference, data: bytes | None) -> bytes:
-    """What was fetched for a claim, if it is what was checked in.
+def check_payload(reference: PayloadReference, data: bytes | None) -> bytes:
+    """Check that the bytes fetched for a reference are the bytes that were stored.
+
+    Args:
+        reference: the reference.
+        data: the bytes of the object; None if there is no object.
 
     Raises:
-        ClaimError: it is gone, or another.
+        ClaimError: the object is missing, or its size or digest differs.
     """
     if data is None:
-        raise ClaimError(f"{claim} is claimed, and is not there: it was removed, or its lifecycle is over")
-    if claim.size_bytes is not None and len(data) != claim.size_bytes:
-        raise ClaimError(f"{claim} has {len(data)} bytes, and {claim.size_bytes} are claimed: it has been altered")
-    if claim.sha256 is not None and sha256_of(data) != claim.sha256:
-        raise ClaimError(f"{claim} has another SHA-256 digest than the one that is claimed: it has been altered")
+        raise ClaimError(f"the payload {reference} is missing: it was removed, or its lifecycle has ended")
+    if reference.size_bytes is not None and len(data) != reference.size_bytes:
+        raise ClaimError(
+            f"the payload {reference} has {len(data)} bytes instead of {reference.size_bytes}: it has been altered"
+        )
+    if reference.sha256 is not None and sha256_of(data) != reference.sha256:
+        raise ClaimError(f"the payload {reference} doesn't have the SHA-256 digest it should: it has been altered")
     return data

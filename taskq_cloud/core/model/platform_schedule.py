@@ -1,7 +1,7 @@
-"""A schedule as a platform keeps it: when it fires, which queue it fires at, and the message it sends there.
+"""A schedule as a platform keeps it: when it fires, the message it sends, and the queue it sends that to.
 
-What travels through the port ``ScheduleStore``. Which schedules there should be is decided elsewhere: one-off times in
-``sending``, periodic ones where they are translated.
+These values go through the port ``ScheduleStore``. Schedules for one late message are made in
+``core.messages.late_delivery``, those for periodic tasks in ``beat.declarations``.
 """
 
 from __future__ import annotations
@@ -15,25 +15,28 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformSchedule:
-    """One schedule.
+    """One schedule of a platform.
 
     Args:
         name: unique among the store's schedules; 1 to 64 of ``0-9a-zA-Z-_.``, EventBridge Scheduler's rule.
-        when: an aware datetime: once, then it removes itself. A text: the platform's own expression, again and again
-            (EventBridge: ``"cron(0 9 ? * MON-FRI *)"``, ``"rate(5 minutes)"``; Cloud Scheduler: ``"0 9 * * 1-5"``).
+        when: an aware datetime for a schedule that fires once and then removes itself, or the platform's own expression
+            for one that fires again and again (EventBridge: ``"cron(0 9 ? * MON-FRI *)"``, ``"rate(5 minutes)"``; Cloud
+            Scheduler: ``"0 9 * * 1-5"``).
         target: the queue, as the platform addresses it: see ``Broker``'s optional ``KnowsTargets``.
         body: the encoded message.
-        timezone: an IANA name; of the expression. One-off times are absolute.
-        start: when an expression begins to count; None: at once. Aware, whole seconds.
-        end: when it ceases to; None: never. Aware, whole seconds.
-        enabled: whether it fires.
-        window_minutes: it fires at any moment within so many minutes after its time; 0: as soon as the platform can.
+        timezone: the IANA name of the expression's time zone; a datetime has its own.
+        start: the first time at which an expression may fire; None: at once. Aware, whole seconds.
+        end: the time from which an expression no longer fires; None: never. Aware, whole seconds.
+        enabled: whether the schedule fires.
+        window_minutes: the schedule fires at any time within so many minutes after its time; 0: as soon as the platform
+            can.
         group: the message's group.
         deduplication: the message's deduplication id.
         attributes: the message's attributes.
-        description: what it is and whose, for whoever looks at the platform's console; up to 512 characters.
-        sender: as whom the platform sends, and where it puts what it can't; told by ``load`` and ``kept``, the store's
-            own business in ``put``.
+        description: the purpose and the owner of the schedule, for people at the platform's console; up to 512
+            characters.
+        sender: the identity that the platform sends as, and the place for messages it can't send. ``load`` and ``kept``
+            return it; in ``put`` the store uses its own.
     """
 
     name: str
@@ -54,11 +57,11 @@ class PlatformSchedule:
 
 @dataclass(frozen=True, slots=True)
 class SchedulePage:
-    """A part of the names there are.
+    """One page of a list of schedule names.
 
     Args:
-        names: of schedules, in the platform's order.
-        cursor: where the next page begins; None: this is the last one.
+        names: names of schedules, in the platform's order.
+        cursor: the beginning of the next page; None on the last page.
     """
 
     names: Sequence[str]
@@ -67,21 +70,22 @@ class SchedulePage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleCapabilities:
-    """What a store of schedules can do.
+    """The abilities and limits of a store of schedules.
 
     Args:
         precision_seconds: how late a schedule may fire.
-        least_lead_seconds: how far ahead a one-off time has to be to be kept for sure.
-        longest_lead_seconds: how far ahead it may be.
-        largest_body_bytes: of a message, quoted as JSON, with its attributes.
-        expressions: in whose words its expressions are: a module of ``core.schedules``; empty: it takes none.
-        one_off: it takes one-off times.
+        least_lead_seconds: how far ahead a one-off time must lie for the store to keep it for sure.
+        longest_lead_seconds: how far ahead a one-off time may lie.
+        largest_body_bytes: the largest message, quoted as JSON and with its attributes.
+        expressions: the module of ``core.schedules`` that writes the store's expressions; empty if it takes none.
+        one_off: a schedule can fire once, at a given time.
         windows: a schedule can have a flexible window.
         bounds: a schedule can have a start and an end.
-        groups: what is sent can have a group and a deduplication id; where it is False, no ordered queue is a target.
-        timezones: its expressions have a time zone.
-        placeholder: what begins a word that it puts something in place of, in a body; empty: it changes nothing.
-        scheduled_time: the word for the time a schedule was to fire at, in ISO 8601 and UTC; empty: it has none.
+        groups: a message can have a group and a deduplication id; if not, an ordered queue can't be a target.
+        timezones: an expression can have a time zone.
+        placeholder: the beginning of words that the platform replaces in a body; empty if it replaces none.
+        scheduled_time: the word that the platform replaces by the time the schedule was to fire at, in ISO 8601 and
+            UTC; empty if there is none.
         shared_between_processes: several processes see the same schedules.
         durable: schedules outlive the process.
     """

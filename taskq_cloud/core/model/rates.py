@@ -1,13 +1,13 @@
-"""Rates, and when the next task of one may begin: arithmetic on numbers that anyone's clock may give.
+"""Rates of tasks, and the arithmetic that says when the next task of a rate may begin.
 
-The algorithm is GCRA (ITU-T I.371, "virtual scheduling"), with reservations: whoever asks is given the next *slot*, a
-time, and the one after it is an interval later. Slots of one key are never closer than that. A slot may lie in the past
-by the ``credit`` that an idle time has left, and is good for ``good_for_seconds`` from its own time on, so that the
-starts in any window of W seconds are at most ``ceil(W / interval) + burst``: their slots lie in an interval of
-``W + burst * interval``.
+The algorithm is GCRA (ITU-T I.371, "virtual scheduling") with reservations: every request is given the next *slot*, a
+time, and the slot after it is one interval later. Two slots of one key are never closer than an interval. A slot may
+lie in the past by the ``credit`` that an idle time has left, and may be used for ``good_for_seconds`` from its own time
+on. So at most ``ceil(W / interval) + burst`` tasks begin in any window of W seconds, as their slots lie in an interval
+of ``W + burst * interval``.
 
-What lives here: what a rate is, and memory's slots. What does not: who asks (``core.rate_limits``), and how a store
-keeps a key's next slot (its adapter).
+This module has the rate and the slots kept in memory. The requests are in ``core.execution.steps.rate_limits``; each
+store's adapter keeps the next slot of a key in its own way.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ from typing import Final
 from taskq_cloud.errors import ImproperlyConfigured
 
 UNIT_SECONDS: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600}
-"""Celery's units."""
+"""Celery's units of time, in seconds."""
 
 LEAST_BURST_SECONDS: Final = 2
-"""What comes back to a queue does so by the whole second (SQS's ``DelaySeconds``), and is then received: a slot that
-was good for less would often be lost."""
+"""The smallest burst, in seconds of the rate. A message returns from its queue at a whole second (SQS's
+``DelaySeconds``) and is then received: a slot that was good for a shorter time would often be lost."""
 TRANSIT_SECONDS: Final = 1
-"""Of a slot's time, kept for the way from its reservation to the start."""
+"""The part of a slot's time that is kept for the way from its reservation to the start of the task."""
 LONGEST_BURST_SECONDS: Final = 86_400
-"""A burst of more than a day's worth would outlast what a bucket's lifecycle lets a store remember."""
+"""The largest burst, in seconds of the rate. A larger one would outlast the lifecycle rule by which a bucket removes
+the slots of a key."""
 FARTHEST_SLOT_SECONDS: Final = 15 * 86_400
-"""A slot farther away is none: a day more than SQS keeps a message, which would be gone by then."""
+"""No slot is given farther ahead than this: one day more than SQS keeps a message, which would be gone by then."""
 
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many tasks may begin.
+    """A limit on the number of tasks that begin.
 
     Args:
-        per_second: on average.
-        burst: at most so many more in any window of time.
+        per_second: tasks in a second, on average.
+        burst: tasks that may begin beyond the average in any window of time.
     """
 
     per_second: float
@@ -51,17 +52,17 @@ class Rate:
 
     @property
     def interval_seconds(self) -> float:
-        """From one slot to the next."""
+        """The time from one slot to the next."""
         return 1 / self.per_second
 
     @property
     def good_for_seconds(self) -> float:
-        """How long after its own time a slot may be used."""
+        """The time for which a slot may be used, from its own time on."""
         return self.burst * self.interval_seconds
 
     @property
     def credit_seconds(self) -> float:
-        """How far in the past a new slot may lie: what is left unused is not lost at once."""
+        """The time by which a new slot may lie in the past, so that an unused slot is not lost at once."""
         return max(0.0, min(self.good_for_seconds - self.interval_seconds, self.good_for_seconds - TRANSIT_SECONDS))
 
 
@@ -70,11 +71,11 @@ def parse_rate(value: str | float | None, burst: int | None = None, *, of: str) 
 
     Args:
         value: ``"100/m"``, ``"10/s"``, ``"1000/h"``, ``"10"`` or a number (a second); 0 and None: no limit.
-        burst: None: two seconds' worth, and at least 1.
-        of: whose it is, for the error: ``"task shop.notify: rate_limit"``.
+        burst: tasks beyond the average; None: as many as the rate allows in two seconds, and at least 1.
+        of: the name of the option and its owner, for the error: ``"task shop.notify: rate_limit"``.
 
     Raises:
-        ImproperlyConfigured: it is no rate, or the burst is too small or too large for it.
+        ImproperlyConfigured: the value isn't a rate, or the burst is too small or too large for it.
     """
     if value is None:
         return None
@@ -82,7 +83,7 @@ def parse_rate(value: str | float | None, burst: int | None = None, *, of: str) 
     per_second = float(found[1]) / UNIT_SECONDS[found[2] or "s"] if found else math.nan
     if not math.isfinite(per_second):
         raise ImproperlyConfigured(
-            f"{of}={value!r} is no rate: write '10/s', '100/m', '1000/h', or a number of tasks a second"
+            f"{of}={value!r} isn't a rate: write '10/s', '100/m', '1000/h', or a number of tasks a second"
         )
     if per_second == 0:
         return None
@@ -91,27 +92,27 @@ def parse_rate(value: str | float | None, burst: int | None = None, *, of: str) 
         return Rate(per_second, least)
     if isinstance(burst, bool) or not isinstance(burst, int) or burst < least:
         raise ImproperlyConfigured(
-            f"{of}={value!r} with a burst of {burst!r}: it takes at least {least}, what {LEAST_BURST_SECONDS} s allow, "
-            "as messages that are put back return by the second"
+            f"{of}={value!r} with a burst of {burst!r}: the burst must be at least {least}, as many tasks as "
+            f"{LEAST_BURST_SECONDS} s allow, because delayed messages return at whole seconds"
         )
     if burst > max(least, LONGEST_BURST_SECONDS * per_second):
         raise ImproperlyConfigured(
-            f"{of}={value!r} with a burst of {burst}: it takes at most "
-            f"{max(least, math.floor(LONGEST_BURST_SECONDS * per_second))}, what a day allows"
+            f"{of}={value!r} with a burst of {burst}: the burst can be at most "
+            f"{max(least, math.floor(LONGEST_BURST_SECONDS * per_second))}, as many tasks as a day allows"
         )
     return Rate(per_second, burst)
 
 
 def take_slot(next_slot: float | None, credit_seconds: float, now: float) -> float | None:
-    """The slot that ``ResultStore.reserve`` gives; the key's next one is an interval later.
+    """Compute the slot that ``ResultStore.reserve`` gives; the key's next slot is one interval later.
 
     Args:
-        next_slot: the key's, or None where it has none.
-        credit_seconds: how far before ``now`` a slot may lie.
+        next_slot: the key's next slot as the store has it, or None for a new key.
+        credit_seconds: the time by which a slot may lie before ``now``.
         now: the time, in seconds since the epoch.
 
     Returns:
-        The slot's time; None where it lies too far ahead.
+        The slot's time, in seconds since the epoch; None if it lies too far ahead.
     """
     if next_slot is None:
         return now - credit_seconds
@@ -119,7 +120,7 @@ def take_slot(next_slot: float | None, credit_seconds: float, now: float) -> flo
 
 
 class LocalSlots:
-    """The slots of keys in this process's memory; any thread may take them."""
+    """The slots of all keys in this process's memory; safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -138,7 +139,7 @@ class LocalSlots:
             return slot
 
     def _sweep(self, now: float) -> None:
-        """Forget keys whose next slot is as good as none; by the time it takes, not before their number has doubled."""
+        """Forget keys whose next slot is long past. It reads every key, so it waits until their number has doubled."""
         if len(self._next) < self._sweep_over:
             return
         self._spent_at = {key: at for key, at in self._spent_at.items() if at > now}

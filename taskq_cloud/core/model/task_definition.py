@@ -16,11 +16,11 @@ class TaskDefinition:
     """A registered task.
 
     Args:
-        name: its name on the wire.
-        function: what it runs.
-        options: what it was declared with.
-        bind: makes the ``self`` that the function gets first, where it was declared with ``bind=True``.
-        request: makes what the function gets as the request of a task that has failed, where it is its errback.
+        name: the task's name on the wire.
+        function: the function that the task runs.
+        options: the options that the task was declared with.
+        bind: makes the function's first argument, ``self``; None for a task declared without ``bind=True``.
+        request: makes the request of a failed task, which the function gets when it runs as that task's errback.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Checks of the values in a message's headers and body, and readers for times that options and headers give.
+"""Checks of the values in a message's headers and body, and the reading of times in headers and options.
 
-A value that fails its check raises ``InvalidTaskError``, unless its function says otherwise.
+A value that fails its check raises ``InvalidTaskError``, unless the function says otherwise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 from taskq_cloud.errors import InvalidTaskError
 
 LARGEST_NUMBER: Final = 2**31
-"""No count of retries and no limit in seconds gets near it; a store's columns and a timer's arguments hold it."""
+"""A bound on counts of retries and limits in seconds, far above any real one: stores and timers can hold it."""
 
 
 def aware(moment: datetime) -> datetime:
@@ -40,28 +40,32 @@ def time_from_option(value: float | str | datetime | None, now: float) -> dateti
 
 
 def text_bytes(what: str, text: str) -> bytes:
-    """A text as UTF-8. JSON's escapes can make half a character of two, which no store, broker or log can write.
+    """Encode a text as UTF-8. JSON's escapes can spell half of a character pair, which nothing can store or log.
+
+    Args:
+        what: a name for the text, for the error: ``"the task's id"``.
+        text: the text.
 
     Raises:
-        InvalidTaskError: it holds such a half.
+        InvalidTaskError: the text holds half of a character pair.
     """
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidTaskError(f"{what} is no text that UTF-8 can write: {text!r:.100}: {error.reason}") from None
+        raise InvalidTaskError(f"{what} can't be written as UTF-8: {text!r:.100}: {error.reason}") from None
 
 
 def mapping(value: Any, what: str) -> Mapping[str, Any]:
-    """A JSON object; an empty one where there is none."""
+    """Check that a value is a JSON object; None becomes an empty one."""
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InvalidTaskError(f"{what} is no JSON object: {value!r:.100}")
+        raise InvalidTaskError(f"{what} isn't a JSON object: {value!r:.100}")
     return value
 
 
 def signatures(task: str, name: str, value: Any) -> Any:
-    """What follows a task, as the embed's ``name`` has it, or None."""
+    """Check the signatures under one key of an embed: the body of a chord, or a list; None for an empty list."""
     if value is None or value == []:
         return None
     found = [value] if name == "chord" else value
@@ -69,35 +73,35 @@ def signatures(task: str, name: str, value: Any) -> Any:
         isinstance(each, dict) and isinstance(each.get("task"), str) for each in found
     )
     if not well_formed:
-        raise InvalidTaskError(f"task {task}: {name} holds no signatures: {value!r:.200}")
+        raise InvalidTaskError(f"task {task}: {name} holds something that isn't a signature: {value!r:.200}")
     return value
 
 
 def number(task: str, name: str, value: Any) -> int | None:
-    """A count, or None."""
+    """Check that a value is a count or None."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_NUMBER):
         return value
-    raise InvalidTaskError(f"task {task}: {name} is no whole number from 0 to {LARGEST_NUMBER}: {value!r:.100}")
+    raise InvalidTaskError(f"task {task}: {name} isn't a whole number from 0 to {LARGEST_NUMBER}: {value!r:.100}")
 
 
 def time(task: str, name: str, value: Any) -> datetime | None:
-    """A time; a naive one is UTC."""
+    """Read a time in ISO 8601, or take a ``datetime``; a time without a zone is UTC, and None stays None."""
     if value is None:
         return None
     try:
         return aware(value if isinstance(value, datetime) else datetime.fromisoformat(value))
     except (ValueError, TypeError):
-        raise InvalidTaskError(f"task {task}: {name} is no ISO 8601 time: {value!r:.100}") from None
+        raise InvalidTaskError(f"task {task}: {name} isn't an ISO 8601 time: {value!r:.100}") from None
 
 
 def timelimit(task: str, value: Any) -> tuple[float | None, float | None]:
-    """The hard and the soft limit, in seconds."""
+    """Check the hard and the soft time limit, in seconds; None: there is none."""
     match value:
         case None:
             return (None, None)
         case [hard, soft] if _is_limit(hard) and _is_limit(soft):
             return (hard, soft)
-    raise InvalidTaskError(f"task {task}: timelimit is no [hard, soft] in seconds: {value!r:.100}")
+    raise InvalidTaskError(f"task {task}: timelimit isn't a pair [hard, soft] of seconds: {value!r:.100}")
 
 
 def _is_limit(value: Any) -> bool:

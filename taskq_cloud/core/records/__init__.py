@@ -1,1 +1,1 @@
-"""What a result store keeps of a task: the record with its states, and the document in it, which is Celery's."""
+"""A task's record in a result store: its states, and the document in it, which is Celery's."""

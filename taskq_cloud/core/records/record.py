@@ -1,7 +1,7 @@
-"""A task's state as a store keeps it, and the rules of which state may replace which, and who holds a claim.
+"""The record of a task's state, and the rules that say which record may replace another and who gets a lock.
 
-The payload is Celery's result document (JSON), so that Celery's readers can read it; a store looks only at the fields
-beside it.
+The payload of a record is Celery's result document (JSON), so that Celery's readers can read it; a store looks only at
+the fields beside it.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ FINAL_VERSION: Final = 2**31 - 1
 LONGEST_MESSAGE_SECONDS: Final = 15 * 86_400
 """A day longer than SQS keeps a message (Developer Guide, "quotas-messages")."""
 FENCE_KEPT_SECONDS: Final = LONGEST_MESSAGE_SECONDS
-"""How long a store remembers a claim that has lapsed, so that the next one's number is higher."""
+"""How long a store remembers a lock that has lapsed, so that the next one gets a higher fencing number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One task's state.
+    """The record of one task's state.
 
     Args:
         id: the task's id.
-        state: one of the states above, or a custom one.
-        version: see ``version_of``; grows from attempt to attempt, and is ``FINAL_VERSION`` when the state is final.
+        state: one of this module's states, or a custom one.
+        version: grows from attempt to attempt, and is ``FINAL_VERSION`` for a final state: see ``version_of``.
         payload: Celery's result document, as JSON text.
         expires_at: when the record ceases to exist, in seconds since the epoch; None: never.
-        fence: the fencing number of the claim under which it was written, 0 without a claim.
+        fence: the fencing number of the lock under which the record was written; 0 without a lock.
     """
 
     id: str
@@ -54,12 +54,12 @@ class Record:
 
     @property
     def final(self) -> bool:
-        """Whether nothing may replace this record."""
+        """Whether the state is final: no other record may replace this one."""
         return self.version == FINAL_VERSION
 
 
 def version_of(state: str, attempt: int) -> int:
-    """Order of states: attempt by attempt, RETRY after what else an attempt says, a final state after all.
+    """Order a task's states: attempt by attempt, in each attempt RETRY last, and a final state after all others.
 
     Args:
         state: the state.
@@ -71,13 +71,13 @@ def version_of(state: str, attempt: int) -> int:
 
 
 def may_replace(stored: Record | None, new: Record, now: float) -> bool:
-    """Whether ``new`` may be written over ``stored``. Every store evaluates this atomically, in its own words.
+    """Whether a new record may replace the stored one. Every store evaluates this rule atomically in its own language.
 
-    A final state stays. Otherwise a later or equal version wins, unless it was written under an older claim.
+    A final state stays. Otherwise a later or equal version wins, unless it was written under an older lock.
 
     Args:
-        stored: what the store has, or None.
-        new: what is to be written.
+        stored: the stored record, or None.
+        new: the record to write.
         now: the time, in seconds since the epoch.
     """
     if stored is None or (stored.expires_at is not None and stored.expires_at <= now):
@@ -87,12 +87,12 @@ def may_replace(stored: Record | None, new: Record, now: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FencedLock:
-    """Who may run a task, or do something else that one alone is to do.
+    """A lock with a fencing number, for work that only one owner may do at a time, such as a run of a ``once`` task.
 
     Args:
-        owner: who holds it.
-        fence: grows with every new claim of one key.
-        lapses_at: when it is free again, in seconds since the epoch.
+        owner: the holder of the lock.
+        fence: the fencing number, which is higher for every new lock on one key.
+        lapses_at: when the lock becomes free by itself, in seconds since the epoch.
     """
 
     owner: str
@@ -101,7 +101,14 @@ class FencedLock:
 
 
 def claimed(stored: FencedLock | None, owner: str, ttl_seconds: float, now: float) -> FencedLock | None:
-    """The claim that ``ResultStore.claim`` makes of the stored one, or None where there is none to have."""
+    """Compute the lock that ``ResultStore.claim`` gives; None if another owner holds it, or there is none to give up.
+
+    Args:
+        stored: the stored lock on the key, or None.
+        owner: the owner who asks for the lock.
+        ttl_seconds: how long the lock is to last; 0 gives it up.
+        now: the time, in seconds since the epoch.
+    """
     lapses_at = now + ttl_seconds
     if stored is not None and stored.lapses_at > now:
         return replace(stored, lapses_at=lapses_at) if stored.owner == owner else None

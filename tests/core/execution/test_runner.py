@@ -233,7 +233,7 @@ def test_a_run_does_not_change_the_message() -> None:
     ("options", "words"),
     [
         ({"max_retry": 3}, "unknown option 'max_retry'; known: .*max_retries"),
-        ({"acks_late": False}, "acks_late=False is not to be had"),
+        ({"acks_late": False}, "acks_late=False is not supported"),
         ({"once": True}, "once=True needs a time_limit"),
         ({"time_limit": 5, "soft_time_limit": 6}, r"soft_time_limit \(6 s\) is over time_limit \(5 s\)"),
     ],

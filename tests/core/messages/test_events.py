@@ -78,7 +78,7 @@ def test_a_hand_written_message_inside_a_notification_has_the_notifications_id()
         ({"Records": []}, "neither a task's message"),
         ({"Records": [{"eventName": 1}]}, "neither a task's message"),
         ({"\ud800": 1}, r"\\ud800"),
-        (EVENT | {"id": "\ud800"}, "no text that UTF-8 can write"),
+        (EVENT | {"id": "\ud800"}, "can't be written as UTF-8"),
         ({}, "its keys: $"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

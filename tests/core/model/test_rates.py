@@ -30,7 +30,7 @@ def test_nothing_and_zero_are_no_limit(value):
     "value", ["10/d", "ten/s", "10 / s", "", "/m", "-1/s", -1, "1e3/s", "10/s ", math.nan, math.inf, True, [10], "٣/s"]
 )
 def test_what_is_no_rate_is_refused_with_the_way_out(value):
-    with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_limit=.* is no rate: write '10/s'"):
+    with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_limit=.* isn't a rate: write '10/s'"):
         parse_rate(value, of="task shop.notify: rate_limit")
 
 
@@ -48,11 +48,11 @@ def test_a_burst_is_what_two_seconds_allow_or_one(value, burst, credit, good):
 @pytest.mark.parametrize(
     ("value", "burst", "message"),
     [
-        ("20/s", 39, "at least 40, what 2 s allow"),
+        ("20/s", 39, "at least 40, as many tasks as 2 s allow"),
         ("1/m", 0, "at least 1"),
         ("1/m", 1.5, "at least 1"),
         ("1/m", True, "at least 1"),
-        ("1/h", 25, "at most 24, what a day allows"),
+        ("1/h", 25, "at most 24, as many tasks as a day allows"),
         ("0.01/h", 2, "at most 1"),
     ],
 )

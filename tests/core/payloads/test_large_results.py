@@ -105,7 +105,7 @@ def test_an_object_that_is_gone_is_named_with_its_task():
     store = a_store(shelf)
     drive(store.save([a_record(noise(20_000))]))
     shelf.kept.clear()
-    gone = rf"result of task id-1 .*{shelf.puts[0]} is claimed, and is not there"
+    gone = rf"result of task id-1 .*{shelf.puts[0]} is missing"
     with pytest.raises(ClaimError, match=gone) as caught:
         drive(store.load(["id-1"]))
     assert caught.value.task_id == "id-1"

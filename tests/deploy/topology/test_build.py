@@ -288,8 +288,8 @@ def test_an_event_source_mapping_that_lambda_refuses_is_refused(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"runtime": "fargate"}, "runtime is 'fargate'; it is one of auto, container, lambda"),
-        ({"memory_mb": 0}, "over zero"),
+        ({"runtime": "fargate"}, "runtime='fargate' isn't one of auto, container, lambda"),
+        ({"memory_mb": 0}, "above zero"),
     ],
 )
 def test_a_task_says_what_is_wrong_with_its_options(options: dict[str, Any], said: str) -> None:

@@ -101,7 +101,7 @@ async def test_a_missing_object_is_a_dead_letter(shop, sqs_client, s3_client):
     result = shop.length.delay(noise(3 * MB))
     (key,) = keys_of(s3_client, shop.bucket)
     s3_client.delete_object(Bucket=shop.bucket, Key=key)
-    assert f"s3://{shop.bucket}/{key} is claimed, and is not there" in await dead(shop, sqs_client, result)
+    assert f"the payload s3://{shop.bucket}/{key} is missing" in await dead(shop, sqs_client, result)
 
 
 async def test_an_altered_object_is_a_dead_letter(shop, sqs_client, s3_client):

@@ -21,6 +21,8 @@ from taskq_cloud.core.execution.steps.rate_limit_slots import SLOTS
 from taskq_cloud.core.execution.steps.rate_limits import PUNCTUAL_SECONDS, check_key
 from taskq_cloud.core.flows import run
 from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Outgoing, Release, Settlement
 from taskq_cloud.core.model.options import Policy, task_options
 from taskq_cloud.core.model.outcome import Admission, Invocation
@@ -74,7 +76,7 @@ class Shop:
     def worker(self) -> Pipeline:
         return Pipeline(
             Environment(
-                broker=self.broker,
+                outbox=Outbox(Codec(), self.broker),
                 store=self.store,
                 tasks=self.tasks,
                 policy=self.policy,
@@ -487,8 +489,8 @@ def test_a_store_that_answers_too_late_every_time_gives_the_message_back(caplog)
         ({"results": "disabled://"}, r"task 'shop\.notify' needs a result store that keeps rates: set TASKQ_RESULTS"),
         ({"broker": "sqlite:///b.db"}, "needs a result store that all workers share"),
         ({"results": "gs://bucket"}, "is 10 a second, and the result store hands out at most 1 slots of one key"),
-        ({"task_default_rate_limit": "10/x"}, "task_default_rate_limit='10/x' is no rate"),
-        ({"queue_rate_limits": {"mail": "often"}}, "queue_rate_limits: mail='often' is no rate"),
+        ({"task_default_rate_limit": "10/x"}, "task_default_rate_limit='10/x' isn't a rate"),
+        ({"queue_rate_limits": {"mail": "often"}}, "queue_rate_limits: mail='often' isn't a rate"),
     ],
 )
 def test_a_limit_that_can_not_be_kept_is_an_error_at_the_start(settings_, message):
