@@ -1,7 +1,9 @@
-"""Settings: keyword arguments of ``TaskQ``, then ``TASKQ_...`` in the environment, then ``.env``, then the defaults.
+"""All settings of an application, with their types and defaults.
 
-An option of the command line comes before all of them.
-Names, defaults and meanings are Celery's where the concept is Celery's; docs/settings.md says where a default differs.
+A setting is looked up in this order: options of the ``taskq`` command, keyword arguments of ``TaskQ``, environment
+variables (``TASKQ_`` and the setting's name in capitals), the file ``.env``, and the default below.
+
+Settings that Celery has too keep Celery's names, defaults and meanings; docs/settings.md lists the exceptions.
 """
 
 from __future__ import annotations
@@ -32,14 +34,16 @@ LOCAL_BROKER: Final = "sqlite:///.taskq/broker.db"
 LOCAL_RESULTS: Final = "sqlite:///.taskq/results.db"
 
 COMMAND_LINE: Final = "TASKQ_COMMAND_LINE"
-"""The environment variable by which options such as ``--broker`` reach the application that ``taskq`` imports, and the
-processes of its pool, which import it again: settings as a JSON object."""
+"""The environment variable that holds the settings given as command-line options, as a JSON object.
+
+It passes options such as ``--broker`` on to the application that ``taskq`` imports, and to the processes of its pool.
+"""
 
 _CELERY_NAMES: Final = {"broker_url": "broker", "result_backend": "results"}
 
 
 class Settings(BaseSettings):
-    """Every setting, with its default. Times are in seconds."""
+    """Every setting of an application, with its default. Durations are in seconds, unless a setting says otherwise."""
 
     model_config = SettingsConfigDict(
         env_prefix="TASKQ_",
@@ -50,101 +54,152 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    # -- Where messages, results, schedules and large payloads are
+
     broker: str = Field(LOCAL_BROKER, validation_alias=AliasChoices("TASKQ_BROKER", "TASKQ_BROKER_URL"))
+    """The URL of the message broker; the default, an SQLite file, needs no configuration."""
     results: str | None = Field(None, validation_alias=AliasChoices("TASKQ_RESULTS", "TASKQ_RESULT_BACKEND"))
-    """None: beside a local broker a local store; otherwise no results are kept, as in Celery."""
+    """The URL of the result store. None means a local store with a local broker, and otherwise no results (as in
+    Celery)."""
     broker_transport_options: dict[str, Any] = {}
+    """Options of the broker; each broker documents its own."""
     scheduler: str | None = None
-    """What holds schedules: messages that are due later than the broker delays one."""
-    payloads: str | None = None
-    """A bucket for messages and results that are too large for the broker and the store: see ``core.payloads``."""
-    payload_compression: str | None = "gzip"
-    """Tried before a payload goes to the bucket, where nothing has compressed it yet."""
-    payload_format: str = "taskq"
-    payload_sources: tuple[str, ...] = ()
-    payload_threshold: PositiveInt | None = None
-    """In bytes."""
-    payload_expires_days: PositiveInt = 30
+    """The URL of the scheduler, which sends periodic tasks and tasks that are due later than the broker can delay them.
+    None: late tasks are delayed by the broker again and again until they are due."""
     visibility_timeout: PositiveFloat = 60
-    """How long a container worker's lease runs; it is renewed for as long as the task does. Not a limit on the task."""
+    """The duration of a container worker's lease on a message. Leases are renewed, so tasks may run longer; a short
+    lease returns a dead worker's messages soon."""
     wait_time_seconds: NonNegativeFloat = 10
-    """How long a receive waits for a message."""
+    """How long one receive request waits for a message; the longer it waits, the fewer requests an idle queue costs."""
+    payloads: str | None = None
+    """The URL of a bucket for messages and results that are too large for the broker and the store (see
+    ``core.payloads``). None: they are refused."""
+    payload_compression: str | None = "gzip"
+    """The compression that is tried before a payload goes to the bucket; None: no compression."""
+    payload_format: str = "taskq"
+    """The format of references to the bucket: ``taskq``, or ``sqs-extended`` for Amazon's libraries."""
+    payload_sources: tuple[str, ...] = ()
+    """Other buckets, as ``bucket`` or ``bucket/prefix``, that payloads may be read from."""
+    payload_threshold: PositiveInt | None = None
+    """The size in bytes above which a message goes to the bucket; None: the broker's own limit."""
+    payload_expires_days: PositiveInt = 30
+    """The days after which the bucket's lifecycle rule deletes arguments; SQS keeps a message for at most 14 days."""
+
+    # -- Tasks
 
     task_default_queue: str = "celery"
+    """The queue of tasks that no route or option sends elsewhere."""
     task_routes: dict[str, str | dict[str, Any]] = {}
+    """Task name, or pattern with ``*`` -> queue, or ``{"queue": name}``."""
     task_event_routes: dict[str, str] = {}
-    """Patterns of foreign events -> task names: see ``taskq_cloud.core.messages.events``."""
+    """Pattern of an event that another service sends -> name of the task that handles it (see
+    ``core.messages.events``)."""
     task_serializer: str = "json"
+    """The serializer of arguments."""
     task_compression: str | None = None
+    """The compression of arguments; None: no compression."""
     accept_content: tuple[str, ...] = ("json",)
-    security_key: SecretStr | None = None
-    """Of the serializer ``auth``: a PEM file's path, as in Celery, or what such a file holds."""
-    security_key_password: SecretStr | None = None
-    security_certificate: str | None = None
-    """Likewise."""
-    security_cert_store: str | None = None
-    """The certificates that are trusted: a folder, or a pattern of PEM files' paths."""
-    security_digest: str = "sha256"
-    security_serializer: str = "json"
-    """The serializer of what ``auth`` signs."""
-    message_signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Every message is signed with the first, and must be signed with one of them: see ``core.security.signing``."""
-    message_signature_max_age: PositiveFloat | None = None
-    """Seconds for which a signature is good, from its making or the message's eta on."""
-    accept_unsigned: tuple[Literal["events", "auth", "all"], ...] = ()
-    """What may come without such a signature: see ``taskq_cloud.core.security.policy``."""
+    """The serializers that a worker accepts; a message in another one is dead-lettered."""
     task_time_limit: PositiveFloat | None = None
+    """The hard time limit of tasks without their own; None: no limit."""
     task_soft_time_limit: PositiveFloat | None = None
+    """The soft time limit of tasks without their own; None: no limit."""
     task_ignore_result: bool = False
+    """Whether results are ignored, unless a task or a call says otherwise."""
     task_store_errors_even_if_ignored: bool = False
+    """Whether failures are stored although results are ignored."""
     task_track_started: bool = False
+    """Whether the state STARTED is stored before each run; it costs one more write per run."""
     task_track_workflows: bool = True
-    """A workflow's shape is stored when it is sent: see ``taskq_cloud.core.workflows.shape``."""
+    """Whether a workflow's shape is stored when it is sent, so that it can be watched and revoked by its id (see
+    ``core.workflows.shape``). It costs one write per workflow."""
     task_always_eager: bool = False
+    """Whether calls run the task at once, in the calling process, instead of sending a message."""
     task_eager_propagates: bool = False
+    """Whether eager calls raise the task's exception."""
     task_max_receives: PositiveInt = 5
-    """Deliveries of a message, after which what can't be run is dead-lettered: the queue's own maxReceiveCount."""
+    """The deliveries after which a message that can't be run is dead-lettered; a queue's ``maxReceiveCount`` should
+    not be lower."""
     task_fan_out_members: NonNegativeInt = FAN_OUT_MEMBERS
-    """Groups of more members are sent by a task of their own, ``taskq.fan_out``; 0: none are."""
-
+    """The members above which a group is sent by a task, ``taskq.fan_out``, instead of by the caller; 0: never."""
     task_default_rate_limit: str | float | None = None
-    """Of tasks without a ``rate_limit`` of their own."""
+    """The rate limit of tasks without a ``rate_limit``; None: no limit."""
     queue_rate_limits: dict[str, str | float] = {}
-    """Queue -> the rate of all its tasks together."""
-    worker_disable_rate_limits: bool = False
+    """Queue -> the rate limit of all its tasks together."""
+
+    # -- Signatures
+
+    message_signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Shared secrets: messages are signed with the first one, and accepted with any of them (see
+    ``core.security.signing``)."""
+    message_signature_max_age: PositiveFloat | None = None
+    """How long a signature is valid, counted from the signing or from the message's eta; None: for ever."""
+    accept_unsigned: tuple[Literal["events", "auth", "all"], ...] = ()
+    """The kinds of messages that are accepted without such a signature (see ``core.security.policy``)."""
+    security_key: SecretStr | None = None
+    """The private key of the serializer ``auth``: the path of a PEM file, as in Celery, or its content."""
+    security_key_password: SecretStr | None = None
+    """The password of the private key."""
+    security_certificate: str | None = None
+    """The certificate of the serializer ``auth``: the path of a PEM file, as in Celery, or its content."""
+    security_cert_store: str | None = None
+    """The certificates that are trusted: a folder, or a pattern of the paths of PEM files."""
+    security_digest: str = "sha256"
+    """The digest of signatures of the serializer ``auth``."""
+    security_serializer: str = "json"
+    """The serializer of the content that the serializer ``auth`` signs."""
+
+    # -- Results
 
     result_expires: timedelta | NonNegativeFloat | None = 86400
+    """How long a result is stored; 0 or None: for ever."""
     result_extended: bool = False
+    """Whether results also hold the task's name, arguments, worker, retries, queue and start time."""
 
-    deployment: dict[str, Any] = {}
-    """What only the user can say of a deployment: see ``taskq_cloud.deploy.topology.deployment``."""
+    # -- Periodic tasks and deployment
 
     beat_schedule: dict[str, Any] = {}
-    """Periodic tasks by name, as in Celery: see ``taskq_cloud.beat.declarations``."""
+    """Name -> periodic task, as in Celery (see ``taskq_cloud.beat.declarations``)."""
     timezone: str | None = None
-    """The zone that crontabs are in which say none; None: UTC."""
+    """The IANA name of the time zone of crontabs without their own; None: UTC."""
     enable_utc: bool = True
+    """Celery's setting; False is refused if there are periodic tasks but no ``timezone``."""
+    deployment: dict[str, Any] = {}
+    """Facts of the deployment that the application's code doesn't hold (see
+    ``taskq_cloud.deploy.topology.deployment``)."""
+
+    # -- Workers
 
     imports: tuple[str, ...] = ()
-    """Modules that a worker imports, beside the one that defines the application."""
+    """Modules that a worker imports besides the application's own module."""
     worker_pool: str = "processes"
+    """The kind of pool that runs tasks: ``processes``, ``threads``, ``asyncio`` or ``solo``."""
     worker_concurrency: PositiveInt | None = None
+    """The number of tasks that run at the same time; None: the number of CPUs that the process may use."""
     worker_prefetch_multiplier: PositiveInt = 4
+    """The messages that a worker holds per running task, including the running one."""
     worker_max_tasks_per_child: PositiveInt | None = None
+    """The tasks after which a process of the pool is replaced; None: never."""
     worker_max_memory_per_child: PositiveInt | None = None
-    """In KiB."""
+    """The memory, in KiB, above which a process of the pool is replaced after a task; None: never."""
     worker_shutdown_timeout: PositiveFloat = 25
-    """From SIGTERM until what still runs is given back; ECS kills after 30 s, Cloud Run after 10."""
+    """The time from SIGTERM until running tasks are returned to their queues. ECS kills a container after 30 s, Cloud
+    Run after 10 s."""
     worker_patience: NonNegativeFloat = 300
-    """How long a finished run waits for a store or broker that gives no answer."""
+    """How long a finished run waits for a store or broker that doesn't answer, before its message is returned to be
+    run again."""
+    worker_disable_rate_limits: bool = False
+    """Whether workers ignore all rate limits."""
     worker_health_port: int | None = None
+    """The port of ``GET /healthz``; None: the worker serves no health check."""
     worker_task_protection: bool = True
-    """On ECS: see ``taskq_cloud.worker.protection``."""
+    """Whether a worker on ECS asks for its container to be kept while a long task runs (see
+    ``taskq_cloud.worker.protection``)."""
 
     @field_validator("message_signing_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: Any) -> Any:
-        """In the environment the keys stand with commas between them."""
+        """Split the keys of the environment variable, which are separated by commas."""
         return [key for key in value.split(",") if key.strip()] if isinstance(value, str) else value
 
     @field_validator("timezone")
@@ -157,14 +212,21 @@ class Settings(BaseSettings):
         return zone_name(value)
 
     def results_url(self) -> str:
-        """The URL of the result store: as given, or the one that fits the broker."""
+        """Return the URL of the result store: the setting, or a local store if the broker is local."""
         if self.results is not None:
             return self.results
         scheme = self.broker.partition(":")[0]
         return {"sqlite": LOCAL_RESULTS, "memory": "memory://"}.get(scheme, "disabled://")
 
     def policy(self, patience_seconds: float) -> Policy:
-        """What the execution of tasks needs of the settings."""
+        """Return the settings that the execution of tasks needs.
+
+        Args:
+            patience_seconds: how long a finished run waits for a broker or store that doesn't answer.
+
+        Raises:
+            ImproperlyConfigured: a rate limit can't be read.
+        """
         expires = self.result_expires
         return Policy(
             time_limit=self.task_time_limit,
@@ -189,14 +251,14 @@ class Settings(BaseSettings):
 
 
 def load_settings(given: dict[str, Any]) -> Settings:
-    """Read the settings.
+    """Read the settings of an application from its keyword arguments, the command line and the environment.
 
     Args:
-        given: keyword arguments; they win over the environment. ``broker_url`` and ``result_backend``, Celery's names
-            of ``broker`` and ``results``, are taken too.
+        given: the keyword arguments. Celery's names ``broker_url`` and ``result_backend`` stand for ``broker`` and
+            ``results``.
 
     Raises:
-        ImproperlyConfigured: names the setting, what is wrong with it, and where it was looked for.
+        ImproperlyConfigured: a keyword is not a setting, or a value is wrong; the message names the setting.
     """
     values = {_CELERY_NAMES.get(name, name): value for name, value in given.items()}
     values |= json.loads(os.environ.get(COMMAND_LINE, "{}"))
@@ -207,6 +269,8 @@ def load_settings(given: dict[str, Any]) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise ImproperlyConfigured(f"settings (keyword, TASKQ_... or .env): {problems}") from error
+        raise ImproperlyConfigured(f"wrong setting (keyword, TASKQ_... or .env): {problems}") from error
     except SettingsError as error:
-        raise ImproperlyConfigured(f"settings (TASKQ_... or .env): {error}: lists and mappings are JSON") from error
+        raise ImproperlyConfigured(
+            f"wrong setting (TASKQ_... or .env): {error}; lists and mappings are JSON"
+        ) from error

@@ -647,7 +647,7 @@ def test_a_wrong_setting_is_named_when_it_is_needed(given: dict[str, Any], words
 def test_a_wrong_setting_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_WORKER_CONCURRENCY", "many")
     with pytest.raises(
-        ImproperlyConfigured, match=r"settings \(keyword, TASKQ_\.\.\. or \.env\): .*worker_concurrency"
+        ImproperlyConfigured, match=r"wrong setting \(keyword, TASKQ_\.\.\. or \.env\): .*worker_concurrency"
     ):
         _ = TaskQ().conf
 

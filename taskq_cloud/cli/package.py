@@ -60,7 +60,11 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--extra", multiple=True, metavar="NAME", help="An extra of taskq-cloud, such as msgpack or auth; can be repeated."
 )
-@click.option("--layer", is_flag=True, help="Put this library and the requirements into layer.zip, for a Lambda layer.")
+@click.option(
+    "--layer",
+    is_flag=True,
+    help="Put taskq-cloud and the requirements into layer.zip, for a Lambda layer, instead of into function.zip.",
+)
 @click.option("--sdk", is_flag=True, help="Package botocore, instead of using the one in Lambda's runtime.")
 @click.option(
     "--python",

@@ -52,9 +52,14 @@ _COLUMNS: Final = ("eta", "task", "id", "attempt", "queue")
 
 @click.command("scheduled", short_help="List or cancel tasks that wait for their due time.")
 @click.option(
-    "--limit", type=click.IntRange(1), default=DEFAULT_LIMIT, show_default=True, help="The most tasks to list."
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    help="The maximum number of tasks to list.",
 )
-@click.option("--after", metavar="CURSOR", help="Continue an earlier list, from the cursor that it printed at its end.")
+@click.option("--after", metavar="CURSOR", help="Continue an earlier list, which has printed CURSOR at its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @click.option(
     "--cancel",
@@ -68,7 +73,7 @@ _COLUMNS: Final = ("eta", "task", "id", "attempt", "queue")
 def command(
     context: click.Context, /, limit: int, after: str | None, as_json: bool, cancelled: tuple[str, ...]
 ) -> None:
-    """List or cancel tasks that wait for their due time: an eta, a countdown or a retry.
+    """List or cancel tasks that wait for their due time because of an eta, a countdown or a retry.
 
     The tasks are read from the scheduler or, if the application has none, from the broker's queues. Messages that SQS
     or Pub/Sub themselves hold back, for some minutes, are not listed; `taskq queues` counts the messages that SQS

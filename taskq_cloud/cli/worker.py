@@ -78,7 +78,7 @@ _SECONDS: Final = click.FloatRange(min=0, min_open=True)
     "--visibility-timeout",
     type=_SECONDS,
     metavar="SECONDS",
-    help="The duration of a message's lease; the worker renews it while the task runs.  [default: 60]",
+    help="Time for which the broker reserves a message for this worker; renewed while the task runs.  [default: 60]",
 )
 @click.option(
     "--shutdown-timeout",
