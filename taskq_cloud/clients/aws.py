@@ -1,20 +1,22 @@
-"""AWS services, as botocore and aiobotocore know them: ``sqs``, ``dynamodb``, ``s3``, ``scheduler``.
+"""The AWS client: the services ``sqs``, ``dynamodb``, ``s3`` and ``scheduler``, by botocore and aiobotocore.
 
-A call's operation is the SDK's method name, its parameters the method's keyword arguments, its answer the SDK's dict,
-in which a stream (the body of an object, the payload of a function) has been read to its end.
-Credentials, profiles and ``AWS_ENDPOINT_URL`` are found by the SDK itself, once for each client: a client that was
-dropped (``core.calls.Renew``) is opened by a new session, which reads them again.
+A call's operation is the name of the SDK's method, its parameters are the method's keyword arguments, and its answer is
+the SDK's dict. A stream in the answer (the body of an object, the payload of a function) has been read to its end.
+The SDK itself finds credentials, profiles and ``AWS_ENDPOINT_URL`` when a client is opened. After
+``core.flows.RenewCredentials`` the next call opens a new client with a new session, which reads them again.
 
-What an error means for a retry is decided here; what it means for a queue or a table, in the adapters. The SDKs' own
-retries are off. boto3 is not used: it is botocore and some 60 modules more.
+This module decides what an error means for a retry; the adapters decide what it means for a queue or a table. The SDKs'
+own retries are off. boto3 is not used: it would add some 60 modules to botocore's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from typing import Any, Final
 
+from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -29,7 +31,8 @@ READ_TIMEOUT_SECONDS: Final = 35.0
 """Longer than SQS's longest poll, 20 s (SQS Developer Guide, "Amazon SQS short and long polling")."""
 
 LARGEST_POOL: Final = 200
-"""Connections one client keeps at most. aiohttp makes further calls wait, and every queue's long poll holds one."""
+"""The most connections that one client keeps. aiohttp makes further calls wait, and each queue's long poll occupies one
+connection."""
 
 _THROTTLED: Final = frozenset(
     {
@@ -60,22 +63,22 @@ _TRANSIENT: Final = frozenset(
         "ServiceUnavailable",
     }
 )
-"""Errors of the service's own, whatever status they come with."""
+"""Codes of errors within the service, whatever their HTTP status."""
 
-_CREDENTIALS: Final = frozenset(
+_EXPIRED_CREDENTIALS: Final = frozenset(
     {
         "ExpiredToken",
         "ExpiredTokenException",
         "RequestExpired",
         "TokenRefreshRequired",
-        # A key that was rotated while the client lived; the new one may be in the environment or the file by now.
+        # The key was rotated while the client was open; the environment or the profile may have the new one by now.
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "UnrecognizedClientException",
     }
 )
 
-_HOW_TO_GIVE_CREDENTIALS: Final = (
+_CREDENTIALS_HINT: Final = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile with AWS_PROFILE, or run under a role"
 )
 
@@ -91,7 +94,7 @@ _CONNECTION_ERRORS: Final = (
     sdk.ConnectionError,
     sdk.HTTPClientError,
     sdk.IncompleteReadError,
-    # An answer that is no AWS service's: a load balancer's error page.
+    # The answer isn't an AWS service's, but a load balancer's error page.
     ResponseParserError,
 )
 
@@ -99,18 +102,18 @@ _FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError)
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
-    """Open one service's client.
+    """Open a client of one AWS service.
 
     Args:
         service: the SDK's name of the service.
-        options: ``region``, ``endpoint_url``, ``connect_timeout_seconds``, ``read_timeout_seconds``, and S3's
-            ``addressing_style``, as far as they are given.
+        options: ``region``, ``endpoint_url``, ``connect_timeout_seconds``, ``read_timeout_seconds``, and for S3
+            ``addressing_style``; each may be missing.
 
     Raises:
-        ImproperlyConfigured: no region, an unknown profile, a malformed endpoint.
-        AccessDenied: a source of credentials is configured and gives none.
+        ImproperlyConfigured: the region is missing, the profile is unknown, or the endpoint is malformed.
+        AccessDenied: a source of credentials is configured and provides none.
     """
-    from botocore.config import Config  # an event loop opens aiobotocore's instead
+    from botocore.config import Config  # an event loop needs aiobotocore's classes instead
     from botocore.session import Session
 
     try:
@@ -121,9 +124,9 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
 
 
 async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAWSClient:
-    """``open_client`` for an event loop."""
+    """Open a client of one AWS service for an event loop; see ``open_client``."""
     try:
-        from aiobotocore.config import AioConfig  # synchronous callers do without aiobotocore
+        from aiobotocore.config import AioConfig  # synchronous callers don't need aiobotocore
         from aiobotocore.session import AioSession
     except ImportError as error:
         raise MissingExtra(f"the AWS service {service} on an event loop", "aws") from error
@@ -135,63 +138,7 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
             )
         except (sdk.BotoCoreError, ValueError) as error:
             raise _opening_error(service, error) from error
-        return AsyncAWSClient(client, stack.pop_all())
-
-
-class AWSClient:
-    """A botocore client. Threads may share it.
-
-    Args:
-        client: the SDK's client.
-    """
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def call(self, call: Call) -> Any:
-        """Make one call, once.
-
-        Raises:
-            CallError: it failed.
-        """
-        try:
-            answer = getattr(self._client, call.operation)(**call.parameters)
-            return {name: value.read() if _is_stream(value) else value for name, value in answer.items()}
-        except _FAILURES as error:
-            raise _call_error(call, error) from error
-
-    def close(self) -> None:
-        """Close the connections that are idle."""
-        self._client.close()
-
-
-class AsyncAWSClient:
-    """An aiobotocore client, of the event loop that opened it.
-
-    Args:
-        client: the SDK's client.
-        stack: what closes it.
-    """
-
-    def __init__(self, client: Any, stack: AsyncExitStack) -> None:
-        self._client = client
-        self._stack = stack
-
-    async def call(self, call: Call) -> Any:
-        """Make one call, once.
-
-        Raises:
-            CallError: it failed.
-        """
-        try:
-            answer = await getattr(self._client, call.operation)(**call.parameters)
-            return {name: await value.read() if _is_stream(value) else value for name, value in answer.items()}
-        except _FAILURES as error:
-            raise _call_error(call, error) from error
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._stack.aclose()
+        return AsyncAWSClient(client, stack.pop_all().aclose)
 
 
 def _arguments(options: Mapping[str, Any], config: Any) -> dict[str, Any]:
@@ -208,6 +155,14 @@ def _arguments(options: Mapping[str, Any], config: Any) -> dict[str, Any]:
     }
 
 
+def _operation(client: Any, call: Call) -> Operation:
+    answer = yield getattr(client, call.operation)(**call.parameters)
+    read = {}
+    for name, value in answer.items():
+        read[name] = (yield value.read()) if _is_stream(value) else value
+    return read
+
+
 def _is_stream(value: Any) -> bool:
     return callable(getattr(value, "read", None))
 
@@ -215,10 +170,11 @@ def _is_stream(value: Any) -> bool:
 def _opening_error(service: str, error: Exception) -> Exception:
     if isinstance(error, sdk.NoRegionError):
         return ImproperlyConfigured(
-            f"AWS {service}: no region is known: put one in the URL (sqs://eu-west-1/...), or set AWS_DEFAULT_REGION"
+            f"AWS {service}: no region is configured: put one into the URL (sqs://eu-west-1/...), or set "
+            "AWS_DEFAULT_REGION"
         )
     if isinstance(error, _CREDENTIAL_ERRORS):
-        return AccessDenied(f"AWS {service}: {error}: {_HOW_TO_GIVE_CREDENTIALS}")
+        return AccessDenied(f"AWS {service}: {error}: {_CREDENTIALS_HINT}")
     return ImproperlyConfigured(f"AWS {service}: {error}")
 
 
@@ -232,16 +188,31 @@ def _call_error(call: Call, error: Exception) -> CallError:
     if isinstance(error, _CONNECTION_ERRORS):
         return CallError(call, name, str(error), Trouble.TRANSIENT)
     if isinstance(error, _CREDENTIAL_ERRORS):
-        # They may be there the next time they are looked for: a role's endpoint can be late when a machine starts.
-        return CallError(call, name, f"{error}: {_HOW_TO_GIVE_CREDENTIALS}", Trouble.CREDENTIALS)
+        # The next look may find some: the endpoint that serves a role's credentials can start later than this process.
+        return CallError(call, name, f"{error}: {_CREDENTIALS_HINT}", Trouble.CREDENTIALS)
     return CallError(call, name, str(error), Trouble.REFUSED)
 
 
 def _trouble(code: str, status: int) -> Trouble:
     if code in _THROTTLED:
         return Trouble.THROTTLED
-    if code in _CREDENTIALS:
+    if code in _EXPIRED_CREDENTIALS:
         return Trouble.CREDENTIALS
-    if code in _TRANSIENT or status >= 500:  # noqa: PLR2004 - HTTP's server errors
+    if code in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Trouble.TRANSIENT
     return Trouble.REFUSED
+
+
+_AWS: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_error)
+
+
+class AWSClient(SDKClient):
+    """A botocore client. Threads may share it."""
+
+    sdk = _AWS
+
+
+class AsyncAWSClient(AsyncSDKClient):
+    """An aiobotocore client, used on the event loop that opened it."""
+
+    sdk = _AWS

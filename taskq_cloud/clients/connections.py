@@ -1,8 +1,9 @@
-"""Performs the steps of flows: opens the client a call needs, once, and makes the call.
+"""Drivers of flows: they open the client that a call needs, keep it open, and make the call.
 
 A client module (``aws``, ``sqlite``) has ``open_client(service, options) -> Client`` and
-``open_async_client(service, options) -> AsyncClient``; it turns a ``Call`` into its SDK's call and its SDK's exceptions
-into ``CallError``. Clients are opened at the first call, never in a constructor, and never carried over a fork.
+``open_async_client(service, options) -> AsyncClient``. It turns a ``Call`` into a call of its SDK, and the SDK's
+exceptions into ``CallError``. A client is opened by the first call that needs it, never in a constructor, and is not
+carried over a fork.
 """
 
 from __future__ import annotations
@@ -14,49 +15,26 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from taskq_cloud.clients.base import AsyncClient, Client
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, RenewCredentials, Sleep, Trouble, arun, retrying, run
 from taskq_cloud.core.ports import Service
 
 T = TypeVar("T")
 
 PARALLEL_CALLS = 10
-"""Calls made at once by a synchronous caller: the size of botocore's connection pool, its ``max_pool_connections``."""
+"""How many calls of a synchronous caller's ``Gather`` run at once: botocore's default for ``max_pool_connections``."""
 
 PARALLEL_ASYNC_CALLS = 50
-"""Calls made at once on an event loop."""
-
-
-class Client(Protocol):
-    """One service's SDK, behind data."""
-
-    def call(self, call: Call) -> Any:
-        """Make the call; a failure is a ``CallError``."""
-        ...
-
-    def close(self) -> None:
-        """Let go of sockets and files."""
-        ...
-
-
-class AsyncClient(Protocol):
-    """One service's asynchronous SDK, behind data."""
-
-    async def call(self, call: Call) -> Any:
-        """Make the call; a failure is a ``CallError``."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of sockets and files."""
-        ...
+"""How many calls of a ``Gather`` run at once on an event loop."""
 
 
 class Connections:
-    """Runs flows in the calling thread. Safe to share between threads and across a fork.
+    """Runs flows in the calling thread. Threads may share it, and so may both sides of a fork.
 
     Args:
-        services: how to open each service's client.
+        services: service name -> how to open its client.
     """
 
     def __init__(self, services: Mapping[str, Service]) -> None:
@@ -68,26 +46,31 @@ class Connections:
         self._process_id = os.getpid()
 
     def run(self, flow: Flow[T]) -> T:
-        """Drive a flow to its end, repeating failed calls as ``core.calls.retrying`` says."""
+        """Run a flow to its end and return its result. ``core.flows.retrying`` repeats failed calls."""
         return run(retrying(flow), self.perform)
 
     def perform(self, step: Any) -> Any:
-        """Answer one step of a flow."""
+        """Do what one step of a flow asks for, and return the step's answer.
+
+        Raises:
+            CallError: the step is a call, and it failed.
+            TypeError: the step has an unknown type.
+        """
         match step:
             case Call():
                 return self._call(step)
             case Gather():
-                return self._call_together(step)
+                return self._gather(step)
             case Sleep():
                 time.sleep(step.seconds)
                 return None
             case RenewCredentials():
-                self._drop(step.service)
+                self._close_expired(step.service)
                 return None
-        raise TypeError(f"a flow yielded {step!r}, which is no step of taskq_cloud.core.flows")
+        raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
 
     def close(self) -> None:
-        """Close every client. The next call opens what it needs again."""
+        """Close every client. The next call opens a new one."""
         with self._lock:
             clients, self._clients = self._clients, {}
             threads, self._threads = self._threads, None
@@ -96,15 +79,15 @@ class Connections:
         for client in clients.values():
             client.close()
 
-    def _call_together(self, step: Gather) -> list[Any]:
+    def _gather(self, step: Gather) -> list[Any]:
         if len(step.calls) == 1:
-            return [self._outcome(step.calls[0])]
-        self._forget_if_forked()
+            return [self._call_or_error(step.calls[0])]
+        self._reset_if_forked()
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(PARALLEL_CALLS, thread_name_prefix="taskq-call")
             threads = self._threads
-        return list(threads.map(self._outcome, step.calls))
+        return list(threads.map(self._call_or_error, step.calls))
 
     def _call(self, call: Call) -> Any:
         client = self._client(call.service)
@@ -115,14 +98,14 @@ class Connections:
                 self._expired[call.service] = client
             raise
 
-    def _outcome(self, call: Call) -> Any:
+    def _call_or_error(self, call: Call) -> Any:
         try:
             return self._call(call)
         except CallError as error:
             return error
 
     def _client(self, service: str) -> Client:
-        self._forget_if_forked()
+        self._reset_if_forked()
         client = self._clients.get(service)
         if client is None:
             with self._lock:
@@ -133,8 +116,8 @@ class Connections:
                     )
         return client
 
-    def _drop(self, service: str) -> None:
-        """Forget a client whose credentials have expired: once, for all the calls that have met them."""
+    def _close_expired(self, service: str) -> None:
+        """Close a client whose credentials have expired, once for all the calls that met the expired credentials."""
         with self._lock:
             client = self._expired.pop(service, None)
             if client is None or self._clients.get(service) is not client:
@@ -142,8 +125,9 @@ class Connections:
             del self._clients[service]
         client.close()
 
-    def _forget_if_forked(self) -> None:
-        # A forked child shares its parent's sockets: using them, or closing them properly, would disturb the parent.
+    def _reset_if_forked(self) -> None:
+        # A forked child shares its parent's sockets. Using them, or closing them in good order, would disturb the
+        # parent.
         if os.getpid() != self._process_id:
             self._lock = threading.Lock()
             self._clients = {}
@@ -153,10 +137,10 @@ class Connections:
 
 
 class AsyncConnections:
-    """Runs flows on event loops; each loop has its own clients, as aiohttp's sockets demand.
+    """Runs flows on event loops. Each loop has its own clients, as a socket of aiohttp belongs to one loop.
 
     Args:
-        services: how to open each service's client.
+        services: service name -> how to open its client.
     """
 
     def __init__(self, services: Mapping[str, Service]) -> None:
@@ -164,34 +148,39 @@ class AsyncConnections:
         self._loops: dict[asyncio.AbstractEventLoop, _LoopClients] = {}
 
     async def run(self, flow: Flow[T]) -> T:
-        """Drive a flow to its end, repeating failed calls as ``core.calls.retrying`` says."""
+        """Run a flow to its end and return its result. ``core.flows.retrying`` repeats failed calls."""
         return await arun(retrying(flow), self.perform)
 
     async def perform(self, step: Any) -> Any:
-        """Answer one step of a flow."""
+        """Do what one step of a flow asks for, and return the step's answer.
+
+        Raises:
+            CallError: the step is a call, and it failed.
+            TypeError: the step has an unknown type.
+        """
         match step:
             case Call():
                 return await self._call(step)
             case Gather():
                 gate = asyncio.Semaphore(PARALLEL_ASYNC_CALLS)
-                return list(await asyncio.gather(*(self._outcome(call, gate) for call in step.calls)))
+                return list(await asyncio.gather(*(self._call_or_error(call, gate) for call in step.calls)))
             case Sleep():
                 await asyncio.sleep(step.seconds)
                 return None
             case RenewCredentials():
-                here = self._loops.get(asyncio.get_running_loop())
-                if here is not None:
-                    await here.renew(step.service)
+                clients = self._loops.get(asyncio.get_running_loop())
+                if clients is not None:
+                    await clients.renew(step.service)
                 return None
-        raise TypeError(f"a flow yielded {step!r}, which is no step of taskq_cloud.core.flows")
+        raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
 
     async def close(self) -> None:
-        """Close the clients of the running event loop. The next call opens what it needs again."""
-        here = self._loops.get(asyncio.get_running_loop())
-        if here is not None:
-            await here.lifetime.aclose()
+        """Close the clients of the running event loop. The next call opens a new one."""
+        clients = self._loops.get(asyncio.get_running_loop())
+        if clients is not None:
+            await clients.lifetime.aclose()
 
-    async def _outcome(self, call: Call, gate: asyncio.Semaphore) -> Any:
+    async def _call_or_error(self, call: Call, gate: asyncio.Semaphore) -> Any:
         async with gate:
             try:
                 return await self._call(call)
@@ -199,41 +188,43 @@ class AsyncConnections:
                 return error
 
     async def _call(self, call: Call) -> Any:
-        here = await self._here()
-        return await (await here.opened(call.service)).call(call)
+        clients = await self._running_loop_clients()
+        return await (await clients.get(call.service)).call(call)
 
-    async def _here(self) -> _LoopClients:
+    async def _running_loop_clients(self) -> _LoopClients:
         loop = asyncio.get_running_loop()
-        here = self._loops.get(loop)
-        if here is None:
-            # A loop that was closed without ceremony has left its clients; nobody can close them any more.
+        clients = self._loops.get(loop)
+        if clients is None:
+            # A loop that was closed without ending its async generators has left its clients open. A client can be
+            # closed on its own loop only, so these clients are dropped unclosed.
             for each in [each for each in list(self._loops) if each.is_closed()]:
                 self._loops.pop(each, None)
-            here = self._loops[loop] = _LoopClients(self._services, self._live(loop))
-            await anext(here.lifetime)
-        return here
+            clients = self._loops[loop] = _LoopClients(self._services, self._lifetime(loop))
+            await anext(clients.lifetime)
+        return clients
 
-    async def _live(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None]:
-        """Close a loop's clients at its end: ``asyncio.run`` ends the async generators of its loop before it closes it.
+    async def _lifetime(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None]:
+        """Close a loop's clients when this generator ends, which is before its loop is closed.
 
-        So a script or a framework that never calls ``close`` leaves no open socket, and no warning of one.
+        ``asyncio.run`` ends the async generators of its loop before it closes the loop. So a script or a framework that
+        never calls ``close`` leaves no open sockets, and causes no warnings about them.
         """
         try:
             yield
         finally:
-            here = self._loops.pop(loop, None)
-            if here is not None:
-                await here.close()
+            clients = self._loops.pop(loop, None)
+            if clients is not None:
+                await clients.close()
 
 
 class _OpenClient:
-    """A client, and how many calls of it are under way: it is closed after the last, so that none is cut off."""
+    """A client that counts its calls, so that a discarded client is closed only after the last call has ended."""
 
     def __init__(self, client: AsyncClient) -> None:
         self.expired = False
         self._client = client
         self._calls = 0
-        self._dropped = False
+        self._discarded = False
 
     async def call(self, call: Call) -> Any:
         self._calls += 1
@@ -246,15 +237,15 @@ class _OpenClient:
             self._calls -= 1
             await self._close_if_unused()
 
-    async def drop(self) -> None:
-        self._dropped = True
+    async def discard(self) -> None:
+        self._discarded = True
         await self._close_if_unused()
 
     async def close(self) -> None:
         await self._client.close()
 
     async def _close_if_unused(self) -> None:
-        if self._dropped and self._calls == 0:
+        if self._discarded and self._calls == 0:
             await self.close()
 
 
@@ -262,8 +253,8 @@ class _LoopClients:
     """The clients of one event loop.
 
     Args:
-        services: how to open them.
-        lifetime: its end closes them.
+        services: service name -> how to open its client.
+        lifetime: a generator whose end closes the clients.
     """
 
     def __init__(self, services: Mapping[str, Service], lifetime: AsyncGenerator[None]) -> None:
@@ -272,7 +263,7 @@ class _LoopClients:
         self._clients: dict[str, _OpenClient] = {}
         self._opening = asyncio.Lock()
 
-    async def opened(self, service: str) -> _OpenClient:
+    async def get(self, service: str) -> _OpenClient:
         client = self._clients.get(service)
         if client is None:
             async with self._opening:
@@ -284,11 +275,11 @@ class _LoopClients:
         return client
 
     async def renew(self, service: str) -> None:
-        """Forget a client whose credentials have expired: once, for all the calls that have met them."""
+        """Discard a client whose credentials have expired, once for all the calls that met the expired credentials."""
         client = self._clients.get(service)
         if client is not None and client.expired:
             del self._clients[service]
-            await client.drop()
+            await client.discard()
 
     async def close(self) -> None:
         clients, self._clients = self._clients, {}

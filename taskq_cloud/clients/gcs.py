@@ -1,4 +1,4 @@
-"""Google Cloud Storage, as google-cloud-storage knows it: four operations.
+"""The client of Google Cloud Storage, by google-cloud-storage: four operations.
 
 ==================  ===================================================  ===========================================
 operation           parameters                                           answer
@@ -6,24 +6,25 @@ operation           parameters                                           answer
 ``download``        bucket, name                                         content, metadata, generation
 ``upload``          bucket, name, data, metadata, if_generation_match    (nothing)
 ``delete``          bucket, name                                         (nothing)
-``list_blobs``      bucket, prefix, page_token                           names, page_token: of the next page, or None
+``list_blobs``      bucket, prefix, page_token                           names, page_token
 ==================  ===================================================  ===========================================
 
-A download takes two requests: the JSON API sends an object's metadata and its content apart. The second names the
-generation that the first has seen. The SDK has no asynchronous client: on an event loop its calls run in threads.
+A list's answer has the ``page_token`` of the next page, or None on the last page. A download takes two requests, as the
+JSON API sends an object's metadata and its content separately. The second request names the generation that the first
+one read. The SDK has no asynchronous client; on an event loop its calls run in threads.
 
-Credentials are found by google-auth (a workload identity, a service account, a developer's ``gcloud auth
-application-default login``); with STORAGE_EMULATOR_HOST there are none. The SDK's own retries are off.
+google-auth finds the credentials (a workload identity, a service account, a developer's ``gcloud auth
+application-default login``). With STORAGE_EMULATOR_HOST there are none. The SDK's own retries are off.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, Final
 
+from taskq_cloud.clients.base import ThreadedClient
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -36,20 +37,20 @@ except ImportError as error:
     raise MissingExtra("Google Cloud Storage", "gcp") from error
 
 TIMEOUT_SECONDS: Final = (5.0, 35.0)
-"""To connect, and to wait for more of an answer."""
+"""The longest time to connect, and the longest wait for the next part of an answer."""
 
 THREADS: Final = 10
-"""Calls of an event loop made at once: as many connections as requests keeps open (``DEFAULT_POOLSIZE``)."""
+"""How many calls of an event loop run at once: as many as requests keeps connections open (``DEFAULT_POOLSIZE``)."""
 
 _PAGE_SIZE: Final = 1_000
-"""The largest that Objects: list has."""
+"""The largest page of Objects: list (Cloud Storage JSON API)."""
 
 NO_OBJECT: Final = "NoSuchObject"
 NO_BUCKET: Final = "NoSuchBucket"
 CLOCK_IS_WRONG: Final = "ClockIsWrong"
-"""Codes of our own: the service says "not found" of both, and the third is a sentence of the token's issuer."""
+"""Our own codes. The service says "not found" in the first two cases; the third is a sentence of the token's issuer."""
 
-_HOW_TO_GIVE_CREDENTIALS: Final = (
+_CREDENTIALS_HINT: Final = (
     "run under a service account or a workload identity, set GOOGLE_APPLICATION_CREDENTIALS, or log in with "
     "gcloud auth application-default login"
 )
@@ -58,35 +59,36 @@ _FAILURES: Final = (sdk.GoogleAPIError, auth.GoogleAuthError, http.RequestExcept
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> GCSClient:
-    """Open a client.
+    """Open a client of Cloud Storage.
 
     Args:
         service: the service's name, for errors.
-        options: ``project``, the one to bill and to count quotas by, where given.
+        options: ``project``, the project that is billed and whose quotas count; it may be missing.
 
     Raises:
-        AccessDenied: there are no credentials.
-        ImproperlyConfigured: the client can't be made with what the environment says.
+        AccessDenied: no credentials were found.
+        ImproperlyConfigured: the environment's settings for the client are wrong.
     """
     try:
         return GCSClient(storage.Client(project=options.get("project")))
     except auth.GoogleAuthError as error:
-        raise AccessDenied(f"{service}: {error}: {_HOW_TO_GIVE_CREDENTIALS}") from error
+        raise AccessDenied(f"{service}: {error}: {_CREDENTIALS_HINT}") from error
     except ValueError as error:
         raise ImproperlyConfigured(f"{service}: {error}") from error
 
 
-async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncGCSClient:
-    """``open_client`` for an event loop."""
-    # Credentials may be asked of a metadata server, which takes its time.
-    return AsyncGCSClient(await asyncio.to_thread(open_client, service, options))
+async def open_async_client(service: str, options: Mapping[str, Any]) -> ThreadedClient:
+    """Open a client of Cloud Storage for an event loop; see ``open_client``."""
+    # Credentials may come from a metadata server: asking it would block the loop.
+    client = await asyncio.to_thread(open_client, service, options)
+    return ThreadedClient(client, THREADS, "taskq-gcs")
 
 
 class GCSClient:
-    """The SDK's client. Threads may share it.
+    """A client of Cloud Storage. Threads may share it.
 
     Args:
-        client: the SDK's client.
+        client: the SDK's own client.
     """
 
     def __init__(self, client: Any) -> None:
@@ -96,7 +98,7 @@ class GCSClient:
         """Make one call, once.
 
         Raises:
-            CallError: it failed.
+            CallError: the call failed.
         """
         given = call.parameters
         try:
@@ -114,7 +116,7 @@ class GCSClient:
             raise self._missing(call, error) from error
         except _FAILURES as error:
             raise _call_error(call, error) from error
-        raise CallError(call, "UnknownOperation", "it is none of this module's operations", Trouble.REFUSED)
+        raise CallError(call, "UnknownOperation", "this module has no such operation", Trouble.REFUSED)
 
     def close(self) -> None:
         """Close the connections."""
@@ -134,51 +136,31 @@ class GCSClient:
         return {"names": names, "page_token": found.next_page_token}
 
     def _missing(self, call: Call, error: sdk.NotFound) -> CallError:
-        """Which of the two is not found; where the text doesn't say, a listing does: a bucket can be listed, or not."""
-        said = _said(error)
-        if "No such object" in said:
-            return CallError(call, NO_OBJECT, said, Trouble.REFUSED)
+        """Tell a missing object from a missing bucket; if the error's text doesn't, listing the bucket does."""
+        message = _first_line(error)
+        if "No such object" in message:
+            return CallError(call, NO_OBJECT, message, Trouble.REFUSED)
         try:
             self._list(call.parameters["bucket"], "", None, 1)
         except sdk.NotFound:
-            return CallError(call, NO_BUCKET, said, Trouble.REFUSED)
+            return CallError(call, NO_BUCKET, message, Trouble.REFUSED)
         except _FAILURES as failure:
             return _call_error(call, failure)
-        return CallError(call, NO_OBJECT, said, Trouble.REFUSED)
-
-
-class AsyncGCSClient:
-    """A ``GCSClient`` in threads.
-
-    Args:
-        client: the client.
-    """
-
-    def __init__(self, client: GCSClient) -> None:
-        self._client = client
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="taskq-gcs")
-
-    async def call(self, call: Call) -> Any:
-        """Make one call, once: ``GCSClient.call``."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._client.call, call)
-
-    async def close(self) -> None:
-        """Close the connections, after the calls that are under way."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._client.close)
-        self._threads.shutdown(wait=False)
+        return CallError(call, NO_OBJECT, message, Trouble.REFUSED)
 
 
 def _download(blob: Any) -> dict[str, Any]:
     blob.reload(retry=None, timeout=TIMEOUT_SECONDS)
-    # The SDK writes what the download's headers say over what was read before: a generation that another writer has
-    # made in between would then stand beside the metadata of the one before it, and a write over it would be let pass.
+    # Both are copied before the download, as the SDK then overwrites them from the download's headers. If another
+    # writer has replaced the object by then, the newer generation would stand beside the older metadata, and a
+    # conditional write over the newer object would pass.
     generation, metadata = blob.generation, dict(blob.metadata or {})
     try:
         content = blob.download_as_bytes(if_generation_match=generation, retry=None, timeout=TIMEOUT_SECONDS)
     except sdk.NotFound as error:
-        # The SDK asks for the generation that it has read of, by the link to its content. Where that was replaced, it
-        # is gone, but the object is not; where it was deleted, the next read says so.
-        raise sdk.PreconditionFailed(_said(error)) from error  # type: ignore[no-untyped-call]
+        # The SDK downloads the generation whose metadata it has read. If the object was replaced, this generation is
+        # gone, but the object exists. If the object was deleted, the next read says so.
+        raise sdk.PreconditionFailed(_first_line(error)) from error  # type: ignore[no-untyped-call]
     return {"content": content, "metadata": metadata, "generation": generation}
 
 
@@ -193,23 +175,23 @@ def _upload(blob: Any, given: Mapping[str, Any]) -> None:
     )
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
 def _call_error(call: Call, error: Exception) -> CallError:
-    name, said = type(error).__name__, _said(error)
+    name, message = type(error).__name__, _first_line(error)
     if isinstance(error, sdk.GoogleAPICallError):
-        return CallError(call, name, said, _trouble(call, int(error.code or 0)))
-    if isinstance(error, auth.RefreshError) and "reasonable skew" in said:
-        return CallError(call, CLOCK_IS_WRONG, said, Trouble.REFUSED)
+        return CallError(call, name, message, _trouble(call, int(error.code or 0)))
+    if isinstance(error, auth.RefreshError) and "reasonable skew" in message:
+        return CallError(call, CLOCK_IS_WRONG, message, Trouble.REFUSED)
     if isinstance(error, auth.TransportError):
-        return CallError(call, name, said, Trouble.TRANSIENT)
+        return CallError(call, name, message, Trouble.TRANSIENT)
     if isinstance(error, auth.GoogleAuthError):
-        return CallError(call, name, f"{said}: {_HOW_TO_GIVE_CREDENTIALS}", Trouble.CREDENTIALS)
+        return CallError(call, name, f"{message}: {_CREDENTIALS_HINT}", Trouble.CREDENTIALS)
     if isinstance(error, http.ConnectionError | http.Timeout | http.ChunkedEncodingError):
-        return CallError(call, name, said, Trouble.TRANSIENT)
-    return CallError(call, name, said, Trouble.REFUSED)
+        return CallError(call, name, message, Trouble.TRANSIENT)
+    return CallError(call, name, message, Trouble.REFUSED)
 
 
 def _trouble(call: Call, status: int) -> Trouble:
@@ -220,6 +202,6 @@ def _trouble(call: Call, status: int) -> Trouble:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         return Trouble.TRANSIENT
     if status == HTTPStatus.PRECONDITION_FAILED and call.operation == "download":
-        # Replaced between the two requests: the next two find the new one.
+        # The object was replaced between the two requests; the next two find the new one.
         return Trouble.TRANSIENT
     return Trouble.REFUSED

@@ -1,15 +1,17 @@
-"""Google Pub/Sub, Cloud Tasks and Cloud Scheduler, by the generated gRPC clients.
+"""The client of Google Pub/Sub, Cloud Tasks and Cloud Scheduler, by Google's generated gRPC clients.
 
 The services are ``publisher``, ``subscriber``, ``cloud_tasks`` and ``cloud_scheduler``.
 
-A call's operation is the client's method, its parameters ``request`` and, where it waits, ``timeout`` in seconds; its
-answer the method's. The libraries' batching, streaming and leasing threads are not used: batches are the adapter's,
-leases the worker's. Credentials are the SDK's default ones. ``PUBSUB_EMULATOR_HOST``, ``CLOUD_TASKS_EMULATOR_HOST`` and
-``CLOUD_SCHEDULER_EMULATOR_HOST`` name servers without TLS and credentials.
+A call's operation is the name of the generated client's method. Its parameters are ``request`` and, for a call that
+waits, ``timeout`` in seconds. Its answer is the method's. The libraries' threads for batching, streaming and leasing
+are not used: the adapter makes batches, and the worker keeps leases. Credentials are Google's default ones.
+``PUBSUB_EMULATOR_HOST``, ``CLOUD_TASKS_EMULATOR_HOST`` and ``CLOUD_SCHEDULER_EMULATOR_HOST`` name servers that are used
+without TLS and without credentials.
 
-gRPC does not outlive a fork: what opens a channel must not fork afterwards, or do so only to become another program.
-What an error means for a retry is decided here; what it means for a queue, in the adapter. The SDKs' own retries are
-off.
+gRPC doesn't survive a fork: a process that has opened a channel must not fork, except to execute another program.
+
+This module decides what an error means for a retry; the adapters decide what it means for a queue. The SDKs' own
+retries are off.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
+from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -32,31 +36,45 @@ except ImportError as error:
     raise MissingExtra("Google Pub/Sub", "gcp") from error
 
 TIMEOUT_SECONDS: Final = 30.0
-"""Of a call that waits for nothing."""
+"""The timeout of a call that doesn't wait for messages."""
 
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # A connection that died without a word is noticed within a minute, not when the kernel gives up.
+    # A connection that died silently is noticed within a minute, not when the kernel gives up.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # gRPC waits up to two minutes before it connects again; work is to go on when the service is back.
+    # By default gRPC waits up to two minutes before it reconnects; work should go on as soon as the service is back.
     ("grpc.initial_reconnect_backoff_ms", 250),
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.enable_retries", 0),
 )
 
-_KINDS: Final = {
-    "publisher": ("google.pubsub_v1.services.publisher", "Publisher", "PUBSUB_EMULATOR_HOST"),
-    "subscriber": ("google.pubsub_v1.services.subscriber", "Subscriber", "PUBSUB_EMULATOR_HOST"),
-    "cloud_tasks": ("google.cloud.tasks_v2.services.cloud_tasks", "CloudTasks", "CLOUD_TASKS_EMULATOR_HOST"),
-    "cloud_scheduler": (
-        "google.cloud.scheduler_v1.services.cloud_scheduler",
-        "CloudScheduler",
-        "CLOUD_SCHEDULER_EMULATOR_HOST",
+
+@dataclass(frozen=True, slots=True)
+class _API:
+    """One of Google's APIs.
+
+    Args:
+        package: the package of its generated clients.
+        name: its name in the names of the package's classes.
+        emulator_variable: the environment variable that names an emulator.
+    """
+
+    package: str
+    name: str
+    emulator_variable: str
+
+
+_APIS: Final = {
+    "publisher": _API("google.pubsub_v1.services.publisher", "Publisher", "PUBSUB_EMULATOR_HOST"),
+    "subscriber": _API("google.pubsub_v1.services.subscriber", "Subscriber", "PUBSUB_EMULATOR_HOST"),
+    "cloud_tasks": _API("google.cloud.tasks_v2.services.cloud_tasks", "CloudTasks", "CLOUD_TASKS_EMULATOR_HOST"),
+    "cloud_scheduler": _API(
+        "google.cloud.scheduler_v1.services.cloud_scheduler", "CloudScheduler", "CLOUD_SCHEDULER_EMULATOR_HOST"
     ),
 }
-"""Service -> package, name of the API, and the variable that names an emulator."""
+"""The API of each service."""
 
 _TROUBLES: Final = {
     "ABORTED": Trouble.TRANSIENT,
@@ -68,12 +86,12 @@ _TROUBLES: Final = {
     "RESOURCE_EXHAUSTED": Trouble.THROTTLED,
     "UNAUTHENTICATED": Trouble.CREDENTIALS,
 }
-"""Pub/Sub documentation, "Error codes"; every other code is a refusal."""
+"""The meaning of status codes (Pub/Sub documentation, "Error codes"); a code that isn't here is a refusal."""
 
 _PLUGIN_FAILED: Final = "Getting metadata from plugin failed"
-"""gRPC's words where the credentials gave no token; the status it gives it differs between its versions."""
+"""gRPC's text if the credentials gave no token; the status beside it differs between gRPC's versions."""
 
-_HOW_TO_GIVE_CREDENTIALS: Final = (
+_CREDENTIALS_HINT: Final = (
     "run under a service account, set GOOGLE_APPLICATION_CREDENTIALS, or log in with gcloud auth application-default "
     "login"
 )
@@ -82,152 +100,116 @@ _FAILURES: Final = (sdk.GoogleAPICallError, sdk.RetryError, auth.GoogleAuthError
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> GoogleClient:
-    """Open one service's client.
+    """Open a client of one service.
 
     Args:
         service: ``publisher``, ``subscriber``, ``cloud_tasks`` or ``cloud_scheduler``.
-        options: ``endpoint``: another host than the service's global one.
+        options: ``endpoint``, a host other than the service's global one; it may be missing.
 
     Raises:
         AccessDenied: no credentials were found.
+        ImproperlyConfigured: the credentials that were found can't be used.
         MissingExtra: the service's package is not installed.
     """
-    client, transport = _open(service, options, "", "GrpcTransport", grpc.insecure_channel)
-    return GoogleClient(client, transport)
+    client, transport = _open(service, options, None, asynchronous=False)
+    return GoogleClient(client, transport.close)
 
 
 async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncGoogleClient:
-    """``open_client`` for an event loop."""
-    # Looking for credentials may mean asking a metadata server: not on the loop.
+    """Open a client of one service for an event loop; see ``open_client``."""
+    # Credentials may come from a metadata server: asking it would block the loop.
     credentials = None if _emulator(service) else await asyncio.to_thread(_credentials, service)
-    client, transport = _open(service, options, "Async", "GrpcAsyncIOTransport", grpc.aio.insecure_channel, credentials)
-    return AsyncGoogleClient(client, transport)
+    client, transport = _open(service, options, credentials, asynchronous=True)
+    return AsyncGoogleClient(client, transport.close)
 
 
-class GoogleClient:
-    """A generated client. Threads may share it.
-
-    Args:
-        client: the SDK's client.
-        transport: what closes it.
-    """
-
-    def __init__(self, client: Any, transport: Any) -> None:
-        self._client = client
-        self._transport = transport
-
-    def call(self, call: Call) -> Any:
-        """Make one call, once.
-
-        Raises:
-            CallError: it failed.
-        """
-        try:
-            return getattr(self._client, call.operation)(**_arguments(call))
-        except _FAILURES as error:
-            if _has_waited(call, error):
-                return _nothing_pulled()
-            raise _call_error(call, error) from error
-
-    def close(self) -> None:
-        """Close the channel."""
-        self._transport.close()
-
-
-class AsyncGoogleClient:
-    """A generated asynchronous client, of the event loop that opened it.
-
-    Args:
-        client: the SDK's client.
-        transport: what closes it.
-    """
-
-    def __init__(self, client: Any, transport: Any) -> None:
-        self._client = client
-        self._transport = transport
-
-    async def call(self, call: Call) -> Any:
-        """Make one call, once.
-
-        Raises:
-            CallError: it failed.
-        """
-        try:
-            return await getattr(self._client, call.operation)(**_arguments(call))
-        except _FAILURES as error:
-            # Where nothing is connected, it is not the queue that was silent.
-            if _has_waited(call, error) and self._connected():
-                return _nothing_pulled()
-            raise _call_error(call, error) from error
-
-    async def close(self) -> None:
-        """Close the channel."""
-        await self._transport.close()
-
-    def _connected(self) -> bool:
-        state = self._transport.grpc_channel.get_state()
-        return bool(state is grpc.ChannelConnectivity.READY)
-
-
-def _open(
-    service: str, options: Mapping[str, Any], colour: str, transport_name: str, insecure_channel: Any, found: Any = None
-) -> tuple[Any, Any]:
-    package, api, _ = _KINDS[service]
+def _open(service: str, options: Mapping[str, Any], credentials: Any, *, asynchronous: bool) -> tuple[Any, Any]:
+    """Open a generated client and its transport; without credentials, look for them if they are needed."""
+    api = _APIS[service]
+    client_name = f"{api.name}{'Async' if asynchronous else ''}Client"
+    transport_name = f"{api.name}{'GrpcAsyncIOTransport' if asynchronous else 'GrpcTransport'}"
     try:
-        module = import_module(package)
-        transport_class = getattr(import_module(f"{package}.transports"), api + transport_name)
+        client_class = getattr(import_module(api.package), client_name)
+        transport_class = getattr(import_module(f"{api.package}.transports"), transport_name)
     except ImportError as error:
         raise MissingExtra(f"Google's {service}", "gcp") from error
-    client_class = getattr(module, f"{api}{colour}Client")
     emulator = _emulator(service)
     if emulator:
+        insecure_channel = grpc.aio.insecure_channel if asynchronous else grpc.insecure_channel
         channel = insecure_channel(emulator, options=_CHANNEL_OPTIONS)
     else:
         host = options.get("endpoint") or client_class.DEFAULT_ENDPOINT
-        credentials = found or _credentials(service)
+        credentials = credentials or _credentials(service)
         channel = transport_class.create_channel(host, credentials=credentials, options=_CHANNEL_OPTIONS)
     transport = transport_class(channel=channel)
     return client_class(transport=transport), transport
 
 
 def _emulator(service: str) -> str | None:
-    return os.environ.get(_KINDS[service][2]) or None
+    return os.environ.get(_APIS[service].emulator_variable) or None
 
 
 def _credentials(service: str) -> Any:
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     except auth.DefaultCredentialsError as error:
-        raise AccessDenied(f"Google Cloud, {service}: no credentials were found: {_HOW_TO_GIVE_CREDENTIALS}") from error
+        raise AccessDenied(f"Google Cloud, {service}: no credentials were found: {_CREDENTIALS_HINT}") from error
     except auth.GoogleAuthError as error:
         raise ImproperlyConfigured(f"Google Cloud, {service}: {error}") from error
     return credentials
+
+
+def _operation(client: Any, call: Call) -> Operation:
+    try:
+        return (yield getattr(client, call.operation)(**_arguments(call)))
+    except _FAILURES as error:
+        # Without a connection the queue wasn't silent: the pull never reached it.
+        if not (_is_expired_pull(call, error) and _is_connected(client)):
+            raise
+    # Pub/Sub holds a pull open for longer than any caller waits, so the end of the wait isn't a failure.
+    return import_module("google.pubsub_v1.types").PullResponse()
 
 
 def _arguments(call: Call) -> dict[str, Any]:
     return {"timeout": TIMEOUT_SECONDS, **call.parameters, "retry": None}
 
 
-def _has_waited(call: Call, error: Exception) -> bool:
-    # A server written in Go may pass its own words on, and not the status.
-    over = isinstance(error, sdk.DeadlineExceeded) or "deadline exceeded" in str(error).lower()
-    return call.operation == "pull" and over
+def _is_expired_pull(call: Call, error: Exception) -> bool:
+    # A server written in Go may pass on its own words instead of the status.
+    expired = isinstance(error, sdk.DeadlineExceeded) or "deadline exceeded" in str(error).lower()
+    return call.operation == "pull" and expired
 
 
-def _nothing_pulled() -> Any:
-    # Pub/Sub holds a pull open for longer than anybody asked for; that its time was over is no failure.
-    return import_module("google.pubsub_v1.types").PullResponse()
+def _is_connected(client: Any) -> bool:
+    """Whether a client's channel is connected; a synchronous channel can't be asked and counts as connected."""
+    get_state = getattr(client.transport.grpc_channel, "get_state", None)
+    return get_state is None or get_state() is grpc.ChannelConnectivity.READY
 
 
 def _call_error(call: Call, error: Exception) -> CallError:
     if isinstance(error, auth.GoogleAuthError):
-        text = f"{error}: {_HOW_TO_GIVE_CREDENTIALS}"
+        text = f"{error}: {_CREDENTIALS_HINT}"
         return CallError(call, type(error).__name__, text, Trouble.CREDENTIALS)
     status = getattr(error, "grpc_status_code", None)
     code = status.name if status is not None else type(error).__name__
     message = getattr(error, "message", None) or str(error)
     trouble = _TROUBLES.get(code, Trouble.REFUSED if status is not None else Trouble.TRANSIENT)
     if _PLUGIN_FAILED in message:
-        trouble, message = Trouble.CREDENTIALS, f"{message}: {_HOW_TO_GIVE_CREDENTIALS}"
+        trouble, message = Trouble.CREDENTIALS, f"{message}: {_CREDENTIALS_HINT}"
     details = getattr(error, "metadata", None)
     return CallError(call, code, message, trouble, dict(details) if details else None)
+
+
+_GOOGLE: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_error)
+
+
+class GoogleClient(SDKClient):
+    """A generated client. Threads may share it."""
+
+    sdk = _GOOGLE
+
+
+class AsyncGoogleClient(AsyncSDKClient):
+    """A generated asynchronous client, used on the event loop that opened it."""
+
+    sdk = _GOOGLE

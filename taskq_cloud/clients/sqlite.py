@@ -1,58 +1,57 @@
-"""SQLite as a service: one operation that writes, one that reads, each a transaction.
+"""The SQLite client, which treats a database file as a service with two operations, each one transaction.
 
-``transaction`` runs its statements in one ``BEGIN IMMEDIATE``, ``query`` in one deferred transaction, which never waits
-for a writer. Both take ``statements``, a sequence of ``(sql, parameters)``, and optionally ``schema``, a script of
-``CREATE ... IF NOT EXISTS`` that is run before its first use on a connection. Both answer, for each statement, the list
-of its rows, each row a dict.
+``transaction`` runs its statements in one ``BEGIN IMMEDIATE``; ``query`` runs them in one deferred transaction, which
+never waits for a writer. Both take ``statements``, a sequence of ``(sql, parameters)``, and optionally ``schema``, a
+script of ``CREATE ... IF NOT EXISTS`` that runs before its first use on a connection. Both answer with a list of rows
+for each statement; a row is a dict.
 
-The database is in WAL mode with ``synchronous=FULL``: what a commit has promised survives the process being killed
-and the machine losing power. ``NORMAL`` survives a kill just as well, but may forget the last commits when the power
-fails, and a task that was accepted is not to be forgotten (https://www.sqlite.org/pragma.html#pragma_synchronous).
+The database is in WAL mode with ``synchronous=FULL``: a committed transaction survives a killed process and a loss of
+power. ``NORMAL`` survives a kill too, but a loss of power may undo the last commits, and an accepted task must not be
+lost (https://www.sqlite.org/pragma.html#pragma_synchronous).
 
-A broker and a result store may be in different files, so a service is named for its file: ``"sqlite:" + path``. What
-the statements mean is the adapters' business.
+A broker and a result store may use different files, so a service has the name of its file: ``"sqlite:" + path``. The
+adapters decide what the statements mean.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from taskq_cloud.clients.base import ThreadedClient
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured
 
 OLDEST_SQLITE = (3, 35, 0)
-"""The first with RETURNING (https://www.sqlite.org/lang_returning.html)."""
+"""The first version with RETURNING (https://www.sqlite.org/lang_returning.html)."""
 
 BUSY_TIMEOUT_SECONDS = 5.0
-"""How long a call waits for another process's transaction. Ours take milliseconds; a backup or a shell may take longer.
-After it the call fails as transient, and is made again as ``core.calls.retrying`` says."""
+"""The longest wait for another process's transaction. This package's own take milliseconds; a backup or a shell may
+take longer. After that long the call fails as transient, and ``core.flows.retrying`` repeats it."""
 
 _OPEN_TRANSACTION = {"transaction": "BEGIN IMMEDIATE", "query": "BEGIN"}
 
 _HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
-    sqlite3.SQLITE_READONLY: "the file or its directory can't be written to: check the permissions of both",
-    sqlite3.SQLITE_CANTOPEN: "the file can't be opened: check that its directory exists and can be written to",
-    sqlite3.SQLITE_NOTADB: "the file is no SQLite database: name another path, or move the file away",
+    sqlite3.SQLITE_READONLY: "the file or its directory isn't writable: check the permissions of both",
+    sqlite3.SQLITE_CANTOPEN: "the file can't be opened: check that its directory exists and is writable",
+    sqlite3.SQLITE_NOTADB: "the file isn't an SQLite database: name another path, or move the file away",
     sqlite3.SQLITE_CORRUPT: "the database is damaged: restore it, or recover it with sqlite3's .recover",
 }
-"""What to do about the errors that the same call would meet again, by SQLite's primary result code."""
+"""SQLite's primary result code -> the remedy, for errors that a repeated call would meet again."""
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> SQLiteClient:
-    """Make the client of one database file.
+    """Make the client of one database file; the file is opened by the first call.
 
     Args:
-        service: the service's name.
-        options: ``path``, the database's file; it and its directory are created when missing.
+        service: the service's name, for errors.
+        options: ``path``, the database's file. The first call creates a missing file and its directory.
 
     Raises:
         ImproperlyConfigured: this Python's SQLite is too old.
@@ -64,13 +63,14 @@ def open_client(service: str, options: Mapping[str, Any]) -> SQLiteClient:
     return SQLiteClient(Path(options["path"]))
 
 
-async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncSQLiteClient:
-    """``open_client`` for an event loop."""
-    return AsyncSQLiteClient(open_client(service, options))
+async def open_async_client(service: str, options: Mapping[str, Any]) -> ThreadedClient:
+    """Make the client of one database file for an event loop; see ``open_client``."""
+    # The client has one connection, so more than one thread would only wait for it.
+    return ThreadedClient(open_client(service, options), 1, "taskq-sqlite")
 
 
 class SQLiteClient:
-    """One connection to one database file, used by one thread at a time: any thread may call.
+    """A client with one connection to one database file. Any thread may call; the calls run one at a time.
 
     Args:
         path: the database's file.
@@ -87,25 +87,38 @@ class SQLiteClient:
         """Run one transaction.
 
         Raises:
-            CallError: transient when another process kept the database locked; refused for everything else.
+            CallError: transient if another process kept the database locked, refused otherwise.
         """
         opening = _OPEN_TRANSACTION.get(call.operation)
         if opening is None:
-            raise CallError(call, "UnknownOperation", "SQLite is called by transaction or query", Trouble.REFUSED)
+            raise CallError(call, "UnknownOperation", "the operation must be transaction or query", Trouble.REFUSED)
         with self._lock:
             try:
                 connection = self._open(call.parameters.get("schema"))
                 return _transact(connection, opening, call.parameters["statements"])
             except (sqlite3.Error, OSError) as error:
-                raise self._described(call, error) from error
+                raise self._call_error(call, error) from error
 
     def close(self) -> None:
-        """Close the connection. A later call opens it again."""
+        """Close the connection. A later call opens a new one."""
         with self._lock:
-            connection, self._connection = self._connection, None
-            self._schemas.clear()
+            connection = self.give_up_connection()
         if connection is not None:
             connection.close()
+
+    def lock_for_fork(self) -> None:
+        """Wait for the end of the call that is under way, and let no call begin before ``unlock_after_fork``."""
+        self._lock.acquire()
+
+    def unlock_after_fork(self) -> None:
+        """Let calls begin again, on either side of the fork."""
+        self._lock.release()
+
+    def give_up_connection(self) -> sqlite3.Connection | None:
+        """Take the connection out of the client, so that the next call opens a new one. The lock must be held."""
+        connection, self._connection = self._connection, None
+        self._schemas.clear()
+        return connection
 
     def _open(self, schema: str | None) -> sqlite3.Connection:
         if self._connection is None:
@@ -130,13 +143,15 @@ class SQLiteClient:
             self._schemas.add(schema)
         return self._connection
 
-    def _described(self, call: Call, error: sqlite3.Error | OSError) -> CallError:
+    def _call_error(self, call: Call, error: sqlite3.Error | OSError) -> CallError:
         if isinstance(error, OSError):
-            message = f"{self._path}: {error.strerror or error}: check that the directory can be created and written to"
+            reason = error.strerror or error
+            message = f"{self._path}: {reason}: check that its directory can be created and is writable"
             return CallError(call, type(error).__name__, message, Trouble.REFUSED)
-        # An error of the sqlite3 module itself (a wrong number of parameters) has no code of SQLite's.
+        # An error that Python's sqlite3 module found (a wrong number of parameters) has no SQLite result code.
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        # The low byte is the primary code; the others only say more precisely why (https://www.sqlite.org/rescode.html).
+        # The low byte is the primary result code; the other bytes give the details
+        # (https://www.sqlite.org/rescode.html).
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             message = f"{self._path}: another process kept the database locked for {BUSY_TIMEOUT_SECONDS:g} s"
@@ -144,27 +159,6 @@ class SQLiteClient:
         hint = _HINTS.get(primary)
         message = f"{self._path}: {error}" + (f": {hint}" if hint else "")
         return CallError(call, name, message, Trouble.REFUSED)
-
-
-class AsyncSQLiteClient:
-    """A ``SQLiteClient`` in a thread of its own, so that a wait for the disk never stops the event loop.
-
-    Args:
-        client: the client.
-    """
-
-    def __init__(self, client: SQLiteClient) -> None:
-        self._client = client
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="taskq-sqlite")
-
-    async def call(self, call: Call) -> list[list[dict[str, Any]]]:
-        """Run one transaction: ``SQLiteClient.call``."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._client.call, call)
-
-    async def close(self) -> None:
-        """Close the connection, after the calls that are under way."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._client.close)
-        self._thread.shutdown(wait=False)
 
 
 def _transact(
@@ -181,7 +175,7 @@ def _transact(
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    # A full disk has SQLite roll back by itself, and then there is nothing left to roll back.
+    # SQLite itself rolls back when the disk is full; then no transaction is left.
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
@@ -191,38 +185,37 @@ def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 _CLIENTS: weakref.WeakSet[SQLiteClient] = weakref.WeakSet()
-_held_for_fork: list[SQLiteClient] = []
-_inherited: list[sqlite3.Connection] = []
+"""Every client of this process."""
+
+_clients_in_fork: list[SQLiteClient] = []
+_parent_connections: list[sqlite3.Connection] = []
 _forking = threading.Lock()
 
 
 def _before_fork() -> None:
-    # A fork in the middle of another thread's call would leave SQLite's own locks held for ever in the child.
+    # A fork in the middle of another thread's call would leave the child with locks of SQLite's that nobody releases.
     _forking.acquire()
-    _held_for_fork[:] = list(_CLIENTS)
-    for client in _held_for_fork:
-        client._lock.acquire()  # noqa: SLF001 - this module's own
+    _clients_in_fork[:] = list(_CLIENTS)
+    for client in _clients_in_fork:
+        client.lock_for_fork()
 
 
-def _after_fork_in_parent() -> None:
-    for client in _held_for_fork:
-        client._lock.release()  # noqa: SLF001
-    _held_for_fork.clear()
+def _after_fork() -> None:
+    for client in _clients_in_fork:
+        client.unlock_after_fork()
+    _clients_in_fork.clear()
     _forking.release()
 
 
 def _after_fork_in_child() -> None:
-    # A connection may not be used, nor even closed, on the other side of a fork ("How To Corrupt An SQLite Database
-    # File", section 2.6), so the child keeps its parent's open and unused, and opens its own.
-    for client in _held_for_fork:
-        if client._connection is not None:  # noqa: SLF001
-            _inherited.append(client._connection)  # noqa: SLF001
-            client._connection = None  # noqa: SLF001
-        client._schemas.clear()  # noqa: SLF001
-        client._lock.release()  # noqa: SLF001
-    _held_for_fork.clear()
-    _forking.release()
+    # A child must neither use nor close a connection that its parent opened ("How To Corrupt An SQLite Database File",
+    # section 2.6). The list keeps the connection from being garbage-collected, which would close it.
+    for client in _clients_in_fork:
+        connection = client.give_up_connection()
+        if connection is not None:
+            _parent_connections.append(connection)
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -200,7 +200,7 @@ class TestTrouble:
     def test_a_file_that_is_no_database_is_named(self, tmp_path):
         path = tmp_path / "notes.txt"
         path.write_text("These are my notes, and they are long enough to be no database. " * 100)
-        with pytest.raises(OperationalError, match=r"queue 'work'.*notes\.txt.*no SQLite database"):
+        with pytest.raises(OperationalError, match=r"queue 'work'.*notes\.txt.*isn.t an SQLite database"):
             self.use(path, lambda broker: broker.send("work", [Outgoing(body="x")]))
 
     def test_a_directory_that_cannot_be_made_is_named(self, tmp_path):

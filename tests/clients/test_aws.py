@@ -1,4 +1,5 @@
-"""The AWS clients, through both drivers, against the local stack behind a proxy that counts calls and fails them."""
+"""Tests of the AWS clients with both drivers, on the local stack, behind a proxy that counts requests and makes them
+fail."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def _services(endpoint_url: str | None, **options: Any) -> dict[str, Service]:
 
 @pytest.fixture(params=["sync", "async"])
 async def run(request, counter) -> Any:
-    """Drive a flow with the driver and the SDK of one colour; ``await run(flow)`` whichever it is."""
+    """Run a flow with the synchronous or the asynchronous driver and SDK; ``await run(flow)`` works for both."""
     services = _services(counter.endpoint_url)
     if request.param == "async":
         connections = AsyncConnections(services)
@@ -70,7 +71,7 @@ def _bodies(sqs_client: Any, url: str) -> list[str]:
     return sorted(message["Body"] for message in answer.get("Messages", []))
 
 
-async def test_a_call_is_made_once_and_answers_what_the_sdk_answers(run, counter, url, sqs_client):
+async def test_call_is_made_once_and_returns_the_sdks_answer(run, counter, url, sqs_client):
     answer = await run(_one(_send(url)))
     assert answer["MessageId"]
     assert _bodies(sqs_client, url) == ["x"]
@@ -78,15 +79,15 @@ async def test_a_call_is_made_once_and_answers_what_the_sdk_answers(run, counter
 
 
 @pytest.mark.parametrize("fault", ["throttle", "reset_before", "server_error"])
-async def test_a_throttled_or_broken_call_is_made_again_until_it_works(run, counter, url, sqs_client, fault):
+async def test_throttled_or_broken_call_is_repeated_until_it_succeeds(run, counter, url, sqs_client, fault):
     counter.fail_next("SendMessage", fault, times=2)
     await run(_one(_send(url)))
     assert counter.counts() == {"SendMessage": 3}
     assert _bodies(sqs_client, url) == ["x"]
 
 
-async def test_the_sdk_itself_repeats_nothing(run, counter, url):
-    # Five attempts are core.calls' own; an SDK that retried as well would make more.
+async def test_sdk_repeats_no_call_by_itself(run, counter, url):
+    # core.flows makes five attempts; an SDK with retries of its own would make more.
     counter.fail_next("SendMessage", "server_error", times=100)
     with pytest.raises(CallError) as caught:
         await run(_one(_send(url)))
@@ -94,15 +95,13 @@ async def test_the_sdk_itself_repeats_nothing(run, counter, url):
     assert counter.counts() == {"SendMessage": 5}
 
 
-async def test_an_ambiguous_send_is_repeated_so_that_nothing_is_lost(run, counter, url, sqs_client):
+async def test_send_with_lost_answer_is_repeated(run, counter, url, sqs_client):
     counter.fail_next("SendMessage", "reset_after")
     await run(_one(_send(url, "twice")))
     assert _bodies(sqs_client, url) == ["twice", "twice"]
 
 
-async def test_an_expired_token_is_answered_with_a_client_that_reads_the_credentials_anew(
-    run, counter, url, monkeypatch
-):
+async def test_expired_token_opens_a_client_with_new_credentials(run, counter, url, monkeypatch):
     await run(_one(_send(url)))
     opened = _count_openings(monkeypatch)
     counter.fail_next("SendMessage", "expired_token")
@@ -111,7 +110,7 @@ async def test_an_expired_token_is_answered_with_a_client_that_reads_the_credent
     assert counter.counts() == {"SendMessage": 3}
 
 
-async def test_credentials_that_stay_expired_are_an_error_after_one_renewal(run, counter, url):
+async def test_credentials_still_expired_after_one_renewal_are_an_error(run, counter, url):
     counter.fail_next("SendMessage", "expired_token", times=100)
     with pytest.raises(CallError) as caught:
         await run(_one(_send(url)))
@@ -120,7 +119,7 @@ async def test_credentials_that_stay_expired_are_an_error_after_one_renewal(run,
     assert counter.counts() == {"SendMessage": 2}
 
 
-async def test_calls_made_together_fail_one_by_one(run, counter, url, sqs_client):
+async def test_gathered_calls_fail_independently(run, counter, url, sqs_client):
     missing = url + "-missing"
     answers = await run(_one(Gather([_send(url, "a"), _send(missing), _send(url, "b")])))
     assert answers[0]["MessageId"]
@@ -131,7 +130,7 @@ async def test_calls_made_together_fail_one_by_one(run, counter, url, sqs_client
     assert _bodies(sqs_client, url) == ["a", "b"]
 
 
-async def test_a_refused_call_is_not_repeated_and_keeps_the_services_words(run, counter, make_table):
+async def test_refused_call_is_not_repeated_and_keeps_the_services_code(run, counter, make_table):
     call = Call("dynamodb", "get_item", {"TableName": "no-such-table", "Key": {"id": {"S": "1"}}})
     with pytest.raises(CallError) as caught:
         await run(_one(call))
@@ -140,14 +139,14 @@ async def test_a_refused_call_is_not_repeated_and_keeps_the_services_words(run, 
     assert counter.counts() == {"GetItem": 1}
 
 
-async def test_a_call_the_sdk_finds_malformed_is_refused_without_being_made(run, counter):
+async def test_malformed_call_is_refused_without_a_request(run, counter):
     with pytest.raises(CallError, match="MessageBody") as caught:
         await run(_one(Call("sqs", "send_message", {"QueueUrl": "x"})))
     assert (caught.value.code, caught.value.trouble) == ("ParamValidationError", Trouble.REFUSED)
     assert counter.total() == 0
 
 
-async def test_missing_credentials_are_an_error_that_says_where_to_put_them(run, monkeypatch, url):
+async def test_missing_credentials_error_says_where_to_put_them(run, monkeypatch, url):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(CallError, match=r"AWS_ACCESS_KEY_ID.*AWS_PROFILE.*role"):
         await run(_one(_send(url)))
@@ -155,7 +154,7 @@ async def test_missing_credentials_are_an_error_that_says_where_to_put_them(run,
     assert await run(_one(_send(url))), "the same connections work once the credentials are there"
 
 
-async def test_a_missing_region_is_an_error_that_says_where_to_put_it(run, monkeypatch, aws_environment):
+async def test_missing_region_error_says_where_to_put_it(run, monkeypatch, aws_environment):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(ImproperlyConfigured, match=r"sqs://eu-west-1/\.\.\..*AWS_DEFAULT_REGION"):
         Connections(_services(None, region="")).run(_one(_send("x")))
@@ -164,14 +163,14 @@ async def test_a_missing_region_is_an_error_that_says_where_to_put_it(run, monke
 
 
 @pytest.mark.parametrize("endpoint_url", ["no url", "http://"])
-async def test_a_malformed_endpoint_is_a_matter_of_configuration(aws_environment, endpoint_url):
+async def test_malformed_endpoint_is_improperly_configured(aws_environment, endpoint_url):
     with pytest.raises(ImproperlyConfigured):
         Connections(_services(endpoint_url)).run(_one(_send("x")))
     with pytest.raises(ImproperlyConfigured):
         await AsyncConnections(_services(endpoint_url)).run(_one(_send("x")))
 
 
-async def test_nobody_at_the_endpoint_is_transient(aws_environment):
+async def test_unreachable_endpoint_is_transient(aws_environment):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         services = _services(f"http://127.0.0.1:{held.getsockname()[1]}")
@@ -185,7 +184,7 @@ async def test_nobody_at_the_endpoint_is_transient(aws_environment):
         await connections.close()
 
 
-def test_the_endpoint_of_the_environment_is_used_where_none_is_given(counter, monkeypatch, url):
+def test_environments_endpoint_is_used_if_the_options_have_none(counter, monkeypatch, url):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", counter.endpoint_url)
     connections = Connections({"sqs": Service("aws")})
@@ -194,9 +193,10 @@ def test_the_endpoint_of_the_environment_is_used_where_none_is_given(counter, mo
     assert counter.counts() == {"SendMessage": 1}
 
 
-# Python 3.12 and later warn of forking beside threads; the thread is the call counter's, which the child never uses.
+# Python 3.12 and later warn of a fork beside threads. The only thread is the call counter's, which the child never
+# uses.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_opens_its_own_connections(counter, url, sqs_client):
+def test_forked_child_opens_its_own_connections(counter, url, sqs_client):
     connections = Connections(_services(counter.endpoint_url))
     connections.run(_one(_send(url, "before")))
     child = os.fork()
@@ -222,7 +222,7 @@ def test_a_forked_child_opens_its_own_connections(counter, url, sqs_client):
         (ParamValidationError(report="wrong"), Trouble.REFUSED),
     ],
 )
-def test_errors_without_an_answer_are_told_apart(error, trouble):
+def test_sdk_exception_without_an_answer_has_its_trouble(error, trouble):
     class Failing:
         def send_message(self, **parameters: Any) -> None:
             raise error
@@ -246,7 +246,7 @@ def test_errors_without_an_answer_are_told_apart(error, trouble):
         ("ConditionalCheckFailedException", 400, Trouble.REFUSED),
     ],
 )
-def test_what_a_retry_may_expect_of_an_error_code(code, status, trouble):
+def test_service_error_code_has_its_trouble(code, status, trouble):
     class Failing:
         def send_message(self, **parameters: Any) -> None:
             raise ClientError(
@@ -259,7 +259,7 @@ def test_what_a_retry_may_expect_of_an_error_code(code, status, trouble):
     assert caught.value.trouble is trouble
 
 
-def test_a_synchronous_client_imports_neither_boto3_nor_aiohttp():
+def test_synchronous_client_imports_neither_boto3_nor_aiohttp():
     code = (
         "import sys\n"
         "from taskq_cloud.clients.aws import open_client\n"

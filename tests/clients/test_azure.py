@@ -1,4 +1,4 @@
-"""The Azure client, against Azurite, and what it makes of the SDK's exceptions."""
+"""Tests of the Azure client on Azurite, and of how it reads the SDK's exceptions."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def call(operation, container, **parameters):
     return one(Call("azureblob", operation, {"container": container, **parameters}))
 
 
-def test_names_are_listed_in_pages(run, make_container, azure_service, monkeypatch):
+def test_list_blobs_returns_names_in_pages(run, make_container, azure_service, monkeypatch):
     monkeypatch.setattr(azure, "_PAGE_SIZE", 2)
     container = make_container()
     for name in ("a/1", "a/2 %2F", "a/3", "b/1"):
@@ -45,19 +45,19 @@ def test_names_are_listed_in_pages(run, make_container, azure_service, monkeypat
     assert none == {"names": [], "after": None}
 
 
-def test_an_operation_that_is_not_known_is_refused(run, make_container):
+def test_unknown_operation_is_refused(run, make_container):
     with pytest.raises(CallError, match="UnknownOperation"):
         run(call("break_lease", make_container()))
 
 
-def test_an_account_has_to_be_named(monkeypatch):
+def test_missing_account_error_says_where_to_put_it(monkeypatch):
     monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
     with pytest.raises(ImproperlyConfigured, match=r"account_url=https://.* AZURE_STORAGE_CONNECTION_STRING"):
         azure.open_client("azureblob", {})
 
 
 @pytest.mark.parametrize("text", ["AccountKey=s3cret", "s3cret", "AccountName=shop;s3cret"])
-def test_a_connection_string_that_can_not_be_read_is_not_shown(monkeypatch, text):
+def test_unreadable_connection_string_is_not_shown(monkeypatch, text):
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
     with pytest.raises(ImproperlyConfigured, match="AZURE_STORAGE_CONNECTION_STRING can't be read") as caught:
         azure.open_client("azureblob", {})
@@ -98,19 +98,19 @@ def answered(status, code, message="No.", *, kind=sdk.HttpResponseError):
         (sdk.AzureError("else"), "AzureError", Trouble.REFUSED),
     ],
 )
-def test_what_a_retry_may_expect(error, code, trouble):
+def test_sdk_exception_has_its_code_and_trouble(error, code, trouble):
     failure = azure._call_error(CALL, error)
     assert (failure.code, failure.trouble) == (code, trouble)
 
 
-def test_a_signature_in_the_sdks_words_is_not_repeated():
+def test_signature_in_sdk_message_is_hidden():
     url = f"/shop/blob?sv=2021-08-06&sig={SIGNATURE}&sp=r"
     failure = azure._call_error(CALL, sdk.ServiceRequestError(f"Max retries exceeded with url: {url} (refused)"))
     assert SIGNATURE not in str(failure)
     assert "sig=***&sp=r (refused)" in str(failure)
 
 
-def test_the_string_that_was_signed_is_not_repeated_but_a_time_is():
+def test_string_to_sign_is_hidden_but_time_frame_is_shown():
     detail = "AuthenticationErrorDetail:Signature did not match. String to sign used was rw\n/blob/shop"
     assert "rw" not in str(azure._call_error(CALL, answered(403, "AuthenticationFailed", f"No.\n{detail}")))
     detail = "AuthenticationErrorDetail:Signature not valid in the specified time frame: Expiry [Mon]"
@@ -120,7 +120,7 @@ def test_the_string_that_was_signed_is_not_repeated_but_a_time_is():
 @pytest.mark.parametrize(
     ("module", "package", "extra"), [("azure", "azure.core", "azure"), ("gcs", "google.cloud.storage", "gcp")]
 )
-def test_a_missing_sdk_is_an_error_that_names_the_extra(module, package, extra):
+def test_missing_sdk_error_names_the_extra(module, package, extra):
     program = (
         f"import sys; sys.modules[{package!r}] = None\n"
         "from taskq_cloud.errors import MissingExtra\n"

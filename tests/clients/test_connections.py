@@ -1,4 +1,5 @@
-"""The life of clients: over event loops that come and go, over a fork, and when credentials expire in mid-use."""
+"""Tests of when clients are opened and closed: by short-lived event loops, over a fork, and with expired
+credentials."""
 
 import asyncio
 import logging
@@ -31,7 +32,7 @@ def open_files() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
-def test_loops_that_come_and_go_leave_nothing_open(app: TaskQ, caplog: pytest.LogCaptureFixture):
+def test_ended_event_loops_leave_no_open_files(app: TaskQ, caplog: pytest.LogCaptureFixture):
     async def send() -> None:
         await app.asend_task("any.task")
 
@@ -43,7 +44,7 @@ def test_loops_that_come_and_go_leave_nothing_open(app: TaskQ, caplog: pytest.Lo
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_a_closed_application_can_be_used_again(app: TaskQ):
+async def test_closed_application_can_be_used_again(app: TaskQ):
     for _ in range(2):
         await app.asend_task("any.task")
         await app.aclose()
@@ -52,10 +53,10 @@ async def test_a_closed_application_can_be_used_again(app: TaskQ):
 
 
 class Expiring:
-    """A client module whose first client's credentials expire, and whose clients know whether they are closed.
+    """A client module whose first client has expired credentials, and whose clients record whether they are closed.
 
     Args:
-        callers: that many calls of the first client fail together.
+        callers: how many calls the first client waits for before it fails them all.
     """
 
     def __init__(self, callers: int) -> None:
@@ -93,9 +94,9 @@ class _AsyncClient:
     async def call(self, call: Call) -> str:
         if call.operation == "wait":
             await self._client.module.go_on.wait()
-            assert not self._client.closed, "cut off in mid-call"
+            assert not self._client.closed, "the client was closed during the call"
             return "waited"
-        await asyncio.sleep(0)  # so that all meet the first client
+        await asyncio.sleep(0)  # lets every call reach the first client
         return self._client.call(call)
 
     async def close(self) -> None:
@@ -107,7 +108,7 @@ def one(call: Call) -> Flow[str]:
     return answer
 
 
-async def test_many_calls_that_meet_expired_credentials_renew_them_once_and_cut_none_off(
+async def test_async_calls_with_expired_credentials_renew_once_and_cut_no_call_off(
     monkeypatch: pytest.MonkeyPatch,
 ):
     module = Expiring(callers=1)
@@ -124,7 +125,7 @@ async def test_many_calls_that_meet_expired_credentials_renew_them_once_and_cut_
     assert [client.closed for client in module.clients] == [True, True]
 
 
-def test_threads_that_meet_expired_credentials_renew_them_once(monkeypatch: pytest.MonkeyPatch):
+def test_threads_with_expired_credentials_renew_once(monkeypatch: pytest.MonkeyPatch):
     module = Expiring(callers=CALLERS)
     monkeypatch.setattr(connections, "_module", lambda services, service: module)
     here = connections.Connections({"svc": Service("any")})
@@ -134,8 +135,8 @@ def test_threads_that_meet_expired_credentials_renew_them_once(monkeypatch: pyte
     assert [client.closed for client in module.clients] == [True, False]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_process_opens_clients_of_its_own(app: TaskQ):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_forked_process_opens_its_own_clients(app: TaskQ):
     app.send_task("any.task")
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""The client of Google Cloud Storage, against fake-gcs-server, and what it makes of the SDK's exceptions."""
+"""Tests of the Cloud Storage client on fake-gcs-server, and of how it reads the SDK's exceptions."""
 
 import pytest
 from google.api_core import exceptions as sdk
@@ -27,7 +27,7 @@ def call(operation, bucket, **parameters):
     return one(Call("gcs", operation, {"bucket": bucket, **parameters}))
 
 
-def test_names_are_listed_in_pages(run, make_gcs_bucket, gcs_client, monkeypatch):
+def test_list_blobs_returns_names_in_pages(run, make_gcs_bucket, gcs_client, monkeypatch):
     monkeypatch.setattr(gcs, "_PAGE_SIZE", 2)
     bucket = make_gcs_bucket()
     for name in ("a/1", "a/2 %2F", "a/3", "b/1"):
@@ -42,7 +42,7 @@ def test_names_are_listed_in_pages(run, make_gcs_bucket, gcs_client, monkeypatch
     assert none == {"names": [], "page_token": None}
 
 
-def test_a_missing_object_and_a_missing_bucket_are_told_apart(run, make_gcs_bucket):
+def test_missing_object_and_missing_bucket_have_different_codes(run, make_gcs_bucket):
     with pytest.raises(CallError) as caught:
         run(call("download", make_gcs_bucket(), name="nothing"))
     assert caught.value.code == "NoSuchObject"
@@ -51,7 +51,9 @@ def test_a_missing_object_and_a_missing_bucket_are_told_apart(run, make_gcs_buck
     assert caught.value.code == "NoSuchBucket"
 
 
-def test_a_write_during_a_read_is_not_taken_for_what_was_read(run, make_gcs_bucket, gcs_client, monkeypatch):
+def test_generation_written_during_download_does_not_pass_for_the_read_one(
+    run, make_gcs_bucket, gcs_client, monkeypatch
+):
     bucket = make_gcs_bucket()
     given = {"name": "a", "data": b"old", "metadata": {"version": "1"}, "if_generation_match": 0}
     run(call("upload", bucket, **given))
@@ -72,12 +74,12 @@ def test_a_write_during_a_read_is_not_taken_for_what_was_read(run, make_gcs_buck
         run(call("upload", bucket, **{**given, "if_generation_match": int(generation)}))
 
 
-def test_an_object_that_is_replaced_during_a_read_is_not_taken_for_absent(run, make_gcs_bucket, monkeypatch):
+def test_object_replaced_during_download_does_not_pass_for_missing(run, make_gcs_bucket, monkeypatch):
     bucket = make_gcs_bucket()
     run(call("upload", bucket, name="a", data=b"old", metadata={}, if_generation_match=0))
 
     def replaced(blob, **_):
-        # The service keeps no generation that was replaced: the link to its content then leads nowhere.
+        # The service doesn't keep a replaced generation, so the link to its content leads nowhere.
         raise sdk.NotFound(f"GET {blob.media_link}: No such object: {bucket}/a")
 
     monkeypatch.setattr(Blob, "download_as_bytes", replaced)
@@ -86,16 +88,16 @@ def test_an_object_that_is_replaced_during_a_read_is_not_taken_for_absent(run, m
     assert (caught.value.code, caught.value.trouble) == ("PreconditionFailed", Trouble.TRANSIENT)
 
 
-def test_an_operation_that_is_not_known_is_refused(run, make_gcs_bucket):
+def test_unknown_operation_is_refused(run, make_gcs_bucket):
     with pytest.raises(CallError, match="UnknownOperation"):
         run(call("compose", make_gcs_bucket()))
 
 
-def test_missing_credentials_are_an_error_that_says_where_to_put_them(monkeypatch, tmp_path):
+def test_missing_credentials_error_says_where_to_put_them(monkeypatch, tmp_path):
     for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    # Looking for the metadata server of a virtual machine, where there is none, takes seconds.
+    # Without this, google-auth looks for a virtual machine's metadata server for seconds.
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     with pytest.raises(AccessDenied, match="GOOGLE_APPLICATION_CREDENTIALS"):
         gcs.open_client("gcs", {})
@@ -105,7 +107,7 @@ def test_missing_credentials_are_an_error_that_says_where_to_put_them(monkeypatc
     ("operation", "error", "code", "trouble"),
     [
         ("upload", sdk.PreconditionFailed("No."), "PreconditionFailed", Trouble.REFUSED),
-        # Replaced between the requests for its metadata and its content.
+        # The object was replaced between the requests for its metadata and its content.
         ("download", sdk.PreconditionFailed("No."), "PreconditionFailed", Trouble.TRANSIENT),
         ("upload", sdk.Forbidden("No."), "Forbidden", Trouble.REFUSED),
         ("upload", sdk.Unauthorized("No."), "Unauthorized", Trouble.CREDENTIALS),
@@ -125,6 +127,6 @@ def test_missing_credentials_are_an_error_that_says_where_to_put_them(monkeypatc
         ),
     ],
 )
-def test_what_a_retry_may_expect(operation, error, code, trouble):
+def test_sdk_exception_has_its_code_and_trouble(operation, error, code, trouble):
     failure = gcs._call_error(Call("gcs", operation), error)
     assert (failure.code, failure.trouble) == (code, trouble)

@@ -1,3 +1,5 @@
+"""Tests of the SQLite client: transactions, errors, threads, forks and event loops."""
+
 from __future__ import annotations
 
 import asyncio
@@ -37,7 +39,7 @@ def client(path):
     client.close()
 
 
-def test_each_statement_is_answered_with_its_rows(client):
+def test_each_statement_returns_its_rows(client):
     answer = client.call(
         transaction((INSERT, ("one",)), (INSERT, ("two",)), ("DELETE FROM numbers WHERE word = 'x'", ()))
     )
@@ -47,7 +49,7 @@ def test_each_statement_is_answered_with_its_rows(client):
     ]
 
 
-def test_a_failed_statement_takes_the_others_back(client):
+def test_failed_statement_rolls_back_the_others(client):
     with pytest.raises(CallError) as raised:
         client.call(transaction((INSERT, ("one",)), (INSERT, (None,))))
     assert raised.value.trouble is Trouble.REFUSED
@@ -55,7 +57,7 @@ def test_a_failed_statement_takes_the_others_back(client):
     assert client.call(query((COUNT, ()))) == [[{"numbers": 0}]]
 
 
-def test_a_wrong_statement_is_refused_and_the_client_goes_on(client, path):
+def test_wrong_statement_is_refused_and_the_client_still_works(client, path):
     with pytest.raises(CallError, match="no such column: nonsense") as raised:
         client.call(query(("SELECT nonsense FROM numbers", ())))
     assert raised.value.trouble is Trouble.REFUSED
@@ -65,7 +67,7 @@ def test_a_wrong_statement_is_refused_and_the_client_goes_on(client, path):
     assert client.call(transaction((INSERT, ("one",)))) == [[{"number": 1}]]
 
 
-def test_a_full_disk_is_refused_and_says_so(client):
+def test_full_disk_is_refused_with_the_remedy(client):
     client.call(transaction((INSERT, ("one",))))
     client.call(query(("PRAGMA max_page_count = 4", ())))
     with pytest.raises(CallError, match="disk is full: free some space") as raised:
@@ -74,7 +76,7 @@ def test_a_full_disk_is_refused_and_says_so(client):
     assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
 
 
-def test_a_locked_database_is_transient(client, path, monkeypatch):
+def test_locked_database_is_transient(client, path, monkeypatch):
     monkeypatch.setattr(clients, "BUSY_TIMEOUT_SECONDS", 0.01)
     client.call(transaction((INSERT, ("one",))))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -82,30 +84,30 @@ def test_a_locked_database_is_transient(client, path, monkeypatch):
         with pytest.raises(CallError) as raised:
             client.call(transaction((INSERT, ("two",))))
         assert raised.value.trouble is Trouble.TRANSIENT
-        assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]], "a reader waits for no writer"
+        assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]], "a reader doesn't wait for a writer"
         other.execute("ROLLBACK")
     assert client.call(transaction((INSERT, ("two",)))) == [[{"number": 2}]]
 
 
-def test_the_database_keeps_its_promises_through_a_power_cut(client):
+def test_database_is_in_wal_mode_with_full_synchronous(client):
     client.call(transaction())
     [[journal], [synchronous]] = client.call(query(("PRAGMA journal_mode", ()), ("PRAGMA synchronous", ())))
     assert journal == {"journal_mode": "wal"}
     assert synchronous == {"synchronous": 2}, "2 is FULL"
 
 
-def test_another_operation_is_refused(client):
+def test_unknown_operation_is_refused(client):
     with pytest.raises(CallError, match="transaction or query"):
         client.call(Call("sqlite", "vacuum", {}))
 
 
-def test_many_threads_share_a_client(client):
+def test_many_threads_share_one_client(client):
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(client.call, [transaction((INSERT, ("word",)))] * 100))
     assert sorted(answer[0][0]["number"] for answer in answers) == list(range(1, 101))
 
 
-def test_many_clients_make_one_new_database_at_once(path):
+def test_many_clients_create_one_database_at_once(path):
     opened = [clients.open_client("sqlite", {"path": str(path)}) for _ in range(8)]
     gate = threading.Barrier(8)
 
@@ -122,14 +124,14 @@ def test_many_clients_make_one_new_database_at_once(path):
     assert sorted(answer[0][0]["number"] for answer in answers) == list(range(1, 9))
 
 
-def test_a_closed_client_opens_again(client):
+def test_closed_client_opens_again(client):
     client.call(transaction((INSERT, ("one",))))
     client.close()
     assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_both_sides_of_a_fork_go_on(client):
+def test_client_works_on_both_sides_of_a_fork(client):
     client.call(transaction((INSERT, ("before",))))
     child = os.fork()
     if child == 0:
@@ -146,7 +148,7 @@ def test_both_sides_of_a_fork_go_on(client):
     assert client.call(query((COUNT, ()))) == [[{"numbers": 3}]]
 
 
-async def test_the_async_client_leaves_the_loop_free(path, monkeypatch):
+async def test_async_client_does_not_block_the_event_loop(path, monkeypatch):
     client = await clients.open_async_client("sqlite", {"path": str(path)})
     await client.call(transaction((INSERT, ("one",))))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -1,0 +1,181 @@
+"""The interface of a client, and the client classes that several SDKs share.
+
+A client makes each call once and raises a ``CallError`` when the call fails. Calls are repeated by
+``core.flows.retrying`` only. ``SDKClient`` and ``AsyncSDKClient`` serve an SDK that has a synchronous and an
+asynchronous variant. ``ThreadedClient`` serves an event loop where the SDK is synchronous only. How an operation is
+called, and what an exception means, is defined in the module of each SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+from taskq_cloud.core.flows import Call, CallError, arun, run
+
+Operation: TypeAlias = Generator[Any, Any, Any]
+"""The steps of one call, written once for both variants of an SDK.
+
+The generator yields what a method of the SDK returned and is sent the method's result. A synchronous method returns
+its result at once; an asynchronous one returns an awaitable, which the client awaits. The generator returns the call's
+answer.
+"""
+
+
+class Client(Protocol):
+    """A synchronous client of one service."""
+
+    def call(self, call: Call) -> Any:
+        """Make one call, once.
+
+        Raises:
+            CallError: the call failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close sockets and files."""
+        ...
+
+
+class AsyncClient(Protocol):
+    """An asynchronous client of one service, used on one event loop."""
+
+    async def call(self, call: Call) -> Any:
+        """Make one call, once.
+
+        Raises:
+            CallError: the call failed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close sockets and files."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SDK:
+    """How calls are made with one SDK, and how its exceptions are read.
+
+    Args:
+        operation: makes the steps of a call, given the SDK's own client and the call.
+        failures: the exceptions that mean a failed call.
+        call_error: turns such an exception into a ``CallError``.
+        chain_errors: whether the ``CallError`` keeps the SDK's exception as its cause. False keeps secrets in the
+            exception's text out of logs.
+    """
+
+    operation: Callable[[Any, Call], Operation]
+    failures: tuple[type[Exception], ...]
+    call_error: Callable[[Call, Any], CallError]
+    chain_errors: bool = True
+
+
+class SDKClient:
+    """A client of a synchronous SDK. Threads may share it. A subclass names the SDK.
+
+    Args:
+        client: the SDK's own client.
+        close: closes the connections; None: the client's own ``close`` does.
+    """
+
+    sdk: ClassVar[SDK]
+
+    def __init__(self, client: Any, close: Callable[[], object] | None = None) -> None:
+        self._client = client
+        self._close = close
+
+    def call(self, call: Call) -> Any:
+        """Make one call, once.
+
+        Raises:
+            CallError: the call failed.
+        """
+        sdk = self.sdk
+        try:
+            return run(sdk.operation(self._client, call), _finished)
+        except sdk.failures as error:
+            failure = sdk.call_error(call, error)
+            if sdk.chain_errors:
+                raise failure from error
+        # Raised outside the handler, so that the SDK's exception isn't even the context of this one.
+        raise failure
+
+    def close(self) -> None:
+        """Close the connections."""
+        (self._close or self._client.close)()
+
+
+class AsyncSDKClient:
+    """A client of an asynchronous SDK, used on the event loop that opened it. A subclass names the SDK.
+
+    Args:
+        client: the SDK's own client.
+        close: closes the connections.
+    """
+
+    sdk: ClassVar[SDK]
+
+    def __init__(self, client: Any, close: Callable[[], Awaitable[object]]) -> None:
+        self._client = client
+        self._close = close
+
+    async def call(self, call: Call) -> Any:
+        """Make one call, once.
+
+        Raises:
+            CallError: the call failed.
+        """
+        sdk = self.sdk
+        try:
+            return await arun(sdk.operation(self._client, call), _awaitable)
+        except sdk.failures as error:
+            failure = sdk.call_error(call, error)
+            if sdk.chain_errors:
+                raise failure from error
+        raise failure
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._close()
+
+
+class ThreadedClient:
+    """Makes the calls of a synchronous client in threads, so that they don't block the event loop.
+
+    Args:
+        client: the synchronous client.
+        threads: how many calls may be under way at once.
+        name: the prefix of the threads' names.
+    """
+
+    def __init__(self, client: Client, threads: int, name: str) -> None:
+        self._client = client
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def call(self, call: Call) -> Any:
+        """Make one call, once.
+
+        Raises:
+            CallError: the call failed.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._client.call, call)
+
+    async def close(self) -> None:
+        """Close the client after the calls that were made before."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._client.close)
+        self._threads.shutdown(wait=False)
+
+
+def _finished(result: Any) -> Any:
+    """Hand over the result of a synchronous method."""
+    return result
+
+
+def _awaitable(awaitable: Awaitable[Any]) -> Awaitable[Any]:
+    """Hand over the awaitable that an asynchronous method returned; the driver awaits it."""
+    return awaitable
