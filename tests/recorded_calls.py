@@ -91,7 +91,7 @@ def policies() -> dict[str, list[Mapping[str, Any]]]:
             app.conf.deployment["runtime"] = runtime
             app.task(name="shop.length", time_limit=5)(len)
             topology = app.topology()
-            for role, policy in iam.policies(topology, iam.Place("000000000000")).items():
+            for role, policy in iam.policies(topology, iam.ArnPlaceholders("000000000000")).items():
                 # What the platform calls in a role's name allows none of the library's calls.
                 own = {each.sid for each in topology.role_named(role).statements if each.by == "application"}
                 statements = [each for each in policy["Statement"] if each["Sid"] in own]

@@ -1,4 +1,7 @@
-"""The attributes, rules and policies that a declaration comes to, in the services' own form."""
+"""The settings of declared AWS resources in the services' own form: queue attributes, lifecycle rules and policies.
+
+``provision`` writes these settings, and ``doctor`` compares them with a deployment.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,14 @@ PUBLIC_ACCESS_BLOCK: Final = {
 
 
 def queue_attributes(topology: Topology, queue: Queue, arn: str, dead_arn: str) -> dict[str, str]:
-    """The attributes of a queue; ``FifoQueue`` is set when it is created, and never after."""
+    """Return the attributes of a queue, except ``FifoQueue``, which can only be set when the queue is created.
+
+    Args:
+        topology: the topology that declares the queue.
+        queue: the queue.
+        arn: its ARN.
+        dead_arn: the ARN of its dead-letter queue.
+    """
     redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": queue.max_receive_count}
     return {
         "DelaySeconds": "0",
@@ -35,7 +45,14 @@ def queue_attributes(topology: Topology, queue: Queue, arn: str, dead_arn: str) 
 
 
 def dead_letter_attributes(topology: Topology, queue: Queue, arn: str, source_arn: str) -> dict[str, str]:
-    """The attributes of its dead-letter queue."""
+    """Return the attributes of a queue's dead-letter queue.
+
+    Args:
+        topology: the topology that declares the queue.
+        queue: the source queue.
+        arn: the ARN of the dead-letter queue.
+        source_arn: the ARN of the source queue.
+    """
     allow = {"redrivePermission": "byQueue", "sourceQueueArns": [source_arn]}
     return {
         "MessageRetentionPeriod": str(queue.dead_letter_queue.message_retention_seconds),
@@ -46,7 +63,7 @@ def dead_letter_attributes(topology: Topology, queue: Queue, arn: str, source_ar
 
 
 def schedules_dead_letter_attributes(topology: Topology, dead: DeadLetterQueue, arn: str) -> dict[str, str]:
-    """The attributes of the queue of what schedules could not send; it is the dead-letter queue of no other queue."""
+    """Return the attributes of the queue for messages that schedules could not send; it has no source queue."""
     return {
         "MessageRetentionPeriod": str(dead.message_retention_seconds),
         **_encryption(topology),
@@ -55,9 +72,9 @@ def schedules_dead_letter_attributes(topology: Topology, dead: DeadLetterQueue, 
 
 
 def lifecycle_rules(bucket: Bucket, present: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rules of a bucket: its own, and those of others that are there."""
-    own = {rule.id: rule for rule in bucket.lifecycle_rules}
-    others = [dict(rule) for rule in present if rule.get("ID") not in own]
+    """Return the rules that a bucket should have: the declared ones, and present ones that have other ids."""
+    declared = {rule.id for rule in bucket.lifecycle_rules}
+    others = [dict(rule) for rule in present if rule.get("ID") not in declared]
     return others + [
         {
             "ID": rule.id,
@@ -70,7 +87,11 @@ def lifecycle_rules(bucket: Bucket, present: Sequence[Mapping[str, Any]]) -> lis
 
 
 def rules_in_short(rules: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, bool, int | None]]:
-    """Of each rule, by its id: the prefix, whether it is enabled, and the days; what a service adds is left out."""
+    """Return the comparable part of lifecycle rules, without fields that the service adds.
+
+    Returns:
+        Rule id -> prefix, whether the rule is enabled, and the days after which objects expire.
+    """
     return {
         str(rule.get("ID")): (
             rule.get("Filter", {}).get("Prefix", rule.get("Prefix", "")),
@@ -81,13 +102,14 @@ def rules_in_short(rules: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, b
     }
 
 
-def dumps(document: Mapping[str, Any]) -> str:
-    """A policy as text."""
-    return json.dumps(document)
-
-
 def with_tls(policy: Mapping[str, Any], service: str, resources: Sequence[str]) -> dict[str, Any]:
-    """A policy that denies what comes without TLS, beside what it says already."""
+    """Return a policy that also denies requests without TLS; its other statements are kept.
+
+    Args:
+        policy: the policy that is there; an empty one if there is none.
+        service: the prefix of the denied actions: ``"sqs"``.
+        resources: the ARNs that the denial is about.
+    """
     denial = {
         "Sid": _TLS_SID,
         "Effect": "Deny",
@@ -101,7 +123,7 @@ def with_tls(policy: Mapping[str, Any], service: str, resources: Sequence[str]) 
 
 
 def denies_without_tls(policy: Mapping[str, Any] | None) -> bool:
-    """Whether a policy denies everyone what comes without TLS."""
+    """Return whether a policy denies everyone's requests without TLS."""
     return any(
         each.get("Effect") == "Deny"
         and each.get("Principal") in ("*", {"AWS": "*"})
@@ -111,16 +133,21 @@ def denies_without_tls(policy: Mapping[str, Any] | None) -> bool:
 
 
 def allows_everyone(policy: Mapping[str, Any]) -> bool:
-    """Whether a policy allows something to everyone, on no condition."""
+    """Return whether a policy allows something to everyone without a condition."""
     return any(
         each.get("Effect") == "Allow" and each.get("Principal") in ("*", {"AWS": "*"}) and not each.get("Condition")
         for each in _statements(policy)
     )
 
 
-def changed_attributes(wanted: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str]:
-    """The attributes to set; one that is written otherwise and means the same is none of them."""
-    changes = {name: value for name, value in wanted.items() if not _same(name, value, present.get(name))}
+def changed_attributes(declared: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes to set on a queue: those whose present value means something else than the declared one.
+
+    Args:
+        declared: the attributes that the queue should have.
+        present: the attributes that it has; a policy keeps its other statements.
+    """
+    changes = {name: value for name, value in declared.items() if not _same(name, value, present.get(name))}
     policy = _read(present.get("Policy"))
     if "Policy" in changes and policy:
         resources = _statements(_read(changes["Policy"]))[-1]["Resource"]
@@ -128,19 +155,19 @@ def changed_attributes(wanted: Mapping[str, str], present: Mapping[str, str]) ->
     return changes
 
 
-def _same(name: str, wanted: str, present: str | None) -> bool:
+def _same(name: str, declared: str, present: str | None) -> bool:
     if present is None or present == "":
-        return wanted in ("", "0")
+        return declared in ("", "0")
     if name == "Policy":
         return denies_without_tls(_read(present))
     if name == "RedrivePolicy":
-        one, other = _read(wanted), _read(present)
+        one, other = _read(declared), _read(present)
         return one["deadLetterTargetArn"] == other.get("deadLetterTargetArn") and int(one["maxReceiveCount"]) == int(
             other.get("maxReceiveCount", 0)
         )
-    if wanted.startswith("{"):
-        return _read(wanted) == _read(present)
-    return wanted.lower() == present.lower()
+    if declared.startswith("{"):
+        return _read(declared) == _read(present)
+    return declared.lower() == present.lower()
 
 
 def _encryption(topology: Topology) -> dict[str, str]:

@@ -1,57 +1,63 @@
-"""Creates what an application needs of SQS, DynamoDB, S3 and EventBridge Scheduler: for emulators and sandboxes.
+"""Creates an application's queues, tables, buckets and schedule group on AWS, for emulators and sandboxes.
 
-Looks first and changes only what differs, so a second run makes no call that writes. Removes nothing: no queue, no
-table, no bucket, no message and no object. Functions, containers and roles are Terraform's.
+Every resource is read first, and only differences are changed, so a second run makes no call that writes. Nothing is
+removed: no queue, table, bucket, message or object. Terraform deploys functions, containers and roles.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Call, Flow, Sleep
 from taskq_cloud.deploy import aws_settings
 from taskq_cloud.deploy.doctor import observe, observe_schedules
-from taskq_cloud.deploy.doctor.calls import ask, region_of_environment
+from taskq_cloud.deploy.doctor.calls import call, region_of_environment
 from taskq_cloud.deploy.doctor.observed import ObservedQueue
 from taskq_cloud.deploy.topology.model import Bucket, Queue, Table, Topology
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError
 
 TABLE_SECONDS: Final = 120
-"""How long a new table may take; DynamoDB's own takes some ten."""
+"""How long to wait for a new table; DynamoDB usually takes about ten seconds."""
 
 _UNKNOWN_ARN: Final = "arn:aws:sqs:region:account:"
-"""Before what it names is there, in a dry run."""
+"""The ARN prefix of a queue that does not exist yet, in a dry run."""
 
 _WITHOUT_LOCATION: Final = "us-east-1"
-"""The Region that must not be named as a LocationConstraint (Amazon S3 API Reference, "CreateBucket")."""
+"""The Region that CreateBucket refuses as a LocationConstraint (Amazon S3 API Reference, "CreateBucket")."""
 
 
 class Provisioner:
-    """Creates and changes; or, dry, says what it would.
+    """Creates and changes the declared resources of one deployment.
 
     Args:
         topology: the declaration.
-        dry_run: make no call that writes.
+        dry_run: list the changes without making them.
     """
 
     def __init__(self, topology: Topology, *, dry_run: bool = False) -> None:
         self._topology = topology
         self._dry_run = dry_run
         self.changes: list[str] = []
-        """What was done, or would be, in its order."""
+        """The changes that were made, or that a dry run would make, in order."""
         self._partition = "aws"
 
     def run(self) -> Flow[list[str]]:
-        """Bring everything about; the changes, none where all is as declared.
+        """Create the missing resources, and change those that differ.
+
+        Returns:
+            The changes, in order; an empty list if everything is as declared.
 
         Raises:
-            ImproperlyConfigured: it isn't AWS, or what is there can't be changed into what is declared.
-            AccessDenied: names the permission that is missing.
-            OperationalError: a service refused something; names the resource.
+            ImproperlyConfigured: the provider isn't AWS, or a table can't be changed as declared.
+            AccessDenied: a permission is missing; names it.
+            OperationalError: a service did not answer or refused a call; names the resource.
         """
         if self._topology.provider != "aws":
-            raise ImproperlyConfigured("taskq provision creates resources of AWS only; docs/pubsub.md has Google's")
+            raise ImproperlyConfigured(
+                "taskq provision creates resources on AWS only; docs/pubsub.md explains how to create those of Pub/Sub"
+            )
         for queue in self._topology.queues:
             yield from self._queue(queue)
         for table in self._topology.tables:
@@ -61,8 +67,8 @@ class Provisioner:
                 yield from self._bucket(bucket)
         group = self._topology.schedule_group
         if group is not None and not (yield from observe_schedules.group(group.name)):
-            what = f"create schedule group {group.name}"
-            yield from self._do(what, "scheduler", "create_schedule_group", Name=group.name)
+            change = f"create schedule group {group.name}"
+            yield from self._do(change, "scheduler", "create_schedule_group", Name=group.name)
         if group is not None and group.dead_letter_queue is not None:
             dead = group.dead_letter_queue
             present = yield from self._present(dead.name, fifo=False)
@@ -71,10 +77,10 @@ class Provisioner:
             yield from self._attributes(dead.name, present, attributes)
         return self.changes
 
-    def _do(self, what: str, service: str, operation: str, **parameters: Any) -> Flow[Any | None]:
-        answer = None if self._dry_run else (yield from ask(what, service, operation, **parameters))
-        self.changes.append(what)
-        return answer
+    def _do(self, change: str, service: str, operation: str, **parameters: Any) -> Flow[None]:
+        if not self._dry_run:
+            yield from call(change, service, operation, **parameters)
+        self.changes.append(change)
 
     # -- queues
 
@@ -89,14 +95,14 @@ class Provisioner:
         yield from self._attributes(queue.dead_letter_queue.name, dead, of_dead)
 
     def _present(self, name: str, *, fifo: bool) -> Flow[ObservedQueue | None]:
-        """A queue, created where it isn't there; None in a dry run."""
+        """Return a queue, which is created if it does not exist; None if a dry run would create it."""
         found = yield from observe.queue(name)
         if found is None:
             attributes = {"FifoQueue": "true"} if fifo else {}
             yield from self._do(f"create queue {name}", "sqs", "create_queue", QueueName=name, Attributes=attributes)
             found = None if self._dry_run else (yield from observe.queue(name))
         if found is not None:
-            # The account's own: a queue is what every application has, and comes first.
+            # Every application has a queue, so the first one tells the account's partition to the buckets.
             self._partition = found.arn.split(":")[1]
         return found
 
@@ -121,7 +127,7 @@ class Provisioner:
             key = self._topology.kms_key_arn
             encryption = {"SSESpecification": {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}} if key else {}
             yield from self._do(
-                f"create table {table.name}, paid by request, with the key {table.hash_key}",
+                f"create table {table.name}, billed per request, with the key {table.hash_key}",
                 "dynamodb",
                 "create_table",
                 TableName=table.name,
@@ -134,8 +140,8 @@ class Provisioner:
                 yield from self._until_active(table.name)
         elif found.key_schema != {table.hash_key: "HASH"} or found.attribute_types.get(table.hash_key) != "S":
             raise ImproperlyConfigured(
-                f"table {table.name} is there with the key {dict(found.key_schema)}, which can't be changed; needed is"
-                f" {table.hash_key}, a string: name another table in TASKQ_RESULTS"
+                f"table {table.name} exists with the key {dict(found.key_schema)}, which can't be changed; its key has"
+                f" to be the string {table.hash_key!r}: name another table in TASKQ_RESULTS"
             )
         if found is None or found.ttl_attribute is None:
             yield from self._do(
@@ -147,9 +153,9 @@ class Provisioner:
             )
         elif found.ttl_attribute != table.ttl_attribute:
             raise ImproperlyConfigured(
-                f"items of table {table.name} expire by {found.ttl_attribute!r}, not by {table.ttl_attribute!r};"
-                " DynamoDB takes another attribute an hour after expiry is turned off: turn it off there, or name"
-                " another table"
+                f"items of table {table.name} expire by {found.ttl_attribute!r}, not by {table.ttl_attribute!r}: turn"
+                " TTL off and run this again after an hour, which DynamoDB requires before it accepts another attribute, or"
+                " name another table in TASKQ_RESULTS"
             )
 
     def _until_active(self, name: str) -> Flow[None]:
@@ -158,7 +164,9 @@ class Provisioner:
             if answer["Table"]["TableStatus"] == "ACTIVE":
                 return
             yield Sleep(1)
-        raise OperationalError(f"table {name} is still being created after {TABLE_SECONDS} s: run this again")
+        raise OperationalError(
+            f"table {name} is still being created after {TABLE_SECONDS} s: run taskq provision again"
+        )
 
     def _bucket(self, bucket: Bucket) -> Flow[None]:
         found = yield from observe.bucket(bucket.name)
@@ -179,7 +187,7 @@ class Provisioner:
         policy = found.policy if found else None
         if not aws_settings.denies_without_tls(policy):
             arn = f"arn:{self._partition}:s3:::{name}"
-            document = aws_settings.dumps(aws_settings.with_tls(policy or {}, "s3", [arn, f"{arn}/*"]))
+            document = json.dumps(aws_settings.with_tls(policy or {}, "s3", [arn, f"{arn}/*"]))
             yield from self._do(
                 f"deny access without TLS to bucket {name}", "s3", "put_bucket_policy", Bucket=name, Policy=document
             )

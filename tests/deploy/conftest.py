@@ -1,4 +1,4 @@
-"""An application with queues, a table and buckets of its own names, and a proxy before the AWS stack."""
+"""Fixtures: applications whose resources have unique names, and a proxy that records calls to the AWS stack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from taskq_cloud.testing.permissions import CallRecorder
 
 @pytest.fixture
 def recorder(local_stack, aws_environment, monkeypatch) -> Iterator[CallRecorder]:
-    """What stands between this process's AWS clients and the stack."""
+    """Return a proxy that records the calls of this process's AWS clients."""
     with CallRecorder(local_stack.endpoint_url) as recorder:
         monkeypatch.setenv("AWS_ENDPOINT_URL", recorder.endpoint_url)
         yield recorder
@@ -25,7 +25,7 @@ def recorder(local_stack, aws_environment, monkeypatch) -> Iterator[CallRecorder
 
 @pytest.fixture
 def make_app(recorder, local_stack, make_aws_client) -> Iterator[Callable[..., TaskQ]]:
-    """An application on resources whose names begin with one of its own; they are removed at the end."""
+    """Return a function that makes an application with a unique prefix; its resources are removed at the end."""
     prefixes, apps = [], []
 
     def make(*, scheduler: bool = False, results_in: str = "dynamodb", **settings: Any) -> TaskQ:
@@ -55,7 +55,7 @@ def make_app(recorder, local_stack, make_aws_client) -> Iterator[Callable[..., T
 
 
 def remove(clients: dict[str, Any], prefix: str) -> None:
-    """All whose name begins so."""
+    """Delete all resources whose name has a prefix."""
     for each in clients["scheduler"].list_schedule_groups(NamePrefix=prefix)["ScheduleGroups"]:
         clients["scheduler"].delete_schedule_group(Name=each["Name"])
     for url in clients["sqs"].list_queues(QueueNamePrefix=prefix).get("QueueUrls", []):
@@ -72,7 +72,7 @@ def remove(clients: dict[str, Any], prefix: str) -> None:
 
 
 def drive(app: TaskQ, flow: Flow[Any]) -> Any:
-    """Run a flow on an application's deployment."""
+    """Run a flow with the clients of an application's deployment."""
     connections = Connections(services(app.topology(), app.services()))
     try:
         return connections.run(flow)

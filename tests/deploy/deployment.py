@@ -1,6 +1,6 @@
-"""A whole deployment on the AWS stack: what ``taskq provision`` makes, and what Terraform would make beside it.
+"""A whole deployment on the AWS stack: the resources of ``taskq provision``, and those that Terraform would create.
 
-Functions and containers run nothing here: what is looked at is how they are set up.
+No function and no container runs anything here: the doctor only reads how they are configured.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SERVICES = ("dynamodb", "ecs", "iam", "kms", "lambda", "s3", "scheduler", "sqs")
 
 
 def application(prefix: str, key: str) -> TaskQ:
-    """An application with all that a doctor can look at."""
+    """Return an application that declares every kind of resource that the doctor checks."""
     app = TaskQ(
         prefix,
         broker=f"sqs://eu-west-1/{prefix}-",
@@ -48,10 +48,10 @@ def application(prefix: str, key: str) -> TaskQ:
 
 
 class Deployment:
-    """Everything that an application declares, as it declares it.
+    """A deployment of everything that an application declares.
 
     Args:
-        prefix: what all names begin with.
+        prefix: the prefix of all names.
         client_of: opens the client of a service.
     """
 
@@ -63,7 +63,7 @@ class Deployment:
         self.prefix = prefix
         self.topology: Topology = self.app.topology(app_path="shop:app")
         self.calls: list[Call] = []
-        # Of all looks: opening the clients takes longer than looking.
+        # Shared by all observations, because opening the clients takes longer than observing.
         self._connections = Connections(services(self.topology, self.app.services()))
         self.provision()
         for role in self.topology.roles:
@@ -75,25 +75,25 @@ class Deployment:
         self.make_schedule()
 
     def provision(self) -> None:
-        """What ``taskq provision`` does; again, it mends what can be mended."""
+        """Run ``taskq provision``; a second run repairs what a test has changed."""
         self._connections.run(Provisioner(self.topology).run())
 
-    def look(self, skip: Collection[str] = ()) -> list[Finding]:
-        """What the doctor finds."""
-        flow = _noting(observe.everything(self.topology, skip=skip), self.calls)
+    def findings(self, skip: Collection[str] = ()) -> list[Finding]:
+        """Observe the deployment, and return the doctor's findings."""
+        flow = _recording(observe.everything(self.topology, skip=skip), self.calls)
         return findings(self.topology, self._connections.run(flow))
 
     def url(self, name: str) -> str:
-        """The URL of a queue, by the end of its name."""
+        """Return the URL of a queue, by its name without the prefix."""
         return str(self.clients["sqs"].get_queue_url(QueueName=f"{self.prefix}-{name}")["QueueUrl"])
 
     def arn(self, name: str) -> str:
-        """The ARN of a queue, by the end of its name."""
+        """Return the ARN of a queue, by its name without the prefix."""
         return f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{self.prefix}-{name}"
 
     @property
     def mapping(self) -> Mapping[str, Any]:
-        """The one event source mapping."""
+        """The only event source mapping of the queue ``work``."""
         (found,) = self.clients["lambda"].list_event_source_mappings(EventSourceArn=self.arn("work"))[
             "EventSourceMappings"
         ]
@@ -101,7 +101,7 @@ class Deployment:
 
     @contextmanager
     def with_attributes(self, name: str, **attributes: str) -> Iterator[None]:
-        """A queue with other attributes, for a while."""
+        """Change attributes of a queue for the time of a ``with`` block."""
         sqs, url = self.clients["sqs"], self.url(name)
         before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
         sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
@@ -110,7 +110,7 @@ class Deployment:
 
     @contextmanager
     def with_mapping(self, **changes: Any) -> Iterator[None]:
-        """The mapping otherwise, for a while."""
+        """Change the event source mapping for the time of a ``with`` block."""
         before = {"Enabled": True, "FilterCriteria": {"Filters": []}, **self.mapping}
         update = self.clients["lambda"].update_event_source_mapping
         update(UUID=before["UUID"], **changes)
@@ -119,7 +119,7 @@ class Deployment:
 
     @contextmanager
     def with_function(self, **changes: Any) -> Iterator[None]:
-        """The function otherwise, for a while."""
+        """Change the function's configuration for the time of a ``with`` block."""
         function, name = self.clients["lambda"], self.topology.functions[0].name
         before = function.get_function_configuration(FunctionName=name)
         function.update_function_configuration(FunctionName=name, **changes)
@@ -128,7 +128,7 @@ class Deployment:
 
     @contextmanager
     def with_container(self, task: Mapping[str, Any] = {}, **changes: Any) -> Iterator[None]:
-        """The service with another revision of its task definition, for a while."""
+        """Run the service with another revision of its task definition for the time of a ``with`` block."""
         ecs, service = self.clients["ecs"], self.topology.services[0]
         before = self._definition()
         container = {**before["containerDefinitions"][0], **changes}
@@ -140,7 +140,7 @@ class Deployment:
 
     @contextmanager
     def with_schedule(self, **changes: Any) -> Iterator[None]:
-        """The schedule otherwise, for a while."""
+        """Change the schedule for the time of a ``with`` block."""
         scheduler = self.clients["scheduler"]
         before = self.schedule()
         scheduler.update_schedule(**{**before, **changes})
@@ -149,7 +149,7 @@ class Deployment:
 
     @contextmanager
     def with_policy(self, role: str, name: str, *statements: Mapping[str, Any]) -> Iterator[None]:
-        """A role with one policy more, for a while."""
+        """Add a policy to a role for the time of a ``with`` block."""
         document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
         self.clients["iam"].put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=document)
         yield
@@ -157,7 +157,7 @@ class Deployment:
 
     @contextmanager
     def with_producer(self, *statements: Mapping[str, Any]) -> Iterator[None]:
-        """The producer's policy with other statements, for a while."""
+        """Replace the statements of the producer's policy for the time of a ``with`` block."""
         iam_, name = self.clients["iam"], f"{self.prefix}-producer"
         arn = f"arn:aws:iam::{ACCOUNT}:policy/{name}"
 
@@ -191,7 +191,7 @@ class Deployment:
             client.close()
 
     def make_role(self, name: str) -> None:
-        """A role with its policy, or a policy alone."""
+        """Create a declared role with its policy, or only the policy if no service assumes the role."""
         role, iam_ = self.topology.role_named(name), self.clients["iam"]
         document = json.dumps(self._policy(name))
         if role.assumed_by is None:
@@ -201,11 +201,11 @@ class Deployment:
         iam_.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=document)
 
     def _policy(self, role: str) -> Mapping[str, Any]:
-        policy: Mapping[str, Any] = iam.policies(self.topology, iam.Place(ACCOUNT, "eu-west-1"))[role]
+        policy: Mapping[str, Any] = iam.policies(self.topology, iam.ArnPlaceholders(ACCOUNT, "eu-west-1"))[role]
         return policy
 
     def make_function(self) -> None:
-        """The function, and its event source mapping, if it has none yet."""
+        """Create the function, and its event source mapping unless there is one."""
         (function,) = self.topology.functions
         client = self.clients["lambda"]
         client.create_function(
@@ -222,7 +222,7 @@ class Deployment:
             self.make_mapping()
 
     def make_mapping(self) -> None:
-        """The event source mapping."""
+        """Create the event source mapping."""
         (function,) = self.topology.functions
         self.clients["lambda"].create_event_source_mapping(
             FunctionName=function.name,
@@ -254,7 +254,7 @@ class Deployment:
         }
 
     def make_service(self) -> None:
-        """The service, none of whose containers runs."""
+        """Create the service, without a running container."""
         (service,) = self.topology.services
         self.clients["ecs"].create_service(
             cluster=self.topology.name,
@@ -265,7 +265,7 @@ class Deployment:
         )
 
     def schedule(self) -> dict[str, Any]:
-        """The schedule, as it is made."""
+        """Return the parameters that the schedule is created with."""
         (schedule,), group = self.topology.schedules, self.topology.schedule_group
         assert group is not None
         return {
@@ -283,12 +283,12 @@ class Deployment:
         }
 
     def make_schedule(self) -> None:
-        """The schedule."""
+        """Create the schedule."""
         self.clients["scheduler"].create_schedule(**self.schedule())
 
 
 def trust(service: str) -> dict[str, Any]:
-    """A policy by which a service assumes a role."""
+    """Return a policy that lets a service assume a role."""
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
@@ -300,8 +300,8 @@ def _archive() -> bytes:
     return written.getvalue()
 
 
-def _noting(flow: Flow[Any], calls: list[Call]) -> Flow[Any]:
-    """A flow that runs as it would, while its calls are written down."""
+def _recording(flow: Flow[Any], calls: list[Call]) -> Flow[Any]:
+    """Run a flow unchanged, and append its calls to a list."""
     answer: Any = None
     error: Exception | None = None
     while True:

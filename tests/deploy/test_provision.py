@@ -1,4 +1,4 @@
-"""``taskq provision`` on the AWS stack: everything is made, once, and nothing is taken away."""
+"""Tests of ``taskq provision`` on the AWS stack: it creates every resource once, and removes nothing."""
 
 import json
 from contextlib import closing
@@ -28,7 +28,7 @@ def writes(recorder):
     return [name for name in counts if name.startswith(WRITES) or name.partition(" ")[0] in ("PUT", "POST", "DELETE")]
 
 
-def test_what_is_made_is_used_at_once(make_app):
+def test_provisioned_resources_are_usable_at_once(make_app):
     app = make_app()
     provision(app)
     result = app.send_task("shop.length", ["x" * 2_000_000])
@@ -36,7 +36,7 @@ def test_what_is_made_is_used_at_once(make_app):
     assert app.run(app.broker.depth("work")).total == 1
 
 
-def test_twice_writes_once(make_app, recorder):
+def test_second_run_makes_no_writes(make_app, recorder):
     app = make_app()
     assert provision(app)
     recorder.forget()
@@ -45,7 +45,7 @@ def test_twice_writes_once(make_app, recorder):
     assert writes(recorder) == []
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(make_app, recorder):
+def test_dry_run_lists_changes_and_writes_nothing(make_app, recorder):
     app = make_app()
     said = provision(app, dry_run=True)
     assert writes(recorder) == []
@@ -54,7 +54,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(make_app, recorder):
     assert [each for each in done if each.startswith("create")] == [each for each in said if each.startswith("create")]
 
 
-def test_queues_have_what_is_declared(make_app, make_aws_client, local_stack):
+def test_queues_have_declared_attributes(make_app, make_aws_client, local_stack):
     app = make_app()
     provision(app)
     sqs = make_aws_client("sqs", local_stack.endpoint_url)
@@ -70,7 +70,7 @@ def test_queues_have_what_is_declared(make_app, make_aws_client, local_stack):
         assert attributes.get("ContentBasedDeduplication") == ("true" if queue.fifo else None)
 
 
-def test_what_schedules_can_not_send_is_encrypted_and_travels_by_tls(make_app, make_aws_client, local_stack):
+def test_dead_letter_queue_of_schedules_is_encrypted_and_requires_tls(make_app, make_aws_client, local_stack):
     name = f"late-{uuid4().hex[:8]}"
     role = "arn:aws:iam::000000000000:role/sender"
     dead = f"arn:aws:sqs:eu-west-1:000000000000:{name}"
@@ -87,7 +87,7 @@ def test_what_schedules_can_not_send_is_encrypted_and_travels_by_tls(make_app, m
     assert attributes["MessageRetentionPeriod"] == "1209600"
 
 
-def test_a_changed_limit_changes_one_attribute_and_keeps_the_messages(make_app):
+def test_changed_time_limit_changes_one_attribute_and_keeps_messages(make_app):
     app = make_app()
     provision(app)
     app.send_task("shop.length", ["abc"])
@@ -97,7 +97,7 @@ def test_a_changed_limit_changes_one_attribute_and_keeps_the_messages(make_app):
     assert app.run(app.broker.depth("work")).total == 1
 
 
-def test_rules_and_statements_of_others_stay(make_app, make_aws_client, local_stack):
+def test_foreign_rules_and_statements_are_kept(make_app, make_aws_client, local_stack):
     app = make_app()
     provision(app)
     s3 = make_aws_client("s3", local_stack.endpoint_url)
@@ -114,7 +114,7 @@ def test_rules_and_statements_of_others_stay(make_app, make_aws_client, local_st
     assert {each["Sid"] for each in statements} == {"Theirs", "DenyWithoutTLS"}
 
 
-def test_what_can_not_be_changed_is_named(make_app, make_aws_client, local_stack):
+def test_table_with_another_key_is_refused(make_app, make_aws_client, local_stack):
     app = make_app()
     (declared,) = app.topology().tables
     table = declared.name
@@ -125,11 +125,11 @@ def test_what_can_not_be_changed_is_named(make_app, make_aws_client, local_stack
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
     )
-    with pytest.raises(ImproperlyConfigured, match=r"is there with the key {'pk': 'HASH'}, which can't be changed"):
+    with pytest.raises(ImproperlyConfigured, match=r"exists with the key {'pk': 'HASH'}, which can't be changed"):
         provision(app)
 
 
-def test_the_command_says_what_it_does(make_app, monkeypatch, tmp_path):
+def test_command_lists_its_changes(make_app, monkeypatch, tmp_path):
     app = make_app()
     settings = {"broker": app.conf.broker, "results": app.conf.results, "task_default_queue": "work"}
     (tmp_path / "provisioned_shop.py").write_text(f"from taskq_cloud import TaskQ\napp = TaskQ('shop', **{settings})\n")

@@ -1,1 +1,1 @@
-"""``taskq doctor``: observes what is deployed, and compares it with what the application declares."""
+"""``taskq doctor``: observes what is deployed, and compares it with the declaration of the application."""

@@ -1,7 +1,7 @@
-"""Calls on a live deployment: what a refused one means, and the clients that they need.
+"""AWS calls of ``taskq provision`` and ``taskq doctor``: how they are made, and the errors that explain a failed one.
 
-``provision`` and ``doctor`` are the only parts of this package that create or look at infrastructure; both are run by
-people, never by a runtime.
+These two commands are the only parts of this package that create or inspect infrastructure. People run them; a worker
+or a function never does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from taskq_cloud.errors import AccessDenied, OperationalError, Unreachable
 
 SERVICES: Final = ("dynamodb", "ecs", "iam", "lambda", "s3", "scheduler", "sqs")
 
-_DENIED: Final = frozenset(
+_DENIED_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403", "AllAccessDisabled", "KmsAccessDenied"}
 )
 
@@ -30,30 +30,35 @@ _S3_ACTIONS: Final = {
     "put_bucket_lifecycle_configuration": "PutLifecycleConfiguration",
     "put_public_access_block": "PutBucketPublicAccessBlock",
 }
-"""Those whose permission has another name (Service Authorization Reference, "Actions defined by Amazon S3")."""
+"""The operations of S3 whose permission has another name than the operation (Service Authorization Reference, "Actions
+defined by Amazon S3")."""
 
 
 def action_of(service: str, operation: str) -> str:
-    """The permission that an operation takes."""
-    own = _S3_ACTIONS.get(operation) if service == "s3" else None
-    return f"{service}:{own or ''.join(word.capitalize() for word in operation.split('_'))}"
+    """Return the IAM action that an operation requires: ``"sqs:GetQueueUrl"`` for ``get_queue_url``."""
+    action = _S3_ACTIONS.get(operation) if service == "s3" else None
+    return f"{service}:{action or ''.join(word.capitalize() for word in operation.split('_'))}"
 
 
-def ask(
+def call(
     resource: str, service: str, operation: str, /, absent: Collection[str] = (), **parameters: Any
 ) -> Flow[Any | None]:
-    """Make a call.
+    """Make one call.
 
     Args:
-        resource: what it is about, for errors: ``"queue shop-orders"``.
-        service: the SDK's name of the service.
-        operation: the SDK's method.
-        absent: error codes that say that the resource is not there; the answer is then None.
-        parameters: the method's.
+        resource: the resource that the call is about, for errors: ``"queue shop-orders"``.
+        service: the SDK's name of the service: ``"sqs"``.
+        operation: the SDK's method: ``"get_queue_url"``.
+        absent: error codes that mean that the resource does not exist.
+        parameters: the method's keyword arguments.
+
+    Returns:
+        The service's answer; None if the resource does not exist.
 
     Raises:
-        AccessDenied: names the permission.
-        OperationalError: names the resource and what the service said.
+        AccessDenied: the call is not permitted; names the permission.
+        Unreachable: the service did not answer.
+        OperationalError: the service refused the call; names the resource and quotes the service's error.
     """
     try:
         return (yield Call(service, operation, parameters))
@@ -64,27 +69,29 @@ def ask(
 
 
 def _explained(resource: str, error: CallError) -> OperationalError:
-    action, said = action_of(error.call.service, error.call.operation), f"{error.code}: {error.message}"
-    if error.code in _DENIED:
-        return AccessDenied(f"{resource}: {action} was denied ({said}): allow it to the role or user that runs this")
+    action, answer = action_of(error.call.service, error.call.operation), f"{error.code}: {error.message}"
+    if error.code in _DENIED_CODES:
+        return AccessDenied(
+            f"{resource}: {action} was denied ({answer}): allow it for the role or user that runs this command"
+        )
     if error.trouble is Trouble.CREDENTIALS:
-        return AccessDenied(f"{resource}: the AWS credentials were not accepted for {action} ({said})")
+        return AccessDenied(f"{resource}: the AWS credentials were not accepted for {action} ({answer}): renew them")
     if error.trouble is Trouble.REFUSED:
-        return OperationalError(f"{resource}: {action} was refused ({said})")
-    return Unreachable(f"{resource}: {action} was not answered ({said})")
+        return OperationalError(f"{resource}: {action} was refused ({answer})")
+    return Unreachable(f"{resource}: {action} was not answered ({answer}): try again")
 
 
 def region_of_environment() -> str | None:
-    """The Region that the SDK finds where a URL names none."""
+    """Return the Region that the SDK uses where a URL names none."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
 def services(topology: Topology, of_app: Mapping[str, Service]) -> dict[str, Service]:
-    """The clients of a deployment.
+    """Return the clients that ``SERVICES`` need, by the name of the service.
 
     Args:
         topology: the declaration.
-        of_app: those that the application's own adapters use: endpoints and Regions in their URLs count here as well.
+        of_app: the clients of the application's own adapters: these commands use the endpoints and Regions of its URLs.
     """
     others = Service("aws", (("region", topology.region),))
     return {name: of_app.get(name, others) for name in SERVICES}

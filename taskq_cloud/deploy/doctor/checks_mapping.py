@@ -1,151 +1,150 @@
-"""The doctor's checks of event source mappings."""
+"""The doctor's checks of event source mappings: from a queue to the Lambda function that serves it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
 
-from taskq_cloud.deploy.doctor.finding import Finding
-from taskq_cloud.deploy.doctor.matching import functions_of
-from taskq_cloud.deploy.doctor.observed import Observed
+from taskq_cloud.deploy.doctor.check import Check, equal, require
+from taskq_cloud.deploy.doctor.matching import FUNCTIONS, Pair
+from taskq_cloud.deploy.doctor.observed import Observed, ObservedFunction, ObservedMapping
 from taskq_cloud.deploy.topology.build import USUAL_BATCH
-from taskq_cloud.deploy.topology.model import Topology
+from taskq_cloud.deploy.topology.model import Function, Topology
 
-MAPPING: Final = "apply Terraform, or aws lambda update-event-source-mapping"
-
-
-def mapping_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """An event source mapping from the queue that a function serves."""
-    for function, queue, live in functions_of(topology, observed):
-        if not live.mappings and queue.name in observed.queues:
-            yield Finding(
-                "mapping.missing",
-                f"function {function.name}",
-                "error",
-                f"no event source mapping leads from queue {queue.name} to it",
-                "its messages wait until their retention ends",
-                "apply Terraform",
-            )
+MappingPair: TypeAlias = Pair[Function, ObservedMapping]
 
 
-def mapping_disabled(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """A mapping that is turned off."""
-    for function, queue, live in functions_of(topology, observed):
-        for each in live.mappings:
-            if each.state in ("Disabled", "Disabling"):
-                yield Finding(
-                    "mapping.disabled",
-                    f"function {function.name}",
-                    "error",
-                    f"the event source mapping {each.uuid} is {each.state.lower()}",
-                    f"messages of queue {queue.name} wait until their retention ends",
-                    f"{MAPPING} --uuid {each.uuid} --enabled",
-                )
+def _mappings(topology: Topology, observed: Observed) -> Iterator[MappingPair]:
+    """Yield the declared function beside each of its deployed mappings."""
+    for function in FUNCTIONS.deployed(topology, observed):
+        for mapping in function.live.mappings:
+            yield Pair(function.resource, function.declared, mapping, function.remedy, topology, observed)
 
 
-def mapping_responses(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Partial batch responses."""
-    for function, _, live in functions_of(topology, observed):
-        for each in live.mappings:
-            if "ReportBatchItemFailures" not in each.response_types:
-                yield Finding(
-                    "mapping.partial_responses",
-                    f"function {function.name}",
-                    "error",
-                    "FunctionResponseTypes lacks ReportBatchItemFailures",
-                    "Lambda takes any answer for 'all done' and deletes what was given back: work is lost",
-                    f"{MAPPING} --uuid {each.uuid} --function-response-types ReportBatchItemFailures",
-                )
+def _queue_name(function: Pair[Function, object]) -> str:
+    return function.topology.queue_named(function.declared.queue).name
 
 
-def mapping_window(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Batches over ten need a window, and a window delays."""
-    for function, _, live in functions_of(topology, observed):
-        for each in live.mappings:
-            if each.batch_size > USUAL_BATCH and each.window_seconds == 0:
-                yield Finding(
-                    "mapping.window",
-                    f"function {function.name}",
-                    "error",
-                    f"a batch size of {each.batch_size} and no batching window",
-                    "Lambda refuses the mapping, or ignores the size",
-                    f"{MAPPING} --uuid {each.uuid} --maximum-batching-window-in-seconds 1",
-                )
-            elif each.window_seconds > function.batching_window_seconds:
-                yield Finding(
-                    "mapping.window",
-                    f"function {function.name}",
-                    "warning",
-                    f"batches are collected for {each.window_seconds} s; {function.batching_window_seconds} s are"
-                    " declared",
-                    "every task waits so long before it begins, unless its batch is full sooner",
-                    f"{MAPPING} --uuid {each.uuid} --maximum-batching-window-in-seconds"
-                    f" {function.batching_window_seconds}",
-                )
+def _update(options: str) -> Callable[[MappingPair], str]:
+    """Return a remedy that updates the mapping; ``{declared.<field>}`` in the options is a field of the declaration."""
+
+    def remedy(mapping: MappingPair) -> str:
+        command = f"aws lambda update-event-source-mapping --uuid {mapping.live.uuid}"
+        return f"apply Terraform, or {command} {options.format(declared=mapping.declared)}"
+
+    return remedy
 
 
-def mapping_batch(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Batches of another size than declared."""
-    for function, _, live in functions_of(topology, observed):
-        for each in live.mappings:
-            if each.batch_size != function.batch_size:
-                larger = each.batch_size > function.batch_size
-                yield Finding(
-                    "mapping.batch_size",
-                    f"function {function.name}",
-                    "warning",
-                    f"the batch size is {each.batch_size}; {function.batch_size} is declared",
-                    "what doesn't fit into the function's time comes back unstarted, with a receive used up"
-                    if larger
-                    else "the same work takes more invocations and more calls of SQS, and each is paid",
-                    f"{MAPPING} --uuid {each.uuid} --batch-size {function.batch_size}",
-                )
+def _only_mapping(function: Pair[Function, ObservedFunction]) -> str | None:
+    own = [mapping.uuid for mapping in function.live.mappings]
+    all_mappings = [*own, *(f"one of {name}" for name in function.live.competing_functions)]
+    return require(
+        len(all_mappings) <= 1,
+        f"queue {_queue_name(function)} has {len(all_mappings)} event source mappings: {', '.join(all_mappings)}",
+    )
 
 
-def mapping_concurrency(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """The declared limit of concurrency."""
-    for function, _, live in functions_of(topology, observed):
-        for each in live.mappings:
-            most = each.maximum_concurrency
-            if most != function.maximum_concurrency:
-                fewer = most is not None and most < function.maximum_concurrency
-                yield Finding(
-                    "mapping.concurrency",
-                    f"function {function.name}",
-                    "warning",
-                    f"MaximumConcurrency is {most}; {function.maximum_concurrency} is declared",
-                    "a deep queue is worked off more slowly than it was sized for"
-                    if fewer
-                    else "a deep queue takes the account's concurrency, and what tasks call gets more than it bears",
-                    f"{MAPPING} --uuid {each.uuid} --scaling-config MaximumConcurrency={function.maximum_concurrency}",
-                )
+def _fewer_instances(mapping: MappingPair) -> bool:
+    most = mapping.live.maximum_concurrency
+    return most is not None and most < mapping.declared.maximum_concurrency
 
 
-def mapping_several(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """One mapping, of one function."""
-    for function, queue, live in functions_of(topology, observed):
-        if len(live.mappings) + len(live.others) > 1:
-            takers = ", ".join([*(each.uuid for each in live.mappings), *(f"one of {name}" for name in live.others)])
-            yield Finding(
-                "mapping.several",
-                f"function {function.name}",
-                "error",
-                f"queue {queue.name} has {len(live.mappings) + len(live.others)} event source mappings: {takers}",
-                "each takes some of the messages: limits count twice, and another function runs what it may not know",
-                "aws lambda delete-event-source-mapping for all but the declared one",
-            )
-
-
-def mapping_filter(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """A filter, which takes away what it doesn't let through."""
-    for function, _, live in functions_of(topology, observed):
-        for each in live.mappings:
-            if each.filters:
-                yield Finding(
-                    "mapping.filter",
-                    f"function {function.name}",
-                    "error",
-                    f"the mapping {each.uuid} filters: {'; '.join(each.filters)}",
-                    "Lambda deletes the messages that no pattern fits: their tasks are lost without a trace",
-                    f"{MAPPING} --uuid {each.uuid} --filter-criteria Filters=[]",
-                )
+CHECKS: Final = (
+    Check(
+        "mapping.missing",
+        FUNCTIONS.deployed,
+        lambda function: require(
+            bool(function.live.mappings) or _queue_name(function) not in function.observed.queues,
+            f"there is no event source mapping from queue {_queue_name(function)} to it",
+        ),
+        "the queue's messages wait until their retention ends",
+    ),
+    Check(
+        "mapping.disabled",
+        _mappings,
+        lambda mapping: require(
+            mapping.live.state not in ("Disabled", "Disabling"),
+            f"the event source mapping {mapping.live.uuid} is {mapping.live.state.lower()}",
+        ),
+        lambda mapping: f"messages of queue {_queue_name(mapping)} wait until their retention ends",
+        _update("--enabled"),
+    ),
+    Check(
+        "mapping.partial_responses",
+        _mappings,
+        lambda mapping: require(
+            "ReportBatchItemFailures" in mapping.live.response_types,
+            "FunctionResponseTypes lacks ReportBatchItemFailures",
+        ),
+        "Lambda takes every answer for success and deletes messages that the function gave back: tasks are lost",
+        _update("--function-response-types ReportBatchItemFailures"),
+    ),
+    Check(
+        "mapping.window",
+        _mappings,
+        lambda mapping: require(
+            mapping.live.batch_size <= USUAL_BATCH or mapping.live.window_seconds > 0,
+            f"the batch size is {mapping.live.batch_size}, without a batching window",
+        ),
+        "Lambda refuses the mapping, or ignores the batch size",
+        _update("--maximum-batching-window-in-seconds 1"),
+    ),
+    Check(
+        "mapping.window",
+        _mappings,
+        lambda mapping: require(
+            mapping.live.window_seconds <= mapping.declared.batching_window_seconds,
+            f"the batching window is {mapping.live.window_seconds} s;"
+            f" {mapping.declared.batching_window_seconds} s are declared",
+        ),
+        "every task waits that long before it starts, unless its batch is full sooner",
+        _update("--maximum-batching-window-in-seconds {declared.batching_window_seconds}"),
+        severity="warning",
+    ),
+    Check(
+        "mapping.batch_size",
+        _mappings,
+        lambda mapping: equal(
+            mapping.live.batch_size, mapping.declared.batch_size, "the batch size is {}; {} is declared"
+        ),
+        lambda mapping: (
+            "messages that don't fit into the function's timeout come back without having run, with a receive used up"
+            if mapping.live.batch_size > mapping.declared.batch_size
+            else "the same tasks take more invocations and more requests to SQS, and each one is paid for"
+        ),
+        _update("--batch-size {declared.batch_size}"),
+        severity="warning",
+    ),
+    Check(
+        "mapping.concurrency",
+        _mappings,
+        lambda mapping: equal(
+            mapping.live.maximum_concurrency,
+            mapping.declared.maximum_concurrency,
+            "MaximumConcurrency is {}; {} is declared",
+        ),
+        lambda mapping: (
+            "a long queue is worked off more slowly than declared"
+            if _fewer_instances(mapping)
+            else "a long queue uses up the account's concurrency, and overloads the services that the tasks call"
+        ),
+        _update("--scaling-config MaximumConcurrency={declared.maximum_concurrency}"),
+        severity="warning",
+    ),
+    Check(
+        "mapping.several",
+        FUNCTIONS.deployed,
+        _only_mapping,
+        "each of them takes some of the messages: limits count twice, and another function may not know the tasks",
+        "aws lambda delete-event-source-mapping for all of them except the declared one",
+    ),
+    Check(
+        "mapping.filter",
+        _mappings,
+        lambda mapping: require(
+            not mapping.live.filters, f"the mapping {mapping.live.uuid} has filters: {'; '.join(mapping.live.filters)}"
+        ),
+        "Lambda deletes the messages that match no pattern: their tasks are lost without a trace",
+        _update("--filter-criteria Filters=[]"),
+    ),
+)

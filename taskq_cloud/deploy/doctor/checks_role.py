@@ -1,121 +1,112 @@
-"""The doctor's checks of roles: each allows what its code calls, and nothing else."""
+"""The doctor's checks of roles: each role allows the calls that its code makes, and no others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from taskq_cloud.deploy.doctor.finding import Finding
+from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, Check, require
+from taskq_cloud.deploy.doctor.matching import ROLES, Pair
 from taskq_cloud.deploy.doctor.observe_roles import as_list
-from taskq_cloud.deploy.doctor.observed import Observed, ObservedRole
-from taskq_cloud.deploy.topology.formats.iam import Place, policies
-from taskq_cloud.deploy.topology.model import Role, Topology
+from taskq_cloud.deploy.doctor.observed import ObservedRole
+from taskq_cloud.deploy.topology.formats.iam import ArnPlaceholders, policies
+from taskq_cloud.deploy.topology.model import Role
 
-APPLY: Final = "apply Terraform, or put the policy of taskq topology --format iam in its place"
+Statement: TypeAlias = Mapping[str, Any]
+"""A statement of a policy, as IAM writes it."""
 
-_BESIDE: Final = {"ecs-tasks.amazonaws.com": frozenset({"ecs:gettaskprotection", "ecs:updatetaskprotection"})}
-"""What a role may have beside its declaration: a worker protects its own container, whose ARN only Terraform knows."""
+_POLICY: Final = "apply Terraform, or replace the policy with the one that taskq topology --format iam writes"
 
-
-def role_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """A role that a service assumes."""
-    for role in topology.roles:
-        if role.assumed_by is not None and role.name not in observed.roles:
-            yield Finding(
-                "role.missing",
-                f"role {role.name}",
-                "error",
-                "declared, and not there",
-                f"{role.assumed_by} runs its part with no role, or with another's permissions",
-                "apply Terraform",
-            )
+_ALSO_ALLOWED: Final = {"ecs-tasks.amazonaws.com": frozenset({"ecs:gettaskprotection", "ecs:updatetaskprotection"})}
+"""Actions that a role may have beside its declaration: a worker protects its own container from being stopped, and only
+Terraform knows the container's ARN."""
 
 
-def role_trust(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """The service that assumes a role."""
-    for role, there in _pairs(topology, observed):
-        if role.assumed_by is not None and role.assumed_by not in there.trusted:
-            yield Finding(
-                "role.trust",
-                f"role {role.name}",
-                "error",
-                f"it trusts {', '.join(sorted(there.trusted)) or 'no service'}; declared is {role.assumed_by}",
-                f"{role.assumed_by} can't assume it: nothing runs, or nothing is sent",
-                "apply Terraform",
-            )
+def _trusts_its_service(role: Pair[Role, ObservedRole]) -> str | None:
+    service, trusted = role.declared.assumed_by, role.live.trusted
+    return require(
+        service is None or service in trusted,
+        f"it trusts {', '.join(sorted(trusted)) or 'no service'}; {service} is declared",
+    )
 
 
-def permission_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """A call that a role's code makes, and that its policies don't allow or that one of them denies."""
-    declared = _declared(topology, observed)
-    for role, there in _pairs(topology, observed):
-        lacking = sorted(
-            f"{action} of {resource}"
-            for statement in declared[role.name]
-            for action in statement["Action"]
-            for resource in statement["Resource"]
-            if not _allowed(there, action, resource, statement)
-        )
-        if lacking:
-            yield Finding(
-                "role.permission_missing",
-                f"role {role.name}",
-                "error",
-                f"it doesn't allow {', '.join(lacking)}",
-                "the calls are denied: tasks are given back until they are dead-lettered, or are never sent",
-                APPLY,
-            )
+def _allows_declared_calls(role: Pair[Role, ObservedRole]) -> str | None:
+    lacking = sorted(
+        f"{action} of {resource}"
+        for statement in _declared_statements(role)
+        for action in statement["Action"]
+        for resource in statement["Resource"]
+        if not _allowed(role.live, action, resource, statement)
+    )
+    return require(not lacking, f"it doesn't allow {', '.join(lacking)}")
 
 
-def permission_unused(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """What a role's policies allow, and its code never calls."""
-    declared = _declared(topology, observed)
-    for role, there in _pairs(topology, observed):
-        beside = _BESIDE.get(role.assumed_by or "", frozenset())
-        unused = sorted(
-            f"{action} of {resource}"
-            for statement in there.statements
-            if statement.get("Effect") == "Allow"
-            for action in as_list(statement.get("Action", "*"))
-            for resource in as_list(statement.get("Resource", "*"))
-            if action.lower() not in beside
-            and not any(_within(action, resource, statement, each) for each in declared[role.name])
-        )
-        if unused:
-            yield Finding(
-                "role.permission_unused",
-                f"role {role.name}",
-                "warning",
-                f"it allows {', '.join(unused)}, which the declared policy doesn't",
-                "whoever gets hold of its credentials, or finds a hole in a task, can do more than the code does",
-                APPLY,
-            )
+def _allows_nothing_else(role: Pair[Role, ObservedRole]) -> str | None:
+    declared = _declared_statements(role)
+    also_allowed = _ALSO_ALLOWED.get(role.declared.assumed_by or "", frozenset())
+    unused = sorted(
+        f"{action} of {resource}"
+        for statement in role.live.statements
+        if statement.get("Effect") == "Allow"
+        for action in as_list(statement.get("Action", "*"))
+        for resource in as_list(statement.get("Resource", "*"))
+        if action.lower() not in also_allowed
+        and not any(_within(action, resource, statement, each) for each in declared)
+    )
+    return require(not unused, f"it allows {', '.join(unused)}, which the declared policy does not")
 
 
-def _pairs(topology: Topology, observed: Observed) -> Iterator[tuple[Role, ObservedRole]]:
-    for role in topology.roles:
-        if role.name in observed.roles:
-            yield role, observed.roles[role.name]
+CHECKS: Final = (
+    Check(
+        "role.missing",
+        ROLES.missing,
+        lambda role: NOT_DEPLOYED if role.declared.assumed_by else None,
+        lambda role: f"{role.declared.assumed_by} runs without a role, or with the permissions of another one",
+    ),
+    Check(
+        "role.trust",
+        ROLES.deployed,
+        _trusts_its_service,
+        lambda role: f"{role.declared.assumed_by} can't assume the role: no task runs, or no message is sent",
+    ),
+    Check(
+        "role.permission_missing",
+        ROLES.deployed,
+        _allows_declared_calls,
+        "these calls are denied: tasks are given back until they are dead-lettered, or are never sent",
+        _POLICY,
+    ),
+    Check(
+        "role.permission_unused",
+        ROLES.deployed,
+        _allows_nothing_else,
+        "anyone who obtains its credentials, or exploits a task, can do more than the code does",
+        _POLICY,
+        severity="warning",
+    ),
+)
 
 
-def _declared(topology: Topology, observed: Observed) -> dict[str, list[Mapping[str, Any]]]:
-    """The statements of each role, in the account and Region that the queues are in."""
-    place = Place()
-    for queue in observed.queues.values():
+def _declared_statements(role: Pair[Role, ObservedRole]) -> list[Statement]:
+    """Return the statements of the declared policy, with the account and Region that the queues are in."""
+    placeholders = ArnPlaceholders()
+    for queue in role.observed.queues.values():
         _, partition, _, region, account, _ = queue.arn.split(":", 5)
-        place = Place(account, region, partition)
-    return {name: policy["Statement"] for name, policy in policies(topology, place).items()}
+        placeholders = ArnPlaceholders(account, region, partition)
+    statements: list[Statement] = policies(role.topology, placeholders)[role.declared.name]["Statement"]
+    return statements
 
 
-def _allowed(there: ObservedRole, action: str, resource: str, declared: Mapping[str, Any]) -> bool:
+def _allowed(role: ObservedRole, action: str, resource: str, declared: Statement) -> bool:
+    """Return whether the role's policies allow an action on a resource, as IAM evaluates them."""
     covering = [
         each
-        for each in there.statements
+        for each in role.statements
         if any(fnmatchcase(action.lower(), pattern.lower()) for pattern in as_list(each.get("Action", [])))
         and any(fnmatchcase(resource, pattern) for pattern in as_list(each.get("Resource", [])))
     ]
-    # Whether a condition that is not declared holds, only the call knows: an Allow with one is not counted on.
+    # Only the call itself shows whether an undeclared condition holds, so an Allow with one doesn't count.
     allows = any(
         each.get("Effect") == "Allow" and each.get("Condition") in (None, {}, declared.get("Condition"))
         for each in covering
@@ -124,8 +115,8 @@ def _allowed(there: ObservedRole, action: str, resource: str, declared: Mapping[
     return allows and not denies
 
 
-def _within(action: str, resource: str, statement: Mapping[str, Any], declared: Mapping[str, Any]) -> bool:
-    """Whether what is allowed is no more than a declared statement; a wildcard is more than what it stands for."""
+def _within(action: str, resource: str, statement: Statement, declared: Statement) -> bool:
+    """Return whether a declared statement covers a deployed permission; a wildcard exceeds what it matches."""
     return (
         action.lower() in (each.lower() for each in declared["Action"])
         and any(fnmatchcase(resource, each) for each in declared["Resource"])

@@ -2,139 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Final
 
 from taskq_cloud.deploy import aws_settings
-from taskq_cloud.deploy.doctor.finding import Finding
-from taskq_cloud.deploy.doctor.matching import PROVISION, buckets_of, tables_of
-from taskq_cloud.deploy.doctor.observed import Observed
-from taskq_cloud.deploy.topology.model import Topology
+from taskq_cloud.deploy.doctor.check import Check, denies_without_tls, equal, missing, require
+from taskq_cloud.deploy.doctor.matching import BUCKETS, TABLES, Pair
+from taskq_cloud.deploy.doctor.observed import ObservedBucket, ObservedTable
+from taskq_cloud.deploy.topology.model import Bucket
 
 
-def table_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """The table of the results."""
-    for table in topology.tables:
-        if table.name not in observed.tables:
-            yield Finding(
-                "table.missing",
-                f"table {table.name}",
-                "error",
-                "declared, and not there",
-                "results can't be stored: every message is given back and run again",
-                PROVISION,
-            )
+def _lifecycle(bucket: Pair[Bucket, ObservedBucket]) -> str | None:
+    live = bucket.live.lifecycle_rules
+    expected = aws_settings.lifecycle_rules(bucket.declared, live)
+    listed = ", ".join(f"{rule.prefix}* after {rule.expire_days} d" for rule in bucket.declared.lifecycle_rules)
+    return require(
+        aws_settings.rules_in_short(live) == aws_settings.rules_in_short(expected),
+        f"its lifecycle rules differ from the declared ones, which are: {listed}",
+    )
 
 
-def table_key(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """The key that records are found by."""
-    for table, there in tables_of(topology, observed):
-        if dict(there.key_schema) != {table.hash_key: "HASH"} or there.attribute_types.get(table.hash_key) != "S":
-            yield Finding(
-                "table.key",
-                f"table {table.name}",
-                "error",
-                f"its key is {dict(there.key_schema)}; declared is {table.hash_key}, a string",
-                "DynamoDB refuses every read and write of a record",
-                "name another table in TASKQ_RESULTS: a key can't be changed",
-            )
+def _public_access(bucket: Pair[Bucket, ObservedBucket]) -> str | None:
+    block = bucket.live.public_access_block
+    off = sorted(name for name in aws_settings.PUBLIC_ACCESS_BLOCK if not block.get(name))
+    return require(
+        dict(block) == aws_settings.PUBLIC_ACCESS_BLOCK, f"these blocks of public access are off: {', '.join(off)}"
+    )
 
 
-def table_ttl(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Expiry of records."""
-    for table, there in tables_of(topology, observed):
-        if there.ttl_attribute != table.ttl_attribute:
-            yield Finding(
-                "table.ttl",
-                f"table {table.name}",
-                "warning",
-                f"items expire by {there.ttl_attribute or 'nothing'}; declared is {table.ttl_attribute}",
-                "results are never removed: the table grows, and is paid, for ever",
-                PROVISION,
-            )
+def _encryption(store: Pair[object, ObservedTable | ObservedBucket]) -> str | None:
+    """Compare with the declared key; without one, a key of the service itself always encrypts the data."""
+    declared, live = store.topology.kms_key_arn, store.live.kms_key
+    return require(
+        declared in (None, live),
+        f"it is encrypted with {live or 'a key of the service itself'}; {declared} is declared",
+    )
 
 
-def table_encryption(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Encryption with the declared key; without one, DynamoDB's own is always there."""
-    for table, there in tables_of(topology, observed):
-        if topology.kms_key_arn and there.kms_key != topology.kms_key_arn:
-            yield Finding(
-                "table.encryption",
-                f"table {table.name}",
-                "error",
-                f"it is encrypted with {there.kms_key or 'a key of DynamoDB'}; declared is {topology.kms_key_arn}",
-                "results rest under a key that is not yours: you can neither audit nor withdraw its use",
-                "apply Terraform, or aws dynamodb update-table --sse-specification",
-            )
-
-
-def bucket_missing(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """A bucket of results or payloads."""
-    for bucket in topology.buckets:
-        if bucket.provider == "aws" and bucket.name not in observed.buckets:
-            yield Finding(
-                "bucket.missing",
-                f"bucket {bucket.name}",
-                "error",
-                "declared, and not there",
-                "large arguments and results raise StoreNotFound",
-                PROVISION,
-            )
-
-
-def bucket_lifecycle(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Rules that remove what has expired, and nothing sooner."""
-    for bucket, there in buckets_of(topology, observed):
-        rules = aws_settings.lifecycle_rules(bucket, there.lifecycle_rules)
-        if aws_settings.rules_in_short(rules) != aws_settings.rules_in_short(there.lifecycle_rules):
-            listed = ", ".join(f"{rule.prefix}* after {rule.expire_days} d" for rule in bucket.lifecycle_rules)
-            yield Finding(
-                "bucket.lifecycle",
-                f"bucket {bucket.name}",
-                "error",
-                f"its lifecycle rules are not as declared: {listed}",
-                "objects are kept, and paid, for ever, or removed while messages still claim them",
-                PROVISION,
-            )
-
-
-def bucket_public(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Public access."""
-    for bucket, there in buckets_of(topology, observed):
-        if dict(there.public_access_block) != aws_settings.PUBLIC_ACCESS_BLOCK:
-            off = sorted(name for name in aws_settings.PUBLIC_ACCESS_BLOCK if not there.public_access_block.get(name))
-            yield Finding(
-                "bucket.public",
-                f"bucket {bucket.name}",
-                "error",
-                f"not blocked: {', '.join(off)}",
-                "an ACL or a policy can make arguments and results public",
-                PROVISION,
-            )
-
-
-def bucket_tls(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """A policy against plain HTTP."""
-    for bucket, there in buckets_of(topology, observed):
-        if not aws_settings.denies_without_tls(there.policy):
-            yield Finding(
-                "bucket.tls",
-                f"bucket {bucket.name}",
-                "error",
-                "no policy denies what comes without TLS",
-                "arguments and results may travel in the clear",
-                PROVISION,
-            )
-
-
-def bucket_encryption(topology: Topology, observed: Observed) -> Iterator[Finding]:
-    """Encryption with the declared key; without one, S3's own is always there."""
-    for bucket, there in buckets_of(topology, observed):
-        if topology.kms_key_arn and there.kms_key != topology.kms_key_arn:
-            yield Finding(
-                "bucket.encryption",
-                f"bucket {bucket.name}",
-                "error",
-                f"it is encrypted with {there.kms_key or 'SSE-S3'}; declared is {topology.kms_key_arn}",
-                "arguments and results rest under a key that is not yours: you can neither audit nor withdraw its use",
-                PROVISION,
-            )
+CHECKS: Final = (
+    missing("table.missing", TABLES, "results can't be stored: every message is given back and its task run again"),
+    Check(
+        "table.key",
+        TABLES.deployed,
+        lambda table: require(
+            dict(table.live.key_schema) == {table.declared.hash_key: "HASH"}
+            and table.live.attribute_types.get(table.declared.hash_key) == "S",
+            f"its key is {dict(table.live.key_schema)}; the string {table.declared.hash_key!r} is declared",
+        ),
+        "DynamoDB refuses to read or write any record",
+        "name another table in TASKQ_RESULTS: the key of a table can't be changed",
+    ),
+    Check(
+        "table.ttl",
+        TABLES.deployed,
+        lambda table: equal(
+            table.live.ttl_attribute or "no attribute", table.declared.ttl_attribute, "items expire by {}, not by {}"
+        ),
+        "results are never removed: the table grows without end, and so does its price",
+        severity="warning",
+    ),
+    Check(
+        "table.encryption",
+        TABLES.deployed,
+        _encryption,
+        "results are stored under a key that is not yours: you can neither audit its use nor revoke it",
+        "apply Terraform, or aws dynamodb update-table --sse-specification",
+    ),
+    missing("bucket.missing", BUCKETS, "large arguments and results raise StoreNotFound"),
+    Check(
+        "bucket.lifecycle",
+        BUCKETS.deployed,
+        _lifecycle,
+        "objects are stored and paid for without end, or are removed while messages still refer to them",
+    ),
+    Check(
+        "bucket.public",
+        BUCKETS.deployed,
+        _public_access,
+        "an ACL or a policy can make arguments and results public",
+    ),
+    Check(
+        "bucket.tls",
+        BUCKETS.deployed,
+        lambda bucket: denies_without_tls(bucket.live.policy),
+        "arguments and results can travel unencrypted",
+    ),
+    Check(
+        "bucket.encryption",
+        BUCKETS.deployed,
+        _encryption,
+        "arguments and results are stored under a key that is not yours: you can neither audit its use nor revoke it",
+    ),
+)

@@ -1,27 +1,30 @@
-"""What the doctor finds: a difference, what it leads to, and the way out."""
+"""What the doctor reports about one difference: the difference itself, its consequence and the remedy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Severity: TypeAlias = Literal["error", "warning"]
+"""An error loses, repeats or stops work, or opens it to others; a warning costs money or time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One difference between the declaration and what is there.
+    """One difference between the declaration and the deployment.
 
     Args:
-        check: its name in docs/doctor.md: ``"queue.visibility"``.
-        resource: ``"queue shop-orders"``.
-        severity: an error loses, repeats or stops work, or opens it to others; a warning costs money or time.
-        difference: what is declared, and what is there.
-        consequence: what comes of it.
-        remedy: what to do.
+        check: the check's name in docs/doctor.md: ``"queue.visibility"``.
+        resource: the resource that differs: ``"queue shop-orders"``.
+        severity: how bad the difference is.
+        difference: what is deployed, and what is declared.
+        consequence: what the difference leads to.
+        remedy: what to do about it.
     """
 
     check: str
     resource: str
-    severity: Literal["error", "warning"]
+    severity: Severity
     difference: str
     consequence: str
     remedy: str

@@ -1,58 +1,112 @@
-"""What is declared beside what was observed of it: what the doctor's checks go through."""
+"""Pairs of a declared resource and the deployed resource of its name, which the doctor's checks compare.
+
+Each kind of resource yields two sequences of pairs: the deployed resources, and those that are missing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Final, Generic, TypeVar
 
-from taskq_cloud.deploy.doctor.observed import Observed, ObservedBucket, ObservedFunction, ObservedQueue, ObservedTable
-from taskq_cloud.deploy.topology.model import Bucket, Function, Queue, Table, Topology
+from taskq_cloud.deploy.doctor.observed import Observed, ObservedQueue
+from taskq_cloud.deploy.topology.model import ScheduleGroup, Topology
 
+D_co = TypeVar("D_co", covariant=True)
+L_co = TypeVar("L_co", covariant=True)
+
+TERRAFORM: Final = "apply Terraform"
 PROVISION: Final = "apply Terraform, or run taskq provision"
-"""The usual way out."""
 
 
-def queues_of(topology: Topology, observed: Observed) -> Iterator[tuple[Queue, ObservedQueue]]:
-    """Queues that are there."""
-    for queue in topology.queues:
-        if queue.name in observed.queues:
-            yield queue, observed.queues[queue.name]
+@dataclass(frozen=True, slots=True)
+class Pair(Generic[D_co, L_co]):
+    """A declared resource beside the deployed one.
+
+    Args:
+        resource: the resource as findings name it: ``"queue shop-orders"``.
+        declared: the declaration.
+        live: what was observed of the deployed resource; None if it is missing.
+        remedy: the usual remedy for a difference in a resource of this kind.
+        topology: the whole declaration, for checks that compare several resources.
+        observed: the whole deployment, for the same checks.
+    """
+
+    resource: str
+    declared: D_co
+    live: L_co
+    remedy: str
+    topology: Topology
+    observed: Observed
 
 
-def both_of(topology: Topology, observed: Observed) -> Iterator[tuple[str, Queue, ObservedQueue]]:
-    """Queues and their dead-letter queues, by their names."""
-    for queue in topology.queues:
-        for name in (queue.name, queue.dead_letter_queue.name):
-            if name in observed.queues:
-                yield name, queue, observed.queues[name]
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[D_co, L_co]):
+    """A kind of resource: where to find its declarations, and where to find its observations.
+
+    Args:
+        label: how findings name the kind: ``"queue"``.
+        declared: returns the declared resources.
+        live: returns the observed resources, by name.
+        remedy: the usual remedy: whatever creates resources of this kind.
+        name: returns the name that a declared resource is deployed under.
+    """
+
+    label: str
+    declared: Callable[[Topology], Iterable[D_co]]
+    live: Callable[[Observed], Mapping[str, L_co]]
+    remedy: str
+    name: Callable[[Any], str] = attrgetter("name")
+
+    def deployed(self, topology: Topology, observed: Observed) -> Iterator[Pair[D_co, L_co]]:
+        """Yield a pair for each declared resource that is deployed."""
+        live = self.live(observed)
+        for each, name in ((each, self.name(each)) for each in self.declared(topology)):
+            if name in live:
+                yield Pair(f"{self.label} {name}", each, live[name], self.remedy, topology, observed)
+
+    def missing(self, topology: Topology, observed: Observed) -> Iterator[Pair[D_co, None]]:
+        """Yield a pair for each declared resource that is not deployed."""
+        live = self.live(observed)
+        for each, name in ((each, self.name(each)) for each in self.declared(topology)):
+            if name not in live:
+                yield Pair(f"{self.label} {name}", each, None, self.remedy, topology, observed)
 
 
-def all_of(topology: Topology, observed: Observed) -> Iterator[tuple[str, ObservedQueue]]:
-    """Queues, their dead-letter queues and the schedules' own, by their names."""
-    for name, _, there in both_of(topology, observed):
-        yield name, there
-    group = topology.schedule_group
-    dead = group.dead_letter_queue if group is not None else None
-    if dead is not None and dead.name in observed.queues:
-        yield dead.name, observed.queues[dead.name]
+def _group(topology: Topology) -> list[ScheduleGroup]:
+    return [topology.schedule_group] if topology.schedule_group else []
 
 
-def functions_of(topology: Topology, observed: Observed) -> Iterator[tuple[Function, Queue, ObservedFunction]]:
-    """Functions that are there, with the queue that each is to serve."""
-    for function in topology.functions:
-        if function.name in observed.functions:
-            yield function, topology.queue_named(function.queue), observed.functions[function.name]
+QUEUES: Final = Kind("queue", lambda topology: topology.queues, lambda observed: observed.queues, PROVISION)
+DEAD_LETTER_QUEUES: Final = Kind("queue", QUEUES.declared, QUEUES.live, PROVISION, attrgetter("dead_letter_queue.name"))
+"""Pairs of a declared queue and its deployed dead-letter queue."""
+SCHEDULE_DEAD_LETTER_QUEUES: Final = Kind(
+    "queue",
+    lambda topology: [group for group in _group(topology) if group.dead_letter_queue],
+    QUEUES.live,
+    PROVISION,
+    attrgetter("dead_letter_queue.name"),
+)
+"""Pairs of a declared schedule group and the deployed queue for messages that its schedules can't send."""
+FUNCTIONS: Final = Kind("function", lambda topology: topology.functions, lambda observed: observed.functions, TERRAFORM)
+SERVICES: Final = Kind("service", lambda topology: topology.services, lambda observed: observed.services, TERRAFORM)
+TABLES: Final = Kind("table", lambda topology: topology.tables, lambda observed: observed.tables, PROVISION)
+BUCKETS: Final = Kind(
+    "bucket",
+    lambda topology: [bucket for bucket in topology.buckets if bucket.provider == "aws"],
+    lambda observed: observed.buckets,
+    PROVISION,
+)
+SCHEDULE_GROUPS: Final = Kind(
+    "schedule group", _group, lambda observed: dict.fromkeys(observed.schedule_groups, True), PROVISION
+)
+SCHEDULES: Final = Kind("schedule", lambda topology: topology.schedules, lambda observed: observed.schedules, TERRAFORM)
+ROLES: Final = Kind("role", lambda topology: topology.roles, lambda observed: observed.roles, TERRAFORM)
 
 
-def tables_of(topology: Topology, observed: Observed) -> Iterator[tuple[Table, ObservedTable]]:
-    """Tables that are there."""
-    for table in topology.tables:
-        if table.name in observed.tables:
-            yield table, observed.tables[table.name]
-
-
-def buckets_of(topology: Topology, observed: Observed) -> Iterator[tuple[Bucket, ObservedBucket]]:
-    """Buckets of S3 that are there."""
-    for bucket in topology.buckets:
-        if bucket.provider == "aws" and bucket.name in observed.buckets:
-            yield bucket, observed.buckets[bucket.name]
+def all_queues(topology: Topology, observed: Observed) -> Iterator[Pair[object, ObservedQueue]]:
+    """Yield the deployed queues, their dead-letter queues, and the dead-letter queue of the schedules."""
+    kinds = (QUEUES, DEAD_LETTER_QUEUES, SCHEDULE_DEAD_LETTER_QUEUES)
+    return chain.from_iterable(kind.deployed(topology, observed) for kind in kinds)

@@ -1,4 +1,7 @@
-"""Looks at a deployment: read-only calls, one thing after the other. Containers, schedules and roles have modules."""
+"""Observes a deployment with read-only calls, one after the other.
+
+Queues, tables, buckets and functions are read here; services, schedules and roles have modules of their own.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.deploy.doctor import observe_roles, observe_schedules, observe_services
-from taskq_cloud.deploy.doctor.calls import ask
+from taskq_cloud.deploy.doctor.calls import call
 from taskq_cloud.deploy.doctor.observed import (
     Observed,
     ObservedBucket,
     ObservedFunction,
     ObservedMapping,
     ObservedQueue,
+    ObservedSchedule,
     ObservedTable,
 )
 from taskq_cloud.deploy.topology.model import Topology
@@ -27,28 +31,28 @@ _NO_BUCKET: Final = ("404", "NoSuchBucket")
 _ENCRYPTED: Final = ("ENABLED", "ENABLING", "UPDATING")
 
 SKIPPABLE: Final = ("functions", "services", "stores", "schedules", "roles")
-"""Areas that may be left out of a look; queues, which the others are compared with, may not."""
+"""Areas that can be left out. Queues can't: the other areas are compared with them."""
 
 
 def queue(name: str) -> Flow[ObservedQueue | None]:
-    """A queue by its name in SQS; None: there is none."""
-    what = f"queue {name}"
-    found = yield from ask(what, "sqs", "get_queue_url", _NO_QUEUE, QueueName=name)
+    """Observe a queue by its name in SQS; None if it does not exist."""
+    resource = f"queue {name}"
+    found = yield from call(resource, "sqs", "get_queue_url", _NO_QUEUE, QueueName=name)
     if found is None:
         return None
     url = str(found["QueueUrl"])
-    answer = yield from ask(what, "sqs", "get_queue_attributes", _NO_QUEUE, QueueUrl=url, AttributeNames=["All"])
+    answer = yield from call(resource, "sqs", "get_queue_attributes", _NO_QUEUE, QueueUrl=url, AttributeNames=["All"])
     return None if answer is None else ObservedQueue(url, answer["Attributes"])
 
 
 def table(name: str) -> Flow[ObservedTable | None]:
-    """A table; None: there is none."""
-    what = f"table {name}"
-    answer = yield from ask(what, "dynamodb", "describe_table", _NO_RESOURCE, TableName=name)
+    """Observe a table; None if it does not exist."""
+    resource = f"table {name}"
+    answer = yield from call(resource, "dynamodb", "describe_table", _NO_RESOURCE, TableName=name)
     if answer is None:
         return None
     described: Mapping[str, Any] = answer["Table"]
-    answer = yield from ask(what, "dynamodb", "describe_time_to_live", TableName=name)
+    answer = yield from call(resource, "dynamodb", "describe_time_to_live", TableName=name)
     ttl = (answer or {}).get("TimeToLiveDescription", {})
     encryption = described.get("SSEDescription", {})
     return ObservedTable(
@@ -60,19 +64,19 @@ def table(name: str) -> Flow[ObservedTable | None]:
 
 
 def bucket(name: str) -> Flow[ObservedBucket | None]:
-    """A bucket of S3; None: there is none."""
-    what = f"bucket {name}"
-    if (yield from ask(what, "s3", "head_bucket", _NO_BUCKET, Bucket=name)) is None:
+    """Observe a bucket of S3; None if it does not exist."""
+    resource = f"bucket {name}"
+    if (yield from call(resource, "s3", "head_bucket", _NO_BUCKET, Bucket=name)) is None:
         return None
-    lifecycle = yield from ask(
-        what, "s3", "get_bucket_lifecycle_configuration", ("NoSuchLifecycleConfiguration",), Bucket=name
+    lifecycle = yield from call(
+        resource, "s3", "get_bucket_lifecycle_configuration", ("NoSuchLifecycleConfiguration",), Bucket=name
     )
-    block = yield from ask(
-        what, "s3", "get_public_access_block", ("NoSuchPublicAccessBlockConfiguration",), Bucket=name
+    block = yield from call(
+        resource, "s3", "get_public_access_block", ("NoSuchPublicAccessBlockConfiguration",), Bucket=name
     )
-    policy = yield from ask(what, "s3", "get_bucket_policy", ("NoSuchBucketPolicy",), Bucket=name)
-    encryption = yield from ask(
-        what, "s3", "get_bucket_encryption", ("ServerSideEncryptionConfigurationNotFoundError",), Bucket=name
+    policy = yield from call(resource, "s3", "get_bucket_policy", ("NoSuchBucketPolicy",), Bucket=name)
+    encryption = yield from call(
+        resource, "s3", "get_bucket_encryption", ("ServerSideEncryptionConfigurationNotFoundError",), Bucket=name
     )
     return ObservedBucket(
         lifecycle_rules=(lifecycle or {}).get("Rules", []),
@@ -83,31 +87,31 @@ def bucket(name: str) -> Flow[ObservedBucket | None]:
 
 
 def function(name: str, queue_arn: str | None) -> Flow[ObservedFunction | None]:
-    """A function, and who takes from its queue; None: there is no such function.
+    """Observe a function and the event source mappings of its queue; None if the function does not exist.
 
     Args:
-        name: the function's.
-        queue_arn: the queue's ARN; None where there is no such queue, and so no mapping from it.
+        name: the function's name.
+        queue_arn: the ARN of the queue that it serves; None if that queue, and so any mapping of it, does not exist.
     """
-    what = f"function {name}"
-    found = yield from ask(what, "lambda", "get_function_configuration", _NO_RESOURCE, FunctionName=name)
+    resource = f"function {name}"
+    found = yield from call(resource, "lambda", "get_function_configuration", _NO_RESOURCE, FunctionName=name)
     if found is None:
         return None
-    reserved = yield from ask(what, "lambda", "get_function_concurrency", FunctionName=name)
+    reserved = yield from call(resource, "lambda", "get_function_concurrency", FunctionName=name)
     mappings: list[Mapping[str, Any]] = []
     if queue_arn is not None:
-        # All of the queue's: what another function takes is not seen by this one.
-        answer = yield from ask(what, "lambda", "list_event_source_mappings", EventSourceArn=queue_arn)
+        # Ask for the queue's mappings, not the function's: another function may take messages from this queue.
+        answer = yield from call(resource, "lambda", "list_event_source_mappings", EventSourceArn=queue_arn)
         mappings = (answer or {}).get("EventSourceMappings", [])
-    takers = [(str(each["FunctionArn"]).split(":function:")[1].partition(":")[0], each) for each in mappings]
+    by_function = [(str(each["FunctionArn"]).split(":function:")[1].partition(":")[0], each) for each in mappings]
     return ObservedFunction(
         timeout_seconds=found["Timeout"],
         memory_mb=found["MemorySize"],
         environment=found.get("Environment", {}).get("Variables", {}),
-        mappings=[_mapping(each) for taker, each in takers if taker == name],
+        mappings=[_mapping(each) for receiver, each in by_function if receiver == name],
         role=str(found["Role"]).rpartition("/")[2],
         reserved_concurrency=(reserved or {}).get("ReservedConcurrentExecutions"),
-        others=[taker for taker, _ in takers if taker != name],
+        competing_functions=[receiver for receiver, _ in by_function if receiver != name],
     )
 
 
@@ -130,30 +134,42 @@ def _kms_key(encryption: Mapping[str, Any] | None) -> str | None:
 
 
 def everything(topology: Topology, cluster: str | None = None, skip: Collection[str] = ()) -> Flow[Observed]:
-    """Look at all that a topology declares.
+    """Observe all resources that a topology declares.
 
     Args:
         topology: the declaration.
-        cluster: the cluster of ECS that its services run in; None: one of the deployment's name.
-        skip: areas that are not looked at: ``SKIPPABLE``.
+        cluster: the name or ARN of the ECS cluster that its services run in; None: the cluster is named after the
+            deployment.
+        skip: areas to leave out, of ``SKIPPABLE``.
 
     Raises:
-        AccessDenied: names the permission that is missing.
-        OperationalError: a service refused to tell.
+        AccessDenied: a permission is missing; names it.
+        OperationalError: a service did not answer, or refused a call.
     """
-    looked: dict[str, Any] = {"queues": (yield from _queues(topology))}
-    if "functions" not in skip:
-        looked["functions"] = yield from _functions(topology, looked["queues"])
+    queues = yield from _queues(topology)
+    functions = {} if "functions" in skip else (yield from _functions(topology, queues))
+    services = {}
     if "services" not in skip:
-        looked["services"] = yield from observe_services.services(topology, cluster or topology.name)
+        services = yield from observe_services.services(topology, cluster or topology.name)
+    tables, buckets = {}, {}
     if "stores" not in skip:
-        looked["tables"] = yield from _each(table, [each.name for each in topology.tables])
-        looked["buckets"] = yield from _each(bucket, [each.name for each in topology.buckets if each.provider == "aws"])
+        tables = yield from _each(table, [each.name for each in topology.tables])
+        buckets = yield from _each(bucket, [each.name for each in topology.buckets if each.provider == "aws"])
+    groups, schedules = frozenset[str](), dict[str, ObservedSchedule]()
     if "schedules" not in skip:
-        looked["schedule_groups"], looked["schedules"] = yield from observe_schedules.schedules(topology)
-    if "roles" not in skip:
-        looked["roles"] = yield from observe_roles.roles(topology, looked["queues"])
-    return Observed(**looked, skipped=frozenset(skip))
+        groups, schedules = yield from observe_schedules.schedules(topology)
+    roles = {} if "roles" in skip else (yield from observe_roles.roles(topology, queues))
+    return Observed(
+        queues=queues,
+        tables=tables,
+        buckets=buckets,
+        functions=functions,
+        services=services,
+        schedule_groups=groups,
+        schedules=schedules,
+        roles=roles,
+        skipped=frozenset(skip),
+    )
 
 
 def _queues(topology: Topology) -> Flow[dict[str, ObservedQueue]]:
@@ -168,16 +184,17 @@ def _functions(topology: Topology, queues: Mapping[str, ObservedQueue]) -> Flow[
     functions = {}
     for declared in topology.functions:
         source = queues.get(topology.queue_named(declared.queue).name)
-        live = yield from function(declared.name, source.arn if source else None)
-        if live is not None:
-            functions[declared.name] = live
+        observed = yield from function(declared.name, source.arn if source else None)
+        if observed is not None:
+            functions[declared.name] = observed
     return functions
 
 
-def _each(look: Callable[[str], Flow[T | None]], names: Sequence[str]) -> Flow[dict[str, T]]:
+def _each(observe: Callable[[str], Flow[T | None]], names: Sequence[str]) -> Flow[dict[str, T]]:
+    """Observe resources of one kind by their names; those that exist, by name."""
     found = {}
     for name in names:
-        seen = yield from look(name)
-        if seen is not None:
-            found[name] = seen
+        observed = yield from observe(name)
+        if observed is not None:
+            found[name] = observed
     return found

@@ -1,4 +1,4 @@
-"""Looks at the roles of a deployment: whom they trust, and all that their policies say."""
+"""Observes the roles of a deployment: the services that they trust, and the statements of all their policies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.deploy.doctor.calls import ask
+from taskq_cloud.deploy.doctor.calls import call
 from taskq_cloud.deploy.doctor.observed import ObservedQueue, ObservedRole
 from taskq_cloud.deploy.topology.model import Role, Topology
 
@@ -15,22 +15,22 @@ _ABSENT: Final = ("NoSuchEntity",)
 
 
 def roles(topology: Topology, queues: Mapping[str, ObservedQueue]) -> Flow[dict[str, ObservedRole]]:
-    """The declared roles that are there.
+    """Observe the declared roles; those that exist, by name.
 
     Args:
         topology: the declaration.
-        queues: those that are there; a policy is found by its ARN, and they know the account.
+        queues: the observed queues; their ARNs name the account, which the ARN of a policy needs.
     """
     found = {}
     for role in topology.roles:
-        seen = yield from (_policy_alone(role, queues) if role.assumed_by is None else _role(role.name))
-        if seen is not None:
-            found[role.name] = seen
+        observed = yield from (_standalone_policy(role, queues) if role.assumed_by is None else _role(role.name))
+        if observed is not None:
+            found[role.name] = observed
     return found
 
 
-def _policy_alone(role: Role, queues: Mapping[str, ObservedQueue]) -> Flow[ObservedRole | None]:
-    """What nobody assumes is a policy, for the roles of whoever runs that code."""
+def _standalone_policy(role: Role, queues: Mapping[str, ObservedQueue]) -> Flow[ObservedRole | None]:
+    """Observe a role that no service assumes: it is deployed as a policy, which callers attach to their own roles."""
     for queue in queues.values():
         _, partition, _, _, account, _ = queue.arn.split(":", 5)
         statements = yield from _managed(role.name, f"arn:{partition}:iam::{account}:policy/{role.name}")
@@ -39,42 +39,44 @@ def _policy_alone(role: Role, queues: Mapping[str, ObservedQueue]) -> Flow[Obser
 
 
 def _role(name: str) -> Flow[ObservedRole | None]:
-    what = f"role {name}"
-    found = yield from ask(what, "iam", "get_role", _ABSENT, RoleName=name)
+    resource = f"role {name}"
+    found = yield from call(resource, "iam", "get_role", _ABSENT, RoleName=name)
     if found is None:
         return None
     statements: list[Mapping[str, Any]] = []
-    for policy in (yield from _pages(what, "list_role_policies", "PolicyNames", name)):
-        answer = yield from ask(what, "iam", "get_role_policy", RoleName=name, PolicyName=policy)
+    for policy in (yield from _pages(resource, "list_role_policies", "PolicyNames", name)):
+        answer = yield from call(resource, "iam", "get_role_policy", RoleName=name, PolicyName=policy)
         statements += _statements((answer or {})["PolicyDocument"])
-    for attached in (yield from _pages(what, "list_attached_role_policies", "AttachedPolicies", name)):
+    for attached in (yield from _pages(resource, "list_attached_role_policies", "AttachedPolicies", name)):
         statements += (yield from _managed(name, attached["PolicyArn"])) or []
     return ObservedRole(statements, _trusted(found["Role"]["AssumeRolePolicyDocument"]))
 
 
 def _managed(name: str, arn: str) -> Flow[list[Mapping[str, Any]] | None]:
-    what = f"role {name}"
-    found = yield from ask(what, "iam", "get_policy", _ABSENT, PolicyArn=arn)
+    """Read the statements of a managed policy's default version; None if the policy does not exist."""
+    resource = f"role {name}"
+    found = yield from call(resource, "iam", "get_policy", _ABSENT, PolicyArn=arn)
     if found is None:
         return None
     version = found["Policy"]["DefaultVersionId"]
-    answer = yield from ask(what, "iam", "get_policy_version", PolicyArn=arn, VersionId=version)
+    answer = yield from call(resource, "iam", "get_policy_version", PolicyArn=arn, VersionId=version)
     return _statements((answer or {})["PolicyVersion"]["Document"])
 
 
-def _pages(what: str, operation: str, key: str, role: str) -> Flow[list[Any]]:
+def _pages(resource: str, operation: str, key: str, role: str) -> Flow[list[Any]]:
+    """Read all pages of a listing; its entries are under ``key``."""
     found: list[Any] = []
-    more: dict[str, str] = {}
+    marker: dict[str, str] = {}
     while True:
-        answer: Mapping[str, Any] = (yield from ask(what, "iam", operation, RoleName=role, **more)) or {}
+        answer: Mapping[str, Any] = (yield from call(resource, "iam", operation, RoleName=role, **marker)) or {}
         found += answer[key]
         if not answer.get("IsTruncated"):
             return found
-        more = {"Marker": answer["Marker"]}
+        marker = {"Marker": answer["Marker"]}
 
 
 def _statements(document: Mapping[str, Any] | str) -> list[Mapping[str, Any]]:
-    # The SDK reads the document; an emulator may leave it as text.
+    # The SDK decodes the document; emulators may leave it as text.
     read: Mapping[str, Any] = json.loads(document) if isinstance(document, str) else document
     found = read.get("Statement", [])
     return [found] if isinstance(found, Mapping) else list(found)
@@ -90,5 +92,5 @@ def _trusted(document: Mapping[str, Any] | str) -> frozenset[str]:
 
 
 def as_list(value: str | Sequence[str]) -> list[str]:
-    """What IAM writes as one text or as several."""
+    """Return a list of a value that IAM writes as one string or as a list of strings."""
     return [value] if isinstance(value, str) else list(value)

@@ -1,4 +1,4 @@
-"""Looks at the schedules of a deployment: their group, and those that it declares."""
+"""Observes the schedules of a deployment: their group, and the declared schedules in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.deploy.doctor.calls import ask
+from taskq_cloud.deploy.doctor.calls import call
 from taskq_cloud.deploy.doctor.observed import ObservedSchedule
 from taskq_cloud.deploy.topology.model import Topology
 
@@ -15,20 +15,26 @@ _ABSENT: Final = ("ResourceNotFoundException",)
 
 
 def group(name: str) -> Flow[bool]:
-    """Whether a schedule group is there."""
-    found = yield from ask(f"schedule group {name}", "scheduler", "get_schedule_group", _ABSENT, Name=name)
+    """Return whether a schedule group exists."""
+    found = yield from call(f"schedule group {name}", "scheduler", "get_schedule_group", _ABSENT, Name=name)
     return found is not None
 
 
 def schedules(topology: Topology) -> Flow[tuple[frozenset[str], dict[str, ObservedSchedule]]]:
-    """The group, if it is there, and the declared schedules that are in it."""
+    """Observe the schedule group and its declared schedules.
+
+    Returns:
+        The names of the groups that exist, which is one at most, and the schedules that exist, by name.
+    """
     declared = topology.schedule_group
     if declared is None or not (yield from group(declared.name)):
         return frozenset(), {}
     found = {}
     for each in topology.schedules:
-        what = f"schedule {each.name}"
-        answer = yield from ask(what, "scheduler", "get_schedule", _ABSENT, Name=each.name, GroupName=declared.name)
+        resource = f"schedule {each.name}"
+        answer = yield from call(
+            resource, "scheduler", "get_schedule", _ABSENT, Name=each.name, GroupName=declared.name
+        )
         if answer is not None:
             found[each.name] = _schedule(answer)
     return frozenset({declared.name}), found

@@ -1,4 +1,4 @@
-"""Looks at the containers of a deployment: its services of ECS, and the task definition that each runs now."""
+"""Observes the containers of a deployment: its ECS services, and the task definition that each of them runs."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.deploy.doctor.calls import ask
+from taskq_cloud.deploy.doctor.calls import call
 from taskq_cloud.deploy.doctor.observed import ObservedService
 from taskq_cloud.deploy.topology.model import Topology
 
 _NO_CLUSTER: Final = ("ClusterNotFoundException",)
 
-LARGEST_LOOK: Final = 10
-"""Services of one call (ECS API Reference, "DescribeServices")."""
+SERVICES_PER_CALL: Final = 10
+"""The most services that one call describes (ECS API Reference, "DescribeServices")."""
 
 
 def services(topology: Topology, cluster: str) -> Flow[dict[str, ObservedService]]:
-    """The declared services that are there, by name.
+    """Observe the declared services; those that exist, by name.
 
     Args:
         topology: the declaration.
-        cluster: the cluster's name or ARN; in one that is not there no service is.
+        cluster: the cluster's name or ARN; if the cluster does not exist, none of its services does.
     """
     names = [each.name for each in topology.services]
     found: list[Mapping[str, Any]] = []
-    for first in range(0, len(names), LARGEST_LOOK):
-        some = names[first : first + LARGEST_LOOK]
-        answer = yield from ask(
+    for first in range(0, len(names), SERVICES_PER_CALL):
+        some = names[first : first + SERVICES_PER_CALL]
+        answer = yield from call(
             f"services of cluster {cluster}", "ecs", "describe_services", _NO_CLUSTER, cluster=cluster, services=some
         )
         found += (answer or {}).get("services", [])
     observed = {}
     for each in found:
-        # One that was deleted is told of for a while, as INACTIVE or DRAINING.
+        # A deleted service is listed for a while, as INACTIVE or DRAINING.
         if each["status"] == "ACTIVE":
-            what = f"service {each['serviceName']}"
-            answer = yield from ask(what, "ecs", "describe_task_definition", taskDefinition=each["taskDefinition"])
+            resource = f"service {each['serviceName']}"
+            answer = yield from call(resource, "ecs", "describe_task_definition", taskDefinition=each["taskDefinition"])
             definition = (answer or {})["taskDefinition"]
             observed[each["serviceName"]] = _service(definition, _worker(definition["containerDefinitions"]))
     return observed
 
 
 def _worker(containers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The container of the worker: the one whose command runs it, beside which others may collect logs or traces."""
+    """Return the container whose command runs the worker; others beside it may collect logs or traces."""
     return next((each for each in containers if "worker" in each.get("command", ())), containers[0])
 
 

@@ -1,7 +1,8 @@
-"""What is there: a deployment as its services describe it. Observing is ``observe``'s business, judging ``checks``'."""
+"""A deployment as its services describe it, in values: ``observe`` reads it, and ``checks`` judges it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ class ObservedQueue:
 
     Args:
         url: its URL.
-        attributes: all of them, as ``GetQueueAttributes`` has them.
+        attributes: all of its attributes, as ``GetQueueAttributes`` returns them.
     """
 
     url: str
@@ -21,12 +22,21 @@ class ObservedQueue:
 
     @property
     def arn(self) -> str:
-        """Its ARN."""
+        """The queue's ARN."""
         return self.attributes["QueueArn"]
 
     def seconds(self, attribute: str) -> int:
-        """An attribute that is a number; 0 where it is not there."""
+        """Return an attribute that is a number; 0 if it is not set."""
         return int(self.attributes.get(attribute, "0"))
+
+    def flag(self, attribute: str) -> bool:
+        """Return an attribute that is true or false; False if it is not set."""
+        return self.attributes.get(attribute) == "true"
+
+    def document(self, attribute: str) -> Mapping[str, Any]:
+        """Return an attribute that is a JSON object, such as a policy; an empty one if it is not set."""
+        found: Mapping[str, Any] = json.loads(self.attributes.get(attribute) or "{}")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +46,8 @@ class ObservedTable:
     Args:
         key_schema: attribute -> ``HASH`` or ``RANGE``.
         attribute_types: attribute -> ``S``, ``N`` or ``B``.
-        ttl_attribute: where an item's expiry stands; None: items do not expire.
-        kms_key: of its encryption; None: DynamoDB's own key.
+        ttl_attribute: the attribute that holds an item's expiry; None: items do not expire.
+        kms_key: the ARN of the key that encrypts it; None: DynamoDB's own key.
     """
 
     key_schema: Mapping[str, str]
@@ -51,10 +61,10 @@ class ObservedBucket:
     """A bucket of S3.
 
     Args:
-        lifecycle_rules: as ``GetBucketLifecycleConfiguration`` has them.
-        public_access_block: the four settings.
-        policy: the bucket policy; None: there is none.
-        kms_key: of its encryption by default; None: SSE-S3.
+        lifecycle_rules: its rules, as ``GetBucketLifecycleConfiguration`` returns them.
+        public_access_block: the four settings that block public access, by name.
+        policy: the bucket policy; None: the bucket has none.
+        kms_key: the key that encrypts new objects by default; None: SSE-S3.
     """
 
     lifecycle_rules: Sequence[Mapping[str, Any]]
@@ -65,16 +75,16 @@ class ObservedBucket:
 
 @dataclass(frozen=True, slots=True)
 class ObservedMapping:
-    """An event source mapping.
+    """An event source mapping, which hands the messages of a queue to a function.
 
     Args:
         uuid: its id.
-        state: ``Enabled``, ``Disabled``, or on the way there.
-        batch_size: messages for one invocation.
-        window_seconds: how long a batch is collected.
-        response_types: among them ``ReportBatchItemFailures``.
-        maximum_concurrency: None: no limit.
-        filters: patterns; a message that none of them fits is deleted.
+        state: ``Enabled``, ``Disabled``, or a state on the way there.
+        batch_size: the most messages of one invocation.
+        window_seconds: how long Lambda collects a batch.
+        response_types: the response types that are on, such as ``ReportBatchItemFailures``.
+        maximum_concurrency: the most instances that the mapping starts; None: no limit.
+        filters: the patterns of its filters; Lambda deletes a message that matches none of them.
     """
 
     uuid: str
@@ -91,13 +101,13 @@ class ObservedFunction:
     """A Lambda function.
 
     Args:
-        timeout_seconds: when it is ended.
-        memory_mb: what it has.
-        environment: its variables.
-        mappings: from the queue that it is to serve.
-        role: the name of the role that it has.
-        reserved_concurrency: None: what the account has left.
-        others: names of other functions that take from that queue.
+        timeout_seconds: how long an invocation may take.
+        memory_mb: its memory, in MiB.
+        environment: its environment variables.
+        mappings: its mappings from the queue that it is declared to serve.
+        role: the name of its role.
+        reserved_concurrency: the instances that are reserved for it; None: it shares those of the account.
+        competing_functions: the names of other functions that have a mapping from that queue.
     """
 
     timeout_seconds: int
@@ -106,7 +116,7 @@ class ObservedFunction:
     mappings: Sequence[ObservedMapping]
     role: str
     reserved_concurrency: int | None = None
-    others: Sequence[str] = ()
+    competing_functions: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +124,12 @@ class ObservedService:
     """A service of ECS, with the container of its task definition that runs the worker.
 
     Args:
-        role: the name of the task role; None: it has none.
-        command: the container's.
-        environment: its variables; not those from a secret store.
-        cpu_units: of the task.
-        memory_mb: of the task.
-        stop_timeout_seconds: None: ECS's own, 30 s.
+        role: the name of the task role; None: the task has no role.
+        command: the container's command; empty: the command of its image.
+        environment: the container's environment variables, without those that come from a secret store.
+        cpu_units: the CPU units of the task; 1,024 are one virtual CPU.
+        memory_mb: the memory of the task, in MiB.
+        stop_timeout_seconds: how long after SIGTERM the container is killed; None: ECS's default of 30 s.
     """
 
     role: str | None
@@ -135,9 +145,9 @@ class ObservedSchedule:
     """A schedule of EventBridge Scheduler.
 
     Args:
-        fields: those that a declared ``Schedule`` has, as far as they are told: name of the field -> value.
-        role: the ARN of the role that it sends with.
-        dead_letter: the ARN of the queue of what can't be sent; None: there is none.
+        fields: the values of the fields that a declared ``Schedule`` has, by field name.
+        role: the ARN of the role that it sends messages with.
+        dead_letter: the ARN of the queue for messages that it can't send; None: it has no such queue.
     """
 
     fields: Mapping[str, Any]
@@ -147,11 +157,11 @@ class ObservedSchedule:
 
 @dataclass(frozen=True, slots=True)
 class ObservedRole:
-    """A role, or a policy that is attached to roles of others.
+    """A role, or a policy that operators attach to roles of their own.
 
     Args:
-        statements: of all its policies, inline and attached, as IAM writes them.
-        trusted: the services that may assume it.
+        statements: the statements of all its policies, inline and attached, as IAM writes them.
+        trusted: the services that may assume the role.
     """
 
     statements: Sequence[Mapping[str, Any]]
@@ -160,18 +170,18 @@ class ObservedRole:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A deployment; what is not there is absent from the mappings.
+    """A deployment; a resource that does not exist is absent from its mapping.
 
     Args:
-        queues: name in SQS -> queue, dead-letter queues among them.
+        queues: name in SQS -> queue; dead-letter queues are included.
         tables: name -> table.
         buckets: name -> bucket.
         functions: name -> function.
         services: name -> service.
-        schedule_groups: those that exist.
-        schedules: name -> schedule, of those that are declared.
-        roles: name -> role; of one that nobody assumes the policy of its name.
-        skipped: the areas that nobody looked at.
+        schedule_groups: the names of the schedule groups that exist.
+        schedules: name -> schedule, of the declared schedules.
+        roles: name -> role; a declared role that no service assumes is the policy of its name.
+        skipped: the areas that were not observed.
     """
 
     queues: Mapping[str, ObservedQueue] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The doctor's judgements on made-up data, without a service; ``test_live_doctor`` plants the same faults for real."""
+"""Tests of the doctor's checks on constructed data, without a service; ``test_live_doctor`` plants faults with real calls."""
 
 import json
 from dataclasses import replace
@@ -47,11 +47,11 @@ def topology():
 
 @pytest.fixture
 def observed(topology):
-    """A deployment that is as declared."""
+    """Return a deployment that matches its declaration."""
     (queue,), (function,), (bucket,) = topology.queues, topology.functions, topology.buckets
     attributes = aws_settings.queue_attributes(topology, queue, ARN + WORK, ARN + DEAD)
     of_dead = aws_settings.dead_letter_attributes(topology, queue, ARN + DEAD, ARN + WORK)
-    policies = iam.policies(topology, iam.Place("123456789012", "eu-west-1"))
+    policies = iam.policies(topology, iam.ArnPlaceholders("123456789012", "eu-west-1"))
     mapping = ObservedMapping(
         "uuid", "Enabled", function.batch_size, 0, ["ReportBatchItemFailures"], function.maximum_concurrency
     )
@@ -81,7 +81,7 @@ def observed(topology):
     )
 
 
-def test_nothing_is_said_of_what_is_as_declared(topology, observed):
+def test_deployment_as_declared_has_no_findings(topology, observed):
     assert findings(topology, observed) == []
 
 
@@ -159,7 +159,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("check", "plant"), [pytest.param(*each[1:], id=each[0]) for each in PLANTED])
-def test_a_planted_fault_is_found_and_explained(topology, observed, check, plant):
+def test_planted_fault_is_found_and_explained(topology, observed, check, plant):
     found = findings(topology, plant(observed))
     assert check in {each.check for each in found}
     for each in found:
@@ -174,7 +174,7 @@ SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
 @pytest.mark.parametrize(
     ("statement", "checks"),
     [
-        # It covers what is declared, and more.
+        # It covers the declared statements, and more.
         ({"Effect": "Allow", "Action": ["SQS:*"], "Resource": ["*"]}, {"role.permission_unused"}),
         ({**SEND, "Resource": f"{ARN}{WORK}"}, set()),
         ({**SEND, "Resource": f"{ARN}other"}, {"role.permission_unused"}),
@@ -182,16 +182,16 @@ SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
         ({**SEND, "Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, set()),
         ({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}, {"role.permission_unused"}),
     ],
-    ids=["wildcard", "declared", "another queue", "denied", "denied on a condition", "all but some"],
+    ids=["wildcard", "declared", "another queue", "denied", "denied on a condition", "all except some"],
 )
-def test_policies_are_read_as_iam_reads_them(topology, observed, statement, checks):
+def test_policy_statements_are_evaluated_as_iam_does(topology, observed, statement, checks):
     name = topology.functions[0].role
     more = [*observed.roles[name].statements, statement]
     found = findings(topology, part("roles", name, statements=more)(observed))
     assert {each.check for each in found} == checks
 
 
-def test_a_condition_that_is_declared_has_to_be_there_and_no_other(topology, observed):
+def test_condition_that_differs_from_declaration_is_found(topology, observed):
     name = topology.functions[0].role
     for condition, check in ((None, "role.permission_unused"), ({"Bool": {"x": "true"}}, "role.permission_missing")):
         statements = [
@@ -202,18 +202,18 @@ def test_a_condition_that_is_declared_has_to_be_there_and_no_other(topology, obs
         assert check in {each.check for each in found}
 
 
-def test_every_check_has_a_line_on_the_page():
-    assert {row[0].strip("`") for row in rows("doctor.md", "## Checks")} == set(CHECKS)
+def test_every_check_is_documented():
+    assert {row[0].strip("`") for row in rows("doctor.md", "## Checks")} == {check.name for check in CHECKS}
 
 
-def test_what_provision_makes_is_healthy(make_app):
+def test_provisioned_deployment_has_no_findings(make_app):
     app = make_app(deployment={"runtime": "container"})
     drive(app, Provisioner(app.topology()).run())
     looked = drive(app, observe.everything(app.topology(), skip=["services", "roles"]))
     assert findings(app.topology(), looked) == []
 
 
-def test_the_command_ends_with_1_on_errors(make_app, monkeypatch, tmp_path):
+def test_command_exits_with_1_on_errors(make_app, monkeypatch, tmp_path):
     app = make_app()
     settings = {"broker": app.conf.broker, "results": app.conf.results, "task_default_queue": "work"}
     (tmp_path / "sick_shop.py").write_text(f"from taskq_cloud import TaskQ\napp = TaskQ('shop', **{settings})\n")
@@ -230,7 +230,7 @@ def test_the_command_ends_with_1_on_errors(make_app, monkeypatch, tmp_path):
     assert (cluster.exit_code, "[service.missing]" in cluster.stdout) == (1, True)
 
 
-def test_the_command_compares_with_the_application_that_it_was_given(monkeypatch, tmp_path):
+def test_command_compares_with_named_application(monkeypatch, tmp_path):
     given = []
     monkeypatch.setattr(TaskQ, "topology", lambda _self, app_path=None: given.append(app_path) or Topology(**NOTHING))
     (tmp_path / "named_shop.py").write_text("from taskq_cloud import TaskQ\napp = TaskQ('shop')\n")

@@ -1,8 +1,7 @@
-"""The doctor on a whole deployment: silent on what is as declared, and right about each fault that a real call plants.
+"""Tests of the doctor on a whole deployment: it finds nothing at first, and then each fault that a real call plants.
 
-What is planted is undone: what is left of it would be found beside the next fault. All that a doctor looks at
-the AWS stack can hold; what it only describes (a queue without encryption, which SQS no longer makes) is planted on
-made-up data in ``test_doctor``.
+Every fault is undone, so that it is not found again beside the next one. Faults that the AWS stack can't hold, such as a
+queue without encryption, which SQS no longer creates, are planted on constructed data in ``test_doctor``.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ Plant: TypeAlias = Callable[[Deployment], AbstractContextManager[None]]
 
 @pytest.fixture(scope="module")
 def live(local_stack) -> Iterator[Deployment]:
-    """One deployment for all faults."""
-    from botocore.session import Session  # where it is missing, the tests without AWS still run
+    """Return one deployment for all tests of this module."""
+    from botocore.session import Session  # an optional requirement: without it, the tests without AWS still run
 
     def client_of(service: str) -> Any:
         return Session().create_client(
@@ -46,8 +45,8 @@ def live(local_stack) -> Iterator[Deployment]:
         deployment.close()
 
 
-def test_what_is_as_declared_is_passed_over_in_silence(live):
-    assert live.look() == []
+def test_deployment_as_declared_has_no_findings(live):
+    assert live.findings() == []
 
 
 def redrive(live: Deployment, **changes: Any) -> str:
@@ -66,7 +65,7 @@ def changed(do: Callable[[], Any], undo: Callable[[], Any]) -> Iterator[None]:
 
 
 def without_queue(live: Deployment, name: str) -> AbstractContextManager[None]:
-    """A queue that is gone, and made anew: which nothing but its attributes tells from the old one."""
+    """Delete a queue, and create it again with its old attributes, which is all that tells the two apart."""
     sqs, url = live.clients["sqs"], live.url(name)
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     settable = ("Policy", "KmsMasterKeyId", "RedriveAllowPolicy", "MessageRetentionPeriod", "VisibilityTimeout")
@@ -93,7 +92,7 @@ def fifo_dead_letters(live: Deployment) -> AbstractContextManager[None]:
 
 
 def another_function(live: Deployment) -> AbstractContextManager[None]:
-    """Another function that takes from the same queue."""
+    """Add another function that receives from the same queue."""
     function, made = live.clients["lambda"], {}
 
     @contextmanager
@@ -137,7 +136,7 @@ def without_service(live: Deployment) -> AbstractContextManager[None]:
 
 
 def other_table(live: Deployment, key: str = "id", **more: Any) -> AbstractContextManager[None]:
-    """The results table made anew by hand, and then again as declared."""
+    """Replace the results table by one with another key; afterwards provision the declared one again."""
     dynamodb, name = live.clients["dynamodb"], f"{live.prefix}-results"
 
     def make() -> None:
@@ -162,7 +161,7 @@ def encrypted(key: str) -> dict[str, Any]:
 
 
 def bucket(live: Deployment, operation: str, **parameters: Any) -> AbstractContextManager[None]:
-    """A bucket after one call on it, which provisioning makes good."""
+    """Make one call on a bucket; afterwards provision the bucket again."""
     call = getattr(live.clients["s3"], operation)
     return changed(lambda: call(Bucket=f"{live.prefix}-payloads", **parameters), live.provision)
 
@@ -197,7 +196,7 @@ def without_group(live: Deployment) -> AbstractContextManager[None]:
 
 
 def target(live: Deployment, **changes: Any) -> AbstractContextManager[None]:
-    """The schedule with another target; what is None is left out."""
+    """Change the schedule's target; a field that is None is left out."""
     wanted = {**live.schedule()["Target"], **changes}
     return live.with_schedule(Target={name: value for name, value in wanted.items() if value is not None})
 
@@ -209,7 +208,7 @@ def role_of(live: Deployment, kind: str) -> str:
 
 
 def without_statement(live: Deployment, sid: str) -> AbstractContextManager[None]:
-    """The function's policy without one of its statements."""
+    """Remove one statement from the function's policy."""
     iam, role = live.clients["iam"], role_of(live, "function")
     before = iam.get_role_policy(RoleName=role, PolicyName=role)["PolicyDocument"]
     after = {**before, "Statement": [each for each in before["Statement"] if each["Sid"] != sid]}
@@ -221,7 +220,7 @@ def without_statement(live: Deployment, sid: str) -> AbstractContextManager[None
 
 
 def attached(live: Deployment, *statements: dict[str, Any]) -> AbstractContextManager[None]:
-    """The containers' role with a policy attached to it."""
+    """Attach a policy to the role of the containers."""
     iam, role = live.clients["iam"], role_of(live, "service")
     document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
     arn = f"arn:aws:iam::{ACCOUNT}:policy/{live.prefix}-more"
@@ -257,8 +256,8 @@ def without_role(live: Deployment) -> AbstractContextManager[None]:
     return changed(remove, lambda: live.make_role(role))
 
 
-def doing(live: Deployment, *plants: AbstractContextManager[None]) -> AbstractContextManager[None]:
-    """Several faults at once."""
+def together(live: Deployment, *plants: AbstractContextManager[None]) -> AbstractContextManager[None]:
+    """Plant several faults at once."""
 
     @contextmanager
     def plant() -> Iterator[None]:
@@ -303,7 +302,11 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
     ("short polling", {"queue.wait"}, lambda o: o.with_attributes("work", ReceiveMessageWaitTimeSeconds="0")),
     ("no TLS policy", {"queue.tls"}, lambda o: o.with_attributes("work", Policy="")),
     ("no TLS policy on dead letters", {"queue.tls"}, lambda o: o.with_attributes("work-dead", Policy="")),
-    ("no TLS policy on the schedules'", {"queue.tls"}, lambda o: o.with_attributes("schedules-dead", Policy="")),
+    (
+        "no TLS policy on the schedules' dead letters",
+        {"queue.tls"},
+        lambda o: o.with_attributes("schedules-dead", Policy=""),
+    ),
     (
         "open to strangers",
         {"queue.public", "queue.tls"},
@@ -320,12 +323,12 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
         lambda o: o.with_attributes("orders.fifo", ContentBasedDeduplication="false"),
     ),
     (
-        "dead letters refuse everybody's",
+        "dead-letter queue refuses every source",
         {"queue.redrive_allowed"},
         lambda o: o.with_attributes("work-dead", RedriveAllowPolicy='{"redrivePermission": "denyAll"}'),
     ),
     (
-        "dead letters of another queue alone",
+        "dead-letter queue accepts another source only",
         {"queue.redrive_allowed"},
         lambda o: o.with_attributes(
             "work-dead",
@@ -349,7 +352,7 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
     ),
     ("another role", {"function.role"}, lambda o: o.with_function(Role=OTHER_ROLE)),
     ("function switched off", {"function.concurrency"}, lambda o: reserved(o, 0)),
-    ("instances set aside", {"function.concurrency"}, lambda o: reserved(o, 100)),
+    ("undeclared reserved concurrency", {"function.concurrency"}, lambda o: reserved(o, 100)),
     ("mapping missing", {"mapping.missing"}, without_mapping),
     ("mapping disabled", {"mapping.disabled"}, lambda o: o.with_mapping(Enabled=False)),
     (
@@ -363,7 +366,7 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
         lambda o: o.with_mapping(BatchSize=100, MaximumBatchingWindowInSeconds=0),
     ),
     (
-        "a window nobody declared",
+        "an undeclared window",
         {"mapping.window", "queue.visibility"},
         lambda o: o.with_mapping(MaximumBatchingWindowInSeconds=300),
     ),
@@ -411,7 +414,7 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
     ),
     ("schedule missing", {"schedules.missing"}, without_schedule),
     ("another time", {"schedules.changed"}, lambda o: o.with_schedule(ScheduleExpression="cron(0 4 * * ? *)")),
-    ("a schedule that rests", {"schedules.changed"}, lambda o: o.with_schedule(State="DISABLED")),
+    ("a disabled schedule", {"schedules.changed"}, lambda o: o.with_schedule(State="DISABLED")),
     ("another queue", {"schedules.changed"}, lambda o: target(o, Arn=o.arn("reports"))),
     (
         "context attributes escaped",
@@ -435,22 +438,22 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
     ),
     ("an attached policy", {"role.permission_unused"}, lambda o: attached(o, allow("s3:*", "*"))),
     (
-        "a policy alone",
+        "a standalone policy",
         {"role.permission_missing"},
         lambda o: o.with_producer(allow("sqs:SendMessage", o.arn("work"))),
     ),
     (
         "two faults",
         {"queue.delay", "mapping.disabled"},
-        lambda o: doing(o, o.with_attributes("work", DelaySeconds="1"), o.with_mapping(Enabled=False)),
+        lambda o: together(o, o.with_attributes("work", DelaySeconds="1"), o.with_mapping(Enabled=False)),
     ),
 ]
 
 
 @pytest.mark.parametrize(("checks", "plant"), [pytest.param(*each[1:], id=each[0]) for each in PLANTED])
-def test_a_planted_fault_is_found_and_nothing_else(live, checks, plant):
+def test_planted_fault_is_the_only_finding(live, checks, plant):
     with plant(live):
-        found = live.look()
+        found = live.findings()
     assert {each.check for each in found} == checks
     for each in found:
         assert each.difference
@@ -458,26 +461,26 @@ def test_a_planted_fault_is_found_and_nothing_else(live, checks, plant):
         assert each.remedy
 
 
-def test_what_was_planted_is_undone(live):
-    assert live.look() == []
+def test_planted_faults_are_undone(live):
+    assert live.findings() == []
 
 
-def test_all_but_what_aws_does_not_make_is_planted_here():
-    assert set(CHECKS) - set().union(*(checks for _, checks, _ in PLANTED)) == {"queue.type"}
+def test_every_check_that_aws_can_hold_is_planted_here():
+    assert {check.name for check in CHECKS} - set().union(*(checks for _, checks, _ in PLANTED)) == {"queue.type"}
 
 
-def test_what_is_skipped_is_neither_looked_at_nor_judged(live):
+def test_skipped_areas_are_neither_observed_nor_checked(live):
     live.calls.clear()
     with live.with_function(Timeout=7), live.with_attributes("work", DelaySeconds="1"):
-        found = live.look(skip=["functions", "services", "stores", "schedules", "roles"])
+        found = live.findings(skip=["functions", "services", "stores", "schedules", "roles"])
     assert [each.check for each in found] == ["queue.delay"]
     assert {call.service for call in live.calls} == {"sqs"}
 
 
-def test_the_page_names_every_permission_that_a_look_takes(live):
+def test_every_required_permission_is_documented(live):
     live.calls.clear()
     with attached(live, allow("sqs:SendMessage", live.arn("work"))):
-        live.look()
+        live.findings()
     documented = {
         action.strip(" `") for _, actions in rows("doctor.md", "## Permissions") for action in actions.split(",")
     }

@@ -1,4 +1,4 @@
-"""The formats: complete, stable, and readable by what reads them."""
+"""Tests of the output formats of a topology, and of ``taskq topology``."""
 
 import json
 import re
@@ -18,11 +18,11 @@ def topology() -> Topology:
     return documented_app().topology(app_path="shop:app")
 
 
-def test_json_is_read_back_as_it_was(topology: Topology) -> None:
+def test_json_round_trip_keeps_the_topology(topology: Topology) -> None:
     assert Topology.model_validate_json(as_json.write(topology)) == topology
 
 
-def test_a_new_queue_changes_no_line_of_the_others(topology: Topology) -> None:
+def test_new_queue_leaves_variables_of_others_unchanged(topology: Topology) -> None:
     app = documented_app()
     app.task(name="shop.notify", queue="mail", time_limit=5)(lambda: None)
     before, after = tfvars.variables(topology), tfvars.variables(app.topology(app_path="shop:app"))
@@ -32,7 +32,7 @@ def test_a_new_queue_changes_no_line_of_the_others(topology: Topology) -> None:
             assert after[section][name] == value
 
 
-def test_a_longer_limit_changes_timeout_and_visibility_alone() -> None:
+def test_longer_time_limit_changes_only_timeout_and_visibility() -> None:
     one, other = (documented_app() for _ in range(2))
     other.task(name="shop.refund", time_limit=60)(lambda: None)
     before, after = (tfvars.write(app.topology()).splitlines() for app in (one, other))
@@ -40,8 +40,8 @@ def test_a_longer_limit_changes_timeout_and_visibility_alone() -> None:
     assert changed == ['"timeout_seconds": 603', '"visibility_timeout_seconds": 3618']
 
 
-def test_policies_name_the_account_and_have_no_wildcard_but_in_objects(topology: Topology) -> None:
-    policies = iam.policies(topology, iam.Place("123456789012"))
+def test_policies_name_the_account_and_use_wildcards_only_for_objects(topology: Topology) -> None:
+    policies = iam.policies(topology, iam.ArnPlaceholders("123456789012"))
     assert set(policies) == {"shop-producer", "shop-orders-function", "shop-worker-service"}
     for policy in policies.values():
         for statement in policy["Statement"]:
@@ -50,7 +50,7 @@ def test_policies_name_the_account_and_have_no_wildcard_but_in_objects(topology:
                 assert re.fullmatch(r"arn:aws:[a-z0-9]+:[a-z0-9-]*:(123456789012)?:[^*{}]+(\*)?", resource), resource
 
 
-def test_the_graph_draws_every_queue_and_who_serves_it(topology: Topology) -> None:
+def test_graph_shows_every_queue_and_its_server(topology: Topology) -> None:
     dot, mermaid = graph.write(topology), graph.write_mermaid(topology)
     assert '"queue:orders" -> "function:shop-orders";' in dot
     assert '"queue:reports" -> "service:shop-worker";' in dot
@@ -79,14 +79,14 @@ def run(*arguments: str) -> tuple[str, str]:
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_command_writes_variables_with_the_path_it_was_given() -> None:
+def test_command_writes_variables_with_given_application_path() -> None:
     variables = json.loads(run()[0])
     assert variables["functions"]["celery"]["environment"]["TASKQ_APP"] == "deployed_shop"
     assert json.loads(run("--format", "json")[0])["name"] == "shop"
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_command_says_which_placeholders_are_left() -> None:
-    assert "--account, --region" in run("--format", "iam")[1]
+def test_command_names_placeholders_without_values() -> None:
+    assert "--account and --region" in run("--format", "iam")[1]
     text, said = run("--format", "iam", "--account", "1" * 12, "--region", "eu-west-1")
     assert (said, "{" + "region}" in text) == ("", False)

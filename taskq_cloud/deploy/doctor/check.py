@@ -1,0 +1,86 @@
+"""One check of the doctor as a value: which resources it compares, what it expects, and what a difference leads to.
+
+The tables of checks are in the ``checks_*`` modules, one for each kind of resource. A check makes no calls: it is a
+function of the declared topology and of what ``observe`` has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+from taskq_cloud.deploy import aws_settings
+from taskq_cloud.deploy.doctor.finding import Finding, Severity
+from taskq_cloud.deploy.doctor.matching import Kind, Pair
+from taskq_cloud.deploy.doctor.observed import Observed
+from taskq_cloud.deploy.topology.model import Topology
+
+D = TypeVar("D")
+PairT = TypeVar("PairT", bound=Pair[object, object])
+Text: TypeAlias = str | Callable[[PairT], str]
+"""A text, or a function that writes it for one resource."""
+
+NOT_DEPLOYED: Final = "it is declared, but it does not exist"
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Generic[PairT]):
+    """One check of docs/doctor.md.
+
+    Args:
+        name: its name there: ``"queue.visibility"``. Two checks share a name where some differences are errors and
+            others are warnings.
+        pairs: yields the resources to compare.
+        expect: compares one pair; returns the difference in words, or None if the resource is as expected.
+        consequence: what the difference leads to.
+        remedy: what to do about the difference; None: the usual remedy for this kind of resource.
+        severity: how bad the difference is.
+    """
+
+    name: str
+    pairs: Callable[[Topology, Observed], Iterable[PairT]]
+    expect: Callable[[PairT], str | None]
+    consequence: Text[PairT]
+    remedy: Text[PairT] | None = None
+    severity: Severity = "error"
+
+    def run(self, topology: Topology, observed: Observed) -> Iterator[Finding]:
+        """Compare every pair; yield a finding for each difference."""
+        for pair in self.pairs(topology, observed):
+            difference = self.expect(pair)
+            if difference is not None:
+                texts = (self.consequence, self.remedy or pair.remedy)
+                consequence, remedy = (text if isinstance(text, str) else text(pair) for text in texts)
+                yield Finding(self.name, pair.resource, self.severity, difference, consequence, remedy)
+
+
+def missing(name: str, kind: Kind[D, object], consequence: Text[Pair[D, None]]) -> Check[Pair[D, None]]:
+    """Return a check that expects every declared resource of a kind to exist."""
+    return Check(name, kind.missing, lambda _: NOT_DEPLOYED, consequence)
+
+
+def require(condition: bool, difference: str) -> str | None:
+    """Return the difference unless a condition holds."""
+    return None if condition else difference
+
+
+def equal(live: object, declared: object, difference: str) -> str | None:
+    """Return the difference unless both values are equal; its two ``{}`` become the live and the declared value."""
+    return require(live == declared, difference.format(live, declared))
+
+
+def at_least(live: float, least: float, difference: str) -> str | None:
+    """Return the difference if the live value is too small; its two ``{}`` become the live and the least value."""
+    return require(live >= least, difference.format(live, least))
+
+
+def same_variables(live: Mapping[str, str], declared: Mapping[str, str]) -> str | None:
+    """Return a difference unless every declared environment variable is set as declared; others may be there."""
+    changed = sorted(name for name, value in declared.items() if live.get(name) != value)
+    return require(not changed, f"these variables are not as declared: {', '.join(changed)}")
+
+
+def denies_without_tls(policy: Mapping[str, Any] | None) -> str | None:
+    """Return a difference unless the policy of a queue or a bucket denies every request without TLS."""
+    return require(aws_settings.denies_without_tls(policy), "no policy denies requests without TLS")
