@@ -1,1 +1,1 @@
-"""What tasks cost on a cloud: calls and capacity (``model``), at list prices (``prices``), as a table (``report``)."""
+"""The cost of tasks: billed units (``model``) at list prices (``prices``), written as a table (``report``)."""

@@ -1,37 +1,41 @@
-"""What a cost is asked of: how many tasks of what kind, and what serves them. Values only."""
+"""The input of a cost estimate: how many tasks of which kind, and what serves them. Values only."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from taskq_cloud.errors import ImproperlyConfigured
 
 LARGEST_BATCH: Final = 10
-"""Messages of one request of SQS."""
+"""The most messages in one request of SQS."""
+
+BrokerName: TypeAlias = Literal["sqs", "pubsub"]
+StoreName: TypeAlias = Literal["dynamodb", "s3", "gs", "disabled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the tasks are like. Every number is an average, of all tasks.
+    """What the tasks are like; every number is an average of all tasks.
 
     Args:
-        payload_bytes: of a task's arguments, as they are encoded.
-        result_bytes: of its result, likewise.
-        run_seconds: for which it runs.
-        retries: of it.
-        reads: looks of callers at its result.
-        chord_size: members of a chord's header; 0: no chords. Otherwise all tasks are in chords, bodies included.
+        payload_bytes: the size of a task's encoded arguments.
+        result_bytes: the size of a task's encoded result.
+        run_seconds: how long one run takes.
+        retries: how often a task is retried.
+        reads: how often callers read a task's result.
+        chord_size: members of a chord's header; 0: there are no chords. Otherwise all tasks belong to chords, the
+            bodies included.
         eta_share: the share of tasks that are called with a ``countdown`` or an ``eta``.
-        eta_seconds: and how far ahead.
-        send_batch: calls sent by one request: 1 for ``delay``, up to 10 for ``map_async``.
-        messages_per_request: messages received, and settled, by one request: 1 where they come one at a time, up to 10
-            where there always are some.
-        idle_hours: of a day in which queues are polled and bring nothing; None: those in which no task runs.
+        eta_seconds: how far ahead such tasks are due.
+        send_batch: tasks sent in one request: 1 with ``delay``, up to 10 with ``map_async``.
+        messages_per_request: messages received, and messages deleted, in one request: 1 where they arrive one at a
+            time, up to 10 where the queue always holds some.
+        idle_hours: hours of a day in which the queues are polled and are empty; None: the hours in which no task runs.
 
     Raises:
-        ImproperlyConfigured: a number is out of its range; names the option.
+        ImproperlyConfigured: a number is out of its range; names the option of ``taskq cost``.
     """
 
     payload_bytes: int = 1000
@@ -47,32 +51,36 @@ class Load:
     idle_hours: float | None = None
 
     def __post_init__(self) -> None:
-        upper = {"eta_share": 1, "idle_hours": 24, "send_batch": LARGEST_BATCH, "messages_per_request": LARGEST_BATCH}
-        lower = {"send_batch": 1, "messages_per_request": 1}
+        most = {"eta_share": 1, "idle_hours": 24, "send_batch": LARGEST_BATCH, "messages_per_request": LARGEST_BATCH}
+        least = {"send_batch": 1, "messages_per_request": 1}
         for field in fields(self):
-            check(field.name, getattr(self, field.name), lower.get(field.name, 0), upper.get(field.name))
+            check(field.name, getattr(self, field.name), least.get(field.name, 0), most.get(field.name))
 
 
 def check(name: str, value: float | None, least: float = 0, most: float | None = None) -> None:
-    """Whether a number is in its range; raises ``ImproperlyConfigured``, which names the option."""
+    """Refuse an option whose number is out of its range.
+
+    Raises:
+        ImproperlyConfigured: the number is not finite, too small or too large; names the option and its range.
+    """
     if value is None:
         return
     option = f"--{name.replace('_', '-')}"
     if not math.isfinite(value) or value < least or (most is not None and value > most):
-        bounds = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
-        raise ImproperlyConfigured(f"{option} is {value:g}; it is a number, {bounds}")
+        bounds = f"of at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+        raise ImproperlyConfigured(f"{option} is {value:g}; it has to be a finite number {bounds}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLoad:
-    """A queue, its tasks and who serves it.
+    """A queue, its tasks, and the function that serves it, if one does.
 
     Args:
-        name: the application's name.
-        tasks: a day.
-        fifo: whether it is ordered.
-        memory_mb: of the function that serves it; None: containers do.
-        batch_size: of that function, at most.
+        name: the application's name of the queue.
+        tasks: tasks a day.
+        fifo: whether the queue is ordered.
+        memory_mb: memory of the function that serves the queue, in MiB; None: containers serve it.
+        batch_size: the most messages of one invocation of that function.
     """
 
     name: str
@@ -84,15 +92,15 @@ class QueueLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Containers:
-    """Containers that run ``taskq worker``.
+    """A service of containers that run ``taskq worker``.
 
     Args:
-        name: of the service.
-        queues: the application's names of those they serve.
-        cpu_units: of each container; 1,024 are a virtual CPU.
-        memory_mb: of each container.
+        name: the name of the service.
+        queues: the application's names of the queues that it serves.
+        cpu_units: CPU units of each container; 1,024 are one virtual CPU.
+        memory_mb: memory of each container, in MiB.
         minimum: containers that always run.
-        concurrency: tasks that run at a time in each.
+        concurrency: tasks that one container runs at a time.
     """
 
     name: str
@@ -105,23 +113,23 @@ class Containers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What serves the tasks, and where their results go.
+    """What serves the tasks, and where their results are stored.
 
     Args:
-        broker: which messages go through.
-        store: where results go.
-        queues: with their tasks.
-        services: of containers.
-        scheduler: whether EventBridge holds what is due late.
+        broker: the broker that carries the messages.
+        store: the store of the results.
+        queues: the queues, each with its tasks.
+        services: the services of containers.
+        scheduler: whether EventBridge Scheduler keeps tasks that are due later than SQS can delay them.
         stores_results: whether tasks record their results.
-        track_started: whether they record that they have begun.
+        track_started: whether tasks record that they have started.
         track_workflows: whether a workflow's shape is stored when it is sent.
-        wait_seconds: of a worker's receive.
-        lease_seconds: of a worker's lease.
+        wait_seconds: how long a worker's receive waits for a message.
+        lease_seconds: how long a worker's lease of a message lasts.
     """
 
-    broker: Literal["sqs", "pubsub"]
-    store: Literal["dynamodb", "s3", "gs", "disabled"]
+    broker: BrokerName
+    store: StoreName
     queues: tuple[QueueLoad, ...]
     services: tuple[Containers, ...] = ()
     scheduler: bool = False
@@ -133,5 +141,5 @@ class Served:
 
     @property
     def tasks(self) -> float:
-        """Of all queues, a day."""
+        """Tasks a day, of all queues."""
         return sum(queue.tasks for queue in self.queues)

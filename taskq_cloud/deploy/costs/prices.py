@@ -1,4 +1,4 @@
-"""The price list: ``prices.toml`` beside this file, or another one of its form."""
+"""Reads the price list: ``prices.toml`` beside this file, or another file of the same form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN_LIST: Final = Path(__file__).with_name("prices.toml")
 
 
 class Price(BaseModel):
-    """What ``per`` units cost, in US dollars, and how many a month are free."""
+    """The price of ``per`` units in US dollars, and how many units a month are free."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -23,11 +23,11 @@ class Price(BaseModel):
     per: Annotated[float, Field(gt=0)]
     free: Annotated[float, Field(ge=0)] = 0
     page: str
-    """The provider's page that says so."""
+    """The title of the provider's page that states the price."""
 
 
 class PriceList(BaseModel):
-    """The prices of one Region, and when they were those."""
+    """The prices of one Region, with the month in which they were valid."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,10 +37,10 @@ class PriceList(BaseModel):
     prices: Mapping[str, Price]
 
     def price(self, name: str) -> Price:
-        """A price.
+        """Return a price by its name.
 
         Raises:
-            ImproperlyConfigured: the list has none of that name.
+            ImproperlyConfigured: the list has no price of that name; says how to add it.
         """
         found = self.prices.get(name)
         if found is None:
@@ -62,7 +62,8 @@ def read_prices(path: Path, region: str) -> PriceList:
         region: the Region.
 
     Raises:
-        ImproperlyConfigured: the file can't be read, has no such Region, or holds what is no price; names it.
+        ImproperlyConfigured: the file can't be read, lacks its date or the Region, or holds an entry that is not a
+            price; names the entry.
     """
     try:
         lists = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -70,10 +71,13 @@ def read_prices(path: Path, region: str) -> PriceList:
         raise ImproperlyConfigured(f"the price list {path} can't be read: {error}") from error
     date = lists.pop("date", None)
     if not isinstance(date, str):
-        raise ImproperlyConfigured(f'{path} does not say when its prices were those: date = "2026-11"')
+        raise ImproperlyConfigured(f'{path} does not say when its prices were valid: add date = "2026-11"')
     if region not in lists:
         known = ", ".join(sorted(lists)) or "none"
-        raise ImproperlyConfigured(f"{path} has no prices of {region!r}, but of: {known}; --prices takes another file")
+        raise ImproperlyConfigured(
+            f"{path} has no prices for {region!r}; its Regions are: {known}. Use another --region, or another list with"
+            " --prices"
+        )
     try:
         prices = _REGION.validate_python(lists[region])
     except ValidationError as error:

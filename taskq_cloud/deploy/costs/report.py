@@ -1,4 +1,4 @@
-"""A cost as a table for people, or as JSON for programs."""
+"""Writes a cost estimate: as a table for people, or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -7,53 +7,64 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from taskq_cloud.deploy.costs.model import Line
+from taskq_cloud.deploy.costs.model import CostItem
 from taskq_cloud.deploy.costs.prices import PriceList
 
 DAYS: Final = 30
-"""Of a month."""
+"""The days of a month."""
 CENT: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """A line with its price.
+class PricedItem:
+    """A billed item with its price.
 
     Args:
-        line: what is paid for, a day.
-        month_usd: what it costs in 30 days.
+        item: the calls and units of a day.
+        month_usd: what they cost in 30 days, in US dollars.
     """
 
-    line: Line
+    item: CostItem
     month_usd: float
 
 
-def price(lines: Sequence[Line], prices: PriceList, *, free_tier: bool) -> list[Cost]:
-    """Price each line; what is free a month goes to the first lines of its price.
+def price(items: Sequence[CostItem], prices: PriceList, *, free_tier: bool) -> list[PricedItem]:
+    """Price the items of a day for a month.
+
+    Args:
+        items: the items.
+        prices: the price list.
+        free_tier: subtract the units that are free each month; items of one price share them, in order.
 
     Raises:
         ImproperlyConfigured: the list lacks a price.
     """
     left = {name: each.free if free_tier else 0.0 for name, each in prices.prices.items()}
-    costs = []
-    for line in lines:
-        of = prices.price(line.price)
-        units = line.units * DAYS
-        free = min(units, left[line.price])
-        left[line.price] -= free
-        costs.append(Cost(line, (units - free) / of.per * of.usd))
-    return costs
+    priced = []
+    for item in items:
+        unit_price = prices.price(item.price)
+        units = item.units * DAYS
+        free = min(units, left[item.price])
+        left[item.price] -= free
+        priced.append(PricedItem(item, (units - free) / unit_price.per * unit_price.usd))
+    return priced
 
 
-def as_json(costs: Sequence[Cost], prices: PriceList, tasks: float) -> str:
-    """A JSON object: the list's name and date, a row a line, and the sum."""
+def as_json(costs: Sequence[PricedItem], prices: PriceList, tasks: float) -> str:
+    """Write a JSON object: the price list's name and date, one object for each item, and the sums.
+
+    Args:
+        costs: the priced items.
+        prices: the price list.
+        tasks: tasks a day.
+    """
     rows = [
         {
-            "what": cost.line.what,
-            "calls_per_day": round(cost.line.calls, 6),
-            "units_per_day": round(cost.line.units, 6),
-            "price": cost.line.price,
-            "page": prices.price(cost.line.price).page,
+            "what": cost.item.name,
+            "calls_per_day": round(cost.item.calls, 6),
+            "units_per_day": round(cost.item.units, 6),
+            "price": cost.item.price,
+            "page": prices.price(cost.item.price).page,
             "usd_per_month": round(cost.month_usd, 6),
         }
         for cost in costs
@@ -64,27 +75,32 @@ def as_json(costs: Sequence[Cost], prices: PriceList, tasks: float) -> str:
     return json.dumps({**head, "lines": rows, **sums}, indent=2)
 
 
-def as_text(costs: Sequence[Cost], prices: PriceList, tasks: float) -> str:
-    """A table, dearest first."""
+def as_text(costs: Sequence[PricedItem], prices: PriceList, tasks: float) -> str:
+    """Write a table of the items, the most expensive first; the arguments are those of ``as_json``."""
     rows = [("", "a day", "a task", "$ for", "$ a month")]
     for cost in sorted(costs, key=lambda cost: -cost.month_usd):
-        of = prices.price(cost.line.price)
-        per_task = f"{cost.line.units / tasks:,.3f}" if tasks else ""
-        rows.append(
-            (cost.line.what, f"{cost.line.units:,.0f}", per_task, f"{of.usd:g} / {of.per:,.0f}", _usd(cost.month_usd))
-        )
+        item, unit_price = cost.item, prices.price(cost.item.price)
+        per_task = f"{item.units / tasks:,.3f}" if tasks else ""
+        price_of_units = f"{unit_price.usd:g} / {unit_price.per:,.0f}"
+        rows.append((item.name, f"{item.units:,.0f}", per_task, price_of_units, _usd(cost.month_usd)))
     total = sum(cost.month_usd for cost in costs)
-    rows.append(("in all", "", "", "", _usd(total)))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = [
-        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(pairs))
-        for pairs in (list(zip(row, widths, strict=True)) for row in rows)
-    ]
-    per_million = _per_million(total, tasks)
+    rows.append(("total", "", "", "", _usd(total)))
     tail = [f"List prices of {prices.region}, {prices.date} ({prices.source}); a month has {DAYS} days."]
+    per_million = _per_million(total, tasks)
     if per_million is not None:
-        tail.insert(0, f"{_usd(per_million)} $ a million tasks.")
-    return "\n".join([*(line.rstrip() for line in lines), "", *tail])
+        tail.insert(0, f"{_usd(per_million)} $ per million tasks.")
+    return "\n".join([*_aligned(rows), "", *tail])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: its first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        first, *others = zip(row, widths, strict=True)
+        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def _per_million(total: float, tasks: float) -> float | None:

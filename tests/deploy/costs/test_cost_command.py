@@ -1,4 +1,4 @@
-"""``taskq cost``: the page's example, its options, and what bad input gets."""
+"""Tests of ``taskq cost``: the documented example and options, the output formats, and errors for invalid input."""
 
 import json
 import re
@@ -19,7 +19,7 @@ PAGE = (DOCS / "cost.md").read_text(encoding="utf-8")
 
 @pytest.fixture(autouse=True)
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's application, under a name of its own: another test's is imported already."""
+    """Write the documented application, under a module name that no other test has imported."""
     (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "cost_shop.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
@@ -31,7 +31,7 @@ def cost(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["cost", "-A", "cost_shop", *arguments])
 
 
-def test_the_pages_example_prints_what_the_page_says():
+def test_documented_example_prints_documented_output():
     line, shown = re.search(
         r"^    taskq (cost -A shop .*--run-seconds.*)\n\n```text\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL
     ).groups()
@@ -40,20 +40,20 @@ def test_the_pages_example_prints_what_the_page_says():
     assert result.stdout == shown
 
 
-def test_every_option_of_the_command_is_on_the_page():
+def test_every_command_option_is_documented():
     documented = {row[0].strip("`") for row in rows("cost.md") if row[0].startswith("`--")}
     own = {name for option in command.params if option.expose_value for name in option.opts}
     assert documented == own
 
 
-def test_json_has_the_calls_and_the_pages():
+def test_json_output_includes_calls_and_price_pages():
     answer = json.loads(cost("--tasks-per-day", "orders=100", "--format", "json").stdout)
     (sends,) = (line for line in answer["lines"] if line["what"] == "SQS sends")
     assert (sends["calls_per_day"], sends["page"]) == (100, "Amazon SQS pricing")
     assert answer["usd_per_month"] == pytest.approx(sum(line["usd_per_month"] for line in answer["lines"]), abs=1e-4)
 
 
-def test_what_is_free_is_left_out_once():
+def test_free_tier_is_subtracted_once_per_price():
     def sqs(*options: str) -> float:
         answer = json.loads(cost("--tasks-per-day", "orders=100000", "--format", "json", *options).stdout)
         return sum(line["usd_per_month"] for line in answer["lines"] if line["price"] == "sqs_standard")
@@ -61,7 +61,7 @@ def test_what_is_free_is_left_out_once():
     assert sqs() - sqs("--free-tier") == pytest.approx(0.40)
 
 
-def test_another_region_is_said():
+def test_prices_of_another_region_are_announced():
     result = cost("--tasks-per-day", "1", "-b", "sqs://eu-west-1/shop-")
     assert "At the prices of us-east-1; the application's Region is eu-west-1" in result.stderr
 
@@ -69,20 +69,20 @@ def test_another_region_is_said():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--tasks-per-day", "-1"], "--tasks-per-day is -1; it is a number, at least 0"),
-        (["--tasks-per-day", "many"], "'many' is no number"),
-        (["--tasks-per-day", "5", "--tasks-per-day", "orders=5"], "one number, or one of each queue"),
-        (["--tasks-per-day", "mail=5"], "there is no queue 'mail', but: orders, reports"),
+        (["--tasks-per-day", "-1"], "--tasks-per-day is -1; it has to be a finite number of at least 0"),
+        (["--tasks-per-day", "many"], "'many' isn't a number"),
+        (["--tasks-per-day", "5", "--tasks-per-day", "orders=5"], "takes one number, or one for each queue"),
+        (["--tasks-per-day", "mail=5"], "the application has no queue 'mail'; its queues are: orders, reports"),
         (["--tasks-per-day", "5", "--retries", "-1"], "--retries is -1"),
         (["--tasks-per-day", "5", "--run-seconds", "inf"], "--run-seconds is inf"),
-        (["--tasks-per-day", "5", "--eta-share", "2"], "--eta-share is 2; it is a number, from 0 to 1"),
-        (["--tasks-per-day", "5", "--send-batch", "0"], "--send-batch is 0; it is a number, from 1 to 10"),
-        (["--tasks-per-day", "5", "--region", "mars"], "no prices of 'mars', but of: us-central1, us-east-1"),
+        (["--tasks-per-day", "5", "--eta-share", "2"], "--eta-share is 2; it has to be a finite number from 0 to 1"),
+        (["--tasks-per-day", "5", "--send-batch", "0"], "--send-batch is 0; it has to be a finite number from 1 to 10"),
+        (["--tasks-per-day", "5", "--region", "mars"], "no prices for 'mars'; its Regions are: us-central1, us-east-1"),
         (["--tasks-per-day", "5", "--prices", "none.toml"], "none.toml can't be read"),
         (["--tasks-per-day", "5", "--results", "sqlite:///a.db"], "the results sqlite:///a.db are on one machine"),
     ],
 )
-def test_bad_input_is_one_line_that_says_what_is_wrong(arguments: list[str], said: str):
+def test_invalid_input_is_refused_with_a_reason(arguments: list[str], said: str):
     result = cost(*arguments)
     assert result.exit_code == 1
     assert said in result.output
@@ -104,14 +104,14 @@ def test_bad_input_is_one_line_that_says_what_is_wrong(arguments: list[str], sai
         ),
     ],
 )
-def test_a_price_list_that_is_none_names_what_is_wrong(text: str, said: str, tmp_path: Path):
+def test_invalid_price_list_is_refused_with_a_reason(text: str, said: str, tmp_path: Path):
     (tmp_path / "own.toml").write_text(text)
     result = cost("--tasks-per-day", "5", "--prices", "own.toml")
     assert result.exit_code == 1
     assert said in result.output
 
 
-def test_the_packages_own_prices_name_their_pages_and_their_date():
+def test_packaged_price_list_names_its_pages_and_date():
     for region in ("us-central1", "us-east-1"):
         prices = read_prices(OWN_LIST, region)
         assert prices.date == "2026-11"
