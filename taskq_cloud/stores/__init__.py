@@ -1,1 +1,1 @@
-"""Where results, large payloads and schedules are kept: a room for each port, and in it one adapter a file."""
+"""Adapters that store results, large payloads and schedules: one package for each port, one module for each service."""

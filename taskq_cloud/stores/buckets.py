@@ -1,4 +1,7 @@
-"""What an object store must do to keep results, or payloads: the port of the providers' adapters, and its errors."""
+"""The port for object stores: the operations on a bucket that results and payloads need, and the bucket's errors.
+
+The adapters of S3, Azure Blob Storage and Google Cloud Storage implement ``Bucket``.
+"""
 
 from __future__ import annotations
 
@@ -13,77 +16,95 @@ from taskq_cloud.errors import AccessDenied, OperationalError, StoreNotFound, Un
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object. ``tag`` is what a conditional write compares: an ETag, a generation; None: not stored yet."""
+    """An object's content and version.
+
+    Args:
+        body: the object's bytes.
+        metadata: the object's own metadata, by name.
+        tag: the version that a conditional write compares: an ETag or a generation; None: the object is not stored yet.
+    """
 
     body: bytes
     metadata: Mapping[str, str]
     tag: str | None = None
 
 
-class Meaning(Enum):
-    """What the code of a failed call says to a store."""
+class FailureKind(Enum):
+    """The reasons for a failed call that a store handles, whatever error codes the provider uses for them."""
 
-    ABSENT = "there is no such object"
-    LOST = "the condition does not hold: the object is another one now"
-    RACED = "another write of the object was under way: make the same one again"
-    NO_BUCKET = "there is no such bucket"
-    DENIED = "a permission or a credential is missing"
-    CLOCK = "this machine's clock is wrong"
+    NOT_FOUND = "the object does not exist"
+    CONDITION_FAILED = "the condition of the write does not hold: the object has changed"
+    CONFLICT = "another write of the object was in progress: repeat the same call"
+    BUCKET_NOT_FOUND = "the bucket does not exist"
+    ACCESS_DENIED = "a permission or a credential is missing"
+    CLOCK_SKEW = "this machine's clock is wrong"
 
 
 @dataclass(frozen=True, slots=True)
-class BucketFacts:
-    """A bucket in words.
+class BucketErrors:
+    """Translates one bucket's failed calls into this package's errors.
 
     Args:
-        name: what to call it in an error: ``"S3 bucket shop (eu-west-1)"``.
-        creation: how to create it.
-        meanings: what the service's error codes mean.
-        permissions: operation of a call -> the permission that it takes.
+        name: the bucket as an error names it: ``"S3 bucket shop (eu-west-1)"``.
+        creation: the command that creates the bucket.
+        kinds: the service's error codes -> the reasons that a store handles.
+        permissions: the operation of a call -> the permission that the operation needs.
     """
 
     name: str
     creation: str
-    meanings: Mapping[str, Meaning]
+    kinds: Mapping[str, FailureKind]
     permissions: Mapping[str, str]
 
-    def meaning(self, answer: Any) -> Meaning | None:
-        """What a failed call means; None where it didn't fail, or has no meaning to a store."""
-        return self.meanings.get(answer.code) if isinstance(answer, CallError) else None
+    def kind(self, answer: Any) -> FailureKind | None:
+        """Classify an answer; None if the call succeeded, or failed for a reason that no store handles."""
+        return self.kinds.get(answer.code) if isinstance(answer, CallError) else None
 
-    def answered(self, answer: Any) -> Any:
-        """An answer; a failed call becomes an error that names the bucket and the way out."""
+    def check(self, answer: Any) -> Any:
+        """Return the answer of a successful call, or raise an error that names the bucket and the remedy.
+
+        Raises:
+            StoreNotFound: the bucket does not exist.
+            AccessDenied: a permission or a credential is missing, or this machine's clock is wrong.
+            OperationalError: the service refused the call for another reason.
+            Unreachable: the service gave no answer.
+        """
         if not isinstance(answer, CallError):
             return answer
-        meaning = self.meaning(answer)
-        said = f"{answer.code}: {answer.message}"
-        if meaning is Meaning.NO_BUCKET:
-            raise StoreNotFound(f"{self.name} does not exist: create it: {self.creation}") from answer
-        if meaning is Meaning.CLOCK:
+        kind = self.kind(answer)
+        reason = f"{answer.code}: {answer.message}"
+        if kind is FailureKind.BUCKET_NOT_FOUND:
+            raise StoreNotFound(f"{self.name} does not exist; create it: {self.creation}") from answer
+        if kind is FailureKind.CLOCK_SKEW:
             raise AccessDenied(
-                f"{self.name}: refused, as this machine's clock is off by minutes: set it by NTP: {said}"
+                f"{self.name} refused the request because this machine's clock is off by minutes ({reason}); "
+                "synchronize the clock with NTP"
             ) from answer
         permission = self.permissions[answer.call.operation]
-        if meaning is Meaning.DENIED or answer.trouble is Trouble.CREDENTIALS:
+        if kind is FailureKind.ACCESS_DENIED or answer.trouble is Trouble.CREDENTIALS:
             raise AccessDenied(
-                f"{self.name}: {permission} was denied: {said}: check the credentials, and that they may do so"
+                f"{self.name}: {permission} was denied: {reason}; check the credentials and that they grant this "
+                "permission"
             ) from answer
         if answer.trouble is Trouble.REFUSED:
-            raise OperationalError(f"{self.name}: {permission} was refused: {said}") from answer
-        raise Unreachable(f"{self.name}: {permission} was not answered: {said}") from answer
+            raise OperationalError(f"{self.name}: {permission} was refused: {reason}") from answer
+        raise Unreachable(
+            f"{self.name} gave no answer to {permission} after the retries ({reason}); check the network and the "
+            "endpoint"
+        ) from answer
 
 
 class Bucket(Protocol):
     """One bucket of one provider: makes the calls and reads their answers."""
 
-    facts: BucketFacts
+    errors: BucketErrors
 
     def named(self, name: str) -> Bucket:
-        """Another bucket, as the same client reaches it."""
+        """Another bucket, reached through the same client."""
         ...
 
     def create(self, key: str, body: bytes) -> Call:
-        """Write an object of these bytes and no others, if there is none."""
+        """Write exactly these bytes, unless the object exists."""
         ...
 
     def get(self, key: str) -> Call:
@@ -91,7 +112,7 @@ class Bucket(Protocol):
         ...
 
     def put(self, key: str, new: StoredObject, over: str | None) -> Call:
-        """Write an object over the one whose tag is ``over``; None: only if there is none."""
+        """Write over the object version whose tag is ``over``; None: only if the object does not exist."""
         ...
 
     def delete(self, key: str) -> Call:
@@ -99,30 +120,30 @@ class Bucket(Protocol):
         ...
 
     def list(self, prefix: str, after: str | None) -> Call:
-        """List a page of keys that begin with ``prefix``; ``after`` comes from the page before."""
+        """List one page of the keys that begin with ``prefix``; ``after`` is the token from the previous page."""
         ...
 
     def bytes_of(self, answer: Any) -> bytes:
-        """What ``get`` has read of an object that ``create``, or another program, has written."""
+        """The bytes in an answer to ``get``, for an object that ``create`` or another program wrote."""
         ...
 
     def object_of(self, answer: Any) -> StoredObject:
-        """What ``get`` has read."""
+        """The object in an answer to ``get``, for an object that ``put`` wrote."""
         ...
 
     def page_of(self, answer: Any) -> tuple[Sequence[str], str | None]:
-        """The keys that ``list`` has found, and what the next page comes after, if there is one."""
+        """The keys in an answer to ``list``, and the token for the next page; None: this is the last page."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LifecycleRule:
-    """What the bucket is to remove: the infrastructure's part of expiry, as data.
+    """A rule for the bucket's lifecycle, which removes expired objects. The infrastructure applies the rule.
 
     Args:
-        name: what to call the rule.
-        prefix: of the keys.
-        days: how old an object is when it goes.
+        name: the rule's name.
+        prefix: the prefix of the keys that the rule covers.
+        days: the age, in days, at which an object is removed.
     """
 
     name: str

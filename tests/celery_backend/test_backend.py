@@ -369,7 +369,7 @@ def test_the_task_is_there_whenever_celery_asks_for_its_backend(app: Any, url: s
     [
         ("taskq://", {}, "names no store"),
         ("taskq+redis://localhost", {}, "no result store serves"),
-        ("taskq+dynamodb://", {}, "names no table"),
+        ("taskq+dynamodb://", {}, "doesn't name a table"),
         ("taskq+memory://", {}, "workers can't share memory://"),
         ("taskq+disabled://", {}, "workers can't share disabled://"),
         ("taskq+dynamodb://shop-results", {"result_serializer": "pickle"}, "result_serializer='pickle'"),

@@ -1,1 +1,1 @@
-"""Where payloads are kept that are too large for a broker or a result store."""
+"""Stores for payloads that are too large for a broker or a result store."""

@@ -1,12 +1,15 @@
-"""Payloads as objects of a bucket: S3, Azure Blob Storage or Google Cloud Storage, by the adapters of ``results``.
+"""Payloads as objects of a bucket in S3, Azure Blob Storage or Google Cloud Storage.
+
+The buckets are those of the result stores (``stores.results``).
 
 =========================================  =====================================================================
 ``arguments/<day>/<task id>-<digest>``     a message's arguments, as bytes of its serializer and compression; with
-                                           ``payload_format=sqs-extended`` its whole body
-``results/<day>/<task id>-<digest>``       a result document, compressed where that helps
+                                           ``payload_format=sqs-extended`` the whole message body
+``results/<day>/<task id>-<digest>``       a result document, compressed where that makes it smaller
 =========================================  =====================================================================
 
-Nothing is removed when a task ends, since its message may be delivered once more: the bucket's lifecycle does it.
+The end of a task removes nothing, since the task's message may be delivered once more: the bucket's lifecycle removes
+old objects.
 """
 
 from __future__ import annotations
@@ -21,20 +24,20 @@ from taskq_cloud.core.model.payload_references import Payload
 from taskq_cloud.core.payloads.policy import ARGUMENTS, DAY_SECONDS, RESULTS
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import TaskQError, Unreachable
-from taskq_cloud.stores.buckets import Bucket, LifecycleRule, Meaning
+from taskq_cloud.stores.buckets import Bucket, FailureKind, LifecycleRule
 
 _WRITE_ATTEMPTS: Final = 5
-"""How often a write is made again that another one of the same object got in the way of."""
+"""How often a write is attempted while other writes of the same object are in progress."""
 
 
 class ObjectPayloads:
-    """A store of payloads on a bucket.
+    """A payload store on a bucket.
 
     Args:
-        bucket: the provider's.
-        place: it, as claims say it: ``"s3://bucket"``.
-        prefix: of all keys: ``"prefix/"``, or nothing.
-        services: the clients its calls need.
+        bucket: the provider's bucket.
+        place: the bucket's URL as payload references state it: ``"s3://bucket"``.
+        prefix: the prefix of all keys: ``"prefix/"``, or an empty string.
+        services: the clients that the bucket's calls need.
     """
 
     def __init__(self, bucket: Bucket, place: str, prefix: str, services: Mapping[str, Service]) -> None:
@@ -54,21 +57,24 @@ class ObjectPayloads:
         for _ in range(_WRITE_ATTEMPTS):
             calls = [self._bucket.create(payloads[at].key, payloads[at].data) for at in waiting]
             stored = yield from _together(calls)
-            raced: list[int] = []
+            conflicts: list[int] = []
             for at, answer in zip(waiting, stored, strict=True):
-                match self._bucket.facts.meaning(answer):
-                    case Meaning.LOST:
-                        continue  # it is there already: its key has its digest
-                    case Meaning.RACED:
-                        raced.append(at)
+                match self._bucket.errors.kind(answer):
+                    case FailureKind.CONDITION_FAILED:
+                        continue  # the object exists already, with these very bytes: its key contains their digest
+                    case FailureKind.CONFLICT:
+                        conflicts.append(at)
                     case _:
                         answers[at] = self._refused(answer)
-            waiting = raced
+            waiting = conflicts
             if not waiting:
                 return answers
         for at in waiting:
-            keeps_changing = f"{self._bucket.facts.name}: {payloads[at].key} is being written by others: send it again"
-            answers[at] = Refused(Unreachable(keeps_changing))
+            conflict = (
+                f"{self._bucket.errors.name}: {payloads[at].key} could not be written because other writes of the same "
+                f"object were in progress at each of {_WRITE_ATTEMPTS} attempts; try again"
+            )
+            answers[at] = Refused(Unreachable(conflict))
         return answers
 
     def get(self, wanted: Sequence[tuple[str, str]]) -> Flow[list[bytes | None]]:
@@ -80,26 +86,26 @@ class ObjectPayloads:
     def delete(self, keys: Sequence[str]) -> Flow[None]:
         """Remove objects, one call each, in parallel."""
         for answer in (yield from _together([self._bucket.delete(key) for key in keys])):
-            if self._bucket.facts.meaning(answer) is not Meaning.ABSENT:
-                self._bucket.facts.answered(answer)
+            if self._bucket.errors.kind(answer) is not FailureKind.NOT_FOUND:
+                self._bucket.errors.check(answer)
 
     def lifecycle_rules(self, expires_days: int, result_expires_seconds: float | None) -> list[LifecycleRule]:
-        """What the bucket's lifecycle is to remove.
+        """The rules by which the bucket's lifecycle removes old payloads.
 
         Args:
-            expires_days: how long arguments are kept (``payload_expires_days``).
-            result_expires_seconds: how long results are (``result_expires``); None: for ever.
+            expires_days: how many days arguments are kept (``payload_expires_days``).
+            result_expires_seconds: how many seconds results are kept (``result_expires``); None: for ever.
         """
         rules = [LifecycleRule("taskq-arguments", f"{self.prefix}{ARGUMENTS}/", expires_days)]
         if result_expires_seconds is not None:
-            # A day longer than the record that names it, which was written later.
+            # The record that refers to a result is written after the result, so the result lives a day longer.
             days = math.ceil(result_expires_seconds / DAY_SECONDS) + 1
             rules.append(LifecycleRule("taskq-large-results", f"{self.prefix}{RESULTS}/", days))
         return rules
 
     def _refused(self, answer: Any) -> Refused | None:
         try:
-            self._bucket.facts.answered(answer)
+            self._bucket.errors.check(answer)
         except TaskQError as error:
             return Refused(error)
         return None
@@ -115,6 +121,6 @@ def _together(calls: Sequence[Call]) -> Flow[list[Any]]:
 
 
 def _data(bucket: Bucket, answer: Any) -> bytes | None:
-    if bucket.facts.meaning(answer) is Meaning.ABSENT:
+    if bucket.errors.kind(answer) is FailureKind.NOT_FOUND:
         return None
-    return bucket.bytes_of(bucket.facts.answered(answer))
+    return bucket.bytes_of(bucket.errors.check(answer))

@@ -1,4 +1,4 @@
-"""Finds a store of payloads by its URL: that of a result store which is a bucket."""
+"""Finds the payload store for a URL. A payload store is the bucket of a result store, so both share their URLs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from taskq_cloud.stores.results.registry import store_from_url
 
 
 def payload_store_from_url(url: str) -> ObjectPayloads:
-    """The store of payloads of a URL; no call is made.
+    """Make the payload store for a URL, without a call to its service.
 
     Args:
         url: ``s3://bucket/prefix``, ``azureblob://container/prefix`` or ``gs://bucket/prefix``, with the options that
             the result stores of these schemes have.
 
     Raises:
-        ImproperlyConfigured: it is none of these.
+        ImproperlyConfigured: the URL has another scheme, or doesn't name a bucket.
     """
     results = store_from_url(url, {})
     if not isinstance(results, ObjectResults):
         raise ImproperlyConfigured(
-            f"payloads can't be kept in {without_secrets(url)!r}: write s3://bucket/prefix, "
+            f"payloads can't be kept in {without_secrets(url)!r}, which is not a bucket: write s3://bucket/prefix, "
             "azureblob://container/prefix or gs://bucket/prefix"
         )
     split = urlsplit(url)

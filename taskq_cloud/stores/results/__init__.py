@@ -1,1 +1,1 @@
-"""Result stores: one adapter a file, and the registry that finds them by URL."""
+"""Result stores: one adapter for each service, and the registry that finds an adapter by its URL."""

@@ -1,4 +1,4 @@
-"""A result that Celery has stored, as a record: read where one of its workers shares a table or a bucket with ours."""
+"""Reads a result that Celery stored, for a table or a bucket that Celery's workers share with taskq workers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ _COMPRESSED: Final = b"\x00celery-compressed\x00"
 
 
 def record_of(task_id: str, stored: bytes, expires_at: float | None = None) -> Record:
-    """What Celery 5.7's key-value backends store for a task; its document says what its state is.
+    """Make a record of the bytes that Celery 5.7's key-value backends store for a task.
+
+    Args:
+        task_id: the task's id.
+        stored: Celery's result document, compressed or not; the state is taken from the document.
+        expires_at: when the record expires, in seconds since the epoch; None: never.
 
     Raises:
-        DecodeError: it can't be read here; names the task and the settings that it takes.
+        DecodeError: the bytes can't be decoded; the error names the task and the Celery settings that are needed.
     """
     payload = _payload(task_id, stored)
     document = result_document.decode(payload)
@@ -32,7 +37,7 @@ def _payload(task_id: str, stored: bytes) -> str:
         return stored.decode()
     except (UnicodeDecodeError, DecodeError) as error:
         raise DecodeError(
-            f"Celery's result of task {task_id} can't be read: {error}; Celery's result_serializer must be 'json', and "
-            "its result_compression, if any, 'gzip' or 'bzip2'",
+            f"Celery's result of task {task_id} can't be read: {error}; set Celery's result_serializer to 'json', and "
+            "its result_compression, if any, to 'gzip' or 'bzip2'",
             task_id,
         ) from error

@@ -1,8 +1,8 @@
-"""A record as an item of a DynamoDB table, and back; Celery's items are read as well.
+"""Converts a record to an item of a DynamoDB table and back, and reads the items that Celery wrote.
 
-A task's item has what Celery's DynamoDB backend writes (``id``, ``result``, ``timestamp``, ``ttl``; Celery 5.7,
-``celery.backends.dynamodb``), so that it can read ours, and beside it ``state``, ``version`` and ``fence``, which a
-condition can compare. Which calls are made is the store's business (``taskq_cloud.stores.results.dynamodb``).
+A task's item has the attributes that Celery's DynamoDB backend writes (``id``, ``result``, ``timestamp``, ``ttl``;
+Celery 5.7, ``celery.backends.dynamodb``), so that Celery can read the item, and also ``state``, ``version`` and
+``fence``, which a condition can compare. The calls are made in ``taskq_cloud.stores.results.dynamodb``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Item: TypeAlias = dict[str, dict[str, Any]]
 """Attribute name -> ``{"S": ...}``, ``{"N": ...}``, ``{"B": ...}``, ``{"SS": ...}``."""
 
 LARGEST_RECORD_BYTES: Final = 350 * 1024
-"""An item may have 400 KiB, the names of its attributes included ("Quotas in Amazon DynamoDB"); ids take some too."""
+"""The largest payload of one record. An item may have 400 KiB, including the names of its attributes ("Quotas in Amazon
+DynamoDB"); ids take some of that, too."""
 
 
 def _plain_key(task_id: str) -> str:
@@ -27,40 +28,45 @@ def _plain_key(task_id: str) -> str:
 
 
 def _celery_key(task_id: str) -> str:
-    # Celery makes its key of bytes and then a string of the bytes, so the b'...' is part of it (celery#5455).
+    # Celery makes the key as bytes and then turns the bytes into a string, so b'...' is part of the key (celery#5455).
     return str(_plain_key(task_id).encode())
 
 
 KEY_FORMATS: Final[Mapping[str, Callable[[str], str]]] = {"plain": _plain_key, "celery": _celery_key}
-"""How a task's id becomes an item's key."""
+"""Key format -> the function that makes an item's key from a task's id."""
 
 
 def numeric(value: float) -> dict[str, str]:
-    """A number as an attribute."""
+    """Write a number as an attribute."""
     return {"N": repr(value)}
 
 
 def ttl(expires_at: float) -> dict[str, str]:
-    """A time as DynamoDB's TTL takes it: whole seconds, rounded up, so that nothing ends early."""
+    """Write a time for DynamoDB's TTL: whole seconds since the epoch, rounded up, so that no item expires early."""
     return {"N": str(math.ceil(expires_at))}
 
 
 def has_expired(item: Item, now: float) -> bool:
-    """Whether an item's time is over: DynamoDB itself removes it hours or days later."""
+    """Whether an item has expired. DynamoDB itself removes an expired item only hours or days later."""
     return "ttl" in item and float(item["ttl"]["N"]) <= now
 
 
 def from_record(record: Record, key: str, now: float) -> Item:
-    """A record as an item.
+    """Make an item from a record.
+
+    Args:
+        record: the record.
+        key: the item's key.
+        now: the time, in seconds since the epoch.
 
     Raises:
-        PayloadTooLarge: names the task, the size, the limit and the way out.
+        PayloadTooLarge: the payload exceeds the limit; the error names the task, the size, the limit and the remedy.
     """
     payload = record.payload.encode()
     if len(payload) > LARGEST_RECORD_BYTES:
         raise PayloadTooLarge(
             f"the result of task {record.id} is {len(payload)} bytes; DynamoDB takes at most {LARGEST_RECORD_BYTES}: "
-            "set TASKQ_PAYLOADS to a bucket for what is larger, or store it elsewhere and return where it is"
+            "set TASKQ_PAYLOADS to a bucket for larger results, or store the data elsewhere and return its location"
         )
     item: Item = {
         "id": {"S": key},
@@ -76,10 +82,14 @@ def from_record(record: Record, key: str, now: float) -> Item:
 
 
 def to_record(task_id: str, item: Item) -> Record:
-    """An item as a record. One without a version was written by Celery: its document says what its state is.
+    """Make a record from an item. Celery wrote an item without a version; the state is then read from the document.
+
+    Args:
+        task_id: the task's id.
+        item: the item.
 
     Raises:
-        DecodeError: it is no result, or in a form that can't be read here.
+        DecodeError: the item isn't a result, or has a form that can't be read.
     """
     if "result" not in item:
         raise DecodeError(f"the stored result of task {task_id} has no attribute 'result': remove the item", task_id)

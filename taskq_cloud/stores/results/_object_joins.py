@@ -1,10 +1,10 @@
-"""Who has arrived at a join, told from the names of objects alone: a listing has no more than names on every provider.
+"""Determines which members have arrived at a join from object keys alone, as keys are all that every provider lists.
 
-Every arrival creates one object, which no other arrival writes: there is nothing to count up, so nothing that is
-counted twice, and no object that all members fight over. Its key says who came, when, and until when the join is to be
-remembered: ``<member>/<arrived at>_<expires at>``. Sorted by time, the arrivals tell what has become of the join.
+Every arrival creates an object of its own. So there is no counter that could count a member twice, and no object that
+all members write at once. The object's key states the member, the time of the arrival, and the time until which the
+join is kept: ``<member>/<arrived at>_<expires at>``. Sorted by time, the arrivals show the state of the join.
 
-What lives here is pure; the calls are made in ``_objects``.
+This module makes no calls; ``_objects`` makes them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 PREFIX: Final = "taskq-join-"
 COMPLETED_PREFIX: Final = "taskq-joined-"
-"""Of the object that says who has completed a join: not listed with its arrivals."""
+"""The prefix of the object that names the member which completed a join; a listing of the arrivals leaves it out."""
 
 _NEVER: Final = "never"
 
@@ -27,10 +27,10 @@ class Arrival:
     """A member's arrival; the times are seconds since the epoch.
 
     Args:
-        member: who.
-        arrived_at: when, by the clock of the machine that ran it. Clocks that differ matter only to a join that is on
-            the point of expiring.
-        expires_at: when the join ceases to exist, unless another arrives; None: never.
+        member: the member's id.
+        arrived_at: the time by the clock of the machine that ran the member. Differences between clocks matter only to
+            a join that is about to expire.
+        expires_at: when the join expires, unless another member arrives; None: never.
     """
 
     member: str
@@ -39,20 +39,20 @@ class Arrival:
 
     @property
     def key(self) -> str:
-        """The end of its object's key."""
+        """The last part of the key of the arrival's object."""
         expires = _NEVER if self.expires_at is None else repr(self.expires_at)
         return f"{quote(self.member, safe='')}/{self.arrived_at!r}_{expires}"
 
 
 def arrival_of(key: str) -> Arrival:
-    """The arrival that an object's key tells of: ``Arrival.key`` read back."""
+    """Read an arrival from the last part of its object's key: the inverse of ``Arrival.key``."""
     member, _, times = key.partition("/")
     arrived_at, _, expires_at = times.partition("_")
     return Arrival(unquote(member), float(arrived_at), None if expires_at == _NEVER else float(expires_at))
 
 
 def present(arrivals: Iterable[Arrival]) -> list[Arrival]:
-    """Those that count, in their order: all since the join has last expired. The last arrival says when it does."""
+    """Sort arrivals by time and keep those since the join last expired. The last arrival determines the expiry."""
     counted: list[Arrival] = []
     for arrival in sorted(arrivals, key=lambda each: (each.arrived_at, _end(each))):
         if counted and _end(counted[-1]) <= arrival.arrived_at:

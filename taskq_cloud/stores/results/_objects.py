@@ -1,20 +1,21 @@
-"""Results as objects of a bucket: what the stores on S3, Azure Blob Storage and Google Cloud Storage share.
+"""Stores results as objects of a bucket: the part that S3, Azure Blob Storage and Google Cloud Storage have in common.
 
-Written here once: which objects there are, and how they change. A provider's operations, codes and words are its
-adapter's: a ``Bucket`` (``_bucket``). Every write is conditional, on the object's absence or on the tag of the one that
-was read, so the service itself keeps a late or repeated attempt from replacing a final state. Whoever loses a race
-reads again and decides anew.
+This module defines the objects and how they change. A provider's operations and error codes are in the provider's
+adapter, which implements ``Bucket`` (``stores.buckets``). Every write is conditional, either on the object's absence or
+on the tag of the object that was read, so the service itself keeps a late or repeated attempt from replacing a final
+state. A writer that loses a race reads the object again and decides again.
 
 =========================================  =====================================================================
-``celery-task-meta-<id>``                  a task's result document, the key and the body as Celery's backends have
-                                           them; what we compare is metadata: state, version, fence, expires
-``taskq-claim-<key>``                      a claim: owner, fence, when it lapses
+``celery-task-meta-<id>``                  a task's result document, with the key and the body of Celery's backends;
+                                           the compared fields are metadata: state, version, fence, expires
+``taskq-claim-<key>``                      the fenced lock on a claimed key: owner, fence, lapses_at
 ``taskq-rate-<key>``                       the next slot of a rate limit
-``taskq-join-<join>/<member>/<arrival>``   an arrival: see ``_object_joins``
+``taskq-join-<join>/<member>/<arrival>``   one arrival at a join: see ``_object_joins``
+``taskq-joined-<join>/<first arrival>``    the member that completed the join
 =========================================  =====================================================================
 
-Metadata is written with its body, in one request. An object without it was written by Celery, which knows no
-conditions: what it writes last stands. What has expired is filtered on read; the bucket's lifecycle removes it.
+One request writes the metadata together with the body. An object without metadata was written by Celery, which writes
+without conditions: Celery's last write stands. Reads leave out expired objects; the bucket's lifecycle removes them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult, quote, unquote
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
@@ -35,23 +36,25 @@ from taskq_cloud.core.model.rates import take_slot
 from taskq_cloud.core.ports import StoreCapabilities
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
-from taskq_cloud.stores.buckets import Bucket, LifecycleRule, Meaning, StoredObject
+from taskq_cloud.stores.buckets import Bucket, FailureKind, LifecycleRule, StoredObject
 from taskq_cloud.stores.results import _celery
 from taskq_cloud.stores.results import _object_joins as joins
 
 LARGEST_RECORD_BYTES: Final = 64 * 1024 * 1024
-"""The services take gigabytes. A payload is in memory several times while it is made, sent and read, and this is what
-Azure's SDK sends in one request (``max_single_put_size``); what is larger belongs in an object of the task's own."""
+"""The largest payload of one record. The services take gigabytes, but a payload is in memory several times while it is
+made, sent and read, and this is the most that Azure's SDK sends in one request (``max_single_put_size``). Larger data
+belongs in an object that the task itself writes."""
 
 SAFE_CHARACTERS: Final = "!*'()"
-"""Kept in keys beside letters, digits and ``_.-~``; anything else in an id is percent-encoded, "/" above all, since
-clients shorten "a/../b" (Amazon S3 User Guide, "Object key naming guidelines")."""
+"""The characters that a key may contain besides letters, digits and ``_.-~``. Other characters of an id are percent-
+encoded, above all "/", since clients shorten "a/../b" (Amazon S3 User Guide, "Object key naming guidelines")."""
 
 RESERVATIONS_PER_SECOND: Final = 5
-"""Each is a read and then a write of one object, some 50 ms each, and those who meet there begin again."""
+"""The most reservations of one key in a second. Each one reads an object and then writes it, which takes about 50 ms a
+call, and writers that conflict start again."""
 
 _WRITE_ATTEMPTS: Final = 10
-"""How often a write is decided anew when others change the object between its reading and its writing."""
+"""How often a write is attempted while other writers change the object between the read and the write."""
 
 _DAY_SECONDS: Final = 86_400
 
@@ -59,16 +62,16 @@ _RNG: Final = random.Random()
 
 
 Decision: TypeAlias = Callable[[StoredObject | None], StoredObject | None]
-"""What to write over what is there; None: leave it."""
+"""A function of the stored object, None if there is none, that returns the object to write; None: write nothing."""
 
 
 class ObjectResults:
     """A result store on a bucket.
 
     Args:
-        bucket: the provider's.
-        prefix: of all keys; a ``/`` is put behind it.
-        clock: the time, in seconds since the epoch.
+        bucket: the provider's bucket.
+        prefix: the prefix of all keys; a ``/`` is added to it.
+        clock: returns the time, in seconds since the epoch.
     """
 
     capabilities: ClassVar[StoreCapabilities] = StoreCapabilities(
@@ -82,6 +85,7 @@ class ObjectResults:
 
     def __init__(self, bucket: Bucket, prefix: str, clock: Callable[[], float] = time.time) -> None:
         self.bucket = bucket
+        self._errors = bucket.errors
         self.prefix = f"{prefix}/" if prefix else ""
         self._clock = clock
 
@@ -89,7 +93,7 @@ class ObjectResults:
         """Read records, one call each, in parallel: see ``ResultStore.load``.
 
         Raises:
-            DecodeError: Celery has written one that can't be read here; names the task.
+            DecodeError: Celery wrote a record that can't be decoded; the error names the task.
         """
         keys = {self._key(each): each for each in ids}
         now = self._clock()
@@ -101,7 +105,7 @@ class ObjectResults:
         """Write records, in parallel: see ``ResultStore.save``.
 
         Raises:
-            PayloadTooLarge: names the task, the size, the limit and the way out.
+            PayloadTooLarge: a payload exceeds the limit; the error names the task, the size, the limit and the remedy.
         """
         now = self._clock()
         new = {self._key(each.id): (each, _object_of(each)) for each in records}
@@ -112,26 +116,26 @@ class ObjectResults:
         """Remove records."""
         calls = [self.bucket.delete(key) for key in dict.fromkeys(map(self._key, ids))]
         for answer in (yield Gather(calls)) if calls else []:
-            if self._meaning(answer) is not Meaning.ABSENT:
-                self._answered(answer)
+            if self._errors.kind(answer) is not FailureKind.NOT_FOUND:
+                self._errors.check(answer)
 
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
-        """Count a member by listing the join: see ``ResultStore.join`` and ``_object_joins``.
+        """Count a member by listing the join's arrivals: see ``ResultStore.join`` and ``_object_joins``.
 
-        A listing has 1,000 keys a page. The core counts in sets of far fewer (``membership.SHARD_MEMBERS``), so an
-        arrival is two calls, however large the chord.
+        A page of a listing has 1,000 keys. The core counts members in far smaller sets
+        (``chord_members.SHARD_MEMBERS``), so an arrival takes two calls, however large the chord is.
         """
         arrival = joins.Arrival(member, self._clock(), expires_at)
         directory = f"{self.prefix}{joins.PREFIX}{_quoted(join_id)}/"
-        # It is there already when the first answer was lost on its way.
-        came_again = not (yield from self._create(f"{directory}{arrival.key}", b""))
+        # The arrival's object exists already if the answer to an earlier call was lost.
+        arrived_before = not (yield from self._create(f"{directory}{arrival.key}", b""))
         keys = yield from self._list(directory)
         present = joins.present([joins.arrival_of(key.removeprefix(directory)) for key in keys])
         if len({each.member for each in present}) < size:
             return False
-        if came_again or any(each.member == member and each != arrival for each in present):
+        if arrived_before or any(each.member == member and each != arrival for each in present):
             return True
-        # Those who arrive at once may each see all the others. The one who says so first has completed the join.
+        # Members that arrive at once may each see all the others. The one that writes this object completed the join.
         completed = f"{self.prefix}{joins.COMPLETED_PREFIX}{_quoted(join_id)}/{present[0].arrived_at}"
         if (yield from self._create(completed, member.encode())):
             return True
@@ -139,15 +143,15 @@ class ObjectResults:
         return stored is not None and stored.body == member.encode()
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
-        """Claim a key: see ``ResultStore.claim``."""
+        """Take, renew or give up the fenced lock on a key: see ``ResultStore.claim``."""
         name, now = f"{self.prefix}taskq-claim-{_quoted(key)}", self._clock()
 
         def decide(stored: StoredObject | None) -> StoredObject | None:
             held = None if stored is None else FencedLock(**json.loads(stored.body))
-            claim = claimed(held, owner, ttl_seconds, now)
-            return None if claim is None else StoredObject(json.dumps(asdict(claim)).encode(), {})
+            lock = claimed(held, owner, ttl_seconds, now)
+            return None if lock is None else StoredObject(json.dumps(asdict(lock)).encode(), {})
 
-        # Giving a claim up begins with reading it; the first claim of a key, which is the usual one, does not.
+        # A lock must be read before it is given up. The first lock on a key, the usual case, is written without a read.
         found = (yield from self._read([name])) if ttl_seconds <= 0 else {}
         written = (yield from self._change({name: decide}, found))[name]
         return None if written is None else FencedLock(**json.loads(written.body)).fence
@@ -156,7 +160,7 @@ class ObjectResults:
         """Take a key's next slot, in a read and a write: see ``ResultStore.reserve``.
 
         Raises:
-            OperationalError: so many others take slots of the key that no write came through.
+            OperationalError: other processes take slots of this key so fast that no write succeeded.
         """
         name, now = f"{self.prefix}taskq-rate-{_quoted(key)}", self._clock()
 
@@ -171,12 +175,16 @@ class ObjectResults:
         return None if written is None else json.loads(written.body)["next_slot"] - interval_seconds
 
     def lifecycle_rules(self, result_expires_seconds: float) -> list[LifecycleRule]:
-        """What the bucket's lifecycle is to remove, where results expire after so many seconds."""
+        """The rules by which the bucket's lifecycle removes expired objects.
+
+        Args:
+            result_expires_seconds: how many seconds results are kept (``result_expires``).
+        """
         days = max(1, math.ceil(result_expires_seconds / _DAY_SECONDS))
         longer = days + FENCE_KEPT_SECONDS // _DAY_SECONDS
         return [
             LifecycleRule("taskq-results", f"{self.prefix}celery-task-meta-", days),
-            # A message may come back for as long as its queue keeps it, and must then find who has arrived.
+            # A message may be redelivered for as long as its queue keeps it, and must then find the earlier arrivals.
             LifecycleRule("taskq-joins", f"{self.prefix}taskq-join", longer),
             LifecycleRule("taskq-claims", f"{self.prefix}taskq-claim-", longer),
             LifecycleRule("taskq-rates", f"{self.prefix}taskq-rate-", longer),
@@ -188,12 +196,14 @@ class ObjectResults:
     def _read(self, keys: Collection[str]) -> Flow[dict[str, StoredObject | None]]:
         answers = (yield Gather([self.bucket.get(key) for key in keys])) if keys else []
         return {
-            key: None if self._meaning(answer) is Meaning.ABSENT else self.bucket.object_of(self._answered(answer))
+            key: None
+            if self._errors.kind(answer) is FailureKind.NOT_FOUND
+            else self.bucket.object_of(self._errors.check(answer))
             for key, answer in zip(keys, answers, strict=True)
         }
 
     def _create(self, key: str, body: bytes) -> Flow[bool]:
-        """Write an object if there is none; whether it was so."""
+        """Write an object unless it exists; returns whether it was written."""
         new = StoredObject(body, {})
         written = yield from self._change({key: lambda stored: new if stored is None else None})
         return written[key] is not None
@@ -203,7 +213,7 @@ class ObjectResults:
         after: str | None = None
         while True:
             (answer,) = yield Gather([self.bucket.list(prefix, after)])
-            page, after = self.bucket.page_of(self._answered(answer))
+            page, after = self.bucket.page_of(self._errors.check(answer))
             keys += page
             if after is None:
                 return keys
@@ -211,9 +221,18 @@ class ObjectResults:
     def _change(
         self, decisions: Mapping[str, Decision], found: Mapping[str, StoredObject | None] | None = None
     ) -> Flow[dict[str, StoredObject | None]]:
-        """Write objects as their decisions say, made anew as long as others get in between; what was written.
+        """Write each object as its decision says, and decide again whenever another writer has changed the object.
 
-        Without ``found`` they are taken to be absent: most are, and saving them takes no read then.
+        Args:
+            decisions: key -> decision.
+            found: key -> the object as it was read. Without ``found`` the first attempt assumes that no object exists:
+                most don't, and this saves the read.
+
+        Returns:
+            Key -> the object that was written; None: the decision was to write nothing.
+
+        Raises:
+            OperationalError: an object was changed by other writers at every attempt.
         """
         open_ones: dict[str, StoredObject | None] = dict(found or dict.fromkeys(decisions))
         written: dict[str, StoredObject | None] = {}
@@ -225,35 +244,30 @@ class ObjectResults:
             if attempt > 1:
                 yield Sleep(DEFAULT_BACKOFF.seconds(attempt, _RNG))
             answers = yield Gather([self._put(key, new, open_ones[key]) for key, new in puts.items()])
-            lost, raced = [], {}
+            changed, conflicts = [], {}
             for key, answer in zip(puts, answers, strict=True):
-                match self._meaning(answer):
-                    # Absent: what was to be replaced has been deleted.
-                    case Meaning.LOST | Meaning.ABSENT:
-                        lost.append(key)
-                    case Meaning.RACED:
-                        raced[key] = open_ones[key]
+                match self._errors.kind(answer):
+                    # Not found: the object that was to be replaced has been deleted.
+                    case FailureKind.CONDITION_FAILED | FailureKind.NOT_FOUND:
+                        changed.append(key)
+                    case FailureKind.CONFLICT:
+                        conflicts[key] = open_ones[key]
                     case _:
-                        self._answered(answer)
-            open_ones = raced | (yield from self._read(lost))
+                        self._errors.check(answer)
+            open_ones = conflicts | (yield from self._read(changed))
             if not open_ones:
                 return written
         raise OperationalError(
-            f"{self.bucket.facts.name}: {next(iter(open_ones))} keeps changing: it was tried {_WRITE_ATTEMPTS} times"
+            f"{self._errors.name}: {next(iter(open_ones))} could not be written: other writers changed it at each of "
+            f"{_WRITE_ATTEMPTS} attempts; try again"
         )
 
     def _put(self, key: str, new: StoredObject, over: StoredObject | None) -> Call:
         return self.bucket.put(key, new, None if over is None else over.tag)
 
-    def _meaning(self, answer: Any) -> Meaning | None:
-        return self.bucket.facts.meaning(answer)
-
-    def _answered(self, answer: Any) -> Any:
-        return self.bucket.facts.answered(answer)
-
 
 def prefix_of(url: SplitResult) -> str:
-    """The prefix of keys that a URL's path names: without a slash before it."""
+    """The prefix of keys that a URL's path names, without slashes at either end."""
     return unquote(url.path).strip("/")
 
 
@@ -262,18 +276,18 @@ def _quoted(name: str) -> str:
 
 
 def _replacement(record: Record, new: StoredObject, now: float, stored: StoredObject | None) -> StoredObject | None:
-    there = None if stored is None else _record_of(record.id, stored)
-    return new if may_replace(there, record, now) else None
+    existing = None if stored is None else _record_of(record.id, stored)
+    return new if may_replace(existing, record, now) else None
 
 
 def _object_of(record: Record) -> StoredObject:
     body = record.payload.encode()
     if len(body) > LARGEST_RECORD_BYTES:
         raise PayloadTooLarge(
-            f"the result of task {record.id} is {len(body)} bytes; at most {LARGEST_RECORD_BYTES} are stored: write it "
-            "to an object of its own and return where it is"
+            f"the result of task {record.id} is {len(body)} bytes; the store takes at most {LARGEST_RECORD_BYTES}: "
+            "write the data to an object of the task's own and return its location"
         )
-    # Names that all three take: Azure's are identifiers, S3's are lower case.
+    # All three services accept these names: Azure's must be identifiers, and S3's are lower case.
     metadata = {"state": quote(record.state), "version": str(record.version), "fence": str(record.fence)}
     if record.expires_at is not None:
         metadata["expires"] = repr(record.expires_at)

@@ -1,7 +1,7 @@
-"""Results in a container of Azure Blob Storage.
+"""Stores results in a container of Azure Blob Storage.
 
-The objects, and how they change, are in ``_objects``; here is what Azure calls it. Writes are conditional by
-If-None-Match and If-Match (Azure's "Specifying conditional headers for Blob service operations").
+``_objects`` defines the objects and how they change; this module has Azure's operations and error codes. Conditional
+writes use If-None-Match and If-Match (Azure's "Specifying conditional headers for Blob service operations").
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.stores.buckets import BucketFacts, LifecycleRule, Meaning, StoredObject
+from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, StoredObject
 from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
-_MEANINGS: Final = {
-    "BlobNotFound": Meaning.ABSENT,
-    "ConditionNotMet": Meaning.LOST,
-    # Not to be told from other 409s by the status: a container that is being deleted, a blob under a lease.
-    "BlobAlreadyExists": Meaning.LOST,
-    "ContainerNotFound": Meaning.NO_BUCKET,
-    "AuthorizationFailure": Meaning.DENIED,
-    "AuthorizationPermissionMismatch": Meaning.DENIED,
-    "AuthorizationServiceMismatch": Meaning.DENIED,
-    "AuthorizationResourceTypeMismatch": Meaning.DENIED,
-    "InsufficientAccountPermissions": Meaning.DENIED,
-    "PublicAccessNotPermitted": Meaning.DENIED,
-    "KeyBasedAuthenticationNotPermitted": Meaning.DENIED,
-    "UnauthorizedBlobOverwrite": Meaning.DENIED,
-    "RequestDateHeaderTooOld": Meaning.CLOCK,
+_KINDS: Final = {
+    "BlobNotFound": FailureKind.NOT_FOUND,
+    "ConditionNotMet": FailureKind.CONDITION_FAILED,
+    # The code is compared, as other errors have the status 409, too: a container being deleted, a leased blob.
+    "BlobAlreadyExists": FailureKind.CONDITION_FAILED,
+    "ContainerNotFound": FailureKind.BUCKET_NOT_FOUND,
+    "AuthorizationFailure": FailureKind.ACCESS_DENIED,
+    "AuthorizationPermissionMismatch": FailureKind.ACCESS_DENIED,
+    "AuthorizationServiceMismatch": FailureKind.ACCESS_DENIED,
+    "AuthorizationResourceTypeMismatch": FailureKind.ACCESS_DENIED,
+    "InsufficientAccountPermissions": FailureKind.ACCESS_DENIED,
+    "PublicAccessNotPermitted": FailureKind.ACCESS_DENIED,
+    "KeyBasedAuthenticationNotPermitted": FailureKind.ACCESS_DENIED,
+    "UnauthorizedBlobOverwrite": FailureKind.ACCESS_DENIED,
+    "RequestDateHeaderTooOld": FailureKind.CLOCK_SKEW,
 }
-"""Azure's "Blob Storage error codes" and "Common REST API error codes"."""
+"""Error code -> kind of failure (Azure's "Blob Storage error codes" and "Common REST API error codes")."""
 
 _BLOBS: Final = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
 _PERMISSIONS: Final = {
@@ -46,8 +46,8 @@ _PERMISSIONS: Final = {
 }
 
 _WHERE_SECRETS_GO: Final = (
-    "an account's key goes into AZURE_STORAGE_CONNECTION_STRING, a shared access signature into "
-    "AZURE_STORAGE_SAS_TOKEN, and without either the identity is found by the SDK"
+    "put an account key into AZURE_STORAGE_CONNECTION_STRING or a shared access signature into "
+    "AZURE_STORAGE_SAS_TOKEN; without either, the SDK finds an identity"
 )
 
 
@@ -56,9 +56,9 @@ class AzureBlobResults(ObjectResults):
 
     Args:
         container: the container's name.
-        prefix: of all blobs' names; a ``/`` is put behind it.
-        account_url: ``https://ACCOUNT.blob.core.windows.net``; None: AZURE_STORAGE_CONNECTION_STRING has it.
-        clock: the time, in seconds since the epoch.
+        prefix: the prefix of all blobs' names; a ``/`` is added to it.
+        account_url: ``https://ACCOUNT.blob.core.windows.net``; None: the account of AZURE_STORAGE_CONNECTION_STRING.
+        clock: returns the time, in seconds since the epoch.
     """
 
     def __init__(
@@ -71,20 +71,24 @@ class AzureBlobResults(ObjectResults):
     ) -> None:
         self._container = container
         self._account_url = account_url
-        place = account_url or "the account of AZURE_STORAGE_CONNECTION_STRING"
-        super().__init__(_AzureContainer(container, place), prefix, clock)
+        account = account_url or "the account of AZURE_STORAGE_CONNECTION_STRING"
+        super().__init__(_AzureContainer(container, account), prefix, clock)
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> AzureBlobResults:
-        """``azureblob://container`` or ``azureblob://container/prefix``, and ``?account_url=``.
+        """Make the store for ``azureblob://container`` or ``azureblob://container/prefix``.
+
+        Args:
+            url: the URL; takes the option ``account_url``.
+            options: not used.
 
         Raises:
-            ImproperlyConfigured: it names no container, or has anything else in it. What it has is not shown: Celery's
-                URLs of this scheme are connection strings.
+            ImproperlyConfigured: the URL doesn't name a container, or has an unknown option or credentials. The error
+                doesn't show the URL, because Celery's URLs of this scheme are connection strings.
         """
         if not re.fullmatch(r"[a-z0-9](?:-?[a-z0-9]){2,62}", url.netloc):
             raise ImproperlyConfigured(
-                f"the {url.scheme}:// URL names no container: write {url.scheme}://container/prefix"
+                f"the {url.scheme}:// URL doesn't name a container: write {url.scheme}://container/prefix"
                 f"?account_url=https://ACCOUNT.blob.core.windows.net; {_WHERE_SECRETS_GO}"
             )
         account_url = query_of(url, ("account_url",)).get("account_url")
@@ -92,23 +96,27 @@ class AzureBlobResults(ObjectResults):
             account = urlsplit(account_url)
             if account.scheme not in ("https", "http") or not account.hostname or account.query or account.username:
                 raise ImproperlyConfigured(
-                    f"{url.scheme}://{url.netloc}: account_url must be like https://ACCOUNT.blob.core.windows.net: "
+                    f"{url.scheme}://{url.netloc}: account_url must be like https://ACCOUNT.blob.core.windows.net; "
                     f"{_WHERE_SECRETS_GO}"
                 )
         return cls(url.netloc, prefix_of(url), account_url)
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """The account."""
+        """The client of the storage account."""
         return {"azureblob": Service("azure", (("account_url", self._account_url),) if self._account_url else ())}
 
     def lifecycle(self, result_expires_seconds: float) -> list[dict[str, Any]]:
-        """The ``rules`` of the account's management policy, where results expire after so many seconds."""
+        """The ``rules`` for the account's management policy.
+
+        Args:
+            result_expires_seconds: how many seconds results are kept (``result_expires``).
+        """
         return [lifecycle_rule(rule, self._container) for rule in self.lifecycle_rules(result_expires_seconds)]
 
 
 def lifecycle_rule(rule: LifecycleRule, container: str) -> dict[str, Any]:
-    """A rule as the account's management policy has it; a prefix begins with its container."""
+    """Write a rule in the form of the account's management policy, where a prefix begins with its container's name."""
     return {
         "name": f"{container}-{rule.name}",
         "enabled": True,
@@ -121,18 +129,18 @@ def lifecycle_rule(rule: LifecycleRule, container: str) -> dict[str, Any]:
 
 
 class _AzureContainer:
-    def __init__(self, name: str, place: str) -> None:
+    def __init__(self, name: str, account: str) -> None:
         self._name = name
-        self._place = place
-        self.facts = BucketFacts(
-            f"Azure Blob Storage container {name} ({place})",
+        self._account = account
+        self.errors = BucketErrors(
+            f"Azure Blob Storage container {name} ({account})",
             f"az storage container create --name {name} --account-name ACCOUNT",
-            _MEANINGS,
+            _KINDS,
             _PERMISSIONS,
         )
 
     def named(self, name: str) -> _AzureContainer:
-        return _AzureContainer(name, self._place)
+        return _AzureContainer(name, self._account)
 
     def create(self, key: str, body: bytes) -> Call:
         return self._call("upload_blob", blob=key, data=body, metadata={}, etag=None)

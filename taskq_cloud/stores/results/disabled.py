@@ -1,6 +1,7 @@
-"""Keeps nothing: ``disabled://``, Celery's name for having no result backend.
+"""A result store that keeps nothing: ``disabled://``, which is Celery's name for having no result backend.
 
-Tasks run; nobody can ask what became of them. What is redelivered runs again, as nothing remembers that it has run.
+Tasks run, but their states and results can't be read. A message that is redelivered runs its task again, since there is
+no record of the first run.
 """
 
 from __future__ import annotations
@@ -29,30 +30,30 @@ class DisabledResults:
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DisabledResults:
-        """``disabled://``."""
+        """Make the store for ``disabled://``."""
         return cls()
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """None."""
+        """No clients: the store makes no calls."""
         return {}
 
     def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
-        """Nothing is there."""
+        """Find no records."""
         yield from ()
         return {}
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
-        """Nothing stands against any of them."""
+        """Report every record as written, since no stored record stands against it. Nothing is written."""
         yield from ()
         return [True] * len(records)
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
-        """Nothing is there."""
+        """Do nothing: there are no records."""
         yield from ()
 
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
-        """Refused: a join is remembered, and nothing is here.
+        """Refuse to count a member, since nothing is stored.
 
         Raises:
             ImproperlyConfigured: always.
@@ -61,16 +62,16 @@ class DisabledResults:
         raise ImproperlyConfigured(f"join {join_id}: no result store is configured: set TASKQ_RESULTS")
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
-        """Refused: a claim is remembered, and nothing is here.
+        """Refuse to lock a key, since nothing is stored.
 
         Raises:
             ImproperlyConfigured: always.
         """
         yield from ()
-        raise ImproperlyConfigured(f"once=True (task {key}) needs a result store: set TASKQ_RESULTS")
+        raise ImproperlyConfigured(f"task {key}: once=True needs a result store: set TASKQ_RESULTS")
 
     def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
-        """Refused: a rate is kept by what is remembered, and nothing is here.
+        """Refuse to give out a slot, since nothing is stored.
 
         Raises:
             ImproperlyConfigured: always.

@@ -1,13 +1,13 @@
-"""Results in one DynamoDB table, whose key is ``id``, a string, and whose TTL attribute is ``ttl``.
+"""Stores results in one DynamoDB table, whose key is ``id``, a string, and whose TTL attribute is ``ttl``.
 
 Every write is one conditional call, so that the table itself keeps a late or repeated attempt from replacing a final
-state. Reads are consistent, and filter what has expired. The items of tasks are in ``dynamodb_items``; a join's item
-has the set of its ``members``, a claim's its ``owner``, its ``fence`` and when it lapses, a rate limit's the ``slot``
-that is next.
+state. Reads are consistent and leave out expired items. ``_dynamodb_items`` describes the items of tasks. A join's item
+has the set of its ``members``; the item of a claimed key has the fenced lock: ``owner``, ``fence`` and ``lapses_at``; a
+rate limit's item has the next ``slot``.
 
-With ``key_format=celery`` the keys are those of Celery's own backend, and one table serves the workers of both. Celery
-writes without a condition, so what it writes last stands, except that it lets a SUCCESS be; what we write is checked
-against what Celery has left.
+With ``key_format=celery`` the keys are those of Celery's own backend, and one table serves Celery's workers and taskq
+workers. Celery writes without a condition, so Celery's last write stands, except that Celery doesn't replace a SUCCESS.
+This store's own writes are checked against the item that Celery wrote.
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ from taskq_cloud.stores.results._dynamodb_items import Item
 from taskq_cloud.stores.results._dynamodb_table import Table
 
 LARGEST_JOIN_BYTES: Final = 350 * 1024
-"""The members of a join, together: they share one item. A member costs as many write units as the item has KiB by
-then, so a join's cost grows with the square of its size: 1,000 members of 36 bytes cost about 18,000 units."""
+"""The largest total size of a join's members, which share one item. Each arrival costs one write unit for every KiB of
+the item, so a join's cost grows with the square of its size: 1,000 members of 36 bytes cost about 18,000 units."""
 
 RESERVATIONS_PER_SECOND: Final = 1000
-"""Every one writes the key's item, and a partition takes 1,000 write units a second (Amazon DynamoDB Developer Guide,
-"DynamoDB burst and adaptive capacity")."""
+"""The most reservations of one key in a second. Every reservation writes the key's item, and a partition takes 1,000
+write units a second (Amazon DynamoDB Developer Guide, "DynamoDB burst and adaptive capacity")."""
 
 _WRITE_ATTEMPTS: Final = 5
-"""How often a write is decided anew when others change the item between its reading and its writing."""
+"""How often a write is attempted while other writers change the item between the read and the write."""
 
-# records.may_replace. DynamoDB finds a comparison with a missing attribute false, so an item without a ttl has not
-# expired, and one without a version (Celery's) is not replaced.
+# The condition is records.may_replace. In DynamoDB a comparison with a missing attribute is false, so an item without a
+# ttl has not expired, and an item without a version (Celery's) is not replaced.
 _REPLACEABLE: Final = (
     "attribute_not_exists(#id) OR #ttl <= :now OR (#version <= :highest_replaceable AND #fence <= :fence)"
 )
 _UNCHANGED: Final = "attribute_not_exists(#version) AND #result = :seen"
-_HELD: Final = "#owner = :me AND #lapses_at > :now"
+_OWNED: Final = "#owner = :me AND #lapses_at > :now"
 _FREE: Final = "attribute_not_exists(#id) OR #lapses_at <= :now"
 
-# rates.take_slot, in two halves. What is left of an item past its ttl counts for nothing: its slot is in the past.
+# The conditions are rates.take_slot in two halves. An item that is past its ttl needs no condition: its slot is in the
+# past.
 _SLOT_AHEAD: Final = "#slot > :earliest AND #slot <= :farthest"
 _SLOT_BEHIND: Final = "attribute_not_exists(#slot) OR #slot <= :earliest"
 _REMEMBERED_KEYS: Final = 10_000
@@ -60,10 +61,10 @@ class DynamoDBResults:
 
     Args:
         table: the table's name.
-        region: its region; None: the SDK's own chain finds it.
-        endpoint_url: where the service answers; None: the SDK's own chain finds it.
+        region: the table's region; None: the SDK's own chain finds the region.
+        endpoint_url: the service's endpoint; None: the SDK's own chain finds the endpoint.
         key_format: ``"plain"``, or ``"celery"`` to share the results of Celery's DynamoDB backend.
-        clock: the time, in seconds since the epoch.
+        clock: returns the time, in seconds since the epoch.
     """
 
     capabilities: ClassVar[StoreCapabilities] = StoreCapabilities(
@@ -85,7 +86,9 @@ class DynamoDBResults:
         clock: Callable[[], float] = time.time,
     ) -> None:
         if key_format not in items.KEY_FORMATS:
-            raise ImproperlyConfigured(f"key_format={key_format!r} is none of {', '.join(items.KEY_FORMATS)}")
+            raise ImproperlyConfigured(
+                f"key_format={key_format!r} is unknown; the key formats are {', '.join(items.KEY_FORMATS)}"
+            )
         self.table_name = table
         self._table = Table(table, endpoint_url or region or "the SDK's region")
         self._client_options = (("region", region), ("endpoint_url", endpoint_url))
@@ -96,17 +99,21 @@ class DynamoDBResults:
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DynamoDBResults:
-        """``dynamodb://table`` or ``dynamodb://region/table``, and ``?region=``, ``endpoint_url=``, ``key_format=``.
+        """Make the store for ``dynamodb://table`` or ``dynamodb://region/table``.
+
+        Args:
+            url: the URL; takes the options ``region``, ``endpoint_url`` and ``key_format``.
+            options: not used.
 
         Raises:
-            ImproperlyConfigured: it names no table, or has anything else in it.
+            ImproperlyConfigured: the URL doesn't name a table, or has an unknown option or credentials.
         """
         query = query_of(url, ("region", "endpoint_url", "key_format"))
         region, _, table = f"{url.netloc}{url.path}".strip("/").rpartition("/")
         if not re.fullmatch(r"[a-zA-Z0-9_.-]{3,255}", table) or not re.fullmatch(r"[a-z0-9-]*", region):
             raise ImproperlyConfigured(
-                f"{shown(url)} names no table: write dynamodb://table or dynamodb://region/table; credentials are found"
-                " by the SDK (environment, profile, role)"
+                f"{shown(url)} doesn't name a table: write dynamodb://table or dynamodb://region/table, without "
+                "credentials, which the SDK finds (environment, profile, role)"
             )
         return cls(
             table,
@@ -117,14 +124,14 @@ class DynamoDBResults:
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """DynamoDB."""
+        """The client of DynamoDB."""
         return {"dynamodb": Service("aws", tuple((name, value) for name, value in self._client_options if value))}
 
     def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
         """Read records: see ``ResultStore.load``.
 
         Raises:
-            DecodeError: Celery has written one that can't be read here; names the task.
+            DecodeError: Celery wrote a record that can't be decoded; the error names the task.
         """
         keys = {self._key(each): each for each in ids}
         if len(keys) == 1:
@@ -140,7 +147,7 @@ class DynamoDBResults:
         """Write records, one call each, in parallel: see ``ResultStore.save``."""
         now = self._clock()
         puts = [self._put(record, now) for record in records]
-        saved = [self._table.met(answer) for answer in (yield Gather(puts))] if puts else []
+        saved = [self._table.condition_held(answer) for answer in (yield Gather(puts))] if puts else []
         if self._shares_with_celery:
             for position, record in enumerate(records):
                 saved[position] = saved[position] or (yield from self._save_over_celery(record, now))
@@ -154,13 +161,14 @@ class DynamoDBResults:
         """Count a member: see ``ResultStore.join``.
 
         Raises:
-            PayloadTooLarge: so many members don't fit in one item.
+            PayloadTooLarge: the members don't fit in one item.
+            OperationalError: the join expires before its members arrive.
         """
         expected = size * len(member.encode())
         if expected > LARGEST_JOIN_BYTES:
             raise PayloadTooLarge(
                 f"join {join_id} of {size} members takes about {expected} bytes; a join in DynamoDB takes at most "
-                f"{LARGEST_JOIN_BYTES}: make several smaller joins of it"
+                f"{LARGEST_JOIN_BYTES}: split it into several smaller joins"
             )
         values: Item = {":member": {"SS": [member]}, ":now": items.numeric(self._clock())}
         if expires_at is None:
@@ -168,16 +176,19 @@ class DynamoDBResults:
         else:
             values[":ttl"] = items.ttl(expires_at)
             first, later = "SET #members = :member, #ttl = :ttl", "ADD #members :member SET #ttl = :ttl"
-        # The item of an expired join may still be there. Whoever finds it so begins anew, the others join that.
-        add, begin_anew = (later, "attribute_not_exists(#ttl) OR #ttl > :now"), (first, "#ttl <= :now")
-        for update, condition in (add, begin_anew, add):
+        # The item of an expired join may still exist. The first member to find it replaces it; later members join that.
+        add, restart = (later, "attribute_not_exists(#ttl) OR #ttl > :now"), (first, "#ttl <= :now")
+        for update, condition in (add, restart, add):
             joined = yield from self._table.update(f"taskq-join-{join_id}", update, condition, values)
             if joined is not None:
                 return len(joined["members"]["SS"]) >= size
-        raise OperationalError(f"join {join_id} in {self._table} expires before its members arrive: {expires_at}")
+        raise OperationalError(
+            f"join {join_id} in {self._table} expired before its members arrived (at {expires_at} seconds since the "
+            "epoch); set a larger result_expires"
+        )
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
-        """Claim a key: see ``ResultStore.claim``."""
+        """Take, renew or give up the fenced lock on a key: see ``ResultStore.claim``."""
         now = self._clock()
         lapses_at = now + max(ttl_seconds, 0)
         values: Item = {
@@ -186,20 +197,20 @@ class DynamoDBResults:
             ":lapses_at": items.numeric(lapses_at),
             ":ttl": items.ttl(lapses_at + FENCE_KEPT_SECONDS),
         }
-        claim_id, times = f"taskq-claim-{key}", "#lapses_at = :lapses_at, #ttl = :ttl"
-        claimed = None
+        item_key, times = f"taskq-claim-{key}", "#lapses_at = :lapses_at, #ttl = :ttl"
+        lock = None
         if ttl_seconds > 0:
             update = f"SET #owner = :me, {times} ADD #fence :one"
-            claimed = yield from self._table.update(claim_id, update, _FREE, {**values, ":one": items.numeric(1)})
-        if claimed is None:
-            # The claim is held, perhaps by this very owner.
-            claimed = yield from self._table.update(claim_id, f"SET {times}", _HELD, values)
-        return None if claimed is None else int(claimed["fence"]["N"])
+            lock = yield from self._table.update(item_key, update, _FREE, {**values, ":one": items.numeric(1)})
+        if lock is None:
+            # Somebody holds the lock; if it is this owner, the lock is renewed or given up.
+            lock = yield from self._table.update(item_key, f"SET {times}", _OWNED, values)
+        return None if lock is None else int(lock["fence"]["N"])
 
     def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
         """Take a key's next slot: see ``ResultStore.reserve``.
 
-        The condition decides; what this process has last seen of the key only says which half of it to try first.
+        The condition decides. The slot that this process last saw only determines which half to try first.
         """
         now = self._clock()
         earliest, farthest = now - credit_seconds, now + FARTHEST_SLOT_SECONDS
@@ -212,7 +223,7 @@ class DynamoDBResults:
         ahead = ("SET #slot = #slot + :interval, #ttl = :ttl", _SLOT_AHEAD, values | beyond)
         behind = ("SET #slot = :earliest + :interval, #ttl = :ttl", _SLOT_BEHIND, values)
         halves = [ahead, behind] if self._last_slots.get(key, -math.inf) > earliest else [behind, ahead]
-        # A third try: between the two of them, others may have taken the key's next slot from behind to ahead.
+        # The first half is tried again: between the two tries, others may have moved the key's next slot ahead.
         for update, condition, named in (*halves, halves[0]):
             item = yield from self._table.update(f"taskq-rate-{key}", update, condition, named)
             if item is not None:
@@ -224,7 +235,7 @@ class DynamoDBResults:
         return None
 
     def _save_over_celery(self, record: Record, now: float) -> Flow[bool]:
-        """Save what was refused, perhaps only because the stored item is Celery's and has no version to compare."""
+        """Save a record that was refused, perhaps only because Celery's stored item has no version to compare."""
         key = self._key(record.id)
         for _ in range(_WRITE_ATTEMPTS):
             item = yield from self._table.get(key)
@@ -233,12 +244,15 @@ class DynamoDBResults:
                 return False
             seen = None if item is None or "version" in item else item["result"]
             (answer,) = yield Gather([self._put(record, now, seen)])
-            if self._table.met(answer):
+            if self._table.condition_held(answer):
                 return True
-        raise OperationalError(f"the result of task {record.id} in {self._table} keeps changing: save it again")
+        raise OperationalError(
+            f"the result of task {record.id} in {self._table} could not be saved: other writers changed it at each of "
+            f"{_WRITE_ATTEMPTS} attempts; save it again"
+        )
 
     def _put(self, record: Record, now: float, seen: Mapping[str, Any] | None = None) -> Call:
-        """The call that writes a record over an older one, or over Celery's, whose ``result`` is ``seen``."""
+        """Make the call that writes a record over an older one; ``seen`` is the ``result`` of Celery's item, if any."""
         item = items.from_record(record, self._key(record.id), now)
         if seen is not None:
             return self._table.put(item, _UNCHANGED, {":seen": seen})

@@ -1,7 +1,8 @@
-"""Results in a bucket of Google Cloud Storage.
+"""Stores results in a bucket of Google Cloud Storage.
 
-The objects, and how they change, are in ``_objects``; here is what Google calls it. Writes are conditional by
-ifGenerationMatch, where 0 stands for no object at all (Cloud Storage documentation, "Request preconditions").
+``_objects`` defines the objects and how they change; this module has Google's operations and error codes. Conditional
+writes use ifGenerationMatch, where 0 means that the object must not exist (Cloud Storage documentation, "Request
+preconditions").
 """
 
 from __future__ import annotations
@@ -17,30 +18,31 @@ from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import Service, StoreCapabilities
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.stores.buckets import BucketFacts, LifecycleRule, Meaning, StoredObject
+from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, StoredObject
 from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
-_MEANINGS: Final = {
-    "NoSuchObject": Meaning.ABSENT,
-    "PreconditionFailed": Meaning.LOST,
-    "Conflict": Meaning.RACED,
-    "NoSuchBucket": Meaning.NO_BUCKET,
-    "Forbidden": Meaning.DENIED,
-    "ClockIsWrong": Meaning.CLOCK,
+_KINDS: Final = {
+    "NoSuchObject": FailureKind.NOT_FOUND,
+    "PreconditionFailed": FailureKind.CONDITION_FAILED,
+    "Conflict": FailureKind.CONFLICT,
+    "NoSuchBucket": FailureKind.BUCKET_NOT_FOUND,
+    "Forbidden": FailureKind.ACCESS_DENIED,
+    "ClockIsWrong": FailureKind.CLOCK_SKEW,
 }
-"""The SDK's errors, and codes of ``clients.gcs`` (Cloud Storage's "HTTP status and error codes for JSON")."""
+"""Error code -> kind of failure: the SDK's errors and the codes of ``clients.gcs`` (Cloud Storage's "HTTP status and
+error codes for JSON")."""
 
 _PERMISSIONS: Final = {
     "download": "storage.objects.get",
-    # Writing over an object is removing it as well.
-    "upload": "storage.objects.create, or storage.objects.delete,",
+    # Overwriting an object also needs the permission to delete it.
+    "upload": "storage.objects.create or storage.objects.delete",
     "delete": "storage.objects.delete",
     "list_blobs": "storage.objects.list",
 }
 
-
 RESERVATIONS_PER_SECOND: Final = 1
-"""Cloud Storage takes one write of an object a second (its "Quotas & limits"), and answers more with 429."""
+"""The most reservations of one key in a second. Cloud Storage takes one write of an object a second (its "Quotas &
+limits"), and answers more writes with 429."""
 
 
 class GCSResults(ObjectResults):
@@ -48,9 +50,9 @@ class GCSResults(ObjectResults):
 
     Args:
         bucket: the bucket's name.
-        prefix: of all objects' names; a ``/`` is put behind it.
-        project: the one that calls are counted for; None: google-auth's.
-        clock: the time, in seconds since the epoch.
+        prefix: the prefix of all objects' names; a ``/`` is added to it.
+        project: the project that calls are billed to; None: google-auth's default project.
+        clock: returns the time, in seconds since the epoch.
     """
 
     capabilities: ClassVar[StoreCapabilities] = replace(
@@ -70,41 +72,49 @@ class GCSResults(ObjectResults):
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> GCSResults:
-        """``gs://bucket`` or ``gs://bucket/prefix``, and ``?project=``.
+        """Make the store for ``gs://bucket`` or ``gs://bucket/prefix``.
+
+        Args:
+            url: the URL; takes the option ``project``.
+            options: not used.
 
         Raises:
-            ImproperlyConfigured: it names no bucket, or has anything else in it.
+            ImproperlyConfigured: the URL doesn't name a bucket, or has an unknown option or credentials.
         """
         query = query_of(url, ("project",))
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", url.netloc):
             raise ImproperlyConfigured(
-                f"{shown(url)} names no bucket: write gs://bucket or gs://bucket/prefix; credentials are found by the "
-                "SDK (workload identity, service account, gcloud)"
+                f"{shown(url)} doesn't name a bucket: write gs://bucket or gs://bucket/prefix, without credentials, "
+                "which the SDK finds (workload identity, service account, gcloud)"
             )
         return cls(url.netloc, prefix_of(url), query.get("project"))
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """Cloud Storage."""
+        """The client of Cloud Storage."""
         return {"gcs": Service("gcs", (("project", self._project),) if self._project else ())}
 
     def lifecycle(self, result_expires_seconds: float) -> list[dict[str, Any]]:
-        """The ``rule`` list of the bucket's lifecycle, where results expire after so many seconds."""
+        """The ``rule`` list for the bucket's lifecycle configuration.
+
+        Args:
+            result_expires_seconds: how many seconds results are kept (``result_expires``).
+        """
         return [lifecycle_rule(rule) for rule in self.lifecycle_rules(result_expires_seconds)]
 
 
 def lifecycle_rule(rule: LifecycleRule) -> dict[str, Any]:
-    """A rule as the bucket's lifecycle configuration has it."""
+    """Write a rule in the form of the bucket's lifecycle configuration."""
     return {"action": {"type": "Delete"}, "condition": {"age": rule.days, "matchesPrefix": [rule.prefix]}}
 
 
 class _GCSBucket:
     def __init__(self, name: str) -> None:
         self._name = name
-        self.facts = BucketFacts(
+        self.errors = BucketErrors(
             f"Google Cloud Storage bucket {name}",
             f"gcloud storage buckets create gs://{name} --location=LOCATION",
-            _MEANINGS,
+            _KINDS,
             _PERMISSIONS,
         )
 

@@ -1,4 +1,4 @@
-"""Finds a result store by its URL."""
+"""Finds the result store for a URL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STORES: Final = Registry(
     "result store",
     {
         "azureblob": "taskq_cloud.stores.results.azure_blob:AzureBlobResults",
-        # Celery's name of it.
+        # Celery's scheme for Azure Blob Storage.
         "azureblockblob": "taskq_cloud.stores.results.azure_blob:AzureBlobResults",
         "disabled": "taskq_cloud.stores.results.disabled:DisabledResults",
         "dynamodb": "taskq_cloud.stores.results.dynamodb:DynamoDBResults",
@@ -26,15 +26,15 @@ STORES: Final = Registry(
 
 
 def store_from_url(url: str, options: Mapping[str, Any]) -> ResultStore:
-    """The result store of a URL; no call is made.
+    """Make the result store for a URL, without a call to its service.
 
     Args:
         url: ``dynamodb://table``, ``s3://bucket/prefix``, ``azureblob://container/prefix``, ``gs://bucket/prefix``,
-            ``sqlite:///path``, ``memory://``, ``disabled://``, or an installed package's.
-        options: what a store of another package may want to know beside it.
+            ``sqlite:///path``, ``memory://``, ``disabled://``, or a URL with the scheme of an installed package.
+        options: further options for a store from another package.
 
     Raises:
-        ImproperlyConfigured: no store has the URL's scheme, or it doesn't understand the rest.
+        ImproperlyConfigured: no store has the URL's scheme, or the store can't read the rest of the URL.
     """
     store: ResultStore = STORES.open(url, options)
     return store

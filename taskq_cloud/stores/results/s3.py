@@ -1,7 +1,8 @@
-"""Results in an Amazon S3 bucket, or in another service's that speaks S3 with conditional writes.
+"""Stores results in an Amazon S3 bucket, or in a bucket of another service that supports S3's conditional writes.
 
-The objects, and how they change, are in ``_objects``; here is what S3 calls it. Writes are conditional by If-None-Match
-and If-Match (Amazon S3 User Guide, "How to prevent object overwrites with conditional writes").
+``_objects`` defines the objects and how they change; this module has S3's operations and error codes. Conditional
+writes use If-None-Match and If-Match (Amazon S3 User Guide, "How to prevent object overwrites with conditional
+writes").
 """
 
 from __future__ import annotations
@@ -17,25 +18,25 @@ from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.stores.buckets import BucketFacts, LifecycleRule, Meaning, StoredObject
+from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, StoredObject
 from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
-_MEANINGS: Final = {
-    "NoSuchKey": Meaning.ABSENT,
-    "PreconditionFailed": Meaning.LOST,
-    "ConditionalRequestConflict": Meaning.RACED,
-    "OperationAborted": Meaning.RACED,
-    "NoSuchBucket": Meaning.NO_BUCKET,
-    "AccessDenied": Meaning.DENIED,
-    "AllAccessDisabled": Meaning.DENIED,
-    "SignatureDoesNotMatch": Meaning.DENIED,
-    "RequestTimeTooSkewed": Meaning.CLOCK,
+_KINDS: Final = {
+    "NoSuchKey": FailureKind.NOT_FOUND,
+    "PreconditionFailed": FailureKind.CONDITION_FAILED,
+    "ConditionalRequestConflict": FailureKind.CONFLICT,
+    "OperationAborted": FailureKind.CONFLICT,
+    "NoSuchBucket": FailureKind.BUCKET_NOT_FOUND,
+    "AccessDenied": FailureKind.ACCESS_DENIED,
+    "AllAccessDisabled": FailureKind.ACCESS_DENIED,
+    "SignatureDoesNotMatch": FailureKind.ACCESS_DENIED,
+    "RequestTimeTooSkewed": FailureKind.CLOCK_SKEW,
 }
-"""Amazon S3 API Reference, "Error responses"."""
+"""Error code -> kind of failure (Amazon S3 API Reference, "Error responses")."""
 
 _PERMISSIONS: Final = {
-    # Without s3:ListBucket, S3 says of an object that is not there that access to it is denied.
-    "get_object": "s3:GetObject, or s3:ListBucket,",
+    # Without s3:ListBucket, S3 answers "access denied" for an object that does not exist.
+    "get_object": "s3:GetObject or s3:ListBucket",
     "put_object": "s3:PutObject",
     "delete_object": "s3:DeleteObject",
     "list_objects_v2": "s3:ListBucket",
@@ -50,11 +51,11 @@ class S3Results(ObjectResults):
 
     Args:
         bucket: the bucket's name.
-        prefix: of all keys; a ``/`` is put behind it.
-        region: its region; None: the SDK's own chain finds it.
-        endpoint_url: where the service answers; None: the SDK's own chain finds it.
-        addressing_style: ``"path"`` for a service that doesn't take the bucket's name as part of its host.
-        clock: the time, in seconds since the epoch.
+        prefix: the prefix of all keys; a ``/`` is added to it.
+        region: the bucket's region; None: the SDK's own chain finds the region.
+        endpoint_url: the service's endpoint; None: the SDK's own chain finds the endpoint.
+        addressing_style: ``"path"`` for a service that doesn't accept the bucket's name as part of its host name.
+        clock: returns the time, in seconds since the epoch.
     """
 
     def __init__(
@@ -76,16 +77,20 @@ class S3Results(ObjectResults):
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> S3Results:
-        """``s3://bucket`` or ``s3://bucket/prefix``, and ``?region=``, ``endpoint_url=``, ``addressing_style=``.
+        """Make the store for ``s3://bucket`` or ``s3://bucket/prefix``.
+
+        Args:
+            url: the URL; takes the options ``region``, ``endpoint_url`` and ``addressing_style``.
+            options: not used.
 
         Raises:
-            ImproperlyConfigured: it names no bucket, or has anything else in it.
+            ImproperlyConfigured: the URL doesn't name a bucket, or has an unknown option or credentials.
         """
         query = query_of(url, ("region", "endpoint_url", "addressing_style"))
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", url.netloc):
             raise ImproperlyConfigured(
-                f"{shown(url)} names no bucket: write s3://bucket or s3://bucket/prefix; credentials are found by the "
-                "SDK (environment, profile, role)"
+                f"{shown(url)} doesn't name a bucket: write s3://bucket or s3://bucket/prefix, without credentials, "
+                "which the SDK finds (environment, profile, role)"
             )
         return cls(
             url.netloc,
@@ -97,16 +102,20 @@ class S3Results(ObjectResults):
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """S3."""
+        """The client of S3."""
         return {"s3": Service("aws", tuple((name, value) for name, value in self._client_options.items() if value))}
 
     def lifecycle(self, result_expires_seconds: float) -> list[dict[str, Any]]:
-        """The ``Rules`` of the bucket's lifecycle configuration, where results expire after so many seconds."""
+        """The ``Rules`` for the bucket's lifecycle configuration.
+
+        Args:
+            result_expires_seconds: how many seconds results are kept (``result_expires``).
+        """
         return [lifecycle_rule(rule) for rule in self.lifecycle_rules(result_expires_seconds)]
 
 
 def lifecycle_rule(rule: LifecycleRule) -> dict[str, Any]:
-    """A rule as PutBucketLifecycleConfiguration takes it."""
+    """Write a rule in the form of PutBucketLifecycleConfiguration."""
     return {
         "ID": rule.name,
         "Filter": {"Prefix": rule.prefix},
@@ -116,18 +125,18 @@ def lifecycle_rule(rule: LifecycleRule) -> dict[str, Any]:
 
 
 class _S3Bucket:
-    def __init__(self, name: str, place: str) -> None:
+    def __init__(self, name: str, location: str) -> None:
         self._name = name
-        self._place = place
-        self.facts = BucketFacts(
-            f"S3 bucket {name} ({place})",
+        self._location = location
+        self.errors = BucketErrors(
+            f"S3 bucket {name} ({location})",
             f"aws s3api create-bucket --bucket {name} --create-bucket-configuration LocationConstraint=REGION",
-            _MEANINGS,
+            _KINDS,
             _PERMISSIONS,
         )
 
     def named(self, name: str) -> _S3Bucket:
-        return _S3Bucket(name, self._place)
+        return _S3Bucket(name, self._location)
 
     def create(self, key: str, body: bytes) -> Call:
         return self._call("put_object", Key=key, Body=body, IfNoneMatch="*")
@@ -161,10 +170,10 @@ class _S3Bucket:
 
 
 def _salted(body: bytes) -> bytes:
-    """A body with blanks behind it that no other write has.
+    """Append random blanks to a body, so that every write has a different body and thus a different ETag.
 
-    An ETag is a digest of the body and not of its metadata, so that two states with one document, two attempts that
-    have started, would pass for one under If-Match. JSON ignores the blanks, and so does Celery.
+    An ETag is a digest of the body and not of the metadata. Without the blanks, If-Match would take two states with the
+    same document, such as two attempts that have started, for one. JSON ignores the blanks, and so does Celery.
     """
     blanks = format(randbits(_SALT_BITS), f"0{_SALT_BITS}b").replace("0", " ").replace("1", "\t")
     return b"%b\n%b" % (body, blanks.encode())

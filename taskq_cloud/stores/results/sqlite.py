@@ -1,8 +1,8 @@
-"""Results in one SQLite file: several processes of one machine can use it at once, and it outlives them.
+"""Stores results in one SQLite file, which several processes of one machine can use at once and which outlives them.
 
-Every method is one transaction. The file and its directory are made at the first call; connections, journal and
-locking are the client's (``taskq_cloud.clients.sqlite``).
-"""  # a number of ours
+Every method is one transaction. The first call creates the file and its directory. The client
+(``taskq_cloud.clients.sqlite``) handles connections, the journal and locking.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _Statement: TypeAlias = tuple[str, Mapping[str, Any]]
 _Rows: TypeAlias = list[dict[str, Any]]
 
 LARGEST_RECORD_BYTES: Final = 900_000_000
-"""SQLite's own limit is 1,000,000,000 bytes a row (https://www.sqlite.org/limits.html, SQLITE_MAX_LENGTH)."""
+"""The largest payload of one record. SQLite's own limit is 1,000,000,000 bytes a row
+(https://www.sqlite.org/limits.html, SQLITE_MAX_LENGTH)."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
@@ -51,7 +52,7 @@ SELECT id, state, version, payload, expires_at, fence FROM results
 WHERE id IN (SELECT value FROM json_each(:ids)) AND (expires_at IS NULL OR expires_at > :now)
 """
 
-# The WHERE is records.may_replace; a row comes back only where something was written.
+# The WHERE clause is records.may_replace; the statement returns a row only if it wrote one.
 _SAVE = f"""
 INSERT INTO results (id, state, version, payload, expires_at, fence)
 VALUES (:id, :state, :version, :payload, :expires_at, :fence)
@@ -61,9 +62,9 @@ ON CONFLICT (id) DO UPDATE SET
 WHERE results.expires_at <= :now
     OR (results.version < {FINAL_VERSION} AND results.version <= excluded.version AND results.fence <= excluded.fence)
 RETURNING id
-"""  # noqa: S608 - a number of ours
+"""  # noqa: S608 - the inserted value is a constant
 
-# Each save takes a few expired rows with it: more than it adds, so they never pile up, and never enough to be felt.
+# Each save removes up to 20 expired rows: more than the save adds, so rows don't pile up, and too few to be slow.
 _SWEEP = "DELETE FROM results WHERE id IN (SELECT id FROM results WHERE expires_at <= :now LIMIT 20)"
 
 _DELETE = "DELETE FROM results WHERE id IN (SELECT value FROM json_each(:ids))"
@@ -79,9 +80,9 @@ _JOIN = (
     "SELECT count(*) AS arrived FROM join_members WHERE join_id = :id",
 )
 
-_FORGET_CLAIMS = "DELETE FROM claims WHERE lapses_at <= :forgotten_at"
+_REMOVE_OLD_LOCKS = "DELETE FROM claims WHERE lapses_at <= :forgotten_at"
 
-_CLAIM = """
+_LOCK = """
 INSERT INTO claims (key, owner, fence, lapses_at) VALUES (:key, :owner, 1, :lapses_at)
 ON CONFLICT (key) DO UPDATE SET
     owner = excluded.owner, lapses_at = excluded.lapses_at, fence = claims.fence + (claims.lapses_at <= :now)
@@ -89,15 +90,14 @@ WHERE claims.lapses_at <= :now OR claims.owner = excluded.owner
 RETURNING fence
 """
 
-_GIVE_UP_CLAIM = """
+_UNLOCK = """
 UPDATE claims SET lapses_at = :now WHERE key = :key AND owner = :owner AND lapses_at > :now RETURNING fence
 """
 
+# Removing such a row changes nothing: the key's next slot would be the same without the row.
+_REMOVE_OLD_RATES = "DELETE FROM rates WHERE key IN (SELECT key FROM rates WHERE spent_at <= :now LIMIT 20)"
 
-# As good as none: the key's next slot would be the same without it.
-_FORGET_RATES = "DELETE FROM rates WHERE key IN (SELECT key FROM rates WHERE spent_at <= :now LIMIT 20)"
-
-# rates.take_slot; no row comes back where the slot is too far ahead.
+# The statement is rates.take_slot; it returns no row if the slot is too far ahead.
 _RESERVE = """
 INSERT INTO rates (key, next_slot, spent_at) VALUES (:key, :earliest + :interval, :earliest + :interval + :credit)
 ON CONFLICT (key) DO UPDATE SET
@@ -113,7 +113,7 @@ class SQLiteResults:
 
     Args:
         path: the database's file.
-        clock: the time, in seconds since the epoch.
+        clock: returns the time, in seconds since the epoch.
     """
 
     capabilities: ClassVar[StoreCapabilities] = StoreCapabilities(
@@ -126,20 +126,20 @@ class SQLiteResults:
     )
 
     def __init__(self, path: str | Path, clock: Callable[[], float] = time.time) -> None:
-        # Absolute, so that a later change of the working directory doesn't lead to another file.
+        # The path is made absolute, so that a later change of the working directory doesn't lead to another file.
         self._path = str(Path(path).absolute())
         self._service = f"sqlite:{self._path}"
         self._clock = clock
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> SQLiteResults:
-        """``sqlite:///relative/path`` or ``sqlite:////absolute/path``."""
+        """Make the store for ``sqlite:///relative/path`` or ``sqlite:////absolute/path``."""
         query_of(url)
         return cls(file_of(url))
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """The file."""
+        """The client that opens the file."""
         return {self._service: Service("sqlite", (("path", self._path),))}
 
     def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
@@ -171,7 +171,7 @@ class SQLiteResults:
         return arrived >= size
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
-        """Claim a key: see ``ResultStore.claim``."""
+        """Take, renew or give up the fenced lock on a key: see ``ResultStore.claim``."""
         now = self._clock()
         values = {
             "key": key,
@@ -180,8 +180,8 @@ class SQLiteResults:
             "lapses_at": now + ttl_seconds,
             "forgotten_at": now - FENCE_KEPT_SECONDS,
         }
-        statement = _CLAIM if ttl_seconds > 0 else _GIVE_UP_CLAIM
-        rows = yield from self._run("transaction", [(_FORGET_CLAIMS, values), (statement, values)])
+        statement = _LOCK if ttl_seconds > 0 else _UNLOCK
+        rows = yield from self._run("transaction", [(_REMOVE_OLD_LOCKS, values), (statement, values)])
         return rows[-1][0]["fence"] if rows[-1] else None
 
     def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
@@ -195,7 +195,7 @@ class SQLiteResults:
             "credit": credit_seconds,
             "farthest": now + FARTHEST_SLOT_SECONDS,
         }
-        rows = yield from self._run("transaction", [(_FORGET_RATES, values), (_RESERVE, values)])
+        rows = yield from self._run("transaction", [(_REMOVE_OLD_RATES, values), (_RESERVE, values)])
         return rows[-1][0]["next_slot"] - interval_seconds if rows[-1] else None
 
     def _run(self, operation: str, statements: Sequence[_Statement]) -> Flow[list[_Rows]]:
@@ -204,7 +204,7 @@ class SQLiteResults:
                 self._service, operation, {"schema": _SCHEMA, "statements": list(statements)}
             )
         except CallError as error:
-            # The message names the file and the way out: it is the client's own.
+            # The client's message names the file and the remedy.
             kind = Unreachable if error.trouble is Trouble.TRANSIENT else OperationalError
             raise kind(f"the result store can't be used: {error.message}") from error
         return answer
@@ -215,7 +215,7 @@ def _row(record: Record) -> dict[str, Any]:
     if size > LARGEST_RECORD_BYTES:
         raise PayloadTooLarge(
             f"the result of task {record.id} is {size} bytes; SQLite takes at most {LARGEST_RECORD_BYTES}: "
-            "set TASKQ_PAYLOADS to a bucket for what is larger, or store it elsewhere and return where it is"
+            "set TASKQ_PAYLOADS to a bucket for larger results, or store the data elsewhere and return its location"
         )
     return {
         "id": record.id,

@@ -28,9 +28,9 @@ def test_what_has_expired_takes_no_room():
     kept = a_record()
     drive(store.save([kept]), no_calls)
 
-    assert store._kept.records == {kept.id: kept}
-    assert store._kept.joins == {}
-    assert store._kept.claims == {}
+    assert store._entries.records == {kept.id: kept}
+    assert store._entries.joins == {}
+    assert store._entries.locks == {}
 
 
 def test_each_store_of_the_url_is_its_own():
