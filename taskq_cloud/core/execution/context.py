@@ -251,11 +251,12 @@ class DeliveryContext:
     def make_record(self, state: str, result: str | ErrorInfo, following: Sequence[Successor] = ()) -> Record:
         """The record of a state; arguments as ``record``'s."""
         environment, message, now = self.environment, self.message, self.environment.clock()
-        context = document.Context(
+        run = document.RunDetails(
             worker=environment.hostname,
             queue=self.delivery.queue,
             extended=environment.policy.result_extended,
             started_at=self.started_at,
+            added=self.added if state == SUCCESS else (),
         )
         payload = document.encode(
             message,
@@ -264,8 +265,7 @@ class DeliveryContext:
             now=now,
             traceback=result.traceback if isinstance(result, ErrorInfo) else None,
             children=self._children(state, following),
-            added=self.added if state == SUCCESS else (),
-            context=context,
+            run=run,
         )
         return Record(
             id=message.id,

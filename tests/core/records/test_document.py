@@ -57,8 +57,8 @@ def test_keys_and_their_order_are_celerys(
     celerys = celery_backend._get_result_meta(None, state, None, request)
     celerys["task_id"] = "id1"
     message = Message(task="t", id="id1", args=[1], group=group, parent_id=parent)
-    context = result_document.Context(worker="w", queue="celery", extended=extended)
-    ours = json.loads(result_document.encode(message, state, "null", now=NOW, context=context))
+    run = result_document.RunDetails(worker="w", queue="celery", extended=extended)
+    ours = json.loads(result_document.encode(message, state, "null", now=NOW, run=run))
     assert list(ours) == list(celerys)
     assert {**ours, "date_done": 0} == {**celerys, "date_done": 0}
     assert (ours["date_done"] is None) is (celerys["date_done"] is None)
@@ -175,6 +175,6 @@ def test_what_is_no_document_is_a_decode_error(payload: str) -> None:
 
 def test_arguments_that_came_pickled_are_shown_as_their_sender_described_them() -> None:
     message = Message(task="t", id="1", args=[object()], argsrepr="(<object>,)", kwargsrepr="{}")
-    context = result_document.Context(extended=True)
-    document = result_document.decode(result_document.encode(message, SUCCESS, "1", now=NOW, context=context))
+    run = result_document.RunDetails(extended=True)
+    document = result_document.decode(result_document.encode(message, SUCCESS, "1", now=NOW, run=run))
     assert (document["args"], document["kwargs"], document["result"]) == ("(<object>,)", "{}", 1)

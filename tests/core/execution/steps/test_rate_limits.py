@@ -21,8 +21,6 @@ from taskq_cloud.core.execution.steps.rate_limit_slots import SLOTS
 from taskq_cloud.core.execution.steps.rate_limits import PUNCTUAL_SECONDS, check_key
 from taskq_cloud.core.flows import run
 from taskq_cloud.core.messages import protocol
-from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Outgoing, Release, Settlement
 from taskq_cloud.core.model.options import Policy, task_options
 from taskq_cloud.core.model.outcome import Admission, Invocation
@@ -76,7 +74,7 @@ class Shop:
     def worker(self) -> Pipeline:
         return Pipeline(
             Environment(
-                outbox=Outbox(Codec(), self.broker),
+                broker=self.broker,
                 store=self.store,
                 tasks=self.tasks,
                 policy=self.policy,
