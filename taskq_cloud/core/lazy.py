@@ -1,4 +1,4 @@
-"""A property that is made when it is first asked for, once, whatever the number of threads that ask."""
+"""A property whose value is made on first use, and made only once however many threads ask for it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 class lazy(cached_property[T]):  # noqa: N801 - a decorator
-    """A ``cached_property`` that threads may ask for at once: since Python 3.12 the standard one may give each its own.
+    """A ``cached_property`` for threads: since Python 3.12 the standard one may give each thread a value of its own.
 
-    Two threads with a memory broker each would lose the messages of one.
+    If two threads had a memory broker each, the messages in one of them would be lost.
     """
 
     @overload
@@ -23,6 +23,6 @@ class lazy(cached_property[T]):  # noqa: N801 - a decorator
     def __get__(self, instance: object | None, owner: type[Any] | None = None) -> Self | T:
         if instance is None:
             return self
-        assert self.attrname is not None  # __set_name__ has been told
+        assert self.attrname is not None  # set by __set_name__
         value: T = vars(instance).setdefault(self.attrname, self.func(instance))
         return value

@@ -1,7 +1,7 @@
-"""URLs of brokers and result stores: how they are written, and which class serves one.
+"""URLs of brokers and stores: their parts, their secrets, and the registry of the adapters that serve them.
 
-An adapter has ``from_url(url, options)``; the URL comes split, and what it accepts after the scheme is its own
-business. Which schemes there are is each registry's; packages add theirs as entry points.
+An adapter is made by its class method ``from_url(url, options)``, which gets the URL split into parts and decides what
+may follow the scheme. The schemes stand in the registry of each port; other packages add theirs as entry points.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _SECRET_PARAMETER: Final = re.compile(
 
 
 def query_of(url: SplitResult, known: Collection[str] = ()) -> dict[str, str]:
-    """The options after a URL's ``?``.
+    """Read the options after a URL's ``?``.
 
     Args:
         url: the URL.
-        known: the names that may stand there.
+        known: the names of the options that the URL may have.
 
     Raises:
-        ImproperlyConfigured: another name stands there.
+        ImproperlyConfigured: the URL has an option with another name.
     """
     query = dict(parse_qsl(url.query, keep_blank_values=True))
     unknown = sorted(query.keys() - set(known))
@@ -41,10 +41,10 @@ def query_of(url: SplitResult, known: Collection[str] = ()) -> dict[str, str]:
 
 
 def file_of(url: SplitResult) -> str:
-    """The path in ``scheme:///relative/path`` or ``scheme:////absolute/path``, SQLAlchemy's way of writing the two.
+    """Read the path of ``scheme:///relative/path`` or ``scheme:////absolute/path``, as SQLAlchemy writes them.
 
     Raises:
-        ImproperlyConfigured: there is no path, or a host where it should begin.
+        ImproperlyConfigured: the URL has no path, or has a host.
     """
     path = unquote(url.path).removeprefix("/")
     if url.netloc or not path:
@@ -55,23 +55,23 @@ def file_of(url: SplitResult) -> str:
 
 
 def shown(url: SplitResult) -> str:
-    """A URL as it may stand in a log or an error: ``without_secrets``."""
+    """Write a URL for a log or an error, without its secrets."""
     return without_secrets(url.geturl())
 
 
 def without_secrets(url: str) -> str:
-    """A URL fit to be shown: without a user's name and password, and without parameters that sound like secrets."""
+    """Take a user's name and password, and the values of parameters that sound like secrets, out of a URL."""
     return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub("***@", url))
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The adapters of one port.
+    """The adapters of one port, by the schemes of their URLs.
 
     Args:
-        port: what they are, for errors: ``"broker"``.
-        known: scheme -> ``"module:Class"``; imported when a URL first asks for it.
-        group: the entry-point group in which packages name theirs, scheme by scheme.
+        port: the port's name, for errors: ``"broker"``.
+        known: scheme -> ``"module:Class"``; the module is imported when a URL first needs it.
+        group: the entry-point group in which other packages name their adapters, one entry for each scheme.
     """
 
     port: str
@@ -79,14 +79,14 @@ class Registry:
     group: str
 
     def open(self, url: str, options: Mapping[str, Any]) -> Any:
-        """The adapter that serves ``url``; no call is made.
+        """Make the adapter that serves a URL, without a call to any service.
 
         Args:
             url: the URL.
-            options: given to the class's ``from_url`` beside it.
+            options: the second argument of the adapter's ``from_url``.
 
         Raises:
-            ImproperlyConfigured: it is no URL, or no adapter has its scheme; names those there are.
+            ImproperlyConfigured: the text isn't a URL, or no adapter has its scheme; the error names all schemes.
         """
         try:
             split = urlsplit(url)
@@ -96,9 +96,9 @@ class Registry:
         if found is not None:
             module, _, name = found.partition(":")
             return getattr(import_module(module), name).from_url(split, options)
-        # Looked up last: reading the metadata of all installed packages takes longer than importing an adapter.
+        # Entry points come last: reading the metadata of all installed packages takes longer than importing an adapter.
         others = {entry.name: entry for entry in entry_points(group=self.group)}
         if split.scheme in others:
             return others[split.scheme].load().from_url(split, options)
         schemes = ", ".join(f"{each}://" for each in sorted({*self.known, *others}))
-        raise ImproperlyConfigured(f"no {self.port} serves {shown(split)!r}; there are {schemes}")
+        raise ImproperlyConfigured(f"no {self.port} serves {shown(split)!r}; known schemes: {schemes}")

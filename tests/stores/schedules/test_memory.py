@@ -60,6 +60,6 @@ def test_pages_follow_each_other():
 def test_another_scheme_is_refused():
     with pytest.raises(
         ImproperlyConfigured,
-        match="no scheduler serves 'cron://x'; there are cloudscheduler://, eventbridge://, memory://",
+        match="no scheduler serves 'cron://x'; known schemes: cloudscheduler://, eventbridge://, memory://",
     ):
         scheduler_from_url("cron://x", {})
