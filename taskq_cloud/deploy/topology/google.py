@@ -1,68 +1,57 @@
-"""What an application needs on Google Cloud: topics, subscriptions, schedules, and the time a worker has to end."""
+"""The part of a topology that is on Google Cloud: topics, subscriptions, schedules, and shutdown times on Cloud Run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 from taskq_cloud.brokers._pubsub_options import PubSubOptions, read_options
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import dead_letter_queue, is_ordered
 from taskq_cloud.deploy.topology.deployment import Deployment
-from taskq_cloud.deploy.topology.model import SchedulerJob, ServedTask, Subscription
+from taskq_cloud.deploy.topology.model import SchedulerJob, Subscription
+from taskq_cloud.deploy.topology.runtimes import Served
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings
-from taskq_cloud.stores.schedules._cloud_scheduler_jobs import RETRIES, job_id, read_place, to_job
+from taskq_cloud.stores.schedules._cloud_scheduler_jobs import RETRIES, job_id, read_location, to_job
 
 STOP_TIMEOUT_SECONDS: Final = 10
-"""From SIGTERM to SIGKILL (Cloud Run documentation, "Container runtime contract")."""
+"""The time from SIGTERM to SIGKILL (Cloud Run documentation, "Container runtime contract")."""
 
 LONGEST_SHUTDOWN_SECONDS: Final = 8
+"""The longest shutdown of a worker that ends safely before SIGKILL."""
+
 LONGEST_DEADLINE_SECONDS: Final = 600
 LEAST_DEADLINE_SECONDS: Final = 10
 MOST_ATTEMPTS: Final = 100
-"""The last three: Pub/Sub documentation, "Subscription properties" and "Dead-letter topics"."""
+"""The limits of a subscription (Pub/Sub documentation, "Subscription properties" and "Dead-letter topics")."""
 
 SPARE_ATTEMPTS: Final = 5
-"""Pub/Sub counts a message that is given back until it is due; a worker's own limit is to be reached first."""
+"""Attempts beyond a worker's own limit, because Pub/Sub also counts a delayed message each time it is given back."""
 
 _DAY_SECONDS: Final = 86_400
 
 
-class Served(Protocol):
-    """A queue and its tasks."""
-
-    @property
-    def queue(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def tasks(self) -> tuple[ServedTask, ...]:
-        """What goes to it."""
-        ...
-
-
 def project_of(settings: Settings) -> str:
-    """The project of the broker's URL."""
+    """Return the project of the broker's URL."""
     return _options(settings).project
 
 
 def shutdown_timeout(settings: Settings) -> float:
-    """``worker_shutdown_timeout`` as Cloud Run allows it."""
+    """Return ``worker_shutdown_timeout`` in seconds, limited to the time that Cloud Run allows."""
     return min(settings.worker_shutdown_timeout, LONGEST_SHUTDOWN_SECONDS)
 
 
 def subscriptions(settings: Settings, deployment: Deployment, served: Sequence[Served]) -> tuple[Subscription, ...]:
-    """The topics and subscriptions of the queues."""
+    """Return the topics and subscriptions of the queues."""
     options = _options(settings)
     lease = math.ceil(settings.visibility_timeout)
     found = []
     for each in served:
-        place, dead = options.place(each.queue), options.place(dead_letter_queue(each.queue))
+        place, dead = options.location(each.queue), options.location(dead_letter_queue(each.queue))
         found.append(
             Subscription(
                 queue=each.queue,
@@ -81,32 +70,32 @@ def subscriptions(settings: Settings, deployment: Deployment, served: Sequence[S
 
 
 def scheduler_jobs(settings: Settings, found: Sequence[PlatformSchedule]) -> tuple[SchedulerJob, ...]:
-    """Schedules as Terraform keeps them in Cloud Scheduler.
+    """Return schedules in the form in which Terraform creates them in Cloud Scheduler.
 
     Args:
         settings: the settings.
-        found: the schedules, each with its queue as its target.
+        found: the schedules; the target of each is the name of its queue.
 
     Raises:
-        ImproperlyConfigured: the scheduler setting names no place for them, or one needs what a job doesn't have.
-        PayloadTooLarge: the message of one is too large.
+        ImproperlyConfigured: the ``scheduler`` setting names no location, or a schedule uses an option that jobs lack.
+        PayloadTooLarge: the message of a schedule is too large for a job.
     """
     if not found:
         return ()
     url = urlsplit(settings.scheduler or "")
     if url.scheme != "cloudscheduler":
         raise ImproperlyConfigured(
-            "deployment: schedules='terraform' needs a location for those of Pub/Sub: set TASKQ_SCHEDULER to "
-            "cloudscheduler://project/location"
+            "deployment: schedules='terraform' needs a location of Cloud Scheduler when the broker is Pub/Sub: set"
+            " TASKQ_SCHEDULER to cloudscheduler://project/location"
         )
-    place, options = read_place(url), _options(settings)
+    location, options = read_location(url), _options(settings)
     jobs = []
     for each in sorted(found, key=lambda each: each.name):
-        job = to_job(replace(each, target=options.place(each.target).topic), place)
+        job = to_job(replace(each, target=options.location(each.target).topic), location)
         jobs.append(
             SchedulerJob(
                 name=job_id(each.name),
-                location=place.location,
+                location=location.region,
                 schedule=job["schedule"],
                 timezone=job["time_zone"],
                 queue=each.target,

@@ -1,1 +1,1 @@
-"""Stores of schedules: one adapter a file, and the registry that finds them by URL."""
+"""Stores for schedules: one adapter for each platform, and the registry that finds an adapter by its URL."""

@@ -1,4 +1,4 @@
-"""EventBridge Scheduler's errors in this package's words."""
+"""Translates EventBridge Scheduler's failed calls into this package's errors."""
 
 from __future__ import annotations
 
@@ -14,85 +14,74 @@ from taskq_cloud.errors import (
     TaskQError,
     Unreachable,
 )
-from taskq_cloud.stores.schedules._eventbridge_schedules import Place
+from taskq_cloud.stores.schedules._eventbridge_schedules import ScheduleGroup
 
 MISSING: Final = "ResourceNotFoundException"
 CONFLICT: Final = "ConflictException"
 
 
-def explain(place: Place, error: CallError, name: str | None = None) -> TaskQError:
-    """A failed call, as this package's error.
+def explain(group: ScheduleGroup, error: CallError, name: str | None = None) -> TaskQError:
+    """Make the error for a failed call, with the cause and the remedy.
 
     Args:
-        place: where the schedules are.
+        group: the schedule group.
         error: the failure.
-        name: of the schedule.
+        name: the schedule's name; None: the call was about all schedules.
     """
-    what = f"schedule {name}" if name else "the schedules"
-    where = f"{what} of group {place.group!r} in {place.region or 'the default region'}"
-    said = f"({error.code}: {error.message})"
     action = f"scheduler:{error.call.operation.title().replace('_', '')}"
-    if error.trouble is Trouble.REFUSED:
-        return _explain_refusal(place, error, where, action)
-    kind: type[OperationalError]
+    kind, why = (_refusal if error.trouble is Trouble.REFUSED else _failure)(group, error, action)
+    subject = f"schedule {name}" if name else "the schedules"
+    return kind(f"{subject} of group {group.name!r} in {group.region or 'the default region'}: {why}")
+
+
+def _failure(group: ScheduleGroup, error: CallError, action: str) -> tuple[type[TaskQError], str]:
+    answer = f"({error.code}: {error.message})"
     match error.trouble:
         case Trouble.CREDENTIALS:
-            kind, why = AccessDenied, f"the AWS credentials were not accepted for {action}"
+            return AccessDenied, f"the AWS credentials were not accepted for {action} {answer}: renew them"
         case Trouble.THROTTLED:
-            kind, why = Unreachable, f"EventBridge Scheduler throttled {action} until the retries ran out"
-        case _:
-            at = place.endpoint_url or f"EventBridge Scheduler in {place.region or 'the default region'}"
-            kind, why = Unreachable, f"no answer from {at} to {action} after the retries"
-    return kind(f"{where}: {why} {said}")
+            return Unreachable, (
+                f"EventBridge Scheduler throttled {action} until the retries ran out {answer}: try again later"
+            )
+    endpoint = group.endpoint_url or f"EventBridge Scheduler in {group.region or 'the default region'}"
+    return Unreachable, (
+        f"no answer from {endpoint} to {action} after the retries {answer}: check the network and the endpoint"
+    )
 
 
-def _explain_refusal(place: Place, error: CallError, where: str, action: str) -> TaskQError:
-    said = f"({error.code}: {error.message})"
-    kind: type[TaskQError]
+def _refusal(group: ScheduleGroup, error: CallError, action: str) -> tuple[type[TaskQError], str]:
+    answer = f"({error.code}: {error.message})"
     match error.code:
         case "ResourceNotFoundException":
-            region = f" --region {place.region}" if place.region else ""
-            kind, why = (
-                ScheduleGroupNotFound,
-                (
-                    "there is no such group; the runtime creates none: aws scheduler create-schedule-group "
-                    f"--name {place.group}{region}"
-                ),
-            )
-        case "AccessDenied" | "AccessDeniedException" if "iam:PassRole" in error.message:
-            kind, why = (
-                AccessDenied,
-                (
-                    f"iam:PassRole on {place.role_arn} was denied {said}: allow it to this role or user, with the "
-                    "condition iam:PassedToService = scheduler.amazonaws.com"
-                ),
+            region = f" --region {group.region}" if group.region else ""
+            return ScheduleGroupNotFound, (
+                "the group does not exist, and the runtime doesn't create groups: aws scheduler create-schedule-group "
+                f"--name {group.name}{region}"
             )
         case "AccessDenied" | "AccessDeniedException":
-            kind, why = (
-                AccessDenied,
-                (
-                    f"{action} was denied {said}: allow it to this role or user on "
-                    f"arn:aws:scheduler:*:*:schedule/{place.group}/*"
-                ),
-            )
+            return AccessDenied, _denial(group, error, action)
         case "ValidationException" if "role" in error.message.lower():
-            kind, why = (
-                AccessDenied,
-                (
-                    f"the scheduler can't use {place.role_arn} {said}: the role must exist, and its trust policy must "
-                    "let scheduler.amazonaws.com assume it"
-                ),
+            return AccessDenied, (
+                f"the scheduler can't use {group.role_arn} {answer}: the role must exist, and its trust policy must "
+                "let scheduler.amazonaws.com assume it"
             )
         case "ValidationException":
-            kind, why = ImproperlyConfigured, f"{action} refuses it {said}"
+            return ImproperlyConfigured, f"{action} rejected the schedule {answer}"
         case "ServiceQuotaExceededException":
-            kind, why = (
-                QuotaExceeded,
-                (
-                    f"a quota of EventBridge Scheduler is reached {said}: remove schedules that nobody needs (taskq "
-                    "scheduled lists them), or ask AWS for more under Service Quotas"
-                ),
+            return QuotaExceeded, (
+                f"a quota of EventBridge Scheduler is reached {answer}: remove schedules that are no longer needed "
+                "(taskq scheduled lists them), or request a higher quota under Service Quotas"
             )
-        case _:
-            kind, why = OperationalError, f"{action} failed {said}"
-    return kind(f"{where}: {why}")
+    return OperationalError, f"{action} failed {answer}"
+
+
+def _denial(group: ScheduleGroup, error: CallError, action: str) -> str:
+    answer = f"({error.code}: {error.message})"
+    if "iam:PassRole" in error.message:
+        return (
+            f"iam:PassRole on {group.role_arn} was denied {answer}: allow it to this role or user, with the condition "
+            "iam:PassedToService = scheduler.amazonaws.com"
+        )
+    return (
+        f"{action} was denied {answer}: allow it to this role or user on arn:aws:scheduler:*:*:schedule/{group.name}/*"
+    )

@@ -1,8 +1,8 @@
-"""Schedules as EventBridge Scheduler has them: the parameters of a call, and what an answer says.
+"""Converts schedules to the parameters of EventBridge Scheduler's calls, and reads schedules from its answers.
 
-A plain message goes to the queue as SQS's templated target, which carries a body. What that can't carry (message
-attributes, a deduplication id, the group of a fair queue) goes as the universal target ``sqs:sendMessage``, whose input
-is SendMessage's parameters (EventBridge Scheduler User Guide, "managing-targets-universal").
+A plain message goes to the queue through SQS's templated target, which carries only a body. A message with attributes,
+a deduplication id or the group of a fair queue goes through the universal target ``sqs:sendMessage``, whose input is
+SendMessage's parameters (EventBridge Scheduler User Guide, "managing-targets-universal").
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, PayloadTooLarge
 
 LARGEST_INPUT_BYTES: Final = 262_144
-"""Of a target: EventBridge's largest event. The API's own description of ``Input`` names no limit."""
+"""The largest input of a target: EventBridge's limit for an event. The API reference states no limit for ``Input``."""
 
 LONGEST_DESCRIPTION_CHARACTERS: Final = 512
-"""EventBridge Scheduler API Reference, "CreateSchedule"."""
+"""The limit of a description (EventBridge Scheduler API Reference, "CreateSchedule")."""
 
 LONGEST_EXPRESSION_CHARACTERS: Final = 256
 LONGEST_TIMEZONE_CHARACTERS: Final = 50
-"""The same, "ScheduleExpression" and "ScheduleExpressionTimezone"."""
+"""The limits of ``ScheduleExpression`` and ``ScheduleExpressionTimezone`` (EventBridge Scheduler API Reference,
+"CreateSchedule")."""
 
 LONGEST_WINDOW_MINUTES: Final = 1_440
-"""The same, "FlexibleTimeWindow"."""
+"""The longest flexible window (EventBridge Scheduler API Reference, "FlexibleTimeWindow")."""
 
 _NAME: Final = re.compile(r"[0-9a-zA-Z\-_.]{1,64}")
 _GROUP: Final = re.compile(r"[A-Za-z0-9!-/:-@\[-`{-~]{1,128}")
-"""A message group's id (SQS API Reference, "SendMessage")."""
+"""Matches a message group's id (SQS API Reference, "SendMessage")."""
 _QUEUE_ARN: Final = re.compile(r"arn:(aws[a-z-]*):sqs:([a-z0-9-]+):(\d+):([\w-]+(?:\.fifo)?)")
 _QUEUE_URL: Final = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(\d+)/([\w-]+(?:\.fifo)?)")
 _SEND_MESSAGE: Final = ":scheduler:::aws-sdk:sqs:sendMessage"
@@ -44,18 +45,18 @@ _NUMBERS: Final = frozenset({POINTER_SIZE, LEGACY_POINTER_SIZE})
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where schedules are kept, and under whose name they send.
+class ScheduleGroup:
+    """A schedule group, and how its schedules send messages.
 
     Args:
-        group: the schedule group.
+        name: the group's name.
         role_arn: the role that the scheduler assumes to send.
-        dead_letter_arn: the queue for what could not be sent; None: it is lost.
-        region: None: the environment's.
-        endpoint_url: None: AWS's, or what ``AWS_ENDPOINT_URL`` says.
+        dead_letter_arn: the queue for messages that could not be sent; None: these messages are lost.
+        region: the group's region; None: the region of the environment.
+        endpoint_url: the service's endpoint; None: ``AWS_ENDPOINT_URL`` if set, or else AWS's own endpoint.
     """
 
-    group: str
+    name: str
     role_arn: str
     dead_letter_arn: str | None = None
     region: str | None = None
@@ -63,42 +64,48 @@ class Place:
 
 
 def check_name(name: str) -> str:
-    """A schedule's or a group's name, if it is one.
+    """Return the name of a schedule or a group if it is valid.
 
     Raises:
-        ImproperlyConfigured: it is none.
+        ImproperlyConfigured: the name isn't valid.
     """
     if not _NAME.fullmatch(name):
-        raise ImproperlyConfigured(f"{name!r:.100} is no name of a schedule: 1 to 64 letters, digits, '-', '_' and '.'")
+        raise ImproperlyConfigured(
+            f"{name!r:.100} is not a valid name of a schedule or a group: use 1 to 64 letters, digits, '-', '_' and '.'"
+        )
     return name
 
 
-def to_parameters(schedule: PlatformSchedule, place: Place) -> dict[str, Any]:
-    """What CreateSchedule and UpdateSchedule are given, beside the token of one call.
+def to_parameters(schedule: PlatformSchedule, group: ScheduleGroup) -> dict[str, Any]:
+    """Make the parameters of CreateSchedule and UpdateSchedule, without the client token, which differs in each call.
+
+    Args:
+        schedule: the schedule.
+        group: the schedule group.
 
     Raises:
-        ImproperlyConfigured: its name, its target, its group, its window or its time is none.
-        PayloadTooLarge: its input is over the limit.
+        ImproperlyConfigured: the schedule's name, target, message group, window or time isn't valid.
+        PayloadTooLarge: the input of the target exceeds the limit.
     """
     where = f"schedule {schedule.name}"
     target = _target(schedule, where)
     size_bytes = len(target["Input"].encode())
     if size_bytes > LARGEST_INPUT_BYTES:
         raise PayloadTooLarge(
-            f"{where}: the input of its target has {size_bytes} bytes, and EventBridge Scheduler takes at most "
-            f"{LARGEST_INPUT_BYTES}: set TASKQ_PAYLOADS to a bucket, or put the data into a store and send its key"
+            f"{where}: the input of the target has {size_bytes} bytes, and EventBridge Scheduler takes at most "
+            f"{LARGEST_INPUT_BYTES}: set TASKQ_PAYLOADS to a bucket, or put the data into a store and send the key"
         )
     if not 0 <= schedule.window_minutes <= LONGEST_WINDOW_MINUTES:
-        raise ImproperlyConfigured(f"{where}: a flexible window has 1 to {LONGEST_WINDOW_MINUTES} minutes")
-    target["RoleArn"] = place.role_arn
-    if place.dead_letter_arn:
-        target["DeadLetterConfig"] = {"Arn": place.dead_letter_arn}
+        raise ImproperlyConfigured(f"{where}: the flexible window must have 1 to {LONGEST_WINDOW_MINUTES} minutes")
+    target["RoleArn"] = group.role_arn
+    if group.dead_letter_arn:
+        target["DeadLetterConfig"] = {"Arn": group.dead_letter_arn}
     window: dict[str, Any] = {"Mode": "OFF"}
     if schedule.window_minutes:
         window = {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": schedule.window_minutes}
     return {
         "Name": check_name(schedule.name),
-        "GroupName": place.group,
+        "GroupName": group.name,
         **_times(schedule, where),
         "FlexibleTimeWindow": window,
         "State": "ENABLED" if schedule.enabled else "DISABLED",
@@ -108,7 +115,10 @@ def to_parameters(schedule: PlatformSchedule, place: Place) -> dict[str, Any]:
 
 
 def from_answer(answer: Mapping[str, Any]) -> PlatformSchedule:
-    """What GetSchedule answers. A target of another kind than ours keeps its ARN, and its input is the body."""
+    """Make a schedule from GetSchedule's answer.
+
+    The target of a schedule that another program made is the target's own ARN, and the body is the target's input.
+    """
     target = answer["Target"]
     sent: dict[str, Any] = {
         "target": target["Arn"],
@@ -120,7 +130,7 @@ def from_answer(answer: Mapping[str, Any]) -> PlatformSchedule:
     once = _AT.fullmatch(answer["ScheduleExpression"])
     return PlatformSchedule(
         name=answer["Name"],
-        # One that somebody else has made can be in another time zone than ours, and is an expression then.
+        # Another program's one-off time may be in another time zone than UTC; it stays an expression.
         when=datetime.fromisoformat(once[1]).replace(tzinfo=UTC)
         if once and answer.get("ScheduleExpressionTimezone", "UTC") == "UTC"
         else answer["ScheduleExpression"],
@@ -140,17 +150,19 @@ def from_answer(answer: Mapping[str, Any]) -> PlatformSchedule:
 def _times(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
     if isinstance(schedule.when, datetime):
         if schedule.when.tzinfo is None:
-            raise ImproperlyConfigured(f"{where}: {schedule.when.isoformat()} has no time zone")
+            raise ImproperlyConfigured(
+                f"{where}: the time {schedule.when.isoformat()} has no time zone: use an aware datetime"
+            )
         at = schedule.when.astimezone(UTC).replace(tzinfo=None, microsecond=0)
         once = {"ScheduleExpression": f"at({at.isoformat()})", "ScheduleExpressionTimezone": "UTC"}
         return {**once, "ActionAfterCompletion": "DELETE"}
-    for what, text, most in (
+    for part, text, most in (
         ("expression", schedule.when, LONGEST_EXPRESSION_CHARACTERS),
         ("time zone", schedule.timezone, LONGEST_TIMEZONE_CHARACTERS),
     ):
         if not 1 <= len(text) <= most:
             raise ImproperlyConfigured(
-                f"{where}: its {what} {text!r:.300} has {len(text)} characters, and EventBridge Scheduler takes 1 to "
+                f"{where}: the {part} {text!r:.300} has {len(text)} characters, and EventBridge Scheduler takes 1 to "
                 f"{most}"
             )
     times: dict[str, Any] = {
@@ -168,7 +180,7 @@ def _times(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
 def _target(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
     found = _QUEUE_ARN.fullmatch(schedule.target)
     if not found:
-        raise ImproperlyConfigured(f"{where}: its target {schedule.target!r} is not the ARN of an SQS queue")
+        raise ImproperlyConfigured(f"{where}: the target {schedule.target!r} is not the ARN of an SQS queue")
     partition, region, account, name = found.groups()
     if schedule.group is not None and not _GROUP.fullmatch(schedule.group):
         raise ImproperlyConfigured(
@@ -193,7 +205,7 @@ def _target(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
 
 
 def _read_send_message(arn: str, text: str) -> dict[str, Any] | None:
-    """The parts of a schedule that the input of a universal target has; None where it is none of ours."""
+    """Read the parts of a schedule from a universal target's input; None if another program wrote the input."""
     parameters: Any = json.loads(text)
     match parameters:
         case {"QueueUrl": str(url), "MessageBody": str(body)} if found := _QUEUE_URL.fullmatch(url):

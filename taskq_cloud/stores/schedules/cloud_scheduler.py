@@ -1,14 +1,18 @@
-"""Google Cloud Scheduler: schedules that publish a message to a Pub/Sub topic, the jobs of one project and location.
+"""Keeps schedules as Google Cloud Scheduler's jobs in one project and location, which publish to Pub/Sub topics.
 
-For periodic tasks alone: it has no one-off times. How a schedule is written is ``_cloud_scheduler_jobs``', what a
-failure means ``_cloud_scheduler_errors``' business.
+Cloud Scheduler has no one-off times, so this store serves periodic tasks only. ``_cloud_scheduler_jobs`` converts
+schedules, and ``_cloud_scheduler_errors`` explains failures.
 
-Whether a job fires is no part of it: it is created enabled, and paused and resumed by calls of their own. Their order
-is such that a crash between any two leaves nothing that fires and should not: a disabled schedule's job is created for
-the rarest of times, paused, and only then given its own; one that is to be disabled is paused before it is changed, and
-one that is to be enabled is changed before it is resumed. Whatever was left half done differs from what is wanted, and
-the next ``put`` does it. Google doesn't say whether a paused job can be changed, nor whether it stays paused then
-(there are reports of either), so neither is relied on.
+A job is always created enabled; separate calls pause and resume it. The order of the calls makes sure that a crash
+between any two of them leaves no job that fires although it should not:
+
+- The job of a disabled schedule is created with the rarest of times, then paused, and only then given its own times.
+- A job that is to be disabled is paused before it is changed.
+- A job that is to be enabled is changed before it is resumed.
+
+A job that a crash left unfinished differs from its schedule, so the next ``put`` finishes it. Google doesn't say
+whether a paused job can be changed, nor whether it stays paused then (there are reports of either), so the store relies
+on neither.
 """
 
 from __future__ import annotations
@@ -27,29 +31,31 @@ from taskq_cloud.stores.schedules._cloud_scheduler_errors import EXISTS, MISSING
 from taskq_cloud.stores.schedules._cloud_scheduler_jobs import (
     LARGEST_MESSAGE_BYTES,
     RAREST,
-    WRITTEN,
-    Place,
+    UPDATED_FIELDS,
+    JobLocation,
     from_job,
     kept,
     name_of,
-    read_place,
+    read_location,
     to_job,
 )
 
 PRECISION_SECONDS: Final = 60
-"""A job's times are minutes (Cloud Scheduler documentation, "Cron job format and time zone")."""
+"""How late a schedule may fire: a job's times are whole minutes (Cloud Scheduler documentation, "Cron job format and
+time zone")."""
 
 LARGEST_PAGE: Final = 500
-"""Cloud Scheduler API Reference, "ListJobs"."""
+"""The most jobs on a page (Cloud Scheduler API Reference, "ListJobs")."""
 
 CALLS_AT_ONCE: Final = 20
-"""Calls that are under way together: there is no batch call."""
+"""How many calls run at once, since there is no batch call."""
 
 PAUSE_SECONDS: Final = 60
-"""Quotas of calls are by the minute: 500 writes and 1,250 reads ("Quotas and limits")."""
+"""How long to wait once a quota of calls is used up. The quotas are per minute: 500 writes and 1,250 reads (Cloud
+Scheduler documentation, "Quotas and limits")."""
 
 MOST_PAUSES: Final = 10
-"""Of one kind of call: somebody else uses the quota up, then."""
+"""How often the calls of one operation wait. If the quota is still used up then, other programs are using it."""
 
 logger = logging.getLogger("taskq_cloud.schedulers.cloud_scheduler")
 
@@ -60,7 +66,7 @@ class CloudSchedulerJobs:
     """Keeps schedules in Cloud Scheduler.
 
     Args:
-        place: the project and the location.
+        location: the project and the region of the jobs.
     """
 
     capabilities: ClassVar[ScheduleCapabilities] = ScheduleCapabilities(
@@ -76,30 +82,30 @@ class CloudSchedulerJobs:
         durable=True,
     )
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, location: JobLocation) -> None:
+        self._location = location
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:
-        """A store for ``cloudscheduler://project/location``: ``read_place``."""
-        return cls(read_place(url))
+        """Make the store for ``cloudscheduler://project/location``: see ``read_location``."""
+        return cls(read_location(url))
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """Cloud Scheduler, at the URL's endpoint."""
-        return {_SERVICE: Service("pubsub", (("endpoint", self._place.endpoint),))}
+        """The client of Cloud Scheduler, at the URL's endpoint."""
+        return {_SERVICE: Service("pubsub", (("endpoint", self._location.endpoint),))}
 
     def kept(self, schedule: PlatformSchedule) -> PlatformSchedule:
-        """``ScheduleStore.kept``."""
-        return kept(schedule, self._place)
+        """Convert a schedule to a job and back: see ``ScheduleStore.kept``."""
+        return kept(schedule, self._location)
 
     def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
-        """Keep schedules, a call each, and two more for those that are to be paused: ``ScheduleStore.put``."""
+        """Keep schedules, one call each, and two more for each disabled one: see ``ScheduleStore.put``."""
         answers: dict[int, Any] = {}
         jobs: dict[int, dict[str, Any]] = {}
         for position, schedule in enumerate(schedules):
             try:
-                jobs[position] = to_job(schedule, self._place)
+                jobs[position] = to_job(schedule, self._location)
             except TaskQError as error:
                 answers[position] = error
         paused = {position for position in jobs if not schedules[position].enabled}
@@ -112,7 +118,7 @@ class CloudSchedulerJobs:
         return [self._refused(answers[position], schedule.name) for position, schedule in enumerate(schedules)]
 
     def delete(self, names: Sequence[str]) -> Flow[list[bool | Refused]]:
-        """Remove schedules, a call each: ``ScheduleStore.delete``."""
+        """Remove schedules, one call each: see ``ScheduleStore.delete``."""
         answers = yield from self._each("delete_job", self._named(names))
         return [
             False if _code(answers[position]) == MISSING else self._refused(answers[position], name) or True
@@ -120,15 +126,21 @@ class CloudSchedulerJobs:
         ]
 
     def names(self, prefix: str = "", *, limit: int = LARGEST_PAGE, cursor: str | None = None) -> Flow[SchedulePage]:
-        """The names on a page of all jobs, which may be none, with more to come: ``ScheduleStore.names``."""
+        """List the names on one page of all jobs: see ``ScheduleStore.names``.
+
+        A page can have no matching name although later pages have some.
+        """
         page = yield from self._page(min(limit, LARGEST_PAGE), cursor)
         names = [name for job in page.jobs if (name := name_of(job.name)) is not None and name.startswith(prefix)]
         return SchedulePage(names, page.next_page_token or None)
 
     def load(self, names: Sequence[str]) -> Flow[dict[str, PlatformSchedule]]:
-        """Read schedules: a few by a call each, many out of the list of all, which is whole: ``ScheduleStore.load``."""
+        """Read schedules: see ``ScheduleStore.load``.
+
+        A few schedules are read by one call each, many from the list of all jobs, which contains the jobs as a whole.
+        """
         found = (yield from self._listed()) if len(names) > CALLS_AT_ONCE else {}
-        # What was made just now may not be in the list yet.
+        # A job that was just created may not be in the list yet.
         unlisted = [name for name in names if name not in found]
         answers = yield from self._each("get_job", self._named(unlisted))
         for position, name in enumerate(unlisted):
@@ -136,13 +148,18 @@ class CloudSchedulerJobs:
             if not isinstance(answer, CallError):
                 found[name] = from_job(answer, name)
             elif answer.code != MISSING:
-                raise explain(self._place, answer, name) from answer
+                raise explain(self._location, answer, name) from answer
         return {name: found[name] for name in names if name in found}
 
     def _create(self, jobs: Mapping[int, Mapping[str, Any]], paused: Collection[int]) -> Flow[dict[int, Any]]:
-        """Make jobs; answers by position, None where somebody was faster: this very call, or another process."""
+        """Create jobs.
+
+        Returns:
+            Position -> answer or failure; None: the job exists already, because the answer to an earlier call was lost
+            or because another process was faster.
+        """
         first = {position: {**job, "schedule": RAREST} if position in paused else job for position, job in jobs.items()}
-        requests = {position: {"parent": self._place.parent, "job": job} for position, job in first.items()}
+        requests = {position: {"parent": self._location.parent, "job": job} for position, job in first.items()}
         answers = yield from self._each("create_job", requests)
         there = {position for position, answer in answers.items() if _code(answer) == EXISTS}
         begun = {position: {"name": jobs[position]["name"]} for position in sorted(there.intersection(paused))}
@@ -159,11 +176,11 @@ class CloudSchedulerJobs:
         return answers
 
     def _update(self, jobs: Mapping[int, Mapping[str, Any]], paused: Collection[int]) -> Flow[dict[int, Any]]:
-        """Write over jobs, and pause or resume them as it is wanted; answers by position."""
+        """Overwrite jobs, and pause or resume each one as needed; returns answers and failures by position."""
         named = {position: {"name": job["name"]} for position, job in jobs.items()}
         answers = yield from self._change_state("pause_job", {p: each for p, each in named.items() if p in paused})
         requests = {
-            position: {"job": job, "update_mask": {"paths": WRITTEN}}
+            position: {"job": job, "update_mask": {"paths": UPDATED_FIELDS}}
             for position, job in jobs.items()
             if not isinstance(answers.get(position), CallError)
         }
@@ -180,7 +197,7 @@ class CloudSchedulerJobs:
         return answers
 
     def _change_state(self, operation: str, named: Mapping[int, Mapping[str, Any]]) -> Flow[dict[int, Any]]:
-        """Pause or resume jobs. One that can't be, as it is in another state, is so already."""
+        """Pause or resume jobs. A job that refuses because of its state is already in the wanted state."""
         answers = yield from self._each(operation, named)
         return {p: None if _code(answer) == WRONG_STATE else answer for p, answer in answers.items()}
 
@@ -197,24 +214,24 @@ class CloudSchedulerJobs:
                 return found
 
     def _page(self, size: int, cursor: str | None) -> Flow[Any]:
-        request = {"parent": self._place.parent, "page_size": size, "page_token": cursor or ""}
+        request = {"parent": self._location.parent, "page_size": size, "page_token": cursor or ""}
         try:
             return (yield Call(_SERVICE, "list_jobs", {"request": request}))
         except CallError as error:
-            raise explain(self._place, error) from error
+            raise explain(self._location, error) from error
 
     def _named(self, names: Sequence[str]) -> dict[int, dict[str, Any]]:
-        return {position: {"name": self._place.job(name)} for position, name in enumerate(names)}
+        return {position: {"name": self._location.job(name)} for position, name in enumerate(names)}
 
     def _refused(self, answer: Any, name: str) -> Refused | None:
         if isinstance(answer, CallError):
-            return Refused(explain(self._place, answer, name))
+            return Refused(explain(self._location, answer, name))
         return Refused(answer) if isinstance(answer, TaskQError) else None
 
     def _each(self, operation: str, requests: Mapping[int, Mapping[str, Any]]) -> Flow[dict[int, Any]]:
-        """One call for each of several requests, some at once; answers and failures by position.
+        """Make one call for each request, up to 20 at once; returns answers and failures by position.
 
-        Where a minute's quota of calls is used up, the next minute is waited for: a thousand jobs take two.
+        If the quota of calls is used up, the remaining calls wait for the next minute; 1,000 jobs take two minutes.
         """
         answers: dict[int, Any] = {}
         left, pauses = list(requests), 0
@@ -225,7 +242,7 @@ class CloudSchedulerJobs:
             early = [position for position in wave if _is_over_the_rate(answers[position])]
             if early and pauses < MOST_PAUSES:
                 logger.warning(
-                    "Cloud Scheduler takes no more calls this minute; going on in %d s: %s",
+                    "Cloud Scheduler takes no more calls this minute; the remaining calls follow in %d s: %s",
                     PAUSE_SECONDS,
                     answers[early[0]].message,
                     extra={"action": "cloud_scheduler.waiting"},
@@ -237,14 +254,14 @@ class CloudSchedulerJobs:
 
 
 def _is_half_made(answer: Any, job: Mapping[str, Any]) -> bool:
-    """Whether a job is one that a call before this one has begun, and not finished."""
+    """Whether an earlier call created a job and didn't finish it."""
     if isinstance(answer, CallError):
         return False
     return bool(answer.schedule == RAREST and answer.pubsub_target.data == job["pubsub_target"]["data"])
 
 
 def _is_over_the_rate(answer: Any) -> bool:
-    """Whether a call was one too many in a minute. Of too many jobs Google says that they are, and not "per minute"."""
+    """Whether a call exceeded the quota of calls. Google's message says "per minute" then, unlike for too many jobs."""
     return isinstance(answer, CallError) and answer.trouble is Trouble.THROTTLED and "per minute" in answer.message
 
 

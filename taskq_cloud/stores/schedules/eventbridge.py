@@ -1,7 +1,7 @@
-"""Amazon EventBridge Scheduler: schedules that send a message to an SQS queue, kept in one schedule group.
+"""Keeps schedules in one schedule group of Amazon EventBridge Scheduler, each of which sends a message to an SQS queue.
 
-Group, role and dead-letter queue have to be there; none is created. How a schedule is written is
-``_eventbridge_schedules``', what a failure means ``_eventbridge_errors``' business.
+The group, the role and the dead-letter queue must exist; the store creates none of them. ``_eventbridge_schedules``
+converts schedules, and ``_eventbridge_errors`` explains failures.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from taskq_cloud.errors import ImproperlyConfigured, TaskQError
 from taskq_cloud.stores.schedules._eventbridge_errors import CONFLICT, MISSING, explain
 from taskq_cloud.stores.schedules._eventbridge_schedules import (
     LARGEST_INPUT_BYTES,
-    Place,
+    ScheduleGroup,
     check_name,
     from_answer,
     to_parameters,
 )
 
 PRECISION_SECONDS: Final = 60
-"""EventBridge Scheduler User Guide, "schedule-types": at 1:00 means between 1:00:00 and 1:00:59."""
+"""How late a schedule may fire: 1:00 means between 1:00:00 and 1:00:59 (EventBridge Scheduler User Guide,
+"schedule-types")."""
 
 LARGEST_PAGE: Final = 100
-"""EventBridge Scheduler API Reference, "ListSchedules"."""
+"""The most names on a page (EventBridge Scheduler API Reference, "ListSchedules")."""
 
 CALLS_AT_ONCE: Final = 20
-"""Calls that are under way together: there is no batch call."""
+"""How many calls run at once, since there is no batch call."""
 
 _SERVICE: Final = "scheduler"
 _ROLE_ARN: Final = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
@@ -51,15 +52,15 @@ class EventBridgeSchedules:
     """Keeps schedules in EventBridge Scheduler.
 
     Args:
-        place: the group, the role and the dead-letter queue.
-        rng: of the pauses between calls that are made again.
+        group: the schedule group, with its role and dead-letter queue.
+        rng: the random numbers for the pauses before repeated calls.
     """
 
     capabilities: ClassVar[ScheduleCapabilities] = ScheduleCapabilities(
         precision_seconds=PRECISION_SECONDS,
         least_lead_seconds=PRECISION_SECONDS,
         largest_body_bytes=LARGEST_INPUT_BYTES,
-        # User Guide, "managing-schedule-context-attributes".
+        # The words are from the User Guide, "managing-schedule-context-attributes".
         expressions="eventbridge",
         placeholder="<aws.scheduler.",
         scheduled_time="<aws.scheduler.scheduled-time>",
@@ -67,52 +68,52 @@ class EventBridgeSchedules:
         durable=True,
     )
 
-    def __init__(self, place: Place, rng: random.Random = _RNG) -> None:
-        self._place = place
+    def __init__(self, group: ScheduleGroup, rng: random.Random = _RNG) -> None:
+        self._group = group
         self._rng = rng
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:
-        """A store for ``eventbridge://group?role=ARN``.
+        """Make the store for ``eventbridge://group?role=ARN``.
 
         Args:
-            url: the URL; also takes ``dead_letter`` (a queue's ARN), ``region`` and ``endpoint_url``.
-            options: none.
+            url: the URL; also takes the options ``dead_letter`` (a queue's ARN), ``region`` and ``endpoint_url``.
+            options: not used.
 
         Raises:
-            ImproperlyConfigured: one of them is wrong; says which.
+            ImproperlyConfigured: a part of the URL is wrong; the error names the part.
         """
         query = query_of(url, _OPTIONS)
         group, role, dead_letter = unquote(url.netloc), query.get("role", ""), query.get("dead_letter")
         if not group or url.path.strip("/"):
-            raise ImproperlyConfigured(f"{shown(url)} names no schedule group: write {_EXAMPLE}")
+            raise ImproperlyConfigured(f"{shown(url)} doesn't name a schedule group: write {_EXAMPLE}")
         if not _ROLE_ARN.fullmatch(role):
             raise ImproperlyConfigured(f"{shown(url)}: role={role!r} is not the ARN of an IAM role: write {_EXAMPLE}")
         if dead_letter and (dead_letter.endswith(".fifo") or not _QUEUE_ARN.fullmatch(dead_letter)):
             raise ImproperlyConfigured(
                 f"{shown(url)}: dead_letter={dead_letter!r} is not the ARN of a standard SQS queue"
             )
-        return cls(Place(check_name(group), role, dead_letter, query.get("region"), query.get("endpoint_url")))
+        return cls(ScheduleGroup(check_name(group), role, dead_letter, query.get("region"), query.get("endpoint_url")))
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """EventBridge Scheduler, in the URL's region and at its endpoint."""
-        options = (("endpoint_url", self._place.endpoint_url), ("region", self._place.region))
+        """The client of EventBridge Scheduler, in the URL's region and at the URL's endpoint."""
+        options = (("endpoint_url", self._group.endpoint_url), ("region", self._group.region))
         return {_SERVICE: Service("aws", options)}
 
     def kept(self, schedule: PlatformSchedule) -> PlatformSchedule:
-        """Through the parameters of the call and back: ``ScheduleStore.kept``."""
-        return from_answer(to_parameters(schedule, self._place))
+        """Convert a schedule to the parameters of a call and back: see ``ScheduleStore.kept``."""
+        return from_answer(to_parameters(schedule, self._group))
 
     def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
-        """Keep schedules, a call each: ``ScheduleStore.put``."""
+        """Keep schedules, one call each: see ``ScheduleStore.put``."""
         answers: dict[int, Any] = {}
         parameters: dict[int, dict[str, Any]] = {}
         for position, schedule in enumerate(schedules):
             try:
-                # Made again after its answer was lost, a call is the same call; the same parameters at another time are
-                # another one (paused, resumed, paused): AWS answers a token that it knows without doing anything.
-                parameters[position] = {**to_parameters(schedule, self._place), "ClientToken": new_id()}
+                # AWS does nothing for a token that it already knows. So a repeated call, whose answer was lost, needs
+                # the first call's token, and a later call with the same parameters (paused, resumed, paused) a new one.
+                parameters[position] = {**to_parameters(schedule, self._group), "ClientToken": new_id()}
             except TaskQError as error:
                 answers[position] = error
         missing = set(parameters)
@@ -122,14 +123,14 @@ class EventBridgeSchedules:
             answers.update({position: updated[position] for position in updated.keys() - missing})
         answers.update((yield from self._each("create_schedule", {p: parameters[p] for p in sorted(missing)})))
         return [
-            # Somebody was faster: this very call, whose answer was lost, or another process with the same schedule.
+            # The schedule exists already: this call made it and its answer was lost, or another process was faster.
             None if _code(answer) == CONFLICT and position in missing else self._refused(answer, schedule.name)
             for position, schedule in enumerate(schedules)
             for answer in (answers[position],)
         ]
 
     def delete(self, names: Sequence[str]) -> Flow[list[bool | Refused]]:
-        """Remove schedules, a call each: ``ScheduleStore.delete``."""
+        """Remove schedules, one call each: see ``ScheduleStore.delete``."""
         answers = yield from self._insist("delete_schedule", self._named(names))
         return [
             False if _code(answers[position]) == MISSING else self._refused(answers[position], name) or True
@@ -137,8 +138,8 @@ class EventBridgeSchedules:
         ]
 
     def names(self, prefix: str = "", *, limit: int = LARGEST_PAGE, cursor: str | None = None) -> Flow[SchedulePage]:
-        """A page of names, at most 100, in one call: ``ScheduleStore.names``."""
-        parameters: dict[str, Any] = {"GroupName": self._place.group, "MaxResults": min(limit, LARGEST_PAGE)}
+        """List a page of names, at most 100, in one call: see ``ScheduleStore.names``."""
+        parameters: dict[str, Any] = {"GroupName": self._group.name, "MaxResults": min(limit, LARGEST_PAGE)}
         if prefix:
             parameters["NamePrefix"] = prefix
         if cursor:
@@ -146,11 +147,11 @@ class EventBridgeSchedules:
         try:
             answer = yield Call(_SERVICE, "list_schedules", parameters)
         except CallError as error:
-            raise explain(self._place, error) from error
+            raise explain(self._group, error) from error
         return SchedulePage([each["Name"] for each in answer["Schedules"]], answer.get("NextToken"))
 
     def load(self, names: Sequence[str]) -> Flow[dict[str, PlatformSchedule]]:
-        """Read schedules, a call each: ``ScheduleStore.load``."""
+        """Read schedules, one call each: see ``ScheduleStore.load``."""
         answers = yield from self._each("get_schedule", self._named(names))
         found = {}
         for position, name in enumerate(names):
@@ -158,20 +159,20 @@ class EventBridgeSchedules:
             if isinstance(answer, CallError):
                 if answer.code == MISSING:
                     continue
-                raise explain(self._place, answer, name) from answer
+                raise explain(self._group, answer, name) from answer
             found[name] = from_answer(answer)
         return found
 
     def _named(self, names: Sequence[str]) -> dict[int, dict[str, Any]]:
-        return {position: {"Name": name, "GroupName": self._place.group} for position, name in enumerate(names)}
+        return {position: {"Name": name, "GroupName": self._group.name} for position, name in enumerate(names)}
 
     def _refused(self, answer: Any, name: str) -> Refused | None:
         if isinstance(answer, CallError):
-            return Refused(explain(self._place, answer, name))
+            return Refused(explain(self._group, answer, name))
         return Refused(answer) if isinstance(answer, TaskQError) else None
 
     def _insist(self, operation: str, parameters: Mapping[int, Mapping[str, Any]]) -> Flow[dict[int, Any]]:
-        """``_each``, again where another call was changing the same schedule: here that is what a conflict means."""
+        """Make calls like ``_each``, and repeat those with a conflict: another call was changing the same schedule."""
         answers: dict[int, Any] = {}
         waiting = dict(parameters)
         for attempt in range(DEFAULT_BACKOFF.attempts):
@@ -184,7 +185,7 @@ class EventBridgeSchedules:
         return answers
 
     def _each(self, operation: str, parameters: Mapping[int, Mapping[str, Any]]) -> Flow[dict[int, Any]]:
-        """One call for each of several parameters, some at once; answers and failures by position."""
+        """Make one call for each set of parameters, up to 20 at once; returns answers and failures by position."""
         answers: dict[int, Any] = {}
         positions = list(parameters)
         for begin in range(0, len(positions), CALLS_AT_ONCE):

@@ -1,6 +1,6 @@
-"""Schedules in this process's memory: for tests, on any clock. It fires nothing: ``due`` hands over what is to be sent.
+"""Keeps schedules in this process's memory, for tests on any clock. A test sends the due schedules itself (``due``).
 
-Expressions are kept and handed back; it doesn't read them.
+The store returns expressions as they were put and doesn't evaluate them.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class MemorySchedules:
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemorySchedules:
-        """``memory://``."""
+        """Make an empty store for ``memory://``."""
         query_of(url)
         return cls()
 
     def due(self, now: float) -> list[PlatformSchedule]:
-        """Take what was to fire once, and by now, in the order of its times.
+        """Remove and return the one-off schedules that are due, in the order of their times.
 
         Args:
-            now: seconds since the epoch.
+            now: the time, in seconds since the epoch.
         """
         with self._lock:
             once = [each for each in self._schedules.values() if isinstance(each.when, datetime) and each.enabled]
@@ -56,11 +56,11 @@ class MemorySchedules:
         return sorted(taken, key=_timestamp)
 
     def kept(self, schedule: PlatformSchedule) -> PlatformSchedule:
-        """As it is: ``ScheduleStore.kept``."""
+        """Return the schedule unchanged: see ``ScheduleStore.kept``."""
         return schedule
 
     def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
-        """Keep schedules: ``ScheduleStore.put``."""
+        """Keep schedules: see ``ScheduleStore.put``."""
         yield from ()
         with self._lock:
             for each in schedules:
@@ -69,13 +69,13 @@ class MemorySchedules:
         return [None] * len(schedules)
 
     def delete(self, names: Sequence[str]) -> Flow[list[bool | Refused]]:
-        """Remove schedules: ``ScheduleStore.delete``."""
+        """Remove schedules: see ``ScheduleStore.delete``."""
         yield from ()
         with self._lock:
             return [self._schedules.pop(name, None) is not None for name in names]
 
     def names(self, prefix: str = "", *, limit: int = 100, cursor: str | None = None) -> Flow[SchedulePage]:
-        """A page of names, in their alphabet's order: ``ScheduleStore.names``."""
+        """List a page of names in alphabetical order: see ``ScheduleStore.names``."""
         yield from ()
         with self._lock:
             found = sorted(name for name in self._schedules if name.startswith(prefix) and name > (cursor or ""))
@@ -83,12 +83,12 @@ class MemorySchedules:
         return SchedulePage(page, page[-1] if len(found) > limit else None)
 
     def load(self, names: Sequence[str]) -> Flow[dict[str, PlatformSchedule]]:
-        """Read schedules: ``ScheduleStore.load``."""
+        """Read schedules: see ``ScheduleStore.load``."""
         yield from ()
         with self._lock:
             return {name: self._schedules[name] for name in names if name in self._schedules}
 
 
 def _timestamp(schedule: PlatformSchedule) -> float:
-    assert isinstance(schedule.when, datetime)  # for the type checker; due() has looked
+    assert isinstance(schedule.when, datetime)  # due() passes only such schedules
     return schedule.when.timestamp()

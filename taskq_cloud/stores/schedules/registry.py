@@ -1,4 +1,4 @@
-"""Finds a store of schedules by its URL."""
+"""Finds the schedule store for a URL."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ SCHEDULERS: Final = Registry(
 
 
 def scheduler_from_url(url: str, options: Mapping[str, Any]) -> ScheduleStore:
-    """The store of schedules of a URL; no call is made.
+    """Make the schedule store for a URL, without a call to its service.
 
     Args:
-        url: ``eventbridge://group?role=arn:...``, ``cloudscheduler://project/location``, ``memory://``, or an installed
-            package's.
-        options: what a store of another package may want to know beside it.
+        url: ``eventbridge://group?role=arn:...``, ``cloudscheduler://project/location``, ``memory://``, or a URL with
+            the scheme of an installed package.
+        options: further options for a store from another package.
 
     Raises:
-        ImproperlyConfigured: no store has the URL's scheme, or it doesn't understand the rest.
+        ImproperlyConfigured: no store has the URL's scheme, or the store can't read the rest of the URL.
     """
     scheduler: ScheduleStore = SCHEDULERS.open(url, options)
     return scheduler

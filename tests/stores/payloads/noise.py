@@ -1,4 +1,4 @@
-"""Text that compression doesn't make small, and what a test looks at in a bucket and a queue."""
+"""Incompressible text, and helpers that inspect a bucket and a queue."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ MB = 1_000_000
 
 
 def noise(size: int) -> str:
+    """Text of about this many characters, which compression doesn't make smaller."""
     return base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
 
 
@@ -18,7 +19,7 @@ def keys_of(s3_client, bucket: str) -> list[str]:
 
 
 def received(sqs_client, queue: str) -> dict:
-    """The next message of a queue, with its attributes."""
+    """Receive the next message of a queue, with its attributes."""
     url = sqs_client.get_queue_url(QueueName=queue)["QueueUrl"]
     answer = sqs_client.receive_message(QueueUrl=url, WaitTimeSeconds=5, MessageAttributeNames=["All"])
     (message,) = answer["Messages"]
@@ -26,7 +27,7 @@ def received(sqs_client, queue: str) -> dict:
 
 
 def dead_letter(sqs_client, queue: str) -> str:
-    """The reason of the message in a queue's dead-letter queue."""
+    """Receive the message in a queue's dead-letter queue, and return the reason in its attributes."""
     message = received(sqs_client, f"{queue}-dead")
     reason: str = message["MessageAttributes"]["dead_letter_reason"]["StringValue"]
     return reason

@@ -1,4 +1,4 @@
-"""Amazon's own SQS Extended Client for Python at the other end of the queue, in both directions."""
+"""Exchange of large messages with Amazon's SQS Extended Client for Python, in both directions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = noise(3 * MB)
 
 @pytest.fixture
 def peer(aws_environment):
-    """Amazon's client, with the bucket still to be named."""
+    """Amazon's client; a test sets the client's bucket."""
     client = SQSExtendedClientSession(region_name=REGION).client("sqs")
     yield client
     client.close()
@@ -27,7 +27,7 @@ def peer(aws_environment):
 
 
 def send(peer, shop, bucket, *, legacy=False):
-    """Send a message as the peer does; its task's id."""
+    """Send a large message through Amazon's client; returns the task's id."""
     peer.large_payload_support = bucket
     peer.use_legacy_attribute = legacy
     message = Message(task="length", id="from-the-peer", args=[TEXT])
@@ -37,7 +37,7 @@ def send(peer, shop, bucket, *, legacy=False):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-async def test_its_pointers_are_followed(make_shop, make_bucket, peer, legacy):
+async def test_worker_follows_pointer_to_a_payload_source(make_shop, make_bucket, peer, legacy):
     bucket = make_bucket("shared")
     shop = make_shop(payload_sources=[bucket])
     result = shop.app.AsyncResult(send(peer, shop, bucket, legacy=legacy))
@@ -45,7 +45,7 @@ async def test_its_pointers_are_followed(make_shop, make_bucket, peer, legacy):
         assert await result.aget(timeout=20) == len(TEXT)
 
 
-async def test_its_pointers_to_elsewhere_are_dead_letters(shop, peer, make_bucket, sqs_client):
+async def test_message_with_pointer_to_another_bucket_is_dead_lettered(shop, peer, make_bucket, sqs_client):
     bucket = make_bucket("foreign")
     send(peer, shop, bucket)
     handler = shop.app.lambda_handler()
@@ -57,7 +57,7 @@ async def test_its_pointers_to_elsewhere_are_dead_letters(shop, peer, make_bucke
     assert reason.endswith("payload_sources adds others")
 
 
-def test_a_lambda_function_follows_its_pointers(make_shop, make_bucket, peer, sqs_client):
+def test_lambda_function_follows_pointer_to_a_payload_source(make_shop, make_bucket, peer, sqs_client):
     bucket = make_bucket("shared")
     shop = make_shop(payload_sources=[bucket])
     result = shop.app.AsyncResult(send(peer, shop, bucket))
@@ -69,7 +69,7 @@ def test_a_lambda_function_follows_its_pointers(make_shop, make_bucket, peer, sq
     assert shop.app.lambda_handler()(json.loads(message["Body"]), Context())["result"] == len(TEXT)
 
 
-def test_it_follows_ours(make_shop, peer):
+def test_amazons_client_follows_our_pointer(make_shop, peer):
     shop = make_shop(payload_format="sqs-extended", payload_compression=None)
     result = shop.length.delay(TEXT)
     peer.large_payload_support = shop.bucket
@@ -77,10 +77,12 @@ def test_it_follows_ours(make_shop, peer):
     (message,) = peer.receive_message(QueueUrl=url, WaitTimeSeconds=5, MessageAttributeNames=["All"])["Messages"]
     read = protocol.decode(json.loads(message["Body"]), "m")
     assert (read.id, read.args) == (result.id, [TEXT])
-    assert message["ReceiptHandle"].startswith(f"-..s3BucketName..-{shop.bucket}-")  # what it removes the object by
+    assert message["ReceiptHandle"].startswith(
+        f"-..s3BucketName..-{shop.bucket}-"
+    )  # Amazon's client deletes the object by this receipt
 
 
-async def test_we_follow_our_own(make_shop, sqs_client):
+async def test_worker_follows_our_own_pointer(make_shop, sqs_client):
     shop = make_shop(payload_format="sqs-extended", payload_compression=None)
     result = shop.twice.delay(TEXT)
     url = sqs_client.get_queue_url(QueueName=shop.queue)["QueueUrl"]

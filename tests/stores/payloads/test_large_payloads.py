@@ -1,4 +1,4 @@
-"""Arguments and results over SQS's and DynamoDB's limits, on the AWS stack, through every route that runs a task."""
+"""Arguments and results over the limits of SQS and DynamoDB, with a worker and a Lambda function on the AWS stack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.stores.payloads.noise import MB, dead_letter, keys_of, noise, receive
 from tests.worker.serving import serving
 
 
-async def test_arguments_and_results_go_through_a_worker(shop, s3_client):
+async def test_large_arguments_and_results_go_through_a_worker(shop, s3_client):
     text = noise(3 * MB)
     sent, asent = shop.length.delay(text), await shop.length.adelay(text)
     enlarged = shop.enlarge.delay(2 * MB)
@@ -29,7 +29,7 @@ async def test_arguments_and_results_go_through_a_worker(shop, s3_client):
     assert kinds == ["arguments", "arguments", "results"]
 
 
-async def test_a_retry_of_a_claimed_message_checks_nothing_in(shop, s3_client):
+async def test_retry_of_a_message_with_stored_arguments_stores_nothing_new(shop, s3_client):
     text = noise(3 * MB)
     result = shop.twice.delay(text)
     (first,) = keys_of(s3_client, shop.bucket)
@@ -39,8 +39,8 @@ async def test_a_retry_of_a_claimed_message_checks_nothing_in(shop, s3_client):
     assert keys_of(s3_client, shop.bucket) == [first]
 
 
-async def test_what_follows_a_task_may_be_large(shop, s3_client):
-    """A chain as Celery sends it: what enlarge returns is length's argument."""
+async def test_large_result_becomes_the_argument_of_the_next_task(shop, s3_client):
+    """The chain is as Celery sends it: the result of ``enlarge`` is the argument of ``length``."""
     follow = {"task": "length", "args": [], "kwargs": {}, "options": {"queue": shop.queue, "task_id": "after"}}
     message = {"task": "enlarge", "args": [2 * MB], "kwargs": {}, "chain": [follow]}
     (answer,) = shop.app.run(shop.app.broker.send(shop.queue, [Outgoing(body=json.dumps(message))]))
@@ -50,14 +50,14 @@ async def test_what_follows_a_task_may_be_large(shop, s3_client):
     assert sorted(key.split("/")[1] for key in keys_of(s3_client, shop.bucket)) == ["arguments", "results"]
 
 
-async def test_what_compression_makes_fit_needs_no_bucket(shop, s3_client):
+async def test_arguments_that_fit_after_compression_are_not_stored(shop, s3_client):
     result = shop.length.delay("a" * 3 * MB)
     async with serving(shop.app):
         assert await result.aget(timeout=20) == 3 * MB
     assert keys_of(s3_client, shop.bucket) == []
 
 
-def test_a_lambda_function_follows_claims(shop, sqs_client):
+def test_lambda_function_reads_stored_arguments(shop, sqs_client):
     text = noise(3 * MB)
     result = shop.length.delay(text)
     message = received(sqs_client, shop.queue)
@@ -66,7 +66,7 @@ def test_a_lambda_function_follows_claims(shop, sqs_client):
     assert result.get(timeout=5) == len(text)
 
 
-def test_a_lambda_function_answers_with_large_results(shop, sqs_client):
+def test_invoked_lambda_function_returns_large_results(shop, sqs_client):
     handler = shop.app.lambda_handler()
     assert handler({"task": "enlarge", "args": [2 * MB]}, Context())["result"] == noise(2 * MB)
     shop.length.delay(noise(3 * MB))
@@ -74,7 +74,7 @@ def test_a_lambda_function_answers_with_large_results(shop, sqs_client):
     assert handler(event, Context())["result"] == 3 * MB
 
 
-def test_a_function_invoked_with_a_claim_of_nothing_says_so(shop, sqs_client, s3_client):
+def test_invocation_with_missing_payload_raises_an_error_with_its_key(shop, sqs_client, s3_client):
     shop.length.delay(noise(3 * MB))
     event = json.loads(received(sqs_client, shop.queue)["Body"])
     (key,) = keys_of(s3_client, shop.bucket)
@@ -83,11 +83,11 @@ def test_a_function_invoked_with_a_claim_of_nothing_says_so(shop, sqs_client, s3
         shop.app.lambda_handler()(event, Context())
 
 
-# What is gone, altered or elsewhere
+# Missing, altered and foreign payloads
 
 
-async def dead(shop, sqs_client, result):
-    """The reason for which a task's message was dead-lettered; its failure is recorded."""
+async def dead_letter_reason(shop, sqs_client, result):
+    """Run a worker until the task has failed; returns the reason why its message was dead-lettered."""
     async with serving(shop.app):
         with pytest.raises(ClaimError) as caught:
             await result.aget(timeout=20)
@@ -97,31 +97,31 @@ async def dead(shop, sqs_client, result):
     return reason
 
 
-async def test_a_missing_object_is_a_dead_letter(shop, sqs_client, s3_client):
+async def test_message_with_missing_payload_is_dead_lettered(shop, sqs_client, s3_client):
     result = shop.length.delay(noise(3 * MB))
     (key,) = keys_of(s3_client, shop.bucket)
     s3_client.delete_object(Bucket=shop.bucket, Key=key)
-    assert f"the payload s3://{shop.bucket}/{key} is missing" in await dead(shop, sqs_client, result)
+    assert f"the payload s3://{shop.bucket}/{key} is missing" in await dead_letter_reason(shop, sqs_client, result)
 
 
-async def test_an_altered_object_is_a_dead_letter(shop, sqs_client, s3_client):
+async def test_message_with_altered_payload_is_dead_lettered(shop, sqs_client, s3_client):
     result = shop.length.delay(noise(3 * MB))
     (key,) = keys_of(s3_client, shop.bucket)
     body = s3_client.get_object(Bucket=shop.bucket, Key=key)["Body"].read()
     s3_client.put_object(Bucket=shop.bucket, Key=key, Body=body[:-1] + b"!")
-    assert "another SHA-256 digest" in await dead(shop, sqs_client, result)
+    assert "another SHA-256 digest" in await dead_letter_reason(shop, sqs_client, result)
 
 
-async def test_a_claim_of_another_bucket_is_a_dead_letter(make_shop, make_bucket, sqs_client, s3_client):
+async def test_message_with_payload_in_another_bucket_is_dead_lettered(make_shop, make_bucket, sqs_client, s3_client):
     shop = make_shop()
     elsewhere = TaskQ("shop", broker="sqs://", results="disabled://", payloads=f"s3://{make_bucket('foreign')}")
     sent = elsewhere.send_task("length", [noise(3 * MB)], queue=shop.queue)
     elsewhere.close()
-    reason = await dead(shop, sqs_client, shop.app.AsyncResult(sent.id))
+    reason = await dead_letter_reason(shop, sqs_client, shop.app.AsyncResult(sent.id))
     assert f"only s3://{shop.bucket}/shop/ is followed here" in reason
 
 
-async def test_a_silent_store_gives_the_message_back(shop, sqs_client, caplog, monkeypatch):
+async def test_message_is_given_back_while_the_payload_store_does_not_answer(shop, sqs_client, caplog, monkeypatch):
     text = noise(3 * MB)
     result = shop.length.delay(text)
     body = received(sqs_client, shop.queue)["Body"]
@@ -141,14 +141,14 @@ async def test_a_silent_store_gives_the_message_back(shop, sqs_client, caplog, m
     assert result.get(timeout=5) == len(text)
 
 
-def test_a_missing_bucket_sends_nothing(make_shop):
+def test_call_with_missing_bucket_sends_nothing(make_shop):
     shop = make_shop(payloads="s3://no-such-bucket-here")
     with pytest.raises(StoreNotFound, match="no-such-bucket-here"):
         shop.length.delay(noise(3 * MB))
     assert shop.app.run(shop.app.broker.depth(shop.queue)).total == 0
 
 
-def test_without_payloads_the_errors_name_the_setting(make_shop):
+def test_errors_without_payload_store_name_the_setting(make_shop):
     shop = make_shop(payloads=None)
     with pytest.raises(PayloadTooLarge, match="set TASKQ_PAYLOADS"):
         shop.length.delay(noise(3 * MB))
@@ -157,24 +157,24 @@ def test_without_payloads_the_errors_name_the_setting(make_shop):
     assert "set TASKQ_PAYLOADS" in document["result"]["exc_message"][0]
 
 
-def test_payloads_are_kept_in_buckets_only():
+def test_payload_url_that_is_not_a_bucket_is_refused():
     with pytest.raises(ImproperlyConfigured, match=r"payloads can't be kept in 'sqlite:///x\.db'"):
         TaskQ("shop", payloads="sqlite:///x.db").payloads
 
 
-def test_one_client_serves_results_and_payloads(aws_environment, make_bucket):
+def test_results_and_payloads_with_different_client_options_are_refused(aws_environment, make_bucket):
     bucket = make_bucket()
     app = TaskQ("shop", broker="memory://", results=f"s3://{bucket}?region=eu-west-1", payloads=f"s3://{bucket}/large")
     with pytest.raises(ImproperlyConfigured, match="give both URLs the same options"):
         app.send_task("length", ["x"])
 
 
-# What it costs
+# Number of calls
 
 
 @pytest.fixture
 def counted(local_stack, monkeypatch, make_shop):
-    """A shop whose calls are counted; it claims what is over 10,000 bytes."""
+    """An application whose calls are counted, and which stores messages over 10,000 bytes in the bucket."""
     shop = make_shop(payload_threshold=10_000)
     with CallCounter(local_stack.endpoint_url) as counter:
         monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
@@ -183,7 +183,7 @@ def counted(local_stack, monkeypatch, make_shop):
 
 
 def calls_of(counter):
-    """Counted calls, an object's by method only."""
+    """The counted calls by operation; calls on objects by HTTP method only."""
     counts = {}
     for operation, count in counter.counts().items():
         name = operation.split(" ")[0]
@@ -191,7 +191,7 @@ def calls_of(counter):
     return counts
 
 
-def test_a_small_message_costs_what_it_did(counted):
+def test_small_message_takes_no_additional_calls(counted):
     shop, counter = counted
     result = shop.length.delay("x" * 10)
     assert calls_of(counter) == {"GetQueueUrl": 1, "SendMessageBatch": 1}
@@ -204,7 +204,7 @@ def test_a_small_message_costs_what_it_did(counted):
     assert calls_of(counter) == {"GetItem": 1}
 
 
-def test_a_hundred_claimed_messages_are_a_hundred_puts_and_ten_sends(counted):
+def test_hundred_large_messages_take_a_hundred_puts_and_ten_sends(counted):
     shop, counter = counted
     shop.length.map_async([(noise(20_000 + 4 * number),) for number in range(100)])
     assert calls_of(counter) == {"GetQueueUrl": 1, "PUT": 100, "SendMessageBatch": 10}

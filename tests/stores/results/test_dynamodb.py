@@ -1,4 +1,4 @@
-"""What only the DynamoDB store does; Celery's side of it is in test_dynamodb_celery.py."""
+"""The DynamoDB result store: items, calls, failures and URLs. test_dynamodb_celery.py tests sharing with Celery."""
 
 import contextlib
 import socket
@@ -7,7 +7,7 @@ import pytest
 
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
-from taskq_cloud.core.flows import Call, CallError, Gather, Sleep, Trouble, run
+from taskq_cloud.core.flows import Call, Trouble, run
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION
 from taskq_cloud.errors import (
     AccessDenied,
@@ -23,6 +23,7 @@ from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100, ResultStoreContract, a_record
 from taskq_cloud.testing.driving import driving
+from tests.stores.recorder import Recorder, failing
 
 
 @pytest.mark.second_stack
@@ -38,31 +39,10 @@ class TestDynamoDBWithCelerysKeys(ResultStoreContract):
         return DynamoDBResults(make_table(), key_format="celery", clock=clock)
 
 
-class Recorded:
-    """Answers a flow's steps; keeps what was called."""
-
-    def __init__(self, answer):
-        self._answer = answer
-        self.calls = []
-        self.slept = 0
-
-    def __call__(self, step):
-        if isinstance(step, Sleep):
-            self.slept += 1
-            return None
-        assert isinstance(step, Gather)
-        self.calls += step.calls
-        return [self._answer(call) for call in step.calls]
+# The items of the table
 
 
-def call_error(call, code, trouble=Trouble.REFUSED):
-    return CallError(call, code, "in the service's own words", trouble)
-
-
-# What is in the table
-
-
-def test_an_item_has_celerys_attributes_and_ours(make_table, aws_environment, dynamodb_client):
+def test_item_has_celerys_attributes_and_our_own(make_table, aws_environment, dynamodb_client):
     table = make_table()
     store = DynamoDBResults(table, clock=lambda: 4_102_444_800.5)
     record = a_record(expires_at=4_102_444_900.25, fence=3)
@@ -82,7 +62,7 @@ def test_an_item_has_celerys_attributes_and_ours(make_table, aws_environment, dy
     }
 
 
-def test_a_claims_item_outlives_the_claim(make_table, aws_environment, dynamodb_client):
+def test_item_of_claimed_key_outlives_its_lock(make_table, aws_environment, dynamodb_client):
     table = make_table()
     store = DynamoDBResults(table, clock=lambda: 4_102_444_800.0)
     with driving("sync", store.services) as drive:
@@ -92,25 +72,25 @@ def test_a_claims_item_outlives_the_claim(make_table, aws_environment, dynamodb_
     assert int(item["ttl"]["N"]) == 4_102_444_830 + FENCE_KEPT_SECONDS
 
 
-def test_a_join_too_large_for_an_item_is_refused_with_its_first_member():
+def test_join_too_large_for_an_item_is_refused_without_a_call():
     with pytest.raises(PayloadTooLarge, match="join j of 10000 members") as caught:
-        run(DynamoDBResults("results").join("j", "m" * 36, 10_000, None), Recorded(lambda _: pytest.fail("called")))
+        run(DynamoDBResults("results").join("j", "m" * 36, 10_000, None), Recorder(lambda _: pytest.fail("called")))
     assert "smaller joins" in str(caught.value)
 
 
 # Calls
 
 
-def test_one_id_takes_one_consistent_get():
-    recorded = Recorded(lambda _: {})
+def test_loading_one_id_takes_one_consistent_get():
+    recorded = Recorder(lambda _: {})
     assert run(DynamoDBResults("results").load(["a", "a"]), recorded) == {}
     (call,) = recorded.calls
     assert call.operation == "get_item"
     assert call.parameters["ConsistentRead"] is True
 
 
-def test_many_ids_take_one_consistent_get_a_hundred():
-    recorded = Recorded(lambda _: {"Responses": {}, "UnprocessedKeys": {}})
+def test_loading_many_ids_takes_one_consistent_batch_per_hundred():
+    recorded = Recorder(lambda _: {"Responses": {}, "UnprocessedKeys": {}})
     ids = [f"task-{number}" for number in range(250)]
 
     assert run(DynamoDBResults("results").load([*ids, *ids]), recorded) == {}
@@ -118,10 +98,10 @@ def test_many_ids_take_one_consistent_get_a_hundred():
     requests = [call.parameters["RequestItems"]["results"] for call in recorded.calls]
     assert [len(request["Keys"]) for request in requests] == [100, 100, 50]
     assert all(request["ConsistentRead"] is True for request in requests)
-    assert recorded.slept == 0
+    assert recorded.pauses == 0
 
 
-def test_unprocessed_keys_are_asked_for_again():
+def test_unprocessed_keys_are_requested_again():
     records = {f"celery-task-meta-task-{n}": a_record(id=f"task-{n}", value=n) for n in range(130)}
 
     def half(call):
@@ -132,7 +112,7 @@ def test_unprocessed_keys_are_asked_for_again():
         unprocessed = {"results": {"Keys": left, "ConsistentRead": True}} if left else {}
         return {"Responses": {"results": found}, "UnprocessedKeys": unprocessed}
 
-    recorded = Recorded(half)
+    recorded = Recorder(half)
     loaded = run(DynamoDBResults("results").load([record.id for record in records.values()]), recorded)
 
     assert loaded == {record.id: record for record in records.values()}
@@ -140,13 +120,13 @@ def test_unprocessed_keys_are_asked_for_again():
     assert all(call.parameters["RequestItems"]["results"]["ConsistentRead"] for call in recorded.calls)
 
 
-def test_unprocessed_deletions_are_asked_for_again():
+def test_unprocessed_deletions_are_requested_again():
     def one(call):
         return {
             "UnprocessedItems": {"results": left} if (left := call.parameters["RequestItems"]["results"][1:]) else {}
         }
 
-    recorded = Recorded(one)
+    recorded = Recorder(one)
     run(DynamoDBResults("results").delete([f"task-{number}" for number in range(30)]), recorded)
 
     deleted = [
@@ -156,33 +136,28 @@ def test_unprocessed_deletions_are_asked_for_again():
     assert max(len(call.parameters["RequestItems"]["results"]) for call in recorded.calls) == 25
 
 
-def test_a_table_that_processes_nothing_is_given_up_after_pauses():
-    recorded = Recorded(lambda call: {"Responses": {}, "UnprocessedKeys": call.parameters["RequestItems"]})
+def test_table_that_processes_nothing_is_unreachable_after_pauses():
+    recorded = Recorder(lambda call: {"Responses": {}, "UnprocessedKeys": call.parameters["RequestItems"]})
     with pytest.raises(Unreachable, match=r"DynamoDB table results .* is throttled: .* 2 items"):
         run(DynamoDBResults("results").load(["a", "b"]), recorded)
     assert len(recorded.calls) == DEFAULT_BACKOFF.attempts
-    assert recorded.slept == DEFAULT_BACKOFF.attempts - 1
+    assert recorded.pauses == DEFAULT_BACKOFF.attempts - 1
 
 
-def test_of_many_saves_a_failed_one_is_an_error_and_a_refused_one_is_not():
-    def refuse(call):
-        return call_error(call, "ConditionalCheckFailedException")
-
+def test_save_returns_false_for_failed_condition_and_raises_other_failures():
     records = [a_record(), a_record()]
-    assert run(DynamoDBResults("results").save(records), Recorded(refuse)) == [False, False]
+    refusing = Recorder(failing("ConditionalCheckFailedException"))
+    assert run(DynamoDBResults("results").save(records), refusing) == [False, False]
 
     def fail_second(call):
         key = call.parameters["Item"]["id"]["S"]
-        return call_error(call, "InternalServerError", Trouble.TRANSIENT) if records[1].id in key else {}
+        return failing("InternalServerError", trouble=Trouble.TRANSIENT)(call) if records[1].id in key else {}
 
     with pytest.raises(Unreachable):
-        run(DynamoDBResults("results").save(records), Recorded(fail_second))
+        run(DynamoDBResults("results").save(records), Recorder(fail_second))
 
 
-# Failures
-
-
-def test_a_reservation_is_one_call_but_for_a_process_that_does_not_know_the_key(make_table, aws_environment):
+def test_reservation_takes_one_call_unless_the_process_does_not_know_the_key(make_table, aws_environment):
     table, clock = make_table(), FakeClock(THE_YEAR_2100)
     one, other = DynamoDBResults(table, clock=clock), DynamoDBResults(table, clock=clock)
     with contextlib.closing(Connections(one.services)) as connections:
@@ -209,10 +184,13 @@ def test_a_reservation_is_one_call_but_for_a_process_that_does_not_know_the_key(
         assert [calls_of(one) for _ in range(3)] == [1] * 3
 
 
-def test_a_slot_that_is_too_far_ahead_takes_no_fourth_call():
-    recorded = Recorded(lambda call: call_error(call, "ConditionalCheckFailedException"))
+def test_reservation_too_far_ahead_is_given_up_after_three_calls():
+    recorded = Recorder(failing("ConditionalCheckFailedException"))
     assert run(DynamoDBResults("results").reserve("key", 1, 0), recorded) is None
     assert len(recorded.calls) == 3
+
+
+# Failures
 
 
 def every_method(store):
@@ -226,7 +204,7 @@ def every_method(store):
 
 
 @pytest.mark.parametrize("action", ["GetItem", "BatchGetItem", "PutItem", "BatchWriteItem", "UpdateItem"])
-def test_a_missing_table_is_named_with_its_region_and_how_to_make_it(aws_environment, action):
+def test_error_for_missing_table_names_region_and_creation_command(aws_environment, action):
     store = DynamoDBResults("no-such-table", "eu-central-1")
     with driving("sync", store.services) as drive, pytest.raises(TableNotFound) as caught:
         drive(every_method(store)[action])
@@ -235,19 +213,19 @@ def test_a_missing_table_is_named_with_its_region_and_how_to_make_it(aws_environ
 
 
 @pytest.mark.parametrize("action", ["GetItem", "BatchGetItem", "PutItem", "BatchWriteItem", "UpdateItem"])
-def test_a_missing_permission_is_named(action):
-    recorded = Recorded(lambda call: call_error(call, "AccessDeniedException"))
+def test_error_for_missing_permission_names_the_action(action):
+    recorded = Recorder(failing("AccessDeniedException"))
     with pytest.raises(AccessDenied, match=f"results .*dynamodb:{action} was denied"):
         run(every_method(DynamoDBResults("results"))[action], recorded)
 
 
 def test_expired_credentials_are_access_denied():
-    recorded = Recorded(lambda call: call_error(call, "ExpiredTokenException", Trouble.CREDENTIALS))
+    recorded = Recorder(failing("ExpiredTokenException", trouble=Trouble.CREDENTIALS))
     with pytest.raises(AccessDenied, match="ExpiredTokenException"):
         run(DynamoDBResults("results").load(["a"]), recorded)
 
 
-def test_an_endpoint_that_gives_no_answer_is_unreachable(aws_environment):
+def test_endpoint_without_answer_is_unreachable(aws_environment):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -256,7 +234,7 @@ def test_an_endpoint_that_gives_no_answer_is_unreachable(aws_environment):
             drive(store.load(["a"]))
 
 
-def test_a_table_with_another_key_is_refused_in_the_services_words(aws_environment, dynamodb_client):
+def test_error_for_table_with_another_key_has_the_services_message(aws_environment, dynamodb_client):
     dynamodb_client.create_table(
         TableName="keyed-otherwise",
         KeySchema=[{"AttributeName": "task", "KeyType": "HASH"}],
@@ -287,10 +265,10 @@ def test_a_table_with_another_key_is_refused_in_the_services_words(aws_environme
         ),
     ],
 )
-def test_a_url_names_the_table_and_where_it_is(url, options):
+def test_url_names_table_region_and_endpoint(url, options):
     store = store_from_url(url, {})
     assert dict(store.services["dynamodb"].options) == dict(options)
-    recorded = Recorded(lambda _: {})
+    recorded = Recorder(lambda _: {})
     run(store.load(["a"]), recorded)
     assert recorded.calls == [
         Call(
@@ -317,7 +295,7 @@ def test_a_url_names_the_table_and_where_it_is(url, options):
         "dynamodb://eu-west-1/shop/results",
     ],
 )
-def test_what_a_url_can_not_be(url):
+def test_invalid_url_is_refused_without_showing_secrets(url):
     with pytest.raises(ImproperlyConfigured) as caught:
         store_from_url(url, {})
     assert "s3cret" not in str(caught.value)

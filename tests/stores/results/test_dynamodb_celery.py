@@ -1,4 +1,4 @@
-"""One table, two libraries: Celery's own DynamoDB backend reads what we save, and we read what it saves."""
+"""A DynamoDB table shared with Celery: Celery's own backend reads our records, and our store reads Celery's results."""
 
 import json
 
@@ -47,7 +47,7 @@ def run(request, store):
         yield drive
 
 
-def test_celery_reads_what_we_save(store, run, celery_app):
+def test_record_that_we_save_is_read_by_celery(store, run, celery_app):
     record = a_record(value={"größe": [1, 2.5, None]}, id=TASK)
     run(store.save([record]))
 
@@ -58,7 +58,7 @@ def test_celery_reads_what_we_save(store, run, celery_app):
     assert result.date_done.isoformat() == "2026-03-01T12:00:00+00:00"
 
 
-def test_celery_reads_a_failure_that_we_save(store, run, celery_app):
+def test_failure_that_we_save_is_read_by_celery(store, run, celery_app):
     error = {"exc_type": "ValueError", "exc_message": ["too wide"], "exc_module": "builtins"}
     run(store.save([a_record(FAILURE, value=error, id=TASK)]))
 
@@ -70,7 +70,7 @@ def test_celery_reads_a_failure_that_we_save(store, run, celery_app):
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
-def test_we_read_what_celery_saves(store, run, celery_app, compression):
+def test_result_that_celery_saves_is_read_by_us(store, run, celery_app, compression):
     celery_app(result_compression=compression).backend.store_result(TASK, ["größe", 2], "SUCCESS")
 
     record = run(store.load([TASK]))[TASK]
@@ -83,7 +83,7 @@ def test_we_read_what_celery_saves(store, run, celery_app, compression):
     assert run(store.load([TASK, "absent"])) == {TASK: record}
 
 
-def test_we_read_a_failure_that_celery_saves(store, run, celery_app):
+def test_failure_that_celery_saves_is_read_by_us(store, run, celery_app):
     celery_app().backend.store_result(TASK, ValueError("too wide"), "FAILURE", traceback="Traceback ...")
 
     record = run(store.load([TASK]))[TASK]
@@ -92,7 +92,7 @@ def test_we_read_a_failure_that_celery_saves(store, run, celery_app):
     assert json.loads(record.payload)["result"]["exc_type"] == "ValueError"
 
 
-def test_the_attempt_is_read_where_celery_says_it(store, run, celery_app):
+def test_attempt_number_in_celerys_document_becomes_the_version(store, run, celery_app):
     app = celery_app(result_extended=True)
     request = Context(id=TASK, retries=2, task="shop.resize", args=(), kwargs={}, children=[])
     app.backend.store_result(TASK, ValueError("later"), "RETRY", request=request)
@@ -102,7 +102,7 @@ def test_the_attempt_is_read_where_celery_says_it(store, run, celery_app):
     assert (record.state, record.version) == (RETRY, version_of(RETRY, 2))
 
 
-def test_celerys_final_state_is_not_replaced(store, run, celery_app):
+def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_app):
     celery_app().backend.store_result(TASK, "celery's", "SUCCESS")
 
     assert run(store.save([a_record(SUCCESS, value="ours", id=TASK)])) == [False]
@@ -110,7 +110,7 @@ def test_celerys_final_state_is_not_replaced(store, run, celery_app):
 
 
 @pytest.mark.parametrize("state", ["STARTED", "RETRY", "PROGRESS"])
-def test_what_celery_began_we_may_end(store, run, celery_app, state):
+def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_app, state):
     app = celery_app()
     app.backend.store_result(TASK, {"done": 1}, state)
     ours = a_record(SUCCESS, value="ours", id=TASK)
@@ -120,7 +120,7 @@ def test_what_celery_began_we_may_end(store, run, celery_app, state):
     assert app.AsyncResult(TASK).get(timeout=10) == "ours"
 
 
-def test_of_ends_written_at_once_over_celerys_start_one_stands(store, run, celery_app):
+def test_one_of_several_final_states_saved_at_once_over_celerys_start_wins(store, run, celery_app):
     celery_app().backend.store_result(TASK, None, "STARTED")
     finals = [a_record(SUCCESS, value=number, id=TASK) for number in range(6)]
 
@@ -130,7 +130,7 @@ def test_of_ends_written_at_once_over_celerys_start_one_stands(store, run, celer
     assert run(store.load([TASK])) == {TASK: finals[saved.index([True])]}
 
 
-def test_celery_goes_on_with_what_we_began_and_lets_our_success_be(store, run, celery_app):
+def test_celery_replaces_our_start_but_not_our_success(store, run, celery_app):
     backend = celery_app().backend
     run(store.save([a_record(STARTED, id=TASK)]))
     backend.store_result(TASK, "celery's", "RETRY")
@@ -142,7 +142,7 @@ def test_celery_goes_on_with_what_we_began_and_lets_our_success_be(store, run, c
     assert run(store.load([TASK])) == {TASK: ours}
 
 
-def test_what_celery_saved_in_another_format_is_refused_by_name(store, run, celery_app):
+def test_error_for_pickled_celery_result_names_task_and_setting(store, run, celery_app):
     celery_app(result_serializer="pickle", accept_content=["pickle"]).backend.store_result(TASK, {1, 2}, "SUCCESS")
 
     with pytest.raises(DecodeError, match=TASK) as caught:
@@ -150,6 +150,6 @@ def test_what_celery_saved_in_another_format_is_refused_by_name(store, run, cele
     assert "result_serializer" in str(caught.value)
 
 
-def test_a_plain_store_and_celery_do_not_see_each_other(store, run, celery_app, table):
+def test_store_with_plain_keys_does_not_see_celerys_results(store, run, celery_app, table):
     celery_app().backend.store_result(TASK, 1, "SUCCESS")
     assert run(DynamoDBResults(table).load([TASK])) == {}

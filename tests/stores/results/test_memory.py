@@ -1,3 +1,5 @@
+"""The result store in memory."""
+
 import pytest
 
 from taskq_cloud.core.flows import run as drive
@@ -5,6 +7,7 @@ from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
+from tests.stores.recorder import no_calls
 
 
 class TestMemory(ResultStoreContract):
@@ -13,11 +16,7 @@ class TestMemory(ResultStoreContract):
         return MemoryResults(clock=clock)
 
 
-def no_calls(step):
-    raise AssertionError(f"nothing is called, but {step!r} was yielded")
-
-
-def test_what_has_expired_takes_no_room():
+def test_expired_entries_are_removed_from_memory():
     clock = FakeClock()
     store = MemoryResults(clock=clock)
     drive(store.save([a_record(expires_at=clock() + 10) for _ in range(100)]), no_calls)
@@ -33,7 +32,7 @@ def test_what_has_expired_takes_no_room():
     assert store._entries.locks == {}
 
 
-def test_each_store_of_the_url_is_its_own():
+def test_stores_made_from_one_url_share_no_records():
     first, second = store_from_url("memory://", {}), store_from_url("memory://", {})
     record = a_record()
     drive(first.save([record]), no_calls)

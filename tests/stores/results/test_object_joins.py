@@ -1,3 +1,5 @@
+"""The state of a join, derived from the keys of its objects."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -5,29 +7,26 @@ from taskq_cloud.core.flows import run
 from taskq_cloud.stores.results._object_joins import Arrival, arrival_of, present
 from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.clock import FakeClock
+from tests.stores.recorder import no_calls
 
 SIZE = 3
 
 arrivals = st.lists(
-    # How long nothing happens before, who comes, and for how long the join is remembered from then on.
+    # The pause before the arrival, the member, and how many seconds the join is kept from then on.
     st.tuples(st.sampled_from([0.5, 1, 4]), st.sampled_from("abcd"), st.sampled_from([None, 2, 5])),
     min_size=1,
     max_size=12,
 )
 
 
-def no_calls(step):
-    raise AssertionError(f"nothing is called, but {step!r} was yielded")
-
-
 @given(arrivals)
-def test_the_names_of_objects_tell_what_a_join_in_memory_does(steps):
+def test_join_by_object_keys_completes_when_join_in_memory_does(steps):
     clock = FakeClock(1_000.0)
     memory = MemoryResults(clock)
     keys = []
-    for pause, member, remembered_seconds in steps:
+    for pause, member, kept_seconds in steps:
         clock.advance(pause)
-        expires_at = None if remembered_seconds is None else clock() + remembered_seconds
+        expires_at = None if kept_seconds is None else clock() + kept_seconds
         keys.append(Arrival(member, clock(), expires_at).key)
 
         counted = present([arrival_of(key) for key in reversed(keys)])
@@ -37,7 +36,7 @@ def test_the_names_of_objects_tell_what_a_join_in_memory_does(steps):
 
 
 @given(st.text(), st.floats(0, 1e12), st.none() | st.floats(0, 1e12))
-def test_an_arrival_is_read_back_from_its_key(member, arrived_at, expires_at):
+def test_arrival_read_from_its_key_is_unchanged(member, arrived_at, expires_at):
     arrival = Arrival(member, arrived_at, expires_at)
     assert arrival_of(arrival.key) == arrival
     assert arrival.key.count("/") == 1

@@ -1,4 +1,4 @@
-"""One bucket, two libraries: Celery's own backends read what we save, and we read what they save."""
+"""A bucket shared with Celery: Celery's own backends read our records, and our stores read Celery's results."""
 
 import json
 
@@ -20,7 +20,7 @@ TASK = "3f1c8a6e-0000-4000-8000-000000000002"
 
 
 class WithoutFirestore(GCSBackendBase):
-    """Celery's ``GCSBackend`` as far as results go: Firestore is where it counts a chord's members."""
+    """Celery's ``GCSBackend`` without Firestore, where Celery counts the members of a chord."""
 
     supports_result_compression = GCSBackend.supports_result_compression
 
@@ -81,7 +81,7 @@ def store(shared):
 
 @pytest.fixture
 def celery_backend(shared):
-    """Make Celery's backend on the store's bucket, with what else is to be set."""
+    """Makes Celery's backend on the store's bucket, with further settings."""
     _, settings, make_backend, close = shared
     made = []
 
@@ -103,7 +103,7 @@ def run(request, store):
         yield drive
 
 
-def test_celery_reads_what_we_save(store, run, celery_backend):
+def test_record_that_we_save_is_read_by_celery(store, run, celery_backend):
     run(store.save([a_record(value={"größe": [1, 2.5, None]}, id=TASK)]))
 
     backend = celery_backend()
@@ -112,7 +112,7 @@ def test_celery_reads_what_we_save(store, run, celery_backend):
     assert backend.wait_for(TASK, timeout=10)["result"] == {"größe": [1, 2.5, None]}
 
 
-def test_celery_reads_a_failure_that_we_save(store, run, celery_backend):
+def test_failure_that_we_save_is_read_by_celery(store, run, celery_backend):
     error = {"exc_type": "ValueError", "exc_message": ["too wide"], "exc_module": "builtins"}
     run(store.save([a_record(FAILURE, value=error, id=TASK)]))
 
@@ -122,7 +122,7 @@ def test_celery_reads_a_failure_that_we_save(store, run, celery_backend):
     assert result.args == ("too wide",)
 
 
-def test_we_read_what_celery_saves(store, run, celery_backend):
+def test_result_that_celery_saves_is_read_by_us(store, run, celery_backend):
     celery_backend().store_result(TASK, ["größe", 2], "SUCCESS")
 
     record = run(store.load([TASK]))[TASK]
@@ -131,7 +131,7 @@ def test_we_read_what_celery_saves(store, run, celery_backend):
     assert json.loads(record.payload)["result"] == ["größe", 2]
 
 
-def test_we_read_what_celery_saves_compressed(gcs):
+def test_compressed_result_that_celery_saves_is_read_by_us(gcs):
     store, settings, make_backend, close = gcs
     app = Celery("shop", set_as_current=False)
     app.conf.update(**settings, result_compression="gzip")
@@ -143,7 +143,7 @@ def test_we_read_what_celery_saves_compressed(gcs):
     app.close()
 
 
-def test_celerys_final_state_is_not_replaced(store, run, celery_backend):
+def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_backend):
     celery_backend().store_result(TASK, "celery's", "SUCCESS")
 
     assert run(store.save([a_record(SUCCESS, value="ours", id=TASK)])) == [False]
@@ -151,7 +151,7 @@ def test_celerys_final_state_is_not_replaced(store, run, celery_backend):
 
 
 @pytest.mark.parametrize("state", ["STARTED", "RETRY"])
-def test_what_celery_began_we_may_end(store, run, celery_backend, state):
+def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_backend, state):
     backend = celery_backend()
     backend.store_result(TASK, {"done": 1}, state)
     ours = a_record(SUCCESS, value="ours", id=TASK)
@@ -161,7 +161,7 @@ def test_what_celery_began_we_may_end(store, run, celery_backend, state):
     assert backend.get_result(TASK) == "ours"
 
 
-def test_celery_goes_on_with_what_we_began_and_lets_our_success_be(store, run, celery_backend):
+def test_celery_replaces_our_start_but_not_our_success(store, run, celery_backend):
     backend = celery_backend()
     run(store.save([a_record(STARTED, id=TASK)]))
     backend.store_result(TASK, "celery's", "RETRY")
@@ -173,7 +173,7 @@ def test_celery_goes_on_with_what_we_began_and_lets_our_success_be(store, run, c
     assert run(store.load([TASK])) == {TASK: ours}
 
 
-def test_what_celery_saved_in_another_format_is_refused_by_name(store, run, celery_backend):
+def test_error_for_pickled_celery_result_names_task_and_setting(store, run, celery_backend):
     backend = celery_backend(result_serializer="pickle", accept_content=["pickle"])
     backend.store_result(TASK, {1, 2}, "SUCCESS")
 

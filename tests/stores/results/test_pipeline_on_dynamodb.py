@@ -1,4 +1,4 @@
-"""The pipeline, ended at every step, with its states in DynamoDB."""
+"""The execution pipeline with its records in DynamoDB, crashed at every step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TestOnDynamoDB(PipelineContract):
 
     @pytest.fixture
     def clock(self):
-        return FakeClock(THE_YEAR_2100)  # the stack removes what has expired by its own clock
+        return FakeClock(THE_YEAR_2100)  # the stack removes expired items by its own clock
 
     @pytest.fixture
     def broker(self, clock):

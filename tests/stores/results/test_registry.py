@@ -1,3 +1,5 @@
+"""Finding a result store by its URL."""
+
 import sys
 
 import pytest
@@ -8,7 +10,7 @@ from taskq_cloud.stores.results.registry import store_from_url
 
 @pytest.fixture
 def installed_package(tmp_path, monkeypatch):
-    """A package that brings a result store of its own."""
+    """An installed package that registers a result store."""
     (tmp_path / "floppy_results.py").write_text(
         "class FloppyResults:\n"
         "    @classmethod\n"
@@ -26,12 +28,12 @@ def installed_package(tmp_path, monkeypatch):
     sys.modules.pop("floppy_results", None)
 
 
-def test_an_installed_package_brings_its_own_scheme(installed_package):
+def test_scheme_of_installed_package_opens_the_packages_store(installed_package):
     store = store_from_url("floppy://Drive-A/label", {"sides": 2})
     assert store.given == ("Drive-A", "/label", {"sides": 2})
 
 
-def test_an_unknown_scheme_is_told_the_known_ones(installed_package):
+def test_error_for_unknown_scheme_lists_known_schemes(installed_package):
     with pytest.raises(ImproperlyConfigured, match="no result store serves 'redis://") as caught:
         store_from_url("redis://localhost/0", {})
     for scheme in ("disabled://", "dynamodb://", "floppy://", "memory://", "sqlite://"):
@@ -39,12 +41,12 @@ def test_an_unknown_scheme_is_told_the_known_ones(installed_package):
 
 
 @pytest.mark.parametrize("url", ["", "results.db", "C:\\results.db", "dynamodb:/[/table", "sqlite//x", "://table"])
-def test_what_is_no_url_is_refused(url):
+def test_malformed_url_is_refused(url):
     with pytest.raises(ImproperlyConfigured):
         store_from_url(url, {})
 
 
-def test_a_secret_in_a_url_does_not_reach_the_error():
+def test_error_hides_secrets_of_url():
     with pytest.raises(ImproperlyConfigured) as caught:
         store_from_url("redis://user:s3cret@localhost/0", {})
     assert "s3cret" not in str(caught.value)
@@ -63,7 +65,7 @@ def test_a_secret_in_a_url_does_not_reach_the_error():
         "gs://results",
     ],
 )
-def test_every_known_store_opens_without_a_call(url, tmp_path, monkeypatch):
+def test_known_store_opens_without_calls_or_files(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = store_from_url(url, {})
     assert store.capabilities is type(store).capabilities

@@ -1,3 +1,5 @@
+"""The result store in an SQLite file, shared by several processes."""
+
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -33,7 +35,11 @@ def count_rows(path, table):
 
 
 def race(path, owner, ids):
-    """One process of several: which finals it has written, which claims it holds, which joins it has completed."""
+    """Run in one of several processes.
+
+    Returns:
+        For each id: whether the final record was written, the fence of the claimed key, whether the join is complete.
+    """
     store = SQLiteResults(path)
     with driving("sync", store.services) as run:
         saved = [run(store.save([a_record(SUCCESS, value=owner, id=each)]))[0] for each in ids]
@@ -42,7 +48,7 @@ def race(path, owner, ids):
     return saved, claims, joined
 
 
-def test_processes_that_share_a_file_agree(path):
+def test_processes_sharing_a_file_agree_on_one_winner(path):
     ids = [f"task-{number}" for number in range(25)]
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as processes:
         racing = [processes.submit(race, path, owner, ids) for owner in range(4)]
@@ -54,7 +60,7 @@ def test_processes_that_share_a_file_agree(path):
         assert sorted(answers[position] for answers in joined) == [False, False, False, True], task_id
 
 
-def test_one_process_reads_what_another_has_written(path):
+def test_record_written_by_one_store_is_read_by_another(path):
     record = a_record(value="größer")
     writer, reader = SQLiteResults(path), SQLiteResults(path)
     with driving("sync", writer.services) as run:
@@ -63,7 +69,7 @@ def test_one_process_reads_what_another_has_written(path):
         assert run(reader.load([record.id])) == {record.id: record}
 
 
-def test_what_has_expired_leaves_the_file(path):
+def test_expired_rows_are_removed_from_the_file(path):
     clock = FakeClock()
     store = SQLiteResults(path, clock=clock)
     with driving("sync", store.services) as run:
@@ -81,7 +87,7 @@ def test_what_has_expired_leaves_the_file(path):
     assert count_rows(path, "claims") == 1
 
 
-def test_the_file_stays_the_same_when_the_working_directory_changes(tmp_path, monkeypatch):
+def test_relative_path_is_kept_when_working_directory_changes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = store_from_url("sqlite:///.taskq/results.db", {})
     (tmp_path / "elsewhere").mkdir()
@@ -93,7 +99,7 @@ def test_the_file_stays_the_same_when_the_working_directory_changes(tmp_path, mo
     assert (tmp_path / ".taskq" / "results.db").exists()
 
 
-def test_an_absolute_path_has_four_slashes(path):
+def test_url_with_four_slashes_is_an_absolute_path(path):
     store = store_from_url(f"sqlite:///{path}", {})
     record = a_record()
     with driving("sync", store.services) as run:
@@ -102,12 +108,12 @@ def test_an_absolute_path_has_four_slashes(path):
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite://results.db", "sqlite:///results.db?mode=ro"])
-def test_a_url_without_a_path_or_with_options_is_refused(url):
+def test_url_without_path_or_with_options_is_refused(url):
     with pytest.raises(ImproperlyConfigured, match="sqlite:"):
         store_from_url(url, {})
 
 
-def test_a_file_that_is_no_database_is_named(path):
+def test_file_that_is_not_a_database_is_named_in_the_error(path):
     path.write_text("no database, but long enough to be taken for one" * 100)
     store = SQLiteResults(path)
     connections = Connections(store.services)
@@ -117,7 +123,7 @@ def test_a_file_that_is_no_database_is_named(path):
     assert path.read_text().startswith("no database")
 
 
-def test_a_database_that_stays_locked_is_unreachable(path):
+def test_database_that_stays_locked_is_unreachable(path):
     flow = SQLiteResults(path).load(["task"])
     call = next(flow)
     assert isinstance(call, Call)

@@ -1,4 +1,4 @@
-"""Watching and ending workflows whose results are in DynamoDB, counted in requests."""
+"""The requests that DynamoDB gets when a workflow is recorded, watched, revoked and forgotten."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def app(counter: CallCounter, make_table: Callable[..., str]) -> Iterator[TaskQ]
     app.close()
 
 
-def test_a_thousand_members_take_one_write_to_record_and_ten_reads_to_look_at(app: TaskQ, counter: CallCounter) -> None:
+def test_workflow_of_a_thousand_tasks_takes_one_write_and_eleven_reads(app: TaskQ, counter: CallCounter) -> None:
     task = app.tasks["task"].s(tag="a")
     result = chord([task] * 999, task).delay()
     assert dict(counter.counts()) == {"PutItem": 1}
@@ -35,7 +35,7 @@ def test_a_thousand_members_take_one_write_to_record_and_ten_reads_to_look_at(ap
     assert dict(counter.counts()) == {"GetItem": 1, "BatchGetItem": 10}
 
 
-def test_revoked_and_forgotten_is_all_of_it(app: TaskQ, counter: CallCounter) -> None:
+def test_workflow_is_revoked_and_forgotten_as_a_whole(app: TaskQ, counter: CallCounter) -> None:
     task = app.tasks["task"].s(tag="a")
     result = chord([task] * 20, task).delay()
     counter.reset()

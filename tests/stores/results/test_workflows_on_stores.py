@@ -1,4 +1,4 @@
-"""Random workflows on every store that is a service, disturbed, and what their chords cost there."""
+"""Random workflows with crashes and duplicates on every store that is a service, and the calls that a chord takes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from tests.workflows import Place, evaluate, played, workflows
 
 STORES = ("azure", "dynamodb", "gcs", "s3")
 MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
-"""More than one set of members; docs/workflows.md has what 1,000 cost."""
+"""Enough members for more than one set; docs/workflows.md states the cost of 1,000 members."""
 MOST_CALLS = {"azure": 4.1, "dynamodb": 2.1, "gcs": 4.1, "s3": 4.1}
-"""A member: its result and its arrival; on object stores a listing, and the reading of its result, which DynamoDB does
-a hundred at a time. The rest is what is done once for each set of members, and once for the chord."""
+"""The most calls for each member of a chord: one for its result and one for its arrival. Object stores also need one to
+list the arrivals and one to read the result; DynamoDB reads a hundred results in one call. The fraction covers the
+calls that are made once for each set of members and once for the chord."""
 T, U = ("task", "a", False), ("task", "b", False)
 
 ON_A_SERVICE = settings(
@@ -44,7 +45,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    # The stack removes what has expired by its own clock, and callers say by theirs when pages do.
+    # The stack removes expired items by its own clock, while callers set the expiry of pages by theirs.
     clock = FakeClock(time.time())
     made = request.getfixturevalue
     store: Any
@@ -74,12 +75,14 @@ def has_chord(node: Any) -> bool:
 @given(node=workflows().filter(has_chord), seed=st.integers(0, 2**32), over=st.sampled_from([1, 1000]))
 @example(node=("chain", [T, ("group", [T, ("chord", [T, U, T], U)]), U, ("group", [T, U])]), seed=7, over=1)
 @example(node=("chord", [("failing", "a"), T, ("chain", [T, U])], ("group", [T, U])), seed=8, over=1000)
-def test_with_crashes_duplicates_and_in_any_order(place: Place, node: Any, seed: int, over: int) -> None:
+def test_workflow_with_crashes_and_duplicates_has_the_right_result(
+    place: Place, node: Any, seed: int, over: int
+) -> None:
     value, _ = played(node, seed, 0.2, place, over)
     assert value == evaluate(node)
 
 
-def test_a_chord_takes_as_many_calls_a_member_however_many_there_are(
+def test_chord_with_many_members_takes_few_calls_for_each(
     place: Place, request: pytest.FixtureRequest, record_property: Any
 ) -> None:
     value, chaos = played(("chord", [T] * MEMBERS, U), 0, 0, place)

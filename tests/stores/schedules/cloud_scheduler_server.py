@@ -1,7 +1,8 @@
-"""A Cloud Scheduler server of the tests' own, over gRPC, which publishes to their Pub/Sub server when it is told to.
+"""An emulated Cloud Scheduler server over gRPC, whose jobs publish to an emulated Pub/Sub server when a test says so.
 
-It does what Google's API reference and its pages on quotas, IAM and cron say. Where those leave open what becomes of a
-paused job that is updated, a test chooses. Faults can be ordered, permissions taken away, calls are counted.
+The server follows Google's API reference and Google's pages on quotas, IAM and cron. They leave open what happens to a
+paused job that is updated, so a test chooses that. A test can also order failures and deny permissions. The server
+counts the calls.
 """
 
 import re
@@ -29,16 +30,16 @@ FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
 class CloudSchedulerServer:
-    """The server, and one of Pub/Sub beside it. A context manager.
+    """The Cloud Scheduler server together with a Pub/Sub server; a context manager.
 
     Attributes:
-        pubsub: where jobs publish.
-        jobs: by their full names.
-        calls: method -> how often it was called.
-        denied: methods that are answered with PERMISSION_DENIED.
-        updating_paused: what becomes of a paused job that is updated.
-        most_jobs: the quota.
-        largest_page: jobs on a page, at most.
+        pubsub: the server that jobs publish to.
+        jobs: full name -> job.
+        calls: method -> the number of calls.
+        denied: the methods that are answered with PERMISSION_DENIED.
+        updating_paused: whether a paused job that is updated stays paused, is enabled, or can't be updated.
+        most_jobs: the quota of jobs.
+        largest_page: the most jobs on a page.
     """
 
     def __init__(self, project: str = "test-project", location: str = "europe-west1") -> None:
@@ -69,7 +70,7 @@ class CloudSchedulerServer:
 
     @property
     def url(self) -> str:
-        """What TASKQ_SCHEDULER is."""
+        """The value for TASKQ_SCHEDULER."""
         return f"cloudscheduler://{self.project}/{self.location}"
 
     @property
@@ -78,28 +79,28 @@ class CloudSchedulerServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that have clients find both servers."""
+        """The environment variables that point clients to both servers."""
         return {"CLOUD_SCHEDULER_EMULATOR_HOST": self.host, "PUBSUB_EMULATOR_HOST": self.pubsub.host}
 
     @property
     def writes(self) -> dict[str, int]:
-        """How often each method was called that changes anything."""
+        """Method -> the number of calls, for the methods that change something."""
         return {method: count for method, count in self.calls.items() if method not in READS}
 
     def fail_next(self, method: str, code: str, message: str = "as ordered", *, after: bool = False) -> None:
-        """Answer the next call of a method with a status, before it takes effect or after."""
+        """Answer the next call of a method with an error, before or after the call takes effect."""
         self._faults[method].append((code, message, after))
 
     def fire(self, name: str) -> None:
-        """Have a job publish, as it does at its time."""
+        """Make a job publish, as at its scheduled time."""
         with self._lock:
             target = self.jobs[name].pubsub_target
         message = (target.data, dict(target.attributes), "")
         with self.pubsub._lock:
             self.pubsub.state.publish(target.topic_name, [message])
 
-    def fire_what_is_due(self, minute: datetime) -> list[str]:
-        """Have every enabled job publish that is due at a minute; their names."""
+    def fire_due_jobs(self, minute: datetime) -> list[str]:
+        """Make every enabled job publish that is due at a minute; returns the jobs' names."""
         with self._lock:
             enabled = [job for job in self.jobs.values() if job.state == STATES.ENABLED]
         due = [job.name for job in enabled if minute in _times(job, minute)]
@@ -124,7 +125,7 @@ class CloudSchedulerServer:
                 return _abort(context, fault)
             return result
 
-    # -- the methods
+    # -- methods of the service
 
     def _create_job(self, request: Any) -> scheduler.Job:
         self._check_parent(request.parent)
@@ -134,7 +135,7 @@ class CloudSchedulerServer:
             raise Fault("ALREADY_EXISTS", f"Job {job.name} already exists.")
         if len(self.jobs) >= self.most_jobs:
             raise Fault("RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Jobs' of the region.")
-        job.state = STATES.ENABLED  # whatever was asked for
+        job.state = STATES.ENABLED  # even if the request says otherwise
         self.jobs[job.name] = job
         return job
 
@@ -177,7 +178,7 @@ class CloudSchedulerServer:
         self.fire(self._find(request.name).name)
         return self.jobs[request.name]
 
-    # -- what they check
+    # -- checks
 
     def _move(self, name: str, before: Any, after: Any) -> scheduler.Job:
         job = self._find(name)
@@ -251,7 +252,7 @@ def _is_zone(name: str) -> bool:
 
 
 def now() -> datetime:
-    """The minute that it is."""
+    """The current minute."""
     return datetime.now(UTC).replace(second=0, microsecond=0)
 
 

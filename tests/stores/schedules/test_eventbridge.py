@@ -1,4 +1,4 @@
-"""What only EventBridge Scheduler does: the shape of its calls, its failures, and firing, on the local stack."""
+"""The EventBridge Scheduler store: its calls, its failures, and schedules that fire on the local stack."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.flows import Call, CallError, Gather, Sleep, Trouble, retrying, run
+from taskq_cloud.core.flows import Call, CallError, Trouble, retrying, run
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.errors import (
@@ -23,6 +23,7 @@ from taskq_cloud.errors import (
 from taskq_cloud.stores.schedules.registry import scheduler_from_url
 from taskq_cloud.testing.aws_stacks import REGION
 from taskq_cloud.testing.contracts.schedule_store import ScheduleStoreContract
+from tests.stores.recorder import Recorder, failing
 
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
 DEAD = "arn:aws:sqs:eu-west-1:123456789012:shop-schedules-dead"
@@ -50,41 +51,11 @@ def once(**changes):
     return replace(PlatformSchedule(name="once", when=NOON, target=WORK, body='{"id": "t-1"}'), **changes)
 
 
-class Recorded:
-    """Answers a flow's steps; keeps what was called."""
-
-    def __init__(self, answer):
-        self._answer = answer
-        self.calls = []
-        self.slept = 0
-
-    def __call__(self, step):
-        if isinstance(step, Sleep):
-            self.slept += 1
-            return None
-        calls = step.calls if isinstance(step, Gather) else [step]
-        self.calls += calls
-        answers = [self._answer(call) for call in calls]
-        if isinstance(step, Gather):
-            return answers
-        if isinstance(answers[0], CallError):
-            raise answers[0]
-        return answers[0]
-
-    @property
-    def operations(self):
-        return [call.operation for call in self.calls]
+# Calls
 
 
-def failing(code, message="in the service's own words", trouble=Trouble.REFUSED):
-    return lambda call: CallError(call, code, message, trouble)
-
-
-# The shape of a call
-
-
-def test_a_one_off_time_is_a_schedule_that_removes_itself():
-    recorded = Recorded(lambda call: {})
+def test_one_off_time_becomes_a_schedule_that_deletes_itself():
+    recorded = Recorder(lambda call: {})
     store = schedules(f"eventbridge://shop?role={ROLE}&dead_letter={DEAD}")
     east = timezone(timedelta(hours=2))
 
@@ -116,14 +87,14 @@ def test_a_one_off_time_is_a_schedule_that_removes_itself():
     )
 
 
-def test_a_call_that_is_made_again_is_the_same_call_and_another_time_it_is_another():
-    """Paused, resumed, paused: the third call has the first one's parameters, and must not get its answer."""
+def test_repeated_call_keeps_its_client_token_and_a_later_put_gets_a_new_one():
+    """The third of pausing, resuming and pausing has the first one's parameters, and must not get its answer."""
 
     def tokens(enabled):
-        recorded = Recorded(failing("InternalServerException", trouble=Trouble.TRANSIENT))
+        recorded = Recorder(failing("InternalServerException", trouble=Trouble.TRANSIENT))
         (refused,) = run(retrying(schedules().put([once(enabled=enabled)], replace=True)), recorded)
         assert isinstance(refused, Refused)
-        assert len(recorded.calls) > 1, "it was made again"
+        assert len(recorded.calls) > 1, "the call was repeated"
         return {call.parameters["ClientToken"] for call in recorded.calls}
 
     first, second, third = tokens(enabled=False), tokens(enabled=True), tokens(enabled=False)
@@ -131,8 +102,8 @@ def test_a_call_that_is_made_again_is_the_same_call_and_another_time_it_is_anoth
     assert len(first | second | third) == 3
 
 
-def test_what_a_templated_target_cannot_carry_goes_as_sends_own_parameters():
-    recorded = Recorded(lambda call: {})
+def test_message_with_attributes_and_group_goes_through_the_universal_target():
+    recorded = Recorder(lambda call: {})
     schedule = once(target=f"{WORK}.fifo", group="tenant", deduplication="t-1:0", attributes={"a": "b"})
 
     run(schedules().put([schedule]), recorded)
@@ -148,8 +119,8 @@ def test_what_a_templated_target_cannot_carry_goes_as_sends_own_parameters():
     }
 
 
-def test_an_answer_that_was_lost_is_no_conflict_and_a_wave_has_twenty_calls():
-    recorded = Recorded(failing("ConflictException"))
+def test_conflict_on_create_counts_as_kept_and_put_makes_twenty_calls_at_once():
+    recorded = Recorder(failing("ConflictException"))
     waves = []
 
     def perform(step):
@@ -160,27 +131,27 @@ def test_an_answer_that_was_lost_is_no_conflict_and_a_wave_has_twenty_calls():
     assert waves == [20, 5]
 
 
-def test_a_conflict_on_an_update_is_another_update_under_way():
+def test_update_is_repeated_while_another_update_is_in_progress():
     answers = iter(["ConflictException", "ConflictException", None])
 
     def answer(call):
         code = next(answers)
         return CallError(call, code, "being updated", Trouble.REFUSED) if code else {}
 
-    recorded = Recorded(answer)
+    recorded = Recorder(answer)
     assert run(schedules().put([once()], replace=True), recorded) == [None]
     assert recorded.operations == ["update_schedule"] * 3
-    assert recorded.slept == 2
+    assert recorded.pauses == 2
 
 
-def test_a_conflict_that_does_not_end_is_an_error():
-    (refused,) = run(schedules().delete(["once"]), Recorded(failing("ConflictException")))
+def test_conflict_that_does_not_end_is_an_error():
+    (refused,) = run(schedules().delete(["once"]), Recorder(failing("ConflictException")))
     assert isinstance(refused, Refused)
     assert "schedule once of group 'shop'" in str(refused.error)
 
 
-def test_a_page_says_where_the_next_begins():
-    recorded = Recorded(lambda call: {"Schedules": [{"Name": "a"}], "NextToken": "more"})
+def test_page_of_names_has_the_cursor_of_the_next_page():
+    recorded = Recorder(lambda call: {"Schedules": [{"Name": "a"}], "NextToken": "more"})
 
     page = run(schedules().names("a", limit=500, cursor="here"), recorded)
 
@@ -193,14 +164,14 @@ def test_a_page_says_where_the_next_begins():
     }
 
 
-def test_a_schedule_of_somebody_elses_is_shown_as_it_is():
+def test_schedule_of_another_program_is_loaded_unchanged():
     answer = {
         "Name": "x",
         "ScheduleExpression": "at(2030-01-01T12:00:00)",
         "ScheduleExpressionTimezone": "Asia/Tokyo",
         "Target": {"Arn": "arn:aws:scheduler:::aws-sdk:sqs:sendMessage", "Input": '{"QueueUrl": "elsewhere"}'},
     }
-    (found,) = run(schedules().load(["x"]), Recorded(lambda call: answer)).values()
+    (found,) = run(schedules().load(["x"]), Recorder(lambda call: answer)).values()
     assert (found.when, found.timezone) == ("at(2030-01-01T12:00:00)", "Asia/Tokyo")
     assert found.target == "arn:aws:scheduler:::aws-sdk:sqs:sendMessage"
 
@@ -224,7 +195,13 @@ PASS_ROLE = "User: arn:aws:iam::1:user/x is not authorized to perform: iam:PassR
         ),
         ("AccessDeniedException", PASS_ROLE, "REFUSED", AccessDenied, f"iam:PassRole on {ROLE} was denied"),
         ("ValidationException", NOT_ASSUMED, "REFUSED", AccessDenied, f"can't use {ROLE} .*trust policy"),
-        ("ValidationException", "Invalid Schedule Expression", "REFUSED", ImproperlyConfigured, "refuses it .*Invalid"),
+        (
+            "ValidationException",
+            "Invalid Schedule Expression",
+            "REFUSED",
+            ImproperlyConfigured,
+            "rejected the schedule .*Invalid",
+        ),
         ("ServiceQuotaExceededException", "", "REFUSED", QuotaExceeded, "Service Quotas"),
         ("ThrottlingException", "", "THROTTLED", Unreachable, "throttled scheduler:CreateSchedule"),
         ("ConnectTimeoutError", "", "TRANSIENT", Unreachable, "no answer from EventBridge Scheduler"),
@@ -233,38 +210,38 @@ PASS_ROLE = "User: arn:aws:iam::1:user/x is not authorized to perform: iam:PassR
     ],
     ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",
 )
-def test_a_failure_says_what_to_do(code, message, trouble, kind, says):
-    (refused,) = run(schedules().put([once()]), Recorded(failing(code, message, Trouble[trouble])))
+def test_error_for_failed_call_says_what_to_do(code, message, trouble, kind, says):
+    (refused,) = run(schedules().put([once()]), Recorder(failing(code, message, Trouble[trouble])))
     assert type(refused.error) is kind
     with pytest.raises(kind, match=f"schedule once of group 'shop' in the default region: .*{says}"):
         raise refused.error
 
 
-def test_a_group_that_is_missing_fails_the_listing_and_no_other_failure_hides():
+def test_failed_listing_load_and_removal_are_reported():
     with pytest.raises(ScheduleGroupNotFound, match="group 'shop'"):
-        run(schedules().names(), Recorded(failing("ResourceNotFoundException")))
+        run(schedules().names(), Recorder(failing("ResourceNotFoundException")))
     with pytest.raises(AccessDenied, match="scheduler:GetSchedule was denied"):
-        run(schedules().load(["x"]), Recorded(failing("AccessDeniedException")))
-    (refused,) = run(schedules().delete(["x"]), Recorded(failing("AccessDeniedException")))
+        run(schedules().load(["x"]), Recorder(failing("AccessDeniedException")))
+    (refused,) = run(schedules().delete(["x"]), Recorder(failing("AccessDeniedException")))
     assert isinstance(refused.error, AccessDenied)
 
 
 @pytest.mark.parametrize(
     ("changes", "kind", "says"),
     [
-        ({"name": "a/b"}, ImproperlyConfigured, "'a/b' is no name"),
+        ({"name": "a/b"}, ImproperlyConfigured, "'a/b' is not a valid name"),
         ({"name": "x" * 65}, ImproperlyConfigured, "1 to 64"),
         ({"target": "work"}, ImproperlyConfigured, "'work' is not the ARN of an SQS queue"),
         ({"when": datetime(2030, 1, 1)}, ImproperlyConfigured, "has no time zone"),
         (
             {"when": "cron(" + "1," * 125 + "2 * * * ? *)"},
             ImproperlyConfigured,
-            "its expression .* has 267 .* 1 to 256",
+            "the expression .* has 267 .* 1 to 256",
         ),
         (
             {"when": "rate(1 hour)", "timezone": "Zone/" * 11},
             ImproperlyConfigured,
-            "its time zone .* has 55 .* 1 to 50",
+            "the time zone .* has 55 .* 1 to 50",
         ),
         ({"window_minutes": 1441}, ImproperlyConfigured, "1 to 1440 minutes"),
         ({"group": "ü"}, ImproperlyConfigured, "message group 'ü'"),
@@ -272,8 +249,8 @@ def test_a_group_that_is_missing_fails_the_listing_and_no_other_failure_hides():
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_is_wrong_with_a_schedule_is_said_before_a_call(changes, kind, says):
-    recorded = Recorded(lambda call: {})
+def test_invalid_schedule_is_refused_without_a_call(changes, kind, says):
+    recorded = Recorder(lambda call: {})
     refused, kept = run(schedules().put([once(**changes), once()]), recorded)
     assert kept is None
     assert len(recorded.calls) == 1
@@ -284,16 +261,16 @@ def test_what_is_wrong_with_a_schedule_is_said_before_a_call(changes, kind, says
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("eventbridge://?role=x", "names no schedule group"),
+        ("eventbridge://?role=x", "doesn't name a schedule group"),
         ("eventbridge://shop", "role='' is not the ARN"),
-        (f"eventbridge://shop/more?role={ROLE}", "names no schedule group"),
+        (f"eventbridge://shop/more?role={ROLE}", "doesn't name a schedule group"),
         ("eventbridge://shop?role=arn:aws:sqs:eu-west-1:1:x", "is not the ARN of an IAM role"),
         (f"eventbridge://shop?role={ROLE}&dead_letter={WORK}.fifo", "is not the ARN of a standard SQS queue"),
-        (f"eventbridge://sh%20op?role={ROLE}", "'sh op' is no name"),
+        (f"eventbridge://sh%20op?role={ROLE}", "'sh op' is not a valid name"),
         (f"eventbridge://shop?roll={ROLE}", "unknown option 'roll'"),
     ],
 )
-def test_a_url_that_is_wrong_says_how(url, says):
+def test_invalid_url_is_refused_with_the_reason(url, says):
     with pytest.raises(ImproperlyConfigured, match=says):
         schedules(url)
 
@@ -317,7 +294,7 @@ def received(sqs_client, url):
         )
         if answer.get("Messages"):
             return answer["Messages"][0]
-    raise AssertionError("nothing came")
+    raise AssertionError("no message arrived")
 
 
 @pytest.mark.needs("fires_schedules")
@@ -330,7 +307,7 @@ def received(sqs_client, url):
     ],
     ids=["plain", "attributes", "ordered"],
 )
-def test_a_schedule_fires_whole_once_and_is_gone(stack, make_queue, sqs_client, name, changes):
+def test_one_off_schedule_sends_its_message_and_is_removed(stack, make_queue, sqs_client, name, changes):
     store, drive = stack
     url = sqs_client.get_queue_url(QueueName=make_queue(name))["QueueUrl"]
     arn = sqs_client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

@@ -1,4 +1,4 @@
-"""Tasks that are due late, on the local AWS stack: scheduled, sent by it, run on time, revoked, listed, and counted."""
+"""Tasks due later than a queue can delay, on the local AWS stack: scheduled, sent, run on time, revoked and counted."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ A_YEAR_SECONDS = 365 * 86_400
 
 
 @pytest.fixture
-def place(request, make_queue, make_schedule_group, make_table, aws_environment):
+def environment(request, make_queue, make_schedule_group, make_table, aws_environment):
     return {
         "LATE_APP_QUEUE": make_queue(getattr(request, "param", "work")),
         "LATE_APP_GROUP": make_schedule_group(),
@@ -29,8 +29,8 @@ def place(request, make_queue, make_schedule_group, make_table, aws_environment)
 
 
 @pytest.fixture
-def app(place):
-    app = make_app(*place.values())
+def app(environment):
+    app = make_app(*environment.values())
     with closing(app):
         yield app
 
@@ -39,7 +39,7 @@ def names(app):
     return app.run(app.scheduler.names()).names
 
 
-def start_worker(place, tmp_path):
+def start_worker(environment, tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -51,7 +51,7 @@ def start_worker(place, tmp_path):
         "threads",
     ]
     with (tmp_path / "worker.log").open("ab") as log:
-        return subprocess.Popen([*command, "-c", "2"], env={**os.environ, **place}, stdout=log, stderr=log)
+        return subprocess.Popen([*command, "-c", "2"], env={**os.environ, **environment}, stdout=log, stderr=log)
 
 
 def end(process):
@@ -60,19 +60,19 @@ def end(process):
 
 
 @pytest.mark.needs("fires_schedules")
-@pytest.mark.parametrize("place", ["work", "work.fifo"], indirect=True)
-def test_it_waits_in_a_schedule_through_a_killed_worker_and_runs_on_time(app, place, tmp_path):
+@pytest.mark.parametrize("environment", ["work", "work.fifo"], indirect=True)
+def test_late_task_survives_a_killed_worker_and_runs_on_time(app, environment, tmp_path):
     due = time.time() + 6
     late = app.send_task("remind", countdown=6)
     revoked = app.send_task("remind", countdown=6)
     never = app.send_task("remind", countdown=A_YEAR_SECONDS, expires=5)
     assert len(names(app)) == 3
-    first = start_worker(place, tmp_path)
+    first = start_worker(environment, tmp_path)
     try:
         assert revoked.revoke() is True
         assert len(names(app)) == 2
-        end(first)  # SIGKILL, while the message is nobody's but the scheduler's
-        second = start_worker(place, tmp_path)
+        end(first)  # SIGKILL, while only the scheduler has the message
+        second = start_worker(environment, tmp_path)
         try:
             ran_at = late.get(timeout=TIMEOUT_SECONDS)
             flaky = app.send_task("flaky")
@@ -88,11 +88,11 @@ def test_it_waits_in_a_schedule_through_a_killed_worker_and_runs_on_time(app, pl
 
 
 @pytest.mark.needs("fires_schedules")
-def test_what_fires_while_it_is_revoked_does_not_run(app, place, tmp_path):
+def test_task_that_fires_during_its_revocation_does_not_run(app, environment, tmp_path):
     late = app.send_task("remind", countdown=2)
-    app.run(app.store.save([revocation(late.id, None)]))  # the first half of revoke(), and no more
+    app.run(app.store.save([revocation(late.id, None)]))  # only the first half of revoke()
     witness = app.send_task("remind", countdown=3)
-    worker = start_worker(place, tmp_path)
+    worker = start_worker(environment, tmp_path)
     try:
         witness.get(timeout=TIMEOUT_SECONDS)
     finally:
@@ -100,28 +100,28 @@ def test_what_fires_while_it_is_revoked_does_not_run(app, place, tmp_path):
     assert late.load().result.args == ("revoked",)
 
 
-def test_a_task_of_a_year_takes_one_call_after_the_first(place, local_stack, monkeypatch):
+def test_task_due_in_a_year_takes_one_call_after_the_first(environment, local_stack, monkeypatch):
     with CallCounter(local_stack.endpoint_url) as counter:
         monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
-        with closing(make_app(*place.values())) as app:
+        with closing(make_app(*environment.values())) as app:
             app.send_task("remind", countdown=A_YEAR_SECONDS)
-            assert counter.total() == 3  # GetQueueUrl and QueueArn, once a process
+            assert counter.total() == 3  # two of them, GetQueueUrl and QueueArn, only once a process
             counter.reset()
             late = app.send_task("remind", countdown=A_YEAR_SECONDS)
             assert counter.total() == 1
             counter.reset()
             assert late.revoke() is True
-            assert counter.total() == 3  # the record, the task's schedules, the one there is
+            assert counter.total() == 3  # save the record, list the task's schedules, delete the one found
 
 
-def test_a_group_is_scheduled_and_revoked_as_one(app):
+def test_group_is_scheduled_and_revoked_as_a_whole(app):
     results = group(app.tasks["remind"].s().set(countdown=A_YEAR_SECONDS) for _ in range(3)).apply_async()
     assert len(names(app)) == 3
     assert results.revoke() == 3
     assert names(app) == []
 
 
-def test_on_an_event_loop_too(app):
+def test_late_task_is_sent_and_revoked_on_an_event_loop(app):
     async def call():
         late = await app.asend_task("remind", countdown=A_YEAR_SECONDS)
         assert await late.arevoke()
@@ -132,21 +132,21 @@ def test_on_an_event_loop_too(app):
     assert names(app) == []
 
 
-def test_without_a_store_revoking_is_taking_it_out_of_the_schedules(place):
-    with closing(make_app(place["LATE_APP_QUEUE"], place["LATE_APP_GROUP"], "disabled://")) as app:
+def test_revocation_without_result_store_deletes_the_schedule(environment):
+    with closing(make_app(environment["LATE_APP_QUEUE"], environment["LATE_APP_GROUP"], "disabled://")) as app:
         late = app.send_task("remind", countdown=A_YEAR_SECONDS)
         assert late.revoke() is True
         assert late.revoke() is False
 
 
-def test_what_is_due_before_a_schedule_can_be_sure_is_the_queue_s(app):
+def test_task_due_too_soon_for_a_schedule_is_sent_to_the_queue(app):
     app.send_task("remind", countdown=0.4)
     assert names(app) == []
 
 
 @pytest.mark.needs("names_missing_groups")
-def test_a_group_that_is_missing_is_an_error_at_the_call(place, aws_environment):
-    with closing(make_app(place["LATE_APP_QUEUE"], "nobodys", "disabled://")) as app:
+def test_missing_schedule_group_is_an_error_of_the_call(environment, aws_environment):
+    with closing(make_app(environment["LATE_APP_QUEUE"], "nobodys", "disabled://")) as app:
         with pytest.raises(ScheduleGroupNotFound, match="create-schedule-group --name nobodys") as caught:
             app.send_task("remind", countdown=A_YEAR_SECONDS)
         assert "was not sent" in caught.value.__notes__[0]

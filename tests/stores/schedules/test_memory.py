@@ -1,3 +1,5 @@
+"""The schedule store in memory."""
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +11,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.schedules.memory import MemorySchedules
 from taskq_cloud.stores.schedules.registry import scheduler_from_url
 from taskq_cloud.testing.contracts.schedule_store import ScheduleStoreContract
+from tests.stores.recorder import no_calls
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -23,11 +26,7 @@ class TestMemory(ScheduleStoreContract):
         return "work"
 
 
-def no_calls(step):
-    raise AssertionError(f"nothing is called, but {step!r} was yielded")
-
-
-def test_what_is_due_is_taken_once_in_the_order_of_its_times():
+def test_due_schedules_are_returned_once_in_the_order_of_their_times():
     schedules = MemorySchedules()
     first = PlatformSchedule(name="b", when=NOON, target="work", body="1")
     second = replace(first, name="a", when=NOON + timedelta(minutes=1))
@@ -43,7 +42,7 @@ def test_what_is_due_is_taken_once_in_the_order_of_its_times():
     assert schedules.due(NOON.timestamp() + 60) == []
 
 
-def test_pages_follow_each_other():
+def test_pages_of_names_together_contain_every_name():
     schedules = MemorySchedules()
     names = [f"n{number}" for number in range(7)]
     run(schedules.put([PlatformSchedule(name=name, when=NOON, target="work", body="") for name in names]), no_calls)
@@ -57,7 +56,7 @@ def test_pages_follow_each_other():
     assert found == names
 
 
-def test_another_scheme_is_refused():
+def test_error_for_unknown_scheme_lists_known_schemes():
     with pytest.raises(
         ImproperlyConfigured,
         match="no scheduler serves 'cron://x'; known schemes: cloudscheduler://, eventbridge://, memory://",

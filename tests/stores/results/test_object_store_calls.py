@@ -1,0 +1,198 @@
+"""The object stores' calls without a service: error codes, the number of calls, and URLs."""
+
+import pytest
+
+from taskq_cloud.core.flows import Trouble, run
+from taskq_cloud.core.records.record import STARTED
+from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, OperationalError, PayloadTooLarge
+from taskq_cloud.stores.results._objects import LARGEST_RECORD_BYTES
+from taskq_cloud.stores.results.azure_blob import AzureBlobResults
+from taskq_cloud.stores.results.gcs import GCSResults
+from taskq_cloud.stores.results.registry import store_from_url
+from taskq_cloud.stores.results.s3 import S3Results
+from taskq_cloud.testing.contracts.result_store import a_record
+from tests.stores.recorder import Recorder, failing
+
+# Error codes
+
+
+STORES = {"s3": S3Results("shop"), "azure": AzureBlobResults("shop"), "gcs": GCSResults("shop")}
+
+PERMISSIONS = {"s3": "s3:PutObject", "azure": "containers/blobs/write", "gcs": "storage.objects.create"}
+
+
+def recorder(*answers):
+    """Answer the calls in turn, and all further calls with the last answer; a text is the code of a failure."""
+    left = list(answers)
+
+    def answer(call):
+        given = left.pop(0) if len(left) > 1 else left[0]
+        if not isinstance(given, str):
+            return given
+        return failing(given, trouble=Trouble.CREDENTIALS if given == "ExpiredToken" else Trouble.REFUSED)(call)
+
+    return Recorder(answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("s3", "AccessDenied"),
+        ("s3", "SignatureDoesNotMatch"),
+        ("s3", "ExpiredToken"),
+        ("azure", "AuthorizationPermissionMismatch"),
+        ("azure", "AuthorizationFailure"),
+        ("gcs", "Forbidden"),
+    ],
+)
+def test_error_for_denied_call_names_permission_and_code(name, code):
+    store = STORES[name]
+    with pytest.raises(AccessDenied, match=f"shop.*{PERMISSIONS[name]}.* was denied: {code}: in the service's"):
+        run(store.save([a_record()]), recorder(code))
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("s3", "RequestTimeTooSkewed"), ("azure", "RequestDateHeaderTooOld"), ("gcs", "ClockIsWrong")]
+)
+def test_error_for_clock_skew_names_the_clock(name, code):
+    store = STORES[name]
+    with pytest.raises(AccessDenied, match="this machine's clock is off"):
+        run(store.load(["a"]), recorder(code))
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("s3", "KeyTooLongError"), ("azure", "LeaseIdMissing"), ("gcs", "BadRequest")]
+)
+def test_error_for_other_refusals_has_the_services_message(name, code):
+    store = STORES[name]
+    with pytest.raises(OperationalError, match=f"shop.* was refused: {code}: in the service's own words"):
+        run(store.save([a_record()]), recorder(code))
+
+
+# The number of calls
+
+
+def test_saving_a_new_record_takes_one_call():
+    recorded = recorder({})
+    assert run(S3Results("shop").save([a_record()]), recorded) == [True]
+    assert recorded.operations == ["put_object"]
+    assert recorded.calls[0].parameters["IfNoneMatch"] == "*"
+
+
+def test_save_after_failed_condition_reads_and_overwrites_what_it_read():
+    older = a_record(STARTED)
+    stored = {
+        "Body": older.payload.encode(),
+        "Metadata": {"state": "STARTED", "version": "0", "fence": "0"},
+        "ETag": '"seen"',
+    }
+    recorded = recorder("PreconditionFailed", stored, {})
+    assert run(S3Results("shop").save([a_record(id=older.id)]), recorded) == [True]
+    assert recorded.operations == ["put_object", "get_object", "put_object"]
+    assert recorded.calls[2].parameters["IfMatch"] == '"seen"'
+
+
+def test_save_after_conflict_repeats_the_write_without_a_read():
+    recorded = recorder("ConditionalRequestConflict", {})
+    assert run(S3Results("shop").save([a_record()]), recorded) == [True]
+    assert recorded.operations == ["put_object", "put_object"]
+    assert recorded.calls[0].parameters.keys() == recorded.calls[1].parameters.keys()
+    assert recorded.calls[1].parameters["IfNoneMatch"] == "*"
+
+
+def test_object_deleted_during_save_is_created_again():
+    older = a_record(STARTED)
+    stored = {"Body": b"{}", "Metadata": {"state": "STARTED", "version": "0", "fence": "0"}, "ETag": "x"}
+    recorded = recorder("PreconditionFailed", stored, "NoSuchKey", "NoSuchKey", {})
+    assert run(S3Results("shop").save([a_record(id=older.id)]), recorded) == [True]
+    assert recorded.calls[-1].parameters["IfNoneMatch"] == "*"
+
+
+def test_object_that_keeps_changing_is_given_up_after_ten_attempts():
+    recorded = recorder("ConditionalRequestConflict")
+    with pytest.raises(OperationalError, match=r"celery-task-meta-.* could not be written: other writers"):
+        run(S3Results("shop").save([a_record()]), recorded)
+    assert len(recorded.calls) == 10
+    assert recorded.pauses == 8
+
+
+def test_payload_over_the_limit_is_refused():
+    large = a_record(payload='"' + "x" * LARGEST_RECORD_BYTES + '"')
+    with pytest.raises(PayloadTooLarge, match=f"{large.id} is {LARGEST_RECORD_BYTES + 2} bytes"):
+        run(S3Results("shop").save([a_record(), large]), recorder({}))
+
+
+def test_join_counts_the_members_on_all_pages_of_the_listing():
+    page = {"Contents": [{"Key": "taskq-join-j/a/1.0_never"}], "NextContinuationToken": "more"}
+    last = {"Contents": [{"Key": "taskq-join-j/b/2.0_never"}]}
+    recorded = recorder({}, page, last, {})
+    assert run(S3Results("shop", clock=lambda: 2.0).join("j", "b", 2, None), recorded)
+    assert recorded.operations == ["put_object", "list_objects_v2", "list_objects_v2", "put_object"]
+    assert recorded.calls[2].parameters["ContinuationToken"] == "more"
+
+
+def test_member_that_completes_a_join_is_told_so_although_an_answer_was_lost():
+    listed = {"Contents": [{"Key": "taskq-join-j/a/1.0_never"}]}
+    mine = {"Body": b"a", "Metadata": {}, "ETag": "x"}
+    recorded = recorder({}, listed, "PreconditionFailed", mine, mine)
+    assert run(S3Results("shop", clock=lambda: 1.0).join("j", "a", 1, None), recorded)
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "services"),
+    [
+        ("s3://shop-results", S3Results, {"s3": {}}),
+        (
+            "s3://shop-results/a/b/?region=eu-west-1&endpoint_url=http://127.0.0.1:9000&addressing_style=path",
+            S3Results,
+            {"s3": {"region": "eu-west-1", "endpoint_url": "http://127.0.0.1:9000", "addressing_style": "path"}},
+        ),
+        ("azureblob://results/a", AzureBlobResults, {"azureblob": {}}),
+        (
+            "azureblockblob://results?account_url=https://shop.blob.core.windows.net",
+            AzureBlobResults,
+            {"azureblob": {"account_url": "https://shop.blob.core.windows.net"}},
+        ),
+        ("gs://shop.results/a?project=shop-1", GCSResults, {"gcs": {"project": "shop-1"}}),
+    ],
+)
+def test_url_names_bucket_and_client_options(url, kind, services):
+    store = store_from_url(url, {})
+    assert type(store) is kind
+    assert {name: dict(each.options) for name, each in store.services.items()} == services
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix"), [("s3://shop", ""), ("s3://shop/", ""), ("s3://shop/a", "a/"), ("s3://shop/a/b%20c/", "a/b c/")]
+)
+def test_path_of_url_becomes_a_prefix_that_ends_in_a_slash(url, prefix):
+    assert store_from_url(url, {})._key("1") == f"{prefix}celery-task-meta-1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://",
+        "s3:///prefix",
+        "s3://ab",
+        "s3://key:s3cret@bucket/prefix",
+        "s3://bucket?secret_access_key=s3cret",
+        "gs://",
+        "gs://UPPER",
+        "gs://bucket?credentials=s3cret",
+        "azureblob://",
+        "azureblob://results?sas=s3cret",
+        "azureblob://results?account_url=ftp://shop",
+        "azureblob://results?account_url=https://shop.blob.core.windows.net%3Fsig%3Ds3cret",
+        "azureblob://results?account_url=https://shop.blob.core.windows.net?sv=2021&sig=s3cret",
+        "azureblockblob://DefaultEndpointsProtocol=https;AccountName=shop;AccountKey=s3cret/s3cret==",
+        "azureblockblob://DefaultAzureCredential@https://shop.blob.core.windows.net",
+    ],
+)
+def test_invalid_url_is_refused_without_showing_secrets(url):
+    with pytest.raises(ImproperlyConfigured) as caught:
+        store_from_url(url, {})
+    assert "s3cret" not in str(caught.value)
