@@ -10,7 +10,7 @@ from tests.stores.payloads.noise import noise
 
 @pytest.fixture
 def make_shop(aws_environment, make_queue, make_table, make_bucket):
-    """Makes an application on SQS, DynamoDB and S3, with its queue, its bucket, its tasks, and the sizes they received."""
+    """Makes an application on SQS, DynamoDB and S3, with its queue, bucket, tasks, and the sizes they received."""
     apps = []
 
     def make(**settings):

@@ -109,7 +109,7 @@ async def test_message_with_altered_payload_is_dead_lettered(shop, sqs_client, s
     (key,) = keys_of(s3_client, shop.bucket)
     body = s3_client.get_object(Bucket=shop.bucket, Key=key)["Body"].read()
     s3_client.put_object(Bucket=shop.bucket, Key=key, Body=body[:-1] + b"!")
-    assert "another SHA-256 digest" in await dead_letter_reason(shop, sqs_client, result)
+    assert "doesn't have the SHA-256 digest" in await dead_letter_reason(shop, sqs_client, result)
 
 
 async def test_message_with_payload_in_another_bucket_is_dead_lettered(make_shop, make_bucket, sqs_client, s3_client):
