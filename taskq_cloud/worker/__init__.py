@@ -1,1 +1,1 @@
-"""The container runtime: receives, runs, renews leases, settles, and drains."""
+"""The container worker: it receives messages, runs their tasks, renews leases, settles, and drains before it stops."""

@@ -1,4 +1,4 @@
-"""``GET /healthz``: whether every queue is being received from, for a container's liveness and readiness probes."""
+"""Serve ``GET /healthz``, which tells a container's probes whether every queue is being received from."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ REQUEST_TIMEOUT_SECONDS: Final = 5
 
 
 def report(queues: Mapping[str, PollHealth], wait_seconds: float, now: float) -> tuple[bool, dict[str, Any]]:
-    """Whether a worker is alive, and what it looks like.
+    """Return whether a worker is healthy, and the JSON body that describes its queues.
 
-    A queue is alive whose last receive succeeded within three of its waits (at least a minute), or that waits for room
-    because the worker is full. One failed receive is shown, but is no reason to end the container.
+    A queue is alive if its last receive succeeded within the time of three waits (at least a minute), or if its poller
+    waits for room because the worker is full. One failed receive is shown, but it isn't a reason to end the container.
 
     Args:
-        queues: queue -> how its polling goes.
-        wait_seconds: how long a receive waits.
-        now: the monotonic time.
+        queues: how the polling of each queue goes, by the queue's name.
+        wait_seconds: how long a receive waits for messages.
+        now: the time on the monotonic clock.
     """
     stale_seconds = max(LEAST_STALE_SECONDS, STALE_FACTOR * wait_seconds)
     rows = {}
@@ -39,20 +39,20 @@ def report(queues: Mapping[str, PollHealth], wait_seconds: float, now: float) ->
 
 
 class HealthServer:
-    """Serves the report over HTTP: 200 where the worker is alive, 503 where it is not.
+    """Serves a report over HTTP: with status 200 if the worker is healthy, otherwise with 503.
 
     Args:
-        port: the port; 0 takes a free one.
-        look: makes the report.
+        port: the port to listen on; 0 takes a free port.
+        make_report: returns whether the worker is healthy, and the JSON body.
     """
 
-    def __init__(self, port: int, look: Callable[[], tuple[bool, dict[str, Any]]]) -> None:
+    def __init__(self, port: int, make_report: Callable[[], tuple[bool, dict[str, Any]]]) -> None:
         self.port = port
-        self._look = look
+        self._make_report = make_report
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen on every interface: a probe comes from outside the container.
+        """Listen on every interface, because probes come from outside the container.
 
         Raises:
             OSError: the port is taken.
@@ -66,7 +66,7 @@ class HealthServer:
     async def stop(self) -> None:
         """Stop listening."""
         if self._server is not None:
-            self._server.close()  # wait_closed() would also wait for whoever has connected and asks nothing
+            self._server.close()  # wait_closed() would also wait for clients that have connected and send nothing
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -75,13 +75,13 @@ class HealthServer:
                 path = request.split(b" ", 2)[1:2]
                 status, body = "404 Not Found", {"status": "not found", "see": "/healthz"}
                 if path == [b"/healthz"]:
-                    healthy, body = self._look()
+                    healthy, body = self._make_report()
                     status = "200 OK" if healthy else "503 Service Unavailable"
                 data = json.dumps(body).encode()
                 head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
                 writer.write(f"{head}Connection: close\r\n\r\n".encode() + data)
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            pass  # whoever asked has gone or sent no request; there is nobody to tell
+            pass  # the client has gone or did not send a request, so nobody waits for an answer
         finally:
             writer.close()

@@ -1,4 +1,4 @@
-"""What a worker holds: every delivery from its receipt until it is settled, its lease renewed all the while.
+"""The deliveries that a worker has leased: from their receipt until they are settled, with their leases renewed.
 
 ``LeasedDeliveries`` is also the worker's flow control: a poller asks it for room before it asks the broker for
 messages.
@@ -22,12 +22,12 @@ from taskq_cloud.errors import AccessDenied, TaskQError, Unreachable
 logger = logging.getLogger("taskq_cloud.worker")
 
 LINGER_SECONDS: Final = 0.05
-"""How long a starving worker waits for room for a whole batch before it takes what there is room for."""
+"""How long a worker with an idle slot waits for room for a whole batch before it makes do with less room."""
 RENEWALS_PER_LEASE: Final = 3
-"""A lease is renewed when a third of it is gone, and a renewal has as long to be answered: one may hang, or two fail,
-before it lapses."""
-PASSING: Final = (Unreachable, AccessDenied)
-"""What a refusal may be that says nothing of the lease: the service is silent or throttles, a token has expired."""
+"""A lease is renewed when a third of it has passed, and each renewal may take as long as that. So one renewal may hang,
+or two may fail, before the lease lapses."""
+TEMPORARY_ERRORS: Final = (Unreachable, AccessDenied)
+"""Errors that don't mean that a lease is lost: the service is silent or throttles, or a token has expired."""
 
 
 @dataclass(slots=True)
@@ -40,14 +40,19 @@ class _Lease:
 
 
 class LeasedDeliveries:
-    """The deliveries a worker holds.
+    """The deliveries that a worker has received and not yet settled.
 
     Args:
         broker: renews leases.
         run: drives the broker's flows.
-        capacity: deliveries held at a time.
-        lease_seconds: how long a lease runs.
+        capacity: how many deliveries may be leased at a time.
+        lease_seconds: how long a lease lasts.
         clock: a monotonic clock, in seconds.
+
+    Attributes:
+        capacity: how many deliveries may be leased at a time.
+        slot_is_idle: returns whether a slot of the pool is idle. The worker sets this function.
+        count_running: returns how many slots of the pool are taken. The worker sets this function.
     """
 
     def __init__(
@@ -59,8 +64,8 @@ class LeasedDeliveries:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.capacity = capacity
-        self.starving: Callable[[], bool] = lambda: True
-        self.running: Callable[[], int] = lambda: 0
+        self.slot_is_idle: Callable[[], bool] = lambda: True
+        self.count_running: Callable[[], int] = lambda: 0
         self._broker = broker
         self._run = run
         self._lease_seconds = lease_seconds
@@ -73,59 +78,60 @@ class LeasedDeliveries:
         return len(self._leases)
 
     @property
-    def free(self) -> int:
-        """Deliveries there is room for."""
+    def room(self) -> int:
+        """How many more deliveries may be leased."""
         return self.capacity - len(self._leases) - self._reserved
 
-    def blocked_by(self, unsettled: int) -> bool:
-        """Whether a slot is idle for want of room, and all that is held, but for what runs, waits to be settled.
+    def settlements_block_slot(self, unsettled: int) -> bool:
+        """Return whether a slot is idle only because finished deliveries take up all the room until they are settled.
 
         Args:
-            unsettled: the deliveries that wait to be settled.
+            unsettled: how many deliveries wait to be settled.
         """
-        return self.free <= 0 and self.starving() and unsettled + self.running() >= len(self._leases)
+        return self.room <= 0 and self.slot_is_idle() and unsettled + self.count_running() >= len(self._leases)
 
-    async def reserve(self, most: int) -> int:
-        """Wait for room, and take it: for ``most`` deliveries, or for fewer where a slot is idle meanwhile.
+    async def reserve(self, limit: int) -> int:
+        """Wait for room, reserve it, and return how much was reserved, in deliveries.
 
-        Whole batches while there is work in hand, any number once there is none: that keeps calls few and slots busy.
+        Room for ``limit`` deliveries is waited for while all slots are busy. Less is enough once a slot is idle. That
+        keeps the receive calls few and the slots busy.
         """
-        await self._until(lambda: self.free >= most or (self.free > 0 and self.starving()))
-        if self.free < most:
-            with suppress(TimeoutError):  # the room has not grown: what there is must do
+        await self._until(lambda: self.room >= limit or (self.room > 0 and self.slot_is_idle()))
+        if self.room < limit:
+            with suppress(TimeoutError):  # no more room has become free, so the room there is has to do
                 async with asyncio.timeout(LINGER_SECONDS):
-                    await self._until(lambda: self.free >= most)
-            await self._until(lambda: self.free > 0)
-        room = min(most, self.free)
-        self._reserved += room
-        return room
+                    await self._until(lambda: self.room >= limit)
+            await self._until(lambda: self.room > 0)
+        reserved = min(limit, self.room)
+        self._reserved += reserved
+        return reserved
 
-    def take(self, deliveries: Iterable[Delivery], reserved: int) -> None:
-        """Hold what was received, and give back the room that was not needed."""
+    def add(self, deliveries: Iterable[Delivery], reserved: int) -> None:
+        """Add received deliveries, and free the room that was reserved for them."""
         now = self._clock()
         limit = self._broker.capabilities.longest_lease_seconds
         self._reserved -= reserved
         for delivery in deliveries:
             self._leases[id(delivery)] = _Lease(delivery, now, now + limit)
-        self.changed()
+        self.notify()
 
-    def let_go(self, deliveries: Iterable[Delivery]) -> None:
-        """Stop holding what is settled."""
+    def remove(self, deliveries: Iterable[Delivery]) -> None:
+        """Remove settled deliveries."""
         for delivery in deliveries:
             self._leases.pop(id(delivery), None)
-        self.changed()
+        self.notify()
 
-    def changed(self) -> None:
-        """Wake those who wait for room, or for the end: something they look at is new."""
+    def notify(self) -> None:
+        """Wake the callers that wait for room or for the end. The worker calls this when a slot becomes idle, too."""
         self._change.set()
 
     def has_lost(self, delivery: Delivery) -> bool:
-        """Whether a delivery's lease is over: the broker has said so, or no renewal was answered for so long."""
+        """Return whether a delivery's lease is over: the broker has said so, or it was not renewed in time."""
         lease = self._leases.get(id(delivery))
         return lease is None or lease.lost or self._clock() - lease.renewed_at >= self._lease_seconds
 
-    async def empty(self) -> None:
-        """Wait until nothing is held."""
+    async def wait_until_empty(self) -> None:
+        """Wait until every delivery has been removed."""
         await self._until(lambda: not self._leases)
 
     async def _until(self, true: Callable[[], bool]) -> None:
@@ -133,14 +139,14 @@ class LeasedDeliveries:
             self._change.clear()
             await self._change.wait()
 
-    async def keep_leases(self) -> None:
-        """Renew the leases of everything held, for as long as this is not cancelled."""
+    async def renew_forever(self) -> None:
+        """Renew the leases when they are due, until this call is cancelled."""
         while True:
             await asyncio.sleep(self._lease_seconds / RENEWALS_PER_LEASE / 4)
             await self.renew_due()
 
     async def renew_due(self) -> None:
-        """Renew, in one batch, the leases of which a third is gone."""
+        """Renew, in one batch, the leases of which a third has passed."""
         now = self._clock()
         due = [
             lease
@@ -153,8 +159,10 @@ class LeasedDeliveries:
             await self._extend([lease], max(0.0, lease.limit_at - now), now)
             if lease.renewed_at == now:
                 lease.at_limit = True
-                text = "is leased up to the broker's limit; its task goes on, and may begin again"
-                self._say(lease, "lease.limit", text)
+                text = (
+                    "has reached the broker's limit for a lease; its task goes on, but may also start again elsewhere"
+                )
+                self._log(lease, "lease.limit", text)
 
     async def _extend(self, leases: list[_Lease], seconds: float, now: float) -> None:
         if not leases:
@@ -164,32 +172,33 @@ class LeasedDeliveries:
             async with asyncio.timeout(patience):
                 answers = await self._run(self._broker.extend([lease.delivery for lease in leases], seconds))
         except TimeoutError:
-            self._say_not_renewed(leases, f"no answer within {patience:.1f} s")
+            self._log_not_renewed(leases, f"no answer within {patience:.1f} s")
             return
-        except Exception as error:  # whatever it is, the leases run on
-            self._say_not_renewed(leases, error)
+        except Exception as error:  # whatever the error is, the leases run on
+            self._log_not_renewed(leases, error)
             return
-        waiting: dict[str, list[_Lease]] = {}
+        not_renewed: dict[str, list[_Lease]] = {}
         for lease, answer in zip(leases, answers, strict=True):
             if not isinstance(answer, Refused):
                 lease.renewed_at = now
-            elif isinstance(answer.error, PASSING):
-                waiting.setdefault(str(answer.error), []).append(lease)
-            elif id(lease.delivery) in self._leases:  # and not settled meanwhile
+            elif isinstance(answer.error, TEMPORARY_ERRORS):
+                not_renewed.setdefault(str(answer.error), []).append(lease)
+            elif id(lease.delivery) in self._leases:  # it was not settled in the meantime
                 lease.lost = True
-                self._say(lease, "lease.lost", f"was lost to another worker: {answer.error}")
-        for reason, not_renewed in waiting.items():
-            self._say_not_renewed(not_renewed, reason)
+                self._log(lease, "lease.lost", f"has lost its lease, so another worker may run it: {answer.error}")
+        for reason, affected in not_renewed.items():
+            self._log_not_renewed(affected, reason)
 
     @staticmethod
-    def _say_not_renewed(leases: list[_Lease], reason: object) -> None:
-        # They run on for two thirds of their time, and the next look comes long before.
+    def _log_not_renewed(leases: list[_Lease], reason: object) -> None:
+        # These leases last for two thirds of their time, and the next attempt comes long before their end.
         fault = isinstance(reason, Exception) and not isinstance(reason, TaskQError)
         extra = {"action": "lease.failed"}
-        logger.warning("%d leases were not renewed: %s", len(leases), reason, exc_info=fault, extra=extra)
+        text = "%d leases could not be renewed, and will be tried again: %s"
+        logger.warning(text, len(leases), reason, exc_info=fault, extra=extra)
 
     @staticmethod
-    def _say(lease: _Lease, action: str, text: str) -> None:
+    def _log(lease: _Lease, action: str, text: str) -> None:
         delivery = lease.delivery
         extra = {"action": action, "queue": delivery.queue, "message_id": delivery.message_id}
         logger.warning("message %s of queue %s %s", delivery.message_id, delivery.queue, text, extra=extra)

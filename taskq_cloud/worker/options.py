@@ -1,4 +1,4 @@
-"""How a worker is run."""
+"""The options of a worker, from the settings and the command line."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from taskq_cloud.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """How a worker is run; the settings of the same names say what each is for.
+    """The options of a worker. The settings with the same names explain each option.
 
     Args:
-        queues: the queues it serves.
+        queues: the queues that the worker serves.
         pool: ``processes``, ``threads``, ``asyncio`` or ``solo``.
-        concurrency: tasks that run at a time.
-        prefetch_multiplier: messages held for each of them, the running one included.
-        visibility_timeout: seconds a lease runs before it is renewed or lapses.
-        wait_time_seconds: how long a receive waits.
-        shutdown_timeout: seconds from the first signal until what still runs is given back.
-        health_port: where ``/healthz`` is served; None: nowhere.
-        ecs_agent_uri: where ECS is asked to keep the container of a long task; None: nowhere.
-        max_tasks_per_child: of a process pool.
-        max_memory_per_child: of a process pool, in KiB.
+        concurrency: how many tasks run at a time.
+        prefetch_multiplier: messages leased for each of these tasks, the running message included.
+        visibility_timeout: seconds after which a lease lapses unless it is renewed.
+        wait_time_seconds: how long a receive waits for messages.
+        shutdown_timeout: seconds from the first signal until the messages of tasks that still run are given back.
+        health_port: the port at which ``/healthz`` is served; None: it isn't served.
+        ecs_agent_uri: the address of the ECS agent that is asked to protect the container while a long task runs; None:
+            no agent is asked.
+        max_tasks_per_child: processes pool only: a process is replaced after this many tasks.
+        max_memory_per_child: processes pool only: a process is replaced once it has grown over this size, in KiB.
         burst: end once the queues are empty.
     """
 
@@ -44,19 +45,25 @@ class WorkerOptions:
 
     @classmethod
     def from_settings(cls, settings: Settings, queues: Sequence[str], **overrides: Any) -> WorkerOptions:
-        """The settings' options; an override that is None changes nothing."""
+        """Return the options that the settings give.
+
+        Args:
+            settings: the application's settings.
+            queues: the queues that the worker serves.
+            overrides: options that replace those of the settings; None leaves an option as it is.
+        """
         of_settings = {
             "pool": settings.worker_pool,
             "concurrency": settings.worker_concurrency,
             "prefetch_multiplier": settings.worker_prefetch_multiplier,
-            # Celery's users have it among the transport options.
+            # Celery's users set this one among the transport options.
             "visibility_timeout": settings.broker_transport_options.get(
                 "visibility_timeout", settings.visibility_timeout
             ),
             "wait_time_seconds": settings.broker_transport_options.get("wait_time_seconds", settings.wait_time_seconds),
             "shutdown_timeout": settings.worker_shutdown_timeout,
             "health_port": settings.worker_health_port,
-            # The variable is ECS's own: it sets it in every container.
+            # ECS sets this variable in every container.
             "ecs_agent_uri": os.environ.get("ECS_AGENT_URI") if settings.worker_task_protection else None,
             "max_tasks_per_child": settings.worker_max_tasks_per_child,
             "max_memory_per_child": settings.worker_max_memory_per_child,
@@ -69,15 +76,15 @@ class WorkerOptions:
 
     @property
     def share(self) -> int:
-        """Messages asked of one queue at a time."""
+        """How many messages one queue is asked for at a time, at most."""
         return max(1, self.concurrency * self.prefetch_multiplier // len(self.queues))
 
     @property
     def capacity(self) -> int:
-        """Messages held at a time.
+        """How many messages may be leased at a time.
 
-        Each receive that waits has its share of the room set aside. The receives of the empty queues must leave enough
-        for every slot, or one busy queue among many could not fill them.
+        Each receive that waits for messages has its share of this room reserved. The receives of empty queues must
+        leave room for as many messages as there are slots. Otherwise one busy queue among many could not fill them.
         """
         others = (len(self.queues) - 1) * self.share
         return max(self.concurrency * self.prefetch_multiplier, self.concurrency + others)

@@ -1,4 +1,4 @@
-"""Keeps order within message groups: of a group, one delivery at a time, and none after one that was given back."""
+"""Keep the order within message groups: one delivery at a time, and none after a delivery that was given back."""
 
 from __future__ import annotations
 
@@ -13,30 +13,34 @@ from taskq_cloud.core.ports import is_ordered
 
 @dataclass(slots=True)
 class Turn:
-    """A delivery's turn in its group. ``broken``: an earlier one was given back, so this one must be too."""
+    """A delivery's turn in its message group.
 
-    broken: bool = False
+    Args:
+        blocked: an earlier delivery of the group was given back, so this delivery must be given back as well.
+    """
+
+    blocked: bool = False
 
 
 @dataclass(slots=True)
 class _Group:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
-    broken: bool = False
+    blocked: bool = False
 
 
-class Groups:
-    """The groups that a worker holds deliveries of."""
+class MessageGroups:
+    """The message groups of which a worker has deliveries."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str], _Group] = {}
 
     @asynccontextmanager
     async def turn(self, delivery: Delivery) -> AsyncIterator[Turn]:
-        """Wait for a delivery's turn: at once on a queue without order. Deliveries come to it in their order.
+        """Wait for a delivery's turn in its message group. On a queue without order, the turn comes at once.
 
-        The holder sets the turn's ``broken`` when it gives its delivery back; it stays so for those of the group that
-        are waiting then.
+        The deliveries of a group get their turns in the order of their calls. When a delivery is given back, its caller
+        sets ``blocked`` on its turn. The deliveries that are waiting then find it set on theirs.
         """
         if delivery.group is None or not is_ordered(delivery.queue):
             yield Turn()
@@ -46,9 +50,9 @@ class Groups:
         group.waiting += 1
         try:
             async with group.lock:  # asyncio's locks are fair: first come, first served
-                turn = Turn(group.broken)
+                turn = Turn(group.blocked)
                 yield turn
-                group.broken = turn.broken
+                group.blocked = turn.blocked
         finally:
             group.waiting -= 1
             if group.waiting == 0:

@@ -1,8 +1,8 @@
-"""Settles deliveries in batches: acknowledgements, releases and dead letters, a call for every ten.
+"""Settle deliveries in batches: acknowledgements, releases and dead letters, with one call for about ten of them.
 
-A settlement waits a tenth of a second for others, unless its delivery takes the room that an idle slot waits for. The
-delivery is held, and its lease renewed, until it is done. One that gets no answer is made again, on its own time: it
-must not keep those of another queue waiting.
+A settlement waits a tenth of a second for others, unless its delivery takes up the room that an idle slot needs. Until
+it is done, its delivery stays leased. A settlement that gets no answer is tried again by itself, so that it does not
+delay the settlements of another queue.
 """
 
 from __future__ import annotations
@@ -31,124 +31,126 @@ LONGEST_DELAY_SECONDS: Final = 900
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
-    """A settlement that is not done, and how often it has failed."""
+class _Pending:
+    """A settlement that isn't done yet, and how often it has failed."""
 
     settlement: Settlement
     failures: int = 0
 
 
 class SettlementBatcher:
-    """Settles deliveries.
+    """Settles deliveries in batches.
 
     Args:
-        broker: carries settlements out.
+        broker: carries out the settlements.
         run: drives the broker's flows.
-        held: lets go of what is settled.
+        leased: the worker's deliveries; settled deliveries are removed from it.
     """
 
-    def __init__(self, broker: Broker, run: Callable[[Flow[Any]], Awaitable[Any]], held: LeasedDeliveries) -> None:
+    def __init__(self, broker: Broker, run: Callable[[Flow[Any]], Awaitable[Any]], leased: LeasedDeliveries) -> None:
         self._broker = broker
         self._run = run
-        self._held = held
-        self._waiting: list[_Open] = []
-        self._paused: list[list[_Open]] = []
-        self._full = asyncio.Event()
-        self._some = asyncio.Event()
+        self._leased = leased
+        self._waiting: list[_Pending] = []
+        self._paused: list[list[_Pending]] = []
+        self._batch_is_due = asyncio.Event()
+        self._has_waiting = asyncio.Event()
         self._hurry = False
 
     def settle(self, settlement: Settlement) -> None:
-        """Settle a delivery, soon."""
-        self._submit([_Open(settlement)])
+        """Settle a delivery with the next batch."""
+        self._submit([_Pending(settlement)])
 
     def hurry(self) -> None:
-        """Wait for no others any more, nor for long after a failure: the worker is stopping."""
+        """From now on, settle at once and keep the pauses after failures short, because the worker is stopping."""
         self._hurry = True
-        self._full.set()
-        for group in list(self._paused):
-            self._resume(group)
+        self._batch_is_due.set()
+        for batch in list(self._paused):
+            self._resume(batch)
 
-    async def settle_all(self) -> None:
-        """Carry settlements out, for as long as this is not cancelled. A silent broker is asked again and again."""
+    async def settle_forever(self) -> None:
+        """Carry out settlements until this call is cancelled. If the broker is silent, they are tried again."""
         while True:
-            await self._some.wait()
+            await self._has_waiting.wait()
             if not self._hurry:
-                with suppress(TimeoutError):  # no others have come: this batch goes as it is
+                with suppress(TimeoutError):  # no full batch has come together, so this batch goes as it is
                     async with asyncio.timeout(LINGER_SECONDS):
-                        await self._full.wait()
+                        await self._batch_is_due.wait()
             batch, self._waiting = self._waiting, []
-            self._some.clear()
+            self._has_waiting.clear()
             if not self._hurry:
-                self._full.clear()
+                self._batch_is_due.clear()
             await self._settle(batch)
 
-    def _submit(self, opened: Sequence[_Open]) -> None:
-        self._waiting += opened
-        self._some.set()
-        batch = self._broker.capabilities.send_batch
-        if len(self._waiting) >= batch or self._hurry or self._held.blocked_by(len(self._waiting)):
-            self._full.set()
+    def _submit(self, batch: Sequence[_Pending]) -> None:
+        self._waiting += batch
+        self._has_waiting.set()
+        full = len(self._waiting) >= self._broker.capabilities.send_batch
+        if full or self._hurry or self._leased.settlements_block_slot(len(self._waiting)):
+            self._batch_is_due.set()
 
-    async def _settle(self, batch: list[_Open]) -> None:
+    async def _settle(self, batch: list[_Pending]) -> None:
         try:
-            answers = await self._run(self._broker.settle([opened.settlement for opened in batch]))
-        except Exception as error:  # whatever it is, the cause may go away
+            answers = await self._run(self._broker.settle([pending.settlement for pending in batch]))
+        except Exception as error:  # whatever the error is, its cause may go away
             self._pause(batch, error)
             return
         done: list[Delivery] = []
-        silent: list[_Open] = []
+        again: list[_Pending] = []
         reason: Exception | None = None
-        for opened, answer in zip(batch, answers, strict=True):
-            settlement = opened.settlement
+        for pending, answer in zip(batch, answers, strict=True):
+            settlement = pending.settlement
             if isinstance(answer, Refused) and self._is_worth_another_try(settlement, answer.error):
-                silent.append(opened)
+                again.append(pending)
                 reason = reason or answer.error
             elif isinstance(answer, Refused) and isinstance(settlement, DeadLetter):
-                self._give_back(settlement, answer)
+                self._release_dead_letter(settlement, answer)
             else:
                 if isinstance(answer, Refused):
-                    # Its lease will lapse, and the store knows what has been done.
-                    self._say(settlement, f"was not settled and will come again: {answer.error}")
+                    # The lease will lapse. When the message comes again, the store knows whether its task has run.
+                    self._log(settlement, f"could not be settled, so it will be received again: {answer.error}")
                 done.append(settlement.delivery)
-        self._held.let_go(done)
+        self._leased.remove(done)
         if reason is not None:
-            self._pause(silent, reason)
+            self._pause(again, reason)
 
     def _is_worth_another_try(self, settlement: Settlement, error: Exception) -> bool:
-        """Whether no answer came that stays: then the message is held on to, for it would come, and run, again.
+        """Return whether a later try may succeed. Until then the message stays leased, or it would run again.
 
-        What may not be given back comes back with its lease's end; what may not be acknowledged is held as long as its
-        lease is, so that missing permissions fill no worker with messages that are no longer its own.
+        A release that is denied needs no other try: the message comes back when its lease ends. An acknowledgement that
+        is denied is tried again only while the lease lasts, so that missing permissions don't fill the worker with
+        messages whose leases it has lost.
         """
-        lost = self._held.has_lost(settlement.delivery)
+        lost = self._leased.has_lost(settlement.delivery)
         if isinstance(settlement, Release):
             return isinstance(error, Unreachable) and not lost
         return isinstance(error, Unreachable) or (isinstance(error, AccessDenied) and not lost)
 
-    def _pause(self, group: list[_Open], error: Exception) -> None:
-        for opened in group:
-            opened.failures += 1
+    def _pause(self, batch: list[_Pending], error: Exception) -> None:
+        for pending in batch:
+            pending.failures += 1
         longest = FIRST_PAUSE_SECONDS if self._hurry else LONGEST_PAUSE_SECONDS
-        pause = growing_delay(max(opened.failures for opened in group), FIRST_PAUSE_SECONDS, longest)
-        self._paused.append(group)
-        asyncio.get_running_loop().call_later(pause, self._resume, group)
+        pause = growing_delay(max(pending.failures for pending in batch), FIRST_PAUSE_SECONDS, longest)
+        self._paused.append(batch)
+        asyncio.get_running_loop().call_later(pause, self._resume, batch)
         extra = {"action": "settle.failed"}
         fault = None if isinstance(error, TaskQError) else error
-        logger.warning("%d settlements wait %.1f s: %s", len(group), pause, error, exc_info=fault, extra=extra)
+        text = "%d settlements failed, and will be tried again in %.1f s: %s"
+        logger.warning(text, len(batch), pause, error, exc_info=fault, extra=extra)
 
-    def _resume(self, group: list[_Open]) -> None:
-        if group in self._paused:
-            self._paused.remove(group)
-            self._submit(group)
+    def _resume(self, batch: list[_Pending]) -> None:
+        if batch in self._paused:
+            self._paused.remove(batch)
+            self._submit(batch)
 
-    def _give_back(self, settlement: DeadLetter, answer: Refused) -> None:
+    def _release_dead_letter(self, settlement: DeadLetter, answer: Refused) -> None:
         delivery = settlement.delivery
         after = growing_delay(delivery.receive_count, REFUSED_DEAD_LETTER_FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
-        self._say(settlement, f"can't be dead-lettered, so it is given back for {after:.0f} s: {answer.error}")
+        self._log(settlement, f"could not be dead-lettered, and is given back for {after:.0f} s: {answer.error}")
         self.settle(Release(delivery, after))
 
     @staticmethod
-    def _say(settlement: Settlement, text: str) -> None:
+    def _log(settlement: Settlement, text: str) -> None:
         delivery = settlement.delivery
         extra = {"action": "settle.refused", "queue": delivery.queue, "message_id": delivery.message_id}
         logger.error("message %s of queue %s %s", delivery.message_id, delivery.queue, text, extra=extra)

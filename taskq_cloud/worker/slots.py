@@ -1,4 +1,4 @@
-"""The slots of a pool: who waits for one gets it in turn, or is told that there will be none."""
+"""The slots of a pool, in which tasks run. A caller waits for a slot in turn, or learns that no slot will be free."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Slots:
     """A fair semaphore that can be closed.
 
     Args:
-        count: how many there are.
-        on_idle: called when one becomes free and nobody waits for it.
+        count: how many slots there are.
+        on_idle: called when a slot becomes free and no caller waits for it.
     """
 
     def __init__(self, count: int, on_idle: Callable[[], None]) -> None:
@@ -23,16 +23,16 @@ class Slots:
 
     @property
     def idle(self) -> bool:
-        """Whether one is free; then nobody waits."""
+        """Whether a slot is free. Then no caller waits for one."""
         return self._free > 0
 
     @property
     def taken(self) -> int:
-        """How many are not free."""
+        """How many slots are taken."""
         return self._count - self._free
 
     async def acquire(self) -> bool:
-        """Wait for a slot; False once they are closed."""
+        """Wait for a slot and return True, or return False once the slots are closed."""
         if self._closed:
             return False
         if self._free > 0:
@@ -44,11 +44,11 @@ class Slots:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.result():
-                self.release()  # it was handed over in the very moment its taker went
+                self.release()  # the slot was handed over at the moment at which this caller was cancelled
             raise
 
     def release(self) -> None:
-        """Hand a slot to the next in turn."""
+        """Hand a slot to the caller that has waited longest, or make it free."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -58,7 +58,7 @@ class Slots:
         self._on_idle()
 
     def close(self) -> None:
-        """Tell all who wait, and all who come, that there is none. Slots taken stay taken until released."""
+        """Let all waiting and future calls of ``acquire`` return False. Slots that are taken remain taken."""
         self._closed = True
         while self._waiters:
             waiter = self._waiters.popleft()

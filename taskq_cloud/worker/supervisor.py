@@ -1,8 +1,9 @@
-"""The container worker: pollers, a pool, leases and settling, started, watched over, drained and ended together.
+"""The container worker: starts, watches, drains and ends pollers, a pool, lease renewal and settlement together.
 
-The way of a delivery: a poller receives it into ``LeasedDeliveries``. Its pipeline starts at once and waits for a slot
-of the pool where it yields the run. Its settlement goes to the ``SettlementBatcher``, which lets go of it. A delivery
-that waits for a slot when the worker is told to stop goes back to its queue at once.
+A delivery takes these steps: a poller receives it and adds it to ``LeasedDeliveries``. Its pipeline starts at once.
+When the pipeline yields the run, the delivery waits for a slot of the pool. The settlement goes to the
+``SettlementBatcher``, which removes the delivery from ``LeasedDeliveries``. When the worker is told to stop, a delivery
+that waits for a slot goes back to its queue at once.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.worker.health import HealthServer, report
 from taskq_cloud.worker.leases import LeasedDeliveries
 from taskq_cloud.worker.options import WorkerOptions
-from taskq_cloud.worker.ordering import Groups
+from taskq_cloud.worker.ordering import MessageGroups
 from taskq_cloud.worker.poller import Poller
 from taskq_cloud.worker.protection import Protection
 from taskq_cloud.worker.settlement import SettlementBatcher
@@ -34,31 +35,36 @@ from taskq_cloud.worker.slots import Slots
 logger = logging.getLogger("taskq_cloud.worker")
 
 Beside: TypeAlias = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
-"""What a worker does beside serving its queues, until the event is set."""
+"""A service that runs along with the worker until the event is set, such as the ticker of ``--beat``."""
 
 SETTLE_RESERVE_SECONDS: Final = 3
-"""Of the shutdown timeout, kept for giving back what was still running."""
+"""The part of the shutdown timeout that is kept for giving back the messages of tasks that still run."""
 POOL_RESERVE_SECONDS: Final = GRACE_SECONDS + 0.5
-"""And for the end of the pool, which waits that long for a thread or a process that won't end."""
+"""The part of the shutdown timeout that is kept for the end of the pool, which gives threads and processes the grace
+period to end."""
 LAST_RECEIVE_SECONDS: Final = 1
-"""How long a receive under way is waited for once nothing runs: what it brings can go back at once, too."""
-BURST_LOOK_SECONDS: Final = 0.5
+"""How long to wait, once no task runs, for a receive under way: its messages can then be given back at once as well."""
+BURST_CHECK_SECONDS: Final = 0.5
 BURST_EMPTY_RECEIVES: Final = 5
-"""In a row, of a queue whose broker doesn't count its messages: one that brings nothing says little."""
+"""A queue whose broker doesn't count its messages is empty after this many empty receives in a row. One empty receive
+says little."""
 CRASHED_FIRST_DELAY_SECONDS: Final = 30
 LONGEST_DELAY_SECONDS: Final = 900
 
 
 class Worker:
-    """One worker process.
+    """One worker, which takes up a process.
 
     Args:
-        runtime: the application.
-        options: how it is run.
-        beside: what else it does.
+        runtime: the application's runtime.
+        options: the worker's options.
+        beside: a service that runs along with the worker.
+
+    Attributes:
+        crashed: a part of the worker has crashed.
 
     Raises:
-        ImproperlyConfigured: there is no such pool, or it can't be run so.
+        ImproperlyConfigured: the pool doesn't exist, or doesn't have one of the options.
     """
 
     def __init__(self, runtime: Runtime, options: WorkerOptions, beside: Beside | None = None) -> None:
@@ -75,14 +81,15 @@ class Worker:
         )
         run = runtime.async_connections.run
         self._lease_seconds = min(options.visibility_timeout, runtime.broker.capabilities.longest_extension_seconds)
-        self._held = LeasedDeliveries(runtime.broker, run, options.capacity, self._lease_seconds)
-        self._slots = Slots(options.concurrency, self._held.changed)
-        self._held.starving = lambda: self._slots.idle
-        self._held.running = lambda: self._slots.taken
-        self._settler = SettlementBatcher(runtime.broker, run, self._held)
-        self._groups = Groups()
+        self._leased = LeasedDeliveries(runtime.broker, run, options.capacity, self._lease_seconds)
+        self._slots = Slots(options.concurrency, self._leased.notify)
+        self._leased.slot_is_idle = lambda: self._slots.idle
+        self._leased.count_running = lambda: self._slots.taken
+        self._settlements = SettlementBatcher(runtime.broker, run, self._leased)
+        self._groups = MessageGroups()
         self._protection = Protection(options.ecs_agent_uri, options.shutdown_timeout)
-        self._admitted: set[str] = set()
+        # The receipts of the deliveries that have a slot.
+        self._slot_owners: set[str] = set()
         self._pipelines: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._giving_up = asyncio.Event()
@@ -103,9 +110,9 @@ class Worker:
                 await health.start()
             if await self._start_pool():
                 services = [
-                    asyncio.create_task(self._watched("leases", self._held.keep_leases())),
-                    asyncio.create_task(self._watched("settling", self._settler.settle_all())),
-                    asyncio.create_task(self._watched("protection", self._protection.keep())),
+                    asyncio.create_task(self._watch("the renewal of leases", self._leased.renew_forever())),
+                    asyncio.create_task(self._watch("settlement", self._settlements.settle_forever())),
+                    asyncio.create_task(self._watch("task protection", self._protection.check_forever())),
                 ]
                 await self._serve()
         finally:
@@ -118,37 +125,39 @@ class Worker:
             await self._runtime.async_connections.close()
 
     def stop(self, give_up: bool = False) -> None:
-        """Receive nothing more, finish what runs, give back the rest. Called again: give back what runs, too."""
+        """Receive no more messages, let running tasks finish, and give back the other messages.
+
+        Args:
+            give_up: also end the running tasks and give back their messages. A second call does the same.
+        """
         if give_up or self._stopping.is_set():
             self._giving_up.set()
         self._stopping.set()
         self._slots.close()
 
     def health(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the worker is alive, and what it looks like."""
+        """Return whether the worker is healthy, and the JSON body that ``/healthz`` answers with."""
         queues = {poller.queue: poller.health for poller in self._pollers}
         healthy, body = report(queues, self._options.wait_time_seconds, time.monotonic())
-        return healthy, {**body, "held": len(self._held), "stopping": self._stopping.is_set()}
+        return healthy, {**body, "held": len(self._leased), "stopping": self._stopping.is_set()}
 
     def _poller(self, queue: str) -> Poller:
         options, broker = self._options, self._runtime.broker
-        return Poller(
-            broker,
-            self._runtime.async_connections.run,
-            queue,
-            self._held,
-            batch=min(broker.capabilities.receive_batch, options.share),
-            wait_seconds=min(options.wait_time_seconds, LAST_RECEIVE_SECONDS)
-            if options.burst
-            else options.wait_time_seconds,
-            lease_seconds=self._lease_seconds,
-            deliver=self._deliver,
-        )
+        wait_seconds = options.wait_time_seconds
+        if options.burst:
+            wait_seconds = min(wait_seconds, LAST_RECEIVE_SECONDS)
+
+        async def receive(limit: int) -> list[Delivery]:
+            flow = broker.receive(queue, limit, wait_seconds, self._lease_seconds)
+            return await self._runtime.async_connections.run(flow)
+
+        batch = min(broker.capabilities.receive_batch, options.share)
+        return Poller(queue, receive, self._leased, batch, self._deliver)
 
     # -- from start to stop
 
     async def _start_pool(self) -> bool:
-        """Start the pool; False where the worker was stopped before: an import in a child may never come to its end."""
+        """Start the pool. Return False if the worker is stopped first: a child's import may never come to an end."""
         starting = asyncio.create_task(self._pool.start())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -164,13 +173,13 @@ class Worker:
             await asyncio.gather(starting, stopping, return_exceptions=True)
 
     async def _serve(self) -> None:
-        polls = [asyncio.create_task(self._watched(f"queue {p.queue}", p.poll(self._stopping))) for p in self._pollers]
-        burst = asyncio.create_task(self._watched("burst", self._stop_when_empty())) if self._options.burst else None
-        beside = asyncio.create_task(self._watched("beat", self._beside(self._stopping))) if self._beside else None
+        polls = [asyncio.create_task(self._watch(f"queue {p.queue}", p.poll(self._stopping))) for p in self._pollers]
+        burst = asyncio.create_task(self._watch("burst", self._stop_when_empty())) if self._options.burst else None
+        beside = asyncio.create_task(self._watch("beat", self._beside(self._stopping))) if self._beside else None
         logger.info("ready: serves %s", ", ".join(self._options.queues), extra={"action": "worker.ready"})
         try:
             await self._stopping.wait()
-            logger.info("stopping: %d messages held", len(self._held), extra={"action": "worker.stopping"})
+            logger.info("stopping: %d messages are not settled", len(self._leased), extra={"action": "worker.stopping"})
             await self._drain(polls)
             if beside is not None:
                 await asyncio.wait((beside,), timeout=LAST_RECEIVE_SECONDS)
@@ -180,29 +189,30 @@ class Worker:
             await asyncio.gather(*filter(None, (*polls, burst, beside)), return_exceptions=True)
 
     async def _drain(self, polls: list[asyncio.Task[None]]) -> None:
-        """Let what runs come to its end, then give back what has not; all within the shutdown timeout."""
+        """Let running tasks come to their end, then give back the other messages, within the shutdown timeout."""
         loop, timeout = asyncio.get_running_loop(), self._options.shutdown_timeout
         ends_at = loop.time() + timeout - min(POOL_RESERVE_SECONDS, timeout / 4)
         reserve = min(SETTLE_RESERVE_SECONDS, timeout / 2)
-        await self._quiet(ends_at - reserve)
+        await self._wait_for_pipelines(ends_at - reserve)
         if not self._giving_up.is_set():
             last = min(loop.time() + LAST_RECEIVE_SECONDS, ends_at - reserve)
             await asyncio.wait(polls, timeout=max(0.0, last - loop.time()))
-            await self._quiet(ends_at - reserve)
+            await self._wait_for_pipelines(ends_at - reserve)
         for task in (*polls, *self._pipelines):
             task.cancel()
-        self._settler.hurry()
+        self._settlements.hurry()
         await asyncio.gather(*polls, *self._pipelines, return_exceptions=True)
         try:
             async with asyncio.timeout_at(ends_at):
-                await self._held.empty()
-            logger.info("stopped: nothing is held", extra={"action": "worker.stopped"})
+                await self._leased.wait_until_empty()
+            logger.info("stopped: all messages are settled", extra={"action": "worker.stopped"})
         except TimeoutError:
             extra = {"action": "worker.stopped"}
-            logger.warning("stopped: %d messages come back when their leases end", len(self._held), extra=extra)
+            text = "stopped: %d messages could not be settled, and come back when their leases end"
+            logger.warning(text, len(self._leased), extra=extra)
 
-    async def _quiet(self, until: float) -> None:
-        """Wait until no pipeline is under way, the time is over, or a second signal came."""
+    async def _wait_for_pipelines(self, until: float) -> None:
+        """Wait until no pipeline is under way, the time is over, or a second signal has come."""
         giving_up = asyncio.create_task(self._giving_up.wait())
         try:
             while self._pipelines and not giving_up.done():
@@ -214,34 +224,36 @@ class Worker:
             giving_up.cancel()
 
     async def _stop_when_empty(self) -> None:
-        """Stop once nothing is held and every queue says that it is empty."""
+        """Stop the worker once all its messages are settled and every queue is empty."""
         broker, run = self._runtime.broker, self._runtime.async_connections.run
         while True:
-            await asyncio.sleep(BURST_LOOK_SECONDS)
-            if len(self._held) or self._pipelines:
+            await asyncio.sleep(BURST_CHECK_SECONDS)
+            if len(self._leased) or self._pipelines:
                 continue
             try:
                 depths = [await run(broker.depth(queue)) for queue in self._options.queues]
             except TaskQError as error:
-                logger.warning("can't tell whether the queues are empty: %s", error, extra={"action": "depth.failed"})
+                text = "the burst goes on, because it is unknown whether the queues are empty: %s"
+                logger.warning(text, error, extra={"action": "depth.failed"})
                 continue
             unknown = [poller.health for poller, depth in zip(self._pollers, depths, strict=True) if depth is None]
             empty = all(depth.waiting == depth.delayed == depth.in_flight == 0 for depth in depths if depth is not None)
             empty = empty and all(health.empty_receives >= BURST_EMPTY_RECEIVES for health in unknown)
-            if empty and not len(self._held):
+            if empty and not len(self._leased):
                 self.stop()
                 return
 
-    async def _watched(self, what: str, service: Coroutine[Any, Any, None]) -> None:
-        """Run a part of the worker; if it crashes, by a fault of ours, the worker ends in order and not in silence."""
+    async def _watch(self, part: str, service: Coroutine[Any, Any, None]) -> None:
+        """Run a part of the worker. If a fault of this package crashes it, stop the worker in order."""
         try:
             await service
         except Exception:
-            logger.critical("%s crashed; the worker stops", what, exc_info=True, extra={"action": "worker.crashed"})
+            text = "%s crashed because of a fault in taskq_cloud, so the worker stops; please report the fault"
+            logger.critical(text, part, exc_info=True, extra={"action": "worker.crashed"})
             self.crashed = True
             self.stop()
 
-    # -- a delivery's way
+    # -- from a delivery to its settlement
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
@@ -253,57 +265,62 @@ class Worker:
         settlement: Settlement = Release(delivery)
         try:
             async with self._groups.turn(delivery) as turn:
-                if not turn.broken:
-                    settlement = await self._settlement(delivery)
-                turn.broken = isinstance(settlement, Release) or self._held.has_lost(delivery)
+                if not turn.blocked:
+                    settlement = await self._run_pipeline(delivery)
+                turn.blocked = isinstance(settlement, Release) or self._leased.has_lost(delivery)
         except asyncio.CancelledError:
-            pass  # the worker gives up: the message goes back to its queue
+            pass  # the worker is giving up, so the message goes back to its queue
         finally:
-            if isinstance(settlement, Release) and self._held.has_lost(delivery):
-                self._held.let_go([delivery])  # it is back already, and must not be taken from whoever has it now
+            if isinstance(settlement, Release) and self._leased.has_lost(delivery):
+                # The message is back in its queue already. Releasing it could take it from another worker.
+                self._leased.remove([delivery])
             else:
-                self._settler.settle(settlement)
+                self._settlements.settle(settlement)
 
-    async def _settlement(self, delivery: Delivery) -> Settlement:
+    async def _run_pipeline(self, delivery: Delivery) -> Settlement:
         try:
             return await arun(retrying(self._runtime.pipeline.process(delivery)), partial(self._perform, delivery))
         except Exception:
-            # A fault of ours must cost this message some time, and never the worker its life.
+            # A fault of this package must delay this message, and never end the worker.
             after = growing_delay(delivery.receive_count, CRASHED_FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
             extra = {"action": "message.crashed", "queue": delivery.queue, "message_id": delivery.message_id}
-            logger.exception("message %s is given back for %.0f s", delivery.message_id, after, extra=extra)
+            text = (
+                "message %s of queue %s could not be processed because of a fault in taskq_cloud. It is given back for "
+                "%.0f s; please report the fault"
+            )
+            logger.exception(text, delivery.message_id, delivery.queue, after, extra=extra)
             return Release(delivery, after)
         finally:
-            self._give_up_slot(delivery)
+            self._release_slot(delivery)
 
     async def _perform(self, delivery: Delivery, step: Any) -> Any:
         if isinstance(step, Invocation):
             return await self._invoke(delivery, step)
         if isinstance(step, Admission):
-            return await self._admit(delivery)
+            return await self._acquire_slot(delivery)
         return await self._runtime.async_connections.perform(step)
 
     async def _invoke(self, delivery: Delivery, invocation: Invocation) -> Outcome:
-        if not await self._admit(delivery):
+        if not await self._acquire_slot(delivery):
             return Abandoned()
         try:
             with self._protection.run():
                 return await self._pool.run(invocation)
         finally:
-            self._give_up_slot(delivery)
+            self._release_slot(delivery)
 
-    async def _admit(self, delivery: Delivery) -> bool:
-        """Wait for a slot of the pool, which is then the delivery's; False where there is nothing to wait for."""
-        if delivery.receipt not in self._admitted:
+    async def _acquire_slot(self, delivery: Delivery) -> bool:
+        """Wait until the delivery has a slot of the pool. Return False if it gets none, or has lost its lease."""
+        if delivery.receipt not in self._slot_owners:
             if not await self._slots.acquire():
                 return False
-            self._admitted.add(delivery.receipt)
-        if self._held.has_lost(delivery):  # while it waited; someone else runs it now, or will
-            self._give_up_slot(delivery)
+            self._slot_owners.add(delivery.receipt)
+        if self._leased.has_lost(delivery):  # it was lost during the wait, and another worker runs the task
+            self._release_slot(delivery)
             return False
         return True
 
-    def _give_up_slot(self, delivery: Delivery) -> None:
-        if delivery.receipt in self._admitted:
-            self._admitted.discard(delivery.receipt)
+    def _release_slot(self, delivery: Delivery) -> None:
+        if delivery.receipt in self._slot_owners:
+            self._slot_owners.discard(delivery.receipt)
             self._slots.release()

@@ -1,4 +1,4 @@
-"""A worker in the test's own process, on an application with a memory broker."""
+"""Run a worker in the test's own process, for an application with a memory broker."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ DEADLINE_SECONDS = 20
 
 
 async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait for a condition; fail, saying what was waited for, when it takes too long."""
+    """Wait until a condition is true. Fail after ``DEADLINE_SECONDS`` with the description ``what``."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         value = true()
@@ -25,7 +25,7 @@ async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], what: 
 
 @asynccontextmanager
 async def serving(app: TaskQ, **options) -> AsyncIterator[Worker]:
-    """A worker that serves the application's queues until the block ends."""
+    """Run a worker that serves the application's queues until the block ends."""
     chosen = {"pool": "threads", "concurrency": 2, "wait_time_seconds": 0.2, **options}
     queues = chosen.pop("queues", None) or app.queues()
     worker = Worker(app.runtime(), WorkerOptions.from_settings(app.conf, queues, **chosen))
@@ -33,7 +33,7 @@ async def serving(app: TaskQ, **options) -> AsyncIterator[Worker]:
     try:
         yield worker
     finally:
-        if not worker._stopping.is_set():  # stopping twice is giving up
+        if not worker._stopping.is_set():  # a second stop() would make it give up running tasks
             worker.stop()
         async with asyncio.timeout(DEADLINE_SECONDS):
             await serve

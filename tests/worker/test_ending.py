@@ -1,4 +1,4 @@
-"""A worker's process ends within its grace period, whatever its tasks do and wherever it is at the signal."""
+"""Test that a worker's process ends within its grace period, whatever its tasks do and whenever the signal comes."""
 
 import signal
 import subprocess
@@ -49,14 +49,14 @@ from endless import app
 TIMEOUT_SECONDS = 25
 
 
-def end(folder: Path, *options: str) -> tuple[int, str]:
-    """Start a worker, stop it once something has begun; its exit code and its log."""
+def start_and_stop(folder: Path, *options: str) -> tuple[int, str]:
+    """Start a worker, and stop it once a file ``begun`` exists. Return the exit code and the log."""
     command = [sys.executable, "-m", "taskq_cloud", "worker", "-c", "1", "--shutdown-timeout", "2", *options]
     log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
     try:
-        until((folder / "begun").exists, f"it to begin: {log.read_text()}")
+        until((folder / "begun").exists, f"the task or import to begin: {log.read_text()}")
         process.send_signal(signal.SIGTERM)
         return process.wait(TIMEOUT_SECONDS), log.read_text()
     finally:
@@ -81,17 +81,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("blocks_the_loop", "asyncio", 1),
     ],
 )
-def test_a_task_that_never_ends_keeps_no_process(folder: Path, task: str, pool: str, code: int):
+def test_process_with_endless_task_ends_after_signal(folder: Path, task: str, pool: str, code: int):
     app = TaskQ("caller")
     app.send_task(task)
     app.close()
-    ended_with, log = end(folder, "-A", "endless", "-P", pool)
+    ended_with, log = start_and_stop(folder, "-A", "endless", "-P", pool)
     assert ended_with == code, log
-    assert ("time.sleep(3600)" in log) == (task == "blocks_the_loop"), "what blocks the loop is named"
+    assert ("time.sleep(3600)" in log) == (task == "blocks_the_loop"), "the log shows what blocks the loop"
 
 
-def test_a_worker_whose_children_never_come_up_can_be_stopped(folder: Path):
+def test_worker_whose_children_never_start_stops_on_signal(folder: Path):
     (folder / "stuck.py").write_text(CHILDREN_NEVER_IMPORTED)
-    code, log = end(folder, "-A", "stuck")
+    code, log = start_and_stop(folder, "-A", "stuck")
     assert code == 0, log
     assert "stopped before it was ready" in log

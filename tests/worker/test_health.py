@@ -1,3 +1,5 @@
+"""Test the health report and the server of ``/healthz``."""
+
 import asyncio
 import json
 
@@ -5,13 +7,13 @@ from taskq_cloud.worker.health import HealthServer, report
 from taskq_cloud.worker.poller import PollHealth
 
 
-def test_a_queue_polled_lately_is_alive_even_after_one_error():
+def test_queue_polled_recently_with_one_error_is_alive():
     healthy, body = report({"celery": PollHealth(polled_at=100, error="no answer")}, 10, now=150)
     assert healthy
     assert body["queues"]["celery"] == {"alive": True, "polled_seconds_ago": 50, "error": "no answer"}
 
 
-def test_a_queue_not_polled_for_long_is_not_alive():
+def test_queue_not_polled_for_long_is_not_alive():
     queues = {"celery": PollHealth(polled_at=100), "mail": PollHealth(polled_at=160)}
     healthy, body = report(queues, 10, now=161)
     assert not healthy
@@ -19,7 +21,7 @@ def test_a_queue_not_polled_for_long_is_not_alive():
     assert [row["alive"] for row in body["queues"].values()] == [False, True]
 
 
-def test_a_full_worker_is_alive():
+def test_queue_of_full_worker_is_alive():
     assert report({"celery": PollHealth(polled_at=0, waiting_for_room=True)}, 10, now=10_000)[0]
 
 
@@ -32,7 +34,7 @@ async def _get(port: int, request: bytes) -> bytes:
     return answer
 
 
-async def test_the_server_answers_200_then_503_and_404_elsewhere():
+async def test_health_server_answers_200_503_or_404():
     state = [(True, {"status": "ok"})]
     server = HealthServer(0, lambda: state[0])
     await server.start()

@@ -1,15 +1,19 @@
+"""Test that the deliveries of a message group run one by one, and none after a released delivery."""
+
 import asyncio
 
 from taskq_cloud.core.model.message import Delivery
-from taskq_cloud.worker.ordering import Groups
+from taskq_cloud.worker.ordering import MessageGroups
 
 
 def delivery(number: int, queue: str = "orders.fifo", group: str | None = "a") -> Delivery:
     return Delivery(queue=queue, message_id=str(number), receipt=str(number), body="", group=group)
 
 
-async def _turns(groups: Groups, deliveries: list[Delivery], broken_at: int | None = None) -> list[tuple[str, bool]]:
-    """Take every delivery's turn; the order they came in, and whether each was broken."""
+async def _turns(
+    groups: MessageGroups, deliveries: list[Delivery], blocked_at: int | None = None
+) -> list[tuple[str, bool]]:
+    """Take the turn of every delivery. Return their ids in the order of their turns, and whether each was blocked."""
     order: list[tuple[str, bool]] = []
     running = 0
 
@@ -17,35 +21,35 @@ async def _turns(groups: Groups, deliveries: list[Delivery], broken_at: int | No
         nonlocal running
         async with groups.turn(each) as turn:
             running += 1
-            order.append((each.message_id, turn.broken))
+            order.append((each.message_id, turn.blocked))
             if each.group is not None and each.queue.endswith(".fifo"):
                 assert running == 1
             await asyncio.sleep(0)
             running -= 1
-            turn.broken = turn.broken or each.message_id == str(broken_at)
+            turn.blocked = turn.blocked or each.message_id == str(blocked_at)
 
     await asyncio.gather(*(take(each) for each in deliveries))
     return order
 
 
-async def test_a_group_is_taken_one_by_one_and_in_order():
-    order = await _turns(Groups(), [delivery(number) for number in range(5)])
+async def test_group_deliveries_get_turns_one_by_one_in_order():
+    order = await _turns(MessageGroups(), [delivery(number) for number in range(5)])
     assert order == [(str(number), False) for number in range(5)]
 
 
-async def test_what_was_given_back_breaks_the_rest_of_its_group():
-    order = await _turns(Groups(), [delivery(number) for number in range(4)], broken_at=1)
+async def test_released_delivery_blocks_the_rest_of_its_group():
+    order = await _turns(MessageGroups(), [delivery(number) for number in range(4)], blocked_at=1)
     assert order == [("0", False), ("1", False), ("2", True), ("3", True)]
 
 
-async def test_a_broken_group_is_whole_again_once_none_of_it_is_held():
-    groups = Groups()
-    await _turns(groups, [delivery(0), delivery(1)], broken_at=0)
+async def test_blocked_group_without_waiting_deliveries_is_unblocked():
+    groups = MessageGroups()
+    await _turns(groups, [delivery(0), delivery(1)], blocked_at=0)
     assert await _turns(groups, [delivery(0), delivery(1)]) == [("0", False), ("1", False)]
 
 
-async def test_groups_and_unordered_queues_do_not_wait_for_each_other():
-    groups = Groups()
+async def test_other_groups_and_unordered_queues_do_not_wait():
+    groups = MessageGroups()
     first, other_group, unordered = delivery(0), delivery(1, group="b"), delivery(2, queue="plain")
     another = groups.turn(delivery(3, queue="plain"))
     async with (
@@ -55,11 +59,11 @@ async def test_groups_and_unordered_queues_do_not_wait_for_each_other():
         groups.turn(unordered),
         another as turn,
     ):
-        assert not turn.broken
+        assert not turn.blocked
 
 
-async def test_a_cancelled_wait_leaves_the_group_to_the_next():
-    groups = Groups()
+async def test_cancelled_wait_passes_the_turn_to_the_next_delivery():
+    groups = MessageGroups()
     async with groups.turn(delivery(0)):
         waiting = asyncio.create_task(_turns(groups, [delivery(1)]))
         await asyncio.sleep(0)

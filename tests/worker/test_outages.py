@@ -1,4 +1,4 @@
-"""Leases and settlements while the broker refuses them, one by one as SQS does, or gives no answer at all."""
+"""Test leases and settlements while the broker refuses them one by one, as SQS does, or gives no answer at all."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -21,7 +21,7 @@ HANGS = Call("broker", "hang")
 
 
 class RefusingBroker(MemoryBroker):
-    """A memory broker that refuses: ``settling`` by queue, ``extending`` every one; and that hangs when told to."""
+    """A memory broker that refuses settlements by queue (``settling``) and renewals (``extending``), or hangs."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
@@ -46,12 +46,12 @@ class RefusingBroker(MemoryBroker):
         return (yield from super().extend(deliveries, lease_seconds))
 
 
-class Hanging(AsyncConnections):
+class HangingConnections(AsyncConnections):
     async def perform(self, step: object) -> object:
         return await (asyncio.Event().wait() if step is HANGS else super().perform(step))
 
 
-run = Hanging({}).run
+run = HangingConnections({}).run
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ async def depth(broker: MemoryBroker, queue: str = "q") -> Depth:
 
 
 @asynccontextmanager
-async def settling(broker: MemoryBroker, held: LeasedDeliveries) -> AsyncIterator[SettlementBatcher]:
-    settler = SettlementBatcher(broker, run, held)
-    service = asyncio.create_task(settler.settle_all())
+async def settling(broker: MemoryBroker, leased: LeasedDeliveries) -> AsyncIterator[SettlementBatcher]:
+    batcher = SettlementBatcher(broker, run, leased)
+    service = asyncio.create_task(batcher.settle_forever())
     try:
-        yield settler
+        yield batcher
     finally:
         service.cancel()
         await asyncio.gather(service, return_exceptions=True)
@@ -94,142 +94,142 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("error", [Unreachable("no answer"), AccessDenied("the token has expired")])
-async def test_a_lease_that_nobody_said_is_lost_is_renewed_when_the_broker_is_back(
+async def test_lease_refused_temporarily_is_renewed_when_broker_is_back(
     broker: RefusingBroker, clock: FakeClock, caplog: pytest.LogCaptureFixture, error: Exception
 ):
-    held = LeasedDeliveries(broker, run, 10, 30, clock)
+    leased = LeasedDeliveries(broker, run, 10, 30, clock)
     (delivery,) = await received(broker)
-    held.take([delivery], 0)
+    leased.add([delivery], 0)
     broker.extending = error
     clock.advance(11)
-    await held.renew_due()
+    await leased.renew_due()
     broker.extending = None
     clock.advance(5)
-    await held.renew_due()
+    await leased.renew_due()
     clock.advance(29)
     assert (await depth(broker)).in_flight == 1
-    assert not held.has_lost(delivery)
+    assert not leased.has_lost(delivery)
     assert logged(caplog) == ["lease.failed"]
 
 
-async def test_a_lease_that_was_never_renewed_in_its_time_is_over(broker: RefusingBroker, clock: FakeClock):
-    held = LeasedDeliveries(broker, run, 10, 30, clock)
+async def test_lease_not_renewed_in_time_is_lost(broker: RefusingBroker, clock: FakeClock):
+    leased = LeasedDeliveries(broker, run, 10, 30, clock)
     (delivery,) = await received(broker)
-    held.take([delivery], 0)
+    leased.add([delivery], 0)
     broker.extending = Unreachable("no answer")
     clock.advance(29)
-    await held.renew_due()
-    assert not held.has_lost(delivery)
+    await leased.renew_due()
+    assert not leased.has_lost(delivery)
     clock.advance(1)
-    assert held.has_lost(delivery)
+    assert leased.has_lost(delivery)
 
 
-async def test_a_renewal_that_hangs_is_given_up_in_time_for_another(broker: RefusingBroker):
-    held = LeasedDeliveries(broker, run, 10, 0.6)
-    held.take(await received(broker), 0)
+async def test_hanging_renewal_is_abandoned_in_time_for_another(broker: RefusingBroker):
+    leased = LeasedDeliveries(broker, run, 10, 0.6)
+    leased.add(await received(broker), 0)
     broker.hangs = 1
-    keeping = asyncio.create_task(held.keep_leases())
+    renewing = asyncio.create_task(leased.renew_forever())
     await until(lambda: broker.extensions == 2, "a second renewal")
-    keeping.cancel()
+    renewing.cancel()
 
 
 # -- settlements
 
 
-async def test_an_acknowledgement_without_an_answer_is_made_again_and_keeps_no_other_queue_waiting(
+async def test_acknowledgement_without_answer_is_retried_without_delaying_other_queues(
     broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
-    held = LeasedDeliveries(broker, run, 10, 30)
+    leased = LeasedDeliveries(broker, run, 10, 30)
     broker.settling["silent"] = Unreachable("no answer")
     silent, others = await received(broker, "silent"), await received(broker, "q", 3)
-    held.take([*silent, *others], 0)
-    async with settling(broker, held) as settler:
-        settler.settle(Acknowledge(silent[0]))
-        settler.settle(Acknowledge(others[0]))
-        await until(lambda: len(held) == 3, "the other queue's to be settled")
-        settler.settle(Acknowledge(others[1]))
-        settler.settle(Acknowledge(others[2]))
-        await until(lambda: len(held) == 1, "the other queue's next ones")
+    leased.add([*silent, *others], 0)
+    async with settling(broker, leased) as batcher:
+        batcher.settle(Acknowledge(silent[0]))
+        batcher.settle(Acknowledge(others[0]))
+        await until(lambda: len(leased) == 3, "the other queue's first delivery to be settled")
+        batcher.settle(Acknowledge(others[1]))
+        batcher.settle(Acknowledge(others[2]))
+        await until(lambda: len(leased) == 1, "the other queue's next deliveries to be settled")
         assert (await depth(broker, "silent")).in_flight == 1
         del broker.settling["silent"]
-        await until(lambda: len(held) == 0, "the one without an answer")
+        await until(lambda: len(leased) == 0, "the delivery without an answer to be settled")
     assert (await depth(broker, "silent")).total == 0
 
 
-async def test_a_dead_letter_without_an_answer_is_made_again_and_not_given_back(
+async def test_dead_letter_without_answer_is_retried_and_not_released(
     broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
-    held = LeasedDeliveries(broker, run, 10, 30)
+    leased = LeasedDeliveries(broker, run, 10, 30)
     (delivery,) = await received(broker)
-    held.take([delivery], 0)
+    leased.add([delivery], 0)
     broker.settling["q"] = Unreachable("no answer")
-    async with settling(broker, held) as settler:
-        settler.settle(DeadLetter(delivery, "unreadable"))
-        await until(lambda: bool(settler._paused), "the first try to fail")
+    async with settling(broker, leased) as batcher:
+        batcher.settle(DeadLetter(delivery, "unreadable"))
+        await until(lambda: bool(batcher._paused), "the first attempt to fail")
         broker.settling.clear()
-        await until(lambda: len(held) == 0, "it to be settled")
+        await until(lambda: len(leased) == 0, "the delivery to be settled")
     assert (await depth(broker, dead_letter_queue("q"))).waiting == 1
 
 
-async def test_a_worker_that_stops_waits_for_no_long_pause(broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch):
+async def test_settlement_pause_is_cut_short_when_worker_stops(broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch):
     for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
         monkeypatch.setattr(f"taskq_cloud.worker.settlement.{name}", 3600)
-    held = LeasedDeliveries(broker, run, 10, 30)
+    leased = LeasedDeliveries(broker, run, 10, 30)
     (delivery,) = await received(broker)
-    held.take([delivery], 0)
+    leased.add([delivery], 0)
     broker.settling["q"] = Unreachable("no answer")
-    async with settling(broker, held) as settler:
-        settler.settle(Release(delivery))
-        await until(lambda: bool(settler._paused), "the first try to fail")
+    async with settling(broker, leased) as batcher:
+        batcher.settle(Release(delivery))
+        await until(lambda: bool(batcher._paused), "the first attempt to fail")
         broker.settling.clear()
-        settler.hurry()
-        await until(lambda: len(held) == 0, "it to be settled")
+        batcher.hurry()
+        await until(lambda: len(leased) == 0, "the delivery to be settled")
     assert (await depth(broker)).waiting == 1
 
 
 Lose = Callable[[RefusingBroker, FakeClock, LeasedDeliveries], Awaitable[None]]
 
 
-async def by_another(broker: RefusingBroker, clock: FakeClock, held: LeasedDeliveries) -> None:
-    """The broker says that the lease is lost."""
+async def by_another(broker: RefusingBroker, clock: FakeClock, leased: LeasedDeliveries) -> None:
+    """Lose the lease by the broker's answer."""
     broker.extending = OperationalError("the lease was lost")
     clock.advance(11)
-    await held.renew_due()
+    await leased.renew_due()
 
 
-async def by_time(broker: RefusingBroker, clock: FakeClock, held: LeasedDeliveries) -> None:
-    """Renewing it is denied as well."""
+async def by_time(broker: RefusingBroker, clock: FakeClock, leased: LeasedDeliveries) -> None:
+    """Lose the lease because its renewal is denied until it is over."""
     broker.extending = AccessDenied("sqs:ChangeMessageVisibility was denied")
     clock.advance(31)
-    await held.renew_due()
+    await leased.renew_due()
 
 
 @pytest.mark.parametrize("lose", [by_another, by_time])
-async def test_missing_permissions_fill_no_worker_with_messages_that_are_no_longer_its_own(
+async def test_denied_settlement_keeps_delivery_only_while_lease_lasts(
     broker: RefusingBroker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, lose: Lose
 ):
     monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
-    held = LeasedDeliveries(broker, run, 10, 30, clock)
+    leased = LeasedDeliveries(broker, run, 10, 30, clock)
     broker.settling["q"] = AccessDenied("denied")
     done, released = await received(broker, count=2)
-    held.take([done, released], 0)
-    async with settling(broker, held) as settler:
-        settler.settle(Acknowledge(done))
-        settler.settle(Release(released))
-        await until(lambda: len(held) == 1, "the one that comes back by itself to be let go")
-        assert not held.has_lost(done), "the one that would run again is held on to"
-        await lose(broker, clock, held)
-        await until(lambda: len(held) == 0, "the lost one to be let go")
+    leased.add([done, released], 0)
+    async with settling(broker, leased) as batcher:
+        batcher.settle(Acknowledge(done))
+        batcher.settle(Release(released))
+        await until(lambda: len(leased) == 1, "the released delivery to be removed")
+        assert not leased.has_lost(done), "the delivery whose task would run again stays leased"
+        await lose(broker, clock, leased)
+        await until(lambda: len(leased) == 0, "the delivery with the lost lease to be removed")
 
 
-async def test_a_refusal_that_stays_is_not_repeated(broker: RefusingBroker, caplog: pytest.LogCaptureFixture):
-    held = LeasedDeliveries(broker, run, 10, 30)
+async def test_permanent_refusal_is_not_retried(broker: RefusingBroker, caplog: pytest.LogCaptureFixture):
+    leased = LeasedDeliveries(broker, run, 10, 30)
     (delivery,) = await received(broker)
-    held.take([delivery], 0)
+    leased.add([delivery], 0)
     broker.settling["q"] = QueueNotFound("no such queue")
-    async with settling(broker, held) as settler:
-        settler.settle(Acknowledge(delivery))
-        await until(lambda: len(held) == 0, "it to be let go")
+    async with settling(broker, leased) as batcher:
+        batcher.settle(Acknowledge(delivery))
+        await until(lambda: len(leased) == 0, "the delivery to be removed")
     assert logged(caplog) == ["settle.refused"]

@@ -1,4 +1,4 @@
-"""Leases, settlements and polling, each against a broker that fails on demand."""
+"""Test lease renewal, settlement and polling, each against a broker that fails on demand."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from tests.worker.serving import until
 
 
 class FailingBroker(MemoryBroker):
-    """A memory broker whose next calls of an operation fail, and which remembers the size of each batch."""
+    """A memory broker that can make the next calls of an operation fail, and that records the size of each batch."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
@@ -75,125 +75,125 @@ async def in_flight(broker: MemoryBroker) -> int:
     return (await run(broker.depth("q"))).in_flight
 
 
-async def test_leases_are_renewed_in_one_batch_when_a_third_is_gone(broker: FailingBroker, clock: FakeClock):
-    held = LeasedDeliveries(broker, run, 10, 30, clock)
-    held.take(await received(broker, 5), 0)
+async def test_leases_are_renewed_in_one_batch_after_a_third_of_their_time(broker: FailingBroker, clock: FakeClock):
+    leased = LeasedDeliveries(broker, run, 10, 30, clock)
+    leased.add(await received(broker, 5), 0)
     clock.advance(9)
-    await held.renew_due()
+    await leased.renew_due()
     assert broker.batches == []
     clock.advance(1)
-    await held.renew_due()
+    await leased.renew_due()
     assert broker.batches == [5]
     clock.advance(25)  # past the first lease, within the renewed one
     assert await in_flight(broker) == 5
 
 
-async def test_a_failed_renewal_is_made_again(broker: FailingBroker, clock: FakeClock):
-    held = LeasedDeliveries(broker, run, 10, 30, clock)
-    held.take(await received(broker, 2), 0)
+async def test_failed_renewal_is_retried(broker: FailingBroker, clock: FakeClock):
+    leased = LeasedDeliveries(broker, run, 10, 30, clock)
+    leased.add(await received(broker, 2), 0)
     broker.failures["extend"] = [Unreachable("no answer"), ValueError("a fault")]
     for _ in range(3):
         clock.advance(10 if not broker.batches else 0)
-        await held.renew_due()
+        await leased.renew_due()
         clock.advance(-5)
     assert broker.batches == [2]
 
 
-async def test_a_lost_lease_is_said_once_and_renewed_no_more(
+async def test_lost_lease_is_logged_once_and_not_renewed(
     broker: FailingBroker, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ):
-    held = LeasedDeliveries(broker, run, 10, 30, clock)
-    held.take(await received(broker, 1), 0)
+    leased = LeasedDeliveries(broker, run, 10, 30, clock)
+    leased.add(await received(broker, 1), 0)
     clock.advance(31)
     await run(broker.receive("q", 1, 0, 300))
     for _ in range(2):
-        await held.renew_due()
+        await leased.renew_due()
         clock.advance(31)
     assert [record.action for record in caplog.records] == ["lease.lost"]  # type: ignore[attr-defined]
 
 
-async def test_at_the_brokers_limit_a_lease_is_renewed_no_more(clock: FakeClock, caplog: pytest.LogCaptureFixture):
+async def test_lease_at_brokers_limit_is_not_renewed(clock: FakeClock, caplog: pytest.LogCaptureFixture):
     class Limited(FailingBroker):
         capabilities = replace(MemoryBroker.capabilities, longest_lease_seconds=100)
 
     broker = Limited(clock)
-    held = LeasedDeliveries(broker, run, 10, 30, clock)
-    held.take(await received(broker, 1), 0)
+    leased = LeasedDeliveries(broker, run, 10, 30, clock)
+    leased.add(await received(broker, 1), 0)
     for _ in range(12):
         clock.advance(10)
-        await held.renew_due()
-    assert len(broker.batches) == 8  # at 10, 20 ... 70 s for a whole lease, at 80 s up to the limit
+        await leased.renew_due()
+    assert len(broker.batches) == 8  # at 10, 20 ... 70 s for a full lease, at 80 s up to the limit
     assert await in_flight(broker) == 0  # at 120 s
     assert [record.action for record in caplog.records] == ["lease.limit"]  # type: ignore[attr-defined]
 
 
-async def test_room_is_given_for_whole_batches_while_slots_are_busy(broker: FailingBroker):
-    held = LeasedDeliveries(broker, run, 20, 30)
-    held.starving = lambda: False
-    assert await held.reserve(10) == 10
-    held.take(await received(broker, 5), 10)
-    assert await held.reserve(10) == 10
-    waiting = asyncio.create_task(held.reserve(10))
+async def test_room_is_reserved_for_whole_batches_while_slots_are_busy(broker: FailingBroker):
+    leased = LeasedDeliveries(broker, run, 20, 30)
+    leased.slot_is_idle = lambda: False
+    assert await leased.reserve(10) == 10
+    leased.add(await received(broker, 5), 10)
+    assert await leased.reserve(10) == 10
+    waiting = asyncio.create_task(leased.reserve(10))
     await asyncio.sleep(0)
-    held.starving = lambda: True
-    held.changed()
+    leased.slot_is_idle = lambda: True
+    leased.notify()
     assert await waiting == 5
-    assert held.free == 0
+    assert leased.room == 0
 
 
-async def test_settlements_are_batched_and_their_deliveries_let_go(broker: FailingBroker):
-    held = LeasedDeliveries(broker, run, 100, 30)
-    settler = SettlementBatcher(broker, run, held)
+async def test_settlements_are_batched_and_their_deliveries_removed(broker: FailingBroker):
+    leased = LeasedDeliveries(broker, run, 100, 30)
+    batcher = SettlementBatcher(broker, run, leased)
     deliveries = await received(broker, 25)
-    held.take(deliveries, 0)
-    service = asyncio.create_task(settler.settle_all())
+    leased.add(deliveries, 0)
+    service = asyncio.create_task(batcher.settle_forever())
     for delivery in deliveries:
-        settler.settle(Acknowledge(delivery))
-    await until(lambda: len(held) == 0, "all to be let go")
+        batcher.settle(Acknowledge(delivery))
+    await until(lambda: len(leased) == 0, "all deliveries to be removed")
     service.cancel()
     assert broker.batches == [25]
 
 
-async def test_settlements_wait_for_no_others_once_they_take_the_room_of_an_idle_slot(
+async def test_settlements_that_block_an_idle_slot_are_not_delayed(
     broker: FailingBroker, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("taskq_cloud.worker.settlement.LINGER_SECONDS", 3600)
-    held = LeasedDeliveries(broker, run, 4, 30)
-    held.running = lambda: 1
-    settler = SettlementBatcher(broker, run, held)
+    leased = LeasedDeliveries(broker, run, 4, 30)
+    leased.count_running = lambda: 1
+    batcher = SettlementBatcher(broker, run, leased)
     deliveries = await received(broker, 4)
-    held.take(deliveries, 0)
-    service = asyncio.create_task(settler.settle_all())
+    leased.add(deliveries, 0)
+    service = asyncio.create_task(batcher.settle_forever())
     for delivery in deliveries[:3]:
-        settler.settle(Acknowledge(delivery))
-    await until(lambda: len(held) == 1, "all but the one that runs to be let go")
+        batcher.settle(Acknowledge(delivery))
+    await until(lambda: len(leased) == 1, "all deliveries but the running one to be removed")
     service.cancel()
     assert broker.batches == [3]
 
 
-async def test_a_silent_broker_is_asked_again_until_it_answers(broker: FailingBroker):
-    held = LeasedDeliveries(broker, run, 100, 30)
-    settler = SettlementBatcher(broker, run, held)
-    broker.failures["settle"] = [Unreachable("no answer"), ValueError("a fault of ours")]
+async def test_settlements_are_retried_until_silent_broker_answers(broker: FailingBroker):
+    leased = LeasedDeliveries(broker, run, 100, 30)
+    batcher = SettlementBatcher(broker, run, leased)
+    broker.failures["settle"] = [Unreachable("no answer"), ValueError("a fault in the package")]
     deliveries = await received(broker, 3)
-    held.take(deliveries, 0)
-    service = asyncio.create_task(settler.settle_all())
+    leased.add(deliveries, 0)
+    service = asyncio.create_task(batcher.settle_forever())
     for delivery in deliveries:
-        settler.settle(Acknowledge(delivery))
-    await until(lambda: len(held) == 0, "all to be let go")
+        batcher.settle(Acknowledge(delivery))
+    await until(lambda: len(leased) == 0, "all deliveries to be removed")
     service.cancel()
     assert await in_flight(broker) == 0
 
 
-async def test_without_a_dead_letter_queue_the_message_is_given_back(broker: FailingBroker, clock: FakeClock):
-    held = LeasedDeliveries(broker, run, 100, 30)
-    settler = SettlementBatcher(broker, run, held)
+async def test_dead_letter_without_dead_letter_queue_is_released(broker: FailingBroker, clock: FakeClock):
+    leased = LeasedDeliveries(broker, run, 100, 30)
+    batcher = SettlementBatcher(broker, run, leased)
     broker.refuse_dead_letters = True
     (delivery,) = await received(broker, 1)
-    held.take([delivery], 0)
-    service = asyncio.create_task(settler.settle_all())
-    settler.settle(DeadLetter(delivery, "unreadable"))
-    await until(lambda: len(held) == 0, "it to be let go")
+    leased.add([delivery], 0)
+    service = asyncio.create_task(batcher.settle_forever())
+    batcher.settle(DeadLetter(delivery, "unreadable"))
+    await until(lambda: len(leased) == 0, "the delivery to be removed")
     service.cancel()
     clock.advance(31)
     assert (await run(broker.depth("q"))).waiting == 1
@@ -204,10 +204,10 @@ async def test_polling_goes_on_after_errors_and_shows_them(
     broker: FailingBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr("taskq_cloud.worker.poller.FIRST_PAUSE_SECONDS", 0.01)
-    broker.failures["receive"] = [QueueNotFound("queue 'q' does not exist"), ValueError("a fault of ours")]
+    broker.failures["receive"] = [QueueNotFound("queue 'q' does not exist"), ValueError("a fault in the package")]
     taken: list[Any] = []
-    held = LeasedDeliveries(broker, run, 10, 30)
-    poller = Poller(broker, run, "q", held, 10, 0.05, 30, taken.extend)
+    leased = LeasedDeliveries(broker, run, 10, 30)
+    poller = Poller("q", lambda limit: run(broker.receive("q", limit, 0.05, 30)), leased, 10, taken.extend)
     stop = asyncio.Event()
     polling = asyncio.create_task(poller.poll(stop))
     await until(lambda: poller.health.error == "queue 'q' does not exist", "the error to be shown")
@@ -219,16 +219,16 @@ async def test_polling_goes_on_after_errors_and_shows_them(
         await polling
     actions = [record.action for record in caplog.records if hasattr(record, "action")]
     assert actions[:2] == ["poll.failed", "poll.failed"]
-    assert held.free == 9
+    assert leased.room == 9
 
 
-async def test_a_released_message_is_let_go(broker: FailingBroker):
-    held = LeasedDeliveries(broker, run, 100, 30)
-    settler = SettlementBatcher(broker, run, held)
+async def test_released_delivery_is_removed(broker: FailingBroker):
+    leased = LeasedDeliveries(broker, run, 100, 30)
+    batcher = SettlementBatcher(broker, run, leased)
     (delivery,) = await received(broker, 1)
-    held.take([delivery], 0)
-    service = asyncio.create_task(settler.settle_all())
-    settler.settle(Release(delivery))
-    await until(lambda: len(held) == 0, "it to be let go")
+    leased.add([delivery], 0)
+    service = asyncio.create_task(batcher.settle_forever())
+    batcher.settle(Release(delivery))
+    await until(lambda: len(leased) == 0, "the delivery to be removed")
     service.cancel()
     assert (await run(broker.depth("q"))).waiting == 1

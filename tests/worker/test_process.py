@@ -1,4 +1,4 @@
-"""`taskq worker` as a process: signals, kill -9, its health, and what it says of a bad deployment. On SQLite."""
+"""Test `taskq worker` as a process on SQLite: signals, kill -9, health, and the errors of a bad deployment."""
 
 import json
 import os
@@ -61,14 +61,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def app(folder: Path) -> Iterator[TaskQ]:
-    """The caller's side, on the same SQLite files, with no configuration."""
+    """The caller's application, on the same SQLite files, without configuration."""
     made = TaskQ("caller")
     yield made
     made.close()
 
 
 class Worker:
-    """A worker process and what it logs."""
+    """A worker process and its log."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.log = folder / f"worker-{time.monotonic_ns()}.log"
@@ -116,43 +116,41 @@ def waiting(app: TaskQ) -> int:
 
 
 @pytest.mark.parametrize("pool", ["processes", "threads", "asyncio", "solo"])
-def test_it_serves_and_exits_with_0_on_sigterm(app: TaskQ, start: Callable[..., Worker], pool: str):
+def test_worker_serves_and_exits_with_0_on_sigterm(app: TaskQ, start: Callable[..., Worker], pool: str):
     worker = start("-P", pool, *(("-c", "1") if pool == "solo" else ())).ready()
     assert app.send_task("shop.add", (2, 3)).get(timeout=TIMEOUT_SECONDS) == 5
     assert worker.end() == 0
-    assert worker.says("stopped: nothing is held")
+    assert worker.says("stopped: all messages are settled")
 
 
-def test_sigterm_lets_what_runs_finish_and_gives_back_what_waits(
+def test_sigterm_lets_running_task_finish_and_releases_waiting_messages(
     app: TaskQ, folder: Path, start: Callable[..., Worker]
 ):
     results = [app.send_task("shop.wait_for", ("go",)) for _ in range(4)]
     worker = start("-c", "1").ready()
-    until(lambda: len(runs(folder)) == 1, "the first to begin")
-    until(lambda: waiting(app) == 0, "the others to be received")
+    until(lambda: len(runs(folder)) == 1, "the first task to begin")
+    until(lambda: waiting(app) == 0, "the other messages to be received")
     worker.process.send_signal(signal.SIGTERM)
-    until(lambda: waiting(app) == 3, "the others to be given back, while the first still runs")
+    until(lambda: waiting(app) == 3, "the other messages to be released while the first task runs")
     assert worker.process.poll() is None
     (folder / "go").touch()
     assert worker.process.wait(TIMEOUT_SECONDS) == 0
     assert sorted(result.state for result in results) == ["PENDING", "PENDING", "PENDING", "SUCCESS"]
 
 
-def test_a_second_signal_gives_back_what_runs_and_still_exits_with_0(
-    app: TaskQ, folder: Path, start: Callable[..., Worker]
-):
+def test_second_signal_releases_running_task_and_exits_with_0(app: TaskQ, folder: Path, start: Callable[..., Worker]):
     result = app.send_task("shop.wait_for", ("go",))
     worker = start().ready()
     until(lambda: len(runs(folder)) == 1, "the task to begin")
     worker.process.send_signal(signal.SIGTERM)
-    until(lambda: worker.says("stopping"), "the first signal to be heard")
+    until(lambda: worker.says("stopping"), "the first signal to be handled")
     worker.process.send_signal(signal.SIGTERM)
     assert worker.process.wait(TIMEOUT_SECONDS) == 0
     assert waiting(app) == 1
     assert result.state == "PENDING"
 
 
-def test_the_shutdown_timeout_gives_back_what_does_not_end(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+def test_task_running_at_shutdown_timeout_is_released(app: TaskQ, folder: Path, start: Callable[..., Worker]):
     app.send_task("shop.wait_for", ("never",))
     worker = start("--shutdown-timeout", "1").ready()
     until(lambda: len(runs(folder)) == 1, "the task to begin")
@@ -161,7 +159,7 @@ def test_the_shutdown_timeout_gives_back_what_does_not_end(app: TaskQ, folder: P
     assert waiting(app) == 1
 
 
-def test_another_worker_takes_over_from_one_that_was_killed(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+def test_messages_of_killed_worker_are_run_by_another(app: TaskQ, folder: Path, start: Callable[..., Worker]):
     result = app.send_task("shop.wait_for", ("go",))
     first = start().ready()
     until(lambda: len(runs(folder)) == 1, "the task to begin")
@@ -174,19 +172,19 @@ def test_another_worker_takes_over_from_one_that_was_killed(app: TaskQ, folder: 
     assert runs(folder).count("ended") == 1, "the killed worker's child must not go on"
 
 
-def test_a_killed_child_costs_its_own_task_one_more_run(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+def test_task_of_killed_child_runs_once_more(app: TaskQ, folder: Path, start: Callable[..., Worker]):
     start().ready()
     result = app.send_task("shop.wait_for", ("go",))
     other = app.send_task("shop.wait_for", ("go",))
-    until(lambda: len(runs(folder)) == 2, "both to begin")
+    until(lambda: len(runs(folder)) == 2, "both tasks to begin")
     os.kill(int(runs(folder)[0].split()[1]), signal.SIGKILL)
-    until(lambda: len(runs(folder)) == 3, "the killed one to begin again")
+    until(lambda: len(runs(folder)) == 3, "the killed task to begin again")
     (folder / "go").touch()
     assert [result.get(timeout=TIMEOUT_SECONDS), other.get(timeout=TIMEOUT_SECONDS)] == ["seen", "seen"]
     assert len(runs(folder)) == 5
 
 
-def test_a_time_limit_ends_a_loop_without_end(app: TaskQ, start: Callable[..., Worker]):
+def test_endless_loop_is_ended_by_time_limit(app: TaskQ, start: Callable[..., Worker]):
     start().ready()
     result = app.send_task("shop.endless")
     until(result.ready, "the task to end")
@@ -194,7 +192,7 @@ def test_a_time_limit_ends_a_loop_without_end(app: TaskQ, start: Callable[..., W
     assert app.send_task("shop.add", (1, 1)).get(timeout=TIMEOUT_SECONDS) == 2
 
 
-def test_its_health_is_served(start: Callable[..., Worker], free_port: int):
+def test_health_of_worker_is_served(start: Callable[..., Worker], free_port: int):
     start("--health-port", str(free_port)).ready()
     connection = HTTPConnection("127.0.0.1", free_port, timeout=5)
     connection.request("GET", "/healthz")
@@ -222,7 +220,7 @@ def free_port() -> int:
         (("--results", "dynamodb://"), 1, "dynamodb"),
     ],
 )
-def test_a_bad_deployment_is_one_clear_line(
+def test_bad_deployment_logs_one_clear_line(
     folder: Path, start: Callable[..., Worker], options: tuple[str, ...], code: int, said: str
 ):
     worker = start(*options)
@@ -232,7 +230,7 @@ def test_a_bad_deployment_is_one_clear_line(
     assert "Traceback" not in log
 
 
-def test_an_application_that_fails_to_import_is_named(folder: Path, start: Callable[..., Worker]):
+def test_failing_import_of_application_is_logged_with_its_cause(folder: Path, start: Callable[..., Worker]):
     (folder / "broken.py").write_text("import a_package_that_is_not_there\n")
     worker = start("-A", "broken")
     assert worker.process.wait(TIMEOUT_SECONDS) != 0

@@ -1,4 +1,4 @@
-"""Task protection: the worker asks an agent over a socket, which answers as ECS's documents its answers."""
+"""Test task protection against an agent on a socket that answers as the ECS documentation says."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ TIMED_OUT = 504, {"error": {"Arn": TASK_ARN, "Code": "RequestCanceled", "Message
 
 
 class Agent:
-    """The agent's API: notes what it is asked, and grants it, or gives the answers it is told to."""
+    """The agent's API: records each request, and grants it or gives the answer that the test has set."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -48,7 +48,7 @@ class Agent:
                 self.wfile.write(data)
 
             def log_message(self, *_: Any) -> None:
-                """Nothing is said on standard error."""
+                """Log nothing on standard error."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.uri = f"http://127.0.0.1:{self.server.server_port}/api/0123"
@@ -66,7 +66,7 @@ def agent() -> Iterator[Agent]:
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -86,15 +86,13 @@ def protected(agent: Agent, clock: Clock) -> Protection:
 
 
 async def _pass(protected: Protection, clock: Clock, seconds: int) -> None:
-    """Time passes, in which the protection is looked after each second."""
+    """Let time pass, and check the protection each second."""
     for _ in range(seconds):
         clock.now += 1
-        await protected.look()
+        await protected.check()
 
 
-async def test_a_task_that_ends_within_the_shutdown_timeout_costs_no_call(
-    protected: Protection, agent: Agent, clock: Clock
-):
+async def test_short_task_costs_no_protection_request(protected: Protection, agent: Agent, clock: Clock):
     for _ in range(20):
         with protected.run():
             await _pass(protected, clock, 24)
@@ -102,9 +100,7 @@ async def test_a_task_that_ends_within_the_shutdown_timeout_costs_no_call(
     assert agent.asked == []
 
 
-async def test_a_long_task_is_protected_renewed_and_let_go_a_minute_after(
-    protected: Protection, agent: Agent, clock: Clock
-):
+async def test_long_task_is_protected_until_a_minute_after_its_end(protected: Protection, agent: Agent, clock: Clock):
     with protected.run():
         await _pass(protected, clock, 24)
         assert agent.asked == []
@@ -121,9 +117,7 @@ async def test_a_long_task_is_protected_renewed_and_let_go_a_minute_after(
     assert agent.asked == [ON, ON, ON, OFF]
 
 
-async def test_an_hour_of_long_tasks_costs_thirteen_calls_however_many_they_are(
-    protected: Protection, agent: Agent, clock: Clock
-):
+async def test_hour_of_long_tasks_costs_thirteen_requests(protected: Protection, agent: Agent, clock: Clock):
     for _ in range(36):
         with protected.run(), protected.run():
             await _pass(protected, clock, 100)
@@ -145,7 +139,7 @@ async def test_an_hour_of_long_tasks_costs_thirteen_calls_however_many_they_are(
         pytest.param((200, b"x" * 100_000), "longer than", id="endless"),
     ],
 )
-async def test_a_refusal_is_one_warning_and_is_tried_again(
+async def test_refused_request_is_logged_once_and_retried(
     protected: Protection,
     agent: Agent,
     clock: Clock,
@@ -165,7 +159,7 @@ async def test_a_refusal_is_one_warning_and_is_tried_again(
     assert said in caplog.messages[0]
 
 
-async def test_an_agent_that_is_not_there_is_one_warning(clock: Clock, caplog: pytest.LogCaptureFixture):
+async def test_missing_agent_is_logged_once(clock: Clock, caplog: pytest.LogCaptureFixture):
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as gone:
         uri = f"http://127.0.0.1:{gone.server_port}/api/0123"
     protected = Protection(uri, 25, clock)
@@ -176,32 +170,32 @@ async def test_an_agent_that_is_not_there_is_one_warning(clock: Clock, caplog: p
 
 
 @pytest.mark.parametrize("uri", ["169.254.170.2/api", "https://127.0.0.1/api", "http://127.0.0.1:port/api"])
-async def test_an_address_that_is_none_is_one_warning(uri: str, clock: Clock, caplog: pytest.LogCaptureFixture):
+async def test_invalid_agent_address_is_logged_once(uri: str, clock: Clock, caplog: pytest.LogCaptureFixture):
     protected = Protection(uri, 25, clock)
     with protected.run():
         await _pass(protected, clock, 60)
     assert [record.action for record in caplog.records] == ["protection.failed"]
 
 
-async def test_an_agent_that_gives_no_answer_is_waited_for_so_long_only(
+async def test_silent_agent_is_waited_for_only_so_long(
     clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(protection, "ANSWER_SECONDS", 0.05)
 
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system connects; nobody answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts the connection, and nobody answers
         protected = Protection(f"http://127.0.0.1:{silent.getsockname()[1]}/api", 25, clock)
         with protected.run():
             await _pass(protected, clock, 25)
     assert "no answer within" in caplog.text
 
 
-async def test_a_protection_that_could_not_be_renewed_is_asked_for_anew(
+async def test_expired_protection_is_requested_anew(
     protected: Protection, agent: Agent, clock: Clock, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO, "taskq_cloud.worker")
     with protected.run():
         await _pass(protected, clock, 25)
-        agent.answers = [TIMED_OUT] * 7  # from 300 s on: until the protection has expired
+        agent.answers = [TIMED_OUT] * 7  # from 300 s on, until the protection has expired
         await _pass(protected, clock, 300 + 5 + 10 + 20 + 40 + 80 + 160 + 300)
     assert agent.asked == [ON] * 9
     assert [record.action for record in caplog.records] == [
@@ -211,7 +205,7 @@ async def test_a_protection_that_could_not_be_renewed_is_asked_for_anew(
     ]
 
 
-def test_the_agents_address_is_what_ecs_says_unless_it_is_turned_off(monkeypatch: pytest.MonkeyPatch):
+def test_agent_address_comes_from_ecs_unless_protection_is_off(monkeypatch: pytest.MonkeyPatch):
     def uri(**settings: Any) -> str | None:
         return WorkerOptions.from_settings(TaskQ("tests", **settings).conf, ["celery"]).ecs_agent_uri
 
@@ -227,51 +221,49 @@ def test_the_agents_address_is_what_ecs_says_unless_it_is_turned_off(monkeypatch
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protection, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(protection, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(protection, "LINGER_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("_quick")
-async def test_a_worker_protects_its_long_tasks_only(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch):
+async def test_worker_protects_only_long_tasks(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ECS_AGENT_URI", agent.uri)
     go_on = threading.Event()
 
     @app.task
     def quick() -> None:
-        """Ends at once."""
+        """End at once."""
 
     @app.task
-    def hold() -> str:
+    def block() -> str:
         go_on.wait(20)
-        return "held"
+        return "done"
 
     async with serving(app, shutdown_timeout=5) as worker:
         worker._protection._after_seconds = 0.5
         for result in quick.map_async([()] * 50):
             await result.aget(timeout=10)
         assert agent.asked == []
-        result = hold.delay()
+        result = block.delay()
         await until(lambda: agent.asked == [ON], "the protection of the long task")
         go_on.set()
-        assert await result.aget(timeout=10) == "held"
+        assert await result.aget(timeout=10) == "done"
         await until(lambda: agent.asked == [ON, OFF], "the end of the protection")
     assert agent.asked == [ON, OFF]
 
 
 @pytest.mark.usefixtures("_quick")
-async def test_a_worker_that_stops_gives_its_protection_up_last(
-    app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch
-):
+async def test_stopping_worker_ends_its_protection_last(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ECS_AGENT_URI", agent.uri)
     monkeypatch.setattr(protection, "LINGER_SECONDS", 60)
     go_on = threading.Event()
 
     @app.task
-    def hold() -> str:
+    def block() -> str:
         go_on.wait(20)
-        return "held"
+        return "done"
 
-    result = hold.delay()
+    result = block.delay()
     async with serving(app) as worker:
         worker._protection._after_seconds = 0.0
         await until(lambda: agent.asked == [ON], "the protection")
@@ -283,17 +275,17 @@ async def test_a_worker_that_stops_gives_its_protection_up_last(
 
 
 @pytest.mark.usefixtures("_quick")
-async def test_no_refusal_fails_a_task(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch):
+async def test_refused_protection_fails_no_task(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ECS_AGENT_URI", agent.uri)
     agent.answers = [DENIED] * 9
 
     @app.task
-    def hold() -> str:
+    def block() -> str:
         threading.Event().wait(0.3)
-        return "held"
+        return "done"
 
     async with serving(app) as worker:
         worker._protection._after_seconds = 0.0
-        assert await hold.delay().aget(timeout=10) == "held"
+        assert await block.delay().aget(timeout=10) == "done"
         await until(lambda: agent.asked == [ON], "the call that is refused")
     assert not worker.crashed

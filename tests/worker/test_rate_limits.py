@@ -1,4 +1,4 @@
-"""What a rate limit costs a worker: nothing that waits is held, and nothing is taken before there is room to run it."""
+"""Test that rate-limited messages stay in the queue, and that a rate-limit slot is taken only when a task can run."""
 
 import threading
 
@@ -6,7 +6,7 @@ from taskq_cloud import TaskQ
 from tests.worker.serving import serving, until
 
 
-async def test_tasks_over_their_limit_hold_neither_a_slot_of_the_pool_nor_the_worker(app: TaskQ):
+async def test_rate_limited_tasks_take_neither_pool_slot_nor_lease(app: TaskQ):
     @app.task(rate_limit="1/h")
     def rare(number: int) -> int:
         return number
@@ -18,12 +18,14 @@ async def test_tasks_over_their_limit_hold_neither_a_slot_of_the_pool_nor_the_wo
     waiting = [rare.delay(number) for number in range(30)]
     async with serving(app, concurrency=1) as worker:
         assert await common.delay().aget(timeout=10) == "done"
-        await until(lambda: sum(each.ready() for each in waiting) == 1, "one may begin")
-        await until(lambda: app.run(app.broker.depth("celery")).delayed == 29, "the others are back in the queue")
-        await until(lambda: len(worker._held) == worker._slots.taken == 0, "nothing is held")
+        await until(lambda: sum(each.ready() for each in waiting) == 1, "one task to run")
+        await until(
+            lambda: app.run(app.broker.depth("celery")).delayed == 29, "the other messages to be back in the queue"
+        )
+        await until(lambda: len(worker._leased) == worker._slots.taken == 0, "all messages to be settled")
 
 
-async def test_a_busy_worker_takes_no_slot_for_what_it_can_not_run_yet(app: TaskQ):
+async def test_busy_worker_takes_no_rate_limit_slot_for_waiting_task(app: TaskQ):
     begun, end = threading.Event(), threading.Event()
 
     @app.task
@@ -36,7 +38,9 @@ async def test_a_busy_worker_takes_no_slot_for_what_it_can_not_run_yet(app: Task
 
     first, result = long.delay(), limited.delay()
     async with serving(app, concurrency=1) as worker:
-        await until(lambda: begun.is_set() and len(worker._held) == 2, "the limited task is held, the pool busy")
+        await until(
+            lambda: begun.is_set() and len(worker._leased) == 2, "the limited task to be leased while the pool is busy"
+        )
         assert app.store._slots._next == {}
         end.set()
         await result.aget(timeout=10)
@@ -44,7 +48,7 @@ async def test_a_busy_worker_takes_no_slot_for_what_it_can_not_run_yet(app: Task
     assert [*app.store._slots._next] == ["task limited"]
 
 
-async def test_a_worker_that_stops_gives_back_what_waits_for_room(app: TaskQ):
+async def test_stopping_worker_releases_rate_limited_task_that_waits(app: TaskQ):
     begun, end = threading.Event(), threading.Event()
 
     @app.task
@@ -58,8 +62,12 @@ async def test_a_worker_that_stops_gives_back_what_waits_for_room(app: TaskQ):
     long.delay()
     limited.delay()
     async with serving(app, concurrency=1) as worker:
-        await until(lambda: begun.is_set() and len(worker._held) == 2, "the limited task is held, the pool busy")
+        await until(
+            lambda: begun.is_set() and len(worker._leased) == 2, "the limited task to be leased while the pool is busy"
+        )
         worker.stop()
-        await until(lambda: app.run(app.broker.depth("celery")).waiting == 1, "it is back in its queue")
+        await until(
+            lambda: app.run(app.broker.depth("celery")).waiting == 1, "the limited message to be back in its queue"
+        )
         end.set()
     assert app.store._slots._next == {}

@@ -1,3 +1,5 @@
+"""Test the slots of a pool: fair hand-over, closing and cancellation."""
+
 import asyncio
 
 import pytest
@@ -6,7 +8,7 @@ from taskq_cloud.worker.slots import Slots
 
 
 def _ignore() -> None:
-    """Nobody watches in these tests."""
+    """Ignore that a slot is idle."""
 
 
 async def test_slots_are_handed_over_in_turn():
@@ -28,7 +30,7 @@ async def test_slots_are_handed_over_in_turn():
     assert slots.idle
 
 
-async def test_closing_answers_those_who_wait_and_those_who_come():
+async def test_closed_slots_refuse_waiting_and_later_callers():
     slots = Slots(1, _ignore)
     assert await slots.acquire()
     waiter = asyncio.create_task(slots.acquire())
@@ -38,20 +40,20 @@ async def test_closing_answers_those_who_wait_and_those_who_come():
     assert await slots.acquire() is False
 
 
-async def test_a_cancelled_waiter_loses_no_slot():
+async def test_slot_handed_to_cancelled_waiter_is_not_lost():
     slots = Slots(1, _ignore)
     assert await slots.acquire()
     leaving = asyncio.create_task(slots.acquire())
     staying = asyncio.create_task(slots.acquire())
     await asyncio.sleep(0)
-    slots.release()  # hands the slot to the one who leaves in the same moment
+    slots.release()  # hands the slot to the caller that is cancelled at the same moment
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert await staying is True
 
 
-async def test_idleness_is_announced_when_nobody_waits():
+async def test_free_slot_without_waiters_is_announced():
     announced: list[bool] = []
     slots = Slots(2, lambda: announced.append(True))
     assert await slots.acquire()

@@ -1,4 +1,4 @@
-"""The worker as a whole, in this process: a memory broker, a memory store, and threads."""
+"""Test a whole worker in this process, with a memory broker, a memory store and the threads pool."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from tests.worker.serving import serving, until
 
 
 async def dead_letters(app: TaskQ, queue: str) -> list[str]:
-    """The reasons in a queue's dead-letter queue."""
+    """Return the reasons of the messages in a queue's dead-letter queue."""
     deliveries = await app.arun(app.broker.receive(dead_letter_queue(queue), 10, 0, 30))
     return [delivery.attributes[DEAD_LETTER_REASON] for delivery in deliveries]
 
@@ -55,7 +55,7 @@ async def test_every_outcome_ends_in_its_state(app: TaskQ):
     assert (depth.waiting, depth.delayed, depth.in_flight) == (0, 0, 0)
 
 
-async def test_a_task_five_leases_long_runs_once(app: TaskQ):
+async def test_task_five_leases_long_runs_once(app: TaskQ):
     runs = []
 
     @app.task
@@ -69,41 +69,41 @@ async def test_a_task_five_leases_long_runs_once(app: TaskQ):
     assert len(runs) == 1
 
 
-async def test_what_waits_for_a_slot_keeps_its_lease_and_is_given_back_at_once_on_stop(app: TaskQ):
+async def test_delivery_waiting_for_slot_keeps_lease_and_is_released_on_stop(app: TaskQ):
     began, go_on = threading.Event(), threading.Event()
 
     @app.task
-    def hold() -> str:
+    def block() -> str:
         began.set()
         go_on.wait(20)
-        return "held"
+        return "done"
 
-    results = [hold.delay() for _ in range(4)]
+    results = [block.delay() for _ in range(4)]
     async with serving(app, concurrency=1, prefetch_multiplier=4) as worker:
         await until(began.is_set, "the first task to begin")
-        await until(lambda: len(worker._held) == 4, "the others to be held")
+        await until(lambda: len(worker._leased) == 4, "all four messages to be leased")
         worker.stop()
 
         async def given_back() -> bool:
             return (await app.arun(app.broker.depth("celery"))).waiting == 3
 
-        await until(given_back, "the three that wait to be given back while the first still runs")
+        await until(given_back, "three waiting messages to be released while the first task runs")
         go_on.set()
     assert sorted(result.state for result in results) == ["PENDING", "PENDING", "PENDING", "SUCCESS"]
     async with serving(app):
         for result in results:
-            assert await result.aget(timeout=10) == "held"
+            assert await result.aget(timeout=10) == "done"
 
 
-async def test_a_second_stop_gives_back_what_runs(app: TaskQ):
+async def test_second_stop_releases_running_task(app: TaskQ):
     began, go_on = threading.Event(), threading.Event()
 
     @app.task
-    def hold() -> None:
+    def block() -> None:
         began.set()
         go_on.wait(20)
 
-    result = hold.delay()
+    result = block.delay()
     try:
         async with serving(app, concurrency=1) as worker:
             await until(began.is_set, "the task to begin")
@@ -116,25 +116,25 @@ async def test_a_second_stop_gives_back_what_runs(app: TaskQ):
         go_on.set()
 
 
-async def test_a_worker_holds_no_more_than_its_capacity(app: TaskQ):
+async def test_worker_leases_no_more_than_its_capacity(app: TaskQ):
     go_on = threading.Event()
     most = 0
 
     @app.task
-    def hold() -> None:
+    def block() -> None:
         go_on.wait(20)
 
-    hold.map_async([()] * 50)
+    block.map_async([()] * 50)
     async with serving(app, concurrency=2, prefetch_multiplier=3) as worker:
-        await until(lambda: len(worker._held) == 6, "the worker to be full")
+        await until(lambda: len(worker._leased) == 6, "the worker to be full")
         depth = await app.arun(app.broker.depth("celery"))
         most = depth.in_flight
         go_on.set()
-        await until(lambda: not len(worker._held), "the worker to be empty")
+        await until(lambda: not len(worker._leased), "the worker to be empty")
     assert most == 6
 
 
-async def test_an_empty_queue_starves_no_other(app: TaskQ):
+async def test_empty_queue_does_not_starve_another(app: TaskQ):
     @app.task(queue="busy")
     def work() -> int:
         return 1
@@ -149,7 +149,7 @@ async def test_an_empty_queue_starves_no_other(app: TaskQ):
             assert await result.aget(timeout=5) == 1
 
 
-async def test_one_busy_queue_among_many_fills_every_slot(app: TaskQ):
+async def test_busy_queue_among_many_fills_every_slot(app: TaskQ):
     all_run = threading.Barrier(4, timeout=15)
 
     @app.task(queue="busy")
@@ -158,12 +158,12 @@ async def test_one_busy_queue_among_many_fills_every_slot(app: TaskQ):
 
     queues = ["busy", *(f"idle-{number}" for number in range(15))]
     async with serving(app, queues=queues, concurrency=4, wait_time_seconds=10) as worker:
-        await until(lambda: worker._held._reserved == len(queues), "every queue to be waited for")
+        await until(lambda: worker._leased._reserved == len(queues), "a receive of every queue")
         for result in work.map_async([()] * 4):
             await result.aget(timeout=15)
 
 
-async def test_a_burst_ends_when_the_queues_are_empty_retries_included(app: TaskQ):
+async def test_burst_ends_when_queues_are_empty_retries_included(app: TaskQ):
     runs = []
 
     @app.task(autoretry_for=(OSError,), default_retry_delay=0.5)
@@ -179,7 +179,7 @@ async def test_a_burst_ends_when_the_queues_are_empty_retries_included(app: Task
     assert result.get(timeout=0) == 3
 
 
-async def test_order_within_a_group_is_kept_across_a_retry_by_release(app: TaskQ):
+async def test_order_within_group_is_kept_when_a_message_is_released(app: TaskQ):
     seen = []
 
     @app.task(queue="orders.fifo")
@@ -191,39 +191,39 @@ async def test_order_within_a_group_is_kept_across_a_retry_by_release(app: TaskQ
     for number in range(4):
         note.apply_async((number,), MessageGroupId="a")
     async with serving(app, concurrency=4):
-        await until(lambda: seen.count(3) == 1, "the last of the group")
+        await until(lambda: seen.count(3) == 1, "the last message of the group")
     assert seen == [0, 1, 1, 2, 3]
 
 
 async def take_over(app: TaskQ, worker: Worker, queue: str) -> list[Delivery]:
-    """Receive what a worker holds, as another one would once the worker has been frozen for longer than its leases."""
-    await app.arun(app.broker.settle([Release(lease.delivery) for lease in worker._held._leases.values()]))
+    """Receive a worker's leased messages, as another worker would after the first was frozen past its leases."""
+    await app.arun(app.broker.settle([Release(lease.delivery) for lease in worker._leased._leases.values()]))
     taken: list[Delivery] = await app.arun(app.broker.receive(queue, 10, 0, 60))
-    worker._held._clock = lambda: time.monotonic() + 30
-    await worker._held.renew_due()
+    worker._leased._clock = lambda: time.monotonic() + 30
+    await worker._leased.renew_due()
     return taken
 
 
 @pytest.mark.parametrize("queue", ["celery", "orders.fifo"])
-async def test_what_lost_its_lease_while_it_waited_is_left_to_whoever_has_it_now(app: TaskQ, queue: str):
+async def test_delivery_that_lost_its_lease_while_waiting_is_left_to_other_worker(app: TaskQ, queue: str):
     runs, go_on = [], threading.Event()
 
     @app.task(queue=queue)
-    def hold(number: int) -> None:
+    def block(number: int) -> None:
         runs.append(number)
         go_on.wait(20)
 
     for number in range(3):
-        hold.apply_async((number,), MessageGroupId="a")
+        block.apply_async((number,), MessageGroupId="a")
     try:
         async with serving(app, queues=[queue], concurrency=1, prefetch_multiplier=3, visibility_timeout=60) as worker:
-            await until(lambda: len(worker._held) == 3, "all to be held")
+            await until(lambda: len(worker._leased) == 3, "all messages to be leased")
             await until(lambda: runs == [0], "the first to begin")
             taken = await take_over(app, worker, queue)
             assert len(taken) == 3
             go_on.set()
-            await until(lambda: not len(worker._held), "the worker to be done")
+            await until(lambda: not len(worker._leased), "the worker to finish")
             assert runs == [0]
-            assert (await app.arun(app.broker.depth(queue))).in_flight == 3, "nothing is taken from the other worker"
+            assert (await app.arun(app.broker.depth(queue))).in_flight == 3, "the other worker keeps its messages"
     finally:
         go_on.set()

@@ -148,7 +148,7 @@ async def test_worker_on_full_queue_makes_a_third_of_a_request_per_task(shop: Sh
     results = shop.app.tasks["length"].map_async([("abc",)] * tasks)
     async with serving(shop.app, concurrency=10, prefetch_multiplier=6, wait_time_seconds=1) as worker:
         await until(lambda: counted(shop.counter, "DynamoDB records written") == tasks, "all results to be recorded")
-        await until(lambda: not len(worker._held), "all messages to be settled")
+        await until(lambda: not len(worker._leased), "all messages to be settled")
     assert results[-1].get(timeout=5) == 3
     model = modelled(Load(send_batch=10, messages_per_request=10), tasks, memory_mb=None)
     for item in ("SQS sends", "SQS receives", "SQS deletes"):
