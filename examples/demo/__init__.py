@@ -1,6 +1,6 @@
-"""The demo: the shop on a broker and a result store of one's choice, on this machine, served by two runtimes.
+"""The demo: the shop, run on this machine on a broker and a result store of your choice.
 
-``make demo`` runs it. In reading order: ``__main__`` the demo from start to end, ``workload`` what is called and what
-it must come to, ``infrastructure`` and ``processes`` what it runs on, ``watching`` what has become of it, ``progress``
-and ``report`` what is shown.
+``make demo`` runs it. The modules, in reading order: ``__main__`` is the demo from start to end; ``workload`` holds the
+calls and their expected outcomes; ``infrastructure`` and ``workers`` start what the shop runs on; ``monitor`` observes
+the outcomes; ``progress`` and ``report`` print them.
 """

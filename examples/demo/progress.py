@@ -1,4 +1,4 @@
-"""Progress while the tasks run: a table that changes in place; where the output is no terminal, a line now and then."""
+"""Progress while the tasks run: a live table in a terminal, and otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from demo.watching import View
+from demo.monitor import Snapshot
 
 PLAIN_LINE_SECONDS = 3
 
 
 class Show(Protocol):
-    """Shows a view."""
+    """A function that shows a snapshot."""
 
-    def __call__(self, view: View) -> None: ...
+    def __call__(self, snapshot: Snapshot) -> None: ...
 
 
 @contextmanager
 def progress(console: Console) -> Iterator[Show]:
-    """What shows views on ``console``."""
+    """Return a function that shows snapshots on ``console``, until the context ends."""
     if not console.is_terminal:
         yield _Lines(console)
         return
     with Live(console=console, transient=True, refresh_per_second=4) as live:
-        yield lambda view: live.update(table(view))
+        yield lambda snapshot: live.update(table(snapshot))
 
 
-def table(view: View) -> Table:
-    """One line for each task."""
-    shown = Table(title=f"{view.seconds:.0f} s", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("task", "", "done", "failed", "to retry"):
+def table(snapshot: Snapshot) -> Table:
+    """Return a table with a row for each task."""
+    shown = Table(title=f"{snapshot.seconds:.0f} s", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("task", "", "done", "failed", "waiting for a retry"):
         shown.add_column(heading, justify="left" if heading in ("task", "") else "right", no_wrap=True)
-    for task in dict.fromkeys(sent.call.task for sent in view.sent):
-        ours = [sent for sent in view.sent if sent.call.task is task]
-        states = [view.outcomes[sent.id].state for sent in ours if sent.id in view.outcomes]
-        done = sum(view.is_done(sent) for sent in ours)
+    for task in dict.fromkeys(sent.call.task for sent in snapshot.sent):
+        ours = [sent for sent in snapshot.sent if sent.call.task is task]
+        states = [snapshot.outcomes[sent.id].state for sent in ours if sent.id in snapshot.outcomes]
+        done = sum(snapshot.is_done(sent) for sent in ours)
         bar = ProgressBar(total=len(ours), completed=done, width=20)
         failed, retrying = states.count("FAILURE"), states.count("RETRY")
         shown.add_row(task.__name__, bar, f"{done} of {len(ours)}", str(failed or ""), str(retrying or ""))
@@ -52,11 +52,13 @@ class _Lines:
         self._console = console
         self._next = 0.0
 
-    def __call__(self, view: View) -> None:
-        done = sum(view.is_done(sent) for sent in view.sent)
-        if view.seconds < self._next and done < len(view.sent):
+    def __call__(self, snapshot: Snapshot) -> None:
+        done = sum(snapshot.is_done(sent) for sent in snapshot.sent)
+        if snapshot.seconds < self._next and done < len(snapshot.sent):
             return
-        self._next = view.seconds + PLAIN_LINE_SECONDS
-        retrying = sum(outcome.state == "RETRY" for outcome in view.outcomes.values())
-        waiting = f", {retrying} to be retried" if retrying else ""
-        self._console.print(f"  {view.seconds:4.1f} s: {done} of {len(view.sent)} done{waiting}", highlight=False)
+        self._next = snapshot.seconds + PLAIN_LINE_SECONDS
+        retrying = sum(outcome.state == "RETRY" for outcome in snapshot.outcomes.values())
+        waiting = f", {retrying} waiting for a retry" if retrying else ""
+        self._console.print(
+            f"  {snapshot.seconds:4.1f} s: {done} of {len(snapshot.sent)} calls done{waiting}", highlight=False
+        )

@@ -1,4 +1,7 @@
-"""What the demo calls, and what each call must come to: the shop's services have their troubles by number."""
+"""The calls that the demo makes, and the outcome that each of them must have.
+
+The outcomes are known because the shop's simulated services fail by the number of the order, photo or year.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,14 @@ UNREADABLE_MESSAGES = {
     "orders": '{"please": "charge order 17 once more"}',
     "images": "<photo>19.ppm</photo>",
 }
-"""Put on the queues by hand: no worker can read them, so they must come to the dead-letter queues with the reason."""
-
+"""Queue -> a message that no worker can read, so it must reach the dead-letter queue, with the reason."""
 
 FIRST_YEAR = 1997
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a task, and what must come of it."""
+    """One call of a task, with its expected outcome: error and number of attempts."""
 
     task: Task[..., Any]
     args: tuple[Any, ...]
@@ -34,13 +36,13 @@ class Call:
 
     @property
     def state(self) -> str:
-        """The state it must end in."""
+        """The expected final state."""
         return "FAILURE" if self.error else "SUCCESS"
 
 
 @dataclass(frozen=True)
 class SentCall:
-    """A call that is on its way."""
+    """A call that was sent."""
 
     call: Call
     id: str
@@ -48,7 +50,7 @@ class SentCall:
 
 
 def plan(total: int) -> list[Call]:
-    """About ``total`` calls of all the shop's tasks."""
+    """Return about ``total`` calls, of all tasks of the shop."""
     retries = orders.charge_card.options.max_retries or 0
 
     def retried(task: Task[..., Any], number: int, args: tuple[Any, ...]) -> Call:
@@ -70,26 +72,26 @@ def plan(total: int) -> list[Call]:
         lines = f"lamp,2500\nchair,{'cheap' if wrong else 4900 + number}\n"
         calls.append(Call(orders.import_catalogue, (lines,), "ValueError" if wrong else None))
     for year in range(FIRST_YEAR, FIRST_YEAR + max(4, total * 10 // 100)):
-        late = year < services.FIRST_ANSWERED_YEAR
-        calls.append(Call(orders.build_report, (year,), "TimeLimitExceeded" if late else None))
+        slow = year < services.FIRST_FAST_YEAR
+        calls.append(Call(orders.build_report, (year,), "TimeLimitExceeded" if slow else None))
     return calls
 
 
 def send(calls: Sequence[Call]) -> list[SentCall]:
-    """Send all calls, each task's in bulk: coroutines from an event loop, as a web application would, others not."""
+    """Send all calls, in bulk for each task. Calls of coroutines are sent from an event loop, as a web server would."""
     sent = []
     for task in dict.fromkeys(call.task for call in calls):
         ours = [call for call in calls if call.task is task]
         now = time.time()
         if inspect.iscoroutinefunction(task.__wrapped__):
-            results = asyncio.run(_send_on_a_loop(task, ours))
+            results = asyncio.run(_send_from_event_loop(task, ours))
         else:
             results = task.map_async(call.args for call in ours)
         sent += [SentCall(call, result.id, now) for call, result in zip(ours, results, strict=True)]
     return sent
 
 
-async def _send_on_a_loop(task: Task[..., Any], calls: Sequence[Call]) -> list[AsyncResult[Any]]:
+async def _send_from_event_loop(task: Task[..., Any], calls: Sequence[Call]) -> list[AsyncResult[Any]]:
     try:
         return await task.amap_async(call.args for call in calls)
     finally:

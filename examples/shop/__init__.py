@@ -1,14 +1,14 @@
-"""A small shop: its application, and which queue its tasks go to.
+"""A small shop: the application, and the queues that its tasks are routed to.
 
-Photos are worked on by a Lambda function (``shop.handler``), everything else by a container worker
-(``taskq worker -A shop -Q orders``). A task does not know which: that is a matter of the queue it is routed to.
+A Lambda function (``shop.handler``) serves the queue ``images``, and a container worker (``taskq worker -A shop -Q
+orders``) serves the queue ``orders``. The tasks themselves don't depend on this: only the queue decides what runs them.
 
-Where the queues and the results are comes from the environment:
+The environment says where the queues and the results are:
 
-    TASKQ_BROKER=sqs://eu-west-1/shop-        the queues shop-orders and shop-images
-    TASKQ_RESULTS=dynamodb://shop-results     the table of the results
+    TASKQ_BROKER=sqs://eu-west-1/shop-        the SQS queues shop-orders and shop-images
+    TASKQ_RESULTS=dynamodb://shop-results     the DynamoDB table of the results
 
-Without these it runs on one machine, on SQLite, with no other change.
+Without these variables, the shop runs on one machine, on SQLite.
 """
 
 from taskq_cloud import TaskQ
@@ -18,6 +18,6 @@ app = TaskQ(
     imports=("shop.images", "shop.orders"),
     task_default_queue="orders",
     task_routes={"shop.images.*": "images"},
-    # Results say where a task ran and how often, not only what it came to.
+    # Results also hold the name of the worker and the number of retries; the demo's report shows them.
     result_extended=True,
 )

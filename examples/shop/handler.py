@@ -1,10 +1,10 @@
-"""The shop's Lambda function. Its handler is ``shop.handler.handler``; the queue it serves is its event source."""
+"""The shop's Lambda function. Its handler is ``shop.handler.handler``, and its event source is the queue it serves."""
 
 import logging
 
 from shop import app
 
-# Lambda has set up a handler of log records already, where this does nothing; elsewhere they go to standard error.
+# Lambda has already set up logging, so this call does nothing there. Elsewhere, log records go to standard error.
 logging.basicConfig()
 logging.getLogger("taskq_cloud").setLevel(logging.INFO)
 

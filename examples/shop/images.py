@@ -1,16 +1,16 @@
-"""Tasks on photos. They go to the queue ``images``, which the Lambda function serves."""
+"""Tasks on photos. They are routed to the queue ``images``, which the Lambda function serves."""
 
 from shop import app, services
 from taskq_cloud import BoundTask
 
 
 class NotAPhoto(ValueError):
-    """The bytes are no image that can be read."""
+    """The bytes are not an image that can be read."""
 
 
 @app.task(time_limit=10, throws=(NotAPhoto,))
 def resize_photo(key: str, width: int) -> dict[str, int | str]:
-    """Make a photo at most ``width`` pixels wide; returns where the small one is, and its size."""
+    """Make a photo at most ``width`` pixels wide, and return the key and size of the small photo."""
     small = scaled(services.read_photo(key), width)
     small_key = f"{width}/{key}"
     services.write_photo(small_key, small)
@@ -21,21 +21,21 @@ def resize_photo(key: str, width: int) -> dict[str, int | str]:
     bind=True, time_limit=10, autoretry_for=(services.Busy,), retry_backoff=True, retry_backoff_max=2, max_retries=3
 )
 async def publish_photo(self: BoundTask, key: str) -> str:
-    """Hand a photo to the content delivery network; returns its address. The network is busy at times: try again."""
+    """Upload a photo to the content delivery network, and return its address. A busy network is tried again."""
     return await services.publish(key, attempt=self.request.retries)
 
 
 def scaled(photo: bytes, width: int) -> bytes:
-    """A binary PPM image, at most ``width`` pixels wide, each pixel the mean of those it stands for.
+    """Return a binary PPM image that is at most ``width`` pixels wide; each pixel is the mean of a square of pixels.
 
     Raises:
-        NotAPhoto: it is no binary PPM image, or not all of one.
+        NotAPhoto: the bytes are not a complete binary PPM image.
     """
     try:
         kind, size, depth, pixels = photo.split(b"\n", 3)
         old_width, old_height = map(int, size.split())
     except ValueError:
-        raise NotAPhoto("this is no PPM image") from None
+        raise NotAPhoto("this is not a PPM image") from None
     if (kind, depth) != (b"P6", b"255") or len(pixels) != 3 * old_width * old_height:
         raise NotAPhoto(f"a PPM image of {old_width} x {old_height} pixels can't have {len(pixels)} bytes")
     step = -(-old_width // width)

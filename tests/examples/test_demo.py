@@ -1,4 +1,4 @@
-"""The demo as a user runs it, with fewer tasks, on several infrastructures; and what it says of a task that is lost."""
+"""The demo as a user runs it, with fewer tasks, on several brokers and stores; and its report of a lost task."""
 
 import os
 import re
@@ -20,13 +20,13 @@ TIMEOUT_SECONDS = 110
 
 @dataclass(frozen=True)
 class Variant:
-    """A broker and a result store, and what the report says of them."""
+    """A broker and a result store, and the texts that the report must have for them."""
 
     broker: str
     results: str
     images_on: str
     dead_letters: str
-    things: str
+    contents: str
     counted: tuple[str, ...]
     logs: tuple[str, ...]
     stack: str = "ministack"
@@ -49,7 +49,7 @@ ON_AWS = Variant(
     results="dynamodb",
     images_on="lambda",
     dead_letters="shop-{}-dead",
-    things="items in the DynamoDB table shop-results",
+    contents="items in the DynamoDB table shop-results",
     counted=("SQS", "DynamoDB"),
     logs=("worker.log", "lambda.log"),
 )
@@ -58,7 +58,7 @@ ON_LOCALSTACK = Variant(
     results="s3",
     images_on="lambda",
     dead_letters="shop-{}-dead",
-    things="objects in the S3 bucket shop-results",
+    contents="objects in the S3 bucket shop-results",
     counted=("SQS", "S3"),
     logs=("worker.log", "lambda.log"),
     stack="localstack",
@@ -70,7 +70,7 @@ VARIANTS = (
         results="azureblob",
         images_on="container2",
         dead_letters="shop-{}-dead",
-        things="blobs in the Azure container shop-results",
+        contents="blobs in the Azure container shop-results",
         counted=("Blob Storage",),
         logs=CONTAINERS,
     ),
@@ -79,7 +79,7 @@ VARIANTS = (
         results="gs",
         images_on="container2",
         dead_letters="{}-dead",
-        things="objects in the Google Cloud Storage bucket shop-results",
+        contents="objects in the Google Cloud Storage bucket shop-results",
         counted=("Cloud Storage",),
         logs=CONTAINERS,
     ),
@@ -88,7 +88,7 @@ VARIANTS = (
 
 @pytest.fixture
 def demo_command(tmp_path):
-    """The command, run in a folder of its own, which finds the emulators of this one: ``subprocess`` arguments."""
+    """``subprocess`` arguments that run the demo in a temporary folder, with the emulators of this repository."""
     folders = [ROOT / ".emulators", ROOT / ".emulators" / "node_modules" / ".bin", os.environ["PATH"]]
     return {
         "cwd": tmp_path,
@@ -117,41 +117,41 @@ def run(command, *arguments):
 
 
 def row(text, first):
-    """The cells of the first table row that begins so."""
+    """The cells of the first table row that begins with ``first``."""
     return re.findall(rf"^ {first} .*$", text, re.MULTILINE)[0].split()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.broker}-{variant.results}")
-def test_every_call_comes_to_what_it_must(variant, demo_command, tmp_path):
+def test_every_call_has_the_expected_outcome(variant, demo_command, tmp_path):
     check_demo(variant, demo_command, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.second_stack
-def test_so_it_does_on_the_other_stack(demo_command, tmp_path, stack_name):
+def test_every_call_has_the_expected_outcome_on_localstack(demo_command, tmp_path, stack_name):
     if stack_name != "localstack":
-        pytest.skip("the run's stack is another: make test-localstack")
+        pytest.skip("this run uses another stack: make test-localstack")
     (tmp_path / ".emulators").symlink_to(ROOT / ".emulators")
     check_demo(ON_LOCALSTACK, demo_command, tmp_path)
 
 
 def check_demo(variant, demo_command, tmp_path):
-    """Run a variant, and read its report."""
+    """Run a variant, and check its report."""
     require(variant)
 
     finished = run(demo_command, "--broker", variant.broker, "--results", variant.results, "--stack", variant.stack)
 
     text, on = finished.stdout, variant.images_on
     assert finished.returncode == 0, text
-    assert "42 of 42 messages accounted for, 0 not as expected" in text
+    assert "42 of 42 messages accounted for, 0 unexpected outcomes" in text
     assert row(text, "resize_photo")[:6] == ["resize_photo", on, "8", "8", "7", "1"]
     assert row(text, "publish_photo")[:6] == ["publish_photo", on, "8", "11", "8", "0"]
     assert row(text, "charge_card")[:6] == ["charge_card", "container", "8", "11", "8", "0"]
     assert re.search(r"build_report +TimeLimitExceeded +1 +3", text)
     for queue, body in (("images", "<photo>19.ppm</photo>"), ("orders", r"\{.*\}")):
         assert re.search(rf"^ {variant.dead_letters.format(queue)} +{body} +DecodeError", text, re.MULTILINE)
-    assert f"40 {variant.things}" in text
+    assert f"40 {variant.contents}" in text
     counts = text.partition("Service calls")[2].partition("not counted")[0]
     assert tuple(re.findall(r"^ (\w[\w ]*?) +[1-9]\d* ", counts, re.MULTILINE)) == variant.counted
     orders_log, images_log = (tmp_path / ".demo" / name for name in variant.logs)
@@ -160,7 +160,7 @@ def check_demo(variant, demo_command, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lost_task_is_named_and_makes_it_fail(demo_command):
+def test_lost_task_is_reported_and_makes_the_demo_fail(demo_command):
     finished = run(demo_command, "--broker", "sqlite", "--results", "sqlite", "--lose-a-task")
 
     assert finished.returncode == 1, finished.stdout
@@ -172,14 +172,14 @@ def test_a_lost_task_is_named_and_makes_it_fail(demo_command):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--broker", "rabbitmq"), "the demo knows no broker 'rabbitmq'; there are sqs, pubsub, sqlite\n"),
+        (("--broker", "rabbitmq"), "the demo doesn't know a broker 'rabbitmq'; choose one of sqs, pubsub, sqlite\n"),
         (
             ("--results", "redis"),
-            "the demo knows no result store 'redis'; there are dynamodb, s3, azureblob, gs, sqlite\n",
+            "the demo doesn't know a result store 'redis'; choose one of dynamodb, s3, azureblob, gs, sqlite\n",
         ),
     ],
 )
-def test_an_unknown_name_is_answered_with_those_there_are(arguments, line, demo_command):
+def test_unknown_broker_or_store_is_refused_with_the_known_names(arguments, line, demo_command):
     finished = run(demo_command, *arguments)
 
     assert (finished.returncode, finished.stdout) == (2, line)
@@ -192,7 +192,9 @@ def test_an_unknown_name_is_answered_with_those_there_are(arguments, line, demo_
         (("--results", "azureblob"), r"azureblob: Azurite is not installed: .*npm.*\n"),
     ],
 )
-def test_a_missing_emulator_is_named_with_the_way_out_before_anything_starts(arguments, line, demo_command, tmp_path):
+def test_missing_emulator_is_reported_with_install_instructions_before_anything_starts(
+    arguments, line, demo_command, tmp_path
+):
     demo_command["env"]["PATH"] = str(tmp_path)
 
     finished = run(demo_command, *arguments)
@@ -202,8 +204,8 @@ def test_a_missing_emulator_is_named_with_the_way_out_before_anything_starts(arg
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").exists(), reason="which processes descend from the demo is read from /proc")
-def test_it_ends_what_it_started_when_it_is_told_to_stop(demo_command, tmp_path):
+@pytest.mark.skipif(not Path("/proc").exists(), reason="the test reads the demo's child processes from /proc")
+def test_sigterm_stops_all_processes_that_the_demo_started(demo_command, tmp_path):
     require(ON_AWS)
     with subprocess.Popen([sys.executable, "-m", "demo"], **demo_command) as demo:
         log = tmp_path / ".demo" / "worker.log"
@@ -213,7 +215,7 @@ def test_it_ends_what_it_started_when_it_is_told_to_stop(demo_command, tmp_path)
         text, _ = demo.communicate(timeout=TIMEOUT_SECONDS)
 
     assert demo.returncode == 128 + signal.SIGTERM, text
-    assert len(started) >= 4, "the stack, the worker, and the processes of its pool"
+    assert len(started) >= 4, "the stack, the worker, and the processes of the worker's pool"
     wait_until(lambda: not started & {process_id for process_id, _ in processes()})
 
 
@@ -225,20 +227,20 @@ def wait_until(condition):
 
 
 def processes():
-    """Process id and parent's id of all that run; one that has ended and is only not yet waited for runs no more."""
+    """The process id and the parent's id of each running process, without zombies."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent, *_ = path.read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
+            continue  # the process ended meanwhile
         if state != "Z":
             found.append((int(path.parent.name), int(parent)))
     return found
 
 
 def descendants(process_id):
-    """The ids of a process's children, and theirs, and so on."""
+    """The ids of all descendants of a process."""
     pairs, found, before = processes(), {process_id}, 0
     while len(found) > before:
         before = len(found)

@@ -1,7 +1,7 @@
-"""What the shop needs of a broker and of a result store, made on this machine: which ones there are, by name.
+"""The brokers and result stores that the demo can run the shop on, by name.
 
-Each is an ``Infrastructure``: module ``aws`` has SQS, DynamoDB and S3, ``google`` Pub/Sub and Cloud
-Storage, ``azure`` Blob Storage, ``sqlite`` a file for either. ``places`` says what one hands over.
+Each is an ``Infrastructure``: the module ``aws`` has SQS, DynamoDB and S3; ``google`` has Pub/Sub and Cloud Storage;
+``azure`` has Blob Storage; ``sqlite`` has files. The module ``interface`` defines what each of them provides.
 """
 
 from __future__ import annotations
@@ -10,11 +10,20 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
 
-from demo.infrastructure.places import BrokerPlace, Infrastructure, Machine, StorePlace, Unavailable
+from demo.infrastructure.interface import Infrastructure, Machine, RunningBroker, RunningStore, Unavailable
 
-__all__ = ["BROKERS", "STORES", "BrokerPlace", "Machine", "StorePlace", "Unavailable", "broker_named", "store_named"]
+__all__ = [
+    "BROKERS",
+    "STORES",
+    "Machine",
+    "RunningBroker",
+    "RunningStore",
+    "Unavailable",
+    "broker_named",
+    "store_named",
+]
 
-# Imported only when chosen: each imports its provider's SDK.
+# Modules are imported only when they are chosen, because each imports the SDK of its provider.
 BROKERS: Final[Mapping[str, str]] = {"sqs": "aws:SQS", "pubsub": "google:PUBSUB", "sqlite": "sqlite:BROKER"}
 STORES: Final[Mapping[str, str]] = {
     "dynamodb": "aws:DYNAMODB",
@@ -25,30 +34,36 @@ STORES: Final[Mapping[str, str]] = {
 }
 
 
-def broker_named(name: str) -> Infrastructure[BrokerPlace]:
-    """The infrastructure of a broker.
+def broker_named(name: str) -> Infrastructure[RunningBroker]:
+    """Return the infrastructure of a broker.
 
     Raises:
-        Unavailable: there is none of that name, or what it takes is not installed.
+        Unavailable: the demo doesn't know this broker, or the broker's emulator or SDK is not installed.
     """
-    found: Infrastructure[BrokerPlace] = _named("broker", BROKERS, name)
+    found: Infrastructure[RunningBroker] = _named("broker", BROKERS, name)
     return found
 
 
-def store_named(name: str) -> Infrastructure[StorePlace]:
-    """The infrastructure of a result store; raises as ``broker_named`` does."""
-    found: Infrastructure[StorePlace] = _named("result store", STORES, name)
+def store_named(name: str) -> Infrastructure[RunningStore]:
+    """Return the infrastructure of a result store.
+
+    Raises:
+        Unavailable: the demo doesn't know this store, or the store's emulator or SDK is not installed.
+    """
+    found: Infrastructure[RunningStore] = _named("result store", STORES, name)
     return found
 
 
 def _named(kind: str, known: Mapping[str, str], name: str) -> Any:
     if name not in known:
-        raise Unavailable(f"the demo knows no {kind} {name!r}; there are {', '.join(known)}")
+        raise Unavailable(f"the demo doesn't know a {kind} {name!r}; choose one of {', '.join(known)}")
     module, _, constant = known[name].partition(":")
     try:
         found = getattr(import_module(f"{__name__}.{module}"), constant)
     except ImportError as error:
-        raise Unavailable(f"{name}: {error}; pip install -e '.[test]' installs all that the demo takes") from error
+        raise Unavailable(
+            f"{name}: {error}; pip install -e '.[test]' installs the packages that the demo needs"
+        ) from error
     reason = found.missing()
     if reason:
         raise Unavailable(f"{name}: {reason}")

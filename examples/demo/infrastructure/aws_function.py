@@ -1,4 +1,4 @@
-"""The shop's Lambda function: made of its code, given a queue as its event source, and its log kept at the end."""
+"""The shop's Lambda function: it is created from the shop's code, serves a queue, and its log is saved at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from demo.infrastructure.places import EXAMPLES, Machine
+from demo.infrastructure.interface import EXAMPLES, Machine
 from taskq_cloud.testing.aws_stacks import REGION
 
 FUNCTION = "shop-images"
@@ -19,25 +19,25 @@ FUNCTION_TIMEOUT_SECONDS = 30
 
 
 def client(service: str, endpoint_url: str) -> Any:
-    """A client of one of the stack's services."""
+    """Return a client of one of the stack's services."""
     session: Any = boto3.Session()
     return session.client(
         service,
         endpoint_url=endpoint_url,
         region_name=REGION,
         aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - any will do
+        aws_secret_access_key="test",  # noqa: S106 - local stacks accept any key
         config=Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard"}),
     )
 
 
 def start_function(machine: Machine, endpoint_url: str, queue_arn: str, environment: Mapping[str, str]) -> None:
-    """Make the function and have it serve a queue.
+    """Create the function, with a queue as its event source.
 
     Args:
-        machine: keeps its log.
-        endpoint_url: where the stack answers.
-        queue_arn: the queue.
+        machine: saves the function's log at the end.
+        endpoint_url: the stack's URL.
+        queue_arn: the queue's ARN.
         environment: the function's environment variables.
     """
     functions = client("lambda", endpoint_url)
@@ -52,19 +52,19 @@ def start_function(machine: Machine, endpoint_url: str, queue_arn: str, environm
         Environment={"Variables": dict(environment)},
     )
     functions.get_waiter("function_active_v2").wait(FunctionName=FUNCTION, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
-    machine.ending.callback(_keep_log, machine, endpoint_url)
+    machine.cleanup.callback(_keep_log, machine, endpoint_url)
     functions.create_event_source_mapping(
         EventSourceArn=queue_arn,
         FunctionName=FUNCTION,
         BatchSize=10,
-        # Without it Lambda deletes a batch whole, whatever the handler says of its records.
+        # Without this, Lambda deletes all messages of a batch, even those that the handler reports as failed.
         FunctionResponseTypes=["ReportBatchItemFailures"],
         ScalingConfig={"MaximumConcurrency": 2},
     )
 
 
 def _shop_as_zip() -> bytes:
-    """The function's code: the shop alone, as the stack's functions can import what is installed here."""
+    """Return the function's code: only the shop, because local functions can import the packages installed here."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted((EXAMPLES / "shop").glob("*.py")):
@@ -76,12 +76,12 @@ def _keep_log(machine: Machine, endpoint_url: str) -> None:
     try:
         log = _log(endpoint_url)
     except (BotoCoreError, ClientError) as error:
-        log = f"the function has no log, or it can't be read: {error}\n"
+        log = f"the function's log doesn't exist or can't be read: {error}\n"
     (machine.folder / "lambda.log").write_text(log)
 
 
 def _log(endpoint_url: str) -> str:
-    """What the function's invocations have logged, from CloudWatch Logs."""
+    """Return the log lines of all invocations, from CloudWatch Logs."""
     pages = client("logs", endpoint_url).get_paginator("filter_log_events")
     events = [event for page in pages.paginate(logGroupName=f"/aws/lambda/{FUNCTION}") for event in page["events"]]
     return "".join(f"{event['message'].rstrip()}\n" for event in sorted(events, key=lambda event: event["timestamp"]))

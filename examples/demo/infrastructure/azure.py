@@ -1,10 +1,10 @@
-"""What the shop needs of Azure: a container for its results. Azurite has it."""
+"""Azure Blob Storage as a result store, in the emulator Azurite."""
 
 from __future__ import annotations
 
 from azure.storage.blob import BlobServiceClient
 
-from demo.infrastructure.places import RESULTS, Infrastructure, Machine, Meter, StorePlace
+from demo.infrastructure.interface import RESULTS, Infrastructure, Machine, Meter, RunningStore
 from taskq_cloud.testing import emulators
 
 _VARIABLE = "AZURE_STORAGE_CONNECTION_STRING"
@@ -14,24 +14,24 @@ def _missing() -> str | None:
     if emulators.azurite_missing() is None:
         return None
     return (
-        "Azurite is not installed: install Node with npm, then make demo installs Azurite; or npm install -g azurite; "
-        "or choose other RESULTS"
+        "Azurite is not installed: install Node with npm, then make demo installs Azurite; or run npm install -g "
+        "azurite; or choose another store with RESULTS"
     )
 
 
-def _start_blobs(machine: Machine) -> StorePlace:
-    azurite = machine.ending.enter_context(emulators.azurite())
-    machine.say(f"Azurite, which stands for Azure Blob Storage, answers at {azurite.url}")
+def _start_blobs(machine: Machine) -> RunningStore:
+    azurite = machine.cleanup.enter_context(emulators.azurite())
+    machine.say(f"Azurite, an emulator of Azure Blob Storage, answers at {azurite.url}")
     counter = machine.count_calls(azurite.url)
     connection_string = emulators.azurite_connection_string(azurite.url)
     with BlobServiceClient.from_connection_string(connection_string) as client:
         client.create_container(RESULTS)
-    machine.say(f"It has the container {RESULTS}")
-    return StorePlace(
+    machine.say(f"Created the container {RESULTS} in it")
+    return RunningStore(
         url=f"azureblob://{RESULTS}",
         environment={_VARIABLE: emulators.azurite_connection_string(counter.endpoint_url)},
         uncounted={_VARIABLE: connection_string},
-        things=f"blobs in the Azure container {RESULTS}",
+        contents=f"blobs in the Azure container {RESULTS}",
         key_of="celery-task-meta-{}".format,
         meter=Meter("Blob Storage", counter),
     )

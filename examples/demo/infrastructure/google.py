@@ -1,4 +1,4 @@
-"""What the shop needs of Google Cloud: topics with subscriptions, a bucket. Two emulators have them."""
+"""Google Pub/Sub as a broker and Cloud Storage as a result store, in two emulators."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-from demo.infrastructure.places import (
+from demo.infrastructure.interface import (
     PREFIX,
     QUEUES,
     RESULTS,
-    BrokerPlace,
     Infrastructure,
     Machine,
     Meter,
-    StorePlace,
+    RunningBroker,
+    RunningStore,
 )
 from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.testing import emulators
 
 PROJECT = "shop-project"
 PSTEST = Path(".emulators/pstestd")
-"""Where ``make emulators`` builds Google's fake of Pub/Sub; it is looked for on PATH as well."""
+"""The program that ``make emulators`` builds, Google's fake of Pub/Sub. It is also looked up in PATH."""
 
 MOST_DELIVERIES = 10
-"""Before Pub/Sub itself moves a message to the dead-letter topic. A task that waits for its retry is handed over and
-given back, which counts as well."""
+"""Deliveries after which Pub/Sub itself moves a message to the dead-letter topic.
+
+A task that waits for its retry is delivered and returned, which counts as a delivery.
+"""
 
 
 def _pubsub_missing() -> str | None:
     if _pstest() is not None:
         return None
     return (
-        "Google's fake of Pub/Sub is not built: apt-get install golang-go golang-google-cloud-dev, then make demo "
-        "builds it; or choose another BROKER"
+        "Google's fake of Pub/Sub is not built: run apt-get install golang-go golang-google-cloud-dev, then make demo "
+        "builds it; or choose another broker with BROKER"
     )
 
 
@@ -47,10 +49,10 @@ def _pstest() -> str | None:
     return str(PSTEST.absolute()) if PSTEST.exists() else shutil.which("pstestd")
 
 
-def _start_pubsub(machine: Machine) -> BrokerPlace:
+def _start_pubsub(machine: Machine) -> RunningBroker:
     program = _pstest() or "pstestd"
     fake = emulators.Emulator("Google's fake of Pub/Sub", lambda port: [program, "-address", f"127.0.0.1:{port}"])
-    host = f"127.0.0.1:{machine.ending.enter_context(fake).port}"
+    host = f"127.0.0.1:{machine.cleanup.enter_context(fake).port}"
     os.environ["PUBSUB_EMULATOR_HOST"] = host
     machine.say(f"Google's fake of Pub/Sub answers at {host}")
     with grpc.insecure_channel(host) as channel:
@@ -61,9 +63,10 @@ def _start_pubsub(machine: Machine) -> BrokerPlace:
             policy = {"dead_letter_topic": dead, "max_delivery_attempts": MOST_DELIVERIES}
             _make_topic(publisher, subscriber, queue, dead_letter_policy=policy)
     machine.say(
-        f"It has the topics {PREFIX}orders and {PREFIX}images, theirs for dead letters, and a subscription each"
+        f"Created the topics {PREFIX}orders and {PREFIX}images in it, their dead-letter topics, and a subscription "
+        "for each topic"
     )
-    return BrokerPlace(
+    return RunningBroker(
         url=f"pubsub://{PROJECT}/{PREFIX}",
         environment={},
         uncounted={},
@@ -71,7 +74,7 @@ def _start_pubsub(machine: Machine) -> BrokerPlace:
         workers={"container": "orders", "container2": "images"},
         start_function=None,
         meter=Meter(
-            "Pub/Sub", note="not counted: calls of Pub/Sub, which speaks gRPC; the call counter reads HTTP/1.1"
+            "Pub/Sub", note="Calls of Pub/Sub are not counted: it speaks gRPC, and the call counter reads HTTP/1.1."
         ),
     )
 
@@ -91,23 +94,25 @@ def _make_topic(publisher: PublisherClient, subscriber: SubscriberClient, queue:
     return topic
 
 
-def _start_storage(machine: Machine) -> StorePlace:
-    server = machine.ending.enter_context(emulators.gcs_server())
-    machine.say(f"fake-gcs-server, which stands for Google Cloud Storage, answers at {server.url}")
+def _start_storage(machine: Machine) -> RunningStore:
+    server = machine.cleanup.enter_context(emulators.gcs_server())
+    machine.say(f"fake-gcs-server, an emulator of Google Cloud Storage, answers at {server.url}")
     counter = machine.count_calls(server.url)
     options = {"api_endpoint": server.url}
     client = storage.Client(project=PROJECT, client_options=options, use_auth_w_custom_endpoint=False)
     client.create_bucket(RESULTS)
     client.close()
-    machine.say(f"It has the bucket {RESULTS}")
-    return StorePlace(
+    machine.say(f"Created the bucket {RESULTS} in it")
+    return RunningStore(
         url=f"gs://{RESULTS}?project={PROJECT}",
         environment={"STORAGE_EMULATOR_HOST": counter.endpoint_url},
         uncounted={"STORAGE_EMULATOR_HOST": server.url},
-        things=f"objects in the Google Cloud Storage bucket {RESULTS}",
+        contents=f"objects in the Google Cloud Storage bucket {RESULTS}",
         key_of="celery-task-meta-{}".format,
         meter=Meter(
-            "Cloud Storage", counter, "not counted: downloads from Cloud Storage, whose links lead past the counter"
+            "Cloud Storage",
+            counter,
+            "Downloads from Cloud Storage are not counted: their links bypass the call counter.",
         ),
     )
 

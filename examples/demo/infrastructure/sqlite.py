@@ -1,18 +1,18 @@
-"""What the shop needs of SQLite: nothing but a file, which the shop makes itself."""
+"""SQLite files as a broker and a result store; the shop creates the files itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from demo.infrastructure.places import BrokerPlace, Infrastructure, Machine, Meter, StorePlace
+from demo.infrastructure.interface import Infrastructure, Machine, Meter, RunningBroker, RunningStore
 
-_METER = Meter("SQLite", note="not counted: SQLite, which is a file and takes no calls")
+_METER = Meter("SQLite", note="Calls are not counted: SQLite is a file, not a service.")
 
 
-def _start_broker(machine: Machine) -> BrokerPlace:
+def _start_broker(machine: Machine) -> RunningBroker:
     path = _new_file(machine, "queues.db")
-    machine.say(f"SQLite has the queues orders and images in {path}")
-    return BrokerPlace(
+    machine.say(f"The queues orders and images are in the SQLite file {path}")
+    return RunningBroker(
         url=f"sqlite:///{path.absolute()}",
         environment={},
         uncounted={},
@@ -23,21 +23,21 @@ def _start_broker(machine: Machine) -> BrokerPlace:
     )
 
 
-def _start_results(machine: Machine) -> StorePlace:
+def _start_results(machine: Machine) -> RunningStore:
     path = _new_file(machine, "results.db")
-    machine.say(f"SQLite has the results in {path}")
-    return StorePlace(
+    machine.say(f"The results are in the SQLite file {path}")
+    return RunningStore(
         url=f"sqlite:///{path.absolute()}",
         environment={},
         uncounted={},
-        things=f"rows in {path}",
+        contents=f"rows in {path}",
         key_of=str,
         meter=_METER,
     )
 
 
 def _new_file(machine: Machine, name: str) -> Path:
-    for old in machine.folder.glob(f"{name}*"):  # with the journal beside it
+    for old in machine.folder.glob(f"{name}*"):  # the journal of the file, too
         old.unlink()
     return machine.folder / name
 

@@ -1,4 +1,4 @@
-"""The container workers of the demo, each a process of its own, started and ended by its own id."""
+"""The container workers of the demo: one ``taskq worker`` process for each queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from demo.infrastructure.places import EXAMPLES
+from demo.infrastructure.interface import EXAMPLES
 
 READY_LINE = "ready: serves"
 READY_TIMEOUT_SECONDS = 30
@@ -21,19 +21,19 @@ _LOOK_SECONDS = 0.1
 
 
 class WorkerEndedError(RuntimeError):
-    """A container worker ended by itself, or was not ready in time."""
+    """A container worker has ended by itself, or was not ready in time."""
 
 
 class ContainerWorkers:
-    """``taskq worker``, one for each queue, as containers would run them. Told to stop, and waited for, at the end.
+    """A context in which container workers run. At its end they are told to stop, and waited for.
 
     Args:
-        queues: the workers' names -> the queue each serves.
-        environment: their environment variables, beside this process's.
-        logs: the folder of their logs.
+        queues: worker name -> the queue that the worker serves.
+        environment: environment variables of the workers, in addition to those of this process.
+        logs: the folder of the workers' logs.
 
     Raises:
-        WorkerEndedError: one did not become ready; says what it printed.
+        WorkerEndedError: a worker did not become ready.
     """
 
     def __init__(self, queues: Mapping[str, str], environment: Mapping[str, str], logs: Path) -> None:
@@ -58,16 +58,16 @@ class ContainerWorkers:
         self._end()
 
     def check(self) -> None:
-        """Whether all are still there.
+        """Check that all workers still run.
 
         Raises:
-            WorkerEndedError: one is not; says what it printed last.
+            WorkerEndedError: a worker has ended; the message holds the last lines of its log.
         """
         for log_path, worker in self._started.items():
             code = worker.poll()
             if code is not None:
                 last = log_path.read_text(errors="replace")[-1500:].strip()
-                raise WorkerEndedError(f"the worker ended with code {code}; the end of {log_path}:\n{last}")
+                raise WorkerEndedError(f"a worker ended with exit code {code}; the end of {log_path}:\n{last}")
 
     def _start(self, name: str, queue: str, log_path: Path) -> subprocess.Popen[bytes]:
         with log_path.open("wb") as log:
@@ -78,7 +78,7 @@ class ContainerWorkers:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C in the terminal is for the demo, which then tells the worker.
+                # Ctrl-C in the terminal then reaches the demo only, which stops the worker.
                 start_new_session=True,
             )
 
@@ -87,20 +87,20 @@ class ContainerWorkers:
         while READY_LINE not in log_path.read_text(errors="replace"):
             self.check()
             if time.monotonic() > deadline:
-                raise WorkerEndedError(f"the worker was not ready within {READY_TIMEOUT_SECONDS} s: see {log_path}")
+                raise WorkerEndedError(f"a worker was not ready within {READY_TIMEOUT_SECONDS} s: see {log_path}")
             time.sleep(_LOOK_SECONDS)
 
     def _end(self) -> None:
-        with ExitStack() as ending:
+        with ExitStack() as cleanup:
             for worker in self._started.values():
                 worker.terminate()
-                ending.callback(_wait_for, worker)
+                cleanup.callback(_wait_for, worker)
 
 
 def _wait_for(worker: subprocess.Popen[bytes]) -> None:
     try:
         worker.wait(STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        # The processes of its pool are in its session's group, whose number is its process id.
+        # The processes of the worker's pool are in the process group that has the worker's process id.
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()

@@ -1,4 +1,4 @@
-"""What has become of the calls: looks at results and queues until every call is accounted for, or no more can be."""
+"""Monitors the calls: reads results and queues until every call is accounted for, or no more outcomes can come."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from demo.infrastructure.places import QUEUES
+from demo.infrastructure.interface import QUEUES
 from demo.workload import SentCall
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON
 from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.core.records.record import READY_STATES
 
-LOOK_SECONDS = 0.5
-EMPTY_LOOKS = 3
-"""SQS's counts are approximate: queues are taken for empty when they look so this often, one after the other."""
+PAUSE_SECONDS = 0.5
+EMPTY_SNAPSHOTS = 3
+"""Queues count as empty after this many empty snapshots in a row, because the counts of SQS are approximate."""
 
 DEAD_LETTER_LEASE_SECONDS = 3600
-"""Longer than the demo runs, where the broker allows it: dead letters are read once."""
+"""The lease on a dead letter: longer than the demo runs, if the broker allows it, so that it is read only once."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the result store says of a call."""
+    """The stored result of a call."""
 
     state: str
     attempts: int
@@ -60,15 +60,15 @@ class DeadLetter:
 
 
 @dataclass(frozen=True)
-class View:
-    """How things stand at one moment.
+class Snapshot:
+    """The state of all calls at one moment.
 
     Args:
         sent: the calls.
-        outcomes: task id -> what its result says, as far as there is one.
-        dead_letters: what is in the dead-letter queues.
-        idle: the queues hold nothing any more, so that nothing more will come.
-        seconds: since the calls were sent.
+        outcomes: task id -> outcome, for calls that have one.
+        dead_letters: the messages in the dead-letter queues.
+        idle: whether the queues are empty, so that no more outcomes will come.
+        seconds: the time since the calls were sent.
     """
 
     sent: Sequence[SentCall]
@@ -78,38 +78,38 @@ class View:
     seconds: float
 
     def is_done(self, sent: SentCall) -> bool:
-        """Whether a call has its final state."""
+        """Return whether a call has its final state."""
         outcome = self.outcomes.get(sent.id)
         return outcome is not None and outcome.state in READY_STATES
 
     def missing(self, unreadable: Sequence[str]) -> list[str]:
-        """Calls without a final state, and unreadable messages, that are in no dead-letter queue either."""
+        """Return the calls without a final state, and the unreadable messages, that are not dead-lettered either."""
         bodies = [letter.body for letter in self.dead_letters if letter.reason]
         calls = [sent for sent in self.sent if not self.is_done(sent) and not any(sent.id in body for body in bodies)]
         return [f"{each.call.task.name}[{each.id}]" for each in calls] + [
             f"message {body!r}" for body in unreadable if body not in bodies
         ]
 
-    def surprises(self) -> list[str]:
-        """Calls that came to something else than they must have."""
+    def unexpected(self) -> list[str]:
+        """Return a description of each call whose outcome is not the expected one."""
         pairs = [(each, self.outcomes[each.id]) for each in self.sent if self.is_done(each)]
         return [
-            f"{sent.call.task.name}{sent.call.args} was {outcome.state} ({outcome.error}) after {outcome.attempts} "
-            f"attempts, and not {sent.call.state} ({sent.call.error}) after {sent.call.attempts}"
+            f"{sent.call.task.name}{sent.call.args} ended in {outcome.state} ({outcome.error}) after "
+            f"{outcome.attempts} attempts; expected: {sent.call.state} ({sent.call.error}) after {sent.call.attempts}"
             for sent, outcome in pairs
             if (outcome.state, outcome.error, outcome.attempts)
             != (sent.call.state, sent.call.error, sent.call.attempts)
         ]
 
 
-class Watch:
-    """Looks again and again. Dead letters stay where they are, as they would for an operator.
+class Monitor:
+    """Takes snapshots of the calls. Dead letters are read but not removed, as an operator would do it.
 
     Args:
-        app: an application of the demo's own, whose calls go past the call counters.
+        app: an application of the demo's own, whose requests are not counted.
         sent: the calls.
-        unreadable: bodies of the messages that must come to a dead-letter queue.
-        prefix: what a queue's name begins with at the broker.
+        unreadable: the bodies of messages that must reach a dead-letter queue.
+        prefix: the prefix of queue names at the broker.
     """
 
     def __init__(self, app: TaskQ, sent: Sequence[SentCall], unreadable: Sequence[str], prefix: str) -> None:
@@ -121,29 +121,34 @@ class Watch:
         self._dead_letters: dict[str, DeadLetter] = {}
         self._began = time.monotonic()
 
-    def looks(self, deadline: float) -> Iterator[View]:
-        """Views, until nothing is missing, the queues stay empty, or the deadline (``time.monotonic()``) has come."""
-        empty_looks, look_began = 0, 0.0
-        view: View | None = None
-        while view is None or (
-            view.missing(self._unreadable) and not view.idle and time.monotonic() + LOOK_SECONDS < deadline
+    def snapshots(self, deadline: float) -> Iterator[Snapshot]:
+        """Yield snapshots until nothing is missing, the queues stay empty, or the deadline has come.
+
+        Args:
+            deadline: the time at which to give up, by ``time.monotonic()``.
+        """
+        empty, began = 0, 0.0
+        snapshot: Snapshot | None = None
+        while snapshot is None or (
+            snapshot.missing(self._unreadable) and not snapshot.idle and time.monotonic() + PAUSE_SECONDS < deadline
         ):
-            if view is not None:
-                # Object stores answer for one result at a time: half of their time is the shop's.
-                time.sleep(max(LOOK_SECONDS, time.monotonic() - look_began))
-            look_began = time.monotonic()
-            # The queues first: a message leaves its queue last, so that what is in none by now is in the results.
-            empty_looks = empty_looks + 1 if self._queues_are_empty() else 0
+            if snapshot is not None:
+                # Object stores need a request for each result, so half of the time is left to the shop.
+                time.sleep(max(PAUSE_SECONDS, time.monotonic() - began))
+            began = time.monotonic()
+            # Queues are read before results: a message leaves its queue only after its result is stored, so the
+            # results of all messages that have left the queues are seen.
+            empty = empty + 1 if self._queues_are_empty() else 0
             self._read_results()
             self._read_dead_letters()
             seconds = time.monotonic() - self._began
-            dead_letters, idle = list(self._dead_letters.values()), empty_looks >= EMPTY_LOOKS
-            view = View(self._sent, dict(self._outcomes), dead_letters, idle, seconds)
-            yield view
+            dead_letters, idle = list(self._dead_letters.values()), empty >= EMPTY_SNAPSHOTS
+            snapshot = Snapshot(self._sent, dict(self._outcomes), dead_letters, idle, seconds)
+            yield snapshot
 
     def _queues_are_empty(self) -> bool:
         depths = [self._app.run(self._app.broker.depth(queue)) for queue in QUEUES]
-        # None from a broker that counts no messages: then only the deadline ends the wait for a call that is lost.
+        # The depth is None if the broker counts no messages; then a lost call is only noticed at the deadline.
         return all(depth is not None and depth.total == 0 for depth in depths)
 
     def _read_results(self) -> None:
