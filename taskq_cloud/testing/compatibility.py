@@ -37,7 +37,8 @@ _LARGEST_NUMBER: Final = 2**53
 _HIDDEN: Final = frozenset({"beyond_parking"})
 _HEAD: Final = """# What each broker and store can do
 
-Drawn from the adapters' own declarations by `python -m taskq_cloud.testing.compatibility`; a test compares.
+Every adapter declares its capabilities, and this page is generated from these declarations:
+`python -m taskq_cloud.testing.compatibility > docs/compatibility.md`. A test compares the two.
 """
 
 
