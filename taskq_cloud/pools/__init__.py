@@ -1,1 +1,1 @@
-"""Where tasks run inside a worker: threads, processes, the event loop, or the worker itself."""
+"""The pools in which a worker runs tasks: processes, threads, the worker's event loop, or a single thread."""

@@ -1,8 +1,8 @@
-"""The asyncio pool: coroutine functions on the worker's own event loop, many at a time.
+"""The asyncio pool: many coroutine functions at a time, on the worker's own event loop.
 
-A limit or a cancellation reaches a coroutine where it awaits: the soft limit as ``SoftTimeLimitExceeded``, the hard one
-as a cancellation. A coroutine that blocks the loop also blocks the worker, lease renewal included. Plain functions run
-in threads, by the threads pool's rules.
+A time limit or a cancellation reaches a coroutine where it awaits: the soft limit as ``SoftTimeLimitExceeded``, the
+hard limit as a cancellation. A coroutine that blocks the loop also blocks the worker, lease renewal included. Plain
+functions run in threads, by the rules of the threads pool.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class AsyncioPool:
     Args:
         runner: runs the task functions.
         concurrency: how many tasks run at a time, plain functions included.
-        grace_seconds: how long a cancelled coroutine may clean up before it is left behind with a warning.
+        grace_seconds: how long a cancelled coroutine may clean up. After that it is left behind with a warning.
     """
 
     def __init__(self, runner: Runner, concurrency: int, *, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -34,29 +34,29 @@ class AsyncioPool:
         self._grace_seconds = grace_seconds
         self._threads = ThreadPool(runner, concurrency, grace_seconds=grace_seconds)
         self._running: dict[asyncio.Task[Outcome], Invocation] = {}
-        self._given_up: asyncio.Future[None] | None = None
+        self._stopped: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        """Nothing to start: the event loop is there."""
-        self._given_up = asyncio.get_running_loop().create_future()
+        """Get ready on the running event loop, which is the one that tasks will run on."""
+        self._stopped = asyncio.get_running_loop().create_future()
 
     async def run(self, invocation: Invocation) -> Outcome:
-        """Run one task: a coroutine function here, any other in a thread."""
+        """Run one task: a coroutine function on the event loop, a plain function in a thread."""
         if not self._runner.is_async(invocation.message.task):
             return await self._threads.run(invocation)
-        if self._given_up is None or self._given_up.done():
+        if self._stopped is None or self._stopped.done():
             return Abandoned()
         task = asyncio.create_task(acall(self._runner, invocation), name=f"taskq-task {invocation.message.id}")
         self._running[task] = invocation
         task.add_done_callback(self._running.pop)
-        ends: set[asyncio.Future[Any]] = {task, self._given_up}
+        ends: set[asyncio.Future[Any]] = {task, self._stopped}
         try:
             limit = invocation.time_limit
             await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
-                # Only stop() cancels it while this still waits.
+                # Only stop() cancels the task while this call still waits for it.
                 return Abandoned() if task.cancelled() else task.result()
-            if limit is None or self._given_up.done():
+            if limit is None or self._stopped.done():
                 return Abandoned()
             await self._end({task})
             return TimedOut(limit)
@@ -65,10 +65,10 @@ class AsyncioPool:
             raise
 
     async def stop(self) -> None:
-        """Cancel the coroutines and end the threads; what is still there after the grace is left behind."""
+        """Cancel the coroutines and end the threads. Those that go on after the grace period are left behind."""
         await asyncio.gather(self._threads.stop(), self._end(set(self._running)))
-        if self._given_up is not None and not self._given_up.done():
-            self._given_up.set_result(None)
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(None)
 
     async def _end(self, tasks: set[asyncio.Task[Outcome]]) -> None:
         for task in tasks:
@@ -79,7 +79,8 @@ class AsyncioPool:
         for task in left:
             invocation = self._running[task]
             logger.warning(
-                "task %s (%s) was cancelled but its coroutine goes on; its outcome is dropped",
+                "task %s (%s) was cancelled, but its coroutine goes on; its outcome will be dropped. Let the task "
+                "re-raise asyncio.CancelledError",
                 invocation.message.task,
                 invocation.message.id,
                 extra={

@@ -1,4 +1,4 @@
-"""What a pool is: it takes an invocation and answers with an outcome, within the invocation's time limits."""
+"""The contract of a pool: it runs invocations within their time limits and returns an outcome for each."""
 
 from __future__ import annotations
 
@@ -7,54 +7,58 @@ from typing import Protocol
 from taskq_cloud.core.model.outcome import Invocation, Outcome
 
 GRACE_SECONDS = 1.0
-"""How long what was told to end may take for it: short, because a stopping worker waits for it."""
+"""How long a thread, process or coroutine may take to end once it was told to. A stopping worker waits this long."""
 
 
 class Runner(Protocol):
-    """Runs task functions: the application's side of a pool (``taskq_cloud.core.execution.runner``).
+    """Runs task functions: the application's side of a pool. ``taskq_cloud.core.execution.runner`` implements it.
 
-    What a task raises is an outcome. That includes ``SoftTimeLimitExceeded``, which the pool raises in the task.
+    An exception that a task raises becomes an outcome. That includes ``SoftTimeLimitExceeded``, which the pool raises
+    inside the task.
     """
 
     def is_async(self, task: str) -> bool:
-        """Whether the task's function is a coroutine function."""
+        """Return whether the function of the named task is a coroutine function."""
         ...
 
     def run(self, invocation: Invocation) -> Outcome:
-        """Run the function in this thread, a coroutine function on an event loop of this thread's own.
+        """Run the task's function in this thread. A coroutine function runs on an event loop owned by this thread.
 
-        Raises only what is no outcome of the task: ``TimeLimitExceeded`` where the pool threw it in, ``SystemExit``.
+        Raises:
+            TimeLimitExceeded: the pool raised it in the task.
+            SystemExit: the task asked the process to exit.
         """
         ...
 
     async def arun(self, invocation: Invocation) -> Outcome:
-        """Run the coroutine function on the running loop. Cancelling it cancels the task.
+        """Run the task's coroutine function on the running event loop. Cancelling this call cancels the task.
 
-        Lets ``CancelledError`` through; the pool knows whether it was asked for.
+        Raises:
+            asyncio.CancelledError: the call was cancelled, or the task raised it. Only the pool can tell which.
         """
         ...
 
 
 class Pool(Protocol):
-    """A place where tasks run, ``concurrency`` at a time.
+    """Runs tasks, up to ``concurrency`` of them at a time.
 
-    A pool never raises for what a task does: an exception, a dead process and a passed time limit are outcomes.
+    A pool never raises because of a task: an exception, a process that died and a time limit that passed are outcomes.
     """
 
     concurrency: int
 
     async def start(self) -> None:
-        """Start processes or threads. Raises if they can't run the application at all."""
+        """Start the pool's processes or threads. Raise an error if they can't run the application at all."""
         ...
 
     async def run(self, invocation: Invocation) -> Outcome:
         """Run one task. The caller never has more than ``concurrency`` runs under way.
 
-        Cancelling ends the run as fast as the pool can (a process is killed, a coroutine cancelled, a thread left to
-        its own end and its outcome dropped); the caller then gives the message back.
+        Cancelling this call ends the run as fast as the pool can: a process is killed, a coroutine is cancelled, a
+        thread runs on and its outcome is dropped. The caller then gives the message back to its queue.
         """
         ...
 
     async def stop(self) -> None:
-        """End all processes and threads. Runs still under way are ended as if cancelled and come to ``Abandoned``."""
+        """End all processes and threads. Runs still under way are ended, and their outcome is ``Abandoned``."""
         ...

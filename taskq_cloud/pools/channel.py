@@ -1,7 +1,8 @@
-"""What the worker and a process of its pool say to each other: one socket pair a process, frames of pickled values.
+"""The protocol between the worker and one process of its pool: frames of pickled values over a socket pair.
 
-A frame is four bytes of length, big-endian, and a pickle. Both ends are the same installation of this package and the
-socket is no one else's, so pickle is safe here; and an argument that a pickle message carried gets through unchanged.
+A frame is four bytes of length, big-endian, followed by a pickle. Pickle is safe here: both ends run the same
+installation of this package, and nobody else can reach the socket. It also carries arguments that came in a pickle
+message through unchanged.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import Any
 from taskq_cloud.core.model.outcome import Outcome
 
 HEADER_BYTES = 4
-# A length over this is no length: something else has written to the socket.
+# A length above this isn't a length: something else has written to the socket.
 LARGEST_FRAME_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The worker's first frame: the module search path, so that the process finds what the worker finds."""
+    """The worker's first frame: its module search path, so that the process imports the modules the worker imports."""
 
     search_path: list[str]
 
@@ -39,40 +40,43 @@ class LoadFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """The process has taken a task. Dead before it said so, it has lost none."""
+class TaskStarted:
+    """The process has taken a task. If the process dies before it says so, the task has not been started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A task's outcome, and how much memory the process holds after it, in KiB (its resident set)."""
+    """A task's outcome, and how much memory the process holds after it (its resident set, in KiB)."""
 
     outcome: Outcome
     resident_kib: int
 
 
 class BrokenFrame(Exception):
-    """What was read from a channel is no frame."""
+    """The bytes read from a channel aren't a frame."""
 
 
 def pack(value: Any) -> bytes:
-    """A value as a frame."""
+    """Return a value as a frame."""
     return frame(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
 
 
 def frame(payload: bytes) -> bytes:
-    """A pickle as a frame.
+    """Return a pickle as a frame.
 
     Raises:
-        ValueError: it is larger than a frame can be.
+        ValueError: the pickle is larger than a frame can be.
     """
     if len(payload) > LARGEST_FRAME_BYTES:
-        raise ValueError(f"{len(payload)} bytes are too many for a frame between a worker and its processes")
+        raise ValueError(
+            f"a message between the worker and a process of its pool has {len(payload)} bytes, and may have at most "
+            f"{LARGEST_FRAME_BYTES}: pass large arguments and results by reference"
+        )
     return len(payload).to_bytes(HEADER_BYTES, "big") + payload
 
 
 def receive(channel: socket.socket) -> bytes | None:
-    """The next frame's pickle, or None at the end: the process's side."""
+    """Return the next frame's pickle, or None at the end of the channel. The process reads the channel this way."""
     header = _receive_exactly(channel, HEADER_BYTES)
     return None if header is None else _receive_exactly(channel, int.from_bytes(header, "big"))
 
@@ -91,11 +95,11 @@ def _receive_exactly(channel: socket.socket, size: int) -> bytes | None:
 
 
 async def areceive(reader: asyncio.StreamReader) -> Any:
-    """The next frame's value: the worker's side.
+    """Return the next frame's value. The worker reads the channel this way.
 
     Raises:
         EOFError: the channel has ended.
-        BrokenFrame: what came is no frame.
+        BrokenFrame: the bytes aren't a frame.
     """
     try:
         size = int.from_bytes(await reader.readexactly(HEADER_BYTES), "big")

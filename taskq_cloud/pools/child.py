@@ -1,10 +1,10 @@
-"""A process of the processes pool: ``python -m taskq_cloud.pools.child``.
+"""The program that each process of the processes pool runs: ``python -m taskq_cloud.pools.child``.
 
 It imports the application, then runs one task at a time in its main thread and answers over its channel. A second
-thread reads the channel: when the worker is gone, so is this process, even in the middle of a task.
+thread reads the channel: when the worker is gone, this process ends too, even in the middle of a task.
 
-Its standard output and error are the worker's. Terminals and supervisors signal whole groups of processes; whether a
-task is to end is the worker's decision, so the signals that ask a process to end do nothing here.
+Its standard output and error are the worker's. Terminals and supervisors send signals to whole groups of processes, but
+only the worker decides whether a task is to end. So this process ignores the signals that ask it to end.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from typing import Any, NoReturn
 from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.pools.base import Runner
-from taskq_cloud.pools.channel import Answer, Begun, LoadFailed, Ready, Setup, frame, pack, receive
-from taskq_cloud.pools.task_calls import TaskLoop, call, escaped
+from taskq_cloud.pools.channel import Answer, LoadFailed, Ready, Setup, TaskStarted, frame, pack, receive
+from taskq_cloud.pools.task_calls import TaskLoop, call, outcome_of_error
 
 # prctl(2)
 PR_SET_PDEATHSIG = 1
@@ -39,27 +39,27 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Run tasks until the channel ends."""
-    parser = argparse.ArgumentParser(description="A process of a worker's pool. The worker starts it.")
+    parser = argparse.ArgumentParser(description="Run tasks for a worker. The worker's processes pool starts this.")
     parser.add_argument("--channel", type=int, required=True, help="the file descriptor of the socket to the worker")
-    parser.add_argument("--runner", required=True, help="module:callable that makes the runner")
-    parser.add_argument("argument", help="what the callable is given: the path of the application")
+    parser.add_argument("--runner", required=True, help="module:callable that returns the runner")
+    parser.add_argument("argument", help="the callable's argument: the path of the application")
     options = parser.parse_args()
     faulthandler.enable()
     _ignore_requests_to_end()
     _die_with_parent()
     channel = socket.socket(fileno=options.channel)
-    # Not for a task's own subprocesses: the channel must end when this process does.
+    # A task's own subprocesses must not inherit it: the channel has to end when this process does.
     channel.set_inheritable(False)
-    worker = _Worker(channel)
+    connection = _WorkerConnection(channel)
     with contextlib.suppress(ConnectionError):  # the worker has died, or has closed the channel
-        worker.serve(options.runner, options.argument)
-    # At once: threads that a task has left may keep the interpreter from its end.
+        connection.serve(options.runner, options.argument)
+    # Shut it down right away: threads that a task has left behind may keep the interpreter from ending.
     with contextlib.suppress(OSError):
         channel.shutdown(socket.SHUT_RDWR)
 
 
-class _Worker:
-    """The worker, as its process sees it."""
+class _WorkerConnection:
+    """The process's end of the channel: takes tasks from the worker, runs them, and answers."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -83,10 +83,11 @@ class _Worker:
         self._busy = False
         self._channel.sendall(pack(Ready()))
         while (payload := self._frames.get()) is not None:
-            self._channel.sendall(pack(Begun()))
+            self._channel.sendall(pack(TaskStarted()))
             outcome = _run(runner, task_loop, payload)
             answer = _pack_answer(outcome)
-            # Before the answer: the worker may end the channel as soon as it has it, and that must be an end in peace.
+            # Set before the answer is sent: the worker may close the channel as soon as it has the answer, and this
+            # process should then end normally.
             self._busy = False
             self._channel.sendall(answer)
             if isinstance(outcome, Lost):
@@ -94,10 +95,10 @@ class _Worker:
         task_loop.close()
 
     def _read(self) -> None:
-        # The main thread's sleep must be what an alarm interrupts.
+        # An alarm has to interrupt the main thread, which may be asleep, and not this thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
         while (payload := receive(self._channel)) is not None:
-            # Set here: a worker that dies after it has sent a task must not leave one that is still to begin.
+            # Set here and not in the main thread: if the worker dies after it has sent a task, the task must not start.
             self._busy = True
             self._frames.put(payload)
         if self._busy:
@@ -120,11 +121,11 @@ def _run(runner: Runner, task_loop: TaskLoop, payload: bytes) -> Outcome:
             return call(runner, invocation)
         return _run_with_alarm(runner, invocation, invocation.soft_time_limit)
     except BaseException as error:  # every run has an outcome
-        return escaped(error)
+        return outcome_of_error(error)
 
 
 def _run_with_alarm(runner: Runner, invocation: Invocation, seconds: float) -> Outcome:
-    # Each time anew: a task or a library may have set another handler.
+    # Set the handler for each run: a task or a library may have set another one.
     signal.signal(signal.SIGALRM, _on_alarm)
     outcome: Outcome | None = None
     try:
@@ -134,9 +135,9 @@ def _run_with_alarm(runner: Runner, invocation: Invocation, seconds: float) -> O
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except SoftTimeLimitExceeded as error:
-        # Between the task's end and the alarm's: the task is none the worse.
+        # With an outcome, the alarm went off after the task had ended and before the timer was stopped.
         if outcome is None:
-            outcome = escaped(error)
+            outcome = outcome_of_error(error)
     return outcome
 
 
@@ -148,22 +149,22 @@ def _pack_answer(outcome: Outcome) -> bytes:
     resident_kib = _resident_kib()
     try:
         return frame(pickle.dumps(Answer(outcome, resident_kib)))
-    except Exception as error:  # a retry's new arguments may be anything
-        return pack(Answer(escaped(error), resident_kib))
+    except Exception as error:  # a retry's new arguments may be objects that can't be pickled
+        return pack(Answer(outcome_of_error(error), resident_kib))
 
 
 def _resident_kib() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
-        # No /proc: the peak instead, in KiB, on macOS in bytes (getrusage(2)).
+        # Without /proc, take the peak instead: in KiB, on macOS in bytes (getrusage(2)).
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak // 1024 if sys.platform == "darwin" else peak
     return pages * resource.getpagesize() // 1024
 
 
 def _ignore_requests_to_end() -> None:
-    """Survive SIGINT and SIGTERM, with handlers: unlike SIG_IGN they do not pass on to what a task executes."""
+    """Ignore SIGINT and SIGTERM by handlers: unlike SIG_IGN, programs that a task executes don't inherit them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _do_nothing)
     os.register_at_fork(after_in_child=_heed_requests_to_end)
@@ -179,16 +180,16 @@ def _do_nothing(*_args: Any) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have Linux kill this process with its parent: the reading thread can't while C code holds the interpreter.
+    """Ask Linux to kill this process with its parent. The reading thread can't, while C code holds the interpreter.
 
-    The parent is the thread that started this process (prctl(2)): the one of the worker's event loop.
+    The parent is the thread that started this process (prctl(2)): the thread of the worker's event loop.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_at_once() -> NoReturn:
-    # With what the task has started, where this process leads its own group, as it does under a worker.
+    # Under a worker this process leads a group of its own. Killing the group also ends programs the task has started.
     if os.getpgrp() == os.getpid():
         with contextlib.suppress(OSError):
             os.killpg(os.getpid(), signal.SIGKILL)

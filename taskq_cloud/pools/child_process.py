@@ -1,4 +1,4 @@
-"""The worker's handle on one process of the processes pool: start it, give it a task, kill it, bury it."""
+"""The worker's handle on one process of the processes pool: start it, give it tasks, kill it, wait for its end."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import sys
 from typing import TypeVar
 
 from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
-from taskq_cloud.pools.channel import Answer, Begun, BrokenFrame, LoadFailed, Ready, Setup, areceive, pack
-from taskq_cloud.pools.task_calls import escaped
+from taskq_cloud.pools.channel import Answer, BrokenFrame, LoadFailed, Ready, Setup, TaskStarted, areceive, pack
+from taskq_cloud.pools.task_calls import outcome_of_error
 
 F = TypeVar("F")
 
-# How long a dead process's last frame may take from the socket to us, and a process that closed its channel to die.
+# How long to wait for the last frame of a process that died, and for the death of a process that closed its channel.
 DRAIN_SECONDS = 1.0
 
 
-class CanNotLoad(Exception):
-    """A process could not import the application, or died of it; the text says how."""
+class LoadError(Exception):
+    """A process could not import the application, or died while importing it. The text gives the reason."""
 
 
-class NotBegun(Exception):
-    """The process died before it had taken the task: another one may run it."""
+class TaskNotStarted(Exception):
+    """The process died before it took the task, so another process can run the task."""
 
 
 class ChildProcess:
-    """A running process of the pool. Make one with ``start``.
+    """A running process of the pool. Create one with ``start``.
 
     Attributes:
-        begun: how many tasks it has taken.
-        resident_kib: its resident set after its last task, in KiB.
-        leaving: set when it gets no further task: it is dead, killed, or retired.
+        tasks_started: how many tasks the process has taken.
+        resident_kib: the process's resident set after its last task, in KiB.
+        leaving: set once the process gets no further task, because it is dead, killed or retired.
     """
 
     def __init__(
         self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self.begun = 0
+        self.tasks_started = 0
         self.resident_kib = 0
         self.leaving = asyncio.Event()
         self._process = process
@@ -48,8 +48,8 @@ class ChildProcess:
         self._writer = writer
         self._exit = asyncio.create_task(process.wait())
         self._exit.add_done_callback(self._on_exit)
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._no_run = asyncio.Event()
+        self._no_run.set()
 
     @property
     def pid(self) -> int:
@@ -61,15 +61,15 @@ class ChildProcess:
         """Start a process and wait until it has imported the application.
 
         Args:
-            runner_factory: ``module:callable``, which makes the runner from ``app_path``.
+            runner_factory: ``module:callable``; the callable returns the runner for ``app_path``.
             app_path: where the application is, ``module:attribute``.
 
         Raises:
-            CanNotLoad: it can't run tasks.
+            LoadError: the process can't import the application.
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            # Before there is a process, so that nothing is awaited between its start and the care for its end.
+            # Open the connection first. Then nothing is awaited between the process's start and the care for its end.
             reader, writer = await asyncio.open_connection(sock=ours)
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -78,7 +78,8 @@ class ChildProcess:
                     *("--runner", runner_factory, app_path),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    # A group of its own: it is killed with what a task of it has started, and no terminal signals it.
+                    # The process leads its own group: programs that its task starts are killed with it, and signals
+                    # from a terminal don't reach it.
                     start_new_session=True,
                 )
             except BaseException:
@@ -94,29 +95,29 @@ class ChildProcess:
         return child
 
     async def run(self, invocation: Invocation) -> Outcome:
-        """Run one task; ``Lost`` when the process dies of it.
+        """Run one task. The outcome is ``Lost`` if the process dies while it runs the task.
 
         Raises:
-            NotBegun: the process was dead already.
+            TaskNotStarted: the process was dead before it took the task.
         """
         try:
             request = pack(invocation)
-        except Exception as error:  # an argument out of a pickle message need not go back into one
-            return escaped(error)
-        self._quiet.clear()
+        except Exception as error:  # not every argument that came out of a pickle message can be pickled again
+            return outcome_of_error(error)
+        self._no_run.clear()
         try:
             return await self._converse(request)
         finally:
-            self._quiet.set()
+            self._no_run.set()
 
     async def _converse(self, request: bytes) -> Outcome:
         try:
             await self._send(request)
-            await self._expect(Begun)
+            await self._expect(TaskStarted)
         except (EOFError, BrokenFrame) as error:
             self.kill()
-            raise NotBegun from error
-        self.begun += 1
+            raise TaskNotStarted from error
+        self.tasks_started += 1
         try:
             answer = await self._expect(Answer)
         except EOFError:
@@ -128,25 +129,25 @@ class ChildProcess:
         return answer.outcome
 
     def kill(self) -> None:
-        """Kill the process and what its task has started."""
+        """Kill the process, and the programs that its task has started."""
         self.leaving.set()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def retire(self) -> None:
-        """Let the process end; it must not have a task."""
+        """Let the process end by itself. It must not be running a task."""
         self.leaving.set()
         self._writer.close()
 
     async def reap(self, grace_seconds: float = 0.0) -> None:
-        """Wait until the process has ended, kill it where it does not, and free what it held."""
+        """Wait until the process has ended, and free its resources. After ``grace_seconds`` the process is killed."""
         await asyncio.wait({self._exit}, timeout=grace_seconds)
         if not self._exit.done():
             self.kill()
         await asyncio.shield(self._exit)
-        # What it said last may still be in the socket.
-        await self._quiet.wait()
+        # The process's last frame may still be in the socket.
+        await self._no_run.wait()
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
@@ -156,11 +157,13 @@ class ChildProcess:
             await self._send(pack(Setup(list(sys.path))))
             first = await self._expect(Ready, LoadFailed)
         except EOFError as error:
-            raise CanNotLoad(f"the process died while it imported it: {await self._cause_of_death()}") from error
+            raise LoadError(
+                f"the process died while it imported the application: {await self._cause_of_death()}"
+            ) from error
         except BrokenFrame as error:
-            raise CanNotLoad(str(error)) from error
+            raise LoadError(str(error)) from error
         if isinstance(first, LoadFailed):
-            raise CanNotLoad(first.text)
+            raise LoadError(first.text)
 
     async def _send(self, data: bytes) -> None:
         self._writer.write(data)
@@ -185,7 +188,7 @@ class ChildProcess:
             return f"exit code {code}"
         try:
             return f"killed by {signal.Signals(-code).name}"
-        except ValueError:  # the real-time signals have no names but the first and the last
+        except ValueError:  # of the real-time signals, only the first and the last have names
             return f"killed by signal {-code}"
 
     def _on_exit(self, _: asyncio.Task[int]) -> None:

@@ -1,4 +1,4 @@
-"""Makes the pool that ``--pool`` names."""
+"""Create the pool that the option ``--pool`` names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
 
 POOLS = ("processes", "threads", "asyncio", "solo")
-# Celery's names for the same.
+# Celery's names of these pools.
 ALIASES = {"prefork": "processes"}
 
 
@@ -25,42 +25,48 @@ def make_pool(
     max_tasks_per_child: int | None = None,
     max_memory_per_child_kib: int | None = None,
 ) -> Pool:
-    """Make a pool; it is not started yet.
+    """Create a pool without starting it.
 
     Args:
         name: one of ``POOLS``, or ``prefork``.
         runner: runs the task functions, in the pools that stay in this process.
         app_path: where processes find the application: ``"shop:app"``.
         concurrency: how many tasks run at a time; None: one for each CPU that this process may use.
-        max_tasks_per_child: processes only: a process retires after this many tasks.
-        max_memory_per_child_kib: processes only: a process retires when it has grown over this, in KiB.
+        max_tasks_per_child: processes pool only: a process is replaced after this many tasks.
+        max_memory_per_child_kib: processes pool only: a process is replaced once it has grown over this size, in KiB.
 
     Raises:
-        ImproperlyConfigured: there is no such pool, or it has no such option.
+        ImproperlyConfigured: no pool has this name, or the pool doesn't have one of the options.
     """
     kind = ALIASES.get(name, name)
     if kind not in POOLS:
         raise ImproperlyConfigured(f"no pool is named {name!r}; there are {', '.join(POOLS)}")
-    slots = usable_cpus() if concurrency is None else concurrency
-    if slots < 1:
-        raise ImproperlyConfigured(f"concurrency is {slots}; a pool runs at least one task at a time")
+    size = usable_cpus() if concurrency is None else concurrency
+    if size < 1:
+        raise ImproperlyConfigured(f"concurrency is {size}, but a pool needs at least 1: it is the tasks run at a time")
     if kind == "processes":
         if app_path is None:
-            raise ImproperlyConfigured("the processes pool needs the application's path, such as shop:app")
-        return ProcessPool(app_path, slots, max_tasks_per_child, max_memory_per_child_kib)
+            raise ImproperlyConfigured(
+                "the processes pool needs the path of the application, such as shop:app, because its processes import "
+                "it; use --pool threads without one"
+            )
+        return ProcessPool(app_path, size, max_tasks_per_child, max_memory_per_child_kib)
     if max_tasks_per_child is not None or max_memory_per_child_kib is not None:
-        raise ImproperlyConfigured(f"the {kind} pool has no processes to limit; use --pool processes")
+        raise ImproperlyConfigured(
+            f"the {kind} pool has no child processes, so max_tasks_per_child and max_memory_per_child don't apply; use "
+            "--pool processes, or remove the option"
+        )
     if kind == "threads":
-        return ThreadPool(runner, slots)
+        return ThreadPool(runner, size)
     if kind == "asyncio":
-        return AsyncioPool(runner, slots)
+        return AsyncioPool(runner, size)
     if concurrency not in (None, 1):
         raise ImproperlyConfigured(f"the solo pool runs one task at a time, not {concurrency}; use --pool threads")
     return SoloPool(runner)
 
 
 def usable_cpus() -> int:
-    """How many CPUs this process may use; a container's or a user's restriction counts."""
+    """Return how many CPUs this process may use, as a container or the user has restricted it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

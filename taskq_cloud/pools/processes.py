@@ -1,7 +1,7 @@
-"""The processes pool: each task in a process of its own, which can be killed and whose death costs one task only.
+"""The processes pool: each task runs in a child process, which can be killed and whose death costs only that task.
 
-Processes are started afresh (``python -m taskq_cloud.pools.child``) and share nothing with the worker but one
-socket each: no fork of a process with threads, and no lock that a killed process could leave taken.
+Child processes are started from scratch (``python -m taskq_cloud.pools.child``) and share only one socket each with the
+worker. So no process with threads is forked, and a killed process can't leave a lock taken.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.pools.base import GRACE_SECONDS
-from taskq_cloud.pools.child_process import CanNotLoad, ChildProcess, NotBegun
+from taskq_cloud.pools.child_process import ChildProcess, LoadError, TaskNotStarted
 
 logger = logging.getLogger(__name__)
 
@@ -22,14 +22,15 @@ LONGEST_BACKOFF_SECONDS = 30.0
 
 
 class ProcessPool:
-    """Runs each task in one of ``concurrency`` processes; one that dies or retires is replaced at once.
+    """Runs each task in one of ``concurrency`` processes. A process that dies or retires is replaced at once.
 
     Args:
         app_path: where the processes find the application: ``"shop:app"``.
         concurrency: how many processes there are.
         max_tasks_per_child: a process retires after this many tasks; None: never.
-        max_memory_per_child_kib: a process retires after a task that leaves it with more than this resident, in KiB.
-        runner_factory: ``module:callable``, which makes the runner from ``app_path`` in the process.
+        max_memory_per_child_kib: a process retires after a task that leaves more than this resident, in KiB; None:
+            never.
+        runner_factory: ``module:callable``; each process calls it with ``app_path`` to get its runner.
     """
 
     def __init__(
@@ -46,23 +47,23 @@ class ProcessPool:
         self._runner_factory = runner_factory
         self._max_tasks = max_tasks_per_child
         self._max_memory_kib = max_memory_per_child_kib
-        # None marks the end: stop() puts it there once, and who gets it puts it back.
+        # None marks the end: stop() puts it into the queue once, and each run that takes it puts it back.
         self._idle: asyncio.Queue[ChildProcess | None] = asyncio.Queue()
         self._children: set[ChildProcess] = set()
         self._keepers: list[asyncio.Task[None]] = []
-        self._burials: set[asyncio.Task[None]] = set()
+        self._reapers: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     @property
     def pids(self) -> list[int]:
-        """The ids of the processes, also of those that are leaving."""
+        """The ids of the processes, including the processes that are leaving."""
         return [child.pid for child in self._children]
 
     async def start(self) -> None:
         """Start the processes.
 
         Raises:
-            ImproperlyConfigured: they can't import the application.
+            ImproperlyConfigured: a process can't import the application.
         """
         starts = [self._start_child() for _ in range(self.concurrency)]
         results = await asyncio.gather(*starts, return_exceptions=True)
@@ -70,25 +71,27 @@ class ProcessPool:
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:
             await self.stop()
-            if isinstance(failures[0], CanNotLoad):
-                raise ImproperlyConfigured(f"can't load {self._app_path!r}: {failures[0]}") from failures[0]
+            if isinstance(failures[0], LoadError):
+                raise ImproperlyConfigured(
+                    f"the worker's child processes can't import the application {self._app_path!r}: {failures[0]}"
+                ) from failures[0]
             raise failures[0]
-        self._keepers = [asyncio.create_task(self._keep_slot(child)) for child in started]
+        self._keepers = [asyncio.create_task(self._keep_alive(child)) for child in started]
 
     async def run(self, invocation: Invocation) -> Outcome:
-        """Run one task in the next idle process, once there is one."""
+        """Run one task in the next idle process, as soon as there is one."""
         while (child := await self._idle.get()) is not None:
             if child.leaving.is_set():
                 continue
             try:
                 return await self._run_on(child, invocation)
-            except NotBegun:
+            except TaskNotStarted:
                 continue
         self._idle.put_nowait(None)
         return Abandoned()
 
     async def stop(self) -> None:
-        """End the processes: idle ones by closing their channel, busy ones by killing them."""
+        """End the processes: idle processes by closing their channel, busy processes by killing them."""
         self._stopping = True
         for keeper in self._keepers:
             keeper.cancel()
@@ -103,7 +106,7 @@ class ProcessPool:
                 child.retire()
             else:
                 child.kill()
-        await asyncio.gather(*self._burials, *(self._bury(child) for child in set(self._children)))
+        await asyncio.gather(*self._reapers, *(self._reap(child) for child in set(self._children)))
         self._idle.put_nowait(None)
 
     async def _run_on(self, child: ChildProcess, invocation: Invocation) -> Outcome:
@@ -114,7 +117,7 @@ class ProcessPool:
             child.kill()
             if not deadline.expired() or invocation.time_limit is None:
                 raise
-            # Dead before the outcome is known: nothing of the task is to happen after it.
+            # Wait for the process's death before the outcome is known: the task must not do anything after that.
             await child.reap()
             outcome = TimedOut(invocation.time_limit)
         except asyncio.CancelledError:
@@ -130,13 +133,13 @@ class ProcessPool:
         return outcome
 
     def _reuse(self, child: ChildProcess) -> None:
-        spent = self._max_tasks is not None and child.begun >= self._max_tasks
+        spent = self._max_tasks is not None and child.tasks_started >= self._max_tasks
         grown = self._max_memory_kib is not None and child.resident_kib > self._max_memory_kib
         if spent or grown or self._stopping:
             logger.info(
                 "process %d retires after %d tasks with %d KiB resident",
                 child.pid,
-                child.begun,
+                child.tasks_started,
                 child.resident_kib,
                 extra={"action": "pool.child_retired", "pid": child.pid},
             )
@@ -144,17 +147,17 @@ class ProcessPool:
         else:
             self._idle.put_nowait(child)
 
-    async def _keep_slot(self, child: ChildProcess) -> None:
-        """Offer the slot's process to the runs, and replace it when it leaves."""
+    async def _keep_alive(self, child: ChildProcess) -> None:
+        """Offer the process to the runs, and replace it each time it leaves."""
         failures = 0
         while True:
             self._idle.put_nowait(child)
             await child.leaving.wait()
-            burial = asyncio.create_task(self._bury(child))
-            self._burials.add(burial)
-            burial.add_done_callback(self._burials.discard)
-            # One that dies before its first task counts as one that can't start: the next one may do the same.
-            failures = 0 if child.begun else failures + 1
+            reaper = asyncio.create_task(self._reap(child))
+            self._reapers.add(reaper)
+            reaper.add_done_callback(self._reapers.discard)
+            # A process that dies before its first task counts as a failed start: its replacement may die as well.
+            failures = 0 if child.tasks_started else failures + 1
             child = await self._start_replacement(failures)
 
     async def _start_replacement(self, failures: int) -> ChildProcess:
@@ -163,10 +166,10 @@ class ProcessPool:
                 await asyncio.sleep(min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** (failures - 1)))
             try:
                 return await self._start_child()
-            except (CanNotLoad, OSError) as error:
+            except (LoadError, OSError) as error:
                 failures += 1
-                logger.error(  # noqa: TRY400 - the text has the process's traceback; ours says nothing
-                    "a new process can't load %s, try %d; tasks wait until one can: %s",
+                logger.error(  # noqa: TRY400 - the text has the process's traceback, which is the one that helps
+                    "a new child process can't import the application %s (attempt %d); tasks wait until one can: %s",
                     self._app_path,
                     failures,
                     error,
@@ -178,13 +181,13 @@ class ProcessPool:
         self._children.add(child)
         return child
 
-    async def _bury(self, child: ChildProcess) -> None:
+    async def _reap(self, child: ChildProcess) -> None:
         await child.reap(GRACE_SECONDS)
         self._children.discard(child)
 
     def _log_loss(self, child: ChildProcess, invocation: Invocation, outcome: Lost) -> None:
         logger.error(
-            "task %s (%s) died with process %d: %s",
+            "task %s (%s) was lost because process %d died: %s",
             invocation.message.task,
             invocation.message.id,
             child.pid,

@@ -1,7 +1,7 @@
-"""The solo pool: one task at a time, in the worker's own process.
+"""The solo pool: one task at a time, in the worker's own process. It is meant for development and debugging.
 
-For development, debuggers and profilers. The task runs in a thread all the same: the worker's event loop must go on
-renewing the lease of the task's message while the task runs. So it has the threads pool's rules.
+A debugger or profiler sees one process and one task. The task still runs in a thread: while it runs, the worker's event
+loop must go on renewing the lease of the task's message. So the rules of the threads pool apply.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from taskq_cloud.pools.threads import ThreadPool
 
 
 class SoloPool(ThreadPool):
-    """A threads pool of one.
+    """A threads pool with one thread.
 
     Args:
         runner: runs the task functions.

@@ -1,8 +1,9 @@
-"""The threads pool: tasks share the worker's process, each in a thread of its own.
+"""The threads pool: tasks share the worker's process, and each runs in its own thread.
 
-A thread can't be killed. A time limit is an exception raised inside it, which it meets at its next Python instruction:
-not while it sleeps, waits for a socket or is in C code. So the hard limit decides the outcome at once and leaves the
-thread behind; one that does not end is reported. Where tasks must end in time, the processes pool is the one to take.
+A thread can't be killed. A time limit is an exception raised inside the thread, which takes effect at the thread's next
+Python instruction: not while it sleeps, waits for a socket or runs C code. So the hard limit decides the outcome at
+once and leaves the thread behind. A thread that does not end is reported. If tasks must end in time, use the processes
+pool.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ import threading
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.pools.base import GRACE_SECONDS, Runner
-from taskq_cloud.pools.task_calls import TaskLoop, call, escaped
+from taskq_cloud.pools.task_calls import TaskLoop, call, outcome_of_error
 
 logger = logging.getLogger(__name__)
 
 
 class ThreadPool:
-    """Runs each task in a thread; threads are started when first needed and used again.
+    """Runs each task in a thread. Threads are started when first needed and then reused.
 
-    Coroutine functions run on an event loop of the thread's own.
+    Each thread has its own event loop for coroutine functions.
 
     Args:
         runner: runs the task functions.
         concurrency: how many tasks run at a time.
-        grace_seconds: how long a thread that was told to end may take before a warning says that it has not.
+        grace_seconds: how long a thread that was told to end may take. After that a warning is logged.
     """
 
     def __init__(self, runner: Runner, concurrency: int, *, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -44,11 +45,11 @@ class ThreadPool:
 
     @property
     def abandoned_threads(self) -> int:
-        """How many threads were told to end in the middle of a task and have not."""
+        """How many threads were told to end during a task and have not ended yet."""
         return len(self._ending)
 
     async def start(self) -> None:
-        """Nothing to do: the first runs start the threads."""
+        """Do nothing: threads are started by the first runs."""
 
     async def run(self, invocation: Invocation) -> Outcome:
         """Run one task in an idle thread, or in a new one."""
@@ -59,7 +60,7 @@ class ThreadPool:
         answer = thread.begin(invocation)
         soft_timer = None
         if invocation.soft_time_limit is not None and not self._runner.is_async(invocation.message.task):
-            soft_timer = asyncio.get_running_loop().call_later(invocation.soft_time_limit, thread.remind)
+            soft_timer = asyncio.get_running_loop().call_later(invocation.soft_time_limit, thread.raise_soft_limit)
         try:
             limit = invocation.time_limit
             await asyncio.wait({answer}, timeout=limit)
@@ -78,10 +79,10 @@ class ThreadPool:
                 self._idle.append(thread)
 
     async def stop(self) -> None:
-        """End the threads: runs under way come to ``Abandoned``; those that go on after the grace are left behind."""
+        """End the threads. Runs under way are ``Abandoned``; threads that go on after the grace are left behind."""
         self._stopped = True
         for thread in self._busy:
-            thread.give_up()
+            thread.answer_abandoned()
             self._abandon(thread)
         idle, self._idle = self._idle, []
         for thread in idle:
@@ -103,8 +104,8 @@ class ThreadPool:
         if thread.ended.done() or invocation is None:
             return
         logger.warning(
-            "task %s (%s) was told to end but its thread still runs; its outcome is dropped. %d such threads. "
-            "The processes pool can end any task.",
+            "task %s (%s) was told to end, but its thread still runs, as do %d threads in all; its outcome will be "
+            "dropped. The processes pool can end any task: use --pool processes",
             invocation.message.task,
             invocation.message.id,
             self.abandoned_threads,
@@ -115,9 +116,9 @@ class ThreadPool:
 class _TaskThread:
     """A thread that runs one task after the other.
 
-    Only the event loop gives it tasks, interrupts it and learns of its answers, and a thread that was interrupted gets
-    no further task. So an exception can't reach a task that it was not meant for, and no lock is needed, which an
-    exception could strike in the middle of.
+    Only the event loop gives the thread tasks, interrupts it and receives its outcomes, and a thread that was
+    interrupted gets no further task. So an exception can't reach a task that it was not meant for. It also means that
+    no lock is needed, which an exception could leave taken.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -126,46 +127,46 @@ class _TaskThread:
         self.invocation: Invocation | None = None
         self._runner = runner
         self._task_loop = TaskLoop(runner)
-        self._on_task_loop = False
+        self._runs_coroutine = False
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Outcome] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._retired = False
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
-        # A daemon, for one that can't be ended must not keep the process from its end.
+        # A daemon, because a thread that can't be ended must not keep the process from ending.
         self._thread = threading.Thread(target=self._main, name="taskq-task", daemon=True)
         self._thread.start()
 
     def begin(self, invocation: Invocation) -> asyncio.Future[Outcome]:
-        """Run a task; the future gets its outcome."""
+        """Run a task, and return a future for its outcome."""
         self.running = True
-        self._on_task_loop = self._runner.is_async(invocation.message.task)
+        self._runs_coroutine = self._runner.is_async(invocation.message.task)
         self._answer = self._loop.create_future()
         self.invocation = invocation
         self._wake_ups.put(None)
         return self._answer
 
-    def remind(self) -> None:
+    def raise_soft_limit(self) -> None:
         """Raise ``SoftTimeLimitExceeded`` in the task, if it still runs."""
         if self.running:
             self._interrupt(SoftTimeLimitExceeded)
 
     def end(self) -> None:
         """Raise ``TimeLimitExceeded`` in the task, or cancel its coroutine, and end the thread after it."""
-        if self._on_task_loop:
+        if self._runs_coroutine:
             self._task_loop.end()
         else:
             self._interrupt(TimeLimitExceeded)
-        # Last, so that a thread that reads it has met the exception before: it must not strike in the thread's own end.
+        # Last: once the thread reads the flag, the exception has taken effect, and can't disturb the thread's own end.
         self.retire()
 
-    def give_up(self) -> None:
-        """Answer in the task's place: the pool is stopping."""
+    def answer_abandoned(self) -> None:
+        """Answer ``Abandoned`` for the task, because the pool is stopping."""
         if not self._answer.done():
             self._answer.set_result(Abandoned())
 
     def retire(self) -> None:
-        """End the thread when it has no task, or has finished it."""
+        """End the thread, after its task if it has one."""
         self._retired = True
         self._wake_ups.put(None)
 
@@ -187,11 +188,11 @@ class _TaskThread:
         with contextlib.suppress(SoftTimeLimitExceeded, TimeLimitExceeded):
             self._serve()
         self._task_loop.close()
-        with contextlib.suppress(RuntimeError):  # the worker's loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the worker's loop is closed, so nobody waits for this thread
             self._loop.call_soon_threadsafe(self._has_ended)
 
     def _serve(self) -> None:
-        """Wait, run, answer: one step a round, so that an exception thrown in between repeats a step and skips none."""
+        """Wait for a task, run it, answer: one step a round, so that an exception in between never skips a step."""
         invocation: Invocation | None = None
         outcome: Outcome | None = None
         while not self._retired and not self._loop.is_closed():
@@ -205,9 +206,9 @@ class _TaskThread:
                     self._loop.call_soon_threadsafe(self._answered, outcome)
                     invocation = outcome = None
             except BaseException as error:  # the thread outlives its tasks
-                # A limit so short that it struck while this still waited is the outcome of the task it was set for.
+                # A limit may be so short that it strikes before the run begins. It is still this task's outcome.
                 invocation = invocation or self.invocation
-                outcome = outcome or escaped(error)
+                outcome = outcome or outcome_of_error(error)
 
     def _run(self, invocation: Invocation) -> Outcome:
         if self._runner.is_async(invocation.message.task):

@@ -1,4 +1,4 @@
-"""Pools to test, started, and stopped at the test's end."""
+"""A fixture that starts pools and stops them at the end of the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pools' tests share: a pool by name, an invocation, and waiting for a condition."""
+"""Helpers for the tests of pools: make a pool by name, make an invocation, and wait for a condition."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from taskq_cloud.pools.asyncio_pool import AsyncioPool
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
-from tests.pools.pool_tasks import DEADLINE_SECONDS, PoolRunner
+from tests.pools.pool_runner import PoolRunner
+from tests.pools.pool_tasks import DEADLINE_SECONDS
 
-RUNNER_FACTORY = "tests.pools.pool_tasks:load"
+RUNNER_FACTORY = "tests.pools.pool_runner:load"
 
 
 def invocation(name: str, *args: Any, hard: float | None = None, soft: float | None = None) -> Invocation:
@@ -25,7 +26,7 @@ def invocation(name: str, *args: Any, hard: float | None = None, soft: float | N
 
 
 async def until(condition: Callable[[], Any]) -> Any:
-    """Poll until the condition is true."""
+    """Wait until the condition returns a true value, and return that value."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not (value := condition()):
         assert time.monotonic() < deadline, "the condition did not become true"

@@ -1,4 +1,4 @@
-"""What every pool does, with plain functions and with coroutine functions."""
+"""Test the contract of every pool, with plain functions and with coroutine functions."""
 
 from __future__ import annotations
 
@@ -37,52 +37,52 @@ async def pool(mode: Mode, start_pool: StartPool) -> Any:
     return await start_pool(mode.kind)
 
 
-async def test_returns_the_value(pool, mode):
+async def test_run_returns_the_value(pool, mode):
     assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
 
 
-async def test_a_failure_is_an_outcome(pool, mode):
+async def test_failing_task_has_failed_outcome(pool, mode):
     outcome = await pool.run(mode.invocation("fail"))
     assert isinstance(outcome, Failed)
     assert (outcome.error.exc_type, list(outcome.error.exc_message)) == ("LookupError", ["no such thing", 7])
 
 
-async def test_as_many_at_a_time_as_it_says(pool, mode, tmp_path):
+async def test_pool_runs_as_many_tasks_at_a_time_as_its_concurrency(pool, mode, tmp_path):
     meeting = mode.invocation("meet", str(tmp_path), pool.concurrency)
     outcomes = await asyncio.gather(*(pool.run(meeting) for _ in range(pool.concurrency)))
     assert outcomes == [Succeeded(str(pool.concurrency))] * pool.concurrency
 
 
-async def test_the_event_loop_goes_on_while_a_task_runs(pool, mode, tmp_path):
+async def test_event_loop_goes_on_while_a_task_runs(pool, mode, tmp_path):
     run = asyncio.create_task(pool.run(mode.invocation("meet", str(tmp_path), 2)))
     await until(lambda: arrivals(tmp_path))
     (tmp_path / "the loop was here").touch()
     assert await run == Succeeded("2")
 
 
-async def test_the_hard_limit_ends_the_run_and_the_slot_goes_on(pool, mode, tmp_path):
+async def test_hard_limit_ends_the_run_and_pool_runs_the_next(pool, mode, tmp_path):
     for _ in range(pool.concurrency + 1):
         assert await pool.run(mode.invocation("hang", str(tmp_path), hard=0.1)) == TimedOut(0.1)
     assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
 
 
-async def test_a_limit_that_is_not_reached_does_nothing(pool, mode):
+async def test_limit_not_reached_changes_nothing(pool, mode):
     assert await pool.run(mode.invocation("add", 2, 3, hard=60, soft=30)) == Succeeded("5")
 
 
-async def test_the_soft_limit_is_raised_in_the_task(pool, mode, tmp_path):
+async def test_soft_limit_is_raised_in_the_task(pool, mode, tmp_path):
     outcome = await pool.run(mode.invocation("clean_up", str(tmp_path), soft=0.3, hard=15))
     assert outcome == Succeeded('"cleaned up"')
     assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
 
 
-async def test_a_soft_limit_that_is_not_caught_fails_the_task(pool, mode, tmp_path):
+async def test_uncaught_soft_limit_fails_the_task(pool, mode, tmp_path):
     outcome = await pool.run(mode.invocation("hang", str(tmp_path), soft=0.3, hard=15))
     assert isinstance(outcome, Failed)
     assert outcome.error.exc_type == "SoftTimeLimitExceeded"
 
 
-async def test_a_soft_limit_that_strikes_at_once_still_has_an_outcome(pool, mode):
+async def test_soft_limit_that_passes_at_once_has_an_outcome(pool, mode):
     for _ in range(20):
         outcome = await pool.run(mode.invocation("add", 2, 3, soft=0.00001, hard=15))
         assert outcome == Succeeded("5") or (
@@ -90,7 +90,7 @@ async def test_a_soft_limit_that_strikes_at_once_still_has_an_outcome(pool, mode
         )
 
 
-async def test_a_cancelled_run_frees_its_slot(pool, mode, tmp_path):
+async def test_cancelled_run_makes_room_for_the_next(pool, mode, tmp_path):
     for count in range(pool.concurrency + 1):
         directory = tmp_path / str(count)
         directory.mkdir()
@@ -102,13 +102,13 @@ async def test_a_cancelled_run_frees_its_slot(pool, mode, tmp_path):
     assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
 
 
-async def test_sys_exit_costs_one_task(pool, mode):
+async def test_sys_exit_costs_only_its_own_task(pool, mode):
     for _ in range(pool.concurrency + 1):
         assert await pool.run(mode.invocation("leave")) == Lost("exit code 3")
     assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
 
 
-async def test_two_hundred_quick_tasks(pool, mode):
+async def test_two_hundred_quick_tasks_succeed(pool, mode):
     slots = asyncio.Semaphore(pool.concurrency)
 
     async def run(number: int) -> Any:
@@ -119,7 +119,7 @@ async def test_two_hundred_quick_tasks(pool, mode):
     assert outcomes == [Succeeded(str(number + 1)) for number in range(200)]
 
 
-async def test_stopping_abandons_what_runs(mode, tmp_path: Path):
+async def test_stop_abandons_running_tasks(mode, tmp_path: Path):
     pool = make(mode.kind)
     await pool.start()
     runs = [asyncio.create_task(pool.run(mode.invocation("hang", str(tmp_path)))) for _ in range(pool.concurrency)]
@@ -128,7 +128,7 @@ async def test_stopping_abandons_what_runs(mode, tmp_path: Path):
     assert await asyncio.gather(*runs) == [Abandoned()] * pool.concurrency
 
 
-async def test_a_stopped_pool_runs_nothing(mode):
+async def test_stopped_pool_runs_no_task(mode):
     pool = make(mode.kind)
     await pool.start()
     await pool.stop()

@@ -1,4 +1,4 @@
-"""Pools by name."""
+"""Test that pools are created by name, and that wrong names and options are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskq_cloud.pools.factory import make_pool, usable_cpus
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
-from tests.pools.pool_tasks import PoolRunner
+from tests.pools.pool_runner import PoolRunner
 
 
 @pytest.mark.parametrize(
@@ -25,18 +25,18 @@ from tests.pools.pool_tasks import PoolRunner
         ("solo", SoloPool),
     ],
 )
-def test_by_name(name, kind):
+def test_pool_is_created_by_name(name, kind):
     pool = make_pool(name, runner=PoolRunner(), app_path="shop:app")
     assert type(pool) is kind
     assert pool.concurrency == (1 if kind is SoloPool else usable_cpus())
 
 
-def test_concurrency_as_given():
+def test_given_concurrency_is_used():
     assert make_pool("threads", runner=PoolRunner(), concurrency=7).concurrency == 7
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no CPU affinity")
-def test_cpus_are_those_that_the_process_may_use():
+def test_usable_cpus_follow_the_process_affinity():
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
@@ -56,6 +56,6 @@ def test_cpus_are_those_that_the_process_may_use():
         ("solo", {"concurrency": 2}, "--pool threads"),
     ],
 )
-def test_what_there_is_not(name, options, text):
+def test_unknown_pool_or_option_is_refused(name, options, text):
     with pytest.raises(ImproperlyConfigured, match=text):
         make_pool(name, runner=PoolRunner(), **options)

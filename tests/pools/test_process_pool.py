@@ -1,4 +1,4 @@
-"""What the processes pool does beyond the contract: deaths, replacements, and leaving nothing behind."""
+"""Test the processes pool beyond the contract of all pools: deaths, replacements, and leftovers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def value_of(pool: ProcessPool, name: str, *args: Any) -> Any:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that is dead and not yet waited for does not."""
+    """Return whether the process runs. A zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -40,7 +40,7 @@ def is_alive(pid: int) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    """All of them, zombies included."""
+    """Return the ids of the child processes, zombies included."""
     found = []
     for entry in arrivals("/proc"):
         if entry.isdigit():
@@ -65,7 +65,7 @@ def children_of(pid: int) -> list[int]:
     ],
     ids=["kill -9", "abort", "a signal with no name", "segfault", "exit 7", "exit 0"],
 )
-async def test_a_death_costs_its_own_task_only(start_pool: StartPool, tmp_path, caplog, death, reason):
+async def test_process_death_costs_only_its_own_task(start_pool: StartPool, tmp_path, caplog, death, reason):
     pool = await start_pool("processes")
     bystander = asyncio.create_task(pool.run(invocation("meet", str(tmp_path), 2)))
     await until(lambda: arrivals(tmp_path))
@@ -80,7 +80,7 @@ async def test_a_death_costs_its_own_task_only(start_pool: StartPool, tmp_path, 
     assert reason in record.getMessage()
 
 
-async def test_killed_from_outside_while_it_runs_a_task(start_pool: StartPool, tmp_path):
+async def test_process_killed_during_a_task_loses_that_task(start_pool: StartPool, tmp_path):
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
@@ -90,16 +90,16 @@ async def test_killed_from_outside_while_it_runs_a_task(start_pool: StartPool, t
     assert await value_of(pool, "pid") != pid
 
 
-async def test_killed_from_outside_while_idle_costs_no_task(start_pool: StartPool):
+async def test_process_killed_while_idle_costs_no_task(start_pool: StartPool):
     pool = await start_pool("processes", 1)
     for _ in range(5):
         pid = await value_of(pool, "pid")
-        # The next task is sent before anyone can know of the death.
+        # The next task is sent before the pool can know of the death.
         os.kill(pid, signal.SIGKILL)
         assert await value_of(pool, "pid") != pid
 
 
-async def test_signals_that_ask_to_end_are_for_the_worker_alone(start_pool: StartPool):
+async def test_child_process_ignores_sigterm_and_sigint(start_pool: StartPool):
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,7 +109,7 @@ async def test_signals_that_ask_to_end_are_for_the_worker_alone(start_pool: Star
     assert await value_of(pool, "subprocess_heeds_sigterm") == -signal.SIGTERM
 
 
-async def test_the_hard_limit_kills_what_the_task_has_started(start_pool: StartPool, tmp_path):
+async def test_hard_limit_kills_programs_that_the_task_started(start_pool: StartPool, tmp_path):
     pool = await start_pool("processes", 1)
     pid_file = tmp_path / "pid"
     run = asyncio.create_task(pool.run(invocation("start_sleeper", str(pid_file), hard=1.0)))
@@ -120,7 +120,7 @@ async def test_the_hard_limit_kills_what_the_task_has_started(start_pool: StartP
     await until(lambda: not is_alive(sleeper))
 
 
-async def test_cancelling_kills_the_process(start_pool: StartPool, tmp_path):
+async def test_cancelled_run_kills_the_process(start_pool: StartPool, tmp_path):
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
@@ -132,20 +132,20 @@ async def test_cancelling_kills_the_process(start_pool: StartPool, tmp_path):
     await until(lambda: not is_alive(pid))
 
 
-async def test_a_process_retires_after_its_tasks(start_pool: StartPool):
+async def test_process_retires_after_max_tasks_per_child(start_pool: StartPool):
     pool = await start_pool("processes", 1, max_tasks_per_child=3)
     pids = [await value_of(pool, "pid") for _ in range(9)]
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 3]
 
 
-async def test_a_process_retires_when_it_has_grown(start_pool: StartPool):
+async def test_process_retires_over_max_memory_per_child(start_pool: StartPool):
     pool = await start_pool("processes", 1, max_memory_per_child_kib=200 * 1024)
     small = await value_of(pool, "hoard", 1)
     assert await value_of(pool, "hoard", 250) == small
     assert await value_of(pool, "pid") != small
 
 
-async def test_a_process_that_forked_is_known_to_be_dead(start_pool: StartPool, tmp_path):
+async def test_death_of_process_that_forked_is_noticed(start_pool: StartPool, tmp_path):
     pool = await start_pool("processes", 1)
     assert await pool.run(invocation("fork_and_die", str(tmp_path))) == Lost("killed by SIGKILL")
     [marker] = arrivals(tmp_path)
@@ -154,7 +154,7 @@ async def test_a_process_that_forked_is_known_to_be_dead(start_pool: StartPool, 
 
 
 @pytest.mark.parametrize(("name", "reason"), [("babble", "channel"), ("hang_up", "exit code 1")])
-async def test_a_task_that_breaks_the_channel_is_lost(start_pool: StartPool, name, reason):
+async def test_task_that_breaks_the_channel_is_lost(start_pool: StartPool, name, reason):
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     outcome = await pool.run(invocation(name))
@@ -163,14 +163,14 @@ async def test_a_task_that_breaks_the_channel_is_lost(start_pool: StartPool, nam
     assert await value_of(pool, "pid") != pid
 
 
-async def test_arguments_and_results_of_many_megabytes(start_pool: StartPool):
+async def test_large_arguments_and_results_pass_the_channel(start_pool: StartPool):
     pool = await start_pool("processes", 1)
     size = 20_000_000
     assert await value_of(pool, "length", "x" * size) == size
     assert len(await value_of(pool, "large", size)) == size
 
 
-async def test_what_can_not_be_pickled_fails_the_task(start_pool: StartPool):
+async def test_unpicklable_argument_or_retry_fails_the_task(start_pool: StartPool):
     pool = await start_pool("processes", 1)
     for request in (invocation("unpicklable"), invocation("length", lambda: None)):
         outcome = await pool.run(request)
@@ -179,7 +179,7 @@ async def test_what_can_not_be_pickled_fails_the_task(start_pool: StartPool):
     assert await value_of(pool, "add", 1, 1) == 2
 
 
-async def test_what_a_task_prints_is_the_workers_output(start_pool: StartPool, capfd):
+async def test_output_of_task_is_the_workers_output(start_pool: StartPool, capfd):
     pool = await start_pool("processes", 1)
     await value_of(pool, "speak", "hello from a task")
     assert "hello from a task" in capfd.readouterr().out
@@ -193,7 +193,7 @@ async def test_what_a_task_prints_is_the_workers_output(start_pool: StartPool, c
         ("crashes", "killed by SIGSEGV"),
     ],
 )
-async def test_an_application_that_can_not_be_imported(argument, text):
+async def test_application_that_cannot_be_imported_is_reported(argument, text):
     pool = ProcessPool(argument, 2, runner_factory=RUNNER_FACTORY)
     before = children_of(os.getpid())
     with pytest.raises(ImproperlyConfigured, match=text) as caught:
@@ -202,7 +202,7 @@ async def test_an_application_that_can_not_be_imported(argument, text):
     assert children_of(os.getpid()) == before
 
 
-async def test_a_replacement_that_can_not_import_is_tried_again(tmp_path, caplog):
+async def test_replacement_that_cannot_import_is_retried(tmp_path, caplog):
     trouble = tmp_path / "trouble"
     pool = ProcessPool(f"broken if {trouble}", 1, runner_factory=RUNNER_FACTORY)
     await pool.start()
@@ -220,13 +220,13 @@ async def test_a_replacement_that_can_not_import_is_tried_again(tmp_path, caplog
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 5, 50])
-async def test_stopping_while_a_replacement_starts_leaves_nothing(rounds):
+async def test_stop_while_replacement_starts_leaves_no_process(rounds):
     before = children_of(os.getpid())
     pool = ProcessPool("shop:app", 2, runner_factory=RUNNER_FACTORY)
     await pool.start()
     await asyncio.gather(pool.run(invocation("exit_now", 1)), pool.run(invocation("exit_now", 1)))
     for _ in range(rounds):
-        await asyncio.sleep(0)  # the replacements get a little further
+        await asyncio.sleep(0)  # let the replacements get a little further
     await pool.stop()
     assert children_of(os.getpid()) == before
 
@@ -252,7 +252,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("busy", [0, 2], ids=["idle", "busy"])
-async def test_the_processes_die_with_the_worker(busy):
+async def test_child_processes_die_with_the_worker(busy):
     program = PARENT.format(path=sys.path, busy=busy)
     with start_program(program) as parent:
         assert parent.stdout is not None
@@ -263,8 +263,8 @@ async def test_the_processes_die_with_the_worker(busy):
     await until(lambda: not any(is_alive(pid) for pid in pids))
 
 
-async def test_the_end_of_the_channel_alone_ends_a_busy_process(tmp_path):
-    """As where the kernel does not tell a process of its parent's death."""
+async def test_end_of_channel_ends_a_busy_process(tmp_path):
+    """Close the channel only, as on systems that can't tell a process of its parent's death."""
     pool = ProcessPool("shop:app", 1, runner_factory=RUNNER_FACTORY)
     await pool.start()
     [pid] = pool.pids
@@ -277,7 +277,7 @@ async def test_the_end_of_the_channel_alone_ends_a_busy_process(tmp_path):
     await pool.stop()
 
 
-async def test_twenty_replacements_leave_nothing_behind(caplog):
+async def test_twenty_replacements_leave_no_process_or_descriptor(caplog):
     caplog.set_level(logging.CRITICAL)
 
     async def replace(times: int) -> set[int]:
@@ -296,7 +296,7 @@ async def test_twenty_replacements_leave_nothing_behind(caplog):
         assert pool.pids == []
         return seen
 
-    await replace(2)  # what is made once, such as the child watcher, is made here
+    await replace(2)  # objects that are created once, such as the child watcher, are created here
     gc.collect()
     descriptors, children = len(arrivals("/proc/self/fd")), children_of(os.getpid())
     assert len(await replace(20)) >= 20

@@ -1,4 +1,4 @@
-"""What the threads pool does beyond the contract, and the asyncio pool's plain functions with it."""
+"""Test the threads pool beyond the contract of all pools. The asyncio pool runs plain functions in it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def task_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "taskq-task"]
 
 
-async def test_threads_are_used_again(start_pool: StartPool):
+async def test_idle_thread_is_reused(start_pool: StartPool):
     pool = await start_pool("threads")
     outcomes = {await pool.run(invocation("thread_id")) for _ in range(10)}
     assert len(outcomes) == 1
 
 
-async def test_a_thread_that_obeys_ends(start_pool: StartPool, tmp_path, caplog):
+async def test_thread_that_heeds_hard_limit_ends(start_pool: StartPool, tmp_path, caplog):
     pool = await start_pool("threads", 1)
     before = len(task_threads())
     assert await pool.run(invocation("hang", str(tmp_path), hard=0.2)) == TimedOut(0.2)
@@ -32,7 +32,7 @@ async def test_a_thread_that_obeys_ends(start_pool: StartPool, tmp_path, caplog)
 
 
 @pytest.mark.parametrize("prefix", ["", "a"], ids=["function", "coroutine"])
-async def test_a_thread_that_does_not_obey_is_left_behind(start_pool: StartPool, tmp_path, caplog, prefix):
+async def test_thread_that_ignores_hard_limit_is_left_behind(start_pool: StartPool, tmp_path, caplog, prefix):
     pool = await start_pool("threads", 1, grace_seconds=0.2)
     release = tmp_path / "release"
     request = invocation(f"{prefix}stubborn", str(release), hard=0.2)
@@ -46,8 +46,8 @@ async def test_a_thread_that_does_not_obey_is_left_behind(start_pool: StartPool,
     await until(lambda: pool.abandoned_threads == 0)
 
 
-async def test_a_limit_never_strikes_another_task(start_pool: StartPool):
-    """Tasks that end about when their soft limit strikes, and after each one that has none."""
+async def test_limit_never_reaches_another_task(start_pool: StartPool):
+    """Run tasks that end at about their soft limit, and after each of them a task without a limit."""
     pool = await start_pool("threads", 1)
     for round_number in range(300):
         limited = await pool.run(invocation("add", round_number, 1, soft=round_number % 30 * 0.00001))
@@ -57,24 +57,24 @@ async def test_a_limit_never_strikes_another_task(start_pool: StartPool):
         assert await pool.run(invocation("add", round_number, 2)) == Succeeded(str(round_number + 2))
 
 
-async def test_stopping_ends_the_threads(tmp_path, start_pool: StartPool):
+async def test_stop_ends_the_threads(tmp_path, start_pool: StartPool):
     before = len(task_threads())
     pool = await start_pool("threads", 3)
     meeting = invocation("meet", str(tmp_path), 3)
     await asyncio.gather(*(pool.run(meeting) for _ in range(3)))
     assert len(task_threads()) == before + 3
     await pool.stop()
-    # The pool knows when a thread has run its last line; the interpreter takes it off its list a moment later.
+    # The pool knows when a thread has run its last line. The interpreter removes it from its list a moment later.
     await until(lambda: len(task_threads()) <= before)
 
 
-async def test_one_loop_serves_the_coroutines_of_a_thread(start_pool: StartPool):
+async def test_coroutines_of_a_thread_share_one_event_loop(start_pool: StartPool):
     pool = await start_pool("threads", 1)
     outcomes = [await pool.run(invocation("aloop_id")) for _ in range(3)]
     assert len({json.loads(outcome.payload) for outcome in outcomes}) == 1
 
 
-async def test_context_variables_end_with_the_task(start_pool: StartPool):
+async def test_context_variables_are_undone_after_the_task(start_pool: StartPool):
     for kind in ("threads", "processes"):
         pool = await start_pool(kind, 1)
         for name in ("set_context", "aset_context"):
