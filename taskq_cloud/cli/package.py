@@ -110,16 +110,16 @@ def command(context: click.Context, /, *, as_json: bool, **chosen: Any) -> None:
 
 def _plan(app: str, *, python: str, architecture: str, requirements: tuple[Path, ...], **chosen: Any) -> Plan:
     from taskq_cloud.deploy.packaging.build import Plan
-    from taskq_cloud.deploy.packaging.contents import Wanted
+    from taskq_cloud.deploy.packaging.contents import Requirements
     from taskq_cloud.deploy.packaging.target import Target
 
-    wanted = Wanted(
-        requirements=chosen.pop("require"),
+    required = Requirements(
+        lines=chosen.pop("require"),
         files=requirements,
         extras=chosen.pop("extra"),
         sdk=chosen.pop("sdk"),
     )
-    return Plan(app=app, wanted=wanted, target=Target(python, architecture), **chosen)
+    return Plan(app=app, requirements=required, target=Target(python, architecture), **chosen)
 
 
 def _as_json(package: Package) -> str:

@@ -1,1 +1,1 @@
-"""Packages an application for AWS Lambda: ``contents``, their ``bytecode``, and the ``archive`` made of them."""
+"""Packages an application for Lambda: collects its ``contents``, compiles ``bytecode``, and writes an ``archive``."""

@@ -1,4 +1,4 @@
-"""Zips a folder so that the same files make the same bytes: sorted, without times, owners or modes of this machine."""
+"""Zips a folder reproducibly: the files are sorted, and times, owners and modes of this machine are left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-"""The first moment that a zip can name."""
+"""The earliest time that a zip archive can store; every file has it."""
 _READABLE: Final = 0o100644 << 16
 _EXECUTABLE: Final = 0o100755 << 16
 _UNIX: Final = 3
@@ -16,7 +16,7 @@ _UNIX: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A zip that was written: its path, its size, and that of the files in it, in bytes."""
+    """A written zip archive, with its size and the size of the files in it, in bytes."""
 
     path: Path
     zipped_bytes: int
@@ -24,12 +24,12 @@ class Archive:
 
 
 def write(folder: Path, path: Path, prefix: str = "") -> Archive:
-    """Zip a folder's files.
+    """Write the files of a folder to a zip archive.
 
     Args:
         folder: the folder.
-        path: of the zip; its own folder is made.
-        prefix: put before the name of every file in the zip: ``"python/"`` in a layer.
+        path: the path of the archive; its folder is created.
+        prefix: the prefix of every file's name in the archive: ``"python/"`` in a layer.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unzipped = 0

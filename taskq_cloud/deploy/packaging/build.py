@@ -1,4 +1,4 @@
-"""Makes the archives of a function, and of a layer where that is wanted, and says what came out."""
+"""Builds the archive of a function, and of a layer if one is requested."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 
 from taskq_cloud.deploy.packaging import archive, bytecode, contents
 from taskq_cloud.deploy.packaging.archive import Archive
-from taskq_cloud.deploy.packaging.contents import Wanted
+from taskq_cloud.deploy.packaging.contents import Requirements
 from taskq_cloud.deploy.packaging.target import FUNCTION_FOLDER, LARGEST_UNZIPPED_BYTES, LAYER_FOLDER, Target
 from taskq_cloud.errors import ImproperlyConfigured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to package.
+    """The input of a build.
 
     Args:
-        app: the application's path, as ``TASKQ_APP`` will say it: ``"shop.tasks:app"``.
+        app: the application's path, as in ``TASKQ_APP``: ``"shop.tasks:app"``.
         source: the folder that its modules are imported from.
-        include: names at the top of ``source`` that come along, beside the application's own package.
-        wanted: what it requires.
-        target: what it is made for.
-        output: the folder the archives are put into.
-        layer: whether the library and the requirements are a layer of their own.
+        include: names at the top of ``source`` to package beside the application's own package.
+        requirements: the packages to install.
+        target: the Lambda runtime to build for.
+        output: the folder for the archives.
+        layer: whether the library and the requirements go into a separate layer.
     """
 
     app: str
@@ -33,17 +33,18 @@ class Plan:
     target: Target
     output: Path
     include: Sequence[str] = ()
-    wanted: Wanted = field(default_factory=Wanted)
+    requirements: Requirements = field(default_factory=Requirements)
     layer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What came out.
+    """The result of a build.
 
     Args:
-        archives: the function's, and the layer's where there is one.
-        modules: that a cold start imports, by name; None where no interpreter of the target's version is here.
+        archives: the archive of the function, and that of the layer if there is one.
+        modules: the names of the modules that a cold start imports; None if no interpreter of the target's version is
+            installed here.
     """
 
     archives: tuple[Archive, ...]
@@ -51,16 +52,16 @@ class Package:
 
     @property
     def unzipped_bytes(self) -> int:
-        """Of all archives together."""
+        """The size of the files in all archives together, in bytes."""
         return sum(each.unzipped_bytes for each in self.archives)
 
 
 def build(plan: Plan) -> Package:
-    """Make a package. The same plan over the same files, versions and interpreter makes the same bytes.
+    """Build a package; a plan with unchanged files, versions and interpreter gives unchanged bytes.
 
     Raises:
-        ImproperlyConfigured: a module is not there, a requirement can't be had, the package doesn't start, or it is
-            larger than Lambda takes. No archive is written then.
+        ImproperlyConfigured: a module does not exist, a requirement can't be installed, the package doesn't start, or
+            it is larger than Lambda allows. No archive is written then.
     """
     with tempfile.TemporaryDirectory() as scratch:
         function, layer = Path(scratch, "function"), Path(scratch, "layer")
@@ -70,17 +71,17 @@ def build(plan: Plan) -> Package:
         top = plan.app.partition(":")[0].partition(".")[0]
         contents.copy_application(plan.source, dict.fromkeys([top, *plan.include]), function)
         contents.copy_library(libraries)
-        contents.install(plan.wanted, plan.target, libraries)
+        contents.install(plan.requirements, plan.target, libraries)
         parts = [(function, FUNCTION_FOLDER, "function.zip", "")]
         if plan.layer:
             parts.append((layer, LAYER_FOLDER, "layer.zip", "python/"))
-        modules = _try_out(plan, parts)
-        _refuse_too_large(sum(_bytes_in(folder) for folder, *_ in parts))
+        modules = _compile_and_start(plan, parts)
+        _check_size(sum(_bytes_in(folder) for folder, *_ in parts))
         archives = tuple(archive.write(folder, plan.output / name, prefix) for folder, _, name, prefix in parts)
     return Package(archives, modules)
 
 
-def _try_out(plan: Plan, parts: Sequence[tuple[Path, str, str, str]]) -> tuple[str, ...] | None:
+def _compile_and_start(plan: Plan, parts: Sequence[tuple[Path, str, str, str]]) -> tuple[str, ...] | None:
     interpreter = plan.target.interpreter()
     if interpreter is None:
         return None
@@ -93,9 +94,9 @@ def _bytes_in(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _refuse_too_large(unzipped_bytes: int) -> None:
+def _check_size(unzipped_bytes: int) -> None:
     if unzipped_bytes > LARGEST_UNZIPPED_BYTES:
         raise ImproperlyConfigured(
-            f"the package is {unzipped_bytes:,} bytes unzipped, and Lambda takes {LARGEST_UNZIPPED_BYTES:,} with all "
-            "layers: leave requirements out, or deploy a container image"
+            f"the package is {unzipped_bytes:,} bytes unzipped, but Lambda allows {LARGEST_UNZIPPED_BYTES:,} with all"
+            " layers: remove requirements, or deploy a container image"
         )

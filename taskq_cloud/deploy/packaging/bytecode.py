@@ -1,7 +1,7 @@
-"""Compiles a package's modules and counts what starting it imports, each in an interpreter of the target's version.
+"""Compiles a package's modules, and starts the package once, with an interpreter of the target's version.
 
-Lambda's folders can't be written to, so a module that comes without bytecode is compiled anew in every cold start.
-Bytecode that is not checked against its source depends on the source alone: PEP 552.
+A function can't write to its folders, so a module without bytecode is compiled again in every cold start. The bytecode
+is not checked against its source, which makes it depend on nothing but the source (PEP 552).
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from typing import Final
 
 from taskq_cloud.errors import ImproperlyConfigured
 
-_RUNTIMES_OWN: Final = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
-"""What a function finds without its package having it ("Building Lambda functions with Python")."""
+_RUNTIME_PACKAGES: Final = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
+"""The packages that Lambda's runtime provides (Lambda Developer Guide, "Building Lambda functions with Python")."""
 _START: Final = """
 import json, sys
 from importlib.machinery import PathFinder
-runtimes_own, elsewhere, *folders = json.loads(sys.argv[1])
+runtime_packages, path_here, *folders = json.loads(sys.argv[1])
 
-class OfTheRuntime:
+class RuntimePackages:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        return PathFinder.find_spec(name, path or elsewhere, target) if name.partition(".")[0] in runtimes_own else None
+        provided = name.partition(".")[0] in runtime_packages
+        return PathFinder.find_spec(name, path or path_here, target) if provided else None
 
 sys.path[:0] = folders
-sys.meta_path.append(OfTheRuntime)
+sys.meta_path.append(RuntimePackages)
 before = set(sys.modules)
 import taskq_cloud.lambda_function
 print(json.dumps(sorted(set(sys.modules) - before)))
@@ -37,15 +38,15 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 
 def compile_all(interpreter: str, folder: Path, runs_in: str) -> None:
-    """Write the bytecode of every module beside it.
+    """Compile every module in a folder, and write the bytecode beside it.
 
     Args:
-        interpreter: the path of one of the target's version.
-        folder: what to compile.
-        runs_in: where it will be, as tracebacks are to say it.
+        interpreter: the path of an interpreter of the target's version.
+        folder: the folder.
+        runs_in: the folder that the modules will run in, for tracebacks.
 
     Raises:
-        ImproperlyConfigured: a module can't be compiled: says which, and why.
+        ImproperlyConfigured: a module can't be compiled; names it and the reason.
     """
     arguments = ["-m", "compileall", "-q", "-f", "-s", str(folder), "-p", runs_in]
     done = _run(interpreter, [*arguments, "--invalidation-mode", "unchecked-hash", str(folder)])
@@ -55,24 +56,24 @@ def compile_all(interpreter: str, folder: Path, runs_in: str) -> None:
 
 
 def start(interpreter: str, folders: Sequence[Path], app: str) -> list[str]:
-    """Start a package as a function's cold start does; the names of the modules that this imports.
+    """Start a package as a function's cold start does, and return the names of the modules that this imports.
 
     Args:
-        interpreter: the path of one of the target's version.
-        folders: what Lambda would put on the path.
+        interpreter: the path of an interpreter of the target's version.
+        folders: the folders that Lambda puts on the import path.
         app: the value of ``TASKQ_APP``.
 
     Raises:
-        ImproperlyConfigured: it doesn't start: says why.
+        ImproperlyConfigured: the package doesn't start; says why.
     """
-    # -S: what is installed here is not there.
-    paths = json.dumps([_RUNTIMES_OWN, [path for path in sys.path if path], *map(str, folders)])
+    # -S hides the packages that are installed here.
+    paths = json.dumps([_RUNTIME_PACKAGES, [path for path in sys.path if path], *map(str, folders)])
     arguments = ["-S", "-B", "-c", _START, paths]
     done = _run(interpreter, arguments, {"TASKQ_APP": app, "AWS_LAMBDA_FUNCTION_NAME": "packaged"}, folders[0])
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no output"]
         raise ImproperlyConfigured(
-            f"the package doesn't start: {lines[-1]}; what it imports is named with --include and --requirement"
+            f"the package doesn't start: {lines[-1]}; add missing modules with --include or --require"
         )
     modules: list[str] = json.loads(done.stdout.splitlines()[-1])
     return modules
@@ -81,7 +82,7 @@ def start(interpreter: str, folders: Sequence[Path], app: str) -> list[str]:
 def _run(
     interpreter: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    # -I leaves the environment and the user's own packages out; PATH alone is needed to find nothing but libraries.
+    # -I ignores Python's environment variables and the user's packages; PATH lets the interpreter find its libraries.
     given = {"PATH": os.environ.get("PATH", ""), **(environment or {})}
     return subprocess.run(
         [interpreter, "-I", *arguments], env=given, cwd=folder, capture_output=True, text=True, check=False

@@ -1,7 +1,7 @@
-"""What goes into a package: the application's own modules, this library, and the wheels of what they require.
+"""Collects the contents of a package: the application's modules, this library, and the wheels that they require.
 
-The library is the one that makes the package, and its dependencies are of the versions installed beside it: what has
-been tested here is what runs there. botocore is Lambda's own unless it is asked for.
+The library is the one that builds the package, and its dependencies have the versions that are installed beside it, so
+the versions that were tested here run in the function. botocore is Lambda's own unless it is requested.
 """
 
 from __future__ import annotations
@@ -27,45 +27,47 @@ from taskq_cloud.errors import ImproperlyConfigured
 LIBRARY: Final = "taskq-cloud"
 _LIBRARY_FOLDER: Final = Path(errors.__file__).parent
 LEFT_OUT: Final = frozenset({"__main__.py", "cli", "deploy", "testing"})
-"""Of this library: what no function imports."""
+"""The parts of this library that no function imports."""
 _NOT_IN_A_FUNCTION: Final = frozenset({"click"})
-_INSTALLERS_OWN: Final = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"})
-"""Of a distribution's metadata: they differ from machine to machine, and a removed script is still in RECORD."""
+_INSTALLER_FILES: Final = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"})
+"""Metadata files that are left out: they differ between machines, and RECORD lists scripts that were removed."""
 _NOT_SHIPPED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was asked for, beside the library.
+class Requirements:
+    """The packages that an application requires, beside this library.
 
     Args:
-        requirements: of the application, as pip reads them: ``"requests==2.32"``.
+        lines: single requirements, as pip reads them: ``"requests==2.32"``.
         files: requirement files.
-        extras: of this library: ``"msgpack"``.
-        sdk: whether botocore comes along, of the version installed here.
+        extras: extras of this library: ``"msgpack"``.
+        sdk: whether to package botocore, in the version that is installed here.
     """
 
-    requirements: Sequence[str] = ()
+    lines: Sequence[str] = ()
     files: Sequence[Path] = ()
     extras: Sequence[str] = ()
     sdk: bool = False
 
 
 def copy_application(source: Path, names: Iterable[str], destination: Path) -> None:
-    """Copy modules and packages, each with all that is in it but caches and hidden files.
+    """Copy modules and packages with everything in them, except caches and hidden files.
 
     Args:
-        source: the folder they are imported from.
-        names: of modules or packages at the top of it, or of other files and folders there.
+        source: the folder that they are imported from.
+        names: the names of modules, packages, files or folders at the top of that folder.
         destination: an empty folder.
 
     Raises:
-        ImproperlyConfigured: there is none of that name.
+        ImproperlyConfigured: the folder contains nothing of that name.
     """
     for name in names:
         found = next((path for path in (source / name, source / f"{name}.py") if path.exists()), None)
         if found is None:
-            raise ImproperlyConfigured(f"no module, package, file or folder {name!r} in {source}")
+            raise ImproperlyConfigured(
+                f"there is no module, package, file or folder {name!r} in {source}: check --source"
+            )
         if found.is_dir():
             shutil.copytree(found, destination / found.name, ignore=_NOT_SHIPPED)
         else:
@@ -73,7 +75,7 @@ def copy_application(source: Path, names: Iterable[str], destination: Path) -> N
 
 
 def copy_library(destination: Path) -> None:
-    """Copy this library, without what no function imports, and its version."""
+    """Copy this library without the parts that no function imports, and write down its version."""
     package = destination / _LIBRARY_FOLDER.name
     shutil.copytree(_LIBRARY_FOLDER, package, ignore=_NOT_SHIPPED)
     for name in LEFT_OUT:
@@ -88,30 +90,35 @@ def copy_library(destination: Path) -> None:
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {LIBRARY}\nVersion: {version}\n")
 
 
-def install(wanted: Wanted, target: Target, destination: Path) -> None:
-    """Install what the library and the application require, as wheels for the target.
+def install(requirements: Requirements, target: Target, destination: Path) -> None:
+    """Install the requirements of the library and of the application, as wheels for the target.
+
+    Args:
+        requirements: the application's requirements.
+        target: the Lambda runtime.
+        destination: the folder to install into.
 
     Raises:
-        ImproperlyConfigured: pip is not there, or could not: says what it said.
+        ImproperlyConfigured: pip is missing or failed; quotes its error.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        requirements, extras = Path(scratch, "requirements.txt"), set(wanted.extras)
-        lines = list(wanted.requirements)
-        for path in wanted.files:
-            of_file, its_extras = _without_library(path)
-            lines += of_file
-            extras |= its_extras
+        file, extras = Path(scratch, "requirements.txt"), set(requirements.extras)
+        lines = list(requirements.lines)
+        for path in requirements.files:
+            other_lines, library_extras = _without_library(path)
+            lines += other_lines
+            extras |= library_extras
         pinned = list(_pinned(_of_library(extras, target), target))
-        requirements.write_text("\n".join([*pinned, *(_sdk() if wanted.sdk else ()), *lines]))
+        file.write_text("\n".join([*pinned, *(_sdk() if requirements.sdk else ()), *lines]))
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
         command += ["--target", str(destination), "--only-binary", ":all:", "--implementation", "cp"]
-        command += ["--python-version", target.python, "--requirement", str(requirements)]
+        command += ["--python-version", target.python, "--requirement", str(file)]
         command += [f"--platform={platform}" for platform in target.platforms]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][-1:] or [done.stderr.strip()]
         raise ImproperlyConfigured(
-            f"pip can't install what the package needs for Python {target.python} on {target.architecture}: {said[0]}"
+            f"pip can't install the requirements for Python {target.python} on {target.architecture}: {said[0]}"
         )
     _clean(destination)
 
@@ -120,8 +127,8 @@ def _of_library(extras: Iterable[str], target: Target) -> Iterator[str]:
     known = {canonicalize_name(name) for name in metadata.metadata(LIBRARY).get_all("Provides-Extra") or ()}
     for extra in sorted(map(canonicalize_name, extras)):
         if extra not in known:
-            raise ImproperlyConfigured(f"{LIBRARY} has no extra {extra!r}: {', '.join(sorted(known))}")
-        # Of these a function has its own, or no use.
+            raise ImproperlyConfigured(f"{LIBRARY} has no extra {extra!r}; its extras are: {', '.join(sorted(known))}")
+        # Lambda's runtime provides the packages of these extras, or a function has no use for them.
         if extra not in ("lambda", "aws"):
             yield from _requires(LIBRARY, target, extra)
     yield from _requires(LIBRARY, target, "")
@@ -138,7 +145,7 @@ def _requires(name: str, target: Target, extra: str = "") -> Iterator[str]:
 
 
 def _pinned(names: Iterable[str], target: Target) -> Iterator[str]:
-    """The versions installed here of distributions and of all that they require."""
+    """Pin distributions, and all distributions that they require, to the versions that are installed here."""
     waiting, met = sorted(set(names) - _NOT_IN_A_FUNCTION), set[str]()
     while waiting:
         name = waiting.pop()
@@ -161,7 +168,7 @@ def _sdk() -> list[str]:
 
 
 def _without_library(path: Path) -> tuple[list[str], set[str]]:
-    """A requirement file's lines but for this library's own, whose extras are told."""
+    """Return the lines of a requirement file without those for this library, and the extras that these ask for."""
     kept: list[str] = []
     extras: set[str] = set()
     try:
@@ -171,7 +178,7 @@ def _without_library(path: Path) -> tuple[list[str], set[str]]:
     for line in lines:
         try:
             required = Requirement(re.sub(r"\s+#.*$", "", line))
-        except InvalidRequirement:  # an option, a URL, a comment: pip's to judge
+        except InvalidRequirement:  # an option, a URL or a comment, which pip reads
             kept.append(line)
             continue
         if canonicalize_name(required.name) == LIBRARY:
@@ -184,5 +191,5 @@ def _without_library(path: Path) -> tuple[list[str], set[str]]:
 def _clean(folder: Path) -> None:
     shutil.rmtree(folder / "bin", ignore_errors=True)
     for about in folder.glob("*.dist-info"):
-        for name in _INSTALLERS_OWN:
+        for name in _INSTALLER_FILES:
             (about / name).unlink(missing_ok=True)

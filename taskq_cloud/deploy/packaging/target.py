@@ -1,4 +1,4 @@
-"""What a package is made for: Lambda's Python version and processor, its folders and its size limits."""
+"""The Lambda runtime that a package is built for: Python version, processor, folders and size limits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ ARCHITECTURES: Final = ("x86_64", "arm64")
 
 FUNCTION_FOLDER: Final = "/var/task"
 LAYER_FOLDER: Final = "/opt/python"
-"""Where Lambda puts what a function's and a layer's archives hold ("Packaging your layer content")."""
+"""The folders that Lambda unpacks the archives of a function and of a layer into (Lambda Developer Guide, "Packaging
+your layer content")."""
 
 LARGEST_UNZIPPED_BYTES: Final = 262_144_000
-"""250 MB, of a function and its layers together ("Lambda quotas")."""
+"""250 MB for a function and its layers together (Lambda Developer Guide, "Lambda quotas")."""
 LARGEST_UPLOAD_BYTES: Final = 52_428_800
-"""50 MB; a larger archive has to be uploaded to S3 first (the same page)."""
+"""50 MB; a larger archive has to be uploaded to S3 first (Lambda Developer Guide, "Lambda quotas")."""
 
 _WHEELS: Final = {"x86_64": "x86_64", "arm64": "aarch64"}
 _GLIBCS: Final = ((2, 28), (2, 27), (2, 26), (2, 17))
@@ -32,8 +33,8 @@ class Target:
     """A Lambda runtime.
 
     Args:
-        python: its version: ``"3.13"``.
-        architecture: one of ``ARCHITECTURES``.
+        python: its Python version: ``"3.13"``.
+        architecture: its processor, one of ``ARCHITECTURES``.
 
     Raises:
         ImproperlyConfigured: there is no such runtime.
@@ -44,9 +45,13 @@ class Target:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"3\.\d+", self.python) or self.version < (3, 11):
-            raise ImproperlyConfigured(f"Python {self.python!r} is none to package for: 3.11 or newer, such as 3.13")
+            raise ImproperlyConfigured(
+                f"Python {self.python!r} isn't a version to package for: choose 3.11 or newer, such as 3.13"
+            )
         if self.architecture not in ARCHITECTURES:
-            raise ImproperlyConfigured(f"architecture {self.architecture!r} is none of {', '.join(ARCHITECTURES)}")
+            raise ImproperlyConfigured(
+                f"architecture {self.architecture!r} is not supported: choose one of {', '.join(ARCHITECTURES)}"
+            )
 
     @property
     def version(self) -> tuple[int, int]:
@@ -56,15 +61,15 @@ class Target:
 
     @property
     def platforms(self) -> list[str]:
-        """The wheels' platforms that run there, best first (PEP 600)."""
+        """The platform tags of wheels that the runtime can use, best first (PEP 600)."""
         newest = (2, 28) if self.version >= (3, 12) else (2, 26)
-        of = _WHEELS[self.architecture]
-        tags = [f"manylinux_{major}_{minor}_{of}" for major, minor in _GLIBCS if (major, minor) <= newest]
-        return [*tags, f"manylinux2014_{of}"]
+        machine = _WHEELS[self.architecture]
+        tags = [f"manylinux_{major}_{minor}_{machine}" for major, minor in _GLIBCS if (major, minor) <= newest]
+        return [*tags, f"manylinux2014_{machine}"]
 
     @property
     def marker_environment(self) -> dict[str, str]:
-        """What environment markers of requirements are held against (PEP 508)."""
+        """The values that environment markers of requirements are evaluated with (PEP 508)."""
         return {
             "implementation_name": "cpython",
             "os_name": "posix",
@@ -77,11 +82,11 @@ class Target:
         }
 
     def interpreter(self) -> str | None:
-        """An interpreter of this version that is installed here, or None."""
+        """Return the path of an interpreter of this version; None if none is installed here."""
         if sys.version_info[:2] == self.version:
             return sys.executable
         found = shutil.which(f"python{self.python}")
-        # A version manager such as pyenv puts names on the path of versions that can't be started from here.
+        # A version manager such as pyenv puts interpreters on the path that don't start from here.
         return found if found is not None and _is(found, self.version) else None
 
 

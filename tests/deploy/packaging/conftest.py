@@ -1,4 +1,4 @@
-"""An application in a folder of its own, packaged once; and AWS's runtime client, which runs it as Lambda does."""
+"""Fixtures: a packaged application, and AWS's runtime client, which runs the package as Lambda does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from taskq_cloud.deploy.packaging import contents
 from taskq_cloud.deploy.packaging.build import Package, Plan, build
-from taskq_cloud.deploy.packaging.contents import Wanted
+from taskq_cloud.deploy.packaging.contents import Requirements
 from taskq_cloud.deploy.packaging.target import Target
 from taskq_cloud.testing.aws_stacks.programs.runtime_api import RuntimeApi
 
@@ -43,7 +43,7 @@ def placed(event):
 '''
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-OF_THE_RUNTIME = (
+RUNTIME_PACKAGES = (
     "awslambdaric",
     "runtime_client",
     "simplejson",
@@ -57,7 +57,7 @@ OF_THE_RUNTIME = (
 
 
 def write_shop(folder: Path) -> Path:
-    """A folder with the application's package, and what has no place in a function."""
+    """Write the application's package to a folder, beside files that don't belong in a function."""
     (folder / "shop").mkdir(parents=True)
     (folder / "shop" / "__init__.py").write_text("")
     (folder / "shop" / "tasks.py").write_text(SHOP)
@@ -82,10 +82,10 @@ def make_plan(source: Path, tmp_path: Path) -> Callable[..., Plan]:
 
 
 class Installs:
-    """Installs like ``contents.install``, and what has been installed before from a copy: pip takes seconds each time.
+    """Installs like ``contents.install``, but copies requirements that were installed before: pip takes seconds.
 
     Args:
-        folder: where the copies are kept.
+        folder: the folder for the copies.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,12 +93,12 @@ class Installs:
         self._kept: dict[str, Path] = {}
         self._install = contents.install
 
-    def install(self, wanted: Wanted, target: Target, destination: Path) -> None:
-        """What ``contents.install`` does; what is refused is tried anew."""
-        key = repr((wanted, target))
+    def install(self, requirements: Requirements, target: Target, destination: Path) -> None:
+        """Install requirements as ``contents.install`` does; a failed installation is tried again."""
+        key = repr((requirements, target))
         if key not in self._kept:
             kept = self._folder / str(len(self._kept))
-            self._install(wanted, target, kept)
+            self._install(requirements, target, kept)
             self._kept[key] = kept
         shutil.copytree(self._kept[key], destination, dirs_exist_ok=True)
 
@@ -110,13 +110,13 @@ def installs(tmp_path_factory: pytest.TempPathFactory) -> Installs:
 
 @pytest.fixture
 def once_installed(installs: Installs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what is not about pip: the same requirements are installed once in the run."""
+    """Install equal requirements only once in a run, for tests that are not about pip."""
     monkeypatch.setattr(contents, "install", installs.install)
 
 
 @pytest.fixture(scope="session")
 def unpacked(tmp_path_factory: pytest.TempPathFactory, installs: Installs) -> tuple[Package, list[Path]]:
-    """The package, with its layer and all of its source's modules, and where its archives have been unpacked."""
+    """Return a package with a layer and all modules of its source, and the folders of its unpacked archives."""
     folder = tmp_path_factory.mktemp("packaged")
     source = write_shop(folder / "source")
     plan = Plan(
@@ -139,10 +139,10 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory, installs: Installs) -> tu
 
 @pytest.fixture
 def run_function(tmp_path: Path) -> Callable[..., Any]:
-    """Run unpacked archives in an interpreter that has, beside them, only what Lambda's own runtime has."""
+    """Return a function that runs unpacked archives with no other packages than those of Lambda's runtime."""
     runtime = tmp_path / "runtime"
     runtime.mkdir()
-    for name in OF_THE_RUNTIME:
+    for name in RUNTIME_PACKAGES:
         found = importlib.util.find_spec(name)
         assert found and found.origin, f"{name} is not installed: pip install 'taskq-cloud[test]'"
         path = Path(found.origin)
@@ -164,7 +164,7 @@ def run_function(tmp_path: Path) -> Callable[..., Any]:
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
                 **environment,
             }
-            # -S: the environment's own packages are not there.
+            # -S hides the packages that are installed here.
             command = [sys.executable, "-S", "-m", "awslambdaric", "taskq_cloud.lambda_function.lambda_handler"]
             process = subprocess.Popen(
                 command, cwd=function, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

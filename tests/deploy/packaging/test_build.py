@@ -1,4 +1,4 @@
-"""What is in a package, that it is the same twice, and what is refused."""
+"""Tests of ``taskq package``: the contents of a package, reproducible bytes, and errors."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from taskq_cloud.cli import main
 from taskq_cloud.deploy.packaging import archive, contents
 from taskq_cloud.deploy.packaging import build as building
 from taskq_cloud.deploy.packaging.build import build
-from taskq_cloud.deploy.packaging.contents import Wanted
+from taskq_cloud.deploy.packaging.contents import Requirements
 from taskq_cloud.deploy.packaging.target import Target
 from taskq_cloud.errors import ImproperlyConfigured
 from tests.deploy.packaging.conftest import HERE
@@ -32,7 +32,7 @@ def tops_in(path):
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_a_function_holds_the_application_the_library_and_what_that_needs(make_plan):
+def test_function_contains_application_library_and_dependencies(make_plan):
     (function,) = build(make_plan()).archives
     tops = tops_in(function.path)
     assert {"shop", "taskq_cloud", "pydantic", "pydantic_core", "pydantic_settings"} <= tops
@@ -44,15 +44,15 @@ def test_a_function_holds_the_application_the_library_and_what_that_needs(make_p
     assert not {name for name in names if name.startswith(("taskq_cloud/cli/", "taskq_cloud/testing/"))}
 
 
-def test_a_layer_holds_all_but_the_application(unpacked):
+def test_layer_contains_everything_except_the_application(unpacked):
     function, layer = unpacked[0].archives
     assert tops_in(function.path) == {"shop", "prices.py", "__pycache__"}
     assert tops_in(layer.path) == {"python"}
     assert "python/taskq_cloud/lambda_function.py" in names_in(layer.path)
 
 
-def test_the_same_makes_the_same_bytes(make_plan, unpacked, source):
-    # Both were installed by pip: this one here, the other for the session.
+def test_unchanged_files_make_unchanged_bytes(make_plan, unpacked, source):
+    # pip installs the requirements of both packages: here, and once for the session.
     for path in source.rglob("*.py"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     again = build(make_plan(layer=True, include=["prices"]))
@@ -60,7 +60,7 @@ def test_the_same_makes_the_same_bytes(make_plan, unpacked, source):
     assert made[0] == made[1]
 
 
-def test_sizes_and_modules_are_within_what_the_page_says(unpacked):
+def test_sizes_and_modules_are_within_documented_limits(unpacked):
     package = unpacked[0]
     function, layer = package.archives
     page = DOCS.read_text()
@@ -77,14 +77,14 @@ def test_sizes_and_modules_are_within_what_the_page_says(unpacked):
     assert len(ours) <= budget("of these, the library's own")
 
 
-def test_requirements_come_along_and_the_library_s_own_line_gives_its_extras(make_plan, tmp_path):
+def test_requirement_line_of_the_library_adds_only_its_extras(make_plan, tmp_path):
     file = tmp_path / "requirements.txt"
     file.write_text("taskq-cloud[msgpack]==0.0.1  # another version\nsix\n")
-    (function,) = build(make_plan(wanted=Wanted(files=[file], requirements=["idna"]))).archives
+    (function,) = build(make_plan(requirements=Requirements(files=[file], lines=["idna"]))).archives
     assert {"msgpack", "six.py", "idna", "taskq_cloud"} <= tops_in(function.path)
 
 
-def test_it_is_made_for_another_processor_and_version(make_plan, monkeypatch):
+def test_package_for_another_processor_and_version_has_its_wheels(make_plan, monkeypatch):
     monkeypatch.setenv("PATH", "")
     package = build(make_plan(target=Target("3.13" if HERE != "3.13" else "3.12", "arm64")))
     assert package.modules is None
@@ -95,17 +95,17 @@ def test_it_is_made_for_another_processor_and_version(make_plan, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"app": "shp.tasks:app"}, "no module, package, file or folder 'shp'"),
+        ({"app": "shp.tasks:app"}, "there is no module, package, file or folder 'shp'"),
         ({"app": "shop.task:app"}, "no module 'shop.task'"),
         ({"include": ["price"]}, "'price'"),
-        ({"wanted": Wanted(requirements=["six==999"])}, "No matching distribution found for six==999"),
-        ({"wanted": Wanted(extras=["masgpack"])}, "no extra 'masgpack'"),
-        ({"wanted": Wanted(files=[Path("nowhere.txt")])}, "nowhere.txt can't be read"),
+        ({"requirements": Requirements(lines=["six==999"])}, "No matching distribution found for six==999"),
+        ({"requirements": Requirements(extras=["masgpack"])}, "no extra 'masgpack'"),
+        ({"requirements": Requirements(files=[Path("nowhere.txt")])}, "nowhere.txt can't be read"),
     ],
     ids=["package", "module", "include", "requirement", "extra", "file"],
 )
 @pytest.mark.usefixtures("once_installed")
-def test_what_is_not_there_is_named_and_nothing_is_written(make_plan, changes, text):
+def test_missing_input_is_named_and_nothing_is_written(make_plan, changes, text):
     plan = make_plan(**changes)
     with pytest.raises(ImproperlyConfigured, match=re.escape(text)):
         build(plan)
@@ -113,7 +113,7 @@ def test_what_is_not_there_is_named_and_nothing_is_written(make_plan, changes, t
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_what_the_application_imports_without_bringing_it_is_named(make_plan, source):
+def test_missing_import_of_the_application_is_named(make_plan, source):
     (source / "shop" / "tasks.py").write_text("import prices\nimport tomato\n")
     with pytest.raises(ImproperlyConfigured, match=r"No module named 'prices'; .* --include"):
         build(make_plan())
@@ -122,39 +122,39 @@ def test_what_the_application_imports_without_bringing_it_is_named(make_plan, so
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_what_lambda_s_runtime_has_need_not_come_along(make_plan, source):
+def test_packages_of_lambdas_runtime_may_be_left_out(make_plan, source):
     tasks = source / "shop" / "tasks.py"
     tasks.write_text(f"import botocore.session\n{tasks.read_text()}")
     assert "botocore.session" in (build(make_plan()).modules or ())
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_a_module_that_does_not_compile_is_named(make_plan, source):
+def test_module_that_does_not_compile_is_named(make_plan, source):
     (source / "shop" / "broken.py").write_text("def f(:\n")
     with pytest.raises(ImproperlyConfigured, match=r"shop/broken\.py"):
         build(make_plan())
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_more_than_lambda_takes_is_refused(make_plan, monkeypatch):
+def test_package_beyond_lambdas_size_limit_is_refused(make_plan, monkeypatch):
     monkeypatch.setattr(building, "LARGEST_UNZIPPED_BYTES", 1_000_000)
-    with pytest.raises(ImproperlyConfigured, match="Lambda takes 1,000,000 with all layers"):
+    with pytest.raises(ImproperlyConfigured, match="Lambda allows 1,000,000 with all layers"):
         build(make_plan())
 
 
 @pytest.mark.parametrize("arguments", [("3.10",), ("4.0",), ("three",), (HERE, "mips")], ids=str)
-def test_a_runtime_that_is_none_is_refused(arguments):
+def test_unknown_runtime_is_refused(arguments):
     with pytest.raises(ImproperlyConfigured):
         Target(*arguments)
 
 
-def test_the_library_is_of_this_very_version(tmp_path):
+def test_packaged_library_has_the_installed_version(tmp_path):
     contents.copy_library(tmp_path)
     (about,) = tmp_path.glob("*.dist-info")
     assert metadata.Distribution.at(about).version == metadata.version("taskq-cloud")
 
 
-def test_an_archive_says_nothing_of_the_machine_it_was_made_on(tmp_path):
+def test_archive_contains_no_trace_of_the_machine(tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "a.py").write_text("a = 1\n")
@@ -168,7 +168,7 @@ def test_an_archive_says_nothing_of_the_machine_it_was_made_on(tmp_path):
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_the_command_says_what_it_has_made(source, tmp_path, monkeypatch):
+def test_command_lists_archives_and_modules(source, tmp_path, monkeypatch):
     monkeypatch.chdir(source)
     output = tmp_path / "out"
     done = CliRunner().invoke(main, ["-A", "shop.tasks:app", "package", "--layer", "-o", str(output)])
@@ -178,7 +178,7 @@ def test_the_command_says_what_it_has_made(source, tmp_path, monkeypatch):
     assert {path.name for path in output.iterdir()} == {"function.zip", "layer.zip"}
 
 
-def test_the_command_without_an_application_says_how_to_name_one(monkeypatch):
+def test_command_without_application_explains_how_to_name_one(monkeypatch):
     monkeypatch.delenv("TASKQ_APP", raising=False)
     done = CliRunner().invoke(main, ["package"])
     assert done.exit_code == 2

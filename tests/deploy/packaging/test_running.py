@@ -1,4 +1,4 @@
-"""The built archives, run by AWS's own runtime client in an interpreter that has nothing else."""
+"""Tests of built archives, which AWS's own runtime client runs in an interpreter without other packages."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def sqs_event(message, queue):
     return {"Records": [record]}
 
 
-def test_a_batch_is_run_and_its_result_is_read_by_the_caller(
+def test_batch_is_run_and_caller_reads_its_result(
     unpacked, run_function, aws_environment, sqs_client, make_queue, make_table
 ):
     queue = make_queue("work")
@@ -37,7 +37,7 @@ def test_a_batch_is_run_and_its_result_is_read_by_the_caller(
     caller.close()
 
 
-def test_a_record_that_does_not_fit_into_the_time_is_not_run(
+def test_record_that_does_not_fit_into_remaining_time_is_given_back(
     unpacked, run_function, aws_environment, sqs_client, make_queue
 ):
     queue = make_queue("work")
@@ -50,7 +50,7 @@ def test_a_record_that_does_not_fit_into_the_time_is_not_run(
     assert (kind, answer) == ("response", {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]})
 
 
-def test_what_a_schedule_sends_is_one_task_however_often_it_comes(
+def test_repeated_message_of_a_schedule_runs_once(
     unpacked, run_function, aws_environment, sqs_client, dynamodb_client, make_queue, make_table
 ):
     queue, table = make_queue("work"), make_table()
@@ -66,7 +66,7 @@ def test_what_a_schedule_sends_is_one_task_however_often_it_comes(
     declared.task(name="shop.tasks.add", time_limit=20)(lambda a, b: a + b)
     (schedule,) = declared.topology().schedules
     declared.close()
-    # As EventBridge fills in what a schedule's input leaves to it.
+    # EventBridge Scheduler replaces the context attributes in a schedule's input.
     body = schedule.input.replace("<aws.scheduler.scheduled-time>", "2026-11-28T03:00:00Z")
     body = re.sub(r"<aws\.scheduler\.[a-z-]+>", "filled", body)
     url = sqs_client.get_queue_url(QueueName=queue)["QueueUrl"]
@@ -85,7 +85,7 @@ def test_what_a_schedule_sends_is_one_task_however_often_it_comes(
     assert [json.loads(each)["result"] for each in results] == [5]
 
 
-def test_an_event_of_eventbridge_calls_the_task_that_its_route_names(unpacked, run_function):
+def test_eventbridge_event_calls_task_of_its_route(unpacked, run_function):
     routes = {"TASKQ_TASK_EVENT_ROUTES": json.dumps({"shop:Order*": "shop.tasks.placed"})}
     event = {
         "version": "0",
@@ -106,7 +106,7 @@ def test_an_event_of_eventbridge_calls_the_task_that_its_route_names(unpacked, r
         assert (kind, answer["errorType"]) == ("error", "DecodeError")
 
 
-def test_it_is_invoked_directly(unpacked, run_function):
+def test_direct_invocation_returns_result_or_error(unpacked, run_function):
     with run_function(unpacked[1], {**APP, "TASKQ_BROKER": "memory://", "TASKQ_RESULTS": "memory://"}) as (api, _):
         kind, answer = api.invoke({"task": "shop.tasks.add", "args": [2, 3]})
         assert (kind, answer["status"], answer["result"]) == ("response", "SUCCESS", 5)
@@ -114,7 +114,7 @@ def test_it_is_invoked_directly(unpacked, run_function):
         assert (kind, answer["errorType"]) == ("error", "NotRegistered")
 
 
-def test_in_lambdas_json_logs_the_tasks_own_lines_say_which_task(unpacked, run_function):
+def test_json_log_lines_of_a_task_carry_its_id(unpacked, run_function):
     environment = {
         **APP,
         "TASKQ_BROKER": "memory://",
@@ -132,9 +132,9 @@ def test_in_lambdas_json_logs_the_tasks_own_lines_say_which_task(unpacked, run_f
     }
 
 
-def test_without_an_application_the_start_fails_and_says_so(unpacked, run_function):
+def test_start_without_application_fails_with_a_reason(unpacked, run_function):
     with run_function(unpacked[1], {}) as (api, _):
         kind, answer = api.answer()
     assert kind == "init"
     assert answer["errorType"] == "ImproperlyConfigured"
-    assert "TASKQ_APP: set it to the application" in answer["errorMessage"]
+    assert "TASKQ_APP is not set: set it to the application" in answer["errorMessage"]

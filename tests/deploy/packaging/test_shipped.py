@@ -1,4 +1,4 @@
-"""What ships beside the package: the source archive, and the recipe of a function's image."""
+"""Tests of the source archive, and of the Containerfile for a function's image."""
 
 import re
 import shlex
@@ -9,20 +9,20 @@ ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 _FROM_THE_ROOT = re.compile(r'(?:ROOT|parents\[\d\])\s*/\s*"([^".][^"]*)"')
-"""A file or folder of the project that a test reads; those with a dot before them are made, and no part of it."""
+"""A file or folder of the project that a test reads; names that begin with a dot are build products."""
 
 
-def test_the_source_archive_holds_what_its_tests_read() -> None:
+def test_source_archive_contains_files_that_tests_read() -> None:
     sources = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py")]
     named = {name for source in sources for name in _FROM_THE_ROOT.findall(source) if (ROOT / name).exists()}
     assert {"docs", "infra", "mkdocs.yml"} <= named
     included = set(PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
     assert named - included - {"pyproject.toml"} == set()
-    # Which tests find by other ways: an example as a module, a folder as the user is told to call it.
+    # Tests find these by other ways: an example as a module, a folder by the command that the documentation gives.
     assert {"benchmarks", "examples", "lambda", "tests"} <= included
 
 
-def test_an_image_is_made_of_pinned_packages_and_runs_without_root() -> None:
+def test_image_installs_pinned_packages_and_runs_without_root() -> None:
     recipe = (ROOT / "lambda" / "Containerfile").read_text("utf-8")
     (install,) = re.findall(r"^RUN .*pip install (.*)$", recipe, flags=re.MULTILINE)
     packages = dict(each.split("==") for each in shlex.split(install) if not each.startswith("-"))

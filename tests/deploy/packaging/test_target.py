@@ -1,3 +1,5 @@
+"""Tests of the search for an interpreter of the target's Python version."""
+
 import sys
 from pathlib import Path
 
@@ -8,13 +10,13 @@ from taskq_cloud.deploy.packaging.target import Target
 OTHER = "3.13" if sys.version_info[:2] != (3, 13) else "3.12"
 
 
-def test_this_version_is_this_interpreter():
+def test_running_version_uses_running_interpreter():
     major, minor = sys.version_info[:2]
     assert Target(f"{major}.{minor}").interpreter() == sys.executable
 
 
 @pytest.mark.parametrize(("script", "usable"), [("exit 0", True), ("echo 'command not found'; exit 127", False)])
-def test_an_interpreter_on_the_path_counts_if_it_starts(
+def test_interpreter_on_path_is_used_if_it_starts(
     script: str, usable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     found = tmp_path / f"python{OTHER}"
@@ -24,6 +26,6 @@ def test_an_interpreter_on_the_path_counts_if_it_starts(
     assert Target(OTHER).interpreter() == (str(found) if usable else None)
 
 
-def test_none_on_the_path_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_interpreter_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Target(OTHER).interpreter() is None
