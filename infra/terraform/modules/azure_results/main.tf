@@ -1,14 +1,14 @@
-# Results, or payloads, in Azure Blob Storage: an account that speaks TLS only, a private container, and its expiry.
+# A storage account that requires TLS, with a private container for results or payloads.
 
 resource "azurerm_storage_account" "this" {
-  # checkov:skip=CKV_AZURE_33:no queues of this account are used
-  # checkov:skip=CKV_AZURE_206:results are short-lived: replication chooses another kind
-  # checkov:skip=CKV_AZURE_59:workers outside Azure need the public endpoint; allowed_ip_ranges and subnet_ids close it
-  # checkov:skip=CKV2_AZURE_1:Azure encrypts with its own key; a key of the user's needs a vault of the user's
-  # checkov:skip=CKV2_AZURE_33:a private endpoint needs a network of the user's
-  # checkov:skip=CKV2_AZURE_38:results expire within days and can be made again
-  # checkov:skip=CKV2_AZURE_41:shared access signatures are off with shared keys
-  # checkov:skip=CKV2_AZURE_40:shared keys are off unless asked for: shared_access_keys
+  # checkov:skip=CKV_AZURE_33:the queue service of this account is not used
+  # checkov:skip=CKV_AZURE_206:results are short-lived; the variable replication chooses another kind
+  # checkov:skip=CKV_AZURE_59:workers outside Azure need the public endpoint; allowed_ip_ranges and subnet_ids restrict it
+  # checkov:skip=CKV2_AZURE_1:Azure encrypts with its own key; a key of the user needs a vault of the user
+  # checkov:skip=CKV2_AZURE_33:a private endpoint needs a network of the user
+  # checkov:skip=CKV2_AZURE_38:results expire within days, and a task can make them again
+  # checkov:skip=CKV2_AZURE_41:shared access signatures are off when shared keys are
+  # checkov:skip=CKV2_AZURE_40:shared keys are off unless shared_access_keys turns them on
   name                            = var.account_name
   resource_group_name             = var.resource_group_name
   location                        = var.location
@@ -34,43 +34,8 @@ resource "azurerm_storage_account" "this" {
 }
 
 resource "azurerm_storage_container" "this" {
-  # checkov:skip=CKV2_AZURE_21:read requests are not logged: there is one for each look at a result
+  # checkov:skip=CKV2_AZURE_21:read requests are not logged, because each poll for a result is one
   name                  = var.container_name
   storage_account_id    = azurerm_storage_account.this.id
   container_access_type = "private"
-}
-
-resource "azurerm_storage_management_policy" "this" {
-  count = length(var.lifecycle_rules) == 0 ? 0 : 1
-
-  storage_account_id = azurerm_storage_account.this.id
-
-  dynamic "rule" {
-    for_each = var.lifecycle_rules
-
-    content {
-      name    = rule.key
-      enabled = true
-
-      filters {
-        blob_types = ["blockBlob"]
-        # A rule's prefix begins with the container's name ("Optimize costs by automatically managing the data lifecycle").
-        prefix_match = ["${var.container_name}/${rule.value.prefix}"]
-      }
-
-      actions {
-        base_blob {
-          delete_after_days_since_modification_greater_than = rule.value.expire_days
-        }
-      }
-    }
-  }
-}
-
-resource "azurerm_role_assignment" "workers" {
-  for_each = toset(var.principal_ids)
-
-  scope                = azurerm_storage_container.this.id
-  role_definition_name = "Storage Blob Data Contributor"
-  principal_id         = each.value
 }

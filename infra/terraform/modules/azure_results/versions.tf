@@ -4,7 +4,7 @@ terraform {
   required_providers {
     azurerm = {
       source  = "hashicorp/azurerm"
-      version = ">= 4.9, < 6.0" # storage_account_id of a container
+      version = ">= 4.9, < 6.0" # 4.9 is the first with storage_account_id of a container
     }
   }
 }

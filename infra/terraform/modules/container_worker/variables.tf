@@ -1,101 +1,101 @@
 variable "name" {
-  description = "The service's name."
+  description = "Name of the ECS service, and prefix of the names of its role and its alarms."
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_-]{1,54}$", var.name))
-    error_message = "The name is 1 to 54 letters, digits, hyphens and underscores: its roles are called after it."
+    error_message = "The name consists of 1 to 54 letters, digits, hyphens and underscores: the name of its execution role, `<name>-execution`, has to fit into 64."
   }
 }
 
 variable "cluster_arn" {
-  description = "The ECS cluster it runs in; it needs the capacity providers FARGATE or FARGATE_SPOT."
+  description = "ARN of the ECS cluster that the service runs in. The cluster needs the capacity provider `FARGATE`, or `FARGATE_SPOT` with `spot`."
   type        = string
 }
 
 variable "cluster_name" {
-  description = "The cluster's name."
+  description = "Name of the ECS cluster."
   type        = string
 }
 
 variable "image" {
-  description = "The container image: the application, with taskq-cloud[aws] installed. One whose user isn't root says VOLUME /tmp, which keeps its mode: a volume that the image doesn't know is root's alone."
+  description = "Container image with the application and `taskq-cloud[aws]` installed. An image with a user other than root has to declare `VOLUME /tmp`: the volume then keeps the image's permissions; otherwise only root can write to it."
   type        = string
 }
 
 variable "ecr_repository_arn" {
-  description = "The ECR repository of the image; null where the image is elsewhere and public."
+  description = "ARN of the image's ECR repository. Null for a public image elsewhere."
   type        = string
   default     = null
 }
 
 variable "command" {
-  description = "What a container runs: taskq worker -A shop.tasks:app -Q orders."
+  description = "Command of the container, such as `[\"taskq\", \"worker\", \"-A\", \"shop.tasks:app\", \"-Q\", \"orders\"]`."
   type        = list(string)
 }
 
 variable "task_role_arn" {
-  description = "The role that tasks run as: see the module iam_role."
+  description = "ARN of the role that the worker's code runs with: see the module `iam_role`."
   type        = string
 }
 
 variable "task_role_name" {
-  description = "Its name: the permission to protect its container is added to it."
+  description = "Name of that role. The module adds the permission to protect a busy container to it."
   type        = string
 }
 
 variable "environment" {
-  description = "The containers' variables: TASKQ_BROKER, TASKQ_RESULTS."
+  description = "Environment variables of the container, such as `TASKQ_BROKER` and `TASKQ_RESULTS`."
   type        = map(string)
 }
 
 variable "secrets" {
-  description = "Variables whose values are in Secrets Manager or SSM: name to ARN."
+  description = "Environment variables with values from Secrets Manager or SSM: name of the variable to ARN of the secret."
   type        = map(string)
   default     = {}
 }
 
 variable "secrets_kms_key_arns" {
-  description = "Your own KMS keys that those are encrypted with: without leave to decrypt, no container starts."
+  description = "ARNs of your own KMS keys that encrypt these secrets. No container can start without permission to decrypt its secrets."
   type        = list(string)
   default     = []
 }
 
 variable "queue_names" {
-  description = "The queues, by their full names, whose work decides how many containers run."
+  description = "Full names of the queues whose messages decide how many containers run."
   type        = list(string)
 
   validation {
     condition     = length(var.queue_names) >= 1 && length(var.queue_names) <= 5
-    error_message = "A service is scaled by 1 to 5 queues: an alarm takes at most 10 metrics, two for each."
+    error_message = "A service scales by 1 to 5 queues: a CloudWatch alarm takes at most 10 metrics, and each queue needs two."
   }
 }
 
 variable "cpu_units" {
-  description = "1,024 are a virtual CPU."
+  description = "CPU units of a container: 1,024 are one virtual CPU."
   type        = number
   default     = 512
 
   validation {
     condition     = contains(keys(local.memory_sizes), tostring(var.cpu_units))
-    error_message = "Fargate has 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units."
+    error_message = "Fargate offers 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units."
   }
 }
 
 variable "memory_mb" {
-  description = "In MiB, as Fargate has it for the CPU units."
+  description = "Memory of a container in MiB, in a size that Fargate offers for the CPU units."
   type        = number
   default     = 1024
 
   validation {
-    # Of CPU units that there are none of, their own validation speaks.
+    # The validation of cpu_units reports a number of CPU units that Fargate doesn't offer.
     condition     = contains(try(local.memory_sizes[tostring(var.cpu_units)], [var.memory_mb]), var.memory_mb)
-    error_message = "Fargate has for ${var.cpu_units} CPU units memory of ${join(", ", try(local.memory_sizes[tostring(var.cpu_units)], []))} MiB, and none between."
+    error_message = "Fargate offers these memory sizes for ${var.cpu_units} CPU units, in MiB: ${join(", ", try(local.memory_sizes[tostring(var.cpu_units)], []))}."
   }
 }
 
 variable "architecture" {
-  description = "x86_64 or arm64, as the image is."
+  description = "Processor architecture of the image: `x86_64` or `arm64`."
   type        = string
   default     = "x86_64"
 
@@ -106,13 +106,13 @@ variable "architecture" {
 }
 
 variable "spot" {
-  description = "Whether containers run on spare capacity, for less; ECS ends one with two minutes' notice, and its messages go back."
+  description = "Use of spare capacity at a lower price. ECS ends a spot container with two minutes' notice, and its messages return to their queues."
   type        = bool
   default     = false
 }
 
 variable "minimum_tasks" {
-  description = "Containers that always run; 0: none while the queues are empty."
+  description = "Number of containers that always run. With 0, none runs while the queues are empty."
   type        = number
   default     = 0
 
@@ -123,7 +123,7 @@ variable "minimum_tasks" {
 }
 
 variable "maximum_tasks" {
-  description = "Containers at most."
+  description = "Largest number of containers."
   type        = number
   default     = 4
 
@@ -134,7 +134,7 @@ variable "maximum_tasks" {
 }
 
 variable "backlog_per_task" {
-  description = "Messages, waiting and in flight, that one container is to have."
+  description = "Number of messages, waiting and in flight, for each container."
   type        = number
   default     = 100
 
@@ -145,7 +145,7 @@ variable "backlog_per_task" {
 }
 
 variable "idle_minutes" {
-  description = "How long the queues are empty before containers are ended."
+  description = "Minutes for which the queues have to be empty before containers are removed."
   type        = number
   default     = 5
 
@@ -156,57 +156,57 @@ variable "idle_minutes" {
 }
 
 variable "stop_timeout_seconds" {
-  description = "From SIGTERM to SIGKILL; longer than worker_shutdown_timeout."
+  description = "Time in seconds from SIGTERM to SIGKILL. It has to be longer than the setting `worker_shutdown_timeout`."
   type        = number
   default     = 30
 
   validation {
     condition     = var.stop_timeout_seconds >= 2 && var.stop_timeout_seconds <= 120
-    error_message = "Fargate waits for 2 to 120 seconds."
+    error_message = "Fargate waits for 2 to 120 seconds between SIGTERM and SIGKILL."
   }
 }
 
 variable "subnet_ids" {
-  description = "Where containers run; they have to reach SQS: by NAT, an endpoint, or a public address."
+  description = "IDs of the containers' subnets, from which SQS can be reached: by NAT, by an endpoint or with public addresses."
   type        = list(string)
 
   validation {
     condition     = length(var.subnet_ids) >= 1
-    error_message = "A service needs a subnet."
+    error_message = "A service needs at least one subnet."
   }
 }
 
 variable "security_group_ids" {
-  description = "Nothing has to come in; HTTPS has to go out."
+  description = "IDs of the containers' security groups. They have to allow outgoing HTTPS; incoming traffic isn't needed."
   type        = list(string)
 }
 
 variable "assign_public_ip" {
-  description = "Whether containers have public addresses."
+  description = "Public addresses for the containers, for subnets without NAT."
   type        = bool
   default     = false
 }
 
 variable "log_retention_days" {
-  description = "How long logs are kept."
+  description = "Days for which CloudWatch keeps the logs."
   type        = number
   default     = 30
 }
 
 variable "log_kms_key_arn" {
-  description = "A KMS key for the logs; null: CloudWatch's own."
+  description = "ARN of your own KMS key for the logs. If null, CloudWatch encrypts with its own key."
   type        = string
   default     = null
 }
 
 variable "permissions_boundary_arn" {
-  description = "The execution role's permissions boundary, where the account demands one."
+  description = "ARN of the execution role's permissions boundary, for accounts that require one."
   type        = string
   default     = null
 }
 
 variable "tags" {
-  description = "Tags."
+  description = "Tags of all resources of this module."
   type        = map(string)
   default     = {}
 }

@@ -1,28 +1,8 @@
-# What is due later than Pub/Sub can park it: a queue of Cloud Tasks, and the account in whose name it publishes.
-
-variable "delays" {
-  description = "A queue of Cloud Tasks for what is due in more than ten minutes, its location, and the account that is made for it; null: none."
-  type = object({
-    queue              = string
-    location           = string
-    service_account_id = string
-  })
-  default = null
-
-  validation {
-    condition     = var.delays == null ? true : can(regex("^[A-Za-z0-9-]{1,100}$", var.delays.queue))
-    error_message = "A queue of Cloud Tasks is called by 1 to 100 letters, digits and hyphens."
-  }
-
-  validation {
-    condition     = var.delays == null ? true : can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.delays.service_account_id))
-    error_message = "A service account's id is 6 to 30 small letters, digits and hyphens."
-  }
-}
+# Long delays: a Cloud Tasks queue holds messages that are due later, and publishes them under a service account of its own.
 
 locals {
-  # Whoever sends tasks delays them.
-  delaying = var.delays == null ? {} : local.producers
+  # Every account that sends tasks may delay them.
+  delay_members = var.delays == null ? {} : local.producers
 }
 
 resource "google_cloud_tasks_queue" "this" {
@@ -38,7 +18,7 @@ resource "google_service_account" "delays" {
 
   project      = var.project
   account_id   = var.delays.service_account_id
-  display_name = "Publishes what is due later"
+  display_name = "Publishes delayed messages"
 }
 
 resource "google_pubsub_topic_iam_member" "delays" {
@@ -51,7 +31,7 @@ resource "google_pubsub_topic_iam_member" "delays" {
 }
 
 resource "google_cloud_tasks_queue_iam_member" "delays" {
-  for_each = local.delaying
+  for_each = local.delay_members
 
   project  = var.project
   location = var.delays.location
@@ -60,9 +40,9 @@ resource "google_cloud_tasks_queue_iam_member" "delays" {
   member   = each.value
 }
 
-# To name an account in a task takes leave to act as it ("Create HTTP target tasks").
+# An account that names a service account in a Cloud Tasks task needs permission to act as it ("Create HTTP target tasks").
 resource "google_service_account_iam_member" "delays" {
-  for_each = local.delaying
+  for_each = local.delay_members
 
   service_account_id = google_service_account.delays[0].name
   role               = "roles/iam.serviceAccountUser"

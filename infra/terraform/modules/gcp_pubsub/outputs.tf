@@ -1,20 +1,20 @@
 output "topics" {
-  description = "The topics' ids, by the application's names of the queues."
+  description = "IDs of the topics, by the application's names for its queues."
   value       = { for key, topic in google_pubsub_topic.this : key => topic.id }
 }
 
 output "subscriptions" {
-  description = "The subscriptions' ids, likewise."
+  description = "IDs of the subscriptions, by the application's names for its queues."
   value       = { for key, subscription in google_pubsub_subscription.this : key => subscription.id }
 }
 
 output "dead_letter_subscriptions" {
-  description = "Those of the dead letters."
+  description = "IDs of the dead letters' subscriptions, by the application's names for its queues."
   value       = { for key, subscription in google_pubsub_subscription.dead_letter : key => subscription.id }
 }
 
 output "environment" {
-  description = "The application's settings: where its queues are, and what delays tasks. Topics of no common prefix have no URL."
+  description = "Settings of the application that name its broker, and the Cloud Tasks queue for delays. The broker is left out if the topics have no common prefix, because then no URL names them."
   value = merge(
     length(local.prefixes) == 1 ? { TASKQ_BROKER = "pubsub://${var.project}/${local.prefixes[0]}" } : {},
     var.delays == null ? {} : {

@@ -1,10 +1,4 @@
-# Containers that run `taskq worker` on a Cloud Run worker pool: no requests, no port, a CPU of their own.
-
-resource "google_service_account" "this" {
-  project      = var.project
-  account_id   = var.service_account_id
-  display_name = "Runs the tasks of ${var.name}"
-}
+# A Cloud Run worker pool whose containers run `taskq worker`. They serve no requests, and their CPU is always allocated.
 
 resource "google_cloud_run_v2_worker_pool" "this" {
   project             = var.project
@@ -33,7 +27,7 @@ resource "google_cloud_run_v2_worker_pool" "this" {
       }
 
       dynamic "env" {
-        # Cloud Run ends a container ten seconds after SIGTERM.
+        # Cloud Run kills a container ten seconds after SIGTERM.
         for_each = merge({ TASKQ_WORKER_SHUTDOWN_TIMEOUT = "8", TASKQ_LOG_FORMAT = "json" }, var.environment)
 
         content {

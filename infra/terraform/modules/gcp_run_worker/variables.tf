@@ -1,95 +1,95 @@
 variable "project" {
-  description = "The Google Cloud project."
+  description = "ID of the Google Cloud project."
   type        = string
 }
 
 variable "region" {
-  description = "Where it runs."
+  description = "Region of the worker pool."
   type        = string
 }
 
 variable "name" {
-  description = "The worker pool's name."
+  description = "Name of the worker pool."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,47}[a-z0-9]$", var.name))
-    error_message = "A worker pool's name is 2 to 49 small letters, digits and hyphens, and begins with a letter."
+    error_message = "A worker pool's name consists of 2 to 49 lower-case letters, digits and hyphens, and begins with a letter."
   }
 }
 
 variable "service_account_id" {
-  description = "The service account that is made for it: 6 to 30 characters."
+  description = "ID of the service account that is made for the workers: 6 to 30 characters."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.service_account_id))
-    error_message = "A service account's id is 6 to 30 small letters, digits and hyphens."
+    error_message = "A service account's ID consists of 6 to 30 lower-case letters, digits and hyphens, and begins with a letter."
   }
 }
 
 variable "image" {
-  description = "The container image: the application, with taskq-cloud[gcp] installed."
+  description = "Container image with the application and `taskq-cloud[gcp]` installed."
   type        = string
 }
 
 variable "command" {
-  description = "What a container runs: taskq worker -A shop.tasks:app -Q orders."
+  description = "Command of the container, such as `[\"taskq\", \"worker\", \"-A\", \"shop.tasks:app\", \"-Q\", \"orders\"]`."
   type        = list(string)
 }
 
 variable "environment" {
-  description = "The containers' variables: TASKQ_BROKER, TASKQ_RESULTS."
+  description = "Environment variables of the container, such as `TASKQ_BROKER` and `TASKQ_RESULTS`."
   type        = map(string)
 
   validation {
     condition     = contains(keys(var.environment), "TASKQ_BROKER")
-    error_message = "The environment lacks TASKQ_BROKER: without it a worker serves an SQLite file of its own."
+    error_message = "The environment has no TASKQ_BROKER. Without it, a worker would serve an SQLite file inside its container."
   }
 }
 
 variable "secrets" {
-  description = "Variables whose values are in Secret Manager: name to secret."
+  description = "Environment variables with values from Secret Manager: name of the variable to name of the secret. The service account needs the role `roles/secretmanager.secretAccessor` for each."
   type        = map(string)
   default     = {}
 }
 
 variable "instances" {
-  description = "How many containers run. A worker pool does not follow a queue's backlog by itself."
+  description = "Number of containers. A worker pool doesn't scale by a queue's backlog."
   type        = number
   default     = 1
 
   validation {
     condition     = var.instances >= 0
-    error_message = "instances is 0 or more."
+    error_message = "instances has to be 0 or more."
   }
 }
 
 variable "cpu" {
-  description = "Of each, in virtual CPUs."
+  description = "Virtual CPUs of a container."
   type        = string
   default     = "1"
 }
 
 variable "memory_mb" {
-  description = "Of each, in MiB."
+  description = "Memory of a container in MiB."
   type        = number
   default     = 1024
 
   validation {
     condition     = var.memory_mb >= 512
-    error_message = "A container has at least 512 MiB."
+    error_message = "A container needs at least 512 MiB of memory."
   }
 }
 
 variable "deletion_protection" {
-  description = "Whether Terraform refuses to delete the pool."
+  description = "Protection of the worker pool against deletion by Terraform."
   type        = bool
   default     = false
 }
 
 variable "labels" {
-  description = "Labels."
+  description = "Labels of the worker pool."
   type        = map(string)
   default     = {}
 }

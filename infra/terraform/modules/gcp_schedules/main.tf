@@ -1,5 +1,5 @@
-# Periodic tasks on Google Cloud: jobs of Cloud Scheduler that publish messages to queues' topics. They are published by
-# Cloud Scheduler's own account, which may do so from when its API is enabled.
+# Cloud Scheduler jobs that publish the messages of periodic tasks to the topics of their queues. Cloud Scheduler publishes
+# under an account of its own, which gets the permission when the API is enabled.
 
 resource "google_cloud_scheduler_job" "this" {
   for_each = var.jobs

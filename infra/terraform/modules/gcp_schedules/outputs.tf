@@ -1,4 +1,4 @@
 output "jobs" {
-  description = "The jobs' ids, by their names."
+  description = "IDs of the jobs, by name."
   value       = { for name, job in google_cloud_scheduler_job.this : name => job.id }
 }

@@ -1,20 +1,20 @@
 variable "project" {
-  description = "The Google Cloud project, of the topics as well."
+  description = "ID of the Google Cloud project of the jobs and the topics."
   type        = string
 }
 
 variable "topics" {
-  description = "The topics' ids (projects/.../topics/...), by the application's names of the queues: the output of gcp_pubsub."
+  description = "IDs of the topics (`projects/.../topics/...`), by the application's names for its queues: the output `topics` of `gcp_pubsub`."
   type        = map(string)
 
   validation {
     condition     = alltrue([for topic in values(var.topics) : can(regex("^projects/[^/]+/topics/[^/]+$", topic))])
-    error_message = "A topic's id is projects/.../topics/..., and not its short name."
+    error_message = "A topic's ID has the form projects/.../topics/...: a short name is not enough."
   }
 }
 
 variable "jobs" {
-  description = "By name, as `taskq topology` writes them (scheduler_jobs)."
+  description = "Jobs, by name, in the shape that `taskq topology` writes (`scheduler_jobs`)."
   type = map(object({
     location    = string
     schedule    = string
@@ -30,21 +30,21 @@ variable "jobs" {
 
   validation {
     condition     = alltrue([for name in keys(var.jobs) : can(regex("^[a-zA-Z0-9_-]{1,500}$", name))])
-    error_message = "A job's name is 1 to 500 letters, digits, hyphens and underscores."
+    error_message = "A job's name consists of 1 to 500 letters, digits, hyphens and underscores."
   }
 
   validation {
     condition     = alltrue([for job in values(var.jobs) : can(regex("^(\\S+ ){4}\\S+$", job.schedule))])
-    error_message = "A job's schedule has the five fields of unix-cron."
+    error_message = "A job's schedule has to have the five fields of unix-cron."
   }
 
   validation {
     condition     = alltrue([for job in values(var.jobs) : job.retries >= 0 && job.retries <= 5])
-    error_message = "Cloud Scheduler tries again 0 to 5 times."
+    error_message = "Cloud Scheduler retries 0 to 5 times: set retries to 5 or less."
   }
 
   validation {
     condition     = alltrue([for job in values(var.jobs) : contains(keys(var.topics), job.queue)])
-    error_message = "A job names a queue that is not among the topics."
+    error_message = "A job publishes to a queue that the variable topics doesn't contain. Add the topic, or correct the job."
   }
 }

@@ -1,12 +1,12 @@
-# A role, or a policy alone, of statements as `taskq topology` writes them: what code calls, and no more.
+# A role, or a policy without a role, made of the statements that `taskq topology` writes: the calls of the code, and no more.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  # An application doesn't know where it is deployed: its ARNs have placeholders.
-  # `id` is the region's name for provider 5 and 6 alike: `name` is deprecated in 6, `region` unknown to 5.
+  # An application doesn't know the account and region of its deployment, so its ARNs contain placeholders for them.
+  # `id` is the region's name in versions 5 and 6 of the provider: version 6 deprecates `name`, and version 5 lacks `region`.
   region = coalesce(var.region, data.aws_region.current.id)
   statements = {
     for sid, statement in var.statements : sid => merge(statement, {
@@ -52,7 +52,7 @@ data "aws_iam_policy_document" "trust" {
     }
 
     dynamic "condition" {
-      # Lambda's service assumes its roles without a source account.
+      # Lambda assumes roles without naming a source account.
       for_each = var.assumed_by == "lambda.amazonaws.com" ? [] : [data.aws_caller_identity.current.account_id]
 
       content {
@@ -85,7 +85,7 @@ resource "aws_iam_policy" "this" {
   count = var.assumed_by == null ? 1 : 0
 
   name        = var.name
-  description = "What ${var.name} calls: attach it to the role of whoever runs that code."
+  description = "Permissions of ${var.name}: attach this policy to the role that its code runs with."
   policy      = data.aws_iam_policy_document.permissions.json
   tags        = var.tags
 }

@@ -1,21 +1,21 @@
 variable "name" {
-  description = "The role's name, or the policy's."
+  description = "Name of the role, or of the policy."
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", var.name))
-    error_message = "A role's name is 1 to 64 letters, digits and + = , . @ _ -."
+    error_message = "A role's name consists of 1 to 64 letters, digits and the characters + = , . @ _ -."
   }
 }
 
 variable "assumed_by" {
-  description = "The service that assumes the role: lambda.amazonaws.com. null: no role is made, but a policy to attach."
+  description = "Service that assumes the role, such as `lambda.amazonaws.com`. If null, the module makes a policy to attach instead of a role."
   type        = string
   default     = null
 }
 
 variable "statements" {
-  description = "By sid. ARNs may hold the placeholders {partition}, {region} and {account}."
+  description = "Statements of the policy, by sid. ARNs may contain the placeholders `{partition}`, `{region}` and `{account}`."
   type = map(object({
     actions   = list(string)
     resources = list(string)
@@ -28,29 +28,29 @@ variable "statements" {
 
   validation {
     condition     = alltrue([for each in values(var.statements) : alltrue([for action in each.actions : !strcontains(action, "*")])])
-    error_message = "An action holds a wildcard: name the actions that are called."
+    error_message = "An action contains a wildcard. Name each action that the code calls."
   }
 
   validation {
     condition     = alltrue([for each in values(var.statements) : !contains(each.resources, "*")])
-    error_message = "A statement is for all resources: name those that are used."
+    error_message = "A statement allows all resources (*). Name the resources that the code uses."
   }
 }
 
 variable "region" {
-  description = "What {region} stands for; null: the provider's."
+  description = "Region that replaces `{region}`. If null, it is the provider's."
   type        = string
   default     = null
 }
 
 variable "permissions_boundary_arn" {
-  description = "The role's permissions boundary, where the account demands one."
+  description = "ARN of the role's permissions boundary, for accounts that require one."
   type        = string
   default     = null
 }
 
 variable "tags" {
-  description = "Tags."
+  description = "Tags of all resources of this module."
   type        = map(string)
   default     = {}
 }

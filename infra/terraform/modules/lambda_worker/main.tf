@@ -1,105 +1,9 @@
-# A Lambda function that serves one queue: the function, its layer, its logs, and its event source mapping.
+# A Lambda function that serves one SQS queue: the function, its layer and its event source mapping.
 
 locals {
-  # What `taskq package` has made is here, or has been uploaded to S3.
+  # The archive that `taskq package` made is a local file or an object in S3.
   from_file = var.package.filename != null
   hash      = local.from_file ? filebase64sha256(var.package.filename) : var.package.sha256_base64
-  platform  = var.vpc != null || var.tracing || var.on_failure_arn != null
-  place     = "${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
-  ec2       = "arn:${data.aws_partition.current.partition}:ec2:${local.place}"
-}
-
-data "aws_caller_identity" "current" {}
-data "aws_partition" "current" {}
-data "aws_region" "current" {}
-
-resource "aws_cloudwatch_log_group" "this" {
-  # checkov:skip=CKV_AWS_338:how long logs are kept is the user's choice (log_retention_days), not a year for everyone
-  # checkov:skip=CKV_AWS_158:CloudWatch encrypts with its own key; kms_key_arn takes one of the user's
-  name              = "/aws/lambda/${var.name}"
-  retention_in_days = var.log_retention_days
-  kms_key_id        = var.log_kms_key_arn
-  tags              = var.tags
-}
-
-# What Lambda does in the function's name beside reading the queue: not the application's to declare.
-data "aws_iam_policy_document" "platform" {
-  # checkov:skip=CKV_AWS_111:Lambda makes and removes interfaces whose names nobody knows before; the function itself may not
-  # checkov:skip=CKV_AWS_356:Describe calls and X-Ray's have no resource to name (Service Authorization Reference)
-  count = local.platform ? 1 : 0
-
-  dynamic "statement" {
-    for_each = var.vpc == null ? [] : [1]
-
-    content {
-      sid       = "ManageInterfaces"
-      actions   = ["ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:UnassignPrivateIpAddresses"]
-      resources = ["${local.ec2}:*/*"]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.vpc == null ? [] : [1]
-
-    content {
-      sid       = "FindInterfaces"
-      actions   = ["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"]
-      resources = ["*"]
-    }
-  }
-
-  # Lambda needs them, the code doesn't ("Giving Lambda functions access to resources in an Amazon VPC").
-  dynamic "statement" {
-    for_each = var.vpc == null ? [] : [1]
-
-    content {
-      sid    = "NotForTheCode"
-      effect = "Deny"
-      actions = [
-        "ec2:AssignPrivateIpAddresses",
-        "ec2:CreateNetworkInterface",
-        "ec2:DeleteNetworkInterface",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSubnets",
-        "ec2:UnassignPrivateIpAddresses",
-      ]
-      resources = ["*"]
-
-      condition {
-        test     = "ArnEquals"
-        variable = "lambda:SourceFunctionArn"
-        values   = ["arn:${data.aws_partition.current.partition}:lambda:${local.place}:function:${var.name}"]
-      }
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.tracing ? [1] : []
-
-    content {
-      sid       = "SendTraces"
-      actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
-      resources = ["*"]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.on_failure_arn == null ? [] : [var.on_failure_arn]
-
-    content {
-      sid       = "KeepFailures"
-      actions   = [split(":", statement.value)[2] == "sns" ? "sns:Publish" : "sqs:SendMessage"]
-      resources = [statement.value]
-    }
-  }
-}
-
-resource "aws_iam_role_policy" "platform" {
-  count = local.platform && var.role_name != null ? 1 : 0
-
-  name   = "platform"
-  role   = var.role_name
-  policy = data.aws_iam_policy_document.platform[0].json
 }
 
 resource "aws_lambda_layer_version" "this" {
@@ -113,12 +17,12 @@ resource "aws_lambda_layer_version" "this" {
 }
 
 resource "aws_lambda_function" "this" {
-  # checkov:skip=CKV_AWS_116:records of a queue have the queue's dead-letter queue; on_failure_arn is for direct invocations
-  # checkov:skip=CKV_AWS_117:a function needs no network of its own to reach SQS and DynamoDB; vpc gives it one
-  # checkov:skip=CKV_AWS_272:signing takes a profile of the user's: code_signing_config_arn
-  # checkov:skip=CKV_AWS_173:variables hold no secrets, and are encrypted with Lambda's key; kms_key_arn takes another
-  # checkov:skip=CKV_AWS_115:the mapping's maximum_concurrency bounds the function; reserved_concurrency sets more aside
-  # checkov:skip=CKV_AWS_50:tracing costs by the call: tracing turns it on
+  # checkov:skip=CKV_AWS_116:messages of the queue go to the queue's dead-letter queue; on_failure_arn is for direct invocations
+  # checkov:skip=CKV_AWS_117:a function reaches SQS and DynamoDB without a VPC; the variable vpc puts it into one
+  # checkov:skip=CKV_AWS_272:code signing needs a signing profile of the user: code_signing_config_arn
+  # checkov:skip=CKV_AWS_173:the variables hold no secrets, and Lambda encrypts them with its own key; kms_key_arn takes a key of the user
+  # checkov:skip=CKV_AWS_115:the mapping's maximum_concurrency limits the function; reserved_concurrency reserves a part of the account's
+  # checkov:skip=CKV_AWS_50:X-Ray charges for each trace; the variable tracing turns it on
   function_name                  = var.name
   description                    = "Serves the queue ${element(split(":", var.queue_arn), 5)}"
   role                           = var.role_arn
@@ -149,7 +53,7 @@ resource "aws_lambda_function" "this" {
   logging_config {
     log_format = "JSON"
     log_group  = aws_cloudwatch_log_group.this.name
-    # The library has a line a task on this level.
+    # At the level INFO, the library writes one line for each task.
     application_log_level = var.log_level
     system_log_level      = "WARN"
   }
@@ -171,7 +75,7 @@ resource "aws_lambda_function" "this" {
     }
   }
 
-  # Lambda refuses a VPC, or a target of failures, that the role can't use.
+  # Lambda refuses a VPC or a failure target that the role has no permissions for.
   depends_on = [aws_iam_role_policy.platform]
 }
 
@@ -181,7 +85,7 @@ resource "aws_lambda_event_source_mapping" "this" {
   enabled                            = var.enabled
   batch_size                         = var.batch_size
   maximum_batching_window_in_seconds = var.batching_window_seconds == 0 ? null : var.batching_window_seconds
-  # Without it Lambda takes any answer for "all done", and deletes what was given back.
+  # Without this response type, Lambda takes any answer as success for the whole batch, and deletes messages that failed.
   function_response_types = ["ReportBatchItemFailures"]
 
   scaling_config {

@@ -1,19 +1,19 @@
 output "function_arn" {
-  description = "The function's ARN."
+  description = "ARN of the function."
   value       = aws_lambda_function.this.arn
 }
 
 output "function_name" {
-  description = "The function's name."
+  description = "Name of the function."
   value       = aws_lambda_function.this.function_name
 }
 
 output "event_source_mapping_id" {
-  description = "The UUID of the event source mapping."
+  description = "UUID of the event source mapping."
   value       = aws_lambda_event_source_mapping.this.uuid
 }
 
 output "log_group_name" {
-  description = "Where its logs are."
+  description = "Name of the function's log group."
   value       = aws_cloudwatch_log_group.this.name
 }

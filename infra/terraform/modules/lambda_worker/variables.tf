@@ -1,36 +1,36 @@
 variable "name" {
-  description = "The function's name."
+  description = "Name of the function."
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_-]{1,64}$", var.name))
-    error_message = "A function's name is 1 to 64 letters, digits, hyphens and underscores."
+    error_message = "A function's name consists of 1 to 64 letters, digits, hyphens and underscores."
   }
 }
 
 variable "role_arn" {
-  description = "The role that the function runs as: see the module iam_role."
+  description = "ARN of the role that the function runs with: see the module `iam_role`."
   type        = string
 }
 
 variable "role_name" {
-  description = "Its name: what a VPC, tracing and on_failure_arn take is added to it. null: the role has it, see docs/terraform.md."
+  description = "Name of that role, to which the module adds the permissions that `vpc`, `tracing` and `on_failure_arn` need. If null, the role has to have them already: see docs/terraform.md."
   type        = string
   default     = null
 }
 
 variable "queue_arn" {
-  description = "The queue that it serves."
+  description = "ARN of the queue that the function serves."
   type        = string
 }
 
 variable "queue_visibility_timeout_seconds" {
-  description = "The queue's visibility timeout, to be held against the function's."
+  description = "Visibility timeout of the queue in seconds, for a comparison with the function's timeout."
   type        = number
 }
 
 variable "package" {
-  description = "The archive that `taskq package` has made: its filename, or where it is in S3 with its SHA-256 in base64."
+  description = "Archive that `taskq package` made: its file name, or its bucket and key in S3 with its SHA-256 in base64."
   type = object({
     filename          = optional(string)
     s3_bucket         = optional(string)
@@ -41,41 +41,41 @@ variable "package" {
 
   validation {
     condition     = (var.package.filename != null) != (var.package.s3_bucket != null && var.package.s3_key != null)
-    error_message = "The package is a filename, or an s3_bucket and s3_key: one of the two."
+    error_message = "The package has to be either a filename or an s3_bucket with an s3_key."
   }
 }
 
 variable "layer_filename" {
-  description = "The layer that `taskq package --layer` has made; null: there is none."
+  description = "File name of the layer that `taskq package --layer` made. Null if the archive contains everything."
   type        = string
   default     = null
 }
 
 variable "layer_arns" {
-  description = "Other layers."
+  description = "ARNs of further layers."
   type        = list(string)
   default     = []
 }
 
 variable "handler" {
-  description = "The function's handler."
+  description = "Handler of the function."
   type        = string
   default     = "taskq_cloud.lambda_function.lambda_handler"
 }
 
 variable "runtime" {
-  description = "Lambda's runtime; the package has to be made for it."
+  description = "Lambda runtime of the function. The archive has to be made for it."
   type        = string
   default     = "python3.13"
 
   validation {
     condition     = can(regex("^python3\\.(1[1-9]|[2-9][0-9])$", var.runtime))
-    error_message = "The runtime is python3.11 or newer."
+    error_message = "The runtime has to be python3.11 or newer."
   }
 }
 
 variable "architecture" {
-  description = "x86_64 or arm64; the package has to be made for it."
+  description = "Processor architecture of the function: `x86_64` or `arm64`. The archive has to be made for it."
   type        = string
   default     = "x86_64"
 
@@ -86,7 +86,7 @@ variable "architecture" {
 }
 
 variable "timeout_seconds" {
-  description = "The function's timeout."
+  description = "Timeout of the function in seconds."
   type        = number
 
   validation {
@@ -96,12 +96,12 @@ variable "timeout_seconds" {
 
   validation {
     condition     = var.queue_visibility_timeout_seconds >= 6 * var.timeout_seconds
-    error_message = "The queue's visibility timeout must be at least 6 times the function's timeout: shorter, and a message is run again while its first run goes on."
+    error_message = "The queue's visibility timeout is less than 6 times the function's timeout, so a message could run again while its first run goes on. Lower timeout_seconds, or raise the queue's visibility timeout."
   }
 }
 
 variable "memory_mb" {
-  description = "Its memory, in MiB."
+  description = "Memory of the function in MiB."
   type        = number
   default     = 512
 
@@ -112,23 +112,23 @@ variable "memory_mb" {
 }
 
 variable "batch_size" {
-  description = "Messages for one invocation."
+  description = "Largest number of messages in one invocation. More than 10 need a standard queue and a batching window."
   type        = number
   default     = 10
 
   validation {
     condition     = var.batch_size >= 1 && var.batch_size <= 10000
-    error_message = "A batch is 1 to 10,000 messages."
+    error_message = "A batch has 1 to 10,000 messages."
   }
 
   validation {
     condition     = var.batch_size <= 10 || (var.batching_window_seconds >= 1 && !endswith(var.queue_arn, ".fifo"))
-    error_message = "A batch of more than 10 messages takes a batching window of at least a second, and a standard queue."
+    error_message = "A batch of more than 10 messages needs a standard queue and a batching window of at least one second (batching_window_seconds)."
   }
 }
 
 variable "batching_window_seconds" {
-  description = "How long Lambda collects a batch; 0: not at all. Not on FIFO queues."
+  description = "Time in seconds for which Lambda collects a batch. With 0, it collects none; FIFO queues support no window."
   type        = number
   default     = 0
 
@@ -139,50 +139,50 @@ variable "batching_window_seconds" {
 
   validation {
     condition     = var.batching_window_seconds == 0 || !endswith(var.queue_arn, ".fifo")
-    error_message = "A FIFO queue has no batching window."
+    error_message = "A FIFO queue supports no batching window: set batching_window_seconds to 0."
   }
 }
 
 variable "maximum_concurrency" {
-  description = "Instances that the queue may have: without a bound a deep queue takes the account's whole concurrency."
+  description = "Largest number of instances that serve the queue at once. Without a limit, a long queue would take up the account's whole concurrency."
   type        = number
   default     = 20
 
   validation {
     condition     = var.maximum_concurrency >= 2 && var.maximum_concurrency <= 1000
-    error_message = "Lambda's maximum concurrency of an event source is 2 to 1,000."
+    error_message = "The maximum concurrency of an event source mapping is 2 to 1,000."
   }
 }
 
 variable "reserved_concurrency" {
-  description = "Concurrency set aside for the function; null: none."
+  description = "Concurrency that is reserved for the function. Null reserves none."
   type        = number
   default     = null
 
   validation {
     condition     = var.reserved_concurrency == null ? true : var.reserved_concurrency >= var.maximum_concurrency
-    error_message = "Less reserved concurrency than maximum_concurrency throttles invocations, which uses receives up."
+    error_message = "reserved_concurrency is less than maximum_concurrency, so invocations would be throttled, and throttled invocations use up receives. Raise it, or lower maximum_concurrency."
   }
 }
 
 variable "environment" {
-  description = "The function's variables. TASKQ_APP names the application."
+  description = "Environment variables of the function. `TASKQ_APP` names the application."
   type        = map(string)
 
   validation {
     condition     = var.handler != "taskq_cloud.lambda_function.lambda_handler" || contains(keys(var.environment), "TASKQ_APP")
-    error_message = "The environment lacks TASKQ_APP, which tells the handler its application: shop.tasks:app."
+    error_message = "The environment has no TASKQ_APP. It names the handler's application, such as shop.tasks:app."
   }
 }
 
 variable "enabled" {
-  description = "Whether the function is fed. Turn it off to hold the queue."
+  description = "Delivery of messages to the function. Turn it off to hold the queue."
   type        = bool
   default     = true
 }
 
 variable "log_level" {
-  description = "What is logged: TRACE, DEBUG, INFO, WARN, ERROR or FATAL."
+  description = "Lowest level of log records that are kept: `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR` or `FATAL`."
   type        = string
   default     = "INFO"
 
@@ -193,37 +193,37 @@ variable "log_level" {
 }
 
 variable "log_retention_days" {
-  description = "How long logs are kept."
+  description = "Days for which CloudWatch keeps the logs."
   type        = number
   default     = 30
 }
 
 variable "log_kms_key_arn" {
-  description = "A KMS key for the logs; null: CloudWatch's own."
+  description = "ARN of your own KMS key for the logs. If null, CloudWatch encrypts with its own key."
   type        = string
   default     = null
 }
 
 variable "kms_key_arn" {
-  description = "A KMS key for the environment; null: Lambda's own."
+  description = "ARN of your own KMS key for the environment variables. If null, Lambda encrypts with its own key."
   type        = string
   default     = null
 }
 
 variable "code_signing_config_arn" {
-  description = "A code signing configuration; null: none."
+  description = "ARN of a code signing configuration. Null accepts unsigned code."
   type        = string
   default     = null
 }
 
 variable "tracing" {
-  description = "Whether X-Ray traces invocations."
+  description = "Tracing of invocations by X-Ray."
   type        = bool
   default     = false
 }
 
 variable "vpc" {
-  description = "Subnets and security groups, where the function must be in a VPC; null: it is in none."
+  description = "Subnets and security groups of a function that runs in a VPC. Null for a function outside of any VPC."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
@@ -232,13 +232,13 @@ variable "vpc" {
 }
 
 variable "on_failure_arn" {
-  description = "A queue or topic for asynchronous direct invocations that fail; null: none."
+  description = "ARN of a queue or topic for direct asynchronous invocations that fail. If null, they are lost."
   type        = string
   default     = null
 }
 
 variable "tags" {
-  description = "Tags."
+  description = "Tags of all resources of this module."
   type        = map(string)
   default     = {}
 }

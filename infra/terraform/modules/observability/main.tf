@@ -1,12 +1,10 @@
-# Alarms that say what is wrong before users do, and a dashboard.
-
-data "aws_region" "current" {}
+# Alarms that report a problem before users notice it.
 
 resource "aws_cloudwatch_metric_alarm" "oldest_message" {
   for_each = var.queues
 
   alarm_name          = "${var.name}-${each.key}-age"
-  alarm_description   = "The oldest message of ${each.value.name} waits for more than ${each.value.oldest_message_seconds} s: workers are too few, stopped, or give it back again and again."
+  alarm_description   = "The oldest message of ${each.value.name} has waited for more than ${each.value.oldest_message_seconds} s: there are too few workers, they have stopped, or they return the message again and again."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateAgeOfOldestMessage"
   dimensions          = { QueueName = each.value.name }
@@ -25,7 +23,7 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   for_each = var.queues
 
   alarm_name          = "${var.name}-${each.key}-dead-letters"
-  alarm_description   = "${each.value.dead_letter_queue_name} holds messages that could not be run; each says why in its attribute dead_letter_reason."
+  alarm_description   = "${each.value.dead_letter_queue_name} holds messages whose tasks could not run; the attribute dead_letter_reason of each message names the reason."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = each.value.dead_letter_queue_name }
@@ -44,7 +42,7 @@ resource "aws_cloudwatch_metric_alarm" "schedules" {
   count = var.schedule_dead_letter_queue_name == null ? 0 : 1
 
   alarm_name          = "${var.name}-schedules-dead-letters"
-  alarm_description   = "${var.schedule_dead_letter_queue_name} holds messages that the scheduler could not deliver: its role, or a queue, is wrong."
+  alarm_description   = "${var.schedule_dead_letter_queue_name} holds messages that EventBridge Scheduler could not deliver: check the permissions of its role and the policies of the queues."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = var.schedule_dead_letter_queue_name }
@@ -66,9 +64,9 @@ resource "aws_cloudwatch_metric_alarm" "function" {
 
   alarm_name = "${var.name}-${each.key}"
   alarm_description = each.value.metric == "Errors" ? (
-    "${each.value.name} ended without an answer: it timed out, ran out of memory, or does not start. Its batch comes back."
+    "Invocations of ${each.value.name} ended without an answer: the function timed out, ran out of memory, or could not start. The messages of the batch are delivered again."
     ) : (
-    "Invocations of ${each.value.name} are throttled, which uses receives up: the account's concurrency, or its own, is too low."
+    "Invocations of ${each.value.name} are throttled, which uses up receives: the concurrency of the account or of the function is too low."
   )
   namespace           = "AWS/Lambda"
   metric_name         = each.value.metric
@@ -90,7 +88,7 @@ resource "aws_cloudwatch_metric_alarm" "table" {
   }
 
   alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = "DynamoDB throttles calls to ${each.value.name}: workers wait and repeat them."
+  alarm_description   = "DynamoDB throttles calls to ${each.value.name}: workers wait and retry."
   namespace           = "AWS/DynamoDB"
   metric_name         = each.value.metric
   dimensions          = { TableName = each.value.name }
@@ -103,86 +101,4 @@ resource "aws_cloudwatch_metric_alarm" "table" {
   alarm_actions       = var.alarm_topic_arns
   ok_actions          = var.alarm_topic_arns
   tags                = var.tags
-}
-
-resource "aws_cloudwatch_dashboard" "this" {
-  count = var.dashboard ? 1 : 0
-
-  dashboard_name = var.name
-  dashboard_body = jsonencode({
-    widgets = [
-      for index, widget in concat(
-        [
-          {
-            title = "Messages waiting"
-            metrics = [
-              for key, queue in var.queues : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.name]
-            ]
-            stat = "Maximum"
-          },
-          {
-            title = "Age of the oldest message, seconds"
-            metrics = [
-              for key, queue in var.queues : ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue.name]
-            ]
-            stat = "Maximum"
-          },
-          {
-            title = "Messages deleted: tasks done"
-            metrics = [
-              for key, queue in var.queues : ["AWS/SQS", "NumberOfMessagesDeleted", "QueueName", queue.name]
-            ]
-            stat = "Sum"
-          },
-          {
-            title = "Dead letters"
-            metrics = [
-              for key, queue in var.queues : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.dead_letter_queue_name]
-            ]
-            stat = "Maximum"
-          },
-        ],
-        length(var.function_names) == 0 ? [] : [
-          {
-            title   = "Functions: instances"
-            metrics = [for name in var.function_names : ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", name]]
-            stat    = "Maximum" # each invocation reports how many there are
-          },
-          {
-            title = "Functions: errors, throttles"
-            metrics = [
-              for pair in setproduct(var.function_names, ["Errors", "Throttles"]) :
-              ["AWS/Lambda", pair[1], "FunctionName", pair[0]]
-            ]
-            stat = "Sum"
-          },
-        ],
-        length(var.table_names) == 0 ? [] : [
-          {
-            title = "Table: capacity used"
-            metrics = [
-              for pair in setproduct(var.table_names, ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"]) :
-              ["AWS/DynamoDB", pair[1], "TableName", pair[0]]
-            ]
-            stat = "Sum"
-          },
-        ],
-      ) :
-      {
-        type   = "metric"
-        x      = 12 * (index % 2)
-        y      = 6 * floor(index / 2)
-        width  = 12
-        height = 6
-        properties = {
-          title   = widget.title
-          region  = data.aws_region.current.id
-          metrics = widget.metrics
-          stat    = widget.stat
-          period  = 60
-          view    = "timeSeries"
-        }
-      }
-    ]
-  })
 }

@@ -1,5 +1,5 @@
 output "alarm_names" {
-  description = "Every alarm."
+  description = "Names of all alarms, sorted."
   value = sort(concat(
     values(aws_cloudwatch_metric_alarm.oldest_message)[*].alarm_name,
     values(aws_cloudwatch_metric_alarm.dead_letters)[*].alarm_name,
@@ -10,6 +10,6 @@ output "alarm_names" {
 }
 
 output "dashboard_name" {
-  description = "The dashboard; null where there is none."
+  description = "Name of the dashboard. Null if there is none."
   value       = one(aws_cloudwatch_dashboard.this[*].dashboard_name)
 }

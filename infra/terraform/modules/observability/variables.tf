@@ -1,10 +1,10 @@
 variable "name" {
-  description = "What the alarms and the dashboard are called after."
+  description = "Name of the dashboard, and prefix of the alarms' names."
   type        = string
 }
 
 variable "queues" {
-  description = "The queues to watch, by the application's names. An alarm is raised when the oldest message waits for longer than oldest_message_seconds."
+  description = "Queues to watch, by the application's names for them. An alarm is raised when the oldest message has waited for longer than `oldest_message_seconds`."
   type = map(object({
     name                   = string
     dead_letter_queue_name = string
@@ -13,42 +13,42 @@ variable "queues" {
 
   validation {
     condition     = alltrue([for queue in values(var.queues) : queue.oldest_message_seconds > 0])
-    error_message = "oldest_message_seconds is more than 0."
+    error_message = "oldest_message_seconds has to be more than 0."
   }
 }
 
 variable "function_names" {
-  description = "Lambda functions to watch."
+  description = "Names of the Lambda functions to watch."
   type        = list(string)
   default     = []
 }
 
 variable "table_names" {
-  description = "Tables to watch."
+  description = "Names of the DynamoDB tables to watch."
   type        = list(string)
   default     = []
 }
 
 variable "schedule_dead_letter_queue_name" {
-  description = "The dead-letter queue of the schedules; null: there are none."
+  description = "Name of the schedules' dead-letter queue. Null if there is none."
   type        = string
   default     = null
 }
 
 variable "throttles_allowed" {
-  description = "Throttled calls to a table in five minutes that are no reason for an alarm."
+  description = "Number of throttled calls to a table in five minutes up to which no alarm is raised."
   type        = number
   default     = 100
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that are told when an alarm is raised and when it is over."
+  description = "ARNs of SNS topics that are notified when an alarm is raised, and when it is over."
   type        = list(string)
   default     = []
 }
 
 variable "dashboard" {
-  description = "Whether a dashboard is made."
+  description = "Creation of the dashboard."
   type        = bool
   default     = true
 }

@@ -1,8 +1,7 @@
-# A queue of SQS and its dead-letter queue, both encrypted and closed to what comes without TLS.
+# An SQS queue and its dead-letter queue, both encrypted.
 
 locals {
-  fifo   = endswith(var.name, ".fifo")
-  queues = { main = aws_sqs_queue.this, dead_letter = aws_sqs_queue.dead_letter }
+  fifo = endswith(var.name, ".fifo")
 }
 
 resource "aws_sqs_queue" "dead_letter" {
@@ -18,12 +17,12 @@ resource "aws_sqs_queue" "dead_letter" {
   lifecycle {
     precondition {
       condition     = endswith(var.dead_letter_queue_name, ".fifo") == local.fifo
-      error_message = "The dead-letter queue ${var.dead_letter_queue_name} is not of the type of its queue ${var.name}: SQS takes a FIFO queue for a FIFO queue only."
+      error_message = "The queue ${var.name} and its dead-letter queue ${var.dead_letter_queue_name} have different types. SQS requires a FIFO dead-letter queue for a FIFO queue, and a standard one for a standard queue: change one of the two names."
     }
     precondition {
-      # A dead letter keeps the age it had: it has to outlive its queue's own retention.
+      # SQS counts a dead letter's age from the first send of its message, so a dead letter needs a longer retention.
       condition     = var.dead_letter_retention_seconds > var.message_retention_seconds
-      error_message = "Dead letters of ${var.name} must be kept for longer than its messages: their age counts from when they were first sent."
+      error_message = "Dead letters of ${var.name} would expire no later than its messages, because their age counts from the first send. Set dead_letter_retention_seconds to more than ${var.message_retention_seconds}."
     }
   }
 }
@@ -46,43 +45,4 @@ resource "aws_sqs_queue" "this" {
     deadLetterTargetArn = aws_sqs_queue.dead_letter.arn
     maxReceiveCount     = var.max_receive_count
   })
-}
-
-resource "aws_sqs_queue_redrive_allow_policy" "dead_letter" {
-  count = var.redrive_allow_policy ? 1 : 0
-
-  queue_url = aws_sqs_queue.dead_letter.id
-  redrive_allow_policy = jsonencode({
-    redrivePermission = "byQueue"
-    sourceQueueArns   = [aws_sqs_queue.this.arn]
-  })
-}
-
-data "aws_iam_policy_document" "tls_only" {
-  for_each = local.queues
-
-  statement {
-    sid       = "DenyWithoutTLS"
-    effect    = "Deny"
-    actions   = ["sqs:*"] # a Deny: the wider, the safer
-    resources = [each.value.arn]
-
-    principals {
-      type        = "AWS"
-      identifiers = ["*"]
-    }
-
-    condition {
-      test     = "Bool"
-      variable = "aws:SecureTransport"
-      values   = ["false"]
-    }
-  }
-}
-
-resource "aws_sqs_queue_policy" "tls_only" {
-  for_each = var.tls_only ? local.queues : {}
-
-  queue_url = each.value.id
-  policy    = data.aws_iam_policy_document.tls_only[each.key].json
 }

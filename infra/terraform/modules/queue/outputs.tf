@@ -1,29 +1,29 @@
 output "arn" {
-  description = "The queue's ARN."
+  description = "ARN of the queue."
   value       = aws_sqs_queue.this.arn
 }
 
 output "name" {
-  description = "The queue's name."
+  description = "Name of the queue."
   value       = aws_sqs_queue.this.name
 }
 
 output "url" {
-  description = "The queue's URL."
+  description = "URL of the queue."
   value       = aws_sqs_queue.this.id
 }
 
 output "dead_letter_queue_arn" {
-  description = "The ARN of the dead-letter queue."
+  description = "ARN of the dead-letter queue."
   value       = aws_sqs_queue.dead_letter.arn
 }
 
 output "dead_letter_queue_name" {
-  description = "The name of the dead-letter queue."
+  description = "Name of the dead-letter queue."
   value       = aws_sqs_queue.dead_letter.name
 }
 
 output "visibility_timeout_seconds" {
-  description = "The visibility timeout, for what has to fit into it."
+  description = "Visibility timeout of the queue in seconds, for a comparison with a function's timeout."
   value       = aws_sqs_queue.this.visibility_timeout_seconds
 }

@@ -1,14 +1,14 @@
 output "arn" {
-  description = "The table's ARN."
+  description = "ARN of the table."
   value       = aws_dynamodb_table.this.arn
 }
 
 output "name" {
-  description = "The table's name."
+  description = "Name of the table."
   value       = aws_dynamodb_table.this.name
 }
 
 output "environment" {
-  description = "The application's setting that names the table."
+  description = "Settings of the application that name the table."
   value       = { TASKQ_RESULTS = "dynamodb://${aws_dynamodb_table.this.name}" }
 }

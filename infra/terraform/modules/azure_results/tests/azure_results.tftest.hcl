@@ -19,28 +19,28 @@ variables {
   principal_ids       = ["11111111-1111-1111-1111-111111111111"]
 }
 
-run "account" {
+run "account_by_default_is_private_and_tls_only" {
   command = apply
 
   assert {
     condition     = azurerm_storage_account.this.min_tls_version == "TLS1_2" && azurerm_storage_account.this.https_traffic_only_enabled
-    error_message = "TLS only"
+    error_message = "the account accepts calls without TLS 1.2"
   }
   assert {
     condition     = !azurerm_storage_account.this.shared_access_key_enabled && !azurerm_storage_account.this.allow_nested_items_to_be_public
-    error_message = "no keys, nothing public"
+    error_message = "shared keys are on, or containers can be public"
   }
   assert {
     condition     = azurerm_storage_management_policy.this[0].rule[0].filters[0].prefix_match == toset(["results/"])
-    error_message = "a prefix begins with the container's name"
+    error_message = "the prefix does not begin with the container's name"
   }
   assert {
     condition     = output.environment.TASKQ_RESULTS == "azureblob://results?account_url=https://shopresults.blob.core.windows.net"
-    error_message = "the output is the application's setting"
+    error_message = "the output is not the application's setting"
   }
 }
 
-run "name_that_is_none" {
+run "invalid_name_is_refused" {
   command = plan
 
   variables {

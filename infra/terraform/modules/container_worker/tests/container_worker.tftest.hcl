@@ -30,40 +30,40 @@ variables {
   security_group_ids = ["sg-0123456789abcdef0"]
 }
 
-run "service" {
+run "service_by_default_scales_from_zero_by_backlog" {
   command = apply
 
   assert {
     condition     = aws_ecs_service.this.desired_count == 0 && aws_appautoscaling_target.this.min_capacity == 0
-    error_message = "none runs while there is nothing to do"
+    error_message = "a container runs while the queues are empty"
   }
   assert {
     condition     = [for step in aws_appautoscaling_policy.work.step_scaling_policy_configuration[0].step_adjustment : step.scaling_adjustment] == [1, 2, 3, 4]
-    error_message = "one container more for each backlog_per_task messages"
+    error_message = "the steps do not add one container at a time"
   }
   assert {
     condition     = local.bounds == [0, 100, 200, 300]
-    error_message = "the first message starts a container, the 101st another"
+    error_message = "the first message does not start a container, or the 101st another one"
   }
   assert {
     condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[0].stopTimeout == 30
-    error_message = "a worker has time to end what it runs"
+    error_message = "a worker does not have 30 seconds to end its tasks"
   }
   assert {
     condition     = { for each in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : each.name => each.value }.TASKQ_WORKER_HEALTH_PORT == "8080"
-    error_message = "the health check's port is the worker's"
+    error_message = "the worker does not serve the port that the health check calls"
   }
   assert {
     condition     = aws_cloudwatch_metric_alarm.idle.evaluation_periods == 5 && aws_cloudwatch_metric_alarm.idle.treat_missing_data == "breaching"
-    error_message = "a queue without metrics has no work"
+    error_message = "missing metrics do not count as idle, or 5 minutes are not the default"
   }
   assert {
     condition     = aws_iam_role_policy.task_protection.role == "shop-worker-service"
-    error_message = "a worker may protect its container"
+    error_message = "the task role does not get the permission to protect its container"
   }
 }
 
-run "more_containers_than_steps" {
+run "scaling_with_more_containers_than_steps_ends_at_the_maximum" {
   command = plan
 
   variables {
@@ -72,11 +72,11 @@ run "more_containers_than_steps" {
 
   assert {
     condition     = length(local.capacities) == 20 && local.capacities[19] == 50 && local.bounds[1] == 300
-    error_message = "20 steps, the last of which is the maximum"
+    error_message = "there are not 20 steps of which the last is the maximum"
   }
 }
 
-run "some_always_run" {
+run "scaling_with_a_minimum_never_goes_below_it" {
   command = plan
 
   variables {
@@ -85,11 +85,11 @@ run "some_always_run" {
 
   assert {
     condition     = local.capacities == tolist([2, 3, 4]) && local.bounds == [0, 200, 300]
-    error_message = "never fewer than the minimum, and no step between equal bounds, which Auto Scaling refuses"
+    error_message = "a step is below the minimum, or two steps have equal bounds, which Auto Scaling refuses"
   }
 }
 
-run "cpus_that_fargate_does_not_have" {
+run "cpu_units_that_fargate_does_not_offer_are_refused" {
   command = plan
 
   variables {
@@ -99,7 +99,7 @@ run "cpus_that_fargate_does_not_have" {
   expect_failures = [var.cpu_units]
 }
 
-run "all_always_run_for_two_queues" {
+run "service_of_two_queues_with_secrets_counts_both_and_decrypts" {
   command = plan
 
   variables {
@@ -114,34 +114,34 @@ run "all_always_run_for_two_queues" {
 
   assert {
     condition     = { for each in data.aws_iam_policy_document.execution.statement : each.sid => sort(each.resources) }.DecryptSecrets == tolist(var.secrets_kms_key_arns)
-    error_message = "a secret of an own key can be read"
+    error_message = "the execution role cannot decrypt a secret with the given key"
   }
 
   assert {
     condition     = local.capacities == tolist([4]) && local.bounds == [0]
-    error_message = "one step"
+    error_message = "a service whose minimum is its maximum has more than one step"
   }
   assert {
     condition     = { for query in aws_cloudwatch_metric_alarm.work.metric_query : query.id => query.expression }.work == "SUM([FILL(m0, 0), FILL(m1, 0), FILL(m2, 0), FILL(m3, 0)])"
-    error_message = "a queue without metrics must not hide the work of another"
+    error_message = "a queue without metrics hides the work of the other one"
   }
   assert {
     condition     = { for query in aws_cloudwatch_metric_alarm.idle.metric_query : query.id => query.expression }.work == local.work
-    error_message = "nor make it look idle"
+    error_message = "a queue without metrics makes the other one look idle"
   }
   assert {
     condition     = !contains(local.memory_sizes["4096"], 31744) && !contains(local.memory_sizes["8192"], 17408) && max(local.memory_sizes["16384"]...) == 122880
-    error_message = "30 GB for four CPUs, steps of 4 GB from eight on, 120 GB at most"
+    error_message = "the memory sizes differ from those of Fargate: 30 GB at most for 4 CPUs, steps of 4 GB for 8 CPUs, 120 GB at most for 16"
   }
 }
 
-run "what_fargate_and_alarms_do_not_have" {
+run "memory_queues_and_minimum_out_of_range_are_refused" {
   command = plan
 
   variables {
-    memory_mb     = 3000 # between two sizes
-    queue_names   = ["a", "b", "c", "d", "e", "f"]
-    minimum_tasks = 5 # of four at most
+    memory_mb     = 3000                           # between two sizes that Fargate offers
+    queue_names   = ["a", "b", "c", "d", "e", "f"] # an alarm takes two metrics for each of at most 5
+    minimum_tasks = 5                              # above the default maximum of 4
   }
 
   expect_failures = [var.memory_mb, var.queue_names, var.minimum_tasks]

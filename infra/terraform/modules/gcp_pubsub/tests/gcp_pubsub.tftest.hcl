@@ -27,36 +27,36 @@ variables {
   }
 }
 
-run "queue" {
+run "queue_by_default_never_expires_and_keeps_dead_letters" {
   command = apply
 
   assert {
     condition     = google_pubsub_subscription.this["orders"].expiration_policy[0].ttl == "" && google_pubsub_subscription.dead_letter["orders"].expiration_policy[0].ttl == ""
-    error_message = "a subscription nobody uses stays, with its messages"
+    error_message = "an idle subscription expires, and its messages with it"
   }
   assert {
     condition     = google_pubsub_subscription.this["orders"].dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.dead_letter["orders"].id
-    error_message = "dead letters go to their own topic"
+    error_message = "dead letters do not go to their own topic"
   }
   assert {
     condition     = google_pubsub_topic_iam_member.dead_letters["orders"].member == "serviceAccount:service-42@gcp-sa-pubsub.iam.gserviceaccount.com"
-    error_message = "Pub/Sub may move dead letters: without it the policy does nothing, in silence"
+    error_message = "Pub/Sub may not move dead letters, so the dead-letter policy would silently do nothing"
   }
   assert {
     condition     = length(google_pubsub_subscription_iam_member.workers) == 1 && length(google_pubsub_topic_iam_member.producers) == 1
-    error_message = "workers receive and send"
+    error_message = "workers may not receive and send"
   }
   assert {
-    condition     = google_pubsub_subscription_iam_member.workers_look["orders worker"].role == "roles/pubsub.viewer"
-    error_message = "and see how their subscription is set"
+    condition     = google_pubsub_subscription_iam_member.workers_view["orders worker"].role == "roles/pubsub.viewer"
+    error_message = "workers may not read the settings of their subscription"
   }
   assert {
     condition     = length(google_cloud_tasks_queue.this) == 0 && output.environment == { TASKQ_BROKER = "pubsub://shop-prod/shop-" }
-    error_message = "nothing delays unless asked to; the output is the application's setting"
+    error_message = "there is a queue for delays by default, or the output is not the application's setting"
   }
 }
 
-run "delays" {
+run "delays_by_cloud_tasks_are_open_to_all_senders" {
   command = apply
 
   variables {
@@ -66,19 +66,19 @@ run "delays" {
 
   assert {
     condition     = keys(google_cloud_tasks_queue_iam_member.delays) == ["web", "worker"] && keys(google_service_account_iam_member.delays) == ["web", "worker"]
-    error_message = "who sends tasks delays them, in the account's name"
+    error_message = "an account that sends tasks may not delay them under the service account"
   }
   assert {
     condition     = google_pubsub_topic_iam_member.delays["orders"].member == "serviceAccount:shop-later@shop-prod.iam.gserviceaccount.com"
-    error_message = "the account publishes"
+    error_message = "the service account may not publish"
   }
   assert {
     condition     = jsondecode(output.environment.TASKQ_BROKER_TRANSPORT_OPTIONS).cloud_tasks_queue == "projects/shop-prod/locations/europe-west1/queues/shop-later"
-    error_message = "the output is the application's setting"
+    error_message = "the output is not the application's setting"
   }
 }
 
-run "deadline_that_pubsub_does_not_have_and_a_name_of_two" {
+run "deadline_out_of_range_and_shared_name_are_refused" {
   command = plan
 
   variables {

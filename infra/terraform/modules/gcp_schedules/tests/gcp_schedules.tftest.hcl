@@ -24,28 +24,28 @@ variables {
   }
 }
 
-run "jobs" {
+run "jobs_of_two_entries_are_made_as_given" {
   command = apply
 
   assert {
     condition     = strcontains(base64decode(google_cloud_scheduler_job.this["beat__shop__nightly__0"].pubsub_target[0].data), "\"<sent>\"")
-    error_message = "the message goes as it is"
+    error_message = "the message is changed"
   }
   assert {
     condition     = google_cloud_scheduler_job.this["beat__shop__nightly__0"].pubsub_target[0].topic_name == "projects/shop-prod/topics/shop-orders"
-    error_message = "to the queue's topic, by its whole name"
+    error_message = "the job does not publish to the topic of its queue"
   }
   assert {
     condition     = google_cloud_scheduler_job.this["beat__shop__nightly__0"].time_zone == "Europe/Paris" && google_cloud_scheduler_job.this["beat__shop__nightly__0"].retry_config[0].retry_count == 3
-    error_message = "in the entry's time zone, tried again"
+    error_message = "the time zone is not the entry's, or the job does not retry 3 times by default"
   }
   assert {
     condition     = google_cloud_scheduler_job.this["beat__shop__digest__0"].paused && !google_cloud_scheduler_job.this["beat__shop__nightly__0"].paused
-    error_message = "a disabled entry's job is paused, and no other"
+    error_message = "the job of the disabled entry is not paused, or the other one is"
   }
 }
 
-run "unknown_queue" {
+run "unknown_queue_is_refused" {
   command = plan
 
   variables {
@@ -55,7 +55,7 @@ run "unknown_queue" {
   expect_failures = [var.jobs]
 }
 
-run "expression_of_another_kind" {
+run "eventbridge_expression_is_refused" {
   command = plan
 
   variables {
@@ -65,7 +65,7 @@ run "expression_of_another_kind" {
   expect_failures = [var.jobs]
 }
 
-run "name_with_dots" {
+run "name_with_dots_is_refused" {
   command = plan
 
   variables {
@@ -75,7 +75,7 @@ run "name_with_dots" {
   expect_failures = [var.jobs]
 }
 
-run "more_retries_than_there_are" {
+run "more_than_five_retries_are_refused" {
   command = plan
 
   variables {
@@ -85,7 +85,7 @@ run "more_retries_than_there_are" {
   expect_failures = [var.jobs]
 }
 
-run "short_name_of_a_topic" {
+run "short_name_of_a_topic_is_refused" {
   command = plan
 
   variables {

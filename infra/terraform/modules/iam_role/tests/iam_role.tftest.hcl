@@ -23,7 +23,7 @@ variables {
   }
 }
 
-run "role" {
+run "role_for_a_service_contains_its_policy" {
   command = apply
 
   variables {
@@ -32,24 +32,24 @@ run "role" {
 
   assert {
     condition     = local.statements.SendTasks.resources[0] == "arn:aws:sqs:eu-west-1:123456789012:shop-orders"
-    error_message = "placeholders are filled in"
+    error_message = "a placeholder is not replaced"
   }
   assert {
     condition     = length(aws_iam_role.this) == 1 && length(aws_iam_policy.this) == 0
-    error_message = "a role with its policy in it"
+    error_message = "there is no role, or a policy outside of it"
   }
 }
 
-run "policy_to_attach" {
+run "policy_without_a_service_is_made_to_attach" {
   command = apply
 
   assert {
     condition     = length(aws_iam_role.this) == 0 && length(aws_iam_policy.this) == 1
-    error_message = "without a service that assumes it, a policy"
+    error_message = "there is a role that no service assumes, or no policy"
   }
 }
 
-run "a_wildcard_action" {
+run "wildcard_action_is_refused" {
   command = plan
 
   variables {
@@ -59,7 +59,7 @@ run "a_wildcard_action" {
   expect_failures = [var.statements]
 }
 
-run "all_resources" {
+run "statement_for_all_resources_is_refused" {
   command = plan
 
   variables {

@@ -24,36 +24,36 @@ variables {
   environment                      = { TASKQ_APP = "shop:app" }
 }
 
-run "function" {
+run "function_by_default_reports_failures_and_is_bounded" {
   command = apply
 
   assert {
     condition     = aws_lambda_event_source_mapping.this.function_response_types == toset(["ReportBatchItemFailures"])
-    error_message = "without ReportBatchItemFailures Lambda deletes what was given back"
+    error_message = "the mapping lacks ReportBatchItemFailures, so Lambda would delete messages that failed"
   }
   assert {
     condition     = aws_lambda_event_source_mapping.this.scaling_config[0].maximum_concurrency == 20
-    error_message = "a deep queue is bounded"
+    error_message = "a long queue takes more than 20 instances by default"
   }
   assert {
     condition     = aws_lambda_function.this.handler == "taskq_cloud.lambda_function.lambda_handler"
-    error_message = "the entry point of the package"
+    error_message = "the handler is not the library's"
   }
   assert {
     condition     = aws_lambda_function.this.source_code_hash == filebase64sha256("tests/package.txt")
-    error_message = "a package of unchanged bytes is no change"
+    error_message = "the hash is not that of the archive, so an unchanged archive would be a change"
   }
   assert {
     condition     = aws_lambda_function.this.logging_config[0].log_format == "JSON"
-    error_message = "log records keep their fields"
+    error_message = "log records lose their fields"
   }
   assert {
     condition     = length(aws_iam_role_policy.platform) == 0
-    error_message = "nothing is added to a role that needs nothing"
+    error_message = "the role gets permissions that nothing needs"
   }
 }
 
-run "in_a_vpc_with_a_topic_of_failures" {
+run "function_in_a_vpc_with_a_failure_topic_gets_permissions_for_both" {
   command = apply
 
   variables {
@@ -63,21 +63,21 @@ run "in_a_vpc_with_a_topic_of_failures" {
 
   assert {
     condition     = aws_iam_role_policy.platform[0].role == "shop-orders-function"
-    error_message = "the role may have network interfaces made"
+    error_message = "the role gets no permissions for network interfaces"
   }
   assert {
     condition = [for each in data.aws_iam_policy_document.platform[0].statement : contains(each.actions, "ec2:CreateNetworkInterface") && each.effect != "Deny"] == [true, false, false, false] && (
       one(data.aws_iam_policy_document.platform[0].statement[2].condition).values == tolist(["arn:aws:lambda:eu-west-1:123456789012:function:shop-orders"])
     )
-    error_message = "by Lambda, not by the code"
+    error_message = "the function's code may create network interfaces, or Lambda may not"
   }
   assert {
     condition     = data.aws_iam_policy_document.platform[0].statement[3].actions == toset(["sns:Publish"])
-    error_message = "a topic is published to"
+    error_message = "the role may not publish to the failure topic"
   }
 }
 
-run "traced_with_a_queue_of_failures_and_a_large_batch" {
+run "traced_function_with_a_failure_queue_gets_permissions_for_both" {
   command = apply
 
   variables {
@@ -90,11 +90,11 @@ run "traced_with_a_queue_of_failures_and_a_large_batch" {
 
   assert {
     condition     = { for each in data.aws_iam_policy_document.platform[0].statement : each.sid => sort(each.actions) } == { SendTraces = tolist(["xray:PutTelemetryRecords", "xray:PutTraceSegments"]), KeepFailures = tolist(["sqs:SendMessage"]) }
-    error_message = "traces and failures can be sent"
+    error_message = "the role may not send traces, or failures to the queue"
   }
 }
 
-run "what_lambda_does_not_have" {
+run "settings_out_of_lambdas_range_are_refused" {
   command = plan
 
   variables {
@@ -102,21 +102,21 @@ run "what_lambda_does_not_have" {
     queue_visibility_timeout_seconds = 43200
     batch_size                       = 11 # without a window
     maximum_concurrency              = 1
-    environment                      = { TASKQ_BROKER = "sqs:///" } # and no application
+    environment                      = { TASKQ_BROKER = "sqs:///" } # without TASKQ_APP
     package                          = {}
   }
 
   expect_failures = [var.timeout_seconds, var.batch_size, var.maximum_concurrency, var.environment, var.package]
 }
 
-run "what_does_not_fit_together" {
+run "settings_that_contradict_each_other_are_refused" {
   command = plan
 
   variables {
     timeout_seconds         = 31 # over a sixth of the visibility timeout
-    reserved_concurrency    = 5  # less than the queue may use
+    reserved_concurrency    = 5  # less than maximum_concurrency
     queue_arn               = "arn:aws:sqs:eu-west-1:123456789012:shop-orders.fifo"
-    batching_window_seconds = 5 # which a FIFO queue doesn't have
+    batching_window_seconds = 5 # not supported by FIFO queues
   }
 
   expect_failures = [var.timeout_seconds, var.reserved_concurrency, var.batching_window_seconds]

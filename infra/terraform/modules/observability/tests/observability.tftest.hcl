@@ -13,36 +13,36 @@ variables {
   alarm_topic_arns                = ["arn:aws:sns:eu-west-1:123456789012:alarms"]
 }
 
-run "alarms" {
+run "alarms_by_default_cover_queues_functions_tables_and_schedules" {
   command = apply
 
   assert {
     condition     = length(output.alarm_names) == 7
-    error_message = "age and dead letters of the queue, errors and throttles of the function, throttles of the table, the schedules'"
+    error_message = "there are not 7 alarms: two each for the queue, the function and the table, and one for the schedules"
   }
   assert {
     condition     = aws_cloudwatch_metric_alarm.dead_letters["orders"].threshold == 0
-    error_message = "one dead letter is an alarm"
+    error_message = "one dead letter raises no alarm"
   }
   assert {
     condition     = aws_cloudwatch_metric_alarm.oldest_message["orders"].threshold == 900
-    error_message = "a quarter of an hour unless told otherwise"
+    error_message = "the default age of the oldest message is not a quarter of an hour"
   }
   assert {
     condition     = alltrue([for widget in jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets : alltrue([for metric in widget.properties.metrics : length(metric) == 4])])
-    error_message = "every metric of the dashboard is namespace, name, dimension and value"
+    error_message = "a metric of the dashboard does not consist of namespace, name, dimension and value"
   }
   assert {
     condition     = length(jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets) == 7
-    error_message = "four widgets of queues, two of functions, one of tables"
+    error_message = "there are not 7 widgets: four for queues, two for functions and one for tables"
   }
   assert {
     condition     = [for widget in jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets : widget.properties.stat if widget.properties.metrics[0][1] == "ConcurrentExecutions"] == ["Maximum"]
-    error_message = "instances are not added up"
+    error_message = "instances are added up, and each invocation reports all of them"
   }
 }
 
-run "without_a_dashboard" {
+run "dashboard_turned_off_is_not_made" {
   command = plan
 
   variables {
@@ -51,11 +51,11 @@ run "without_a_dashboard" {
 
   assert {
     condition     = length(aws_cloudwatch_dashboard.this) == 0
-    error_message = "none where none is wanted"
+    error_message = "there is a dashboard"
   }
 }
 
-run "an_age_of_nothing" {
+run "oldest_message_age_of_zero_is_refused" {
   command = plan
 
   variables {

@@ -11,32 +11,32 @@ variables {
   name = "shop-results"
 }
 
-run "table" {
+run "table_by_default_expires_and_is_protected" {
   command = apply
 
   assert {
     condition     = aws_dynamodb_table.this.ttl[0].enabled && aws_dynamodb_table.this.ttl[0].attribute_name == "ttl"
-    error_message = "results expire"
+    error_message = "results do not expire"
   }
   assert {
     condition     = aws_dynamodb_table.this.hash_key == "id" && one(aws_dynamodb_table.this.attribute).type == "S"
-    error_message = "the key is a string called id"
+    error_message = "the key is not a string named id"
   }
   assert {
     condition     = aws_dynamodb_table.this.deletion_protection_enabled
-    error_message = "a table isn't lost by accident"
+    error_message = "the table is not protected against deletion"
   }
   assert {
     condition     = length(aws_dynamodb_resource_policy.tls_only) == 1
-    error_message = "the table is closed to calls without TLS"
+    error_message = "the table is open to calls without TLS"
   }
   assert {
     condition     = output.environment.TASKQ_RESULTS == "dynamodb://shop-results"
-    error_message = "the output is the application's setting"
+    error_message = "the output is not the application's setting"
   }
 }
 
-run "name_that_is_none" {
+run "invalid_name_is_refused" {
   command = plan
 
   variables {
@@ -46,7 +46,7 @@ run "name_that_is_none" {
   expect_failures = [var.name]
 }
 
-run "region_of_another_provider" {
+run "provider_in_another_region_is_refused" {
   command = plan
 
   variables {

@@ -12,28 +12,28 @@ variables {
   lifecycle_rules = { taskq-payloads = { prefix = "payloads/", expire_days = 30 } }
 }
 
-run "bucket" {
+run "bucket_by_default_is_private_encrypted_and_tls_only" {
   command = apply
 
   assert {
     condition     = aws_s3_bucket_public_access_block.this.block_public_acls && aws_s3_bucket_public_access_block.this.restrict_public_buckets
-    error_message = "nobody else can read it"
+    error_message = "the bucket can be public"
   }
   assert {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.this.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
-    error_message = "it is encrypted without being asked to"
+    error_message = "the bucket is not encrypted by default"
   }
   assert {
     condition     = length(aws_s3_bucket_lifecycle_configuration.this.rule) == 2 && aws_s3_bucket_lifecycle_configuration.this.rule[0].expiration[0].days == 30
-    error_message = "what was asked for, and unfinished uploads"
+    error_message = "the rules are not the given one and the one for unfinished uploads"
   }
   assert {
     condition     = length(aws_s3_bucket_policy.tls_only) == 1
-    error_message = "it is closed to calls without TLS"
+    error_message = "the bucket is open to calls without TLS"
   }
 }
 
-run "rule_of_no_days" {
+run "rule_of_zero_days_is_refused" {
   command = plan
 
   variables {
@@ -43,7 +43,7 @@ run "rule_of_no_days" {
   expect_failures = [var.lifecycle_rules]
 }
 
-run "region_of_another_provider" {
+run "provider_in_another_region_is_refused" {
   command = plan
 
   variables {

@@ -36,40 +36,40 @@ variables {
   }
 }
 
-run "schedules" {
+run "schedules_with_a_dead_letter_queue_are_made_as_given" {
   command = apply
 
   assert {
     condition     = strcontains(aws_scheduler_schedule.this["nightly"].target[0].input, "<aws.scheduler.scheduled-time>")
-    error_message = "context attributes are not escaped"
+    error_message = "a context attribute is escaped"
   }
   assert {
     condition     = aws_scheduler_schedule.this["nightly"].schedule_expression_timezone == "Europe/Paris"
-    error_message = "the time zone of the entry"
+    error_message = "the time zone is not the schedule's"
   }
   assert {
     condition     = aws_scheduler_schedule.this["nightly"].target[0].dead_letter_config[0].arn == output.dead_letter_queue_arn
-    error_message = "what can't be delivered is kept"
+    error_message = "messages that could not be delivered are lost"
   }
   assert {
     condition     = length(aws_sqs_queue_policy.tls_only) == 1
-    error_message = "the queue of it is closed to calls without TLS"
+    error_message = "the dead-letter queue is open to calls without TLS"
   }
   assert {
     condition     = { for each in data.aws_iam_policy_document.trust.statement[0].condition : each.variable => each.values }["aws:SourceArn"] == tolist([aws_scheduler_schedule_group.this.arn])
-    error_message = "schedules of this group alone use the role"
+    error_message = "schedules of another group can use the role"
   }
   assert {
     condition     = aws_scheduler_schedule.this["digest"].target[0].sqs_parameters[0].message_group_id == "digest"
-    error_message = "a FIFO queue gets a message group"
+    error_message = "a message to a FIFO queue has no message group"
   }
   assert {
     condition     = aws_scheduler_schedule.this["digest"].flexible_time_window[0].maximum_window_in_minutes == 5 && aws_scheduler_schedule.this["digest"].state == "DISABLED"
-    error_message = "jitter is a flexible window; a paused entry is disabled"
+    error_message = "the flexible window or the disabled state is lost"
   }
 }
 
-run "without_a_dead_letter_queue" {
+run "schedules_without_a_dead_letter_queue_name_make_none" {
   command = apply
 
   variables {
@@ -80,19 +80,19 @@ run "without_a_dead_letter_queue" {
 
   assert {
     condition     = length(aws_sqs_queue.dead_letter) == 0 && length(aws_scheduler_schedule.this["nightly"].target[0].dead_letter_config) == 0
-    error_message = "no queue that nobody has named"
+    error_message = "there is a dead-letter queue that nobody named"
   }
   assert {
     condition     = output.dead_letter_queue_name == null && length(data.aws_iam_policy_document.send.statement[0].resources) == 2
-    error_message = "and nothing that speaks of one"
+    error_message = "the output or the role names a dead-letter queue"
   }
   assert {
     condition     = aws_iam_role.this.path == "/shop/"
-    error_message = "the role has the path that its ARN says"
+    error_message = "the role's path is not the given one"
   }
 }
 
-run "escaped_context_attribute" {
+run "escaped_context_attribute_is_refused" {
   command = plan
 
   variables {
@@ -104,7 +104,7 @@ run "escaped_context_attribute" {
   expect_failures = [var.schedules]
 }
 
-run "fifo_queue_without_a_group" {
+run "fifo_schedule_without_a_message_group_is_refused" {
   command = plan
 
   variables {
@@ -114,7 +114,7 @@ run "fifo_queue_without_a_group" {
   expect_failures = [aws_scheduler_schedule.this]
 }
 
-run "unknown_queue_in_everyone_s_group" {
+run "unknown_queue_and_default_group_are_refused" {
   command = plan
 
   variables {
@@ -125,7 +125,7 @@ run "unknown_queue_in_everyone_s_group" {
   expect_failures = [var.group_name, var.schedules]
 }
 
-run "expression_of_another_kind" {
+run "unix_cron_expression_is_refused" {
   command = plan
 
   variables {
