@@ -45,7 +45,7 @@ def command(
 
     \b
     Formats:
-      tfvars   variables of the Terraform root module, for terraform.tfvars.json
+      tfvars   the input `declared` of the Terraform modules, for taskq.tfvars.json
       json     the whole topology, as docs/topology.md describes it
       iam      an IAM policy document for each role
       graph    a drawing in DOT, the language of Graphviz

@@ -1,4 +1,4 @@
-"""A change in the code is exactly that change in the plan: nothing else moves, and nothing is made anew."""
+"""After a change in the code of an application, the plan changes the dependent resources only, and replaces none."""
 
 import json
 import re
@@ -28,11 +28,17 @@ NEW = (
     'module.role["shop-mail-function"].aws_iam_role.this[0]',
     'module.role["shop-mail-function"].aws_iam_role_policy.this[0]',
 )
-"""What a queue that a function serves comes to."""
+"""Addresses of all resources of a new queue that a function serves."""
 
 
 def declared(*, limit=30, queue=None, entries=NIGHTLY):
-    """The variables of the shop that its code comes to."""
+    """Return the declaration of a shop.
+
+    Args:
+        limit: the time limit of the task ``shop.charge`` in seconds.
+        queue: the queue of an additional task, if any.
+        entries: the periodic tasks.
+    """
     app = TaskQ(
         "shop",
         broker="sqs://eu-west-1/shop-",
@@ -50,29 +56,29 @@ def declared(*, limit=30, queue=None, entries=NIGHTLY):
 
 
 def declare(root, package, shops):
-    """Several shops in one configuration, so that one plan shows what becomes of each."""
+    """Write a configuration of several shops, so that one plan shows the changes of each."""
     deployment = {
         "source": "./modules/taskq",
         "package": {"filename": str(package)},
         "image": "shop:1",
         "network": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]},
     }
-    modules = {name: {**deployment, **{k: escaped(v) for k, v in shop.items()}} for name, shop in shops.items()}
+    modules = {name: {**deployment, "declared": escaped(shop)} for name, shop in shops.items()}
     (root / "main.tf.json").write_text(json.dumps({"provider": {"aws": {}}, "module": modules}))
 
 
 def escaped(value):
-    """JSON that is configuration has templates in its strings, which a file of variables has not."""
+    """Escape template markers, which Terraform expands in a JSON configuration and not in a decoded JSON file."""
     return json.loads(re.sub(r"([$%])\{", r"\1\1{", json.dumps(value)))
 
 
 @pytest.mark.slow
-def test_what_changes_in_the_code_is_what_the_plan_changes(tmp_path):
+def test_plan_after_code_change_contains_only_its_consequences(tmp_path):
     root = copy_of(INFRA, tmp_path)
     package = tmp_path / "function.zip"
     package.write_bytes(b"an archive")
     terraform = with_providers("offline", tmp_path / "data")
-    names = ("the_same", "new_queue", "longer_limit", "new_schedule")
+    names = ("unchanged", "new_queue", "longer_limit", "new_schedule")
     declare(root, package, dict.fromkeys(names, declared()))
     terraform.init(root)
     terraform.run(root, "apply", "-auto-approve", "-input=false", "-no-color")
@@ -85,7 +91,7 @@ def test_what_changes_in_the_code_is_what_the_plan_changes(tmp_path):
         _, name, rest = address.split(".", 2)
         found[name][rest] = actions
     assert found == {
-        "the_same": {},
+        "unchanged": {},
         "new_queue": {
             **{address: ["create"] for address in NEW},
             "module.observability[0].aws_cloudwatch_dashboard.this[0]": ["update"],
@@ -103,12 +109,12 @@ def test_what_changes_in_the_code_is_what_the_plan_changes(tmp_path):
         'module.function["orders"].aws_lambda_function.this': {"timeout": (303, 603)},
         'module.queue["orders"].aws_sqs_queue.this': {"visibility_timeout_seconds": (1818, 3618)},
     }
-    # The stand-in's policy documents are one text, whatever they say: which of them change the roles' variables say.
+    # The stand-in provider renders all policy documents as one constant text: compare the declared roles instead.
     before = declared()["roles"]
     assert {name for name, role in after[1]["roles"].items() if role != before.get(name)} == {
-        "shop-applier",  # which finds queues
+        "shop-applier",  # looks up all queues
         "shop-mail-function",
-        "shop-orders-function",  # whose tasks may call those of the new queue
+        "shop-orders-function",  # its tasks may call tasks of the new queue
         "shop-producer",
         "shop-worker-service",
     }
@@ -116,13 +122,13 @@ def test_what_changes_in_the_code_is_what_the_plan_changes(tmp_path):
 
 
 def name_of(entry, variables):
-    """The schedule of an entry of ``beat_schedule``."""
+    """Return the name of the schedule that an entry of ``beat_schedule`` becomes."""
     (name,) = (name for name in variables["schedules"] if f".{entry}-" in name)
     return name
 
 
 def updates(plan, prefix):
-    """What an update changes, by address after the prefix: before and after."""
+    """Return the attributes that updates change, before and after, by address without the prefix."""
     found = {}
     for each in plan["resource_changes"]:
         before, after = each["change"]["before"], each["change"]["after"]

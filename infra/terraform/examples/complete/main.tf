@@ -1,8 +1,8 @@
-# Two runtimes, a FIFO queue, a bucket for large arguments, schedules, and alarms.
+# Functions and containers, a FIFO queue, a bucket for large arguments, schedules, and alarms.
 #
 #     taskq topology -A shop:app > taskq.tfvars.json
 #     taskq package -A shop:app --layer --python 3.13
-#     terraform init && terraform apply # with image, network and alarm_email
+#     terraform init && terraform apply # with values for image, network and alarm_email
 
 provider "aws" {
   region = local.declared.region
@@ -14,20 +14,10 @@ locals {
 
 module "taskq" {
   source = "../../modules/taskq"
+  # Outside of this repository, pin the module to a version:
+  # source = "git::https://example.com/taskq-cloud.git//infra/terraform/modules/taskq?ref=v0.1.0"
 
-  name           = local.declared.name
-  region         = local.declared.region
-  kms_key_arn    = local.declared.kms_key_arn
-  environment    = local.declared.environment
-  queues         = local.declared.queues
-  functions      = local.declared.functions
-  services       = local.declared.services
-  tables         = local.declared.tables
-  buckets        = local.declared.buckets
-  roles          = local.declared.roles
-  schedule_group = local.declared.schedule_group
-  schedules      = local.declared.schedules
-
+  declared            = local.declared
   package             = { filename = var.package_filename }
   layer_filename      = var.layer_filename
   image               = var.image

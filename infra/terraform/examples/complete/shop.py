@@ -1,4 +1,4 @@
-"""An application of two runtimes: functions, one of them in order, and containers for what takes long."""
+"""An application with functions, one of them for a FIFO queue, and with containers for long tasks."""
 
 from taskq_cloud import TaskQ
 

@@ -1,33 +1,33 @@
 variable "package_filename" {
-  description = "The archive that `taskq package --layer` has made."
+  description = "File name of the archive that `taskq package --layer` made."
   type        = string
   default     = "dist/lambda/function.zip"
 }
 
 variable "layer_filename" {
-  description = "The layer that it has made."
+  description = "File name of the layer that `taskq package --layer` made."
   type        = string
   default     = "dist/lambda/layer.zip"
 }
 
 variable "image" {
-  description = "The workers' image: the application, with taskq-cloud[aws] installed."
+  description = "Container image of the workers, with the application and `taskq-cloud[aws]` installed."
   type        = string
 }
 
 variable "ecr_repository_arn" {
-  description = "The ECR repository of the image; null where it is elsewhere and public."
+  description = "ARN of the image's ECR repository. Null for a public image elsewhere."
   type        = string
   default     = null
 }
 
 variable "alarm_email" {
-  description = "Who is told of alarms."
+  description = "E-mail address that is notified of alarms."
   type        = string
 }
 
 variable "network" {
-  description = "Where containers run: subnets from which AWS is reached over HTTPS, by NAT, endpoints or public addresses."
+  description = "Subnets and security groups of the containers. AWS has to be reachable over HTTPS: by NAT, by endpoints or with public addresses."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
@@ -36,7 +36,7 @@ variable "network" {
 }
 
 variable "deletion_protection" {
-  description = "Whether the table and a bucket that holds anything refuse to be deleted."
+  description = "Protection against deletion, of the table and of a bucket that isn't empty."
   type        = bool
   default     = true
 }

@@ -1,4 +1,4 @@
 output "environment" {
-  description = "The settings of whoever calls tasks."
-  value       = merge(local.declared.environment, module.queues.environment)
+  description = "Settings of programs that call tasks."
+  value       = module.taskq.environment
 }

@@ -1,21 +1,21 @@
 variable "region" {
-  description = "Where workers run, and the bucket is."
+  description = "Region of the workers and of the bucket."
   type        = string
 }
 
 variable "image" {
-  description = "The workers' image: the application, with taskq-cloud[gcp] installed."
+  description = "Container image of the workers, with the application and `taskq-cloud[gcp]` installed."
   type        = string
 }
 
 variable "producers" {
-  description = "Who calls tasks, by names of your own: { web = \"serviceAccount:web@project.iam.gserviceaccount.com\" }."
+  description = "Accounts that call tasks, by names of your choice, such as `{ web = \"serviceAccount:web@project.iam.gserviceaccount.com\" }`."
   type        = map(string)
   default     = {}
 }
 
 variable "deletion_protection" {
-  description = "Whether workers and a bucket that holds anything refuse to be deleted."
+  description = "Protection against deletion, of workers and of a bucket that isn't empty."
   type        = bool
   default     = true
 }

@@ -1,4 +1,4 @@
-# The application on a local stack: the endpoint is AWS_ENDPOINT_URL's, the credentials are any.
+# The application on a local AWS stack. The environment variable AWS_ENDPOINT_URL names the stack, which takes any credentials.
 #
 #     taskq package -A shop:app
 #     AWS_ENDPOINT_URL=http://127.0.0.1:4566 terraform apply -var package_filename=dist/lambda/function.zip
@@ -15,7 +15,7 @@ provider "aws" {
 
 locals {
   declared = jsondecode(file("${path.module}/taskq.tfvars.json"))
-  # A function calls the stack it runs in.
+  # A function calls the stack that it runs in.
   local_environment = {
     AWS_ENDPOINT_URL      = var.endpoint_url
     AWS_ACCESS_KEY_ID     = "test"
@@ -23,26 +23,17 @@ locals {
     AWS_DEFAULT_REGION    = local.declared.region
   }
   functions = {
-    for queue, function in local.declared.functions : queue => merge(function, { environment = merge(function.environment, local.local_environment) })
+    for queue, function in local.declared.functions :
+    queue => merge(function, { environment = merge(function.environment, local.local_environment) })
   }
 }
 
 module "taskq" {
   source = "../../modules/taskq"
+  # Outside of this repository, pin the module to a version:
+  # source = "git::https://example.com/taskq-cloud.git//infra/terraform/modules/taskq?ref=v0.1.0"
 
-  name           = local.declared.name
-  region         = local.declared.region
-  kms_key_arn    = local.declared.kms_key_arn
-  environment    = local.declared.environment
-  queues         = local.declared.queues
-  functions      = local.functions
-  services       = local.declared.services
-  tables         = local.declared.tables
-  buckets        = local.declared.buckets
-  roles          = local.declared.roles
-  schedule_group = local.declared.schedule_group
-  schedules      = local.declared.schedules
-
+  declared            = merge(local.declared, { functions = local.functions })
   package             = { filename = var.package_filename }
   runtime             = var.runtime
   observability       = null

@@ -1,9 +1,9 @@
 output "environment" {
-  description = "The settings of whoever calls tasks."
+  description = "Settings of programs that call tasks."
   value       = module.taskq.environment
 }
 
 output "event_source_mapping_ids" {
-  description = "By the queue that each feeds a function from."
+  description = "UUIDs of the event source mappings, by the queue that each mapping reads."
   value       = module.taskq.event_source_mapping_ids
 }

@@ -1,4 +1,4 @@
-"""The application that is deployed to a local stack and run there."""
+"""An application that is deployed to a local AWS stack and runs there."""
 
 from taskq_cloud import TaskQ
 

@@ -1,17 +1,17 @@
 variable "endpoint_url" {
-  description = "Where the stack answers its functions."
+  description = "URL at which functions reach the stack."
   type        = string
   default     = "http://127.0.0.1:4566"
 }
 
 variable "package_filename" {
-  description = "The archive that `taskq package` has made, for the Python that the stack runs functions with."
+  description = "File name of the archive that `taskq package` made, for the Python version that the stack runs functions with."
   type        = string
   default     = "dist/lambda/function.zip"
 }
 
 variable "runtime" {
-  description = "The functions' runtime."
+  description = "Lambda runtime of the functions."
   type        = string
   default     = "python3.13"
 }

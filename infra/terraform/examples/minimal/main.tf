@@ -1,4 +1,4 @@
-# One task in a Lambda function, its queue and the table of results.
+# One task in a Lambda function, with its queue and the table for results.
 #
 #     taskq topology -A shop:app > taskq.tfvars.json
 #     taskq package -A shop:app --python 3.13
@@ -14,19 +14,9 @@ locals {
 
 module "taskq" {
   source = "../../modules/taskq"
+  # Outside of this repository, pin the module to a version:
+  # source = "git::https://example.com/taskq-cloud.git//infra/terraform/modules/taskq?ref=v0.1.0"
 
-  name           = local.declared.name
-  region         = local.declared.region
-  kms_key_arn    = local.declared.kms_key_arn
-  environment    = local.declared.environment
-  queues         = local.declared.queues
-  functions      = local.declared.functions
-  services       = local.declared.services
-  tables         = local.declared.tables
-  buckets        = local.declared.buckets
-  roles          = local.declared.roles
-  schedule_group = local.declared.schedule_group
-  schedules      = local.declared.schedules
-
-  package = { filename = var.package_filename }
+  declared = local.declared
+  package  = { filename = var.package_filename }
 }

@@ -1,4 +1,4 @@
-"""The smallest application that is deployed: one task, which a Lambda function runs."""
+"""The smallest application that can be deployed: one task, which a Lambda function runs."""
 
 from taskq_cloud import TaskQ
 

@@ -1,5 +1,5 @@
 variable "package_filename" {
-  description = "The archive that `taskq package` has made."
+  description = "File name of the archive that `taskq package` made."
   type        = string
   default     = "dist/lambda/function.zip"
 }

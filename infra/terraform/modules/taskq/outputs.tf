@@ -1,39 +1,39 @@
 output "environment" {
-  description = "The settings of whoever calls tasks."
-  value       = var.environment
+  description = "Settings of programs that call tasks."
+  value       = var.declared.environment
 }
 
 output "producer_policy_arns" {
-  description = "Policies to attach to the roles of those who call tasks, by name."
+  description = "ARNs of the policies to attach to the roles of programs that call tasks, by name of the policy."
   value       = { for name, role in module.role : name => role.policy_arn if role.policy_arn != null }
 }
 
 output "queue_urls" {
-  description = "By the application's names."
+  description = "URLs of the queues, by the application's names for them."
   value       = { for key, queue in module.queue : key => queue.url }
 }
 
 output "queue_arns" {
-  description = "Likewise."
+  description = "ARNs of the queues, by the application's names for them."
   value       = { for key, queue in module.queue : key => queue.arn }
 }
 
 output "function_names" {
-  description = "By the queue that each serves."
+  description = "Names of the functions, by the queue that each function serves."
   value       = { for key, function in module.function : key => function.function_name }
 }
 
 output "event_source_mapping_ids" {
-  description = "Likewise."
+  description = "UUIDs of the event source mappings, by the queue that each mapping reads."
   value       = { for key, function in module.function : key => function.event_source_mapping_id }
 }
 
 output "schedule_role_arn" {
-  description = "The role of the schedules; null where there are none."
+  description = "ARN of the role with which EventBridge Scheduler sends messages. Null if there are no schedules."
   value       = one(module.schedules[*].role_arn)
 }
 
 output "alarm_names" {
-  description = "Every alarm."
+  description = "Names of all alarms."
   value       = flatten(module.observability[*].alarm_names)
 }

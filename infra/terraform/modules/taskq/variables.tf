@@ -1,156 +1,272 @@
-# What `taskq topology` writes: pass the whole file.
-
-variable "name" {
-  description = "What everything is called after."
-  type        = string
-
-  validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,31}$", var.name))
-    error_message = "The name is 1 to 32 small letters, digits and hyphens, and begins with a letter."
-  }
-}
-
-variable "region" {
-  description = "The region of the application's broker; null: the provider's."
-  type        = string
-  default     = null
-}
-
-variable "kms_key_arn" {
-  description = "A KMS key of your own for queues, tables and buckets; null: the services' own."
-  type        = string
-  default     = null
-}
-
-variable "environment" {
-  description = "The settings of whoever calls tasks."
-  type        = map(string)
-  default     = {}
-}
-
-variable "queues" {
-  description = "By the application's names."
-  type = map(object({
-    name                          = string
-    fifo                          = bool
-    runtime                       = string
-    visibility_timeout_seconds    = number
-    message_retention_seconds     = number
-    max_receive_count             = number
-    receive_wait_time_seconds     = optional(number, 20)
-    dead_letter_queue_name        = string
-    dead_letter_retention_seconds = number
-  }))
-}
-
-variable "functions" {
-  description = "Lambda functions, by the queue that each serves."
-  type = map(object({
-    name                    = string
-    role                    = string
-    queue                   = string
-    timeout_seconds         = number
-    memory_mb               = number
-    batch_size              = number
-    batching_window_seconds = number
-    maximum_concurrency     = number
-    reserved_concurrency    = optional(number)
-    environment             = map(string)
-  }))
-  default = {}
-}
-
-variable "services" {
-  description = "Containers, by name."
-  type = map(object({
-    name                 = string
-    role                 = string
-    queues               = list(string)
-    command              = list(string)
-    cpu_units            = number
-    memory_mb            = number
-    minimum_tasks        = number
-    maximum_tasks        = number
-    backlog_per_task     = number
-    stop_timeout_seconds = number
-    environment          = map(string)
-  }))
-  default = {}
-}
-
-variable "tables" {
-  description = "Tables of DynamoDB, by name."
-  type = map(object({
-    name          = string
-    region        = optional(string)
-    hash_key      = string
-    ttl_attribute = string
-  }))
-  default = {}
-}
-
-variable "buckets" {
-  description = "Buckets, by name; those of other providers than aws are left to their own modules."
-  type = map(object({
-    name     = string
-    provider = string
-    region   = optional(string)
-    endpoint = optional(string)
-    lifecycle_rules = map(object({
-      prefix      = string
-      expire_days = number
-    }))
-  }))
-  default = {}
-}
-
-variable "roles" {
-  description = "Roles and policies, by name."
-  type = map(object({
-    assumed_by = optional(string)
-    statements = map(object({
-      actions   = list(string)
-      resources = list(string)
-      conditions = optional(list(object({
-        operator = string
-        key      = string
-        values   = list(string)
-      })), [])
-    }))
-  }))
-  default = {}
-
-  validation {
-    condition     = var.schedule_group == null ? true : !contains(keys(var.roles), var.schedule_group.role_name)
-    error_message = "The role of the schedule group is among the roles: it is made with the group. Write the variables anew with `taskq topology`."
-  }
-}
-
-variable "schedule_group" {
-  description = "The schedule group; null: there are no schedules."
+variable "declared" {
+  description = "Declaration of the application, in the shape that `taskq topology` writes: `jsondecode(file(\"taskq.tfvars.json\"))`. Attributes that this module doesn't need are ignored."
   type = object({
-    name                          = string
-    role_name                     = string
-    role_path                     = optional(string, "/")
-    dead_letter_queue_name        = optional(string)
-    dead_letter_retention_seconds = optional(number)
+    name        = string
+    region      = optional(string)
+    kms_key_arn = optional(string)
+    environment = optional(map(string), {})
+    queues = map(object({
+      name                          = string
+      visibility_timeout_seconds    = number
+      message_retention_seconds     = number
+      max_receive_count             = number
+      receive_wait_time_seconds     = optional(number, 20)
+      dead_letter_queue_name        = string
+      dead_letter_retention_seconds = number
+    }))
+    functions = optional(map(object({
+      name                    = string
+      role                    = string
+      queue                   = string
+      timeout_seconds         = number
+      memory_mb               = number
+      batch_size              = number
+      batching_window_seconds = number
+      maximum_concurrency     = number
+      reserved_concurrency    = optional(number)
+      environment             = map(string)
+    })), {})
+    services = optional(map(object({
+      name                 = string
+      role                 = string
+      queues               = list(string)
+      command              = list(string)
+      cpu_units            = number
+      memory_mb            = number
+      minimum_tasks        = number
+      maximum_tasks        = number
+      backlog_per_task     = number
+      stop_timeout_seconds = number
+      environment          = map(string)
+    })), {})
+    tables = optional(map(object({
+      name          = string
+      region        = optional(string)
+      hash_key      = string
+      ttl_attribute = string
+    })), {})
+    buckets = optional(map(object({
+      name     = string
+      provider = string
+      region   = optional(string)
+      lifecycle_rules = map(object({
+        prefix      = string
+        expire_days = number
+      }))
+    })), {})
+    roles = optional(map(object({
+      assumed_by = optional(string)
+      statements = map(object({
+        actions   = list(string)
+        resources = list(string)
+        conditions = optional(list(object({
+          operator = string
+          key      = string
+          values   = list(string)
+        })), [])
+      }))
+    })), {})
+    schedule_group = optional(object({
+      name                          = string
+      role_name                     = string
+      role_path                     = optional(string, "/")
+      dead_letter_queue_name        = optional(string)
+      dead_letter_retention_seconds = optional(number)
+    }))
+    schedules = optional(map(object({
+      expression              = string
+      timezone                = optional(string, "UTC")
+      queue                   = string
+      input                   = string
+      message_group_id        = optional(string)
+      flexible_window_minutes = optional(number)
+      enabled                 = optional(bool, true)
+      end_date                = optional(string)
+      description             = optional(string, "")
+    })), {})
+  })
+  nullable = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,31}$", var.declared.name))
+    error_message = "The application's name consists of 1 to 32 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+
+  validation {
+    condition     = var.declared.schedule_group == null ? true : !contains(keys(var.declared.roles), var.declared.schedule_group.role_name)
+    error_message = "The role of the schedule group is also among the roles, so it would be made twice. Write the declaration again with `taskq topology`."
+  }
+}
+
+variable "package" {
+  description = "Archive that `taskq package` made, for every function: its file name, or its bucket and key in S3 with its SHA-256 in base64."
+  type = object({
+    filename          = optional(string)
+    s3_bucket         = optional(string)
+    s3_key            = optional(string)
+    s3_object_version = optional(string)
+    sha256_base64     = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = length(var.declared.functions) == 0 || var.package != null || length(setsubtract(keys(var.declared.functions), keys(var.packages))) == 0
+    error_message = "The application declares functions, and there is no archive for them. Run `taskq package`, and set package = { filename = \"dist/lambda/function.zip\" }."
+  }
+}
+
+variable "packages" {
+  description = "Archives of single functions, by the queue that each function serves, in place of `package`."
+  type = map(object({
+    filename          = optional(string)
+    s3_bucket         = optional(string)
+    s3_key            = optional(string)
+    s3_object_version = optional(string)
+    sha256_base64     = optional(string)
+  }))
+  default = {}
+}
+
+variable "layer_filename" {
+  description = "File name of the layer that `taskq package --layer` made. Null if the archives contain everything."
+  type        = string
+  default     = null
+}
+
+variable "layer_arns" {
+  description = "ARNs of further layers of every function."
+  type        = list(string)
+  default     = []
+}
+
+variable "runtime" {
+  description = "Lambda runtime of the functions. The archives have to be made for it."
+  type        = string
+  default     = "python3.13"
+}
+
+variable "architecture" {
+  description = "Processor architecture of functions and containers: `x86_64` or `arm64`. Archives and images have to be made for it."
+  type        = string
+  default     = "x86_64"
+}
+
+variable "function_vpc" {
+  description = "Subnets and security groups of functions that run in a VPC. Null for functions outside of any VPC."
+  type = object({
+    subnet_ids         = list(string)
+    security_group_ids = list(string)
   })
   default = null
 }
 
-variable "schedules" {
-  description = "Schedules, by name."
-  type = map(object({
-    name                    = optional(string)
-    expression              = string
-    timezone                = optional(string, "UTC")
-    queue                   = string
-    input                   = string
-    message_group_id        = optional(string)
-    flexible_window_minutes = optional(number)
-    enabled                 = optional(bool, true)
-    end_date                = optional(string)
-    description             = optional(string, "")
-  }))
+variable "image" {
+  description = "Container image of the services, with the application and `taskq-cloud[aws]` installed."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = length(var.declared.services) == 0 || var.image != null
+    error_message = "The application declares services, and image is null. Set image to a container image with the application and taskq-cloud[aws] installed."
+  }
+}
+
+variable "ecr_repository_arn" {
+  description = "ARN of the image's ECR repository. Null for a public image elsewhere."
+  type        = string
+  default     = null
+}
+
+variable "network" {
+  description = "Subnets and security groups of the containers."
+  type = object({
+    subnet_ids         = list(string)
+    security_group_ids = list(string)
+    assign_public_ip   = optional(bool, false)
+  })
+  default = null
+
+  validation {
+    condition     = length(var.declared.services) == 0 || var.network != null
+    error_message = "The application declares services, and network is null. Set network = { subnet_ids = [...], security_group_ids = [...] }."
+  }
+}
+
+variable "cluster" {
+  description = "ECS cluster of the services. If null, the module makes one."
+  type = object({
+    arn  = string
+    name = string
+  })
+  default = null
+}
+
+variable "spot" {
+  description = "Use of spare capacity for containers, at a lower price."
+  type        = bool
+  default     = false
+}
+
+variable "secrets" {
+  description = "Environment variables of the containers with values from Secrets Manager or SSM: name of the variable to ARN of the secret."
+  type        = map(string)
+  default     = {}
+}
+
+variable "secrets_kms_key_arns" {
+  description = "ARNs of your own KMS keys that encrypt these secrets."
+  type        = list(string)
+  default     = []
+}
+
+variable "observability" {
+  description = "Alarms and dashboard. `oldest_message_seconds` maps the application's names for queues to the age of the oldest message that raises an alarm, 900 if a queue isn't listed. Null makes neither alarms nor a dashboard."
+  type = object({
+    alarm_topic_arns       = optional(list(string), [])
+    oldest_message_seconds = optional(map(number), {})
+    dashboard              = optional(bool, true)
+  })
   default = {}
+}
+
+variable "tracing" {
+  description = "Tracing of the functions by X-Ray."
+  type        = bool
+  default     = false
+}
+
+variable "log_retention_days" {
+  description = "Days for which CloudWatch keeps the logs."
+  type        = number
+  default     = 30
+}
+
+variable "point_in_time_recovery" {
+  description = "Recovery of tables to an earlier point in time."
+  type        = bool
+  default     = false
+}
+
+variable "deletion_protection" {
+  description = "Protection against deletion, of tables and of buckets that aren't empty."
+  type        = bool
+  default     = true
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the roles' permissions boundary, for accounts that require one."
+  type        = string
+  default     = null
+}
+
+variable "local_stack" {
+  description = "Deployment to a local stack, which supports neither TLS nor resource policies."
+  type        = bool
+  default     = false
+}
+
+variable "tags" {
+  description = "Tags of all resources."
+  type        = map(string)
+  default     = {}
 }

@@ -1,7 +1,7 @@
-"""The variables of the Terraform root module ``taskq``: one JSON object, whose shape docs/topology.md shows.
+"""The declaration for Terraform: one JSON object, which the modules ``taskq`` and ``gcp_taskq`` take as ``declared``.
 
-Collections are maps, for ``for_each``: a queue that is added moves none of the others. Keys are the application's own
-names where there are any, and sorted.
+Collections are maps, so that Terraform's ``for_each`` leaves all others alone when a queue is added. Their keys are
+sorted, and are the application's own names where it has any. docs/topology.md shows the shape.
 """
 
 from __future__ import annotations
@@ -10,38 +10,48 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from taskq_cloud.deploy.topology.model import Bucket, Model, Queue, Role, ScheduleGroup, Topology
+from taskq_cloud.deploy.topology.model import (
+    Bucket,
+    Model,
+    Queue,
+    Role,
+    Schedule,
+    ScheduleGroup,
+    SchedulerJob,
+    Service,
+    Table,
+    Topology,
+)
 
 
 def variables(topology: Topology) -> dict[str, Any]:
-    """The variables, by name."""
+    """Return the attributes of ``declared``, by name."""
     shared = {
         "environment": topology.environment,
         "name": topology.name,
-        "services": _by("name", topology.services),
+        "services": _by_name(topology.services),
         "buckets": {each.name: _bucket(each) for each in topology.buckets},
-        "tables": _by("name", topology.tables),
+        "tables": _by_name(topology.tables),
     }
     if topology.provider == "google":
         subscriptions = {each.queue: _fields(each, "queue", "tasks") for each in topology.subscriptions}
-        jobs = _by("name", topology.scheduler_jobs)
+        jobs = _by_name(topology.scheduler_jobs)
         return {**shared, "project": topology.project, "scheduler_jobs": jobs, "subscriptions": subscriptions}
+    schedule_role = _role_of(topology.schedule_group)
     return {
         **shared,
         "functions": {each.queue: _fields(each, "report_batch_item_failures") for each in topology.functions},
         "kms_key_arn": topology.kms_key_arn,
         "queues": {each.queue: _queue(each) for each in topology.queues},
         "region": topology.region,
-        "roles": {
-            each.name: _role(each) for each in topology.roles if each.name != _made_with(topology.schedule_group)
-        },
+        "roles": {each.name: _role(each) for each in topology.roles if each.name != schedule_role},
         "schedule_group": topology.schedule_group and _schedule_group(topology.schedule_group),
-        "schedules": _by("name", topology.schedules),
+        "schedules": _by_name(topology.schedules),
     }
 
 
 def write(topology: Topology) -> str:
-    """The variables as ``terraform.tfvars.json``."""
+    """Return the declaration as JSON text, for the file ``taskq.tfvars.json``."""
     return json.dumps(variables(topology), indent=2, sort_keys=True, ensure_ascii=False)
 
 
@@ -49,8 +59,8 @@ def _fields(model: Model, *without: str) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude=set(without))
 
 
-def _by(key: str, models: Iterable[Model]) -> dict[str, Any]:
-    return {getattr(each, key): _fields(each) for each in models}
+def _by_name(models: Iterable[Schedule | SchedulerJob | Service | Table]) -> dict[str, Any]:
+    return {each.name: _fields(each) for each in models}
 
 
 def _queue(queue: Queue) -> dict[str, Any]:
@@ -75,8 +85,8 @@ def _schedule_group(group: ScheduleGroup) -> dict[str, Any]:
     }
 
 
-def _made_with(group: ScheduleGroup | None) -> str | None:
-    """The role that the module ``schedules`` makes itself: the group it is for is known there only."""
+def _role_of(group: ScheduleGroup | None) -> str | None:
+    """Return the name of the role that the module ``schedules`` makes itself, because only it knows the group's ARN."""
     return None if group is None else group.role_name
 
 

@@ -1,0 +1,82 @@
+mock_provider "google" {
+  mock_data "google_project" {
+    defaults = { number = "42" }
+  }
+  mock_resource "google_service_account" {
+    defaults = { email = "shop-worker@shop-prod.iam.gserviceaccount.com", name = "projects/shop-prod/serviceAccounts/shop-worker@shop-prod.iam.gserviceaccount.com" }
+  }
+  mock_resource "google_pubsub_topic" {
+    defaults = { id = "projects/shop-prod/topics/shop-orders" }
+  }
+}
+
+variables {
+  declared = {
+    name        = "shop"
+    project     = "shop-prod"
+    environment = { TASKQ_APP = "shop:app" }
+    subscriptions = {
+      orders = {
+        topic                     = "shop-orders"
+        subscription              = "shop-orders"
+        ordered                   = false
+        ack_deadline_seconds      = 60
+        message_retention_seconds = 345600
+        max_delivery_attempts     = 10
+        dead_letter_topic         = "shop-orders-dead"
+        dead_letter_subscription  = "shop-orders-dead"
+      }
+    }
+    services = {
+      shop-worker = {
+        name          = "shop-worker"
+        command       = ["taskq", "worker", "-A", "shop:app", "-Q", "orders"]
+        cpu_units     = 512
+        memory_mb     = 1024
+        minimum_tasks = 0
+        environment   = { TASKQ_APP = "shop:app" }
+      }
+    }
+    buckets = {
+      shop-results  = { provider = "google", region = null, lifecycle_rules = { results = { prefix = "celery-task-meta-", expire_days = 1 } } }
+      shop-payloads = { provider = "aws", region = "eu-west-1", lifecycle_rules = {} }
+    }
+    scheduler_jobs = {
+      nightly = { location = "europe-west1", schedule = "0 3 * * *", queue = "orders", message = "{}" }
+    }
+  }
+  region    = "europe-west1"
+  image     = "shop:1"
+  producers = { web = "serviceAccount:web@shop-prod.iam.gserviceaccount.com" }
+}
+
+run "declared_application_is_made_as_a_whole" {
+  command = apply
+
+  assert {
+    condition     = keys(output.topics) == ["orders"] && keys(output.worker_members) == ["shop-worker"]
+    error_message = "a queue or a worker of the declaration is missing"
+  }
+  assert {
+    condition     = output.environment.TASKQ_APP == "shop:app" && output.environment.TASKQ_BROKER == "pubsub://shop-prod/shop-"
+    error_message = "the output is not the declared settings with the broker"
+  }
+  assert {
+    condition     = keys(google_storage_bucket.this) == ["shop-results"] && google_storage_bucket.this["shop-results"].location == "europe-west1"
+    error_message = "the buckets are not those of Google Cloud, in the given region"
+  }
+  assert {
+    condition     = keys(google_storage_bucket_iam_member.this) == ["shop-results shop-worker", "shop-results web"]
+    error_message = "workers and producers may not use the bucket"
+  }
+}
+
+run "services_without_an_image_are_refused" {
+  command = plan
+
+  variables {
+    image = null
+  }
+
+  expect_failures = [var.image]
+}
