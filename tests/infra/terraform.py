@@ -1,7 +1,8 @@
-"""Terraform as it is on this machine: with providers that are installed here, or from their registry.
+"""Runs Terraform with providers that are installed on this machine, or else with providers from their registry.
 
-``shared/terraform`` beside the project has wrappers that serve providers without a network: ``offline``, of the newest
-generation, and ``real``, the AWS provider of the one before, which can be applied.
+The folder ``shared/terraform`` beside the project may hold wrappers that serve providers without a network:
+``offline`` serves stand-ins with the schemas of the newest versions, and ``real`` serves version 5 of the AWS provider,
+which can be applied.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ INFRA = ROOT / "infra" / "terraform"
 WRAPPERS = ROOT.parent / "shared" / "terraform"
 
 _NOT_INSTALLED = 3
-"""What the wrapper exits with where its provider is not on the machine."""
+"""Exit code of a wrapper whose provider is not on this machine."""
 
 
 @dataclass(frozen=True)
 class Terraform:
-    """Runs commands in one folder of the project, which stays as it is: all that Terraform writes is elsewhere.
+    """Runs Terraform commands in a folder and keeps Terraform's own files outside of it.
 
     Args:
-        prefix: the command that makes providers available.
-        data: where what ``init`` fetches goes.
-        environment: variables, beside this process's.
+        prefix: the command that makes the providers available, or an empty tuple.
+        data: the folder for the files that ``terraform init`` fetches.
+        environment: environment variables in addition to those of this process.
     """
 
     prefix: tuple[str, ...]
@@ -52,22 +53,22 @@ class Terraform:
         return done
 
     def plan(self, folder: Path, *arguments: str) -> dict[str, Any]:
-        """A plan, as ``terraform show -json`` has it."""
+        """Make a plan, and return it in the format of ``terraform show -json``."""
         saved = self.data / "saved.tfplan"
         self.run(folder, "plan", "-input=false", "-no-color", f"-out={saved}", *arguments)
         shown: dict[str, Any] = json.loads(self.run(folder, "show", "-json", str(saved)).stdout)
         return shown
 
     def init(self, folder: Path) -> None:
-        """Skips where neither a wrapper nor the registry has the providers."""
+        """Run ``terraform init``; skip the test if neither a wrapper nor the registry has the providers."""
         done = self.run(folder, "init", "-backend=false", "-input=false", "-no-color", check=False)
         if done.returncode != 0 and not self.prefix and "Failed to query available provider packages" in done.stderr:
-            pytest.skip("neither installed providers nor their registry are within reach")
+            pytest.skip("the providers are neither installed nor can their registry be reached")
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
 def with_providers(wrapper: str, data: Path, **environment: str) -> Terraform:
-    """Terraform with the providers of a wrapper, or, without wrappers, of the registry."""
+    """Return Terraform with the providers of a wrapper, or of the registry if there is no such wrapper."""
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
     path = WRAPPERS / wrapper
@@ -75,13 +76,13 @@ def with_providers(wrapper: str, data: Path, **environment: str) -> Terraform:
 
 
 def copy_of(folder: Path, destination: Path) -> Path:
-    """A copy of all modules and of one folder that uses them: no test writes into the project, or into another's."""
+    """Copy all modules and examples, and return the copy of the given folder: tests write into copies only."""
     copied = shutil.copytree(INFRA, destination / "terraform", ignore=shutil.ignore_patterns(".terraform*"))
     return copied / folder.relative_to(INFRA)
 
 
 def planned(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The resources as they will be, by address."""
+    """Return the resources after the plan, by address."""
     found = {}
     modules = [plan["planned_values"]["root_module"]]
     for module in modules:
@@ -91,6 +92,6 @@ def planned(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def changes(plan: dict[str, Any]) -> dict[str, list[str]]:
-    """What becomes of the resources that don't stay as they are, by address."""
+    """Return the actions of a plan on the resources that change, by address."""
     managed = (each for each in plan["resource_changes"] if each["mode"] == "managed")
     return {each["address"]: each["change"]["actions"] for each in managed if each["change"]["actions"] != ["no-op"]}

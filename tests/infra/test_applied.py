@@ -1,4 +1,4 @@
-"""The example ``localstack``, applied to the local AWS stack with the real provider, used, and destroyed."""
+"""The example ``localstack`` is applied to a local AWS stack with the real provider, used and destroyed."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from tests.infra.terraform import INFRA, WRAPPERS, changes, copy_of, with_provid
 TIMEOUT_SECONDS = 60
 MINUTE = timedelta(minutes=1)
 DRIFT = set()
-"""Resources that the stack shows otherwise than it was told."""
+"""Addresses of resources that the stack describes differently from their configuration."""
 
 
 @pytest.fixture
 def package(tmp_path):
-    """The application, packaged by the command as a user calls it."""
+    """The archive of the example's application, made by the command that a user runs."""
     source = tmp_path / "source"
     source.mkdir()
     shutil.copy(INFRA / "examples" / "localstack" / "shop.py", source)
@@ -44,8 +44,8 @@ def wait_for_mapping(functions, mapping):
         time.sleep(0.1)
 
 
-def what_is_there(make_aws_client, endpoint_url):
-    """Names of everything that the example makes, by its kind."""
+def existing_resources(make_aws_client, endpoint_url):
+    """Return the names of all resources on the stack, by kind, for every kind that the example makes."""
     names = ("dynamodb", "iam", "lambda", "logs", "scheduler", "sqs")
     dynamodb, iam, functions, logs, scheduler, sqs = (make_aws_client(name, endpoint_url) for name in names)
     roles = [each["RoleName"] for each in iam.list_roles()["Roles"]]
@@ -67,11 +67,11 @@ def what_is_there(make_aws_client, endpoint_url):
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_what_is_applied_runs_tasks_and_goes_without_a_trace(
+def test_applied_example_runs_tasks_and_destroy_leaves_nothing(
     own_stack, package, tmp_path, monkeypatch, make_aws_client
 ):
     if not (WRAPPERS / "real").exists() and os.environ.get("TASKQ_TEST_TERRAFORM_APPLY") != "1":
-        pytest.skip("no AWS provider is installed here; TASKQ_TEST_TERRAFORM_APPLY=1 fetches it")
+        pytest.skip("the AWS provider is not installed; set TASKQ_TEST_TERRAFORM_APPLY=1 to fetch it from its registry")
     for name, value in stacks.environment(own_stack.endpoint_url).items():
         monkeypatch.setenv(name, value)
     folder = copy_of(INFRA / "examples" / "localstack", tmp_path)
@@ -80,10 +80,10 @@ def test_what_is_applied_runs_tasks_and_goes_without_a_trace(
     given = {"endpoint_url": own_stack.endpoint_url, "package_filename": str(package), "runtime": runtime}
     variables = [f"-var={name}={value}" for name, value in given.items()]
     terraform.init(folder)
-    before = what_is_there(make_aws_client, own_stack.endpoint_url)
+    before = existing_resources(make_aws_client, own_stack.endpoint_url)
     terraform.run(folder, "apply", "-auto-approve", "-input=false", "-no-color", *variables)
     next_minute = datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE
-    made = what_is_there(make_aws_client, own_stack.endpoint_url)
+    made = existing_resources(make_aws_client, own_stack.endpoint_url)
     assert {kind for kind, names in made.items() if names > before[kind]} == made.keys()
     outputs = json.loads(terraform.run(folder, "output", "-json").stdout)
 
@@ -98,11 +98,11 @@ def test_what_is_applied_runs_tasks_and_goes_without_a_trace(
             caller.send_task("shop.charge", [4711], queue="orders").get(timeout=TIMEOUT_SECONDS) == "order 4711 is paid"
         )
         assert changes(terraform.plan(folder, *variables)).keys() <= DRIFT
-        # By now it is due, or nearly: nobody waits a minute for it.
+        # The schedule is due by now, or nearly: the test starts no second wait of a minute.
         counted = caller.AsyncResult(tick_id("shop", "shop.count", next_minute))
         assert counted.get(timeout=TIMEOUT_SECONDS + MINUTE.seconds) == "all orders are counted"
     finally:
         caller.close()
 
     terraform.run(folder, "destroy", "-auto-approve", "-input=false", "-no-color", *variables)
-    assert what_is_there(make_aws_client, own_stack.endpoint_url) == before
+    assert existing_resources(make_aws_client, own_stack.endpoint_url) == before

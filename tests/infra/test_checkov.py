@@ -1,4 +1,4 @@
-"""checkov finds nothing in the Terraform code, and what it is told to skip says why."""
+"""checkov reports nothing about the Terraform code, and every skipped check has a reason."""
 
 import json
 import os
@@ -10,17 +10,17 @@ import pytest
 from tests.infra.terraform import INFRA, ROOT
 
 OWN = ROOT / ".checkov" / "bin" / "checkov"
-"""``make checkov`` installs it there: what it needs can't be in one environment with what the package needs."""
+"""Where ``make checkov`` installs checkov: its requirements contradict the package's, so it has its own environment."""
 
 NO_REASON = "No comment provided"
-"""What checkov says of a skip without one."""
+"""Checkov's comment on a skip without a reason."""
 
 
 @pytest.mark.slow
-def test_checkov_finds_nothing_and_each_skip_is_explained(tmp_path):
+def test_checkov_reports_nothing_and_every_skip_has_a_reason(tmp_path):
     checkov = str(OWN) if OWN.exists() else shutil.which("checkov")
     if checkov is None:
-        pytest.skip("checkov is not installed: make checkov")
+        pytest.skip("checkov is not installed: run make checkov")
     done = subprocess.run(
         [checkov, "--directory", str(INFRA), "--framework", "terraform", "--skip-download", "--output", "json"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""Every module keeps what its tests say, and every example is valid, with both generations of the AWS provider."""
+"""Modules pass their own tests and are documented; examples are valid with versions 5 and 6 of the AWS provider."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from tests.infra import configuration, readmes
 from tests.infra.terraform import INFRA, ROOT, copy_of, planned, with_providers
 
 NAMES = {
@@ -20,14 +21,27 @@ NAMES = {
     "aws_sqs_queue": "name",
     "google_pubsub_topic": "name",
 }
-"""What a resource is called by, where two of one name can't be."""
+"""The attribute of each resource type that must be unique."""
 
 MODULES = sorted(path.name for path in (INFRA / "modules").iterdir())
 EXAMPLES = sorted(path.name for path in (INFRA / "examples").iterdir())
 
+PINNED = re.compile(r"git::https://example\.com/taskq-cloud\.git//infra/terraform/modules/(\w+)\?ref=(v[\d.]+)")
+"""A source that names one version of a module, as documentation and examples show it."""
+
+NOT_NOUNS = frozenset({"By", "How", "If", "In", "Its", "Likewise", "Of", "That", "Those", "To", "What"})
+NOT_NOUNS |= {"Whether", "When", "Where", "Which", "Who", "Whoever", "Whose", "With"}
+"""First words that don't begin a noun phrase."""
+
 
 def root_of(examples, tmp_path, *, providers):
-    """A configuration of several examples, each with its own providers, or with one for all: a start takes seconds."""
+    """Write a root module that calls several examples, because each start of Terraform takes seconds.
+
+    Args:
+        examples: names of the examples.
+        tmp_path: folder for the root module.
+        providers: True if each example keeps its own provider, False if one provider serves all of them.
+    """
     root = copy_of(INFRA, tmp_path)
     package = tmp_path / "package.zip"
     package.write_bytes(b"an archive")
@@ -58,7 +72,7 @@ def root_of(examples, tmp_path, *, providers):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_s_own_tests_pass(name, tmp_path):
+def test_module_tests_with_stand_in_providers_pass(name, tmp_path):
     folder = copy_of(INFRA / "modules" / name, tmp_path)
     terraform = with_providers("offline", tmp_path / "data")
     terraform.init(folder)
@@ -67,7 +81,7 @@ def test_a_module_s_own_tests_pass(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_examples_are_planned_with_the_newest_providers(tmp_path):
+def test_examples_with_newest_providers_plan_unique_names(tmp_path):
     folder = root_of(EXAMPLES, tmp_path, providers=False)
     terraform = with_providers("offline", tmp_path / "data")
     terraform.init(folder)
@@ -79,30 +93,80 @@ def test_examples_are_planned_with_the_newest_providers(tmp_path):
             for address, each in made.items()
             if address.startswith(f"module.{example}.") and each["type"] in NAMES
         )
-        # A name of none becomes one that the provider makes up; one that is there twice is an error of its first apply.
+        # The provider would make up a missing name, and the first apply would fail on a name that occurs twice.
         assert [name for name, times in names.items() if times > 1 or not name[1]] == []
 
 
 @pytest.mark.slow
-def test_examples_are_valid_with_the_provider_s_generation_before(tmp_path):
+def test_aws_examples_with_provider_version_5_are_valid(tmp_path):
     folder = root_of([name for name in EXAMPLES if name != "gcp"], tmp_path, providers=True)
     terraform = with_providers("real", tmp_path / "data")
     terraform.init(folder)
     terraform.run(folder, "validate", "-no-color")
 
 
+def samples_of(page):
+    """Return the Terraform samples of a page, with the modules of the copy beside them in place of pinned ones."""
+    samples = re.findall(r"```hcl\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [PINNED.sub(r"../../modules/\1", each) for each in samples]
+
+
+@pytest.mark.slow
+def test_terraform_samples_of_all_pages_are_valid(tmp_path):
+    root = copy_of(INFRA, tmp_path)
+    samples = {name: samples_of(INFRA / "modules" / name / "README.md") for name in MODULES}
+    samples["page"] = samples_of(ROOT / "docs" / "terraform.md")
+    assert {name for name, found in samples.items() if not found} == set()
+    calls = {}
+    for name, found in samples.items():
+        declaration = INFRA / "examples" / ("gcp" if name.startswith("gcp_") else "complete") / "taskq.tfvars.json"
+        for index, text in enumerate(found):
+            folder = root / "samples" / f"{name}_{index}"
+            folder.mkdir(parents=True)
+            (folder / "main.tf").write_text(text)
+            (folder / "taskq.tfvars.json").write_text(declaration.read_text())
+            calls[folder.name] = {"source": f"./samples/{folder.name}"}
+    provider = {"aws": {"region": "eu-west-1"}, "google": {"project": "shop-prod"}, "azurerm": {"features": {}}}
+    (root / "main.tf.json").write_text(json.dumps({"module": calls, "provider": provider}))
+    terraform = with_providers("offline", tmp_path / "data")
+    terraform.init(root)
+    terraform.run(root, "validate", "-no-color")
+
+
+def test_terraform_files_are_formatted(tmp_path):
+    with_providers("offline", tmp_path / "data").run(INFRA, "fmt", "-check", "-recursive", "-no-color")
+
+
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_describes_all_it_takes_and_gives(name):
-    for file in sorted((INFRA / "modules" / name).glob("*.tf")):
-        blocks = file.read_text().split("\n}\n")
-        undescribed = [b for b in blocks if b.lstrip().startswith(("variable ", "output ")) and "description" not in b]
-        assert not undescribed, f"{file.name}: {undescribed}"
-        untyped = [b for b in blocks if b.lstrip().startswith("variable ") and "  type" not in b]
-        assert not untyped, f"{file.name}: {untyped}"
+def test_readme_of_module_agrees_with_its_files(name):
+    folder = INFRA / "modules" / name
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {name}\n\n")
+    assert "\n## Usage\n\n```hcl\n" in text
+    assert text == readmes.updated(folder), "run: python -m tests.infra.readmes"
+
+
+@pytest.mark.parametrize(
+    "folder", [*(f"modules/{name}" for name in MODULES), *(f"examples/{name}" for name in EXAMPLES)]
+)
+def test_descriptions_of_inputs_and_outputs_are_noun_phrases(folder):
+    found = configuration.read(INFRA / folder)
+    assert [name for name, each in found.variables.items() if not each.type] == []
+    descriptions = {name: each.description for name, each in found.variables.items()} | found.outputs
+    assert {name: text for name, text in descriptions.items() if not re.match(r"[A-Z].*\.$", text)} == {}
+    assert {name: text for name, text in descriptions.items() if text.split()[0] in NOT_NOUNS} == {}
+
+
+def test_pinned_sources_name_existing_modules_and_one_version():
+    pages = [*(ROOT / "docs").glob("*.md"), *INFRA.glob("*/*/README.md"), *INFRA.glob("examples/*/main.tf")]
+    found = {page: PINNED.findall(page.read_text(encoding="utf-8")) for page in pages}
+    assert {name for sources in found.values() for name, _ in sources} == set(MODULES)
+    assert len({version for sources in found.values() for _, version in sources}) == 1
+    assert [page for page, sources in found.items() if page.suffix == ".tf" and len(sources) != 1] == []
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_s_variables_are_what_its_application_declares(name):
+def test_example_declaration_is_that_of_its_application(name):
     folder = INFRA / "examples" / name
     done = subprocess.run(
         [sys.executable, "-B", "-m", "taskq_cloud", "-A", "shop:app", "topology"],
@@ -115,6 +179,6 @@ def test_an_example_s_variables_are_what_its_application_declares(name):
     assert json.loads(done.stdout) == json.loads((folder / "taskq.tfvars.json").read_text())
 
 
-def test_the_page_names_every_module_and_example():
+def test_terraform_page_lists_every_module_and_example():
     page = (ROOT / "docs" / "terraform.md").read_text()
     assert [name for name in [*MODULES, *EXAMPLES] if f"\n| `{name}` |" not in page] == []
