@@ -1,1 +1,1 @@
-"""A result backend for Celery applications that move over. Celery is imported here and nowhere else."""
+"""A result backend for Celery applications that migrate to taskq. This package is the only one that imports Celery."""

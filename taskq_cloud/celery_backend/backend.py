@@ -1,8 +1,8 @@
-"""Celery's result backend over our result stores, so that the workers of both share results and workflows.
+"""A result backend for Celery over our result stores: Celery's workers and taskq workers share results and workflows.
 
-A Celery application has it with ``result_backend = "taskq+dynamodb://table"``: ``taskq+`` and the URL that
-``TASKQ_RESULTS`` has. Results are kept as ours are: a final state stays. A chord that Celery makes says in its body how
-many members its header has, and is joined by whichever worker ends the last one (``core.joins``).
+A Celery application uses the backend with ``result_backend = "taskq+dynamodb://table"``: ``taskq+`` and the URL in
+``TASKQ_RESULTS``. The stores' rules hold for Celery's results, too: a final state is never replaced. The body of a
+chord that Celery makes states how many members the header has. The worker that ends the last member joins the chord.
 """
 
 from __future__ import annotations
@@ -42,22 +42,23 @@ logger = get_task_logger(__name__)
 T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 30
-"""How long a worker of Celery's waits for a silent store or broker with a member that has ended: it runs nothing else
-meanwhile."""
+"""How long one of Celery's workers waits, at the end of a chord member, for a store or a broker that doesn't answer.
+The worker runs no other task meanwhile."""
+
 PAGE_RESULTS: Final = 500
-"""Results read at a time."""
+"""How many results one read asks for."""
 
 
 class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
-    """The backend behind ``taskq+dynamodb://table``, and so on for every store that can be shared.
+    """The backend for ``taskq+dynamodb://table``, and for every other store that processes can share.
 
     Args:
         app: Celery's application.
         url: the store's URL, without ``taskq+``.
-        options: any other of Celery's backends.
+        options: the other options of Celery's backends.
 
     Raises:
-        celery.exceptions.ImproperlyConfigured: no store has that URL, it can't be shared between processes, or
+        celery.exceptions.ImproperlyConfigured: no store has the URL's scheme, processes can't share the store, or
             ``result_serializer`` isn't ``json``.
     """
 
@@ -68,14 +69,15 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         super().__init__(app, url=url, **options)
         if self.serializer != "json":
             raise CeleryImproperlyConfigured(
-                f"result_serializer={self.serializer!r}: results that taskq workers read and write are 'json'"
+                f"result_serializer={self.serializer!r} is not supported: taskq workers read and write 'json'; set it "
+                "to 'json'"
             )
         if not url or url.startswith("taskq:"):
             raise CeleryImproperlyConfigured(
-                "result_backend names no store: write taskq+ and the URL that TASKQ_RESULTS has, such as "
+                "result_backend doesn't name a store: write taskq+ and the URL in TASKQ_RESULTS, such as "
                 "taskq+dynamodb://my-table"
             )
-        # Its store and its connections; nothing is sent or received through it.
+        # This application only provides the store and its connections; it sends and receives no messages.
         self._taskq = TaskQ(app.main, broker="memory://", results=url)
         try:
             capabilities = self._taskq.store.capabilities
@@ -83,7 +85,8 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
             raise CeleryImproperlyConfigured(f"result_backend: {error}") from error
         if not (capabilities.keeps_records and capabilities.shared_between_processes):
             raise CeleryImproperlyConfigured(
-                f"result_backend: workers can't share {without_secrets(url)}; use the store that TASKQ_RESULTS names"
+                f"result_backend: workers can't share {without_secrets(url)}; use the URL in TASKQ_RESULTS, such as "
+                "taskq+dynamodb://my-table"
             )
         fan_out.register(app)
 
@@ -91,7 +94,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         return super().__reduce__(args, {"url": self.url, "expires": self.expires, **(kwargs or {})})
 
     def as_uri(self, include_password: bool = False) -> str:
-        """The URL as ``result_backend`` has it."""
+        """The URL in the form of ``result_backend``, without secrets unless ``include_password`` is set."""
         return f"taskq+{self.url if include_password else without_secrets(self.url)}"
 
     # -- results
@@ -120,7 +123,13 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         max_iterations: int | None = None,
         READY_STATES: frozenset[str] = states.READY_STATES,  # noqa: N803
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Results as they are ready, in one read for all that are not: see Celery's key-value backends."""
+        """Yield results as they become ready; one read asks for up to 500 missing results.
+
+        The arguments are those of Celery's key-value backends.
+
+        Raises:
+            celery.exceptions.TimeoutError: some results are still missing after ``timeout`` seconds.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         missing, looks = set(task_ids), 0
         while missing:
@@ -136,7 +145,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
                 return
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise CeleryTimeoutError(f"{len(missing)} results are not there after {timeout} s")
+                raise CeleryTimeoutError(f"{len(missing)} results are still missing after {timeout} s")
             if on_interval:
                 on_interval()
             pause = 0.5 if interval is None else interval
@@ -153,7 +162,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         self._run(self._taskq.store.delete([task_id]))
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
-        """What ``result_backend_always_retry`` repeats."""
+        """Whether ``result_backend_always_retry`` repeats an operation that failed with this error."""
         return isinstance(exc, OperationalError)
 
     # -- groups

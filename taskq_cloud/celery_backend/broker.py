@@ -1,6 +1,6 @@
-"""Sends what a chord's end leads to the way Celery sends everything: through its producers, routes and signals.
+"""Sends the messages that follow from a chord's end as Celery sends its own: by Celery's producers, routes and signals.
 
-The broker is whichever Celery's application has. The other way round, a delivery to a task, is Celery's worker's.
+The messages go to the broker of Celery's application. Celery's worker receives messages and runs their tasks.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _KEPT_PROPERTIES: Final = ("correlation_id", "reply_to", "priority")
 
 
 class CeleryBroker:
-    """A ``Broker`` that sends, and nothing else.
+    """A ``Broker`` that only sends.
 
     Args:
         app: Celery's application.
     """
 
-    # What is too large, or due too late, is for the transport to refuse; an eta is waited for by the receiver.
+    # Celery's transport refuses messages that are too large or due too late, and the receiver waits for an eta.
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
         largest_message_bytes=sys.maxsize,
         send_batch=1,
@@ -50,21 +50,23 @@ class CeleryBroker:
         self._app = app
 
     def route(self, task: str) -> str:
-        """The queue of a task, as Celery finds it: the task's own, or that of ``task_routes``."""
+        """Find the queue of a task as Celery does: the task's own queue, or the queue in ``task_routes``."""
         own = getattr(self._app.tasks.get(task), "queue", None)
         return str(own or self._app.amqp.router.route({}, task)["queue"].name)
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
-        """Publish messages, one by one; Celery's ``task_publish_retry_policy`` says how often."""
+        """Publish messages one by one; Celery's ``task_publish_retry_policy`` determines the retries."""
         answers: list[Sent | Refused] = []
         for message in messages:
-            # Celery's producers block, as its workers do: nothing is left to yield to a driver.
+            # Celery's producers block, as Celery's workers do, so this flow yields nothing to its driver.
             try:
                 answers.append(Sent(self._publish(queue, message)))
             except KombuError as error:
-                answers.append(Refused(Unreachable(f"Celery's broker took no message for queue {queue!r}: {error}")))
+                unreachable = f"queue {queue!r}: Celery's broker did not accept the message: {error}"
+                answers.append(Refused(Unreachable(unreachable)))
             except KeyError as error:  # with task_create_missing_queues off
-                answers.append(Refused(QueueNotFound(f"Celery's application knows no queue {queue!r}: {error}")))
+                missing = f"queue {queue!r} is not in Celery's task_queues (KeyError: {error})"
+                answers.append(Refused(QueueNotFound(f"{missing}; add it, or set task_create_missing_queues")))
         yield from ()
         return answers
 
@@ -76,7 +78,7 @@ class CeleryBroker:
             body: Any = base64.b64decode(envelope["body"])
             kept |= {"content_type": envelope["content-type"], "content_encoding": envelope["content-encoding"]}
         else:
-            # Parsed, as those who listen to Celery's signals expect it; written again as the JSON it was.
+            # Listeners to Celery's signals expect a parsed body; Celery writes it as JSON again.
             body = tuple(json.loads(envelope["body"]))
         if queue.endswith(".fifo"):
             kept |= {"MessageGroupId": message.group or "default", "MessageDeduplicationId": message.deduplication}
@@ -87,21 +89,21 @@ class CeleryBroker:
         return str(headers["id"])
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
-        """Celery's worker receives."""
+        """Not implemented: Celery's worker receives messages."""
         raise NotImplementedError
 
     def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
-        """Celery's worker settles."""
+        """Not implemented: Celery's worker acknowledges messages."""
         raise NotImplementedError
 
     def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
-        """Celery's worker holds its messages."""
+        """Not implemented: Celery's worker extends its own leases."""
         raise NotImplementedError
 
     def depth(self, queue: str) -> Flow[Depth | None]:
-        """Nobody asks."""
+        """Not implemented: no part of the backend counts messages."""
         raise NotImplementedError
 
     def purge(self, queue: str) -> Flow[int | None]:
-        """Celery's own commands purge."""
+        """Not implemented: Celery's own commands purge queues."""
         raise NotImplementedError

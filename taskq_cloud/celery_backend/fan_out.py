@@ -1,7 +1,7 @@
-"""Has Celery's workers send the members of large groups that were started here: the task ``taskq.fan_out``.
+"""The task ``taskq.fan_out`` for Celery's workers: sends the members of large groups that a taskq application started.
 
-A Celery worker drops a message whose task it doesn't know, and with this one's a whole group. So every application that
-has the backend has the task.
+A Celery worker drops a message whose task it doesn't know, and dropping this task's message would lose a whole group.
+So the backend registers the task in every Celery application that uses the backend.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from taskq_cloud.core.model.message import DeadLetter, Settlement
 from taskq_cloud.core.workflows.group_pages import FAN_OUT
 
 _OPTIONS: Final = {"acks_late": True, "reject_on_worker_lost": True, "ignore_result": True, "track_started": False}
-"""Like the tasks of ours that it stands beside: a worker that dies is followed by another that sends the rest."""
+"""The task's options in Celery. If a worker dies, another one receives the message and sends the remaining members."""
 
 
 def register(app: Celery) -> None:
-    """Give an application the task, unless it has one of that name.
+    """Register the task in a Celery application, unless the application has a task of that name.
 
-    Celery's worker may ask for its backend while it goes through its tasks: what it goes through is not changed then.
+    Celery's worker may open its backend while it iterates over its tasks. So a finalized application gets a new
+    registry; the registry that the worker iterates over is not changed.
     """
     if FAN_OUT in app._tasks:
         return

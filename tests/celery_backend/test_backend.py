@@ -89,7 +89,7 @@ def test_pickled_backend_keeps_url_and_expiry(app: Any):
 @pytest.mark.parametrize(
     ("backend", "settings", "reason"),
     [
-        ("taskq://", {}, "names no store"),
+        ("taskq://", {}, "doesn't name a store"),
         ("taskq+redis://localhost", {}, "no result store serves"),
         ("taskq+dynamodb://", {}, "doesn't name a table"),
         ("taskq+memory://", {}, "workers can't share memory://"),
