@@ -1,7 +1,7 @@
-"""When a periodic task is due: ``crontab``, ``schedule`` and ``solar``, by Celery's names and with their meanings.
+"""Schedules of periodic tasks: ``crontab``, ``schedule`` and ``solar``, with the names and meanings of Celery's.
 
-All are frozen values: equal if they say the same, usable as keys, picklable. A number of seconds or a ``timedelta``
-stands for a ``schedule`` wherever one is asked for.
+All are frozen values: two that mean the same are equal, and they can be keys and can be pickled. A number of seconds or
+a ``timedelta`` can stand for a ``schedule`` everywhere.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ def maybe_schedule(value: Any, relative: bool = False) -> Schedule: ...
 
 
 def maybe_schedule(value: Any, relative: bool = False) -> Schedule | None:
-    """A schedule, of a schedule, a number of seconds or a ``timedelta``.
+    """Make a schedule of a number of seconds or a ``timedelta``; a schedule or None is returned unchanged.
 
     Args:
-        value: it; None stays None.
-        relative: of a number or a timedelta: see ``schedule``.
+        value: a schedule, a number of seconds, a ``timedelta`` or None.
+        relative: whether an interval is rounded down to its unit: see ``schedule``.
 
     Raises:
         ScheduleError: the interval is not positive.
-        TypeError: it is none of those.
+        TypeError: the value has another type.
     """
     if value is None or isinstance(value, crontab | schedule | solar):
         return value
     if isinstance(value, int | float | timedelta) and not isinstance(value, bool):
         return schedule(value, relative)
     kind = type(value)
-    hint = ": that is Celery's; import it from taskq_cloud.schedules" if kind.__module__ == "celery.schedules" else ""
-    raise TypeError(f"{value!r} is no schedule: a crontab, schedule, solar, timedelta or number of seconds is{hint}")
+    hint = "; import it from taskq_cloud.schedules, not from Celery" if kind.__module__ == "celery.schedules" else ""
+    raise TypeError(f"{value!r} isn't a schedule; use a crontab, schedule, solar, timedelta or number of seconds{hint}")

@@ -1,1 +1,1 @@
-"""When periodic tasks are due: schedules, the entries that have them, and what platforms make of both. No I/O."""
+"""Schedules of periodic tasks, the entries that have them, and their translation for platforms. No I/O."""

@@ -1,4 +1,4 @@
-"""What every schedule is to those who use it, and the time zones it may be in."""
+"""The interface that every schedule has, and the handling of time zones."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from taskq_cloud.errors import ScheduleError, TimeZonesMissing
 Now: TypeAlias = Callable[[], datetime]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""What intervals are counted from where nothing else is said."""
+"""The anchor from which an interval is counted if no other is given."""
 
 
 class ScheduleState(NamedTuple):
-    """Whether a task is due, and in how many seconds it is, or is again: Celery's ``schedstate``."""
+    """Whether a task is due, and in how many seconds it is due next: Celery's ``schedstate``."""
 
     is_due: bool
     next: float
 
 
 class Schedule(Protocol):
-    """When a task is due."""
+    """The times at which a task is due."""
 
     @property
     def timezone(self) -> str | None:
-        """The IANA name of the zone it is meant in; None: nobody has said, and it is UTC."""
+        """The IANA name of the schedule's time zone; None if none was given, which means UTC."""
         ...
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
-        """How long until it is due, for one that last ran then; negative where that is past."""
+        """The time from now until a task that last ran at ``last_run_at`` is due; negative if that time is past."""
         ...
 
     def is_due(self, last_run_at: datetime) -> ScheduleState:
-        """Whether it is due, and when to ask again."""
+        """Whether a task that last ran at ``last_run_at`` is due, and in how many seconds to ask again."""
         ...
 
     def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:
-        """The first time after ``moment`` at which it is due, in UTC.
+        """The first time after ``moment`` at which the task is due, in UTC.
 
         Args:
-            moment: aware.
-            anchor: what an interval is counted from, aware; others don't need it.
+            moment: an aware time.
+            anchor: the aware time from which an interval is counted; other schedules don't use it.
         """
         ...
 
     def in_timezone(self, timezone: str) -> Schedule:
-        """The same schedule in a zone, if it has none of its own."""
+        """A copy of the schedule in a time zone; the schedule itself if it has a zone already."""
         ...
 
 
 def zone_named(name: str | None) -> tzinfo:
-    """The time zone of a name; UTC for None.
+    """Look up a time zone by its IANA name; None means UTC.
 
     Raises:
-        ScheduleError: there is none of that name; says which are close.
-        TimeZonesMissing: there is none at all.
+        ScheduleError: no time zone has that name; the error suggests similar names.
+        TimeZonesMissing: this system has no time zones at all.
     """
     if name is None or name == "UTC":
         return UTC
@@ -71,37 +71,41 @@ def zone_named(name: str | None) -> tzinfo:
             raise TimeZonesMissing(name) from None
         close = get_close_matches(str(name), known, n=3)
         raise ScheduleError(
-            f"unknown time zone {name!r}; it takes a name of the IANA database, such as "
+            f"unknown time zone {name!r}: give a name of the IANA database, such as "
             f"{', '.join(map(repr, close or ['Europe/Paris', 'UTC']))}"
         ) from None
 
 
 def zone_name(timezone: str | tzinfo | None) -> str | None:
-    """The checked name of a time zone, given by name or as a ``ZoneInfo``.
+    """Check a time zone, given by name or as a ``ZoneInfo``, and return its IANA name; None stays None.
 
     Raises:
-        ScheduleError: it is unknown, or has no name of the IANA database.
+        ScheduleError: the time zone is unknown, or has no name in the IANA database.
     """
     if timezone is None or timezone is UTC:
         return None if timezone is None else "UTC"
     name = timezone if isinstance(timezone, str) else getattr(timezone, "key", None)
     if name is None:
-        raise ScheduleError(f"the time zone {timezone!r} has no name of the IANA database; give it by name")
+        raise ScheduleError(f"the time zone {timezone!r} has no name in the IANA database: give the zone by its name")
     zone_named(name)
     return str(name)
 
 
 def utc_of(wall: datetime, zone: tzinfo, fold: int = 0) -> datetime:
-    """The instant of a naive local time: the first of two; one that is skipped comes as much later as was skipped."""
+    """The instant of a naive local time in a zone, in UTC.
+
+    Of a local time that repeats, ``fold`` 0 and 1 choose the first and the second instant. A local time that the zone's
+    clock skips becomes an instant as much later as the clock skips.
+    """
     return wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
 
 
 def instants_of(wall: datetime, zone: tzinfo) -> list[datetime]:
-    """Every instant of a naive local time, two where it repeats; one that is skipped has the one it moves to."""
+    """All instants of a naive local time in a zone, in UTC: two for a time that repeats, else the one of ``utc_of``."""
     first, second = utc_of(wall, zone), utc_of(wall, zone, fold=1)
     return [first, second] if second > first else [first]
 
 
 def now_of(nowfun: Now | None) -> datetime:
-    """The time, aware."""
+    """The time now as an aware ``datetime``, by ``nowfun`` if it is given."""
     return aware(nowfun()) if nowfun else datetime.now(UTC)

@@ -1,7 +1,7 @@
-"""Triggers in the words of Google's Cloud Scheduler: the five fields of unix-cron.
+"""Triggers as expressions of Google's Cloud Scheduler: the five fields of unix-cron.
 
-Source: Cloud Scheduler, "Cron job format and time zone". Sunday is 0. It recommends UTC for times that a zone skips or
-repeats, which is what such triggers are in.
+Source: Cloud Scheduler, "Cron job format and time zone". Sunday is 0. The page recommends UTC for times that a zone
+skips or repeats; triggers for such times are in UTC.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from taskq_cloud.core.schedules import fields
 from taskq_cloud.core.schedules.triggers import Trigger
 
 WEEKS: Final = False
-"""Whether it can say "the second Monday of a month"."""
+"""Whether an expression can say "the second Monday of a month"."""
 ENDS: Final = False
-"""Whether a schedule can have an end; without one, its firings after the end run nothing."""
+"""Whether a schedule can have an end; if not, it fires on after the end of its entry, and nothing runs."""
 _FEW: Final = 2
 
 
 def expression(trigger: Trigger) -> str:
-    """The expression, to be evaluated in the trigger's zone."""
+    """Write a trigger as an expression, which the platform evaluates in the trigger's time zone."""
     return " ".join(
         (
             _text(trigger.minute, fields.MINUTE),
             _text(trigger.hour, fields.HOUR),
-            # Limited both, they would be one or the other to cron; a trigger limits one at most.
+            # If both kinds of days were limited, cron would fire on days that match either; a trigger limits only one.
             _text(trigger.day_of_month, fields.DAY_OF_MONTH),
             _text(trigger.month_of_year, fields.MONTH_OF_YEAR),
             _text(trigger.day_of_week, fields.DAY_OF_WEEK),

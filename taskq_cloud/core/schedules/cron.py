@@ -1,7 +1,7 @@
-"""``crontab``: local times by minute, hour, weekday, day and month, all of which have to match.
+"""``crontab``: local times that match a minute, an hour, a weekday, a day and a month.
 
-What is due when a zone's clock is changed is what Celery 5.7 makes of it: a time that is skipped comes as much later as
-was skipped, and of several that are skipped together only the first does; a time that repeats is due the first time.
+Around changes of a zone's clock the times are those of Celery 5.7: a time that the clock skips comes as much later as
+the clock skips, and of several such times only the first; a time that repeats is due the first time.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from taskq_cloud.errors import ScheduleError
 
 LONGEST_MONTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _LOOK_BACK: Final = timedelta(hours=26)
-"""Longer than any change of a clock: Samoa's in 2011, of a whole day, was the greatest."""
+"""A time longer than any change of a clock: the greatest was Samoa's in 2011, of a whole day."""
 _CRONTAB_FIELDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class crontab:  # noqa: N801 - Celery's name
-    """When a local time matches all of five fields.
+    """A schedule of all local times that match five fields.
 
-    Two are equal if they stand for the same times, however they are written.
+    Two crontabs are equal if they stand for the same times, however their fields are written.
 
     Args:
         minute: 0 to 59.
         hour: 0 to 23.
         day_of_week: 0 (Sunday) to 6, or names: ``"mon-fri"``.
-        day_of_month: 1 to 31; a day has to match this and ``day_of_week``, unlike in cron.
+        day_of_month: 1 to 31; unlike in cron, a day must match both this field and ``day_of_week``.
         month_of_year: 1 to 12, or names.
-        timezone: the zone those are in, by its IANA name; None: the entry's or the application's, or else UTC.
-        nowfun: what gives the time.
+        timezone: the IANA name of the time zone of the fields; None: the entry's, the application's, or else UTC.
+        nowfun: a function that returns the time now; for tests.
 
-    Each field is a number, a collection of numbers, or a text: ``*``, ``a-b`` (from the end round to the beginning
-    where ``b`` is less), ``*/step``, ``a-b/step``, names, and lists of all that with commas.
+    Each field is a number, a collection of numbers, or a text: ``*``, ``a-b`` (which wraps around if ``b`` is less),
+    ``*/step``, ``a-b/step``, names, or a list of these with commas.
 
     Raises:
         ScheduleError: a field can't be read or is out of range, no month has such a day, or the zone is unknown.
-        TypeError: a field is of another type.
+        TypeError: a field has another type.
     """
 
     minute: frozenset[int]
@@ -55,7 +55,7 @@ class crontab:  # noqa: N801 - Celery's name
     timezone: str | None
     nowfun: Now | None
     written: tuple[str, ...] = field(compare=False)
-    """The fields as they were given, in the order of a crontab file."""
+    """The fields as they were written, in the order of a crontab file."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class crontab:  # noqa: N801 - Celery's name
             fields.MONTH_OF_YEAR: month_of_year,
             fields.DAY_OF_WEEK: day_of_week,
         }
-        # An iterator can be read once only.
+        # An iterator can be read only once, and the fields are read twice.
         given = {each: spec if isinstance(spec, str | int) else _listed(spec) for each, spec in given.items()}
         for each, spec in given.items():
             object.__setattr__(self, each.name, each.expand(spec))
@@ -92,7 +92,7 @@ class crontab:  # noqa: N801 - Celery's name
         """Read the five fields of a crontab file: minute, hour, day of month, month, day of week.
 
         Raises:
-            ScheduleError: it has another number of fields, or one can't be read.
+            ScheduleError: the text has another number of fields, or a field can't be read.
         """
         parts = text.split()
         if len(parts) != _CRONTAB_FIELDS:
@@ -107,7 +107,7 @@ class crontab:  # noqa: N801 - Celery's name
         return f"crontab.from_string({' '.join(each.replace(' ', '') for each in self.written)!r}{zone})"
 
     def in_timezone(self, timezone: str) -> crontab:
-        """The same fields in a zone, if they are in none yet."""
+        """A copy of the crontab in a time zone; the crontab itself if it has a zone already."""
         if self.timezone is not None:
             return self
         minute, hour, day_of_month, month_of_year, day_of_week = self.written
@@ -115,24 +115,24 @@ class crontab:  # noqa: N801 - Celery's name
 
     @property
     def zone(self) -> tzinfo:
-        """The zone its fields are in."""
+        """The time zone of the fields."""
         return zone_named(self.timezone)
 
     def remaining_delta(
         self, last_run_at: datetime, tz: str | tzinfo | None = None
     ) -> tuple[datetime, timedelta, datetime]:
-        """The last run, what to add to its local time for the next, and the time now, all in one zone."""
+        """The last run, the time from it to the next run on the local clock, and the time now, all in one zone."""
         zone = self.zone if tz is None else zone_named(zone_name(tz))
         last = aware(last_run_at).astimezone(zone)
         wall = last.replace(tzinfo=None)
         return last, self._next_wall(wall) - wall, now_of(self.nowfun).astimezone(zone)
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
-        """How long until it is due, for one that last ran then; negative where that is past."""
+        """The time from now until a task that last ran at ``last_run_at`` is due; negative if that time is past."""
         return self._step(aware(last_run_at)) - now_of(self.nowfun)
 
     def is_due(self, last_run_at: datetime) -> ScheduleState:
-        """Whether it is due, and in how many seconds it is, or is again."""
+        """Whether a task that last ran at ``last_run_at`` is due, and in how many seconds it is due next."""
         remaining = self.remaining_estimate(last_run_at)
         if remaining > timedelta(0):
             return ScheduleState(is_due=False, next=remaining.total_seconds())
@@ -140,11 +140,11 @@ class crontab:  # noqa: N801 - Celery's name
         return ScheduleState(is_due=True, next=(self._step(now) - now).total_seconds())
 
     def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:
-        """The first time after ``moment`` at which it is due, in UTC."""
+        """The first time after ``moment`` that matches, in UTC; ``anchor`` isn't used."""
         skipped = self._offset(moment) - self._offset(moment - _LOOK_BACK)
         if skipped <= timedelta(0) or self._offset(moment - skipped) == self._offset(moment):
             return self._step(moment)
-        # What is due just after a skipped time depends on what was due within it.
+        # The times just after a skipped hour depend on the times within it.
         due = moment - skipped - timedelta(minutes=1)
         while (due := self._step(due)) <= moment:
             pass
@@ -159,12 +159,12 @@ class crontab:  # noqa: N801 - Celery's name
         while True:
             wall = self._next_wall(wall)
             moment = utc_of(wall, zone)
-            # After a run in the second of two equal hours Celery takes the first one's times for the next.
+            # Celery differs after a run in the second of two equal hours: it goes on with the times of the first one.
             if moment > last:
                 return moment
 
     def matches_day(self, day: date) -> bool:
-        """Whether a local day is one of its days."""
+        """Whether a local day matches the fields for day, month and weekday."""
         return (
             day.month in self.month_of_year
             and day.day in self.day_of_month
@@ -172,7 +172,7 @@ class crontab:  # noqa: N801 - Celery's name
         )
 
     def _next_wall(self, wall: datetime) -> datetime:
-        """The first local time after the minute of a given one that matches."""
+        """The first matching local time after the minute of ``wall``."""
         if self.matches_day(wall.date()):
             if wall.hour in self.hour:
                 later = [minute for minute in self.minute if minute > wall.minute]
@@ -185,7 +185,7 @@ class crontab:  # noqa: N801 - Celery's name
         return datetime(day.year, day.month, day.day, min(self.hour), min(self.minute))  # noqa: DTZ001 - a wall clock
 
     def _days(self, begin: date) -> Iterator[date]:
-        """Its days from the month of ``begin`` on."""
+        """The matching days from the month of ``begin`` on."""
         for year in range(begin.year, date.max.year + 1):
             for month in sorted(self.month_of_year):
                 if year == begin.year and month < begin.month:

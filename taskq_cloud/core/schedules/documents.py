@@ -1,4 +1,4 @@
-"""Timings as JSON, for the messages that carry them, and back; and the short texts a schedule may be declared by."""
+"""Timings as JSON, as messages carry them, and back; and durations as texts, such as ``"5m"``."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
 def duration(value: float | str | timedelta, what: str) -> timedelta:
-    """A length of time: a timedelta, a number of seconds, or a text such as ``"90s"``, ``"5m"``, ``"1h30m"``, ``"2d"``.
+    """Read a length of time.
 
     Args:
-        value: it.
-        what: what it is of, for the error.
+        value: a timedelta, a number of seconds, or a text such as ``"90s"``, ``"5m"``, ``"1h30m"``, ``"2d"``.
+        what: a name for the value, for the error.
 
     Raises:
-        ScheduleError: the text is none.
-        TypeError: it is nothing of that.
+        ScheduleError: the text isn't a length of time.
+        TypeError: the value has another type.
     """
     if isinstance(value, timedelta):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return timedelta(seconds=value)
     if not isinstance(value, str):
-        raise TypeError(f"{what} is a timedelta, a number of seconds or a text such as '5m', not {value!r}")
+        raise TypeError(f"{what} is {value!r}; give a timedelta, a number of seconds or a text such as '5m'")
     found = _DURATION.fullmatch(value.strip())
     if found is None or not any(found.groups()):
-        raise ScheduleError(f"{what} is {value!r}; as a text it is one such as '90s', '5m', '1h30m' or '2d'")
+        raise ScheduleError(f"{what} is {value!r}; write a length of time such as '90s', '5m', '1h30m' or '2d'")
     pairs = zip(found.groups("0"), _UNITS.values(), strict=True)
     return timedelta(seconds=sum(int(number) * unit for number, unit in pairs))
 
 
 def schedule_to_document(each: Schedule) -> dict[str, Any]:
-    """A schedule as JSON.
+    """Write a schedule as JSON.
 
     Raises:
-        ScheduleError: it is of no kind that is known here.
+        ScheduleError: the schedule isn't a crontab, schedule or solar.
     """
     match each:
         case crontab():
-            # A list may have been written with spaces, which separate fields here.
+            # Spaces separate the fields here, so those within a list are dropped.
             fields = " ".join(field.replace(" ", "") for field in each.written)
             return {"crontab": fields, "timezone": each.timezone}
         case schedule(relative=True):
@@ -60,14 +60,14 @@ def schedule_to_document(each: Schedule) -> dict[str, Any]:
             return {"every": each.seconds}
         case solar():
             return {"solar": [each.event, each.lat, each.lon]}
-    raise ScheduleError(f"{each!r} can't be written into a message: only crontab, schedule and solar can")
+    raise ScheduleError(f"the schedule {each!r} can't be written into a message; use crontab, schedule or solar")
 
 
 def schedule_from_document(document: Mapping[str, Any]) -> Schedule:
-    """The schedule that a document says.
+    """Read a schedule from JSON.
 
     Raises:
-        ScheduleError, TypeError: it says none.
+        ScheduleError, TypeError: the document isn't a schedule's.
     """
     match document:
         case {"crontab": str(text)}:
@@ -76,27 +76,27 @@ def schedule_from_document(document: Mapping[str, Any]) -> Schedule:
             return schedule(seconds, document.get("relative") is True, timezone=document.get("timezone"))
         case {"solar": [str(event), int() | float() as lat, int() | float() as lon]}:
             return solar(event, lat, lon)
-    raise ScheduleError(f"no schedule: {document!r:.200}")
+    raise ScheduleError(f"the document isn't a schedule's: {document!r:.200}")
 
 
 def to_document(timing: Timing) -> dict[str, Any]:
-    """A timing as JSON; raises as ``schedule_to_document``."""
+    """Write a timing as JSON; raises the errors of ``schedule_to_document``."""
     document = schedule_to_document(timing.schedule)
-    for name, moment in (("start", timing.start), ("end", timing.end)):
-        if moment is not None:
-            document[name] = moment.isoformat()
+    for name, bound in (("start", timing.start), ("end", timing.end)):
+        if bound is not None:
+            document[name] = bound.isoformat()
     return document
 
 
 def from_document(document: Mapping[str, Any]) -> Timing:
-    """The timing that a document says.
+    """Read a timing from JSON.
 
     Raises:
-        ScheduleError, TypeError, ValueError: it says none.
+        ScheduleError, TypeError, ValueError: the document isn't a timing's.
     """
-    moments = {
+    bounds = {
         name: aware(datetime.fromisoformat(document[name]))
         for name in ("start", "end")
         if document.get(name) is not None
     }
-    return Timing(schedule=schedule_from_document(document), **moments)
+    return Timing(schedule=schedule_from_document(document), **bounds)

@@ -1,4 +1,4 @@
-"""A periodic task as it was declared, and the times at which it is due. How it may be declared is ``periodic``'s."""
+"""A declared periodic task and the times at which it is due. ``beat.declarations`` reads the declarations."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ CatchUp = Literal["one", "all", "skip"]
 
 _MINUTE_SECONDS: Final = 60
 _LONGEST_LOOK_BACK: Final = timedelta(days=366 * 41)
-"""The 29th of February falls on a given weekday every 28 years, or every 40 where a century is no leap year."""
+"""The 29th of February falls on a given weekday every 28 years, or after 40 if a century year isn't a leap year."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """The times of a periodic task: a schedule's, from a start to an end.
+    """The fire times of a periodic task: those of a schedule, from a start to an end.
 
     Args:
-        schedule: when it is due; its time zone is known.
-        start: the first moment at which it may be, and what an interval is counted from; None: an interval is counted
-            from 1970-01-01T00:00Z.
-        end: the first moment at which it may not be any more.
+        schedule: the schedule, with a known time zone.
+        start: the first possible fire time, from which an interval is counted too; None: there is no first one, and an
+            interval is counted from 1970-01-01T00:00Z.
+        end: the time from which on the task is never due; None: there is no end.
     """
 
     schedule: Schedule
@@ -37,11 +37,11 @@ class Timing:
 
     @property
     def anchor(self) -> datetime:
-        """What an interval is counted from."""
+        """The time from which an interval is counted."""
         return self.start or EPOCH
 
     def following(self, moment: datetime) -> datetime | None:
-        """The first time after ``moment``, in UTC; None: there is none before the end."""
+        """The first fire time after ``moment``, in UTC; None if there is none before the end."""
         if self.start is not None:
             moment = max(moment, self.start - timedelta(seconds=1))
         try:
@@ -51,18 +51,18 @@ class Timing:
         return due if self.end is None or due < self.end else None
 
     def between(self, begin: datetime, end: datetime) -> Iterator[datetime]:
-        """The times from ``begin`` on and before ``end``."""
+        """The fire times from ``begin`` on and before ``end``, in UTC."""
         due = self.following(begin - timedelta(seconds=1))
         while due is not None and due < end:
             yield due
             due = self.following(due)
 
     def fires_at(self, moment: datetime) -> bool:
-        """Whether it is due at that very second."""
+        """Whether the task is due in exactly this second."""
         return self.following(moment - timedelta(seconds=1)) == moment
 
     def latest(self, moment: datetime) -> datetime | None:
-        """The last time at or before ``moment``; None: there was none."""
+        """The last fire time at or before ``moment``, in UTC; None if there was none."""
         reach = timedelta(minutes=1)
         while (due := self.following(moment - reach)) is None or due > moment:
             if reach > _LONGEST_LOOK_BACK or (self.start is not None and moment - reach < self.start):
@@ -74,7 +74,7 @@ class Timing:
 
     @property
     def whole_minutes(self) -> bool:
-        """Whether it is due at the beginning of minutes only."""
+        """Whether all fire times are at the beginning of a minute."""
         match self.schedule:
             case crontab():
                 return True
@@ -86,22 +86,22 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleEntry:
-    """A periodic task.
+    """A periodic task: a task, its arguments, and the times at which it is called.
 
     Args:
-        name: its own; no two of an application have the same.
-        task: the task's name.
-        timing: when it is due.
-        args: what the task is called with.
-        kwargs: likewise.
-        options: of each call, by the names of ``apply_async``; ``expires`` and ``countdown`` count from the time at
-            which it is due.
-        enabled: False: declared, and not due until it is enabled.
-        jitter_seconds: each call comes up to so much later.
-        overlap: what becomes of a call that comes while the one before has not ended: it runs as well (``allow``), or
-            not (``skip``).
-        catch_up: what becomes of calls that come late, after the next one was due: ``one`` runs for all that were due
-            until it began, ``all`` run, or none does (``skip``).
+        name: the entry's name, unique in its application.
+        task: the name of the task that is called.
+        timing: the times at which the task is due.
+        args: the positional arguments of each call.
+        kwargs: the keyword arguments of each call.
+        options: the options of each call, by the names of ``apply_async``; ``expires`` and ``countdown`` count from the
+            time at which the call is due.
+        enabled: whether the task is called; an entry that isn't enabled is only declared.
+        jitter_seconds: the largest random delay of a call.
+        overlap: what happens to a call that comes before the previous one has ended: it runs too (``allow``), or it is
+            left out (``skip``).
+        catch_up: what happens to calls that come after the next one was due: one call runs for all that were due until
+            it began (``one``), all of them run (``all``), or none does (``skip``).
     """
 
     name: str
@@ -117,16 +117,16 @@ class ScheduleEntry:
 
     @property
     def schedule(self) -> Schedule:
-        """When it is due."""
+        """The schedule of the entry's timing."""
         return self.timing.schedule
 
     @property
     def timezone(self) -> str:
-        """The IANA name of the zone its schedule is in."""
+        """The IANA name of the schedule's time zone."""
         return self.schedule.timezone or "UTC"
 
     def fire_times(self, after: datetime) -> Iterator[datetime]:
-        """The times after a moment at which it is due, in UTC."""
+        """The fire times after a time, in UTC."""
         due = self.timing.following(after.astimezone(UTC))
         while due is not None:
             yield due
@@ -134,28 +134,28 @@ class ScheduleEntry:
 
 
 def check(entry: ScheduleEntry) -> ScheduleEntry:
-    """Whether what an entry says can be had, as far as it can be told without the application.
+    """Check an entry as far as that is possible without its application, and return it.
 
     Raises:
-        ScheduleError: it can't; names the entry.
+        ScheduleError: the entry asks for something that isn't supported; the error names the entry.
     """
     where = f"periodic task {entry.name!r}"
     if not entry.name:
         raise ScheduleError(f"the periodic task that calls {entry.task} has an empty name")
     match entry.schedule:
         case schedule(run_every=every) if every % timedelta(seconds=1):
-            raise ScheduleError(f"{where}: an interval is a whole number of seconds, not {every.total_seconds():g}")
+            raise ScheduleError(f"{where}: the interval is {every.total_seconds():g} s; use a whole number of seconds")
     start, end = entry.timing.start, entry.timing.end
     if start is not None and end is not None and start >= end:
-        raise ScheduleError(f"{where}: it ends at {end.isoformat()}, before it starts, at {start.isoformat()}")
+        raise ScheduleError(f"{where}: it ends at {end.isoformat()}, before it starts at {start.isoformat()}")
     if any(each is not None and each.microsecond for each in (start, end)):
-        raise ScheduleError(f"{where}: start and end are whole seconds")
+        raise ScheduleError(f"{where}: start and end must be whole seconds")
     if not 0 <= entry.jitter_seconds <= 86_400:  # noqa: PLR2004 - EventBridge's longest flexible window
-        raise ScheduleError(f"{where}: jitter is {entry.jitter_seconds:g} s; it is from 0 to a day, 86400")
+        raise ScheduleError(f"{where}: jitter is {entry.jitter_seconds:g} s; use a time from 0 to a day, 86400 s")
     for name, value, known in (
         ("overlap", entry.overlap, ("allow", "skip")),
         ("catch_up", entry.catch_up, ("one", "all", "skip")),
     ):
         if value not in known:
-            raise ScheduleError(f"{where}: {name} is {value!r}; it is one of {', '.join(known)}")
+            raise ScheduleError(f"{where}: {name} is {value!r}; use one of {', '.join(known)}")
     return entry

@@ -1,6 +1,6 @@
-"""Triggers in the words of EventBridge Scheduler: ``cron(minutes hours day-of-month month day-of-week year)``.
+"""Triggers as expressions of EventBridge Scheduler: ``cron(minutes hours day-of-month month day-of-week year)``.
 
-Source: User Guide, "schedule-types". Sunday is 1; of the two kinds of days one is ``?``; ``2#1`` is a month's first
+Source: User Guide, "schedule-types". Sunday is 1; one of the two fields for days is ``?``; ``2#1`` is a month's first
 Monday.
 """
 
@@ -14,13 +14,15 @@ from taskq_cloud.core.schedules import fields
 from taskq_cloud.core.schedules.triggers import Trigger
 
 WEEKS: Final = True
+"""Whether an expression can say "the second Monday of a month"."""
 ENDS: Final = True
+"""Whether a schedule can have an end."""
 _WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _FEW: Final = 2
 
 
 def expression(trigger: Trigger) -> str:
-    """The expression, to be evaluated in the trigger's zone."""
+    """Write a trigger as an expression, which the platform evaluates in the trigger's time zone."""
     of_week = "?"
     if trigger.day_of_week is not None:
         days = sorted(trigger.day_of_week)
@@ -34,7 +36,7 @@ def expression(trigger: Trigger) -> str:
 
 
 def _text(values: frozenset[int], of: fields.Field) -> str:
-    """As short as can be: with ranges, the longest expression has 240 characters, of 256 that are allowed."""
+    """Write numbers as shortly as possible: the longest expression then has 240 of the 256 characters allowed."""
     if values == of.all:
         return "*"
     ordered = sorted(values)
@@ -45,7 +47,7 @@ def _text(values: frozenset[int], of: fields.Field) -> str:
 
 
 def _runs(ordered: Iterable[int]) -> Iterator[list[int]]:
-    """Numbers without a gap between them, together."""
+    """Group numbers that have no gap between them."""
     for _, run in groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0]):
         yield [number for _, number in run]
 

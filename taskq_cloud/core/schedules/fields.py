@@ -1,7 +1,7 @@
-"""The fields of a crontab: text, numbers or collections of them -> the numbers they stand for.
+"""The five fields of a crontab, and the numbers that a text, a number or a collection of numbers stands for in each.
 
-The syntax is that of Celery 5.7's ``crontab``; spaces around the parts of a list are allowed. What Celery passes over
-in silence, such as the ``-7`` of ``1-5-7``, is refused.
+The syntax is that of Celery 5.7's ``crontab``; spaces around the parts of a list are allowed. Characters that Celery
+ignores in silence, such as the ``-7`` of ``1-5-7``, are refused.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Final, TypeAlias
 from taskq_cloud.errors import ParseException, ScheduleError
 
 CronSpec: TypeAlias = int | str | Iterable[int]
-"""What a field may be given as: ``5``, ``"mon-fri"``, ``[0, 30]``."""
+"""The types that specify a field: ``5``, ``"mon-fri"``, ``[0, 30]``."""
 
 _PART: Final = re.compile(r"(?:(?P<all>\*)|(?P<first>[^/*-]+)(?:-(?P<last>[^/*-]+))?)(?P<slash>/(?P<step>\w*))?")
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NAMES: Final = {name: i for i, name in enumerate(_WEEKDAYS)} | {name: i for i, name in enumerate(_MONTHS, 1)}
-"""Celery knows names by their first three letters, in every field."""
+"""Celery knows names of days and months by their first three letters, in every field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One of the five fields: its name, for errors, and its smallest and largest number."""
+    """One of the five fields of a crontab: its name, for errors, and its smallest and largest number."""
 
     name: str
     least: int
@@ -33,16 +33,16 @@ class Field:
 
     @property
     def all(self) -> frozenset[int]:
-        """Every number it can have."""
+        """All numbers of the field."""
         return frozenset(range(self.least, self.most + 1))
 
     def expand(self, spec: CronSpec) -> frozenset[int]:
-        """The numbers that a specification stands for.
+        """Compute the numbers that a specification stands for.
 
         Raises:
-            ParseException: a text that can't be read.
-            ScheduleError: a number out of range, a name that is none, a step of 0, or no number at all.
-            TypeError: it is no int, str or iterable of ints.
+            ParseException: the text can't be read.
+            ScheduleError: a number is out of range, a name is unknown, a step is 0, or there is no number at all.
+            TypeError: the specification isn't an int, a str or an iterable of ints.
         """
         if isinstance(spec, str):
             numbers = frozenset(number for part in spec.split(",") for number in self._part(part, spec))
@@ -51,13 +51,13 @@ class Field:
         elif isinstance(spec, Iterable):
             numbers = frozenset(spec)
         else:
-            raise TypeError(f"crontab: {self.name} is an int, a str or an iterable of ints, not {type(spec).__name__}")
+            raise TypeError(f"crontab: {self.name}={spec!r:.100}: give an int, a str or an iterable of ints")
         for number in numbers:
             if not isinstance(number, int):
-                raise TypeError(f"crontab: {self.name} has {number!r} in it; only whole numbers can be")
+                raise TypeError(f"crontab: {self.name} contains {number!r}, which isn't a whole number")
             self._check(number, spec)
         if not numbers:
-            raise ScheduleError(f"crontab: {self.name} is empty: it would never be due; '*' is every {self.name}")
+            raise ScheduleError(f"crontab: {self.name} is empty, so it would never be due; '*' means every {self.name}")
         return numbers
 
     def _part(self, part: str, spec: str) -> list[int]:
@@ -69,7 +69,7 @@ class Field:
             raise ParseException(f"{where}: negative numbers are not supported")
         found = _PART.fullmatch(text)
         if found is None:
-            raise ParseException(f"{where}: {text!r} is none of n, a-b, *, a-b/step, */step")
+            raise ParseException(f"{where}: {text!r} can't be read; write n, a-b, *, a-b/step or */step")
         if found["all"]:
             numbers = list(range(self.least, self.most + 1))
         else:
@@ -77,11 +77,11 @@ class Field:
         if found["slash"] is None:
             return numbers
         if found["last"] is None and not found["all"]:
-            raise ScheduleError(f"{where}: a step needs a range: '{found['first']}-{self.most}/{found['step']}'?")
+            raise ScheduleError(f"{where}: a step needs a range: '{found['first']}-{self.most}/{found['step']}'")
         if not found["step"]:
-            raise ParseException(f"{where}: no step stands after the slash")
+            raise ParseException(f"{where}: the step after the slash is missing")
         if not found["step"].isdecimal() or int(found["step"]) == 0:
-            raise ScheduleError(f"{where}: the step {found['step']!r} is no number from 1 on")
+            raise ScheduleError(f"{where}: the step {found['step']!r} isn't a number above 0")
         return numbers[:: int(found["step"])]
 
     def _range(self, first: str, last: str | None, spec: str) -> list[int]:
@@ -97,14 +97,14 @@ class Field:
         text = text.strip()
         number = int(text) if text.isdecimal() else _NAMES.get(text[:3].lower())
         if number is None:
-            raise ScheduleError(f"crontab: {self.name}={spec!r}: {text!r} is no number, weekday or month")
+            raise ScheduleError(f"crontab: {self.name}={spec!r}: {text!r} isn't a number, a weekday or a month")
         self._check(number, spec)
         return number
 
     def _check(self, number: int, spec: CronSpec) -> None:
         if not self.least <= number <= self.most:
             raise ScheduleError(
-                f"crontab: {self.name}={spec!r}: {number} is out of range; valid are {self.least} to {self.most}"
+                f"crontab: {self.name}={spec!r}: {number} is out of range; use {self.least} to {self.most}"
             )
 
 
@@ -116,7 +116,7 @@ MONTH_OF_YEAR: Final = Field("month_of_year", 1, 12)
 
 
 def text_of(spec: CronSpec) -> str:
-    """A specification as a crontab file would have it."""
+    """Write a specification as in a crontab file."""
     if isinstance(spec, str | int):
         return str(spec)
     return ",".join(map(str, sorted(spec)))

@@ -1,7 +1,7 @@
-"""``schedule``: an interval, counted from the last run, or from an anchor where the times are to be the same for all.
+"""``schedule``: an interval, counted from the last run, or from an anchor that makes its times equal everywhere.
 
-``relative`` rounds down to the interval's own unit on the local clock: days, hours or minutes. What that gives where
-a clock is changed is what Celery 5.7 makes of it.
+A ``relative`` interval is rounded down to its unit on the local clock: days, hours or minutes. Around changes of the
+clock its times are those of Celery 5.7.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ MINUTE: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class schedule:  # noqa: N801 - Celery's name
-    """An interval.
+    """A schedule of times that are one interval apart.
 
     Args:
-        run_every: a timedelta, or seconds.
-        relative: the time that the interval leads to is rounded down to its unit: an interval of days to midnight, of
-            hours to the hour, of minutes to the minute.
-        timezone: the zone whose clock that is, by its IANA name; None: the entry's or the application's, or that of
-            the time it is asked about.
-        nowfun: what gives the time.
+        run_every: the interval as a timedelta, or in seconds.
+        relative: each time is rounded down to the interval's unit: an interval of days to midnight, of hours to the
+            hour, of minutes to the minute.
+        timezone: the IANA name of the time zone for ``relative``; None: the entry's, the application's, or the zone of
+            the time that a method is given.
+        nowfun: a function that returns the time now; for tests.
 
     Raises:
         ScheduleError: the interval is not positive, or the zone is unknown.
-        TypeError: it is no interval.
+        TypeError: ``run_every`` isn't an interval.
     """
 
     run_every: timedelta
@@ -59,10 +59,10 @@ class schedule:  # noqa: N801 - Celery's name
         timezone: str | tzinfo | None = None,
     ) -> None:
         if isinstance(run_every, bool) or not isinstance(run_every, int | float | timedelta):
-            raise TypeError(f"schedule: run_every is a timedelta or a number of seconds, not {run_every!r}")
+            raise TypeError(f"schedule: run_every is {run_every!r}; give a timedelta or a number of seconds")
         every = run_every if isinstance(run_every, timedelta) else timedelta(seconds=run_every)
         if every <= timedelta(0):
-            raise ScheduleError(f"schedule: run_every is {every.total_seconds():g} s; it has to be more than 0")
+            raise ScheduleError(f"schedule: run_every is {every.total_seconds():g} s; it must be more than 0")
         object.__setattr__(self, "run_every", every)
         object.__setattr__(self, "relative", relative)
         object.__setattr__(self, "timezone", zone_name(timezone))
@@ -80,21 +80,21 @@ class schedule:  # noqa: N801 - Celery's name
 
     @property
     def unit(self) -> timedelta | None:
-        """What a relative interval is rounded to; None below a minute."""
+        """The unit to which a relative interval is rounded; None below a minute."""
         return next((unit for unit in (DAY, HOUR, MINUTE) if self.run_every >= unit), None)
 
     def in_timezone(self, timezone: str) -> schedule:
-        """The same interval by the clock of a zone, if it has none of its own."""
+        """A copy of the schedule in a time zone; the schedule itself if it has a zone already."""
         if self.timezone is not None:
             return self
         return schedule(self.run_every, self.relative, self.nowfun, timezone=timezone)
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
-        """How long until it is due, for one that last ran then; negative where that is past."""
+        """The time from now until a task that last ran at ``last_run_at`` is due; negative if that time is past."""
         return self._step(aware(last_run_at)) - now_of(self.nowfun)
 
     def is_due(self, last_run_at: datetime) -> ScheduleState:
-        """Whether it is due, and in how many seconds it is, or is again."""
+        """Whether a task that last ran at ``last_run_at`` is due, and in how many seconds it is due next."""
         remaining = self.remaining_estimate(last_run_at)
         if remaining > timedelta(0):
             return ScheduleState(is_due=False, next=remaining.total_seconds())
@@ -105,10 +105,10 @@ class schedule:  # noqa: N801 - Celery's name
         return ScheduleState(is_due=True, next=again.total_seconds() if again > timedelta(0) else self.seconds)
 
     def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:
-        """The first time after ``moment`` at which it is due, counted from an anchor, in UTC.
+        """The first time after ``moment`` at which the task is due, counted from an anchor, in UTC.
 
-        Relative intervals of days are counted in calendar days from the anchor's, those of hours and minutes in whole
-        units from the anchor's last full one.
+        Relative intervals of days are counted in calendar days from the anchor's day, relative intervals of hours and
+        minutes in whole units from the last full hour or minute at the anchor.
         """
         moment = moment.astimezone(UTC)
         if not self.relative or self.unit != DAY:
@@ -119,10 +119,10 @@ class schedule:  # noqa: N801 - Celery's name
         steps = (moment.astimezone(zone).replace(tzinfo=None) - wall) // every
         return next(
             due for ahead in range(3) if (due := utc_of(wall + every * (steps + ahead), zone)) > moment
-        )  # a midnight that is skipped comes later than the day begins
+        )  # where the clock skips midnight, the day's time comes later
 
     def steps(self, anchor: datetime) -> tuple[timedelta, datetime]:
-        """What its times are apart, and one of them, in UTC; not of relative days, which are not all as long."""
+        """The distance between the times, and one of them, in UTC. Not for relative days, whose lengths differ."""
         anchor = anchor.astimezone(UTC)
         if not self.relative or self.unit is None:
             return self.run_every, anchor

@@ -1,6 +1,6 @@
-"""``solar``: when the sun rises, sets, culminates or stands a given angle below the horizon.
+"""``solar``: the times at which the sun rises, sets, culminates or stands at a given angle below the horizon.
 
-Needs the ``ephem`` library (the extra ``solar``), the one Celery uses, so that both find the same moment.
+It needs the ``ephem`` library (the extra ``solar``). Celery uses that library too, so both compute the same times.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, now_of
 from taskq_cloud.errors import MissingExtra, ScheduleError
 
 _STANDARD_REFRACTION: Final = "-0:34"
-"""The Naval Observatory's horizon for rising and setting, which goes by the sun's upper limb."""
+"""The Naval Observatory's horizon for rising and setting, which are those of the sun's upper limb."""
 
 _EVENTS: Final = {
     "dawn_astronomical": ("next_rising", "-18"),
@@ -28,23 +28,23 @@ _EVENTS: Final = {
     "dusk_nautical": ("next_setting", "-12"),
     "dusk_astronomical": ("next_setting", "-18"),
 }
-"""Event -> the question to ephem, and the horizon in degrees."""
+"""Event -> the method of ephem's observer, and the horizon in degrees."""
 
 LONGEST_SEARCH_DAYS: Final = 366
 _GRID: Final = timedelta(hours=6)
-"""No two events of a kind are that near to each other."""
+"""A time shorter than that between two events of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class solar:  # noqa: N801 - Celery's name
-    """When the sun does something, seen from a place.
+    """A schedule of all times of one event of the sun, seen from one place.
 
     Args:
         event: ``dawn_astronomical``, ``dawn_nautical``, ``dawn_civil``, ``sunrise``, ``solar_noon``, ``sunset``,
             ``dusk_civil``, ``dusk_nautical`` or ``dusk_astronomical``.
         lat: latitude in degrees, -90 to 90, north positive.
         lon: longitude in degrees, -180 to 180, east positive.
-        nowfun: what gives the time.
+        nowfun: a function that returns the time now; for tests.
 
     Raises:
         ScheduleError: the event is unknown, or the place is not on earth.
@@ -67,19 +67,19 @@ class solar:  # noqa: N801 - Celery's name
 
     @property
     def timezone(self) -> str:
-        """The sun keeps no local time."""
+        """Always UTC, as the sun keeps no local time."""
         return "UTC"
 
     def in_timezone(self, timezone: str) -> solar:
-        """The same: no zone has a part in it."""
+        """The schedule itself: a time zone makes no difference to the sun."""
         return self
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
-        """How long until it is due, for one that last ran then; negative where that is past."""
+        """The time from now until a task that last ran at ``last_run_at`` is due; negative if that time is past."""
         return self._next_event(aware(last_run_at)) - now_of(self.nowfun)
 
     def is_due(self, last_run_at: datetime) -> ScheduleState:
-        """Whether it is due, and in how many seconds it is, or is again."""
+        """Whether a task that last ran at ``last_run_at`` is due, and in how many seconds it is due next."""
         remaining = self.remaining_estimate(last_run_at)
         if remaining > timedelta(0):
             return ScheduleState(is_due=False, next=remaining.total_seconds())
@@ -88,7 +88,7 @@ class solar:  # noqa: N801 - Celery's name
         return ScheduleState(is_due=True, next=max(again, 0))
 
     def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:
-        """The first time after ``moment`` at which it is due, in UTC, to the second before."""
+        """The first event after ``moment``, in UTC, rounded down to whole seconds; ``anchor`` isn't used."""
         moment = moment.astimezone(UTC)
         start = moment - _GRID
         while (due := self._canonical(self._next_event(start))) <= moment:
@@ -96,7 +96,7 @@ class solar:  # noqa: N801 - Celery's name
         return due
 
     def _canonical(self, event: datetime) -> datetime:
-        """Ephem's digits depend on where its search began: whoever looks for an event begins at the same time."""
+        """Compute an event again from a fixed time, as ephem's last digits depend on the start of its search."""
         begin = event - (event - EPOCH) % _GRID - _GRID
         return self._next_event(begin).replace(microsecond=0)
 
@@ -112,7 +112,7 @@ class solar:  # noqa: N801 - Celery's name
         for _ in range(LONGEST_SEARCH_DAYS):
             try:
                 found = getattr(place, method)(sun, start=begin, **options)
-            except ephem.CircumpolarError:  # not on this day: midnight sun, polar night
+            except ephem.CircumpolarError:  # no event on this day: midnight sun or polar night
                 begin = place.next_antitransit(sun, start=begin)
             else:
                 moment: datetime = found.datetime()

@@ -1,4 +1,7 @@
-"""The two headers that make a message a periodic task's tick, and what a signature is of in it. See ``ticks``."""
+"""The two headers that mark a message as one tick of a periodic task, and the part of such a message that is signed.
+
+The ticks themselves are in ``core.schedules.ticks``.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ from typing import Any, Final
 from taskq_cloud.core.model.validation import aware
 
 SCHEDULE: Final = "taskq_schedule"
-"""Which entry the message comes from, and when that is due."""
+"""The header that holds the entry that a message comes from, and the entry's timing."""
 
 SCHEDULED_TIME: Final = "taskq_scheduled_time"
-"""The moment at which it was due, or a platform's placeholder for it."""
+"""The header that holds the fire time of a tick, or a platform's placeholder for it."""
 
 
 def as_signed(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A message as its signature is of it: a tick's without its moment and its id, any other as it is.
+    """The part of a message that its signature covers: all of it, or of a tick all but its fire time and its id.
 
-    Of a tick, the signer has seen neither: a platform fills in the moment, and the reader makes the id from it and the
-    signed name, whatever the message says.
+    The signer of a tick doesn't know these two: the platform fills in the fire time, and the reader derives the id from
+    the fire time and the signed name, whatever id the message has.
     """
     headers = document.get("headers")
     if not isinstance(headers, Mapping) or SCHEDULE not in headers:
@@ -35,7 +38,7 @@ def as_signed(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def due_at(headers: Mapping[str, Any]) -> float:
-    """When a message is due, by its eta or as a tick, in seconds since the epoch; 0 where it says nothing readable."""
+    """The time at which a message is due, by its eta or as a tick, in seconds since the epoch; 0 if it has neither."""
     return max(_seconds(headers.get("eta")), _seconds(headers.get(SCHEDULED_TIME)))
 
 

@@ -1,10 +1,10 @@
-"""Ticks: a periodic task's calls, one for each time it is due, and how a message says that it is one.
+"""Ticks: the calls of a periodic task, one for each of its fire times, and the messages that carry them.
 
-Two headers make a message a tick: ``taskq_schedule``, which says of which entry and when that is due, and
-``taskq_scheduled_time``, which is the moment. A platform's schedule holds one message for all its ticks, with the
-platform's own placeholder in place of the moment. So the task's id, and whatever else depends on the moment, is made
-when the message is read: two firings of one tick are one task. The signature is of the message as the schedule holds
-it; the moment is held against the schedule it has signed (``guards``).
+Two headers mark a message as a tick: ``taskq_schedule`` holds the entry and its timing, ``taskq_scheduled_time`` the
+fire time. A platform's schedule holds one message for all its ticks, with the platform's own placeholder in place of
+the fire time. So the task's id, and everything else that depends on the fire time, is made when the message is read,
+and two firings of one tick are one task. The signature covers the message as the schedule holds it; a worker then
+checks that the signed timing has the fire time (``core.execution.steps.tick_policy``).
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from taskq_cloud.core.schedules.triggers import LONG_SPAN_SECONDS
 from taskq_cloud.errors import InvalidTaskError, MissingExtra, ScheduleError
 
 AWS_SCHEDULED_TIME: Final = "<aws.scheduler.scheduled-time>"
-"""What EventBridge Scheduler replaces by the time; User Guide, "managing-schedule-context-attributes"."""
+"""The word that EventBridge Scheduler replaces by the fire time; User Guide, "managing-schedule-context-attributes"."""
 
 SENT_TIME: Final = "<sent>"
-"""Of a platform that writes no time into what it sends (Cloud Scheduler to Pub/Sub): it is the last time at which the
-platform was to fire when the broker took the message."""
+"""The fire time in messages of a platform that writes no time into them (Cloud Scheduler to Pub/Sub): it stands for the
+last time at which the platform was to fire when the broker took the message."""
 
 CLOCKS_DIFFER_SECONDS: Final = 5
-"""How far apart the clocks of two of a provider's services, or of one and a worker, are taken to be. What was sent that
-long before the platform was to fire was sent for then: platforms fire a minute apart or more."""
+"""The assumed difference between the clocks of two of a provider's services, or of a service and a worker. A message
+sent up to so many seconds before a firing counts as that firing's: firings are a minute or more apart."""
 
 _LATEST_LEAD: Final = timedelta(minutes=5)
-"""How far the clocks of a platform and of a worker may differ."""
+"""The largest accepted difference between the clocks of a platform and of a worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """What a message says of the entry it comes from.
+    """The facts about its entry that the message of a tick carries.
 
     Args:
-        application: the name of the application that declared it.
+        application: the name of the application that declared the entry.
         name: the entry's name.
-        timing: when it is due.
+        timing: the entry's fire times.
         overlap: see ``ScheduleEntry``.
-        catch_up: likewise.
-        delay_seconds: from the time it is due to when it is to run (``countdown``).
-        jitter_seconds: up to so much longer.
-        expires_seconds: from the time it is due to when it isn't run any more.
-        span_seconds: of a message that is no tick itself, but stands for all those of so many seconds; 0 of a tick.
-        fires: when the platform fires, where it writes no time into what it sends: at other times, too, than those at
-            which the entry is due. None: at those.
+        catch_up: see ``ScheduleEntry``.
+        delay_seconds: seconds from the fire time until the task is to run (``countdown``).
+        jitter_seconds: the largest random delay beyond that, in seconds.
+        expires_seconds: seconds from the fire time until the task is no longer run; None: no limit.
+        span_seconds: 0 for a tick; otherwise the message stands for all ticks of a span of so many seconds.
+        fires: the platform's firings, if it writes no time into its messages and fires at other times than those of the
+            entry too; None: it fires at the entry's times.
     """
 
     application: str
@@ -69,10 +69,10 @@ class Tick:
     fires: Schedule | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """As JSON; what is as it usually is is left out."""
-        usual = {"overlap": "allow", "catch_up": "one", "delay_seconds": 0, "jitter_seconds": 0}
-        usual |= {"expires_seconds": None, "span_seconds": 0}
-        given = {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
+        """Write the tick as JSON, without values that are the defaults."""
+        defaults = {"overlap": "allow", "catch_up": "one", "delay_seconds": 0, "jitter_seconds": 0}
+        defaults |= {"expires_seconds": None, "span_seconds": 0}
+        given = {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
         if self.fires is not None:
             given["fires"] = documents.schedule_to_document(self.fires)
         timing = documents.to_document(self.timing)
@@ -80,18 +80,18 @@ class Tick:
 
     @property
     def key(self) -> str:
-        """What claims that concern the entry begin with."""
+        """The beginning of the keys of all locks that concern the entry."""
         return derived_id(f"{self.application}/{self.name}", "schedule")
 
 
 def tick_of_entry(entry: ScheduleEntry, application: str, span_seconds: int = 0, jitter_seconds: float = 0) -> Tick:
-    """What the messages of an entry say of it.
+    """Make the tick that the messages of an entry carry.
 
     Args:
         entry: the entry.
         application: the application's name.
         span_seconds: see ``Tick``.
-        jitter_seconds: the entry's jitter, where the platform has none.
+        jitter_seconds: the entry's jitter, unless the platform itself adds it.
     """
     return Tick(
         application=application,
@@ -106,33 +106,33 @@ def tick_of_entry(entry: ScheduleEntry, application: str, span_seconds: int = 0,
     )
 
 
-def tick_id(application: str, name: str, moment: datetime) -> str:
-    """The id of a tick's task: a UUIDv5 of the names of application and entry, and the time in UTC in whole seconds."""
-    text = moment.astimezone(UTC).replace(microsecond=0).strftime("%Y-%m-%dT%H:%M:%SZ")
+def tick_id(application: str, name: str, fire_time: datetime) -> str:
+    """Derive the id of a tick's task: a UUIDv5 of application, entry, and fire time in UTC and whole seconds."""
+    text = fire_time.astimezone(UTC).replace(microsecond=0).strftime("%Y-%m-%dT%H:%M:%SZ")
     return derived_id(f"{application}/{name}/{text}", "tick")
 
 
-def with_tick(message: Message, tick: Tick, moment: datetime | str) -> Message:
-    """A message as a tick of an entry.
+def with_tick(message: Message, tick: Tick, fire_time: datetime | str) -> Message:
+    """Make a call of a task a tick of an entry.
 
     Args:
-        message: the task's call; its id, eta and expiry are of no matter.
-        tick: what it is to say.
-        moment: when it is due, or a platform's placeholder for that.
+        message: the call; its id, eta and expiry are replaced.
+        tick: the tick that the message is to carry.
+        fire_time: the tick's fire time, or a platform's placeholder for it.
     """
-    text = moment if isinstance(moment, str) else _text(moment)
+    text = fire_time if isinstance(fire_time, str) else _text(fire_time)
     headers = {**message.headers, SCHEDULE: tick.to_document(), SCHEDULED_TIME: text}
-    # To Celery's workers, which know nothing of these headers, the id is one for each tick, too.
+    # Celery's workers don't know these headers; for them, too, each tick has its own id.
     named = replace(message, id=_unread_id(tick, text), root_id=None, eta=None, expires=None, headers=headers)
-    return named if isinstance(moment, str) else resolved(named)
+    return named if isinstance(fire_time, str) else resolved(named)
 
 
 def tick_of(message: Message) -> Tick | None:
-    """What a message says of the entry it comes from; None: it comes from none.
+    """Read the tick that a message carries; None if it isn't a tick.
 
     Raises:
-        InvalidTaskError: what it says can't be read.
-        TimeZonesMissing: nor can that of any other in a time zone, here.
+        InvalidTaskError: the tick can't be read.
+        TimeZonesMissing: this system has no time zones, so no tick with a zone can be read here.
     """
     document = message.headers.get(SCHEDULE)
     if document is None:
@@ -143,14 +143,14 @@ def tick_of(message: Message) -> Tick | None:
             parts["fires"] = documents.schedule_from_document(parts["fires"])
         return _checked(Tick(timing=documents.from_document(parts.pop("timing")), **parts))
     except MissingExtra:
-        raise  # of the worker, not of the message
+        raise  # a fault of the worker, not of the message
     except (ScheduleError, TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         raise InvalidTaskError(f"task {message.task}: the header {SCHEDULE} can't be read: {error}") from None
 
 
 def _checked(tick: Tick) -> Tick:
     if not (isinstance(tick.application, str) and isinstance(tick.name, str)):
-        raise TypeError("application and name are texts")
+        raise TypeError("application and name must be texts")
     for value, most in (
         (tick.delay_seconds, LARGEST_NUMBER),
         (tick.jitter_seconds, LARGEST_NUMBER),
@@ -158,35 +158,35 @@ def _checked(tick: Tick) -> Tick:
         (tick.span_seconds, LONG_SPAN_SECONDS),
     ):
         if not (isinstance(value, int | float) and 0 <= value <= most):
-            raise ValueError(f"{value!r:.100} is no number of seconds from 0 to {most}")
+            raise ValueError(f"{value!r:.100} isn't a number of seconds from 0 to {most}")
     return tick
 
 
 def fire_time_of(message: Message) -> datetime:
-    """When a tick is due.
+    """Read the fire time of a tick, in UTC and whole seconds.
 
     Raises:
-        InvalidTaskError: it doesn't say.
+        InvalidTaskError: the message has no readable fire time.
     """
     value = message.headers.get(SCHEDULED_TIME)
     try:
         return datetime.fromisoformat(str(value)).astimezone(UTC).replace(microsecond=0)
     except (ValueError, OverflowError):
         raise InvalidTaskError(
-            f"task {message.task}: the header {SCHEDULED_TIME} is no time: {value!r:.100}; only a platform's schedule "
-            "puts one in the place of its placeholder"
+            f"task {message.task}: the header {SCHEDULED_TIME} isn't a time: {value!r:.100}; only a platform's "
+            "schedule replaces the placeholder by a time"
         ) from None
 
 
 def resolved(message: Message, sent_at: float | None = None) -> Message:
-    """A message as it was read, with what depends on the moment; one that is no tick is as it was.
+    """Add to a tick that was read everything that depends on its fire time; any other message is returned unchanged.
 
     Args:
         message: the message.
-        sent_at: when the broker took it, in seconds since the epoch, where that is known.
+        sent_at: when the broker took the message, in seconds since the epoch, if known.
 
     Raises:
-        InvalidTaskError: its headers can't be read.
+        InvalidTaskError: the message's headers can't be read.
     """
     tick = tick_of(message)
     if tick is None:
@@ -195,63 +195,71 @@ def resolved(message: Message, sent_at: float | None = None) -> Message:
     if text == SENT_TIME:
         if sent_at is None:
             return message
-        moment = _fired_at(tick, datetime.fromtimestamp(sent_at, UTC))
+        fire_time = _fired_at(tick, datetime.fromtimestamp(sent_at, UTC))
     else:
-        moment = fire_time_of(message)
+        fire_time = fire_time_of(message)
     if tick.span_seconds or tick.timing.whole_minutes:
-        moment = moment.replace(second=0)
+        fire_time = fire_time.replace(second=0)
     try:
-        return at(message, tick, moment, unread_id=_unread_id(tick, text))
+        return at(message, tick, fire_time, unread_id=_unread_id(tick, text))
     except OverflowError:
-        raise InvalidTaskError(f"task {message.task}: it is due in no year that a clock knows: {text!r:.100}") from None
+        raise InvalidTaskError(f"task {message.task}: its fire time is too far away: {text!r:.100}") from None
 
 
-def at(message: Message, tick: Tick, moment: datetime, unread_id: str | None = None) -> Message:
-    """A tick's message at a moment."""
-    task_id = tick_id(tick.application, tick.name, moment)
+def at(message: Message, tick: Tick, fire_time: datetime, unread_id: str | None = None) -> Message:
+    """Give a tick's message its fire time, and the id, eta and expiry that follow from that.
+
+    Args:
+        message: the message.
+        tick: the tick that the message carries.
+        fire_time: the fire time.
+        unread_id: the id that the message had while its fire time wasn't read; as a root id it is replaced too.
+    """
+    task_id = tick_id(tick.application, tick.name, fire_time)
     if tick.span_seconds:
-        task_id = derived_id(task_id, "span", tick.span_seconds)  # no tick's: one of them may be due at its beginning
-    changes: dict[str, Any] = {"id": task_id, "headers": {**message.headers, SCHEDULED_TIME: _text(moment)}}
+        # Not the id of a tick, as a tick of the span may be due at the span's beginning.
+        task_id = derived_id(task_id, "span", tick.span_seconds)
+    changes: dict[str, Any] = {"id": task_id, "headers": {**message.headers, SCHEDULED_TIME: _text(fire_time)}}
     if message.root_id in (None, unread_id, message.id):
         changes["root_id"] = task_id
     if tick.span_seconds:
         return replace(message, **changes)
     delay = held_seconds(tick, task_id)
-    # What runs again, or in the tick's place, has its own.
+    # A retry, and a task that replaces the tick, have their own eta and expiry.
     if message.eta is None and not message.attempt and delay:
-        changes["eta"] = moment + timedelta(seconds=delay)
+        changes["eta"] = fire_time + timedelta(seconds=delay)
     if message.expires is None and not message.attempt and tick.expires_seconds is not None:
-        changes["expires"] = moment + timedelta(seconds=tick.expires_seconds)
+        changes["expires"] = fire_time + timedelta(seconds=tick.expires_seconds)
     return replace(message, **changes)
 
 
 def held_seconds(tick: Tick, task_id: str) -> float:
-    """How long after it is due a tick is to run: countdown and jitter, the same for every firing of it."""
+    """The seconds from a tick's fire time until its run: countdown and jitter, equal for every firing of the tick."""
     return tick.delay_seconds + (uuid.UUID(task_id).int % (int(tick.jitter_seconds) + 1) if tick.jitter_seconds else 0)
 
 
 def spread(message: Message, tick: Tick) -> list[Message]:
-    """The ticks that a message of a span stands for, each held back until it is due."""
+    """Make the messages of all ticks of a span, each held back until its fire time."""
     begin, one = fire_time_of(message), replace(tick, span_seconds=0, fires=None)
     headers = {**message.headers, SCHEDULE: one.to_document()}
     unspread = replace(message, headers=headers, root_id=None, eta=None, expires=None)
     found = []
-    for moment in tick.timing.between(begin, begin + timedelta(seconds=tick.span_seconds)):
-        each = at(unspread, one, moment)
-        found.append(each if each.eta else replace(each, eta=moment))
+    for fire_time in tick.timing.between(begin, begin + timedelta(seconds=tick.span_seconds)):
+        each = at(unspread, one, fire_time)
+        found.append(each if each.eta else replace(each, eta=fire_time))
     return found
 
 
 def is_due(message: Message, tick: Tick, now: datetime) -> bool:
-    """Whether the schedule names the moment of a tick, and it has come."""
-    moment = fire_time_of(message)
-    return moment <= now + _LATEST_LEAD and (bool(tick.span_seconds) or tick.timing.fires_at(moment))
+    """Whether the fire time of a tick has come, and the tick's timing has it; a span's message needs only the first."""
+    fire_time = fire_time_of(message)
+    return fire_time <= now + _LATEST_LEAD and (bool(tick.span_seconds) or tick.timing.fires_at(fire_time))
 
 
 def _fired_at(tick: Tick, sent: datetime) -> datetime:
-    """When the platform was to send what the broker took at ``sent``, whether the entry is due then or not.
+    """The time for which the platform sent the message that the broker took at ``sent``.
 
-    Without the entry's start and end, which the platform doesn't know either.
+    The entry need not be due then. Its start and end are left out, as the platform doesn't know them either.
     """
     fires, sent = Timing(schedule=tick.fires or tick.timing.schedule), sent + timedelta(seconds=CLOCKS_DIFFER_SECONDS)
     return fires.latest(sent) or sent.replace(second=0, microsecond=0)
@@ -261,5 +269,5 @@ def _unread_id(tick: Tick, text: str) -> str:
     return f"{tick.name}@{text}"
 
 
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _text(fire_time: datetime) -> str:
+    return fire_time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,15 +1,17 @@
-"""Triggers: when a platform has to fire for a periodic task, where platforms can say less than a schedule does.
+"""Triggers: the local times at which a platform fires for a periodic task.
 
-A platform fires by the minute, at local times that match five fields. What a schedule means beyond that is bridged:
+A platform fires at whole minutes, at local times that match five fields. Schedules can mean more than that, and the
+difference is bridged in one of two ways:
 
-- a guard: the platform fires more often, and a firing at which the task is not due runs nothing (``guards``). So for
-  a day of the month and a weekday, for intervals that don't divide a day, and in UTC for local times that a zone skips
-  or repeats, where platforms do something else than Celery.
-- a span: each firing stands for all ticks of the minute, or up to a quarter of an hour, that follows; a worker sends
-  them, held back by the broker until they are due. So for intervals of seconds, for those whose guard would fire more
-  often than that, and for the sun.
+- By a guard: the platform fires more often than the task is due, and a worker runs nothing for a firing at which the
+  task isn't due (``core.execution.steps.tick_policy``). This is used for crontabs that limit days of the month and
+  weekdays, for intervals that don't divide a day, and, in UTC, for local times that a zone skips or repeats, where
+  platforms differ from Celery.
+- By a span: each firing stands for all ticks of the following minute, or of up to a quarter of an hour. A worker sends
+  them, and the broker holds them back until they are due. This is used for intervals of seconds, for intervals whose
+  guard would fire more often than a span, and for the sun.
 
-Both are exact, and no firing has to prepare the next: after one that was lost, the next is as good as ever.
+Both give exact times, and no firing depends on an earlier one: after a lost firing, the next one works as always.
 Anchored ``rate`` expressions are not used, as a schedule can't be changed while its anchor lies in the past.
 """
 
@@ -21,7 +23,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import groupby, pairwise
 from math import gcd
-from typing import Final
+from typing import Final, TypedDict
 
 from taskq_cloud.core.schedules import fields
 from taskq_cloud.core.schedules.base import zone_named
@@ -32,11 +34,11 @@ from taskq_cloud.core.schedules.sun import solar
 from taskq_cloud.errors import ScheduleError
 
 LONG_SPAN_SECONDS: Final = 900
-"""SQS holds a message back for at most that (``DelaySeconds``). Where a broker holds it for less, it is shorter."""
+"""The longest span: SQS holds a message back for at most that (``DelaySeconds``); other brokers may need less."""
 SHORT_SPAN_SECONDS: Final = 60
-"""Of intervals under a minute: 60 messages at once are enough, and pausing one takes effect sooner."""
+"""The span of intervals under a minute: 60 messages at once are enough, and a pause takes effect sooner."""
 HORIZON_YEARS: Final = 30
-"""Changes of clocks that are known now and lie further ahead change no translation."""
+"""Changes of clocks that lie further ahead are left out of account."""
 _HOUR_MINUTES: Final = 60
 _DAY_MINUTES: Final = 1440
 _WEEK_DAYS: Final = 7
@@ -45,17 +47,17 @@ _SOLAR_SAMPLE_DAYS: Final = 2 * 366
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """Local times at which a platform is to fire; ``core.schedules.eventbridge`` and ``cloud_scheduler`` write it down.
+    """The local times at which a platform is to fire, for ``eventbridge`` and ``cloud_scheduler`` to write down.
 
     Args:
-        minute: of each hour.
-        hour: of each day.
+        minute: the minutes of an hour.
+        hour: the hours of a day.
         month_of_year: the months.
-        day_of_month: the days of a month; None: whichever.
-        day_of_week: the days of a week, Sunday being 0; None: whichever. Never given together with the former.
-        week: with one day of the week: only the month's first, second... such day.
-        timezone: the IANA name of the zone.
-        span_seconds: what each firing stands for; 0: itself.
+        day_of_month: the days of a month; None: every day.
+        day_of_week: the days of a week, with 0 for Sunday; None: every day. Never given together with ``day_of_month``.
+        week: 1 for the first such weekday of a month only, 2 for the second...; only with a single ``day_of_week``.
+        timezone: the IANA name of the time zone.
+        span_seconds: the length of the span that each firing stands for; 0 if a firing stands for its own time.
     """
 
     minute: frozenset[int]
@@ -68,7 +70,7 @@ class Trigger:
     span_seconds: int = 0
 
     def matches_day(self, day: date) -> bool:
-        """Whether it fires on a local day."""
+        """Whether the trigger fires on a local day."""
         return (
             day.month in self.month_of_year
             and (self.day_of_month is None or day.day in self.day_of_month)
@@ -78,7 +80,7 @@ class Trigger:
 
     @property
     def firings_a_year(self) -> int:
-        """How often it fires in a year of 365 days, which begins on a Thursday."""
+        """The number of firings in a year of 365 days that begins on a Thursday."""
         days = sum(self.matches_day(date(2026, 1, 1) + timedelta(days=n)) for n in range(365))
         return days * len(self.hour) * len(self.minute)
 
@@ -86,39 +88,48 @@ class Trigger:
 def triggers_of(
     timing: Timing, now: datetime, *, weeks: bool, longest_span_seconds: float = LONG_SPAN_SECONDS
 ) -> list[Trigger]:
-    """The triggers of a timing; together they fire whenever it is due.
+    """Translate a timing into triggers, which together fire whenever the task is due.
 
     Args:
-        timing: it.
-        now: the time; what matters lies after it.
+        timing: the timing.
+        now: the time; only fire times after it matter.
         weeks: whether the platform can say "the second Monday of a month".
-        longest_span_seconds: how far ahead a worker can send a tick: no span is longer.
+        longest_span_seconds: the longest time for which a tick can be held back: no span is longer.
 
     Raises:
-        ScheduleError: the schedule is of no kind that is known here, or needs a span, and no span is so short.
+        ScheduleError: the schedule isn't a crontab, schedule or solar, or it needs a longer span than is possible.
     """
     match timing.schedule:
         case crontab() as cron:
             return _of_crontab(cron, now, weeks=weeks)
         case schedule(relative=True, unit=unit) as interval if unit == DAY:
-            # Local midnights; a guard leaves out those between.
+            # The platform fires at every local midnight; a guard leaves out the days between.
             return _of_crontab(crontab(0, 0, timezone=interval.timezone), now, weeks=weeks)
         case schedule() as interval:
             return _of_interval(interval, timing.anchor, longest_span_seconds)
         case solar() as sun:
             return [_of_sun(sun, now, _span(longest_span_seconds))]
-    raise ScheduleError(f"{timing.schedule!r} can't be given to a platform: only crontab, schedule and solar can")
+    raise ScheduleError(f"a platform can't be given the schedule {timing.schedule!r}; use crontab, schedule or solar")
 
 
 def _of_crontab(cron: crontab, now: datetime, *, weeks: bool) -> list[Trigger]:
     name = cron.timezone or "UTC"
     if any(_meets(cron, *change) for change in _clock_changes(name, now.year)):
         return _in_utc(cron, now)
-    return [Trigger(minute=cron.minute, hour=cron.hour, timezone=name, **_days(cron, weeks=weeks))]  # type: ignore[arg-type]
+    return [Trigger(minute=cron.minute, hour=cron.hour, timezone=name, **_days(cron, weeks=weeks))]
 
 
-def _days(cron: crontab, *, weeks: bool) -> dict[str, frozenset[int] | int | None]:
-    """Days of the month or of the week, whichever are fewer where both are limited."""
+class _Days(TypedDict):
+    """The arguments of ``Trigger`` that say on which days it fires."""
+
+    month_of_year: frozenset[int]
+    day_of_month: frozenset[int] | None
+    day_of_week: frozenset[int] | None
+    week: int | None
+
+
+def _days(cron: crontab, *, weeks: bool) -> _Days:
+    """The days of a crontab as a trigger has them: if days of both kinds are limited, those that are fewer."""
     of_month = None if cron.day_of_month == fields.DAY_OF_MONTH.all else cron.day_of_month
     of_week = None if cron.day_of_week == fields.DAY_OF_WEEK.all else cron.day_of_week
     week: int | None = None
@@ -134,7 +145,7 @@ def _days(cron: crontab, *, weeks: bool) -> dict[str, frozenset[int] | int | Non
 
 
 def _in_utc(cron: crontab, now: datetime) -> list[Trigger]:
-    """The UTC times of local ones under each of the zone's offsets."""
+    """Triggers in UTC that cover the local times of a crontab under each of the zone's offsets."""
     offsets = sorted({offset for change in _clock_changes(cron.timezone or "UTC", now.year) for offset in change[2:]})
     days: dict[int, tuple[frozenset[int], frozenset[int], frozenset[int]]] = {}
     for offset in offsets:
@@ -146,16 +157,16 @@ def _in_utc(cron: crontab, now: datetime) -> list[Trigger]:
     triggers = []
     for of_day in sorted(set(days.values()), key=lambda each: [sorted(part) for part in each]):
         months, of_month, of_week = of_day
-        # As a crontab again: it takes whichever days are fewer.
+        # Made into a crontab again, as _days takes the days that are fewer.
         chosen = crontab(day_of_week=of_week, day_of_month=of_month, month_of_year=months)
         minutes = [minute for minute, each in days.items() if each == of_day]
         for hours, of_hour in _by_hours(minutes):
-            triggers.append(Trigger(minute=of_hour, hour=hours, **_days(chosen, weeks=False)))  # type: ignore[arg-type]
+            triggers.append(Trigger(minute=of_hour, hour=hours, **_days(chosen, weeks=False)))
     return triggers
 
 
 def _shifted(cron: crontab, shift: int) -> tuple[frozenset[int], frozenset[int], frozenset[int]]:
-    """Months, days of the month and of the week that are so many days later; more where it depends on the month."""
+    """Shift the months and days of a crontab by some days; the result has more days where months differ in length."""
     of_week = frozenset((day + shift) % _WEEK_DAYS for day in cron.day_of_week)
     if shift == 0 or (cron.day_of_month == fields.DAY_OF_MONTH.all and cron.month_of_year == fields.MONTH_OF_YEAR.all):
         return cron.month_of_year, cron.day_of_month, of_week
@@ -169,7 +180,7 @@ def _shifted(cron: crontab, shift: int) -> tuple[frozenset[int], frozenset[int],
 
 
 def _by_hours(minutes_of_day: Iterable[int]) -> list[tuple[frozenset[int], frozenset[int]]]:
-    """Hours and minutes that are those minutes of a day, one pair for all hours that have the same minutes."""
+    """Split minutes of a day into pairs of hours and minutes; hours with equal minutes share a pair."""
     of_hour: dict[int, set[int]] = {}
     for each in minutes_of_day:
         of_hour.setdefault(each // 60, set()).add(each % 60)
@@ -181,12 +192,12 @@ def _by_hours(minutes_of_day: Iterable[int]) -> list[tuple[frozenset[int], froze
 
 
 def _span(longest_seconds: float) -> int:
-    """The longest span that divides an hour into whole minutes, up to ``LONG_SPAN_SECONDS``."""
+    """The longest span of whole minutes that divides an hour, up to ``LONG_SPAN_SECONDS``."""
     minutes = int(min(longest_seconds, LONG_SPAN_SECONDS)) // 60
     if minutes < 1:
         raise ScheduleError(
-            "it takes messages that are held back for a minute, and its queue holds none so long beside the countdown "
-            "and the jitter"
+            "it needs messages that are held back for a minute, and its queue can't hold them so long beside the "
+            "countdown and the jitter"
         )
     return 60 * next(each for each in range(minutes, 0, -1) if _HOUR_MINUTES % each == 0)
 
@@ -205,11 +216,11 @@ def _of_interval(interval: schedule, anchor: datetime, longest_span_seconds: flo
 
 
 def _of_sun(sun: solar, now: datetime, span_seconds: int) -> Trigger:
-    """Spans in the hours of UTC in which the event falls, and of those it is near to."""
-    hours, moment = set(), now.astimezone(UTC)
+    """A trigger whose spans cover the hours of UTC in which the sun's event falls or to which it is near."""
+    hours, due = set(), now.astimezone(UTC)
     for _ in range(_SOLAR_SAMPLE_DAYS):
-        moment = sun.following(moment)
-        hours |= {(moment + timedelta(minutes=minutes)).hour for minutes in (-10, 0, 10)}
+        due = sun.following(due)
+        hours |= {(due + timedelta(minutes=minutes)).hour for minutes in (-10, 0, 10)}
     return _every(span_seconds, frozenset(hours))
 
 
@@ -218,7 +229,7 @@ def _every(span_seconds: int, hours: frozenset[int]) -> Trigger:
 
 
 def _meets(cron: crontab, begin: datetime, end: datetime, *_offsets: int) -> bool:
-    """Whether a local time from ``begin`` on and before ``end`` is one of its own."""
+    """Whether a crontab matches a local time from ``begin`` on and before ``end``."""
     while begin < end:
         if begin.hour in cron.hour and begin.minute in cron.minute and cron.matches_day(begin.date()):
             return True
