@@ -1,1 +1,1 @@
-"""Message brokers: one adapter a file, and the registry that finds them by URL."""
+"""Message brokers: one adapter per module, and the registry that finds them by URL."""

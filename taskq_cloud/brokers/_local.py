@@ -1,4 +1,4 @@
-"""What the local brokers share: their capabilities, what they refuse, the cursors of their lists, and how they wait."""
+"""Rules that the memory broker and the SQLite broker share: capabilities, refused messages, list cursors, polling."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from typing import Final
 
 from taskq_cloud.core.flows import Sleep
-from taskq_cloud.core.model.message import Outgoing, Refused
+from taskq_cloud.core.model.message import Delivery, Outgoing, Refused
 from taskq_cloud.core.ports import BrokerCapabilities
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
 
 DEDUPLICATION_SECONDS: Final = 300
-"""SQS's window (SQS Developer Guide, "FIFO-queues-exactly-once")."""
+"""How long a deduplication id is remembered: SQS's time (SQS Developer Guide, "FIFO-queues-exactly-once")."""
 
 FIRST_PAUSE_SECONDS: Final = 0.01
 LONGEST_PAUSE_SECONDS: Final = 0.2
-"""Five looks a second from an idle worker cost next to nothing, and a person doesn't notice the delay."""
+"""Five polls a second by an idle worker cost next to nothing, and a person doesn't notice the delay."""
 
 LOCAL_CAPABILITIES: Final = BrokerCapabilities(
-    largest_message_bytes=16 * 1024 * 1024,  # ours: SQLite takes 1 GB, but a claim rewrites the row
+    largest_message_bytes=16 * 1024 * 1024,  # our own limit: SQLite takes 1 GB, but each receive rewrites the row
     send_batch=1000,
     receive_batch=1000,
     longest_wait_seconds=20,
@@ -32,33 +32,34 @@ LOCAL_CAPABILITIES: Final = BrokerCapabilities(
     durable=True,
     queues_must_exist=False,
 )
-"""What SQLite's broker can do. Memory's is but for what its name says, so that tests with it meet the same limits."""
+"""The capabilities of the SQLite broker. The memory broker differs only in that it isn't shared or durable, so that
+tests with it meet SQLite's limits."""
 
 
 def size_bytes(message: Outgoing) -> int:
-    """The body and the attributes, names and values, in UTF-8."""
+    """The size of a message: its body and the names and values of its attributes, in UTF-8."""
     return len(message.body.encode()) + sum(
         len(name.encode()) + len(value.encode()) for name, value in message.attributes.items()
     )
 
 
 def refusal(queue: str, message: Outgoing, capabilities: BrokerCapabilities) -> Refused | None:
-    """Why a message can't be sent to a queue, or None where it can.
+    """The reason why a queue can't take a message, or None if it can.
 
     Args:
         queue: the queue's name.
         message: the message.
-        capabilities: the broker's.
+        capabilities: the broker's capabilities.
     """
     try:
         size = size_bytes(message)
     except UnicodeEncodeError as error:
-        return Refused(OperationalError(f"queue {queue!r}: the message can't be sent as UTF-8: {error}"))
+        return Refused(OperationalError(f"queue {queue!r}: the message can't be encoded as UTF-8: {error}"))
     if size > capabilities.largest_message_bytes:
         return Refused(
             PayloadTooLarge(
                 f"queue {queue!r}: the message has {size} bytes, and the broker takes at most"
-                f" {capabilities.largest_message_bytes}: set TASKQ_PAYLOADS to a bucket for what is larger, or put the"
+                f" {capabilities.largest_message_bytes}: set TASKQ_PAYLOADS to a bucket for large messages, or put the"
                 " data into a store and send its key"
             )
         )
@@ -66,22 +67,38 @@ def refusal(queue: str, message: Outgoing, capabilities: BrokerCapabilities) -> 
     if message.delay_seconds > longest_seconds:
         return Refused(
             OperationalError(
-                f"queue {queue!r}: a delay of {message.delay_seconds:g} s is over the broker's {longest_seconds:g} s"
+                f"queue {queue!r}: a delay of {message.delay_seconds:g} s exceeds the broker's longest,"
+                f" {longest_seconds:g} s: shorten the delay"
             )
         )
     return None
 
 
+def lost_lease(delivery: Delivery) -> Refused:
+    """The answer to the extension of a lease that is over."""
+    return Refused(
+        OperationalError(
+            f"queue {delivery.queue!r}: the lease of message {delivery.message_id} is lost: it ran out, or the message"
+            " is settled"
+        )
+    )
+
+
 def write_cursor(due_at: float, number: int) -> str:
-    """Where a page of held messages ends: after the one of that time and number."""
+    """Write the cursor of the page that follows a message.
+
+    Args:
+        due_at: when the message is due, in seconds since the epoch.
+        number: the message's number, which orders messages due at one time.
+    """
     return f"{due_at!r}-{number}"
 
 
 def read_cursor(cursor: str | None) -> tuple[float, int]:
-    """What ``write_cursor`` wrote; None: the beginning.
+    """Read the time and the number that ``write_cursor`` wrote; None means the beginning of the list.
 
     Raises:
-        OperationalError: it was written by nobody.
+        OperationalError: ``write_cursor`` didn't write the cursor.
     """
     if cursor is None:
         return 0.0, 0
@@ -89,11 +106,17 @@ def read_cursor(cursor: str | None) -> tuple[float, int]:
     try:
         return float(due_at), int(number)
     except ValueError:
-        raise OperationalError(f"{cursor!r:.100} is no cursor of an earlier list") from None
+        raise OperationalError(
+            f"{cursor!r:.100} isn't the cursor of a list: give the cursor that came with a page, or none"
+        ) from None
 
 
-def polling(wait_seconds: float) -> Iterator[Sleep]:
-    """The pauses that make up a receive's wait, as no call can be held open: each is twice the last, up to 0.2 s."""
+def polling_pauses(wait_seconds: float) -> Iterator[Sleep]:
+    """The pauses between the polls of one receive; each lasts twice as long as the one before, up to 0.2 s.
+
+    Args:
+        wait_seconds: how long the pauses last in all.
+    """
     pause_seconds = FIRST_PAUSE_SECONDS
     left_seconds = wait_seconds
     while left_seconds > 0:

@@ -1,4 +1,4 @@
-"""Pub/Sub's batch calls, some of which succeed in part, and its errors in this package's words."""
+"""Pub/Sub's batch calls, some of which succeed in part, and this package's errors for failed calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.brokers._pubsub_messages import Entry, ids_in_batches, in_batches
-from taskq_cloud.brokers._pubsub_options import Place
+from taskq_cloud.brokers._pubsub_options import PubSubLocation
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
 from taskq_cloud.core.model.message import Sent
@@ -17,15 +17,15 @@ from taskq_cloud.core.ports import is_ordered
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 
 CALLS_AT_ONCE: Final = 5
-"""Calls of one large batch that are under way together; the bound on what is held in memory for them."""
+"""How many calls of a large batch are made at once. It bounds the memory for their requests."""
 
 ACKNOWLEDGE: Final = "acknowledge"
-MODIFY: Final = "modify_ack_deadline"
+MODIFY_DEADLINE: Final = "modify_ack_deadline"
 
 _PERMANENT: Final = "PERMANENT_FAILURE_"
 _TRANSIENT: Final = "TRANSIENT_FAILURE_"
-"""Of an acknowledgement id, in the error of a request to a subscription with exactly-once delivery (Pub/Sub
-documentation, "Exactly-once delivery")."""
+"""How the answer for one acknowledgement id begins, in the error of a request to a subscription with exactly-once
+delivery (Pub/Sub documentation, "Exactly-once delivery")."""
 
 _PERMISSIONS: Final = {
     "publish": "pubsub.topics.publish",
@@ -33,44 +33,45 @@ _PERMISSIONS: Final = {
     "get_subscription": "pubsub.subscriptions.get",
     "create_task": "cloudtasks.tasks.create",
 }
-"""What an operation needs; the others need pubsub.subscriptions.consume (Pub/Sub documentation, "Access control")."""
+"""Operation -> the permission for it. Other operations need pubsub.subscriptions.consume (Pub/Sub documentation,
+"Access control")."""
 
 _RNG = random.Random()
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """The receipt no longer holds its message: someone else has it now, or it is gone."""
+class LeaseLost:
+    """The receipt's lease is over: the message has been delivered again, or settled."""
 
 
-AckAnswer: TypeAlias = Lost | CallError | None
-"""What became of one acknowledgement or extension: None where it is done, as far as Pub/Sub says."""
+ReceiptAnswer: TypeAlias = LeaseLost | CallError | None
+"""The answer to the acknowledgement or the extension of one receipt. None: done, as far as Pub/Sub says."""
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """What an error names.
+class QueueErrors:
+    """Makes the errors of one queue.
 
     Args:
-        queue: the queue as the application names it.
-        place: where it is in Pub/Sub.
-        project: the project of the broker.
+        queue: the queue, as the application names it.
+        location: the queue's topic and subscription.
+        project: the id of the broker's project.
     """
 
     queue: str
-    place: Place
+    location: PubSubLocation
     project: str
 
-    def explain(self, error: CallError) -> OperationalError:
-        """A failed call, as this package's error."""
-        said = f"{error.code}: {error.message}"
+    def of_call(self, error: CallError) -> OperationalError:
+        """The error for a failed call."""
+        answer = f"{error.code}: {error.message}"
         permission = _PERMISSIONS.get(error.call.operation, "pubsub.subscriptions.consume")
         if error.code == "NOT_FOUND":
-            return self._not_found(error, said)
+            return self._not_found(error, answer)
         if error.code == "PERMISSION_DENIED":
             return AccessDenied(
-                f"{self}: {permission} was denied ({said}): grant it to this service account, and see that the project "
-                f"{self.project!r} is the right one"
+                f"{self}: {permission} was denied ({answer}): grant it to this service account, and check that the "
+                f"project {self.project!r} is the right one"
             )
         kind: type[OperationalError]
         match error.trouble:
@@ -82,37 +83,37 @@ class Where:
                 kind, what = Unreachable, f"no answer from Pub/Sub to {error.call.operation} after the retries"
             case _:
                 kind, what = OperationalError, f"{error.call.operation} failed"
-        return kind(f"{self}: {what} ({said})")
+        return kind(f"{self}: {what} ({answer})")
 
-    def lost(self, message_id: str) -> OperationalError:
-        """Somebody wanted to extend a lease that is over."""
+    def lost_lease(self, message_id: str) -> OperationalError:
+        """The error for the extension of a lease that is over."""
         return OperationalError(
             f"{self}: the lease of message {message_id} is lost: it ran out, or the message is settled"
         )
 
     def missing_topic(self) -> QueueNotFound:
-        """The topic does not exist."""
-        topic = self.place.topic
+        """The error for a topic that doesn't exist."""
+        topic = self.location.topic
         return QueueNotFound(
-            f"{self}: topic {topic} does not exist; the runtime creates none: create it with its subscription, e.g. "
-            f"gcloud pubsub topics create {topic}, then {self._create_subscription()}"
+            f"{self}: topic {topic} does not exist, and the runtime creates no topics: create it with its "
+            f"subscription, e.g. gcloud pubsub topics create {topic}, then {self._create_subscription()}"
         )
 
     def missing_subscription(self) -> QueueNotFound:
-        """The subscription does not exist."""
+        """The error for a subscription that doesn't exist."""
         return QueueNotFound(
-            f"{self}: subscription {self.place.subscription} does not exist; the runtime creates none: create it, e.g. "
-            f"{self._create_subscription()}"
+            f"{self}: subscription {self.location.subscription} does not exist, and the runtime creates no "
+            f"subscriptions: create it, e.g. {self._create_subscription()}"
         )
 
     def __str__(self) -> str:
         return f"queue {self.queue!r}"
 
-    def _not_found(self, error: CallError, said: str) -> OperationalError:
+    def _not_found(self, error: CallError, answer: str) -> OperationalError:
         if "project not found" in error.message.lower():
             return OperationalError(
-                f"{self}: there is no project {self.project!r} for these credentials ({said}): the broker's URL is "
-                "pubsub://PROJECT-ID/prefix, with the project's id and not its display name"
+                f"{self}: there is no project {self.project!r} for these credentials ({answer}): write the broker's "
+                "URL as pubsub://PROJECT-ID/prefix, with the project's id and not its display name"
             )
         if error.call.operation in ("publish", "list_topic_subscriptions"):
             return self.missing_topic()
@@ -121,15 +122,21 @@ class Where:
     def _create_subscription(self) -> str:
         ordered = " --enable-message-ordering" if is_ordered(self.queue) else ""
         return (
-            f"gcloud pubsub subscriptions create {self.place.subscription} --topic {self.place.topic} "
+            f"gcloud pubsub subscriptions create {self.location.subscription} --topic {self.location.topic} "
             f"--ack-deadline 60 --expiration-period never{ordered}"
         )
 
 
 def publish(topic: str, entries: Sequence[Entry], *, ordered: bool) -> Flow[dict[int, Sent | CallError]]:
-    """Publish any number of messages; the answer to each, by its position. A request is accepted as a whole or not.
+    """Publish any number of messages. Pub/Sub accepts or rejects each request as a whole.
 
-    Those of an ordered queue go request by request, and no further once one was not accepted.
+    Args:
+        topic: the topic's full name.
+        entries: the messages.
+        ordered: make one request after the other, and none after a request that was not accepted.
+
+    Returns:
+        The answer for each message, by its position.
     """
     answers: dict[int, Sent | CallError] = {}
     batches = in_batches(entries, topic)
@@ -151,14 +158,23 @@ def publish(topic: str, entries: Sequence[Entry], *, ordered: bool) -> Flow[dict
 
 def settle_receipts(
     operation: str, subscription: str, receipts: Sequence[str], seconds: int | None = None, rng: random.Random = _RNG
-) -> Flow[dict[str, AckAnswer]]:
-    """Acknowledge any number of receipts, or set their deadlines; the answer to each.
+) -> Flow[dict[str, ReceiptAnswer]]:
+    """Acknowledge any number of receipts, or set their deadlines. A failed call is not raised.
 
-    A subscription with exactly-once delivery answers for every receipt by itself: those of which it says that they
-    may pass the next time, or nothing, are sent again, as ``core.calls`` repeats a call. No call's failure is raised:
-    it is the answer to every receipt of the call.
+    A subscription with exactly-once delivery answers for each receipt. A receipt with a transient failure or without an
+    answer is sent again, as often and with the same backoff as ``core.flows.retrying`` repeats a call.
+
+    Args:
+        operation: ``ACKNOWLEDGE`` or ``MODIFY_DEADLINE``.
+        subscription: the subscription's full name.
+        receipts: the acknowledgement ids.
+        seconds: the new deadline, from now; None when acknowledging.
+        rng: makes the jitter of the backoff.
+
+    Returns:
+        The answer for each receipt; a failed call is the answer for each of its receipts.
     """
-    answers: dict[str, AckAnswer] = dict.fromkeys(receipts)
+    answers: dict[str, ReceiptAnswer] = dict.fromkeys(receipts)
     waiting = list(answers)
     for attempt in range(DEFAULT_BACKOFF.attempts):
         if attempt:
@@ -168,7 +184,7 @@ def settle_receipts(
         while wave := list(islice(batches, CALLS_AT_ONCE)):
             results = yield Gather([_call(operation, subscription, batch, seconds) for batch in wave])
             for batch, result in zip(wave, results, strict=True):
-                again += _note(answers, batch, result)
+                again += _record_answers(answers, batch, result)
         waiting = again
         if not waiting:
             break
@@ -186,16 +202,16 @@ def _call(operation: str, subscription: str, receipts: Sequence[str], seconds: i
     return Call("subscriber", operation, {"request": request})
 
 
-def _note(answers: dict[str, AckAnswer], receipts: Sequence[str], result: Any) -> Iterator[str]:
-    """Note a request's answer for each of its receipts; those that are to be sent again."""
+def _record_answers(answers: dict[str, ReceiptAnswer], receipts: Sequence[str], result: Any) -> Iterator[str]:
+    """Record a request's answer for each of its receipts, and yield the receipts that must be sent again."""
     if not isinstance(result, CallError):
         for receipt in receipts:
             answers[receipt] = None
         return
-    of_receipts: Mapping[str, str] = result.details
-    partial = any(of_receipts.get(receipt, "").startswith((_PERMANENT, _TRANSIENT)) for receipt in receipts)
+    codes: Mapping[str, str] = result.details
+    partial = any(codes.get(receipt, "").startswith((_PERMANENT, _TRANSIENT)) for receipt in receipts)
     for receipt in receipts:
-        permanent = of_receipts.get(receipt, "").startswith(_PERMANENT)
-        answers[receipt] = Lost() if permanent else result
+        permanent = codes.get(receipt, "").startswith(_PERMANENT)
+        answers[receipt] = LeaseLost() if permanent else result
         if partial and not permanent:
             yield receipt

@@ -1,7 +1,8 @@
-"""What is looked at once, before a queue is received from, a dead letter sent to it, or schedules are made for it.
+"""Checks of a queue's topic and subscription, made once: before the first receive, dead letter or schedule.
 
-Pub/Sub loses messages without a word: a topic without a subscription keeps nothing, and a subscription of another topic
-hands over somebody else's messages. Where the permission to look is missing, what settings say is trusted.
+Without these checks messages could be lost silently: a topic without a subscription keeps no messages, and a
+subscription of another topic delivers another application's messages. Without the permission to check, the settings are
+trusted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from taskq_cloud.brokers._pubsub_calls import Where
+from taskq_cloud.brokers._pubsub_calls import QueueErrors
 from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.ports import is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, QueueNotFound
@@ -17,70 +18,83 @@ from taskq_cloud.errors import ImproperlyConfigured, QueueNotFound
 logger = logging.getLogger("taskq_cloud.brokers.pubsub")
 
 
-def look_at(where: Where) -> Flow[None]:
-    """See that a queue's subscription is as it must be.
+def check_subscription(errors: QueueErrors) -> Flow[None]:
+    """Check that a worker can receive a queue's messages from its subscription.
+
+    Args:
+        errors: names the queue and its subscription.
 
     Raises:
-        QueueNotFound: there is none.
-        ImproperlyConfigured: it is not this queue's, or can't be pulled from.
+        QueueNotFound: the subscription doesn't exist.
+        ImproperlyConfigured: the subscription belongs to another topic, is pushed, or keeps no order though it must.
     """
-    name, extra = where.place.subscription, {"queue": where.queue, "action": "pubsub.subscription"}
+    name, extra = errors.location.subscription, {"queue": errors.queue, "action": "pubsub.subscription"}
     try:
         found = yield Call("subscriber", "get_subscription", {"request": {"subscription": name}})
     except CallError as error:
         if error.code != "PERMISSION_DENIED":
-            raise where.explain(error) from error
-        logger.info("%s: %s can't be looked at, and is trusted", where, name, extra=extra)
+            raise errors.of_call(error) from error
+        logger.info(
+            "%s: subscription %s can't be checked without the permission pubsub.subscriptions.get; the settings are "
+            "trusted",
+            errors,
+            name,
+            extra=extra,
+        )
         return
-    problem = _problem(found, where.place.topic, ordered=is_ordered(where.queue))
+    problem = _problem(found, errors.location.topic, ordered=is_ordered(errors.queue))
     if problem:
-        raise ImproperlyConfigured(f"{where}: subscription {name} {problem}")
+        raise ImproperlyConfigured(f"{errors}: subscription {name} {problem}")
     if not found.dead_letter_policy.dead_letter_topic:
         logger.warning(
-            "%s: %s has no dead-letter policy, so receives are not counted: what can't be run comes back until it "
-            "expires. Set one (--dead-letter-topic, --max-delivery-attempts)",
-            where,
+            "%s: subscription %s has no dead-letter policy, so Pub/Sub doesn't count receives, and a message that "
+            "can't be run comes back until it expires: set one (--dead-letter-topic, --max-delivery-attempts)",
+            errors,
             name,
             extra=extra,
         )
     if found.expiration_policy.ttl:
         logger.warning(
-            "%s: %s is deleted, messages and all, when nobody receives from it for %s: set --expiration-period never",
-            where,
+            "%s: subscription %s is deleted with its messages after %s without a receive: set it to never expire "
+            "(--expiration-period never)",
+            errors,
             name,
             found.expiration_policy.ttl,
             extra=extra,
         )
 
 
-def look_at_topic(where: Where) -> Flow[None]:
-    """See that what is published to a queue's topic is kept.
+def check_topic(errors: QueueErrors) -> Flow[None]:
+    """Check that a queue's topic exists and keeps messages.
+
+    Args:
+        errors: names the queue and its topic.
 
     Raises:
-        QueueNotFound: there is no such topic, or it has no subscription.
+        QueueNotFound: the topic doesn't exist, or has no subscription.
     """
-    topic = where.place.topic
+    topic = errors.location.topic
     try:
         found = yield Call("publisher", "list_topic_subscriptions", {"request": {"topic": topic, "page_size": 1}})
     except CallError as error:
         if error.code != "PERMISSION_DENIED":
-            raise where.explain(error) from error
+            raise errors.of_call(error) from error
         return
     if not found.subscriptions:
-        raise QueueNotFound(f"{where.missing_subscription()}; without one, topic {topic} keeps no message")
+        raise QueueNotFound(f"{errors.missing_subscription()}; without one, topic {topic} keeps no message")
 
 
 def _problem(subscription: Any, topic: str, *, ordered: bool) -> str | None:
-    """What is wrong with a subscription, as the end of a sentence."""
+    """The reason why a worker can't use a subscription, as the end of a sentence; None if it can."""
     if subscription.topic == "_deleted-topic_":
         return f"has lost its topic, which was deleted: create {topic} and the subscription anew"
     if subscription.topic != topic:
         return (
-            f"is attached to {subscription.topic}, but the queue's messages are published to {topic}: attach another "
-            "one to that, or name both in broker_transport_options['predefined_queues']"
+            f"is attached to {subscription.topic}, but the queue's messages are published to {topic}: create a "
+            "subscription of that topic, or name both in broker_transport_options['predefined_queues']"
         )
     if subscription.push_config.push_endpoint:
-        return f"is pushed to {subscription.push_config.push_endpoint}: a worker needs one that is pulled"
+        return f"is pushed to {subscription.push_config.push_endpoint}: a worker needs a pull subscription"
     if ordered and not subscription.enable_message_ordering:
-        return "keeps no order, as a .fifo queue must: create it with --enable-message-ordering"
+        return "keeps no order, which a .fifo queue needs: create it with --enable-message-ordering"
     return None

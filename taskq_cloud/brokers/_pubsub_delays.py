@@ -1,4 +1,4 @@
-"""What is due later than Pub/Sub can park it: Cloud Tasks holds it, and publishes it when it is due."""
+"""Delays that are longer than Pub/Sub can park a message: Cloud Tasks holds it, and publishes it when it is due."""
 
 from __future__ import annotations
 
@@ -13,23 +13,30 @@ from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, OperationalError, PayloadTooLarge, Unreachable
 
 LONGEST_DELAY_SECONDS: Final = 30 * 86_400
-"""Cloud Tasks documentation, "Quotas and limits": maximum schedule time for a task."""
+"""The maximum schedule time for a task (Cloud Tasks documentation, "Quotas and limits")."""
 
 LARGEST_TASK_BYTES: Final = 1_000_000
-"""Cloud Tasks documentation, "Quotas and limits"; the request's other parts have to fit in, too."""
+"""The maximum task size, which includes the request's other parts (Cloud Tasks documentation, "Quotas and limits")."""
 
 _OTHER_PARTS_BYTES: Final = 4_096
 _SCOPE: Final = "https://www.googleapis.com/auth/pubsub"
 
 
 def call_to_delay(queue: str, entry: Entry, due_at: float, topic: str, options: PubSubOptions) -> Call:
-    """The call that has a message published later.
+    """Make the call that has Cloud Tasks publish a message later.
 
-    The task gets no name: a name keeps out duplicates for hours after the task is gone, and a message that is parked
-    twice is none.
+    The task has no name. Cloud Tasks refuses a name for hours after its task has ended, but a message may be held back
+    more than once.
+
+    Args:
+        queue: the queue's name.
+        entry: the message.
+        due_at: when the message is due, in seconds since the epoch.
+        topic: the full name of the queue's topic.
+        options: the broker's settings.
 
     Raises:
-        PayloadTooLarge: Cloud Tasks takes no task so large.
+        PayloadTooLarge: the message exceeds Cloud Tasks' limit.
     """
     message: dict[str, Any] = {**entry.message, "data": base64.b64encode(entry.message["data"]).decode()}
     if "ordering_key" in message:
@@ -37,9 +44,9 @@ def call_to_delay(queue: str, entry: Entry, due_at: float, topic: str, options: 
     body = json.dumps({"messages": [message]}).encode()
     if len(body) > LARGEST_TASK_BYTES - _OTHER_PARTS_BYTES:
         raise PayloadTooLarge(
-            f"queue {queue!r}: a message that is due later than 600 s from now is held by Cloud Tasks, which takes at "
-            f"most {LARGEST_TASK_BYTES} bytes; as base64, this one has {len(body)}: put the data into a store and send "
-            "its key"
+            f"queue {queue!r}: a message due more than 600 s from now is held by Cloud Tasks, which takes at most "
+            f"{LARGEST_TASK_BYTES} bytes, and this message has {len(body)} in base64: put the data into a store and "
+            "send its key"
         )
     host = (options.endpoint or "pubsub.googleapis.com").partition(":")[0]
     task = {
@@ -55,19 +62,20 @@ def call_to_delay(queue: str, entry: Entry, due_at: float, topic: str, options: 
     return Call("cloud_tasks", "create_task", {"request": {"parent": options.cloud_tasks_queue, "task": task}})
 
 
-def explain(queue: str, error: CallError, options: PubSubOptions) -> OperationalError:
-    """A failed call, as this package's error."""
-    said = f"{error.code}: {error.message}"
-    what = f"queue {queue!r}: a message due later could not be given to Cloud Tasks queue {options.cloud_tasks_queue}"
+def delay_error(queue: str, error: CallError, options: PubSubOptions) -> OperationalError:
+    """This package's error for a failed call to Cloud Tasks."""
+    answer = f"{error.code}: {error.message}"
+    tasks_queue = options.cloud_tasks_queue
     if error.code == "NOT_FOUND":
         return OperationalError(
-            f"{what}, which does not exist ({said}): create it with gcloud tasks queues create, or set the transport "
-            "option cloud_tasks_queue right"
+            f"queue {queue!r}: a delayed message needs the Cloud Tasks queue {tasks_queue}, which does not exist "
+            f"({answer}): create it with gcloud tasks queues create, or correct the transport option cloud_tasks_queue"
         )
+    what = f"queue {queue!r}: a delayed message could not be given to the Cloud Tasks queue {tasks_queue}"
     if error.code == "PERMISSION_DENIED" or error.trouble is Trouble.CREDENTIALS:
         return AccessDenied(
-            f"{what} ({said}): grant roles/cloudtasks.enqueuer, and iam.serviceAccounts.actAs on "
+            f"{what} ({answer}): grant roles/cloudtasks.enqueuer, and iam.serviceAccounts.actAs on "
             f"{options.cloud_tasks_service_account}"
         )
     kind = Unreachable if error.trouble in (Trouble.TRANSIENT, Trouble.THROTTLED) else OperationalError
-    return kind(f"{what} ({said})")
+    return kind(f"{what} ({answer})")

@@ -1,4 +1,4 @@
-"""Messages as Pub/Sub has them: sizes, limits, batches, and what a pull hands over."""
+"""Messages in Pub/Sub's form: their limits, batches of them, and deliveries made of pulled ones."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
 
 LARGEST_REQUEST_BYTES: Final = 10_000_000
-"""Of one publish (Pub/Sub documentation, "Quotas and limits")."""
+"""The largest publish request (Pub/Sub documentation, "Quotas and limits")."""
 
 LARGEST_MESSAGE_BYTES: Final = LARGEST_REQUEST_BYTES - 4_096
-"""What is left of the largest request beside the topic's name, an ordering key and what frames a message's parts."""
+"""The largest message: a request also has the topic's name, an ordering key, and the framing of the message's parts."""
 
 LARGEST_BATCH: Final = 1_000
-"""Messages of one publish or one pull (Pub/Sub documentation, "Quotas and limits")."""
+"""The most messages of one publish or one pull (Pub/Sub documentation, "Quotas and limits")."""
 
 LARGEST_ACKNOWLEDGEMENT_BYTES: Final = 500_000
-"""Of one acknowledge or modifyAckDeadline, whose limit is 512 KiB (Pub/Sub documentation, "Quotas and limits")."""
+"""The largest acknowledge or modifyAckDeadline request, below Pub/Sub's 512 KiB (Pub/Sub documentation, "Quotas and
+limits")."""
 
 LONGEST_DEADLINE_SECONDS: Final = 600
-"""Of one acknowledgement deadline (Pub/Sub documentation, "Extend ack time with lease management")."""
+"""The longest acknowledgement deadline (Pub/Sub documentation, "Extend ack time with lease management")."""
 
 MOST_ATTRIBUTES: Final = 100
 LONGEST_ATTRIBUTE_NAME_BYTES: Final = 256
@@ -33,17 +34,17 @@ LONGEST_ORDERING_KEY_BYTES: Final = 1_024
 
 _FRAME_BYTES: Final = 32
 _ATTRIBUTE_FRAME_BYTES: Final = 12
-"""Tags and lengths in protocol buffers, at most."""
+"""At most so many bytes of a message, and of an attribute, are tags and lengths in protocol buffers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message of a publish.
+    """One message of a publish request.
 
     Args:
-        position: its place in what the caller gave.
+        position: the message's position among the caller's messages.
         message: a ``PubsubMessage``, as plain data.
-        size_bytes: what it adds to the request.
+        size_bytes: how much the message adds to the request.
     """
 
     position: int
@@ -52,24 +53,29 @@ class Entry:
 
 
 def entry_to_send(position: int, queue: str, outgoing: Outgoing) -> Entry:
-    """A message as ``Publish`` takes it.
+    """Make the entry of a publish request from a message.
+
+    Args:
+        position: the message's position among the caller's messages.
+        queue: the queue's name.
+        outgoing: the message.
 
     Raises:
-        PayloadTooLarge: it is over Pub/Sub's limit.
-        OperationalError: an attribute or a character in it can't be carried.
-        ImproperlyConfigured: its message group is no legal ordering key.
+        PayloadTooLarge: the message exceeds Pub/Sub's limit.
+        OperationalError: Pub/Sub can't carry one of the message's attributes or characters.
+        ImproperlyConfigured: the message group isn't a legal ordering key.
     """
     try:
-        # What was no UTF-8 when it was received is sent on as it came.
+        # Bytes that weren't UTF-8 when they were received are sent on unchanged.
         data = outgoing.body.encode(errors="surrogateescape")
         size = len(data) + sum(_size(name) + _size(value) for name, value in outgoing.attributes.items())
     except UnicodeEncodeError as error:
-        raise OperationalError(f"queue {queue!r}: the message can't be sent as UTF-8: {error}") from error
+        raise OperationalError(f"queue {queue!r}: the message can't be encoded as UTF-8: {error}") from error
     if size > LARGEST_MESSAGE_BYTES:
         raise PayloadTooLarge(
-            f"queue {queue!r}: the message has {size} bytes, and Pub/Sub takes at most {LARGEST_MESSAGE_BYTES} of "
-            "them in its 10 MB: set TASKQ_PAYLOADS to a bucket for what is larger, or put the data into a store and "
-            "send its key"
+            f"queue {queue!r}: the message has {size} bytes, and a request of Pub/Sub's 10 MB has room for "
+            f"{LARGEST_MESSAGE_BYTES}: set TASKQ_PAYLOADS to a bucket for large messages, or put the data into a store "
+            "and send its key"
         )
     _check_attributes(queue, outgoing.attributes)
     message: dict[str, Any] = {"data": data}
@@ -79,7 +85,8 @@ def entry_to_send(position: int, queue: str, outgoing: Outgoing) -> Entry:
         key = outgoing.group or DEFAULT_GROUP
         if _size(key) > LONGEST_ORDERING_KEY_BYTES:
             raise ImproperlyConfigured(
-                f"queue {queue!r}: a message group has at most {LONGEST_ORDERING_KEY_BYTES} bytes"
+                f"queue {queue!r}: the message group has {_size(key)} bytes, and Pub/Sub takes at most "
+                f"{LONGEST_ORDERING_KEY_BYTES}: shorten it"
             )
         message["ordering_key"] = key
         size += _size(key)
@@ -87,7 +94,7 @@ def entry_to_send(position: int, queue: str, outgoing: Outgoing) -> Entry:
 
 
 def in_batches(entries: Iterable[Entry], topic: str) -> Iterator[list[Entry]]:
-    """Cut entries, in order, into as few publishes as their number and size allow."""
+    """Divide entries, in order, into as few publish requests as their number and size allow."""
     batch: list[Entry] = []
     empty = size = _FRAME_BYTES + len(topic)
     for entry in entries:
@@ -101,7 +108,7 @@ def in_batches(entries: Iterable[Entry], topic: str) -> Iterator[list[Entry]]:
 
 
 def ids_in_batches(ack_ids: Sequence[str]) -> Iterator[list[str]]:
-    """Cut acknowledgement ids into as few requests as their number and size allow."""
+    """Divide acknowledgement ids into as few requests as their number and size allow."""
     batch: list[str] = []
     size = 0
     for ack_id in ack_ids:
@@ -115,14 +122,22 @@ def ids_in_batches(ack_ids: Sequence[str]) -> Iterator[list[str]]:
 
 
 def deadline_seconds(seconds: float) -> int:
-    """Whole seconds, at most what one acknowledgement deadline can have."""
+    """Round up to whole seconds, and cut to the longest acknowledgement deadline."""
     return math.ceil(min(max(0.0, seconds), LONGEST_DEADLINE_SECONDS))
 
 
 def delivery_of(queue: str, received: Any, received_at: float, lease_seconds: float) -> Delivery:
-    """A received message."""
+    """Make a delivery of a pulled message.
+
+    Args:
+        queue: the queue's name.
+        received: a ``ReceivedMessage`` of a pull's answer.
+        received_at: when the message was received, in seconds since the epoch.
+        lease_seconds: how long the caller leases the message.
+    """
     message = received.message
-    # Only a subscription with a dead-letter policy counts (Pub/Sub documentation, "Track delivery attempts").
+    # Only a subscription with a dead-letter policy counts deliveries (Pub/Sub documentation, "Track delivery
+    # attempts").
     attempt = int(received.delivery_attempt)
     return Delivery(
         queue=queue,
@@ -140,7 +155,7 @@ def delivery_of(queue: str, received: Any, received_at: float, lease_seconds: fl
 
 
 def dead_letter(delivery: Delivery, reason: str) -> Outgoing:
-    """What goes to the dead-letter topic: the message and, as far as there is room for it, why and where from."""
+    """Make the message for the dead-letter topic; the reason and the queue are added as far as there is room."""
     kept = [item for item in delivery.attributes.items() if item[0] not in (DEAD_LETTER_REASON, DEAD_LETTER_SOURCE)]
     attributes = dict(kept[: MOST_ATTRIBUTES - 2])
     room = LARGEST_MESSAGE_BYTES - len(delivery.body.encode(errors="surrogateescape"))
@@ -157,18 +172,19 @@ def dead_letter(delivery: Delivery, reason: str) -> Outgoing:
 def _check_attributes(queue: str, attributes: Mapping[str, str]) -> None:
     if len(attributes) > MOST_ATTRIBUTES:
         raise OperationalError(
-            f"queue {queue!r}: the message has {len(attributes)} attributes, and Pub/Sub takes {MOST_ATTRIBUTES}"
+            f"queue {queue!r}: the message has {len(attributes)} attributes, and Pub/Sub takes {MOST_ATTRIBUTES}: send "
+            "fewer"
         )
     for name, value in attributes.items():
         if not name or name.startswith("goog") or _size(name) > LONGEST_ATTRIBUTE_NAME_BYTES:
             raise OperationalError(
-                f"queue {queue!r}: an attribute can't be called {name[:80]!r}: Pub/Sub takes 1 to "
+                f"queue {queue!r}: an attribute can't be called {name[:80]!r}: use 1 to "
                 f"{LONGEST_ATTRIBUTE_NAME_BYTES} bytes that don't begin with goog"
             )
         if _size(value) > LONGEST_ATTRIBUTE_VALUE_BYTES:
             raise OperationalError(
                 f"queue {queue!r}: attribute {name!r} has {_size(value)} bytes, and Pub/Sub takes at most "
-                f"{LONGEST_ATTRIBUTE_VALUE_BYTES}"
+                f"{LONGEST_ATTRIBUTE_VALUE_BYTES}: shorten it"
             )
 
 

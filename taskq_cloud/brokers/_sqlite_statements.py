@@ -1,8 +1,8 @@
-"""The tables of the SQLite broker, and the statements it makes on them. When it makes which is not told here.
+"""The tables of the SQLite broker, and the SQL statements for them; ``sqlite`` decides when to execute which.
 
-A message waits while ``visible_at`` has passed; a delay, a lease and a release for later all move ``visible_at`` into
-the future, so a process that dies gives back what it held by doing nothing. ``receipt`` is that of the last delivery,
-and begins with the number of the row, so that settling needs no index of its own.
+A message can be received once its ``visible_at`` has passed. A delay, a lease and a release for later all set
+``visible_at`` to a time in the future, so the messages of a process that dies come back by themselves. ``receipt`` is
+the receipt of the last delivery. It begins with the row's number, so that settling needs no index of its own.
 """
 
 from __future__ import annotations
@@ -42,18 +42,19 @@ READY: Final = """
     ORDER BY visible_at, sequence LIMIT :limit
 """
 
-# Of each group without a message in flight: the messages before the first that is delayed.
+# From each group without a message in flight: the messages before the first delayed one.
 READY_IN_ORDER: Final = """
     SELECT sequence FROM taskq_messages AS ready INDEXED BY taskq_messages_in_order
     WHERE queue = :queue AND message_group IS NOT NULL AND visible_at <= :now AND NOT EXISTS (
-        SELECT 1 FROM taskq_messages AS held INDEXED BY taskq_messages_of_group
-        WHERE held.queue = ready.queue AND held.message_group = ready.message_group AND held.visible_at > :now
-            AND (held.receipt IS NOT NULL OR held.sequence < ready.sequence)
+        SELECT 1 FROM taskq_messages AS blocking INDEXED BY taskq_messages_of_group
+        WHERE blocking.queue = ready.queue AND blocking.message_group = ready.message_group
+            AND blocking.visible_at > :now
+            AND (blocking.receipt IS NOT NULL OR blocking.sequence < ready.sequence)
     )
     ORDER BY sequence LIMIT :limit
 """
 
-CLAIM: Final = """
+RECEIVE: Final = """
     UPDATE taskq_messages
     SET visible_at = :now + :lease, receive_count = receive_count + 1,
         receipt = sequence || '.' || lower(hex(randomblob(8)))
@@ -61,10 +62,10 @@ CLAIM: Final = """
     RETURNING sequence, receipt, receive_count, message_group, message_id, sent_at, attributes, body
 """
 
-FORGET: Final = "DELETE FROM taskq_deduplication WHERE queue = :queue AND seen_at <= :before"
+FORGET_OLD_IDS: Final = "DELETE FROM taskq_deduplication WHERE queue = :queue AND seen_at <= :before"
 
-# The update changes nothing: it is there because only a row that is written is returned.
-REMEMBER: Final = """
+# The update changes nothing. It is here because RETURNING returns only rows that were written.
+REMEMBER_ID: Final = """
     INSERT INTO taskq_deduplication (queue, id, message_id, seen_at)
     VALUES (:queue, :deduplication, :message_id, :now)
     ON CONFLICT DO UPDATE SET seen_at = seen_at
@@ -79,23 +80,27 @@ INSERT: Final = """
     )
 """
 
-_ITS_OWN: Final = "WHERE sequence = :sequence AND receipt = :receipt AND queue = :queue"
+ACKNOWLEDGE: Final = """
+    DELETE FROM taskq_messages WHERE sequence = :sequence AND receipt = :receipt AND queue = :queue
+"""
 
-ACKNOWLEDGE: Final = f"DELETE FROM taskq_messages {_ITS_OWN}"  # noqa: S608 - only constants go in
+RELEASE: Final = """
+    UPDATE taskq_messages SET visible_at = :visible_at, receipt = NULL
+    WHERE sequence = :sequence AND receipt = :receipt AND queue = :queue
+"""
 
-RELEASE: Final = f"UPDATE taskq_messages SET visible_at = :visible_at, receipt = NULL {_ITS_OWN}"  # noqa: S608
-
-DEAD_LETTER: Final = f"""
+DEAD_LETTER: Final = """
     UPDATE taskq_messages
     SET queue = :dead_letter_queue, attributes = :attributes, sent_at = :now, visible_at = :now,
         receipt = NULL, receive_count = 0
-    {_ITS_OWN}
-"""  # noqa: S608
+    WHERE sequence = :sequence AND receipt = :receipt AND queue = :queue
+"""
 
-EXTEND: Final = f"""
-    UPDATE taskq_messages SET visible_at = :visible_at {_ITS_OWN} AND visible_at > :now
+EXTEND: Final = """
+    UPDATE taskq_messages SET visible_at = :visible_at
+    WHERE sequence = :sequence AND receipt = :receipt AND queue = :queue AND visible_at > :now
     RETURNING sequence
-"""  # noqa: S608
+"""
 
 DEPTH: Final = """
     SELECT
@@ -105,7 +110,7 @@ DEPTH: Final = """
             AS in_flight
 """
 
-HELD: Final = """
+LIST_HELD: Final = """
     SELECT queue, body, visible_at, sequence FROM taskq_messages
     WHERE queue IN (SELECT value FROM json_each(:queues)) AND visible_at > :now AND receipt IS NULL
         AND (visible_at, sequence) > (:after_time, :after_sequence)

@@ -1,4 +1,4 @@
-"""SQS's batch calls, whose entries succeed or fail one by one, and SQS's errors in this package's words."""
+"""SQS's batch calls, whose entries succeed or fail separately, and this package's errors for failed calls."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Un
 T = TypeVar("T")
 
 LARGEST_BATCH_BYTES: Final = 1_048_576
-"""The sum of a batch, attributes included; also the largest message (SQS Developer Guide, "quotas-messages")."""
+"""The largest sum of a batch's messages with their attributes, and the largest message (SQS Developer Guide,
+"quotas-messages")."""
 
 LARGEST_BATCH_ENTRIES: Final = 10
-"""SQS Developer Guide, "quotas-messages"."""
+"""The most entries of a batch (SQS Developer Guide, "quotas-messages")."""
 
 CALLS_AT_ONCE: Final = 20
-"""Calls of one large batch that are under way together; the bound on what is held in memory for them."""
+"""How many calls of a large batch are made at once. It bounds the memory for their requests."""
 
 PURGE_INTERVAL_SECONDS: Final = 60
-"""SQS API Reference, "PurgeQueue"."""
+"""How long a queue can't be purged again (SQS API Reference, "PurgeQueue")."""
 
-LEASE_IS_GONE: Final = frozenset(
+LOST_LEASE: Final = frozenset(
     {"ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"}
 )
+"""The codes of an entry whose receipt no longer holds its message."""
+
 INVALID_VALUE: Final = frozenset({"InvalidParameterValue", "InvalidParameterValueException"})
-"""Of a receipt that no longer holds its message, among others. An entry's code may be an error's name, as the query
-protocol has it, or its shape's, as LocalStack writes it."""
+"""The codes of an entry with a wrong value, which may also mean a receipt that no longer holds its message. A code is
+the error's name, as in the query protocol, or the name of the error's shape, as LocalStack writes it."""
 
 _MISSING_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "InvalidSecurity", "KmsAccessDenied"})
@@ -47,7 +50,7 @@ _ACTIONS: Final = {
     "receive_message": "sqs:ReceiveMessage",
     "send_message_batch": "sqs:SendMessage",
 }
-"""The permission an operation needs (Service Authorization Reference, "Actions defined by Amazon SQS")."""
+"""Operation -> the permission for it (Service Authorization Reference, "Actions defined by Amazon SQS")."""
 
 _RNG = random.Random()
 
@@ -57,9 +60,9 @@ class Entry:
     """One entry of a batch.
 
     Args:
-        position: its place in what the caller gave.
-        parameters: its fields, without ``Id``.
-        size_bytes: what it adds to the batch's sum.
+        position: the entry's position among the caller's messages or deliveries.
+        parameters: the entry's fields, without ``Id``.
+        size_bytes: how much the entry adds to the batch's sum.
     """
 
     position: int
@@ -69,7 +72,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """SQS accepted an entry; ``answer`` is its part of the response."""
+    """SQS accepted an entry.
+
+    Args:
+        answer: the entry's part of the response.
+    """
 
     answer: Mapping[str, Any]
 
@@ -80,8 +87,8 @@ class NotAccepted:
 
     Args:
         code: SQS's error code.
-        message: SQS's own words.
-        sender_fault: the entry is wrong, and would be refused again.
+        message: SQS's message.
+        sender_fault: whether the entry is wrong, and would be refused again.
     """
 
     code: str
@@ -93,14 +100,14 @@ EntryAnswer: TypeAlias = Accepted | NotAccepted | CallError
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """What an error names.
+class QueueErrors:
+    """Makes the errors of one queue.
 
     Args:
-        queue: the queue as the application names it.
-        full_name: the queue as SQS names it.
-        region: the region, as far as it was configured here.
-        endpoint_url: the endpoint, likewise.
+        queue: the queue, as the application names it.
+        full_name: the queue, as SQS names it.
+        region: the configured region; None: the environment's.
+        endpoint_url: the configured endpoint; None: the SDK's.
     """
 
     queue: str
@@ -111,20 +118,20 @@ class Where:
     def __str__(self) -> str:
         return f"queue {self.queue!r}" + (f" ({self.full_name} in SQS)" if self.full_name != self.queue else "")
 
-    def explain(self, error: CallError) -> OperationalError:
-        """A failed call, as this package's error."""
-        said = f"{error.code}: {error.message}"
+    def of_call(self, error: CallError) -> OperationalError:
+        """The error for a failed call."""
+        answer = f"{error.code}: {error.message}"
         action = _ACTIONS.get(error.call.operation, error.call.operation)
         if error.code in _MISSING_QUEUE:
-            return self._missing()
+            return self._missing_queue()
         if error.code in _DENIED:
             return AccessDenied(
-                f"{self}: {action} was denied ({said}): allow it to this role or user in its IAM policy"
+                f"{self}: {action} was denied ({answer}): allow it to this role or user in its IAM policy"
             )
         if error.code in _PURGING:
             return OperationalError(
-                f"{self} was purged less than {PURGE_INTERVAL_SECONDS} s ago, and SQS purges a queue once in that time:"
-                " wait and purge it again"
+                f"{self} was purged less than {PURGE_INTERVAL_SECONDS} s ago, and SQS purges a queue only once in that"
+                " time: wait, then purge it again"
             )
         kind: type[OperationalError]
         match error.trouble:
@@ -137,24 +144,30 @@ class Where:
                 kind, what = Unreachable, f"no answer from {at} to {action} after the retries"
             case _:
                 kind, what = OperationalError, f"{action} failed"
-        return kind(f"{self}: {what} ({said})")
+        return kind(f"{self}: {what} ({answer})")
 
-    def explain_entry(self, answer: NotAccepted, operation: str) -> OperationalError:
-        """An entry that was not accepted, as this package's error."""
+    def of_entry(self, answer: NotAccepted, operation: str) -> OperationalError:
+        """The error for an entry that was not accepted."""
         kind = OperationalError if answer.sender_fault else Unreachable
         return kind(f"{self}: {_ACTIONS[operation]} failed ({answer.code}: {answer.message})")
 
-    def _missing(self) -> QueueNotFound:
+    def lost_lease(self, message_id: str) -> OperationalError:
+        """The error for the extension of a lease that is over."""
+        return OperationalError(
+            f"{self}: the lease of message {message_id} is lost: it ran out, or the message is settled"
+        )
+
+    def _missing_queue(self) -> QueueNotFound:
         ordered = " --attributes FifoQueue=true" if is_ordered(self.full_name) else ""
         region = f" --region {self.region}" if self.region else ""
         return QueueNotFound(
-            f"queue {self.full_name!r} does not exist in {self.region or 'the default region'}; the runtime creates"
-            f" none: create it, e.g. aws sqs create-queue --queue-name {self.full_name}{ordered}{region}"
+            f"queue {self.full_name!r} does not exist in {self.region or 'the default region'}, and the runtime creates"
+            f" no queues: create it, e.g. aws sqs create-queue --queue-name {self.full_name}{ordered}{region}"
         )
 
 
 def in_batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Cut entries, in order, into as few batches as their number and size allow."""
+    """Divide entries, in order, into as few batches as their number and size allow."""
     batch: list[Entry] = []
     size = 0
     for entry in entries:
@@ -170,10 +183,19 @@ def in_batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 def call_in_batches(
     operation: str, url: str, entries: Sequence[Entry], rng: random.Random = _RNG
 ) -> Flow[dict[int, EntryAnswer]]:
-    """Make a batch call for any number of entries; the answer to each, by its position.
+    """Make a batch call for any number of entries. A failed call is not raised.
 
-    An entry that failed by no fault of the sender's is sent again, as ``core.calls`` repeats a call. No call's failure
-    is raised: it is the answer to every entry of the call.
+    An entry that failed, but not by the sender's fault, is sent again, as often and with the same backoff as
+    ``core.flows.retrying`` repeats a call.
+
+    Args:
+        operation: the SDK's method.
+        url: the queue's URL.
+        entries: the entries.
+        rng: makes the jitter of the backoff.
+
+    Returns:
+        The answer for each entry, by its position; a failed call is the answer for each of its entries.
     """
     answers: dict[int, EntryAnswer] = {}
     waiting = list(entries)
@@ -185,7 +207,7 @@ def call_in_batches(
             responses = yield Gather([_call(operation, url, batch) for batch in wave])
             for batch, response in zip(wave, responses, strict=True):
                 answers.update(_read(batch, response))
-        waiting = [entry for entry in waiting if _may_pass(answers[entry.position])]
+        waiting = [entry for entry in waiting if _is_retryable(answers[entry.position])]
         if not waiting:
             break
     return answers
@@ -199,9 +221,10 @@ def _call(operation: str, url: str, batch: Sequence[Entry]) -> Call:
 def _read(batch: Sequence[Entry], response: Mapping[str, Any] | CallError) -> dict[int, EntryAnswer]:
     if isinstance(response, CallError):
         return {entry.position: response for entry in batch}
-    # An entry that SQS says nothing of might not have been taken: like one that failed, it is sent again.
+    # An entry that the answer doesn't mention may not have been accepted: like a failed one, it is sent again.
     answers: dict[int, EntryAnswer] = {
-        entry.position: NotAccepted("NoAnswer", "SQS did not mention the entry", sender_fault=False) for entry in batch
+        entry.position: NotAccepted("NoAnswer", "the answer does not mention the entry", sender_fault=False)
+        for entry in batch
     }
     for each in response.get("Successful", ()):
         answers[batch[int(each["Id"])].position] = Accepted(each)
@@ -212,7 +235,7 @@ def _read(batch: Sequence[Entry], response: Mapping[str, Any] | CallError) -> di
     return answers
 
 
-def _may_pass(answer: EntryAnswer) -> bool:
-    # LocalStack finds no fault with the sender of an entry, whatever is wrong with it.
-    known = LEASE_IS_GONE | INVALID_VALUE
-    return isinstance(answer, NotAccepted) and not answer.sender_fault and answer.code not in known
+def _is_retryable(answer: EntryAnswer) -> bool:
+    # LocalStack never blames the sender, so the codes of a lost lease or a wrong value count as the sender's fault.
+    final = LOST_LEASE | INVALID_VALUE
+    return isinstance(answer, NotAccepted) and not answer.sender_fault and answer.code not in final

@@ -1,4 +1,4 @@
-"""Messages as SQS has them: names, sizes, entries to send, and what a receive hands over."""
+"""Messages in SQS's form: their limits, entries to send, receives, and deliveries made of received ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import hashlib
 import math
 import re
-import string
 from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
@@ -18,71 +17,63 @@ from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
 
 LONGEST_DELAY_SECONDS: Final = 900
-"""SQS Developer Guide, "quotas-queues"."""
+"""The longest delay of a message (SQS Developer Guide, "quotas-queues")."""
 
 LONGEST_VISIBILITY_SECONDS: Final = 43_200
-"""In all, from the receive on (SQS Developer Guide, "sqs-visibility-timeout")."""
+"""The longest visibility timeout in all, from the receive on (SQS Developer Guide, "sqs-visibility-timeout")."""
 
 LONGEST_WAIT_SECONDS: Final = 20
-"""SQS Developer Guide, "quotas-queues"."""
+"""The longest wait of a receive (SQS Developer Guide, "quotas-queues")."""
 
 MOST_ATTRIBUTES: Final = 10
-"""SQS Developer Guide, "quotas-messages"."""
+"""The most attributes of a message (SQS Developer Guide, "quotas-messages")."""
 
 LONGEST_REASON_CHARACTERS: Final = 1_000
-"""Of a dead letter. Not a limit of SQS's: what an operator can read in the console."""
+"""The longest reason of a dead letter. It is our own limit, so that an operator can read the reason in the console."""
 
 _ATTRIBUTE_TYPE: Final = "String"
-_NUMBERS: Final = frozenset({POINTER_SIZE, LEGACY_POINTER_SIZE})
+_NUMBER_ATTRIBUTES: Final = frozenset({POINTER_SIZE, LEGACY_POINTER_SIZE})
 """The attributes that the SQS Extended Client writes as numbers."""
 _SYSTEM_ATTRIBUTES: Final = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId")
 
-_CANONICAL: Final = {ord(sign): "_" for sign in string.punctuation if sign not in "-_."} | {ord("."): "-"}
-"""What kombu puts for punctuation, so that both find the same queue."""
+_LEGAL_ID: Final = re.compile(r"[A-Za-z0-9!-/:-@\[-`{-~]{1,128}")
+"""A message group id or a deduplication id (SQS API Reference, "SendMessage")."""
 
-_PUNCTUATED_ID: Final = re.compile(r"[A-Za-z0-9!-/:-@\[-`{-~]{1,128}")
-"""A message group's or deduplication id (SQS API Reference, "SendMessage")."""
-
-_ILLEGAL: Final = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
-"""What no body and no attribute may contain (SQS API Reference, "SendMessage")."""
-
-
-def canonical_name(name: str) -> str:
-    """A queue's name as SQS allows it, the way kombu makes it: ``a.b/c.fifo`` becomes ``a-b_c.fifo``."""
-    stem, suffix = (name.removesuffix(".fifo"), ".fifo") if is_ordered(name) else (name, "")
-    return stem.translate(_CANONICAL) + suffix
+_ILLEGAL_CHARACTER: Final = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+"""A character that neither a body nor an attribute may contain (SQS API Reference, "SendMessage")."""
 
 
 def entry_to_send(position: int, queue: str, message: Outgoing) -> Entry:
-    """A message as an entry of ``SendMessageBatch``.
+    """Make an entry of ``SendMessageBatch`` from a message.
 
     Args:
-        position: the message's place in the batch.
+        position: the message's position among the caller's messages.
         queue: the queue's name.
         message: the message.
 
     Raises:
-        PayloadTooLarge: it is over SQS's limit.
-        OperationalError: it has a delay, an attribute or a character that SQS can't carry.
-        ImproperlyConfigured: its message group is no legal one.
+        PayloadTooLarge: the message exceeds SQS's limit.
+        OperationalError: SQS can't carry the message's delay, or one of its attributes or characters.
+        ImproperlyConfigured: the message group isn't a legal one.
     """
     try:
         size = size_bytes(message.body, message.attributes)
     except UnicodeEncodeError as error:
-        raise OperationalError(f"queue {queue!r}: the message can't be sent as UTF-8: {error}") from error
+        raise OperationalError(f"queue {queue!r}: the message can't be encoded as UTF-8: {error}") from error
     if size > LARGEST_BATCH_BYTES:
         raise PayloadTooLarge(
             f"queue {queue!r}: the message has {size} bytes, and SQS takes at most {LARGEST_BATCH_BYTES}: set"
-            " TASKQ_PAYLOADS to a bucket for what is larger, or put the data into a store and send its key"
+            " TASKQ_PAYLOADS to a bucket for large messages, or put the data into a store and send its key"
         )
     if len(message.attributes) > MOST_ATTRIBUTES:
         raise OperationalError(
-            f"queue {queue!r}: the message has {len(message.attributes)} attributes, and SQS takes {MOST_ATTRIBUTES}"
+            f"queue {queue!r}: the message has {len(message.attributes)} attributes, and SQS takes {MOST_ATTRIBUTES}:"
+            " send fewer"
         )
-    parameters: dict[str, Any] = {"MessageBody": message.body, **_placement(queue, message)}
+    parameters: dict[str, Any] = {"MessageBody": message.body, **_placement_parameters(queue, message)}
     if message.attributes:
         parameters["MessageAttributes"] = {
-            name: {"DataType": "Number" if name in _NUMBERS else _ATTRIBUTE_TYPE, "StringValue": value}
+            name: {"DataType": "Number" if name in _NUMBER_ATTRIBUTES else _ATTRIBUTE_TYPE, "StringValue": value}
             for name, value in message.attributes.items()
         }
     if message.trace_header:
@@ -93,29 +84,36 @@ def entry_to_send(position: int, queue: str, message: Outgoing) -> Entry:
 
 
 def size_bytes(body: str, attributes: Mapping[str, str]) -> int:
-    """What SQS counts: the body, and each attribute's name, type and value (the trace header is free)."""
+    """The size that SQS counts: the body and each attribute's name, type and value, but not the trace header."""
     return len(body.encode()) + sum(
         len(name.encode()) + len(_ATTRIBUTE_TYPE) + len(value.encode()) for name, value in attributes.items()
     )
 
 
 def dead_letter(delivery: Delivery, reason: str) -> Outgoing:
-    """What goes to the dead-letter queue: the message and, as far as there is room for it, why and where from."""
+    """Make the message for the dead-letter queue; the reason and the queue are added as far as there is room."""
     attributes = dict(list(delivery.attributes.items())[: MOST_ATTRIBUTES - 2])
     room = LARGEST_BATCH_BYTES - size_bytes(delivery.body, attributes)
     for name, value in ((DEAD_LETTER_SOURCE, delivery.queue), (DEAD_LETTER_REASON, reason)):
-        legal = _ILLEGAL.sub("\ufffd", value)[:LONGEST_REASON_CHARACTERS]
+        legal = _ILLEGAL_CHARACTER.sub("\ufffd", value)[:LONGEST_REASON_CHARACTERS]
         room_for_value = max(0, room - size_bytes("", {name: ""}))
         fitting = legal.encode()[:room_for_value].decode(errors="ignore")
         if fitting:
             attributes[name] = fitting
             room -= size_bytes("", {name: fitting})
-    # Dead-lettered twice within five minutes, on a FIFO queue it is still one.
+    # The deduplication id makes it one message on a FIFO queue, even if it is dead-lettered twice within five minutes.
     return Outgoing(body=delivery.body, group=delivery.group, deduplication=delivery.message_id, attributes=attributes)
 
 
 def receive_parameters(url: str, limit: int, wait_seconds: float, lease_seconds: float) -> dict[str, Any]:
-    """The parameters of ``ReceiveMessage``; what is over SQS's limits is cut to them."""
+    """The parameters of ``ReceiveMessage``; values over SQS's limits are cut to the limits.
+
+    Args:
+        url: the queue's URL.
+        limit: the most messages to receive.
+        wait_seconds: how long to wait for the first message.
+        lease_seconds: the visibility timeout of the received messages.
+    """
     return {
         "QueueUrl": url,
         "MaxNumberOfMessages": min(limit, LARGEST_BATCH_ENTRIES),
@@ -127,12 +125,19 @@ def receive_parameters(url: str, limit: int, wait_seconds: float, lease_seconds:
 
 
 def visibility_seconds(seconds: float) -> int:
-    """Whole seconds, at most the twelve hours that a visibility timeout can have."""
+    """Round up to whole seconds, and cut to the longest visibility timeout, twelve hours."""
     return min(math.ceil(max(0.0, seconds)), LONGEST_VISIBILITY_SECONDS)
 
 
 def delivery_of(queue: str, message: Mapping[str, Any], received_at: float, lease_seconds: float) -> Delivery:
-    """A received message."""
+    """Make a delivery of a received message.
+
+    Args:
+        queue: the queue's name.
+        message: a message of ``ReceiveMessage``'s answer.
+        received_at: when the message was received, in seconds since the epoch.
+        lease_seconds: how long the message is leased.
+    """
     system = message.get("Attributes", {})
     sent_milliseconds = system.get("SentTimestamp")
     return Delivery(
@@ -149,18 +154,19 @@ def delivery_of(queue: str, message: Mapping[str, Any], received_at: float, leas
     )
 
 
-def _placement(queue: str, message: Outgoing) -> dict[str, Any]:
-    """When and in which group the message is handed over."""
-    if message.group is not None and not _PUNCTUATED_ID.fullmatch(message.group):
+def _placement_parameters(queue: str, message: Outgoing) -> dict[str, Any]:
+    """The parameters for a message's delay, its group and its deduplication."""
+    if message.group is not None and not _LEGAL_ID.fullmatch(message.group):
         raise ImproperlyConfigured(
-            f"queue {queue!r}: the message group {message.group!r} must be 1 to 128 ASCII letters, digits and"
-            " punctuation"
+            f"queue {queue!r}: the message group {message.group!r} is not allowed: use 1 to 128 ASCII letters, digits"
+            " and punctuation"
         )
     if is_ordered(queue):
         if message.delay_seconds > 0:
             raise OperationalError(
-                f"queue {queue!r}: SQS delays no single message of a FIFO queue ({message.delay_seconds:g} s asked):"
-                " send it to a standard queue, or set the queue's own DelaySeconds"
+                f"queue {queue!r}: SQS can't delay a single message of a FIFO queue, and a delay of"
+                f" {message.delay_seconds:g} s was asked for: send the message to a standard queue, or set the queue's"
+                " DelaySeconds"
             )
         return {
             "MessageGroupId": message.group or DEFAULT_GROUP,
@@ -169,8 +175,8 @@ def _placement(queue: str, message: Outgoing) -> dict[str, Any]:
     placement: dict[str, Any] = {}
     if message.delay_seconds > LONGEST_DELAY_SECONDS:
         raise OperationalError(
-            f"queue {queue!r}: a delay of {message.delay_seconds:g} s is over SQS's {LONGEST_DELAY_SECONDS} s: give the"
-            " task an eta, and it is parked as often as it takes"
+            f"queue {queue!r}: a delay of {message.delay_seconds:g} s exceeds SQS's {LONGEST_DELAY_SECONDS} s: give the"
+            " task an eta, and its message is sent on until it is due"
         )
     if message.delay_seconds > 0:
         placement["DelaySeconds"] = math.ceil(message.delay_seconds)
@@ -180,8 +186,8 @@ def _placement(queue: str, message: Outgoing) -> dict[str, Any]:
 
 
 def _deduplication_id(wanted: str) -> str:
-    # A task's id may be any string; what only has to be equal or different can be hashed.
-    return wanted if _PUNCTUATED_ID.fullmatch(wanted) else hashlib.sha256(wanted.encode()).hexdigest()
+    # A task's id may be any string. A hash of it serves, as SQS only compares deduplication ids.
+    return wanted if _LEGAL_ID.fullmatch(wanted) else hashlib.sha256(wanted.encode()).hexdigest()
 
 
 def _text(value: Mapping[str, Any]) -> str:

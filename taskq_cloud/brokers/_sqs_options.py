@@ -1,4 +1,4 @@
-"""What an SQS broker is told: its URL, and the ``broker_transport_options`` that a Celery application brings along."""
+"""The settings of an SQS broker: its URL and the ``broker_transport_options``, which may be a Celery application's."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 _REGION: Final = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d+")
 
-_TAKEN: Final = frozenset({"endpoint_url", "predefined_queues", "queue_name_prefix", "region"})
+_KNOWN_OPTIONS: Final = frozenset({"endpoint_url", "predefined_queues", "queue_name_prefix", "region"})
 
-_WITHOUT_MEANING: Final = frozenset(
+_IGNORED_OPTIONS: Final = frozenset(
     {
         "client-config",
         "fetch_message_attributes",
@@ -34,28 +34,28 @@ _WITHOUT_MEANING: Final = frozenset(
         "wait_time_seconds",
     }
 )
-"""kombu's options for what is done otherwise here, or not at all: leases follow the tasks' time limits, nothing is
-created, and both encodings of a body are read."""
+"""Options of kombu's that have no use here: leases follow the tasks' time limits, no queues are created, and both
+encodings of a body are read."""
 
-_CREDENTIALS: Final = frozenset(
+_CREDENTIAL_OPTIONS: Final = frozenset(
     {"access_key_id", "secret_access_key", "sts_role_arn", "sts_token_buffer_time", "sts_token_timeout"}
 )
-"""Ignoring these would use other credentials than the user meant."""
+"""Options that are errors: if they were ignored, other credentials than the intended ones would be used."""
 
-_USE_THE_SDKS: Final = (
+_CREDENTIALS_HINT: Final = (
     "give them where every AWS SDK looks: the environment, a profile (role_arn in ~/.aws/config), or a role"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SQSOptions:
-    """Where the queues are.
+    """The settings of an SQS broker.
 
     Args:
-        region: None: the environment's.
-        prefix: stands before every queue's name.
-        queue_urls: name, with or without the prefix -> URL, of those that need no looking up.
-        endpoint_url: None: AWS's, or what ``AWS_ENDPOINT_URL`` says.
+        region: the AWS region; None: the environment's.
+        prefix: the text before a queue's name in SQS.
+        queue_urls: a queue's name, with or without the prefix -> its URL, for queues whose URLs are not looked up.
+        endpoint_url: the endpoint; None: the one in ``AWS_ENDPOINT_URL``, or else AWS's.
     """
 
     region: str | None = None
@@ -65,33 +65,33 @@ class SQSOptions:
 
 
 def read_options(url: SplitResult, options: Mapping[str, Any]) -> SQSOptions:
-    """Read ``sqs://region/prefix`` and Celery's options; what the URL says and an option says otherwise is an error.
+    """Read ``sqs://region/prefix`` and the transport options. A contradiction between the two is an error.
 
     Args:
         url: the URL; region and prefix may be empty.
-        options: ``broker_transport_options``: ``region``, ``queue_name_prefix``, ``endpoint_url`` and
-            ``predefined_queues`` are taken, kombu's others are passed over, unknown ones are refused.
+        options: ``broker_transport_options``. ``region``, ``queue_name_prefix``, ``endpoint_url`` and
+            ``predefined_queues`` are used, kombu's other options are ignored, and unknown options are errors.
 
     Raises:
-        ImproperlyConfigured: one of them is wrong; says which.
+        ImproperlyConfigured: the URL or an option is wrong; the error says which.
     """
     if "@" in url.netloc:
-        raise ImproperlyConfigured(f"{shown(url)}: credentials don't belong into the URL: {_USE_THE_SDKS}")
+        raise ImproperlyConfigured(f"{shown(url)}: credentials don't belong into the URL: {_CREDENTIALS_HINT}")
     query_of(url)
     for name in options:
-        if name in _CREDENTIALS:
-            raise ImproperlyConfigured(f"broker_transport_options: {name} is not supported on SQS: {_USE_THE_SDKS}")
-        if name not in _TAKEN | _WITHOUT_MEANING:
+        if name in _CREDENTIAL_OPTIONS:
+            raise ImproperlyConfigured(f"broker_transport_options: {name} is not supported on SQS: {_CREDENTIALS_HINT}")
+        if name not in _KNOWN_OPTIONS | _IGNORED_OPTIONS:
             raise ImproperlyConfigured(
-                f"broker_transport_options: {name!r} is no option of SQS; known: {', '.join(sorted(_TAKEN))}"
+                f"broker_transport_options: {name!r} isn't an option of SQS; known: {', '.join(sorted(_KNOWN_OPTIONS))}"
             )
-    region = _either("region", url.netloc, options.get("region") or "")
+    region = _one_of("region", url.netloc, options.get("region") or "")
     if region and not _REGION.fullmatch(region):
         raise ImproperlyConfigured(
-            f"{shown(url)}: {region!r} is no AWS region: write sqs://eu-west-1/prefix, or sqs:///prefix for the region"
-            " of the environment; an endpoint of one's own is the option endpoint_url, or AWS_ENDPOINT_URL"
+            f"{shown(url)}: {region!r} isn't an AWS region: write sqs://eu-west-1/prefix, or sqs:///prefix for the"
+            " environment's region; set another endpoint with the option endpoint_url, or with AWS_ENDPOINT_URL"
         )
-    prefix = _either("queue_name_prefix", unquote(url.path).removeprefix("/"), options.get("queue_name_prefix") or "")
+    prefix = _one_of("queue_name_prefix", unquote(url.path).removeprefix("/"), options.get("queue_name_prefix") or "")
     return SQSOptions(
         region=region or None,
         prefix=prefix,
@@ -100,12 +100,13 @@ def read_options(url: SplitResult, options: Mapping[str, Any]) -> SQSOptions:
     )
 
 
-def _either(name: str, in_url: str, in_options: str) -> str:
-    if in_url and in_options and in_url != in_options:
+def _one_of(name: str, url_value: str, option_value: str) -> str:
+    if url_value and option_value and url_value != option_value:
         raise ImproperlyConfigured(
-            f"the broker's URL says {in_url!r}, and broker_transport_options[{name!r}] {in_options!r}: keep one of them"
+            f"the broker's URL has {url_value!r}, and broker_transport_options[{name!r}] is {option_value!r}: keep one"
+            " of them"
         )
-    return in_url or in_options
+    return url_value or option_value
 
 
 def _queue_urls(predefined: Mapping[str, Mapping[str, Any]], region: str) -> dict[str, str]:
@@ -113,14 +114,14 @@ def _queue_urls(predefined: Mapping[str, Mapping[str, Any]], region: str) -> dic
     for name, queue in predefined.items():
         where = f"broker_transport_options: predefined_queues[{name!r}]"
         if not queue.get("url"):
-            raise ImproperlyConfigured(f"{where} has no url")
-        credentials = sorted(_CREDENTIALS & queue.keys())
+            raise ImproperlyConfigured(f"{where} has no url: add the queue's URL")
+        credentials = sorted(_CREDENTIAL_OPTIONS & queue.keys())
         if credentials:
-            raise ImproperlyConfigured(f"{where}: {credentials[0]} is not supported: {_USE_THE_SDKS}")
+            raise ImproperlyConfigured(f"{where}: {credentials[0]} is not supported: {_CREDENTIALS_HINT}")
         if queue.get("region") not in (None, region):
             raise ImproperlyConfigured(
-                f"{where} is in {queue['region']}, the broker in {region or 'the default region'}: a broker has one"
-                " region; name it in the URL, and serve other regions with an application of their own"
+                f"{where} is in {queue['region']}, and the broker in {region or 'the default region'}: a broker has one"
+                " region; name it in the URL, and use a separate application for another region"
             )
         urls[name] = queue["url"]
     return urls

@@ -1,4 +1,4 @@
-"""Finds a broker by its URL."""
+"""The registry that finds a broker by the scheme of its URL."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ BROKERS: Final = Registry(
 
 
 def broker_from_url(url: str, options: Mapping[str, Any]) -> Broker:
-    """The broker of a URL; no call is made.
+    """Make the broker of a URL, without calling its service.
 
     Args:
-        url: ``sqs://region/prefix``, ``pubsub://project/prefix``, ``sqlite:///path``, ``memory://``, or another's.
+        url: ``sqs://region/prefix``, ``pubsub://project/prefix``, ``sqlite:///path``, ``memory://``, or the URL of a
+            broker that another package registers under the entry points ``taskq_cloud.brokers``.
         options: the ``broker_transport_options`` setting.
 
     Raises:
-        ImproperlyConfigured: no broker has the URL's scheme, or it doesn't understand the rest.
+        ImproperlyConfigured: no broker has the URL's scheme, or the URL or an option is wrong.
     """
     broker: Broker = BROKERS.open(url, options)
     return broker

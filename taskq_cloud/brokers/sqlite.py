@@ -1,7 +1,7 @@
-"""Messages in an SQLite file: durable, and shared by all processes of one machine that name the same file.
+"""The SQLite broker, which keeps messages in a file: durable, and shared by all of a machine's processes that name it.
 
-A network file system won't do: SQLite's write-ahead log needs memory that its users share
-(https://www.sqlite.org/wal.html). How messages lie in the tables is told in ``_sqlite_statements``.
+The file can't be on a network file system, as SQLite's write-ahead log needs memory that all its users share
+(https://www.sqlite.org/wal.html). The tables are described in ``_sqlite_statements``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from taskq_cloud.brokers import _sqlite_statements as sql
 from taskq_cloud.brokers._local import (
     DEDUPLICATION_SECONDS,
     LOCAL_CAPABILITIES,
-    polling,
+    lost_lease,
+    polling_pauses,
     read_cursor,
     refusal,
     write_cursor,
@@ -54,11 +55,11 @@ _Rows = list[list[dict[str, Any]]]
 
 
 class SQLiteBroker:
-    """The broker behind ``sqlite:///path``.
+    """The broker of ``sqlite:///path`` URLs.
 
     Args:
-        path: the database's file; it is created, with its directory, at the first call.
-        clock: the time, in seconds since the epoch; all processes must agree on it.
+        path: the database's file. The first call creates a missing file and its directory.
+        clock: returns the time, in seconds since the epoch; all processes must agree on it.
     """
 
     capabilities: ClassVar[BrokerCapabilities] = LOCAL_CAPABILITIES
@@ -70,17 +71,21 @@ class SQLiteBroker:
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> SQLiteBroker:
-        """``sqlite:///relative/path`` or ``sqlite:////absolute/path``."""
+        """Make the broker of ``sqlite:///relative/path`` or ``sqlite:////absolute/path``.
+
+        Raises:
+            ImproperlyConfigured: the URL has no path, or has options.
+        """
         query_of(url)
         return cls(file_of(url))
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """The database."""
+        """The one service, which is the database file."""
         return {self._service: Service("sqlite", (("path", str(self._path)),))}
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
-        """Send messages, up to ``send_batch`` in one transaction: see ``Broker.send``."""
+        """Send messages, up to ``send_batch`` in one transaction; see ``Broker.send``."""
         answers: list[Sent | Refused] = []
         size = self.capabilities.send_batch
         for start in range(0, len(messages), size):
@@ -88,53 +93,55 @@ class SQLiteBroker:
             try:
                 answers += yield from self._send_batch(queue, batch)
             except OperationalError as error:
-                # What the batches before it sent can't be taken back, so from here on the failure is one of a part.
+                # Messages of earlier batches can't be taken back. If there are any, only the later ones are refused.
                 if not any(isinstance(answer, Sent) for answer in answers):
                     raise
                 answers += [Refused(error)] * len(batch)
         return answers
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
-        """Take messages: see ``Broker.receive``."""
-        deliveries = yield from self._claim(queue, limit, lease_seconds)
-        for pause in polling(0 if deliveries else wait_seconds):
+        """Receive messages; see ``Broker.receive``."""
+        deliveries = yield from self._take(queue, limit, lease_seconds)
+        for pause in polling_pauses(0 if deliveries else wait_seconds):
             yield pause
-            # A look takes no write lock, so idle workers don't slow down those that send.
-            if (yield from self._something_ready(queue)):
-                deliveries = yield from self._claim(queue, limit, lease_seconds)
+            # This query takes no write lock, so idle workers don't slow down senders.
+            if (yield from self._has_ready(queue)):
+                deliveries = yield from self._take(queue, limit, lease_seconds)
             if deliveries:
                 break
         return deliveries
 
     def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
-        """Settle deliveries, all in one transaction: see ``Broker.settle``."""
+        """Settle deliveries, all in one transaction; see ``Broker.settle``."""
         if settlements:
             now = self._clock()
-            queues = _names(settlement.delivery for settlement in settlements)
-            yield from self._call("transaction", queues, [_settling(settlement, now) for settlement in settlements])
+            queues = _queue_names(settlement.delivery for settlement in settlements)
+            yield from self._call(
+                "transaction", queues, [_settle_statement(settlement, now) for settlement in settlements]
+            )
         return [None] * len(settlements)
 
     def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
-        """Lease deliveries for longer: see ``Broker.extend``."""
+        """Extend the leases of deliveries; see ``Broker.extend``."""
         if not deliveries:
             return []
         now = self._clock()
         statements = [
-            (sql.EXTEND, {**_naming(delivery), "now": now, "visible_at": now + lease_seconds})
+            (sql.EXTEND, {**_receipt_parameters(delivery), "now": now, "visible_at": now + lease_seconds})
             for delivery in deliveries
         ]
-        rows = yield from self._call("transaction", _names(deliveries), statements)
-        return [None if extended else _lost(delivery) for delivery, extended in zip(deliveries, rows, strict=True)]
+        rows = yield from self._call("transaction", _queue_names(deliveries), statements)
+        return [None if extended else lost_lease(delivery) for delivery, extended in zip(deliveries, rows, strict=True)]
 
     def depth(self, queue: str) -> Flow[Depth]:
-        """Count a queue's messages: see ``Broker.depth``."""
+        """Count a queue's messages; see ``Broker.depth``."""
         [[row]] = yield from self._call(
             "query", f"queue {queue!r}", [(sql.DEPTH, {"queue": queue, "now": self._clock()})]
         )
         return Depth(**row)
 
     def held(self, queues: Sequence[str], *, limit: int, cursor: str | None = None) -> Flow[HeldPage]:
-        """A page of what is held back: see ``ListsHeld.held``."""
+        """List the messages that queues hold back; see ``ListsHeld.held``."""
         after_time, after_sequence = read_cursor(cursor)
         parameters = {
             "queues": json.dumps(list(queues)),
@@ -143,14 +150,14 @@ class SQLiteBroker:
             "after_sequence": after_sequence,
             "limit": limit + 1,
         }
-        [rows] = yield from self._call("query", "what is held back", [(sql.HELD, parameters)])
+        [rows] = yield from self._call("query", "listing delayed messages", [(sql.LIST_HELD, parameters)])
         page = rows[:limit]
         found = [HeldMessage(row["queue"], row["body"], row["visible_at"]) for row in page]
         more = len(rows) > limit
         return HeldPage(found, write_cursor(page[-1]["visible_at"], page[-1]["sequence"]) if more else None)
 
     def purge(self, queue: str) -> Flow[int | None]:
-        """Remove a queue's messages: see ``Broker.purge``."""
+        """Remove a queue's messages; see ``Broker.purge``."""
         statements = [(sql.COUNT, {"queue": queue}), (sql.PURGE, {"queue": queue})]
         [[row], _] = yield from self._call("transaction", f"queue {queue!r}", statements)
         count: int = row["messages"]
@@ -160,18 +167,18 @@ class SQLiteBroker:
         now = self._clock()
         answers: list[Sent | Refused] = []
         statements: list[_Statement] = []
-        remembered: dict[int, int] = {}  # position of a statement that answers with a message's id -> of that message
+        remembered: dict[int, int] = {}  # position of a REMEMBER_ID statement -> position of its message
         if is_ordered(queue):
-            statements.append((sql.FORGET, {"queue": queue, "before": now - DEDUPLICATION_SECONDS}))
+            statements.append((sql.FORGET_OLD_IDS, {"queue": queue, "before": now - DEDUPLICATION_SECONDS}))
         for message in messages:
             refused = refusal(queue, message, self.capabilities)
             if refused:
                 answers.append(refused)
                 continue
-            row = _row(queue, message, now)
+            row = _insert_parameters(queue, message, now)
             if row["deduplication"] is not None:
                 remembered[len(statements)] = len(answers)
-                statements.append((sql.REMEMBER, row))
+                statements.append((sql.REMEMBER_ID, row))
             statements.append((sql.INSERT, row))
             answers.append(Sent(row["message_id"]))
         if statements:
@@ -180,17 +187,17 @@ class SQLiteBroker:
                 answers[message_position] = Sent(rows[position][0]["message_id"])
         return answers
 
-    def _claim(self, queue: str, limit: int, lease_seconds: float) -> Flow[list[Delivery]]:
+    def _take(self, queue: str, limit: int, lease_seconds: float) -> Flow[list[Delivery]]:
         now = self._clock()
-        claim = sql.CLAIM.format(ready=sql.READY_IN_ORDER if is_ordered(queue) else sql.READY)
+        statement = sql.RECEIVE.format(ready=sql.READY_IN_ORDER if is_ordered(queue) else sql.READY)
         limit = min(limit, self.capabilities.receive_batch)
         parameters = {"queue": queue, "now": now, "lease": lease_seconds, "limit": limit}
-        [rows] = yield from self._call("transaction", f"queue {queue!r}", [(claim, parameters)])
-        # RETURNING promises no order (https://www.sqlite.org/lang_returning.html, section 3).
+        [rows] = yield from self._call("transaction", f"queue {queue!r}", [(statement, parameters)])
+        # RETURNING guarantees no order (https://www.sqlite.org/lang_returning.html, section 3).
         rows.sort(key=lambda row: row["sequence"])
         return [_delivery(queue, row, now, lease_seconds) for row in rows]
 
-    def _something_ready(self, queue: str) -> Flow[bool]:
+    def _has_ready(self, queue: str) -> Flow[bool]:
         ready = sql.READY_IN_ORDER if is_ordered(queue) else sql.READY
         parameters = {"queue": queue, "now": self._clock(), "limit": 1}
         [rows] = yield from self._call("query", f"queue {queue!r}", [(ready, parameters)])
@@ -209,7 +216,7 @@ class SQLiteBroker:
         return rows
 
 
-def _row(queue: str, message: Outgoing, now: float) -> dict[str, Any]:
+def _insert_parameters(queue: str, message: Outgoing, now: float) -> dict[str, Any]:
     return {
         "queue": queue,
         "visible_at": now + message.delay_seconds,
@@ -237,35 +244,31 @@ def _delivery(queue: str, row: Mapping[str, Any], now: float, lease_seconds: flo
     )
 
 
-def _settling(settlement: Settlement, now: float) -> _Statement:
-    """The statement that settles a delivery; it finds no row where the delivery is no longer the message's last."""
+def _settle_statement(settlement: Settlement, now: float) -> _Statement:
+    """The statement that settles a delivery; it changes no row if the message has been delivered again or settled."""
     delivery = settlement.delivery
-    naming = _naming(delivery)
+    parameters = _receipt_parameters(delivery)
     match settlement:
         case Acknowledge():
-            return sql.ACKNOWLEDGE, naming
+            return sql.ACKNOWLEDGE, parameters
         case Release(after_seconds=after_seconds):
-            return sql.RELEASE, {**naming, "visible_at": now + after_seconds}
+            return sql.RELEASE, {**parameters, "visible_at": now + after_seconds}
         case DeadLetter(reason=reason):
             attributes = {**delivery.attributes, DEAD_LETTER_REASON: reason, DEAD_LETTER_SOURCE: delivery.queue}
             return sql.DEAD_LETTER, {
-                **naming,
+                **parameters,
                 "now": now,
                 "dead_letter_queue": dead_letter_queue(delivery.queue),
                 "attributes": _as_json(attributes),
             }
 
 
-def _lost(delivery: Delivery) -> Refused:
-    return Refused(OperationalError(f"queue {delivery.queue!r}: the lease of message {delivery.message_id} was lost"))
-
-
-def _naming(delivery: Delivery) -> dict[str, Any]:
+def _receipt_parameters(delivery: Delivery) -> dict[str, Any]:
     sequence = int(delivery.receipt.partition(".")[0])
     return {"sequence": sequence, "receipt": delivery.receipt, "queue": delivery.queue}
 
 
-def _names(deliveries: Iterable[Delivery]) -> str:
+def _queue_names(deliveries: Iterable[Delivery]) -> str:
     queues = sorted({delivery.queue for delivery in deliveries})
     return f"queue{'s' if len(queues) > 1 else ''} {', '.join(map(repr, queues))}"
 

@@ -1,7 +1,7 @@
-"""Amazon SQS: standard and FIFO queues.
+"""The Amazon SQS broker, for standard and FIFO queues.
 
-Queues are found by name (``GetQueueUrl``, once for each) or by the URLs that settings give; they are never listed and
-never created. Which of several calls is made again after a failure is ``core.calls``' and ``_sqs_calls``' business.
+A queue's URL comes from the settings, or from ``GetQueueUrl``, which is called once for each queue. Queues are never
+listed and never created. ``core.flows`` and ``_sqs_calls`` repeat failed calls and failed entries of batch calls.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult
 
+from taskq_cloud.brokers._kombu_names import canonical_name
 from taskq_cloud.brokers._sqs_calls import (
     INVALID_VALUE,
     LARGEST_BATCH_BYTES,
     LARGEST_BATCH_ENTRIES,
-    LEASE_IS_GONE,
+    LOST_LEASE,
     Accepted,
     Entry,
     EntryAnswer,
     NotAccepted,
-    Where,
+    QueueErrors,
     call_in_batches,
     in_batches,
 )
@@ -28,7 +29,6 @@ from taskq_cloud.brokers._sqs_messages import (
     LONGEST_DELAY_SECONDS,
     LONGEST_VISIBILITY_SECONDS,
     LONGEST_WAIT_SECONDS,
-    canonical_name,
     dead_letter,
     delivery_of,
     entry_to_send,
@@ -47,11 +47,11 @@ _SEND: Final = "send_message_batch"
 
 
 class SQSBroker:
-    """Carries messages over SQS.
+    """The broker of ``sqs://region/prefix`` URLs.
 
     Args:
-        options: where the queues are; None: in the environment's region, without a prefix.
-        clock: seconds since the epoch; stamps what is received.
+        options: the broker's settings; None: the environment's region, without a prefix.
+        clock: returns the time, in seconds since the epoch; it stamps deliveries.
     """
 
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
@@ -77,29 +77,37 @@ class SQSBroker:
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> Self:
-        """A broker for ``sqs://region/prefix``: ``read_options``."""
+        """Make the broker of an ``sqs://region/prefix`` URL.
+
+        Raises:
+            ImproperlyConfigured: the URL or an option is wrong; the error says which.
+        """
         return cls(read_options(url, options))
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """SQS, in the options' region and at their endpoint."""
+        """SQS, in the configured region and at the configured endpoint."""
         options = (("endpoint_url", self._options.endpoint_url), ("region", self._options.region))
         return {"sqs": Service("aws", options)}
 
     def full_name(self, queue: str) -> str:
-        """A queue's name in SQS: that of its URL, where it was given; else with the prefix, and in SQS's alphabet."""
-        url = self._given_url(queue)
+        """A queue's name in SQS: from its configured URL, or else its name behind the prefix, written as kombu does."""
+        url = self._configured_url(queue)
         return url.rpartition("/")[2] if url else canonical_name(self._options.prefix + queue)
 
     def queue_named(self, full_name: str) -> str:
-        """The queue that has a name in SQS; one that is none of this broker's keeps its name."""
+        """The name of the queue that SQS knows by ``full_name``; for another application's queue, its full name."""
         for queue, url in self._options.queue_urls.items():
             if url.rpartition("/")[2] == full_name:
                 return queue
         return full_name.removeprefix(canonical_name(self._options.prefix))
 
     def target_of(self, queue: str) -> Flow[str]:
-        """A queue's ARN: what EventBridge Scheduler sends to. Asked for once."""
+        """A queue's ARN, to which EventBridge Scheduler sends; SQS is asked for it once.
+
+        Raises:
+            QueueNotFound: the queue doesn't exist.
+        """
         if queue not in self._arns:
             url = yield from self._url(queue)
             parameters = {"QueueUrl": url, "AttributeNames": ["QueueArn"]}
@@ -108,10 +116,10 @@ class SQSBroker:
         return self._arns[queue]
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
-        """Send messages, ten a call; those of a FIFO queue in their order, call by call.
+        """Send messages, up to ten in a call; to a FIFO queue, in order and one call after the other.
 
         Raises:
-            OperationalError: no call was answered, so nothing is known to be sent.
+            OperationalError: every call failed, so no message is known to be sent.
         """
         answers: list[Sent | Refused | None] = [None] * len(messages)
         entries: list[Entry] = []
@@ -126,13 +134,13 @@ class SQSBroker:
             by_position = yield from send(url, entries)
             failed_calls = [answer for answer in by_position.values() if isinstance(answer, CallError)]
             if len(failed_calls) == len(messages):
-                raise self._where(queue).explain(failed_calls[0]) from failed_calls[0]
+                raise self._errors(queue).of_call(failed_calls[0]) from failed_calls[0]
             for position, answer in by_position.items():
                 answers[position] = self._sent(queue, answer)
         return [answer for answer in answers if answer is not None]
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
-        """Take up to ``limit`` messages, at most ten, in one call."""
+        """Receive up to ``limit`` messages, at most ten, in one call."""
         url = yield from self._url(queue)
         parameters = receive_parameters(url, limit, wait_seconds, lease_seconds)
         answer = yield from self._call(queue, "receive_message", parameters)
@@ -140,22 +148,28 @@ class SQSBroker:
         return [delivery_of(queue, message, now, lease_seconds) for message in answer.get("Messages", ())]
 
     def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
-        """Settle deliveries, ten a call for each queue and way of settling; a failed call is its deliveries' answer."""
+        """Settle deliveries, up to ten in a call, with calls for each queue and kind of settlement.
+
+        A failed call is not raised; it is the answer for each of its deliveries.
+        """
         answers: dict[int, Refused | None] = {}
-        answers.update((yield from self._send_dead(settlements)))
+        answers.update((yield from self._send_dead_letters(settlements)))
         calls: dict[tuple[str, str], list[Entry]] = {}
         for position, settlement in enumerate(settlements):
             if position not in answers:
-                operation, entry = _settling_entry(position, settlement)
+                operation, entry = _settlement_entry(position, settlement)
                 calls.setdefault((operation, settlement.delivery.queue), []).append(entry)
         for (operation, queue), entries in calls.items():
             by_position = yield from self._batch(queue, operation, entries)
             for position, answer in by_position.items():
-                answers[position] = None if _lease_is_gone(answer) else self._done(queue, operation, answer)
+                answers[position] = None if _is_lost_lease(answer) else self._settled(queue, operation, answer)
         return [answers[position] for position in range(len(settlements))]
 
     def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
-        """Lease deliveries for ``lease_seconds`` from now, ten a call; a lost lease is a ``Refused``."""
+        """Extend the leases of deliveries to ``lease_seconds`` from now, up to ten in a call.
+
+        A lost lease is a ``Refused``.
+        """
         answers: list[Refused | None] = [None] * len(deliveries)
         by_queue: dict[str, list[Entry]] = {}
         for position, delivery in enumerate(deliveries):
@@ -164,19 +178,13 @@ class SQSBroker:
         for queue, entries in by_queue.items():
             by_position = yield from self._batch(queue, _CHANGE_VISIBILITY, entries)
             for position, answer in by_position.items():
-                answers[position] = self._done(queue, _CHANGE_VISIBILITY, answer)
-                if _lease_is_gone(answer):
-                    message_id = deliveries[position].message_id
-                    answers[position] = Refused(
-                        OperationalError(
-                            f"{self._where(queue)}: the lease of message {message_id} is lost: it ran out, or the"
-                            " message is settled"
-                        )
-                    )
+                answers[position] = self._settled(queue, _CHANGE_VISIBILITY, answer)
+                if _is_lost_lease(answer):
+                    answers[position] = Refused(self._errors(queue).lost_lease(deliveries[position].message_id))
         return answers
 
     def depth(self, queue: str) -> Flow[Depth]:
-        """Count a queue's messages, as far as SQS knows: its counts lag behind by up to a minute."""
+        """Count a queue's messages. SQS's counts lag behind by up to a minute."""
         url = yield from self._url(queue)
         names = [
             "ApproximateNumberOfMessages",
@@ -189,20 +197,24 @@ class SQSBroker:
         return Depth(waiting, delayed, in_flight)
 
     def purge(self, queue: str) -> Flow[int | None]:
-        """Remove all messages of a queue. SQS takes up to a minute for it, and doesn't say how many there were."""
+        """Remove all messages of a queue, which takes SQS up to a minute. Returns None, as SQS doesn't count them."""
         url = yield from self._url(queue)
         yield from self._call(queue, "purge_queue", {"QueueUrl": url})
         return None
 
-    def _send_dead(self, settlements: Sequence[Settlement]) -> Flow[dict[int, Refused]]:
-        """Send the dead letters to their dead-letter queues; those that were not accepted, by position."""
-        letters: dict[str, list[tuple[int, Outgoing]]] = {}
+    def _send_dead_letters(self, settlements: Sequence[Settlement]) -> Flow[dict[int, Refused]]:
+        """Send dead letters to their queues.
+
+        Returns:
+            The refused ones, by their position among the settlements.
+        """
+        dead_letters: dict[str, list[tuple[int, Outgoing]]] = {}
         for position, settlement in enumerate(settlements):
             if isinstance(settlement, DeadLetter):
                 outgoing = dead_letter(settlement.delivery, settlement.reason)
-                letters.setdefault(settlement.delivery.queue, []).append((position, outgoing))
+                dead_letters.setdefault(settlement.delivery.queue, []).append((position, outgoing))
         refused: dict[int, Refused] = {}
-        for queue, of_queue in letters.items():
+        for queue, of_queue in dead_letters.items():
             try:
                 answers = yield from self.send(dead_letter_queue(queue), [outgoing for _, outgoing in of_queue])
             except OperationalError as error:
@@ -214,27 +226,27 @@ class SQSBroker:
 
     def _batch(self, queue: str, operation: str, entries: Sequence[Entry]) -> Flow[dict[int, EntryAnswer]]:
         try:
-            url = yield from self._ask_url(queue)
+            url = yield from self._look_up_url(queue)
         except CallError as error:
             return {entry.position: error for entry in entries}
         return (yield from call_in_batches(operation, url, entries))
 
     def _url(self, queue: str) -> Flow[str]:
         try:
-            return (yield from self._ask_url(queue))
+            return (yield from self._look_up_url(queue))
         except CallError as error:
-            raise self._where(queue).explain(error) from error
+            raise self._errors(queue).of_call(error) from error
 
-    def _ask_url(self, queue: str) -> Flow[str]:
-        url = self._urls.get(queue) or self._given_url(queue)
+    def _look_up_url(self, queue: str) -> Flow[str]:
+        url = self._urls.get(queue) or self._configured_url(queue)
         if url is None:
             answer = yield Call("sqs", "get_queue_url", {"QueueName": self.full_name(queue)})
             url = str(answer["QueueUrl"])
         self._urls[queue] = url
         return url
 
-    def _given_url(self, queue: str) -> str | None:
-        """The URL that settings give, by the queue's own name or with the prefix."""
+    def _configured_url(self, queue: str) -> str | None:
+        """The URL that the settings have for a queue, under its name with or without the prefix."""
         urls = self._options.queue_urls
         return urls.get(queue) or urls.get(canonical_name(self._options.prefix + queue))
 
@@ -242,25 +254,23 @@ class SQSBroker:
         try:
             answer: Mapping[str, Any] = yield Call("sqs", operation, parameters)
         except CallError as error:
-            raise self._where(queue).explain(error) from error
+            raise self._errors(queue).of_call(error) from error
         return answer
 
-    def _where(self, queue: str) -> Where:
-        return Where(queue, self.full_name(queue), self._options.region, self._options.endpoint_url)
+    def _errors(self, queue: str) -> QueueErrors:
+        return QueueErrors(queue, self.full_name(queue), self._options.region, self._options.endpoint_url)
 
     def _sent(self, queue: str, answer: EntryAnswer) -> Sent | Refused:
         if isinstance(answer, Accepted):
             return Sent(answer.answer["MessageId"])
         return self._refused(queue, _SEND, answer)
 
-    def _done(self, queue: str, operation: str, answer: EntryAnswer) -> Refused | None:
+    def _settled(self, queue: str, operation: str, answer: EntryAnswer) -> Refused | None:
         return None if isinstance(answer, Accepted) else self._refused(queue, operation, answer)
 
     def _refused(self, queue: str, operation: str, answer: NotAccepted | CallError) -> Refused:
-        where = self._where(queue)
-        if isinstance(answer, CallError):
-            return Refused(where.explain(answer))
-        return Refused(where.explain_entry(answer, operation))
+        errors = self._errors(queue)
+        return Refused(errors.of_call(answer) if isinstance(answer, CallError) else errors.of_entry(answer, operation))
 
 
 def _send_at_once(url: str, entries: Sequence[Entry]) -> Flow[dict[int, EntryAnswer]]:
@@ -268,7 +278,10 @@ def _send_at_once(url: str, entries: Sequence[Entry]) -> Flow[dict[int, EntryAns
 
 
 def _send_in_order(url: str, entries: Sequence[Entry]) -> Flow[dict[int, EntryAnswer]]:
-    """Send call by call; once a message is not accepted, no later one of its group is sent in a later call."""
+    """Send one call after the other.
+
+    After a message that wasn't accepted, no later call sends a message of its group.
+    """
     answers: dict[int, EntryAnswer] = {}
     stopped: dict[str, EntryAnswer] = {}
     for batch in in_batches(entries):
@@ -287,8 +300,8 @@ def _send_in_order(url: str, entries: Sequence[Entry]) -> Flow[dict[int, EntryAn
     return answers
 
 
-def _settling_entry(position: int, settlement: Settlement) -> tuple[str, Entry]:
-    """The operation that settles a delivery, and its entry; of a dead letter, once it has been sent."""
+def _settlement_entry(position: int, settlement: Settlement) -> tuple[str, Entry]:
+    """The operation and the entry that settle a delivery; a dead letter has already been sent."""
     if isinstance(settlement, Release):
         return _CHANGE_VISIBILITY, _visibility_entry(position, settlement.delivery, settlement.after_seconds)
     return _DELETE, Entry(position, {"ReceiptHandle": settlement.delivery.receipt})
@@ -299,10 +312,11 @@ def _visibility_entry(position: int, delivery: Delivery, seconds: float) -> Entr
     return Entry(position, parameters)
 
 
-def _lease_is_gone(answer: EntryAnswer) -> bool:
-    """Whether SQS says that the receipt no longer holds the message: someone else has it now, or it is gone."""
+def _is_lost_lease(answer: EntryAnswer) -> bool:
+    """Whether the lease is over: the message has been delivered again, or settled."""
     if not isinstance(answer, NotAccepted):
         return False
-    # The same code says that the twelve hours are over, which is another matter: the lease still stands.
-    about_the_receipt = answer.code in INVALID_VALUE and "VisibilityTimeout is invalid" not in answer.message
-    return answer.code in LEASE_IS_GONE or about_the_receipt
+    # The code for an invalid value may mean that a longer timeout would exceed twelve hours; then the lease still
+    # stands.
+    invalid_receipt = answer.code in INVALID_VALUE and "VisibilityTimeout is invalid" not in answer.message
+    return answer.code in LOST_LEASE or invalid_receipt

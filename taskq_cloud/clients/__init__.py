@@ -1,1 +1,1 @@
-"""Turns calls into SDK calls: one SDK a file, imported when its first call is made."""
+"""Clients that turn calls into calls of SDKs: one SDK per module, imported when its first call is made."""

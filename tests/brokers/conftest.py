@@ -1,4 +1,4 @@
-"""Pub/Sub servers for the tests: Google's own fake, and one of ours."""
+"""Fixtures for the tests of brokers: Google's fake Pub/Sub server and our own."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ PROJECT = "test-project"
 
 @pytest.fixture(scope="session")
 def pstest_host() -> Iterator[str]:
-    """Where Google's fake of Pub/Sub answers."""
+    """The address of Google's fake of Pub/Sub."""
     if not PSTEST.exists():
         reason = (
             "Google's fake of Pub/Sub is not built: make emulators (apt-get install golang-go golang-google-cloud-dev)"
@@ -33,7 +33,7 @@ def pstest_host() -> Iterator[str]:
 
 @pytest.fixture
 def pubsub_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSubServer]:
-    """A server of ours, which this process's clients find."""
+    """Our own server, to which this process's clients connect."""
     with PubSubServer(PROJECT) as server:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)
         monkeypatch.setenv("CLOUD_TASKS_EMULATOR_HOST", server.host)
@@ -42,7 +42,7 @@ def pubsub_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSubServer]:
 
 @pytest.fixture
 def make_pubsub_queue(pubsub_server: PubSubServer) -> Callable[..., str]:
-    """Make a queue with its dead-letter queue on our server; its name, made unique."""
+    """A function that makes a queue and its dead-letter queue on our server, and returns the queue's unique name."""
 
     def make(name: str = "work", **options: object) -> str:
         stem, dot, suffix = name.partition(".fifo")

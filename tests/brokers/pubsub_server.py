@@ -1,6 +1,7 @@
-"""A Pub/Sub and Cloud Tasks server of the tests' own, over gRPC: ``pubsub_state`` behind Google's API.
+"""A gRPC server with the APIs of Pub/Sub and Cloud Tasks for the tests; ``pubsub_state`` has its messages.
 
-Faults can be ordered, permissions taken away, calls are counted. Stopped and started again, it still has its messages.
+A test can have calls fail, can take permissions away, and can count calls. The server keeps its messages when it is
+stopped and started again.
 """
 
 import json
@@ -30,12 +31,13 @@ LOOK_SECONDS = 0.02
 
 
 class PubSubServer:
-    """The server. ``host`` is what PUBSUB_EMULATOR_HOST and CLOUD_TASKS_EMULATOR_HOST take.
+    """A server with the APIs of Pub/Sub and Cloud Tasks.
 
     Attributes:
+        host: the address, for PUBSUB_EMULATOR_HOST and CLOUD_TASKS_EMULATOR_HOST.
         calls: method -> how often it was called.
-        denied: methods that are answered with PERMISSION_DENIED.
-        tasks: what Cloud Tasks was given.
+        denied: the methods that answer with PERMISSION_DENIED.
+        tasks: the tasks that Cloud Tasks was given.
     """
 
     def __init__(self, project: str = "test-project") -> None:
@@ -58,7 +60,7 @@ class PubSubServer:
         self.stop()
 
     def start(self) -> None:
-        # A stopped server's port is this one's again.
+        # A server that is started again takes its old port.
         options = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
         self._server = grpc.server(ThreadPoolExecutor(64), options=options)
         self._server.add_generic_rpc_handlers((_handlers(self),))
@@ -71,12 +73,12 @@ class PubSubServer:
         self._server.stop(None).wait()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Move the server's time ahead."""
         with self._lock:
             self.state.advance(seconds)
 
     def fail_next(self, method: str, code: str, *, after: bool = False, times: int = 1, **details: str) -> None:
-        """Answer the next calls of a method with a status, before they take effect or after."""
+        """Answer the next calls of a method with a status, either before or after they take effect."""
         self._faults[method].extend([(code, after, details)] * times)
 
     def make_topic(self, name: str) -> str:
@@ -94,16 +96,16 @@ class PubSubServer:
         return subscription
 
     def left(self, name: str) -> int:
-        """How many messages a subscription still holds."""
+        """Count the messages that a subscription still has."""
         with self._lock:
             return len(self.state.subscriptions[f"projects/{self.project}/subscriptions/{name}"].messages)
 
     def send_copies(self, name: str, count: int) -> None:
-        """Publish messages that a queue holds once more, as a service would that delivers twice."""
+        """Publish messages of a queue once more, as if the service delivered them twice."""
         subscription = self.state.subscriptions[f"projects/{self.project}/subscriptions/{name}"]
         with self._lock:
-            held = list(subscription.messages.values())[:count]
-            self.state.publish(subscription.topic, [(each.data, each.attributes, each.ordering_key) for each in held])
+            stored = list(subscription.messages.values())[:count]
+            self.state.publish(subscription.topic, [(each.data, each.attributes, each.ordering_key) for each in stored])
 
     def answer(self, method: str, request: Any, context: Any) -> Any:
         """Answer a call."""
@@ -181,10 +183,10 @@ class PubSubServer:
         ends_at = time.monotonic() + LONGEST_PULL_SECONDS
         while True:
             with self._lock:
-                # What is handed to a caller who has gone comes back, but only when its deadline is over.
+                # A message delivered to a caller that is gone would come back only when its deadline is over.
                 claimed = self.state.pull(request.subscription, request.max_messages) if context.is_active() else []
                 counts = bool(self.state.subscription(request.subscription).dead_letter_topic)
-                received = [_received(held, counts=counts) for held in claimed]
+                received = [_received(stored, counts=counts) for stored in claimed]
             if received or request.return_immediately or time.monotonic() > ends_at or not context.is_active():
                 return pubsub.PullResponse(received_messages=received)
             time.sleep(LOOK_SECONDS)
@@ -224,7 +226,7 @@ class PubSubServer:
         return task
 
     def _dispatch(self, request: Any) -> None:
-        """Do what Pub/Sub's REST method does with what Cloud Tasks posts to it."""
+        """Publish what a task of Cloud Tasks posts, as Pub/Sub's REST method does."""
         topic = request.url.removeprefix("https://pubsub.googleapis.com/v1/").removesuffix(":publish")
         messages = json.loads(request.body)["messages"]
         self.state.publish(
@@ -241,15 +243,17 @@ class PubSubServer:
             )
 
 
-def _received(held: Any, *, counts: bool) -> pubsub.ReceivedMessage:
+def _received(stored: Any, *, counts: bool) -> pubsub.ReceivedMessage:
     message = pubsub.PubsubMessage(
-        data=held.data,
-        attributes=held.attributes,
-        message_id=held.message_id,
-        publish_time=datetime.fromtimestamp(held.published_at, UTC),
-        ordering_key=held.ordering_key,
+        data=stored.data,
+        attributes=stored.attributes,
+        message_id=stored.message_id,
+        publish_time=datetime.fromtimestamp(stored.published_at, UTC),
+        ordering_key=stored.ordering_key,
     )
-    return pubsub.ReceivedMessage(ack_id=held.ack_id, message=message, delivery_attempt=held.attempts if counts else 0)
+    return pubsub.ReceivedMessage(
+        ack_id=stored.ack_id, message=message, delivery_attempt=stored.attempts if counts else 0
+    )
 
 
 def _check_size(size: int) -> None:

@@ -1,7 +1,8 @@
-"""What Pub/Sub does with messages, as its documentation says it, in memory: what Google's fake server leaves out.
+"""Pub/Sub's documented behaviour in memory, with the parts that Google's fake server leaves out.
 
-Dead-letter policies and delivery attempts, ordering keys, exactly-once delivery, limits. Where the documentation leaves
-open what happens, the less comfortable thing does: a stale receipt acknowledges a message that someone else has.
+These are dead-letter policies, delivery attempts, ordering keys, exactly-once delivery and limits. If the documentation
+leaves a case open, the harder one for a client happens: a stale receipt acknowledges a message that was delivered
+again.
 """
 
 import itertools
@@ -23,8 +24,8 @@ class Fault(Exception):
 
 
 @dataclass
-class Held:
-    """A message in a subscription. ``ack_id`` is that of its last delivery, until it is given back."""
+class StoredMessage:
+    """A message in a subscription. ``ack_id`` is the id of its last delivery, or None if it was given back."""
 
     number: int
     message_id: str
@@ -39,7 +40,7 @@ class Held:
 
 @dataclass
 class Subscription:
-    """A subscription, and what it holds."""
+    """A subscription and its messages."""
 
     name: str
     topic: str
@@ -50,11 +51,11 @@ class Subscription:
     max_delivery_attempts: int = 5
     push_endpoint: str = ""
     ttl_seconds: int = 0
-    messages: dict[int, Held] = field(default_factory=dict)
+    messages: dict[int, StoredMessage] = field(default_factory=dict)
 
 
 class State:
-    """Topics, subscriptions and the time, which a test can move on. Not thread-safe."""
+    """Topics, subscriptions and the time, which a test can move ahead. Not thread-safe."""
 
     def __init__(self) -> None:
         self.topics: set[str] = set()
@@ -71,13 +72,13 @@ class State:
         self._offset_seconds += seconds
 
     def at(self, due_at: float, action: Callable[[], None]) -> None:
-        """Do something when it is time."""
+        """Call ``action`` when ``due_at`` has come."""
         self._later.append((due_at, action))
 
     # -- publishing
 
     def publish(self, topic: str, messages: list[tuple[bytes, dict[str, str], str]]) -> list[str]:
-        """Publish (data, attributes, ordering key)."""
+        """Publish messages, each given as its data, its attributes and its ordering key."""
         if topic not in self.topics:
             raise Fault("NOT_FOUND", f"Resource not found (resource={topic.rpartition('/')[2]}).")
         ids = []
@@ -87,7 +88,9 @@ class State:
             self.published += 1
             for subscription in self.subscriptions.values():
                 if subscription.topic == topic:
-                    subscription.messages[number] = Held(number, str(number), data, attributes, key, self.now())
+                    subscription.messages[number] = StoredMessage(
+                        number, str(number), data, attributes, key, self.now()
+                    )
         return ids
 
     # -- receiving
@@ -98,16 +101,16 @@ class State:
         except KeyError:
             raise Fault("NOT_FOUND", f"Resource not found (resource={name.rpartition('/')[2]}).") from None
 
-    def pull(self, name: str, limit: int) -> list[Held]:
+    def pull(self, name: str, limit: int) -> list[StoredMessage]:
         subscription = self.subscription(name)
         if subscription.push_endpoint:
             raise Fault("FAILED_PRECONDITION", "Subscription is a push subscription.")
         self._tick(subscription)
         claimed = list(itertools.islice(self._ready(subscription), limit))
-        for held in claimed:
-            held.attempts += 1
-            held.ack_id = f"{held.number}-{held.attempts}-{subscription.name.rpartition('/')[2]}"
-            held.visible_at = self.now() + subscription.ack_deadline_seconds
+        for stored in claimed:
+            stored.attempts += 1
+            stored.ack_id = f"{stored.number}-{stored.attempts}-{subscription.name.rpartition('/')[2]}"
+            stored.visible_at = self.now() + subscription.ack_deadline_seconds
         return claimed
 
     def acknowledge(self, name: str, ack_ids: list[str]) -> None:
@@ -115,11 +118,11 @@ class State:
         self._tick(subscription)
         failed = {}
         for ack_id in ack_ids:
-            held = self._find(subscription, ack_id)
-            if subscription.exactly_once and (held is None or held.ack_id != ack_id):
+            stored = self._find(subscription, ack_id)
+            if subscription.exactly_once and (stored is None or stored.ack_id != ack_id):
                 failed[ack_id] = INVALID_ACK_ID
-            elif held is not None:
-                del subscription.messages[held.number]
+            elif stored is not None:
+                del subscription.messages[stored.number]
         self._report(failed)
 
     def modify(self, name: str, ack_ids: list[str], seconds: int) -> None:
@@ -129,57 +132,57 @@ class State:
         self._tick(subscription)
         failed = {}
         for ack_id in ack_ids:
-            held = self._find(subscription, ack_id)
-            if held is None or held.ack_id != ack_id:
+            stored = self._find(subscription, ack_id)
+            if stored is None or stored.ack_id != ack_id:
                 if subscription.exactly_once:
                     failed[ack_id] = INVALID_ACK_ID
             elif seconds:
-                held.visible_at = self.now() + seconds
+                stored.visible_at = self.now() + seconds
             else:
-                self._failed(subscription, held)
+                self._failed(subscription, stored)
         self._report(failed)
 
     def seek(self, name: str, to: float) -> None:
         subscription = self.subscription(name)
-        for number, held in list(subscription.messages.items()):
-            if held.published_at <= to:
+        for number, stored in list(subscription.messages.items()):
+            if stored.published_at <= to:
                 del subscription.messages[number]
 
-    def _ready(self, subscription: Subscription) -> Iterator[Held]:
-        busy = {held.ordering_key for held in subscription.messages.values() if held.ack_id}
-        for held in list(subscription.messages.values()):
-            if not held.ack_id and not (subscription.ordered and held.ordering_key and held.ordering_key in busy):
-                yield held
+    def _ready(self, subscription: Subscription) -> Iterator[StoredMessage]:
+        busy = {stored.ordering_key for stored in subscription.messages.values() if stored.ack_id}
+        for stored in list(subscription.messages.values()):
+            if not stored.ack_id and not (subscription.ordered and stored.ordering_key and stored.ordering_key in busy):
+                yield stored
 
     def _tick(self, subscription: Subscription) -> None:
-        """Let happen what is due: tasks of Cloud Tasks, deadlines that are over."""
+        """Run the tasks of Cloud Tasks that are due, and end the deliveries whose deadline is over."""
         due = [action for due_at, action in self._later if due_at <= self.now()]
         self._later = [(due_at, action) for due_at, action in self._later if due_at > self.now()]
         for action in due:
             action()
-        for held in list(subscription.messages.values()):
-            if held.ack_id and held.visible_at <= self.now() and held.number in subscription.messages:
-                self._failed(subscription, held)
+        for stored in list(subscription.messages.values()):
+            if stored.ack_id and stored.visible_at <= self.now() and stored.number in subscription.messages:
+                self._failed(subscription, stored)
 
-    def _failed(self, subscription: Subscription, held: Held) -> None:
-        """A delivery was given back, or its deadline is over: deliver again, or dead-letter."""
-        if subscription.dead_letter_topic and held.attempts >= subscription.max_delivery_attempts:
-            del subscription.messages[held.number]
+    def _failed(self, subscription: Subscription, stored: StoredMessage) -> None:
+        """Deliver a message again or dead-letter it, after it was given back or its deadline ended."""
+        if subscription.dead_letter_topic and stored.attempts >= subscription.max_delivery_attempts:
+            del subscription.messages[stored.number]
             attributes = {
-                **held.attributes,
+                **stored.attributes,
                 "CloudPubSubDeadLetterSourceSubscription": subscription.name.rpartition("/")[2],
-                "CloudPubSubDeadLetterSourceDeliveryCount": str(held.attempts),
+                "CloudPubSubDeadLetterSourceDeliveryCount": str(stored.attempts),
             }
-            self.publish(subscription.dead_letter_topic, [(held.data, attributes, held.ordering_key)])
-        held.ack_id = None
-        if subscription.ordered and held.ordering_key:
-            # A redelivery redelivers what came after it under the same key.
+            self.publish(subscription.dead_letter_topic, [(stored.data, attributes, stored.ordering_key)])
+        stored.ack_id = None
+        if subscription.ordered and stored.ordering_key:
+            # A redelivered message has the later messages of its key redelivered, too.
             for other in subscription.messages.values():
-                if other.ordering_key == held.ordering_key and other.number > held.number:
+                if other.ordering_key == stored.ordering_key and other.number > stored.number:
                     other.ack_id = None
 
     @staticmethod
-    def _find(subscription: Subscription, ack_id: str) -> Held | None:
+    def _find(subscription: Subscription, ack_id: str) -> StoredMessage | None:
         number, _, rest = ack_id.partition("-")
         if not number.isdigit() or not rest:
             raise Fault("INVALID_ARGUMENT", "Some acknowledgement ids in the request were invalid.")

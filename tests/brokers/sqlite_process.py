@@ -1,6 +1,6 @@
-"""A process that uses an SQLite queue: ``python sqlite_process.py drain|hold|send <file> <queue>``.
+"""The program of a process that uses an SQLite queue: ``python sqlite_process.py drain|hold|send <file> <queue>``.
 
-It says ``ready``, waits for a line, and then prints one JSON value a line.
+It prints ``ready``, waits for a line, and then prints one JSON value a line.
 """
 
 from __future__ import annotations

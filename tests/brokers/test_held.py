@@ -1,4 +1,4 @@
-"""What brokers hold back, listed by those that can: what is due first comes first, page by page."""
+"""Tests of the lists of delayed messages, which the memory broker and the SQLite broker have."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(broker: Any) -> Any:
     connections.close()
 
 
-def test_what_is_held_back_is_listed_by_its_time_and_nothing_else(broker: Any, run: Any, clock: FakeClock) -> None:
+def test_only_delayed_messages_are_listed_in_order_of_their_time(broker: Any, run: Any, clock: FakeClock) -> None:
     for queue, delays in (("work", (0, 0, 30, 10, 20)), ("mail", (15,)), ("other", (5,))):
         run(broker.send(queue, [Outgoing(body=f"{queue} {delay}", delay_seconds=delay) for delay in delays]))
     in_flight, again = run(broker.receive("work", 2, 0, 60))
@@ -54,7 +54,7 @@ def test_what_is_held_back_is_listed_by_its_time_and_nothing_else(broker: Any, r
     assert in_flight.body == "work 0"
 
 
-def test_page_by_page_each_comes_once(broker: Any, run: Any) -> None:
+def test_delayed_message_is_on_one_page_only(broker: Any, run: Any) -> None:
     run(broker.send("work", [Outgoing(body=str(number), delay_seconds=60) for number in range(5)]))
     found, cursor = [], None
     for size in (2, 2, 1):
@@ -66,6 +66,6 @@ def test_page_by_page_each_comes_once(broker: Any, run: Any) -> None:
     assert found == ["0", "1", "2", "3", "4"]
 
 
-def test_a_cursor_that_nobody_wrote_is_refused(broker: Any, run: Any) -> None:
-    with pytest.raises(OperationalError, match="'soon' is no cursor"):
+def test_unknown_cursor_is_refused(broker: Any, run: Any) -> None:
+    with pytest.raises(OperationalError, match=r"'soon' isn't the cursor"):
         run(broker.held(["work"], limit=2, cursor="soon"))

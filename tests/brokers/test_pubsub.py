@@ -1,4 +1,4 @@
-"""Pub/Sub: the broker contract on Google's own fake server and on one of ours, which does what that one leaves out."""
+"""Tests of the Pub/Sub broker: the contract of brokers on Google's fake server and on our own, which can do more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.brokers.pubsub_server import PubSubServer
 
 
 class TestGooglesFake(BrokerContract):
-    """It keeps no order, counts nothing and takes every receipt."""
+    """Google's fake keeps no order, counts no receives and accepts every receipt."""
 
     @pytest.fixture
     def broker(self, pstest_host: str, monkeypatch: pytest.MonkeyPatch) -> PubSubBroker:
@@ -48,7 +48,7 @@ class TestGooglesFake(BrokerContract):
 
     @pytest.fixture
     def ordered_queue(self) -> str:
-        pytest.skip("Google's fake keeps no order; the server of ours does")
+        pytest.skip("Google's fake keeps no order; our own server does")
 
 
 class TestPubSub(BrokerContract):
@@ -70,7 +70,7 @@ class TestPubSub(BrokerContract):
 
 
 class TestExactlyOnce(TestPubSub):
-    """With exactly-once delivery, receipts are checked; with a dead-letter policy, receives are counted."""
+    """Exactly-once delivery checks receipts, and a dead-letter policy counts receives."""
 
     @pytest.fixture
     def broker(self, pubsub_server: PubSubServer) -> PubSubBroker:

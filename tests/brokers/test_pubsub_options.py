@@ -1,11 +1,12 @@
-"""``pubsub://project/prefix`` and its transport options."""
+"""Tests of how a Pub/Sub broker's URL and transport options are read."""
 
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from taskq_cloud.brokers._pubsub_options import Place, PubSubOptions, canonical_name, read_options
+from taskq_cloud.brokers._kombu_names import canonical_name
+from taskq_cloud.brokers._pubsub_options import PubSubLocation, PubSubOptions, read_options
 from taskq_cloud.brokers.pubsub import PubSubBroker
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.errors import ImproperlyConfigured
@@ -20,18 +21,18 @@ def read(url: str, **options: Any) -> PubSubOptions:
     return read_options(urlsplit(url), options)
 
 
-def test_the_url_has_project_and_prefix():
+def test_url_gives_project_and_prefix():
     assert read("pubsub://my-project/shop-") == PubSubOptions(project="my-project", prefix="shop-")
     assert read("pubsub://my-project") == PubSubOptions(project="my-project")
     assert isinstance(broker_from_url("pubsub://my-project/shop-", {}), PubSubBroker)
 
 
-def test_the_environments_project_is_taken_where_the_url_has_none(monkeypatch):
+def test_url_without_a_project_takes_the_environments(monkeypatch):
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "its-project")
     assert read("pubsub:///shop-") == PubSubOptions(project="its-project", prefix="shop-")
 
 
-def test_options_of_ours_are_taken_and_kombus_passed_over():
+def test_known_options_are_read_and_kombus_others_are_ignored():
     options = read(
         "pubsub://my-project",
         queue_name_prefix="shop-",
@@ -47,9 +48,9 @@ def test_options_of_ours_are_taken_and_kombus_passed_over():
         project="my-project",
         prefix="shop-",
         endpoint="europe-west1-pubsub.googleapis.com:443",
-        places={
-            "work": Place("projects/my-project/topics/orders", "projects/my-project/subscriptions/orders"),
-            "mail": Place("projects/other/topics/m", "projects/my-project/subscriptions/s"),
+        locations={
+            "work": PubSubLocation("projects/my-project/topics/orders", "projects/my-project/subscriptions/orders"),
+            "mail": PubSubLocation("projects/other/topics/m", "projects/my-project/subscriptions/s"),
         },
         **TASKS,
     )
@@ -58,10 +59,10 @@ def test_options_of_ours_are_taken_and_kombus_passed_over():
 @pytest.mark.parametrize(
     ("url", "options", "expected"),
     [
-        ("pubsub://My_Project", {}, "'My_Project' is no id of a Google Cloud project"),
+        ("pubsub://My_Project", {}, "'My_Project' isn't the id of a Google Cloud project"),
         ("pubsub://key:secret@my-project", {}, "credentials don't belong into the URL"),
         ("pubsub://my-project?x=1", {}, "unknown option 'x'"),
-        ("pubsub://my-project", {"regoin": "x"}, "'regoin' is no option of Pub/Sub"),
+        ("pubsub://my-project", {"regoin": "x"}, "'regoin' isn't an option of Pub/Sub"),
         ("pubsub://my-project/a", {"queue_name_prefix": "b"}, "keep one of them"),
         ("pubsub://my-project", {"predefined_queues": {"work": {}}}, "has no topic"),
         ("pubsub://my-project", {"predefined_queues": {"work": {"topic": "t", "url": "x"}}}, "unknown 'url'"),
@@ -69,12 +70,12 @@ def test_options_of_ours_are_taken_and_kombus_passed_over():
         ("pubsub://my-project", {**TASKS, "cloud_tasks_queue": "later"}, "is not projects/"),
     ],
 )
-def test_what_is_wrong_is_named(url, options, expected):
+def test_wrong_url_or_option_is_named_in_the_error(url, options, expected):
     with pytest.raises(ImproperlyConfigured, match=expected) as caught:
         read(url, **options)
     assert "secret" not in str(caught.value)
 
 
-def test_names_are_kombus():
+def test_queue_has_kombus_name():
     assert canonical_name("a.b/c") == "a-b_c"
     assert canonical_name("a.b/c.fifo") == "a-b_c.fifo"

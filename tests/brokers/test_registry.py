@@ -1,3 +1,5 @@
+"""Tests of how a broker is found by its URL."""
+
 from __future__ import annotations
 
 import pytest
@@ -7,7 +9,7 @@ from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.errors import ImproperlyConfigured
 
 
-def test_memory():
+def test_memory_url_opens_the_memory_broker():
     assert isinstance(broker_from_url("memory://", {}), MemoryBroker)
 
 
@@ -19,7 +21,7 @@ def test_memory():
         ("sqlite:///with%20space.db", "{here}/with space.db"),
     ],
 )
-def test_sqlite_paths(url, path, tmp_path, monkeypatch):
+def test_sqlite_url_gives_the_absolute_path(url, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     broker = broker_from_url(url, {})
     [service] = broker.services.values()
@@ -27,7 +29,7 @@ def test_sqlite_paths(url, path, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_files_are_two_services():
+def test_two_sqlite_files_are_two_services():
     first, second = (broker_from_url(f"sqlite:///{name}.db", {}) for name in ("one", "two"))
     assert not first.services.keys() & second.services.keys()
 
@@ -42,7 +44,7 @@ def test_two_files_are_two_services():
         ("queues.db", "memory://, pubsub://, sqlite://, sqs://"),
     ],
 )
-def test_a_wrong_url_says_what_would_be_right(url, says):
+def test_wrong_url_error_says_what_is_right(url, says):
     with pytest.raises(ImproperlyConfigured) as raised:
         broker_from_url(url, {})
     assert says in str(raised.value)
@@ -51,7 +53,7 @@ def test_a_wrong_url_says_what_would_be_right(url, says):
 @pytest.mark.parametrize(
     "url", ["redis://me:secret@host/0", "sqlite://me:secret@host/x.db", "redis://me:secret@[host/0"]
 )
-def test_a_password_is_never_shown(url):
+def test_password_in_a_wrong_url_is_not_shown(url):
     with pytest.raises(ImproperlyConfigured) as raised:
         broker_from_url(url, {})
     assert "secret" not in str(raised.value)

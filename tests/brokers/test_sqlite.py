@@ -1,3 +1,5 @@
+"""Tests of the SQLite broker: the contract of brokers, several processes on one file, and errors."""
+
 from __future__ import annotations
 
 import json
@@ -44,7 +46,7 @@ class TestSQLiteBroker(BrokerContract):
     def ordered_queue(self):
         return "work.fifo"
 
-    def test_a_message_may_come_again_after_five_minutes(self, broker, run, clock):
+    def test_deduplication_id_is_forgotten_after_five_minutes(self, broker, run, clock):
         message = Outgoing(body="x", group="a", deduplication="same")
         [first] = run(broker.send("work.fifo", [message]))
         clock.advance(299)
@@ -55,27 +57,27 @@ class TestSQLiteBroker(BrokerContract):
         assert after != first
         assert run(broker.depth("work.fifo")).waiting == 2
 
-    def test_what_is_released_goes_behind_the_others(self, broker, run, clock):
+    def test_released_message_goes_behind_the_others(self, broker, run, clock):
         run(broker.send("work", [Outgoing(body="poison"), Outgoing(body="good")]))
         [poison] = run(broker.receive("work", 1, 0, 60))
         clock.advance(1)
         run(broker.settle([Release(poison)]))
         assert [each.body for each in run(broker.receive("work", 1, 0, 60))] == ["good"]
 
-    def test_a_second_broker_on_the_file_sees_the_messages(self, broker, run, tmp_path):
+    def test_second_broker_on_the_file_receives_the_messages(self, broker, run, tmp_path):
         run(broker.send("work", [Outgoing(body="kept")]))
         other = SQLiteBroker(tmp_path / "made" / "queues.db")
         with driving("sync", other.services) as run_other:
             assert [each.body for each in run_other(other.receive("work", 1, 1, 60))] == ["kept"]
 
-    def test_what_is_no_message_of_a_batch_holds_up_the_others(self, broker, run):
+    def test_message_that_is_not_utf8_is_refused_alone(self, broker, run):
         refused, sent = run(broker.send("work", [Outgoing(body="\ud800"), Outgoing(body="good")]))
         assert isinstance(refused, Refused)
         assert "'work'" in str(refused.error)
         assert isinstance(sent, Sent)
 
     @pytest.mark.parametrize("queue_name", ["work", "work.fifo"])
-    def test_a_claim_reads_no_more_than_it_needs(self, broker, run, tmp_path, queue_name):
+    def test_receive_uses_indexes_only(self, broker, run, tmp_path, queue_name):
         run(broker.send(queue_name, [Outgoing(body="x", group="a")]))
         ready = sql.READY_IN_ORDER if queue_name.endswith(".fifo") else sql.READY
         with closing(sqlite3.connect(tmp_path / "made" / "queues.db")) as connection:
@@ -87,7 +89,7 @@ class TestSQLiteBroker(BrokerContract):
 
 
 class Process:
-    """One ``sqlite_process.py``, ready to begin."""
+    """A process that runs ``sqlite_process.py`` and is ready to begin."""
 
     def __init__(self, action: str, path: Path) -> None:
         script = Path(__file__).with_name("sqlite_process.py")
@@ -107,20 +109,20 @@ class Process:
         return json.loads(self._process.stdout.readline())
 
     def all_answers(self) -> list[Any]:
-        """What it says until its end, which is a good one."""
+        """Wait for the process to end without an error, and return the rest of its answers."""
         lines = self._process.stdout.readlines()
         assert self._process.wait(60) == 0
         return [json.loads(line) for line in lines]
 
     def kill(self) -> list[Any]:
-        """``kill -9``; what it had still said before."""
+        """Kill the process with SIGKILL, and return the answers that it had written before."""
         self._process.kill()
         lines = self._process.stdout.readlines()
         assert self._process.wait(60) == -signal.SIGKILL
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def clean_up(self) -> None:
-        with self._process:  # which closes the pipes and waits
+        with self._process:  # closes the pipes and waits
             self._process.kill()
 
 
@@ -150,7 +152,7 @@ class TestSeveralProcesses:
         with driving("sync", broker.services) as drive:
             yield drive
 
-    def test_four_drain_a_queue_and_each_message_comes_once(self, broker, run, start):
+    def test_each_message_comes_once_to_four_processes(self, broker, run, start):
         sent = run(broker.send("work", [Outgoing(body=str(number)) for number in range(2000)]))
         processes = [start("drain") for _ in range(4)]
         for process in processes:
@@ -161,7 +163,7 @@ class TestSeveralProcesses:
         assert sorted(received) == sorted([each.message_id, 1] for each in sent)
         assert run(broker.depth("work")) == Depth(0, 0, 0)
 
-    def test_what_a_killed_process_held_comes_back_after_its_lease(self, path, broker, run, start):
+    def test_messages_of_a_killed_process_come_back_after_their_lease(self, path, broker, run, start):
         run(broker.send("work", [Outgoing(body=str(number)) for number in range(10)]))
         process = start("hold")
         process.begin()
@@ -175,7 +177,7 @@ class TestSeveralProcesses:
         assert {each.message_id for each in again} == set(held)
         assert all(each.receive_count == 2 for each in again)
 
-    def test_what_a_killed_process_has_sent_is_there_in_whole_batches(self, broker, run, start):
+    def test_sends_of_a_killed_process_are_stored_in_whole_batches(self, broker, run, start):
         processes = [start("send") for _ in range(2)]
         for process in processes:
             process.begin()
@@ -197,18 +199,18 @@ class TestTrouble:
         with driving("sync", broker.services) as run:
             return run(flow_of(broker))
 
-    def test_a_file_that_is_no_database_is_named(self, tmp_path):
+    def test_file_that_is_not_a_database_is_named_in_the_error(self, tmp_path):
         path = tmp_path / "notes.txt"
         path.write_text("These are my notes, and they are long enough to be no database. " * 100)
-        with pytest.raises(OperationalError, match=r"queue 'work'.*notes\.txt.*isn.t an SQLite database"):
+        with pytest.raises(OperationalError, match=r"queue 'work'.*notes\.txt.*isn't an SQLite database"):
             self.use(path, lambda broker: broker.send("work", [Outgoing(body="x")]))
 
-    def test_a_directory_that_cannot_be_made_is_named(self, tmp_path):
+    def test_directory_that_cannot_be_created_is_named_in_the_error(self, tmp_path):
         (tmp_path / "file").write_text("in the way")
         with pytest.raises(OperationalError, match=r"queue 'work'.*file.*directory"):
             self.use(tmp_path / "file" / "queues.db", lambda broker: broker.depth("work"))
 
-    def test_a_database_that_stays_locked_is_unreachable(self, tmp_path, monkeypatch):
+    def test_database_that_stays_locked_is_unreachable(self, tmp_path, monkeypatch):
         path = tmp_path / "queues.db"
         self.use(path, lambda broker: broker.send("work", [Outgoing(body="x")]))
         monkeypatch.setattr(clients, "BUSY_TIMEOUT_SECONDS", 0.01)

@@ -1,4 +1,4 @@
-"""SQS: the broker contract on the local stack, and what only SQS does, its calls counted."""
+"""Tests of the SQS broker on the local stack: the contract of brokers, and the number of calls and their faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from taskq_cloud.testing.driving import Drive, driving
 REGION = "eu-west-1"
 MEBIBYTE = 1_048_576
 
-# aiohttp finds a body of a mebibyte, SQS's largest, too large to be given as bytes, which is how the SDK gives it.
+# aiohttp warns of a body of a mebibyte, SQS's largest, that is given as bytes, as the SDK does.
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
 
 
@@ -56,7 +56,7 @@ def _with_dead_letter_queue(make_queue: Callable[..., str], name: str) -> str:
     return queue
 
 
-# On the local stack, calls counted
+# On the local stack, behind a proxy that counts calls
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def run(request, broker) -> Iterator[Drive]:
         yield drive
 
 
-def test_a_hundred_messages_cost_ten_calls_each_way(broker, run, counter, make_queue):
+def test_hundred_messages_take_ten_calls_each_way(broker, run, counter, make_queue):
     queue = make_queue()
     sent = run(broker.send(queue, [Outgoing(body=str(number)) for number in range(100)]))
     assert all(isinstance(each, Sent) for each in sent)
@@ -90,7 +90,7 @@ def test_a_hundred_messages_cost_ten_calls_each_way(broker, run, counter, make_q
     assert counter.counts() == {"ReceiveMessage": 10, "ChangeMessageVisibilityBatch": 10, "DeleteMessageBatch": 10}
 
 
-def test_a_given_url_is_not_looked_up(counter, make_queue, sqs_client):
+def test_configured_url_is_not_looked_up(counter, make_queue, sqs_client):
     full_name = make_queue("shop-work")
     url = sqs_client.get_queue_url(QueueName=full_name)["QueueUrl"]
     for name in ("work", "shop-work"):
@@ -102,7 +102,7 @@ def test_a_given_url_is_not_looked_up(counter, make_queue, sqs_client):
     assert counter.counts() == {"SendMessageBatch": 2}
 
 
-def test_the_prefix_is_sqss_affair(counter, make_queue):
+def test_delivery_has_the_queues_name_without_the_prefix(counter, make_queue):
     full_name = make_queue("shop-a-b_c")
     queue = "a.b/c" + full_name.removeprefix("shop-a-b_c")
     broker = SQSBroker(SQSOptions(region=REGION, prefix="shop-", endpoint_url=counter.endpoint_url))
@@ -112,7 +112,7 @@ def test_the_prefix_is_sqss_affair(counter, make_queue):
     assert delivery.queue == queue
 
 
-def test_an_ambiguous_send_is_made_again(broker, run, counter, make_queue):
+def test_send_with_lost_answer_is_repeated(broker, run, counter, make_queue):
     queue = make_queue()
     counter.fail_next("SendMessageBatch", "reset_after")
     [answer] = run(broker.send(queue, [Outgoing(body="x")]))
@@ -120,7 +120,7 @@ def test_an_ambiguous_send_is_made_again(broker, run, counter, make_queue):
     assert bodies(take(run, broker, queue, 2)) == ["x", "x"]
 
 
-def test_on_an_ordered_queue_it_is_one_message_all_the_same(broker, run, counter, make_queue):
+def test_send_with_lost_answer_to_ordered_queue_is_one_message(broker, run, counter, make_queue):
     queue = make_queue("work.fifo")
     counter.fail_next("SendMessageBatch", "reset_after")
     [answer] = run(broker.send(queue, [Outgoing(body="x")]))
@@ -131,7 +131,7 @@ def test_on_an_ordered_queue_it_is_one_message_all_the_same(broker, run, counter
 
 
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset_before", "expired_token"])
-def test_every_operation_outlives_a_fault(broker, run, counter, make_queue, fault):
+def test_every_operation_survives_a_fault(broker, run, counter, make_queue, fault):
     queue = _with_dead_letter_queue(make_queue, "work")
     for operation in (
         "GetQueueUrl",
@@ -152,7 +152,7 @@ def test_every_operation_outlives_a_fault(broker, run, counter, make_queue, faul
     assert run(broker.depth(dead_letter_queue(queue))).waiting == 0
 
 
-def test_a_missing_queue_is_an_error_with_the_command_that_makes_it(counter, run):
+def test_missing_queue_error_has_the_command_that_creates_it(counter, run):
     broker = SQSBroker(SQSOptions(region=REGION, prefix="shop-", endpoint_url=counter.endpoint_url))
     with pytest.raises(QueueNotFound) as caught:
         run(broker.send("none.fifo", [Outgoing(body="x")]))
@@ -163,13 +163,13 @@ def test_a_missing_queue_is_an_error_with_the_command_that_makes_it(counter, run
     assert counter.counts() == {"GetQueueUrl": 1}
 
 
-def test_a_queue_of_another_region_is_missing_in_this_one(counter, make_queue):
+def test_queue_of_another_region_is_missing(counter, make_queue):
     broker = SQSBroker(SQSOptions(region="us-west-2", endpoint_url=counter.endpoint_url))
     with driving("sync", broker.services) as run, pytest.raises(QueueNotFound, match="does not exist in us-west-2"):
         run(broker.receive(make_queue(), 1, 0, LEASE_SECONDS))
 
 
-def test_nobody_at_the_endpoint_is_an_error_that_names_it(aws_environment):
+def test_unreachable_endpoint_is_named_in_the_error(aws_environment):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         endpoint_url = f"http://127.0.0.1:{held.getsockname()[1]}"
@@ -179,7 +179,7 @@ def test_nobody_at_the_endpoint_is_an_error_that_names_it(aws_environment):
             run(broker.send("work", [Outgoing(body="x")]))
 
 
-def test_without_its_dead_letter_queue_a_dead_letter_stays_where_it_is(broker, run, counter, make_queue):
+def test_dead_letter_without_a_dead_letter_queue_stays_in_its_queue(broker, run, counter, make_queue):
     queue = make_queue()
     run(broker.send(queue, [Outgoing(body="dead"), Outgoing(body="done")]))
     deliveries = {each.body: each for each in take(run, broker, queue, 2)}
@@ -192,7 +192,7 @@ def test_without_its_dead_letter_queue_a_dead_letter_stays_where_it_is(broker, r
     assert run(broker.depth(queue)).in_flight == 1
 
 
-def test_deliveries_of_several_queues_are_settled_in_one_go(broker, run, counter, make_queue):
+def test_deliveries_of_several_queues_are_settled_together(broker, run, counter, make_queue):
     names = [make_queue(), make_queue()]
     held = []
     for name in names:

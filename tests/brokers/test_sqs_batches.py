@@ -1,8 +1,8 @@
-"""What SQS answers and the local stack never does: failures of a batch's parts, refusals, other producers' messages."""
+"""Tests of SQS's answers that no local stack gives: failed parts of a batch, refusals, other producers' messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from taskq_cloud.brokers import _sqs_messages as messages
 from taskq_cloud.brokers._sqs_options import SQSOptions
 from taskq_cloud.brokers.sqs import SQSBroker
 from taskq_cloud.core import flows
-from taskq_cloud.core.flows import Call, CallError, Gather, Sleep, Trouble
+from taskq_cloud.core.flows import CallError, Gather, Trouble
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_SOURCE,
@@ -31,62 +31,9 @@ from taskq_cloud.errors import (
     QueueNotFound,
     Unreachable,
 )
+from tests.brokers.sqs_script import Script, accept_all, failing, refusing
 
 MEBIBYTE = 1_048_576
-
-
-class Script:
-    """Answers an SQS broker's calls; what is not scripted succeeds."""
-
-    def __init__(self, answers: Sequence[Callable[[Sequence[Mapping[str, Any]]], Any]] = ()) -> None:
-        self.batches: list[list[Mapping[str, Any]]] = []
-        self.sleeps = 0
-        self._answers = iter(answers)
-
-    def run(self, flow: Any) -> Any:
-        return flows.run(flow, self._perform)
-
-    def _perform(self, step: Any) -> Any:
-        if isinstance(step, Sleep):
-            self.sleeps += 1
-            return None
-        if isinstance(step, Gather):
-            return [self._answer(call) for call in step.calls]
-        answer = self._answer(step)
-        if isinstance(answer, CallError):
-            raise answer
-        return answer
-
-    def _answer(self, call: Call) -> Any:
-        if call.operation == "get_queue_url":
-            return {"QueueUrl": "https://sqs/" + call.parameters["QueueName"]}
-        entries = call.parameters.get("Entries", [])
-        self.batches.append(list(entries))
-        answer = next(self._answers, accept_all)(entries)
-        return CallError(call, *answer) if isinstance(answer, tuple) else answer
-
-
-def accept_all(entries: Sequence[Mapping[str, Any]]) -> Any:
-    return {"Successful": [{"Id": each["Id"], "MessageId": each.get("MessageBody", "")} for each in entries]}
-
-
-def failing(code: str, message: str, trouble: Trouble) -> Callable[..., Any]:
-    return lambda entries: (code, message, trouble)
-
-
-def refusing(*values: str, code: str, sender_fault: bool, message: str = "why") -> Callable[..., Any]:
-    """Accept a batch but for the entries whose body or receipt is in ``values``."""
-
-    def answer(entries: Sequence[Mapping[str, Any]]) -> Any:
-        failed = [each for each in entries if each.get("MessageBody", each.get("ReceiptHandle")) in values]
-        return {
-            "Successful": accept_all([each for each in entries if each not in failed])["Successful"],
-            "Failed": [
-                {"Id": each["Id"], "Code": code, "Message": message, "SenderFault": sender_fault} for each in failed
-            ],
-        }
-
-    return answer
 
 
 def _outgoing(*texts: str, group: str | None = None) -> list[Outgoing]:
@@ -101,7 +48,7 @@ def _delivery(receipt: str = "r", queue: str = "work", **fields: Any) -> Deliver
     return Delivery(queue=queue, message_id="m", receipt=receipt, body=fields.pop("body", "x"), **fields)
 
 
-def test_what_failed_by_no_fault_of_ours_is_sent_again_and_nothing_else():
+def test_only_entries_failed_by_sqss_fault_are_sent_again():
     script = Script([refusing("b", "c", code="InternalError", sender_fault=False)])
     answers = script.run(SQSBroker().send("work", _outgoing("a", "b", "c", "d")))
     assert answers == [Sent("a"), Sent("b"), Sent("c"), Sent("d")]
@@ -109,7 +56,7 @@ def test_what_failed_by_no_fault_of_ours_is_sent_again_and_nothing_else():
     assert script.sleeps == 1
 
 
-def test_what_keeps_failing_is_refused_after_a_bounded_number_of_calls():
+def test_entry_that_keeps_failing_is_refused_after_five_calls():
     script = Script([refusing("b", code="InternalError", sender_fault=False)] * 100)
     first, second = script.run(SQSBroker().send("work", _outgoing("a", "b")))
     assert first == Sent("a")
@@ -118,7 +65,7 @@ def test_what_keeps_failing_is_refused_after_a_bounded_number_of_calls():
     assert len(script.batches) == flows.DEFAULT_BACKOFF.attempts
 
 
-def test_what_is_our_fault_is_refused_at_once_with_its_code():
+def test_entry_failed_by_the_senders_fault_is_refused_at_once():
     script = Script([refusing("b", code="InvalidMessageContents", sender_fault=True)])
     first, second = script.run(SQSBroker().send("work", _outgoing("a", "b")))
     assert first == Sent("a")
@@ -127,13 +74,13 @@ def test_what_is_our_fault_is_refused_at_once_with_its_code():
     assert len(script.batches) == 1
 
 
-def test_an_entry_without_an_answer_is_not_taken_for_sent():
+def test_entry_missing_in_the_answer_is_sent_again():
     script = Script([lambda entries: accept_all(entries[:1])])
     assert script.run(SQSBroker().send("work", _outgoing("a", "b"))) == [Sent("a"), Sent("b")]
     assert _texts(script.batches) == [["a", "b"], ["b"]]
 
 
-def test_a_call_that_failed_refuses_its_own_messages_only():
+def test_failed_call_refuses_its_own_messages_only():
     script = Script([accept_all, failing("InternalFailure", "broken", Trouble.TRANSIENT)])
     answers = script.run(SQSBroker().send("work", _outgoing(*(str(number) for number in range(12)))))
     assert answers[:10] == [Sent(str(number)) for number in range(10)]
@@ -151,7 +98,7 @@ def test_a_call_that_failed_refuses_its_own_messages_only():
         (failing("QueueDoesNotExist", "no", Trouble.REFUSED), QueueNotFound, "does not exist in eu-west-1"),
     ],
 )
-def test_when_no_call_succeeds_the_failure_is_raised(failure, kind, text):
+def test_failure_of_every_call_is_raised(failure, kind, text):
     broker = SQSBroker(SQSOptions(region="eu-west-1"))
     with pytest.raises(OperationalError, match=rf"queue 'work'.*{text}") as caught:
         Script([failure] * 2).run(broker.send("work", _outgoing(*"abcdefghijkl")))
@@ -159,13 +106,13 @@ def test_when_no_call_succeeds_the_failure_is_raised(failure, kind, text):
     assert isinstance(caught.value.__cause__, CallError)
 
 
-def test_purging_twice_within_a_minute_says_to_wait():
+def test_purge_repeated_within_a_minute_says_to_wait():
     failure = failing("AWS.SimpleQueueService.PurgeQueueInProgress", "Only one", Trouble.REFUSED)
     with pytest.raises(OperationalError, match=r"queue 'work' was purged less than 60 s ago.*wait"):
         Script([failure]).run(SQSBroker().purge("work"))
 
 
-def test_a_batch_is_cut_by_size_as_well():
+def test_batch_is_divided_by_size():
     half = "x" * (MEBIBYTE // 2)
     script = Script()
     script.run(SQSBroker().send("work", _outgoing(half, half, "y", half)))
@@ -175,7 +122,7 @@ def test_a_batch_is_cut_by_size_as_well():
     ]
 
 
-def test_the_size_counts_an_attributes_name_type_and_value():
+def test_size_counts_an_attributes_name_type_and_value():
     fits = Outgoing(body="x" * (MEBIBYTE - len("nameStringü".encode())), attributes={"name": "ü"})
     over = Outgoing(body=fits.body + "x", attributes=fits.attributes)
     sent, refused = Script().run(SQSBroker().send("work", [fits, over]))
@@ -184,7 +131,7 @@ def test_the_size_counts_an_attributes_name_type_and_value():
     assert str(MEBIBYTE + 1) in str(refused.error)
 
 
-def test_order_is_kept_when_a_message_of_a_group_is_not_accepted():
+def test_message_that_was_not_accepted_stops_its_group():
     texts = [f"{group}{number}" for number in range(10) for group in "ab"]
     script = Script([refusing("a3", code="InvalidMessageContents", sender_fault=True)])
     answers = script.run(SQSBroker().send("work.fifo", [Outgoing(body=text, group=text[0]) for text in texts]))
@@ -193,7 +140,7 @@ def test_order_is_kept_when_a_message_of_a_group_is_not_accepted():
     assert refused == ["a3", "a5", "a6", "a7", "a8", "a9"]
 
 
-def test_an_ordered_queues_calls_are_made_one_after_the_other():
+def test_calls_to_an_ordered_queue_are_made_one_after_the_other():
     steps: list[Any] = []
 
     def perform(step: Any) -> Any:
@@ -235,13 +182,13 @@ def test_an_ordered_queues_calls_are_made_one_after_the_other():
         ),
     ],
 )
-def test_what_an_entry_says(queue, outgoing, expected):
+def test_message_becomes_an_entry(queue, outgoing, expected):
     parameters = dict(messages.entry_to_send(0, queue, outgoing).parameters)
     assert parameters.pop("MessageBody") == "x"
     assert parameters == expected
 
 
-def test_without_a_deduplication_id_each_message_has_its_own():
+def test_messages_without_a_deduplication_id_get_different_ones():
     first, second = (
         messages.entry_to_send(0, "work.fifo", Outgoing(body="x")).parameters["MessageDeduplicationId"]
         for _ in range(2)
@@ -252,15 +199,15 @@ def test_without_a_deduplication_id_each_message_has_its_own():
 @pytest.mark.parametrize(
     ("queue", "outgoing", "text"),
     [
-        ("work", Outgoing(body="x", delay_seconds=900.5), "900.5 s is over SQS's 900 s"),
-        ("work.fifo", Outgoing(body="x", delay_seconds=1), "no single message of a FIFO queue"),
+        ("work", Outgoing(body="x", delay_seconds=900.5), "900.5 s exceeds SQS's 900 s"),
+        ("work.fifo", Outgoing(body="x", delay_seconds=1), "a single message of a FIFO queue"),
         ("work", Outgoing(body="x", group="zwölf"), "message group 'zwölf'"),
         ("work", Outgoing(body="x", group="g" * 129), "1 to 128"),
         ("work", Outgoing(body="x", attributes={str(number): "x" for number in range(11)}), "11 attributes"),
         ("work", Outgoing(body="\ud800"), "UTF-8"),
     ],
 )
-def test_what_sqs_can_not_carry_is_refused_before_it_is_sent(queue, outgoing, text):
+def test_message_that_sqs_cannot_carry_is_refused_before_sending(queue, outgoing, text):
     script = Script()
     sent, refused = script.run(SQSBroker().send(queue, [Outgoing(body="fine"), outgoing]))
     assert isinstance(sent, Sent)
@@ -290,7 +237,7 @@ def test_what_sqs_can_not_carry_is_refused_before_it_is_sent(queue, outgoing, te
     ],
 )
 @pytest.mark.parametrize("sender_fault", [True, False])
-def test_a_lost_lease_is_settled_and_is_not_extended(code, message, sender_fault):
+def test_lost_lease_counts_as_settled_but_not_as_extended(code, message, sender_fault):
     answer = refusing("r", code=code, message=message, sender_fault=sender_fault)
     assert Script([answer]).run(SQSBroker().settle([Acknowledge(_delivery())])) == [None]
     assert Script([answer]).run(SQSBroker().settle([Release(_delivery())])) == [None]
@@ -302,7 +249,7 @@ def test_a_lost_lease_is_settled_and_is_not_extended(code, message, sender_fault
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidParameterValueException"])
-def test_twelve_hours_that_are_over_are_no_lost_lease(code):
+def test_lease_beyond_twelve_hours_is_refused_but_not_lost(code):
     answer = refusing(
         "r",
         code=code,
@@ -315,21 +262,21 @@ def test_twelve_hours_that_are_over_are_no_lost_lease(code):
         assert "beyond the limit" in str(refused.error)
 
 
-def test_a_call_that_fails_to_settle_is_the_answer_to_its_deliveries():
+def test_failed_settling_call_is_the_answer_for_its_deliveries():
     script = Script([failing("AccessDenied", "no", Trouble.REFUSED)])
     [refused] = script.run(SQSBroker().settle([Acknowledge(_delivery())]))
     assert isinstance(refused.error, AccessDenied)
     assert "sqs:DeleteMessage" in str(refused.error)
 
 
-def test_a_visibility_timeout_is_whole_seconds_and_at_most_twelve_hours():
+def test_visibility_timeout_is_whole_seconds_up_to_twelve_hours():
     script = Script()
     script.run(SQSBroker().extend([_delivery()], 0.5))
     script.run(SQSBroker().extend([_delivery()], 100_000))
     assert [batch[0]["VisibilityTimeout"] for batch in script.batches] == [1, 43_200]
 
 
-def test_a_dead_letter_that_fills_a_message_goes_without_what_has_no_room():
+def test_dead_letter_without_room_for_its_reason_is_sent_without_it():
     full = _delivery(body="x" * MEBIBYTE)
     tight = _delivery(body="x" * (MEBIBYTE - 100))
     for delivery, names in ((full, set()), (tight, {DEAD_LETTER_SOURCE, DEAD_LETTER_REASON})):
@@ -340,7 +287,7 @@ def test_a_dead_letter_that_fills_a_message_goes_without_what_has_no_room():
         assert deleted["ReceiptHandle"] == "r"
 
 
-def test_a_dead_letters_reason_is_in_sqss_alphabet_and_readable():
+def test_dead_letters_reason_has_legal_characters_and_a_limit():
     attributes = {str(number): "x" for number in range(10)}
     letter = messages.dead_letter(_delivery(attributes=attributes, group="g"), "bad \x00\ud800 byte" + "!" * 5_000)
     assert letter.attributes[DEAD_LETTER_REASON].startswith("bad \ufffd\ufffd byte!!!")
@@ -350,7 +297,7 @@ def test_a_dead_letters_reason_is_in_sqss_alphabet_and_readable():
     assert (letter.group, letter.deduplication) == ("g", "m")
 
 
-def test_a_delivery_of_any_producer_is_read():
+def test_message_of_another_producer_becomes_a_delivery():
     message = {
         "MessageId": "m",
         "ReceiptHandle": "r",

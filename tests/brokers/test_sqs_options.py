@@ -1,4 +1,4 @@
-"""An SQS broker's URL, Celery's options for it, and the names of queues."""
+"""Tests of how an SQS broker's URL, Celery's options and the names of queues are read."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 import pytest
 from kombu.transport.SQS import Channel
 
-from taskq_cloud.brokers._sqs_messages import canonical_name
+from taskq_cloud.brokers._kombu_names import canonical_name
 from taskq_cloud.brokers._sqs_options import SQSOptions
 from taskq_cloud.brokers.sqs import SQSBroker
 from taskq_cloud.errors import ImproperlyConfigured
 
 
 @pytest.mark.parametrize("name", ["work", "a.b", "a.b.fifo", "a/b:c", "tenant@shop!x", "kebab-and_snake", "grüße.x"])
-def test_a_queue_has_the_name_that_kombu_gives_it(name):
+def test_queue_has_kombus_name(name):
     assert canonical_name(name) == Channel.entity_name(None, name)
 
 
@@ -39,27 +39,27 @@ def test_a_queue_has_the_name_that_kombu_gives_it(name):
         ),
     ],
 )
-def test_a_url_and_celerys_options_say_where_the_queues_are(url, options, expected):
+def test_url_and_celerys_options_are_read(url, options, expected):
     assert SQSBroker.from_url(urlsplit(url), options)._options == expected
 
 
 @pytest.mark.parametrize(
     ("url", "options", "text"),
     [
-        ("sqs://shop-", {}, "'shop-' is no AWS region: write sqs://eu-west-1/prefix"),
+        ("sqs://shop-", {}, "'shop-' isn't an AWS region: write sqs://eu-west-1/prefix"),
         ("sqs://localhost:4566", {}, "endpoint_url"),
         ("sqs://key:secret@eu-west-1", {}, "credentials"),
         ("sqs://eu-west-1?x=1", {}, "'x'"),
         ("sqs://eu-west-1", {"region": "us-east-1"}, "keep one"),
         ("sqs://eu-west-1/a-", {"queue_name_prefix": "b-"}, "keep one"),
-        ("sqs://", {"visibilty_timeout": 1}, "'visibilty_timeout' is no option of SQS"),
+        ("sqs://", {"visibilty_timeout": 1}, "'visibilty_timeout' isn't an option of SQS"),
         ("sqs://", {"sts_role_arn": "arn"}, "sts_role_arn is not supported.*profile"),
         ("sqs://", {"predefined_queues": {"work": {}}}, r"predefined_queues\['work'\] has no url"),
         ("sqs://", {"predefined_queues": {"work": {"url": "u", "secret_access_key": "s"}}}, "secret_access_key"),
         ("sqs://eu-west-1", {"predefined_queues": {"work": {"url": "u", "region": "us-east-1"}}}, "one region"),
     ],
 )
-def test_what_a_url_or_an_option_gets_wrong_is_said(url, options, text):
+def test_wrong_url_or_option_is_named_in_the_error(url, options, text):
     with pytest.raises(ImproperlyConfigured, match=text) as caught:
         SQSBroker.from_url(urlsplit(url), options)
     assert "secret@" not in str(caught.value)
