@@ -1,6 +1,6 @@
 """Payloads as objects of a bucket in S3, Azure Blob Storage or Google Cloud Storage.
 
-The buckets are those of the result stores (``stores.results``).
+The adapters in ``stores.results`` make the calls on the buckets.
 
 =========================================  =====================================================================
 ``arguments/<day>/<task id>-<digest>``     a message's arguments, as bytes of its serializer and compression; with

@@ -1,8 +1,9 @@
 """Determines which members have arrived at a join from object keys alone, as keys are all that every provider lists.
 
-Every arrival creates an object of its own. So there is no counter that could count a member twice, and no object that
-all members write at once. The object's key states the member, the time of the arrival, and the time until which the
-join is kept: ``<member>/<arrived at>_<expires at>``. Sorted by time, the arrivals show the state of the join.
+Every arrival creates one object, which no other arrival writes. So there is no counter that could count a member twice,
+and no object that all members write at once. The object's key states the member, the time of the arrival, and the time
+until which the join is kept: ``<member>/<arrived at>_<expires at>``. Sorted by time, the arrivals show the state of the
+join.
 
 This module makes no calls; ``_objects`` makes them.
 """

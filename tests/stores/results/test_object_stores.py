@@ -195,7 +195,7 @@ def test_error_for_missing_bucket_names_it_and_how_to_create_it(service, colour,
     with driving(colour, store.services) as drive:
         if service.kind is GCSResults and method == "delete":
             pytest.skip(
-                "deleting a missing object is no failure, and fake-gcs-server answers alike for a missing bucket"
+                "deleting a missing object succeeds, and fake-gcs-server gives the same answer for a missing bucket"
             )
         with pytest.raises(StoreNotFound, match="nobody-made-me") as caught:
             drive(every_method(store)[method])

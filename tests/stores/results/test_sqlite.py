@@ -43,20 +43,20 @@ def race(path, owner, ids):
     store = SQLiteResults(path)
     with driving("sync", store.services) as run:
         saved = [run(store.save([a_record(SUCCESS, value=owner, id=each)]))[0] for each in ids]
-        claims = [run(store.claim(each, f"owner {owner}", 3600)) for each in ids]
+        fences = [run(store.claim(each, f"owner {owner}", 3600)) for each in ids]
         joined = [run(store.join(each, f"member {owner}", 4, None)) for each in ids]
-    return saved, claims, joined
+    return saved, fences, joined
 
 
 def test_processes_sharing_a_file_agree_on_one_winner(path):
     ids = [f"task-{number}" for number in range(25)]
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as processes:
         racing = [processes.submit(race, path, owner, ids) for owner in range(4)]
-        saved, claims, joined = zip(*(each.result() for each in racing), strict=True)
+        saved, fences, joined = zip(*(each.result() for each in racing), strict=True)
 
     for position, task_id in enumerate(ids):
         assert sorted(answers[position] for answers in saved) == [False, False, False, True], task_id
-        assert sorted((answers[position] for answers in claims), key=str) == [1, None, None, None], task_id
+        assert sorted((answers[position] for answers in fences), key=str) == [1, None, None, None], task_id
         assert sorted(answers[position] for answers in joined) == [False, False, False, True], task_id
 
 
