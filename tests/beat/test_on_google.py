@@ -215,7 +215,7 @@ def test_a_job_fires_what_its_entry_says(server: CloudSchedulerServer, make: Mak
     """Whole days of firings, by the expressions that the server has."""
     apply(make(beat_schedule=EVERYTHING))
     day = datetime(2026, 12, 14, tzinfo=UTC)  # the second Monday
-    fired = [server.fire_what_is_due(day + timedelta(hours=hour)) for hour in range(24)]
+    fired = [server.fire_due_jobs(day + timedelta(hours=hour)) for hour in range(24)]
     entries = [name.partition("__")[2].partition("__")[2].rpartition("-")[0] for hour in fired for name in hour]
     assert "disabled" not in entries
     assert entries.count("nightly") == 1
