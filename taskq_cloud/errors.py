@@ -54,11 +54,9 @@ and meanings are Celery's wherever Celery has an error of the same name.
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 
 class TaskQError(Exception):

@@ -57,8 +57,8 @@ def _only_app(module: str, names: dict[str, object]) -> TaskQ:
     if len({id(value) for value in found.values()}) != 1:
         listed = ", ".join(sorted(found)) or "none"
         raise ImproperlyConfigured(
-            f"module {module!r} has no `app`, and not exactly one TaskQ application (found: {listed}); name the "
-            f"application: -A {module}:NAME"
+            f"module {module!r} has neither an `app` nor exactly one TaskQ application (found: {listed}); name the "
+            f"application with -A {module}:NAME"
         )
     return next(iter(found.values()))
 

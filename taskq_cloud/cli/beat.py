@@ -106,7 +106,7 @@ def prune(context: click.Context, /, names: tuple[str, ...], as_json: bool, yes:
     unknown = sorted(set(names) - {change.entry for change in changes})
     if unknown:
         raise ImproperlyConfigured(
-            f"no schedule of a periodic task {unknown[0]!r} is there to be pruned; taskq beat plan lists the schedules"
+            f"there is no schedule to prune for a periodic task {unknown[0]!r}; taskq beat plan lists the schedules"
         )
     changes = [change for change in changes if not names or change.entry in names]
     _print_changes(changes, entries, as_json=as_json)
@@ -216,7 +216,7 @@ def _entry(entries: Sequence[ScheduleEntry], name: str) -> ScheduleEntry:
         if entry.name == name:
             return entry
     declared = ", ".join(entry.name for entry in entries) or "none"
-    raise ImproperlyConfigured(f"no periodic task is called {name!r}; declared are: {declared}")
+    raise ImproperlyConfigured(f"there is no periodic task {name!r}; the application declares: {declared}")
 
 
 def _print_changes(changes: Sequence[Change], entries: Sequence[ScheduleEntry], *, as_json: bool) -> None:

@@ -82,11 +82,11 @@ def test_paused_job_does_not_fire_until_resumed(
     assert taskq("-A", shop, "beat", "pause", "nightly").stdout == "nightly: paused\n"
     assert state() == "paused"
     assert "nightly is paused and stays paused" in taskq("-A", shop, "beat", "apply", "-y").stdout
-    assert server.fire_what_is_due(now().replace(hour=3, minute=0)) == []
+    assert server.fire_due_jobs(now().replace(hour=3, minute=0)) == []
     assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: enabled\n"
     assert taskq("-A", shop, "beat", "resume", "nightly").stdout == "nightly: was already enabled\n"
     assert state() == "enabled"
-    assert len(server.fire_what_is_due(now().replace(hour=3, minute=0))) == 1
+    assert len(server.fire_due_jobs(now().replace(hour=3, minute=0))) == 1
 
 
 def test_two_firings_of_one_minute_run_one_task_with_the_id_of_the_tick(

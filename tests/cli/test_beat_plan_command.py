@@ -101,7 +101,7 @@ def test_paused_schedule_stays_paused_until_resumed(periodic: Any, taskq: TaskQC
     assert "nightly" in taskq("-A", shop, "beat", "list").stdout.splitlines()[1]
     wrong = taskq("-A", shop, "beat", "pause", "nihgtly")
     assert wrong.exit_code == 1
-    assert "declared are: nightly" in wrong.stderr
+    assert "the application declares: nightly" in wrong.stderr
 
 
 def test_run_now_calls_the_task_with_its_declared_arguments(shop: str, taskq: TaskQCommand, tmp_path: Path) -> None:

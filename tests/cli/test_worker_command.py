@@ -54,7 +54,7 @@ def test_time_limit_options_apply_to_tasks_without_own_limits(
     module.write_text(
         module.read_text()
         + """
-from taskq_cloud.task import current_request
+from taskq_cloud import current_request
 
 @app.task
 def limits() -> list[float]:
