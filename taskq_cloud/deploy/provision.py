@@ -154,7 +154,7 @@ class Provisioner:
         elif found.ttl_attribute != table.ttl_attribute:
             raise ImproperlyConfigured(
                 f"items of table {table.name} expire by {found.ttl_attribute!r}, not by {table.ttl_attribute!r}: turn"
-                " TTL off and run this again after an hour, which DynamoDB requires before it accepts another attribute, or"
+                " TTL off and run this again after an hour, because DynamoDB accepts another attribute only then; or"
                 " name another table in TASKQ_RESULTS"
             )
 

@@ -1,5 +1,5 @@
-"""What an application needs of a cloud, as data: declared by the application, deployed by others.
+"""The cloud resources that an application needs, as data: the application declares them, and Terraform deploys them.
 
-``build`` makes a ``model.Topology`` of an application; ``formats`` writes it for Terraform, IAM and people. Nothing
-here is imported before ``app.topology()`` is called: no runtime needs it.
+``build`` makes a ``model.Topology`` from an application; ``formats`` writes it for Terraform, IAM and people. Workers
+and functions never import this package: ``app.topology()`` imports it when it is called.
 """

@@ -1,7 +1,7 @@
-"""Makes the topology of an application: its queues, who serves them, and with which limits.
+"""Makes the topology of an application: its queues, the functions and services that serve them, and their limits.
 
-Which runtime serves a task is decided in ``runtimes``, what results need in ``stores``, who may do what in
-``permissions``. Nothing is called: a topology is made without credentials.
+``runtimes`` chooses the runtime of each task, ``stores`` finds tables and buckets, ``permissions`` writes the roles. No
+service is called, so a topology is made without credentials.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import Broker, dead_letter_queue, is_ordered
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.deploy.topology import google, names, permissions
-from taskq_cloud.deploy.topology.containers import services
+from taskq_cloud.deploy.topology.containers import services, worker_platform
 from taskq_cloud.deploy.topology.deployment import Deployment, read_deployment
 from taskq_cloud.deploy.topology.model import (
     LARGEST_VISIBILITY_SECONDS,
@@ -29,24 +30,26 @@ from taskq_cloud.deploy.topology.model import (
     DeadLetterQueue,
     Function,
     Queue,
+    Service,
     Topology,
 )
 from taskq_cloud.deploy.topology.names import check_variables
 from taskq_cloud.deploy.topology.runtimes import MARGIN_SECONDS, Served, serve
 from taskq_cloud.deploy.topology.scheduling import schedule_group, schedules
-from taskq_cloud.deploy.topology.stores import stores
+from taskq_cloud.deploy.topology.stores import Stores, stores
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings
 
 VISIBILITY_PER_TIMEOUT: Final = 6
-"""A queue's visibility timeout in timeouts of its function, the batching window added to it (Lambda Developer Guide,
-"services-sqs-configure")."""
+"""A queue's visibility timeout is this many times the timeout of its function, plus the batching window (Lambda
+Developer Guide, "services-sqs-configure")."""
 
 LEAST_RECEIVES: Final = 5
-"""The same page."""
+"""The least ``maxReceiveCount`` that AWS recommends for the queue of a function (the same page)."""
 
 USUAL_BATCH: Final = 10
-"""Lambda's own default, and the most without a batching window ("services-sqs-parameters")."""
+"""Lambda's default batch size, and the largest without a batching window (Lambda Developer Guide,
+"services-sqs-parameters")."""
 
 FUNCTION_WITHOUT_TASKS_SECONDS: Final = 30
 _DAY_SECONDS: Final = 86_400
@@ -89,16 +92,17 @@ class Application(Protocol):
 def build(
     app: Application, app_path: str | None = None, periodic: Callable[[], Sequence[PlatformSchedule]] = tuple
 ) -> Topology:
-    """The topology of an application.
+    """Make the topology of an application.
 
     Args:
         app: the application.
-        app_path: where functions and containers import it from: ``"shop:app"``; None: it is left to ``TASKQ_APP``.
-        periodic: makes the schedules of its periodic tasks, for where Terraform keeps them; their targets are queues.
+        app_path: the path that functions and containers import it from: ``"shop:app"``; None: ``TASKQ_APP`` says it.
+        periodic: returns the schedules of its periodic tasks, whose targets are names of queues; it is called only if
+            Terraform manages them.
 
     Raises:
-        ImproperlyConfigured: the broker is on this machine, the deployment is wrong, or tasks of one queue need two
-            runtimes; says what to change.
+        ImproperlyConfigured: the broker is on this machine, the ``deployment`` setting is wrong, or tasks of one queue
+            need two runtimes; says what to change.
     """
     try:
         return _build(app, app_path, periodic)
@@ -112,60 +116,96 @@ def build(
 
 def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Topology:
     settings = app.conf
-    scheme = urlsplit(settings.broker).scheme
-    if scheme not in ("pubsub", "sqs"):
+    _check_urls(settings)
+    deployment = read_deployment(settings.deployment)
+    name = deployment.name or _name_from(app.main or "taskq")
+    aws = urlsplit(settings.broker).scheme == "sqs"
+    served = _served(app, deployment, aws=aws)
+    names.check_deployment(deployment, served)
+    found_stores = stores(settings)
+    environment = _environment(settings, deployment, app_path)
+    platform = worker_platform(name, settings, environment, app_path, aws=aws)
+    shared = _Shared(
+        settings=settings,
+        deployment=deployment,
+        name=name,
+        environment=environment,
+        served=served,
+        services=services(platform, deployment, served),
+        stores=found_stores,
+    )
+    if isinstance(app.broker, SQSBroker):
+        return _on_aws(shared, app.broker, periodic)
+    return _on_google(shared, periodic)
+
+
+def _check_urls(settings: Settings) -> None:
+    """Refuse a broker or a result store that has nothing to deploy."""
+    if urlsplit(settings.broker).scheme not in ("pubsub", "sqs"):
         raise ImproperlyConfigured(
-            f"the broker {without_secrets(settings.broker)} needs nothing deployed: set TASKQ_BROKER to"
+            f"the broker {without_secrets(settings.broker)} needs no deployment: set TASKQ_BROKER to"
             " sqs://region/prefix or pubsub://project/prefix, and TASKQ_RESULTS, as the deployment will have them"
         )
     results = settings.results_url()
     if urlsplit(results).scheme in _ON_ONE_MACHINE:
         raise ImproperlyConfigured(
             f"the results {without_secrets(results)} are on one machine, which functions and containers don't share:"
-            " set TASKQ_RESULTS to dynamodb://table or s3://bucket, or to disabled:// where nobody reads them"
+            " set TASKQ_RESULTS to dynamodb://table or s3://bucket, or to disabled:// if nobody reads results"
         )
-    deployment = read_deployment(settings.deployment)
-    name = deployment.name or _name_from(app.main or "taskq")
-    aws = scheme == "sqs"
-    served = _served(app, deployment, aws=aws)
-    names.check_deployment(deployment, served)
-    kept = stores(settings)
-    environment = _environment(settings, deployment, app_path)
-    of_containers = services(name, deployment, served, settings, environment, app_path, aws=aws)
-    if not isinstance(app.broker, SQSBroker):
-        return Topology(
-            name=name,
-            provider="google",
-            region=None,
-            project=google.project_of(settings),
-            kms_key_arn=None,
-            environment=environment,
-            subscriptions=google.subscriptions(settings, deployment, served),
-            scheduler_jobs=google.scheduler_jobs(settings, periodic()) if deployment.schedules == "terraform" else (),
-            services=of_containers,
-            tables=kept.tables,
-            buckets=kept.buckets,
-        )
-    group = schedule_group(settings)
-    queues = tuple(_queue(app.broker, deployment, settings, each) for each in served)
-    names.check_queues(queues)
-    functions = tuple(
-        _function(name, deployment, app.broker, each, environment) for each in served if each.runtime == "lambda"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """The parts of a topology that do not depend on the provider."""
+
+    settings: Settings
+    deployment: Deployment
+    name: str
+    environment: dict[str, str]
+    served: Sequence[Served]
+    services: tuple[Service, ...]
+    stores: Stores
+
+    def schedules(self, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Sequence[PlatformSchedule]:
+        """Return the schedules of periodic tasks if Terraform manages them."""
+        return periodic() if self.deployment.schedules == "terraform" else ()
+
+
+def _on_google(shared: _Shared, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Topology:
+    return Topology(
+        name=shared.name,
+        provider="google",
+        region=None,
+        project=google.project_of(shared.settings),
+        kms_key_arn=None,
+        environment=shared.environment,
+        subscriptions=google.subscriptions(shared.settings, shared.deployment, shared.served),
+        scheduler_jobs=google.scheduler_jobs(shared.settings, shared.schedules(periodic)),
+        services=shared.services,
+        tables=shared.stores.tables,
+        buckets=shared.stores.buckets,
     )
+
+
+def _on_aws(shared: _Shared, broker: SQSBroker, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Topology:
+    group = schedule_group(shared.settings)
+    queues = tuple(_queue(broker, shared.deployment, shared.settings, each) for each in shared.served)
+    names.check_queues(queues)
+    functions = tuple(_function(shared, broker, each) for each in shared.served if each.runtime == "lambda")
     names.check_functions(functions)
     topology = Topology(
-        name=name,
+        name=shared.name,
         provider="aws",
-        region=dict(app.broker.services["sqs"].options).get("region"),
-        kms_key_arn=deployment.kms_key_arn,
-        environment=environment,
+        region=dict(broker.services["sqs"].options).get("region"),
+        kms_key_arn=shared.deployment.kms_key_arn,
+        environment=shared.environment,
         queues=queues,
         functions=functions,
-        services=of_containers,
-        tables=kept.tables,
-        buckets=kept.buckets,
+        services=shared.services,
+        tables=shared.stores.tables,
+        buckets=shared.stores.buckets,
         schedule_group=group,
-        schedules=schedules(group, periodic()) if deployment.schedules == "terraform" else (),
+        schedules=schedules(group, shared.schedules(periodic)),
     )
     return topology.model_copy(update={"roles": permissions.roles(topology)})
 
@@ -175,7 +215,7 @@ def _name_from(main: str) -> str:
 
 
 def _served(app: Application, deployment: Deployment, *, aws: bool) -> list[Served]:
-    """Every queue with its runtime. One without tasks, which workflows may use, goes where the others are."""
+    """Return every queue with its runtime; a queue without tasks, which workflows may use, follows the others."""
     tasks_of: dict[str, dict[str, TaskOptions]] = {queue: {} for queue in app.queues()}
     for task in app.tasks:
         tasks_of[app.route(task)][task] = app.options_of(task)
@@ -189,14 +229,14 @@ def _served(app: Application, deployment: Deployment, *, aws: bool) -> list[Serv
 
 
 def _environment(settings: Settings, deployment: Deployment, app_path: str | None) -> dict[str, str]:
-    places = {
+    variables = {
         "TASKQ_APP": app_path,
         "TASKQ_BROKER": settings.broker,
         "TASKQ_PAYLOADS": settings.payloads,
         "TASKQ_RESULTS": settings.results_url(),
         "TASKQ_SCHEDULER": settings.scheduler,
     }
-    given = {name: value for name, value in places.items() if value is not None}
+    given = {name: value for name, value in variables.items() if value is not None}
     return dict(sorted((given | deployment.environment).items()))
 
 
@@ -206,7 +246,7 @@ def _queue(broker: SQSBroker, deployment: Deployment, settings: Settings, served
         _, timeout = batch_and_timeout(served, deployment)
         visibility = VISIBILITY_PER_TIMEOUT * timeout + options.batching_window_seconds
     else:
-        # Workers name their own lease at each receive; this counts for whoever receives by other means.
+        # A worker sets its own lease with each receive; this value counts for other receivers, such as operators.
         lease = settings.broker_transport_options.get("visibility_timeout", settings.visibility_timeout)
         visibility = math.ceil(max(lease, served.longest_limit or 0))
     return Queue(
@@ -225,39 +265,39 @@ def _queue(broker: SQSBroker, deployment: Deployment, settings: Settings, served
 
 
 def batch_and_timeout(served: Served, deployment: Deployment) -> tuple[int, int]:
-    """The batch size and the timeout, in seconds, of the function that serves a queue.
+    """Return the batch size, and the timeout in seconds, of the function that serves a queue.
 
-    A batch runs one after the other, and what doesn't fit into the function's time comes back with a receive used up.
-    So the timeout is for a whole batch at its tasks' longest limit, and the batch no larger than 900 s allow.
+    A function runs the messages of a batch one after the other, and a message that doesn't fit into its timeout comes
+    back with a receive used up. So the timeout lasts for a whole batch at the longest time limit of its tasks, and the
+    batch is no larger than 900 s allow.
     """
-    asked = deployment.function_options(served.queue).batch_size
+    requested = deployment.function_options(served.queue).batch_size
     limit = served.longest_limit
     if limit is None:
-        return asked or USUAL_BATCH, FUNCTION_WITHOUT_TASKS_SECONDS
+        return requested or USUAL_BATCH, FUNCTION_WITHOUT_TASKS_SECONDS
     fitting = max(1, math.floor((LONGEST_FUNCTION_SECONDS - MARGIN_SECONDS) / limit))
-    batch = asked or min(USUAL_BATCH, fitting)
+    batch = requested or min(USUAL_BATCH, fitting)
     return batch, min(LONGEST_FUNCTION_SECONDS, math.ceil(batch * limit) + MARGIN_SECONDS)
 
 
-def _function(
-    name: str, deployment: Deployment, broker: SQSBroker, served: Served, environment: Mapping[str, str]
-) -> Function:
-    options = deployment.function_options(served.queue)
-    batch, timeout = batch_and_timeout(served, deployment)
+def _function(shared: _Shared, broker: SQSBroker, served: Served) -> Function:
+    options = shared.deployment.function_options(served.queue)
+    batch, timeout = batch_and_timeout(served, shared.deployment)
     where = f"deployment: the function of queue {served.queue!r}"
     if is_ordered(served.queue) and (batch > USUAL_BATCH or options.batching_window_seconds):
         raise ImproperlyConfigured(
-            f"{where}: Lambda takes at most {USUAL_BATCH} messages of a FIFO queue at a time, and no batching window"
+            f"{where}: a FIFO queue allows a batch_size of at most {USUAL_BATCH}, and no batching window"
         )
     if batch > USUAL_BATCH and not options.batching_window_seconds:
         raise ImproperlyConfigured(
-            f"{where}: a batch_size of {batch} needs batching_window_seconds of at least 1; without, {USUAL_BATCH}"
+            f"{where}: a batch_size of {batch} needs batching_window_seconds of at least 1; without a window,"
+            f" {USUAL_BATCH} is the largest batch_size"
         )
-    variables = {**environment, **options.environment}
+    variables = {**shared.environment, **options.environment}
     check_variables(where, variables)
     memory = max([options.memory_mb, *(each.memory_mb for each in served.tasks if each.memory_mb)])
     stem = broker.full_name(served.queue).replace(".", "-")
-    function = stem if stem.startswith(f"{name}-") else f"{name}-{stem}"
+    function = stem if stem.startswith(f"{shared.name}-") else f"{shared.name}-{stem}"
     return Function(
         name=function,
         role=f"{function}-function",

@@ -1,23 +1,24 @@
-"""The services of a topology: containers that run ``taskq worker``, and the queues each of them serves."""
+"""The services of a topology: containers that run ``taskq worker``, and the queues that each service serves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from taskq_cloud.deploy.topology import google
 from taskq_cloud.deploy.topology.deployment import Deployment, ServiceOptions
-from taskq_cloud.deploy.topology.model import Service
+from taskq_cloud.deploy.topology.model import ServedTask, Service
 from taskq_cloud.deploy.topology.runtimes import Served
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings
 
 LONGEST_STOP_SECONDS: Final = 120
-"""``stopTimeout`` on Fargate (ECS Developer Guide, "Task definition parameters")."""
+"""The longest ``stopTimeout`` on Fargate (ECS Developer Guide, "Task definition parameters")."""
 
 STOP_MARGIN_SECONDS: Final = 5
-"""From the end of a worker's own shutdown to the platform's SIGKILL."""
+"""The time from the end of a worker's own shutdown to the platform's SIGKILL."""
 
 MEMORY_SIZES_MB: Final[dict[int, tuple[int, ...]]] = {
     256: (512, 1024, 2048),
@@ -28,92 +29,143 @@ MEMORY_SIZES_MB: Final[dict[int, tuple[int, ...]]] = {
     8192: tuple(range(16_384, 61_440 + 1, 4096)),
     16_384: tuple(range(32_768, 122_880 + 1, 8192)),
 }
-"""By CPU units (ECS Developer Guide, "Amazon ECS task definition parameters for Fargate")."""
+"""CPU units -> memory sizes in MiB (ECS Developer Guide, "Amazon ECS task definition parameters for Fargate")."""
 
 MOST_QUEUES: Final = 5
-"""A service is scaled by two metrics of each of its queues, and an alarm takes ten (CloudWatch User Guide, "CloudWatch
-service quotas")."""
+"""The most queues of one service on AWS: it scales by two metrics of each queue, and an alarm takes ten metrics
+(CloudWatch User Guide, "CloudWatch service quotas")."""
 
 _DEFAULT_SERVICE: Final = "worker"
 
 
-def services(
-    name: str,
-    deployment: Deployment,
-    served: Sequence[Served],
-    settings: Settings,
-    environment: Mapping[str, str],
-    app_path: str | None,
-    *,
-    aws: bool,
-) -> tuple[Service, ...]:
-    """The services of the queues that containers serve; those that the deployment names no service for share one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlatform:
+    """Values that all services of an application share.
+
+    Args:
+        name: the name of the deployment, which begins the names of its services.
+        aws: whether the containers run on ECS; otherwise they run on Cloud Run.
+        stop_timeout_seconds: the time from SIGTERM to SIGKILL.
+        environment: the environment variables.
+        app_path: the path that the containers import the application from; None: ``TASKQ_APP`` says it.
+    """
+
+    name: str
+    aws: bool
+    stop_timeout_seconds: int
+    environment: Mapping[str, str]
+    app_path: str | None
+
+
+def worker_platform(
+    name: str, settings: Settings, environment: Mapping[str, str], app_path: str | None, *, aws: bool
+) -> WorkerPlatform:
+    """Return the values that all services share.
+
+    Args:
+        name: the name of the deployment.
+        settings: the application's settings.
+        environment: the environment variables of the deployment.
+        app_path: where the application is imported from.
+        aws: whether the broker is SQS.
 
     Raises:
-        ImproperlyConfigured: services contradict each other, or a worker would be killed before it has ended.
+        ImproperlyConfigured: the platform would kill a worker before its own shutdown has ended.
+    """
+    if aws:
+        stop = _stop_timeout(settings)
+    else:
+        stop = google.STOP_TIMEOUT_SECONDS
+        environment = {**environment, "TASKQ_WORKER_SHUTDOWN_TIMEOUT": str(google.shutdown_timeout(settings))}
+    return WorkerPlatform(name=name, aws=aws, stop_timeout_seconds=stop, environment=environment, app_path=app_path)
+
+
+def services(platform: WorkerPlatform, deployment: Deployment, served: Sequence[Served]) -> tuple[Service, ...]:
+    """Return the services that serve the queues of containers; queues that no service names share one.
+
+    Args:
+        platform: the values that all services share.
+        deployment: the ``deployment`` setting.
+        served: all queues, with their runtimes.
+
+    Raises:
+        ImproperlyConfigured: services contradict each other, or no container is large enough.
     """
     containers = {each.queue: each for each in served if each.runtime == "container"}
-    named = {queue for options in deployment.services.values() for queue in options.queues}
-    rest = tuple(sorted(containers.keys() - named))
-    offered = dict(deployment.services)
-    if rest and all(options.queues for options in offered.values()):
-        offered.setdefault(_DEFAULT_SERVICE, ServiceOptions())
-    takers = sorted(service for service, options in offered.items() if not options.queues)
-    if len(takers) > 1:
-        raise ImproperlyConfigured(f"deployment: services: {' and '.join(takers)} name no queues: one may at most")
-    stop = _stop_timeout(settings) if aws else google.STOP_TIMEOUT_SECONDS
-    own = {} if aws else {"TASKQ_WORKER_SHUTDOWN_TIMEOUT": str(google.shutdown_timeout(settings))}
     found = []
-    for service, options in sorted(offered.items()):
-        queues = tuple(sorted(options.queues)) or rest
-        tasks = [task for queue in queues for task in containers[queue].tasks]
-        if not queues:
-            raise ImproperlyConfigured(f"deployment: services.{service}: no queue is left for it to serve")
-        cpu = options.cpu_units
-        memory = max([options.memory_mb, *(each.memory_mb for each in tasks if each.memory_mb)])
-        if aws:
-            where = f"deployment: services.{service}"
-            _check_queues(where, queues)
-            cpu, memory = fargate_size(where, cpu, memory)
-        command = ("taskq", "worker", *(("-A", app_path) if app_path else ()), "-Q", ",".join(queues))
-        found.append(
-            Service(
-                name=f"{name}-{service}",
-                role=f"{name}-{service}-service" if aws else None,
-                queues=queues,
-                command=command,
-                cpu_units=cpu,
-                memory_mb=memory,
-                minimum_tasks=options.minimum_tasks,
-                maximum_tasks=options.maximum_tasks,
-                backlog_per_task=options.backlog_per_task,
-                stop_timeout_seconds=stop,
-                environment=dict(sorted({**environment, **own, **options.environment}.items())),
-            )
-        )
+    for name, options in _options_of_services(deployment, containers).items():
+        tasks = [task for queue in options.queues for task in containers[queue].tasks]
+        found.append(_service(platform, name, options, tasks))
     return tuple(found)
+
+
+def _options_of_services(deployment: Deployment, containers: Mapping[str, Served]) -> dict[str, ServiceOptions]:
+    """Return the options of each service, by name, with the queues that it serves."""
+    options = dict(deployment.services)
+    named = {queue for each in options.values() for queue in each.queues}
+    rest = tuple(sorted(containers.keys() - named))
+    if rest and all(each.queues for each in options.values()):
+        options.setdefault(_DEFAULT_SERVICE, ServiceOptions())
+    without_queues = sorted(service for service, each in options.items() if not each.queues)
+    if len(without_queues) > 1:
+        raise ImproperlyConfigured(
+            f"deployment: services: {' and '.join(without_queues)} name no queues, but only one service may leave them"
+            " out: name the queues of the others"
+        )
+    if without_queues and not rest:
+        raise ImproperlyConfigured(
+            f"deployment: services.{without_queues[0]}: no queue is left for it to serve: remove it"
+        )
+    return {
+        service: each.model_copy(update={"queues": tuple(sorted(each.queues)) or rest})
+        for service, each in sorted(options.items())
+    }
+
+
+def _service(platform: WorkerPlatform, name: str, options: ServiceOptions, tasks: Sequence[ServedTask]) -> Service:
+    cpu = options.cpu_units
+    memory = max([options.memory_mb, *(each.memory_mb for each in tasks if each.memory_mb)])
+    if platform.aws:
+        where = f"deployment: services.{name}"
+        _check_queues(where, options.queues)
+        cpu, memory = fargate_size(where, cpu, memory)
+    application = ("-A", platform.app_path) if platform.app_path else ()
+    return Service(
+        name=f"{platform.name}-{name}",
+        role=f"{platform.name}-{name}-service" if platform.aws else None,
+        queues=options.queues,
+        command=("taskq", "worker", *application, "-Q", ",".join(options.queues)),
+        cpu_units=cpu,
+        memory_mb=memory,
+        minimum_tasks=options.minimum_tasks,
+        maximum_tasks=options.maximum_tasks,
+        backlog_per_task=options.backlog_per_task,
+        stop_timeout_seconds=platform.stop_timeout_seconds,
+        environment=dict(sorted({**platform.environment, **options.environment}.items())),
+    )
 
 
 def _stop_timeout(settings: Settings) -> int:
     stop = math.ceil(settings.worker_shutdown_timeout) + STOP_MARGIN_SECONDS
     if stop > LONGEST_STOP_SECONDS:
         raise ImproperlyConfigured(
-            f"worker_shutdown_timeout is {settings.worker_shutdown_timeout:g} s, and Fargate kills"
-            f" {LONGEST_STOP_SECONDS} s after SIGTERM: {LONGEST_STOP_SECONDS - STOP_MARGIN_SECONDS} s at most"
+            f"worker_shutdown_timeout is {settings.worker_shutdown_timeout:g} s, but Fargate kills a container"
+            f" {LONGEST_STOP_SECONDS} s after SIGTERM at the latest: set it to at most"
+            f" {LONGEST_STOP_SECONDS - STOP_MARGIN_SECONDS} s"
         )
     return stop
 
 
 def fargate_size(where: str, cpu_units: int, memory_mb: int) -> tuple[int, int]:
-    """The smallest container that has as much of both: CPU units and memory in MiB.
+    """Return the smallest size of a Fargate container that is large enough: CPU units, and memory in MiB.
 
     Args:
-        where: what the container is for, for the error.
-        cpu_units: those asked for, at least.
-        memory_mb: likewise, in MiB.
+        where: the service that the container belongs to, as errors name it.
+        cpu_units: the least CPU units.
+        memory_mb: the least memory in MiB.
 
     Raises:
-        ImproperlyConfigured: there is none.
+        ImproperlyConfigured: no container is large enough; says how large the largest is.
     """
     for cpu, sizes in MEMORY_SIZES_MB.items():
         fitting = [memory for memory in sizes if memory >= memory_mb]
@@ -127,13 +179,13 @@ def fargate_size(where: str, cpu_units: int, memory_mb: int) -> tuple[int, int]:
 
 
 def _check_queues(where: str, queues: tuple[str, ...]) -> None:
-    """Refuse more queues than one service is scaled by.
+    """Refuse more queues than one service can scale by.
 
     Raises:
-        ImproperlyConfigured: says how to spread them.
+        ImproperlyConfigured: names the queues, and says how to spread them over services.
     """
     if len(queues) > MOST_QUEUES:
         raise ImproperlyConfigured(
-            f"{where}: it would serve {len(queues)} queues ({', '.join(queues)}), and one service is scaled by"
-            f" {MOST_QUEUES} at most: give some of them to another by deployment's services"
+            f"{where}: it would serve {len(queues)} queues ({', '.join(queues)}), but a service can scale by at most"
+            f" {MOST_QUEUES}: name some of them in another service of deployment's services"
         )

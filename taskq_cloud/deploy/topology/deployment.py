@@ -1,6 +1,7 @@
-"""What only the user can say of a deployment: the ``deployment`` setting, a mapping that stands beside the tasks.
+"""Reads the ``deployment`` setting: the choices about a deployment that only the user can make.
 
-Everything in it has a default; what follows from the tasks' own options (timeouts, dead-letter queues) isn't in it.
+Every option has a default. Values that follow from the options of the tasks (timeouts, dead-letter queues) are not set
+here: ``build`` computes them.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ class _Options(BaseModel):
 
 
 class FunctionOptions(_Options):
-    """Of the functions: ``function`` for all, ``functions[queue]`` for the one that serves a queue."""
+    """Options of functions: ``function`` is for all of them, ``functions[queue]`` for the one that serves a queue."""
 
     memory_mb: Annotated[int, Field(ge=128, le=10_240)] = 512
     batch_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """None: as many as fit into the function's timeout at their time limits, at most ten."""
+    """The most messages of one invocation; None: as many as fit into the timeout at their time limits, at most 10."""
     batching_window_seconds: Annotated[int, Field(ge=0, le=300)] = 0
     maximum_concurrency: Annotated[int, Field(ge=2, le=1000)] = 20
     reserved_concurrency: Annotated[int, Field(ge=0)] | None = None
     environment: dict[str, str] = {}
 
     def with_changes(self, other: FunctionOptions) -> FunctionOptions:
-        """These, with what the other sets explicitly."""
+        """Return these options, replaced by those that the other sets explicitly."""
         return self.model_copy(update=other.model_dump(include=other.model_fields_set))
 
 
 class ServiceOptions(_Options):
-    """Of one service of containers."""
+    """Options of one service of containers."""
 
     queues: tuple[str, ...] = ()
-    """Those it serves; empty: those that no other service names."""
+    """The queues that it serves; empty: the queues that no other service names."""
     cpu_units: Annotated[int, Field(ge=256)] = 512
     memory_mb: Annotated[int, Field(ge=512)] = 1024
     minimum_tasks: Annotated[int, Field(ge=0)] = 0
@@ -48,30 +49,32 @@ class ServiceOptions(_Options):
     @model_validator(mode="after")
     def _check_tasks(self) -> ServiceOptions:
         if self.minimum_tasks > self.maximum_tasks:
-            raise ValueError(f"minimum_tasks ({self.minimum_tasks}) is over maximum_tasks ({self.maximum_tasks})")
+            raise ValueError(
+                f"minimum_tasks ({self.minimum_tasks}) is greater than maximum_tasks ({self.maximum_tasks})"
+            )
         return self
 
 
 class Deployment(_Options):
-    """How an application is deployed."""
+    """The ``deployment`` setting: how an application is deployed."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] | None = None
-    """What functions, services and roles are called after; None: the application's name."""
+    """The prefix of the names of functions, services and roles; None: the application's name."""
     runtime: Literal["auto", "lambda", "container"] = "auto"
-    """Of tasks that say ``auto``, or nothing."""
+    """The runtime of tasks whose own ``runtime`` is ``auto``."""
     message_retention_days: Annotated[int, Field(ge=1, le=13)] = 4
-    """13 at most, so that dead letters, which keep their age, are kept for longer: SQS's own limit is 14."""
+    """At most 13, so that dead letters, which keep their age, are kept longer: the limit of SQS is 14 days."""
     kms_key_arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None
     schedules: Literal["beat", "terraform"] = "beat"
-    """Who keeps the schedules of periodic tasks: ``taskq beat apply``, or Terraform, whose input then has them."""
+    """What manages the schedules of periodic tasks: ``taskq beat apply``, or Terraform, through its variables."""
     environment: dict[str, str] = {}
-    """For all parts beside what the settings say."""
+    """Environment variables for functions, services and callers, beside those that follow from the settings."""
     function: FunctionOptions = FunctionOptions()
     functions: dict[str, FunctionOptions] = {}
     services: dict[str, ServiceOptions] = {}
 
     def function_options(self, queue: str) -> FunctionOptions:
-        """The options of the function that serves a queue."""
+        """Return the options of the function that serves a queue."""
         own = self.functions.get(queue)
         return self.function if own is None else self.function.with_changes(own)
 
@@ -80,10 +83,10 @@ def read_deployment(given: Mapping[str, Any]) -> Deployment:
     """Read the ``deployment`` setting.
 
     Args:
-        given: as it was set.
+        given: the value of the setting.
 
     Raises:
-        ImproperlyConfigured: names the option, and what is wrong with it.
+        ImproperlyConfigured: an option is unknown or has a wrong value; names the option and the reason.
     """
     try:
         return Deployment.model_validate(given)

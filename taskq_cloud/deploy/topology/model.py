@@ -1,8 +1,8 @@
-"""The topology of an application: what has to exist for it to run. Its JSON Schema is ``schema.json`` beside this file.
+"""The topology of an application: all resources that it needs. Its JSON Schema is ``schema.json`` beside this file.
 
-Names of queues, functions, tables and buckets are the provider's, complete with prefix; ``queue`` always is the
-application's own name. ARNs hold the placeholders ``{partition}``, ``{region}`` and ``{account}``: an application does
-not know in which account it is deployed. How the values come about is ``build``'s business.
+``name`` is a resource's full name at the provider, with its prefix; ``queue`` is always the application's own name of a
+queue. ARNs contain the placeholders ``{partition}``, ``{region}`` and ``{account}``, because an application does not
+know the account that it is deployed in. ``build`` computes the values.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Runtime = Literal["lambda", "container"]
 
 
 class Model(BaseModel):
-    """What all parts of a topology have in common: they are values, and know no further fields."""
+    """The base of all parts of a topology: they are immutable, and other fields are refused."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 class ServedTask(Model):
-    """A task, the runtime that serves it, and why it is that one."""
+    """A task, the runtime that serves it, and the reason for that runtime."""
 
     name: str
     runtime: Runtime
@@ -40,14 +40,14 @@ class ServedTask(Model):
 
 
 class DeadLetterQueue(Model):
-    """Where a queue's messages go that can't be run."""
+    """A dead-letter queue, which receives the messages of another queue that can't be run."""
 
     name: str
     message_retention_seconds: Annotated[int, Field(ge=60, le=LONGEST_RETENTION_SECONDS)]
 
 
 class Queue(Model):
-    """A queue of SQS. It is encrypted, with ``Topology.kms_key_arn`` or SSE-SQS, and refuses what comes without TLS."""
+    """A queue of SQS, encrypted with ``Topology.kms_key_arn`` or SSE-SQS; it refuses requests without TLS."""
 
     queue: str
     name: Annotated[str, Field(max_length=80)]
@@ -56,15 +56,15 @@ class Queue(Model):
     tasks: tuple[ServedTask, ...]
     visibility_timeout_seconds: Annotated[int, Field(ge=0, le=LARGEST_VISIBILITY_SECONDS)]
     receive_wait_time_seconds: Annotated[int, Field(ge=0, le=20)] = 20
-    """For receives that name no wait of their own, such as an operator's."""
+    """How long a receive waits for a message if it does not say so itself, such as an operator's."""
     message_retention_seconds: Annotated[int, Field(ge=60, le=LONGEST_RETENTION_SECONDS)]
     max_receive_count: Annotated[int, Field(ge=5, le=1000)]
-    """Throttled invocations of a function use receives up (Lambda Developer Guide, "services-sqs-configure")."""
+    """At least 5, because throttled invocations use up receives (Lambda Developer Guide, "services-sqs-configure")."""
     dead_letter_queue: DeadLetterQueue
 
 
 class Function(Model):
-    """A Lambda function that serves one queue, and its event source mapping, which reports batch item failures."""
+    """A Lambda function that serves one queue, with its event source mapping, which reports batch item failures."""
 
     name: Annotated[str, Field(max_length=64)]
     role: str
@@ -80,28 +80,28 @@ class Function(Model):
 
 
 class Service(Model):
-    """Containers that run ``taskq worker``: on ECS, or on Cloud Run where the broker is Pub/Sub."""
+    """A service of containers that run ``taskq worker``: on ECS, or on Cloud Run if the broker is Pub/Sub."""
 
     name: Annotated[str, Field(max_length=64)]
     role: str | None
-    """On AWS; Google's services run as accounts of their own."""
+    """The name of its role on AWS; None on Google Cloud, where a service runs as a service account."""
     queues: tuple[str, ...]
     command: tuple[str, ...]
     cpu_units: int
-    """Thousands and twenty-fourths of a virtual CPU, as ECS counts."""
+    """The CPU units of a container; 1,024 are one virtual CPU, as on ECS."""
     memory_mb: int
     minimum_tasks: Annotated[int, Field(ge=0)]
-    """0: none runs while the queues are empty."""
+    """The containers that always run; 0: none runs while the queues are empty."""
     maximum_tasks: Annotated[int, Field(ge=1)]
     backlog_per_task: Annotated[int, Field(ge=1)]
-    """Messages waiting for each running container, which scaling aims at."""
+    """The waiting messages for each running container that scaling aims at."""
     stop_timeout_seconds: Annotated[int, Field(ge=2, le=120)]
-    """From SIGTERM to SIGKILL; longer than ``worker_shutdown_timeout``."""
+    """The time from SIGTERM to SIGKILL; longer than ``worker_shutdown_timeout``."""
     environment: dict[str, str]
 
 
 class Table(Model):
-    """A table of DynamoDB with a string as its key, paid by request, encrypted."""
+    """A table of DynamoDB with a string key, billed per request and encrypted."""
 
     name: str
     region: str | None
@@ -110,7 +110,7 @@ class Table(Model):
 
 
 class LifecycleRule(Model):
-    """Objects that a bucket's lifecycle removes."""
+    """A rule by which a bucket removes the objects of a prefix after some days."""
 
     id: str
     prefix: str
@@ -118,20 +118,20 @@ class LifecycleRule(Model):
 
 
 class Bucket(Model):
-    """A bucket of S3, Cloud Storage, or a container of Azure Blob Storage. Private, encrypted, over TLS only."""
+    """A bucket of S3 or Cloud Storage, or a container of Azure Blob Storage: private, encrypted, and over TLS only."""
 
     provider: Literal["aws", "google", "azure"]
     name: str
     region: str | None
     prefixes: tuple[str, ...]
-    """What the keys begin with that the application reads and writes; an empty one: all."""
+    """The prefixes of the keys that the application reads and writes; an empty prefix stands for all keys."""
     lifecycle_rules: tuple[LifecycleRule, ...]
     endpoint: str | None = None
-    """Azure: the URL of the storage account."""
+    """The URL of the storage account on Azure."""
 
 
 class Schedule(Model):
-    """A recurring schedule of EventBridge that puts a complete message on a queue."""
+    """A recurring schedule of EventBridge Scheduler that sends a complete message to a queue."""
 
     name: Annotated[str, Field(max_length=64)]
     expression: str
@@ -142,40 +142,40 @@ class Schedule(Model):
     flexible_window_minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
     enabled: bool = True
     end_date: str | None = None
-    """From when on it fires no more, in UTC and ISO 8601."""
+    """The time from which on it no longer fires, in UTC and ISO 8601."""
     description: str = ""
 
 
 class ScheduleGroup(Model):
-    """The group of EventBridge Scheduler that holds the schedules, and the role with which they send."""
+    """The group of EventBridge Scheduler that contains the schedules, and the role that they send messages with."""
 
     name: Annotated[str, Field(max_length=64)]
     role_name: Annotated[str, Field(max_length=64)]
     role_path: Annotated[str, Field(pattern=r"^/(.*/)?$", max_length=512)] = "/"
     role_arn: str
     dead_letter_queue: DeadLetterQueue | None
-    """For what could not be sent within a day; None: it is lost."""
+    """The queue for messages that could not be sent within a day; None: such messages are lost."""
 
 
 class SchedulerJob(Model):
-    """A job of Google's Cloud Scheduler that publishes a complete message to a queue's topic, again and again."""
+    """A recurring job of Cloud Scheduler that publishes a complete message to a queue's topic."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,500}$")]
     location: str
     schedule: str
-    """In unix-cron."""
+    """The schedule in unix-cron format."""
     timezone: str
     queue: str
     message: str
     attributes: dict[str, str]
     retries: Annotated[int, Field(ge=0, le=5)]
-    """Of a publish that fails."""
+    """The retries of a publish that fails."""
     enabled: bool
     description: Annotated[str, Field(max_length=500)]
 
 
 class Subscription(Model):
-    """A queue of Pub/Sub: a topic and its subscription, and the same for its dead letters. None of them expires."""
+    """A queue of Pub/Sub: a topic and a subscription, with another two for dead letters; none of them expires."""
 
     queue: str
     tasks: tuple[ServedTask, ...]
@@ -190,7 +190,7 @@ class Subscription(Model):
 
 
 class Condition(Model):
-    """A condition of a statement: operator, key and values as IAM writes them."""
+    """A condition of a statement, with its operator, key and values as IAM writes them."""
 
     operator: str
     key: str
@@ -198,38 +198,39 @@ class Condition(Model):
 
 
 class Statement(Model):
-    """Actions that a role is allowed."""
+    """Actions that a role may take on some resources."""
 
     sid: str
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     by: Literal["application", "platform"] = "application"
-    """Who makes the calls: this package, or the platform in the role's name (an event source mapping, log drivers)."""
+    """Who makes the calls: this package, or the platform with the role (an event source mapping, a log driver)."""
     conditions: tuple[Condition, ...] = ()
 
 
 class Role(Model):
-    """What a part of the deployment may do on AWS, and which service assumes the role; None: whoever runs the code."""
+    """The permissions of one part of the deployment on AWS."""
 
     name: Annotated[str, Field(max_length=64)]
     assumed_by: str | None
+    """The AWS service that assumes the role; None: callers attach the policy to their own roles."""
     statements: tuple[Statement, ...]
 
 
 class Topology(Model):
-    """Everything an application needs; sequences are sorted by name, so that a small change is a small difference."""
+    """All resources that an application needs, sorted by name so that a small change makes a small difference."""
 
     format: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
     provider: Literal["aws", "google"]
     region: str | None
-    """The broker's; None: the environment's."""
+    """The broker's Region; None: the Region of the environment."""
     project: str | None = None
-    """Google's, of the broker."""
+    """The Google Cloud project of the broker; None on AWS."""
     kms_key_arn: str | None
-    """None: keys that the services own (SSE-SQS, SSE-S3)."""
+    """The key that encrypts queues, tables and buckets; None: the services' own keys (SSE-SQS, SSE-S3)."""
     environment: dict[str, str]
-    """For whoever calls tasks; functions and services have it with what is theirs alone."""
+    """The environment variables of processes that call tasks; functions and services add their own ones."""
     queues: tuple[Queue, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     functions: tuple[Function, ...] = ()
@@ -239,14 +240,14 @@ class Topology(Model):
     schedule_group: ScheduleGroup | None = None
     schedules: tuple[Schedule, ...] = ()
     scheduler_jobs: tuple[SchedulerJob, ...] = ()
-    """Google's schedules."""
+    """The schedules on Google Cloud."""
     roles: tuple[Role, ...] = ()
 
     def queue_named(self, queue: str) -> Queue:
-        """A queue by the application's name for it.
+        """Return a queue by the application's name for it.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such queue.
         """
         for each in self.queues:
             if each.queue == queue:
@@ -254,10 +255,10 @@ class Topology(Model):
         raise KeyError(queue)
 
     def role_named(self, name: str) -> Role:
-        """A role by its name.
+        """Return a role by its name.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such role.
         """
         for each in self.roles:
             if each.name == name:

@@ -1,8 +1,8 @@
-"""Checks of names: each queue and function has one of its own, and no variable has one that Lambda reserves."""
+"""Checks the names of a topology: queues and functions have unique names, and no variable has a reserved one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from taskq_cloud.deploy.topology.deployment import Deployment
@@ -32,16 +32,21 @@ RESERVED: Final = frozenset(
         "_X_AMZN_TRACE_ID",
     }
 )
-"""Lambda Developer Guide, "configuration-envvars": "Defined runtime environment variables"."""
+"""Variables that Lambda sets itself (Lambda Developer Guide, "configuration-envvars": "Defined runtime environment
+variables")."""
 
 
 def check_deployment(deployment: Deployment, served: Sequence[Served]) -> None:
-    """Every queue that the deployment names is there, and served as it says, once."""
+    """Check that every queue in the ``deployment`` setting exists, is served by that runtime, and is named once.
+
+    Raises:
+        ImproperlyConfigured: names the queue, and the queues to choose from.
+    """
     functions = {each.queue for each in served if each.runtime == "lambda"}
     containers = {each.queue for each in served if each.runtime == "container"}
     for queue in sorted(deployment.functions.keys() - functions):
         raise ImproperlyConfigured(
-            f"deployment: functions: no Lambda function serves a queue {queue!r}; those that one serves:"
+            f"deployment: functions: no Lambda function serves a queue {queue!r}; Lambda functions serve these queues:"
             f" {', '.join(sorted(functions)) or 'none'}"
         )
     seen: dict[str, str] = {}
@@ -49,49 +54,59 @@ def check_deployment(deployment: Deployment, served: Sequence[Served]) -> None:
         for queue in options.queues:
             if queue not in containers:
                 raise ImproperlyConfigured(
-                    f"deployment: services.{service}: no container serves a queue {queue!r}; those that one serves:"
-                    f" {', '.join(sorted(containers)) or 'none'}"
+                    f"deployment: services.{service}: no container serves a queue {queue!r}; containers serve these"
+                    f" queues: {', '.join(sorted(containers)) or 'none'}"
                 )
             if queue in seen:
                 raise ImproperlyConfigured(
-                    f"deployment: services: queue {queue!r} is served by {seen[queue]} and by {service}: name it once"
+                    f"deployment: services: both {seen[queue]} and {service} name queue {queue!r}: remove it from one"
                 )
             seen[queue] = service
 
 
 def check_functions(functions: Sequence[Function]) -> None:
-    """Every function has a name of its own: it has no dots, so two queues may lead to one."""
-    by_name: dict[str, str] = {}
-    for each in functions:
-        if each.name in by_name:
-            raise ImproperlyConfigured(
-                f"queues {by_name[each.name]!r} and {each.queue!r} are both to have a Lambda function {each.name}:"
-                " rename one"
-            )
-        by_name[each.name] = each.queue
+    """Check that function names are unique; a function's name can't contain dots, so two queues may share one.
+
+    Raises:
+        ImproperlyConfigured: names the two queues.
+    """
+    _check_unique("a Lambda function {}", ((each.name, each.queue) for each in functions))
 
 
 def check_queues(queues: Sequence[Queue]) -> None:
-    """Every queue and dead-letter queue has a name of its own in SQS, whose alphabet is smaller than ours."""
-    by_name: dict[str, str] = {}
-    for each in queues:
-        for name in (each.name, each.dead_letter_queue.name):
-            if name in by_name:
-                raise ImproperlyConfigured(
-                    f"queues {by_name[name]!r} and {each.queue!r} are both to have a queue {name} in SQS: rename one"
-                )
-            by_name[name] = each.queue
+    """Check that the names of queues and dead-letter queues are unique in SQS, which allows fewer characters.
+
+    Raises:
+        ImproperlyConfigured: names the two queues.
+    """
+    names = ((name, each.queue) for each in queues for name in (each.name, each.dead_letter_queue.name))
+    _check_unique("a queue {} in SQS", names)
+
+
+def _check_unique(resource: str, names: Iterable[tuple[str, str]]) -> None:
+    """Check pairs of a resource's name and the queue that it belongs to."""
+    queues: dict[str, str] = {}
+    for name, queue in names:
+        if name in queues:
+            raise ImproperlyConfigured(
+                f"queues {queues[name]!r} and {queue!r} would both have {resource.format(name)}: rename one of them"
+            )
+        queues[name] = queue
 
 
 def check_variables(where: str, environment: Mapping[str, str]) -> None:
-    """Refuse variables that CreateFunction refuses.
+    """Check that CreateFunction accepts the names of environment variables.
+
+    Args:
+        where: the function that the variables are for, as errors name it.
+        environment: the variables.
 
     Raises:
-        ImproperlyConfigured: names them.
+        ImproperlyConfigured: names the refused variables.
     """
     found = sorted(environment.keys() & RESERVED)
     if found:
         raise ImproperlyConfigured(
-            f"{where}: Lambda sets {', '.join(found)} itself and refuses a function that does: leave it out of"
-            " environment, or give it to services alone"
+            f"{where}: Lambda sets {', '.join(found)} itself and refuses a function that does: remove it from"
+            " environment, or set it for services only"
         )

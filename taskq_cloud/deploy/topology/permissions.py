@@ -1,7 +1,7 @@
-"""Who may do what on AWS: for each role the actions that its code calls, on the resources that it calls them on.
+"""The permissions of each role on AWS: the actions that its code calls, on the resources that it calls them on.
 
-A test records the calls of each role's work and holds them against these statements, both ways: nothing is missing, and
-nothing is unused. Resources are ARNs with placeholders: see ``model``.
+A test records the calls of each role and compares them with these statements: no permission is missing, and none is
+unused. Resources are ARNs with placeholders: see ``model``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FIND_AND_SEND: Final = ("sqs:GetQueueUrl", "sqs:SendMessage")
 
 
 def roles(topology: Topology) -> tuple[Role, ...]:
-    """The roles of a deployment: ``producer``, and one of each function and service, named after it."""
+    """Return the roles of a deployment: ``producer``, one for each function and service, and those of the schedules."""
     return (
         Role(name=f"{topology.name}-producer", assumed_by=None, statements=_producer(topology)),
         *(_function(topology, each) for each in topology.functions),
@@ -37,12 +37,12 @@ def roles(topology: Topology) -> tuple[Role, ...]:
 
 
 def queue_arn(name: str) -> str:
-    """The ARN of a queue."""
+    """Return the ARN of a queue, with placeholders."""
     return f"{_SQS}{name}"
 
 
 def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
-    """Whoever brings the declared schedules about, and the role with which EventBridge sends."""
+    """Return the role of ``taskq beat apply``, and the role that EventBridge Scheduler sends messages with."""
     names = [each.name for each in topology.queues]
     if group.dead_letter_queue is not None:
         names.append(group.dead_letter_queue.name)
@@ -73,7 +73,7 @@ def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
 
 
 def _delays(topology: Topology) -> Iterable[Statement | None]:
-    """One-time schedules of what is due late; their target is a queue's ARN, which the queue is asked for."""
+    """Allow one-time schedules for late tasks; their target is a queue's ARN, which an attribute of the queue tells."""
     group = topology.schedule_group
     if group is None:
         return []
@@ -85,7 +85,7 @@ def _delays(topology: Topology) -> Iterable[Statement | None]:
 
 
 def _revocations(topology: Topology) -> Iterable[Statement | None]:
-    """A task that is revoked is looked for among the schedules, and removed from them."""
+    """Allow a revoked task to be found among the schedules and removed."""
     group = topology.schedule_group
     if group is None:
         return []
@@ -97,8 +97,8 @@ def _schedules_of(group: ScheduleGroup) -> str:
 
 
 def _list_schedules() -> Statement | None:
-    # Not of the group: whatever group a listing is asked for, it is authorised against "schedule/*/*" (Service
-    # Authorization Reference: the action has no resource type), and a group's own ARN doesn't cover that.
+    # The group's own ARN is not enough: AWS authorises a listing of any group against "schedule/*/*" (Service
+    # Authorization Reference: the action has no resource type).
     return _allow("ListSchedules", ("scheduler:ListSchedules",), [f"{_SCHEDULES}*/*"])
 
 
@@ -122,14 +122,14 @@ def _function(topology: Topology, function: Function) -> Role:
     queue = topology.queue_named(function.queue)
     logs = f"arn:{{partition}}:logs:{{region}}:{{account}}:log-group:/aws/lambda/{function.name}:*"
     statements = _statements(
-        # Lambda's pollers make these calls, in the function's name ("services-sqs-configure").
+        # Lambda's pollers make these calls with the function's role (Lambda Developer Guide, "services-sqs-configure").
         _allow(
             "PollQueue",
             ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
             [queue_arn(queue.name)],
             by_platform=True,
         ),
-        # A dead letter is deleted by the handler itself: for the pollers it would have failed.
+        # The handler itself deletes a message that it has dead-lettered; the pollers would count it as failed.
         _allow("GiveBack", ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage"), [queue_arn(queue.name)]),
         *_worker(topology, [queue]),
         _allow("WriteLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), [logs], by_platform=True),
@@ -147,7 +147,7 @@ def _service(topology: Topology, service: Service) -> Role:
 
 
 def _worker(topology: Topology, queues: Sequence[Queue]) -> Iterable[Statement | None]:
-    """What any worker needs: which queues its tasks call only its tasks know, so all of the application's."""
+    """Allow the calls of any worker; it may send to all queues, because only its tasks know which ones they use."""
     dead = [each.dead_letter_queue.name for each in queues]
     names = [*(each.name for each in topology.queues), *dead]
     return [
@@ -171,13 +171,13 @@ def _results(topology: Topology, *, worker: bool) -> Iterable[Statement | None]:
 
 
 def _buckets(topology: Topology) -> Iterable[Statement | None]:
-    mine = [each for each in topology.buckets if each.provider == "aws"]
+    on_aws = [each for each in topology.buckets if each.provider == "aws"]
     actions = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
     return [
-        _allow("KeepObjects", actions, (arn for each in mine for arn in _object_arns(each))),
-        # No condition on the prefix: it would not hold for a GetObject, and without this permission S3 says of an
-        # object that is not there that access to it is denied (Amazon S3 API Reference, "GetObject").
-        _allow("ListObjects", ("s3:ListBucket",), (f"arn:{{partition}}:s3:::{each.name}" for each in mine)),
+        _allow("KeepObjects", actions, (arn for each in on_aws for arn in _object_arns(each))),
+        # Without this permission S3 answers "access denied" for a missing object (Amazon S3 API Reference,
+        # "GetObject"). A condition on the prefix can't limit it: a GetObject would not fulfil the condition.
+        _allow("ListObjects", ("s3:ListBucket",), (f"arn:{{partition}}:s3:::{each.name}" for each in on_aws)),
     ]
 
 

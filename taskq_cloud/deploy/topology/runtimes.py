@@ -1,7 +1,7 @@
-"""Which runtime serves a task: what the task says, else whether it fits into a Lambda function.
+"""Chooses the runtime of a task: the task's own choice, or else a Lambda function if the task fits into one.
 
-A queue has one runtime, for whoever receives a message can't choose which. A container can run every task, so the
-tasks of a queue that say ``auto`` go to a container with the first that needs one.
+A queue has one runtime, because a receiver can't choose its messages. A container can run every task, so one task that
+needs a container brings all ``auto`` tasks of its queue there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS
 
 MARGIN_SECONDS: Final = math.ceil(ANSWER_MARGIN_SECONDS) + 1
-"""Of a function's timeout, beside its tasks' time limits: for its answer, and for what passes before its first task."""
+"""The part of a function's timeout that is left for its answer and for the time before its first task."""
 
 LARGEST_FUNCTION_MEMORY_MB: Final = 10_240
 """Lambda Developer Guide, "gettingstarted-limits"."""
@@ -26,7 +26,7 @@ LARGEST_FUNCTION_MEMORY_MB: Final = 10_240
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A queue, and what serves it."""
+    """A queue with its tasks and the runtime that serves them."""
 
     queue: str
     runtime: Runtime
@@ -34,36 +34,39 @@ class Served:
 
     @property
     def longest_limit(self) -> float | None:
-        """The longest time limit of its tasks, in seconds; None where none of them has one."""
+        """The longest time limit of the queue's tasks, in seconds; None if no task has one."""
         return max((each.time_limit_seconds for each in self.tasks if each.time_limit_seconds), default=None)
 
 
 def serve(
     queue: str, tasks: Mapping[str, TaskOptions], default_time_limit: float | None, deployment: Deployment, *, aws: bool
 ) -> tuple[Runtime, tuple[ServedTask, ...]]:
-    """The runtime of a queue, and its tasks with the reasons.
+    """Choose the runtime of a queue.
 
     Args:
-        queue: its name.
-        tasks: the tasks that go to it.
-        default_time_limit: of tasks that have none of their own, in seconds.
-        deployment: what the user says.
-        aws: there are Lambda functions.
+        queue: the name of the queue.
+        tasks: the options of the tasks that go to it, by task name.
+        default_time_limit: the time limit of tasks that set none, in seconds; None: they have none.
+        deployment: the ``deployment`` setting.
+        aws: whether there are Lambda functions.
+
+    Returns:
+        The runtime, and the queue's tasks with the reason for it.
 
     Raises:
-        ImproperlyConfigured: some tasks are to run in Lambda, and others can't or must not; names both.
+        ImproperlyConfigured: some tasks have to run in Lambda, and others can't or must not; names both.
     """
-    wanted = {name: _wanted(options, deployment) for name, options in tasks.items()}
+    requested = {name: _requested(options, deployment) for name, options in tasks.items()}
     limits = {name: options.time_limit or default_time_limit for name, options in tasks.items()}
     obstacles = {name: obstacle(limits[name], options.memory_mb, aws=aws) for name, options in tasks.items()}
-    pinned = sorted(name for name, runtime in wanted.items() if runtime == "lambda")
-    others = sorted(name for name in tasks if wanted[name] == "container" or obstacles[name])
+    pinned = sorted(name for name, runtime in requested.items() if runtime == "lambda")
+    others = sorted(name for name in tasks if requested[name] == "container" or obstacles[name])
     if pinned and others:
         raise _conflict(queue, pinned, others, obstacles)
     runtime: Runtime = "container" if others or not (aws and tasks) else "lambda"
     served = []
     for name in sorted(tasks):
-        reason = _reason(wanted[name], obstacles[name], runtime, others)
+        reason = _reason(requested[name], obstacles[name], runtime, others)
         served.append(
             ServedTask(
                 name=name,
@@ -77,39 +80,39 @@ def serve(
 
 
 def obstacle(time_limit: float | None, memory_mb: int | None, *, aws: bool) -> str | None:
-    """Why a task can't run in a Lambda function; None: it can.
+    """Return the reason why a task can't run in a Lambda function; None if it can.
 
     Args:
-        time_limit: in seconds; None: it has none.
-        memory_mb: what it needs, where it says so.
-        aws: there are Lambda functions.
+        time_limit: the task's time limit in seconds; None: it has none.
+        memory_mb: the memory that the task asks for, in MiB; None: it does not say.
+        aws: whether there are Lambda functions.
     """
     if not aws:
-        return "there is no Lambda function beside this broker"
+        return "Lambda functions need SQS as the broker"
     if time_limit is None:
-        return f"no time_limit, and a function ends after {LONGEST_FUNCTION_SECONDS} s at the latest"
+        return f"it has no time_limit, and a function runs for at most {LONGEST_FUNCTION_SECONDS} s"
     if time_limit + MARGIN_SECONDS > LONGEST_FUNCTION_SECONDS:
         return (
-            f"its time_limit of {time_limit:g} s and {MARGIN_SECONDS} s for the answer are over a function's"
+            f"its time_limit of {time_limit:g} s and {MARGIN_SECONDS} s for the answer exceed a function's limit of"
             f" {LONGEST_FUNCTION_SECONDS} s"
         )
     if memory_mb is not None and memory_mb > LARGEST_FUNCTION_MEMORY_MB:
-        return f"its memory_mb of {memory_mb} is over a function's {LARGEST_FUNCTION_MEMORY_MB}"
+        return f"its memory_mb of {memory_mb} exceeds a function's limit of {LARGEST_FUNCTION_MEMORY_MB}"
     return None
 
 
-def _wanted(options: TaskOptions, deployment: Deployment) -> str:
+def _requested(options: TaskOptions, deployment: Deployment) -> str:
     return deployment.runtime if options.runtime == "auto" else options.runtime
 
 
-def _reason(wanted: str, obstacle: str | None, runtime: Runtime, others: list[str]) -> str:
-    if wanted != "auto":
-        return f"runtime={wanted!r}"
+def _reason(requested: str, obstacle: str | None, runtime: Runtime, others: list[str]) -> str:
+    if requested != "auto":
+        return f"runtime={requested!r}"
     if obstacle:
         return obstacle
     if runtime == "lambda":
-        return "fits into a function"
-    return f"shares its queue with {others[0]}"
+        return "it fits into a function"
+    return f"it shares its queue with {others[0]}"
 
 
 def _conflict(
@@ -119,10 +122,10 @@ def _conflict(
     if set(pinned) <= set(others):
         return ImproperlyConfigured(
             f"queue {queue!r}: {', '.join(pinned)} can't run in a Lambda function as runtime='lambda' asks ({because}):"
-            " lower the limit, or leave runtime to 'auto'"
+            " lower the limit, or set runtime to 'auto'"
         )
     return ImproperlyConfigured(
         f"queue {queue!r} can't be served by a Lambda function and by a container: {', '.join(pinned)} has"
-        f" runtime='lambda', and {', '.join(others)} needs a container ({because}): give one of them a queue of its own"
-        " (@app.task(queue=...) or task_routes), or leave runtime to 'auto': a container runs both"
+        f" runtime='lambda', but {', '.join(others)} needs a container ({because}): give one of them its own queue"
+        " (@app.task(queue=...) or task_routes), or set runtime to 'auto', so that a container runs both"
     )

@@ -1,4 +1,4 @@
-"""The schedule group of the ``scheduler`` setting, its role and its dead-letter queue; and schedules for Terraform."""
+"""The schedule group of the ``scheduler`` setting, with its role and dead-letter queue, and schedules for Terraform."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SCHEME = "eventbridge"
 
 
 def schedule_group(settings: Settings) -> ScheduleGroup | None:
-    """The group that keeps schedules; None: nothing does, or not EventBridge.
+    """Return the group that contains the schedules; None unless the ``scheduler`` setting is EventBridge Scheduler.
 
     Raises:
-        ImproperlyConfigured: the setting is wrong.
+        ImproperlyConfigured: the setting is wrong; says why.
     """
     if settings.scheduler is None or urlsplit(settings.scheduler).scheme != _SCHEME:
         return None
@@ -44,18 +44,19 @@ def schedule_group(settings: Settings) -> ScheduleGroup | None:
 
 
 def schedules(group: ScheduleGroup | None, found: Sequence[PlatformSchedule]) -> tuple[Schedule, ...]:
-    """Schedules as Terraform keeps them.
+    """Return schedules in the form in which Terraform creates them in EventBridge Scheduler.
 
     Args:
-        group: where they are.
-        found: each with its queue as its target.
+        group: the group that they belong to; None: there is no group.
+        found: the schedules; the target of each is the name of its queue.
 
     Raises:
-        ImproperlyConfigured: there is no group for them, or one needs more than a message's body and group.
+        ImproperlyConfigured: there is no group, or a schedule needs more than a message's body and group.
     """
     if found and group is None:
         raise ImproperlyConfigured(
-            "deployment: schedules='terraform' needs a group: set TASKQ_SCHEDULER to eventbridge://group?role=ARN"
+            "deployment: schedules='terraform' needs a schedule group: set TASKQ_SCHEDULER to"
+            " eventbridge://group?role=ARN"
         )
     return tuple(_schedule(each) for each in sorted(found, key=lambda each: each.name))
 
@@ -64,17 +65,18 @@ def _schedule(found: PlatformSchedule) -> Schedule:
     ordered = is_ordered(found.target)
     if found.attributes or (found.group and not ordered):
         raise ImproperlyConfigured(
-            f"{found.description}: a schedule that Terraform keeps sends no message attributes, and a MessageGroupId "
-            "to FIFO queues only: leave out the option, or leave schedules to taskq beat apply"
+            f"{found.description}: a schedule that Terraform creates can send no message attributes, and a"
+            " MessageGroupId to FIFO queues only: remove the option, or set deployment's schedules to 'beat' and run"
+            " taskq beat apply"
         )
-    assert not isinstance(found.when, datetime)  # for the type checker; periodic ones have expressions
+    assert not isinstance(found.when, datetime)  # for the type checker: periodic schedules have expressions
     return Schedule(
         name=found.name,
         expression=found.when,
         timezone=found.timezone,
         queue=found.target,
         input=found.body,
-        # A FIFO queue of the module deduplicates by content, in which each call's time is.
+        # A FIFO queue of the Terraform module deduplicates by content, and the content includes the time of the call.
         message_group_id=(found.group or DEFAULT_GROUP) if ordered else None,
         enabled=found.enabled,
         end_date=None if found.end is None else found.end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

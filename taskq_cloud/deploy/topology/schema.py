@@ -1,6 +1,6 @@
-"""The JSON Schema of a topology, which is kept in ``schema.json`` beside this file.
+"""The JSON Schema of a topology, which is stored in ``schema.json`` beside this file.
 
-``python -m taskq_cloud.deploy.topology.schema`` writes it anew when the model has changed; a test compares the two.
+After a change of the model, ``python -m taskq_cloud.deploy.topology.schema`` writes the file again; a test compares it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PATH: Final = Path(__file__).with_name("schema.json")
 
 
 def schema() -> dict[str, Any]:
-    """The schema, as the model has it."""
+    """Return the schema of the model."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Topology.model_json_schema(mode="serialization"),
@@ -23,7 +23,7 @@ def schema() -> dict[str, Any]:
 
 
 def text() -> str:
-    """The file's content, as it should be."""
+    """Return the content that the file should have."""
     return json.dumps(schema(), indent=2, sort_keys=True) + "\n"
 
 

@@ -1,21 +1,27 @@
-"""What results and payloads need: a table, or buckets with their lifecycle rules. One bucket may serve both."""
+"""The stores of a topology: the results table, and buckets with their lifecycle rules.
+
+One bucket may hold both results and payloads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from taskq_cloud.core.ports import Service
 from taskq_cloud.deploy.topology.model import Bucket, LifecycleRule, Table
 from taskq_cloud.settings import Settings
-from taskq_cloud.stores import buckets as _bucket
+from taskq_cloud.stores import buckets as bucket_rules
 from taskq_cloud.stores.payloads.registry import payload_store_from_url
 from taskq_cloud.stores.results._objects import ObjectResults
 from taskq_cloud.stores.results.dynamodb import DynamoDBResults
 from taskq_cloud.stores.results.registry import store_from_url
 
-_PROVIDERS: Final[dict[str, Literal["aws", "google", "azure"]]] = {
+Provider: TypeAlias = Literal["aws", "google", "azure"]
+
+_PROVIDERS: Final[Mapping[str, Provider]] = {
     "azureblob": "azure",
     "azureblockblob": "azure",
     "gs": "google",
@@ -25,11 +31,11 @@ _PROVIDERS: Final[dict[str, Literal["aws", "google", "azure"]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What keeps results and payloads.
+    """The tables and buckets of an application.
 
     Args:
-        tables: tables of DynamoDB.
-        buckets: by provider and name.
+        tables: the tables of DynamoDB.
+        buckets: the buckets, sorted by provider and name.
     """
 
     tables: tuple[Table, ...]
@@ -37,19 +43,19 @@ class Stores:
 
 
 def stores(settings: Settings) -> Stores:
-    """The table and the buckets of an application.
+    """Return the tables and buckets that the ``results`` and ``payloads`` settings name.
 
     Raises:
-        ImproperlyConfigured: a URL is wrong.
+        ImproperlyConfigured: a URL is wrong; says why.
     """
     tables: list[Table] = []
-    buckets: dict[tuple[str, str], Bucket] = {}
+    buckets: dict[tuple[Provider, str], Bucket] = {}
     results = store_from_url(settings.results_url(), {})
     expires = settings.policy(0).result_expires
     if isinstance(results, DynamoDBResults):
         tables.append(Table(name=results.table_name, region=_option(results.services["dynamodb"], "region")))
     elif isinstance(results, ObjectResults):
-        # A record that is kept for ever must not go with a rule (docs/results.md).
+        # A record that is kept for ever must not be removed by a rule (docs/results.md).
         rules = results.lifecycle_rules(expires or 0)
         kept = rules if expires is not None else [rule for rule in rules if rule.name != "taskq-results"]
         _add(buckets, settings.results_url(), results.prefix, kept, results.services)
@@ -61,12 +67,13 @@ def stores(settings: Settings) -> Stores:
 
 
 def _add(
-    buckets: dict[tuple[str, str], Bucket],
+    buckets: dict[tuple[Provider, str], Bucket],
     url: str,
     prefix: str,
-    rules: Sequence[_bucket.LifecycleRule],
-    services: Any,
+    rules: Iterable[bucket_rules.LifecycleRule],
+    services: Mapping[str, Service],
 ) -> None:
+    """Add the bucket of a URL, or a prefix and rules to that bucket if it was added before."""
     split = urlsplit(url)
     provider = _PROVIDERS[split.scheme]
     (service,) = services.values()
@@ -82,6 +89,6 @@ def _add(
     )
 
 
-def _option(service: Any, name: str) -> str | None:
+def _option(service: Service, name: str) -> str | None:
     value = dict(service.options).get(name)
     return None if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Tests of the doctor's checks on constructed data, without a service; ``test_live_doctor`` plants faults with real calls."""
+"""Tests of the doctor's checks on constructed data, without a service; ``test_live_doctor`` makes real calls."""
 
 import json
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """Tests of the doctor on a whole deployment: it finds nothing at first, and then each fault that a real call plants.
 
-Every fault is undone, so that it is not found again beside the next one. Faults that the AWS stack can't hold, such as a
-queue without encryption, which SQS no longer creates, are planted on constructed data in ``test_doctor``.
+Every fault is undone, so that it is not found again beside the next one. Faults that the AWS stack can't hold, such as
+a queue without encryption, which SQS no longer creates, are planted on constructed data in ``test_doctor``.
 """
 
 from __future__ import annotations

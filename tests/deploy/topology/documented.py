@@ -1,4 +1,4 @@
-"""The application of docs/topology.md, and the part of its variables that the page shows."""
+"""The application of docs/topology.md, and the Terraform variables that the page shows."""
 
 import sys
 import types
@@ -24,6 +24,6 @@ def documented_app() -> TaskQ:
 
 
 def example(app: TaskQ) -> dict[str, Any]:
-    """The variables; of the roles only the producer's, which is the shortest."""
+    """Return its variables; of the roles only the producer, which is the shortest."""
     variables = tfvars.variables(app.topology(app_path="shop:app"))
     return {**variables, "roles": {"shop-producer": variables["roles"]["shop-producer"]}}

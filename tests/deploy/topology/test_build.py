@@ -1,4 +1,4 @@
-"""What an application comes to: who serves a queue, and the limits that follow from its tasks."""
+"""Tests of ``build``: the runtime of each queue, and the limits that follow from the options of its tasks."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def refused(tasks: dict[str, dict[str, Any]], **settings: Any) -> str:
         ({"time_limit": 30, "runtime": "lambda"}, "lambda"),
     ],
 )
-def test_a_task_goes_where_it_fits(options: dict[str, Any], runtime: str) -> None:
+def test_task_gets_runtime_that_it_fits(options: dict[str, Any], runtime: str) -> None:
     topology = make({"a": options}, task_default_queue="work")
     assert topology.queue_named("work").runtime == runtime
     assert topology.queue_named("work").tasks[0].runtime == runtime
@@ -47,32 +47,32 @@ def test_a_task_goes_where_it_fits(options: dict[str, Any], runtime: str) -> Non
     assert [each.queues for each in topology.services] == ([("work",)] if runtime == "container" else [])
 
 
-def test_the_settings_limit_counts_for_tasks_without_one() -> None:
+def test_task_without_time_limit_uses_the_setting() -> None:
     topology = make({"a": {}}, task_time_limit=20)
     assert topology.queue_named("celery").runtime == "lambda"
     assert topology.queue_named("celery").tasks[0].time_limit_seconds == 20
 
 
-def test_tasks_without_a_wish_go_to_a_container_with_the_one_that_needs_it() -> None:
+def test_auto_tasks_share_the_container_that_one_task_needs() -> None:
     tasks = make({"short": {"time_limit": 5}, "long": {"time_limit": 5000}}).queue_named("celery").tasks
     assert [(each.name, each.runtime) for each in tasks] == [("long", "container"), ("short", "container")]
-    assert tasks[1].reason == "shares its queue with long"
+    assert tasks[1].reason == "it shares its queue with long"
 
 
-def test_two_runtimes_on_one_queue_are_refused_with_the_tasks_and_the_way_out() -> None:
+def test_two_runtimes_on_one_queue_are_refused_with_a_remedy() -> None:
     error = refused({"fast": {"time_limit": 5, "runtime": "lambda"}, "slow": {"time_limit": 5, "runtime": "container"}})
     for said in (
         "'celery'",
         "fast has runtime='lambda'",
         "slow needs a container",
-        "a queue of its own",
+        "its own queue",
         "task_routes",
     ):
         assert said in error
 
 
 @pytest.mark.parametrize("options", [{"time_limit": 5000}, {}], ids=["long", "unlimited"])
-def test_a_task_that_does_not_fit_into_lambda_can_not_be_made_to(options: dict[str, Any]) -> None:
+def test_lambda_runtime_is_refused_for_task_that_does_not_fit(options: dict[str, Any]) -> None:
     assert "can't run in a Lambda function as runtime='lambda' asks" in refused({"a": {"runtime": "lambda", **options}})
 
 
@@ -80,14 +80,14 @@ def test_a_task_that_does_not_fit_into_lambda_can_not_be_made_to(options: dict[s
     ("limit", "batch", "timeout"),
     [(1, 10, 13), (30, 10, 303), (89.7, 10, 900), (90, 9, 813), (500, 1, 503), (897, 1, 900)],
 )
-def test_a_whole_batch_fits_into_the_functions_time(limit: float, batch: int, timeout: int) -> None:
+def test_function_timeout_lasts_for_whole_batch(limit: float, batch: int, timeout: int) -> None:
     topology = make({"a": {"time_limit": limit}, "b": {"time_limit": 0.5}})
     (function,) = topology.functions
     assert (function.batch_size, function.timeout_seconds) == (batch, timeout)
     assert topology.queue_named("celery").visibility_timeout_seconds == 6 * timeout
 
 
-def test_the_batching_window_adds_to_the_visibility_timeout() -> None:
+def test_batching_window_is_added_to_visibility_timeout() -> None:
     topology = make(
         {"a": {"time_limit": 10}}, deployment={"function": {"batch_size": 50, "batching_window_seconds": 20}}
     )
@@ -97,20 +97,20 @@ def test_the_batching_window_adds_to_the_visibility_timeout() -> None:
 
 
 @pytest.mark.parametrize(("limit", "visibility"), [(30, 90), (3600, 3600), (86_400, 43_200)])
-def test_a_containers_queue_hides_a_message_for_its_longest_task(limit: float, visibility: int) -> None:
+def test_visibility_timeout_of_container_queue_covers_longest_task(limit: float, visibility: int) -> None:
     topology = make({"a": {"time_limit": limit, "runtime": "container"}}, visibility_timeout=90)
     assert topology.queue_named("celery").visibility_timeout_seconds == visibility
 
 
 @pytest.mark.parametrize(("receives", "count"), [(1, 5), (5, 5), (8, 8)])
-def test_a_queue_gives_a_message_up_after_the_worker_does(receives: int, count: int) -> None:
+def test_max_receive_count_is_at_least_that_of_the_worker(receives: int, count: int) -> None:
     queue = make({"a": {}}, task_max_receives=receives).queue_named("celery")
     assert queue.max_receive_count == count
     assert queue.dead_letter_queue.name == "shop-celery-dead"
     assert queue.dead_letter_queue.message_retention_seconds > queue.message_retention_seconds
 
 
-def test_a_fifo_queue_has_a_fifo_dead_letter_queue_and_a_function_of_its_own() -> None:
+def test_fifo_queue_has_fifo_dead_letter_queue_and_own_function() -> None:
     topology = make({"a": {"queue": "mail.fifo", "time_limit": 5}, "b": {"queue": "mail", "time_limit": 5}})
     queue = topology.queue_named("mail.fifo")
     assert (queue.name, queue.fifo, queue.dead_letter_queue.name) == ("shop-mail.fifo", True, "shop-mail-dead.fifo")
@@ -118,18 +118,18 @@ def test_a_fifo_queue_has_a_fifo_dead_letter_queue_and_a_function_of_its_own() -
     assert len({each.name for each in topology.roles}) == len(topology.roles)
 
 
-def test_a_queue_that_only_workflows_use_goes_where_the_others_are() -> None:
+def test_queue_without_tasks_follows_the_other_queues() -> None:
     assert make({"a": {"queue": "work", "time_limit": 5}}).queue_named("celery").runtime == "lambda"
     assert make({"a": {"queue": "work"}}).queue_named("celery").runtime == "container"
 
 
-def test_a_function_has_the_memory_of_its_largest_task() -> None:
+def test_function_has_memory_of_its_largest_task() -> None:
     tasks = {"a": {"time_limit": 5, "memory_mb": 900}, "b": {"time_limit": 5, "memory_mb": 1500}}
     assert make(tasks).functions[0].memory_mb == 1500
     assert make(tasks, deployment={"functions": {"celery": {"memory_mb": 3008}}}).functions[0].memory_mb == 3008
 
 
-def test_options_of_one_function_go_before_those_of_all() -> None:
+def test_options_of_one_function_override_common_options() -> None:
     deployment = {
         "function": {"memory_mb": 256, "maximum_concurrency": 7},
         "functions": {"b": {"memory_mb": 2048, "environment": {"KEY": "value"}}},
@@ -141,7 +141,7 @@ def test_options_of_one_function_go_before_those_of_all() -> None:
     assert "KEY" not in first.environment
 
 
-def test_queues_that_no_service_names_go_to_the_one_that_names_none() -> None:
+def test_unnamed_queues_go_to_service_without_queues() -> None:
     tasks = {name: {"queue": name} for name in ("a", "b", "c")}
     services = {"heavy": {"queues": ["b"], "memory_mb": 8192}}
     topology = make(tasks, task_default_queue="a", deployment={"services": services})
@@ -162,7 +162,7 @@ def test_queues_that_no_service_names_go_to_the_one_that_names_none() -> None:
         (16_384, 122_880, (16_384, 122_880)),
     ],
 )
-def test_a_service_has_a_size_of_fargate_s(cpu: int, memory: int, size: tuple[int, int]) -> None:
+def test_service_gets_smallest_fitting_fargate_size(cpu: int, memory: int, size: tuple[int, int]) -> None:
     deployment = {"services": {"worker": {"cpu_units": cpu, "memory_mb": 512}}}
     (service,) = make({"a": {"memory_mb": memory}}, deployment=deployment).services
     assert (service.cpu_units, service.memory_mb) == size
@@ -177,21 +177,21 @@ def test_a_service_has_a_size_of_fargate_s(cpu: int, memory: int, size: tuple[in
     ],
     ids=["of all", "of functions", "of one"],
 )
-def test_a_variable_that_lambda_sets_itself_is_refused(deployment: dict[str, Any]) -> None:
+def test_variable_reserved_by_lambda_is_refused(deployment: dict[str, Any]) -> None:
     said = refused({"a": {"time_limit": 5}}, deployment=deployment)
     assert "the function of queue 'celery': Lambda sets AWS_REGION itself" in said
 
 
-def test_a_container_may_have_any_variable() -> None:
+def test_container_accepts_variable_reserved_by_lambda() -> None:
     (service,) = make({"a": {}}, deployment={"environment": {"AWS_REGION": "eu-west-1"}}).services
     assert service.environment["AWS_REGION"] == "eu-west-1"
 
 
-def test_more_memory_than_fargate_has_is_refused() -> None:
+def test_memory_beyond_fargate_is_refused() -> None:
     assert "no container of 512 CPU units and 131072 MiB" in refused({"a": {"memory_mb": 131_072}})
 
 
-def test_more_queues_than_a_service_is_scaled_by_are_refused_with_a_way_out() -> None:
+def test_too_many_queues_of_one_service_are_refused() -> None:
     tasks = {f"t{number}": {"queue": f"q{number}"} for number in range(6)}
     assert "6 queues (q0, q1, q2, q3, q4, q5)" in refused(tasks, task_default_queue="q0")
     spread = {"services": {"worker": {"queues": ["q0"]}, "other": {}}}
@@ -200,12 +200,12 @@ def test_more_queues_than_a_service_is_scaled_by_are_refused_with_a_way_out() ->
     assert len(make(tasks, **google).services) == 1
 
 
-def test_a_platform_waits_longer_than_the_worker() -> None:
+def test_stop_timeout_is_longer_than_worker_shutdown() -> None:
     assert make({"a": {}}, worker_shutdown_timeout=115).services[0].stop_timeout_seconds == 120
-    assert "115 s at most" in refused({"a": {}}, worker_shutdown_timeout=116)
+    assert "at most 115 s" in refused({"a": {}}, worker_shutdown_timeout=116)
 
 
-def test_a_bucket_that_serves_results_and_payloads_is_one() -> None:
+def test_bucket_for_results_and_payloads_is_declared_once() -> None:
     topology = make({"a": {}}, results="s3://shop-data/results", payloads="s3://shop-data/live", result_expires=86_400)
     (bucket,) = topology.buckets
     assert bucket.prefixes == ("live/", "results/")
@@ -219,12 +219,12 @@ def test_a_bucket_that_serves_results_and_payloads_is_one() -> None:
     }
 
 
-def test_results_that_never_expire_are_in_no_rule() -> None:
+def test_results_that_never_expire_have_no_lifecycle_rule() -> None:
     (bucket,) = make({"a": {}}, results="s3://shop-data", result_expires=None).buckets
     assert not [rule for rule in bucket.lifecycle_rules if "celery-task-meta" in rule.prefix]
 
 
-def test_pubsub_has_topics_and_cloud_run_workers() -> None:
+def test_pubsub_topology_has_topics_and_cloud_run_workers() -> None:
     topology = make({"a": {"queue": "mail.fifo"}}, broker="pubsub://my-project/shop-", results="gs://shop-results")
     assert (topology.provider, topology.project, topology.roles) == ("google", "my-project", ())
     mail = next(each for each in topology.subscriptions if each.queue == "mail.fifo")
@@ -245,22 +245,25 @@ def test_pubsub_has_topics_and_cloud_run_workers() -> None:
         ({"deployment": {"functions": {"nix": {}}}}, "no Lambda function serves a queue 'nix'"),
         ({"deployment": {"services": {"w": {"queues": ["nix"]}}}}, "no container serves a queue 'nix'"),
         ({"deployment": {"services": {"v": {}, "w": {}}}}, "v and w name no queues"),
-        ({"deployment": {"services": {"w": {"minimum_tasks": 5}}}}, "minimum_tasks (5) is over maximum_tasks (4)"),
+        (
+            {"deployment": {"services": {"w": {"minimum_tasks": 5}}}},
+            "minimum_tasks (5) is greater than maximum_tasks (4)",
+        ),
         ({"deployment": {"message_retention_days": 14}}, "less than or equal to 13"),
         ({"task_default_queue": "x" * 90}, "Queue.name is"),
-        ({"task_default_queue": "a.b", "task_routes": {"a": "a-b"}}, "are both to have a queue shop-a-b in SQS"),
+        ({"task_default_queue": "a.b", "task_routes": {"a": "a-b"}}, "would both have a queue shop-a-b in SQS"),
     ],
 )
-def test_what_can_not_be_deployed_is_named(settings: dict[str, Any], said: str) -> None:
+def test_invalid_declaration_is_refused_with_a_reason(settings: dict[str, Any], said: str) -> None:
     assert said in refused({"a": {}}, **settings)
 
 
-def test_two_queues_do_not_share_a_function() -> None:
+def test_queues_with_one_function_name_are_refused() -> None:
     error = refused({"a": {"time_limit": 5, "queue": "a.fifo"}, "b": {"time_limit": 5, "queue": "a-fifo"}})
-    assert "queues 'a-fifo' and 'a.fifo' are both to have a Lambda function shop-a-fifo" in error
+    assert "queues 'a-fifo' and 'a.fifo' would both have a Lambda function shop-a-fifo" in error
 
 
-def test_a_queue_whose_url_is_given_is_that_one() -> None:
+def test_predefined_queue_keeps_name_from_its_url() -> None:
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/their-queue"
     topology = make({"a": {"time_limit": 5}}, broker_transport_options={"predefined_queues": {"celery": {"url": url}}})
     (queue,) = topology.queues
@@ -273,14 +276,16 @@ def test_a_queue_whose_url_is_given_is_that_one() -> None:
     ("queue", "function", "said"),
     [
         ("work", {"batch_size": 11}, "needs batching_window_seconds of at least 1"),
-        ("work.fifo", {"batch_size": 11, "batching_window_seconds": 1}, "at most 10 messages of a FIFO queue"),
+        (
+            "work.fifo",
+            {"batch_size": 11, "batching_window_seconds": 1},
+            "a FIFO queue allows a batch_size of at most 10",
+        ),
         ("work.fifo", {"batching_window_seconds": 1}, "no batching window"),
         ("work", {"maximum_concurrency": 1}, "greater than or equal to 2"),
     ],
 )
-def test_an_event_source_mapping_that_lambda_refuses_is_refused(
-    queue: str, function: dict[str, Any], said: str
-) -> None:
+def test_mapping_options_that_lambda_refuses_are_refused(queue: str, function: dict[str, Any], said: str) -> None:
     error = refused({"a": {"time_limit": 5}}, task_default_queue=queue, deployment={"function": function})
     assert said in error
 
@@ -292,6 +297,6 @@ def test_an_event_source_mapping_that_lambda_refuses_is_refused(
         ({"memory_mb": 0}, "above zero"),
     ],
 )
-def test_a_task_says_what_is_wrong_with_its_options(options: dict[str, Any], said: str) -> None:
+def test_invalid_task_option_is_refused_with_a_reason(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=said):
         declare(TaskQ("shop"), "a", **options)

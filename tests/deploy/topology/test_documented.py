@@ -1,4 +1,4 @@
-"""docs/topology.md and schema.json say what the code does."""
+"""Tests that docs/topology.md and schema.json match the code."""
 
 import json
 import re
@@ -12,11 +12,11 @@ from tests.docs.samples import DOCS
 from tests.docs.test_tables import rows
 
 
-def test_the_published_schema_is_the_models() -> None:
+def test_published_schema_matches_the_model() -> None:
     assert schema.PATH.read_text(encoding="utf-8") == schema.text(), "run: python -m taskq_cloud.deploy.topology.schema"
 
 
-def test_the_page_shows_the_variables_of_its_application() -> None:
+def test_documented_variables_match_the_application() -> None:
     page = (DOCS / "topology.md").read_text(encoding="utf-8").partition("## Terraform variables")[2]
     shown = re.search(r"```json\n(.*?)```", page, re.DOTALL)
     assert shown
@@ -24,7 +24,7 @@ def test_the_page_shows_the_variables_of_its_application() -> None:
 
 
 @pytest.mark.parametrize("kind", [Deployment, FunctionOptions, ServiceOptions], ids=lambda kind: kind.__name__)
-def test_every_option_of_a_deployment_is_documented(kind: type) -> None:
+def test_every_deployment_option_is_documented(kind: type) -> None:
     documented = {row[0].strip("`"): row[1].strip("`") for row in rows("topology.md", "## Deployment")}
     for name in kind.model_fields:
         assert name in documented

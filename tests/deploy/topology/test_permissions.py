@@ -1,6 +1,6 @@
-"""Each role is allowed what its work calls, and nothing else: the work is done through a proxy that takes notes.
+"""Tests that each role is allowed exactly the calls that its code makes, which a proxy records.
 
-One test does all the work of a role: an action that its policy allows and that no line here leads to is an unused one.
+One test makes all the calls of a role, so an allowed action that none of its lines leads to counts as unused.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ from tests.stores.payloads.noise import noise
 from tests.worker.serving import serving, until
 
 LARGE = 1_500_000
-"""Characters that no compression gets under SQS's limit, nor under DynamoDB's."""
+"""The length of a random text that exceeds the limits of SQS and DynamoDB even when it is compressed."""
 
 
 @pytest.fixture
 def shop(make_app, recorder):
-    """Make applications on one deployment, each of which has yet to find its queues: ``shop(runtime) -> TaskQ``."""
+    """Return a function that makes applications on one deployment, none of which knows its queue URLs yet."""
     made = []
 
     def make(runtime, *, scheduler=True, results_in="dynamodb"):
@@ -74,7 +74,7 @@ def declare(app):
 
     @app.task(name="shop.slow", time_limit=30)
     def slow():
-        time.sleep(1.5)  # longer than the lease, so that it is renewed
+        time.sleep(1.5)  # longer than the lease, so that the worker renews it
 
 
 def policy_of(app, role):
@@ -84,7 +84,7 @@ def policy_of(app, role):
 
 
 def assert_exact(app, role, used):
-    """All that was called is allowed; all that the application's own code is allowed was called."""
+    """Assert that all calls are allowed, and that all permissions of the application's own code are used."""
     statements = policy_of(app, role)
     by_platform = {s.sid for s in app.topology().role_named(f"{app.main}-{role}").statements if s.by == "platform"}
     comparison = compare(used, statements)
@@ -94,7 +94,7 @@ def assert_exact(app, role, used):
 
 @pytest.fixture
 def lose(make_aws_client, local_stack):
-    """Remove what was put into the payloads' bucket since it was last seen: ``lose(app, before)``; None: see it."""
+    """Return a function that deletes the payloads stored since an earlier call, and returns the stored keys."""
     s3 = make_aws_client("s3", local_stack.endpoint_url)
 
     def lose(app, before=None):
@@ -111,14 +111,14 @@ def lose(make_aws_client, local_stack):
 
 @pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
 @pytest.mark.parametrize("scheduler", [True, False], ids=["scheduler", "hops"])
-async def test_a_producer(shop, recorder, lose, scheduler, results_in):
+async def test_producer_uses_exactly_its_permissions(shop, recorder, lose, scheduler, results_in):
     caller = shop("container", scheduler=scheduler, results_in=results_in)
     async with serving(caller, visibility_timeout=30):
         large = caller.send_task("shop.noise", [LARGE])
-        await until(lambda: large.state == "SUCCESS", "the large result is there")
+        await until(lambda: large.state == "SUCCESS", "the large result to be stored")
         before = lose(caller)
         lost = caller.send_task("shop.noise", [LARGE + 1])
-        await until(lambda: lost.state == "SUCCESS", "the other large result is there")
+        await until(lambda: lost.state == "SUCCESS", "the other large result to be stored")
     producer = shop("container")
     producer.send_task("shop.length", ["abc"])
     producer.send_task("shop.length", ["abc"], queue="reports.fifo")
@@ -140,7 +140,7 @@ async def test_a_producer(shop, recorder, lose, scheduler, results_in):
 
 
 async def send_everything(caller, lose):
-    """One task of each kind; the results."""
+    """Call one task of each kind, and return the results."""
     before = lose(caller)
     gone = caller.send_task("shop.length", [noise(LARGE + 1)])
     lose(caller, before)
@@ -159,7 +159,7 @@ async def send_everything(caller, lose):
 
 
 async def redrive(app, expected):
-    """Move the dead letters back, as docs/operations.md does by hand."""
+    """Move the dead letters back to their queue, as docs/operations.md describes."""
     deliveries = []
     while len(deliveries) < expected:
         deliveries += app.run(app.broker.receive(dead_letter_queue("work"), 10, 1, 30))
@@ -169,13 +169,13 @@ async def redrive(app, expected):
 
 
 @pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
-async def test_a_container(shop, recorder, lose, results_in):
+async def test_container_uses_exactly_its_permissions(shop, recorder, lose, results_in):
     caller = shop("container", results_in=results_in)
     results = await send_everything(caller, lose)
     slow = caller.send_task("shop.slow")
     worker = shop("container")
     async with serving(worker, visibility_timeout=1):
-        await until(lambda: all(each.ready() or each.state == "RETRY" for each in [*results, slow]), "all have ended")
+        await until(lambda: all(each.ready() or each.state == "RETRY" for each in [*results, slow]), "all tasks to end")
     worker.send_task("shop.length", ["abc"], queue="reports.fifo")
     seen = recorder.used()
     worker.mended = True
@@ -184,12 +184,12 @@ async def test_a_container(shop, recorder, lose, results_in):
     mender = shop("container")
     mender.mended = True
     async with serving(mender, visibility_timeout=30):
-        await until(lambda: caller.AsyncResult(results[5].id).state == "SUCCESS", "the dead letter has run")
+        await until(lambda: caller.AsyncResult(results[5].id).state == "SUCCESS", "the dead letter to run")
     assert_exact(mender, "worker-service", seen | recorder.used())
 
 
 @pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
-async def test_a_function(shop, recorder, lose, make_aws_client, local_stack, results_in):
+async def test_function_uses_exactly_its_permissions(shop, recorder, lose, make_aws_client, local_stack, results_in):
     caller = shop("auto", results_in=results_in)
     await send_everything(caller, lose)
     queue = caller.topology().queue_named("work").name
@@ -201,7 +201,7 @@ async def test_a_function(shop, recorder, lose, make_aws_client, local_stack, re
     sqs.send_message(QueueUrl=url, MessageBody=unknown)
 
     def poll():
-        """What Lambda's pollers do, by a client of their own; whether there was something."""
+        """Receive a batch and run it, as Lambda's pollers do; return whether there were messages."""
         found = sqs.receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=10,
@@ -213,7 +213,7 @@ async def test_a_function(shop, recorder, lose, make_aws_client, local_stack, re
         left = {each["itemIdentifier"] for each in failed.get("batchItemFailures", [])}
         for each in found:
             if each["MessageId"] not in left:
-                # What was dead-lettered is gone already: an error here, and none on AWS.
+                # A dead-lettered message is deleted already, which is an error in the emulator but not on AWS.
                 with contextlib.suppress(sqs.exceptions.ReceiptHandleIsInvalid):
                     sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
         return bool(found)
@@ -229,7 +229,7 @@ async def test_a_function(shop, recorder, lose, make_aws_client, local_stack, re
 
 
 def record_of(message, queue):
-    """A message as Lambda hands it over."""
+    """Return a message in the form in which Lambda hands it to a function."""
     attributes = {
         name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
         for name, value in message.get("MessageAttributes", {}).items()
@@ -262,7 +262,7 @@ app.task(name="shop.report", time_limit=3600, queue="reports.fifo")(len)
 """
 
 
-def test_an_applier(make_app, recorder, monkeypatch, tmp_path):
+def test_applier_uses_exactly_its_permissions(make_app, recorder, monkeypatch, tmp_path):
     app = make_app(scheduler=True)
     drive(app, Provisioner(app.topology()).run())
     recorder.forget()
@@ -280,17 +280,17 @@ def test_an_applier(make_app, recorder, monkeypatch, tmp_path):
 BY_THE_PLATFORM = {
     # Lambda Developer Guide, "services-sqs-configure": the execution role of a function that reads a queue.
     "PollQueue": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
-    # Lambda Developer Guide, "lambda-intro-execution-role"; the log group is Terraform's.
+    # Lambda Developer Guide, "lambda-intro-execution-role"; Terraform creates the log group.
     "WriteLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
-    # SQS Developer Guide, "sqs-key-management": of producers and of consumers; DynamoDB and S3 take no others.
+    # SQS Developer Guide, "sqs-key-management": producers and consumers; DynamoDB and S3 need no others.
     "UseKey": {"kms:Decrypt", "kms:GenerateDataKey"},
     # EventBridge Scheduler User Guide, "setting-up": the execution role of a schedule whose target is a queue.
     "SendTasks": {"sqs:SendMessage"},
 }
-"""Nobody here makes these calls, so what AWS's pages ask for is the measure."""
+"""The permissions that AWS's pages ask for, because the platform makes these calls, and no code here."""
 
 
-def test_the_platform_may_do_what_its_pages_ask_for_and_no_more():
+def test_platform_permissions_match_the_providers_pages():
     role = "arn:aws:iam::000000000000:role/sender"
     dead = "arn:aws:sqs:eu-west-1:000000000000:late"
     app = TaskQ(
@@ -318,7 +318,7 @@ def test_the_platform_may_do_what_its_pages_ask_for_and_no_more():
     }
 
 
-def test_a_role_is_passed_to_the_scheduler_alone():
+def test_role_can_be_passed_to_the_scheduler_only():
     app = TaskQ("shop", broker="sqs:///", scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/sender")
     app.task(name="shop.length", time_limit=5)(len)
     roles = [app.topology().role_named(f"shop-{each}") for each in ("applier", "celery-function", "producer")]
@@ -329,7 +329,7 @@ def test_a_role_is_passed_to_the_scheduler_alone():
         assert (condition.key, condition.values) == ("iam:PassedToService", ("scheduler.amazonaws.com",))
 
 
-def test_every_role_uses_the_declared_key_and_no_other():
+def test_roles_may_use_only_the_declared_key():
     key = "arn:aws:kms:eu-west-1:000000000000:key/k"
     app = TaskQ("shop", broker="sqs:///", scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/sender")
     app.task(name="shop.length", time_limit=5)(len)
@@ -340,6 +340,6 @@ def test_every_role_uses_the_declared_key_and_no_other():
     assert not [s for role in without.roles for s in role.statements if s.sid == "UseKey"]
     for role in keyed.roles:
         found = [(s.actions, s.resources) for s in role.statements if any(a.startswith("kms:") for a in s.actions)]
-        # The applier touches no message: reading a queue's attributes takes no key.
+        # The applier reads no message, and reading the attributes of a queue needs no key.
         needs = role.name != "shop-applier"
         assert found == ([(("kms:Decrypt", "kms:GenerateDataKey"), (key,))] if needs else []), role.name

@@ -1,4 +1,4 @@
-"""Periodic tasks in the topology: the same schedules that ``taskq beat`` would keep, for Terraform."""
+"""Tests of periodic tasks in a topology: Terraform gets the schedules that ``taskq beat apply`` would create."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_app(owner: str, entries: dict[str, Any], scheduler: str | None = f"even
     return app
 
 
-def test_both_ways_lead_to_the_same_schedules() -> None:
+def test_terraform_and_beat_create_equal_schedules() -> None:
     topology = make_app("terraform", ENTRIES).topology()
     beat = make_app("beat", ENTRIES)
 
@@ -64,12 +64,12 @@ def test_both_ways_lead_to_the_same_schedules() -> None:
     }
     assert {each.message_group_id for each in topology.schedules} == {None, "a", "default"}
     assert {each.description.partition("]")[0] for each in topology.schedules} == {"[terraform", "[terraform, disabled"}
-    # The module refuses such an escape, as it can't be told from one that jsonencode has made of a context attribute.
+    # The Terraform module refuses this escape, because jsonencode makes the same one of a context attribute.
     assert not any("\\u003caws.scheduler" in each.input for each in topology.schedules)
     assert tfvars.variables(topology)["schedules"].keys() == expected.keys()
 
 
-def test_terraform_is_told_once_to_make_the_role_that_schedules_send_with() -> None:
+def test_role_of_schedule_group_is_declared_once() -> None:
     topology = make_app("terraform", ENTRIES).topology()
     variables = tfvars.variables(topology)
     assert variables["schedule_group"]["role_name"] == "shop-scheduler"
@@ -81,18 +81,18 @@ def test_terraform_is_told_once_to_make_the_role_that_schedules_send_with() -> N
     ("role", "path", "name"),
     [("shop-scheduler", "/", "shop-scheduler"), ("teams/shop/scheduler", "/teams/shop/", "scheduler")],
 )
-def test_the_role_is_made_where_its_arn_says(role: str, path: str, name: str) -> None:
+def test_role_has_path_and_name_of_its_arn(role: str, path: str, name: str) -> None:
     app = make_app("terraform", {}, f"eventbridge://shop?role=arn:aws:iam::123456789012:role/{role}")
     group = tfvars.variables(app.topology())["schedule_group"]
     assert (group["role_path"], group["role_name"]) == (path, name)
     assert (group["dead_letter_queue_name"], group["dead_letter_retention_seconds"]) == (None, None)
 
 
-def test_where_beat_keeps_them_terraform_is_given_none() -> None:
+def test_topology_has_no_schedules_when_beat_manages_them() -> None:
     assert make_app("beat", ENTRIES).topology().schedules == ()
 
 
-def test_where_terraform_keeps_them_beat_plans_nothing() -> None:
+def test_beat_refuses_to_plan_when_terraform_manages_schedules() -> None:
     app = make_app("terraform", ENTRIES)
     with pytest.raises(ImproperlyConfigured, match="Terraform keeps"):
         run(apply.make_plan(app, app.schedule_entries(), datetime.now(UTC)), lambda step: step)
@@ -107,7 +107,9 @@ def test_where_terraform_keeps_them_beat_plans_nothing() -> None:
     ],
     ids=["attributes", "group", "no group"],
 )
-def test_what_terraform_can_not_keep_is_refused(options: dict[str, Any], scheduler: str | None, says: str) -> None:
+def test_schedule_that_terraform_cannot_create_is_refused(
+    options: dict[str, Any], scheduler: str | None, says: str
+) -> None:
     entries = {"a": {"task": "report", "schedule": "1h", "options": options}}
     with pytest.raises(ImproperlyConfigured, match=says):
         make_app("terraform", entries, scheduler).topology()
@@ -134,7 +136,7 @@ def make_google_app(owner: str, entries: dict[str, Any], scheduler: str | None) 
     return app
 
 
-def test_so_they_do_on_google() -> None:
+def test_terraform_and_beat_create_equal_jobs_on_google() -> None:
     scheduler = "cloudscheduler://my-project/europe-west1"
     topology = make_google_app("terraform", ON_GOOGLE, scheduler).topology()
     beat = make_google_app("beat", ON_GOOGLE, scheduler)
@@ -165,13 +167,15 @@ def test_so_they_do_on_google() -> None:
     ("options", "scheduler", "says"),
     [
         ({"MessageGroupId": "a"}, "cloudscheduler://my-project/europe-west1", "no ordering key"),
-        ({}, "cloudscheduler://other-project/europe-west1", "in another project"),
+        ({}, "cloudscheduler://other-project/europe-west1", "is not in the project of the jobs"),
         ({}, f"eventbridge://shop?role={ROLE}", "cloudscheduler://project/location"),
         ({}, None, "TASKQ_SCHEDULER"),
     ],
     ids=["group", "project", "another scheduler", "none"],
 )
-def test_and_what_it_can_not_keep_there_is_refused(options: dict[str, Any], scheduler: str | None, says: str) -> None:
+def test_job_that_terraform_cannot_create_on_google_is_refused(
+    options: dict[str, Any], scheduler: str | None, says: str
+) -> None:
     entries = {"a": {"task": "report", "schedule": "1h", "options": options}}
     with pytest.raises(ImproperlyConfigured, match=says):
         make_google_app("terraform", entries, scheduler).topology()

@@ -1,1 +1,1 @@
-"""A topology for others to read: one module a format, each with a ``write(topology)`` that returns text."""
+"""Writes a topology as text: one module for each format, with a function ``write(topology)``."""

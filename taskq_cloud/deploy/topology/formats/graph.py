@@ -1,4 +1,4 @@
-"""A drawing: who sends to which queue, what serves it, and where results go; in DOT, or as a Mermaid flowchart."""
+"""Draws a topology: its queues, what sends to them, what serves them, and where results go; in DOT or in Mermaid."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BRACKETS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A thing that is deployed."""
+    """A deployed resource."""
 
     id: str
     kind: str
@@ -36,7 +36,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What goes from one to another."""
+    """An arrow from one resource to another, in the direction of the messages."""
 
     begin: str
     end: str
@@ -44,7 +44,7 @@ class Edge:
 
 
 def drawing(topology: Topology) -> tuple[list[Node], list[Edge]]:
-    """What is drawn."""
+    """Return the nodes and edges of the drawing."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     places = {**{each.queue: each.name for each in topology.queues}, **_topics(topology)}
@@ -76,7 +76,7 @@ def drawing(topology: Topology) -> tuple[list[Node], list[Edge]]:
 
 
 def write(topology: Topology) -> str:
-    """The drawing in DOT, for Graphviz."""
+    """Write the drawing in DOT, for Graphviz."""
     nodes, edges = drawing(topology)
     lines = [f"digraph {_quoted(topology.name)} {{", "  rankdir=LR;"]
     for node in nodes:
@@ -89,7 +89,7 @@ def write(topology: Topology) -> str:
 
 
 def write_mermaid(topology: Topology) -> str:
-    """The drawing as a Mermaid flowchart, which GitHub and GitLab show."""
+    """Write the drawing as a Mermaid flowchart, which GitHub and GitLab display."""
     nodes, edges = drawing(topology)
     ids = {node.id: f"n{number}" for number, node in enumerate(nodes)}
     lines = ["flowchart LR"]

@@ -1,4 +1,4 @@
-"""The topology itself, as JSON that ``topology.schema`` describes."""
+"""Writes a topology as JSON, which ``topology.schema`` describes."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from taskq_cloud.deploy.topology.model import Topology
 
 
 def write(topology: Topology) -> str:
-    """A topology as JSON; ``Topology.model_validate_json`` reads it."""
+    """Write a topology as JSON; ``Topology.model_validate_json`` reads it back."""
     return topology.model_dump_json(indent=2)
