@@ -26,7 +26,8 @@ def check_subscription(errors: QueueErrors) -> Flow[None]:
 
     Raises:
         QueueNotFound: the subscription doesn't exist.
-        ImproperlyConfigured: the subscription belongs to another topic, is pushed, or keeps no order though it must.
+        ImproperlyConfigured: the subscription belongs to another topic, is pushed, or doesn't keep the order that the
+            queue needs.
     """
     name, extra = errors.location.subscription, {"queue": errors.queue, "action": "pubsub.subscription"}
     try:
@@ -96,5 +97,5 @@ def _problem(subscription: Any, topic: str, *, ordered: bool) -> str | None:
     if subscription.push_config.push_endpoint:
         return f"is pushed to {subscription.push_config.push_endpoint}: a worker needs a pull subscription"
     if ordered and not subscription.enable_message_ordering:
-        return "keeps no order, which a .fifo queue needs: create it with --enable-message-ordering"
+        return "doesn't keep order, which a .fifo queue needs: create it with --enable-message-ordering"
     return None

@@ -34,7 +34,7 @@ LONGEST_ORDERING_KEY_BYTES: Final = 1_024
 
 _FRAME_BYTES: Final = 32
 _ATTRIBUTE_FRAME_BYTES: Final = 12
-"""At most so many bytes of a message, and of an attribute, are tags and lengths in protocol buffers."""
+"""The most bytes that protocol buffers add, as tags and lengths, to a message and to an attribute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ def read_options(url: SplitResult, options: Mapping[str, Any]) -> PubSubOptions:
     """
     if "@" in url.netloc:
         raise ImproperlyConfigured(
-            f"{shown(url)}: credentials don't belong into the URL: give them where Google's libraries look (a service "
+            f"{shown(url)}: credentials don't belong in the URL: give them where Google's libraries look (a service "
             "account, GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login)"
         )
     query_of(url)

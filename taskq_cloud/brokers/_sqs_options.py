@@ -76,7 +76,7 @@ def read_options(url: SplitResult, options: Mapping[str, Any]) -> SQSOptions:
         ImproperlyConfigured: the URL or an option is wrong; the error says which.
     """
     if "@" in url.netloc:
-        raise ImproperlyConfigured(f"{shown(url)}: credentials don't belong into the URL: {_CREDENTIALS_HINT}")
+        raise ImproperlyConfigured(f"{shown(url)}: credentials don't belong in the URL: {_CREDENTIALS_HINT}")
     query_of(url)
     for name in options:
         if name in _CREDENTIAL_OPTIONS:

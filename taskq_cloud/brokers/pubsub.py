@@ -45,8 +45,8 @@ LONGEST_WAIT_SECONDS: Final = 60
 connection sooner."""
 
 SHORTEST_PULL_SECONDS: Final = 1.0
-"""The shortest time that is left for another pull of one receive. A message that Pub/Sub sends when the pull's time is
-over comes back only after its deadline."""
+"""A receive pulls again only if this much of its wait is left. A message that Pub/Sub sends just when a pull's time is
+over would come back only after its acknowledgement deadline."""
 
 EMPTY_PULL_PAUSE_SECONDS: Final = 0.05
 """The pause between two pulls of one receive, the first of which came back early and empty."""
@@ -157,8 +157,8 @@ class PubSubBroker:
 
         Raises:
             QueueNotFound: the subscription doesn't exist.
-            ImproperlyConfigured: the subscription belongs to another topic, is pushed, or keeps no order though it
-                must.
+            ImproperlyConfigured: the subscription belongs to another topic, is pushed, or doesn't keep the order that
+                the queue needs.
         """
         if queue not in self._checked:
             yield from check_subscription(self._errors(queue))

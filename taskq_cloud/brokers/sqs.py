@@ -316,7 +316,6 @@ def _is_lost_lease(answer: EntryAnswer) -> bool:
     """Whether the lease is over: the message has been delivered again, or settled."""
     if not isinstance(answer, NotAccepted):
         return False
-    # The code for an invalid value may mean that a longer timeout would exceed twelve hours; then the lease still
-    # stands.
+    # The code for an invalid value may also mean that the timeout would exceed twelve hours: the lease still stands.
     invalid_receipt = answer.code in INVALID_VALUE and "VisibilityTimeout is invalid" not in answer.message
     return answer.code in LOST_LEASE or invalid_receipt

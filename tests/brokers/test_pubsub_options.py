@@ -60,7 +60,7 @@ def test_known_options_are_read_and_kombus_others_are_ignored():
     ("url", "options", "expected"),
     [
         ("pubsub://My_Project", {}, "'My_Project' isn't the id of a Google Cloud project"),
-        ("pubsub://key:secret@my-project", {}, "credentials don't belong into the URL"),
+        ("pubsub://key:secret@my-project", {}, "credentials don't belong in the URL"),
         ("pubsub://my-project?x=1", {}, "unknown option 'x'"),
         ("pubsub://my-project", {"regoin": "x"}, "'regoin' isn't an option of Pub/Sub"),
         ("pubsub://my-project/a", {"queue_name_prefix": "b"}, "keep one of them"),
