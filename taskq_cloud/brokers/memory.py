@@ -1,6 +1,6 @@
 """The memory broker, which keeps messages in this process: for tests, and for tasks that run in the process's threads.
 
-A broker object has its own queues; whoever shares the object shares the queues.
+Each broker object has its own queues, so code that shares the queues must share the object.
 """
 
 from __future__ import annotations
