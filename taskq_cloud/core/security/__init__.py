@@ -1,1 +1,1 @@
-"""Authenticity of messages: HMAC signatures, Celery's auth serializer, and the policy of what a message needs."""
+"""Signed messages: HMAC and Ed25519 signatures, Celery's auth serializer, and the policy for unsigned messages."""

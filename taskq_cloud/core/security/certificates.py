@@ -1,10 +1,10 @@
-"""Celery's ``auth`` serializer: bodies signed with the key of an X.509 certificate, verified with a store of them.
+"""Celery's ``auth`` serializer: bodies signed with the key of an X.509 certificate.
 
-The bytes are Celery's: the base64 of signer, signature (each base64), content type, encoding and body, between
-``SEPARATOR``. Only the body is signed, not the message's headers; ``core.signing`` signs both. The content type
-inside is not signed either, so one only is read here: that of ``security_serializer``.
+The bytes are Celery's: the base64 of signer, signature (each in base64), content type, encoding and body, joined by
+``SEPARATOR``. The signature covers only the body, not the message's headers; ``core.security.signing`` signs both. It
+doesn't cover the content type in these bytes either, so only that of ``security_serializer`` is accepted.
 
-No file is read here. Source: Celery 5.7, ``celery.security``.
+This module reads no files. Source: Celery 5.7, ``celery.security``.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _PARTS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate that has been read.
+    """An X.509 certificate.
 
     Args:
-        id: its issuer's names and its serial number, as Celery joins them.
-        not_before: from when on it is good.
-        not_after: until when.
-        public_key: an RSA key.
+        id: the issuer's names and the serial number, as Celery joins them.
+        not_before: the time from which on the certificate is valid.
+        not_after: the time until which it is valid.
+        public_key: its RSA key.
     """
 
     id: str
@@ -43,27 +43,30 @@ class Certificate:
     public_key: Any = field(repr=False)
 
     def check(self, now: float) -> None:
-        """Whether it is good now.
+        """Check that the certificate is valid now.
+
+        Args:
+            now: the time, in seconds since the epoch.
 
         Raises:
-            SecurityError: it is not yet, or not any more.
+            SecurityError: the certificate isn't valid yet, or has expired.
         """
-        moment = datetime.fromtimestamp(now, UTC)
-        if moment >= self.not_after:
+        at = datetime.fromtimestamp(now, UTC)
+        if at >= self.not_after:
             raise SecurityError(f"certificate {self.id!r} expired at {self.not_after.isoformat()}")
-        if moment < self.not_before:
-            raise SecurityError(f"certificate {self.id!r} is not good before {self.not_before.isoformat()}")
+        if at < self.not_before:
+            raise SecurityError(f"certificate {self.id!r} is not valid before {self.not_before.isoformat()}")
 
 
 def certificates_from_pem(pem: bytes, source: str) -> list[Certificate]:
     """Read the certificates of a PEM file.
 
     Args:
-        pem: its bytes.
-        source: what errors call it.
+        pem: the bytes of the file.
+        source: a name for the file, for errors.
 
     Raises:
-        ImproperlyConfigured: there is none in it, or not of an RSA key, which is all that Celery's workers read.
+        ImproperlyConfigured: the file has no certificate, or one without an RSA key, which Celery's workers need.
         MissingExtra: cryptography is not installed.
     """
     _require_cryptography()
@@ -78,7 +81,7 @@ def certificates_from_pem(pem: bytes, source: str) -> list[Certificate]:
     for each in found:
         key = each.public_key()
         if not isinstance(key, RSAPublicKey):
-            raise ImproperlyConfigured(f"{source}: the certificate is not of an RSA key")
+            raise ImproperlyConfigured(f"{source}: the certificate has a key that isn't RSA; Celery reads RSA only")
         certificate_id = f"{' '.join(str(part.value) for part in each.issuer)} {each.serial_number}"
         certificates.append(Certificate(certificate_id, each.not_valid_before_utc, each.not_valid_after_utc, key))
     return certificates
@@ -88,7 +91,7 @@ def private_key_from_pem(pem: bytes, password: str | None) -> Any:
     """Read an RSA private key.
 
     Raises:
-        ImproperlyConfigured: it is none, or the password is wrong; the message quotes neither.
+        ImproperlyConfigured: the bytes aren't an RSA private key, or the password is wrong; the error quotes neither.
         MissingExtra: cryptography is not installed.
     """
     _require_cryptography()
@@ -98,9 +101,11 @@ def private_key_from_pem(pem: bytes, password: str | None) -> Any:
     try:
         key = serialization.load_pem_private_key(pem, password.encode() if password else None)
     except (ValueError, TypeError):
-        raise ImproperlyConfigured("security_key is no private key in PEM, or security_key_password is wrong") from None
+        raise ImproperlyConfigured(
+            "security_key isn't a private key in PEM, or security_key_password is wrong"
+        ) from None
     if not isinstance(key, RSAPrivateKey):
-        raise ImproperlyConfigured("security_key is not an RSA key")
+        raise ImproperlyConfigured("security_key isn't an RSA key")
     return key
 
 
@@ -112,15 +117,15 @@ def _require_cryptography() -> None:
 
 
 class Authenticator:
-    """Signs and verifies bodies.
+    """Signs and verifies bodies with certificates.
 
     Args:
-        key: the private key of ``certificate``; None: nothing can be signed.
-        certificate: whose name the bodies carry.
-        store: the certificates that are trusted.
-        digest: one of ``DIGESTS``, the same on both sides.
-        inner: the serializer of what is signed.
-        clock: seconds since the epoch.
+        key: the private key of ``certificate``; None: bodies can only be verified.
+        certificate: the certificate of the signer, whose id the bodies carry.
+        store: the trusted certificates.
+        digest: one of ``DIGESTS``; senders and receivers must use the same.
+        inner: the serializer of the signed values.
+        clock: returns seconds since the epoch.
 
     Raises:
         ImproperlyConfigured: the digest is unknown, two certificates have one id, or the key is another certificate's.
@@ -156,7 +161,7 @@ class Authenticator:
         try:
             self._certificate.check(self._clock())
         except SecurityError as error:
-            raise ImproperlyConfigured(f"{error}: nobody would read what it signs; renew it") from error
+            raise ImproperlyConfigured(f"{error}, so its signatures would be refused; renew it") from error
         body = self._inner.encode(value)
         padding, digest = self._scheme()
         parts = [
@@ -171,16 +176,17 @@ class Authenticator:
     def _decode(self, data: bytes) -> Any:
         parts = strict_base64(data).split(SEPARATOR, _PARTS - 1)
         if len(parts) != _PARTS:
-            raise SecurityError("the body is not one that Celery's auth serializer writes")
+            raise SecurityError("the body isn't in the form of Celery's auth serializer")
         signer, signature, content_type, encoding, body = parts
         certificate = self._store.get(strict_base64(signer).decode(errors="replace"))
         if certificate is None:
-            raise SecurityError(f"the body is signed by {strict_base64(signer)!r:.200}, not in security_cert_store")
+            raise SecurityError(f"the body's signer, {strict_base64(signer)!r:.200}, is not in security_cert_store")
         certificate.check(self._clock())
         self._verify(certificate, strict_base64(signature), body)
         if (content_type, encoding) != (self._inner.content_type.encode(), self._inner.encoding.encode()):
             raise SecurityError(
-                f"the signed body is {content_type!r:.60} ({encoding!r:.20}), security_serializer {self._inner.name!r}"
+                f"the signed body is {content_type!r:.60} ({encoding!r:.20}), but security_serializer is "
+                f"{self._inner.name!r}"
             )
         return self._inner.decode(body)
 
@@ -192,7 +198,8 @@ class Authenticator:
             certificate.public_key.verify(signature, body, padding, digest)
         except InvalidSignature:
             raise SecurityError(
-                f"the signature by {certificate.id!r} is not that of this body (altered, or another security_digest)"
+                f"the signature by {certificate.id!r} doesn't match the body: the body has been altered, or the sender "
+                "has another security_digest"
             ) from None
 
     def _scheme(self) -> tuple[Any, Any]:

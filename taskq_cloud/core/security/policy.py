@@ -1,7 +1,6 @@
-"""What an application requires of the messages it reads, and does to those it sends, so that nobody else can call it.
+"""An application's rules for signatures: which messages must be signed, and which may come without.
 
-Which message must be signed, and by whom, is decided here; how is ``auth``'s (Celery's signed bodies) and ``signing``'s
-(whole messages).
+The signatures themselves are in ``signing`` (whole messages) and ``certificates`` (bodies, as Celery signs them).
 """
 
 from __future__ import annotations
@@ -21,19 +20,20 @@ EVENTS: Final = "events"
 AUTH_BODIES: Final = "auth"
 ALL: Final = "all"
 UNSIGNED: Final = (EVENTS, AUTH_BODIES, ALL)
-"""What ``accept_unsigned`` may name."""
+"""The values of ``accept_unsigned``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """An application's keys, and what may come without them.
+    """An application's keys, and the messages that it accepts without a signature.
 
     Args:
-        clock: seconds since the epoch.
-        auth: of the serializer ``auth``; None: there is no such serializer here.
-        signing: of whole messages; None: messages are not signed.
-        accept_unsigned: what needs no signature of ``signing``: ``events`` that ``task_event_routes`` gives a task,
-            ``auth`` bodies, whose own signature is verified, or ``all``, while signing is being introduced.
+        clock: returns seconds since the epoch.
+        auth: signs and verifies bodies of the serializer ``auth``; None: that serializer can't be used.
+        signing: signs and verifies whole messages; None: messages are not signed.
+        accept_unsigned: messages that need no signature by ``signing``: ``events``, for which ``task_event_routes`` has
+            a task; ``auth``, messages with a signed body, whose signature is verified; or ``all``, while signing is
+            being introduced.
     """
 
     clock: Callable[[], float]
@@ -42,22 +42,22 @@ class Security:
     accept_unsigned: Collection[str] = ()
 
     def sign(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A message as it is sent: signed, where messages are."""
+        """Sign a message, if the application signs messages."""
         return document if self.signing is None else self.signing.sign(document, self.clock())
 
     def check(self, document: Mapping[str, Any]) -> bool:
-        """Check a message before anything in it is believed.
+        """Check the signature of a message before anything in the message is used.
 
         Returns:
-            Whether its headers can be believed; False where only its body may be signed, or nothing.
+            Whether the message's headers can be trusted; False if only its body may be signed, or nothing.
 
         Raises:
-            SecurityError: it isn't signed as it must be.
+            SecurityError: the message lacks a required signature, or its signature is wrong.
         """
         if self.signing is None:
             return False
         if signature_of(document) is None:
-            # Without a body there is nothing that auth would verify.
+            # In a message without a body there is nothing for auth to verify.
             auth = "body" in document and document.get("content-type") == AUTH_CONTENT_TYPE
             by_auth = auth and AUTH_BODIES in self.accept_unsigned
             if by_auth or ALL in self.accept_unsigned:
@@ -66,18 +66,18 @@ class Security:
         return True
 
     def check_event(self, key: str, accept: Collection[str]) -> None:
-        """Whether an event, which no service signs with our keys, may call a task.
+        """Check that an event may call a task, though no service signs events with our keys.
 
         Args:
-            key: the event's, for the error.
-            accept: the serializers that may be read; with ``json`` among them and no ``signing``, anyone may call.
+            key: the event's key, for the error.
+            accept: the accepted serializers; with ``json`` among them and no ``signing``, any event may call a task.
 
         Raises:
-            SecurityError: it may not.
+            SecurityError: unsigned events are not accepted.
         """
         if {EVENTS, ALL} & set(self.accept_unsigned):
             return
         if self.signing is not None or not {"json", "application/json"} & set(accept):
             raise SecurityError(
-                f"the event {key!r} is not signed; accept_unsigned=['events'] lets routed events through"
+                f"the event {key!r} is not signed; accept_unsigned=['events'] accepts events that have a route"
             )

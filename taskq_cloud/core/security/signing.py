@@ -1,10 +1,10 @@
-r"""Signed messages: HMAC-SHA256 or Ed25519 over the whole message, headers and properties as well as the body.
+r"""Signatures of whole messages, with HMAC-SHA256 or Ed25519: headers and properties as well as the body.
 
-The message header ``taskq_signature`` holds ``algorithm``, ``key`` (its id), ``created`` (seconds since the epoch) and
-``value`` (base64). Signed is the line ``taskq-signature-v1`` and, after a line feed, the message as JSON without
-``value``: keys sorted by code point, no spaces, other characters than ASCII as ``\uXXXX``. So a message may be
-written anew on its way, but not altered. Celery's workers pass over the header. Of a periodic task's message, which its
-schedule holds for all times at which it is due, time and id are not signed: see ``tick_headers``.
+The message header ``taskq_signature`` holds ``algorithm``, ``key`` (the key's id), ``created`` (seconds since the
+epoch) and ``value`` (base64). The signature covers the line ``taskq-signature-v1``, a line feed, and the message as
+JSON without ``value``: keys sorted by code point, no spaces, characters beyond ASCII as ``\uXXXX``. So a message can
+be serialised anew on its way, but not altered. Celery's workers ignore the header. The message of a periodic task,
+which a schedule holds for all its fire times, is signed without fire time and id: see ``core.schedules.tick_headers``.
 
 A key as text: ``hmac:<base64 of 32 bytes or more>``, ``ed25519:<base64 of the 32 bytes of the private key>``, or
 ``ed25519-public:<base64 of the 32 bytes of the public key>``, which verifies and can't sign.
@@ -27,40 +27,40 @@ from taskq_cloud.errors import ImproperlyConfigured, MissingExtra, SecurityError
 SIGNATURE_HEADER: Final = "taskq_signature"
 _CONTEXT: Final = b"taskq-signature-v1\n"
 SMALLEST_SECRET_BYTES: Final = 32
-"""RFC 2104, section 3: a key shorter than the hash's output weakens it."""
+"""The shortest secret; a key shorter than the hash's output is weaker (RFC 2104, section 3)."""
 ED25519_KEY_BYTES: Final = 32
 _MISSING: Final = "Ed25519 signatures"
 
 
 @dataclass(frozen=True, slots=True)
 class HmacKey:
-    """A secret that signs and verifies."""
+    """A secret key that signs and verifies messages."""
 
     secret: bytes = field(repr=False)
     algorithm: Final = "hmac-sha256"
 
     @property
     def id(self) -> str:
-        """What messages call the key: made from it, and of no use to find it."""
+        """The key's id in messages: derived from the key, which can't be computed from it."""
         return _key_id(self.algorithm, hmac.digest(self.secret, b"taskq-key-id", "sha256"))
 
     @property
     def signs(self) -> bool:
-        """Whether it can sign."""
+        """Whether the key can sign."""
         return True
 
     def sign(self, data: bytes) -> bytes:
-        """The signature of some bytes."""
+        """Sign some bytes."""
         return hmac.digest(self.secret, data, "sha256")
 
     def verifies(self, data: bytes, signature: bytes) -> bool:
-        """Whether a signature is that of some bytes, found in a time that doesn't tell how far it is right."""
+        """Whether a signature is that of some bytes; the time for this doesn't depend on the bytes."""
         return hmac.compare_digest(self.sign(data), signature)
 
 
 @dataclass(frozen=True, slots=True)
 class Ed25519Key:
-    """A public key, which verifies, and the private one, which signs, where it is known."""
+    """An Ed25519 key: the public part, which verifies, and the private part, which signs, where it is known."""
 
     public: bytes
     private: bytes | None = field(default=None, repr=False)
@@ -68,18 +68,18 @@ class Ed25519Key:
 
     @property
     def id(self) -> str:
-        """What messages call the key."""
+        """The key's id in messages."""
         return _key_id(self.algorithm, self.public)
 
     @property
     def signs(self) -> bool:
-        """Whether it can sign."""
+        """Whether the key can sign, as it has its private part."""
         return self.private is not None
 
     def sign(self, data: bytes) -> bytes:
-        """The signature of some bytes."""
+        """Sign some bytes."""
         if self.private is None:
-            raise ImproperlyConfigured("a public key can't sign")
+            raise ImproperlyConfigured("a public key can't sign: use the ed25519: key of the sender")
         signature: bytes = _ed25519().Ed25519PrivateKey.from_private_bytes(self.private).sign(data)
         return signature
 
@@ -110,25 +110,25 @@ def _ed25519() -> Any:
 
 
 def key_from_text(text: str) -> Key:
-    """Read a key.
+    """Read a key from its text.
 
     Raises:
-        ImproperlyConfigured: it is none; the message doesn't quote it.
-        MissingExtra: it is an Ed25519 key, and cryptography is not installed.
+        ImproperlyConfigured: the text isn't a key; the error doesn't quote it.
+        MissingExtra: the key is an Ed25519 key, and cryptography is not installed.
     """
     kind, _, encoded = text.strip().partition(":")
     if kind not in ("hmac", "ed25519", "ed25519-public"):
-        raise ImproperlyConfigured("a signing key begins with hmac:, ed25519: or ed25519-public:")
+        raise ImproperlyConfigured("a signing key must begin with hmac:, ed25519: or ed25519-public:")
     try:
         data = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
-        raise ImproperlyConfigured(f"the {kind} key is not base64") from None
+        raise ImproperlyConfigured(f"the {kind} key isn't base64") from None
     if kind == "hmac":
         if len(data) < SMALLEST_SECRET_BYTES:
-            raise ImproperlyConfigured(f"the hmac key has {len(data)} bytes; {SMALLEST_SECRET_BYTES} are the least")
+            raise ImproperlyConfigured(f"the hmac key has {len(data)} bytes; it needs at least {SMALLEST_SECRET_BYTES}")
         return HmacKey(data)
     if len(data) != ED25519_KEY_BYTES:
-        raise ImproperlyConfigured(f"the {kind} key has {len(data)} bytes, not {ED25519_KEY_BYTES}")
+        raise ImproperlyConfigured(f"the {kind} key has {len(data)} bytes; it must have {ED25519_KEY_BYTES}")
     module = _ed25519()
     if kind == "ed25519-public":
         return Ed25519Key(data)
@@ -136,19 +136,20 @@ def key_from_text(text: str) -> Key:
 
 
 def public_key(text: str) -> str:
-    """The ``ed25519-public:`` text of an ``ed25519:`` key, to hand to those who only verify what its holder sends."""
+    """Derive the ``ed25519-public:`` text of an ``ed25519:`` key, for services that only verify messages."""
     key = key_from_text(text)
     if not isinstance(key, Ed25519Key):
-        raise ImproperlyConfigured("only an ed25519 key has a public part")
+        raise ImproperlyConfigured("the key has no public part; only an ed25519: key has one")
     return f"ed25519-public:{base64.b64encode(key.public).decode()}"
 
 
 class MessageSigning:
-    """Signs with the first key, verifies with each.
+    """Signs messages with the first of some keys, and verifies signatures with all of them.
 
     Args:
-        keys: the first can sign, since a worker sends as well: retries, and what follows a task.
-        max_age_seconds: how long after its making, or its eta, a signature is good; None: for ever.
+        keys: the keys; the first must be able to sign, as workers send messages too: retries, and the tasks that follow
+            a task.
+        max_age_seconds: how long a signature is valid after it was made or the message was due; None: for ever.
 
     Raises:
         ImproperlyConfigured: there is no key, or the first can't sign.
@@ -157,8 +158,8 @@ class MessageSigning:
     def __init__(self, keys: Sequence[Key], max_age_seconds: float | None = None) -> None:
         if not keys or not keys[0].signs:
             raise ImproperlyConfigured(
-                "message_signing_keys: the first key must be one that signs (hmac: or ed25519:); a worker sends, too: "
-                "retries, and what follows a task"
+                "message_signing_keys: the first key must be one that can sign (hmac: or ed25519:), as workers send "
+                "messages too: retries, and the tasks that follow a task"
             )
         self._keys = {key.id: key for key in keys}
         self._signer = keys[0]
@@ -168,7 +169,7 @@ class MessageSigning:
         return f"<MessageSigning keys={', '.join(self._keys)}>"
 
     def sign(self, document: Mapping[str, Any], now: float) -> dict[str, Any]:
-        """A message with its signature.
+        """Add a signature to a message.
 
         Args:
             document: the message, as plain JSON.
@@ -183,7 +184,7 @@ class MessageSigning:
         """Check a message's signature.
 
         Raises:
-            SecurityError: it has none, or not of a key that is known here, or it has been altered, or is too old.
+            SecurityError: the message isn't signed, its key is unknown, it was altered, or its signature is too old.
         """
         signature = signature_of(document)
         if signature is None:
@@ -198,35 +199,35 @@ class MessageSigning:
         unsigned = {name: part for name, part in signature.items() if name != "value"}
         content = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: unsigned}}
         if not key.verifies(_CONTEXT + canonical(as_signed(content)), strict_base64(value)):
-            raise SecurityError(f"the signature by key {key_id} is not that of this message: it has been altered")
+            raise SecurityError(f"the signature by key {key_id} doesn't match the message: it has been altered")
         if self._max_age_seconds is not None:
             age = now - max(created, due_at(document["headers"]))
             if age > self._max_age_seconds:
-                raise SecurityError(f"the signature is {age:.0f} s old, over {self._max_age_seconds:g} s")
+                raise SecurityError(f"the signature is {age:.0f} s old; {self._max_age_seconds:g} s are allowed")
 
 
 def signature_of(document: Mapping[str, Any]) -> Any:
-    """The signature of a message, whatever it is, or None."""
+    """The unchecked signature of a message, or None."""
     headers = document.get("headers")
     return headers.get(SIGNATURE_HEADER) if isinstance(headers, dict) else None
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """The one spelling of a JSON object that is signed."""
+    """Write a JSON object in the form that is signed: sorted keys, no spaces, only ASCII."""
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
 def strict_base64(text: str | bytes) -> bytes:
-    """Undo base64, of which there is one spelling only: another would be an alteration that nobody sees.
+    """Decode base64 in its usual spelling only: with another one, a message could be altered without notice.
 
     Raises:
-        SecurityError: it is not that spelling.
+        SecurityError: the text isn't base64, or is spelled in another way.
     """
     data = text.encode(errors="replace") if isinstance(text, str) else text
     try:
         decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
-        raise SecurityError("a part of the signature is not base64") from None
+        raise SecurityError("a part of the signature isn't base64") from None
     if base64.b64encode(decoded) != data:
-        raise SecurityError("a part of the signature is base64 in another spelling than the sender's")
+        raise SecurityError("a part of the signature is base64 in an unusual spelling: it has been altered")
     return decoded

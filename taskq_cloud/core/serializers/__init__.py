@@ -1,7 +1,7 @@
-"""Bytes of arguments and results: serializers and compression, under the names and content types Celery gives them.
+"""Serializers and compression of arguments and results, with Celery's names and content types.
 
-What is signed is ``core.auth`` and ``core.signing``. An optional package is imported when a serializer or a compression
-that needs it is used.
+Signed messages and bodies are in ``core.security``. An optional package is imported when a serializer or a compression
+first needs it.
 """
 
 from taskq_cloud.core.serializers.compression import LARGEST_EXPANDED_BYTES, compress, decompress

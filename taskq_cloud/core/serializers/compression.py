@@ -1,6 +1,7 @@
-"""Compression of bodies, under the names and content types that Celery gives it.
+"""Compression of bodies, with Celery's names and content types.
 
-Source: kombu 5.7, ``kombu.compression``. zstd is the standard library's from Python 3.14 on, its backport before.
+Source: kombu 5.7, ``kombu.compression``. zstd comes from the standard library from Python 3.14 on, before that from its
+backport.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ from typing import Any, Final
 from taskq_cloud.errors import ContentDisallowed, DecodeError, ImproperlyConfigured, MissingExtra
 
 LARGEST_EXPANDED_BYTES: Final = 64 * 1024 * 1024
-"""A compressed body that grows past this is refused: a few kilobytes can hold gigabytes of zeros."""
+"""The largest size of a body when expanded: a few compressed kilobytes can hold gigabytes of zeros."""
 
 LARGEST_LZMA_MEMORY_BYTES: Final = 128 * 1024 * 1024
-"""An LZMA header may ask for a dictionary of 4 GiB; the strongest preset needs 65 MiB."""
+"""The memory that LZMA may use: a header can ask for a dictionary of 4 GiB, and the strongest preset needs 65 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Compression:
-    """One way to compress.
+    """One compression.
 
     Args:
-        names: as settings name it; the first is the one errors show.
-        content_type: as messages name it.
-        modules: where it is implemented; the first that can be imported.
-        expander: the module -> an object with ``decompress(data, most_bytes)`` and ``eof``.
-        error: the module's exception, by name.
+        names: its names in settings; errors show the first one.
+        content_type: its name in messages.
+        modules: modules that implement it; the first that can be imported is used.
+        expander: makes an object with ``decompress(data, most_bytes)`` and ``eof`` of the module.
+        error: the name of the module's exception; empty if the module has none.
     """
 
     names: tuple[str, ...]
@@ -47,7 +48,7 @@ class _Compression:
 
 
 _COMPRESSIONS: Final = (
-    # gzip and zlib are the same thing on Celery's wire: zlib's format, under gzip's content type.
+    # On Celery's wire gzip and zlib mean one thing: zlib's format with gzip's content type.
     _Compression(("gzip", "zlib"), "application/x-gzip", ("zlib",), lambda zlib: zlib.decompressobj(), "error"),
     _Compression(("bzip2", "bzip"), "application/x-bz2", ("bz2",), lambda bz2: bz2.BZ2Decompressor(), ""),
     _Compression(
@@ -70,16 +71,16 @@ _BY_CONTENT_TYPE: Final = {compression.content_type: compression for compression
 
 
 def check_compression(name: str) -> None:
-    """Whether a compression can be used here.
+    """Check that a compression can be used here.
 
     Raises:
-        ImproperlyConfigured: it is unknown, or its package is not installed.
+        ImproperlyConfigured: the compression is unknown, or its package is not installed.
     """
     _named(name).module()
 
 
 def compress(data: bytes, name: str) -> tuple[bytes, str]:
-    """Compress; the bytes, and the content type that says how.
+    """Compress bytes, and return them with the compression's content type.
 
     Raises:
         ImproperlyConfigured: the compression is unknown, or its package is not installed.
@@ -97,15 +98,19 @@ def _named(name: str) -> _Compression:
 
 
 def decompress(data: bytes, content_type: str) -> bytes:
-    """Undo ``compress``.
+    """Expand bytes that ``compress`` or Celery has compressed.
+
+    Args:
+        data: the compressed bytes.
+        content_type: the compression's content type.
 
     Raises:
         ContentDisallowed: the compression is unknown, or its package is not installed.
-        DecodeError: the bytes are damaged, or they grow past ``LARGEST_EXPANDED_BYTES``.
+        DecodeError: the bytes are damaged, or the expanded ones are more than ``LARGEST_EXPANDED_BYTES``.
     """
     compression = _BY_CONTENT_TYPE.get(content_type)
     if compression is None:
-        raise ContentDisallowed(f"compression {content_type!r} is unknown here")
+        raise ContentDisallowed(f"the compression {content_type!r} is unknown")
     try:
         module = compression.module()
     except MissingExtra as error:
@@ -115,7 +120,7 @@ def decompress(data: bytes, content_type: str) -> bytes:
         expander = compression.expander(module)
         expanded: bytes = expander.decompress(data, LARGEST_EXPANDED_BYTES)
     except errors as error:
-        raise DecodeError(f"damaged {content_type} body: {error}") from error
+        raise DecodeError(f"the {content_type} body is damaged: {error}") from error
     if not expander.eof:
-        raise DecodeError(f"damaged {content_type} body, or one of more than {LARGEST_EXPANDED_BYTES} bytes")
+        raise DecodeError(f"the {content_type} body is damaged, or expands to more than {LARGEST_EXPANDED_BYTES} bytes")
     return expanded

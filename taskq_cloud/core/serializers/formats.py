@@ -1,7 +1,7 @@
-"""msgpack, YAML and pickle, as kombu writes and reads them; a hostile msgpack or YAML body is a ``DecodeError``.
+"""msgpack, YAML and pickle, as kombu writes and reads them; a hostile msgpack or YAML body gives a ``DecodeError``.
 
-Neither msgpack nor YAML has a marker of its own for JSON's rich types. msgpack refuses dates and decimals, as kombu's
-does; YAML carries dates, times with a date, bytes and sets by itself. Source: kombu 5.7, ``kombu.serialization``.
+Neither msgpack nor YAML is given a marker for JSON's rich types. msgpack refuses dates and decimals, as kombu's does;
+YAML can itself carry dates, times with a date, bytes and sets. Source: kombu 5.7, ``kombu.serialization``.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from taskq_cloud.core.serializers.rich_json import PlainForm
 from taskq_cloud.errors import DecodeError, EncodeError, MissingExtra
 
 PICKLE_PROTOCOL: Final = 4
-"""kombu's; a later one would shut out Celery's workers on an older Python."""
+"""kombu's protocol; workers of Celery on an older Python could not read a later one."""
 
 LARGEST_YAML_BYTES: Final = 4 * 1024 * 1024
-"""YAML is read at about a megabyte a second, and whoever reads it renews no lease meanwhile."""
+"""The largest YAML that is read: it takes about a second for each megabyte, during which no lease is renewed."""
 LARGEST_YAML_DEPTH: Final = 200
-"""libyaml's loader recurses in C: a few ten thousand brackets overflow the stack and end the process."""
+"""The deepest YAML that is read: libyaml's loader recurses in C, and some ten thousand brackets end the process."""
 LARGEST_YAML_NUMBER: Final = 4300
-"""Characters: CPython's own limit for decimal digits, which YAML's numbers to base 60 would get around."""
+"""The longest number in YAML, in characters: CPython's limit for decimal digits doesn't cover numbers to base 60."""
 
 
 class _Pickler(pickle.Pickler):
-    """Writes plain forms: the receiver need not have the classes, and gets the same with every serializer."""
+    """A pickler of plain forms: receivers don't need the classes, and get equal values from every serializer."""
 
     def reducer_override(self, value: Any) -> Any:
         if not isinstance(value, PlainForm):
@@ -36,7 +36,7 @@ class _Pickler(pickle.Pickler):
 
 
 def pickle_encode(value: Any) -> bytes:
-    """Pickle.
+    """Write a value as pickle.
 
     Raises:
         EncodeError: a part of the value can't be pickled.
@@ -44,28 +44,28 @@ def pickle_encode(value: Any) -> bytes:
     data = io.BytesIO()
     try:
         _Pickler(data, protocol=PICKLE_PROTOCOL).dump(value)
-    except Exception as error:  # a pickle may raise anything at all
+    except Exception as error:  # pickling a value may raise anything
         raise EncodeError(f"not serialisable as pickle: {error}") from error
     return data.getvalue()
 
 
 def pickle_decode(data: bytes) -> Any:
-    """Unpickle. A pickle runs code: its content type must be accepted by whoever trusts every sender.
+    """Read a pickle, which runs code: accept its content type only if you trust every sender.
 
     Raises:
-        DecodeError: it is no pickle, or needs what is not here.
+        DecodeError: the bytes aren't a pickle, or a class they need is missing here.
     """
     try:
         return pickle.loads(data)
-    except Exception as error:  # likewise
+    except Exception as error:  # unpickling may raise anything
         raise DecodeError(f"not readable as pickle: {type(error).__name__}: {error}") from error
 
 
 def msgpack_encode(value: Any) -> bytes:
-    """Pack.
+    """Write a value as msgpack.
 
     Raises:
-        EncodeError: msgpack has no type for a part of the value, or nobody could read it back (keys that are no text).
+        EncodeError: msgpack has no type for a part of the value, or couldn't read it again (keys that aren't text).
         MissingExtra: msgpack is not installed.
     """
     msgpack = _msgpack()
@@ -78,10 +78,10 @@ def msgpack_encode(value: Any) -> bytes:
 
 
 def msgpack_decode(data: bytes) -> Any:
-    """Unpack; a timestamp is a ``datetime``, any other extension type is refused.
+    """Read msgpack; a timestamp becomes a ``datetime``, and any other extension type is refused.
 
     Raises:
-        DecodeError: it is no msgpack.
+        DecodeError: the bytes aren't msgpack.
         MissingExtra: msgpack is not installed.
     """
     msgpack = _msgpack()
@@ -94,11 +94,11 @@ def msgpack_decode(data: bytes) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, PlainForm):
         return value.__json__()
-    raise TypeError(f"can not serialize '{type(value).__module__}.{type(value).__qualname__}' object")
+    raise TypeError(f"msgpack has no type for {type(value).__module__}.{type(value).__qualname__}")
 
 
 def _refuse_extension(code: int, _data: bytes) -> Any:
-    raise ValueError(f"extension type {code}")
+    raise ValueError(f"the extension type {code} is not supported")
 
 
 def _msgpack() -> Any:
@@ -110,17 +110,18 @@ def _msgpack() -> Any:
 
 
 def yaml_encode(value: Any) -> bytes:
-    """Write YAML of the safe kind.
+    """Write a value as safe YAML.
 
     Raises:
-        EncodeError: safe YAML has no type for a part of the value, or the value holds itself.
+        EncodeError: safe YAML has no type for a part of the value, or the value contains itself.
         MissingExtra: PyYAML is not installed.
     """
     yaml = _yaml()
     try:
         text = _yaml_text(yaml, value)
         if "&id" in text:
-            # A value that stands in several places is written once and referred to; one within itself has no end.
+            # A value that occurs twice is written once, with a reference to it. In a value that contains itself,
+            # references have no end: reading the text finds that.
             yaml_decode(text.encode())
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise EncodeError(f"not serialisable as YAML: {error}") from error
@@ -128,7 +129,7 @@ def yaml_encode(value: Any) -> bytes:
 
 
 def _yaml_text(yaml: Any, value: Any) -> str:
-    """``yaml.safe_dump``, and of what has a plain form that."""
+    """Dump a value as ``yaml.safe_dump`` does, with the plain form of values that have one."""
     stream = io.StringIO()
     dumper = yaml.SafeDumper(stream)
     plain = {PlainForm: lambda dumper, value: dumper.represent_data(value.__json__())}
@@ -143,16 +144,16 @@ def _yaml_text(yaml: Any, value: Any) -> str:
 
 
 def yaml_decode(data: bytes) -> Any:
-    """Read YAML of the safe kind.
+    """Read safe YAML.
 
     Raises:
-        DecodeError: it is no YAML, uses a tag of Python's, is nested too deeply, or grows by its references past
-            ``LARGEST_EXPANDED_BYTES``.
+        DecodeError: the bytes aren't YAML, use a tag of Python's, are nested too deeply, or have more than
+            ``LARGEST_EXPANDED_BYTES`` when references are written out.
         MissingExtra: PyYAML is not installed.
     """
     yaml = _yaml()
     if len(data) > LARGEST_YAML_BYTES:
-        raise DecodeError(f"{len(data)} bytes of YAML are over the {LARGEST_YAML_BYTES} that are read")
+        raise DecodeError(f"the YAML has {len(data)} bytes; at most {LARGEST_YAML_BYTES} are read")
     kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         _check_depth(yaml.parse(data, Loader=kind))
@@ -188,27 +189,27 @@ def _check_depth(events: Any) -> None:
             case "SequenceEndEvent" | "MappingEndEvent":
                 depth -= 1
         if depth > LARGEST_YAML_DEPTH:
-            raise DecodeError(f"the YAML is nested more than {LARGEST_YAML_DEPTH} deep")
+            raise DecodeError(f"the YAML is nested more than {LARGEST_YAML_DEPTH} levels deep")
 
 
 def _check_size(node: Any, known: dict[int, int]) -> int:
-    """The bytes of a node, with what it refers to written out each time: references are a compression, too."""
+    """Count the bytes of a node with all references written out, as references can hide gigabytes."""
     if id(node) in known:
         if not known[id(node)]:
-            raise DecodeError("the YAML holds a value within itself")
+            raise DecodeError("the YAML holds a value that contains itself")
         return known[id(node)]
     known[id(node)] = 0
     match node.id:
         case "scalar":
             size = len(node.value) + 1
             if node.tag == "tag:yaml.org,2002:int" and size > LARGEST_YAML_NUMBER:
-                raise DecodeError(f"the YAML holds a number of {size} digits")
+                raise DecodeError(f"the YAML holds a number of {size} digits; at most {LARGEST_YAML_NUMBER} are read")
         case "mapping":
             size = 1 + sum(_check_size(each, known) for pair in node.value for each in pair)
         case _:
             size = 1 + sum(_check_size(each, known) for each in node.value)
     if size > LARGEST_EXPANDED_BYTES:
-        raise DecodeError(f"the YAML's references grow past {LARGEST_EXPANDED_BYTES} bytes")
+        raise DecodeError(f"the YAML has more than {LARGEST_EXPANDED_BYTES} bytes when its references are written out")
     known[id(node)] = size
     return size
 

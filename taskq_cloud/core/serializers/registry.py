@@ -1,4 +1,4 @@
-"""The serializers that there are, by name and by content type; an application may add its own."""
+"""The registry of serializers, by name and by content type. An application may add its own."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from taskq_cloud.errors import ContentDisallowed, DecodeError, EncodeError, Impr
 
 AUTH: Final = "auth"
 AUTH_CONTENT_TYPE: Final = "application/data"
-"""Celery's signed serializer. It needs keys, so it is a part of an application's codec (``core.auth``) and not here."""
+"""Celery's signed serializer. It needs keys, so an application's codec has it (``core.security.certificates``)."""
 AUTH_NEEDS: Final = "serializer 'auth' needs the settings security_key, security_certificate and security_cert_store"
 
 
 @dataclass(frozen=True, slots=True)
 class Serializer:
-    """A way to make bytes of a value.
+    """A pair of functions that write a value as bytes and read it again.
 
     Args:
-        name: as settings name it.
-        content_type: as messages name it.
-        encoding: ``utf-8`` where the bytes are text, ``binary`` where they are not.
+        name: its name in settings.
+        content_type: its name in messages.
+        encoding: ``utf-8`` if the bytes are text, otherwise ``binary``.
         encode: value -> bytes; raises ``EncodeError``.
         decode: bytes -> value; raises ``DecodeError``.
     """
@@ -52,20 +52,20 @@ def register_serializer(
     content_type: str,
     encoding: str = "utf-8",
 ) -> None:
-    """Add a serializer, for every application of this process. Do it where tasks are declared: in each process.
+    """Add a serializer for all applications of this process. Call it where tasks are declared, so in each process.
 
     Args:
-        name: as ``task_serializer`` and ``accept_content`` name it.
-        encode: value -> bytes; what it raises becomes an ``EncodeError``.
-        decode: bytes -> value; what it raises becomes a ``DecodeError``, and the message a dead letter.
-        content_type: as messages name it.
-        encoding: ``utf-8`` where the bytes are text, ``binary`` where they are not.
+        name: the name for ``task_serializer`` and ``accept_content``.
+        encode: value -> bytes; any exception becomes an ``EncodeError``.
+        decode: bytes -> value; any exception becomes a ``DecodeError``, and the message is dead-lettered.
+        content_type: the name in messages.
+        encoding: ``utf-8`` if the bytes are text, otherwise ``binary``.
 
     Raises:
-        ImproperlyConfigured: the name or the content type is taken.
+        ImproperlyConfigured: another serializer has the name or the content type.
     """
     if name in {*_by_name, AUTH} or content_type in {*_by_content_type, AUTH_CONTENT_TYPE}:
-        raise ImproperlyConfigured(f"serializer {name!r} ({content_type}): the name or the content type is taken")
+        raise ImproperlyConfigured(f"another serializer has the name {name!r} or the content type {content_type!r}")
 
     def guarded_encode(value: Any) -> bytes:
         try:
@@ -76,7 +76,7 @@ def register_serializer(
     def guarded_decode(data: bytes) -> Any:
         try:
             return decode(data)
-        except Exception as error:  # likewise
+        except Exception as error:  # the application's own code
             raise DecodeError(f"not readable as {name}: {type(error).__name__}: {error}") from error
 
     serializer = Serializer(name, content_type, encoding, guarded_encode, guarded_decode)
@@ -84,22 +84,22 @@ def register_serializer(
 
 
 def unregister_serializer(name: str) -> None:
-    """Take away a serializer that ``register_serializer`` added.
+    """Remove a serializer that ``register_serializer`` has added.
 
     Raises:
-        ImproperlyConfigured: there is none of that name, or it is built in.
+        ImproperlyConfigured: no serializer has that name, or it is built in.
     """
     serializer = _by_name.get(name)
     if serializer is None or serializer in _BUILT_IN:
-        raise ImproperlyConfigured(f"no serializer {name!r} was registered")
+        raise ImproperlyConfigured(f"no serializer {name!r} was registered, so it can't be removed")
     del _by_name[name], _by_content_type[serializer.content_type]
 
 
 def serializer_named(name: str) -> Serializer:
-    """The serializer that settings call ``name``.
+    """Look up a serializer by its name in settings.
 
     Raises:
-        ImproperlyConfigured: there is none, or it is ``auth``, which is not to be had without keys.
+        ImproperlyConfigured: the name is unknown, or is ``auth``, which needs keys.
     """
     if name == AUTH:
         raise ImproperlyConfigured(AUTH_NEEDS)
@@ -110,24 +110,24 @@ def serializer_named(name: str) -> Serializer:
 
 
 def serializer_for(content_type: str, accept: Collection[str]) -> Serializer:
-    """The serializer of a content type, if it is accepted.
+    """Look up the serializer of a message's content type.
 
     Args:
-        content_type: as the message names it.
-        accept: the names or content types of the serializers that may be read (``accept_content``).
+        content_type: the content type of the message.
+        accept: the names or content types of the accepted serializers (``accept_content``).
 
     Raises:
-        ContentDisallowed: it is unknown, or not accepted.
+        ContentDisallowed: the content type is unknown, or not accepted.
     """
     serializer = _by_content_type.get(content_type) or _by_name.get(content_type)
     if serializer is not None and (serializer.name in accept or serializer.content_type in accept):
         return serializer
     known = "not accepted" if serializer else "unknown"
-    raise ContentDisallowed(f"content type {content_type!r} is {known} here (accept_content: {', '.join(accept)})")
+    raise ContentDisallowed(f"the content type {content_type!r} is {known} here (accept_content: {', '.join(accept)})")
 
 
 def check_accepted(accept: Collection[str]) -> None:
-    """Whether everything in ``accept_content`` can be read here; ``auth`` is the codec's to check.
+    """Check that each serializer in ``accept_content`` can be used here; the codec checks ``auth``.
 
     Raises:
         ImproperlyConfigured: a serializer is unknown, or its package is not installed.
@@ -144,10 +144,10 @@ def check_accepted(accept: Collection[str]) -> None:
 
 
 def check_serializer(name: str) -> None:
-    """Whether a serializer can be used here.
+    """Check that a serializer can be used here.
 
     Raises:
-        ImproperlyConfigured: it is unknown, or its package is not installed.
+        ImproperlyConfigured: the serializer is unknown, or its package is not installed.
     """
     serializer = serializer_named(name)
     if serializer in _BUILT_IN:

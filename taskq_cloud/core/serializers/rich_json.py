@@ -1,6 +1,6 @@
-"""JSON that carries what Celery's JSON carries beyond the standard.
+"""JSON with Celery's rich types: dates, times, decimals, UUIDs and bytes.
 
-Each such value is ``{"__type__": ..., "__value__": ...}``. Source: kombu 5.7, ``kombu.utils.json``.
+A rich value is written as ``{"__type__": ..., "__value__": ...}``. Source: kombu 5.7, ``kombu.utils.json``.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from taskq_cloud.errors import DecodeError, EncodeError
 
 
 class PlainForm:
-    """A value that every serializer writes in a plain form; whoever receives it gets that form, not the value again.
+    """A value that every serializer writes in a plain form, and that its receiver gets in that form.
 
-    Workflows and results are such values, as Celery's signature is a dict, and its result goes as a tuple.
+    Workflows and results are such values: on Celery's wire, a signature is a dict and a result is a tuple.
     """
 
     __slots__ = ()
 
     def __json__(self) -> Any:
-        """Its plain form: dicts, lists and what JSON has beside; values with a plain form may stand in it.
+        """The value's plain form, made of types that JSON has and of other values with a plain form.
 
-        The name is kombu's, whose serializers of JSON ask for it too.
+        The method has kombu's name, and kombu's JSON serializer calls it too.
         """
         raise NotImplementedError
 
 
 def dumps(value: Any) -> str:
-    """Encode a value as compact JSON text, with the rich types.
+    """Write a value as compact JSON text, with the rich types.
 
     Raises:
-        EncodeError: names the part of the value that JSON can't carry.
+        EncodeError: JSON can't carry a part of the value; the error names that part.
     """
     try:
         text = json.dumps(value, default=_rich, separators=(",", ":"))
         if '"__type__"' in text:
-            # A dict of the caller's own may look like a rich value that nobody can read: better refused here.
+            # A dict of the caller's own may look like a rich value that no receiver can read: it is refused here.
             loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodeError(f"not serialisable as JSON: {error}") from error
@@ -49,10 +49,10 @@ def dumps(value: Any) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """Decode JSON text, with the rich types.
+    """Read JSON text, with the rich types.
 
     Raises:
-        DecodeError: it is not JSON, or names a type that is not known here.
+        DecodeError: the text isn't JSON, or it names an unknown type.
     """
     try:
         return json.loads(text, object_hook=_from_rich)
@@ -84,7 +84,7 @@ def _from_rich(pairs: dict[str, Any]) -> Any:
     return decode(pairs["__value__"])
 
 
-# datetime stands before date, of which it is a subclass.
+# datetime comes before date, as it is a subclass of date.
 _ENCODERS: Final[tuple[tuple[type, str, Callable[[Any], Any]], ...]] = (
     (datetime, "datetime", datetime.isoformat),
     (date, "date", date.isoformat),

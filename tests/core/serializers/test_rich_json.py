@@ -153,7 +153,7 @@ def test_damaged_compression_is_a_decode_error(data: bytes, content_type: str) -
 def test_unknown_compressions_are_named() -> None:
     with pytest.raises(ImproperlyConfigured, match="unknown compression 'zip'; known: bzip, bzip2, gzip, lzma, xz"):
         serializers.compress(b"", "zip")
-    with pytest.raises(ContentDisallowed, match="compression 'application/zip' is unknown here"):
+    with pytest.raises(ContentDisallowed, match="the compression 'application/zip' is unknown"):
         serializers.decompress(b"", "application/zip")
 
 
