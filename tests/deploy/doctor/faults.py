@@ -1,0 +1,234 @@
+"""Faults of a deployment: real calls that change it for the time of a ``with`` block, and undo the change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+from tests.deploy.deployment import ACCOUNT, Deployment, trust
+
+OPEN_POLICY = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}]}
+OTHER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/other"
+DEFAULT_RULE = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+
+
+def redrive(live: Deployment, **changes: Any) -> str:
+    return json.dumps({"deadLetterTargetArn": live.arn("work-dead"), "maxReceiveCount": 5, **changes})
+
+
+def allow(action: str, resource: str, **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+
+
+@contextmanager
+def changed(do: Callable[[], Any], undo: Callable[[], Any]) -> Iterator[None]:
+    do()
+    yield
+    undo()
+
+
+def without_queue(live: Deployment, name: str) -> AbstractContextManager[None]:
+    """Delete a queue, and create it again with its old attributes, which is all that tells the two apart."""
+    sqs, url = live.clients["sqs"], live.url(name)
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    settable = ("Policy", "KmsMasterKeyId", "RedriveAllowPolicy", "MessageRetentionPeriod", "VisibilityTimeout")
+    kept = {each: attributes[each] for each in (*settable, "RedrivePolicy") if each in attributes}
+    kept["ReceiveMessageWaitTimeSeconds"] = attributes["ReceiveMessageWaitTimeSeconds"]
+    return changed(
+        lambda: sqs.delete_queue(QueueUrl=url),
+        lambda: sqs.create_queue(QueueName=url.rpartition("/")[2], Attributes=kept),
+    )
+
+
+def fifo_dead_letters(live: Deployment) -> AbstractContextManager[None]:
+    other = f"{live.prefix}-other.fifo"
+    sqs = live.clients["sqs"]
+
+    @contextmanager
+    def plant() -> Iterator[None]:
+        url = sqs.create_queue(QueueName=other, Attributes={"FifoQueue": "true"})["QueueUrl"]
+        with live.with_attributes("work", RedrivePolicy=redrive(live, deadLetterTargetArn=live.arn("other.fifo"))):
+            yield
+        sqs.delete_queue(QueueUrl=url)
+
+    return plant()
+
+
+def another_function(live: Deployment) -> AbstractContextManager[None]:
+    """Add another function that receives from the same queue."""
+    function, made = live.clients["lambda"], {}
+
+    @contextmanager
+    def plant() -> Iterator[None]:
+        name = f"{live.prefix}-other"
+        first = function.get_function_configuration(FunctionName=live.topology.functions[0].name)
+        function.create_function(
+            FunctionName=name,
+            **{each: first[each] for each in ("Role", "Runtime", "Handler", "Timeout")},
+            Code={"ZipFile": b"PK\x05\x06" + b"\0" * 18},
+        )
+        made["UUID"] = function.create_event_source_mapping(FunctionName=name, EventSourceArn=live.arn("work"))["UUID"]
+        yield
+        function.delete_event_source_mapping(UUID=made["UUID"])
+        function.delete_function(FunctionName=name)
+
+    return plant()
+
+
+def without_mapping(live: Deployment) -> AbstractContextManager[None]:
+    delete = live.clients["lambda"].delete_event_source_mapping
+    return changed(lambda: delete(UUID=live.mapping["UUID"]), live.make_mapping)
+
+
+def reserved(live: Deployment, instances: int) -> AbstractContextManager[None]:
+    function, name = live.clients["lambda"], live.topology.functions[0].name
+    return changed(
+        lambda: function.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=instances),
+        lambda: function.delete_function_concurrency(FunctionName=name),
+    )
+
+
+def without_function(live: Deployment) -> AbstractContextManager[None]:
+    function, name = live.clients["lambda"], live.topology.functions[0].name
+    return changed(lambda: function.delete_function(FunctionName=name), live.make_function)
+
+
+def without_service(live: Deployment) -> AbstractContextManager[None]:
+    ecs, name = live.clients["ecs"], live.topology.services[0].name
+    return changed(lambda: ecs.delete_service(cluster=live.prefix, service=name, force=True), live.make_service)
+
+
+def other_table(live: Deployment, key: str = "id", **more: Any) -> AbstractContextManager[None]:
+    """Replace the results table by one with another key; afterwards provision the declared one again."""
+    dynamodb, name = live.clients["dynamodb"], f"{live.prefix}-results"
+
+    def make() -> None:
+        dynamodb.delete_table(TableName=name)
+        dynamodb.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            **more,
+        )
+
+    def undo() -> None:
+        dynamodb.delete_table(TableName=name)
+        live.provision()
+
+    return changed(make, undo)
+
+
+def encrypted(key: str) -> dict[str, Any]:
+    return {"SSESpecification": {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}}
+
+
+def bucket(live: Deployment, operation: str, **parameters: Any) -> AbstractContextManager[None]:
+    """Make one call on a bucket; afterwards provision the bucket again."""
+    call = getattr(live.clients["s3"], operation)
+    return changed(lambda: call(Bucket=f"{live.prefix}-payloads", **parameters), live.provision)
+
+
+def without_table(live: Deployment) -> AbstractContextManager[None]:
+    return changed(lambda: live.clients["dynamodb"].delete_table(TableName=f"{live.prefix}-results"), live.provision)
+
+
+def without_ttl(live: Deployment) -> AbstractContextManager[None]:
+    off = {"Enabled": False, "AttributeName": "ttl"}
+    return changed(
+        lambda: live.clients["dynamodb"].update_time_to_live(
+            TableName=f"{live.prefix}-results", TimeToLiveSpecification=off
+        ),
+        live.provision,
+    )
+
+
+def without_schedule(live: Deployment) -> AbstractContextManager[None]:
+    scheduler, name = live.clients["scheduler"], live.topology.schedules[0].name
+    return changed(lambda: scheduler.delete_schedule(Name=name, GroupName=live.prefix), live.make_schedule)
+
+
+def without_group(live: Deployment) -> AbstractContextManager[None]:
+    scheduler = live.clients["scheduler"]
+
+    def undo() -> None:
+        live.provision()
+        live.make_schedule()
+
+    return changed(lambda: scheduler.delete_schedule_group(Name=live.prefix), undo)
+
+
+def target(live: Deployment, **changes: Any) -> AbstractContextManager[None]:
+    """Change the schedule's target; a field that is None is left out."""
+    wanted = {**live.schedule()["Target"], **changes}
+    return live.with_schedule(Target={name: value for name, value in wanted.items() if value is not None})
+
+
+def role_of(live: Deployment, kind: str) -> str:
+    services = {"function": "lambda.amazonaws.com", "service": "ecs-tasks.amazonaws.com"}
+    (name,) = [each.name for each in live.topology.roles if each.assumed_by == services[kind]]
+    return name
+
+
+def without_statement(live: Deployment, sid: str) -> AbstractContextManager[None]:
+    """Remove one statement from the function's policy."""
+    iam, role = live.clients["iam"], role_of(live, "function")
+    before = iam.get_role_policy(RoleName=role, PolicyName=role)["PolicyDocument"]
+    after = {**before, "Statement": [each for each in before["Statement"] if each["Sid"] != sid]}
+
+    def put(document: Any) -> None:
+        iam.put_role_policy(RoleName=role, PolicyName=role, PolicyDocument=json.dumps(document))
+
+    return changed(lambda: put(after), lambda: put(before))
+
+
+def attached(live: Deployment, *statements: dict[str, Any]) -> AbstractContextManager[None]:
+    """Attach a policy to the role of the containers."""
+    iam, role = live.clients["iam"], role_of(live, "service")
+    document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    arn = f"arn:aws:iam::{ACCOUNT}:policy/{live.prefix}-more"
+
+    def do() -> None:
+        iam.create_policy(PolicyName=f"{live.prefix}-more", PolicyDocument=document)
+        iam.attach_role_policy(RoleName=role, PolicyArn=arn)
+
+    def undo() -> None:
+        iam.detach_role_policy(RoleName=role, PolicyArn=arn)
+        iam.delete_policy(PolicyArn=arn)
+
+    return changed(do, undo)
+
+
+def trusting(live: Deployment, service: str) -> AbstractContextManager[None]:
+    role = role_of(live, "function")
+
+    def put(trusted: str) -> None:
+        document = json.dumps(trust(trusted))
+        live.clients["iam"].update_assume_role_policy(RoleName=role, PolicyDocument=document)
+
+    return changed(lambda: put(service), lambda: put("lambda.amazonaws.com"))
+
+
+def without_role(live: Deployment) -> AbstractContextManager[None]:
+    iam, role = live.clients["iam"], role_of(live, "service")
+
+    def remove() -> None:
+        iam.delete_role_policy(RoleName=role, PolicyName=role)
+        iam.delete_role(RoleName=role)
+
+    return changed(remove, lambda: live.make_role(role))
+
+
+def together(live: Deployment, *plants: AbstractContextManager[None]) -> AbstractContextManager[None]:
+    """Plant several faults at once."""
+
+    @contextmanager
+    def plant() -> Iterator[None]:
+        with ExitStack() as stack:
+            for each in plants:
+                stack.enter_context(each)
+            yield
+
+    return plant()
