@@ -1,1 +1,1 @@
-"""Messages on the wire: Celery's protocol, encoding and decoding, routing, sending, and late delivery."""
+"""Messages on the wire: Celery's protocol, the codec, events of other services, routing, sending, late delivery."""

@@ -1,7 +1,7 @@
-"""How one application writes and reads its messages: what it accepts, what it sends, what it signs and verifies.
+"""The codec by which one application writes and reads its messages, with its serializers, keys and payload store.
 
-Every route that sends or receives goes through the application's codec. The bytes are ``protocol``'s and ``foreign``'s,
-what must be signed is ``security``'s, what is checked in at an object store ``payloads``'.
+Every part that sends or receives messages uses the application's codec. The bytes are written and read in ``protocol``
+and ``events``; the rules for signatures are in ``core.security.policy``, those for large payloads in ``core.payloads``.
 """
 
 from __future__ import annotations
@@ -27,18 +27,17 @@ from taskq_cloud.errors import ClaimError, DecodeError, ImproperlyConfigured, Pa
 
 logger: Final = logging.getLogger("taskq_cloud.security")
 
-
 _NONE: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A message as it is sent.
+    """An encoded message.
 
     Args:
-        body: its body.
+        body: the message's body.
         attributes: message attributes that belong to the body.
-        payload: what has to be checked in before it is sent.
+        payload: the payload that must be stored before the message is sent, or None.
     """
 
     body: str
@@ -48,18 +47,18 @@ class Packed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """An application's way with messages.
+    """Writes and reads the messages of one application.
 
     Args:
-        accept_content: the serializers that may be read, by name or content type.
-        event_routes: patterns of foreign events -> task names; see ``core.foreign``.
-        serializer: of messages that say nothing else.
-        compression: likewise.
-        security: the application's keys; None: nothing is signed, and anyone who can write to the queue is believed.
-        payloads: what becomes of messages that are too large; None: they can't be sent, and no claim is followed.
+        accept_content: the accepted serializers, by name or content type.
+        event_routes: patterns of events -> task names; see ``core.messages.events``.
+        serializer: the serializer of messages that name none.
+        compression: the compression of messages that name none.
+        security: the rules for signatures; None: nothing is signed, and anyone who can write to the queue is trusted.
+        payloads: the store of payloads; None: messages that are too large can't be sent, and no reference is followed.
 
     Raises:
-        ImproperlyConfigured: a serializer or compression is unknown, or what it needs is not installed or not set.
+        ImproperlyConfigured: a serializer or compression is unknown, or lacks its package or its settings.
     """
 
     accept_content: Collection[str] = ("json",)
@@ -80,13 +79,13 @@ class Codec:
             check_compression(self.compression)
 
     def write(self, message: Message, queue: str, serializer: str | None = None, compression: str | None = None) -> str:
-        """Write a message, signed where messages are; raises as ``protocol.encode`` does.
+        """Write a message, signed if the application signs messages; raises the errors of ``protocol.encode``.
 
         Args:
             message: the message.
-            queue: where it is sent.
-            serializer: of its arguments; the application's where None.
-            compression: likewise.
+            queue: the queue that the message is sent to.
+            serializer: the serializer of the arguments; None: the application's.
+            compression: the compression of the arguments; None: the application's.
         """
         return protocol.encode(
             message,
@@ -106,21 +105,21 @@ class Codec:
         serializer: str | None = None,
         compression: str | None = None,
     ) -> Packed:
-        """Write a message that the broker takes: compressed or claimed where it is too large otherwise.
+        """Write a message that fits the broker: if it is too large, with compressed arguments or a reference to them.
 
         Args:
             message: the message.
-            queue: where it is sent.
-            room_bytes: what the broker takes, less its attributes.
+            queue: the queue that the message is sent to.
+            room_bytes: the largest body that the broker takes beside the message's attributes.
             now: the time, in seconds since the epoch.
-            serializer: of its arguments; the application's where None.
-            compression: likewise.
+            serializer: the serializer of the arguments; None: the application's.
+            compression: the compression of the arguments; None: the application's.
 
         Returns:
-            What can still be too large: where no payloads are configured, or the headers alone are.
+            The encoded message. It can still be too large: without a store of payloads, or by its headers alone.
 
         Raises:
-            PayloadTooLarge: it is too large to be claimed; names the task.
+            PayloadTooLarge: the message is too large for the store of payloads; the error names the task.
         """
         text = self.write(message, queue, serializer, compression)
         payloads = self.payloads
@@ -131,56 +130,54 @@ class Codec:
             return Packed(text)
         if len(text) > LARGEST_PAYLOAD_BYTES:
             raise PayloadTooLarge(
-                f"the message of task {message.task} has {len(text)} characters, and payloads at most "
-                f"{LARGEST_PAYLOAD_BYTES}: write its arguments to an object of their own and send where they are"
+                f"the message of task {message.task} has {len(text)} characters, and a payload can have at most "
+                f"{LARGEST_PAYLOAD_BYTES}: write the arguments to an object of your own and send its place instead"
             )
         texts = [text]
         if payloads.compression is not None and not (compression or self.compression):
             texts.append(self.write(message, queue, serializer, payloads.compression))
             if len(texts[-1]) <= room_bytes:
                 return Packed(texts[-1])
-        put_away = self._pointer if payloads.format == SQS_EXTENDED else self._claim
-        packed = put_away(message, texts, now)
+        refer = self._with_pointer if payloads.format == SQS_EXTENDED else self._with_reference
+        packed = refer(message, texts, now)
         attributes_bytes = sum(len(name) + len(value) for name, value in packed.attributes.items())
         return packed if utf8_bytes(packed.body) + attributes_bytes <= room_bytes else Packed(text)
 
-    def _claim(self, message: Message, texts: Sequence[str], now: float) -> Packed:
+    def _with_reference(self, message: Message, texts: Sequence[str], now: float) -> Packed:
         payloads = self._payloads()
-        # Base64, which compressed bytes travel in, is not stored: the one that is longer as text can be the smaller.
+        # Compressed bytes travel in base64, but are stored without it: the longer text can have the smaller payload.
         document = min(map(json.loads, texts), key=lambda each: len(payload_references.body_of(each)))
         document["headers"].pop(SIGNATURE_HEADER, None)
-        claim, payload = payloads.check_in(ARGUMENTS, message.id, payload_references.body_of(document), now)
-        reused = payloads.still_good(message.payload_reference, claim)
-        if reused and message.payload_reference is not None:
-            claim = message.payload_reference
-        document = payload_references.with_reference(document, claim)
-        # The claim has the payload's digest, so that whoever signs the one signs the other.
+        stored: Payload | None
+        reference, stored = payloads.check_in(ARGUMENTS, message.id, payload_references.body_of(document), now)
+        received = message.payload_reference
+        if received is not None and payloads.can_reuse(received, reference):
+            reference, stored = received, None
+        document = payload_references.with_reference(document, reference)
+        # The reference has the payload's digest, so that its signature covers the payload too.
         signed = document if self.security is None else self.security.sign(document)
-        return Packed(serializers.dumps(signed), payload=None if reused else payload)
+        return Packed(serializers.dumps(signed), payload=stored)
 
-    def _pointer(self, message: Message, texts: Sequence[str], now: float) -> Packed:
-        claim, payload = self._payloads().check_in(ARGUMENTS, message.id, min(texts, key=len).encode(), now)
-        attributes = {
-            POINTER_SIZE: str(claim.size_bytes),
-            POINTER_SHA256: str(claim.sha256),
-        }
-        return Packed(claim.as_pointer(), attributes, payload)
+    def _with_pointer(self, message: Message, texts: Sequence[str], now: float) -> Packed:
+        reference, payload = self._payloads().check_in(ARGUMENTS, message.id, min(texts, key=len).encode(), now)
+        attributes = {POINTER_SIZE: str(reference.size_bytes), POINTER_SHA256: str(reference.sha256)}
+        return Packed(reference.as_pointer(), attributes, payload)
 
     def open(
         self, body: str, message_id: str, queue: str | None = None, attributes: Mapping[str, str] = _NONE
     ) -> Flow[Message]:
-        """``read``, and fetch what the message claims of an object store.
+        """Read a message, and fetch its payload from the object store if the message has a reference to one.
 
         Args:
-            body: as the broker hands it over.
-            message_id: the broker's id of it.
-            queue: where it was, for the log.
+            body: the message's body as the broker hands it over.
+            message_id: the broker's id of the message.
+            queue: the queue that the message was received from, for the log.
             attributes: the message's attributes.
 
         Raises:
-            SecurityError: it isn't signed as it must be; nothing was fetched for a claim that isn't.
-            ClaimError: what it claims is gone or altered, or in a place that isn't followed.
-            DecodeError: it can't be read, or is an event without a route.
+            SecurityError: the message lacks a required signature, or its signature is wrong; nothing was fetched.
+            ClaimError: the payload is missing or altered, or in a place that isn't allowed.
+            DecodeError: the message can't be read, or is an event without a route.
             OperationalError: the object store could not be used.
         """
         pointer = payload_references.pointer_in(body, attributes)
@@ -189,59 +186,59 @@ class Codec:
         return (yield from self.open_document(protocol.read_envelope(body), message_id, queue))
 
     def open_document(self, document: Mapping[str, Any], message_id: str, queue: str | None = None) -> Flow[Message]:
-        """``open``, of a body that is already parsed."""
+        """Read a message whose body is already parsed, and fetch its payload; raises the errors of ``open``."""
         if events.is_notification(document):
             pointer = payload_references.pointer_in(document["Message"], events.attributes_of(document))
             if pointer is not None:
                 document = {**document, "Message": (yield from self._fetch_text(pointer))}
         inner = events.unwrapped(document)
-        claim = payload_references.reference_of(inner)
-        if claim is None:
+        reference = payload_references.reference_of(inner)
+        if reference is None:
             return self.read_document(document, message_id, queue)
-        believed = self.security is None or self._checked(self.security, inner, message_id, queue)
+        trusted = self.security is None or self._checked(self.security, inner, message_id, queue)
         try:
-            data = yield from self._payloads_of(claim).fetch(claim)
+            data = yield from self._payloads_of(reference).fetch(reference)
         except ClaimError as error:
-            # As with whatever can't be read: an id that anyone may have written must not fail that task.
-            error.task_id = protocol.task_id_of(inner) if believed else None
+            # An unsigned message can name any task's id, and must not make that task fail.
+            error.task_id = protocol.task_id_of(inner) if trusted else None
             raise
-        return replace(self.read_document(document, message_id, queue, data), payload_reference=claim)
+        return replace(self.read_document(document, message_id, queue, data), payload_reference=reference)
 
     def _fetch_text(self, pointer: PayloadReference) -> Flow[str]:
         data = yield from self._payloads_of(pointer).fetch(pointer)
         try:
             return data.decode()
         except UnicodeDecodeError as error:
-            raise DecodeError(f"{pointer} is no text: {error}") from None
+            raise DecodeError(f"the payload {pointer} isn't text: {error}") from None
 
     def _payloads(self) -> Payloads:
         if self.payloads is None:
             raise ImproperlyConfigured("no object store of payloads is configured: set TASKQ_PAYLOADS")
         return self.payloads
 
-    def _payloads_of(self, claim: PayloadReference) -> Payloads:
+    def _payloads_of(self, reference: PayloadReference) -> Payloads:
         if self.payloads is None:
-            raise ClaimError(f"the message claims {claim}, and no claims are followed here: set TASKQ_PAYLOADS")
+            raise ClaimError(f"the payload {reference} can't be fetched: set TASKQ_PAYLOADS as its sender does")
         return self.payloads
 
     def read(self, body: str, message_id: str, queue: str | None = None) -> Message:
-        """Read a message that claims nothing, and count it where its signature is refused.
+        """Read a message without a reference to a payload; a refused signature is logged.
 
         Args:
-            body: as the broker hands it over.
-            message_id: the broker's id of it.
-            queue: where it was, for the log.
+            body: the message's body as the broker hands it over.
+            message_id: the broker's id of the message.
+            queue: the queue that the message was received from, for the log.
 
         Raises:
-            SecurityError: it isn't signed as it must be.
-            DecodeError: it can't be read, or is an event without a route.
+            SecurityError: the message lacks a required signature, or its signature is wrong.
+            DecodeError: the message can't be read, or is an event without a route.
         """
         return self.read_document(protocol.read_envelope(body), message_id, queue)
 
     def read_document(
         self, document: Mapping[str, Any], message_id: str, queue: str | None = None, payload: bytes | None = None
     ) -> Message:
-        """``read``, of a body that is already parsed, and with what it claims."""
+        """Read a message whose body is already parsed, with its fetched payload; raises the errors of ``read``."""
         try:
             return events.from_document(
                 document, message_id, self.accept_content, self.event_routes, self.security, payload
@@ -263,9 +260,9 @@ class Codec:
 
 def _log_refused(error: SecurityError, message_id: str, queue: str | None) -> None:
     extra = {"action": "message.refused_signature", "queue": queue, "message_id": message_id}
-    logger.error("message %s refused: %s", message_id, error, extra=extra)
+    logger.error("message %s refused, as its signature can't be accepted: %s", message_id, error, extra=extra)
 
 
 def utf8_bytes(text: str) -> int:
-    """The length of a text in UTF-8; half a character, which a broker refuses, counts as one."""
+    """The length of a text in UTF-8. Half of a character pair, which a broker refuses, counts as one byte."""
     return len(text) if text.isascii() else len(text.encode(errors="replace"))

@@ -1,14 +1,14 @@
-"""Messages that no task queue sent: SNS notifications, EventBridge and S3 events, and the rule that gives them a task.
+"""Messages of other services: SNS notifications, EventBridge and S3 events, and the rule that gives them a task.
 
-The rule: SNS's envelope is taken off. What is then a task's message is that. Anything else is an event with a key,
+The rule takes off SNS's envelope. A task's message is read as that. Any other message is an event with a key,
 
 - EventBridge: ``source:detail-type`` (``aws.s3:Object Created``),
 - S3's own notifications: ``eventSource:eventName`` of the first record (``aws:s3:ObjectCreated:Put``),
 - another SNS notification: ``aws.sns:topic`` (``aws.sns:uploads``),
 
-and the first pattern of ``task_event_routes`` that matches the key (``*`` and ``?`` as in file names) names the
-task. It is called with the whole event as its one argument; its id is made from the event's, so that an event delivered
-twice is one task. An event that no pattern matches is refused, with its key in the reason.
+and the first pattern of ``task_event_routes`` that matches the key (``*`` and ``?`` as in file names) names the task.
+The task is called with the whole event as its only argument. Its id is derived from the event's id, so that an event
+delivered twice is one task. An event that no pattern matches is refused, with its key in the reason.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def read(
     routes: Mapping[str, str],
     security: Security | None = None,
 ) -> Message:
-    """Read any message that may stand in a queue.
+    """Read any message of a queue: a task's message or an event.
 
     Args:
         body: the message's body.
         message_id: the broker's id of the message.
-        accept: the serializers that may be read.
+        accept: the accepted serializers.
         routes: patterns of event keys -> task names (``task_event_routes``).
-        security: what must be signed, and by whom; None: nothing.
+        security: the rules for signatures; None: messages need none.
 
     Raises:
-        SecurityError: it isn't signed as it must be.
-        DecodeError: it can't be read, or is an event without a route.
+        SecurityError: the message lacks a required signature, or its signature is wrong.
+        DecodeError: the message can't be read, or is an event without a route.
     """
     return from_document(protocol.read_envelope(body), message_id, accept, routes, security)
 
@@ -57,15 +57,15 @@ def from_document(
     security: Security | None = None,
     payload: bytes | None = None,
 ) -> Message:
-    """``read``, of a body that is already parsed.
+    """Read any message of a queue whose body is already parsed; raises the errors of ``read``.
 
     Args:
-        document: the body.
+        document: the parsed body.
         message_id: the broker's id of the message.
-        accept: the serializers that may be read.
+        accept: the accepted serializers.
         routes: patterns of event keys -> task names.
-        security: what must be signed, and by whom; None: nothing.
-        payload: the arguments, where the message has a claim of them.
+        security: the rules for signatures; None: messages need none.
+        payload: the arguments that were fetched, if the message has a reference to them.
     """
     try:
         return _from_document(document, message_id, accept, routes, security, payload)
@@ -74,12 +74,12 @@ def from_document(
 
 
 def is_notification(document: Mapping[str, Any]) -> bool:
-    """Whether a body is SNS's envelope."""
+    """Whether a body is SNS's envelope around a message."""
     return document.get("Type") == "Notification" and isinstance(document.get("Message"), str)
 
 
 def unwrapped(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A body without SNS's envelope; one that can't be unwrapped is left in it."""
+    """Take SNS's envelope off a body, unless the text in it isn't a JSON object."""
     inner = _json_object(document["Message"]) if is_notification(document) else None
     return document if inner is None else inner
 
@@ -113,7 +113,7 @@ def _from_document(
         key = f"{record['eventSource']}:{record.get('eventName', '')}"
     if key is None:
         keys = ", ".join(repr(name)[:100] for name in sorted(document)[:10])
-        raise DecodeError(f"neither a task's message nor a known event; its keys: {keys}")
+        raise DecodeError(f"the body is neither a task's message nor a known event; its keys: {keys}")
     for pattern, task in routes.items():
         if fnmatchcase(key, pattern):
             if security is not None:
@@ -121,14 +121,14 @@ def _from_document(
             text_bytes("the event's id", event_id)
             task_id = derived_id(event_id, "event")
             return Message(task=task, id=task_id, args=[dict(document)])
-    raise DecodeError(f"no pattern of task_event_routes matches the event {key!r}")
+    raise DecodeError(f"no pattern of task_event_routes matches the event {key!r}; add a route for it")
 
 
 def _json_object(text: str) -> dict[str, Any] | None:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return None  # a notification may hold any text; the task that is routed to it reads it
+        return None  # a notification may hold any text, which the task of its route gets as it is
     return document if isinstance(document, dict) else None
 
 

@@ -1,8 +1,9 @@
-"""Messages to bytes and back: Celery's message protocol, version 2, in kombu's envelope.
+"""The writing and reading of task messages: Celery's message protocol, version 2, in kombu's envelope.
 
-Written: protocol 2, JSON as it stands, base64 only around bytes that are no text. Read: that, kombu's base64 around the
-whole, protocol 1, the hybrid of both, and a hand-written ``{"task": ..., "args": [...]}``. A message that can't be read
-raises ``DecodeError``; what stands in another envelope (SNS, EventBridge, S3) is ``foreign``'s.
+Messages are written in protocol 2 as plain JSON, with base64 only around bodies that aren't text. They are read in this
+form, in kombu's base64 around the whole message, in protocol 1, in a hybrid of both protocols, and in the hand-written
+form ``{"task": ..., "args": [...]}``. A message that can't be read raises ``DecodeError``. Messages in other envelopes
+(SNS, EventBridge, S3) are read in ``core.messages.events``.
 
 Source: Celery's documentation, "Message Protocol"; the bytes of kombu 5.7.
 """
@@ -72,23 +73,33 @@ def encode(
 
     Args:
         message: the message.
-        queue: where it is sent; Celery's workers send retries there.
-        serializer: the name of a serializer.
-        compression: the name of a compression, or None.
-        security: what signs it, or None.
+        queue: the queue that the message is sent to; Celery's workers send retries there.
+        serializer: the name of the serializer of the arguments.
+        compression: the name of the compression of the arguments, or None.
+        security: signs the message, or None.
 
     Raises:
-        EncodeError: its arguments can't be serialised; names the task.
+        EncodeError: the arguments can't be serialised; the error names the part that can't.
         ImproperlyConfigured: the serializer or compression is unknown, or a header of the caller's has a name that the
             protocol uses.
     """
     clash = RESERVED_HEADERS & message.headers.keys()
     if clash:
-        raise ImproperlyConfigured(f"task {message.task}: header {min(clash)!r} is one of the protocol's own")
+        raise ImproperlyConfigured(
+            f"task {message.task}: header {min(clash)!r} is one of the protocol's own; give yours another name"
+        )
     if serializer == AUTH and security is not None and security.auth is not None:
         codec = security.auth.serializer
     else:
         codec = serializers.serializer_named(serializer)
+    text = serializers.dumps(_envelope(message, queue, codec, compression))
+    if security is None:
+        return text
+    # A reader verifies the JSON it has parsed, so that is signed: with strings for keys, and lists for tuples.
+    return serializers.dumps(security.sign(json.loads(text)))
+
+
+def _envelope(message: Message, queue: str, codec: serializers.Serializer, compression: str | None) -> dict[str, Any]:
     body = codec.encode((message.args, message.kwargs, {name: getattr(message.embed, name) for name in _EMBED}))
     headers = {"lang": "py", **{name: _header(message, name) for name in _HEADERS}, **message.headers}
     properties: dict[str, Any] = {
@@ -105,18 +116,13 @@ def encode(
         text = base64.b64encode(body).decode()
     else:
         text = body.decode()
-    envelope = {
+    return {
         "body": text,
         "content-encoding": codec.encoding,
         "content-type": codec.content_type,
         "headers": headers,
         "properties": properties,
     }
-    text = serializers.dumps(envelope)
-    if security is None:
-        return text
-    # Signed is what a reader will have parsed: JSON's keys are strings, its tuples lists.
-    return serializers.dumps(security.sign(json.loads(text)))
 
 
 def _header(message: Message, name: str) -> Any:
@@ -136,7 +142,7 @@ def _header(message: Message, name: str) -> Any:
 
 
 def origin() -> str:
-    """Who sends: ``gen<process id>@<host>``, as Celery writes it."""
+    """The name of this process as a sender, in Celery's form: ``gen<process id>@<host>``."""
     return f"gen{os.getpid()}@{_host()}"
 
 
@@ -146,10 +152,10 @@ def _host() -> str:
 
 
 def read_envelope(text: str) -> dict[str, Any]:
-    """The JSON object a message body holds, out of kombu's base64 where it is in one.
+    """Read the JSON object in a message body, which may be in kombu's base64.
 
     Raises:
-        DecodeError: it holds none.
+        DecodeError: the body doesn't hold a JSON object.
     """
     source = text.lstrip()
     if not source.startswith("{"):
@@ -162,12 +168,12 @@ def read_envelope(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise DecodeError(f"the body is JSON, but no object: {source[:80]!r}")
+        raise DecodeError(f"the body is JSON, but not an object: {source[:80]!r}")
     return document
 
 
 def is_task_message(document: Mapping[str, Any]) -> bool:
-    """Whether a JSON object is a task's message, in one of the forms ``decode`` reads."""
+    """Whether a JSON object is a task's message, in one of the forms that ``decode`` reads."""
     enveloped = "body" in document and ("headers" in document or "properties" in document)
     return enveloped or isinstance(document.get("task"), str)
 
@@ -182,48 +188,48 @@ def decode(
     """Read a message.
 
     Args:
-        document: what ``read_envelope`` gave.
-        message_id: the broker's id of the message: the task's id where the message brings none, so that every
-            delivery of it is the same task.
-        accept: the serializers that may be read (``accept_content``).
-        security: what must be signed, and by whom; None: nothing.
-        payload: its body, where the document has a claim of it.
+        document: the envelope, as ``read_envelope`` returns it.
+        message_id: the broker's id of the message. It becomes the task's id if the message has none, so that all
+            deliveries of the message are one task.
+        accept: the accepted serializers (``accept_content``).
+        security: the rules for signatures; None: messages need none.
+        payload: the fetched body, if the envelope has a reference to it.
 
     Raises:
-        SecurityError: it isn't signed as it must be.
-        ContentDisallowed: its content type is not accepted.
-        InvalidTaskError: its parts make no task.
-        DecodeError: it can't be read.
+        SecurityError: the message lacks a required signature, or its signature is wrong.
+        ContentDisallowed: the message's content type is not accepted.
+        InvalidTaskError: the parts of the message don't describe a task.
+        DecodeError: the message can't be read.
     """
-    believed = security is None or security.check(document)
+    trusted = security is None or security.check(document)
     if "body" not in document:
-        _serializer_of({}, accept, security)  # it is JSON itself
+        _serializer_of({}, accept, security)  # such a message is JSON, which must be accepted
         return _message(document, document, document.get("args"), document.get("kwargs"), message_id)
     headers = values.mapping(document.get("headers"), "headers")
     properties = values.mapping(document.get("properties"), "properties")
     try:
         if payload is not None:
-            document = payload_references.with_body(document, payload)  # signed is what claims it, by its digest
+            document = payload_references.with_body(document, payload)  # its digest is in the signed reference
         body = _read_body(document, headers, properties, _serializer_of(document, accept, security))
-        if isinstance(body, dict):  # protocol 1, or the hybrid whose headers are version 2's
+        if isinstance(body, dict):  # protocol 1, or a hybrid with the headers of version 2
             merged = {**body, **headers}
             merged.setdefault("group", body.get("taskset"))
             return _message(merged, body, body.get("args"), body.get("kwargs"), message_id, properties)
         if not isinstance(body, list | tuple) or len(body) not in (2, 3):
-            raise InvalidTaskError(f"the body is no [args, kwargs, embed]: {body!r:.200}")
+            raise InvalidTaskError(f"the body isn't a list [args, kwargs, embed]: {body!r:.200}")
         embed = values.mapping(body[2], "embed") if len(body) == 3 else {}  # noqa: PLR2004 - embed is the third
         return _message(headers, embed, body[0], body[1], message_id, properties)
     except DecodeError as error:
-        # An id that anyone may have written must not fail that task.
-        error.task_id = error.task_id or (task_id_of(document) if believed else None)
+        # An unsigned message can name any task's id, and must not make that task fail.
+        error.task_id = error.task_id or (task_id_of(document) if trusted else None)
         raise
 
 
 def task_id_of(document: Mapping[str, Any]) -> str | None:
-    """The task's id in a message whose arguments can't be read, or None."""
+    """The task's id in a message whose arguments can't be read; None if it has none."""
     headers = values.mapping(document.get("headers"), "headers")
     task_id = headers.get("id") or values.mapping(document.get("properties"), "properties").get("correlation_id")
-    # Half a character is not printable.
+    # An id with half of a character pair can't be stored; it is not printable either.
     return task_id if isinstance(task_id, str) and task_id.isprintable() else None
 
 
@@ -239,7 +245,9 @@ def _serializer_of(
     try:
         return serializers.serializer_for(content_type, accept)
     except ContentDisallowed as error:
-        raise SecurityError(f"the message is not signed, and only 'auth' makes it welcome: {error}") from None
+        raise SecurityError(
+            f"the message is not signed, and only messages signed with 'auth' are accepted: {error}"
+        ) from None
 
 
 def _read_body(
@@ -251,7 +259,7 @@ def _read_body(
     body = document["body"]
     if not isinstance(body, str):
         if codec.name != "json":
-            raise DecodeError(f"the body is JSON, but its content type {codec.content_type!r}")
+            raise DecodeError(f"the body is JSON, but its content type is {codec.content_type!r}")
         # A hand-written message may hold the body as JSON rather than as a string of JSON.
         return serializers.loads(json.dumps(body))
     data = values.text_bytes("the body", body)
@@ -259,7 +267,7 @@ def _read_body(
         try:
             data = base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise DecodeError(f"the body is not the base64 it says it is: {error}") from None
+            raise DecodeError(f"the body isn't in base64, as the message says it is: {error}") from None
     if headers.get("compression"):
         data = serializers.decompress(data, str(headers["compression"]))
     return codec.decode(data)
@@ -307,7 +315,7 @@ def _message(
     )
     if SCHEDULE not in own:
         return message
-    from taskq_cloud.core.schedules import ticks  # only the messages of periodic tasks need schedules
+    from taskq_cloud.core.schedules import ticks  # only messages of periodic tasks need this import
 
     return ticks.resolved(message)
 

@@ -1,6 +1,6 @@
-"""Which queue a task goes to: Celery's ``task_routes``.
+"""The routing of tasks to queues by Celery's ``task_routes``.
 
-A route's key is a task name or, where it holds ``*``, a pattern; names go before patterns, and those in their order.
+A route's key is a task name, or a pattern if it contains ``*``. Names come before patterns, which are tried in order.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 
 class Router:
-    """Routes by name.
+    """Finds the queue of a task by its name.
 
     Args:
         routes: task name or pattern -> queue, or ``{"queue": name}``.
-        default: the queue of tasks that no route matches (``task_default_queue``).
+        default: the queue of tasks without a route (``task_default_queue``).
 
     Raises:
         ImproperlyConfigured: a route names no queue.
@@ -30,7 +30,7 @@ class Router:
         self._default = default
 
     def queue_for(self, task: str) -> str:
-        """The queue of a task."""
+        """The name of the queue for a task."""
         exact = self._exact.get(task)
         if exact is not None:
             return exact

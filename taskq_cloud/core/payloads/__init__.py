@@ -1,1 +1,1 @@
-"""Messages and results that are too large for the broker or the result store, and are kept in a bucket instead."""
+"""Arguments and results that are too large for the broker or the result store, and are kept in a bucket instead."""

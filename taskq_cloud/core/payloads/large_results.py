@@ -1,8 +1,8 @@
-"""Results over a store's limit: the store keeps a small document, and the large one is checked in elsewhere.
+"""Results over a result store's limit: the store keeps a small document, and an object store keeps the large one.
 
-The small document has the keys that Celery's readers expect, with a sentence in place of the value, and beside them
-``taskq_claim``, or ``taskq_compressed`` where compression alone made it fit. A task can't write either key: they stand
-beside its result, not in it. Records that fit are passed through as they are, at no further call.
+The small document has the keys that Celery's readers expect, with a sentence in place of the value, and a further key:
+``taskq_claim`` for a reference, or ``taskq_compressed`` if the compressed document fits into the record. A task can't
+write either key, as they stand beside its result, not in it. Records that fit are passed through without further calls.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from taskq_cloud.core.records.record import EXCEPTION_STATES, Record
 from taskq_cloud.errors import ClaimError, DecodeError, PayloadTooLarge
 
 COMPRESSED: Final = "taskq_compressed"
-"""The key of a result document that holds the whole one: the compression's content type, and its bytes in base64."""
+"""The key that holds the whole document compressed: the compression's content type, and the bytes in base64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class LargeResults:
     """A result store whose records may be as large as a payload.
 
     Args:
-        store: keeps the records.
-        payloads: keeps what is too large for it.
-        clock: seconds since the epoch.
+        store: the store of the records.
+        payloads: the store of documents that are too large for a record.
+        clock: returns seconds since the epoch.
     """
 
     store: ResultStore
@@ -45,35 +45,35 @@ class LargeResults:
 
     @property
     def capabilities(self) -> StoreCapabilities:
-        """The store's, with a larger limit."""
+        """The capabilities of the store of records, with a larger limit."""
         return replace(self.store.capabilities, largest_record_bytes=LARGEST_PAYLOAD_BYTES)
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """The store's clients; those of the payloads are the application's to add."""
+        """The clients of the store of records; the application adds those of the payloads."""
         return self.store.services
 
     def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
-        """Read records, and fetch together what they claim: see ``ResultStore.load``.
+        """Read records, and fetch together the documents they refer to: see ``ResultStore.load``.
 
         Raises:
-            ClaimError: what a record claims is gone or altered; names the task and the object.
+            ClaimError: a document is missing or altered; the error names the task and the object.
         """
-        found = yield from self.store.load(ids)
-        whole = {task_id: _expanded(record) for task_id, record in found.items()}
-        claims = {task_id: claim for task_id, record in whole.items() if (claim := _reference_of(record)) is not None}
-        answers = yield from self.payloads.fetch_all([*claims.values()])
-        for (task_id, claim), answer in zip(claims.items(), answers, strict=True):
+        records = yield from self.store.load(ids)
+        whole = {task_id: _expanded(record) for task_id, record in records.items()}
+        references = {key: found for key, record in whole.items() if (found := _reference_of(record)) is not None}
+        answers = yield from self.payloads.fetch_all([*references.values()])
+        for (task_id, reference), answer in zip(references.items(), answers, strict=True):
             if isinstance(answer, ClaimError):
-                raise ClaimError(f"the result of task {task_id} can't be had: {answer}", task_id) from answer
-            whole[task_id] = replace(whole[task_id], payload=_text(answer, claim.compression))
+                raise ClaimError(f"the result of task {task_id} can't be read: {answer}", task_id) from answer
+            whole[task_id] = replace(whole[task_id], payload=_text(answer, reference.compression))
         return whole
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
-        """Write records, what is too large for them first: see ``ResultStore.save``.
+        """Store large documents and then the records: see ``ResultStore.save``.
 
         Raises:
-            PayloadTooLarge: names the task, the size and the limit.
+            PayloadTooLarge: a document is too large for the object store; the error names task, size and limit.
         """
         small: list[Record] = []
         payloads: list[Payload] = []
@@ -88,26 +88,26 @@ class LargeResults:
         return (yield from self.store.save(small))
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
-        """Remove records, and then what they claim."""
+        """Remove records, and then the documents they refer to."""
         found = yield from self.store.load(ids)
         yield from self.store.delete(ids)
         own = f"{self.payloads.store.place}/{self.payloads.store.prefix}"
-        claims = [claim for record in found.values() if (claim := _reference_of(record)) is not None]
-        # In its own place only: a record that someone else has written is not to remove what they can't.
-        keys = [each.key for each in claims if str(each).startswith(f"{own}{RESULTS}/") and is_plain(each.key)]
+        references = [reference for record in found.values() if (reference := _reference_of(record)) is not None]
+        # Only objects in our own place are removed, so that a forged record can't remove any other object.
+        keys = [each.key for each in references if str(each).startswith(f"{own}{RESULTS}/") and is_plain(each.key)]
         if keys:
             yield from self.payloads.store.delete(keys)
 
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
-        """The store's own."""
+        """See ``ResultStore.join``: a call to the store of the records."""
         return (yield from self.store.join(join_id, member, size, expires_at))
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
-        """The store's own."""
+        """See ``ResultStore.claim``: a call to the store of the records."""
         return (yield from self.store.claim(key, owner, ttl_seconds))
 
     def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
-        """The store's own."""
+        """See ``ResultStore.reserve``: a call to the store of the records."""
         return (yield from self.store.reserve(key, interval_seconds, credit_seconds))
 
     def _fitting(self, record: Record) -> tuple[Record, Payload | None]:
@@ -117,8 +117,8 @@ class LargeResults:
             return record, None
         if len(whole) > LARGEST_PAYLOAD_BYTES:
             raise PayloadTooLarge(
-                f"the result of task {record.id} is {len(whole)} bytes; at most {LARGEST_PAYLOAD_BYTES} are stored: "
-                "write it to an object of its own and return where it is"
+                f"the result of task {record.id} has {len(whole)} bytes; at most {LARGEST_PAYLOAD_BYTES} are stored: "
+                "write it to an object of your own and return the object's place"
             )
         packed, compression = self.payloads.compressed(whole)
         if compression is not None:
@@ -126,15 +126,15 @@ class LargeResults:
             inline = _small_document(record, {COMPRESSED: note}, f"{len(whole)} bytes, compressed by taskq-cloud")
             if len(inline) <= largest:
                 return replace(record, payload=inline), None
-        claim, payload = self.payloads.check_in(RESULTS, record.id, packed, self.clock())
-        claim = replace(claim, compression=compression)
-        document = _small_document(record, {REFERENCE_KEY: claim.as_json()}, f"{len(whole)} bytes in {claim}")
+        reference, payload = self.payloads.check_in(RESULTS, record.id, packed, self.clock())
+        reference = replace(reference, compression=compression)
+        document = _small_document(record, {REFERENCE_KEY: reference.as_json()}, f"{len(whole)} bytes in {reference}")
         return replace(record, payload=document), payload
 
 
 def _small_document(record: Record, extra: Mapping[str, Any], sentence: str) -> str:
     whole = json.loads(record.payload)
-    # What Celery's readers make an exception of must look like one.
+    # Celery's readers make an exception of the result of a failed task, so this must have an exception's form.
     elsewhere = result_document.encode_error(ErrorInfo("ClaimError", [sentence], "taskq_cloud.errors"))
     return serializers.dumps(
         {
@@ -150,7 +150,7 @@ def _small_document(record: Record, extra: Mapping[str, Any], sentence: str) -> 
 
 
 def _top_level(record: Record, key: str) -> Any:
-    """What a record's document has under a key of ours; one that can't have it is not parsed."""
+    """The value under one of our keys in a record's document; a document without the key's name isn't parsed."""
     if f'"{key}"' not in record.payload:
         return None
     return result_document.decode(record.payload).get(key)

@@ -1,8 +1,8 @@
-"""Large payloads: what is checked in at an object store, under which key, and which claims are followed.
+"""Large payloads: the keys under which they are stored, and the places from which they may be fetched.
 
-A claim is followed only into the application's own bucket and prefix, and where ``sources`` says: whoever can write
-to the queue could otherwise have any object that the worker can read handed to a task. How claims are written is
-``claims``' part, what a message looks like with one is the codec's.
+A reference is followed only into the application's own bucket and prefix, and to the places in ``sources``. Otherwise
+anyone who can write to the queue could hand a task any object that the worker can read. The form of references is in
+``core.model.payload_references``, the form of messages that carry them in ``core.messages.codec``.
 """
 
 from __future__ import annotations
@@ -28,34 +28,35 @@ ARGUMENTS: Final = "arguments"
 RESULTS: Final = "results"
 
 LARGEST_PAYLOAD_BYTES: Final = 64 * 1024 * 1024
-"""What a compressed body may grow to when it is read (``serializers.compression``), and what the object stores' SDKs
-send in one request; what is larger belongs in an object of the application's own."""
+"""The largest payload: a compressed body may expand to that much (``serializers.compression``), and the SDKs of object
+stores send that much in one request. Larger values belong in an object of the application's own."""
 
 LONGEST_NAME_CHARACTERS: Final = 200
-"""Of a task's id in a key: S3's keys have at most 1,024 bytes, and the digest tells two objects apart."""
+"""The length to which a task's id is cut in a key: S3's keys have at most 1,024 bytes, and the digest is unique."""
 
 DAY_SECONDS: Final = 86_400
 
 
 def is_plain(key: str) -> bool:
-    """Whether a key names what it seems to: a client that shortens paths would leave the prefix for ``a/../b``."""
+    """Whether a key has no ``.`` or ``..`` part, by which a client that shortens paths would leave the prefix."""
     return not {".", ".."} & set(key.split("/")) and key.isprintable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payloads:
-    """An application's way with large payloads.
+    """An application's settings for large payloads, and the storing and fetching of payloads.
 
     Args:
-        store: where they are.
-        compression: tried first; None: not at all.
-        format: of messages: ``"taskq"``, or ``"sqs-extended"`` for the readers of Amazon's libraries.
-        sources: other places that claims may name: ``"bucket"`` or ``"bucket/prefix"``, of the store's own service.
-        threshold_bytes: a message over this is claimed even where the broker would take it; None: where it would not.
+        store: the object store.
+        compression: the compression of payloads, which may make them fit without the store; None: no compression.
+        format: the format of messages: ``"taskq"``, or ``"sqs-extended"`` for readers that use Amazon's libraries.
+        sources: other places that references may name: ``"bucket"`` or ``"bucket/prefix"``, in the store's service.
+        threshold_bytes: the size over which a message's arguments are stored although the broker would take it; None:
+            they are stored only if the broker would not take the message.
         expires_days: how long an object is kept.
 
     Raises:
-        ImproperlyConfigured: the format or the compression is unknown, or the format is not the store's.
+        ImproperlyConfigured: the format or the compression is unknown, or the format doesn't fit the store.
     """
 
     store: PayloadStore
@@ -67,55 +68,55 @@ class Payloads:
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
-            raise ImproperlyConfigured(f"payload_format={self.format!r} is none of {', '.join(FORMATS)}")
+            raise ImproperlyConfigured(f"payload_format={self.format!r} isn't one of {', '.join(FORMATS)}")
         if self.format == SQS_EXTENDED and not self.store.place.startswith("s3://"):
             raise ImproperlyConfigured(
-                f"payload_format='sqs-extended' names objects of S3, and the payloads are in {self.store.place}"
+                f"payload_format='sqs-extended' needs payloads in S3, and they are in {self.store.place}"
             )
         if self.compression is not None:
             check_compression(self.compression)
 
     def check_in(self, kind: str, name: str, data: bytes, now: float) -> tuple[PayloadReference, Payload]:
-        """The claim of some bytes, and what is to be stored for it; nothing is called.
+        """Make the reference to some bytes, and the payload to store for it, without any call.
 
         Args:
-            kind: ``ARGUMENTS`` or ``RESULTS``: what the bucket's lifecycle tells apart.
+            kind: ``ARGUMENTS`` or ``RESULTS``; the bucket's lifecycle rules differ for the two.
             name: the task's id.
             data: the bytes.
             now: the time, in seconds since the epoch.
         """
         digest = sha256_of(data)
-        # With the day, so that what is sent again later lives on from then; an object's age can't be made younger.
+        # The day makes arguments that are sent again later a new object, as an object's age can't be reset.
         day = datetime.fromtimestamp(now, UTC).date().isoformat()
         key = f"{self.store.prefix}{kind}/{day}/{quote(name, safe='')[:LONGEST_NAME_CHARACTERS]}-{digest}"
-        claim = PayloadReference(
+        reference = PayloadReference(
             place=self.store.place, key=key, size_bytes=len(data), sha256=digest, stored_at=int(now)
         )
-        return claim, Payload(key, data)
+        return reference, Payload(key, data)
 
-    def still_good(self, held: PayloadReference | None, claim: PayloadReference) -> bool:
-        """Whether the claim that a message came with can be sent on instead of a new one of the same bytes.
+    def can_reuse(self, received: PayloadReference, new: PayloadReference) -> bool:
+        """Whether the reference that a message came with can be sent on in place of a new one to equal bytes.
 
-        Not in the second half of its object's time, so that whoever receives the message finds it: with 30 days that
-        is a day more than the 14 that SQS keeps a message.
+        It can't in the second half of its object's lifetime, so that the receiver of the message finds the object: with
+        30 days, a half is a day more than the 14 days for which SQS keeps a message.
         """
         return (
-            held is not None
-            and held.place == claim.place
-            and held.sha256 == claim.sha256
-            and claim.stored_at - held.stored_at < self.expires_days * DAY_SECONDS / 2
+            received.place == new.place
+            and received.sha256 == new.sha256
+            and new.stored_at - received.stored_at < self.expires_days * DAY_SECONDS / 2
         )
 
     @property
     def longest_wait_seconds(self) -> float:
-        """How long a message with a claim may lie where nobody renews it.
+        """How long a message with a reference may wait in a place where nobody renews the reference.
 
-        A claim that is sent on has up to half of its object's time behind it; a sixth is left for the queue.
+        A reference that is sent on may point to an object that has lived for half of its lifetime; of the other half, a
+        third is left for the wait in the queue.
         """
         return self.expires_days * DAY_SECONDS / 3
 
     def compressed(self, data: bytes) -> tuple[bytes, str | None]:
-        """Bytes made smaller, and the content type of how; the bytes themselves and None where that doesn't help."""
+        """Compress bytes: returns them with the compression's content type, or with None if they wouldn't shrink."""
         if self.compression is not None:
             packed, content_type = compress(data, self.compression)
             if len(packed) < len(data):
@@ -123,52 +124,58 @@ class Payloads:
         return data, None
 
     def put(self, payloads: Sequence[Payload]) -> Flow[list[Refused | None]]:
-        """Check payloads in, all at once; one answer a payload, in order."""
+        """Store payloads, all at once; one answer for each payload, in order."""
         return (yield from self.store.put(payloads)) if payloads else []
 
-    def fetch(self, claim: PayloadReference) -> Flow[bytes]:
-        """What a claim stands for.
+    def fetch(self, reference: PayloadReference) -> Flow[bytes]:
+        """Fetch the payload of a reference.
 
         Raises:
-            ClaimError: it names a place that isn't followed, or the object is gone, too large or another.
+            ClaimError: the reference names a place that isn't allowed, or the object is missing, too large or altered.
             OperationalError: the store could not be used.
         """
-        (answer,) = yield from self.fetch_all([claim])
+        (answer,) = yield from self.fetch_all([reference])
         if isinstance(answer, ClaimError):
             raise answer
         return answer
 
-    def fetch_all(self, claims: Sequence[PayloadReference]) -> Flow[list[bytes | ClaimError]]:
-        """What some claims stand for, fetched together; one answer a claim, in order.
+    def fetch_all(self, references: Sequence[PayloadReference]) -> Flow[list[bytes | ClaimError]]:
+        """Fetch the payloads of several references together; one answer for each reference, in order.
 
         Raises:
             OperationalError: the store could not be used.
         """
         answers: dict[int, bytes | ClaimError] = {}
-        for position, claim in enumerate(claims):
+        for position, reference in enumerate(references):
             try:
-                self._check(claim)
+                self._check(reference)
             except ClaimError as error:
                 answers[position] = error
-        followed = [position for position in range(len(claims)) if position not in answers]
-        wanted = [(claims[position].bucket, claims[position].key) for position in followed]
+        followed = [position for position in range(len(references)) if position not in answers]
+        wanted = [(references[position].bucket, references[position].key) for position in followed]
         found = (yield from self.store.get(wanted)) if wanted else []
         for position, data in zip(followed, found, strict=True):
             try:
-                answers[position] = check_payload(claims[position], data)
+                answers[position] = check_payload(references[position], data)
             except ClaimError as error:
                 answers[position] = error
-        return [answers[position] for position in range(len(claims))]
+        return [answers[position] for position in range(len(references))]
 
-    def _check(self, claim: PayloadReference) -> None:
+    def _check(self, reference: PayloadReference) -> None:
         scheme = self.store.place.partition("://")[0]
         own = f"{self.store.place}/{self.store.prefix}"
         allowed = [own, *(f"{scheme}://{source.strip('/')}/" for source in self.sources)]
-        if not any(str(claim).startswith(place) for place in allowed):
+        if not any(str(reference).startswith(place) for place in allowed):
             raise ClaimError(
-                f"the claim names {claim}, and only {', '.join(allowed)} is followed here: payload_sources adds others"
+                f"the payload {reference} is not fetched: payloads may come from {', '.join(allowed)} only; add other "
+                "places to payload_sources"
             )
-        if not is_plain(claim.key):
-            raise ClaimError(f"the claim names {claim!s:.200}, which is no plain key")
-        if claim.size_bytes is not None and claim.size_bytes > LARGEST_PAYLOAD_BYTES:
-            raise ClaimError(f"{claim} has {claim.size_bytes} bytes, and at most {LARGEST_PAYLOAD_BYTES} are read")
+        if not is_plain(reference.key):
+            raise ClaimError(
+                f"the payload {reference!s:.200} is not fetched: its key has a '.' or '..' part, or can't be printed"
+            )
+        if reference.size_bytes is not None and reference.size_bytes > LARGEST_PAYLOAD_BYTES:
+            raise ClaimError(
+                f"the payload {reference} is not fetched: it has {reference.size_bytes} bytes, and at most "
+                f"{LARGEST_PAYLOAD_BYTES} are read"
+            )

@@ -120,7 +120,7 @@ def test_a_claim_elsewhere_is_not_followed_nor_removed():
     document["taskq_claim"]["key"] = "secret"
     other = Record("id-2", SUCCESS, FINAL_VERSION, json.dumps({**document, "task_id": "id-2"}))
     drive(store.store.save([other]))
-    with pytest.raises(ClaimError, match="only s3://shelf/app/ is followed"):
+    with pytest.raises(ClaimError, match="may come from s3://shelf/app/ only"):
         drive(store.load(["id-2"]))
     drive(store.delete(["id-2"]))
     assert ("shelf", "secret") in shelf.kept and shelf.gets == []

@@ -53,8 +53,8 @@ async def test_message_with_pointer_to_another_bucket_is_dead_lettered(shop, pee
     answer = handler(batch(record(message["Body"], queue=shop.queue)), Context())
     assert failures(answer) == [] and shop.seen == []
     reason = dead_letter(sqs_client, shop.queue)
-    assert reason.startswith(f"ClaimError: the claim names s3://{bucket}/")
-    assert reason.endswith("payload_sources adds others")
+    assert reason.startswith(f"ClaimError: the payload s3://{bucket}/")
+    assert reason.endswith("add other places to payload_sources")
 
 
 def test_lambda_function_follows_pointer_to_a_payload_source(make_shop, make_bucket, peer, sqs_client):
