@@ -1,11 +1,11 @@
-"""The entry point of an AWS Lambda function: ``taskq_cloud.lambda_function.lambda_handler`` is its handler.
+"""The entry point of an AWS Lambda function: set its handler to ``taskq_cloud.lambda_function.lambda_handler``.
 
-The environment variable ``TASKQ_APP`` says which application it serves: ``shop.tasks:app``. It answers batches of an
-SQS event source, direct invocations, schedules and events alike: see ``serverless.aws_lambda``. A function with a
-module of its own that says ``handler = app.lambda_handler()`` has no need of it.
+The environment variable ``TASKQ_APP`` names the application that the function serves: ``shop.tasks:app``. The handler
+answers batches of an SQS event source, direct invocations, schedules and other events: see ``serverless.aws_lambda``.
+A function that has its own module with ``handler = app.lambda_handler()`` does not need this module.
 
-Lambda has set up logging before it imports this: lines of the library, and of tasks' own code, get the task's id.
-``TASKQ_LOG_LEVEL`` (``info``, ``debug``) is the library's.
+Lambda has set up logging before it imports this module. Log lines of the library and of tasks get the task's id.
+``TASKQ_LOG_LEVEL`` (``info``, ``debug``) sets the library's log level.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def _app_path() -> str:
     path = os.environ.get(APP_VARIABLE)
     if not path:
         raise ImproperlyConfigured(
-            f"the function's environment has no {APP_VARIABLE}: set it to the application, such as shop.tasks:app"
+            f"the function's environment variable {APP_VARIABLE} is not set: set it to the application's path, such as "
+            "shop.tasks:app"
         )
     return path
 

@@ -1,1 +1,1 @@
-"""Runtimes that a provider drives: an event in, the provider's answer out."""
+"""The runtimes that a provider calls: they take an event or a request and return the provider's answer."""

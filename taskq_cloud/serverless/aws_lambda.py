@@ -1,28 +1,30 @@
-"""The AWS Lambda runtime: an event in, the answer that Lambda expects out.
+"""The AWS Lambda runtime: it takes an event and returns the answer that Lambda expects.
 
-``app.lambda_handler()`` makes a function's handler of an application. It needs botocore and no other package of AWS's,
-and opens nothing before the first event. What it does with each event:
+``app.lambda_handler()`` returns a Lambda function's handler for an application. The handler needs botocore and no other
+AWS package, and opens no connection before the first event. It treats events as follows.
 
-**A batch from SQS.** Each record goes through the pipeline of ``core.execution``. What is done, and what has been
-dead-lettered, is not among the ``batchItemFailures``, so that Lambda deletes it. What is given back is, and gets a
-visibility timeout of its own, so that it need not wait for the queue's to end. The event source mapping must say
-``FunctionResponseTypes = ["ReportBatchItemFailures"]``: without it Lambda takes any answer for "all done" and deletes
-what was given back.
+**A batch from SQS.** Each record goes through the pipeline of ``core.execution``. Records that are done or have been
+dead-lettered are left out of ``batchItemFailures``, so Lambda deletes them. Records that are given back are listed
+there, and each gets its own visibility timeout, so that it need not wait for the queue's. The event source mapping must
+set ``FunctionResponseTypes = ["ReportBatchItemFailures"]``: without it Lambda takes any answer for "all done" and
+deletes the records that were given back.
 
-**Time.** A record is begun only while its task's time limit fits into what is left of the function's time, with a
-margin for recording and answering. The first that does not fit, and all behind it, go back to the queue at once. That
-uses up a receive of theirs: the batch size times the tasks' time limit should fit into the function's timeout. A task
-whose limit alone is over the function's timeout goes back with a growing delay, and to the dead-letter queue when its
-receives run out; the log says which timeout to raise. ``limits`` says what becomes of a task that takes too long.
+**Time.** A record is started only while its task's time limit fits into the rest of the function's time, with a margin
+for recording and answering. The first record that does not fit, and all records behind it, go back to the queue at
+once. Each of them uses up one receive by this, so the batch size times the tasks' time limit should fit into the
+function's timeout. A task whose time limit alone exceeds the function's timeout goes back with a growing delay, and to
+the dead-letter queue when its receives run out; the log says which timeout to raise. ``time_limits`` describes what
+happens to a task that takes too long.
 
-**FIFO queues.** After a record that is given back, the later ones of its message group are not run: they go back too,
-for as long.
+**FIFO queues.** When a record is given back, the later records of its message group are not run. They go back as well,
+for the same time.
 
-**Anything else** is one message: ``{"task": ..., "args": [...], "kwargs": {...}}``, a Celery message, or an event that
-``task_event_routes`` gives a task (EventBridge, S3, SNS). The answer is Celery's result document. A task that fails
-has an outcome, which is recorded and answered like any other (``"status": "FAILURE"``), whether someone waits for the
-answer or not: Lambda does not invoke again for it, the task's own retries are sent to its queue. What could not be run
-at all, or was rejected, raises, so that Lambda's retries and the function's on-failure destination apply.
+**Any other event** is one message: ``{"task": ..., "args": [...], "kwargs": {...}}``, a Celery message, or an event
+that ``task_event_routes`` gives to a task (EventBridge, S3, SNS). The answer is Celery's result document. A failed task
+has an outcome, which is recorded and answered like any other (``"status": "FAILURE"``), whether or not somebody waits
+for the answer: Lambda does not invoke the function again for it, and the task's own retries are sent to its queue. A
+message that can't be run at all, or is rejected, raises an error, so that Lambda's retries and the function's
+on-failure destination apply.
 
 Sources: "Handling errors for an SQS event source in Lambda", "Invoking a Lambda function asynchronously".
 """
@@ -36,7 +38,7 @@ from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.errors import OperationalError
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless import direct_invocation
-from taskq_cloud.serverless.lambda_invocation import LAST_WORD_SECONDS, FunctionCall
+from taskq_cloud.serverless.lambda_invocation import ANSWER_RESERVE_SECONDS, LambdaInvocation
 from taskq_cloud.serverless.sqs_batch import Batch, sqs_records
 from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper
 
@@ -44,35 +46,36 @@ Handler: TypeAlias = Callable[[Any, Any], Any]
 
 
 def make_handler(runtime: Runtime) -> Handler:
-    """The handler of a Lambda function that serves an application: see this module's docstring."""
+    """Return the handler of a Lambda function for an application. This module's docstring describes the handler."""
     keeper = TimeKeeper()
 
     def handler(event: Any, context: Any) -> Any:
         """Answer an event.
 
         Args:
-            event: what the function was invoked with.
-            context: Lambda's context object; None where it is called by hand, and has all the time it wants.
+            event: the event that the function was invoked with.
+            context: Lambda's context object, or None for a call by hand, which has unlimited time.
         """
-        call = FunctionCall(runtime, keeper, context)
+        invocation = LambdaInvocation(runtime, keeper, context)
         records = sqs_records(event)
         if records is not None:
-            return _answer_batch(Batch(runtime, call, records), call, keeper)
+            return _answer_batch(Batch(runtime, invocation, records), invocation, keeper)
         request_id = getattr(context, "aws_request_id", None) or new_id()
         try:
-            with keeper.invocation(call.remaining_seconds() - LAST_WORD_SECONDS):
-                return direct_invocation.answer(runtime, call, event, request_id)
+            with keeper.deadline(invocation.remaining_seconds() - ANSWER_RESERVE_SECONDS):
+                return direct_invocation.answer(runtime, invocation, event, request_id)
         except OutOfTime:
             raise OperationalError(
-                f"invocation {request_id}: the function's time was over before the task was at its end and recorded"
+                f"invocation {request_id}: the function's time was over before the task had ended and its result was "
+                "recorded; raise the function's timeout, or look in the log for a slow store or broker"
             ) from None
 
     return handler
 
 
-def _answer_batch(batch: Batch, call: FunctionCall, keeper: TimeKeeper) -> dict[str, Any]:
+def _answer_batch(batch: Batch, invocation: LambdaInvocation, keeper: TimeKeeper) -> dict[str, Any]:
     try:
-        with keeper.invocation(call.remaining_seconds() - LAST_WORD_SECONDS):
+        with keeper.deadline(invocation.remaining_seconds() - ANSWER_RESERVE_SECONDS):
             batch.process()
             batch.settle()
     except OutOfTime:

@@ -1,4 +1,4 @@
-"""A function invoked with one message, not with a batch from a queue: by hand, by EventBridge, S3, SNS or Scheduler."""
+"""Answer an invocation with one message instead of a batch: by hand, or by EventBridge, S3, SNS or the Scheduler."""
 
 from __future__ import annotations
 
@@ -15,53 +15,57 @@ from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records import record as records
 from taskq_cloud.errors import DecodeError, NotRegistered, OperationalError, Reject, TimeLimitExceeded, WorkerLostError
 from taskq_cloud.runtime.runtime import Runtime
-from taskq_cloud.serverless.lambda_invocation import FunctionCall
+from taskq_cloud.serverless.lambda_invocation import LambdaInvocation
 
 
-def answer(runtime: Runtime, call: FunctionCall, event: Any, request_id: str) -> dict[str, Any]:
-    """Run an event's task.
+def answer(runtime: Runtime, invocation: LambdaInvocation, event: Any, request_id: str) -> dict[str, Any]:
+    """Run an event's task and return its result document.
 
     Args:
-        runtime: the application's.
-        call: the call of the function.
-        event: what it was invoked with.
-        request_id: the invocation's id; Lambda keeps it when it invokes again. It is the task's id where the event
-            brings none.
+        runtime: the application's runtime.
+        invocation: the invocation of the Lambda function.
+        event: the event that the function was invoked with.
+        request_id: the invocation's id, which Lambda keeps when it invokes again. It becomes the task's id if the event
+            has none.
 
     Returns:
         Celery's result document, as plain JSON.
 
     Raises:
-        ClaimError: what the message claims of an object store is gone, altered, or not followed.
-        DecodeError: the event is no message, or no pattern of ``task_event_routes`` matches it.
-        NotRegistered: the application has no such task.
-        Reject: the task rejected it, or the pipeline would dead-letter it.
-        OperationalError: broker or store could not be used.
+        ClaimError: the payload that the message refers to is gone or altered, or references to its store are not
+            followed.
+        DecodeError: the event isn't a message, or no pattern of ``task_event_routes`` matches it.
+        NotRegistered: the application has no task of this name.
+        Reject: the task rejected the message, or the pipeline would dead-letter it.
+        OperationalError: the broker or the store could not be used.
     """
     settings = runtime.settings
-    message = call.run(_opened(runtime, event, request_id))
+    message = invocation.run(_opened(runtime, event, request_id))
     definition = runtime.tasks.get(message.task)
     if definition is None:
-        raise NotRegistered(f"task {message.task!r} is not registered with this function's application")
+        raise NotRegistered(
+            f"task {message.task!r} is not registered with this function's application; import the module that defines "
+            "it, or correct the name"
+        )
     delivery = Delivery(
-        queue=runtime.route(message.task),  # where a retry goes
+        queue=runtime.route(message.task),  # a retry is sent there
         message_id=request_id,
         receipt=request_id,
         body=json.dumps(event),
-        # Lambda may have invoked with it before, so the store is asked whether it is done; and no queue takes it back,
-        # so there is no later receive.
+        # At least 2, because Lambda may have invoked the function with this event before: the pipeline then looks in
+        # the store for an earlier run. And the highest number, because no queue takes the message back.
         receive_count=max(2, settings.task_max_receives),
         received_at=time.time(),
     )
-    settlement = call.process(delivery, message)
+    settlement = invocation.process(delivery, message)
     match settlement:
         case Acknowledge():
-            return _document(runtime, call, message)
+            return _document(runtime, invocation, message)
         case DeadLetter():
             raise Reject(settlement.reason)
     raise OperationalError(
-        f"task {message.task}[{message.id}] was not brought to an end, and there is no queue to give it back to; the "
-        "log says why"
+        f"task {message.task}[{message.id}] was not brought to an end, and a direct invocation has no queue to give it "
+        "back to; the log says why. Invoke the function again once the cause is gone"
     )
 
 
@@ -72,26 +76,26 @@ def _opened(runtime: Runtime, event: Any, request_id: str) -> Flow[Message]:
 
 
 def _without_sns(event: Any) -> Mapping[str, Any]:
-    """Lambda's event around a notification is not the envelope that SNS puts into a queue, but holds it."""
+    """Return a notification in the envelope that SNS puts into a queue; Lambda's event wraps it differently."""
     if not isinstance(event, dict):
-        raise DecodeError(f"the event is no JSON object but {type(event).__name__}: {event!r:.80}")
+        raise DecodeError(f"the event isn't a JSON object but {type(event).__name__}: {event!r:.80}")
     match event.get("Records"):
         case [{"EventSource": "aws:sns", "Sns": dict() as notification}]:
             return {"Type": "Notification", **notification}
     return event
 
 
-def _document(runtime: Runtime, call: FunctionCall, message: Message) -> dict[str, Any]:
-    """What the store has; where it keeps nothing of this task, what the run came to."""
-    record = call.run(runtime.store.load([message.id])).get(message.id)
-    payload = _of_outcome(message, call.outcome) if record is None else record.payload
+def _document(runtime: Runtime, invocation: LambdaInvocation, message: Message) -> dict[str, Any]:
+    """Return the result document from the store. If the store has none, the run's outcome makes one."""
+    record = invocation.run(runtime.store.load([message.id])).get(message.id)
+    payload = _encode_outcome(message, invocation.outcome) if record is None else record.payload
     document: dict[str, Any] = json.loads(payload)
     return document
 
 
-def _of_outcome(message: Message, outcome: Outcome | None) -> str:
+def _encode_outcome(message: Message, outcome: Outcome | None) -> str:
     traceback: str | None = None
-    state, result = records.PENDING, "null"  # parked until it is due
+    state, result = records.PENDING, "null"  # the message was parked until it is due
     match outcome:
         case Succeeded():
             state, result = records.SUCCESS, outcome.payload

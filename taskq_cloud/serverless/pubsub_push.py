@@ -1,22 +1,23 @@
-"""The push endpoint: Pub/Sub posts a message, the task runs, the status code says what becomes of the message.
+"""The push endpoint: Pub/Sub posts a message, the task runs, and the status code tells Pub/Sub what to do next.
 
-``app.pubsub_push_handler(...)`` makes a ``PushEndpoint``, for Cloud Run and Cloud Functions (2nd gen): a WSGI and an
-ASGI application. A request without a valid token of the expected service account runs nothing.
+``app.pubsub_push_handler(...)`` returns a ``PushEndpoint`` for Cloud Run and Cloud Functions (2nd gen). It is a WSGI
+and an ASGI application. A request without a valid token of the expected service account runs nothing.
 
-====================================  ======  =======================================================
-the pipeline's settlement             answer  what Pub/Sub does
-====================================  ======  =======================================================
-acknowledged; dead-lettered           204     forgets the message
-given back; a dead letter not taken   503     pushes it again, as the subscription's retry policy says
-no push, or a malformed one           400     likewise, until the dead-letter policy takes it
-no token, or an invalid one           401     likewise
-a token for or of somebody else       403     likewise
-====================================  ======  =======================================================
+========================================  ======  ====================================================
+request, or the pipeline's settlement     answer  Pub/Sub's reaction
+========================================  ======  ====================================================
+acknowledged; dead-lettered               204     forgets the message
+given back; dead letter not accepted      503     pushes the message again, by its retry policy
+not a push, or a malformed push           400     pushes again, until the dead-letter policy applies
+no token, or an invalid token             401     pushes again, until the dead-letter policy applies
+a token of, or for, somebody else         403     pushes again, until the dead-letter policy applies
+========================================  ======  ====================================================
 
-A request may take ``deadline_seconds``, which must not be more than the subscription's acknowledgement deadline. A task
-whose time limit does not fit is not begun; one without a limit gets what is left. Tasks run in threads of their own, as
-in the worker's threads pool, for a server's request threads can't be interrupted: a task that its limit finds in C code
-goes on, and its outcome is dropped. How many run at a time is the server's concurrency.
+A request may take ``deadline_seconds``, which must not exceed the subscription's acknowledgement deadline. A task whose
+time limit does not fit is not started; a task without a time limit gets the time that is left. A server's request
+threads can't be interrupted, so tasks run in threads of the endpoint's own, as in the worker's threads pool: if the
+limit passes while a task runs C code, the task goes on and its outcome is dropped. The server's concurrency decides how
+many tasks run at a time.
 
 Sources: Pub/Sub documentation, "Push subscriptions", "Authenticate push subscriptions".
 """
@@ -25,8 +26,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -36,14 +35,14 @@ from typing import Any, Final
 
 from taskq_cloud.core.flows import retrying, run
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Settlement
-from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Lost, Outcome, TimedOut
+from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Lost, TimedOut
 from taskq_cloud.core.ports import KnowsPhysicalNames
 from taskq_cloud.errors import DecodeError, TaskQError
-from taskq_cloud.pools.threads import ThreadPool
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless import push_envelope
-from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS, LEAST_RUN_SECONDS, needed_seconds, refuse
+from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS, LEAST_RUN_SECONDS, needed_seconds, reject
 from taskq_cloud.serverless.oidc import Forbidden, KeysUnavailable, TokenError, TokenVerifier
+from taskq_cloud.serverless.push_threads import TaskThreads
 
 logger = logging.getLogger("taskq_cloud.serverless")
 
@@ -51,10 +50,10 @@ DEADLINE_SECONDS: Final = 600
 """The longest acknowledgement deadline of a push subscription (Pub/Sub documentation, "Push subscriptions")."""
 
 LARGEST_REQUEST_BYTES: Final = 16_000_000
-"""A message of 10 MB in base64, and its envelope."""
+"""Enough for a message of 10 MB in base64 with its envelope."""
 
 LONGEST_LENGTH_CHARACTERS: Final = 20
-"""Of a Content-Length that is looked at."""
+"""A Content-Length with more characters than this is treated as missing."""
 
 MOST_REQUESTS: Final = 1_000
 """The highest concurrency of a Cloud Run instance (Cloud Run documentation, "Maximum concurrent requests")."""
@@ -62,21 +61,21 @@ MOST_REQUESTS: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status, and a line for whoever looks at it."""
+    """The answer to a request: a status, and a line of text for a person who reads it."""
 
     status: HTTPStatus
     text: str = ""
 
 
-_BROKEN_OFF: Final = Answer(HTTPStatus.BAD_REQUEST, "the push is not whole")
+_INCOMPLETE: Final = Answer(HTTPStatus.BAD_REQUEST, "the push is incomplete")
 
 
-class Push:
-    """What is done with a request, whatever server brings it. Threads may share it.
+class PushHandler:
+    """Handles a push request, whichever server received it. Threads may share a handler.
 
     Args:
-        runtime: the application's.
-        verifier: decides who may ask.
+        runtime: the application's runtime.
+        verifier: decides who may push.
         deadline_seconds: how long a request may take.
     """
 
@@ -84,10 +83,10 @@ class Push:
         self._runtime = runtime
         self._verifier = verifier
         self._deadline_seconds = deadline_seconds
-        self._tasks = _TaskThreads(runtime)
+        self._tasks = TaskThreads(runtime, MOST_REQUESTS)
 
     def refusal(self, method: str, headers: Mapping[str, str], size: int) -> Answer | None:
-        """Why a request is not even read, or None."""
+        """Return the answer to a request that must not be read, or None if the request may be read."""
         try:
             self._verifier.verify(headers.get("authorization"))
         except TokenError as error:
@@ -99,19 +98,20 @@ class Push:
                     return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "tokens can't be verified now")
             return Answer(HTTPStatus.UNAUTHORIZED, "no valid token")
         if method != "POST":
-            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, "pushes are posted")
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, "a push must be a POST request")
         if size > LARGEST_REQUEST_BYTES:
             return Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a push has at most {LARGEST_REQUEST_BYTES} bytes")
         return None
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Run what a request that was not refused brings."""
+        """Run the task of a request that ``refusal`` let through."""
         ends_at = time.monotonic() + self._deadline_seconds
         try:
             delivery = push_envelope.read(headers, body, self._queue_named)
         except DecodeError as error:
-            logger.error("%s", error, extra={"action": "push.malformed"})  # noqa: TRY400 - not a fault of ours
-            return Answer(HTTPStatus.BAD_REQUEST, "no push of Pub/Sub's")
+            # The sender is at fault, so a traceback would not help.
+            logger.error("a push could not be read: %s", error, extra={"action": "push.malformed"})  # noqa: TRY400
+            return Answer(HTTPStatus.BAD_REQUEST, "not a Pub/Sub push")
         try:
             settlement = run(
                 retrying(self._runtime.pipeline.process(delivery)), lambda step: self._perform(step, ends_at)
@@ -119,7 +119,12 @@ class Push:
             return self._settle(settlement)
         except Exception:
             extra = {"action": "push.failed", "queue": delivery.queue, "message_id": delivery.message_id}
-            logger.exception("message %s could not be handled; it is given back", delivery.message_id, extra=extra)
+            logger.exception(
+                "message %s could not be processed because of a fault in taskq_cloud, and is given back; please report "
+                "the fault",
+                delivery.message_id,
+                extra=extra,
+            )
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "see the log")
 
     def close(self) -> None:
@@ -137,12 +142,14 @@ class Push:
             return True if isinstance(step, Admission) else self._runtime.connections.perform(step)
         whole_seconds = self._deadline_seconds - ANSWER_MARGIN_SECONDS
         if needed_seconds(step) > whole_seconds:
-            within = f"a push is answered within {self._deadline_seconds:g} s, {ANSWER_MARGIN_SECONDS:g} s of it kept"
-            remedy = "raise the endpoint's deadline_seconds, 600 at most, and the subscription's --ack-deadline"
-            return refuse(step, within, remedy, self._runtime.settings.task_max_receives)
+            margin = f"{ANSWER_MARGIN_SECONDS:g} s are kept for the answer"
+            available = f"a push must be answered within {self._deadline_seconds:g} s, of which {margin}"
+            remedy = "raise the endpoint's deadline_seconds, to 600 at most, and the subscription's --ack-deadline"
+            return reject(step, available, remedy, self._runtime.settings.task_max_receives)
         left_seconds = max(0.0, ends_at - ANSWER_MARGIN_SECONDS - time.monotonic())
         if left_seconds < min(LEAST_RUN_SECONDS, whole_seconds / 2):
-            # A store or broker took the time. Begun now, the run would be cut off, and where nobody counts, failed.
+            # A slow store or broker has used up the time. A run started now would be cut off, and the task would even
+            # fail if the broker doesn't count receives.
             return Abandoned()
         own_limit = step.time_limit
         if own_limit is not None and own_limit <= left_seconds:
@@ -169,22 +176,28 @@ class Push:
         if error is None:
             return Answer(HTTPStatus.NO_CONTENT)
         extra = {"action": "push.settle_failed", "queue": delivery.queue, "message_id": delivery.message_id}
-        logger.error("message %s could not be dead-lettered: %s", delivery.message_id, error, extra=extra)
+        logger.error(
+            "message %s of queue %s could not be dead-lettered, and is given back: %s",
+            delivery.message_id,
+            delivery.queue,
+            error,
+            extra=extra,
+        )
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "given back")
 
 
 class PushEndpoint:
-    """A WSGI application and an ASGI application in one: called with two arguments, or with three.
+    """A WSGI application and an ASGI application in one. A call with two arguments is WSGI, with three ASGI.
 
-    ``gunicorn main:endpoint`` finds the one; ``uvicorn main:endpoint.asgi`` names the other, for a server that guesses
-    takes what can be called for WSGI.
+    ``gunicorn main:endpoint`` serves it by WSGI. For ASGI, name the method: ``uvicorn main:endpoint.asgi``. A server
+    that guesses the protocol takes any callable object for a WSGI application.
 
     Args:
-        push: answers the requests.
+        handler: answers the requests.
     """
 
-    def __init__(self, push: Push) -> None:
-        self._push = push
+    def __init__(self, handler: PushHandler) -> None:
+        self._handler = handler
         self._threads: ThreadPoolExecutor | None = None
 
     def __call__(self, *arguments: Any) -> Any:
@@ -192,20 +205,20 @@ class PushEndpoint:
         return self.wsgi(*arguments) if len(arguments) == 2 else self.asgi(*arguments)  # noqa: PLR2004 - WSGI's two
 
     def wsgi(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer a request as WSGI has it (PEP 3333)."""
+        """Answer a WSGI request (PEP 3333)."""
         headers = {
             name.removeprefix("HTTP_").replace("_", "-").lower(): str(value)
             for name, value in environ.items()
             if name.startswith("HTTP_")
         }
         size = _length(environ.get("CONTENT_LENGTH"))
-        answer = self._push.refusal(environ["REQUEST_METHOD"], headers, size or 0)
+        answer = self._handler.refusal(environ["REQUEST_METHOD"], headers, size or 0)
         if answer is None and size is None:
-            # WSGI has no other way to tell where a request ends; an empty body would be taken for the message.
-            answer = Answer(HTTPStatus.LENGTH_REQUIRED, "a push says how long it is")
+            # Only its length tells WSGI where a request ends. Without it, an empty body would be taken for the message.
+            answer = Answer(HTTPStatus.LENGTH_REQUIRED, "a push must have a Content-Length")
         if answer is None:
             request = environ["wsgi.input"].read(size)
-            answer = self._push.answer(headers, request) if len(request) == size else _BROKEN_OFF
+            answer = self._handler.answer(headers, request) if len(request) == size else _INCOMPLETE
         body = answer.text.encode()
         start_response(f"{answer.status.value} {answer.status.phrase}", _headers(answer, body))
         return [body]
@@ -216,27 +229,31 @@ class PushEndpoint:
         receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
         send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
     ) -> None:
-        """Answer a request as ASGI 3 has it; other protocols than HTTP are not served."""
+        """Answer an ASGI 3 request.
+
+        Raises:
+            ValueError: the protocol isn't HTTP.
+        """
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
         if scope["type"] != "http":
-            raise ValueError(f"a push endpoint serves HTTP, not {scope['type']}")
+            raise ValueError(f"a push endpoint serves HTTP only, and not {scope['type']}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         size = _length(headers.get("content-length")) or 0
-        # Verifying may fetch keys, and a task takes its time: neither on the server's loop.
-        answer = await self._in_thread(self._push.refusal, scope["method"], headers, size)
+        # Verifying a token may fetch keys, and a task takes time. Neither may block the server's event loop.
+        answer = await self._in_thread(self._handler.refusal, scope["method"], headers, size)
         if answer is None:
             body = await _read(receive)
-            answer = _BROKEN_OFF if body is None else await self._in_thread(self._push.answer, headers, body)
+            answer = _INCOMPLETE if body is None else await self._in_thread(self._handler.answer, headers, body)
         text = answer.text.encode()
         raw = [(name.lower().encode(), value.encode()) for name, value in _headers(answer, text)]
         await send({"type": "http.response.start", "status": answer.status.value, "headers": raw})
         await send({"type": "http.response.body", "body": text})
 
     def close(self) -> None:
-        """End the threads that requests have started."""
-        self._push.close()
+        """End the threads that were started for requests."""
+        self._handler.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False)
 
@@ -244,50 +261,6 @@ class PushEndpoint:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(MOST_REQUESTS, thread_name_prefix="taskq-push")
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-
-
-class _TaskThreads:
-    """The worker's threads pool, for callers that are threads: it lives on an event loop in a thread of its own.
-
-    Started by the first task and not before: a server may fork until then.
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool: ThreadPool | None = None
-        self._process_id = 0
-
-    def run(self, invocation: Invocation) -> Outcome:
-        """Run a task to its end, or to its limit's."""
-        loop, pool = self._started()
-        return asyncio.run_coroutine_threadsafe(pool.run(invocation), loop).result()
-
-    def close(self) -> None:
-        """End the threads."""
-        with self._lock:
-            loop, pool = self._loop, self._pool
-            self._loop = self._pool = None
-        if loop is not None and pool is not None:
-            asyncio.run_coroutine_threadsafe(pool.stop(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-
-    def _started(self) -> tuple[asyncio.AbstractEventLoop, ThreadPool]:
-        with self._lock:
-            if self._loop is None or self._pool is None or self._process_id != os.getpid():
-                self._loop = asyncio.new_event_loop()
-                self._pool = ThreadPool(self._runtime.runner, MOST_REQUESTS)
-                self._process_id = os.getpid()
-                threading.Thread(target=_serve, args=(self._loop,), name="taskq-push-tasks", daemon=True).start()
-            return self._loop, self._pool
-
-
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()
 
 
 def _headers(answer: Answer, body: bytes) -> list[tuple[str, str]]:
@@ -303,12 +276,12 @@ def _headers(answer: Answer, body: bytes) -> list[tuple[str, str]]:
 
 def _length(value: Any) -> int | None:
     text = str(value)
-    # "²" is a digit to Python, and no number; nor are some thousand digits.
+    # str.isdigit accepts "²", which int() does not; nor does int() accept some thousands of digits.
     return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_LENGTH_CHARACTERS else None
 
 
 async def _read(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes | None:
-    """A request's body; None where its sender goes away first, or sends too much."""
+    """Return a request's body, or None if its sender disconnects first or sends too much."""
     body = bytearray()
     while len(body) <= LARGEST_REQUEST_BYTES:
         event = await receive()
@@ -324,7 +297,7 @@ async def _lifespan(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """A server tells that it starts and stops; there is nothing to do for either."""
+    """Confirm the server's start and stop, which need nothing else to be done."""
     while True:
         event = await receive()
         await send({"type": f"{event['type']}.complete"})

@@ -1,4 +1,4 @@
-"""What Pub/Sub posts to a push endpoint, read: wrapped in JSON, or unwrapped with its metadata in headers."""
+"""Read the requests that Pub/Sub posts to a push endpoint: wrapped in JSON, or unwrapped with metadata in headers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _NOT_ATTRIBUTES_PREFIXES: Final = ("x-", "ce-")
 
 
 def read(headers: Mapping[str, str], body: bytes, queue_named: Callable[[str], str]) -> Delivery:
-    """The delivery that a request brings.
+    """Return the delivery that a request contains.
 
     Args:
-        headers: by their names in lower case.
-        body: the request's.
-        queue_named: subscription's full name -> queue.
+        headers: the request's headers, by their names in lower case.
+        body: the request's body.
+        queue_named: returns the queue of a subscription, given by its full name.
 
     Raises:
-        DecodeError: it is no push of Pub/Sub's.
+        DecodeError: the request isn't a Pub/Sub push.
     """
     if f"{METADATA}message-id" in headers:
         return _unwrapped(headers, body, queue_named)
@@ -51,15 +51,18 @@ def read(headers: Mapping[str, str], body: bytes, queue_named: Callable[[str], s
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DecodeError(
-            f"the request is no push of Pub/Sub's ({type(error).__name__}: {error}): an unwrapped one needs its "
-            "metadata (--push-no-wrapper-write-metadata)"
+            f"the request isn't a Pub/Sub push ({type(error).__name__}: {error}). If the subscription sends unwrapped "
+            "messages, it must write their metadata (--push-no-wrapper-write-metadata)"
         ) from error
 
 
 def _unwrapped(headers: Mapping[str, str], body: bytes, queue_named: Callable[[str], str]) -> Delivery:
     subscription = headers.get(f"{METADATA}subscription-name")
     if not subscription:
-        raise DecodeError(f"the request has no {METADATA}subscription-name")
+        raise DecodeError(
+            f"the request isn't a Pub/Sub push: it has the header {METADATA}message-id, but not "
+            f"{METADATA}subscription-name"
+        )
     attributes = {
         name: value
         for name, value in headers.items()
@@ -91,7 +94,7 @@ def _delivery(
     return Delivery(
         queue=queue,
         message_id=message_id,
-        # A claim's owner is known by it, and two pushes of one message are two.
+        # A task's lock is held in the receipt's name, so two pushes of one message must have different receipts.
         receipt=f"push-{uuid4()}",
         body=data.decode(errors="surrogateescape"),
         receive_count=int(attempt) if attempt else 1,
@@ -106,5 +109,5 @@ def _delivery(
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.80} is no string")
+        raise TypeError(f"{value!r:.80} isn't a string")
     return value

@@ -1,4 +1,4 @@
-"""A batch of SQS records: run one after the other, settled together, answered with those that failed."""
+"""Process a batch of SQS records: run them one by one, settle them together, answer with the failed records."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from taskq_cloud.core.ports import Broker, KnowsPhysicalNames, is_ordered
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.deadlines import LEAST_RUN_SECONDS
-from taskq_cloud.serverless.lambda_invocation import FunctionCall
+from taskq_cloud.serverless.lambda_invocation import LambdaInvocation
 
 logger = logging.getLogger("taskq_cloud.serverless")
 
-UNEXPECTED_FIRST_DELAY_SECONDS: Final = 10
-UNEXPECTED_LONGEST_DELAY_SECONDS: Final = 900
+CRASHED_FIRST_DELAY_SECONDS: Final = 10
+CRASHED_LONGEST_DELAY_SECONDS: Final = 900
 
 
 def sqs_records(event: Any) -> Sequence[Mapping[str, Any]] | None:
-    """The records of a batch from SQS, or None where the event is something else."""
+    """Return the records of a batch from SQS, or None if the event is of another kind."""
     match event:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             records: Sequence[Mapping[str, Any]] = event["Records"]
@@ -31,7 +31,7 @@ def sqs_records(event: Any) -> Sequence[Mapping[str, Any]] | None:
 
 
 def delivery_of(record: Mapping[str, Any], broker: Broker, received_at: float) -> Delivery:
-    """A record as the pipeline takes it. Its lease is the event source mapping's."""
+    """Return a record as a delivery for the pipeline. The event source mapping holds its lease."""
     attributes = record.get("attributes", {})
     queue = record["eventSourceARN"].rpartition(":")[2]
     sent_ms = attributes.get("SentTimestamp")
@@ -53,25 +53,26 @@ def delivery_of(record: Mapping[str, Any], broker: Broker, received_at: float) -
 
 
 class Batch:
-    """What has become of a batch so far. What is not known to be done when the answer is due has failed.
+    """A batch and its progress. A record that isn't known to be done when the answer is due counts as failed.
 
     Args:
-        runtime: the application's.
-        call: the call of the function.
-        records: the event's.
+        runtime: the application's runtime.
+        invocation: the invocation of the Lambda function.
+        records: the event's records.
     """
 
-    def __init__(self, runtime: Runtime, call: FunctionCall, records: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, runtime: Runtime, invocation: LambdaInvocation, records: Sequence[Mapping[str, Any]]) -> None:
         self._runtime = runtime
-        self._call = call
+        self._invocation = invocation
         self._records = records
         self._done: set[int] = set()
         self._settlements: dict[int, Settlement] = {}
-        self._held_groups: dict[str, float] = {}
-        self._unstarted = 0
+        # Message group -> seconds after which its records come back.
+        self._blocked_groups: dict[str, float] = {}
+        self._not_started = 0
 
     def process(self) -> None:
-        """Take every record through the pipeline, as far as the time goes."""
+        """Take every record through the pipeline, as far as the time lasts."""
         received_at = time.time()
         for position, record in enumerate(self._records):
             delivery: Delivery | None = None
@@ -79,9 +80,11 @@ class Batch:
                 delivery = delivery_of(record, self._runtime.broker, received_at)
                 settlement = self._process(delivery, first=position == 0)
             except Exception:
-                # Whatever a message or a task does, the pipeline answers: this is a fault of ours, and of one record.
+                # The pipeline has an answer to any message and any task. So this is a fault of this package, which must
+                # cost one record only.
                 logger.exception(
-                    "message %s could not be handled; it is given back",
+                    "message %s could not be processed because of a fault in taskq_cloud, and is given back; please "
+                    "report the fault",
                     record["messageId"],
                     extra={"action": "lambda.record_failed", "message_id": record["messageId"]},
                 )
@@ -89,23 +92,24 @@ class Batch:
                     continue
                 settlement = _release_after_fault(delivery)
             self._note(position, settlement)
-        if self._unstarted:
+        if self._not_started:
             logger.warning(
-                "%d of %d records were not begun, for want of time or behind one of their group; they are given back",
-                self._unstarted,
+                "%d of %d records were not started and are given back: the time was too short (lower the batch size or "
+                "raise the function's timeout), or an earlier record of their message group was given back",
+                self._not_started,
                 len(self._records),
                 extra={"action": "lambda.records_not_begun"},
             )
 
     def settle(self) -> None:
-        """Carry out what Lambda does not: dead letters, and how soon what was given back comes again."""
-        # The dead letters first: what was given back comes again in any case.
+        """Carry out what Lambda doesn't: send dead letters, and set when each released record comes back."""
+        # The dead letters go first: released records come back in any case.
         ordered = sorted(self._settlements.items(), key=lambda item: isinstance(item[1], Release))
         if not ordered:
             return
         try:
-            answers = self._call.run(self._runtime.broker.settle([settlement for _, settlement in ordered]))
-        except Exception as error:  # Lambda must have its answer: without one, all that is done returns
+            answers = self._invocation.run(self._runtime.broker.settle([settlement for _, settlement in ordered]))
+        except Exception as error:  # Lambda must get an answer: without one, all records come back, done or not
             answers = [Refused(error)] * len(ordered)
         for (position, settlement), answer in zip(ordered, answers, strict=True):
             if answer is not None:
@@ -114,28 +118,28 @@ class Batch:
                 self._done.add(position)
 
     def log_out_of_time(self) -> None:
-        """Say that the batch was cut short."""
+        """Log that the batch was cut short."""
         logger.error(
-            "the function's time was over with %d of %d records done; the others come back when the queue's visibility "
-            "timeout is over",
+            "the function's time was over with %d of %d records done; the others come back after the queue's "
+            "visibility timeout. Lower the batch size, or raise the function's timeout",
             len(self._done),
             len(self._records),
             extra={"action": "lambda.out_of_time"},
         )
 
     def answer(self) -> dict[str, Any]:
-        """What Lambda is told: the records it must not delete."""
+        """Return the answer to Lambda: the records that it must not delete."""
         failed = [record["messageId"] for position, record in enumerate(self._records) if position not in self._done]
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in dict.fromkeys(failed)]}
 
     def _process(self, delivery: Delivery, *, first: bool) -> Settlement:
-        held_seconds = self._held_groups.get(str(delivery.group)) if _in_order(delivery) else None
-        # The first record is looked at however little time there is: if it can never run, its log line says so.
-        too_late = self._call.stopped or (not first and self._call.seconds_for_tasks() < LEAST_RUN_SECONDS)
-        if held_seconds is None and not too_late:
-            return self._call.process(delivery)
-        self._unstarted += 1
-        return Release(delivery, held_seconds or 0)
+        blocked_seconds = self._blocked_groups.get(str(delivery.group)) if _in_order(delivery) else None
+        # The first record is processed even if time is short: if its task can never run, the log has to say so.
+        too_late = self._invocation.stopped or (not first and self._invocation.seconds_for_tasks() < LEAST_RUN_SECONDS)
+        if blocked_seconds is None and not too_late:
+            return self._invocation.process(delivery)
+        self._not_started += 1
+        return Release(delivery, blocked_seconds or 0)
 
     def _note(self, position: int, settlement: Settlement) -> None:
         match settlement:
@@ -143,7 +147,7 @@ class Batch:
                 self._done.add(position)
                 return
             case Release(delivery, after_seconds) if _in_order(delivery):
-                self._held_groups.setdefault(str(delivery.group), after_seconds)
+                self._blocked_groups.setdefault(str(delivery.group), after_seconds)
         self._settlements[position] = settlement
 
 
@@ -152,17 +156,17 @@ def _in_order(delivery: Delivery) -> bool:
 
 
 def _release_after_fault(delivery: Delivery) -> Release:
-    after = growing_delay(delivery.receive_count, UNEXPECTED_FIRST_DELAY_SECONDS, UNEXPECTED_LONGEST_DELAY_SECONDS)
+    after = growing_delay(delivery.receive_count, CRASHED_FIRST_DELAY_SECONDS, CRASHED_LONGEST_DELAY_SECONDS)
     return Release(delivery, after)
 
 
 def _log_refused(settlement: Settlement, error: Exception) -> None:
     delivery = settlement.delivery
     logger.error(
-        "message %s of queue %r could not be %s; it comes back when the queue's visibility timeout is over: %s",
+        "message %s of queue %r could not be %s; it comes back after the queue's visibility timeout: %s",
         delivery.message_id,
         delivery.queue,
-        "dead-lettered" if isinstance(settlement, DeadLetter) else "given back at once",
+        "dead-lettered" if isinstance(settlement, DeadLetter) else "given its own visibility timeout",
         error,
         exc_info=None if isinstance(error, TaskQError) else error,
         extra={"action": "lambda.settle_failed", "queue": delivery.queue, "message_id": delivery.message_id},

@@ -1,3 +1,4 @@
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,7 @@ from tests.serverless.events import make_app
 
 @pytest.fixture
 def shop():
-    """An application with a task of each kind; ``ran`` are the arguments of the runs, in order."""
+    """An application with a task of each kind. ``ran`` lists the arguments of the runs, in order."""
     app, ran = make_app(), []
 
     @app.task(name="add")
@@ -36,3 +37,15 @@ def shop():
         return number
 
     return SimpleNamespace(app=app, ran=ran, broker=app.broker, handler=app.lambda_handler())
+
+
+@pytest.fixture
+def no_garbage_collection():
+    """Collect no garbage during the test, so that no alarm goes off inside a finalizer.
+
+    Python only reports an exception that is raised there ("Exception ignored in ..."), and pytest makes an error of
+    that report. In a function the next alarm follows; see ``time_limits``.
+    """
+    gc.disable()
+    yield
+    gc.enable()

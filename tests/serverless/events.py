@@ -1,4 +1,4 @@
-"""Events as Lambda hands them over, a context whose time a test sets, and a broker that notes what it is told."""
+"""Events as Lambda passes them, a context whose time a test sets, and a broker that records its calls."""
 
 import json
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _numbers = count(1)
 
 
 class Context:
-    """Lambda's context object: ``seconds`` is what is left."""
+    """Lambda's context object, with ``seconds`` of the function's time left."""
 
     def __init__(self, seconds=60.0):
         self.seconds = seconds
@@ -28,7 +28,7 @@ class Context:
 
 @dataclass
 class NotingBroker:
-    """Takes what it is given and notes it; ``refused`` are the ids of messages it does not settle."""
+    """Records sent messages and settlements. ``refused`` are the ids of the messages that it does not settle."""
 
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
         largest_message_bytes=1 << 20,
@@ -74,7 +74,7 @@ def make_app(**settings):
 
 
 def record(body, *, message_id=None, receives=1, group=None, queue="shop-work", attributes=None):
-    """A record of a batch; a ``Message`` is encoded."""
+    """Return a record of a batch. The body is text, or a ``Message`` that is encoded."""
     message_id = message_id or f"m{next(_numbers)}"
     if group is not None and not queue.endswith(".fifo"):
         queue += ".fifo"
@@ -104,13 +104,13 @@ def batch(*records):
 
 
 def call_of(task, *args, **fields):
-    """The message of a call, its id the first argument's text where none is given."""
+    """Return the message of a call, with a new id unless one is given."""
     fields.setdefault("id", str(uuid4()))
     return Message(task=task, args=args, **fields)
 
 
 def failures(answer):
-    """The message ids an answer lists; an answer of another shape fails."""
+    """Return the message ids that an answer lists. Fail if the answer has another shape."""
     assert set(answer) == {"batchItemFailures"}
     assert json.loads(json.dumps(answer)) == answer
     return [item["itemIdentifier"] for item in answer["batchItemFailures"]]

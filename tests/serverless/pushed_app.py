@@ -1,4 +1,4 @@
-"""An application whose queue ``celery`` is pushed to an endpoint, and whose queue ``crates`` a worker serves."""
+"""An application whose queue ``celery`` is pushed to an endpoint, while a worker serves its queue ``crates``."""
 
 from __future__ import annotations
 

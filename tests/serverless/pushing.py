@@ -1,4 +1,4 @@
-"""What stands around a push endpoint: an issuer of tokens with keys of its own, and servers for WSGI and ASGI."""
+"""The surroundings of a push endpoint: an issuer that signs tokens with its own keys, and WSGI and ASGI servers."""
 
 import asyncio
 import base64
@@ -19,19 +19,25 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
+from tests.brokers.pubsub_server import PubSubServer
+
 AUDIENCE = "https://shop.example.com/push"
 ACCOUNT = "pusher@my-project.iam.gserviceaccount.com"
 ISSUER = "https://accounts.google.com"
+PROJECT = "test-project"
+SUBSCRIPTION = f"projects/{PROJECT}/subscriptions/shop-celery"
+DEADLINE_SECONDS = 3.0
+"""The deadline of the endpoints that the tests make."""
 
 
 class Issuer:
-    """Signs tokens, and serves its public keys over HTTP.
+    """Signs tokens and serves its public keys over HTTP.
 
     Attributes:
-        fetched: how often the keys were asked for.
-        failing: answer with an error instead.
-        breaks_off: end an answer in its middle.
-        on_fetch: called while the keys are asked for.
+        fetched: how often the keys were requested.
+        failing: answer with status 500.
+        breaks_off: send only half of the answer.
+        on_fetch: called at each request for the keys.
     """
 
     def __init__(self) -> None:
@@ -65,7 +71,7 @@ class Issuer:
         self._server.server_close()
 
     def rotate(self, key_id: str) -> None:
-        """Sign with a new key from now on."""
+        """Sign with a new key from now on, and go on publishing the old keys."""
         self.keys[key_id] = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.key_id = key_id
 
@@ -93,7 +99,7 @@ class Issuer:
 
 
 def envelope(body: str | bytes, subscription: str, attempt: int | None = 1, **message: Any) -> bytes:
-    """A wrapped push."""
+    """Return the body of a wrapped push."""
     data = body.encode() if isinstance(body, str) else body
     pushed: dict[str, Any] = {
         "message": {
@@ -112,7 +118,7 @@ def envelope(body: str | bytes, subscription: str, attempt: int | None = 1, **me
 def post(
     url: str, body: bytes, token: str | None, headers: dict[str, str] | None = None, method: str = "POST"
 ) -> tuple[int, str]:
-    """Send a request; its status and text."""
+    """Send a request, and return the status and text of the answer."""
     request = Request(url, data=body if method == "POST" else None, method=method, headers=headers or {})
     if token is not None:
         request.add_header("Authorization", f"Bearer {token}")
@@ -149,7 +155,7 @@ def served_by_asgi(endpoint: Callable[..., Any]) -> Iterator[str]:
     config.bind = ["127.0.0.1:0"]
     sockets = config.create_sockets()
     port = sockets.insecure_sockets[0].getsockname()[1]
-    sockets.insecure_sockets[0].listen()  # so that no request is too early
+    sockets.insecure_sockets[0].listen()  # so that a request that comes before the server has started waits
     config.create_sockets = lambda: sockets  # type: ignore[method-assign]
     stop: asyncio.Event | None = None
     loop = asyncio.new_event_loop()
@@ -168,3 +174,8 @@ def served_by_asgi(endpoint: Callable[..., Any]) -> Iterator[str]:
     loop.call_soon_threadsafe(stop.set)
     thread.join()
     loop.close()
+
+
+def dead_letters(server: PubSubServer) -> list[dict[str, str]]:
+    held = server.state.subscriptions[f"projects/{PROJECT}/subscriptions/shop-celery-dead"].messages
+    return [each.attributes for each in held.values()]

@@ -1,4 +1,4 @@
-"""The code of the functions that the tests create: what a user's whole Lambda is."""
+"""The code of the functions that the tests create. It is all that a user's Lambda function needs."""
 
 import asyncio
 import os

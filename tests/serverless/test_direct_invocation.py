@@ -1,4 +1,4 @@
-"""Invocations without a queue: what is answered, and what raises so that Lambda's retries and destinations apply."""
+"""Test direct invocations: the answers, and the errors that make Lambda's retries and destinations apply."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from taskq_cloud.errors import DecodeError, Ignore, NotRegistered, OperationalEr
 from tests.serverless.events import Context, call_of, make_app
 
 
-def test_the_answer_is_the_result_document(shop):
+def test_direct_invocation_returns_the_result_document(shop):
     context = Context()
     answer = shop.handler({"task": "add", "args": [3], "kwargs": {}}, context)
     assert {key: answer[key] for key in ("status", "result", "task_id", "traceback")} == {
@@ -25,7 +25,7 @@ def test_the_answer_is_the_result_document(shop):
     assert shop.broker.settled == []
 
 
-def test_an_id_of_its_own_is_kept_and_a_second_invocation_does_not_run_it_again(shop):
+def test_second_invocation_with_one_task_id_does_not_run_again(shop):
     event = {"task": "aadd", "args": [3], "id": "mine"}
     answers = [shop.handler(event, Context()) for _ in range(2)]
     assert [answer["task_id"] for answer in answers] == ["mine", "mine"]
@@ -33,33 +33,33 @@ def test_an_id_of_its_own_is_kept_and_a_second_invocation_does_not_run_it_again(
     assert shop.ran == [3]
 
 
-def test_lambdas_second_attempt_is_the_same_task(shop):
+def test_second_attempt_by_lambda_is_the_same_task(shop):
     context = Context()
     for _ in range(2):
         shop.handler({"task": "add", "args": [3]}, context)
     assert shop.ran == [3]
 
 
-def test_a_message_of_celerys_protocol_is_taken_too(shop):
+def test_celery_message_is_accepted(shop):
     body = json.loads(protocol.encode(call_of("add", 3, id="mine"), "work"))
     assert shop.handler(body, Context())["task_id"] == "mine"
 
 
-def test_a_failure_is_an_outcome_like_any_other(shop):
+def test_failing_task_is_answered_with_failure_document(shop):
     answer = shop.handler({"task": "fail", "args": ["why"]}, Context())
     assert answer["status"] == "FAILURE"
     assert answer["result"] == {"exc_type": "ValueError", "exc_message": ["why"], "exc_module": "builtins"}
     assert "ValueError: why" in answer["traceback"]
 
 
-def test_a_retry_goes_to_the_tasks_queue(shop):
+def test_retry_is_sent_to_the_tasks_queue(shop):
     shop.app.task(name="routed", queue="elsewhere", autoretry_for=(KeyError,))(lambda: {}["nothing"])
     answers = [shop.handler({"task": name, "args": args}, Context()) for name, args in (("again", [1]), ("routed", []))]
     assert [answer["status"] for answer in answers] == ["RETRY", "RETRY"]
     assert [queue for queue, _ in shop.broker.sent] == ["celery", "elsewhere"]
 
 
-def test_what_is_not_due_yet_is_parked(shop):
+def test_task_not_due_yet_is_parked(shop):
     answer = shop.handler({"task": "add", "args": [1], "eta": "2999-01-01T00:00:00+00:00", "id": "later"}, Context())
     assert (answer["status"], answer["task_id"]) == ("PENDING", "later")
     ((_, parked),) = shop.broker.sent
@@ -70,7 +70,7 @@ def test_what_is_not_due_yet_is_parked(shop):
 @pytest.mark.parametrize(
     ("task", "status"), [("add", "SUCCESS"), ("fail", "FAILURE"), ("again", "RETRY"), ("forget", "IGNORED")]
 )
-def test_without_a_record_the_answer_says_what_the_run_came_to(shop, task, status):
+def test_answer_without_a_stored_result_gives_the_outcome(shop, task, status):
     @shop.app.task(name="forget")
     def forget(_number):
         raise Ignore
@@ -93,7 +93,7 @@ def test_without_a_record_the_answer_says_what_the_run_came_to(shop, task, statu
     ],
     ids=["eventbridge", "s3", "sns"],
 )
-def test_a_routed_event_is_a_task(event):
+def test_routed_event_runs_its_task(event):
     app = make_app(task_event_routes={"aws*": "on_event"})
 
     @app.task(name="on_event")
@@ -104,7 +104,7 @@ def test_a_routed_event_is_a_task(event):
     assert app.lambda_handler()(event, Context())["result"] == sorted(document)
 
 
-def test_a_task_in_a_notification_is_a_task(shop):
+def test_task_message_in_sns_notification_runs(shop):
     message = json.dumps({"task": "add", "args": [3]})
     event = {"Records": [{"EventSource": "aws:sns", "Sns": {"TopicArn": "t", "Message": message, "MessageId": "n-1"}}]}
     answer = shop.handler(event, Context())
@@ -115,18 +115,18 @@ def test_a_task_in_a_notification_is_a_task(shop):
     ("event", "error", "text"),
     [
         ({"nothing": "known"}, DecodeError, "neither a task's message nor a known event"),
-        ([1, 2], DecodeError, "no JSON object but list"),
+        ([1, 2], DecodeError, "isn't a JSON object but list"),
         ({"source": "a", "detail-type": "b"}, DecodeError, "'a:b'"),
         ({"task": "add", "args": 3}, DecodeError, "args must be a list"),
         ({"task": "unknown"}, NotRegistered, "'unknown'"),
     ],
 )
-def test_what_is_no_task_raises(shop, event, error, text):
+def test_event_that_is_not_a_task_raises(shop, event, error, text):
     with pytest.raises(error, match=text):
         shop.handler(event, Context())
 
 
-def test_a_rejected_task_raises_so_that_it_reaches_lambdas_destination(shop):
+def test_rejected_task_raises(shop):
     @shop.app.task(name="picky")
     def picky():
         raise Reject("not this one")
@@ -136,12 +136,12 @@ def test_a_rejected_task_raises_so_that_it_reaches_lambdas_destination(shop):
     assert shop.app.AsyncResult("x").state == "FAILURE"
 
 
-def test_a_task_that_can_never_fit_raises_and_says_how_to_fix_it(shop):
+def test_task_longer_than_the_function_raises_with_remedy(shop):
     with pytest.raises(Reject, match="raise the function's timeout to at least 33 s"):
         shop.handler({"task": "slow", "args": [1]}, Context(20))
 
 
-def test_a_store_that_can_not_be_used_raises(shop, monkeypatch):
+def test_store_error_raises(shop, monkeypatch):
     def save(_records):
         yield from ()
         raise OperationalError("no table")
@@ -151,14 +151,16 @@ def test_a_store_that_can_not_be_used_raises(shop, monkeypatch):
         shop.handler({"task": "add", "args": [1], "id": "x"}, Context())
 
 
-def test_a_task_that_outlasts_the_function_has_failed(shop):
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_task_that_outlasts_the_function_fails(shop):
     shop.app.task(name="wait")(lambda: threading.Event().wait(60))
     answer = shop.handler({"task": "wait"}, Context(2.6))
     assert answer["status"] == "FAILURE"
     assert answer["result"]["exc_type"] == "WorkerLostError"
 
 
-def test_a_store_that_hangs_does_not_keep_the_answer(shop, monkeypatch):
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_hanging_store_does_not_delay_the_error(shop, monkeypatch):
     def save(_records):
         yield Sleep(60)
 

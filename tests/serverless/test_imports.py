@@ -1,4 +1,4 @@
-"""What a function imports: nothing but the standard library, pydantic and, with the first call, botocore."""
+"""Test that a function imports only the standard library, pydantic and, at its first call, botocore."""
 
 import os
 import subprocess
@@ -49,11 +49,11 @@ def run_function(broker, results, environment=None):
     return done.stdout.strip()
 
 
-def test_a_function_runs_without_the_packages_it_does_not_need():
+def test_function_runs_without_optional_packages():
     assert run_function("memory://", "memory://") == '{"status": "SUCCESS", "opened": false}'
 
 
-def test_a_function_on_aws_needs_botocore_alone_and_opens_nothing_before_its_first_event(aws_environment, make_table):
+def test_function_on_aws_needs_only_botocore_and_opens_nothing_early(aws_environment, make_table):
     table = make_table()
     answer = run_function("sqs://eu-west-1/shop-", f"dynamodb://{table}", aws_environment)
     assert answer == '{"status": "SUCCESS", "opened": false}'

@@ -1,4 +1,4 @@
-"""Workflows whose tasks run in a function and in a container: real queues, a real function, a worker's own process."""
+"""Test workflows across a function and a container: with real queues, a real function and a worker process."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ make_function = test_on_aws.make_function
 
 @pytest.fixture
 def mixed(make_function, make_queue, aws_environment, monkeypatch, tmp_path):
-    """The callers' application; queue ``work`` is a function's, queue ``crates`` a container's."""
-    # Every group goes by pages, which the function sends as well as any worker.
+    """The callers' application. A function serves the queue ``work``, and a container the queue ``crates``."""
+    # Every group is sent by pages, which the function sends as well.
     monkeypatch.setenv("TASKQ_TASK_FAN_OUT_MEMBERS", "1")
     function = make_function()
     for name in ("crates-dead", "crates"):
@@ -34,19 +34,19 @@ def mixed(make_function, make_queue, aws_environment, monkeypatch, tmp_path):
     assert worker.wait(40) == 0, (tmp_path / "worker.log").read_text()
 
 
-def test_a_chain_goes_from_a_function_to_a_container_and_back(mixed):
+def test_chain_runs_across_function_and_container(mixed):
     places = mixed.signature("places")
     crates = mixed.signature("places", queue="crates")
     assert chain(places, crates, places).delay().get(TIMEOUT_SECONDS) == ["function", "container", "function"]
 
 
-def test_a_chord_whose_members_run_in_both_has_its_body_in_either(mixed):
+def test_chord_with_members_in_both_runs_its_body_in_either(mixed):
     places = mixed.signature("places")
     crates = mixed.signature("places", queue="crates")
     both = [["function"], ["container"]]
     assert chord([places, crates], places).delay().get(TIMEOUT_SECONDS) == [*both, "function"]
     assert chord([places, crates], crates).delay().get(TIMEOUT_SECONDS) == [*both, "container"]
-    # The pages of a group that follows a task are stored by whoever ends that.
+    # The pages of a group behind a task are stored by the function or worker that ends the task.
     longer = chain(crates, chord([places, crates, places], crates))
     expected = [["container", each] for each in ("function", "container", "function")]
     assert longer.delay().get(TIMEOUT_SECONDS) == [*expected, "container"]

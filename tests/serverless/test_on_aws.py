@@ -1,4 +1,4 @@
-"""A real function on the AWS stack, fed by a real queue through an event source mapping."""
+"""Test a real function on the AWS stack that a real queue feeds through an event source mapping."""
 
 import io
 import json
@@ -23,7 +23,7 @@ FUNCTION_SECONDS = 20
 
 @dataclass
 class Function:
-    """A function, the application of its callers, and what a test looks at."""
+    """A function, the application of its callers, and the clients that a test looks with."""
 
     name: str
     app: TaskQ
@@ -37,7 +37,7 @@ class Function:
         return answer.get("FunctionError"), json.loads(answer["Payload"].read())
 
     def dead_letters(self, count):
-        """Task or body -> reason, of so many dead letters."""
+        """Wait for ``count`` dead letters, and return their reasons by their bodies."""
         found, deadline = {}, time.monotonic() + TIMEOUT_SECONDS
         while len(found) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} dead letters: {found}"
@@ -68,7 +68,7 @@ def code():
 
 @pytest.fixture
 def make_function(aws_environment, local_stack, make_aws_client, sqs_client, make_queue, make_table):
-    """Create queues, table, function and mapping: ``make_function("work.fifo", TASKQ_...=...) -> Function``."""
+    """Create queues, a table, a function and a mapping: ``make_function("work.fifo", TASKQ_...=...) -> Function``."""
     functions = make_aws_client("lambda", local_stack.endpoint_url)
     mappings, names, apps = [], [], []
 
@@ -111,7 +111,7 @@ def make_function(aws_environment, local_stack, make_aws_client, sqs_client, mak
     functions.close()
 
 
-def test_tasks_of_every_kind_reach_their_end(make_function):
+def test_tasks_with_every_outcome_reach_their_end(make_function):
     function = make_function()
     sums = [function.app.send_task(name, (n, 1)) for n in range(10) for name in ("add", "aadd")]
     failed = function.app.send_task("fail", ("why",))
@@ -123,14 +123,14 @@ def test_tasks_of_every_kind_reach_their_end(make_function):
     with pytest.raises(ValueError, match="why"):
         failed.get(TIMEOUT_SECONDS)
     assert retried.get(TIMEOUT_SECONDS) == 1
-    # Its queue's visibility timeout is 600 s: what was given back got one of its own.
+    # The queue's visibility timeout is 600 s, so the released message must have got its own.
     assert given_back.get(TIMEOUT_SECONDS) == 2
     with pytest.raises(TimeLimitExceeded):
         timed_out.get(TIMEOUT_SECONDS)
     function.wait_until_empty()
 
 
-def test_what_can_not_be_run_is_dead_lettered_with_the_reason(make_function):
+def test_messages_that_cannot_be_run_are_dead_lettered_with_a_reason(make_function):
     function = make_function(TASKQ_TASK_MAX_RECEIVES="1")
     unknown = function.app.send_task("unknown")
     too_long = function.app.send_task("add", (1, 2), time_limit=FUNCTION_SECONDS + 10)
@@ -149,7 +149,7 @@ def test_what_can_not_be_run_is_dead_lettered_with_the_reason(make_function):
     function.wait_until_empty()
 
 
-def test_a_group_keeps_its_order_behind_a_record_that_is_given_back(make_function):
+def test_message_group_keeps_its_order_behind_a_released_record(make_function):
     function = make_function("work.fifo")
     first = function.app.send_task("second_receive", MessageGroupId="group")
     later = [function.app.send_task("add", (n, 0), MessageGroupId="group") for n in range(3)]
@@ -163,7 +163,7 @@ def test_a_group_keeps_its_order_behind_a_record_that_is_given_back(make_functio
     function.wait_until_empty()
 
 
-def test_it_can_be_invoked_directly(make_function):
+def test_function_can_be_invoked_directly(make_function):
     function = make_function()
     error, answer = function.invoke({"task": "add", "args": [1, 2], "id": "mine"})
     assert (error, answer["status"], answer["result"]) == (None, "SUCCESS", 3)
@@ -181,7 +181,7 @@ def test_it_can_be_invoked_directly(make_function):
     assert "'unknown'" in answer["errorMessage"]
 
 
-def test_a_process_outlives_what_its_tasks_do(make_function):
+def test_function_process_survives_its_tasks(make_function):
     function = make_function()
     before = function.invoke({"task": "process_id"})[1]["result"]
     for event in ({"task": "fail", "args": ["x"]}, {"task": "endless"}, {"task": "aadd", "args": [1, 2]}):

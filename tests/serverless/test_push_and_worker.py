@@ -1,4 +1,4 @@
-"""Workflows whose tasks run at a push endpoint and in a worker's own process, over one Pub/Sub and one store."""
+"""Test workflows across a push endpoint and a worker process, with one Pub/Sub server and one store."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def worker(app: TaskQ, tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def ended(app: TaskQ, worker: None) -> Iterator[Callable[[Any], Any]]:
-    """Push what is on the endpoint's queue, each message twice, until a result is there."""
+    """Push each message of the endpoint's queue twice, until a result is there."""
     issuer = Issuer()
     endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
     with served_by_wsgi(endpoint) as url:
@@ -69,7 +69,10 @@ def ended(app: TaskQ, worker: None) -> Iterator[Callable[[Any], Any]]:
                 for delivery in app.run(app.broker.receive("celery", 10, 0.1, 60)):
                     for attempt in (1, 2):
                         pushed = envelope(delivery.body, SUBSCRIPTION, attempt, messageId=delivery.message_id)
-                        assert post(url, pushed, issuer.token())[0] == 204
+                        # 503 while the worker has claimed a chord's body and not sent it yet: Pub/Sub would push again.
+                        while (status := post(url, pushed, issuer.token())[0]) == 503:
+                            assert time.monotonic() < deadline, "pushes are answered 503"
+                        assert status == 204
                     app.run(app.broker.settle([Acknowledge(delivery)]))
             return result
 
@@ -78,7 +81,7 @@ def ended(app: TaskQ, worker: None) -> Iterator[Callable[[Any], Any]]:
     issuer.close()
 
 
-def test_workflows_cross_between_an_endpoint_and_a_worker(app: TaskQ, ended: Callable[[Any], Any]) -> None:
+def test_workflows_run_across_endpoint_and_worker(app: TaskQ, ended: Callable[[Any], Any]) -> None:
     here, crates = app.signature("place"), app.signature("place", queue="crates")
     line = ended(chain(here, crates, here).delay())
     assert line.get(timeout=1) == [[["endpoint"], "worker"], "endpoint"]
@@ -91,9 +94,7 @@ def test_workflows_cross_between_an_endpoint_and_a_worker(app: TaskQ, ended: Cal
     assert swapped.get(timeout=1) == [[[["endpoint"], "worker"], "endpoint"], "endpoint"]
 
 
-def test_a_member_that_fails_in_a_worker_fails_the_chord_for_the_endpoint(
-    app: TaskQ, ended: Callable[[Any], Any]
-) -> None:
+def test_chord_fails_when_a_member_fails_in_the_worker(app: TaskQ, ended: Callable[[Any], Any]) -> None:
     here, fail = app.signature("place"), app.signature("fail", queue="crates")
     failed = ended(chord([here, fail, here], here.link_error(app.signature("note", task_id="noted"))).delay())
     with pytest.raises(ChordError, match="no crates left"):

@@ -1,4 +1,4 @@
-"""A batch from SQS, its records' fates and the answer: everything but Lambda and SQS."""
+"""Test batches from SQS without Lambda and SQS: what becomes of each record, and the answer."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from taskq_cloud.serverless.sqs_batch import delivery_of, sqs_records
 from tests.serverless.events import Context, NotingBroker, batch, call_of, failures, record
 
 
-def test_a_record_becomes_a_delivery():
+def test_record_becomes_a_delivery():
     given = record("{}", message_id="m", receives=3, group="g", attributes={"colour": "red"})
     delivery = delivery_of(given, NotingBroker(), 5.0)
     assert delivery.queue == "work.fifo"
@@ -26,11 +26,11 @@ def test_a_record_becomes_a_delivery():
 @pytest.mark.parametrize(
     "event", [{}, {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}, {"Records": "x"}, [], "text", None]
 )
-def test_other_events_are_no_batch(event):
+def test_other_events_are_not_a_batch(event):
     assert sqs_records(event) is None
 
 
-def test_what_is_done_is_not_listed(shop):
+def test_finished_records_are_not_listed_as_failures(shop):
     calls = [call_of("add", 1), call_of("aadd", 2), call_of("fail", 3), call_of("again", 4), call_of("aadd", 5)]
     answer = shop.handler(batch(*map(record, calls)), Context())
     assert failures(answer) == []
@@ -43,7 +43,7 @@ def test_what_is_done_is_not_listed(shop):
     assert retry.delay_seconds == pytest.approx(7, abs=1)
 
 
-def test_an_errback_that_takes_the_error_is_called_in_the_function(shop):
+def test_errback_that_takes_the_error_is_called_in_the_function(shop):
     heard = []
 
     @shop.app.task(name="called")
@@ -58,7 +58,7 @@ def test_an_errback_that_takes_the_error_is_called_in_the_function(shop):
     assert len(shop.broker.sent) == 1
 
 
-def test_an_errback_that_doesnt_fit_into_what_is_left_is_called_when_the_message_comes_again(shop):
+def test_errback_without_enough_time_is_called_on_the_next_receive(shop):
     heard = []
 
     @shop.app.task(name="called", time_limit=30)
@@ -80,7 +80,7 @@ def test_an_errback_that_doesnt_fit_into_what_is_left_is_called_when_the_message
     assert (heard, shop.ran) == (["f"], [3])
 
 
-def test_what_cant_be_read_is_dead_lettered_and_not_listed(shop):
+def test_unreadable_record_is_dead_lettered_and_not_listed(shop):
     answer = shop.handler(batch(record("{", message_id="bad"), record(call_of("add", 1))), Context())
     assert failures(answer) == []
     (settled,) = shop.broker.settled
@@ -90,7 +90,7 @@ def test_what_cant_be_read_is_dead_lettered_and_not_listed(shop):
     assert shop.ran == [1]
 
 
-def test_what_cant_be_dead_lettered_is_listed_and_the_log_says_why(shop, caplog):
+def test_record_that_cannot_be_dead_lettered_is_listed_and_logged(shop, caplog):
     shop.broker.refused = {"bad"}
     assert failures(shop.handler(batch(record("{", message_id="bad")), Context())) == ["bad"]
     (line,) = [line for line in caplog.records if getattr(line, "action", "") == "lambda.settle_failed"]
@@ -99,7 +99,7 @@ def test_what_cant_be_dead_lettered_is_listed_and_the_log_says_why(shop, caplog)
 
 
 @pytest.mark.parametrize("failure", [Unreachable("no answer"), RuntimeError("a bug")])
-def test_a_broker_that_settles_nothing_still_gets_lambda_its_answer(shop, failure):
+def test_broker_that_settles_nothing_does_not_prevent_the_answer(shop, failure):
     shop.broker.failure = failure
     event = batch(
         record(call_of("add", 1), message_id="good"),
@@ -109,7 +109,7 @@ def test_a_broker_that_settles_nothing_still_gets_lambda_its_answer(shop, failur
     assert failures(shop.handler(event, Context())) == ["bad", "odd"]
 
 
-def test_an_unknown_task_comes_back_with_a_delay(shop):
+def test_unknown_task_is_released_with_a_delay(shop):
     answer = shop.handler(batch(record(call_of("unknown"), message_id="odd")), Context())
     assert failures(answer) == ["odd"]
     (settled,) = shop.broker.settled
@@ -117,19 +117,19 @@ def test_an_unknown_task_comes_back_with_a_delay(shop):
     assert settled.after_seconds == 30
 
 
-def test_dead_letters_are_settled_before_what_is_given_back(shop):
+def test_dead_letters_are_settled_before_releases(shop):
     shop.handler(batch(record(call_of("unknown")), record("{")), Context())
     assert [type(each) for each in shop.broker.settled] == [DeadLetter, Release]
 
 
-def test_a_redriven_message_is_known_by_its_attribute(shop):
+def test_redriven_message_runs_again(shop):
     call = call_of("fail", 1)
     shop.handler(batch(record(call)), Context())
     shop.handler(batch(record(call, attributes={DEAD_LETTER_REASON: "x"})), Context())
     assert shop.ran == [1, 1]
 
 
-def test_a_fault_of_ours_costs_one_record(shop, monkeypatch, caplog):
+def test_fault_of_the_package_costs_one_record(shop, monkeypatch, caplog):
     real = shop.app.store.save
 
     def save(records):
@@ -151,8 +151,9 @@ def test_a_fault_of_ours_costs_one_record(shop, monkeypatch, caplog):
     assert logged[0].exc_info
 
 
+@pytest.mark.usefixtures("no_garbage_collection")
 class TestTime:
-    def test_a_record_whose_limit_does_not_fit_and_all_behind_it_go_back_at_once(self, shop, caplog):
+    def test_record_whose_limit_does_not_fit_and_all_later_records_are_released(self, shop, caplog):
         context = Context(60)
 
         @shop.app.task(name="dawdle")
@@ -171,7 +172,7 @@ class TestTime:
         assert "lambda.records_not_begun" in [getattr(line, "action", "") for line in caplog.records]
 
     @pytest.mark.parametrize(("seconds", "ran"), [(10.0, []), (14.0, [1])])
-    def test_the_messages_own_limit_counts_before_the_tasks(self, shop, seconds, ran):
+    def test_time_limit_of_the_message_overrides_the_tasks(self, shop, seconds, ran):
         context = Context(60)
 
         @shop.app.task(name="dawdle")
@@ -181,7 +182,7 @@ class TestTime:
         shop.handler(batch(record(call_of("dawdle")), record(call_of("slow", 1, timelimit=(10, None)))), context)
         assert shop.ran == ran
 
-    def test_without_time_nothing_is_begun_or_even_read(self, shop):
+    def test_records_are_not_read_when_no_time_is_left(self, shop):
         context = Context(60)
 
         @shop.app.task(name="dawdle")
@@ -192,11 +193,11 @@ class TestTime:
         assert failures(shop.handler(event, context)) == ["a", "b"]
         assert [type(each) for each in shop.broker.settled] == [Release, Release]
 
-    def test_lambdas_default_timeout_is_enough_for_a_task_without_limit(self, shop):
+    def test_task_without_limit_runs_within_lambdas_default_timeout(self, shop):
         assert failures(shop.handler(batch(record(call_of("add", 1))), Context(2.95))) == []
         assert shop.ran == [1]
 
-    def test_a_task_that_can_never_fit_comes_back_slower_and_slower_while_others_run(self, shop, caplog):
+    def test_task_longer_than_the_function_is_released_while_others_run(self, shop, caplog):
         event = batch(record(call_of("slow", 1), message_id="a", receives=3), record(call_of("add", 2), message_id="b"))
         assert failures(shop.handler(event, Context(20))) == ["a"]
         assert shop.ran == [2]
@@ -206,7 +207,7 @@ class TestTime:
         (line,) = [line for line in caplog.records if getattr(line, "action", "") == "task.never_fits"]
         assert "raise the function's timeout to at least 33 s" in line.getMessage()
 
-    def test_a_task_that_can_never_fit_is_dead_lettered_on_its_last_receive(self, shop):
+    def test_task_longer_than_the_function_is_dead_lettered_on_its_last_receive(self, shop):
         call = call_of("slow", 1)
         assert failures(shop.handler(batch(record(call, receives=5)), Context(20))) == []
         (settled,) = shop.broker.settled
@@ -214,7 +215,7 @@ class TestTime:
         assert "raise the function's timeout" in settled.reason
         assert shop.app.AsyncResult(call.id).state == "FAILURE"
 
-    def test_a_task_over_its_limit_has_failed_and_the_next_one_runs(self, shop):
+    def test_task_over_its_limit_fails_and_the_next_runs(self, shop):
         call = call_of("wait", timelimit=(0.05, None))
 
         @shop.app.task(name="wait")
@@ -226,7 +227,7 @@ class TestTime:
         assert "TimeLimitExceeded" in shop.app.AsyncResult(call.id).load().document["result"]["exc_type"]
         assert shop.ran == [1]
 
-    def test_a_task_that_outlasts_the_function_comes_back_and_fails_on_its_last_receive(self, shop):
+    def test_task_that_outlasts_the_function_fails_on_its_last_receive(self, shop):
         call = call_of("wait")
 
         @shop.app.task(name="wait")
@@ -243,7 +244,7 @@ class TestTime:
         with pytest.raises(WorkerLostError, match="the function's time was over"):
             result.get()
 
-    def test_a_store_that_hangs_does_not_keep_the_answer(self, shop, monkeypatch, caplog):
+    def test_hanging_store_does_not_prevent_the_answer(self, shop, monkeypatch, caplog):
         def save(_records):
             yield Sleep(60)
 
@@ -259,7 +260,7 @@ class TestTime:
 
 
 class TestGroups:
-    def test_after_a_record_that_is_given_back_its_group_waits_for_as_long(self, shop):
+    def test_released_record_blocks_its_group_for_the_same_time(self, shop):
         event = batch(
             record(call_of("add", 1), message_id="a1", group="a"),
             record(call_of("unknown"), message_id="a2", group="a"),
@@ -274,14 +275,14 @@ class TestGroups:
             ("a3", 30),
         ]
 
-    def test_a_group_goes_on_after_a_dead_letter_and_after_a_failure(self, shop):
+    def test_group_goes_on_after_dead_letter_and_failure(self, shop):
         event = batch(
             record("{", group="a"), record(call_of("fail", 1), group="a"), record(call_of("add", 2), group="a")
         )
         assert failures(shop.handler(event, Context())) == []
         assert shop.ran == [1, 2]
 
-    def test_a_fault_of_ours_holds_the_group_too(self, shop):
+    def test_fault_of_the_package_blocks_the_group(self, shop):
         event = batch(
             {**record(call_of("add", 1), message_id="a1", group="a"), "receiptHandle": None, "body": None},
             record(call_of("add", 2), message_id="a2", group="a"),
@@ -289,7 +290,7 @@ class TestGroups:
         assert failures(shop.handler(event, Context())) == ["a1", "a2"]
         assert shop.ran == []
 
-    def test_the_group_of_a_standard_queue_is_a_tenant_and_holds_nothing(self, shop):
+    def test_released_record_on_standard_queue_blocks_no_group(self, shop):
         standard = [record(call_of(name, 1)) for name in ("unknown", "add")]
         for each in standard:
             each["attributes"]["MessageGroupId"] = "tenant"
@@ -297,7 +298,7 @@ class TestGroups:
         assert shop.ran == [1]
 
 
-def test_called_by_hand_it_needs_no_context(shop, caplog):
+def test_handler_without_context_runs_without_limits(shop, caplog):
     caplog.set_level(logging.INFO)
     assert failures(shop.handler(batch(record(call_of("slow", 1))), None)) == []
     assert shop.ran == [1]

@@ -1,4 +1,4 @@
-"""Limits in the main thread. A task that waits "for ever" waits for a minute, so that a broken limit fails a test."""
+"""Test time limits in the main thread. "For ever" is a minute here, so that a limit that isn't kept fails a test."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ import math
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -16,6 +17,8 @@ from taskq_cloud.core.model.outcome import Failed, Invocation, Lost, Succeeded, 
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper
+
+pytestmark = pytest.mark.usefixtures("no_garbage_collection")
 
 SOON = 0.05
 
@@ -29,20 +32,20 @@ async def await_for_ever():
 
 
 def run(function, *, soft=None, hard=None, left=60.0, keeper=None, times=1):
-    """Run a function as a task; the outcome of each time."""
+    """Run a function as a task, and return its outcome; with ``times``, the outcome of each run."""
     runner = TaskRunner({"task": TaskDefinition("task", function, TaskOptions())})
     keeper = keeper or TimeKeeper()
     invocation = Invocation(message=Message(task="task", id="1"), time_limit=hard, soft_time_limit=soft)
-    with keeper.invocation(math.inf):
+    with keeper.deadline(math.inf):
         outcomes = [keeper.run(runner, invocation, left) for _ in range(times)]
     return outcomes if times > 1 else outcomes[0]
 
 
-def test_a_task_within_its_limits_has_its_value():
+def test_task_within_its_limits_succeeds():
     assert run(lambda: 3, soft=60, hard=60) == Succeeded("3")
 
 
-def test_a_task_may_end_early_on_its_soft_limit():
+def test_task_that_catches_soft_limit_can_end_early():
     def task():
         try:
             wait_for_ever()
@@ -52,76 +55,113 @@ def test_a_task_may_end_early_on_its_soft_limit():
     assert run(task, soft=SOON, hard=60) == Succeeded('"cleaned up"')
 
 
-def test_a_soft_limit_that_is_not_caught_is_a_failure():
+def test_uncaught_soft_limit_is_a_failure():
     outcome = run(wait_for_ever, soft=SOON)
     assert isinstance(outcome, Failed)
     assert outcome.error.exc_type == "SoftTimeLimitExceeded"
 
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
-def test_the_hard_limit_ends_a_task(function):
+def test_hard_limit_ends_a_task(function):
     assert run(function, hard=SOON) == TimedOut(SOON)
 
 
-def test_a_task_that_catches_everything_is_reached_by_the_next_alarm(monkeypatch):
+class OneAlarmAtATime(TimeKeeper):
+    """Blocks the alarm when it raises, so that the next alarm strikes only where the task allows it."""
+
+    def _raise(self, error):
+        block_alarms()
+        super()._raise(error)
+
+
+def block_alarms():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+
+
+def allow_alarms():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+
+
+@pytest.fixture
+def keeper(monkeypatch):
+    """A keeper whose alarms repeat soon, and strike only after ``allow_alarms``."""
     monkeypatch.setattr("taskq_cloud.serverless.time_limits.TIME_LIMIT_REPEAT_SECONDS", SOON)
+    block_alarms()
+    yield OneAlarmAtATime()
+    signal.sigtimedwait({signal.SIGALRM}, 0)  # an alarm that is still blocked isn't for another handler
+    allow_alarms()
+
+
+def test_task_that_catches_every_exception_is_ended_by_a_later_alarm(keeper):
     caught = []
 
     def stubborn():
         while len(caught) < 2:
             try:
+                allow_alarms()
                 wait_for_ever()
             except Exception as error:
                 caught.append(type(error))
+        allow_alarms()
         wait_for_ever()
 
-    assert run(stubborn, hard=SOON) == TimedOut(SOON)
+    assert run(stubborn, hard=SOON, keeper=keeper) == TimedOut(SOON)
     assert caught == [TimeLimitExceeded, TimeLimitExceeded]
 
 
-def test_a_coroutine_that_catches_everything_is_reached_by_the_next_alarm(monkeypatch):
-    monkeypatch.setattr("taskq_cloud.serverless.time_limits.TIME_LIMIT_REPEAT_SECONDS", SOON)
+def test_coroutine_that_catches_every_exception_is_ended_by_a_later_alarm(keeper):
     caught = []
 
     async def stubborn():
         while len(caught) < 2:
             try:
+                allow_alarms()
                 await await_for_ever()
             except Exception as error:
                 caught.append(type(error))
+        allow_alarms()
         await await_for_ever()
 
-    assert run(stubborn, hard=SOON) == TimedOut(SOON)
+    assert run(stubborn, hard=SOON, keeper=keeper) == TimedOut(SOON)
     assert caught == [TimeLimitExceeded, TimeLimitExceeded]
 
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
+def test_ended_task_leaves_no_reference_cycle(function):
+    keeper = TimeKeeper()
+    alive = weakref.ref(keeper)
+    assert run(function, hard=SOON, keeper=keeper) == TimedOut(SOON)
+    del keeper
+    assert alive() is None, "the keeper would wait for a garbage collection in the middle of a later task"
+
+
+@pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
 @pytest.mark.parametrize("hard", [None, 30])
-def test_the_end_of_the_functions_time_loses_the_run(function, hard):
+def test_task_running_at_the_end_of_the_functions_time_is_lost(function, hard):
     outcome = run(function, hard=hard, left=SOON)
     assert isinstance(outcome, Lost)
     assert "the function's time was over" in outcome.reason
 
 
-def test_the_soft_limit_is_raised_where_a_coroutine_awaits():
+def test_soft_limit_is_raised_where_a_coroutine_awaits():
     async def task():
         try:
             await asyncio.gather(await_for_ever(), await_for_ever())
         except SoftTimeLimitExceeded:
-            await asyncio.sleep(0)  # it can still await
+            await asyncio.sleep(0)  # the coroutine can still await
             return asyncio.current_task().cancelling()
 
     assert run(task, soft=SOON, hard=60) == Succeeded("0")
 
 
-def test_the_hard_limit_ends_a_coroutine_that_blocks_its_loop():
+def test_hard_limit_ends_coroutine_that_blocks_its_loop():
     async def task():
         wait_for_ever()
 
     assert run(task, hard=SOON) == TimedOut(SOON)
 
 
-def test_the_hard_limit_ends_a_coroutine_whose_child_blocks_the_loop():
+def test_hard_limit_ends_coroutine_whose_subtask_blocks_the_loop():
     async def blocks():
         wait_for_ever()
 
@@ -131,7 +171,7 @@ def test_the_hard_limit_ends_a_coroutine_whose_child_blocks_the_loop():
     assert run(task, hard=SOON) == TimedOut(SOON)
 
 
-def test_coroutines_share_a_loop_even_after_one_was_ended():
+def test_coroutines_share_one_loop_after_a_hard_limit():
     loops = []
 
     async def task():
@@ -144,7 +184,7 @@ def test_coroutines_share_a_loop_even_after_one_was_ended():
     assert len(set(loops)) == 1
 
 
-def test_a_time_limit_that_the_task_itself_raises_is_its_failure():
+def test_time_limit_error_raised_by_the_task_is_a_failure():
     def task():
         raise TimeLimitExceeded(5)
 
@@ -154,14 +194,14 @@ def test_a_time_limit_that_the_task_itself_raises_is_its_failure():
 
 
 @pytest.mark.parametrize(("code", "reason"), [(3, "exit code 3"), (None, "exit code 0"), ("bye", "exit code 1")])
-def test_a_task_that_exits_is_lost_and_the_process_stays(code, reason):
+def test_task_that_exits_is_lost_and_the_process_lives_on(code, reason):
     def task():
         raise SystemExit(code)
 
     assert run(task) == Lost(reason)
 
 
-def test_a_coroutine_that_exits_is_lost_and_the_next_one_runs():
+def test_coroutine_that_exits_is_lost_and_the_next_runs():
     runs = []
 
     async def task():
@@ -172,7 +212,7 @@ def test_a_coroutine_that_exits_is_lost_and_the_next_one_runs():
     assert run(task, times=2) == [Lost("exit code 3"), Succeeded("null")]
 
 
-def test_a_coroutine_that_cancels_itself_has_failed():
+def test_coroutine_that_raises_cancelled_error_itself_fails():
     async def task():
         raise asyncio.CancelledError
 
@@ -182,7 +222,7 @@ def test_a_coroutine_that_cancels_itself_has_failed():
 
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
-def test_out_of_time_ends_even_a_task_that_catches_exceptions(function):
+def test_out_of_time_ends_task_that_catches_exceptions(function):
     def stubborn():
         while True:
             try:
@@ -201,17 +241,17 @@ def test_out_of_time_ends_even_a_task_that_catches_exceptions(function):
     keeper = TimeKeeper()
     runner = TaskRunner({"task": TaskDefinition("task", task, TaskOptions())})
     invocation = Invocation(message=Message(task="task", id="1"), time_limit=SOON)
-    with pytest.raises(OutOfTime), keeper.invocation(4 * SOON):
+    with pytest.raises(OutOfTime), keeper.deadline(4 * SOON):
         keeper.run(runner, invocation, 60)
-    assert run(function, hard=SOON, keeper=keeper) == TimedOut(SOON)  # and the next call is none the worse
+    assert run(function, hard=SOON, keeper=keeper) == TimedOut(SOON)  # the next invocation works as usual
 
 
-def test_out_of_time_interrupts_what_is_no_task():
-    with pytest.raises(OutOfTime), TimeKeeper().invocation(SOON):
+def test_out_of_time_interrupts_code_outside_of_tasks():
+    with pytest.raises(OutOfTime), TimeKeeper().deadline(SOON):
         wait_for_ever()
 
 
-def test_a_handler_and_a_timer_of_someone_else_are_put_back():
+def test_foreign_alarm_handler_and_timer_are_restored():
     def handler(*_args):
         pass
 
@@ -227,7 +267,7 @@ def test_a_handler_and_a_timer_of_someone_else_are_put_back():
         signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
-def test_in_another_thread_it_runs_without_limits_and_says_so_once(caplog):
+def test_run_in_another_thread_is_unlimited_and_logged_once(caplog):
     keeper, outcomes = TimeKeeper(), []
 
     def work():

@@ -1,0 +1,60 @@
+"""The threads in which a push endpoint runs tasks: the worker's threads pool, for callers that are threads too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+from taskq_cloud.core.model.outcome import Invocation, Outcome
+from taskq_cloud.pools.threads import ThreadPool
+from taskq_cloud.runtime.runtime import Runtime
+
+
+class TaskThreads:
+    """A threads pool whose event loop runs in a thread of its own. Any thread may run tasks in it.
+
+    The first task starts the pool, so a server may fork until then.
+
+    Args:
+        runtime: the application's runtime.
+        concurrency: how many tasks run at a time.
+    """
+
+    def __init__(self, runtime: Runtime, concurrency: int) -> None:
+        self._runtime = runtime
+        self._concurrency = concurrency
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool: ThreadPool | None = None
+        self._process_id = 0
+
+    def run(self, invocation: Invocation) -> Outcome:
+        """Run a task until it ends or its time limit passes."""
+        loop, pool = self._started()
+        return asyncio.run_coroutine_threadsafe(pool.run(invocation), loop).result()
+
+    def close(self) -> None:
+        """End the threads."""
+        with self._lock:
+            loop, pool = self._loop, self._pool
+            self._loop = self._pool = None
+        if loop is not None and pool is not None:
+            asyncio.run_coroutine_threadsafe(pool.stop(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _started(self) -> tuple[asyncio.AbstractEventLoop, ThreadPool]:
+        with self._lock:
+            if self._loop is None or self._pool is None or self._process_id != os.getpid():
+                self._loop = asyncio.new_event_loop()
+                self._pool = ThreadPool(self._runtime.runner, self._concurrency)
+                self._process_id = os.getpid()
+                threading.Thread(target=_run_loop, args=(self._loop,), name="taskq-push-tasks", daemon=True).start()
+            return self._loop, self._pool
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
