@@ -1,1 +1,1 @@
-"""Deployment: what an application needs, checking what is there, its cost, and the archives of its functions."""
+"""Deployment of an application: its topology, checks of a deployment, cost estimates, and packages for Lambda."""

@@ -141,7 +141,7 @@ def allows_everyone(policy: Mapping[str, Any]) -> bool:
 
 
 def changed_attributes(declared: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str]:
-    """Return the attributes to set on a queue: those whose present value means something else than the declared one.
+    """Return the attributes to set on a queue: each one whose present value differs in meaning from the declared one.
 
     Args:
         declared: the attributes that the queue should have.

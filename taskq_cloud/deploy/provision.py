@@ -44,7 +44,7 @@ class Provisioner:
         self._partition = "aws"
 
     def run(self) -> Flow[list[str]]:
-        """Create the missing resources, and change those that differ.
+        """Create the missing resources, and change the ones that differ.
 
         Returns:
             The changes, in order; an empty list if everything is as declared.
@@ -56,7 +56,7 @@ class Provisioner:
         """
         if self._topology.provider != "aws":
             raise ImproperlyConfigured(
-                "taskq provision creates resources on AWS only; docs/pubsub.md explains how to create those of Pub/Sub"
+                "taskq provision creates resources on AWS only; docs/pubsub.md explains how to create those on Pub/Sub"
             )
         for queue in self._topology.queues:
             yield from self._queue(queue)

@@ -1,4 +1,4 @@
-"""The input of a cost estimate: how many tasks of which kind, and what serves them. Values only."""
+"""The input of a cost estimate: the number and properties of tasks, and the resources that serve them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ StoreName: TypeAlias = Literal["dynamodb", "s3", "gs", "disabled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the tasks are like; every number is an average of all tasks.
+    """The properties of the tasks; every number is an average of all tasks.
 
     Args:
         payload_bytes: the size of a task's encoded arguments.
@@ -113,7 +113,7 @@ class Containers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What serves the tasks, and where their results are stored.
+    """The broker, queues, services and result store of an application.
 
     Args:
         broker: the broker that carries the messages.

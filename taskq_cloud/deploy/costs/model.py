@@ -1,6 +1,6 @@
 """Counts the calls of a day of tasks, and the billed units of these calls.
 
-The numbers of calls are those that the code makes; tests compare them with counted runs. A request is billed in whole
+The model counts the calls that the code makes; tests compare it with counted runs. A request is billed in whole
 units, so its size is rounded up.
 """
 
@@ -37,7 +37,7 @@ READ_BATCH: Final = 100
 LEAST_BILLED_BYTES: Final = 1000
 """The least size that a request of Pub/Sub is billed for (Pub/Sub pricing)."""
 PAGE_MESSAGES: Final = 3
-"""The messages that a page of a group's members takes, beside those of the members."""
+"""The messages that each page of a group's members takes, beside the members' own messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class CostItem:
     """One item that a day is billed for.
 
     Args:
-        name: what is billed, in words: ``"SQS sends"``.
+        name: the billed item in words: ``"SQS sends"``.
         calls: API calls a day; 0 where the units are not calls.
         units: billed units a day.
         price: the name of the unit's price in the price list.
@@ -58,7 +58,7 @@ class CostItem:
 
 
 def usage(served: Served, load: Load) -> list[CostItem]:
-    """Return the items that a day of tasks is billed for, without those that have no units."""
+    """Return the items that a day of tasks is billed for, without items that have no units."""
     items = [item for queue in served.queues for item in _of_queue(served, load, queue)]
     items += _of_store(served, load)
     items += [item for service in served.services for item in _of_containers(served, load, service)]

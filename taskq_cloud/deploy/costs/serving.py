@@ -1,4 +1,4 @@
-"""Turns an application's topology and settings into the cost model's description of what serves its tasks."""
+"""Turns an application's topology and settings into the cost model's input."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_tasks(given: tuple[str, ...]) -> dict[str | None, float]:
 
 
 def of_application(topology: Topology, settings: Settings, tasks: Mapping[str | None, float]) -> Served:
-    """Describe what serves the tasks of an application.
+    """Describe an application's queues, services and result store to the cost model.
 
     Args:
         topology: the application's topology.

@@ -1,1 +1,1 @@
-"""``taskq doctor``: observes what is deployed, and compares it with the declaration of the application."""
+"""``taskq doctor``: observes a deployment, and compares it with the declaration of the application."""

@@ -1,7 +1,7 @@
-"""One check of the doctor as a value: which resources it compares, what it expects, and what a difference leads to.
+"""A check of the doctor as a value: the resources that it compares, its expectation, and a difference's consequence.
 
 The tables of checks are in the ``checks_*`` modules, one for each kind of resource. A check makes no calls: it is a
-function of the declared topology and of what ``observe`` has read.
+function of the declared topology and of the observations of ``observe``.
 """
 
 from __future__ import annotations

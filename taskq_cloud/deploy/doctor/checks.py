@@ -1,4 +1,4 @@
-"""Runs the doctor's checks: compares a declared topology with what was observed of its deployment.
+"""Runs the doctor's checks: compares a declared topology with its observed deployment.
 
 A resource that is missing yields one finding, that of its ``missing`` check, and no others.
 """

@@ -110,7 +110,7 @@ CHECKS: Final = (
         lambda mapping: (
             "messages that don't fit into the function's timeout come back without having run, with a receive used up"
             if mapping.live.batch_size > mapping.declared.batch_size
-            else "the same tasks take more invocations and more requests to SQS, and each one is paid for"
+            else "the queue's tasks take more invocations and more requests to SQS, and each one is paid for"
         ),
         _update("--batch-size {declared.batch_size}"),
         severity="warning",

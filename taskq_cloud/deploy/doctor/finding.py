@@ -1,4 +1,4 @@
-"""What the doctor reports about one difference: the difference itself, its consequence and the remedy."""
+"""A finding of the doctor: one difference, its consequence and its remedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Finding:
         check: the check's name in docs/doctor.md: ``"queue.visibility"``.
         resource: the resource that differs: ``"queue shop-orders"``.
         severity: how bad the difference is.
-        difference: what is deployed, and what is declared.
+        difference: the deployed state and the declared one.
         consequence: what the difference leads to.
         remedy: what to do about it.
     """

@@ -28,10 +28,10 @@ class Pair(Generic[D_co, L_co]):
     Args:
         resource: the resource as findings name it: ``"queue shop-orders"``.
         declared: the declaration.
-        live: what was observed of the deployed resource; None if it is missing.
+        live: the observation of the deployed resource; None if it is missing.
         remedy: the usual remedy for a difference in a resource of this kind.
         topology: the whole declaration, for checks that compare several resources.
-        observed: the whole deployment, for the same checks.
+        observed: the whole deployment, for such checks.
     """
 
     resource: str

@@ -1,6 +1,6 @@
 """Observes a deployment with read-only calls, one after the other.
 
-Queues, tables, buckets and functions are read here; services, schedules and roles have modules of their own.
+Queues, tables, buckets and functions are read here; services, schedules and roles have their own modules.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _functions(topology: Topology, queues: Mapping[str, ObservedQueue]) -> Flow[
 
 
 def _each(observe: Callable[[str], Flow[T | None]], names: Sequence[str]) -> Flow[dict[str, T]]:
-    """Observe resources of one kind by their names; those that exist, by name."""
+    """Observe resources of one kind, and return the existing ones by name."""
     found = {}
     for name in names:
         observed = yield from observe(name)

@@ -15,7 +15,7 @@ _ABSENT: Final = ("NoSuchEntity",)
 
 
 def roles(topology: Topology, queues: Mapping[str, ObservedQueue]) -> Flow[dict[str, ObservedRole]]:
-    """Observe the declared roles; those that exist, by name.
+    """Observe the declared roles, and return the existing ones by name.
 
     Args:
         topology: the declaration.

@@ -17,7 +17,7 @@ SERVICES_PER_CALL: Final = 10
 
 
 def services(topology: Topology, cluster: str) -> Flow[dict[str, ObservedService]]:
-    """Observe the declared services; those that exist, by name.
+    """Observe the declared services, and return the existing ones by name.
 
     Args:
         topology: the declaration.

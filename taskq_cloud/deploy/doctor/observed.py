@@ -106,7 +106,7 @@ class ObservedFunction:
         environment: its environment variables.
         mappings: its mappings from the queue that it is declared to serve.
         role: the name of its role.
-        reserved_concurrency: the instances that are reserved for it; None: it shares those of the account.
+        reserved_concurrency: the instances that are reserved for it; None: it shares the instances of the account.
         competing_functions: the names of other functions that have a mapping from that queue.
     """
 
@@ -157,7 +157,7 @@ class ObservedSchedule:
 
 @dataclass(frozen=True, slots=True)
 class ObservedRole:
-    """A role, or a policy that operators attach to roles of their own.
+    """A role, or a policy that callers attach to their own roles.
 
     Args:
         statements: the statements of all its policies, inline and attached, as IAM writes them.

@@ -45,7 +45,8 @@ VISIBILITY_PER_TIMEOUT: Final = 6
 Developer Guide, "services-sqs-configure")."""
 
 LEAST_RECEIVES: Final = 5
-"""The least ``maxReceiveCount`` that AWS recommends for the queue of a function (the same page)."""
+"""The least ``maxReceiveCount`` that AWS recommends for the queue of a function (Lambda Developer
+Guide, "services-sqs-configure")."""
 
 USUAL_BATCH: Final = 10
 """Lambda's default batch size, and the largest without a batching window (Lambda Developer Guide,

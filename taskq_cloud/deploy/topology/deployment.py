@@ -30,7 +30,7 @@ class FunctionOptions(_Options):
     environment: dict[str, str] = {}
 
     def with_changes(self, other: FunctionOptions) -> FunctionOptions:
-        """Return these options, replaced by those that the other sets explicitly."""
+        """Return these options, overridden by the options that the other one sets explicitly."""
         return self.model_copy(update=other.model_dump(include=other.model_fields_set))
 
 
@@ -66,9 +66,9 @@ class Deployment(_Options):
     """At most 13, so that dead letters, which keep their age, are kept longer: the limit of SQS is 14 days."""
     kms_key_arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None
     schedules: Literal["beat", "terraform"] = "beat"
-    """What manages the schedules of periodic tasks: ``taskq beat apply``, or Terraform, through its variables."""
+    """Whether ``taskq beat apply`` or Terraform, through its variables, manages the schedules of periodic tasks."""
     environment: dict[str, str] = {}
-    """Environment variables for functions, services and callers, beside those that follow from the settings."""
+    """Environment variables for functions, services and callers, beside the variables that follow from the settings."""
     function: FunctionOptions = FunctionOptions()
     functions: dict[str, FunctionOptions] = {}
     services: dict[str, ServiceOptions] = {}

@@ -27,7 +27,7 @@ _FIND_AND_SEND: Final = ("sqs:GetQueueUrl", "sqs:SendMessage")
 
 
 def roles(topology: Topology) -> tuple[Role, ...]:
-    """Return the roles of a deployment: ``producer``, one for each function and service, and those of the schedules."""
+    """Return the roles of a deployment: ``producer``, one for each function and service, and two for the schedules."""
     return (
         Role(name=f"{topology.name}-producer", assumed_by=None, statements=_producer(topology)),
         *(_function(topology, each) for each in topology.functions),

@@ -64,7 +64,7 @@ def test_terraform_and_beat_create_equal_schedules() -> None:
     }
     assert {each.message_group_id for each in topology.schedules} == {None, "a", "default"}
     assert {each.description.partition("]")[0] for each in topology.schedules} == {"[terraform", "[terraform, disabled"}
-    # The Terraform module refuses this escape, because jsonencode makes the same one of a context attribute.
+    # The Terraform module refuses this escape, because jsonencode turns a context attribute into it, too.
     assert not any("\\u003caws.scheduler" in each.input for each in topology.schedules)
     assert tfvars.variables(topology)["schedules"].keys() == expected.keys()
 

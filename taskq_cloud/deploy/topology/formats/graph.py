@@ -1,4 +1,4 @@
-"""Draws a topology: its queues, what sends to them, what serves them, and where results go; in DOT or in Mermaid."""
+"""Draws a topology: queues with their senders and receivers, and the stores of results; in DOT or in Mermaid."""
 
 from __future__ import annotations
 
