@@ -1,4 +1,4 @@
-"""A deployment to break: a local AWS stack of its own, a queue, a table, workers in processes of their own."""
+"""A deployment for the fault tests to break: a local AWS stack, a queue, a table, and worker processes."""
 
 import json
 import os
@@ -24,7 +24,7 @@ REGION = "eu-west-1"
 
 
 def until(true: Callable[[], bool], what: Callable[[], str] | str, timeout_seconds: float) -> None:
-    """Wait for a condition; fail, saying what was waited for, when it takes too long."""
+    """Wait until a condition is true. Fail after ``timeout_seconds`` with the description ``what``."""
     deadline = time.monotonic() + timeout_seconds
     while not true():
         if time.monotonic() > deadline:
@@ -33,12 +33,12 @@ def until(true: Callable[[], bool], what: Callable[[], str] | str, timeout_secon
 
 
 class Deployment:
-    """A queue with its dead-letter queue, a table, and the workers that serve them.
+    """A queue with its dead-letter queue, a table, and the workers that serve the queue.
 
     Args:
         stack: the AWS stack.
-        counter: stands before it; workers and the producer go through it, the test's own looks don't.
-        directory: where logs and runs are written.
+        counter: a proxy in front of the stack. Workers and the producer use it; the test's own calls go past it.
+        directory: the folder for logs and for the file of runs.
     """
 
     def __init__(self, stack: Ministack, counter: CallCounter, directory: Path) -> None:
@@ -66,7 +66,7 @@ class Deployment:
         return url
 
     def create_table(self) -> None:
-        """Create the results table, also again after it was deleted."""
+        """Create the results table. A test may call this again after it has deleted the table."""
         self.dynamodb.create_table(
             TableName=f"{self.prefix}results",
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -75,7 +75,7 @@ class Deployment:
         )
 
     def environment(self) -> dict[str, str]:
-        """What the application reads its settings from."""
+        """Return the environment variables with the application's settings."""
         return {
             **environment(self.counter.endpoint_url),
             "TASKQ_BROKER": f"sqs://{REGION}/{self.prefix}",
@@ -87,7 +87,7 @@ class Deployment:
         }
 
     def app(self) -> TaskQ:
-        """The application on the producer's side."""
+        """Return the producer's application."""
         return TaskQ("producer", broker=f"sqs://{REGION}/{self.prefix}", results=f"dynamodb://{self.prefix}results")
 
     def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
@@ -100,7 +100,7 @@ class Deployment:
         return worker
 
     def send_copies(self, count: int) -> int:
-        """Send messages that are in the queue once more, as a broker would that delivers twice; how many."""
+        """Send up to ``count`` messages of the queue again, like a broker that delivers twice. Return their number."""
         sent = 0
         while sent < count:
             found = self.sqs.receive_message(
@@ -114,7 +114,7 @@ class Deployment:
         return sent
 
     def stop(self) -> list[int]:
-        """Stop all workers in order; their exit codes."""
+        """Stop all workers by SIGTERM, and return their exit codes."""
         for worker in self.workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGTERM)
@@ -128,20 +128,20 @@ class Deployment:
         return codes
 
     def logs(self) -> str:
-        """The last lines of the workers' logs."""
+        """Return the last lines of the workers' logs."""
         return "\n".join(
             f"== {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:])
             for path in sorted(self.directory.glob("worker-*.log"))
         )
 
-    # -- looking
+    # -- reading the state
 
     def states(self) -> Counter[str]:
-        """How many tasks are in which state, by the table itself."""
+        """Return how many tasks are in each state, read from the table."""
         return Counter(document["status"] for document in self.documents().values())
 
     def documents(self) -> dict[str, dict[str, Any]]:
-        """Every result document in the table, by task id."""
+        """Return every result document in the table, by task id."""
         found: dict[str, dict[str, Any]] = {}
         for page in self.dynamodb.get_paginator("scan").paginate(TableName=f"{self.prefix}results"):
             for item in page["Items"]:
@@ -150,7 +150,7 @@ class Deployment:
         return found
 
     def final(self) -> int:
-        """How many tasks have ended, counted in the table without reading what they came to."""
+        """Return how many tasks have ended, counted in the table without reading the documents."""
         pages = self.dynamodb.get_paginator("scan").paginate(
             TableName=f"{self.prefix}results",
             Select="COUNT",
@@ -161,12 +161,12 @@ class Deployment:
         return sum(page["Count"] for page in pages)
 
     def runs(self) -> Counter[int]:
-        """How often each number was run."""
+        """Return how often the task of each number has run."""
         lines = self.runs_path.read_text().split() if self.runs_path.exists() else []
         return Counter(int(line) for line in lines)
 
     def left(self) -> int:
-        """The messages still in the queue, in flight ones included."""
+        """Return how many messages are in the queue, including the messages in flight."""
         names = ("", "NotVisible", "Delayed")
         keys = [f"ApproximateNumberOfMessages{name}" for name in names]
         answer = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=keys)
@@ -174,14 +174,14 @@ class Deployment:
 
 
 def children_of(pid: int) -> list[int]:
-    """The ids of a process's children."""
+    """Return the ids of a process's children."""
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in path.read_text().split()] if path.exists() else []
 
 
 @contextmanager
 def deployed(stack: Ministack, directory: Path) -> Iterator[Deployment]:
-    """A deployment on a stack, ended with all it has started."""
+    """Make a deployment on a stack, and stop its workers at the end of the block."""
     with CallCounter(stack.endpoint_url) as counter:
         deployment = Deployment(stack, counter, directory)
         try:
@@ -191,7 +191,7 @@ def deployed(stack: Ministack, directory: Path) -> Iterator[Deployment]:
 
 
 def kill_something(deployment: Deployment, rng: random.Random, options: tuple[str, ...]) -> None:
-    """kill -9 a worker, and start another in its place, or one of a worker's children."""
+    """Kill one of a worker's children with SIGKILL, or kill a worker and start another in its place."""
     alive = [worker for worker in deployment.workers if worker.poll() is None]
     victim = rng.choice(alive)
     children = children_of(victim.pid)

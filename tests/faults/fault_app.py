@@ -1,4 +1,4 @@
-"""The application of the fault tests: every run of a task leaves one line in a file, so that runs can be counted."""
+"""The application of the fault tests. Every run of a task writes one line to a file, so that runs can be counted."""
 
 import os
 import time
@@ -9,7 +9,7 @@ app = TaskQ("faults")
 
 
 def note(line: str) -> None:
-    """Append a line, in one write."""
+    """Append a line in one write."""
     file = os.open(os.environ["FAULT_RUNS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         os.write(file, f"{line}\n".encode())

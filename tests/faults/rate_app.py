@@ -1,4 +1,4 @@
-"""The application of the rate limits' tests, for workers and for a function: every start is a line in a file."""
+"""The application of the rate limit tests, for workers and a function. Every run writes one line to a file."""
 
 import json
 import os
@@ -11,7 +11,7 @@ app = TaskQ("rates")
 
 
 def note(kind: str, number: int) -> None:
-    """Append who has begun what and when, in one write."""
+    """Append a line with the process, the task and the time, in one write."""
     began = time.time()
     who = "function" if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else str(os.getpid())
     file = os.open(os.environ["RATE_STARTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -35,7 +35,7 @@ if os.environ.get("RATE_DIES"):
     from taskq_cloud.core.execution.steps import rate_limit_slots
 
     def die(*_: object) -> None:
-        """Between taking a slot and sending the message that holds it."""
+        """Die between taking a rate-limit slot and sending the message that carries it."""
         os.kill(os.getpid(), signal.SIGKILL)
 
     rate_limit_slots.Keeper.put_back = die  # type: ignore[method-assign, assignment]

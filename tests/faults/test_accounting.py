@@ -1,4 +1,4 @@
-"""Every task is accounted for, whatever dies: SQS and DynamoDB on a local stack, workers in processes of their own."""
+"""Test that every task is accounted for, whichever process dies: with SQS and DynamoDB on a local stack."""
 
 import os
 import random
@@ -24,10 +24,10 @@ SQS_OPERATIONS = (
     "GetQueueAttributes",
 )
 MANY = int(os.environ.get("TASKQ_TEST_TASKS", "3000"))
-"""What is sent through everything at once; 10,000 take a minute and a half more."""
+"""How many tasks are sent through all faults at once. 10,000 tasks take a minute and a half longer."""
 
 WINDOW = 500
-"""Messages in the queue at a time: the local stack's receive slows down with the length of its queue."""
+"""How many messages are in the queue at a time: the local stack receives more slowly from a longer queue."""
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Minis
 
 
 def send_squares(deployment: Deployment, numbers: range, timeout_seconds: float) -> dict[str, int]:
-    """Call `square` for every number, a window at a time; task id -> number."""
+    """Call `square` for every number, one window at a time. Return the numbers by task id."""
     app, sent = deployment.app(), {}
     square = app.task(name="fault_app.square")(lambda number: None)
     for start in range(numbers.start, numbers.stop, WINDOW // 2):
@@ -52,7 +52,7 @@ def send_squares(deployment: Deployment, numbers: range, timeout_seconds: float)
 
 
 def check_accounts(deployment: Deployment, sent: dict[str, int], timeout_seconds: float) -> None:
-    """Every task sent has succeeded, with its own value; nothing else has a result, and nothing is left."""
+    """Check that exactly the sent tasks have results, each with its own value, and that no message is left."""
     until(
         lambda: deployment.final() >= len(sent),
         lambda: f"{deployment.final()} ended\n{deployment.logs()}",
@@ -69,7 +69,7 @@ def check_accounts(deployment: Deployment, sent: dict[str, int], timeout_seconds
 @pytest.mark.needs("carries_load")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_ten_thousand_tasks_take_a_third_of_a_call_each(deployment: Deployment):
+def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: Deployment):
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6")
     sent = send_squares(deployment, range(10_000), 200)
     check_accounts(deployment, sent, 200)
@@ -83,7 +83,7 @@ def test_ten_thousand_tasks_take_a_third_of_a_call_each(deployment: Deployment):
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-def test_nothing_is_lost_when_workers_and_their_children_are_killed(deployment: Deployment):
+def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: Deployment):
     rng = random.Random(20)
     options = ("-P", "processes", "-c", "2")
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_nothing_is_lost_when_workers_and_their_children_are_killed(deployment: 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_duplicates_change_no_final_state(deployment: Deployment):
+def test_duplicate_messages_change_no_final_state(deployment: Deployment):
     deployment.counter.fail_next("SendMessageBatch", "reset_after", 3)
     deployment.counter.fail_next("DeleteMessageBatch", "reset_before", 3)
     sent = send_squares(deployment, range(200), 60)
@@ -114,7 +114,7 @@ def test_duplicates_change_no_final_state(deployment: Deployment):
 @pytest.mark.needs("keeps_state")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_work_goes_on_by_itself_after_an_outage(deployment: Deployment):
+def test_work_resumes_by_itself_after_an_outage(deployment: Deployment):
     worker = deployment.start_worker("-P", "threads", "-c", "4")
     sent = send_squares(deployment, range(400), 60)
     until(lambda: deployment.final() > 40, deployment.logs, 30)
@@ -127,8 +127,8 @@ def test_work_goes_on_by_itself_after_an_outage(deployment: Deployment):
 @pytest.mark.needs("carries_load")
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_tasks_survive_everything_at_once(deployment: Deployment):
-    """Workers and their children killed at random, every tenth message sent twice, calls cut off, and an outage."""
+def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: Deployment):
+    """Kill workers and children at random, send every tenth message twice, cut calls off, and stop the stack once."""
     rng = random.Random(10)
     options = ("-P", "processes", "-c", "2", "--prefetch-multiplier", "10")
     for _ in range(2):
@@ -153,7 +153,7 @@ def test_tasks_survive_everything_at_once(deployment: Deployment):
 
 
 @pytest.mark.slow
-def test_a_task_five_visibility_timeouts_long_runs_once(deployment: Deployment):
+def test_task_five_visibility_timeouts_long_runs_once(deployment: Deployment):
     for pool in ("processes", "threads"):
         deployment.start_worker("-P", pool, "-c", "1", "--visibility-timeout", "2")
     with closing(deployment.app()) as app:

@@ -1,4 +1,4 @@
-"""What is wrong with a deployment shows while it is wrong, and work goes on by itself when it is right again."""
+"""Test that a fault of a deployment shows while it lasts, and that work resumes by itself afterwards."""
 
 import json
 import signal
@@ -61,14 +61,14 @@ def check_each_ran_once(deployment: Deployment, numbers: set[int]) -> None:
     until(lambda: deployment.left() == 0, lambda: f"{deployment.left()} messages left", 30)
 
 
-def test_a_deleted_queue_shows_and_is_served_again_once_it_is_there(deployment: Deployment, app: TaskQ, free_port: int):
+def test_deleted_queue_shows_in_health_and_is_served_once_recreated(deployment: Deployment, app: TaskQ, free_port: int):
     deployment.start_worker("-P", "threads", "-c", "2", "--health-port", str(free_port))
     sent = send_squares(app, range(10))
     check_each_ran_once(deployment, sent)
     assert health(free_port)["queues"]["celery"]["error"] is None
     deployment.sqs.delete_queue(QueueUrl=deployment.queue_url)
     until(lambda: "does not exist" in str(health(free_port)["queues"]["celery"]["error"]), deployment.logs, 30)
-    assert "can't be received from; tried again in 1 s" in deployment.logs()
+    assert "no messages can be received from queue celery; next attempt in 1 s" in deployment.logs()
     deployment.sqs.create_queue(QueueName=f"{deployment.prefix}celery")
     sent |= send_squares(app, range(10, 20))
     check_each_ran_once(deployment, sent)
@@ -76,7 +76,7 @@ def test_a_deleted_queue_shows_and_is_served_again_once_it_is_there(deployment: 
     assert "Traceback" not in deployment.logs()
 
 
-def test_results_that_have_no_table_wait_for_it(deployment: Deployment, app: TaskQ):
+def test_results_wait_for_a_missing_table(deployment: Deployment, app: TaskQ):
     sent = send_squares(app, range(12))
     deployment.dynamodb.delete_table(TableName=f"{deployment.prefix}results")
     deployment.start_worker("-P", "threads", "-c", "2")
@@ -85,17 +85,17 @@ def test_results_that_have_no_table_wait_for_it(deployment: Deployment, app: Tas
     check_each_ran_once(deployment, sent)
 
 
-def test_a_worker_that_is_started_before_its_endpoint_serves_it_later(deployment: Deployment, app: TaskQ):
+def test_worker_started_before_its_endpoint_serves_it_later(deployment: Deployment, app: TaskQ):
     sent = send_squares(app, range(5))
     deployment.stack.stop()
     worker = deployment.start_worker("-P", "threads", "-c", "2")
-    until(lambda: "queue celery can't be received from" in deployment.logs(), deployment.logs, 30)
+    until(lambda: "no messages can be received from queue celery" in deployment.logs(), deployment.logs, 30)
     assert worker.poll() is None
     deployment.stack.start()
     check_each_ran_once(deployment, sent)
 
 
-def test_credentials_that_expire_again_and_again_cost_no_task_a_second_run(deployment: Deployment, app: TaskQ):
+def test_repeatedly_expired_credentials_cost_no_second_run(deployment: Deployment, app: TaskQ):
     sent = send_squares(app, range(200))
     for operation in ("ReceiveMessage", "PutItem", "UpdateItem", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"):
         deployment.counter.fail_next(operation, "expired_token", 9)
@@ -104,7 +104,7 @@ def test_credentials_that_expire_again_and_again_cost_no_task_a_second_run(deplo
     assert "Traceback" not in deployment.logs()
 
 
-def test_a_worker_whose_endpoint_is_gone_still_ends_in_time(deployment: Deployment, app: TaskQ):
+def test_worker_without_its_endpoint_ends_in_time(deployment: Deployment, app: TaskQ):
     worker = deployment.start_worker("-P", "threads", "-c", "1", "--shutdown-timeout", "6")
     app.send_task("fault_app.slow_square", (1, 3600))
     until(lambda: deployment.runs() == {1: 1}, deployment.logs, 30)

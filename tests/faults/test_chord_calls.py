@@ -1,4 +1,4 @@
-"""What a chord costs: its calls of SQS and DynamoDB, counted before a local stack, with a worker in its own process."""
+"""Test what a chord costs: its calls to SQS and DynamoDB, counted in front of a local stack, with a worker process."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.faults.deployment import Deployment, deployed
 from tests.faults.test_accounting import SQS_OPERATIONS
 
 MEMBERS = int(os.environ.get("TASKQ_TEST_CHORD_MEMBERS", "1000"))
-"""The local stack's receive slows down with the length of its queue, so the usual run is a smaller one."""
+"""How many members the chord has. The local stack receives more slowly from a longer queue, so the default is small."""
 DYNAMODB_OPERATIONS = ("GetItem", "PutItem", "UpdateItem", "BatchGetItem", "BatchWriteItem", "DeleteItem")
 
 
@@ -28,12 +28,12 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Minis
 @pytest.mark.needs("carries_load")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_chord_takes_few_calls_a_member(deployment: Deployment, record_property):
+def test_chord_costs_few_calls_per_member(deployment: Deployment, record_property):
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6", "--visibility-timeout", "60")
     with closing(deployment.app()) as app:
         header = [app.signature("fault_app.square", (number,)) for number in range(MEMBERS)]
         result = chord(header, app.signature("fault_app.total")).delay()
-        # Whoever waits asks the store, and the calls are the chord's own here.
+        # Waiting asks the store as well. The long interval keeps those calls out of the chord's count.
         assert result.get(timeout=500, interval=5) == sum(number**2 for number in range(MEMBERS)), deployment.logs()
     assert deployment.stop() == [0]
     assert set(deployment.runs().values()) == {1}

@@ -1,4 +1,4 @@
-"""Every task is accounted for on Pub/Sub, too: a server of the tests' own, results in a file, workers in processes."""
+"""Test that every task is accounted for on Pub/Sub: with the tests' own server, and results in SQLite."""
 
 import json
 import random
@@ -20,7 +20,7 @@ TASKS = 200
 
 
 class PubSubDeployment(Deployment):
-    """The same on Pub/Sub and SQLite."""
+    """A queue with its dead-letter queue on Pub/Sub, results in SQLite, and the workers."""
 
     def __init__(self, server: PubSubServer, directory: Path) -> None:
         self.server = server
@@ -49,7 +49,7 @@ class PubSubDeployment(Deployment):
         return TaskQ("producer", broker=settings["TASKQ_BROKER"], results=settings["TASKQ_RESULTS"])
 
     def send_squares(self, numbers: range) -> dict[str, int]:
-        """Call `square` for every number; task id -> number."""
+        """Call `square` for every number. Return the numbers by task id."""
         app = self.app()
         square = app.task(name="fault_app.square")(lambda number: None)
         results = square.map_async([(number,) for number in numbers])
@@ -60,7 +60,7 @@ class PubSubDeployment(Deployment):
         if not self.results.exists():
             return {}
         with closing(sqlite3.connect(self.results)) as connection:
-            # The worker makes the file first, and its table then.
+            # The worker creates the file first and its table afterwards.
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'results'").fetchone():
                 return {}
             rows = connection.execute("SELECT id, payload FROM results").fetchall()
@@ -83,7 +83,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PubS
 
 
 def check_accounts(deployment: PubSubDeployment, sent: dict[str, int]) -> None:
-    """Every task sent has succeeded, with its own value; nothing else has a result, and nothing is left."""
+    """Check that exactly the sent tasks have results, each with its own value, and that no message is left."""
     until(lambda: deployment.final() >= len(sent), lambda: f"{deployment.final()} ended\n{deployment.logs()}", 60)
     documents = deployment.documents()
     assert {task_id: document["result"] for task_id, document in documents.items()} == {
@@ -95,14 +95,14 @@ def check_accounts(deployment: PubSubDeployment, sent: dict[str, int]) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_through_kills_duplicates_and_an_outage(deployment: PubSubDeployment):
+def test_no_task_is_lost_through_kills_duplicates_and_outage(deployment: PubSubDeployment):
     rng, options = random.Random(3), ("-P", "processes", "-c", "2", "--prefetch-multiplier", "8")
     sent = deployment.send_squares(range(TASKS))
     deployment.server.send_copies("faults-celery", TASKS // 2)
     for _ in range(2):
         deployment.start_worker(*options)
     for kills in range(1, 5):
-        until(lambda: deployment.final() >= kills * TASKS // 8, deployment.logs, 60)  # noqa: B023 - waited for here
+        until(lambda: deployment.final() >= kills * TASKS // 8, deployment.logs, 60)  # noqa: B023 - called in this round only
         kill_something(deployment, rng, options)
         if kills == 2:
             deployment.server.stop()
@@ -112,8 +112,8 @@ def test_nothing_is_lost_through_kills_duplicates_and_an_outage(deployment: PubS
 
 
 @pytest.mark.slow
-def test_a_burst_ends_by_itself_though_nobody_counts(deployment: PubSubDeployment):
-    """The worker has gRPC channels open when its pool starts processes, and again when it replaces them."""
+def test_burst_ends_although_the_broker_does_not_count_messages(deployment: PubSubDeployment):
+    """The worker has gRPC channels open when its pool starts processes, and when it replaces them."""
     sent = deployment.send_squares(range(20))
     worker = deployment.start_worker("-P", "processes", "-c", "2", "--max-tasks-per-child", "3", "--burst")
     assert worker.wait(60) == 0
@@ -123,8 +123,8 @@ def test_a_burst_ends_by_itself_though_nobody_counts(deployment: PubSubDeploymen
 
 
 @pytest.mark.slow
-def test_what_runs_at_sigterm_is_given_back_before_the_kill(deployment: PubSubDeployment):
-    """Cloud Run kills ten seconds after SIGTERM; given back, the message need not wait for its lease to end."""
+def test_task_running_at_sigterm_is_released_before_the_kill(deployment: PubSubDeployment):
+    """Cloud Run kills ten seconds after SIGTERM. A released message need not wait for its lease to end."""
     app = deployment.app()
     app.send_task("fault_app.slow_square", (3, 60))
     app.close()
@@ -132,5 +132,7 @@ def test_what_runs_at_sigterm_is_given_back_before_the_kill(deployment: PubSubDe
     until(lambda: deployment.runs()[3] == 1, deployment.logs, 30)
     worker.terminate()
     assert worker.wait(30) == 0
-    [held] = deployment.server.state.subscriptions[f"projects/{PROJECT}/subscriptions/faults-celery"].messages.values()
-    assert held.ack_id is None
+    [message] = deployment.server.state.subscriptions[
+        f"projects/{PROJECT}/subscriptions/faults-celery"
+    ].messages.values()
+    assert message.ack_id is None

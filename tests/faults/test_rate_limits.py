@@ -1,4 +1,4 @@
-"""Rate limits kept by processes that share nothing but a queue and a store, measured by when their tasks began."""
+"""Test rate limits across processes that share only a queue and a store, by the times at which their tasks began."""
 
 import io
 import json
@@ -28,7 +28,7 @@ APPLICATION = Path(__file__).with_name("rate_app.py")
 
 
 class Starts:
-    """What the processes have noted."""
+    """The runs that the processes have recorded in a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class Starts:
         return [(who, number, began) for each, who, number, began in map(json.loads, lines) if each == kind]
 
     def check(self, rate: str, tasks: int) -> None:
-        """Every task has begun, and no window has more starts than the rate and a burst."""
+        """Check that every task has begun, and that no window has more starts than the rate and a burst allow."""
         limit = parse_rate(rate, of="rate_limit")
         assert limit is not None
         starts = self.of("limited")
@@ -47,7 +47,7 @@ class Starts:
         for seconds in (0.1, 0.5, 1, 2, 5, 10):
             most = max(sum(first <= each < first + seconds for each in began) for first in began)
             allowed = math.ceil(seconds * limit.per_second) + limit.burst
-            assert most <= allowed, f"{most} within {seconds} s, {allowed} are allowed"
+            assert most <= allowed, f"{most} tasks began within {seconds} s, but {allowed} are allowed"
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def starts(tmp_path: Path) -> Starts:
 
 @pytest.fixture
 def start_worker(tmp_path: Path) -> Iterator[Any]:
-    """Start `taskq worker` with an environment."""
+    """Return a function that starts `taskq worker` with an environment."""
     workers: list[subprocess.Popen[bytes]] = []
 
     def start(environment: Mapping[str, str], *options: str) -> subprocess.Popen[bytes]:
@@ -80,7 +80,7 @@ def start_worker(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def make_function(local_stack, make_aws_client, sqs_client) -> Iterator[Any]:
-    """A function that the queue of a URL feeds."""
+    """Return a function that creates a Lambda function and feeds it from a queue, given by its URL."""
     functions = make_aws_client("lambda", local_stack.endpoint_url)
     made: list[tuple[str, str]] = []
 
@@ -110,7 +110,7 @@ def make_function(local_stack, make_aws_client, sqs_client) -> Iterator[Any]:
         functions.delete_function(FunctionName=name)
 
 
-def test_workers_and_a_function_keep_one_limit_together(
+def test_workers_and_function_keep_one_rate_limit_together(
     aws_environment, sqs_client, make_queue, make_table, make_function, start_worker, starts
 ):
     prefix = f"rates-{uuid4().hex[:8]}-"
@@ -145,10 +145,10 @@ def test_workers_and_a_function_keep_one_limit_together(
     assert len(starts.of("limited")) == TASKS
     who = Counter(each for each, _, _ in starts.of("limited"))
     assert who["function"] > 0, who
-    assert len(who) > 2, f"the function and several of the {WORKERS} workers have begun some: {who}"
+    assert len(who) > 2, f"the function and several of the {WORKERS} workers must have run tasks: {who}"
 
 
-def test_a_worker_killed_with_a_slot_in_its_hand_costs_that_slot(starts, start_worker, tmp_path):
+def test_worker_killed_after_taking_a_rate_limit_slot_costs_that_slot(starts, start_worker, tmp_path):
     rate, tasks = "2/s", 8
     variables = {
         "TASKQ_BROKER": f"sqlite:///{tmp_path}/broker.db",
