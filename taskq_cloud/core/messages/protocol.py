@@ -217,8 +217,8 @@ def decode(
             return _message(merged, body, body.get("args"), body.get("kwargs"), message_id, properties)
         if not isinstance(body, list | tuple) or len(body) not in (2, 3):
             raise InvalidTaskError(f"the body isn't a list [args, kwargs, embed]: {body!r:.200}")
-        embed = values.mapping(body[2], "embed") if len(body) == 3 else {}  # noqa: PLR2004 - embed is the third
-        return _message(headers, embed, body[0], body[1], message_id, properties)
+        args, kwargs, embed = (*body, None)[:3]
+        return _message(headers, values.mapping(embed, "embed"), args, kwargs, message_id, properties)
     except DecodeError as error:
         # An unsigned message can name any task's id, and must not make that task fail.
         error.task_id = error.task_id or (task_id_of(document) if trusted else None)

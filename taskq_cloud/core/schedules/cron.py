@@ -7,7 +7,7 @@ the clock skips, and of several such times only the first; a time that repeats i
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
@@ -76,7 +76,7 @@ class crontab:  # noqa: N801 - Celery's name
             fields.DAY_OF_WEEK: day_of_week,
         }
         # An iterator can be read only once, and the fields are read twice.
-        given = {each: spec if isinstance(spec, str | int) else _listed(spec) for each, spec in given.items()}
+        given = {each: _listed(spec) for each, spec in given.items()}
         for each, spec in given.items():
             object.__setattr__(self, each.name, each.expand(spec))
         object.__setattr__(self, "timezone", zone_name(timezone))
@@ -196,7 +196,4 @@ class crontab:  # noqa: N801 - Celery's name
 
 
 def _listed(spec: CronSpec) -> CronSpec:
-    try:
-        return frozenset(spec)  # type: ignore[arg-type]
-    except TypeError:
-        return spec
+    return frozenset(spec) if isinstance(spec, Iterable) and not isinstance(spec, str) else spec

@@ -16,6 +16,8 @@ Overlap = Literal["allow", "skip"]
 CatchUp = Literal["one", "all", "skip"]
 
 _MINUTE_SECONDS: Final = 60
+_LONGEST_JITTER_SECONDS: Final = 86_400
+"""The longest flexible window of EventBridge Scheduler."""
 _LONGEST_LOOK_BACK: Final = timedelta(days=366 * 41)
 """The 29th of February falls on a given weekday every 28 years, or after 40 if a century year isn't a leap year."""
 
@@ -150,7 +152,7 @@ def check(entry: ScheduleEntry) -> ScheduleEntry:
         raise ScheduleError(f"{where}: it ends at {end.isoformat()}, before it starts at {start.isoformat()}")
     if any(each is not None and each.microsecond for each in (start, end)):
         raise ScheduleError(f"{where}: start and end must be whole seconds")
-    if not 0 <= entry.jitter_seconds <= 86_400:  # noqa: PLR2004 - EventBridge's longest flexible window
+    if not 0 <= entry.jitter_seconds <= _LONGEST_JITTER_SECONDS:
         raise ScheduleError(f"{where}: jitter is {entry.jitter_seconds:g} s; use a time from 0 to a day, 86400 s")
     for name, value, known in (
         ("overlap", entry.overlap, ("allow", "skip")),

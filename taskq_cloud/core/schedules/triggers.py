@@ -171,7 +171,7 @@ def _shifted(cron: crontab, shift: int) -> tuple[frozenset[int], frozenset[int],
     if shift == 0 or (cron.day_of_month == fields.DAY_OF_MONTH.all and cron.month_of_year == fields.MONTH_OF_YEAR.all):
         return cron.month_of_year, cron.day_of_month, of_week
     months = cron.month_of_year | {(month - 1 + shift) % 12 + 1 for month in cron.month_of_year}
-    of_month = {day + shift for day in cron.day_of_month if 1 <= day + shift <= 31}  # noqa: PLR2004 - days of a month
+    of_month = {day + shift for day in cron.day_of_month} & fields.DAY_OF_MONTH.all
     if shift > 0 and cron.day_of_month & {28, 29, 30, 31}:
         of_month |= {1}
     if shift < 0 and 1 in cron.day_of_month:

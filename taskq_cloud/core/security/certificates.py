@@ -13,6 +13,7 @@ import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Any, Final
 
 from taskq_cloud.core.security.signing import strict_base64
@@ -110,10 +111,8 @@ def private_key_from_pem(pem: bytes, password: str | None) -> Any:
 
 
 def _require_cryptography() -> None:
-    try:
-        import cryptography  # noqa: F401 - optional
-    except ImportError:
-        raise MissingExtra("serializer 'auth'", "auth") from None
+    if find_spec("cryptography") is None:
+        raise MissingExtra("serializer 'auth'", "auth")
 
 
 class Authenticator:
