@@ -1,4 +1,4 @@
-"""Messages that no task queue sent: what they are taken for, and which task gets them."""
+"""Messages of other services: how they are recognised, and which task gets them."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ def notification(message: str, topic: str = "uploads", **more: Any) -> dict[str,
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_event_goes_to_the_task_of_its_first_pattern(document: Any, task: str) -> None:
+def test_event_goes_to_the_task_of_its_first_pattern(document: Any, task: str) -> None:
     assert read(document).task == task
 
 
-def test_the_task_gets_the_whole_event_once() -> None:
+def test_event_delivered_twice_is_one_task_with_the_whole_event() -> None:
     message = read(EVENT)
     assert (message.args, message.kwargs) == ([EVENT], {})
     assert read(EVENT, "another delivery").id == message.id
     assert read(EVENT | {"id": "e2"}).id != message.id
 
 
-def test_sns_is_known_by_its_own_message_id() -> None:
+def test_notification_gives_the_task_its_id() -> None:
     assert read(notification("x"), "m1").id == read(notification("x"), "m2").id
     assert read(notification("x")).args == [notification("x")]
 
 
-def test_s3_has_no_id_of_its_own_so_the_broker_gives_it() -> None:
+def test_s3_event_without_an_id_gets_that_of_the_broker() -> None:
     assert read(S3, "m1").id == read(S3, "m1").id != read(S3, "m2").id
 
 
-def test_a_task_message_inside_a_notification_is_a_task_message() -> None:
+def test_task_message_in_a_notification_is_read_as_a_task_message() -> None:
     sent = Message(task="t", id="1", args=[1])
     got = read(notification(protocol.encode(sent, "q")))
     assert (got.task, got.id, got.args) == ("t", "1", [1])
 
 
-def test_a_hand_written_message_inside_a_notification_has_the_notifications_id() -> None:
+def test_hand_written_message_in_a_notification_has_its_id() -> None:
     got = read(notification('{"task": "t"}'))
     assert (got.task, got.id) == ("t", "n1")
 
@@ -83,17 +83,17 @@ def test_a_hand_written_message_inside_a_notification_has_the_notifications_id()
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_no_task_wants_is_refused_with_its_key(document: Any, words: str) -> None:
+def test_event_without_a_route_is_refused_with_its_key(document: Any, words: str) -> None:
     with pytest.raises(DecodeError, match=words):
         read(document)
 
 
-def test_a_pattern_matches_the_case() -> None:
+def test_pattern_is_case_sensitive() -> None:
     with pytest.raises(DecodeError, match=r"no pattern.*'AWS\.S3:Object Created'"):
         read(EVENT | {"source": "AWS.S3"})
 
 
-def test_a_task_may_be_told_what_to_do_with_events_of_a_body() -> None:
+def test_event_with_a_body_is_not_taken_for_a_task_message() -> None:
     event = EVENT | {"source": "shop", "body": "not a message: it has neither headers nor properties"}
     with pytest.raises(DecodeError, match="'shop:Object Created'"):
         read(event)

@@ -1,4 +1,4 @@
-"""Messages as bytes: what others send is read as the golden files say, and ours is written byte for byte."""
+"""Golden messages: bodies of other senders are read as the files say, and ours are written byte for byte."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def expected(fields: Mapping[str, Any]) -> Message:
 
 
 @pytest.mark.parametrize("path", READ, ids=lambda path: path.stem)
-def test_a_message_of_others_is_read_as_the_file_says(path: Path) -> None:
+def test_golden_message_of_another_sender_is_read_as_the_file_says(path: Path) -> None:
     case = json.loads(path.read_text())
     if "error" in case:
         with pytest.raises(errors.DecodeError) as caught:
@@ -120,15 +120,15 @@ WRITTEN = {
 }
 
 
-# Builds of zlib differ in the bytes they make, so of that file only the reading is fixed.
+# Builds of zlib differ in the bytes they make, so the file with zlib is only read.
 @pytest.mark.parametrize("name", sorted(WRITTEN.keys() - {"zlib"}))
-def test_ours_is_written_byte_for_byte(name: str) -> None:
+def test_message_is_written_as_the_golden_file_byte_for_byte(name: str) -> None:
     message, how = WRITTEN[name]
     assert protocol.encode(message, "celery", **how).encode() == (GOLDEN / f"written-{name}.json").read_bytes()
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_ours_is_read_back(name: str) -> None:
+def test_golden_message_of_ours_is_read_as_it_was_written(name: str) -> None:
     text = (GOLDEN / f"written-{name}.json").read_text()
     sent = WRITTEN[name][0]
     got = events.read(text, "broker-message-id", ("json",), {})
@@ -137,6 +137,6 @@ def test_ours_is_read_back(name: str) -> None:
     assert got == replace(sent, **kept)
 
 
-def test_every_written_file_has_its_message() -> None:
+def test_every_golden_file_has_a_test() -> None:
     assert {path.stem.removeprefix("written-") for path in GOLDEN.glob("written-*")} == set(WRITTEN)
     assert len(READ) >= 30

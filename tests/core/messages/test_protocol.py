@@ -1,4 +1,4 @@
-"""The protocol against kombu and Celery themselves, there and back for any message, and against any garbage."""
+"""The protocol: random messages written and read, exchanged with kombu and Celery, and random garbage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(text: str, accept: tuple[str, ...] = ("json",)) -> Message:
     return events.read(text, "broker-message-id", accept, {})
 
 
-# -- there and back
+# -- written and read
 
 scalars = (
     st.none()
@@ -48,7 +48,7 @@ scalars = (
     | st.binary(max_size=8)
 )
 names = st.text(string.ascii_letters + "._-", min_size=1, max_size=12)
-# A dict of exactly these two keys is how a rich value is written, so it can't be one of the caller's own.
+# names can't make a dict with the keys of a rich value, which a caller may not send.
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=8
 )
@@ -89,12 +89,12 @@ messages = st.builds(
 
 
 @given(message=messages, compression=st.sampled_from([None, "zlib", "gzip", "bzip2"]))
-def test_any_message_comes_back_as_it_was(message: Message, compression: str | None) -> None:
+def test_random_message_is_read_as_it_was_written(message: Message, compression: str | None) -> None:
     assert read(protocol.encode(message, "celery", compression=compression)) == message
 
 
 @given(message=messages)
-def test_any_message_comes_back_pickled(message: Message) -> None:
+def test_random_message_with_pickle_is_read_if_accepted(message: Message) -> None:
     text = protocol.encode(message, "celery", serializer="pickle")
     assert read(text, ("pickle",)) == message
     with pytest.raises(DecodeError, match="not accepted"):
@@ -102,39 +102,39 @@ def test_any_message_comes_back_pickled(message: Message) -> None:
 
 
 @given(message=messages)
-def test_any_message_is_readable_in_base64_and_as_an_sns_notification(message: Message) -> None:
+def test_random_message_in_base64_or_a_notification_is_read(message: Message) -> None:
     text = protocol.encode(message, "celery")
     assert read(base64.b64encode(text.encode()).decode()) == message
     notification = {"Type": "Notification", "MessageId": "n1", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": text}
     assert read(json.dumps(notification)) == message
 
 
-def test_a_caller_may_not_take_a_name_of_the_protocol() -> None:
+def test_header_with_a_name_of_the_protocol_is_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match="task t: header 'id' is one of the protocol's own"):
         protocol.encode(Message(task="t", id="1", headers={"id": "HIJACK"}), "celery")
 
 
-def test_arguments_that_json_cannot_carry_are_named() -> None:
+def test_argument_beyond_json_is_named_in_the_error() -> None:
     with pytest.raises(EncodeError, match="object object at"):
         protocol.encode(Message(task="t", id="1", args=[object()]), "celery")
 
 
-def test_a_dict_that_would_be_read_as_a_rich_value_is_refused_at_the_call() -> None:
+def test_dict_that_would_be_read_as_a_rich_value_is_refused_at_the_call() -> None:
     with pytest.raises(EncodeError, match="unknown __type__ 'money'"):
         protocol.encode(Message(task="t", id="1", args=[{"__type__": "money", "__value__": 1}]), "celery")
 
 
-def test_long_arguments_are_shown_in_short() -> None:
+def test_repr_of_long_arguments_is_shortened() -> None:
     headers = json.loads(protocol.encode(Message(task="t", id="1", args=["x" * 10_000] * 100), "celery"))["headers"]
     assert len(headers["argsrepr"]) < 5000
 
 
-# -- kombu and Celery read ours
+# -- read by kombu and Celery
 
 
 @pytest.fixture(scope="module")
 def sqs_channel() -> Iterator[SQS.Channel]:
-    # Queues that are predefined are not looked up, so nothing is called.
+    # Predefined queues are not looked up, so no call is made.
     queues = {"celery": {"url": "https://sqs.eu-west-1.amazonaws.com/1/celery"}}
     options = {"predefined_queues": queues, "region": "eu-west-1"}
     with Connection("sqs://key:secret@", transport_options=options) as connection:
@@ -153,7 +153,7 @@ def celery_app() -> Celery:
 
 
 def received_by_kombu(channel: SQS.Channel, body: str) -> Any:
-    """The message as kombu's SQS transport hands it to a Celery worker."""
+    """Receive a body as kombu's SQS transport does, which hands the message to a Celery worker."""
     raw = {"Body": body, "ReceiptHandle": "receipt", "MessageId": "m1", "Attributes": {}}
     payload = channel._message_to_python(raw, "celery", "https://sqs.eu-west-1.amazonaws.com/1/celery")
     message = channel.message_to_python(payload)
@@ -163,7 +163,9 @@ def received_by_kombu(channel: SQS.Channel, body: str) -> Any:
 
 @settings(max_examples=50)
 @given(message=messages, compression=st.sampled_from([None, "gzip", "bzip2"]))
-def test_kombu_reads_ours(sqs_channel: SQS.Channel, message: Message, compression: str | None) -> None:
+def test_random_message_is_readable_by_kombu(
+    sqs_channel: SQS.Channel, message: Message, compression: str | None
+) -> None:
     received = received_by_kombu(sqs_channel, protocol.encode(message, "celery", compression=compression))
     args, kwargs, embed = received.payload
     assert (args, kwargs) == (message.args, message.kwargs)
@@ -172,7 +174,7 @@ def test_kombu_reads_ours(sqs_channel: SQS.Channel, message: Message, compressio
     assert received.delivery_info["routing_key"] == "celery"
 
 
-def test_celerys_worker_makes_a_request_of_ours(sqs_channel: SQS.Channel, celery_app: Celery) -> None:
+def test_message_is_readable_by_a_celery_worker(sqs_channel: SQS.Channel, celery_app: Celery) -> None:
     due = datetime(2030, 1, 1, 12, tzinfo=UTC)
     ours = Message(
         task="proj.tasks.add", id=ID, args=[2, 2], kwargs={"c": 3}, eta=due, timelimit=(30, 20), retries=1, group="g"
@@ -186,7 +188,7 @@ def test_celerys_worker_makes_a_request_of_ours(sqs_channel: SQS.Channel, celery
     assert (context.group, context.callbacks, context.chain, context.origin) == ("g", None, None, protocol.origin())
 
 
-def test_celery_reads_a_protocol_1_body_as_we_do(sqs_channel: SQS.Channel) -> None:
+def test_protocol_1_body_is_read_as_celery_reads_it(sqs_channel: SQS.Channel) -> None:
     body = {"task": "proj.tasks.add", "id": ID, "args": [2, 2], "kwargs": {"c": 3}, "retries": 4, "taskset": "g"}
     received = received_by_kombu(sqs_channel, envelope(json.dumps(body), headers={}))
     (args, kwargs, _embed), headers, _decoded, _utc = strategy.proto1_to_proto2(received, received.decode())
@@ -197,7 +199,7 @@ def test_celery_reads_a_protocol_1_body_as_we_do(sqs_channel: SQS.Channel) -> No
     )
 
 
-def test_celery_reads_a_hybrid_as_we_do(sqs_channel: SQS.Channel) -> None:
+def test_hybrid_of_both_protocols_is_read_as_celery_reads_it(sqs_channel: SQS.Channel) -> None:
     text = envelope(json.dumps({"args": [2, 2], "kwargs": {}, "retries": 4}), headers={"task": "t", "id": ID})
     received = received_by_kombu(sqs_channel, text)
     (args, kwargs, _embed), headers, _decoded, _utc = strategy.hybrid_to_proto2(received, received.decode())
@@ -208,7 +210,7 @@ def test_celery_reads_a_hybrid_as_we_do(sqs_channel: SQS.Channel) -> None:
 
 @settings(max_examples=50)
 @given(message=messages, protocol_version=st.sampled_from([1, 2]))
-def test_we_read_what_celery_makes(message: Message, protocol_version: int, celery_app: Celery) -> None:
+def test_random_message_of_celery_is_read(message: Message, protocol_version: int, celery_app: Celery) -> None:
     make = celery_app.amqp.as_task_v2 if protocol_version == 2 else celery_app.amqp.as_task_v1
     made = make(message.id, message.task, message.args, message.kwargs, retries=message.retries, eta=message.eta)
     with Connection("memory://") as connection:
@@ -239,7 +241,7 @@ def envelope(body: Any, **changes: Any) -> str:
 
 
 def defined(text: str, accept: tuple[str, ...] = ("json",)) -> None:
-    """Read garbage as the execution does. Whatever is no message is a DecodeError; what is one can be sent on."""
+    """Read garbage as the execution does: it gives a DecodeError, or a message that can be sent on."""
     try:
         message = events.read(text, "broker-message-id", accept, ROUTES)
         successors.check(message, 0)
@@ -258,12 +260,12 @@ anything = st.recursive(
 
 
 @given(text=st.text(st.characters()))
-def test_any_text_is_a_message_or_a_decode_error(text: str) -> None:
+def test_random_text_gives_a_message_or_a_decode_error(text: str) -> None:
     defined(text)
 
 
 @given(data=st.binary())
-def test_any_bytes_in_base64_are_a_message_or_a_decode_error(data: bytes) -> None:
+def test_random_base64_gives_a_message_or_a_decode_error(data: bytes) -> None:
     defined(base64.b64encode(data).decode())
     defined(envelope(base64.b64encode(data).decode(), properties={"body_encoding": "base64"}))
     compressed = {"task": "t", "id": ID, "compression": "application/x-gzip"}
@@ -273,7 +275,7 @@ def test_any_bytes_in_base64_are_a_message_or_a_decode_error(data: bytes) -> Non
 
 
 @given(document=anything)
-def test_any_json_is_a_message_or_a_decode_error(document: Any) -> None:
+def test_random_json_gives_a_message_or_a_decode_error(document: Any) -> None:
     defined(json.dumps(document))
     defined(envelope(document))
     defined(envelope(json.dumps(document)))
@@ -290,7 +292,9 @@ PLACES = [
 
 @settings(max_examples=300)
 @given(message=messages, changes=st.lists(st.tuples(st.sampled_from(PLACES), anything), min_size=1, max_size=3))
-def test_a_valid_message_with_anything_anywhere(message: Message, changes: list[tuple[tuple[str, str], Any]]) -> None:
+def test_message_with_random_parts_gives_a_message_or_a_decode_error(
+    message: Message, changes: list[tuple[tuple[str, str], Any]]
+) -> None:
     document = json.loads(protocol.encode(message, "celery"))
     for (part, name), value in changes:
         where = document.get(part) if part else document
@@ -312,7 +316,7 @@ OPTIONS += ["time_limit", "soft_time_limit", "priority", "reply_to", "group_id",
 @example(part="callbacks", changes={}, options={"countdown": 1e300})
 @example(part="chain", changes={}, options={"headers": {"id": "HIJACK"}})
 @example(part="errbacks", changes={}, options={"queue": {"name": "q"}})
-def test_what_follows_can_be_sent_or_the_message_is_refused(
+def test_random_successors_can_be_sent_or_the_message_is_refused(
     part: str, changes: dict[str, Any], options: dict[str, Any]
 ) -> None:
     signature = {"task": "next", "args": [1], "kwargs": {}, "options": options, "immutable": False, **changes}
@@ -330,7 +334,7 @@ def test_what_follows_can_be_sent_or_the_message_is_refused(
 
 
 @pytest.mark.parametrize("depth", [100, 300, 900, 1000, 5000, 100_000])
-def test_endless_nesting_is_a_message_or_a_decode_error(depth: int) -> None:
+def test_deep_nesting_gives_a_message_or_a_decode_error(depth: int) -> None:
     nested = "[" * depth + "]" * depth
     defined(nested)
     defined('{"task": "t", "args": ' + nested + "}")
@@ -339,14 +343,14 @@ def test_endless_nesting_is_a_message_or_a_decode_error(depth: int) -> None:
     defined(envelope(f"[{nested}, {{}}, {nested}]"))
 
 
-def test_a_small_message_does_not_become_a_large_one() -> None:
+def test_small_message_that_expands_too_far_is_refused() -> None:
     bomb = protocol.encode(Message(task="t", id="1", args=["0" * 70_000_000]), "q", compression="bzip2")
     assert len(bomb) < 10_000
     with pytest.raises(DecodeError, match="more than 67108864 bytes"):
         read(bomb)
 
 
-def test_the_id_of_a_message_that_cannot_be_read_is_kept_where_it_can_be() -> None:
+def test_unreadable_message_keeps_a_storable_id() -> None:
     with pytest.raises(DecodeError) as caught:
         read(envelope("no json"))
     assert caught.value.task_id == ID
@@ -355,7 +359,7 @@ def test_the_id_of_a_message_that_cannot_be_read_is_kept_where_it_can_be() -> No
     assert caught.value.task_id is None
 
 
-def test_the_ids_of_what_follows_are_the_same_every_time() -> None:
+def test_ids_of_successors_are_equal_every_time() -> None:
     embed = Embed(callbacks=[{"task": "a"}, {"task": "b"}], chain=[{"task": "d"}, {"task": "c"}])
     parent = Message(task="t", id=ID, embed=embed)
     first, second = ([each.message.id for each in successors.on_success(parent, 1, now)] for now in (0, 99))

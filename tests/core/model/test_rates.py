@@ -1,4 +1,4 @@
-"""Rates as they are written, and what the slots of one promise."""
+"""Rates: the texts that give one, and the bound that its slots keep."""
 
 import math
 import random
@@ -14,14 +14,14 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 
 @pytest.mark.parametrize("value", ["10/s", "100/m", "1000/h", "10", 10, 2.5, "0.5/m", "1/h"])
-def test_a_rate_is_read_as_celery_reads_it(value):
+def test_rate_is_read_as_celery_reads_it(value):
     rate = parse_rate(value, of="rate_limit")
     assert rate is not None
     assert rate.per_second == pytest.approx(celerys_rate(value))
 
 
 @pytest.mark.parametrize("value", [None, 0, "0", "0/m", 0.0])
-def test_nothing_and_zero_are_no_limit(value):
+def test_rate_of_none_or_zero_is_no_limit(value):
     assert not celerys_rate(value)
     assert parse_rate(value, of="rate_limit") is None
 
@@ -29,7 +29,7 @@ def test_nothing_and_zero_are_no_limit(value):
 @pytest.mark.parametrize(
     "value", ["10/d", "ten/s", "10 / s", "", "/m", "-1/s", -1, "1e3/s", "10/s ", math.nan, math.inf, True, [10], "٣/s"]
 )
-def test_what_is_no_rate_is_refused_with_the_way_out(value):
+def test_malformed_rate_is_refused_with_examples(value):
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_limit=.* isn't a rate: write '10/s'"):
         parse_rate(value, of="task shop.notify: rate_limit")
 
@@ -38,7 +38,7 @@ def test_what_is_no_rate_is_refused_with_the_way_out(value):
     ("value", "burst", "credit", "good"),
     [("20/s", 40, 1, 2), ("100/m", 4, 1.4, 2.4), ("1/m", 1, 0, 60), ("1/h", 1, 0, 3600)],
 )
-def test_a_burst_is_what_two_seconds_allow_or_one(value, burst, credit, good):
+def test_default_burst_is_two_seconds_of_the_rate_or_one(value, burst, credit, good):
     rate = parse_rate(value, of="rate_limit")
     assert rate is not None
     assert rate.burst == burst
@@ -56,7 +56,7 @@ def test_a_burst_is_what_two_seconds_allow_or_one(value, burst, credit, good):
         ("0.01/h", 2, "at most 1"),
     ],
 )
-def test_a_burst_that_can_not_be_kept_is_refused(value, burst, message):
+def test_burst_out_of_bounds_is_refused(value, burst, message):
     with pytest.raises(ImproperlyConfigured, match=message):
         parse_rate(value, burst, of="rate_limit")
 
@@ -69,7 +69,7 @@ RATES = st.builds(
 
 
 def most_in_a_window(starts: list[float], seconds: float) -> int:
-    """Starts in the fullest half-open window."""
+    """The number of starts in the fullest half-open window."""
     return max(sum(first <= each < first + seconds for each in starts) for first in starts)
 
 
@@ -78,14 +78,14 @@ def most_in_a_window(starts: list[float], seconds: float) -> int:
     pauses=st.lists(st.floats(0, 100), min_size=1, max_size=60),
     late=st.randoms(use_true_random=False),
 )
-def test_no_window_has_more_starts_than_the_rate_and_a_burst(rate: Rate, pauses: list[float], late: random.Random):
+def test_starts_in_any_window_are_at_most_rate_and_burst(rate: Rate, pauses: list[float], late: random.Random):
     slots, now, starts, given_out = LocalSlots(), 1000.0, [], []
     for pause in pauses:
         now += pause if late.random() < 0.5 else 0
         slot = slots.take("key", rate.interval_seconds, rate.credit_seconds, now)
         assert slot is not None
         given_out.append(slot)
-        # Whoever holds a slot may begin as late as it is good, and never before he has asked.
+        # A task may begin as long as its slot is good, but not before it has asked for the slot.
         starts.append(max(now, slot + late.uniform(0, rate.good_for_seconds)))
 
     assert all(later - earlier >= rate.interval_seconds - 1e-6 for earlier, later in pairwise(given_out))
@@ -93,23 +93,23 @@ def test_no_window_has_more_starts_than_the_rate_and_a_burst(rate: Rate, pauses:
         assert most_in_a_window(starts, seconds) <= math.ceil(seconds * rate.per_second + 1e-6) + rate.burst
 
 
-def test_the_bound_is_reached():
+def test_starts_in_a_window_can_reach_the_bound():
     rate = Rate(1.0, 3)
-    # Late ones meet those that come as their slots do: the slots of 0, 1, 2 and 3, all begun by 3.
+    # Tasks that begin late meet one that begins in time: the slots of 0, 1, 2 and 3 are all used at 3.
     slots = LocalSlots()
     held = [slots.take("key", 1, rate.credit_seconds, now) for now in (2.0, 2.0, 2.0, 3.0)]
     assert held == [0, 1, 2, 3]
     assert most_in_a_window([3.0] * 4, 0.001) == math.ceil(0.001) + rate.burst
 
 
-def test_an_empty_or_an_absurd_state():
+def test_slot_is_bounded_by_credit_and_by_distance():
     assert take_slot(None, 5, 100) == 95
     assert take_slot(1.0, 5, 100) == 95
     assert take_slot(97.0, 5, 100) == 97
     assert take_slot(101 + FARTHEST_SLOT_SECONDS, 5, 100) is None
 
 
-def test_keys_that_are_spent_are_forgotten():
+def test_keys_with_past_slots_are_forgotten():
     slots = LocalSlots()
     for number in range(3000):
         slots.take(f"tenant {number}", 1, 1, now=number * 0.1)

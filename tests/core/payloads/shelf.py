@@ -1,4 +1,4 @@
-"""A store of payloads in a dict, for tests of what the core does with one."""
+"""A store of payloads in a dict, for tests of the core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from taskq_cloud.core.payloads.policy import Payloads
 
 
 class Shelf:
-    """Keeps payloads by bucket and key; ``failure`` is what it answers instead."""
+    """A store that keeps payloads by bucket and key; if ``failure`` is set, it answers with that error."""
 
     def __init__(self, place: str = "s3://shelf", prefix: str = "app/") -> None:
         self.place = place
@@ -45,7 +45,7 @@ class Shelf:
 
 
 def drive(flow):
-    """Run a flow that calls nothing."""
+    """Run a flow that makes no calls."""
 
     def nothing(step):
         raise AssertionError(f"the flow yielded {step!r}")
@@ -54,6 +54,6 @@ def drive(flow):
 
 
 def codec_with(shelf: Shelf, **options) -> Codec:
-    """A codec whose payloads are on a shelf; options of ``Payloads``, and ``security``."""
+    """A codec with a shelf for its payloads; takes the options of ``Payloads``, and ``security``."""
     security = options.pop("security", None)
     return Codec(payloads=Payloads(store=shelf, **options), security=security)

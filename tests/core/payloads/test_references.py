@@ -1,4 +1,4 @@
-"""When a message is claimed, what it then looks like, what is fetched for it and what is not."""
+"""References to payloads: when a message gets one, the form of such messages, and the payloads that are fetched."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROOM = 4000
 
 
 def noise(size: int) -> str:
-    """Text that no compression makes smaller than three quarters of it."""
+    """Text that no compression can make smaller than three quarters of its size."""
     return base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
 
 
@@ -50,16 +50,16 @@ def pack(codec: Codec, message: Message, now: float = NOW, **options):
 
 
 def sent(codec: Codec, shelf: Shelf, message: Message, **options):
-    """A message's body and attributes, once its payload is where it is claimed."""
+    """Write a message and store its payload, if it has one."""
     packed = pack(codec, message, **options)
     assert drive(codec.payloads.put([packed.payload] if packed.payload else [])) in ([None], [])
     return packed
 
 
-# When
+# Messages that get a reference
 
 
-def test_a_message_that_fits_is_what_it_was_without_payloads():
+def test_message_that_fits_is_written_as_without_payloads():
     shelf = Shelf()
     message = a_message(100, argsrepr="", origin="me")
     packed = pack(codec_with(shelf), message)
@@ -67,12 +67,12 @@ def test_a_message_that_fits_is_what_it_was_without_payloads():
     assert packed.payload is None and not packed.attributes
 
 
-def test_without_payloads_a_large_message_is_left_to_the_broker_to_refuse():
+def test_large_message_without_payloads_is_left_for_the_broker_to_refuse():
     packed = pack(Codec(), a_message())
     assert len(packed.body) > ROOM and packed.payload is None
 
 
-def test_what_compression_makes_fit_is_sent_whole():
+def test_message_that_fits_when_compressed_is_sent_whole():
     shelf = Shelf()
     message = Message(task="shop.pay", id="1", args=["a" * 50_000])
     packed = pack(codec_with(shelf), message)
@@ -81,7 +81,7 @@ def test_what_compression_makes_fit_is_sent_whole():
     assert protocol.decode(json.loads(packed.body), "m").args == message.args
 
 
-def test_compression_is_the_settings_or_none():
+def test_compression_is_that_of_the_settings():
     shelf = Shelf()
     message = Message(task="shop.pay", id="1", args=["a" * 50_000])
     packed = pack(codec_with(shelf, compression=None), message)
@@ -90,13 +90,13 @@ def test_compression_is_the_settings_or_none():
     assert pack(codec_with(shelf, compression="bzip2"), message).payload is None
 
 
-def test_what_is_compressed_already_is_not_compressed_again():
+def test_compressed_message_is_not_compressed_again():
     packed = pack(codec_with(Shelf()), a_message(), compression="bzip2")
     assert json.loads(packed.body)["headers"]["compression"] == "application/x-bz2"
     assert packed.payload.data.startswith(b"BZ")
 
 
-def test_compression_that_does_not_help_is_not_kept():
+def test_compression_that_makes_a_payload_larger_is_not_used():
     shelf = Shelf()
     message = Message(task="shop.pay", id="1", args=[random.Random(1).randbytes(20_000)])
     codec = codec_with(shelf)
@@ -105,30 +105,30 @@ def test_compression_that_does_not_help_is_not_kept():
     assert "compression" not in json.loads(packed.body)["headers"]
 
 
-def test_a_threshold_claims_what_the_broker_would_take():
+def test_message_over_the_threshold_is_stored_though_the_broker_would_take_it():
     codec = codec_with(Shelf(), threshold_bytes=2000, compression=None)
     assert pack(codec, a_message(1000)).payload is None
     assert pack(codec, a_message(3000)).payload is not None
 
 
-def test_what_is_too_large_to_be_claimed_is_refused_by_name():
+def test_message_too_large_for_a_payload_is_refused_by_name():
     message = Message(task="shop.pay", id="1", args=["a" * LARGEST_PAYLOAD_BYTES])
     with pytest.raises(PayloadTooLarge, match=r"task shop\.pay"):
         pack(codec_with(Shelf()), message)
 
 
-def test_large_headers_can_not_be_claimed():
+def test_message_with_large_headers_stays_too_large():
     message = a_message(argsrepr=noise(ROOM))
     packed = pack(codec_with(Shelf()), message)
     assert packed.payload is None and len(packed.body) > ROOM
 
 
-# There and back
+# Written and read
 
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml", "pickle"])
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_a_claimed_message_reads_as_it_was(serializer, compression):
+def test_message_with_a_stored_payload_is_read_as_it_was_written(serializer, compression):
     shelf = Shelf()
     payloads = Payloads(store=shelf, compression=compression)
     codec = Codec(payloads=payloads, accept_content=[serializer], serializer=serializer)
@@ -146,25 +146,26 @@ def test_a_claimed_message_reads_as_it_was(serializer, compression):
     assert read.payload_reference == payload_references.reference_of(json.loads(packed.body))
 
 
-def test_a_claim_says_where_what_and_when():
+def test_reference_has_place_digest_size_and_time():
     shelf = Shelf()
     packed = sent(codec_with(shelf), shelf, a_message())
-    claim = payload_references.reference_of(json.loads(packed.body))
-    assert claim.key == f"app/arguments/2026-01-01/id-1-{claim.sha256}"
-    assert claim.place == "s3://shelf" and claim.stored_at == NOW and claim.size_bytes == len(packed.payload.data)
-    assert payload_references.sha256_of(shelf.kept["shelf", claim.key]) == claim.sha256
+    reference = payload_references.reference_of(json.loads(packed.body))
+    assert reference.key == f"app/arguments/2026-01-01/id-1-{reference.sha256}"
+    assert reference.place == "s3://shelf" and reference.stored_at == NOW
+    assert reference.size_bytes == len(packed.payload.data)
+    assert payload_references.sha256_of(shelf.kept["shelf", reference.key]) == reference.sha256
 
 
-def test_any_task_id_makes_a_plain_key():
+def test_key_of_any_task_id_is_plain():
     shelf = Shelf()
     for task_id in ("../../x", "..", "a/b", "ö" * 80, "?#%"):
         packed = sent(codec_with(shelf), shelf, replace(a_message(), id=task_id))
-        claim = payload_references.reference_of(json.loads(packed.body))
-        assert claim.key.count("/") == 3 and claim.key.isascii() and len(claim.key) < 1024
+        reference = payload_references.reference_of(json.loads(packed.body))
+        assert reference.key.count("/") == 3 and reference.key.isascii() and len(reference.key) < 1024
         assert drive(codec_with(shelf).open(packed.body, "m")).id == task_id
 
 
-def test_a_celery_worker_refuses_a_claimed_message():
+def test_message_with_a_reference_is_refused_by_a_celery_worker():
     document = json.loads(pack(codec_with(Shelf()), a_message()).body)
     with pytest.raises(ContentDisallowed):
         serialization.loads(
@@ -172,15 +173,15 @@ def test_a_celery_worker_refuses_a_claimed_message():
         )
 
 
-def test_a_claim_is_no_header_that_a_caller_may_set():
+def test_reference_header_set_by_a_caller_is_refused():
     with pytest.raises(ImproperlyConfigured, match="taskq_claim"):
         Codec().write(a_message(headers={"taskq_claim": {}}), "work")
 
 
-# Sending on
+# Sent on
 
 
-def test_a_retry_names_the_claim_again():
+def test_retry_with_equal_arguments_reuses_the_reference():
     shelf = Shelf()
     codec = codec_with(shelf)
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -190,7 +191,7 @@ def test_a_retry_names_the_claim_again():
     assert drive(codec.open(again.body, "m")).retries == 1
 
 
-def test_with_other_arguments_it_does_not():
+def test_retry_with_other_arguments_stores_a_new_payload():
     shelf = Shelf()
     codec = codec_with(shelf)
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -200,7 +201,7 @@ def test_with_other_arguments_it_does_not():
 
 
 @pytest.mark.parametrize(("days", "reused"), [(14.9, True), (15, False), (40, False)])
-def test_an_old_claim_is_checked_in_anew_at_another_key(days, reused):
+def test_reference_to_an_old_object_is_replaced(days, reused):
     shelf = Shelf()
     codec = codec_with(shelf)
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -209,7 +210,7 @@ def test_an_old_claim_is_checked_in_anew_at_another_key(days, reused):
     assert reused or again.payload.key != read.payload_reference.key
 
 
-def test_a_foreign_claim_is_not_passed_on():
+def test_reference_to_another_place_is_not_reused():
     shelf = Shelf()
     codec = codec_with(shelf, sources=["elsewhere"])
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -217,17 +218,17 @@ def test_a_foreign_claim_is_not_passed_on():
     assert pack(codec, moved).payload is not None
 
 
-# What is refused
+# Refused
 
 
 def tampered(shelf, packed, **fields):
-    """A message with other things in its claim."""
+    """The body of a message with changes in its reference."""
     document = json.loads(packed.body)
     document["headers"]["taskq_claim"] |= fields
     return json.dumps(document)
 
 
-def test_an_object_that_is_gone_fails_its_task():
+def test_missing_object_fails_its_task():
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = pack(codec, a_message())
@@ -237,7 +238,7 @@ def test_an_object_that_is_gone_fails_its_task():
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1] + b"!", lambda data: data + b" ", lambda _: b""])
-def test_an_object_that_was_altered_is_refused(change):
+def test_altered_object_is_refused(change):
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message())
@@ -261,7 +262,7 @@ def test_an_object_that_was_altered_is_refused(change):
         ("s3://shelf2", "app/x"),
     ],
 )
-def test_nothing_is_fetched_from_elsewhere(place, key):
+def test_reference_to_a_place_not_allowed_is_not_followed(place, key):
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message())
@@ -271,7 +272,7 @@ def test_nothing_is_fetched_from_elsewhere(place, key):
     assert caught.value.task_id == "id-1"
 
 
-def test_other_places_may_be_named_in_the_settings():
+def test_reference_to_a_place_in_the_settings_is_followed():
     shelf = Shelf()
     codec = codec_with(shelf, sources=["other", "third/part/"])
     packed = sent(codec, shelf, a_message())
@@ -283,7 +284,7 @@ def test_other_places_may_be_named_in_the_settings():
         drive(codec.open(tampered(shelf, packed, place="s3://third", key="x"), "m"))
 
 
-def test_what_is_too_large_is_not_fetched():
+def test_object_that_is_too_large_is_not_fetched():
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message())
@@ -305,14 +306,14 @@ def test_what_is_too_large_is_not_fetched():
         {"content_type": 7},
     ],
 )
-def test_a_malformed_claim_is_refused(fields):
+def test_malformed_reference_is_refused(fields):
     shelf = Shelf()
     codec = codec_with(shelf)
     with pytest.raises(ClaimError, match="malformed"):
         drive(codec.open(tampered(shelf, sent(codec, shelf, a_message()), **fields), "m"))
 
 
-def test_a_claim_where_none_are_followed_names_the_setting():
+def test_reference_without_payloads_is_refused_with_the_setting():
     packed = pack(codec_with(Shelf()), a_message())
     with pytest.raises(ClaimError, match="set TASKQ_PAYLOADS"):
         drive(Codec().open(packed.body, "m"))
@@ -320,7 +321,7 @@ def test_a_claim_where_none_are_followed_names_the_setting():
         Codec().read(packed.body, "m")
 
 
-def test_bytes_that_are_no_text_are_refused():
+def test_payload_that_is_not_text_is_refused():
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message(), compression=None)
@@ -329,7 +330,7 @@ def test_bytes_that_are_no_text_are_refused():
     document["properties"].pop("body_encoding", None)
     document["headers"]["taskq_claim"] |= {"sha256": payload_references.sha256_of(data), "size_bytes": 2}
     shelf.kept["shelf", packed.payload.key] = data
-    with pytest.raises(DecodeError, match="isn.t text") as caught:
+    with pytest.raises(DecodeError, match="isn't text") as caught:
         drive(codec.open(json.dumps(document), "m"))
     assert caught.value.task_id == "id-1"
 
@@ -341,12 +342,12 @@ def test_bytes_that_are_no_text_are_refused():
         ({"compression": "rar"}, "unknown compression 'rar'"),
     ],
 )
-def test_wrong_options_are_refused(options, text):
+def test_wrong_option_of_payloads_is_refused(options, text):
     with pytest.raises(ImproperlyConfigured, match=text):
         codec_with(Shelf(), **options)
 
 
-def test_pointers_are_for_s3():
+def test_pointer_format_outside_s3_is_refused():
     with pytest.raises(ImproperlyConfigured, match="gs://shelf"):
         codec_with(Shelf("gs://shelf"), format="sqs-extended")
 
@@ -358,7 +359,7 @@ def signed(shelf, *keys):
     return replace(signing_codec(*keys, now=NOW), payloads=Payloads(store=shelf))
 
 
-def test_a_signature_covers_what_is_claimed():
+def test_signature_covers_the_payload_of_a_reference():
     shelf = Shelf()
     codec = signed(shelf, HMAC)
     packed = sent(codec, shelf, a_message())
@@ -369,7 +370,7 @@ def test_a_signature_covers_what_is_claimed():
         drive(codec.open(swapped, "m"))
 
 
-def test_nothing_is_fetched_for_a_message_that_is_not_to_be_believed(caplog):
+def test_message_with_a_wrong_signature_has_nothing_fetched(caplog):
     shelf = Shelf()
     packed = sent(signed(shelf, OTHER_HMAC), shelf, a_message())
     with pytest.raises(SecurityError, match="unknown here") as caught:
@@ -378,7 +379,7 @@ def test_nothing_is_fetched_for_a_message_that_is_not_to_be_believed(caplog):
     assert [record.action for record in caplog.records] == ["message.refused_signature"]
 
 
-def test_a_claiming_message_that_is_nested_too_deeply_to_be_verified_is_refused():
+def test_message_with_a_reference_nested_too_deeply_is_refused():
     shelf = Shelf()
     codec = signed(shelf, HMAC)
     document = json.loads(sent(codec, shelf, a_message()).body)
@@ -389,7 +390,7 @@ def test_a_claiming_message_that_is_nested_too_deeply_to_be_verified_is_refused(
             drive(codec.open(nested, "m"))
 
 
-def test_an_id_that_nobody_has_signed_fails_no_task():
+def test_unsigned_message_with_a_missing_object_fails_no_task():
     shelf = Shelf()
     lax = replace(signing_codec(HMAC, now=NOW, accept_unsigned=["all"]), payloads=Payloads(store=shelf))
     packed = pack(codec_with(shelf), a_message())
@@ -398,7 +399,7 @@ def test_an_id_that_nobody_has_signed_fails_no_task():
     assert caught.value.task_id is None
 
 
-def test_the_claim_of_a_signed_retry_is_signed_anew():
+def test_reused_reference_of_a_retry_is_signed_anew():
     shelf = Shelf()
     codec = signed(shelf, HMAC)
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -407,7 +408,7 @@ def test_the_claim_of_a_signed_retry_is_signed_anew():
     assert drive(codec.open(again.body, "m")).retries == 1
 
 
-# Pointers of the SQS Extended Client's
+# Pointers of the SQS Extended Client libraries
 
 
 def pointer(bucket="shelf", key="app/x", name=payload_references.POINTER_CLASSES[0]):
@@ -415,7 +416,7 @@ def pointer(bucket="shelf", key="app/x", name=payload_references.POINTER_CLASSES
 
 
 @pytest.mark.parametrize("name", payload_references.POINTER_CLASSES)
-def test_a_pointer_is_followed(name):
+def test_pointer_is_followed(name):
     shelf = Shelf()
     codec = codec_with(shelf)
     body = codec.write(a_message(), "work")
@@ -424,7 +425,7 @@ def test_a_pointer_is_followed(name):
     assert read.args == a_message().args and read.payload_reference is None
 
 
-def test_what_a_pointer_names_may_be_any_message():
+def test_pointer_to_any_form_of_message_is_followed():
     shelf = Shelf()
     codec = codec_with(shelf)
     shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay", "args": [1]}'
@@ -436,7 +437,7 @@ def test_what_a_pointer_names_may_be_any_message():
         drive(codec.open(pointer(), "m"))
 
 
-def test_a_pointer_in_a_notification_is_followed():
+def test_pointer_in_a_notification_is_followed():
     shelf = Shelf()
     codec = codec_with(shelf)
     shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay", "args": [1]}'
@@ -460,13 +461,13 @@ def test_a_pointer_in_a_notification_is_followed():
         ("[" * 10_000, "neither a JSON object"),
     ],
 )
-def test_other_pointers_are_refused(body, text):
+def test_pointer_that_cannot_be_followed_is_refused(body, text):
     with pytest.raises(DecodeError, match=text):
         drive(codec_with(Shelf()).open(body, "m"))
 
 
 @pytest.mark.parametrize("attribute", [{"ExtendedPayloadSize": "7"}, {"SQSLargePayloadSize": "7"}])
-def test_a_pointers_size_is_checked(attribute):
+def test_pointer_with_a_wrong_size_is_refused(attribute):
     shelf = Shelf()
     shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay"}'
     with pytest.raises(ClaimError, match="instead of 7"):
@@ -476,12 +477,12 @@ def test_a_pointers_size_is_checked(attribute):
 @pytest.mark.parametrize(
     "attribute", sorted(payload_references.POINTER_ATTRIBUTES - {payload_references.POINTER_SHA256})
 )
-def test_a_pointers_size_that_no_number_can_be_is_refused(attribute):
+def test_pointer_with_an_endless_size_is_refused(attribute):
     with pytest.raises(ClaimError):
         drive(codec_with(Shelf()).open(pointer(), "m", None, {attribute: "1" * 5000}))
 
 
-def test_pointers_are_written_when_asked_for():
+def test_pointer_is_written_in_the_extended_format():
     shelf = Shelf()
     codec = codec_with(shelf, format="sqs-extended", compression=None)
     message = a_message()
@@ -497,7 +498,7 @@ def test_pointers_are_written_when_asked_for():
         drive(codec.open(packed.body, "m", None, altered))
 
 
-def test_a_signature_covers_what_a_pointer_names():
+def test_signature_covers_the_payload_of_a_pointer():
     shelf = Shelf()
     codec = replace(signing_codec(HMAC, now=NOW), payloads=Payloads(store=shelf, format="sqs-extended"))
     packed = sent(codec, shelf, a_message())
@@ -507,7 +508,7 @@ def test_a_signature_covers_what_a_pointer_names():
         drive(codec.open(packed.body, "m"))
 
 
-# In a batch
+# Sent in a batch
 
 
 def addressed(codec, message, **attributes):
@@ -515,7 +516,7 @@ def addressed(codec, message, **attributes):
     return address(codec, message, "work", capabilities, NOW, Transport(attributes=attributes))
 
 
-def test_payloads_are_checked_in_before_their_messages_are_sent():
+def test_payloads_are_stored_before_their_messages_are_sent():
     shelf, broker = Shelf(), NotingBroker()
     codec = codec_with(shelf)
     large = [addressed(codec, replace(a_message(), id=str(number))) for number in range(3)]
@@ -525,7 +526,7 @@ def test_payloads_are_checked_in_before_their_messages_are_sent():
     assert len(shelf.puts) == 3 and len(broker.sent) == 4
 
 
-def test_a_message_whose_payload_is_refused_is_not_sent():
+def test_message_whose_payload_is_refused_is_not_sent():
     shelf, broker = Shelf(), NotingBroker()
     codec = codec_with(shelf)
     shelf.failure = Unreachable("no answer")
@@ -534,7 +535,7 @@ def test_a_message_whose_payload_is_refused_is_not_sent():
     assert len(broker.sent) == 1
 
 
-def test_the_attributes_of_a_pointer_are_not_passed_on():
+def test_attributes_of_a_received_pointer_are_not_sent_on():
     shelf = Shelf()
     given = {"own": "1", "ExtendedPayloadSize": "9", "SQSLargePayloadSize": "9", "taskq_payload_sha256": "x"}
     assert addressed(codec_with(shelf), a_message(), **given).outgoing.attributes == {"own": "1"}
@@ -542,18 +543,18 @@ def test_the_attributes_of_a_pointer_are_not_passed_on():
     assert extended.keys() == {"own", "ExtendedPayloadSize", "taskq_payload_sha256"} and extended["own"] == "1"
 
 
-def test_attributes_count():
+def test_attributes_count_towards_the_size_of_a_message():
     codec = codec_with(Shelf(), compression=None)
     room = ROOM - len(codec.write(a_message(1000), "work"))
     assert addressed(codec, a_message(1000), a="x" * (room - 8)).payload is None
     assert addressed(codec, a_message(1000), a="x" * room).payload is not None
 
 
-def test_claims_print_as_where_they_are():
+def test_reference_is_printed_as_its_place_and_key():
     assert str(PayloadReference(place="s3://b", key="k/1")) == "s3://b/k/1"
 
 
-def test_what_grows_without_end_is_refused():
+def test_payload_that_expands_too_far_is_refused():
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message())

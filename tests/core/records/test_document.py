@@ -1,4 +1,4 @@
-"""Result documents: Celery's keys in Celery's order, and exceptions made again without running what is stored."""
+"""Result documents: Celery's keys in Celery's order, and exceptions that are made without running stored names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = 1_795_415_075.5
 
 
 class Kept(KeyValueStoreBackend):
-    """Celery's own reader and writer, over one dict."""
+    """Celery's own reader and writer of results, with a dict as its store."""
 
     def __init__(self, app: Celery) -> None:
         super().__init__(app)
@@ -46,7 +46,7 @@ def celery_backend() -> Kept:
 @pytest.mark.parametrize("extended", [False, True])
 @pytest.mark.parametrize(("group", "parent"), [(None, None), ("g", None), (None, "p"), ("g", "p")])
 @pytest.mark.parametrize("state", [SUCCESS, RETRY, FAILURE, STARTED])
-def test_keys_and_their_order_are_celerys(
+def test_document_has_celerys_keys_in_celerys_order(
     celery_backend: Kept, extended: bool, group: str | None, parent: str | None, state: str
 ) -> None:
     celery_backend.app.conf.result_extended = extended
@@ -65,12 +65,12 @@ def test_keys_and_their_order_are_celerys(
 
 
 @given(value=st.recursive(st.none() | st.integers() | st.text() | st.dates(), st.lists, max_leaves=5))
-def test_a_value_comes_back(value: Any) -> None:
+def test_value_is_read_as_it_was_written(value: Any) -> None:
     payload = result_document.encode(Message(task="t", id="1"), SUCCESS, serializers.dumps(value), now=NOW)
     assert result_document.decode(payload)["result"] == value
 
 
-def test_celery_reads_our_success(celery_backend: Kept) -> None:
+def test_success_is_readable_by_celery(celery_backend: Kept) -> None:
     payload = result_document.encode(Message(task="t", id="1"), SUCCESS, "[1,2]", now=NOW, children=["c1"])
     celery_backend.kept[celery_backend.get_key_for_task("1")] = payload
     meta = celery_backend.get_task_meta("1")
@@ -79,7 +79,7 @@ def test_celery_reads_our_success(celery_backend: Kept) -> None:
     assert [child.id for child in children] == ["c1"]
 
 
-def test_celery_reads_our_failure(celery_backend: Kept) -> None:
+def test_failure_is_readable_by_celery(celery_backend: Kept) -> None:
     described = ErrorInfo.of(KeyError("lost", 1))
     error = result_document.encode_error(described)
     payload = result_document.encode(Message(task="t", id="1"), FAILURE, error, now=NOW, traceback=described.traceback)
@@ -90,7 +90,7 @@ def test_celery_reads_our_failure(celery_backend: Kept) -> None:
     assert meta["traceback"] == described.traceback
 
 
-def test_we_read_celerys_failure(celery_backend: Kept) -> None:
+def test_failure_stored_by_celery_is_read(celery_backend: Kept) -> None:
     celery_backend.store_result("1", ValueError("boom", 1), FAILURE, traceback="tb")
     document = result_document.decode(celery_backend.kept[celery_backend.get_key_for_task("1")])
     again = result_document.exception_of(document["result"])
@@ -121,7 +121,7 @@ def again(error: BaseException) -> BaseException:
     [ValueError("x", 1), KeyError("k"), OSError(2, "no such file"), Nest.Inner("x"), errors.TimeLimitExceeded(3.0)],
     ids=repr,
 )
-def test_an_exception_is_made_again(error: Exception) -> None:
+def test_exception_is_read_as_it_was_written(error: Exception) -> None:
     made = again(error)
     assert (type(made), made.args) == (type(error), error.args)
 
@@ -143,13 +143,13 @@ def test_an_exception_is_made_again(error: Exception) -> None:
         (None, "Exception: None"),
     ],
 )
-def test_what_cannot_be_made_again_is_told_by_name(stored: Any, shown: str) -> None:
+def test_unknown_exception_becomes_a_remote_error_with_its_name(stored: Any, shown: str) -> None:
     made = result_document.exception_of(stored)
     assert type(made) is errors.RemoteError
     assert str(made) == shown
 
 
-def test_no_module_is_imported_for_an_exception() -> None:
+def test_exception_of_a_module_not_imported_imports_nothing() -> None:
     assert "antigravity" not in sys.modules
     made = result_document.exception_of({"exc_type": "X", "exc_message": [], "exc_module": "antigravity"})
     assert isinstance(made, errors.RemoteError)
@@ -160,7 +160,7 @@ def test_no_module_is_imported_for_an_exception() -> None:
 @pytest.mark.parametrize(
     "name", ["TimeLimitExceeded", "WorkerLostError", "TaskRevokedError", "MaxRetriesExceededError"]
 )
-def test_celerys_own_errors_are_ours(module: str, name: str) -> None:
+def test_celerys_errors_become_our_errors(module: str, name: str) -> None:
     made = result_document.exception_of({"exc_type": name, "exc_message": ["x"], "exc_module": module})
     assert type(made) is getattr(errors, name)
 
@@ -168,12 +168,12 @@ def test_celerys_own_errors_are_ours(module: str, name: str) -> None:
 @pytest.mark.parametrize(
     "payload", ["", "[]", "{}", '"x"', '{"result": 1}', "{", '{"status": {"__type__": "x", "__value__": 1}}']
 )
-def test_what_is_no_document_is_a_decode_error(payload: str) -> None:
+def test_payload_that_is_no_document_is_a_decode_error(payload: str) -> None:
     with pytest.raises(errors.DecodeError):
         result_document.decode(payload)
 
 
-def test_arguments_that_came_pickled_are_shown_as_their_sender_described_them() -> None:
+def test_arguments_beyond_json_are_shown_by_the_senders_repr() -> None:
     message = Message(task="t", id="1", args=[object()], argsrepr="(<object>,)", kwargsrepr="{}")
     run = result_document.RunDetails(extended=True)
     document = result_document.decode(result_document.encode(message, SUCCESS, "1", now=NOW, run=run))

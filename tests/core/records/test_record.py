@@ -1,4 +1,4 @@
-"""The one rule of which state may replace which, and the order it makes."""
+"""The rule that says which record may replace another, and the order of states that follows from it."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def may(stored: Record | None, new: Record, now: float = 0) -> bool:
         (record(SUCCESS, expires_at=5), record(STARTED, fence=0), True),
     ],
 )
-def test_what_may_replace_what(stored: Record | None, new: Record, allowed: bool) -> None:
+def test_record_may_replace_another_by_version_and_fence(stored: Record | None, new: Record, allowed: bool) -> None:
     assert may(stored, new, now=10) is allowed
 
 
-def test_what_has_not_expired_stands() -> None:
+def test_final_record_can_be_replaced_once_expired() -> None:
     assert not may(record(SUCCESS, expires_at=11), record(STARTED), now=10)
     assert may(record(SUCCESS, expires_at=10), record(STARTED), now=10)
 
 
 @given(stored=some_records, new=some_records)
-def test_nothing_replaces_a_final_state_and_nothing_goes_back(stored: Record, new: Record) -> None:
+def test_replacement_never_undoes_a_final_state_or_lowers_a_version(stored: Record, new: Record) -> None:
     if stored.final:
         assert not may(stored, new)
     elif may(stored, new):
@@ -64,7 +64,7 @@ def test_nothing_replaces_a_final_state_and_nothing_goes_back(stored: Record, ne
 
 
 @given(written=st.lists(some_records, min_size=1, max_size=5))
-def test_the_order_of_arrival_never_makes_an_end_undone(written: list[Record]) -> None:
+def test_final_state_stands_in_any_order_of_arrival(written: list[Record]) -> None:
     for order in permutations(written[:4]):
         kept: Record | None = None
         first_final = None
@@ -75,13 +75,13 @@ def test_the_order_of_arrival_never_makes_an_end_undone(written: list[Record]) -
         assert first_final is None or kept is first_final
 
 
-def test_versions_never_reach_the_final_one_by_counting() -> None:
+def test_version_of_many_attempts_stays_below_the_final_one() -> None:
     assert version_of(RETRY, 2**40) == FINAL_VERSION - 1
     assert not record(RETRY, 2**40).final
     assert version_of(STARTED, 0) < version_of(RETRY, 0) < version_of(STARTED, 1) < version_of(SUCCESS, 0)
 
 
-def test_states_are_celerys() -> None:
+def test_states_are_equal_to_celerys() -> None:
     for name in ("PENDING", "RECEIVED", "STARTED", "SUCCESS", "FAILURE", "REVOKED", "REJECTED", "RETRY", "IGNORED"):
         assert getattr(records, name) == getattr(states, name)
     for name in ("READY_STATES", "UNREADY_STATES", "EXCEPTION_STATES", "PROPAGATE_STATES"):

@@ -1,8 +1,8 @@
-"""When platforms fire: their expressions, read by their documentation and by nothing of ours.
+"""The firings of platforms: an evaluation of their expressions by their documentation, without code of the package.
 
-EventBridge Scheduler: User Guide, "schedule-types": a local time that is skipped does not fire, one that repeats fires
-once. Which of the two is not said, so it may be either. Cloud Scheduler: unix-cron, of which Google says that nobody
-should rely on such times: they fire never or twice here.
+EventBridge Scheduler (User Guide, "schedule-types"): a local time that is skipped doesn't fire, and one that repeats
+fires once; the page doesn't say which of the two times, so tests try both. Cloud Scheduler (unix-cron): Google advises
+not to rely on such times, so tests let them fire never or twice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def numbers(text: str, least: int, most: int) -> set[int]:
 
 
 def of_eventbridge(expression: str, zone: str, begin: datetime, end: datetime, fold: int) -> Iterator[datetime]:
-    """The moments at which ``cron(...)`` fires; ``fold``: which of two equal local times it takes."""
+    """The times at which ``cron(...)`` fires; ``fold`` chooses the first or second of two equal local times."""
     assert len(expression) <= 256, "API Reference, CreateSchedule"
     minute, hour, of_month, month, of_week, year = re.fullmatch(r"cron\((.*)\)", expression)[1].split()  # type: ignore[index]
     assert year == "*"
@@ -48,26 +48,26 @@ def of_eventbridge(expression: str, zone: str, begin: datetime, end: datetime, f
         if week and (wall.day + 6) // 7 != int(week):
             continue
         for at in (wall.replace(hour=h, minute=m) for h in hours for m in minutes):
-            moments = [at.replace(tzinfo=ZoneInfo(zone), fold=each).astimezone(UTC) for each in (0, 1)]
-            if moments[0] <= moments[1]:  # else it is skipped
-                yield moments[fold]
+            times = [at.replace(tzinfo=ZoneInfo(zone), fold=each).astimezone(UTC) for each in (0, 1)]
+            if times[0] <= times[1]:  # otherwise the clock skips the local time
+                yield times[fold]
 
 
 def of_cloud_scheduler(expression: str, zone: str, begin: datetime, end: datetime, fold: int) -> Iterator[datetime]:
-    """The moments at which a unix-cron expression fires; ``fold``: how often at times that are skipped or repeat."""
+    """The times at which unix-cron fires; ``fold`` 0 or 1: times that are skipped or repeat fire never or twice."""
     minute, hour, of_month, month, of_week = expression.split()
-    assert "*" in (of_month, of_week), "to cron it would be one or the other"
+    assert "*" in (of_month, of_week), "cron would fire on days that match either field"
     minutes, hours = numbers(minute, *RANGES[0]), numbers(hour, *RANGES[1])
     days, months, weekdays = numbers(of_month, *RANGES[2]), numbers(month, *RANGES[3]), numbers(of_week, 0, 6)
     for wall in walls(zone, begin, end):
         if wall.month not in months or wall.day not in days or wall.isoweekday() % 7 not in weekdays:
             continue
         for at in (wall.replace(hour=h, minute=m) for h in hours for m in minutes):
-            moments = [at.replace(tzinfo=ZoneInfo(zone), fold=each).astimezone(UTC) for each in (0, 1)]
-            if moments[0] == moments[1]:
-                yield moments[0]
+            times = [at.replace(tzinfo=ZoneInfo(zone), fold=each).astimezone(UTC) for each in (0, 1)]
+            if times[0] == times[1]:
+                yield times[0]
             elif fold:
-                yield from moments
+                yield from times
 
 
 def walls(zone: str, begin: datetime, end: datetime) -> Iterator[datetime]:

@@ -1,4 +1,4 @@
-"""Schedules beside Celery's own: the same expressions, the same moments, years and zones and changed clocks."""
+"""Schedules compared with Celery's own: equal expressions give equal times, in all zones and around changed clocks."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def crontabs(given_fields: dict[str, str], now: datetime) -> tuple[ours.crontab,
 
 
 def in_second_pass(moment: datetime) -> bool:
-    """Whether a local time has been before."""
+    """Whether a local time is the second of two equal ones."""
     return moment.fold == 1 and moment.utcoffset() != moment.replace(fold=0).utcoffset()
 
 
 @bounded
 @given(CRONTABS, zoned_times(), st.integers(-100_000, 100_000))
-def test_a_crontab_is_due_when_celerys_is(given_fields: dict[str, str], last: datetime, since_seconds: int) -> None:
+def test_crontab_is_due_when_celerys_is(given_fields: dict[str, str], last: datetime, since_seconds: int) -> None:
     now = (last.astimezone(UTC) + timedelta(seconds=since_seconds)).astimezone(last.tzinfo)
     own, celerys = crontabs(given_fields, now)
-    assume(not in_second_pass(last))  # see the next test
+    assume(not in_second_pass(last))  # Celery differs there: see the test of two equal hours
     assert own.remaining_estimate(last) == celerys.remaining_estimate(last)
     assert own.is_due(last).is_due == celerys.is_due(last).is_due
     if not (in_second_pass(now) and own.is_due(last).is_due):
@@ -59,8 +59,10 @@ def test_a_crontab_is_due_when_celerys_is(given_fields: dict[str, str], last: da
 
 @settings(bounded, max_examples=100)
 @given(CRONTABS, zoned_times())
-def test_its_fire_times_are_those_of_celery_run_at_each_of_them(given_fields: dict[str, str], begin: datetime) -> None:
-    """Of a Celery that has run since the day before the day before, when no change of the clock was under way."""
+def test_crontab_fire_times_are_those_of_a_celery_that_never_stopped(
+    given_fields: dict[str, str], begin: datetime
+) -> None:
+    """Celery has run since thirty hours before, with no change of the clock in the three days before that."""
     moment, zone = begin.astimezone(UTC), begin.tzinfo
     own, celerys = crontabs(given_fields, begin)
     last = (moment - timedelta(hours=30)).astimezone(zone)
@@ -77,8 +79,8 @@ def test_its_fire_times_are_those_of_celery_run_at_each_of_them(given_fields: di
     assert mine == chain
 
 
-def test_after_the_second_of_two_equal_hours_it_is_due_in_due_time() -> None:
-    """Celery takes the first hour's times for the next ones, and runs at once and without end until it is over."""
+def test_crontab_after_the_second_of_two_equal_hours_is_due_in_time() -> None:
+    """Celery goes on with the first hour's times, so it runs the task without a pause until the second hour is over."""
     last = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Paris"))
     own, celerys = crontabs({"minute": "*/15"}, last)
     assert celerys.is_due(last) == (True, 0)
@@ -105,8 +107,8 @@ FIELDS = {
 @example(fields.MINUTE, "-1")
 @example(fields.MINUTE, "1-5/")
 @example(fields.MINUTE, "50-10/10")
-def test_what_a_field_means_is_what_celery_makes_of_it_or_an_error(field: fields.Field, text: str) -> None:
-    """Only what Celery reads a beginning of, and passes over the rest, is refused here alone."""
+def test_field_has_celerys_numbers_or_is_refused(field: fields.Field, text: str) -> None:
+    """Of some texts Celery reads only a beginning and ignores the rest; these are refused here."""
     try:
         numbers = theirs.crontab_parser(*FIELDS[field]).parse(text)
     except theirs.ParseException:
@@ -146,7 +148,7 @@ def test_what_a_field_means_is_what_celery_makes_of_it_or_an_error(field: fields
         (fields.MINUTE, None, TypeError),
     ],
 )
-def test_what_is_no_field_is_refused(field: fields.Field, text: Any, error: type[Exception]) -> None:
+def test_malformed_field_is_refused(field: fields.Field, text: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=field.name):
         field.expand(text)
 
@@ -159,7 +161,7 @@ INTERVALS = st.one_of(
 
 @settings(bounded, max_examples=600)
 @given(INTERVALS, st.booleans(), zoned_times(), st.integers(-100_000, 100_000))
-def test_an_interval_is_due_when_celerys_is(seconds: float, relative: bool, last: datetime, since_seconds: int) -> None:
+def test_interval_is_due_when_celerys_is(seconds: float, relative: bool, last: datetime, since_seconds: int) -> None:
     now = (last.astimezone(UTC) + timedelta(seconds=since_seconds)).astimezone(last.tzinfo)
     app = APPS[getattr(last.tzinfo, "key", "UTC")]
     own = ours.schedule(seconds, relative, lambda: now)
@@ -170,19 +172,17 @@ def test_an_interval_is_due_when_celerys_is(seconds: float, relative: bool, last
 
 @settings(bounded, max_examples=200)
 @given(INTERVALS, st.booleans(), zoned_times())
-def test_counted_from_an_anchor_an_interval_goes_on_as_celerys_would(
-    seconds: float, relative: bool, moment: datetime
-) -> None:
+def test_interval_counted_from_an_anchor_goes_on_like_celerys(seconds: float, relative: bool, moment: datetime) -> None:
     zone = getattr(moment.tzinfo, "key", "UTC")
     own = ours.schedule(seconds, relative, timezone=zone)
     first = own.following(moment)
     assert first > moment
     if zone == "Australia/Lord_Howe" and relative:
-        return  # an hour there does not begin an hour after the last, twice a year
+        return  # twice a year, an hour there doesn't begin an hour after the last one
     local = first.astimezone(moment.tzinfo)
     celerys = theirs.schedule(seconds, relative, lambda: local, app=APPS[zone])
     if relative and timedelta(seconds=seconds) >= timedelta(days=1) and own.run_every % timedelta(days=1):
-        return  # Celery, too, goes by whole days then, but by the next midnight's
+        return  # Celery counts such intervals in whole days too, but from the next midnight
     assert own.following(first) == first + celerys.remaining_estimate(local)
 
 
@@ -194,7 +194,7 @@ def test_counted_from_an_anchor_an_interval_goes_on_as_celerys_would(
     zoned_times(),
     st.integers(-100_000, 100_000),
 )
-def test_the_sun_is_where_celery_sees_it(event: str, lat: float, lon: float, last: datetime, since: int) -> None:
+def test_solar_event_is_due_when_celerys_is(event: str, lat: float, lon: float, last: datetime, since: int) -> None:
     now = last.astimezone(UTC) + timedelta(seconds=since)
     own = ours.solar(event, lat, lon, lambda: now)
     celerys = theirs.solar(event, lat, lon, nowfun=lambda: now, app=APPS["UTC"])
@@ -205,7 +205,7 @@ def test_the_sun_is_where_celery_sees_it(event: str, lat: float, lon: float, las
     assert abs(following - last - (own.remaining_estimate(last) + (now - last))) <= timedelta(seconds=1)
 
 
-def test_each_sunrise_follows_the_last() -> None:
+def test_sunrise_comes_once_a_day() -> None:
     paris = ours.solar("sunrise", 48.85, 2.35)
     moment, times = datetime(2026, 1, 1, tzinfo=UTC), []
     for _ in range(365):
@@ -214,7 +214,7 @@ def test_each_sunrise_follows_the_last() -> None:
     assert [each.date().toordinal() - times[0].date().toordinal() for each in times] == list(range(365))
 
 
-def test_schedules_are_values() -> None:
+def test_schedules_compare_hash_and_pickle_as_values() -> None:
     import pickle
 
     crontab = ours.crontab(minute="*/30", hour=[9], day_of_week="mon-fri", timezone="Europe/Paris")
@@ -251,7 +251,7 @@ def test_schedules_are_values() -> None:
         (lambda: ours.maybe_schedule(theirs.crontab()), TypeError, "taskq_cloud.schedules"),
     ],
 )
-def test_impossible_schedules_are_refused(make: Any, error: type[Exception], text: str) -> None:
+def test_impossible_schedule_is_refused(make: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         make()
 

@@ -1,7 +1,7 @@
-"""What platforms are told, beside Celery: they fire at the very times at which Celery would run the task.
+"""The translation of schedules for platforms, compared with Celery: tasks run at exactly the times of Celery's beat.
 
-The platform's firings are evaluated by ``platforms``, then guarded and spread as a worker does; nothing may be missing,
-and nothing too much.
+``platforms`` evaluates the platform's firings, and ``ticks`` guards and spreads them as a worker does; no time may be
+missing, and none may be added.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ bounded = settings(derandomize=True, deadline=None, max_examples=60, suppress_he
 def ticks(
     timing: Timing, platform: str, begin: datetime, end: datetime, fold: int, longest_span: float = 900
 ) -> list[datetime]:
-    """What a worker makes of a platform's firings."""
+    """The ticks that a worker runs for a platform's firings."""
     words, fire = PLATFORMS[platform]
     found = set()
     for trigger in triggers_of(timing, NOW, weeks=words.WEEKS, longest_span_seconds=longest_span):
         assert trigger.span_seconds <= longest_span
         span = timedelta(seconds=trigger.span_seconds)
-        for moment in fire(words.expression(trigger), trigger.timezone, begin - span, end, fold):
+        for fired_at in fire(words.expression(trigger), trigger.timezone, begin - span, end, fold):
             if trigger.span_seconds:
-                found |= set(timing.between(moment, moment + span))
-            elif timing.fires_at(moment):
-                found.add(moment)
+                found |= set(timing.between(fired_at, fired_at + span))
+            elif timing.fires_at(fired_at):
+                found.add(fired_at)
     return sorted(each for each in found if begin <= each < end)
 
 
 def celerys(its: Any, begin: datetime, end: datetime, last: datetime) -> list[datetime]:
-    """When Celery's beat runs it, if that has run since ``last``."""
+    """The times at which Celery's beat runs a schedule, if the beat has run since ``last``."""
     found, zone = [], last.tzinfo
     while True:
         its.nowfun = lambda last=last: last
@@ -73,9 +73,7 @@ def app_in(zone: str) -> Celery:
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))
 @bounded
 @given(fields=CRONTABS, moment=zoned_times(), fold=st.integers(0, 1))
-def test_a_crontab_fires_when_celery_runs_it(
-    platform: str, fields: dict[str, str], moment: datetime, fold: int
-) -> None:
+def test_crontab_fires_when_celery_runs_it(platform: str, fields: dict[str, str], moment: datetime, fold: int) -> None:
     zone = getattr(moment.tzinfo, "key", "UTC")
     try:
         timing = Timing(schedule=crontab(**fields, timezone=zone))
@@ -92,7 +90,7 @@ def test_a_crontab_fires_when_celery_runs_it(
 
 
 def subsets(least: int, most: int) -> st.SearchStrategy[frozenset[int]]:
-    """Whatever numbers a field can have, of which many have gaps of one between them."""
+    """Sets of numbers that a field can have, many of them with gaps of one number."""
     all_ = range(least, most + 1)
     chosen = st.lists(st.sampled_from([True, True, True, False]), min_size=len(all_), max_size=len(all_))
     return st.one_of(
@@ -104,7 +102,7 @@ def subsets(least: int, most: int) -> st.SearchStrategy[frozenset[int]]:
 
 @settings(bounded, max_examples=400)
 @given(minute=subsets(0, 59), hour=subsets(0, 23), day=subsets(1, 31), month=subsets(1, 12))
-def test_every_set_of_numbers_is_said_in_what_eventbridge_takes(
+def test_expression_of_any_numbers_fits_eventbridge(
     minute: frozenset[int], hour: frozenset[int], day: frozenset[int], month: frozenset[int]
 ) -> None:
     text = eventbridge.expression(Trigger(minute=minute, hour=hour, day_of_month=day, month_of_year=month))
@@ -130,7 +128,7 @@ YEARS = [
 
 
 @pytest.mark.parametrize(("text", "zone"), YEARS)
-def test_over_years(text: str, zone: str) -> None:
+def test_crontab_fires_when_celery_runs_it_over_years(text: str, zone: str) -> None:
     its = theirs.crontab.from_string(text)
     its.app = app_in(zone)
     begin, end = datetime(2024, 1, 10, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)
@@ -151,7 +149,7 @@ def test_over_years(text: str, zone: str) -> None:
     moment=zoned_times(),
     longest_span=st.integers(60, 1000),
 )
-def test_an_interval_fires_when_it_is_due(
+def test_interval_fires_when_it_is_due(
     platform: str, seconds: int, relative: bool, start: datetime | None, moment: datetime, longest_span: int
 ) -> None:
     timing = Timing(schedule=schedule(seconds, relative, timezone=getattr(moment.tzinfo, "key", "UTC")), start=start)
@@ -162,7 +160,7 @@ def test_an_interval_fires_when_it_is_due(
 
 @pytest.mark.parametrize("where", [(48.85, 2.35), (-36.8, 174.8), (69.6, 18.9)], ids=["Paris", "Auckland", "Tromsø"])
 @pytest.mark.parametrize("event", ["sunset", "dawn_civil", "solar_noon"])
-def test_the_sun_is_met_every_day_that_it_is_there(event: str, where: tuple[float, float]) -> None:
+def test_solar_event_fires_on_every_day_that_has_it(event: str, where: tuple[float, float]) -> None:
     timing = Timing(schedule=solar(event, *where))
     begin = datetime(2026, 3, 1, tzinfo=UTC)
     days = 120 if where[0] < 66 else 20
@@ -203,12 +201,12 @@ def firings_a_year(triggers: Iterable[Trigger]) -> int:
     ],
     ids=repr,
 )
-def test_the_fewest_firings_that_are_exact(when: Any, expressions: list[str], firings: int) -> None:
+def test_schedule_is_translated_into_the_fewest_exact_firings(when: Any, expressions: list[str], firings: int) -> None:
     triggers = triggers_of(Timing(schedule=when), NOW, weeks=True)
     assert [eventbridge.expression(trigger) for trigger in triggers] == expressions
     assert firings_a_year(triggers) == firings
 
 
-def test_what_unix_cron_can_not_say_is_guarded() -> None:
+def test_crontab_beyond_unix_cron_fires_more_often() -> None:
     (trigger,) = triggers_of(Timing(schedule=crontab(0, 9, "mon", "8-14")), NOW, weeks=False)
     assert cloud_scheduler.expression(trigger) == "0 9 * * 1"

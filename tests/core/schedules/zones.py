@@ -1,4 +1,4 @@
-"""Times and zones to try schedules at: years of them, and the hours in which clocks are changed."""
+"""Time zones, times and crontabs for tests of schedules; half of the times are near a change of a clock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 ZONES = (
     "UTC",
     "Africa/Casablanca",  # changes with Ramadan
-    "America/Havana",  # its repeated hour is midnight
+    "America/Havana",  # its clock repeats midnight
     "America/New_York",
     "America/St_Johns",
-    "Asia/Beirut",  # its skipped hour is midnight
+    "Asia/Beirut",  # its clock skips midnight
     "Asia/Kolkata",
-    "Australia/Lord_Howe",  # by half an hour
+    "Australia/Lord_Howe",  # changes by half an hour
     "Europe/Paris",
     "Pacific/Chatham",
 )
@@ -24,7 +24,7 @@ END = datetime(2033, 1, 1, tzinfo=UTC)
 
 
 def clock_changes(name: str) -> list[datetime]:
-    """The hours after which a zone's offset is another."""
+    """The hours during which a zone's offset changes."""
     zone, found = ZoneInfo(name), []
     for day in range((END - BEGIN).days):
         begin = BEGIN + timedelta(days=day)
@@ -39,7 +39,7 @@ CHANGES = {name: clock_changes(name) for name in ZONES}
 
 @st.composite
 def zoned_times(draw: st.DrawFn) -> datetime:
-    """A time in one of the zones, every second one within a day of a change of its clock."""
+    """A time in one of the zones; every second one is within a day of a change of the zone's clock."""
     name = draw(st.sampled_from(ZONES))
     if CHANGES[name] and draw(st.booleans()):
         near = draw(st.sampled_from(CHANGES[name]))
@@ -66,7 +66,7 @@ def parts(draw: st.DrawFn, least: int, most: int) -> str:
 
 
 def field_texts(least: int, most: int) -> st.SearchStrategy[str]:
-    """A crontab's field: every form, lists of them, and often just a star."""
+    """A field of a crontab: any form, lists of forms, and often just a star."""
     return st.one_of(st.just("*"), st.lists(parts(least, most), min_size=1, max_size=3).map(",".join))
 
 

@@ -1,4 +1,4 @@
-"""A message, keys, and codecs that sign with them."""
+"""A message, signing keys, and codecs that sign with these keys, for tests."""
 
 from __future__ import annotations
 

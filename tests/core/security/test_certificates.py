@@ -1,4 +1,4 @@
-"""Celery's auth serializer: real Celery code both ways, and strangers, forgers and expired certificates refused."""
+"""Celery's auth serializer: exchanged with real Celery code; unknown signers, forgeries, and expired certificates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rsa_keys() -> list[rsa.RSAPrivateKey]:
 
 @pytest.fixture
 def issue(tmp_path: Path, rsa_keys: list[rsa.RSAPrivateKey]) -> Issue:
-    """Writes a private key and its certificate; the certificate alone goes to the store's folder as well."""
+    """Write private keys and their certificates; a trusted certificate goes into the store's folder too."""
     (tmp_path / "store").mkdir()
 
     def issue(
@@ -120,7 +120,7 @@ PARTS = [list(SENT.args), SENT.kwargs, {"callbacks": SENT.embed.callbacks, "errb
 
 @pytest.mark.parametrize("serializer", ["json", "yaml", "msgpack", "pickle"])
 @pytest.mark.parametrize("digest", ["sha256", "sha512", "sha3_256"])
-def test_celery_reads_our_auth_and_we_read_celerys(issue: Issue, digest: str, serializer: str) -> None:
+def test_auth_body_is_read_alike_by_celery_and_by_us(issue: Issue, digest: str, serializer: str) -> None:
     paths = issue("sender")
     codec = auth_codec(paths, security_digest=digest, security_serializer=serializer)
     celery = celery_auth(paths, digest, serializer)
@@ -130,7 +130,7 @@ def test_celery_reads_our_auth_and_we_read_celerys(issue: Issue, digest: str, se
     assert (list(got.args), got.kwargs, got.embed.callbacks) == (SENT.args, SENT.kwargs, SENT.embed.callbacks)
 
 
-def test_the_parts_are_celerys_byte_for_byte(issue: Issue) -> None:
+def test_parts_of_an_auth_body_are_equal_to_celerys(issue: Issue) -> None:
     paths = issue("sender")
     fields = base64.b64decode(body_of(auth_codec(paths).write(SENT, "q"))).split(b"\x00\x01", 4)
     theirs = base64.b64decode(celery_auth(paths).serialize(PARTS)).split(b"\x00\x01", 4)
@@ -140,7 +140,7 @@ def test_the_parts_are_celerys_byte_for_byte(issue: Issue) -> None:
     assert len(base64.b64decode(fields[1])) == len(base64.b64decode(theirs[1])) == 256
 
 
-def test_no_byte_of_an_auth_body_can_be_altered(issue: Issue) -> None:
+def test_auth_body_with_any_altered_byte_is_refused(issue: Issue) -> None:
     codec = auth_codec(issue("sender"))
     document = json.loads(codec.write(SENT, "q"))
     body = document["body"]
@@ -157,7 +157,7 @@ def test_no_byte_of_an_auth_body_can_be_altered(issue: Issue) -> None:
             codec.read(json.dumps(document), "m1")
 
 
-def test_the_content_type_inside_is_not_signed_so_one_only_is_read(issue: Issue) -> None:
+def test_auth_body_with_another_content_type_inside_is_refused(issue: Issue) -> None:
     codec = auth_codec(issue("sender"))
     raw = base64.b64decode(body_of(codec.write(SENT, "q")))
     as_pickle = raw.replace(b"application/json\x00\x01utf-8", b"application/x-python-serialize\x00\x01binary")
@@ -166,7 +166,7 @@ def test_the_content_type_inside_is_not_signed_so_one_only_is_read(issue: Issue)
         codec.read(with_body(codec, base64.b64encode(as_pickle).decode()), "m1")
 
 
-def test_unsigned_messages_are_no_welcome_beside_auth(issue: Issue) -> None:
+def test_unsigned_message_is_refused_where_only_auth_is_accepted(issue: Issue) -> None:
     codec = auth_codec(issue("sender"), task_event_routes={"*": "on_event"})
     event = '{"source": "aws.s3", "detail-type": "Object Created", "id": "e1"}'
     unsigned = [Codec().write(SENT, "q"), '{"task": "t", "args": [1]}', event]
@@ -179,12 +179,12 @@ def test_unsigned_messages_are_no_welcome_beside_auth(issue: Issue) -> None:
         codec.read(json.dumps(json_body), "m1")
 
 
-def test_auth_bodies_may_be_let_through_beside_signed_messages(issue: Issue) -> None:
+def test_auth_body_is_accepted_beside_signed_messages_if_allowed(issue: Issue) -> None:
     paths = issue("sender")
     both = auth_codec(paths, accept_content=["auth", "json"], message_signing_keys=[HMAC], accept_unsigned=["auth"])
     assert both.read(auth_codec(paths).write(SENT, "q"), "m1").id == SENT.id
     assert both.read(both.write(SENT, "q"), "m1").id == SENT.id
-    # What calls itself auth has to be it.
+    # A message with the content type of auth must have a body signed by auth.
     for text in ('{"task": "t", "content-type": "application/data"}', Codec().write(SENT, "q")):
         with pytest.raises(SecurityError, match="not signed"):
             both.read(text, "m1")
@@ -192,7 +192,7 @@ def test_auth_bodies_may_be_let_through_beside_signed_messages(issue: Issue) -> 
         both.read('{"body": "[[], {}, {}]", "content-type": "application/data", "headers": {"task": "t"}}', "m1")
 
 
-def test_a_claim_does_not_pass_for_a_signed_body(issue: Issue) -> None:
+def test_payload_reference_is_not_accepted_as_a_signed_body(issue: Issue) -> None:
     shelf = Shelf()
     both: dict[str, Any] = {"accept_content": ["auth", "json"], "accept_unsigned": ["auth"]}
     codec = auth_codec(issue("sender"), message_signing_keys=[HMAC], **both)
@@ -207,14 +207,16 @@ def test_a_claim_does_not_pass_for_a_signed_body(issue: Issue) -> None:
     assert shelf.gets == []
 
 
-def test_a_stranger_is_refused(issue: Issue) -> None:
+def test_body_of_an_unknown_signer_is_refused(issue: Issue) -> None:
     reader = auth_codec(issue("sender"))
     stranger = auth_codec(issue("stranger", trusted=False))
     with pytest.raises(SecurityError, match=r"PL stranger \d+', is not in security_cert_store"):
         reader.read(stranger.write(SENT, "q"), "m1")
 
 
-def test_a_stranger_under_a_trusted_name_is_refused(issue: Issue, rsa_keys: list[rsa.RSAPrivateKey]) -> None:
+def test_body_of_an_unknown_signer_with_a_trusted_name_is_refused(
+    issue: Issue, rsa_keys: list[rsa.RSAPrivateKey]
+) -> None:
     paths = issue("sender")
     reader = auth_codec(paths)
     certificate = CeleryCertificate(paths[1].read_text())
@@ -223,7 +225,7 @@ def test_a_stranger_under_a_trusted_name_is_refused(issue: Issue, rsa_keys: list
         reader.read(with_body(reader, forged.serialize(PARTS)), "m1")
 
 
-def test_an_expired_certificate_is_refused_and_signs_nothing(issue: Issue) -> None:
+def test_expired_certificate_is_refused_and_signs_nothing(issue: Issue) -> None:
     sender = issue("sender")
     expired, early = issue("expired", days=(-30, -1)), issue("early", days=(1, 30))
     reader = auth_codec(sender)
@@ -235,7 +237,7 @@ def test_an_expired_certificate_is_refused_and_signs_nothing(issue: Issue) -> No
             auth_codec(paths).write(SENT, "q")
 
 
-def test_keys_may_be_given_as_text_and_with_a_password(issue: Issue) -> None:
+def test_keys_given_as_text_and_with_a_password_are_used(issue: Issue) -> None:
     key, certificate = issue("sender", password="opensesame")
     settings = auth_settings((key, certificate), security_key=key.read_text(), security_key_password="opensesame")
     settings["security_certificate"] = certificate.read_text()
@@ -247,7 +249,7 @@ def test_keys_may_be_given_as_text_and_with_a_password(issue: Issue) -> None:
         assert "wrong-password" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_wrong_settings_are_found_out_before_the_first_message(
+def test_wrong_settings_are_errors_before_the_first_message(
     issue: Issue, tmp_path: Path, rsa_keys: list[rsa.RSAPrivateKey]
 ) -> None:
     paths = issue("sender")
@@ -275,7 +277,7 @@ def test_wrong_settings_are_found_out_before_the_first_message(
             auth_codec(paths, **change)
 
 
-def test_who_only_reads_needs_no_key(issue: Issue) -> None:
+def test_reader_without_a_private_key_verifies_and_does_not_sign(issue: Issue) -> None:
     paths = issue("sender")
     reader = auth_codec(paths, security_key=None, security_certificate=None, task_serializer="json")
     assert reader.read(auth_codec(paths).write(SENT, "q"), "m1").id == SENT.id
@@ -283,6 +285,6 @@ def test_who_only_reads_needs_no_key(issue: Issue) -> None:
         reader.write(SENT, "q", "auth")
 
 
-def test_arguments_that_cannot_be_signed_are_named(issue: Issue) -> None:
+def test_arguments_beyond_the_serializer_are_named_in_the_error(issue: Issue) -> None:
     with pytest.raises(EncodeError, match="object object at"):
         auth_codec(issue("sender")).write(Message(task="t", id="1", args=[object()]), "q")

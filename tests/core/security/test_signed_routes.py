@@ -1,4 +1,4 @@
-"""Every route that reads refuses what is not signed, every one that writes signs, and nothing shows a key."""
+"""Signatures on every route: readers refuse unsigned messages, writers sign, and no output shows a key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from taskq_cloud.settings import load_settings
 from tests.core.security.signed import ED25519, HMAC, SENT, signing_codec
 
 
-def test_the_environment_names_keys_with_commas_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_in_the_environment_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_MESSAGE_SIGNING_KEYS", f"{ED25519}, {HMAC}")
     app = TaskQ(broker="memory://")
     assert app.codec.read(signing_codec(HMAC).write(SENT, "q"), "m1").id == SENT.id
@@ -28,14 +28,14 @@ def test_the_environment_names_keys_with_commas_between_them(monkeypatch: pytest
         assert ED25519[10:20] not in shown
 
 
-def test_a_setting_of_the_wrong_kind_is_not_quoted() -> None:
+def test_key_of_a_wrong_type_is_not_quoted_in_the_error() -> None:
     key = secrets.token_hex()
     with pytest.raises(ImproperlyConfigured, match="message_signing_keys") as caught:
         load_settings({"message_signing_keys": [[key]]})
     assert key not in "".join(traceback.format_exception(caught.value))
 
 
-def test_the_pipeline_dead_letters_what_is_not_signed(caplog: pytest.LogCaptureFixture) -> None:
+def test_unsigned_message_is_dead_lettered_by_the_pipeline(caplog: pytest.LogCaptureFixture) -> None:
     app = TaskQ(broker="memory://", results="memory://", message_signing_keys=[HMAC])
     ran: list[int] = []
     app.task(name="shop.pay")(ran.append)
@@ -45,7 +45,7 @@ def test_the_pipeline_dead_letters_what_is_not_signed(caplog: pytest.LogCaptureF
     assert isinstance(settlement, DeadLetter)
     assert settlement.reason == "SecurityError: the message is not signed, and message_signing_keys is set"
     assert ran == []
-    assert app.run(app.store.load([SENT.id])) == {}  # the id is anyone's
+    assert app.run(app.store.load([SENT.id])) == {}  # anyone may have written the id
     actions = [record.action for record in caplog.records if hasattr(record, "action")]
     assert actions == ["message.refused_signature", "message.dead_lettered"]
 
@@ -57,7 +57,7 @@ class Context:
         return 60_000
 
 
-def test_a_function_that_is_invoked_directly_refuses_what_is_not_signed(caplog: pytest.LogCaptureFixture) -> None:
+def test_unsigned_direct_invocation_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     app = TaskQ(broker="memory://", results="memory://", message_signing_keys=[HMAC])
     app.task(name="double")(lambda number: number * 2)
     handler = app.lambda_handler()
@@ -68,7 +68,7 @@ def test_a_function_that_is_invoked_directly_refuses_what_is_not_signed(caplog: 
     assert handler(json.loads(signed), Context())["result"] == 4
 
 
-def test_calls_retries_and_what_follows_are_signed_and_written_as_the_settings_say() -> None:
+def test_calls_retries_and_callbacks_are_signed_and_serialised_by_the_settings() -> None:
     app = TaskQ(
         broker="memory://",
         results="memory://",

@@ -1,4 +1,4 @@
-"""Signatures over whole messages: what they cover, keys, age, and what may come without."""
+"""Signatures of whole messages: the parts they cover, their keys and age, and unsigned messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.core.security.signed import ED25519, HMAC, NOW, OTHER_HMAC, SENT, sig
 
 @pytest.mark.parametrize("key", [HMAC, ED25519], ids=["hmac", "ed25519"])
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml", "pickle"])
-def test_a_signed_message_comes_back_as_it_was(key: str, serializer: str) -> None:
+def test_signed_message_is_read_as_it_was_written(key: str, serializer: str) -> None:
     codec = signing_codec(key, accept_content=("json", serializer), serializer=serializer, compression="gzip")
     got = codec.read(codec.write(SENT, "q"), "m1")
     assert got == Message(**{name: getattr(SENT, name) for name in SENT.__slots__} | {"args": got.args})
@@ -43,13 +43,13 @@ def test_a_signed_message_comes_back_as_it_was(key: str, serializer: str) -> Non
     ),
     stamps=st.dictionaries(st.integers() | st.text("ab") | st.none() | st.booleans(), st.floats()),
 )
-def test_any_header_is_signed_as_it_will_be_read(headers: dict[str, Any], stamps: dict[Any, Any]) -> None:
+def test_message_with_random_headers_is_verified(headers: dict[str, Any], stamps: dict[Any, Any]) -> None:
     codec = signing_codec(HMAC)
     message = Message(task="t", id="1", headers=headers, stamps=stamps)
     assert codec.read(codec.write(message, "q"), "m1").task == "t"
 
 
-def test_a_message_may_be_spelt_anew_but_not_altered() -> None:
+def test_message_serialised_anew_is_verified() -> None:
     codec = signing_codec(HMAC)
     document = json.loads(codec.write(SENT, "q"))
     anew = json.dumps(dict(reversed(document.items())), indent=3, ensure_ascii=False)
@@ -60,7 +60,7 @@ def test_a_message_may_be_spelt_anew_but_not_altered() -> None:
 
 
 def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every value in a JSON document."""
+    """Yield the path of every value in a JSON document."""
     inner = (
         document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
     )
@@ -74,7 +74,7 @@ SIGNED = {key: json.loads(signing_codec(key).write(SENT, "q")) for key in (HMAC,
 
 @pytest.mark.parametrize("key", [HMAC, ED25519], ids=["hmac", "ed25519"])
 @pytest.mark.parametrize("path", list(places(SIGNED[HMAC])), ids=lambda path: ".".join(map(str, path)))
-def test_no_value_of_a_message_can_be_altered(key: str, path: tuple[Any, ...]) -> None:
+def test_message_with_any_altered_value_is_refused(key: str, path: tuple[Any, ...]) -> None:
     codec = signing_codec(key)
     for change in (lambda _: "other", lambda _: None, lambda value: [value], "remove"):
         document = copy.deepcopy(SIGNED[key])
@@ -87,14 +87,14 @@ def test_no_value_of_a_message_can_be_altered(key: str, path: tuple[Any, ...]) -
             continue
         else:
             where[path[-1]] = change(where[path[-1]])  # type: ignore[operator]
-        # Without a body it is not even taken for a message.
+        # A document without a body isn't even taken for a message.
         with pytest.raises(DecodeError if "body" not in document else SecurityError) as caught:
             codec.read(json.dumps(document), "m1")
         assert caught.value.task_id is None
 
 
 @pytest.mark.parametrize("key", [HMAC, ED25519], ids=["hmac", "ed25519"])
-def test_no_byte_of_body_or_signature_can_be_altered(key: str) -> None:
+def test_message_with_any_altered_byte_is_refused(key: str) -> None:
     codec, document = signing_codec(key), SIGNED[key]
     signature = document["headers"][SIGNATURE_HEADER]
     for where, name in ((document, "body"), (signature, "value"), (signature, "key"), (signature, "algorithm")):
@@ -110,7 +110,7 @@ def test_no_byte_of_body_or_signature_can_be_altered(key: str) -> None:
     assert codec.read(json.dumps(document), "m1").id == SENT.id
 
 
-def test_a_signature_is_good_for_its_own_message_only() -> None:
+def test_signature_of_another_message_is_refused() -> None:
     codec = signing_codec(HMAC)
     pay = json.loads(codec.write(SENT, "q"))
     refund = json.loads(codec.write(Message(task="shop.refund", id="2", args=[9]), "q"))
@@ -136,7 +136,7 @@ def test_a_signature_is_good_for_its_own_message_only() -> None:
         '{"body": "[[], {}, {}]", "headers": {"task": "t", "taskq_signature": {}}}',
     ],
 )
-def test_what_is_not_signed_is_refused_and_counted(text: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_unsigned_message_is_refused_and_logged(text: str, caplog: pytest.LogCaptureFixture) -> None:
     codec = signing_codec(HMAC, event_routes={"*": "on_event"})
     with pytest.raises(SecurityError, match=r"not signed|malformed") as caught:
         codec.read(text, "m1", "work")
@@ -146,7 +146,7 @@ def test_what_is_not_signed_is_refused_and_counted(text: str, caplog: pytest.Log
     assert record.levelno == logging.ERROR
 
 
-def test_the_senders_of_yesterday_are_read_while_keys_are_exchanged() -> None:
+def test_messages_are_verified_while_keys_are_exchanged() -> None:
     before, between, after = signing_codec(HMAC), signing_codec(ED25519, HMAC), signing_codec(ED25519)
     assert between.read(before.write(SENT, "q"), "m1").id == SENT.id
     assert after.read(between.write(SENT, "q"), "m1").id == SENT.id
@@ -155,7 +155,7 @@ def test_the_senders_of_yesterday_are_read_while_keys_are_exchanged() -> None:
             reader.read(text, "m1")
 
 
-def test_a_public_key_verifies_and_does_not_sign() -> None:
+def test_public_key_verifies_and_does_not_sign() -> None:
     reader = signing_codec(OTHER_HMAC, public_key(ED25519))
     assert reader.read(signing_codec(ED25519).write(SENT, "q"), "m1").id == SENT.id
     with pytest.raises(ImproperlyConfigured, match="the first key must be one that can sign"):
@@ -164,16 +164,16 @@ def test_a_public_key_verifies_and_does_not_sign() -> None:
         public_key(HMAC)
 
 
-def test_a_key_is_used_with_its_own_algorithm_only() -> None:
+def test_key_with_another_algorithm_is_refused() -> None:
     document = copy.deepcopy(SIGNED[ED25519])
     signature = document["headers"][SIGNATURE_HEADER]
-    # A public key is no secret: as an HMAC secret it would let anyone sign.
+    # A public key isn't secret: if it were used as an HMAC secret, anyone could sign.
     signature["algorithm"] = "hmac-sha256"
     with pytest.raises(SecurityError, match="unknown here"):
         signing_codec(ED25519).read(json.dumps(document), "m1")
 
 
-def test_an_old_signature_is_refused_counted_from_the_eta() -> None:
+def test_signature_older_than_allowed_counted_from_the_eta_is_refused() -> None:
     soon = Message(task="t", id="1")
     later = Message(task="t", id="2", eta=NOW + timedelta(days=1))
     texts = [signing_codec(HMAC).write(each, "q") for each in (soon, later)]
@@ -185,7 +185,7 @@ def test_an_old_signature_is_refused_counted_from_the_eta() -> None:
         signing_codec(HMAC, now=hours + 86400, max_age=3600).read(texts[1], "m1")
 
 
-def test_unsigned_messages_are_let_through_only_where_asked_for() -> None:
+def test_unsigned_message_is_accepted_only_as_accept_unsigned_says() -> None:
     event = json.dumps({"source": "aws.s3", "detail-type": "Object Created", "id": "e1"})
     unsigned = Codec().write(SENT, "q")
     routed = {"event_routes": {"aws.*": "on_s3"}}
@@ -202,7 +202,7 @@ def test_unsigned_messages_are_let_through_only_where_asked_for() -> None:
         everything.read(json.dumps(document), "m1")
 
 
-def test_an_id_that_anyone_may_have_written_marks_no_task_as_failed() -> None:
+def test_task_id_of_an_unreadable_unsigned_message_is_not_used() -> None:
     lenient, strict = signing_codec(HMAC, accept_unsigned=("all",)), signing_codec(HMAC)
     broken = {"body": "no json", "headers": {"task": "t", "id": SENT.id}}
     with pytest.raises(DecodeError) as caught:
@@ -214,7 +214,7 @@ def test_an_id_that_anyone_may_have_written_marks_no_task_as_failed() -> None:
     assert caught.value.task_id == SENT.id
 
 
-def test_the_signed_text_is_the_one_that_is_documented() -> None:
+def test_signed_bytes_are_the_documented_ones() -> None:
     secret = bytes(range(32))
     document = {"body": "[[2], {}, {}]", "headers": {"task": "ł", "id": "1"}, "properties": {}}
     key = key_from_text("hmac:" + base64.b64encode(secret).decode())
@@ -240,7 +240,7 @@ def test_the_signed_text_is_the_one_that_is_documented() -> None:
         ("ed25519-public:secret", "ed25519-public key"),
     ],
 )
-def test_a_wrong_key_is_refused_unquoted(text: str, words: str) -> None:
+def test_malformed_key_is_refused_without_being_quoted(text: str, words: str) -> None:
     app = TaskQ(broker="memory://", message_signing_keys=[HMAC, text])
     with pytest.raises(ImproperlyConfigured, match=f"message_signing_keys, key 2: .*{words}") as caught:
         app.codec
@@ -249,14 +249,14 @@ def test_a_wrong_key_is_refused_unquoted(text: str, words: str) -> None:
     assert "secret" not in shown.replace("secret_value", "")
 
 
-def test_ed25519_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ed25519_key_without_cryptography_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cryptography.hazmat.primitives.asymmetric", None)
     with pytest.raises(MissingExtra, match=r"pip install 'taskq-cloud\[auth\]'"):
         key_from_text(ED25519)
     assert key_from_text(HMAC).signs
 
 
-def test_celerys_worker_passes_over_the_signature() -> None:
+def test_signature_is_ignored_by_a_celery_worker() -> None:
     celery = Celery("proj", set_as_current=False, broker="memory://")
 
     @celery.task(name=SENT.task, shared=False)

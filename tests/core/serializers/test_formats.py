@@ -1,4 +1,4 @@
-"""msgpack, YAML, pickle and compression: kombu's both ways, and no body does more than raise a DecodeError."""
+"""msgpack, YAML, pickle and compression: bytes equal to kombu's, and a DecodeError for every hostile body."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Form(serializers.PlainForm):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_plain_form_stands_for_its_value(name: str) -> None:
+def test_value_with_a_plain_form_is_written_in_that_form(name: str) -> None:
     serializer = serializers.serializer_named(name)
     written = serializer.encode([Form({"task": "add", "args": [Form(["inner", 1])]}), {"of": Form({})}])
     assert serializer.decode(written) == [{"task": "add", "args": [["inner", 1]]}, {"of": {}}]
@@ -73,7 +73,7 @@ def test_a_plain_form_stands_for_its_value(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_plain_form_that_cannot_be_written_either_is_refused(name: str) -> None:
+def test_plain_form_beyond_the_serializer_is_refused(name: str) -> None:
     with pytest.raises(EncodeError):
         serializers.serializer_named(name).encode([Form({"of": lambda: None})])
 
@@ -90,21 +90,21 @@ def read_by_kombu(data: bytes, name: str) -> Any:
     return serialization.loads(data, ours.content_type, ours.encoding, force=True)
 
 
-# -- there and back, with kombu
+# -- written and read by kombu and by us
 
 
 @given(value=plain, name=st.sampled_from(FORMATS))
-def test_kombu_reads_ours_and_we_read_kombus(value: Any, name: str) -> None:
+def test_value_is_read_alike_by_kombu_and_by_us(value: Any, name: str) -> None:
     serializer = serializers.serializer_named(name)
     assert serializer.decode(serializer.encode(value)) == value
     assert read_by_kombu(serializer.encode(value), name) == value
     assert serializer.decode(theirs(value, name)) == value
-    if name != "json":  # where kombu writes spaces
+    if name != "json":  # kombu writes spaces into JSON
         assert serializer.encode(value) == theirs(value, name)
 
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, each in RICH.items() for v in each])
-def test_rich_values_are_written_as_kombu_writes_them(name: str, value: Any) -> None:
+def test_rich_value_is_written_as_kombu_writes_it(name: str, value: Any) -> None:
     serializer = serializers.serializer_named(name)
     assert serializer.encode([value]) == theirs([value], name)
     assert serializer.decode(serializer.encode([value])) == [value] == read_by_kombu(serializer.encode([value]), name)
@@ -123,14 +123,14 @@ def test_rich_values_are_written_as_kombu_writes_them(name: str, value: Any) -> 
         ("pickle", lambda: None),
     ],
 )
-def test_what_kombu_cannot_write_is_refused_at_the_call(name: str, value: Any) -> None:
+def test_value_that_kombu_cannot_write_is_refused_at_the_call(name: str, value: Any) -> None:
     with pytest.raises(serialization.EncodeError):
         serialization.dumps(value, serializer=name)
     with pytest.raises(EncodeError, match=f"not serialisable as {name}".replace("yaml", "YAML")):
         serializers.serializer_named(name).encode(value)
 
 
-def test_what_kombu_would_write_and_nobody_could_read_is_refused_at_the_call() -> None:
+def test_value_that_kombu_writes_but_cannot_read_is_refused_at_the_call() -> None:
     with pytest.raises(serialization.DecodeError):
         read_by_kombu(theirs({1: 2}, "msgpack"), "msgpack")
     with pytest.raises(EncodeError, match="int is not allowed for map key"):
@@ -141,7 +141,7 @@ def test_what_kombu_would_write_and_nobody_could_read_is_refused_at_the_call() -
         serializers.serializer_named("yaml").encode(circle)
 
 
-def test_a_value_in_two_places_is_read_in_both() -> None:
+def test_value_that_occurs_twice_is_read_in_both_places() -> None:
     twice = [1, 2]
     for name in FORMATS:
         serializer = serializers.serializer_named(name)
@@ -150,7 +150,7 @@ def test_a_value_in_two_places_is_read_in_both() -> None:
 
 
 @given(data=st.binary(), name=st.sampled_from(COMPRESSIONS))
-def test_compression_is_kombus_both_ways(data: bytes, name: str) -> None:
+def test_compressed_bytes_are_equal_to_kombus(data: bytes, name: str) -> None:
     packed, content_type = serializers.compress(data, name)
     assert kombu_compression.decompress(packed, content_type) == data
     their_packed, their_type = kombu_compression.compress(data, name)
@@ -179,7 +179,9 @@ def sqs_channel() -> Iterator[SQS.Channel]:
 
 @pytest.mark.parametrize("compression", [None, *COMPRESSIONS])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_celery_worker_reads_our_message(sqs_channel: SQS.Channel, name: str, compression: str | None) -> None:
+def test_message_of_every_format_is_readable_by_a_celery_worker(
+    sqs_channel: SQS.Channel, name: str, compression: str | None
+) -> None:
     text = protocol.encode(SENT, "celery", serializer=name, compression=compression)
     raw = {"Body": text, "ReceiptHandle": "receipt", "MessageId": "m1", "Attributes": {}}
     payload = sqs_channel._message_to_python(raw, "celery", "https://sqs.eu-west-1.amazonaws.com/1/celery")
@@ -191,7 +193,7 @@ def test_a_celery_worker_reads_our_message(sqs_channel: SQS.Channel, name: str, 
 
 @pytest.mark.parametrize("compression", [None, *COMPRESSIONS])
 @pytest.mark.parametrize("name", FORMATS)
-def test_we_read_the_message_of_a_celery_producer(name: str, compression: str | None) -> None:
+def test_message_of_a_celery_producer_is_read_in_every_format(name: str, compression: str | None) -> None:
     app = Celery("proj", set_as_current=False, broker="memory://")
     made = app.amqp.as_task_v2(SENT.id, SENT.task, SENT.args, SENT.kwargs, callbacks=SENT.embed.callbacks)
     with Connection("memory://") as connection:
@@ -211,7 +213,7 @@ def test_we_read_the_message_of_a_celery_producer(name: str, compression: str | 
 
 
 def decoded_or_refused(name: str, data: bytes) -> None:
-    """Anything but a ``DecodeError`` fails the test."""
+    """Decode bytes; any error but a ``DecodeError`` fails the test."""
     with suppress(DecodeError):
         serializers.serializer_named(name).decode(data)
 
@@ -234,24 +236,24 @@ def decoded_or_refused(name: str, data: bytes) -> None:
 @example(data=b"--- 1\n--- 2", name="yaml")
 @example(data=b"\xff\xfe\x00", name="yaml")
 @example(data=b"", name="yaml")
-def test_any_bytes_are_a_value_or_a_decode_error(data: bytes, name: str) -> None:
+def test_random_bytes_give_a_value_or_a_decode_error(data: bytes, name: str) -> None:
     decoded_or_refused(name, data)
 
 
 @settings(max_examples=200)
 @given(value=plain, name=st.sampled_from(["msgpack", "yaml"]), at=st.integers(0, 10**6), byte=st.integers(0, 255))
-def test_a_body_with_one_byte_changed(value: Any, name: str, at: int, byte: int) -> None:
+def test_body_with_a_changed_byte_gives_a_value_or_a_decode_error(value: Any, name: str, at: int, byte: int) -> None:
     data = bytearray(serializers.serializer_named(name).encode(value))
     data[at % len(data)] = byte
     decoded_or_refused(name, bytes(data))
 
 
 @given(text=st.text("[]{}:,-?&*! \n\"'|>#%@ab019_.e+x", max_size=40))
-def test_anything_that_looks_like_yaml(text: str) -> None:
+def test_random_yaml_gives_a_value_or_a_decode_error(text: str) -> None:
     decoded_or_refused("yaml", text.encode())
 
 
-def test_yaml_makes_nothing_but_data() -> None:
+def test_yaml_with_tags_of_python_is_refused() -> None:
     decode = serializers.serializer_named("yaml").decode
     for text in ("!!python/object/apply:os.getcwd []", "!!python/name:os.system", "!!python/tuple [1]", "!local x"):
         with pytest.raises(DecodeError, match="could not determine a constructor"):
@@ -262,7 +264,7 @@ def test_yaml_makes_nothing_but_data() -> None:
     ("text", "words"),
     [
         ("[" * 201 + "]" * 201, "nested more than 200 levels deep"),
-        # PyYAML 6.0.4 has a limit of its own, which these come to first.
+        # PyYAML 6.0.4 has a limit of its own, which the next two texts reach first.
         ("[" * 100_000, "nested more than 200 levels deep|exceeded maximum nesting depth"),
         ("{a: " * 100_000, "nested more than 200 levels deep|exceeded maximum nesting depth"),
         ("- " * 100_000 + "1", "nested more than 200 levels deep"),
@@ -276,19 +278,19 @@ def test_yaml_makes_nothing_but_data() -> None:
     ],
     ids=lambda text: text[:20],
 )
-def test_yaml_that_would_take_for_ever_is_refused(text: str, words: str) -> None:
+def test_yaml_too_costly_to_read_is_refused(text: str, words: str) -> None:
     with pytest.raises(DecodeError, match=words):
         serializers.serializer_named("yaml").decode(text.encode())
 
 
-def test_a_few_references_do_not_become_a_billion_values() -> None:
+def test_yaml_with_exponential_references_is_refused() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     with pytest.raises(DecodeError, match="when its references are written out"):
         serializers.serializer_named("yaml").decode("\n".join(lines).encode())
 
 
-def test_yaml_is_read_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yaml_without_libyaml_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(yaml, "CSafeLoader")
     decode = serializers.serializer_named("yaml").decode
     assert decode(b"- 1\n- {a: b}") == [1, {"a": "b"}]
@@ -297,12 +299,12 @@ def test_yaml_is_read_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("depth", [600, 2000, 100_000])
-def test_deep_msgpack_is_refused(depth: int) -> None:
+def test_msgpack_nested_too_deeply_is_refused(depth: int) -> None:
     with pytest.raises(DecodeError, match="not readable as msgpack"):
         serializers.serializer_named("msgpack").decode(b"\x91" * depth)
 
 
-def test_msgpack_extensions_are_refused_but_for_its_timestamps() -> None:
+def test_msgpack_extension_other_than_timestamp_is_refused() -> None:
     decode = serializers.serializer_named("msgpack").decode
     with pytest.raises(DecodeError, match="extension type 5"):
         decode(msgpack.packb(msgpack.ExtType(5, b"x")))
@@ -312,7 +314,7 @@ def test_msgpack_extensions_are_refused_but_for_its_timestamps() -> None:
 
 
 @pytest.mark.parametrize("name", ["msgpack", "yaml", "pickle"])
-def test_keyword_arguments_have_names(name: str) -> None:
+def test_keyword_arguments_without_text_keys_are_refused(name: str) -> None:
     body = [[], {b"x": 1} if name != "yaml" else {1: 1}, {}]
     data = pickle.dumps(body) if name == "pickle" else theirs(body, name)
     serializer = serializers.serializer_named(name)
@@ -328,14 +330,14 @@ def test_keyword_arguments_have_names(name: str) -> None:
 
 @given(data=st.binary(max_size=80), content_type=st.sampled_from(CONTENT_TYPES))
 @example(data=b"\x5d\x00\x00\x00\xff" + b"\xff" * 8 + b"\x00" * 20, content_type="application/x-lzma")
-def test_anything_compressed_is_bytes_or_a_decode_error(data: bytes, content_type: str) -> None:
+def test_random_compressed_data_gives_bytes_or_a_decode_error(data: bytes, content_type: str) -> None:
     with suppress(DecodeError):
         serializers.decompress(data, content_type)
 
 
 @settings(max_examples=50)
 @given(name=st.sampled_from(COMPRESSIONS), at=st.integers(0, 10**6), byte=st.integers(0, 255))
-def test_compressed_data_with_one_byte_changed(name: str, at: int, byte: int) -> None:
+def test_compressed_data_with_a_changed_byte_gives_bytes_or_a_decode_error(name: str, at: int, byte: int) -> None:
     packed, content_type = serializers.compress(b"some arguments " * 20, name)
     damaged = bytearray(packed)
     damaged[at % len(damaged)] = byte
@@ -344,7 +346,7 @@ def test_compressed_data_with_one_byte_changed(name: str, at: int, byte: int) ->
 
 
 @pytest.mark.parametrize("name", ["zlib", "bzip2", "lzma", "zstd"])
-def test_a_small_body_does_not_become_a_large_one(name: str) -> None:
+def test_small_body_that_expands_too_far_is_refused(name: str) -> None:
     packed, content_type = serializers.compress(bytes(70_000_000), name)
     assert len(packed) < 100_000
     with pytest.raises(DecodeError, match="more than 67108864 bytes"):
@@ -352,19 +354,19 @@ def test_a_small_body_does_not_become_a_large_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMPRESSIONS)
-def test_a_truncated_body_is_not_taken_for_a_whole_one(name: str) -> None:
+def test_truncated_compressed_body_is_refused(name: str) -> None:
     packed, content_type = serializers.compress(b"some arguments " * 20, name)
     with pytest.raises(DecodeError, match="damaged"):
         serializers.decompress(packed[:-1], content_type)
 
 
-def test_an_lzma_header_does_not_reserve_gigabytes() -> None:
+def test_lzma_header_that_asks_for_too_much_memory_is_refused() -> None:
     packed = lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 256 * 1024 * 1024}])
     with pytest.raises(DecodeError, match="Memory usage limit"):
         serializers.decompress(packed, "application/x-lzma")
 
 
-# -- what is not installed, and what an application adds
+# -- packages that are not installed, and serializers that an application adds
 
 
 @pytest.mark.parametrize(
@@ -377,7 +379,7 @@ def test_an_lzma_header_does_not_reserve_gigabytes() -> None:
     ],
     ids=str,
 )
-def test_a_missing_package_is_found_out_before_the_first_message(
+def test_missing_package_is_an_error_before_the_first_message(
     monkeypatch: pytest.MonkeyPatch, setting: dict[str, Any], module: str, extra: str
 ) -> None:
     for name in (module, "compression.zstd", "backports.zstd") if extra == "zstd" else (module,):
@@ -386,7 +388,7 @@ def test_a_missing_package_is_found_out_before_the_first_message(
         Codec(**setting)
 
 
-def test_a_body_in_a_compression_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_body_in_a_compression_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     packed, content_type = serializers.compress(b"x", "zstd")
     for name in ("compression.zstd", "backports.zstd"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -405,7 +407,7 @@ def test_a_body_in_a_compression_that_is_not_installed_says_what_to_install(monk
     ],
     ids=str,
 )
-def test_a_wrong_setting_is_found_out_before_the_first_message(setting: dict[str, Any], words: str) -> None:
+def test_wrong_setting_is_an_error_before_the_first_message(setting: dict[str, Any], words: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=words):
         Codec(**setting)
 
@@ -423,7 +425,7 @@ def upper() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("upper")
-def test_an_application_may_add_a_serializer() -> None:
+def test_serializer_added_by_an_application_is_used() -> None:
     codec = Codec(serializer="upper", accept_content=("upper",))
     sent = Message(task="t", id="1", args=["a"], kwargs={})
     assert '[["A"], {}' in json.loads(codec.write(sent, "q"))["body"]
@@ -437,7 +439,7 @@ def test_an_application_may_add_a_serializer() -> None:
             serializers.register_serializer(name, bytes, bytes, content_type=content_type)
 
 
-def test_what_is_built_in_stays() -> None:
+def test_built_in_serializer_cannot_be_removed() -> None:
     for name in ("json", "no-such"):
         with pytest.raises(ImproperlyConfigured, match="was registered"):
             serializers.unregister_serializer(name)

@@ -1,4 +1,4 @@
-"""Serializers: kombu's JSON both ways, what is refused, and compression."""
+"""JSON with rich types, equal to kombu's; the look-up of serializers; and compression."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ RICH = [
 
 
 @pytest.mark.parametrize("value", RICH, ids=repr)
-def test_kombu_reads_what_we_write_and_the_other_way_round(value: Any) -> None:
+def test_rich_value_is_read_alike_by_kombu_and_by_us(value: Any) -> None:
     assert repr(kombu_json.loads(serializers.dumps(value))) == repr(value)
     assert repr(serializers.loads(kombu_json.dumps(value))) == repr(value)
     assert serializers.loads(serializers.dumps(value).encode()) is not None
 
 
 @given(st.datetimes(timezones=st.none() | st.timezones()) | st.times() | st.binary() | st.decimals(allow_nan=False))
-def test_any_rich_value_is_written_as_kombu_writes_it(value: Any) -> None:
+def test_random_rich_value_is_written_as_kombu_writes_it(value: Any) -> None:
     assert serializers.loads(serializers.dumps(value)) == value
     # kombu's spaces are the only difference
     assert serializers.dumps(value) == kombu_json.dumps(value, separators=(",", ":"))
 
 
-def test_a_class_may_say_what_it_is_in_json() -> None:
+def test_class_with_json_method_is_written_by_it() -> None:
     class Money:
         def __json__(self) -> Any:
             return {"amount": 5}
@@ -68,12 +68,12 @@ def test_a_class_may_say_what_it_is_in_json() -> None:
     ],
     ids=lambda value: None if type(value) is object else str(value),
 )
-def test_what_cannot_be_written_is_named(value: Any, words: str) -> None:
+def test_value_beyond_json_is_named_in_the_error(value: Any, words: str) -> None:
     with pytest.raises(EncodeError, match=words):
         serializers.dumps(value)
 
 
-def test_a_circle_cannot_be_written() -> None:
+def test_value_that_contains_itself_is_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
     with pytest.raises(EncodeError, match="not serialisable as JSON"):
@@ -99,17 +99,17 @@ def test_a_circle_cannot_be_written() -> None:
     ],
     ids=lambda text: repr(text)[:40],
 )
-def test_what_cannot_be_read_is_a_decode_error(text: str | bytes) -> None:
+def test_malformed_text_is_a_decode_error(text: str | bytes) -> None:
     with pytest.raises(DecodeError, match="not readable as JSON"):
         serializers.loads(text)
 
 
-def test_a_dict_that_only_resembles_a_rich_value_is_a_dict() -> None:
+def test_dict_that_resembles_a_rich_value_is_read_as_a_dict() -> None:
     value = {"__type__": "datetime", "__value__": "x", "more": 1}
     assert serializers.loads(serializers.dumps(value)) == value
 
 
-def test_serializers_by_name_and_by_content_type() -> None:
+def test_serializer_is_found_by_name_and_by_content_type() -> None:
     assert serializers.serializer_named("json").content_type == "application/json"
     assert serializers.serializer_for("application/json", ["json"]).name == "json"
     assert (
@@ -122,12 +122,12 @@ def test_serializers_by_name_and_by_content_type() -> None:
         serializers.serializer_for("application/toml", ["json", "pickle"])
 
 
-def test_pickle_is_read_only_where_it_is_accepted() -> None:
+def test_pickle_that_is_not_accepted_is_refused() -> None:
     with pytest.raises(ContentDisallowed, match="not accepted"):
         serializers.serializer_for("application/x-python-serialize", ["json"])
 
 
-def test_a_pickle_that_raises_is_a_decode_error() -> None:
+def test_pickle_that_raises_is_a_decode_error() -> None:
     pickle = serializers.serializer_named("pickle")
     with pytest.raises(DecodeError, match="not readable as pickle: ModuleNotFoundError"):
         pickle.decode(b"cno_such_module\nname\n.")
@@ -136,7 +136,7 @@ def test_a_pickle_that_raises_is_a_decode_error() -> None:
 
 
 @given(data=st.binary(), name=st.sampled_from(["zlib", "gzip", "bzip2"]))
-def test_compression_is_kombus_both_ways(data: bytes, name: str) -> None:
+def test_compressed_bytes_are_read_alike_by_kombu_and_by_us(data: bytes, name: str) -> None:
     packed, content_type = serializers.compress(data, name)
     assert kombu_compression.decompress(packed, content_type) == data
     theirs, their_type = kombu_compression.compress(data, name)
@@ -145,19 +145,19 @@ def test_compression_is_kombus_both_ways(data: bytes, name: str) -> None:
 
 
 @given(data=st.binary(), content_type=st.sampled_from(["application/x-gzip", "application/x-bz2"]))
-def test_damaged_compression_is_a_decode_error(data: bytes, content_type: str) -> None:
+def test_damaged_compressed_body_is_a_decode_error(data: bytes, content_type: str) -> None:
     with pytest.raises(DecodeError, match="damaged"):
         serializers.decompress(b"\x00" + data, content_type)
 
 
-def test_unknown_compressions_are_named() -> None:
+def test_unknown_compression_is_named_in_the_error() -> None:
     with pytest.raises(ImproperlyConfigured, match="unknown compression 'zip'; known: bzip, bzip2, gzip, lzma, xz"):
         serializers.compress(b"", "zip")
     with pytest.raises(ContentDisallowed, match="the compression 'application/zip' is unknown"):
         serializers.decompress(b"", "application/zip")
 
 
-def test_a_truncated_body_is_not_taken_for_a_whole_one() -> None:
+def test_truncated_zlib_body_is_refused() -> None:
     packed, content_type = serializers.compress(b"x" * 1000, "zlib")
     with pytest.raises(DecodeError, match="damaged"):
         serializers.decompress(packed[:-5], content_type)
