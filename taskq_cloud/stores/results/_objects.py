@@ -234,16 +234,16 @@ class ObjectResults:
         Raises:
             OperationalError: an object was changed by other writers at every attempt.
         """
-        open_ones: dict[str, StoredObject | None] = dict(found or dict.fromkeys(decisions))
+        pending: dict[str, StoredObject | None] = dict(found or dict.fromkeys(decisions))
         written: dict[str, StoredObject | None] = {}
         for attempt in range(_WRITE_ATTEMPTS):
-            written |= {key: decisions[key](there) for key, there in open_ones.items()}
-            puts = {key: new for key in open_ones if (new := written[key]) is not None}
+            written |= {key: decisions[key](stored) for key, stored in pending.items()}
+            puts = {key: new for key in pending if (new := written[key]) is not None}
             if not puts:
                 return written
             if attempt > 1:
                 yield Sleep(DEFAULT_BACKOFF.seconds(attempt, _RNG))
-            answers = yield Gather([self._put(key, new, open_ones[key]) for key, new in puts.items()])
+            answers = yield Gather([self._put(key, new, pending[key]) for key, new in puts.items()])
             changed, conflicts = [], {}
             for key, answer in zip(puts, answers, strict=True):
                 match self._errors.kind(answer):
@@ -251,14 +251,14 @@ class ObjectResults:
                     case FailureKind.CONDITION_FAILED | FailureKind.NOT_FOUND:
                         changed.append(key)
                     case FailureKind.CONFLICT:
-                        conflicts[key] = open_ones[key]
+                        conflicts[key] = pending[key]
                     case _:
                         self._errors.check(answer)
-            open_ones = conflicts | (yield from self._read(changed))
-            if not open_ones:
+            pending = conflicts | (yield from self._read(changed))
+            if not pending:
                 return written
         raise OperationalError(
-            f"{self._errors.name}: {next(iter(open_ones))} could not be written: other writers changed it at each of "
+            f"{self._errors.name}: {next(iter(pending))} could not be written: other writers changed it at each of "
             f"{_WRITE_ATTEMPTS} attempts; try again"
         )
 
