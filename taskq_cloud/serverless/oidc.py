@@ -96,7 +96,7 @@ class KeySet:
 
     def _fetch(self) -> None:
         try:
-            with urllib.request.urlopen(self._url, timeout=FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310 - the URL is configured
+            with urllib.request.urlopen(self._url, timeout=FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310 - a setting
                 keys = jwt.PyJWKSet.from_dict(json.load(response)).keys
         except (OSError, HTTPException, ValueError, jwt.PyJWTError) as error:
             # The old keys are still good: an issuer publishes new keys long before it signs with them.

@@ -55,6 +55,9 @@ LARGEST_REQUEST_BYTES: Final = 16_000_000
 LONGEST_LENGTH_CHARACTERS: Final = 20
 """A Content-Length with more characters than this is treated as missing."""
 
+WSGI_ARGUMENTS: Final = 2
+"""WSGI calls an application with two arguments (PEP 3333), ASGI with three."""
+
 MOST_REQUESTS: Final = 1_000
 """The highest concurrency of a Cloud Run instance (Cloud Run documentation, "Maximum concurrent requests")."""
 
@@ -202,7 +205,7 @@ class PushEndpoint:
 
     def __call__(self, *arguments: Any) -> Any:
         """Answer a WSGI call, or an ASGI one."""
-        return self.wsgi(*arguments) if len(arguments) == 2 else self.asgi(*arguments)  # noqa: PLR2004 - WSGI's two
+        return self.wsgi(*arguments) if len(arguments) == WSGI_ARGUMENTS else self.asgi(*arguments)
 
     def wsgi(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a WSGI request (PEP 3333)."""

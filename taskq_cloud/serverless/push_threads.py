@@ -12,7 +12,7 @@ from taskq_cloud.runtime.runtime import Runtime
 
 
 class TaskThreads:
-    """A threads pool whose event loop runs in a thread of its own. Any thread may run tasks in it.
+    """A threads pool whose event loop runs in a separate thread. Any thread may run tasks in the pool.
 
     The first task starts the pool, so a server may fork until then.
 

@@ -128,7 +128,7 @@ class Worker:
         """Receive no more messages, let running tasks finish, and give back the other messages.
 
         Args:
-            give_up: also end the running tasks and give back their messages. A second call does the same.
+            give_up: also end the running tasks and give back their messages. A second call always does so.
         """
         if give_up or self._stopping.is_set():
             self._giving_up.set()

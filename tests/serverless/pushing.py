@@ -177,5 +177,5 @@ def served_by_asgi(endpoint: Callable[..., Any]) -> Iterator[str]:
 
 
 def dead_letters(server: PubSubServer) -> list[dict[str, str]]:
-    held = server.state.subscriptions[f"projects/{PROJECT}/subscriptions/shop-celery-dead"].messages
-    return [each.attributes for each in held.values()]
+    messages = server.state.subscriptions[f"projects/{PROJECT}/subscriptions/shop-celery-dead"].messages
+    return [each.attributes for each in messages.values()]
