@@ -41,7 +41,13 @@ def test_rich_value_is_read_alike_by_kombu_and_by_us(value: Any) -> None:
     assert serializers.loads(serializers.dumps(value).encode()) is not None
 
 
-@given(st.datetimes(timezones=st.none() | st.timezones()) | st.times() | st.binary() | st.decimals(allow_nan=False))
+# Around a change of the clock, Python never calls times of two zones equal (PEP 495, "Inter-zone comparison").
+datetimes = st.datetimes(timezones=st.none() | st.timezones()).filter(
+    lambda value: value.utcoffset() == value.replace(fold=1 - value.fold).utcoffset()
+)
+
+
+@given(datetimes | st.times() | st.binary() | st.decimals(allow_nan=False))
 def test_random_rich_value_is_written_as_kombu_writes_it(value: Any) -> None:
     assert serializers.loads(serializers.dumps(value)) == value
     # kombu's spaces are the only difference
