@@ -5,6 +5,7 @@ container worker (``taskq worker``), an AWS Lambda function (``app.lambda_handle
 """
 
 from taskq_cloud.app import TaskQ
+from taskq_cloud.bound_task import BoundTask, current_request
 from taskq_cloud.canvas import (
     Signature,
     StampingVisitor,
@@ -33,7 +34,7 @@ from taskq_cloud.results.async_result import AsyncResult, EagerResult
 from taskq_cloud.results.group_result import GroupResult, result_from_tuple
 from taskq_cloud.results.result_set import ResultSet
 from taskq_cloud.results.waiting import allow_join_result
-from taskq_cloud.task import BoundTask, Task, current_request
+from taskq_cloud.task import Task
 
 __all__ = [
     "AsyncResult",

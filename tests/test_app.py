@@ -269,7 +269,7 @@ def test_a_batch_of_which_some_are_refused(app: TaskQ, monkeypatch: pytest.Monke
         return text
 
     monkeypatch.setattr(app, "broker", Choosy(), raising=False)
-    with pytest.raises(SendError, match="2 of 4 calls of task echo were not accepted by queue 'celery'") as caught:
+    with pytest.raises(SendError, match="2 of 4 calls of task echo to queue 'celery' were not accepted") as caught:
         echo.map_async([("a",), ("no",), ("b",), ("no",)])
     assert sorted(caught.value.failures) == [1, 3]
     assert "not this one" in str(caught.value.failures[1])

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud import TaskQ, app
+from taskq_cloud import TaskQ
 from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.runtime import resources
 
 
 def test_threads_that_are_the_first_to_call_share_one_broker(monkeypatch: pytest.MonkeyPatch):
@@ -17,7 +18,7 @@ def test_threads_that_are_the_first_to_call_share_one_broker(monkeypatch: pytest
         both.wait()
         return MemoryBroker()
 
-    monkeypatch.setattr(app, "broker_from_url", make)
+    monkeypatch.setattr(resources, "broker_from_url", make)
     shop = TaskQ("shop", broker="memory://", results="memory://")
     with ThreadPoolExecutor(2) as threads:
         brokers = list(threads.map(lambda _: shop.broker, range(2)))

@@ -22,6 +22,8 @@ from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.execution.context import Environment
 from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.flows import Call, Gather, Sleep, retrying
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import Outgoing
 from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.results.group_result import GroupResult
@@ -279,7 +281,7 @@ class Chaos:
         self._connections = Connections({**app.broker.services, **app.store.services})
         self._pipeline = Pipeline(
             Environment(
-                broker=self._broker,
+                outbox=Outbox(Codec(), self._broker),
                 store=store,
                 tasks=app.runtime().tasks,
                 policy=app.conf.policy(0),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from taskq_cloud.beat import ownership
-from taskq_cloud.beat.declarations import Application, application_name, platform_schedules, queue_of, schedule_prefix
+from taskq_cloud.beat.declarations import application_name, platform_schedules, queue_of, schedule_prefix
 from taskq_cloud.beat.ownership import Identity, Owner, entry_of, is_paused, owned, owner_of
 from taskq_cloud.beat.plan import Change, differences_of, plan
 from taskq_cloud.core.flows import Flow
@@ -17,6 +17,7 @@ from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import KnowsTargets, ScheduleStore
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import ImproperlyConfigured, ScheduleConflict
+from taskq_cloud.runtime.protocols import Application
 
 NAMES_AT_ONCE: Final = 100
 

@@ -13,19 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from importlib import import_module
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from taskq_cloud.calling.options import call_options, make_message, make_transport
 from taskq_cloud.canvas import signature
 from taskq_cloud.canvas.task_call import Call
 from taskq_cloud.canvas.workflow import Workflow
-from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.sending import Transport
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message
-from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import DEFAULT_GROUP, Broker, ResultStore, ScheduleStore, is_ordered
+from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.schedules import entry as entries
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.base import Schedule, zone_name, zone_named
@@ -33,65 +31,8 @@ from taskq_cloud.core.schedules.documents import duration
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
 from taskq_cloud.core.schedules.triggers import triggers_of
 from taskq_cloud.errors import ScheduleError
+from taskq_cloud.runtime.protocols import Application
 from taskq_cloud.schedules import crontab, maybe_schedule, schedule
-from taskq_cloud.settings import Settings
-
-
-class Declaring(Protocol):
-    """What declarations are checked against: ``TaskQ``."""
-
-    main: str | None
-
-    @property
-    def codec(self) -> Codec:
-        """How its messages are written."""
-        ...
-
-    def route(self, task: str) -> str:
-        """The queue of a task."""
-        ...
-
-    @property
-    def conf(self) -> Settings:
-        """Its settings."""
-        ...
-
-    @property
-    def store(self) -> ResultStore:
-        """Its result store."""
-        ...
-
-    def is_registered(self, task: str) -> bool:
-        """Whether it has a task of that name."""
-        ...
-
-    def options_of(self, task: str) -> TaskOptions:
-        """The options of a task."""
-        ...
-
-    def check_arguments(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Whether a task takes these arguments; raises ``TypeError``."""
-        ...
-
-
-class Application(Declaring, Protocol):
-    """What periodic tasks are sent for: ``TaskQ``."""
-
-    @property
-    def broker(self) -> Broker:
-        """Its message broker."""
-        ...
-
-    @property
-    def tasks(self) -> Mapping[str, object]:
-        """Its own tasks, by name."""
-        ...
-
-    @property
-    def scheduler(self) -> ScheduleStore | None:
-        """Its store of schedules."""
-        ...
-
 
 DECORATOR_OPTIONS: Final = (
     "every",
@@ -150,8 +91,8 @@ class Declaration:
     given: Mapping[str, Any]
 
 
-def of_decorator(task: str, options: dict[str, Any]) -> Declaration | None:
-    """Take what makes a task periodic out of the options of ``@app.task``; None: nothing does.
+def of_decorator(task: str, options: dict[str, Any]) -> list[Declaration]:
+    """Take the options that make a task periodic out of those of ``@app.task``; the declarations, none or one.
 
     Raises:
         ScheduleError: it says more than one schedule, or none but something that belongs to one.
@@ -159,7 +100,7 @@ def of_decorator(task: str, options: dict[str, Any]) -> Declaration | None:
     given: dict[str, Any] = {name: options.pop(name) for name in DECORATOR_OPTIONS if name in options}
     schedules = [name for name in ("every", "cron", "schedule") if name in given]
     if not given:
-        return None
+        return []
     if len(schedules) != 1:
         said = " and ".join(schedules) or f"{min(given)}, and no schedule"
         raise ScheduleError(f"task {task} is declared with {said}: say one of every=, cron= or schedule=")
@@ -167,7 +108,7 @@ def of_decorator(task: str, options: dict[str, Any]) -> Declaration | None:
         given["schedule"] = schedule(duration(given.pop("every"), f"task {task}: every"))
     elif "cron" in given:
         given["schedule"] = crontab.from_string(given.pop("cron"))
-    return Declaration(name=task, given={"task": task, **given})
+    return [Declaration(name=task, given={"task": task, **given})]
 
 
 def of_call(
@@ -187,7 +128,7 @@ def of_call(
     return Declaration(name=name or repr(call), given=given)
 
 
-def entries_of(app: Declaring, declared: Sequence[Declaration]) -> list[ScheduleEntry]:
+def entries_of(app: Application, declared: Sequence[Declaration]) -> list[ScheduleEntry]:
     """The entries of an application, by name.
 
     Raises:
@@ -211,12 +152,12 @@ def entries_of(app: Declaring, declared: Sequence[Declaration]) -> list[Schedule
     return [found[name] for name in sorted(found)]
 
 
-def application_name(app: Declaring) -> str:
+def application_name(app: Application) -> str:
     """What tells an application's periodic tasks from another's."""
     return app.main or "app"
 
 
-def tick_message(app: Declaring, entry: ScheduleEntry, tick: ticks.Tick, moment: datetime | str) -> Message:
+def tick_message(app: Application, entry: ScheduleEntry, tick: ticks.Tick, moment: datetime | str) -> Message:
     """The message of an entry's tick, or, with a platform's placeholder, of all of them.
 
     Args:
@@ -235,7 +176,7 @@ def tick_message(app: Declaring, entry: ScheduleEntry, tick: ticks.Tick, moment:
 
 
 def platform_schedules(
-    app: Declaring,
+    app: Application,
     entry: ScheduleEntry,
     platform: Platform,
     target: str,
@@ -295,14 +236,14 @@ def platform_schedules(
     return found
 
 
-def _platform_body(app: Declaring, entry: ScheduleEntry, tick: ticks.Tick, platform: Platform, queue: str) -> str:
+def _platform_body(app: Application, entry: ScheduleEntry, tick: ticks.Tick, platform: Platform, queue: str) -> str:
     """The message that a platform's schedule holds: the same each time it is made, and for whoever makes it."""
     task = app.options_of(entry.task)
     options = {name: entry.options.get(name) or getattr(task, name) for name in ("serializer", "compression")}
     # A word that is nowhere else in the message: arguments may hold what the platform would put something in place of.
     stand_in = ticks.SENT_TIME if platform == "cloud_scheduler" else derived_id(entry.name, "moment")
     message = replace(tick_message(app, entry, tick, stand_in), origin=ORIGIN)
-    body = app.codec.write(message, queue, **options)
+    body = app.outbox.codec.write(message, queue, **options)
     if platform == "cloud_scheduler":
         return body
     return body.replace(_AWS_WORD, f"{_AWS_WORD[0]}\\u{ord(_AWS_WORD[1]):04x}{_AWS_WORD[2:]}").replace(
@@ -326,7 +267,7 @@ def _slug(text: str) -> str:
     return re.sub(r"[^0-9a-zA-Z_-]+", "-", text)
 
 
-def _entry(app: Declaring, declared: Declaration) -> ScheduleEntry:
+def _entry(app: Application, declared: Declaration) -> ScheduleEntry:
     where, given = f"periodic task {declared.name!r}", declared.given
     if not isinstance(given, Mapping):
         raise ScheduleError(f"{where}: it is declared by a mapping of task, schedule, args..., not {given!r:.100}")
@@ -345,7 +286,7 @@ def _entry(app: Declaring, declared: Declaration) -> ScheduleEntry:
         raise ScheduleError(text if text.startswith(where) else f"{where}: {text}") from error
 
 
-def _checked(app: Declaring, where: str, task: str, declared: Declaration) -> ScheduleEntry:
+def _checked(app: Application, where: str, task: str, declared: Declaration) -> ScheduleEntry:
     given = declared.given
     when = _schedule(where, given, app.conf.timezone)
     args, kwargs, options = given.get("args") or (), given.get("kwargs") or {}, dict(given.get("options") or {})

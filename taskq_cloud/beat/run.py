@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from taskq_cloud.beat.declarations import Application
 from taskq_cloud.beat.ticker import Ticker
 from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import TaskQError
+from taskq_cloud.runtime.protocols import Application
 
 logger: Final = logging.getLogger("taskq_cloud.beat")
 

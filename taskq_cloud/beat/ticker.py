@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from taskq_cloud.beat.declarations import Application, application_name, queue_of, tick_message, transport_of
+from taskq_cloud.beat.declarations import application_name, queue_of, tick_message, transport_of
 from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.messages import sending
 from taskq_cloud.core.messages.sending import Addressed
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Refused
@@ -29,6 +28,7 @@ from taskq_cloud.core.records.record import STARTED, Record
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import ImproperlyConfigured, TaskQError
+from taskq_cloud.runtime.protocols import Application
 
 logger: Final = logging.getLogger("taskq_cloud.beat")
 
@@ -206,7 +206,7 @@ class Ticker:
         """Send an entry's ticks up to now: of several, those that its ``catch_up`` asks for."""
         while due := self._due(entry, now):
             addressed = [self._addressed(entry, moment) for moment in due]
-            answers = yield from sending.send(self.app.codec, self.app.broker, addressed, self.app.scheduler)
+            answers = yield from self.app.outbox.send(addressed)
             for answer in answers:
                 if isinstance(answer, Refused):
                     raise answer.error
@@ -231,16 +231,7 @@ class Ticker:
         app = self.app
         tick = ticks.tick_of_entry(entry, self._application, jitter_seconds=entry.jitter_seconds)
         message = tick_message(app, entry, tick, moment)
-        scheduler = None if app.scheduler is None else app.scheduler.capabilities
-        return sending.address(
-            app.codec,
-            message,
-            queue_of(app, entry),
-            app.broker.capabilities,
-            self.clock(),
-            transport_of(app, entry),
-            scheduler,
-        )
+        return app.outbox.address(message, queue_of(app, entry), self.clock(), transport_of(app, entry))
 
     def _remember(self, entry: ScheduleEntry) -> Flow[bool]:
         """Write down up to where an entry's ticks were sent; whether this one still leads."""

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution.runner import TaskRunner
@@ -18,7 +17,7 @@ from taskq_cloud.core.workflows.successors import on_retry
 from taskq_cloud.results.state import TaskState
 
 
-def run_in_place(runner: TaskRunner, message: Message, replace: Callable[[Message, Signature], Any]) -> TaskState:
+def run_in_place(runner: TaskRunner, message: Message, replace: Callable[[Message, Signature], TaskState]) -> TaskState:
     """What a task comes to, run here and now; its arguments and its result take the way through JSON.
 
     Args:
@@ -36,8 +35,7 @@ def run_in_place(runner: TaskRunner, message: Message, replace: Callable[[Messag
         message = on_retry(message, outcome, time.time())
         outcome = run_here_and_now(runner, Invocation(message=message))
     if isinstance(outcome, outcomes.Replaced):
-        state: TaskState = replace(message, outcome.signature).load()
-        return state
+        return replace(message, outcome.signature)
     return TaskState.of(_document(message, outcome))
 
 

@@ -1,79 +1,102 @@
-"""Runs a workflow in place, one task after the other: ``apply``, and all workflows under ``task_always_eager``.
+"""Running in place: one task with what follows it, or a whole workflow, one task after the other.
 
-Nothing is sent or stored. How one task runs in place is ``eager``'s part.
+This is ``apply``, and every call under ``task_always_eager``. No message is sent and no result is stored. ``eager``
+runs the function of one task.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from taskq_cloud.calling.eager import run_here_and_now
-from taskq_cloud.calling.options import call_options
-from taskq_cloud.calling.workflows import Application, read
+from taskq_cloud.calling.eager import run_here_and_now, run_in_place
+from taskq_cloud.calling.options import CallOptions, call_options, make_message
+from taskq_cloud.calling.workflows import WorkflowResult, read
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo, FailedCall, Invocation, Succeeded
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FAILURE, SUCCESS
 from taskq_cloud.core.workflows import errbacks, planner, signatures
-from taskq_cloud.core.workflows.chord_members import OF_CHORDS
 from taskq_cloud.core.workflows.planner import Origin
+from taskq_cloud.core.workflows.signatures import CHORD_OPTIONS
 from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, set_on_last, tasks_told_of_failure
 from taskq_cloud.errors import ChordError
-from taskq_cloud.results.async_result import EagerResult
+from taskq_cloud.results.async_result import AsyncResult, EagerResult
 from taskq_cloud.results.group_result import GroupResult
 from taskq_cloud.results.state import TaskState
+from taskq_cloud.runtime.protocols import Application
 
 logger = logging.getLogger("taskq_cloud.eager")
 
-_LEFT_OUT: Final = ("group_id", "group_index", "chord", *OF_CHORDS)
+_PLACE_OPTIONS: Final = ("group_id", "group_index", "chord", *CHORD_OPTIONS)
+"""Options that say where a task stands in a workflow; ``apply_async`` does not take them."""
 
 
-def run_workflow(app: Application, signature: Signature) -> Any:
-    """Run a workflow in place, one task after the other."""
-    stages = planner.fix(read(signature), new_id())
-    return _run_line(app, stages, ()) if stages else None
+def run_task(
+    app: Application, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+) -> EagerResult[Any]:
+    """Run a task in place, with its retries, and then what is linked to it.
 
-
-def replace_here(app: Application, message: Message, signature: Signature) -> Any:
-    """Run in place what replaces a task that ran so; the result of its last task, which has the task's id."""
-    stages = planner.ending_in_a_task(signatures.parse(signature))
-    return _run_line(app, planner.fix(set_on_last(stages, {"task_id": message.id}), message.id), ())
-
-
-def _run_line(app: Application, stages: Stages, args: Sequence[Any]) -> Any:
-    result: Any = None
-    for index, stage in enumerate(stages):
-        before = result
-        match stage:
-            case TaskStage():
-                result = _run_step(app, stage, args)
-                result.parent = before
-                if result.state != SUCCESS:
-                    return _fail_line(app, stages[index + 1 :], result, result.load())
-                args = (result.result,)
-            case GroupStage():
-                members = [_run_line(app, member, args) for member in stage.members]
-                result = GroupResult(str(stage.id), members, before, app)
-                rest = stages[index + 1 :]
-                if rest and not result.successful():
-                    state = _chord_failed(result)
-                    for hearer in tasks_told_of_failure(rest):
-                        _tell_errbacks(app, hearer, state)
-                    return _fail_line(app, rest, result, state)
-                args = (result.get(propagate=False) if rest else None,)
+    Raises:
+        EncodeError: the arguments can't be serialised.
+        Exception: the task's own exception, with ``task_eager_propagates``.
+    """
+    message = make_message(task, args, kwargs, options, app.options_of(task))
+    state = run_in_place(app.runner, message, partial(_run_replacement, app))
+    result: EagerResult[Any] = EagerResult(message.id, app, state)
+    _run_linked(app, result, message)
+    if app.conf.task_eager_propagates:
+        result.get()
     return result
 
 
-def _run_step(app: Application, stage: TaskStage, args: Sequence[Any]) -> EagerResult[Any]:
+def run_workflow(app: Application, signature: Signature) -> WorkflowResult:
+    """Run a workflow in place, one task after the other; the result of its last task or group, None without one."""
+    return _run_stages(app, planner.fix(read(signature), new_id()), ())
+
+
+def _run_replacement(app: Application, message: Message, signature: Signature) -> TaskState:
+    """Run the workflow that replaces a task; its last task has the task's id."""
+    stages = planner.ending_in_a_task(signatures.parse(signature))
+    result = _run_stages(app, planner.fix(set_on_last(stages, {"task_id": message.id}), message.id), ())
+    assert isinstance(result, AsyncResult)  # the stages end in a task
+    return result.load()
+
+
+def _run_stages(app: Application, stages: Stages, args: Sequence[Any]) -> WorkflowResult:
+    result: WorkflowResult = None
+    for index, stage in enumerate(stages):
+        before, rest = result, stages[index + 1 :]
+        match stage:
+            case TaskStage():
+                ended = _run_stage(app, stage, args)
+                ended.parent = before
+                if ended.state != SUCCESS:
+                    return _fail_stages(app, rest, ended, ended.load())
+                result, args = ended, (ended.result,)
+            case GroupStage():
+                members = [_run_stages(app, member, args) for member in stage.members]
+                group = GroupResult(str(stage.id), members, before, app)
+                if rest and not group.successful():
+                    state = _chord_failed(group)
+                    for body in tasks_told_of_failure(rest):
+                        _call_errbacks_of_task_not_run(app, body, state)
+                    return _fail_stages(app, rest, group, state)
+                result, args = group, (group.get(propagate=False) if rest else None,)
+    return result
+
+
+def _run_stage(app: Application, stage: TaskStage, args: Sequence[Any]) -> EagerResult[Any]:
     signature = stage.signature
     given = () if signature.get("immutable") else args
-    left_out = (*_LEFT_OUT, "stamped_headers", *(stage.options.get("stamped_headers") or ()))
+    left_out = (*_PLACE_OPTIONS, "stamped_headers", *(stage.options.get("stamped_headers") or ()))
     options = {name: value for name, value in stage.options.items() if name not in left_out}
-    return app.eager(
+    return run_task(
+        app,
         stage.task,
         [*given, *(signature.get("args") or ())],
         signature.get("kwargs") or {},
@@ -81,37 +104,37 @@ def _run_step(app: Application, stage: TaskStage, args: Sequence[Any]) -> EagerR
     )
 
 
-def follow_here(app: Application, result: EagerResult[Any], message: Message) -> None:
-    """Run in place what is linked to a task that ran so."""
+def _run_linked(app: Application, result: EagerResult[Any], message: Message) -> None:
+    """Run the callbacks of a task that has succeeded, or the errbacks of one that has not."""
     if result.state != SUCCESS:
         _call_errbacks(app, message, result.load())
         return
-    for follower in message.embed.callbacks or ():
-        _run_line(app, planner.fix(signatures.parse(follower), new_id()), (result.result,))
+    for callback in message.embed.callbacks or ():
+        _run_stages(app, planner.fix(signatures.parse(callback), new_id()), (result.result,))
 
 
-def _tell_errbacks(app: Application, stage: TaskStage, state: TaskState) -> None:
-    """Run the errbacks of a task that doesn't run, as what it waited for has failed."""
+def _call_errbacks_of_task_not_run(app: Application, stage: TaskStage, state: TaskState) -> None:
+    """Run the errbacks of a task that will not run, since a task before it has failed."""
     signature = stage.with_options(task_id=str(stage.id)).signature
     _call_errbacks(app, planner.to_message(signature, (), {}, Origin(now=time.time())).message, state)
 
 
 def _call_errbacks(app: Application, message: Message, state: TaskState) -> None:
-    """Run the errbacks of a task that has failed, with its id; call those that take the error itself."""
-    here = errbacks.called_here(message, app.runner.tasks)
+    """Run the errbacks of a task that has failed: some get the exception, the others the task's id."""
+    with_exception = errbacks.called_here(message, app.runner.tasks)
     for index, errback in enumerate(message.embed.errbacks or ()):
-        if index in here:
-            _call_errback(app, message, errback, ErrorInfo.of(state.result))
+        if index in with_exception:
+            _call_with_exception(app, message, errback, ErrorInfo.of(state.result))
         else:
-            _run_line(app, planner.fix(signatures.parse(errback), new_id()), (message.id,))
+            _run_stages(app, planner.fix(signatures.parse(errback), new_id()), (message.id,))
 
 
-def _call_errback(app: Application, failed: Message, errback: Signature, error: ErrorInfo) -> None:
+def _call_with_exception(app: Application, failed: Message, errback: Signature, error: ErrorInfo) -> None:
     args, kwargs = errback.get("args") or (), errback.get("kwargs") or {}
     message = Message(task=errback["task"], id=new_id(), args=args, kwargs=kwargs)
     outcome = run_here_and_now(app.runner, Invocation(message=message, failed=FailedCall(failed, error)))
     if not isinstance(outcome, Succeeded):
-        # As in Celery: what an errback raises is no one's result.
+        # As in Celery: an exception that an errback raises is nobody's result.
         extra = {"action": "errback.failed", "task": message.task, "task_id": failed.id}
         logger.error("errback %s of task %s[%s] failed: %s", message.task, failed.task, failed.id, outcome, extra=extra)
 
@@ -121,15 +144,17 @@ def _chord_failed(header: GroupResult) -> TaskState:
     return _failure(str(header.id), ChordError(f"Dependency {failed.id} raised {failed.result!r}"))
 
 
-def _fail_line(app: Application, stages: Stages, before: Any, state: TaskState) -> Any:
-    """The tasks that don't run end as the one before."""
+def _fail_stages(
+    app: Application, stages: Stages, before: WorkflowResult, state: TaskState
+) -> AsyncResult[Any] | GroupResult | None:
+    """End the tasks that will not run in the state of the task that kept them from it."""
     result = before
     for stage in stages:
         match stage:
             case TaskStage():
-                ended: Any = EagerResult(str(stage.id), app, state)
+                ended: AsyncResult[Any] | GroupResult = EagerResult(str(stage.id), app, state)
             case GroupStage():
-                members = [_fail_line(app, member, None, state) for member in stage.members]
+                members = [_fail_stages(app, member, None, state) for member in stage.members]
                 ended = GroupResult(str(stage.id), members, app=app)
         ended.parent = result
         result = ended

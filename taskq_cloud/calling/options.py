@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from taskq_cloud.core.execution.runner import current_invocation
-from taskq_cloud.core.messages.sending import Transport
+from taskq_cloud.core.messages.sending import TRANSPORT_OPTIONS, Transport
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.message import Embed, Message, Signature
-from taskq_cloud.core.model.options import TaskOptions
+from taskq_cloud.core.model.options import TaskOptions, first_given
+from taskq_cloud.core.model.validation import time_from_option
 from taskq_cloud.core.serializers import PlainForm
 from taskq_cloud.core.workflows import signatures
 
@@ -126,17 +128,16 @@ def make_message(
         raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")
     if not isinstance(kwargs, Mapping):
         raise TypeError(f"task {task}: kwargs must be a mapping, not {type(kwargs).__name__}")
-    now = datetime.now(UTC)
+    now = time.time()
     within = current_invocation.get()
     parent = within.message if within is not None else None
-    expires = options.expires if call.expires is None else call.expires
     return Message(
         task=task,
         id=call.task_id or new_id(),
         args=args,
         kwargs=dict(kwargs),
-        eta=_moment(call.eta if call.countdown is None else call.countdown, now),
-        expires=_moment(expires, now),
+        eta=time_from_option(call.eta if call.countdown is None else call.countdown, now),
+        expires=time_from_option(options.expires if call.expires is None else call.expires, now),
         timelimit=(call.time_limit, call.soft_time_limit),
         root_id=(parent.root_id or parent.id) if parent else None,
         parent_id=parent.id if parent else None,
@@ -144,27 +145,12 @@ def make_message(
         shadow=call.shadow,
         argsrepr=call.argsrepr,
         kwargsrepr=call.kwargsrepr,
-        priority=options.priority if call.priority is None else call.priority,
+        priority=first_given(call.priority, options.priority) or 0,
         headers=call.headers,
         embed=Embed(callbacks=call.link, errbacks=call.link_error),
     )
 
 
-def make_transport(call: CallOptions, options: TaskOptions) -> Transport:
-    """How the call's message is carried: the call says so, else the task; None leaves it to the settings."""
-    return Transport(
-        group=call.MessageGroupId,
-        deduplication=call.MessageDeduplicationId,
-        attributes=call.message_attributes,
-        trace_header=call.trace_header,
-        serializer=call.serializer or options.serializer,
-        compression=call.compression or options.compression,
-    )
-
-
-def _moment(value: float | datetime | None, now: datetime) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    return now + timedelta(seconds=value)
+def make_transport(call: CallOptions, task: TaskOptions) -> Transport:
+    """How the message of a call is carried: the call decides, then the task's declaration, then the settings."""
+    return Transport.of({name: getattr(call, name) for name in TRANSPORT_OPTIONS}, task)

@@ -9,7 +9,7 @@ from taskq_cloud.canvas.chain import Chain
 from taskq_cloud.canvas.group import Chord, Group
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.canvas.task_call import Call
-from taskq_cloud.canvas.workflow import Applier, Workflow
+from taskq_cloud.canvas.workflow import Workflow
 
 # Celery's names, for whoever writes workflows down or asks what one is.
 Signature = Workflow
@@ -18,7 +18,6 @@ group = Group
 chord = Chord
 
 __all__ = [
-    "Applier",
     "Call",
     "Chain",
     "Chord",

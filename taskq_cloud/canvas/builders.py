@@ -7,9 +7,10 @@ from typing import Any
 
 from taskq_cloud.canvas.group import Group
 from taskq_cloud.canvas.task_call import Call, read_call
-from taskq_cloud.canvas.workflow import Applier, invalid, node_of, read, reads
+from taskq_cloud.canvas.workflow import invalid, node_of, read, reads
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.signatures import CHUNKS
+from taskq_cloud.runtime.protocols import Application
 
 
 def signature(
@@ -19,7 +20,7 @@ def signature(
     options: Mapping[str, Any] | None = None,
     *,
     immutable: bool = False,
-    app: Applier | None = None,
+    app: Application | None = None,
     **more: Any,
 ) -> Any:
     """A workflow of a task's name, of a task, of a workflow, or of the plain JSON that ``to_dict`` has written.
@@ -45,7 +46,7 @@ def signature(
 subtask = signature
 
 
-def maybe_signature(d: Any, app: Applier | None = None, clone: bool = False) -> Any:  # noqa: ARG001 - a node never changes
+def maybe_signature(d: Any, app: Application | None = None, clone: bool = False) -> Any:  # noqa: ARG001 - a node never changes
     """A workflow, or the plain JSON of one, as a workflow; None is None."""
     return None if d is None else node_of(d, "maybe_signature()", app)
 
@@ -76,7 +77,7 @@ def mapped(task: Call, it: Iterable[Any], *, star: bool) -> Call:
 
 
 @reads(CHUNKS)
-def _read_chunks(value: Mapping[str, Any], app: Applier | None) -> Group:
+def _read_chunks(value: Mapping[str, Any], app: Application | None) -> Group:
     match value:
         case {"kwargs": {"task": {} as task, "it": [*items], "n": int(n)}}:
             return chunks(read(task, app), items, n)

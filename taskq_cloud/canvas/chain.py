@@ -12,7 +12,6 @@ from taskq_cloud.canvas.copying import altered, fill, made, values_of
 from taskq_cloud.canvas.mapping import parts_of
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.canvas.workflow import (
-    Applier,
     Workflow,
     invalid,
     link_all,
@@ -24,6 +23,7 @@ from taskq_cloud.canvas.workflow import (
     with_known_options,
 )
 from taskq_cloud.core.workflows.signatures import CHAIN, signature_of
+from taskq_cloud.runtime.protocols import Application
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -39,7 +39,7 @@ class Chain(Workflow):
 
     tasks: tuple[Any, ...]
 
-    def __init__(self, *tasks: Any, app: Applier | None = None, **options: Any) -> None:
+    def __init__(self, *tasks: Any, app: Application | None = None, **options: Any) -> None:
         nodes = [node_of(each, "chain()", app) for each in spread(tasks)]
         fill(self, tasks=tuple(stage for node in nodes for stage in node.stages), app=app)
         if options:
@@ -148,7 +148,7 @@ def _with_chords(tasks: Sequence[Any]) -> list[Any]:
 
 
 @reads(CHAIN)
-def _read_chain(value: Mapping[str, Any], app: Applier | None) -> Any:
+def _read_chain(value: Mapping[str, Any], app: Application | None) -> Any:
     match value:
         case {"kwargs": {"tasks": [*tasks]}}:
             return with_known_options(made(Chain, tasks=tuple(read(each, app) for each in tasks), app=app), value)

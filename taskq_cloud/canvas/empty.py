@@ -1,38 +1,26 @@
-"""Workflows without a task in them: what they come to is known at once, and takes no application."""
+"""Workflows without a task in them: their result is known at once, and needs no application."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from taskq_cloud.calling.workflows import WorkflowResult, read
 from taskq_cloud.core.model.ids import new_id
-from taskq_cloud.core.workflows import planner, signatures
+from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.workflows import planner
 from taskq_cloud.core.workflows.stages import GroupStage, Stages, every_task
 from taskq_cloud.results.group_result import GroupResult
 
 
-def is_nothing(signature: Mapping[str, Any]) -> bool:
-    """Whether there is no task in a signature."""
-    return next(every_task(signatures.parse(signature)), None) is None
+def is_empty(signature: Signature) -> bool:
+    """Whether a workflow, as plain JSON, has no task in it."""
+    return next(every_task(read(signature)), None) is None
 
 
-class NothingToDo:
-    """In place of an application."""
-
-    def apply_workflow(self, signature: Mapping[str, Any]) -> Any:
-        """The result of an empty group, or None: there is nothing to send."""
-        return _result_of(planner.fix(signatures.parse(signature), new_id()))
-
-    async def aapply_workflow(self, signature: Mapping[str, Any]) -> Any:
-        """``apply_workflow`` on an event loop."""
-        return self.apply_workflow(signature)
-
-    def eager_workflow(self, signature: Mapping[str, Any]) -> Any:
-        """The same: there is nothing to run either."""
-        return self.apply_workflow(signature)
+def result_of(signature: Signature) -> WorkflowResult:
+    """The result of a workflow without tasks: that of an empty group, or None for an empty chain."""
+    return _result_of(planner.fix(read(signature), new_id()))
 
 
-def _result_of(stages: Stages) -> Any:
+def _result_of(stages: Stages) -> WorkflowResult:
     match stages[-1:]:
         case (GroupStage(members=members, id=group_id),):
             return GroupResult(str(group_id), [_result_of(member) for member in members])

@@ -13,7 +13,6 @@ from taskq_cloud.canvas.copying import altered, fill, made, values_of
 from taskq_cloud.canvas.mapping import parts_of
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.canvas.workflow import (
-    Applier,
     Workflow,
     invalid,
     link_all,
@@ -25,6 +24,7 @@ from taskq_cloud.canvas.workflow import (
     with_known_options,
 )
 from taskq_cloud.core.workflows.signatures import CHORD, GROUP, signature_of
+from taskq_cloud.runtime.protocols import Application
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -40,7 +40,7 @@ class Group(Workflow):
     tasks: tuple[Any, ...]
     id: str | None
 
-    def __init__(self, *tasks: Any, app: Applier | None = None, **options: Any) -> None:
+    def __init__(self, *tasks: Any, app: Application | None = None, **options: Any) -> None:
         fill(self, tasks=tuple(node_of(each, "group()", app) for each in spread(tasks)), id=None, app=app)
         if options:
             fill(self, **values_of(self.set(**options)), app=app)
@@ -165,7 +165,7 @@ class Chord(Workflow):
     header: Group
     body: Any
 
-    def __init__(self, header: Any, body: Any = None, app: Applier | None = None, **options: Any) -> None:
+    def __init__(self, header: Any, body: Any = None, app: Application | None = None, **options: Any) -> None:
         # A workflow that is none of these, or plain JSON, is a header of one.
         of_it = header if isinstance(header, Group) else Group(header, app=app)
         fill(self, header=of_it, body=None if body is None else node_of(body, "chord()", app), app=app)
@@ -272,7 +272,7 @@ class Chord(Workflow):
 
 
 @reads(GROUP)
-def _read_group(value: Mapping[str, Any], app: Applier | None) -> Any:
+def _read_group(value: Mapping[str, Any], app: Application | None) -> Any:
     match value:
         case {"kwargs": {"tasks": [*tasks]}}:
             return with_known_options(_group_of(tuple(read(each, app) for each in tasks), app), value)
@@ -280,7 +280,7 @@ def _read_group(value: Mapping[str, Any], app: Applier | None) -> Any:
 
 
 @reads(CHORD)
-def _read_chord(value: Mapping[str, Any], app: Applier | None) -> Any:
+def _read_chord(value: Mapping[str, Any], app: Application | None) -> Any:
     match value:
         case {"kwargs": {"header": ({} | Workflow()) as header, "body": ({} | Workflow()) as body}}:
             return with_known_options(_chord_of(_header(read(header, app)), read(body, app), app), value)
@@ -294,9 +294,9 @@ def _header(node: Any) -> Group:
     return node if isinstance(node, Group) else _group_of((node,))
 
 
-def _group_of(tasks: tuple[Any, ...], app: Applier | None = None) -> Group:
+def _group_of(tasks: tuple[Any, ...], app: Application | None = None) -> Group:
     return made(Group, tasks=tasks, id=None, app=app)
 
 
-def _chord_of(header: Group, body: Any, app: Applier | None = None) -> Chord:
+def _chord_of(header: Group, body: Any, app: Application | None = None) -> Chord:
     return made(Chord, header=header, body=body, app=app)

@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from taskq_cloud.calling.options import CallOptions
 from taskq_cloud.core import serializers
-from taskq_cloud.core.workflows.chord_members import OF_CHORDS
+from taskq_cloud.core.workflows.signatures import CHORD_OPTIONS
 from taskq_cloud.errors import EncodeError
 
 STAMPED_HEADERS: Final = "stamped_headers"
 _OPTIONS: Final = frozenset(
     [*(each.name for each in fields(CallOptions)), "link", "link_error", "chord", "chain", "group_id", "group_index"]
-) | frozenset(OF_CHORDS)
+) | frozenset(CHORD_OPTIONS)
 
 
 class StampingVisitor(ABC):

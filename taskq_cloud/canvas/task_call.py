@@ -11,11 +11,12 @@ from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.chain import Chain
 from taskq_cloud.canvas.copying import altered, fill, made, values_of
 from taskq_cloud.canvas.stamping import StampingVisitor
-from taskq_cloud.canvas.workflow import Applier, Workflow, invalid, node_of, read, reads
+from taskq_cloud.canvas.workflow import Workflow, invalid, node_of, read, reads
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.signatures import signature_of
 from taskq_cloud.core.workflows.stages import as_list
 from taskq_cloud.errors import InvalidTaskError, NotRegistered
+from taskq_cloud.runtime.protocols import Application
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -46,7 +47,7 @@ class Call(Workflow):
         options: Mapping[str, Any] | None = None,
         *,
         immutable: bool = False,
-        app: Applier | None = None,
+        app: Application | None = None,
         **more: Any,
     ) -> None:
         if not isinstance(task, str) or not task:
@@ -70,7 +71,7 @@ class Call(Workflow):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task here and now, as calling the task itself does."""
-        tasks: Mapping[str, Any] = getattr(self._app(), "tasks", {})
+        tasks = self._app().tasks
         if self.task not in tasks:
             raise InvalidTaskError(f"task {self.task} is not registered here, so it can't be run here")
         filled = self.clone(args, kwargs)
@@ -95,7 +96,7 @@ class Call(Workflow):
         Raises:
             NotRegistered: it isn't registered in the application.
         """
-        tasks: Mapping[str, Any] = getattr(self._app(), "tasks", {})
+        tasks = self._app().tasks
         if self.task not in tasks:
             raise NotRegistered(self.task)
         return tasks[self.task]
@@ -212,7 +213,7 @@ class Call(Workflow):
 
 
 @reads(None)
-def read_call(value: Mapping[str, Any], app: Applier | None) -> Call:
+def read_call(value: Mapping[str, Any], app: Application | None) -> Call:
     """A task's signature."""
     options = dict(value.get("options") or {})
     for name in LINKS:

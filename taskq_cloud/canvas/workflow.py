@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
 from taskq_cloud.calling.options import LINKS
 from taskq_cloud.canvas.copying import altered, caller_of_finalizer, deeply, mark_new, pickled, warn_if_thrown_away
@@ -16,22 +16,7 @@ from taskq_cloud.canvas.mapping import ReadAsDict
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.core.workflows.stages import as_list, nests_too_deeply
 from taskq_cloud.errors import InvalidTaskError
-
-
-class Applier(Protocol):
-    """What a workflow asks of its application."""
-
-    def apply_workflow(self, signature: Mapping[str, Any]) -> Any:
-        """Send it."""
-        ...
-
-    async def aapply_workflow(self, signature: Mapping[str, Any]) -> Any:
-        """``apply_workflow`` on an event loop."""
-        ...
-
-    def eager_workflow(self, signature: Mapping[str, Any]) -> Any:
-        """Run it in place."""
-        ...
+from taskq_cloud.runtime.protocols import Application
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -44,7 +29,7 @@ class Workflow(ReadAsDict):
         app: the application; a node without one has that of the tasks in it.
     """
 
-    app: Applier | None = field(compare=False)
+    app: Application | None = field(compare=False)
     _new: bool = field(compare=False)
     _of_one_task: ClassVar[type[Workflow]]
 
@@ -53,7 +38,7 @@ class Workflow(ReadAsDict):
         return object.__new__(cls._of_one_task if cls is Workflow else cls)
 
     @classmethod
-    def from_dict(cls, d: Mapping[str, Any], app: Applier | None = None) -> Self:
+    def from_dict(cls, d: Mapping[str, Any], app: Application | None = None) -> Self:
         """The node of a signature as plain JSON.
 
         Args:
@@ -219,52 +204,80 @@ class Workflow(ReadAsDict):
             ImproperlyConfigured: there is a chord, and a result store that can't count.
             EncodeError, PayloadTooLarge, OperationalError: as for ``Task.apply_async``.
         """
-        app, written = self._ready(args, kwargs, options)
-        return app.apply_workflow(written)
+        from taskq_cloud.calling import workflows  # few processes send workflows
+
+        written = self._filled(args, kwargs, options)
+        app = self._known_app()
+        if app is None:
+            return self._without_application(written)
+        if app.conf.task_always_eager:
+            return self._run_in_place(app, written)
+        return app.run(workflows.send(app, written))
 
     async def aapply_async(
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
         """``apply_async`` on an event loop."""
-        app, written = self._ready(args, kwargs, options)
-        return await app.aapply_workflow(written)
+        from taskq_cloud.calling import workflows
+
+        written = self._filled(args, kwargs, options)
+        app = self._known_app()
+        if app is None:
+            return self._without_application(written)
+        if app.conf.task_always_eager:
+            return self._run_in_place(app, written)
+        return await app.arun(workflows.send(app, written))
 
     def apply(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """Run it in place, one task after the other; nothing is sent or stored."""
-        app, written = self._ready(args, kwargs, options)
-        return app.eager_workflow(written)
+        """Run the workflow in place, one task after the other; nothing is sent or stored."""
+        written = self._filled(args, kwargs, options)
+        app = self._known_app()
+        return self._without_application(written) if app is None else self._run_in_place(app, written)
 
     def __invert__(self) -> Any:
         """Send it and wait: ``~sig`` is ``sig.apply_async().get()``."""
         return self.apply_async().get()
 
-    def _ready(
+    def _filled(
         self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
-    ) -> tuple[Applier, dict[str, Any]]:
+    ) -> dict[str, Any]:
+        """The workflow with further arguments and options, as plain JSON."""
         try:
-            return self._app(), self.clone(args or (), kwargs, **options).to_dict()
+            written: dict[str, Any] = self.clone(args or (), kwargs, **options).to_dict()
         except RecursionError:
             raise nests_too_deeply() from None
+        return written
 
-    def _app(self) -> Applier:
+    def _run_in_place(self, app: Application, written: dict[str, Any]) -> Any:
+        from taskq_cloud.calling import eager_workflows  # few processes run anything in place
+
+        return eager_workflows.run_workflow(app, written)
+
+    def _without_application(self, written: dict[str, Any]) -> Any:
+        from taskq_cloud.canvas import empty  # few workflows are empty
+
+        if not empty.is_empty(written):
+            raise self._no_application()
+        return empty.result_of(written)
+
+    def _no_application(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self!r} belongs to no application: make it of tasks' .s(...), or with app.signature(...)"
+        )
+
+    def _app(self) -> Application:
         app = self._known_app()
         if app is None:
-            from taskq_cloud.canvas.empty import NothingToDo, is_nothing  # few workflows are empty
-
-            if is_nothing(self.to_dict()):
-                return NothingToDo()
-            raise RuntimeError(
-                f"{self!r} belongs to no application: make it of tasks' .s(...), or with app.signature(...)"
-            )
+            raise self._no_application()
         return app
 
-    def _known_app(self) -> Applier | None:
+    def _known_app(self) -> Application | None:
         if self.app is not None:
             return self.app
         return next((app for each in self.inner if (app := each._known_app()) is not None), None)  # noqa: SLF001
 
 
-Reader: TypeAlias = "Callable[[Mapping[str, Any], Applier | None], Any]"
+Reader: TypeAlias = "Callable[[Mapping[str, Any], Application | None], Any]"
 
 R = TypeVar("R", bound=Reader)
 
@@ -281,7 +294,7 @@ def reads(task: str | None) -> Callable[[R], R]:
     return register
 
 
-def node_of(value: Any, where: str, app: Applier | None = None) -> Any:
+def node_of(value: Any, where: str, app: Application | None = None) -> Any:
     """A node as it is, or of what can be made one: a signature as plain JSON, a task.
 
     Args:
@@ -307,7 +320,7 @@ def node_of(value: Any, where: str, app: Applier | None = None) -> Any:
     raise TypeError(f"{where} takes signatures, such as task.s(...), not {type(value).__name__}: {value!r:.100}")
 
 
-def read(value: Mapping[str, Any] | Workflow, app: Applier | None) -> Any:
+def read(value: Mapping[str, Any] | Workflow, app: Application | None) -> Any:
     """The node of a signature as plain JSON, in which nodes may stand too; raises ``InvalidTaskError``."""
     if isinstance(value, Workflow):
         return value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -15,21 +16,21 @@ from celery.exceptions import ChordError as CeleryChordError
 
 from taskq_cloud.celery_backend.broker import CeleryBroker
 from taskq_cloud.core.execution.context import DeliveryContext, Environment
-from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import Delivery, Embed, Message
 from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.errors import ChordError
 
 
-def _call_errbacks(app: Celery, failed: Message, error: Exception) -> Flow[None]:
+def _call_errbacks(app: Celery, failed: Message, error: Exception) -> None:
     """By Celery's rule: ``(request, exc, traceback)`` at once where one takes these, a message otherwise."""
     request = Context(id=failed.id, task=failed.task, root_id=failed.root_id, delivery_info={})
     request.errbacks = list(failed.embed.errbacks or ())
     if request.errbacks:
         shown = CeleryChordError(*error.args) if isinstance(error, ChordError) else error
         app.backend._call_task_errbacks(request, shown, None)
-    yield from ()
 
 
 def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context) -> DeliveryContext:
@@ -44,14 +45,14 @@ def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context
     info = request.delivery_info or {}
     message, broker = message_of(request), CeleryBroker(app)
     environment = Environment(
-        broker=broker,
+        outbox=Outbox(Codec(), broker),
         store=store,
         tasks={},
         policy=policy,
         route=broker.route,
         hostname=str(request.hostname),
         clock=time.time,
-        call_errbacks=lambda _, failed, error: _call_errbacks(app, failed, error),
+        call_errbacks=partial(_call_errbacks, app),
     )
     delivery = Delivery(
         queue=str(info.get("routing_key")),

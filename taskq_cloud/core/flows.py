@@ -1,11 +1,11 @@
-"""Calls as data: an adapter says what it wants called, a driver calls it.
+"""Calls as data: an adapter says which call it wants made, and a driver makes it.
 
-An adapter's method is a generator (a *flow*). It yields steps and is sent their answers; it never touches an SDK,
-so the one implementation serves synchronous callers (``run``) and asynchronous ones (``arun``), and a test can drive
-it with recorded answers. A failed call is thrown into the flow at the line that yielded it, as a ``CallError``.
+An adapter's method is a generator, a *flow*. It yields steps and is sent their answers, and it never touches an SDK. So
+one implementation serves synchronous callers (``run``) and asynchronous ones (``arun``), and a test can drive it with
+recorded answers. A failed call is thrown into the flow as a ``CallError``, at the line that yielded it.
 
-What lives here: the steps, the two drivers, and the one retry of failed calls (``retrying``). What does not: any SDK
-(``taskq_cloud.clients``), any meaning of an answer (the adapters).
+This module has the steps, the two drivers, and the one retry of failed calls (``retrying``). The SDKs are behind
+``taskq_cloud.clients``, and the adapters know what an answer means.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF, Backoff
 
+S = TypeVar("S")
 T = TypeVar("T")
-
-Flow: TypeAlias = Generator[Any, Any, T]
-"""A generator that yields steps and returns a ``T``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class Call:
     """One operation of one service, as its SDK names it.
 
     Args:
-        service: the client that takes it: ``"sqs"``, ``"dynamodb"``, ``"sqlite"``.
+        service: the client that makes the call: ``"sqs"``, ``"dynamodb"``, ``"sqlite"``.
         operation: the SDK's method: ``"send_message_batch"``.
         parameters: the method's keyword arguments.
     """
@@ -48,7 +46,7 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait. The answer is None."""
+    """A pause. The answer is None."""
 
     seconds: float
 
@@ -57,21 +55,28 @@ class Sleep:
 class RenewCredentials:
     """Forget the client whose credentials have expired, so that the next call reads them anew. The answer is None.
 
-    Where another flow has done so already, nothing happens; calls under way with the old client come to their end.
+    Nothing happens if another flow has done so already. Calls under way with the old client come to their end.
     """
 
     service: str
+
+
+Step: TypeAlias = Call | Gather | Sleep | RenewCredentials
+"""A step that any flow may yield. The pipeline's flows also yield runs of tasks (``execution.context``)."""
+
+Flow: TypeAlias = Generator[Step, Any, T]
+"""A generator that yields steps, is sent their answers, and returns a ``T``."""
 
 
 class Trouble(Enum):
     """Why a call failed, as far as a retry is concerned."""
 
     TRANSIENT = "transient"
-    """The connection broke or the service had an error of its own: the call may have taken effect."""
+    """The connection broke, or the service had an error of its own: the call may have taken effect."""
     THROTTLED = "throttled"
     """The service asked for fewer calls."""
     CREDENTIALS = "credentials"
-    """The credentials have expired; new ones may be there."""
+    """The credentials have expired; there may be new ones."""
     REFUSED = "refused"
     """The service understood and said no; the same call gets the same answer."""
 
@@ -80,12 +85,12 @@ class CallError(Exception):
     """A call that failed, in the words of the service.
 
     Args:
-        call: what was called.
-        code: the service's own error code (``"AWS.SimpleQueueService.NonExistentQueue"``), or the exception's class
-            name where no answer came.
+        call: the call.
+        code: the service's own error code (``"AWS.SimpleQueueService.NonExistentQueue"``), or the name of the
+            exception's class if no answer came.
         message: the service's own message.
         trouble: what a retry may expect.
-        details: what the service says beside it, as plain data.
+        details: further parts of the service's answer, as plain data.
     """
 
     def __init__(
@@ -99,18 +104,18 @@ class CallError(Exception):
         self.details = details or {}
 
 
-def run(flow: Flow[T], perform: Callable[[Any], Any]) -> T:
+def run(flow: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
     """Drive a flow to its end in this thread.
 
     Args:
         flow: the flow.
-        perform: takes a step, returns its answer or raises.
+        perform: takes a step, and returns its answer or raises.
 
     Returns:
-        What the flow returns.
+        The value that the flow returns.
 
     Raises:
-        Exception: what the flow raises, or lets through from ``perform``.
+        Exception: the exception that the flow raises, or does not catch when ``perform`` raises it.
     """
     try:
         step = next(flow)
@@ -128,7 +133,7 @@ def run(flow: Flow[T], perform: Callable[[Any], Any]) -> T:
         flow.close()
 
 
-async def arun(flow: Flow[T], perform: Callable[[Any], Awaitable[Any]]) -> T:
+async def arun(flow: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]]) -> T:
     """Drive a flow to its end on the event loop: ``run`` with an asynchronous ``perform``."""
     try:
         step = next(flow)
@@ -149,22 +154,33 @@ async def arun(flow: Flow[T], perform: Callable[[Any], Awaitable[Any]]) -> T:
 _RNG = random.Random()
 
 
-def retrying(flow: Flow[T], backoff: Backoff = DEFAULT_BACKOFF, rng: random.Random = _RNG) -> Flow[T]:
+def retrying(
+    flow: Generator[S, Any, T], backoff: Backoff = DEFAULT_BACKOFF, rng: random.Random = _RNG
+) -> Generator[S | Step, Any, T]:
     """Wrap a flow so that its failed calls are made again; the flow sees only the last failure.
 
     Transient and throttled calls wait as ``backoff`` says. A call with expired credentials is made again at once, one
     time, with a renewed client. A refused call is not repeated. This is the only place that retries calls: the SDKs'
-    own retries are off.
+    own retries are off. A call that succeeds the first time takes one ``yield`` and nothing else.
     """
     try:
         step = next(flow)
         while True:
             try:
-                answer = yield from _attempt(step, backoff, rng)
+                if isinstance(step, Gather):
+                    answers = yield from _make_all(step.calls)
+                    answer: Any = yield from _repeat_failed(step.calls, answers, backoff, rng)
+                else:
+                    answer = yield step
+            except CallError as error:
+                (answer,) = yield from _repeat_failed([error.call], [error], backoff, rng)
+                if isinstance(answer, CallError):
+                    step = flow.throw(answer)
+                    continue
             except Exception as error:  # noqa: BLE001 - the flow decides
                 step = flow.throw(error)
-            else:
-                step = flow.send(answer)
+                continue
+            step = flow.send(answer)
     except StopIteration as stop:
         result: T = stop.value
         return result
@@ -172,47 +188,45 @@ def retrying(flow: Flow[T], backoff: Backoff = DEFAULT_BACKOFF, rng: random.Rand
         flow.close()
 
 
-def _attempt(step: Any, backoff: Backoff, rng: random.Random) -> Flow[Any]:
-    if isinstance(step, Call):
-        answers = yield from _attempt_calls([step], backoff, rng)
-        if isinstance(answers[0], CallError):
-            raise answers[0]
-        return answers[0]
-    if isinstance(step, Gather):
-        return (yield from _attempt_calls(step.calls, backoff, rng))
-    return (yield step)
+def _make_all(calls: Sequence[Call]) -> Flow[list[Any]]:
+    """Make calls at once; the answers in order, in which a failed call is its ``CallError``."""
+    if len(calls) != 1:
+        return list((yield Gather(calls)))
+    try:
+        return [(yield calls[0])]
+    except CallError as error:
+        return [error]
 
 
-def _attempt_calls(calls: Sequence[Call], backoff: Backoff, rng: random.Random) -> Flow[list[Any]]:
-    """Make the calls, then the failed ones again; the answers in order, a last failure as a value."""
-    answers: list[Any] = [None] * len(calls)
-    open_positions = list(range(len(calls)))
-    renewed: set[str] = set()
+def _repeat_failed(calls: Sequence[Call], answers: list[Any], backoff: Backoff, rng: random.Random) -> Flow[list[Any]]:
+    """Make the failed calls again until they succeed or may not be repeated; a last failure stays as a value.
+
+    Args:
+        calls: all calls, each made once.
+        answers: their answers, in order; changed in place.
+        backoff: how often a call is made, and how long to wait before.
+        rng: draws the jitter.
+    """
+    to_repeat, renewed = list(range(len(calls))), set[str]()
     for attempt in range(backoff.attempts):
-        if len(open_positions) == 1:
-            position = open_positions[0]
-            try:
-                answers[position] = yield calls[position]
-            except CallError as error:
-                answers[position] = error
-        else:
-            round_answers = yield Gather([calls[position] for position in open_positions])
-            for position, answer in zip(open_positions, round_answers, strict=True):
-                answers[position] = answer
-        failed = [p for p in open_positions if isinstance(answers[p], CallError)]
+        failed = [position for position in to_repeat if isinstance(answers[position], CallError)]
         expired = {calls[p].service for p in failed if answers[p].trouble is Trouble.CREDENTIALS} - renewed
-        open_positions = [
+        to_repeat = [
             p
             for p in failed
             if answers[p].trouble in (Trouble.TRANSIENT, Trouble.THROTTLED)
             or (answers[p].trouble is Trouble.CREDENTIALS and calls[p].service in expired)
         ]
-        if not open_positions:
+        if not to_repeat:
             break
         for service in sorted(expired):
             yield RenewCredentials(service)
         renewed |= expired
-        only_expired = all(answers[p].trouble is Trouble.CREDENTIALS for p in open_positions)
-        if attempt + 1 < backoff.attempts and not only_expired:
+        if attempt + 1 == backoff.attempts:
+            break
+        if not all(answers[p].trouble is Trouble.CREDENTIALS for p in to_repeat):
             yield Sleep(backoff.seconds(attempt, rng))
+        again = yield from _make_all([calls[position] for position in to_repeat])
+        for position, answer in zip(to_repeat, again, strict=True):
+            answers[position] = answer
     return answers

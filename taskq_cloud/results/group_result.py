@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.workflows import saved_groups
 from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.results.result_set import ResultSet
 from taskq_cloud.results.workflow import InWorkflow, needed
@@ -64,6 +63,8 @@ class GroupResult(ResultSet):
 
     def delete(self) -> None:
         """Remove what ``save`` has kept."""
+        from taskq_cloud.core.workflows import saved_groups  # few groups are saved
+
         self._backend.run(saved_groups.delete(self._backend.store, self.id, len(self.results)))
 
     @classmethod
@@ -85,10 +86,14 @@ class GroupResult(ResultSet):
         return await found.arun(_restored(id, found))
 
     def _save(self) -> Flow[None]:
+        from taskq_cloud.core.workflows import saved_groups  # few groups are saved
+
         yield from saved_groups.save(self._backend.store, self.as_tuple(), self._backend.result_expires_at())
 
 
 def _restored(group_id: str, app: Backend) -> Flow[GroupResult | None]:
+    from taskq_cloud.core.workflows import saved_groups  # few groups are saved
+
     saved = yield from saved_groups.load(app.store, group_id)
     return None if saved is None else result_from_tuple(saved, app)
 

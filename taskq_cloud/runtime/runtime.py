@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.core.execution.context import Environment
+from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import Broker, ResultStore
+from taskq_cloud.runtime.registry import Registry
 
 if TYPE_CHECKING:
-    from taskq_cloud.core.execution.pipeline import Pipeline
     from taskq_cloud.settings import Settings
 
 
@@ -46,3 +50,41 @@ class Runtime:
     connections: Connections
     async_connections: AsyncConnections
     app_path: str | None = None
+
+
+def make_runtime(app: Registry, hostname: str | None, patience_seconds: float | None, app_path: str | None) -> Runtime:
+    """Make the runtime of an application; arguments as for ``TaskQ.runtime``.
+
+    Raises:
+        ImproperlyConfigured: a setting is wrong, or the result store can't keep a rate limit.
+    """
+    policy = app.conf.policy(app.conf.worker_patience if patience_seconds is None else patience_seconds)
+    limited = [
+        each for each in app.definitions.values() if policy.limits_rate(each.options, "") or each.options.rate_key
+    ]
+    if limited or policy.queue_rate_limits:
+        from taskq_cloud.core.execution.steps import rate_limits  # few applications have rate limits
+
+        rate_limits.check(limited, policy, app.store.capabilities, app.broker.capabilities)
+    environment = Environment(
+        outbox=app.outbox,
+        store=app.store,
+        tasks=app.definitions,
+        policy=policy,
+        route=app.route,
+        hostname=hostname or f"taskq@{socket.gethostname()}",
+        clock=time.time,
+    )
+    return Runtime(
+        settings=app.conf,
+        tasks=app.definitions,
+        broker=app.broker,
+        store=app.store,
+        pipeline=Pipeline(environment),
+        runner=app.runner,
+        codec=app.codec,
+        route=app.route,
+        connections=app.connections,
+        async_connections=app.async_connections,
+        app_path=app_path,
+    )

@@ -237,7 +237,7 @@ def test_two_applications_of_one_name_are_told_before_anything_is_changed(make: 
     first = make(beat_schedule={"a": {**FAR, "task": "slow"}})
     apply(first)
     second = make(beat_schedule={"a": FAR, "b": FAR})
-    del second._definitions["slow"]
+    del second.definitions["slow"]
     with pytest.raises(ScheduleConflict, match="calls slow, which this application doesn't have"):
         plan(second)
     assert actions(plan(second, take_over=True)) == [("update", "a"), ("create", "b")]
@@ -247,7 +247,7 @@ def another(make: Any, *, tasks: tuple[str, ...], **settings: Any) -> TaskQ:
     """An application of the same name, with tasks of its own."""
     app: TaskQ = make(**settings)
     for name in ("report", "slow"):
-        del app.tasks[name], app._definitions[name]
+        del app.tasks[name], app.definitions[name]
     for name in tasks:
         app.task(name=name, time_limit=30)(lambda *_args: None)
     return app

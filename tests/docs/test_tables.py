@@ -94,12 +94,12 @@ def test_a_variable_that_is_not_the_json_it_should_be_is_named(monkeypatch: pyte
 
 
 def actions_in_the_code() -> set[str]:
-    """The values of ``action`` in log records: of ``extra``, and the second argument of the pipeline's ``log``."""
+    """The values of ``action`` in log records: in ``extra``, or the second argument of the pipeline's ``log``."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
         source = path.read_text(encoding="utf-8")
         found |= set(re.findall(r'"action": "([^"]+)"', source))
-        found |= set(re.findall(r'\.log\(\s*logging\.\w+,\s*"([a-z_.]+)"', source))
+        found |= set(re.findall(r'\.log(?:\(|,)\s*logging\.\w+,\s*"([a-z_.]+)"', source))
         found |= set(re.findall(r'_log\(\s*lease, "([^"]+)"', source))
     return found
 

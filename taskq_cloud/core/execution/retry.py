@@ -9,6 +9,7 @@ from typing import Final
 from taskq_cloud import errors
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Ignored, Outcome, Rejected, Replaced, Retrying
+from taskq_cloud.core.model.validation import aware
 from taskq_cloud.errors import Ignore, MaxRetriesExceededError, Reject, Retry
 
 LONGEST_DELAY_SECONDS: Final = 10 * 366 * 86_400
@@ -89,8 +90,7 @@ def _requested(request: Retry, task: str, task_id: str, retries: int, options: T
         case None:
             delay = options.default_retry_delay
         case datetime():
-            moment = request.when if request.when.tzinfo else request.when.replace(tzinfo=UTC)
-            delay = (moment - datetime.now(UTC)).total_seconds()
+            delay = (aware(request.when) - datetime.now(UTC)).total_seconds()
         case _:
             delay = float(request.when)
     cause = request.exc or request

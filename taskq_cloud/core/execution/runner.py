@@ -20,7 +20,7 @@ from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records import document
-from taskq_cloud.core.workflows.planner import MOST_CHILDREN
+from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.errors import EncodeError, NotRegistered, TimeLimitExceeded
 
 current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)

@@ -1,39 +1,55 @@
-"""From messages to what a broker or a scheduler is given: encoding, claims, delay, and one batch a queue."""
+"""The way of a message to the broker: encoding, payload references, delay or schedule, and one batch for each queue.
+
+``Outbox.address`` makes an ``Addressed`` of a message, without any call. ``Outbox.send`` gives addressed messages to
+the broker, or to the scheduler where they are due late.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.messages.codec import Codec, Packed, utf8_bytes
 from taskq_cloud.core.messages.late_delivery import OneOff
 from taskq_cloud.core.model.message import Message, Outgoing, Refused, Sent
+from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.payload_references import POINTER_ATTRIBUTES, Payload
-from taskq_cloud.core.model.platform_schedule import ScheduleCapabilities
 from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, ScheduleStore
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import DelayTooLong, EncodeError, OperationalError, PayloadTooLarge
 
 RECORDS_AT_ONCE: Final = 10
-"""Of a quarter of a megabyte each."""
+"""Records of a quarter of a megabyte each that are saved in one call."""
+UNSENDABLE: Final = (DelayTooLong, EncodeError, PayloadTooLarge)
+"""Errors of a message that stay the same however often it is sent."""
+
+TRANSPORT_OPTIONS: Final = (
+    "MessageGroupId",
+    "MessageDeduplicationId",
+    "message_attributes",
+    "trace_header",
+    "serializer",
+    "compression",
+)
+"""The options of a call that say how its message is carried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """How a call wants its message carried, beside what the message says.
+    """How a message is carried, beside what the message itself says.
 
     Args:
         group: the message group; on an unordered queue the tenant, where the broker knows tenants.
-        deduplication: two sends with the same one are one, where the queue deduplicates; None: made from the task's id
-            and how often it was run.
+        deduplication: the deduplication id: a queue that deduplicates takes two sends with one id for one. None: it is
+            made from the task's id and the number of its attempt.
         attributes: the broker's message attributes, as strings.
         trace_header: the provider's trace header.
-        serializer: of the arguments; None: the application's.
-        compression: likewise.
+        serializer: the serializer of the arguments; None: the application's.
+        compression: the compression of the arguments; None: the application's.
     """
 
     group: str | None = None
@@ -43,12 +59,34 @@ class Transport:
     serializer: str | None = None
     compression: str | None = None
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any], task: TaskOptions) -> Self:
+        """Read the options of a call, and fall back on those of the task's declaration.
+
+        Args:
+            options: the call's, by the names that ``apply_async`` gives them.
+            task: the options that the task was declared with.
+        """
+        return cls(
+            group=options.get("MessageGroupId"),
+            deduplication=options.get("MessageDeduplicationId"),
+            attributes=options.get("message_attributes") or {},
+            trace_header=options.get("trace_header"),
+            serializer=options.get("serializer") or task.serializer,
+            compression=options.get("compression") or task.compression,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A message ready to be sent, its queue, what has to be checked in, or stored as results are, before.
+    """A message that is ready to be sent.
 
-    With a schedule, that is to send it; without one, the message goes to the broker now.
+    Args:
+        queue: its queue.
+        outgoing: the message as the broker is given it.
+        payload: the part that goes to the payload store before.
+        records: the records that go to the result store before.
+        schedule: the schedule that is to send the message later; None: the broker gets it now.
     """
 
     queue: str
@@ -58,81 +96,175 @@ class Addressed:
     schedule: OneOff | None = None
 
 
-def address(
-    codec: Codec,
-    message: Message,
-    queue: str,
-    capabilities: BrokerCapabilities,
-    now: float,
-    transport: Transport = Transport(),
-    scheduler: ScheduleCapabilities | None = None,
-) -> Addressed:
-    """Encode a message, held back by the broker for as long as its ``eta`` and the broker allow.
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """The place where an application's messages leave.
 
-    What is due later than the broker's longest delay is scheduled, if there is a scheduler that takes it; otherwise it
-    is parked again when it arrives (``core.execution``, step 4). Where the broker leaves short delays to the receivers,
-    those park it from the beginning. What expires before it is due is held back until it expires.
-
-    Where it is over the broker's or the scheduler's limit, it is claimed, if the codec has payloads. Otherwise what the
-    scheduler doesn't take goes without it, and what the broker doesn't take is refused by it.
-
-    Raises:
-        EncodeError: its arguments can't be serialised; names the task.
-        PayloadTooLarge: it is too large to be claimed.
-        ImproperlyConfigured: the serializer, the compression or a header is wrong.
-        DelayTooLong: it is due later than the broker can have it.
+    Args:
+        codec: encodes messages, and signs them.
+        broker: carries messages.
+        scheduler: holds messages that are due later than the broker can delay them; None: they go in hops.
+        prefers_parking: whether short delays may be left to the receivers, on brokers that prefer it. The caller of a
+            push endpoint can't be told when to push again.
     """
-    # Those of a pointer that the message came with say nothing of how it is sent on.
-    attributes = {name: value for name, value in transport.attributes.items() if name not in POINTER_ATTRIBUTES}
-    due = late_delivery.due_at(message)
-    at = late_delivery.fires_at(capabilities, scheduler, queue, due, now)
-    largest_bytes = capabilities.largest_message_bytes
-    if at is not None and scheduler is not None:
-        # The quotes of JSON within JSON take about a third of it.
-        largest_bytes = min(largest_bytes, scheduler.largest_body_bytes * 3 // 4)
-    try:
-        packed = codec.pack(
-            message,
-            queue,
-            largest_bytes - _attributes_bytes(attributes),
-            now,
-            serializer=transport.serializer,
-            compression=transport.compression,
-        )
-    except EncodeError as error:
-        raise EncodeError(f"task {message.task}: its arguments are {error}") from error
-    outgoing = Outgoing(
-        body=packed.body,
-        group=transport.group,
-        deduplication=transport.deduplication or f"{message.id}:{message.attempt}",
-        attributes={**attributes, **packed.attributes},
-        trace_header=transport.trace_header,
-    )
-    if at is not None and scheduler is not None and late_delivery.fits(outgoing, scheduler):
-        at = math.floor(min(at, now + _kept_seconds(codec, packed, message)))
-        return Addressed(queue, outgoing, packed.payload, schedule=late_delivery.one_off(message, queue, at))
-    delay = 0.0 if due is None else max(0.0, due - now)
-    longest = capabilities.longest_eta(queue)
-    if delay > longest:
-        raise DelayTooLong(
-            f"task {message.task} is due in {delay:.0f} s, and queue {queue!r} holds a message back for at most "
-            f"{longest:g} s" + (f": longer takes {capabilities.beyond_parking}" if capabilities.beyond_parking else "")
-        )
-    if capabilities.parks(queue, delay):
-        delay = 0.0
-    return Addressed(
-        queue, replace(outgoing, delay_seconds=min(delay, capabilities.longest_delay(queue))), packed.payload
-    )
 
+    codec: Codec
+    broker: Broker
+    scheduler: ScheduleStore | None = None
+    prefers_parking: bool = True
 
-def _kept_seconds(codec: Codec, packed: Packed, message: Message) -> float:
-    """How long a message can wait before what it claims has to be checked in anew, which whoever receives it does."""
-    claims = packed.payload is not None or message.payload_reference is not None
-    return codec.payloads.longest_wait_seconds if claims and codec.payloads is not None else math.inf
+    @property
+    def capabilities(self) -> BrokerCapabilities:
+        """The broker's capabilities, as far as this outbox uses them."""
+        capabilities = self.broker.capabilities
+        return capabilities if self.prefers_parking else replace(capabilities, prefers_parking=False)
+
+    def scheduled_at(self, queue: str, due: float | None, now: float) -> int | None:
+        """When a schedule is to send a message that is due at ``due``; None: the broker or the receivers hold it."""
+        scheduler = None if self.scheduler is None else self.scheduler.capabilities
+        return late_delivery.fires_at(self.capabilities, scheduler, queue, due, now)
+
+    def address(self, message: Message, queue: str, now: float, transport: Transport = Transport()) -> Addressed:
+        """Encode a message, to be held back until its ``eta`` as far as the broker or the scheduler can do so.
+
+        A message that is due later than the broker's longest delay is scheduled, if there is a scheduler that takes it.
+        Otherwise it comes early and is held back once more (``execution.steps.not_due``). Where the broker leaves short
+        delays to the receivers, these hold it back from the beginning. A message that expires before it is due is held
+        back until it expires.
+
+        A message over the limit of the broker or the scheduler is replaced by a reference to its payload, if the codec
+        has a payload store. Without one, a message that is too large for the scheduler goes to the broker.
+
+        Raises:
+            EncodeError: the arguments can't be serialised; names the task.
+            PayloadTooLarge: the message is too large for the payload store.
+            ImproperlyConfigured: the serializer, the compression or a header is wrong.
+            DelayTooLong: the message is due later than the broker can hold it back.
+        """
+        # A pointer's attributes describe how the message came, not how it is sent on.
+        attributes = {name: value for name, value in transport.attributes.items() if name not in POINTER_ATTRIBUTES}
+        due = late_delivery.due_at(message)
+        scheduled_at = self.scheduled_at(queue, due, now)
+        largest_bytes = self._largest_bytes(scheduled=scheduled_at is not None) - _attributes_bytes(attributes)
+        packed = self._pack(message, queue, largest_bytes, now, transport)
+        outgoing = Outgoing(
+            body=packed.body,
+            group=transport.group,
+            deduplication=transport.deduplication or f"{message.id}:{message.attempt}",
+            attributes={**attributes, **packed.attributes},
+            trace_header=transport.trace_header,
+        )
+        if (
+            scheduled_at is not None
+            and self.scheduler is not None
+            and late_delivery.fits(outgoing, self.scheduler.capabilities)
+        ):
+            at = math.floor(min(scheduled_at, now + self._kept_seconds(packed, message)))
+            return Addressed(queue, outgoing, packed.payload, schedule=late_delivery.one_off(message, queue, at))
+        delayed = replace(outgoing, delay_seconds=self._delay_seconds(message, queue, due, now))
+        return Addressed(queue, delayed, packed.payload)
+
+    def check_size(self, task: str, addressed: Addressed) -> None:
+        """Check a message against the size that the broker takes.
+
+        Raises:
+            PayloadTooLarge: names the task, the size, the limit and the way out.
+        """
+        size, largest = size_bytes(addressed.outgoing), self.capabilities.largest_message_bytes
+        if size > largest:
+            raise PayloadTooLarge(
+                f"the message of task {task} is {size} bytes, queue {addressed.queue!r} takes {largest}: set "
+                "TASKQ_PAYLOADS to a bucket for larger messages, or store its arguments elsewhere and send their "
+                "location"
+            )
+
+    def send(self, addressed: Sequence[Addressed]) -> Flow[list[Sent | Refused]]:
+        """Send messages to any queues, one batch for each queue; one answer for each message, in order.
+
+        Payloads are stored before, all of them together; a message whose payload is refused is not sent. Messages with
+        a schedule are given to the scheduler; the name of the schedule stands for the broker's message id.
+
+        Raises:
+            OperationalError: all messages go to one queue, and it can't be used. Of several queues the answers say it.
+        """
+        answers: list[Any] = [None] * len(addressed)
+        if self.codec.payloads is not None:
+            large = [position for position, each in enumerate(addressed) if each.payload is not None]
+            stored = yield from self.codec.payloads.put(
+                [each.payload for each in addressed if each.payload is not None]
+            )
+            for position, refused in zip(large, stored, strict=True):
+                answers[position] = refused
+        positions: dict[str, list[int]] = {}
+        late: list[int] = []
+        for position, each in enumerate(addressed):
+            if answers[position] is None:
+                (positions.setdefault(each.queue, []) if each.schedule is None else late).append(position)
+        if late:  # first, since scheduling a message twice schedules it once
+            scheduled = yield from self._schedule([addressed[position] for position in late])
+            for position, answer in zip(late, scheduled, strict=True):
+                answers[position] = answer
+        for queue, of_queue in positions.items():
+            alone = len(of_queue) == len(addressed)
+            sent = yield from self._send_to(queue, [addressed[position].outgoing for position in of_queue], alone=alone)
+            for position, answer in zip(of_queue, sent, strict=True):
+                answers[position] = answer
+        return answers
+
+    def _largest_bytes(self, *, scheduled: bool) -> int:
+        largest_bytes = self.capabilities.largest_message_bytes
+        if scheduled and self.scheduler is not None:
+            # The quotes of JSON within JSON take about a third of it.
+            return min(largest_bytes, self.scheduler.capabilities.largest_body_bytes * 3 // 4)
+        return largest_bytes
+
+    def _pack(self, message: Message, queue: str, largest_bytes: int, now: float, transport: Transport) -> Packed:
+        try:
+            return self.codec.pack(
+                message,
+                queue,
+                largest_bytes,
+                now,
+                serializer=transport.serializer,
+                compression=transport.compression,
+            )
+        except EncodeError as error:
+            raise EncodeError(f"task {message.task}: its arguments are {error}") from error
+
+    def _delay_seconds(self, message: Message, queue: str, due: float | None, now: float) -> float:
+        capabilities = self.capabilities
+        delay, longest = 0.0 if due is None else max(0.0, due - now), capabilities.longest_eta(queue)
+        if delay > longest:
+            way_out = f": longer takes {capabilities.beyond_parking}" if capabilities.beyond_parking else ""
+            raise DelayTooLong(
+                f"task {message.task} is due in {delay:.0f} s, and queue {queue!r} holds a message back for at most "
+                f"{longest:g} s{way_out}"
+            )
+        return 0.0 if capabilities.parks(queue, delay) else min(delay, capabilities.longest_delay(queue))
+
+    def _kept_seconds(self, packed: Packed, message: Message) -> float:
+        """How long a message can wait before its payload has to be stored anew, which its receiver does."""
+        refers = packed.payload is not None or message.payload_reference is not None
+        return self.codec.payloads.longest_wait_seconds if refers and self.codec.payloads is not None else math.inf
+
+    def _schedule(self, late: Sequence[Addressed]) -> Flow[list[Sent | Refused]]:
+        assert self.scheduler is not None  # no message has a schedule without it
+        held = [(each.queue, each.outgoing, each.schedule) for each in late if each.schedule is not None]
+        refusals = yield from late_delivery.put(self.scheduler, self.broker, held)
+        return [refused or Sent(once.name) for (_, _, once), refused in zip(held, refusals, strict=True)]
+
+    def _send_to(self, queue: str, messages: Sequence[Outgoing], *, alone: bool) -> Flow[Sequence[Sent | Refused]]:
+        try:
+            return (yield from self.broker.send(queue, messages))
+        except OperationalError as error:
+            if alone:
+                raise
+            # The messages to other queues are sent all the same, and the caller is told which were not.
+            return [Refused(error)] * len(messages)
 
 
 def size_bytes(message: Outgoing) -> int:
-    """What a broker counts against its largest message: the body and the attributes."""
+    """The bytes that a broker counts against its largest message: the body and the attributes."""
     return utf8_bytes(message.body) + _attributes_bytes(message.attributes)
 
 
@@ -141,74 +273,8 @@ def _attributes_bytes(attributes: Mapping[str, str]) -> int:
     return sum(utf8_bytes(name) + utf8_bytes(value) + len("String") for name, value in attributes.items())
 
 
-def check_size(task: str, addressed: Addressed, capabilities: BrokerCapabilities) -> None:
-    """Whether the broker takes a message, as far as its size goes.
-
-    Raises:
-        PayloadTooLarge: names the task, the size, the limit and the way out.
-    """
-    size, largest = size_bytes(addressed.outgoing), capabilities.largest_message_bytes
-    if size > largest:
-        raise PayloadTooLarge(
-            f"the message of task {task} is {size} bytes, queue {addressed.queue!r} takes {largest}: set "
-            "TASKQ_PAYLOADS to a bucket for what is larger, or store its arguments elsewhere and send where they are"
-        )
-
-
 def store_records(store: ResultStore, addressed: Sequence[Addressed]) -> Flow[None]:
-    """Store what messages need in the result store, before they are sent; what is there already, and final, stays."""
+    """Save the records that messages need before they are sent; a final record that is there already stays."""
     records = [record for each in addressed for record in each.records]
     for begin in range(0, len(records), RECORDS_AT_ONCE):
         yield from store.save(records[begin : begin + RECORDS_AT_ONCE])
-
-
-def send(
-    codec: Codec, broker: Broker, addressed: Sequence[Addressed], scheduler: ScheduleStore | None = None
-) -> Flow[list[Sent | Refused]]:
-    """Send messages of any queues, as one batch a queue; one answer a message, in order.
-
-    What they claim is checked in first, all of it together; a message whose payload is refused is not sent. Those with
-    a schedule are given to ``scheduler``, whose name for it stands for the broker's message id.
-
-    Raises:
-        OperationalError: all of them go to one queue, which can't be used; of several queues the answers say it.
-    """
-    answers: list[Any] = [None] * len(addressed)
-    if codec.payloads is not None:
-        large = [position for position, each in enumerate(addressed) if each.payload is not None]
-        stored = yield from codec.payloads.put([each.payload for each in addressed if each.payload is not None])
-        for position, refused in zip(large, stored, strict=True):
-            answers[position] = refused
-    positions: dict[str, list[int]] = {}
-    later: list[int] = []
-    for position, each in enumerate(addressed):
-        if answers[position] is None:
-            (positions.setdefault(each.queue, []) if each.schedule is None else later).append(position)
-    if later:  # first: scheduled again, each is one still
-        assert scheduler is not None  # address() was given its capabilities
-        held = [
-            (each.queue, each.outgoing, each.schedule)
-            for each in (addressed[position] for position in later)
-            if each.schedule is not None
-        ]
-        kept = yield from late_delivery.put(scheduler, broker, held)
-        for position, (_, _, schedule), refused in zip(later, held, kept, strict=True):
-            answers[position] = refused or Sent(schedule.name)
-    for queue, of_queue in positions.items():
-        alone = len(of_queue) == len(addressed)
-        sent = yield from _send_to(broker, queue, [addressed[position].outgoing for position in of_queue], alone=alone)
-        for position, answer in zip(of_queue, sent, strict=True):
-            answers[position] = answer
-    return answers
-
-
-def _send_to(
-    broker: Broker, queue: str, messages: Sequence[Outgoing], *, alone: bool
-) -> Flow[Sequence[Sent | Refused]]:
-    try:
-        return (yield from broker.send(queue, messages))
-    except OperationalError as error:
-        if alone:
-            raise
-        # What goes to other queues is sent all the same: whoever called has to be told which.
-        return [Refused(error)] * len(messages)

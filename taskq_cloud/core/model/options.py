@@ -203,3 +203,9 @@ class Policy:
     default_rate: Rate | None = None
     queue_rate_limits: Mapping[str, Rate] = field(default_factory=dict)
     disable_rate_limits: bool = False
+
+    def limits_rate(self, task: TaskOptions, queue: str) -> bool:
+        """Whether a task on this queue may have a rate limit, so that its slots have to be looked at."""
+        if self.disable_rate_limits:
+            return False
+        return self.default_rate is not None or task.rate_limit is not None or queue in self.queue_rate_limits

@@ -17,9 +17,9 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.workflows import planner, successors
-from taskq_cloud.core.workflows.chord_members import PLACES, Membership, Place, places
+from taskq_cloud.core.workflows.chord_members import Membership, Place, places
 from taskq_cloud.core.workflows.planner import Origin, Successor
-from taskq_cloud.core.workflows.signatures import parse, to_signature
+from taskq_cloud.core.workflows.signatures import CHORD_PLACES, parse, to_signature
 from taskq_cloud.core.workflows.stages import set_on_last
 
 LAZY: Final = "lazy"
@@ -87,7 +87,7 @@ def _beside_lazy(message: Message, member: Membership, added: Sequence[Signature
 
 def _place(message: Message, member: Membership, path: Sequence[Place]) -> dict[str, Any]:
     chord: Mapping[str, Any] = message.embed.chord or {}
-    options = {**(chord.get("options") or {}), PLACES: [[each.join, each.member, each.size] for each in path]}
+    options = {**(chord.get("options") or {}), CHORD_PLACES: [[each.join, each.member, each.size] for each in path]}
     return {"group_id": message.group, "group_index": member.index, "chord": {**chord, "options": options}}
 
 

@@ -10,17 +10,11 @@ from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.validation import text_bytes
 from taskq_cloud.core.ports import ResultStore
-from taskq_cloud.core.workflows.planner import SAVED_CHORD, fix, member_id
-from taskq_cloud.core.workflows.signatures import parse
+from taskq_cloud.core.workflows.planner import fix, member_id
+from taskq_cloud.core.workflows.signatures import CHORD_PLACES, SAVED_CHORD, parse
 from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.errors import ImproperlyConfigured
 
-OF_CHORDS: Final = ("chord_size", "chord_ids", SAVED_CHORD, "chord_places")
-"""The options by which a body is counted for."""
-
-
-PLACES: Final = "chord_places"
-"""The option of the body that an added task carries: where it is counted before its place in the header is."""
 SHARD_MEMBERS: Final = 200
 """Members of one join; of more, joins are joined. DynamoDB charges an update by the size of the item."""
 
@@ -106,7 +100,7 @@ class Membership:
             raise ValueError(f"no place in a chord: group {group!r:.100}, index {index!r:.100}, size {size!r:.100}")
         text_bytes("its group", group)
         own_ids = {str(place): str(own_id) for place, own_id in own_ids.items()}
-        path = tuple(_place(*each) for each in options.get(PLACES) or ())
+        path = tuple(_place(*each) for each in options.get(CHORD_PLACES) or ())
         return cls(group=group, index=index, size=size, chord=chord, own_ids=own_ids, saved=saved, path=path)
 
     def body(self) -> Stages:

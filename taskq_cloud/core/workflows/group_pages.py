@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Signature
+from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, PENDING, SUCCESS, Record
 from taskq_cloud.core.workflows.signatures import to_signature
@@ -50,9 +51,24 @@ class Paging:
     knows: Callable[[str], bool]
     route: Callable[[str], str]
 
+    @classmethod
+    def of(cls, store: ResultStore, over: int, tasks: Collection[str], route: Callable[[str], str]) -> Self | None:
+        """Decide whether large groups are kept in pages; None: they are not.
+
+        Args:
+            store: the result store, which has to keep records.
+            over: the setting ``task_fan_out_members``: larger groups are kept in pages; 0: no groups are.
+            tasks: the names of the tasks that are registered here.
+            route: task name -> queue.
+        """
+        if not (over and store.capabilities.keeps_records):
+            return None
+        page_bytes = min(PAGE_BYTES, store.capabilities.largest_record_bytes)
+        return cls(over=over, page_bytes=page_bytes, knows=lambda task: task in tasks, route=route)
+
 
 @dataclass(frozen=True, slots=True)
-class PageClaim:
+class PageReference:
     """What the message of ``FAN_OUT`` says of a page: the place of its first member, their number, its digest."""
 
     first: int
@@ -66,17 +82,17 @@ class Page:
 
     Args:
         group: the group's id.
-        claim: what the message says of it.
+        reference: the page as the message names it.
         text: their signatures, as JSON.
     """
 
     group: str
-    claim: PageClaim
+    reference: PageReference
     text: str
 
     def record(self, now: float) -> Record:
         """It, as it is stored, for longer than any queue keeps the message that names it."""
-        return _record(self.group, self.claim, PENDING, self.text, now)
+        return _record(self.group, self.reference, PENDING, self.text, now)
 
 
 def cut(group: str, members: Iterable[Stages], paging: Paging) -> Iterator[Page]:
@@ -113,12 +129,12 @@ def record_id(group: str, first: int) -> str:
     return f"{FAN_OUT}-{derived_id(group, 'page', first)}"
 
 
-def sent_record(group: str, claim: PageClaim, now: float) -> Record:
+def sent_record(group: str, page: PageReference, now: float) -> Record:
     """What takes a page's place once its members are sent: final, and small."""
-    return _record(group, claim, SUCCESS, f"{claim.size} members sent", now)
+    return _record(group, page, SUCCESS, f"{page.size} members sent", now)
 
 
-def read(record: Record | None, group: str, claim: PageClaim) -> list[Signature]:
+def read(record: Record | None, group: str, page: PageReference) -> list[Signature]:
     """The members of a stored page.
 
     Raises:
@@ -126,11 +142,11 @@ def read(record: Record | None, group: str, claim: PageClaim) -> list[Signature]
     """
     if record is None:
         raise DecodeError(
-            f"members {claim.first} to {claim.first + claim.size - 1} of group {group} can't be sent: their record "
-            f"{record_id(group, claim.first)} is gone from the result store"
+            f"members {page.first} to {page.first + page.size - 1} of group {group} can't be sent: their record "
+            f"{record_id(group, page.first)} is gone from the result store"
         )
     text: Any = document.decode(record.payload).get("result")
-    if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest() != claim.sha256:
+    if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest() != page.sha256:
         raise DecodeError(f"the stored page {record.id} is not the one that the message names: it has been altered")
     members: list[Signature] = serializers.loads(text)
     return members
@@ -138,11 +154,11 @@ def read(record: Record | None, group: str, claim: PageClaim) -> list[Signature]
 
 def _page(group: str, first: int, texts: Sequence[str]) -> Page:
     text = f"[{','.join(texts)}]"
-    return Page(group, PageClaim(first, len(texts), hashlib.sha256(text.encode()).hexdigest()), text)
+    return Page(group, PageReference(first, len(texts), hashlib.sha256(text.encode()).hexdigest()), text)
 
 
-def _record(group: str, claim: PageClaim, state: str, result: str, now: float) -> Record:
-    page_id = record_id(group, claim.first)
+def _record(group: str, page: PageReference, state: str, result: str, now: float) -> Record:
+    page_id = record_id(group, page.first)
     message = Message(task=FAN_OUT, id=page_id, group=group)
     return Record(
         id=page_id,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -17,12 +16,19 @@ from typing import Any, Final, Protocol
 from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Embed, Message, Signature
-from taskq_cloud.core.model.validation import text_bytes
+from taskq_cloud.core.model.validation import text_bytes, time_from_option
+from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import group_pages as pages
-from taskq_cloud.core.workflows import saved_groups
 from taskq_cloud.core.workflows.group_pages import FAN_OUT, Paging
-from taskq_cloud.core.workflows.signatures import ACCUMULATE, of_map, signature_of, to_signature, to_signatures
+from taskq_cloud.core.workflows.signatures import (
+    ACCUMULATE,
+    SAVED_CHORD,
+    of_map,
+    signature_of,
+    to_signature,
+    to_signatures,
+)
 from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, as_list, every_task, set_on_last
 from taskq_cloud.errors import EncodeError
 
@@ -30,12 +36,8 @@ JOINED: Final = "taskq_chord"
 """The header of a chord's body: the id of the group it has waited for."""
 RESENT: Final = "taskq_resent"
 """The header of a message that may have been sent before, by whoever died before saying so."""
-SAVED_CHORD: Final = "chord_group"
-"""The option of a chord's body that names the header's group where the store says which its members are."""
 MOST_OWN_IDS: Final = 20
 """Of a header's members, in each one's message: 800 bytes, less than a write of them costs."""
-MOST_CHILDREN: Final = 1000
-"""Ids of what follows that a record holds: a group of more would not fit into DynamoDB's."""
 
 
 class Stored(Protocol):
@@ -205,7 +207,7 @@ def _paged(
         id=derived_id(group, "fan-out"),
         kwargs={
             "group": group,
-            "pages": [astuple(page.claim) for page in cut],
+            "pages": [astuple(page.reference) for page in cut],
             "chord": chord,
             "args": list(args),
             "kwargs": dict(kwargs),
@@ -238,6 +240,8 @@ def _body(fan: GroupStage, rest: Stages) -> tuple[Signature, Sequence[Stored]]:
     sized: dict[str, Any] = {"chord_size": len(fan.members)}
     kept: Sequence[Stored] = ()
     if len(own) > MOST_OWN_IDS:
+        from taskq_cloud.core.workflows import saved_groups  # few headers have many own ids
+
         sized[SAVED_CHORD], kept = group, saved_groups.pages(saved_groups.of_tasks(group, ids))
     elif own:
         sized["chord_ids"] = own
@@ -298,17 +302,9 @@ def to_message(
         stamped_headers=options.get("stamped_headers"),
         stamps={name: options[name] for name in options.get("stamped_headers") or ()},
         headers={**headers, **origin.headers},
-        eta=_moment(options.get("eta") if options.get("countdown") is None else options["countdown"], origin.now),
-        expires=_moment(options.get("expires"), origin.now),
+        eta=time_from_option(
+            options.get("eta") if options.get("countdown") is None else options["countdown"], origin.now
+        ),
+        expires=time_from_option(options.get("expires"), origin.now),
     )
     return Successor(message, queue, options)
-
-
-def _moment(value: Any, now: float) -> datetime | None:
-    """A time as a signature's options give it: seconds from now, or ISO 8601."""
-    if value is None:
-        return None
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(now, UTC) + timedelta(seconds=value)
-    parsed = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

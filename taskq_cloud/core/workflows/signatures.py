@@ -37,6 +37,13 @@ _NOT_OF_BOTH: Final = (*_OF_THE_LAST, *_OF_A_HEADER, "link_error")
 _OF_THE_END: Final = ("chord", "group_id", "group_index")
 """A place in a chord: whoever counts there is the last of all that the options are given to."""
 
+SAVED_CHORD: Final = "chord_group"
+"""The option of a chord's body that names the header's group, if the store has the list of its members."""
+CHORD_PLACES: Final = "chord_places"
+"""The option of the body that an added task carries: the places where it counts before its place in the header."""
+CHORD_OPTIONS: Final = ("chord_size", "chord_ids", SAVED_CHORD, CHORD_PLACES)
+"""The options of a chord's body by which the members of its header are counted."""
+
 
 def is_composed(signature: Signature) -> bool:
     """Whether a signature is a workflow's, not a single task's."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from taskq_cloud.brokers.sqs import SQSBroker
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import Broker, dead_letter_queue, is_ordered
+from taskq_cloud.core.ports import dead_letter_queue, is_ordered
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.deploy.topology import google, names, permissions
 from taskq_cloud.deploy.topology.containers import services, worker_platform
@@ -38,6 +38,7 @@ from taskq_cloud.deploy.topology.runtimes import MARGIN_SECONDS, Served, serve
 from taskq_cloud.deploy.topology.scheduling import schedule_group, schedules
 from taskq_cloud.deploy.topology.stores import Stores, stores
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.runtime.protocols import Application
 from taskq_cloud.settings import Settings
 
 VISIBILITY_PER_TIMEOUT: Final = 6
@@ -55,39 +56,6 @@ USUAL_BATCH: Final = 10
 FUNCTION_WITHOUT_TASKS_SECONDS: Final = 30
 _DAY_SECONDS: Final = 86_400
 _ON_ONE_MACHINE: Final = frozenset({"memory", "sqlite"})
-
-
-class Application(Protocol):
-    """What a topology is made of: a ``TaskQ``."""
-
-    main: str | None
-
-    @property
-    def conf(self) -> Settings:
-        """The settings."""
-        ...
-
-    @property
-    def broker(self) -> Broker:
-        """The message broker."""
-        ...
-
-    @property
-    def tasks(self) -> Mapping[str, Any]:
-        """The tasks, by name."""
-        ...
-
-    def options_of(self, task: str) -> TaskOptions:
-        """The options of a task."""
-        ...
-
-    def route(self, task: str) -> str:
-        """The queue of a task."""
-        ...
-
-    def queues(self) -> list[str]:
-        """Every queue that the tasks go to, and the default one."""
-        ...
 
 
 def build(

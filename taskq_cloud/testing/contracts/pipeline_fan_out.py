@@ -45,7 +45,14 @@ def _to_one_page(task_id: str, now: float) -> Message:
     page = _page(task_id)
     errback = _signature("errback", task_id=f"errback of {task_id}")
     body = _signature("body", chord_size=1, chord_ids={"0": f"member of {task_id}"}, link_error=[errback])
-    kwargs = {"group": page.group, "pages": [astuple(page.claim)], "chord": body, "args": [7], "kwargs": {}, "now": now}
+    kwargs = {
+        "group": page.group,
+        "pages": [astuple(page.reference)],
+        "chord": body,
+        "args": [7],
+        "kwargs": {},
+        "now": now,
+    }
     return Message(task=FAN_OUT, id=task_id, kwargs=kwargs)
 
 
@@ -55,7 +62,7 @@ def _stored(task_id: str, now: float) -> Record:
 
 def _altered(task_id: str, now: float) -> Record:
     page = _page(task_id)
-    return Page(page.group, page.claim, page.text.replace("member", "another")).record(now)
+    return Page(page.group, page.reference, page.text.replace("member", "another")).record(now)
 
 
 FAN_OUTS: Final = [

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages import events
 from taskq_cloud.core.model.message import Outgoing, Refused, Sent, Settlement
 from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, StoreCapabilities
@@ -21,6 +20,11 @@ class Effect:
     name: str
     ids: Sequence[str] = ()
 
+
+T = TypeVar("T")
+
+WatchedFlow: TypeAlias = Generator[Any, Any, T]
+"""A flow that yields effects beside its steps."""
 
 ABOUT_TO = Effect("")
 """The step before an effect: an adapter may have nothing to yield, and there must be a place to stop at."""
@@ -38,14 +42,14 @@ class WatchedBroker:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
 
-    def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
+    def send(self, queue: str, messages: Sequence[Outgoing]) -> WatchedFlow[list[Sent | Refused]]:
         yield ABOUT_TO
         answers = yield from self._broker.send(queue, messages)
         sent = [events.read(each.body, "?", ("json", "pickle"), {}) for each in messages]
         yield Effect(f"send:{','.join(each.task for each in sent)}")
         return answers
 
-    def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
+    def settle(self, settlements: Sequence[Settlement]) -> WatchedFlow[list[Refused | None]]:
         yield ABOUT_TO
         answers = yield from self._broker.settle(settlements)
         yield Effect(f"settle:{','.join(type(each).__name__ for each in settlements)}")
@@ -66,7 +70,7 @@ class WatchedStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+    def save(self, records: Sequence[Record]) -> WatchedFlow[list[bool]]:
         if self._silent_saves:
             self._silent_saves -= 1
             raise Unreachable("the store gives no answer")
@@ -78,24 +82,24 @@ class WatchedStore:
             yield Effect(f"save:{each.state}", [each.id])
         return saved
 
-    def delete(self, ids: Sequence[str]) -> Flow[None]:
+    def delete(self, ids: Sequence[str]) -> WatchedFlow[None]:
         yield ABOUT_TO
         yield from self._store.delete(ids)
         yield Effect("delete", ids)
 
-    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
+    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> WatchedFlow[bool]:
         yield ABOUT_TO
         complete = yield from self._store.join(join_id, member, size, expires_at)
         yield Effect("join:complete" if complete else "join")
         return complete
 
-    def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
+    def claim(self, key: str, owner: str, ttl_seconds: float) -> WatchedFlow[int | None]:
         yield ABOUT_TO
         fence = yield from self._store.claim(key, owner, ttl_seconds)
         yield Effect("claim" if ttl_seconds else "give up claim")
         return fence
 
-    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
+    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> WatchedFlow[float | None]:
         yield ABOUT_TO
         slot = yield from self._store.reserve(key, interval_seconds, credit_seconds)
         yield Effect("reserve")

@@ -16,6 +16,8 @@ from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.flows import Flow, Sleep, retrying
 from taskq_cloud.core.messages import events
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Delivery, Message, Outgoing, Sent
 from taskq_cloud.core.model.outcome import Admission, Invocation, Outcome
 from taskq_cloud.core.model.task_definition import TaskDefinition
@@ -25,7 +27,7 @@ from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows.group_pages import FAN_OUT
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.testing.contracts.pipeline_ports import ABOUT_TO, Effect, WatchedBroker, WatchedStore
+from taskq_cloud.testing.contracts.pipeline_ports import ABOUT_TO, Effect, WatchedBroker, WatchedFlow, WatchedStore
 from taskq_cloud.testing.contracts.pipeline_scenario import End, Scenario
 
 LEASE_SECONDS = 30.0
@@ -91,7 +93,7 @@ class World:
         watched: Any = self._watched
         self._pipeline = Pipeline(
             Environment(
-                broker=watched,
+                outbox=Outbox(Codec(), watched),
                 store=store,
                 tasks=tasks,
                 policy=scenario.policy,
@@ -168,7 +170,7 @@ class World:
 
     # -- what workers ask of it
 
-    def process(self, delivery: Delivery) -> Flow[None]:
+    def process(self, delivery: Delivery) -> WatchedFlow[None]:
         """What a runtime does with a delivery."""
         settlement = yield from self._pipeline.process(delivery)
         (refused,) = yield from self._watched.settle([settlement])

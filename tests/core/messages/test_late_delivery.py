@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from taskq_cloud.core.flows import run
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.late_delivery import OneOff
-from taskq_cloud.core.messages.sending import Transport, address, send
+from taskq_cloud.core.messages.sending import Outbox, Transport
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Outgoing, Refused, Release, Sent
 from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Retrying, Succeeded
@@ -41,7 +42,9 @@ def a_message(due_in=None, expires_in=None, **changes):
 
 
 def addressed(message, queue="work", capabilities=LIKE_SQS, scheduler=LIKE_EVENTBRIDGE, codec=None, **transport):
-    return address(codec or Codec(), message, queue, capabilities, NOW, Transport(**transport), scheduler)
+    broker = SimpleNamespace(capabilities=capabilities)
+    scheduler = None if scheduler is None else SimpleNamespace(capabilities=scheduler)
+    return Outbox(codec or Codec(), broker, scheduler).address(message, queue, NOW, Transport(**transport))
 
 
 # Which are scheduled, and for when
@@ -160,7 +163,7 @@ def test_a_text_that_the_scheduler_would_change_arrives_as_it_was():
     word = "<aws.scheduler.scheduled-time>"
     message = a_message(5000, args=[word])
     schedules, codec = Schedules(), Codec()
-    run(send(codec, Broker(), [addressed(message)], schedules), no_calls)
+    run(Outbox(codec, Broker(), schedules).send([addressed(message)]), no_calls)
 
     (schedule,) = schedules.due(NOW + 5000)
 
@@ -171,7 +174,7 @@ def test_a_text_that_the_scheduler_would_change_arrives_as_it_was():
 def test_an_ordered_message_keeps_its_group_and_is_deduplicated_by_its_schedule():
     schedules = Schedules()
     found = addressed(a_message(5000), "work.fifo", group="tenant")
-    run(send(Codec(), Broker(), [found], schedules), no_calls)
+    run(Outbox(Codec(), Broker(), schedules).send([found]), no_calls)
     (schedule,) = schedules.due(NOW + 5000)
     assert (schedule.target, schedule.group, schedule.deduplication) == ("work.fifo", "tenant", schedule.name)
 
@@ -183,7 +186,7 @@ def test_a_part_that_is_refused_is_a_value_among_the_others():
             return [None, Refused(QuotaExceeded("full"))]
 
     batch = [addressed(a_message(due_in)) for due_in in (5000, 0, 6000)]
-    first, second, third = run(send(Codec(), Broker(), batch, Full()), no_calls)
+    first, second, third = run(Outbox(Codec(), Broker(), Full()).send(batch), no_calls)
     assert first == Sent(batch[0].schedule.name)
     assert isinstance(second, Sent)
     assert isinstance(third, Refused)
@@ -206,22 +209,19 @@ class World:
         tasks = {"remind": TaskDefinition("remind", lambda: None, TaskOptions())}
         policy = Policy(result_expires=None)
         self.environment = Environment(
-            broker=self.broker,
+            outbox=Outbox(Codec(), self.broker, self.scheduler),
             store=self.store,
             tasks=tasks,
             policy=policy,
             route=lambda task: "work",
             hostname="test",
             clock=self.clock,
-            scheduler=self.scheduler,
         )
         self.pipeline = Pipeline(self.environment)
 
     def call(self, message, queue="work"):
-        found = address(
-            Codec(), message, queue, self.broker.capabilities, self.clock(), scheduler=self.scheduler.capabilities
-        )
-        run(send(Codec(), self.broker, [found], self.scheduler), no_calls)
+        outbox = self.environment.outbox
+        run(outbox.send([outbox.address(message, queue, self.clock())]), no_calls)
 
     def perform(self, step):
         assert isinstance(step, Invocation), step
@@ -328,7 +328,7 @@ def test_the_schedules_of_a_task_are_removed_and_no_other_s():
     schedules = Schedules()
     ids = ["a", "a", "ab", "b"]
     batch = [addressed(a_message(5000 + number, id=each)) for number, each in enumerate(ids)]
-    run(send(Codec(), Broker(), batch, schedules), no_calls)
+    run(Outbox(Codec(), Broker(), schedules).send(batch), no_calls)
 
     assert run(late_delivery.cancel(schedules, ["a", "none", "b"]), no_calls) == [True, False, True]
 
@@ -353,5 +353,5 @@ def test_a_schedule_says_what_it_is():
 
 def test_bodies_stay_json():
     schedules = Schedules()
-    run(send(Codec(), Broker(), [addressed(a_message(5000, args=["<aws.scheduler.x>"]))], schedules), no_calls)
+    run(Outbox(Codec(), Broker(), schedules).send([addressed(a_message(5000, args=["<aws.scheduler.x>"]))]), no_calls)
     assert json.loads(schedules.due(NOW + 5000)[0].body)["headers"]["task"] == "remind"

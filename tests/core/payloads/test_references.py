@@ -7,6 +7,7 @@ import json
 import random
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from kombu import serialization
@@ -14,7 +15,7 @@ from kombu.exceptions import ContentDisallowed
 
 from taskq_cloud.core.messages import protocol
 from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.messages.sending import Transport, address, send
+from taskq_cloud.core.messages.sending import Outbox, Transport
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model.message import Message, Refused, Sent
 from taskq_cloud.core.model.payload_references import PayloadReference
@@ -512,8 +513,8 @@ def test_signature_covers_the_payload_of_a_pointer():
 
 
 def addressed(codec, message, **attributes):
-    capabilities = replace(NotingBroker.capabilities, largest_message_bytes=ROOM)
-    return address(codec, message, "work", capabilities, NOW, Transport(attributes=attributes))
+    broker = SimpleNamespace(capabilities=replace(NotingBroker.capabilities, largest_message_bytes=ROOM))
+    return Outbox(codec, broker).address(message, "work", NOW, Transport(attributes=attributes))
 
 
 def test_payloads_are_stored_before_their_messages_are_sent():
@@ -521,7 +522,7 @@ def test_payloads_are_stored_before_their_messages_are_sent():
     codec = codec_with(shelf)
     large = [addressed(codec, replace(a_message(), id=str(number))) for number in range(3)]
     small = addressed(codec, a_message(10))
-    answers = drive(send(codec, broker, [large[0], small, *large[1:]]))
+    answers = drive(Outbox(codec, broker).send([large[0], small, *large[1:]]))
     assert [type(answer) for answer in answers] == [Sent] * 4
     assert len(shelf.puts) == 3 and len(broker.sent) == 4
 
@@ -530,7 +531,7 @@ def test_message_whose_payload_is_refused_is_not_sent():
     shelf, broker = Shelf(), NotingBroker()
     codec = codec_with(shelf)
     shelf.failure = Unreachable("no answer")
-    refused, sent_ = drive(send(codec, broker, [addressed(codec, a_message()), addressed(codec, a_message(10))]))
+    refused, sent_ = drive(Outbox(codec, broker).send([addressed(codec, a_message()), addressed(codec, a_message(10))]))
     assert refused == Refused(shelf.failure) and isinstance(sent_, Sent)
     assert len(broker.sent) == 1
 

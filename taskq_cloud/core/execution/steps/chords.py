@@ -1,203 +1,253 @@
-r"""Chords: members are counted as they end, and the last one sends the body, or fails it (step 7b of ``execution``).
+r"""Chords: what the end of a task means for the chord that waits for it (step 7b of ``pipeline``).
 
-There is no counter to spoil: a member that arrives twice is one. Every effect can be done twice; nothing polls.
+Each member counts itself in a join of the store. A member that arrives twice is counted once, so there is no counter to
+spoil, and nothing polls. The member that finds the join complete sends the body, or fails it:
 
-    last member ends ---> join: all there? ---> claim ---> load the results ---> send the body ---> say so
-                                              \                             \-> or fail it     -/
-                                               \-> claimed elsewhere: said so? else given back until it is
+    last member ends ---> join: complete? ---> claim the lock ---> load the results ---> send the body ---> mark it sent
+                                           \                                        \-> or fail it      -/
+                                            \-> lock held by another: marked as sent? otherwise given back until it is
 
-Who has claimed the body may die before it is sent, and its message may be gone by then: another worker that was handed
-the same message has acknowledged it. So nobody leaves a complete chord before it is said that its body was sent.
+The holder of the lock may die before the body is sent, and its message may be gone by then, acknowledged by another
+worker that was handed the same message. So no member of a complete chord is acknowledged before the body is marked as
+sent.
+
+This module counts, reads and decides. ``consequences`` saves and sends what a ``Decision`` holds.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.execution.context import DeliveryContext
-from taskq_cloud.core.execution.steps import errbacks
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.messages.sending import UNSENDABLE, Addressed
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import ErrorInfo
-from taskq_cloud.core.records import document as result_document
+from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FAILURE, PENDING, PROPAGATE_STATES, SUCCESS, Record
-from taskq_cloud.core.workflows import chord_additions, planner, saved_groups, successors
+from taskq_cloud.core.workflows import planner, successors
 from taskq_cloud.core.workflows.chord_members import Membership, check_store_counts_members, is_sized, places
 from taskq_cloud.core.workflows.planner import JOINED, Origin, Successor
 from taskq_cloud.core.workflows.stages import Stages, TaskStage, awaited_tasks, tasks_told_of_failure
-from taskq_cloud.errors import BodyPending, ChordError, DelayTooLong, EncodeError, PayloadTooLarge
+from taskq_cloud.errors import BodyPending, ChordError
 
 T = TypeVar("T")
 
 PAGE_RECORDS: Final = 500
 """Records read or written at a time."""
-CLAIM_SECONDS: Final = 60
-"""How long the member that sends the body is the only one; it claims it again with each page of results it reads."""
-
-_UNSENDABLE: Final = (DelayTooLong, EncodeError, PayloadTooLarge)
+LOCK_SECONDS: Final = 60
+"""How long the member that sends the body is the only one; it claims the lock again with each page of results."""
 
 
-def conclude(effects: DeliveryContext, state: str, error: ErrorInfo | None = None) -> Flow[None]:
-    """Do what a workflow asks for when one of its tasks has ended; to be done again when that is in doubt.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is to be done for a chord, in the order of the fields.
 
     Args:
-        effects: of the task.
-        state: the state it has ended in.
-        error: where it has not succeeded.
+        records: pages of records of tasks that will not run, to be saved.
+        messages: the messages of a body, to be sent.
+        not_run: messages of tasks that failed without having run, whose errbacks are to be called.
+        error: why the tasks of ``not_run`` failed.
+        arrival: the place of a task that will not run, which counts in a chord as ended.
     """
-    member = successors.membership(effects.message)
-    if state in PROPAGATE_STATES and error is not None and effects.message.embed.chain:
-        yield from _abandon(effects, successors.left_of_chain(effects.message), state, error)
-    elif member is not None:
-        if state == SUCCESS and effects.added:
-            member = chord_additions.own_place(effects.message, member, effects.added)
-        yield from _arrive(effects, member)
+
+    records: Iterable[Sequence[Record]] = ()
+    messages: Sequence[Addressed] = ()
+    not_run: Sequence[Message] = ()
+    error: Exception | None = None
+    arrival: Membership | None = None
 
 
-def check(effects: DeliveryContext) -> None:
-    """Whether the store can do what the task's message asks for.
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A complete chord whose body this member is to send.
+
+    Args:
+        member: the member that has completed it.
+        mark: the record that says that the body was sent, to be saved after that; None: the store has no locks.
+    """
+
+    member: Membership
+    mark: Record | None
+
+
+def decide_end(context: DeliveryContext, state: str, error: ErrorInfo | None = None) -> Decision:
+    """Decide what the end of a task means for the tasks after it in its chain, and for its chord.
+
+    Args:
+        context: the task's.
+        state: the state in which it has ended.
+        error: the error, if it has not succeeded.
+    """
+    member = successors.membership(context.message)
+    if state in PROPAGATE_STATES and error is not None and context.message.embed.chain:
+        rest = successors.left_of_chain(context.message)
+        return Decision(records=_ended_records(context, rest, state, error), arrival=_place_of_last(rest))
+    if member is None:
+        return Decision()
+    if state == SUCCESS and context.added:
+        from taskq_cloud.core.workflows import chord_additions  # few tasks add to their chord
+
+        member = chord_additions.own_place(context.message, member, context.added)
+    return Decision(arrival=member)
+
+
+def arrive(context: DeliveryContext, member: Membership) -> Flow[Completion | None]:
+    """Count a member, and claim the lock if it completes the chord; None: nothing is left to do here.
 
     Raises:
-        ImproperlyConfigured: it can't.
+        ImproperlyConfigured: the result store can't count members.
+        BodyPending: another member has claimed the lock, and has not sent the body yet.
     """
-    if successors.membership(effects.message) is not None:
-        check_store_counts_members(effects.environment.store)
-
-
-def _arrive(effects: DeliveryContext, member: Membership) -> Flow[None]:
-    store, expires = effects.environment.store, effects.expires_at()
-    check_store_counts_members(store)
+    check_store_counts_members(context.environment.store)
+    expires_at = context.expires_at
     for place in (*member.path, *places(member.group, member.index, member.size)):
-        arrive = partial(store.join, place.join, place.member, place.size, expires)
-        if not (yield from effects.insist(arrive)):
+        if not (yield from context.store.join(place.join, place.member, place.size, expires_at)):
             return None
-    if not store.capabilities.claims:
-        return (yield from _complete(effects, member))
-    claim = partial(store.claim, f"chord/{member.group}", member.name, CLAIM_SECONDS)
-    fence = yield from effects.insist(claim)
-    mark = derived_id(member.group, "sent")
-    if (yield from effects.insist(lambda: store.load([mark]))):
-        effects.log(logging.INFO, "chord.claimed_elsewhere", "leaves the body to the member that has sent it")
+    if not context.environment.store.capabilities.claims:
+        return Completion(member, None)
+    fence = yield from _claim_body(context, member)
+    mark_id = derived_id(member.group, "sent")
+    if (yield from context.store.load([mark_id])):
+        text = "chord body already sent by another member; nothing to do"
+        context.log(logging.INFO, "chord.claimed_elsewhere", text)
         return None
     if fence is None:
         raise BodyPending(f"another member of chord {member.group} has claimed its body, and not yet sent it")
-    yield from _complete(effects, member, claim)
-    text = result_document.encode(Message(task="", id=mark), PENDING, "null", now=effects.environment.clock())
-    yield from effects.insist(lambda: store.save([Record(mark, PENDING, 0, text, expires)]))
-    return None
+    text = document.encode(Message(task="", id=mark_id), PENDING, "null", now=context.now)
+    return Completion(member, Record(mark_id, PENDING, 0, text, expires_at))
 
 
-def _complete(
-    effects: DeliveryContext, member: Membership, claim: Callable[[], Flow[int | None]] | None = None
-) -> Flow[None]:
-    group: saved_groups.Group | None = None
-    if member.saved:
-        group = yield from effects.insist(lambda: saved_groups.load(effects.environment.store, member.group))
-        if group is None:
-            missing = ChordError(f"group {member.group} is not in the result store: forgotten, expired, or another's")
-            return (yield from _fail(effects, member, missing))
+def decide_completion(context: DeliveryContext, completion: Completion) -> Flow[Decision]:
+    """Read the results of a complete chord, and decide whether its body is sent or fails."""
+    member = completion.member
     try:
-        values, added = yield from _load(effects, member.ids() if group is None else saved_groups.leaves(group), claim)
-        if group is not None:
-            values = saved_groups.nest(group, iter(values))
-        while added:
-            more, added = yield from _load(effects, added, claim)
-            values += more
-        addressed = effects.address(list(_body(effects, member, values)))
-    except (ChordError, *_UNSENDABLE) as error:
-        return (yield from _fail(effects, member, error))
-    effects.log(logging.INFO, "chord.completed", "completes chord %s of %d members", member.group, member.size)
-    if addressed:
-        yield from effects.send(addressed)
-    return None
+        if member.saved:
+            values = yield from _load_saved(context, completion)
+        else:
+            values = yield from _load_all(context, completion, member.ids())
+        addressed = context.address(list(_body(context, member, values)))
+    except (ChordError, *UNSENDABLE) as error:
+        return _fail(context, member, error)
+    context.log(logging.INFO, "chord.completed", "completes chord %s of %d members", member.group, member.size)
+    return Decision(messages=addressed)
 
 
-def _load(
-    effects: DeliveryContext, ids: Iterable[str], claim: Callable[[], Flow[int | None]] | None
-) -> Flow[tuple[list[Any], list[str]]]:
-    """The values of members, and the ids of what they have added; raises ``ChordError`` where one has none."""
+def _load_saved(context: DeliveryContext, completion: Completion) -> Flow[list[Any]]:
+    """Read the values of a header whose members are listed in the store, as Celery does, or as many own ids need it."""
+    from taskq_cloud.core.workflows import saved_groups  # few headers are
+
+    store, group_id = context.environment.store, completion.member.group
+    group = yield from context.patience.repeat(lambda: saved_groups.load(store, group_id))
+    if group is None:
+        raise ChordError(f"group {group_id} is not in the result store: forgotten, expired, or another's")
+    return (
+        yield from _load_all(
+            context,
+            completion,
+            saved_groups.leaves(group),
+            lambda values: saved_groups.nest(group, iter(values)),
+        )
+    )
+
+
+def _load_all(
+    context: DeliveryContext,
+    completion: Completion,
+    ids: Iterable[str],
+    arrange: Callable[[list[Any]], list[Any]] = list,
+) -> Flow[list[Any]]:
+    """Read the values of members, arranged as their group is, and then those of the tasks that they added."""
+    values, added = yield from _load(context, completion, ids)
+    values = arrange(values)
+    while added:
+        more, added = yield from _load(context, completion, added)
+        values += more
+    return values
+
+
+def _claim_body(context: DeliveryContext, member: Membership) -> Flow[int | None]:
+    return context.store.claim(f"chord/{member.group}", member.name, LOCK_SECONDS)
+
+
+def _load(context: DeliveryContext, completion: Completion, ids: Iterable[str]) -> Flow[tuple[list[Any], list[str]]]:
+    """Read the values of members, and the ids of the tasks that they added; raises ``ChordError`` if one has none."""
     values: list[Any] = []
     added: list[str] = []
     for number, page in enumerate(_pages(ids)):
-        if number and claim is not None:
-            yield from effects.insist(claim)
-        found = yield from effects.insist(partial(effects.environment.store.load, page))
+        if number and completion.mark is not None:
+            yield from _claim_body(context, completion.member)
+        found = yield from context.store.load(page)
         for task_id in page:
             record = found.get(task_id)
             if record is None or record.state != SUCCESS:
                 raise _why(task_id, record)
-            document = result_document.decode(record.payload)
-            values.append(document.get("result"))
-            added += chord_additions.ids(document.get("added") or ())
+            result = document.decode(record.payload)
+            values.append(result.get("result"))
+            if result.get("added"):
+                from taskq_cloud.core.workflows import chord_additions
+
+                added += chord_additions.ids(result["added"])
     return values, added
 
 
 def _why(task_id: str, record: Record | None) -> ChordError:
     if record is None or record.state not in PROPAGATE_STATES:
         return ChordError(f"Dependency {task_id} has no result: it was ignored, forgotten or has expired")
-    cause = result_document.exception_of(result_document.decode(record.payload).get("result"))
+    cause = document.exception_of(document.decode(record.payload).get("result"))
     return ChordError(f"Dependency {task_id} raised {cause!r}")
 
 
-def _body(effects: DeliveryContext, member: Membership, values: Sequence[Any]) -> Iterator[Successor]:
-    message = effects.message
+def _body(context: DeliveryContext, member: Membership, values: Sequence[Any]) -> Iterator[Successor]:
+    message = context.message
     origin = Origin(
-        now=effects.environment.clock(),
+        now=context.now,
         root_id=message.root_id or message.id,
         parent_id=message.id,
         headers={JOINED: member.group},
-        paging=effects.paging(),
+        paging=context.environment.paging(),
     )
     return planner.start(member.body(), (values,), {}, origin)
 
 
-def _fail(effects: DeliveryContext, member: Membership, error: Exception) -> Flow[None]:
-    """Fail the body as if it had run: its state, its errbacks, what it has a place in."""
-    effects.log(logging.ERROR, "chord.failed", "ends chord %s, whose body fails: %s", member.group, error)
-    body, described = member.body(), ErrorInfo.of(error)
-    yield from _record(effects, body, FAILURE, described)
-    now, call_errbacks = effects.environment.clock(), effects.environment.call_errbacks
-    for hearer in tasks_told_of_failure(body):
-        failed = planner.to_message(hearer.signature, (), {}, Origin(now=now, root_id=effects.message.root_id)).message
-        yield from (call_errbacks or errbacks.call_for_task_not_run)(effects, failed, error)
-    yield from _arrive_for(effects, body)
+def _fail(context: DeliveryContext, member: Membership, error: Exception) -> Decision:
+    """Fail the body as if it had run: its state, its errbacks, and its place in another chord."""
+    context.log(logging.ERROR, "chord.failed", "ends chord %s, whose body fails: %s", member.group, error)
+    body, origin = member.body(), Origin(now=context.now, root_id=context.message.root_id)
+    return Decision(
+        records=_ended_records(context, body, FAILURE, ErrorInfo.of(error)),
+        not_run=[planner.to_message(task.signature, (), {}, origin).message for task in tasks_told_of_failure(body)],
+        error=error,
+        arrival=_place_of_last(body),
+    )
 
 
-def _abandon(effects: DeliveryContext, stages: Stages, state: str, error: ErrorInfo) -> Flow[None]:
-    """What was to run after a failed task ends as it did, so that nobody waits for it."""
-    yield from _record(effects, stages, state, error)
-    yield from _arrive_for(effects, stages)
-
-
-def _arrive_for(effects: DeliveryContext, stages: Stages) -> Flow[None]:
-    """The last task of a line that will not run counts in its chord as ended."""
+def _place_of_last(stages: Stages) -> Membership | None:
+    """The place in a chord of the last of some tasks that will not run; None: it has none."""
     match stages[-1:]:
         case (TaskStage(id=str(task_id), options={"chord": {} as chord} as options),) if is_sized(chord):
-            place = options.get("group_id"), options.get("group_index")
-            yield from _arrive(effects, Membership.of(*place, chord, task_id))
+            return Membership.of(options.get("group_id"), options.get("group_index"), chord, task_id)
+    return None
 
 
-def _record(effects: DeliveryContext, stages: Stages, state: str, error: ErrorInfo) -> Flow[None]:
-    """Record the end of tasks that will not run, unless their results are ignored. What has ended already stays."""
-    now = effects.environment.clock()
-    origin = Origin(now=now, root_id=effects.message.root_id, parent_id=effects.message.id)
-    for page in _pages(step for step in awaited_tasks(stages) if step.id):
-        records = []
-        for step in page:
-            message = planner.to_message(step.signature, (), {}, origin).message
-            about = effects.about(message)
-            if about.records(state):
-                records.append(about.make_record(state, error))
+def _ended_records(
+    context: DeliveryContext, stages: Stages, state: str, error: ErrorInfo
+) -> Iterator[Sequence[Record]]:
+    """The records of tasks that will not run, page by page, unless their results are ignored."""
+    origin = Origin(now=context.now, root_id=context.message.root_id, parent_id=context.message.id)
+    for page in _pages(task for task in awaited_tasks(stages) if task.id):
+        contexts = [context.about(planner.to_message(task.signature, (), {}, origin).message) for task in page]
+        records = [about.make_record(state, error) for about in contexts if about.keeps(state)]
         if records:
-            yield from effects.insist(lambda records=records: effects.environment.store.save(records))  # type: ignore[misc]
+            yield records
 
 
-def _pages(items: Any) -> Iterator[list[Any]]:
+def _pages(items: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(items)
     while page := list(islice(iterator, PAGE_RECORDS)):
         yield page

@@ -1,11 +1,12 @@
-"""Holds a task back that its rate limits don't let begin yet: a step of ``execution``, just before the run.
+"""Rate limits: holding a task back that its limits don't allow to begin yet (step 5 of ``pipeline``).
 
-Every limit hands out slots (``rates``): a worker's own from its memory, all others from the result store. A task takes
-the next slot of each of its limits. Where it lies ahead, the message is put back to come again then, and keeps the
-slot: it doesn't compete again, and no worker waits.
+Every limit hands out slots (``model.rates``): a worker's own limit from the worker's memory, all others from the result
+store. A task takes the next slot of each of its limits. If a slot lies ahead, the message is put back to come again at
+that time. It keeps the slot, so it does not compete for one again, and no worker waits.
 
-How it is put back, and where its slots are meanwhile, is ``kept_slots``'. A crash between taking a slot and putting the
-message back costs the slot, and so does coming back later than it is good for. No slot is used twice.
+``rate_limit_slots`` knows how a message is put back and where its slots are meanwhile. A crash between taking a slot
+and putting the message back costs the slot, and so does a message that comes back after the slot was good. No slot is
+used twice.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Final
 
-from taskq_cloud.core.execution.context import DeliveryContext
-from taskq_cloud.core.execution.steps.rate_limit_slots import Keeper
+from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow
+from taskq_cloud.core.execution.steps.rate_limit_slots import SlotKeeper
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Release, Settlement
 from taskq_cloud.core.model.options import QUEUE, WORKER, Policy, TaskOptions
@@ -30,12 +31,12 @@ from taskq_cloud.core.ports import BrokerCapabilities, StoreCapabilities
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, RateKeyError
 
 PUNCTUAL_SECONDS: Final = 0.001
-"""A slot that is nearer than this is there. An eta has whole microseconds: put back for less, it might never begin."""
+"""A slot that is nearer than this counts as present: an eta has whole microseconds, so the task might never begin."""
 
 _RESERVATIONS: Final = 3
-"""For one start, in a row: a store that takes longer than a slot is good for can't keep a rate."""
+"""Slots taken in a row for one start. A store that answers more slowly than a slot is good can't keep a rate."""
 _LONGEST_KEY_VALUE_BYTES: Final = 200
-"""A longer one is hashed: keys of objects have 1,024 bytes, queue and task names included."""
+"""A longer value is hashed: an object's key has at most 1,024 bytes, queue and task names included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +46,39 @@ class _Limit:
     local: bool = False
 
 
-def held_back(effects: DeliveryContext) -> Flow[Settlement | None]:
-    """Take the task's slots; None where it may begin now.
+def held_back(context: DeliveryContext) -> PipelineFlow[Settlement | None]:
+    """Take the task's slots; None: the task may begin now.
 
     Raises:
         RateKeyError: the task's arguments make no key.
         OperationalError: the store can't be used, or the next slot is too far ahead.
     """
-    limits = _limits(effects)
+    limits = _limits(context)
     if not limits:
         return None
     if not (yield Admission()):
-        effects.log(logging.WARNING, "task.given_back", "given back: the worker stops, or has lost its lease")
-        return Release(effects.delivery)
-    keeper = Keeper(effects)
+        context.log(logging.WARNING, "task.given_back", "given back: the worker stops, or has lost its lease")
+        return Release(context.delivery)
+    keeper = SlotKeeper(context)
     slots = yield from keeper.load()
     for limit in limits:
-        slot = yield from _slot(effects, limit, slots.get(limit.key))
+        slot = yield from _slot(context, limit, slots.get(limit.key))
         slots[limit.key] = slot
-        ahead_seconds = slot - effects.environment.clock()
+        ahead_seconds = slot - context.now
         if ahead_seconds > PUNCTUAL_SECONDS:
             text = "is over the rate of %r; put back for %.1f s"
-            effects.log(logging.INFO, "task.rate_limited", text, limit.key, ahead_seconds)
+            context.log(logging.INFO, "task.rate_limited", text, limit.key, ahead_seconds)
             longest = max(each.rate.good_for_seconds for each in limits)
             return (yield from keeper.put_back(slots, slot, longest))
     yield from keeper.forget()
     return None
 
 
-def _slot(effects: DeliveryContext, limit: _Limit, slot: float | None) -> Flow[float]:
-    """The slot that is held, while it is good; otherwise the next one."""
-    environment, rate = effects.environment, limit.rate
+def _slot(context: DeliveryContext, limit: _Limit, slot: float | None) -> Flow[float]:
+    """The slot that the message has, while it is good; otherwise the next slot of the limit."""
+    environment, rate = context.environment, limit.rate
     for _ in range(_RESERVATIONS + 1):
-        # What lies too far ahead was never given out: a header can say anything.
+        # A slot too far ahead was never given out: a header can say anything.
         if slot is not None and -FARTHEST_SLOT_SECONDS <= environment.clock() - slot <= rate.good_for_seconds:
             return slot
         if limit.local:
@@ -88,9 +89,8 @@ def _slot(effects: DeliveryContext, limit: _Limit, slot: float | None) -> Flow[f
             slot = yield from environment.store.reserve(limit.key, rate.interval_seconds, rate.credit_seconds)
         if slot is None:
             raise OperationalError(
-                f"the rate limit of {limit.key} has its next slot more than 15 days ahead: more waits than the rate "
-                "lets begin by then, or the clock of a worker was wrong; remove the key's entry from the store to "
-                "begin anew"
+                f"the next slot of the rate limit of {limit.key} is more than 15 days ahead: more tasks wait than may "
+                "begin by then, or the clock of a worker was wrong; remove the key's entry from the store to begin anew"
             )
     raise OperationalError(
         f"the rate limit of {limit.key} can't be kept: {_RESERVATIONS} slots, good for {rate.good_for_seconds:g} s, "
@@ -101,16 +101,16 @@ def _slot(effects: DeliveryContext, limit: _Limit, slot: float | None) -> Flow[f
 # -- which limits a task has
 
 
-def _limits(effects: DeliveryContext) -> list[_Limit]:
-    policy, options = effects.environment.policy, effects.options
+def _limits(context: DeliveryContext) -> list[_Limit]:
+    policy, options = context.environment.policy, context.options
     if policy.disable_rate_limits:
         return []
-    task, queue, limits = effects.message.task, effects.delivery.queue, []
+    task, queue, limits = context.message.task, context.delivery.queue, []
     rate = rate_of(options, policy)
     if rate is not None:
         name = f"queue {queue}" if options.rate_limit_scope == QUEUE else f"task {task}"
-        definition = effects.environment.tasks[task]
-        value = "" if options.rate_key is None else f": {_key_value(definition, options.rate_key, effects)}"
+        definition = context.environment.tasks[task]
+        value = "" if options.rate_key is None else f": {_key_value(definition, options.rate_key, context)}"
         limits.append(_Limit(f"{name}{value}", rate, options.rate_limit_scope == WORKER))
     if queue in policy.queue_rate_limits:
         limits.append(_Limit(f"every task of queue {queue}", policy.queue_rate_limits[queue]))
@@ -118,15 +118,15 @@ def _limits(effects: DeliveryContext) -> list[_Limit]:
 
 
 def rate_of(options: TaskOptions, policy: Policy) -> Rate | None:
-    """A task's own rate, else the default one; None: it has no limit."""
+    """A task's own rate, else the default rate; None: the task has no limit."""
     return policy.default_rate if options.rate_limit is None else options.rate
 
 
 def check_key(definition: TaskDefinition) -> None:
-    """Whether a task's ``rate_key`` can be made of its arguments.
+    """Check that a task's ``rate_key`` can be made of its arguments.
 
     Raises:
-        ImproperlyConfigured: it is no template, or names what is no parameter.
+        ImproperlyConfigured: the key is not a template, or names something else than a parameter.
     """
     template, signature = definition.options.rate_key, _signature(definition)
     if template is None:
@@ -134,24 +134,26 @@ def check_key(definition: TaskDefinition) -> None:
     try:
         names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
     except ValueError as error:
-        raise ImproperlyConfigured(f"task {definition.name}: rate_key={template!r} is no template: {error}") from None
+        raise ImproperlyConfigured(
+            f"task {definition.name}: rate_key={template!r} is not a template: {error}"
+        ) from None
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     for name in names:
         parameter = name.partition("[")[0]
         if parameter in signature.parameters or (inspect.Parameter.VAR_KEYWORD in kinds and parameter.isidentifier()):
             continue
         raise ImproperlyConfigured(
-            f"task {definition.name}: rate_key={template!r} names {parameter!r}, which is no parameter of "
+            f"task {definition.name}: rate_key={template!r} names {parameter!r}, which is not a parameter of "
             f"{definition.name}{signature}: write '{{name}}' or '{{name[key]}}'"
         )
     if not names:
         raise ImproperlyConfigured(f"task {definition.name}: rate_key={template!r} names no parameter: '{{tenant}}'")
 
 
-def _key_value(definition: TaskDefinition, template: str, effects: DeliveryContext) -> str:
+def _key_value(definition: TaskDefinition, template: str, context: DeliveryContext) -> str:
     signature = _signature(definition)
     try:
-        bound = signature.bind(*effects.message.args, **effects.message.kwargs)
+        bound = signature.bind(*context.message.args, **context.message.kwargs)
         bound.apply_defaults()
         others = {
             name: value
@@ -161,7 +163,7 @@ def _key_value(definition: TaskDefinition, template: str, effects: DeliveryConte
         }
         value = template.format(**{**others, **bound.arguments})
         data = value.encode()
-    except Exception as error:  # whatever a caller's arguments make of a template
+    except Exception as error:  # a caller's arguments can make a template raise anything
         raise RateKeyError(
             f"task {definition.name}: its arguments make no rate_key {template!r}: {type(error).__name__}: {error}"
         ) from error
@@ -175,16 +177,16 @@ def _signature(definition: TaskDefinition) -> inspect.Signature:
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
-# -- whether they can be kept
+# -- checking that the limits can be kept
 
 
 def check(
     tasks: Iterable[TaskDefinition], policy: Policy, store: StoreCapabilities, broker: BrokerCapabilities
 ) -> None:
-    """Whether the store can keep all rate limits: asked before anything is served, as a limit must not lapse silently.
+    """Check that the store can keep all rate limits, before anything is served: a limit must not lapse in silence.
 
     Raises:
-        ImproperlyConfigured: it can't keep one; names whose, and the way out.
+        ImproperlyConfigured: the store can't keep a limit; names the task or queue, and the way out.
     """
     if policy.disable_rate_limits:
         return
@@ -198,7 +200,7 @@ def check(
     for whose, rate in rates.items():
         most = store.reservations_per_second
         ways_out = (
-            "set TASKQ_RESULTS to one that can (dynamodb://, sqlite://), keep the limit per worker "
+            "set TASKQ_RESULTS to a store that can (dynamodb://, sqlite://), keep the limit per worker "
             "(rate_limit_scope='worker'), or set worker_disable_rate_limits"
         )
         if not most:

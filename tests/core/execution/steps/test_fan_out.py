@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud.core.execution import consequences
 from taskq_cloud.core.execution.context import DeliveryContext, Environment
-from taskq_cloud.core.execution.steps import chords
 from taskq_cloud.core.flows import run
 from taskq_cloud.core.messages import protocol, sending
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import Delivery, Embed, Message, Outgoing, Refused
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo
@@ -75,16 +77,18 @@ def test_pages_hold_all_members_in_order_and_are_no_larger_than_they_may_be(text
     members = [member(number, text) for number, text in enumerate(texts)]
     cut = list(group_pages.cut("g", members, PAGING))
 
-    found = [each for page in cut for each in group_pages.read(page.record(0), "g", page.claim)]
+    found = [each for page in cut for each in group_pages.read(page.record(0), "g", page.reference)]
     assert found == [each.signature for (each,) in members]
     assert all(len(page.record(0).payload.encode()) <= PAGING.page_bytes for page in cut)
-    assert [page.claim.first for page in cut] == [sum(page.claim.size for page in cut[:i]) for i in range(len(cut))]
+    assert [page.reference.first for page in cut] == [
+        sum(page.reference.size for page in cut[:i]) for i in range(len(cut))
+    ]
 
 
 def test_a_page_has_no_more_members_than_one_task_can_send():
     members = [member(number) for number in range(2 * PAGE_MEMBERS + 1)]
     cut = group_pages.cut("g", members, replace(PAGING, page_bytes=10**9))
-    assert [page.claim.size for page in cut] == [PAGE_MEMBERS, PAGE_MEMBERS, 1]
+    assert [page.reference.size for page in cut] == [PAGE_MEMBERS, PAGE_MEMBERS, 1]
 
 
 def test_a_member_that_no_page_can_hold_is_named():
@@ -96,9 +100,9 @@ def test_what_is_not_the_page_that_was_named_is_not_read():
     (page,) = group_pages.cut("g", [member(0)], PAGING)
     (other,) = group_pages.cut("g", [member(1)], PAGING)
     with pytest.raises(DecodeError, match="it has been altered"):
-        group_pages.read(other.record(0), "g", page.claim)
+        group_pages.read(other.record(0), "g", page.reference)
     with pytest.raises(DecodeError, match=r"members 0 to 0 of group g can't be sent: their record .* is gone"):
-        group_pages.read(None, "g", page.claim)
+        group_pages.read(None, "g", page.reference)
 
 
 # -- what begins with pages
@@ -162,7 +166,9 @@ def test_without_a_result_store_the_caller_hears_what_was_not_sent():
         return [Refused(ConnectionError("cut")) if i == 1 else answer for i, answer in enumerate(answers)]
 
     app.broker.send = losing
-    with pytest.raises(SendError, match="1 of a workflow's first 3 messages were not accepted: cut") as caught:
+    with pytest.raises(
+        SendError, match="1 of the first 3 messages of a workflow were not accepted; the first: cut"
+    ) as caught:
         group(double.s(number) for number in range(3)).delay()
     assert caught.value.failures.keys() == {1}
     del app.broker.send
@@ -207,7 +213,7 @@ def test_a_caller_that_dies_has_started_all_or_nothing(as_chord, saves, runs, mo
             workflow.delay()
     chaos = serve(app, clock, 0.2, seed=saves)
     assert bool(chaos.runs) == bool(runs)
-    states = list(app.store._kept.records.values())
+    states = list(app.store._entries.records.values())
     done = [each for each in states if each.state == SUCCESS and not each.id.startswith(FAN_OUT)]
     assert len(done) == runs + (as_chord and runs > 0)
 
@@ -253,7 +259,7 @@ def test_a_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundr
     paging = replace(PAGING, page_bytes=group_pages.PAGE_BYTES)
     (one,) = planner.start(hundred_thousand, (), {}, replace(ORIGIN, paging=paging))
     assert len(one.pages) == 100
-    assert sum(page.claim.size for page in one.pages) == 100_000
+    assert sum(page.reference.size for page in one.pages) == 100_000
     assert len(protocol.encode(one.message, "work")) < 16_000
     assert len(one.ids) == 1000
 
@@ -262,7 +268,7 @@ def test_a_hundred_thousand_members_are_joined_by_one_call_each_and_two_levels_o
     app = make_app()
     clock = on_clock(app)
     environment = Environment(
-        broker=app.broker,
+        outbox=Outbox(Codec(), app.broker),
         store=app.store,
         tasks={},
         policy=app.conf.policy(0),
@@ -291,7 +297,10 @@ def test_a_hundred_thousand_members_are_joined_by_one_call_each_and_two_levels_o
             group_index=index,
             embed=Embed(chord=chord_of_all),
         )
-        run(chords.conclude(DeliveryContext(environment, delivery, message, TaskOptions()), FAILURE, done), None)
+        run(
+            consequences.end_in_chord(DeliveryContext(environment, delivery, message, TaskOptions()), FAILURE, done),
+            None,
+        )
     largest = max(joined.values())
     assert sum(joined.values()) == 100_000 + 500
     assert joined[group_id] == 500

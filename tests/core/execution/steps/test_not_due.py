@@ -5,6 +5,7 @@ import math
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from taskq_cloud import TaskQ
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.flows import run
 from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.messages.sending import address
+from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Release, Settlement
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Lost, Outcome, Retrying, Succeeded
 from taskq_cloud.core.ports import BrokerCapabilities
@@ -35,7 +36,8 @@ LIKE_SQS = replace(ANY, longest_delay_seconds=900, longest_ordered_delay_seconds
 
 def delay_of(seconds: float, capabilities: BrokerCapabilities, queue: str = "work") -> float:
     message = Message(task="notify", id="t-1", eta=datetime.fromtimestamp(NOW + seconds, UTC))
-    return address(Codec(), message, queue, capabilities, NOW).outgoing.delay_seconds
+    broker = SimpleNamespace(capabilities=capabilities)
+    return Outbox(Codec(), broker).address(message, queue, NOW).outgoing.delay_seconds
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from taskq_cloud.core.execution.steps.rate_limit_slots import SLOTS
 from taskq_cloud.core.execution.steps.rate_limits import PUNCTUAL_SECONDS, check_key
 from taskq_cloud.core.flows import run
 from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Outgoing, Release, Settlement
 from taskq_cloud.core.model.options import Policy, task_options
 from taskq_cloud.core.model.outcome import Admission, Invocation
@@ -74,7 +76,7 @@ class Shop:
     def worker(self) -> Pipeline:
         return Pipeline(
             Environment(
-                broker=self.broker,
+                outbox=Outbox(Codec(), self.broker),
                 store=self.store,
                 tasks=self.tasks,
                 policy=self.policy,
@@ -389,7 +391,7 @@ def test_the_self_of_a_bound_task_is_no_parameter():
 
     app = TaskQ("shop")
     app.task(name="a", bind=True, rate_limit="1/m", rate_key="{tenant}")(notify)
-    with pytest.raises(ImproperlyConfigured, match=r"no parameter of b\(tenant"):
+    with pytest.raises(ImproperlyConfigured, match=r"not a parameter of b\(tenant"):
         app.task(name="b", bind=True, rate_limit="1/m", rate_key="{self}")(notify)
 
 
@@ -458,7 +460,7 @@ def test_a_slot_beyond_what_a_message_lives_gives_the_message_back(caplog):
     (delivery,) = shop.receive()
     settlement = shop.settled(delivery)
     assert isinstance(settlement, Release)
-    assert "the rate limit of task notify has its next slot more than 15 days ahead" in caplog.text
+    assert "the next slot of the rate limit of task notify is more than 15 days ahead" in caplog.text
 
 
 def test_a_store_that_answers_too_late_every_time_gives_the_message_back(caplog):

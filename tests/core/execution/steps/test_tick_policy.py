@@ -16,6 +16,7 @@ from taskq_cloud.core.execution.context import Environment
 from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import Message, Outgoing
 from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome, Replaced, Retrying, Succeeded
@@ -43,7 +44,7 @@ class World:
         definition = TaskDefinition("report", lambda: None, TaskOptions(time_limit=300), None)
         self.pipeline = Pipeline(
             Environment(
-                broker=self.broker,
+                outbox=Outbox(Codec(), self.broker),
                 store=self.store,
                 tasks={"report": definition, "longer": replace(definition, name="longer")},
                 policy=Policy(track_started=track_started),
@@ -418,7 +419,9 @@ def test_a_worker_without_time_zones_gives_back_what_others_can_run(
     depth = world.now(world.broker.depth("q"))
     assert depth.total == 1
     assert world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10)) == []
-    assert "'Europe/Paris' can't be looked up: this machine has no time zone database; pip install tzdata" in caplog.text
+    assert (
+        "'Europe/Paris' can't be looked up: this machine has no time zone database; pip install tzdata" in caplog.text
+    )
 
 
 FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every": 60}}

@@ -1,0 +1,220 @@
+"""The running task, as its own function sees it: the ``self`` of a bound task, and the request of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from taskq_cloud.canvas import Call
+from taskq_cloud.canvas.workflow import node_of
+from taskq_cloud.core import serializers
+from taskq_cloud.core.execution import retry
+from taskq_cloud.core.execution.runner import added_to_chord, current_invocation
+from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.model.outcome import Invocation
+from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.records import document, record
+from taskq_cloud.core.records.record import Record, version_of
+from taskq_cloud.core.workflows import signatures
+from taskq_cloud.errors import EncodeError, ImproperlyConfigured, Replaced, Retry
+from taskq_cloud.results.async_result import AsyncResult
+from taskq_cloud.runtime.protocols import Application
+
+if TYPE_CHECKING:
+    from taskq_cloud.request import Request
+
+
+class BoundTask:
+    """The ``self`` of a task declared with ``bind=True``; made for one run.
+
+    Args:
+        app: the application.
+        definition: the task's name, function and options.
+        invocation: the run.
+        called_directly: the task was called as a function, without a message.
+    """
+
+    def __init__(
+        self, app: Application, definition: TaskDefinition, invocation: Invocation, *, called_directly: bool = False
+    ) -> None:
+        from taskq_cloud.request import Request  # a process that only calls tasks runs none
+
+        self._app = app
+        self.name = definition.name
+        self.max_retries = definition.options.max_retries
+        self.request = Request(invocation, called_directly)
+
+    @property
+    def app(self) -> Any:
+        """The application."""
+        return self._app
+
+    def retry(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        exc: BaseException | None = None,
+        *,
+        eta: datetime | None = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+    ) -> NoReturn:
+        """Run the task again later; never returns.
+
+        Args:
+            args: new positional arguments; None: the arguments of this run.
+            kwargs: new keyword arguments; None: the arguments of this run.
+            exc: the cause; raised if no retry is left.
+            eta: when to run again.
+            countdown: seconds until then; wins over ``eta``. Without either, ``default_retry_delay`` counts.
+            max_retries: the number of retries allowed; None: the task's own.
+
+        Raises:
+            Retry: the signal to the worker.
+            MaxRetriesExceededError: no retry is left, and there is no ``exc``.
+        """
+        most = self.max_retries if max_retries is None else max_retries
+        if self.request.called_directly or retry.exhausted(self.request.retries, most):
+            raise retry.no_retry_left(self.name, self.request.id, exc)
+        raise Retry(
+            exc=exc,
+            when=eta if countdown is None else countdown,
+            args=None if args is None else tuple(args),
+            kwargs=kwargs,
+            max_retries=max_retries,
+        ) from exc
+
+    def signature_from_request(
+        self,
+        request: Request | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        **options: Any,
+    ) -> Call:
+        """Make a signature of the running call: with its id, its place in a workflow, and what follows it.
+
+        Args:
+            request: another call of the task; None: this one.
+            args: other positional arguments; None: those of the call.
+            kwargs: other keyword arguments; None: those of the call.
+            queue: the queue; None: the queue that the call came from.
+            options: further options of ``apply_async``; they win.
+        """
+        of = self.request if request is None else request
+        chosen = {**of.options, **({} if queue is None else {"queue": queue})}
+        call = Call(
+            self.name,
+            tuple(of.args) if args is None else args,
+            of.kwargs if kwargs is None else kwargs,
+            chosen,
+            app=self._app,
+        )
+        return call.set(**options) if options else call
+
+    subtask_from_request = signature_from_request
+
+    def replace(self, sig: Any) -> NoReturn:
+        """Run ``sig`` instead of the rest of this task; never returns.
+
+        The replacement takes the task's id, its place in a chain, group or chord, its callbacks and its errbacks. The
+        values of a group are collected into one value. The task's arguments, options and retries are not kept.
+
+        Args:
+            sig: a signature, with all its arguments.
+
+        Raises:
+            Replaced: the signal to the worker.
+            TypeError: ``sig`` is not a signature.
+            ImproperlyConfigured: ``sig`` has a place in another chord, or is an empty chain.
+            InvalidTaskError: ``sig`` is not a workflow.
+            EncodeError: the arguments of ``sig`` can't be serialised.
+        """
+        if self.request.called_directly:
+            raise RuntimeError(
+                f"task {self.name} was called as a function, so there is no message to replace: use delay() or apply()"
+            )
+        if added_to_chord.get():
+            raise ImproperlyConfigured(
+                f"task {self.name}: a run can't both add_to_chord() and replace(): let the replacement add"
+            )
+        raise Replaced(self._plain(sig, "replace()"))
+
+    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
+        """Add ``sig`` to the chord whose header this task is a member of: the body waits for its value too.
+
+        ``sig`` is sent once the task has succeeded, and not if it fails or is retried. The body gets the value after
+        the values of the header.
+
+        Args:
+            sig: a signature, with all its arguments.
+            lazy: the task sends the returned signature itself.
+
+        Returns:
+            The ``AsyncResult`` of ``sig``; with ``lazy`` the signature to send.
+
+        Raises:
+            ValueError: the task is not a member of a chord.
+            TypeError, ImproperlyConfigured, InvalidTaskError, EncodeError: see ``replace``.
+        """
+        from taskq_cloud.core.workflows import chord_additions  # few tasks add to their chord
+
+        message, added = self.request.invocation.message, added_to_chord.get()
+        if message.embed.chord is None or added is None:
+            raise ValueError(f"task {self.name}: add_to_chord(): the current task is not member of any chord")
+        task_id, kept = chord_additions.with_id(message, self._plain(sig, "add_to_chord()"), added)
+        if lazy:
+            placed = chord_additions.lazily(message, task_id, kept, added)
+            added.append({chord_additions.LAZY: task_id})
+            return node_of(placed, "add_to_chord()", self._app)
+        added.append(kept)
+        return AsyncResult(task_id, self._app)
+
+    def update_state(self, state: str, meta: Any = None) -> None:
+        """Record a state of the task's own (``"PROGRESS"``) with any JSON value; ignored once the task has ended.
+
+        Raises:
+            ValueError: the state is final.
+        """
+        self._app.run(self._app.store.save([self._record(state, meta)]))
+
+    async def aupdate_state(self, state: str, meta: Any = None) -> None:
+        """``update_state`` on an event loop."""
+        await self._app.arun(self._app.store.save([self._record(state, meta)]))
+
+    def _plain(self, sig: Any, where: str) -> Signature:
+        """Write a signature as the plain JSON that the pipeline takes; raises as ``replace`` does."""
+        node = node_of(sig, f"task {self.name}: {where}")
+        if getattr(node, "options", {}).get("chord") is not None:
+            raise ImproperlyConfigured(
+                f"task {self.name}: {where} takes no signature that is part of a chord: {node!r:.100}"
+            )
+        try:
+            plain: Signature = serializers.loads(serializers.dumps(node.to_dict()))
+        except EncodeError as error:
+            raise EncodeError(f"task {self.name}: {where}: {node!r:.100} is {error}") from error
+        if not signatures.parse(plain):
+            raise ImproperlyConfigured(f"task {self.name}: {where} takes no empty chain")
+        return plain
+
+    def _record(self, state: str, meta: Any) -> Record:
+        if state in record.READY_STATES:
+            raise ValueError(f"task {self.name}: a task ends by returning or raising, not by update_state({state!r})")
+        message = self.request.invocation.message
+        return Record(
+            id=message.id,
+            state=state,
+            version=version_of(state, message.attempt),
+            payload=document.encode(message, state, serializers.dumps(meta), now=0),
+            expires_at=self._app.result_expires_at(),
+            fence=self.request.invocation.fence,
+        )
+
+
+def current_request() -> Request | None:
+    """The call that runs in this context; None outside a task."""
+    from taskq_cloud.request import Request  # a process that only calls tasks runs none
+
+    invocation = current_invocation.get()
+    return None if invocation is None else Request(invocation)

@@ -1,0 +1,241 @@
+"""What becomes of a task once its run is over (step 7 of ``pipeline``): each outcome leads to a settlement.
+
+Succeeded, Failed, TimedOut, Retrying   conclude: 7a record, 7b consequences, 7c acknowledge
+Replaced                                the replacement is sent; its last task records the state
+Rejected                                given back, or recorded as a failure and dead-lettered
+Lost                                    given back until its receives run out, then a failure
+Ignored, Abandoned                      acknowledged without a state; given back
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from taskq_cloud.core import serializers
+from taskq_cloud.core.backoff import growing_delay
+from taskq_cloud.core.execution import consequences
+from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow
+from taskq_cloud.core.execution.steps import duplicates
+from taskq_cloud.core.execution.steps.duplicates import AlreadyDone
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.messages.sending import UNSENDABLE
+from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Release, Settlement
+from taskq_cloud.core.model.outcome import (
+    Abandoned,
+    ErrorInfo,
+    Failed,
+    Ignored,
+    Lost,
+    Outcome,
+    Rejected,
+    Replaced,
+    Retrying,
+    Succeeded,
+    TimedOut,
+)
+from taskq_cloud.core.records.record import FAILURE, IGNORED, RETRY, SUCCESS
+from taskq_cloud.core.workflows import successors
+from taskq_cloud.core.workflows.chord_members import check_store_counts_members
+from taskq_cloud.core.workflows.planner import Successor
+from taskq_cloud.core.workflows.stages import has_chord
+from taskq_cloud.errors import (
+    ImproperlyConfigured,
+    InvalidTaskError,
+    PayloadTooLarge,
+    Reject,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
+
+LOST_RUN_FIRST_DELAY_SECONDS: Final = 1
+LONGEST_RELEASE_SECONDS: Final = 900
+
+
+def carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float) -> PipelineFlow[Settlement]:
+    """Do what an outcome asks for.
+
+    Args:
+        context: the task's.
+        outcome: the outcome of its run.
+        runtime_seconds: how long the run took.
+    """
+    match outcome:
+        case Succeeded():
+            settlement = yield from _succeed(context, outcome, runtime_seconds)
+        case Failed():
+            called = replace(context, called=outcome.called)
+            settlement = yield from fail(called, outcome.error, expected=outcome.expected)
+        case TimedOut():
+            settlement = yield from fail(context, ErrorInfo.of(TimeLimitExceeded(outcome.time_limit)))
+        case Retrying():
+            settlement = yield from _retry(context, outcome)
+        case Replaced():
+            settlement = yield from _replace(context, outcome)
+        case Rejected():
+            settlement = yield from _reject(context, outcome)
+        case Lost():
+            settlement = yield from _lose(context, outcome)
+        case Ignored() | Abandoned():
+            settlement = yield from _end_without_state(context, outcome)
+    if isinstance(settlement, Release):
+        yield from give_up_lock(context)
+    return settlement
+
+
+def fail(context: DeliveryContext, error: ErrorInfo, *, expected: bool = False) -> PipelineFlow[Settlement]:
+    """End a task as failed; ``expected`` errors are logged without a traceback."""
+    if expected:
+        context.log(logging.INFO, "task.failed", "raised expected %s", error.summary)
+    else:
+        context.log(logging.ERROR, "task.failed", "failed: %s\n%s", error.summary, error.traceback or "")
+    following = context.following(FAILURE)
+    try:
+        return (yield from conclude(context, FAILURE, error, following))
+    except PayloadTooLarge:
+        return (yield from conclude(context, FAILURE, error.shortened(), following))
+
+
+def conclude(
+    context: DeliveryContext, state: str, result: str | ErrorInfo, following: Sequence[Successor] = ()
+) -> PipelineFlow[Settlement]:
+    """Record a state (7a), carry out its consequences (7b), and acknowledge the message (7c).
+
+    Args:
+        context: the task's.
+        state: the state.
+        result: the value as JSON text, or the error.
+        following: the messages that follow the task.
+    """
+    addressed = context.address(following)
+    if not (yield from consequences.record(context, state, result, _children(context, state, following))):
+        return (yield from _settle_by_stored_state(context))
+    if state == RETRY:
+        yield from give_up_lock(context)
+        yield from context.send(addressed)
+    else:
+        error = result if isinstance(result, ErrorInfo) else None
+        yield from consequences.follow_up(context, state, addressed, error)
+    return Acknowledge(context.delivery)
+
+
+def settle_done(done: AlreadyDone) -> PipelineFlow[Settlement]:
+    """Settle a message by a stored state, and repeat the consequences of that state."""
+    if done.state is not None and done.counts_only:
+        yield from consequences.end_in_chord(done.context, done.state, done.error)
+    elif done.state is not None:
+        messages = done.context.address(done.context.following(done.state, done.value, recorded=True))
+        yield from consequences.follow_up(done.context, done.state, messages, done.error)
+    return done.settlement
+
+
+def record_dead_letter(context: DeliveryContext, error: ErrorInfo) -> PipelineFlow[None]:
+    """Record the failure of a task whose message is to be dead-lettered; a redrive takes it back."""
+    yield from consequences.record(context, FAILURE, error)
+    yield from consequences.end_in_chord(context, FAILURE, error)
+
+
+def give_up_lock(context: DeliveryContext) -> Flow[None]:
+    """Give up the lock of a ``once`` task before another run of it is made possible.
+
+    After its last run the lock is kept, so that a late duplicate is kept out.
+    """
+    if context.options.once:
+        yield from context.store.claim(context.message.id, context.delivery.receipt, 0)
+
+
+def _settle_by_stored_state(context: DeliveryContext) -> PipelineFlow[Settlement]:
+    """Settle a message whose state was not recorded, since the store holds a state that stands."""
+    stored = yield from context.load()
+    done = duplicates.judge(context, stored)
+    if done is not None:
+        return (yield from settle_done(done))
+    if stored is not None:
+        # The holder of a newer lock runs the task and settles the message. Acknowledged here, it could be lost.
+        return Release(context.delivery, LOST_RUN_FIRST_DELAY_SECONDS)
+    return Acknowledge(context.delivery)
+
+
+def _children(context: DeliveryContext, state: str, following: Sequence[Successor]) -> Sequence[Successor]:
+    """The messages whose tasks are the children of a record: errbacks that are called here are among them."""
+    if state == RETRY:
+        return ()
+    if state != FAILURE or not context.message.embed.errbacks:
+        return following
+    from taskq_cloud.core.execution.steps import errbacks  # few tasks have any
+
+    return [*following, *errbacks.messages(context)]
+
+
+def _succeed(context: DeliveryContext, outcome: Succeeded, runtime_seconds: float) -> PipelineFlow[Settlement]:
+    embed, payload = context.message.embed, outcome.payload
+    ended = replace(context, added=outcome.added, called=outcome.called)
+    value = serializers.loads(payload) if embed.callbacks or embed.chain else None
+    try:
+        settlement = yield from conclude(ended, SUCCESS, payload, ended.following(SUCCESS, value))
+    except UNSENDABLE as error:
+        return (yield from fail(context, ErrorInfo.of(error)))
+    context.log(logging.INFO, "task.succeeded", "succeeded in %.3f s", runtime_seconds)
+    return settlement
+
+
+def _retry(context: DeliveryContext, outcome: Retrying) -> PipelineFlow[Settlement]:
+    again = successors.on_retry(context.message, outcome, context.now)
+    context.log(logging.INFO, "task.retried", "retries in %.1f s: %s", outcome.after_seconds, outcome.error.exc_type)
+    try:
+        return (yield from conclude(context, RETRY, outcome.error, [Successor(again, context.delivery.queue)]))
+    except UNSENDABLE as failure:
+        return (yield from fail(context, ErrorInfo.of(failure)))
+
+
+def _replace(context: DeliveryContext, outcome: Replaced) -> PipelineFlow[Settlement]:
+    """Send a replacement. Nothing is recorded: the replacement's last task has the task's id, and records its state."""
+    from taskq_cloud.core.workflows import replacement  # few tasks are replaced
+
+    try:
+        stages = replacement.in_place_of(context.message, outcome.signature, context.fence)
+        if has_chord(stages):
+            check_store_counts_members(context.environment.store)
+        paging = context.environment.paging()
+        instead = replacement.start(context.message, stages, context.now, paging, resent=context.resends)
+        addressed = context.address(instead)
+    except (*UNSENDABLE, InvalidTaskError, ImproperlyConfigured) as error:
+        return (yield from fail(context, ErrorInfo.of(error)))
+    context.log(logging.INFO, "task.replaced", "is replaced, beginning with task %s", instead[0].message.task)
+    yield from give_up_lock(context)
+    yield from context.send(addressed)
+    return Acknowledge(context.delivery)
+
+
+def _end_without_state(context: DeliveryContext, outcome: Ignored | Abandoned) -> PipelineFlow[Settlement]:
+    if isinstance(outcome, Abandoned):
+        context.log(logging.WARNING, "task.given_back", "given back: the worker stops, or has lost its lease")
+        return Release(context.delivery)
+    context.log(logging.INFO, "task.ignored", "ignored")
+    yield from consequences.end_in_chord(context, IGNORED)
+    return Acknowledge(context.delivery)
+
+
+def _reject(context: DeliveryContext, outcome: Rejected) -> PipelineFlow[Settlement]:
+    delivery = context.delivery
+    if outcome.requeue:
+        after = growing_delay(delivery.receive_count, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
+        context.log(logging.INFO, "task.rejected", "rejected, given back for %.0f s: %s", after, outcome.reason)
+        return Release(delivery, after)
+    context.log(logging.ERROR, "message.dead_lettered", "rejected and dead-lettered: %s", outcome.reason)
+    yield from record_dead_letter(context, ErrorInfo.of(Reject(outcome.reason)))
+    return DeadLetter(delivery, f"Reject: {outcome.reason}")
+
+
+def _lose(context: DeliveryContext, outcome: Lost) -> PipelineFlow[Settlement]:
+    receives, most = context.delivery.receive_count, context.environment.policy.max_receives
+    # Where receives are not counted, a task that kills its process would do so for ever.
+    if context.options.reject_on_worker_lost and context.delivery.counted and receives < most:
+        after = growing_delay(receives, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
+        text = "lost its process (%s), receive %d of %d"
+        context.log(logging.ERROR, "task.lost", text, outcome.reason, receives, most)
+        return Release(context.delivery, after)
+    error = WorkerLostError(f"the process that ran it died ({outcome.reason}) on receive {receives}")
+    return (yield from fail(context, ErrorInfo.of(error)))

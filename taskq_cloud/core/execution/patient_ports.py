@@ -1,0 +1,127 @@
+"""Ports that wait by themselves: a store and an outbox that repeat a failed operation while an outage lasts.
+
+They serve a run that is over, whose effects are still to be recorded and sent. Running the task again would cost more
+than waiting, so an operation is repeated until the policy's patience ends. Before a run, the message is given back at
+once instead: the pipeline uses the plain store there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Final, Protocol, TypeVar
+
+from taskq_cloud.core.backoff import growing_delay
+from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.messages.sending import Addressed, Outbox
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.records.record import Record
+from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, StoreNotFound, Unreachable
+
+T = TypeVar("T")
+
+FIRST_DELAY_SECONDS: Final = 0.5
+LONGEST_DELAY_SECONDS: Final = 15
+PASSING: Final = (Unreachable, AccessDenied, StoreNotFound, QueueNotFound)
+"""Errors that may end while a run waits: an outage, an expired token, a missing permission, a missing table."""
+
+
+class Log(Protocol):
+    """Logs a line about the task: level, ``action``, text and its values."""
+
+    def __call__(self, level: int, action: str, text: str, *values: object) -> None:
+        """Log the line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an operation is repeated.
+
+    Args:
+        seconds: the time after which the error is raised.
+        clock: seconds since the epoch.
+        log: logs each repetition.
+    """
+
+    seconds: float
+    clock: Callable[[], float]
+    log: Log
+
+    def repeat(self, operation: Callable[[], Flow[T]]) -> Flow[T]:
+        """Repeat an operation while its error may pass; raises the last error when patience is over."""
+        deadline = self.clock() + self.seconds
+        for attempt in count(1):
+            try:
+                return (yield from operation())
+            except PASSING as error:
+                wait_seconds = growing_delay(attempt, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
+                if self.clock() + wait_seconds > deadline:
+                    raise
+                text = "an effect of its run failed; repeated in %.1f s: %s"
+                self.log(logging.WARNING, "task.effect_repeated", text, wait_seconds, error)
+                yield Sleep(wait_seconds)
+        raise AssertionError("count() has no end")
+
+
+@dataclass(frozen=True, slots=True)
+class PatientStore:
+    """The operations of a result store that follow a run; see ``ResultStore`` for each.
+
+    Args:
+        store: the store.
+        patience: how long an operation is repeated.
+    """
+
+    store: ResultStore
+    patience: Patience
+
+    def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
+        """Read records."""
+        return self.patience.repeat(partial(self.store.load, ids))
+
+    def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+        """Write records, each by its condition."""
+        return self.patience.repeat(partial(self.store.save, records))
+
+    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
+        """Count a member of a join."""
+        return self.patience.repeat(partial(self.store.join, join_id, member, size, expires_at))
+
+    def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
+        """Claim a lock."""
+        return self.patience.repeat(partial(self.store.claim, key, owner, ttl_seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class PatientOutbox:
+    """An outbox that sends all messages or raises.
+
+    Args:
+        outbox: the outbox.
+        patience: how long sending is repeated. Sending a message twice does no harm: its id is made from its parent's.
+    """
+
+    outbox: Outbox
+    patience: Patience
+
+    def send(self, addressed: Sequence[Addressed]) -> Flow[None]:
+        """Send messages.
+
+        Raises:
+            OperationalError: one of them was not accepted; sending all of them again does no harm.
+        """
+        return self.patience.repeat(partial(self._send, addressed))
+
+    def _send(self, addressed: Sequence[Addressed]) -> Flow[None]:
+        now = self.patience.clock()
+        passed = [each.schedule for each in addressed if each.schedule and each.schedule.at <= now]
+        if passed:
+            raise OperationalError(f"{passed[0].description}: the time of its schedule passed before it was accepted")
+        for answer in (yield from self.outbox.send(addressed)):
+            if isinstance(answer, Refused):
+                raise answer.error

@@ -1,0 +1,131 @@
+"""The resources of an application, opened when they are first used: settings, broker, stores, codec, connections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from taskq_cloud.brokers.registry import broker_from_url
+from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy import lazy
+from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.sending import Outbox
+from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.runtime.codec import codec_from_settings, payloads_from_settings
+from taskq_cloud.stores.results.registry import store_from_url
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.payloads.policy import Payloads
+    from taskq_cloud.settings import Settings
+
+T = TypeVar("T")
+
+
+class Resources:
+    """What the settings of an application describe.
+
+    Nothing is read, opened or imported before it is used; a wrong setting raises ``ImproperlyConfigured`` then.
+
+    Args:
+        settings: settings by name, which win over the environment.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._given = dict(settings)
+
+    @lazy
+    def conf(self) -> Settings:
+        """The settings; read when they are first used."""
+        from taskq_cloud.settings import load_settings  # importing pydantic takes longer than all of this package
+
+        return load_settings(self._given)
+
+    @lazy
+    def broker(self) -> Broker:
+        """The message broker."""
+        return broker_from_url(self.conf.broker, self.conf.broker_transport_options)
+
+    @lazy
+    def store(self) -> ResultStore:
+        """The result store. With a payload store, a record may be as large as a payload."""
+        store = store_from_url(self.conf.results_url(), {})
+        if self.payloads is None or not store.capabilities.keeps_records:
+            return store
+        from taskq_cloud.core.payloads.large_results import LargeResults  # few applications have a payload store
+
+        return LargeResults(store, self.payloads, time.time)
+
+    @lazy
+    def scheduler(self) -> ScheduleStore | None:
+        """The store of schedules. None: a message due later than the broker can delay it is sent on in hops."""
+        if self.conf.scheduler is None:
+            return None
+        from taskq_cloud.stores.schedules.registry import scheduler_from_url  # few applications have a scheduler
+
+        return scheduler_from_url(self.conf.scheduler, {})
+
+    @lazy
+    def payloads(self) -> Payloads | None:
+        """The policy of messages and results that are too large; None: they are refused."""
+        return payloads_from_settings(self.conf)
+
+    @lazy
+    def codec(self) -> Codec:
+        """The codec of messages, with the keys that the settings name."""
+        return codec_from_settings(self.conf, self.payloads)
+
+    @property
+    def outbox(self) -> Outbox:
+        """The place where messages leave: codec, broker and scheduler."""
+        return Outbox(self.codec, self.broker, self.scheduler)
+
+    def services(self) -> dict[str, Service]:
+        """The clients that broker, stores and scheduler need, by name.
+
+        Raises:
+            ImproperlyConfigured: the result store and the payload store need one client with different options.
+        """
+        services = {**self.broker.services, **self.store.services}
+        services |= self.scheduler.services if self.scheduler else {}
+        for name, service in (self.payloads.store.services if self.payloads else {}).items():
+            if services.setdefault(name, service) != service:
+                raise ImproperlyConfigured(
+                    f"TASKQ_RESULTS and TASKQ_PAYLOADS share one client of {name!r}: give both URLs the same options"
+                )
+        return services
+
+    def run(self, flow: Flow[T]) -> T:
+        """Drive a flow in the calling thread."""
+        return self.connections.run(flow)
+
+    async def arun(self, flow: Flow[T]) -> T:
+        """Drive a flow on the running event loop."""
+        return await self.async_connections.run(flow)
+
+    def result_expires_at(self) -> float | None:
+        """When a record that is written now expires, in seconds since the epoch; None: never."""
+        expires = self.conf.policy(0).result_expires
+        return None if expires is None else time.time() + expires
+
+    def close(self) -> None:
+        """Close the connections of synchronous callers; the next call opens them again."""
+        if "connections" in vars(self):  # unopened connections need no broker URL to be right
+            self.connections.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        if "async_connections" in vars(self):
+            await self.async_connections.close()
+
+    @lazy
+    def connections(self) -> Connections:
+        """The connections of synchronous callers."""
+        return Connections(self.services())
+
+    @lazy
+    def async_connections(self) -> AsyncConnections:
+        """The connections of the running event loop's callers."""
+        return AsyncConnections(self.services())
