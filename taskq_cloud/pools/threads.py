@@ -104,8 +104,8 @@ class ThreadPool:
         if thread.ended.done() or invocation is None:
             return
         logger.warning(
-            "task %s (%s) was told to end, but its thread still runs; its outcome will be dropped. Threads in this state: "
-            "%d. The processes pool can end any task: use --pool processes",
+            "task %s (%s) was told to end, but its thread still runs; its outcome will be dropped. Threads in this "
+            "state: %d. The processes pool can end any task: use --pool processes",
             invocation.message.task,
             invocation.message.id,
             self.abandoned_threads,
