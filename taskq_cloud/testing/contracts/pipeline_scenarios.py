@@ -190,7 +190,7 @@ SCENARIOS = [
         garbage='{"body": "[[1]]", "headers": {"task": "main", "id": "TASK_ID"}, "properties": {}}',
         states={"main": ("FAILURE", "InvalidTaskError")},
         effects=("save:FAILURE", "settle:DeadLetter"),
-        dead_letters=("InvalidTaskError: the body is no",),
+        dead_letters=("InvalidTaskError: the body isn't",),
     ),
     Scenario(
         name="can't be followed as it says",
