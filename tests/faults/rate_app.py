@@ -38,7 +38,7 @@ if os.environ.get("RATE_DIES"):
         """Die between taking a rate-limit slot and sending the message that carries it."""
         os.kill(os.getpid(), signal.SIGKILL)
 
-    rate_limit_slots.Keeper.put_back = die  # type: ignore[method-assign, assignment]
+    rate_limit_slots.SlotKeeper.put_back = die  # type: ignore[method-assign, assignment]
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
     handler = app.lambda_handler()
