@@ -32,6 +32,7 @@ class PushOptions(TypedDict, total=False):
 
 def make_endpoint(
     runtime: Runtime,
+    *,
     audience: str | Sequence[str],
     service_account: str | Sequence[str],
     deadline_seconds: float = 600,
