@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Azure Blob Storage for the tests; it comes from npm. Without npm they skip what needs it, or fail under CI=true.
 AZURITE := .emulators/azurite-3.35.0
+# The second type checker of what users write, from npm as well.
+PYRIGHT := .emulators/pyright-1.1.414
 # checkov for infra/terraform, in an environment of its own: its requirements contradict ours.
 CHECKOV := .checkov/3.3.30
 # What the demo runs on, and which emulators that takes beside those that pip installs.
@@ -42,10 +44,16 @@ $(AZURITE):
 	        $(subst azurite-,azurite@,$(notdir $@)) && touch $@ || echo "Azurite could not be installed" >&2; \
 	fi
 
+$(PYRIGHT):
+	if command -v npm > /dev/null; then \
+	    mkdir -p $@ && npm install --prefix $@ --no-save --no-audit --no-fund --silent $(subst -,@,$(notdir $@)) \
+	        || { rm -rf $@; echo "pyright could not be installed" >&2; }; \
+	fi
+
 demo: $(STAMP) $(DEMO_EMULATORS)  ## Run a small shop, here: BROKER=sqs|pubsub|sqlite RESULTS=dynamodb|s3|azureblob|gs|sqlite
 	PYTHONPATH=examples $(BIN)/python -m demo --broker '$(BROKER)' --results '$(RESULTS)' --stack '$(STACK)'
 
-test: $(STAMP) $(AZURITE) emulators $(LOCALSTACK)  ## Run all tests, against emulators on loopback; STACK=localstack: those of AWS
+test: $(STAMP) $(AZURITE) $(PYRIGHT) emulators $(LOCALSTACK)  ## Run all tests, against emulators on loopback; STACK=localstack: those of AWS
 	TASKQ_TEST_STACK=$(STACK) $(BIN)/pytest -n $(PROCESSES) --dist worksteal $(PYTEST_ARGS)
 
 # An adapter's flows are the same lines on either driver: on the second stack, the synchronous ones.

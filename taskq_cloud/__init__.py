@@ -7,12 +7,12 @@ container worker (``taskq worker``), an AWS Lambda function (``app.lambda_handle
 from taskq_cloud.app import TaskQ
 from taskq_cloud.bound_task import BoundTask, current_request
 from taskq_cloud.canvas import (
+    Chain,
+    Group,
     Signature,
     StampingVisitor,
-    chain,
     chord,
     chunks,
-    group,
     maybe_signature,
     signature,
     subtask,
@@ -35,6 +35,9 @@ from taskq_cloud.results.group_result import GroupResult, result_from_tuple
 from taskq_cloud.results.result_set import ResultSet
 from taskq_cloud.results.waiting import allow_join_result
 from taskq_cloud.task import Task
+
+chain = Chain
+group = Group
 
 __all__ = [
     "AsyncResult",

@@ -14,15 +14,17 @@ from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.results.group_result import GroupResults
 from taskq_cloud.results.result_set import ResultSet
 from taskq_cloud.runtime.registry import Registry
-from taskq_cloud.task import Task, define
+from taskq_cloud.task import Args, Kwargs, Task, define
 
 if TYPE_CHECKING:
     from taskq_cloud.beat.declarations import Declaration, Signal
+    from taskq_cloud.calling.options import CallKeywords
     from taskq_cloud.core.schedules.entry import ScheduleEntry
     from taskq_cloud.deploy.topology.model import Topology
     from taskq_cloud.runtime.runtime import Runtime
     from taskq_cloud.serverless.pubsub_push import PushEndpoint
     from taskq_cloud.serverless.push_options import PushOptions
+    from taskq_cloud.task import DeclarationKeywords
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,12 +56,12 @@ class TaskQ(Registry):
 
     @overload
     def task(
-        self, *, name: str | None = None, bind: Literal[False] = False, **options: Any
+        self, *, name: str | None = None, bind: Literal[False] = False, **options: Unpack[DeclarationKeywords]
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
     @overload
     def task(
-        self, *, name: str | None = None, bind: Literal[True], **options: Any
+        self, *, name: str | None = None, bind: Literal[True], **options: Unpack[DeclarationKeywords]
     ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
 
     def task(self, *functions: Callable[..., Any], name: str | None = None, bind: bool = False, **options: Any) -> Any:
@@ -111,7 +113,7 @@ class TaskQ(Registry):
         schedule: Any,
         sig: Any,
         args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        kwargs: Kwargs = None,
         name: str | None = None,
         **opts: Any,
     ) -> str:
@@ -150,42 +152,43 @@ class TaskQ(Registry):
     # -- calling
 
     def send_task(
-        self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallKeywords],
     ) -> AsyncResult[Any]:
         """Call a task by its name, whether it is registered here or not; raises as ``Task.apply_async`` does."""
         arguments = (() if args is None else args, kwargs or {})
-        (result,) = self.run(tasks.send(self, name, [arguments], call_options(name, options)))
-        return result
+        return self.run(tasks.send(self, name, [arguments], call_options(name, options)))[0]
 
     async def asend_task(
-        self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallKeywords],
     ) -> AsyncResult[Any]:
         """``send_task`` on an event loop."""
         arguments = (() if args is None else args, kwargs or {})
-        (result,) = await self.arun(tasks.send(self, name, [arguments], call_options(name, options)))
-        return result
+        return (await self.arun(tasks.send(self, name, [arguments], call_options(name, options))))[0]
 
     def signature(
-        self,
-        task: Any,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
-        **more: Any,
+        self, task: Any, args: Args = None, kwargs: Kwargs = None, options: Kwargs = None, **more: Any
     ) -> Any:
         """A workflow of this application: see ``canvas.signature``. A named task need not be registered here."""
         return canvas.signature(task, args, kwargs, options, app=self, **more)
 
-    def AsyncResult(self, task_id: str, parent: Any = None) -> AsyncResult[Any]:  # noqa: N802 - Celery's name
+    def AsyncResult(self, task_id: str, parent: Any = None) -> AsyncResult[Any]:
         """The result of an earlier call, by its id."""
         return AsyncResult(task_id, self, parent=parent)
 
     @property
-    def GroupResult(self) -> GroupResults:  # noqa: N802 - Celery's name
+    def GroupResult(self) -> GroupResults:
         """``app.GroupResult(id)`` and ``app.GroupResult.restore(id)``: the result of a group that was saved."""
         return GroupResults(self)
 
-    def ResultSet(self, results: Iterable[Any]) -> ResultSet:  # noqa: N802 - Celery's name
+    def ResultSet(self, results: Iterable[Any]) -> ResultSet:
         """Several results as one."""
         return ResultSet(results, self)
 
@@ -230,8 +233,6 @@ class TaskQ(Registry):
         service = os.environ.get("K_SERVICE")
         runtime = self.runtime(hostname=f"run@{service}" if service else None, patience_seconds=0)
         return make_endpoint(runtime, **options)
-
-    # -- deploying
 
     def topology(self, *, app_path: str | None = None) -> Topology:
         """The resources that this application needs: see ``deploy.topology``.

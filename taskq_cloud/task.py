@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, Unpack, overload
 
 from taskq_cloud.bound_task import BoundTask
 from taskq_cloud.calling import tasks
-from taskq_cloud.calling.options import call_options
+from taskq_cloud.calling.options import CallKeywords, call_options
 from taskq_cloud.calling.tasks import Arguments
 from taskq_cloud.canvas import Call, Group, chunks, mapped
 from taskq_cloud.core.flows import Flow
@@ -23,6 +23,12 @@ from taskq_cloud.runtime.protocols import Application
 
 if TYPE_CHECKING:
     from taskq_cloud.beat.declarations import Declaration
+    from taskq_cloud.core.model.options import TaskKeywords
+    from taskq_cloud.schedules import PeriodicKeywords
+
+    class DeclarationKeywords(TaskKeywords, PeriodicKeywords, total=False):
+        """The options of ``@app.task`` as keyword arguments."""
+
 
 _PERIODIC: Final = frozenset(
     {"every", "cron", "schedule", "timezone", "enabled", "start", "end", "jitter", "overlap", "catch_up"}
@@ -30,11 +36,18 @@ _PERIODIC: Final = frozenset(
 """The options of a task that make it periodic: those of ``beat.declarations.DECORATOR_OPTIONS`` with no other
 meaning."""
 
+Args: TypeAlias = Sequence[Any] | None
+Kwargs: TypeAlias = Mapping[str, Any] | None
+
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+V = TypeVar("V")
+
+AsyncFunction: TypeAlias = Coroutine[Any, Any, V]
+"""The return value of a coroutine function whose own value is a ``V``."""
 
 
-class Task(Generic[P, R]):
+class Task(Generic[P, R_co]):
     """A function that can be called from anywhere and runs somewhere else. Calling the task itself runs it here.
 
     Args:
@@ -61,26 +74,46 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<@task: {self.name}>"
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function here and now: no message is sent and no result is stored."""
         call = Invocation(message=Message(task=self.name, id="", args=args, kwargs=kwargs))
         first = (BoundTask(self._app, self.definition, call, called_directly=True),) if self._bound else ()
-        value: R = self.definition.function(*first, *args, **kwargs)
+        value: R_co = self.definition.function(*first, *args, **kwargs)
         return value
 
     # -- calling
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[Any]:
+    @overload
+    def delay(self: Task[P, AsyncFunction[V]], *args: P.args, **kwargs: P.kwargs) -> TaskResult[V]: ...
+
+    @overload
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R_co]: ...
+
+    def delay(self, *args: Any, **kwargs: Any) -> TaskResult[Any]:
         """Call the task with these arguments; raises as ``apply_async`` does."""
         return self.apply_async(args, kwargs)
 
-    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[Any]:
+    @overload
+    async def adelay(self: Task[P, AsyncFunction[V]], *args: P.args, **kwargs: P.kwargs) -> TaskResult[V]: ...
+
+    @overload
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R_co]: ...
+
+    async def adelay(self, *args: Any, **kwargs: Any) -> TaskResult[Any]:
         """``delay`` on an event loop."""
         return await self.aapply_async(args, kwargs)
 
+    @overload
     def apply_async(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> TaskResult[Any]:
+        self: Task[P, AsyncFunction[V]], args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]
+    ) -> TaskResult[V]: ...
+
+    @overload
+    def apply_async(
+        self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]
+    ) -> TaskResult[R_co]: ...
+
+    def apply_async(self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]) -> TaskResult[Any]:
         """Call the task, with the options of ``taskq_cloud.calling.options.CallOptions``.
 
         Raises:
@@ -95,8 +128,18 @@ class Task(Generic[P, R]):
         (result,) = self._app.run(self._send([arguments], options))
         return result
 
+    @overload
     async def aapply_async(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+        self: Task[P, AsyncFunction[V]], args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]
+    ) -> TaskResult[V]: ...
+
+    @overload
+    async def aapply_async(
+        self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]
+    ) -> TaskResult[R_co]: ...
+
+    async def aapply_async(
+        self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]
     ) -> TaskResult[Any]:
         """``apply_async`` on an event loop."""
         arguments = (() if args is None else args, kwargs or {})
@@ -105,7 +148,19 @@ class Task(Generic[P, R]):
         (result,) = await self._app.arun(self._send([arguments], options))
         return result
 
-    def map_async(self, argument_tuples: Iterable[Sequence[Any]], **options: Any) -> list[TaskResult[Any]]:
+    @overload
+    def map_async(
+        self: Task[P, AsyncFunction[V]], argument_tuples: Iterable[Sequence[Any]], **options: Unpack[CallKeywords]
+    ) -> list[TaskResult[V]]: ...
+
+    @overload
+    def map_async(
+        self, argument_tuples: Iterable[Sequence[Any]], **options: Unpack[CallKeywords]
+    ) -> list[TaskResult[R_co]]: ...
+
+    def map_async(
+        self, argument_tuples: Iterable[Sequence[Any]], **options: Unpack[CallKeywords]
+    ) -> Sequence[TaskResult[Any]]:
         """Call the task once for each tuple of positional arguments, in as few requests as the broker allows.
 
         Raises:
@@ -116,19 +171,43 @@ class Task(Generic[P, R]):
             return [self._run_in_place((each, {}), options) for each in argument_tuples]
         return self._app.run(self._send([(each, {}) for each in argument_tuples], options))
 
-    async def amap_async(self, argument_tuples: Iterable[Sequence[Any]], **options: Any) -> list[TaskResult[Any]]:
+    @overload
+    async def amap_async(
+        self: Task[P, AsyncFunction[V]], argument_tuples: Iterable[Sequence[Any]], **options: Unpack[CallKeywords]
+    ) -> list[TaskResult[V]]: ...
+
+    @overload
+    async def amap_async(
+        self, argument_tuples: Iterable[Sequence[Any]], **options: Unpack[CallKeywords]
+    ) -> list[TaskResult[R_co]]: ...
+
+    async def amap_async(
+        self, argument_tuples: Iterable[Sequence[Any]], **options: Unpack[CallKeywords]
+    ) -> Sequence[TaskResult[Any]]:
         """``map_async`` on an event loop."""
         if self._app.conf.task_always_eager:
             return [self._run_in_place((each, {}), options) for each in argument_tuples]
         return await self._app.arun(self._send([(each, {}) for each in argument_tuples], options))
 
+    @overload
     def apply(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> EagerResult[Any]:
+        self: Task[P, AsyncFunction[V]], args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]
+    ) -> EagerResult[V]: ...
+
+    @overload
+    def apply(self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]) -> EagerResult[R_co]: ...
+
+    def apply(self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]) -> EagerResult[Any]:
         """Run the task in place, with its retries, as a worker would; no message is sent and no result is stored."""
         return self._run_in_place((() if args is None else args, kwargs or {}), options)
 
-    def AsyncResult(self, task_id: str) -> TaskResult[Any]:  # noqa: N802 - Celery's name
+    @overload
+    def AsyncResult(self: Task[P, AsyncFunction[V]], task_id: str) -> TaskResult[V]: ...
+
+    @overload
+    def AsyncResult(self, task_id: str) -> TaskResult[R_co]: ...
+
+    def AsyncResult(self, task_id: str) -> TaskResult[Any]:
         """The result of an earlier call, by its id."""
         return TaskResult(task_id, self._app)
 

@@ -1,27 +1,68 @@
-"""What a type checker tells a user: it knows a task's parameters, at the call and wherever it is called from."""
+"""What type checkers tell a user: a task's parameters and its value are known, and so are the options of a call.
+
+The sample in ``tests/typed`` is read by mypy and by pyright. A line marked ``# error: code`` must be an error of both,
+the code being mypy's, and no other line may be one.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-SAMPLE = Path(__file__).parent / "typed" / "uses_the_api.py"
+import pytest
+
+from taskq_cloud.calling.options import CallKeywords, CallOptions
+from taskq_cloud.core.model.options import TaskKeywords, TaskOptions
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "tests" / "typed" / "uses_the_api.py"
 ERROR = re.compile(r"^.*uses_the_api\.py:(\d+): error: .*\[([a-z-]+)\]$", re.MULTILINE)
 
 
-def test_a_users_mistakes_are_errors_and_nothing_else_is(tmp_path: Path) -> None:
+def marked_lines() -> set[tuple[int, str]]:
+    lines = SAMPLE.read_text().splitlines()
+    return {(number, line.rpartition("# error: ")[2]) for number, line in enumerate(lines, 1) if "# error: " in line}
+
+
+def test_mypy_reports_exactly_the_marked_lines(tmp_path: Path) -> None:
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", f"--cache-dir={tmp_path}", str(SAMPLE)],
-        cwd=SAMPLE.parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
         timeout=110,
     )
     found = {(int(line), code) for line, code in ERROR.findall(checked.stdout)}
-    lines = SAMPLE.read_text().splitlines()
-    marked = {(number, line.rpartition("# error: ")[2]) for number, line in enumerate(lines, 1) if "# error: " in line}
-    assert len(marked) >= 10
-    assert found == marked, checked.stdout + checked.stderr
+    assert len(marked_lines()) >= 10
+    assert found == marked_lines(), checked.stdout + checked.stderr
+
+
+def test_pyright_reports_exactly_the_marked_lines() -> None:
+    pyright = next((ROOT / ".emulators").glob("pyright-*/node_modules/.bin/pyright"), None)
+    if pyright is None:
+        reason = "pyright is not installed: make test installs it with npm"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    checked = subprocess.run(
+        [pyright, "--outputjson", "--pythonpath", sys.executable, str(SAMPLE)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    found = {each["range"]["start"]["line"] + 1 for each in json.loads(checked.stdout)["generalDiagnostics"]}
+    assert found == {number for number, _ in marked_lines()}, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(("keywords", "options"), [(CallKeywords, CallOptions), (TaskKeywords, TaskOptions)])
+def test_keywords_are_those_of_the_options(keywords: type, options: type) -> None:
+    names = {field.name for field in dataclasses.fields(options)}
+    assert set(keywords.__annotations__) - {"acks_late"} == names

@@ -15,9 +15,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from taskq_cloud import TaskQ
+from taskq_cloud import TaskQ, chain, chord, group, signature
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.canvas import chain, chord, group, signature
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.execution.context import Environment
 from taskq_cloud.core.execution.pipeline import Pipeline

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypedDict
 
 from taskq_cloud.core.execution.runner import current_invocation
 from taskq_cloud.core.messages.sending import TRANSPORT_OPTIONS, Transport
@@ -19,34 +19,64 @@ from taskq_cloud.core.workflows import signatures
 
 LINKS: Final = ("link", "link_error")
 
+Linked: TypeAlias = "PlainForm | Signature | Iterable[PlainForm | Signature]"
+"""One signature, or several, as a workflow or as plain JSON."""
+
+
+class CallKeywords(TypedDict, total=False):
+    """The options of ``apply_async`` as keyword arguments; ``CallOptions`` says what each of them means."""
+
+    task_id: str | None
+    countdown: float | None
+    eta: datetime | None
+    expires: float | datetime | None
+    queue: str | None
+    ignore_result: bool | None
+    time_limit: float | None
+    soft_time_limit: float | None
+    serializer: str | None
+    compression: str | None
+    headers: Mapping[str, Any]
+    priority: int | None
+    shadow: str | None
+    argsrepr: str | None
+    kwargsrepr: str | None
+    MessageGroupId: str | None
+    MessageDeduplicationId: str | None
+    message_attributes: Mapping[str, str]
+    trace_header: str | None
+    link: Linked | None
+    link_error: Linked | None
+    add_to_parent: bool
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """How a task is called; names and meanings are Celery's. None leaves it to the task, then to the settings.
+    """How a task is called; names and meanings are Celery's. None leaves an option to the task, then to the settings.
 
     Args:
-        task_id: the task's id; made up where None.
-        countdown: seconds from now until it is due; wins over ``eta``.
-        eta: when it is due; a naive time is UTC.
-        expires: from when on it is not run any more: seconds from now, or a time.
-        queue: where it goes.
+        task_id: the task's id; None: a new one.
+        countdown: seconds from now until the task is due; wins over ``eta``.
+        eta: the time when the task is due; a naive time is UTC.
+        expires: the end of the time in which the task may begin: seconds from now, or a time.
+        queue: the queue that the message goes to.
         ignore_result: whether no result is stored.
-        time_limit: hard, in seconds.
-        soft_time_limit: in seconds.
-        serializer: of the arguments.
-        compression: of the arguments.
+        time_limit: the hard time limit, in seconds.
+        soft_time_limit: the soft time limit, in seconds.
+        serializer: the serializer of the arguments.
+        compression: the compression of the arguments.
         headers: the caller's own message headers.
-        priority: carried for Celery's workers.
-        shadow: another name, for logs and monitors.
-        argsrepr: shown instead of the arguments' ``repr`` (secrets in arguments).
-        kwargsrepr: likewise.
+        priority: a priority that is carried for Celery's workers.
+        shadow: another name for the task, in logs and monitors.
+        argsrepr: a text shown instead of the positional arguments' ``repr``, which may hold secrets.
+        kwargsrepr: a text shown instead of the keyword arguments' ``repr``.
         MessageGroupId: the message group of a FIFO queue; the tenant on SQS's standard queues (fair queues).
-        MessageDeduplicationId: of a FIFO queue; made from the task's id where None.
+        MessageDeduplicationId: the deduplication id on a FIFO queue; None: it is made from the task's id.
         message_attributes: the broker's message attributes, as strings.
-        trace_header: ``AWSTraceHeader``.
-        link: a signature, or several, that run with the task's value.
-        link_error: likewise, that run with the task's id when it fails.
-        add_to_parent: called within a task, it is among the children of that task's record.
+        trace_header: the value of ``AWSTraceHeader``.
+        link: a signature, or several, to run with the task's value.
+        link_error: a signature, or several, to run with the task's id if it fails.
+        add_to_parent: within a task, whether the called task is among the children of that task's record.
     """
 
     task_id: str | None = None
@@ -80,8 +110,8 @@ def call_options(task: str, given: Mapping[str, Any]) -> CallOptions:
     """Check the options of a call.
 
     Raises:
-        TypeError: an option is unknown, or its value is of the wrong kind; names the task and the option.
-        InvalidTaskError: JSON that is linked is no signature.
+        TypeError: an option is unknown, or its value has the wrong type; names the task and the option.
+        InvalidTaskError: linked JSON is not a signature.
     """
     unknown = sorted(given.keys() - _NAMES)
     if unknown:
@@ -104,7 +134,7 @@ def call_options(task: str, given: Mapping[str, Any]) -> CallOptions:
 
 
 def _signatures(task: str, name: str, given: Any) -> Sequence[Signature] | None:
-    """What is linked, as plain JSON."""
+    """Write linked signatures as plain JSON."""
     linked = [given] if isinstance(given, PlainForm | Mapping) or not isinstance(given, Iterable) else given
     plain: list[Signature] = []
     for each in linked if given is not None else ():
@@ -119,10 +149,10 @@ def _signatures(task: str, name: str, given: Any) -> Sequence[Signature] | None:
 def make_message(
     task: str, args: Sequence[Any], kwargs: Mapping[str, Any], call: CallOptions, options: TaskOptions
 ) -> Message:
-    """The message of a call; called within a task, it knows its parent and its root.
+    """Make the message of a call. Within a task, the message names that task as its parent, and its root.
 
     Raises:
-        TypeError: ``args`` is no list or tuple, or ``kwargs`` no mapping.
+        TypeError: ``args`` is not a list or tuple, or ``kwargs`` is not a mapping.
     """
     if not isinstance(args, list | tuple):
         raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")

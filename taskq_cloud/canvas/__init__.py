@@ -11,11 +11,9 @@ from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.canvas.task_call import Call
 from taskq_cloud.canvas.workflow import Workflow
 
-# Celery's names, for whoever writes workflows down or asks what one is.
 Signature = Workflow
-chain = Chain
-group = Group
 chord = Chord
+"""Celery's names; ``chain`` and ``group`` are modules here, and names of these classes in ``taskq_cloud`` alone."""
 
 __all__ = [
     "Call",
@@ -25,10 +23,8 @@ __all__ = [
     "Signature",
     "StampingVisitor",
     "Workflow",
-    "chain",
     "chord",
     "chunks",
-    "group",
     "mapped",
     "maybe_signature",
     "signature",

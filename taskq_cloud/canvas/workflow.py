@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar, cast
 
 from taskq_cloud.calling.options import LINKS
 from taskq_cloud.canvas.copying import altered, caller_of_finalizer, deeply, mark_new, pickled, warn_if_thrown_away
@@ -33,9 +33,10 @@ class Workflow(ReadAsDict):
     _new: bool = field(compare=False)
     _of_one_task: ClassVar[type[Workflow]]
 
-    def __new__(cls, *_: Any, **__: Any) -> Any:
+    def __new__(cls, *_: Any, **__: Any) -> Self:
         """A node of the class; of this one, a task's."""
-        return object.__new__(cls._of_one_task if cls is Workflow else cls)
+        kind = cast("type[Self]", cls._of_one_task) if cls is Workflow else cls
+        return object.__new__(kind)
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any], app: Application | None = None) -> Self:

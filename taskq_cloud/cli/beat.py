@@ -59,7 +59,7 @@ def plan(context: click.Context, /, as_json: bool, take_over: bool) -> None:
       0  the platform's schedules are as declared
       1  the command failed (see standard error)
       2  some schedules have to change
-    """  # noqa: D301 - click reads a real backspace
+    """
     app = open_app(context)
     entries = app.schedule_entries()
     changes = _plan_changes(app, entries, take_over=take_over)

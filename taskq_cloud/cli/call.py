@@ -123,7 +123,7 @@ def command(
       0  the task has succeeded
       1  it has failed or was revoked
       2  it has not ended in time
-    """  # noqa: D301 - click reads a real backspace
+    """
     app = open_app(context)
     if wait is not None:
         require_store(app)

@@ -46,7 +46,7 @@ def command(context: click.Context, /, output_format: str, cluster: str | None, 
     Exit codes:
       0  there are no findings, or only warnings
       1  there are errors, or the command failed (see standard error)
-    """  # noqa: D301 - click reads a real backspace
+    """
     app = open_app(context)
     topology = app.topology(app_path=app_path(context))
     if topology.provider != "aws":

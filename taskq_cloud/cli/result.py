@@ -54,7 +54,7 @@ def command(context: click.Context, /, task_id: str, tree: bool, **options: Any)
       0  the task, or the workflow, has succeeded
       1  it has failed or was revoked, or the command failed (see standard error)
       2  it has not ended yet, or is unknown
-    """  # noqa: D301 - click reads a real backspace
+    """
     output_format = "json" if options["as_json"] else options["output_format"]
     if not tree and (options["watch"] or options["output_format"]):
         raise click.UsageError("--watch and --format need --tree")

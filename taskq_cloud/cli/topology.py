@@ -50,7 +50,7 @@ def command(
       iam      an IAM policy document for each role
       graph    a drawing in DOT, the language of Graphviz
       mermaid  a drawing as a Mermaid flowchart
-    """  # noqa: D301 - click reads a real backspace
+    """
     app = open_app(context)
     topology = app.topology(app_path=app_path(context))
     text = _WRITERS[output_format](topology, iam.ArnPlaceholders(account, region, partition))

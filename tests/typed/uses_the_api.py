@@ -55,7 +55,14 @@ def calls() -> None:
     resize.delay("a.png", width=200)
     resize.apply_async(("a.png",), {"width": 5}, countdown=5, queue="other")
     result = resize.delay("a.png")
-    result.get(timeout=10)
+    assert_type(result, AsyncResult[str])
+    assert_type(result.get(timeout=10), str)
+    assert_type(size.apply_async(("a.png",), countdown=5).get(), int)
+    assert_type(notify.delay(5).get(), None)
+    assert_type(size.apply(("a.png",)).get(), int)
+    assert_type(fetch.delay("https://example.com").get(), int)
+    assert_type(resize.map_async([("a.png", 1)])[0].get(), str)
+    assert_type(size.AsyncResult("id").get(), int)
     result.revoke()
     fetch.delay("https://example.com")
     try:
@@ -74,18 +81,32 @@ def calls() -> None:
     resize.delay("a.png", "wide")  # error: arg-type
     resize.delay("a.png", height=5)  # error: call-arg
     resize("a.png", "wide")  # error: arg-type
-    notify.delay("nobody")  # error: arg-type
+    notify.delay("nobody")  # error: call-overload
     resize.no_such_method()  # error: attr-defined
     result.get("10")  # error: arg-type
+    resize.apply_async(("a.png",), countdwn=5)  # error: call-arg
+    resize.apply_async(("a.png",), queue=5)  # error: arg-type
+    resize.map_async([("a.png",)], expires="soon")  # error: arg-type
+    app.send_task("sized", ("a.png",), quue="images")  # error: call-arg
+
+
+def declarations() -> None:
+    app.task(name="a", every="5m", overlap="skip", time_limit=60)
+    app.task(name="b", retry_kwargs={"max_retries": 1}, throws=[KeyError], runtime="lambda")
+    app.task(max_retrys=3)  # error: call-overload
+    app.task(time_limit="60")  # error: call-overload
+    app.task(runtime="fargate")  # error: call-overload
 
 
 async def asynchronous_calls() -> None:
     result = await resize.adelay("a.png", 200)
-    await result.aget(timeout=10)
+    assert_type(await result.aget(timeout=10), str)
+    assert_type(await (await size.aapply_async(("a.png",))).aget(), int)
+    assert_type(await (await notify.amap_async([(5,)]))[0].aget(), None)
     await notify(5)
     await notify.adelay(5)
 
-    await notify.adelay()  # error: call-arg
+    await notify.adelay()  # error: call-overload
     await resize.adelay(5)  # error: arg-type
 
 

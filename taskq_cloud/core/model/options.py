@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 from taskq_cloud.core.model.rates import Rate, parse_rate
 from taskq_cloud.errors import ImproperlyConfigured
 
 T = TypeVar("T")
 
-RuntimeChoice = Literal["auto", "container", "lambda"]
+RuntimeChoice: TypeAlias = Literal["auto", "container", "lambda"]
+RateLimitScope: TypeAlias = Literal["task", "queue", "worker"]
 
 _RUNTIMES: Final = get_args(RuntimeChoice)
 
@@ -24,6 +25,41 @@ at a time: under a second, during which a caller may die. A thousand members cos
 messages more, 0.3 % of their own cost."""
 SCOPES: Final = (TASK, QUEUE, WORKER)
 """The values of ``TaskOptions.rate_limit_scope``."""
+
+
+class TaskKeywords(TypedDict, total=False):
+    """The options of ``@app.task`` as keyword arguments; ``TaskOptions`` says what each of them means."""
+
+    acks_late: Literal[True]
+    max_retries: int | None
+    default_retry_delay: float
+    autoretry_for: Iterable[type[BaseException]]
+    dont_autoretry_for: Iterable[type[BaseException]]
+    retry_kwargs: Mapping[str, Any]
+    retry_backoff: bool | float
+    retry_backoff_max: float
+    retry_jitter: bool
+    time_limit: float | None
+    soft_time_limit: float | None
+    ignore_result: bool | None
+    store_errors_even_if_ignored: bool | None
+    track_started: bool | None
+    throws: Iterable[type[BaseException]]
+    reject_on_worker_lost: bool
+    once: bool
+    queue: str | None
+    serializer: str | None
+    compression: str | None
+    priority: int
+    typing: bool
+    trail: bool
+    runtime: RuntimeChoice
+    memory_mb: int | None
+    rate_limit: str | float | None
+    rate_limit_burst: int | None
+    rate_limit_scope: RateLimitScope
+    rate_key: str | None
+    expires: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ _CRONTAB_FIELDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
-class crontab:  # noqa: N801 - Celery's name
+class crontab:
     """A schedule of all local times that match five fields.
 
     Two crontabs are equal if they stand for the same times, however their fields are written.

@@ -29,7 +29,7 @@ MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
-class schedule:  # noqa: N801 - Celery's name
+class schedule:
     """A schedule of times that are one interval apart.
 
     Args:

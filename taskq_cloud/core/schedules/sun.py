@@ -36,7 +36,7 @@ _GRID: Final = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
-class solar:  # noqa: N801 - Celery's name
+class solar:
     """A schedule of all times of one event of the sun, seen from one place.
 
     Args:
