@@ -22,7 +22,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.core.flows import Call
-from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.deploy.doctor.calls import action_of
 from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.testing.permissions import Used, compare

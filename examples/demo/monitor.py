@@ -12,8 +12,8 @@ from typing import Any
 from demo.infrastructure.interface import QUEUES
 from demo.workload import SentCall
 from taskq_cloud import TaskQ
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON
-from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.core.records.record import READY_STATES
 
 PAUSE_SECONDS = 0.5

@@ -20,10 +20,10 @@ from taskq_cloud.canvas import signature
 from taskq_cloud.canvas.task_call import Call
 from taskq_cloud.canvas.workflow import Workflow
 from taskq_cloud.core.messages.sending import Transport
+from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.schedules import entry as entries
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.base import Schedule, zone_name, zone_named

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from typing import Final
 
-from taskq_cloud.core.ports import is_ordered
+from taskq_cloud.core.model.capabilities import is_ordered
 
 _REPLACEMENTS: Final = {ord(sign): "_" for sign in string.punctuation if sign not in "-_."} | {ord("."): "-"}
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from taskq_cloud.core.flows import Sleep
+from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Delivery, Outgoing, Refused
-from taskq_cloud.core.ports import BrokerCapabilities
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
 
 DEDUPLICATION_SECONDS: Final = 300

@@ -12,8 +12,8 @@ from taskq_cloud.brokers._pubsub_messages import Entry, ids_in_batches, in_batch
 from taskq_cloud.brokers._pubsub_options import PubSubLocation
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
+from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Sent
-from taskq_cloud.core.ports import is_ordered
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 
 CALLS_AT_ONCE: Final = 5

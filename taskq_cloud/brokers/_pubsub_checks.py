@@ -12,7 +12,7 @@ from typing import Any
 
 from taskq_cloud.brokers._pubsub_calls import QueueErrors
 from taskq_cloud.core.flows import Call, CallError, Flow
-from taskq_cloud.core.ports import is_ordered
+from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, QueueNotFound
 
 logger = logging.getLogger("taskq_cloud.brokers.pubsub")

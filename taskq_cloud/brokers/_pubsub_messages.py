@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DEAD_LETTER_SOURCE, Delivery, Outgoing
-from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
 
 LARGEST_REQUEST_BYTES: Final = 10_000_000

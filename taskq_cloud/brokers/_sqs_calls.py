@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
-from taskq_cloud.core.ports import is_ordered
+from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 
 T = TypeVar("T")

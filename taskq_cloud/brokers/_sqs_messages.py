@@ -11,9 +11,9 @@ from typing import Any, Final
 from uuid import uuid4
 
 from taskq_cloud.brokers._sqs_calls import LARGEST_BATCH_BYTES, LARGEST_BATCH_ENTRIES, Entry
+from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DEAD_LETTER_SOURCE, Delivery, Outgoing
 from taskq_cloud.core.model.payload_references import LEGACY_POINTER_SIZE, POINTER_SIZE
-from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
 
 LONGEST_DELAY_SECONDS: Final = 900

@@ -36,8 +36,9 @@ from taskq_cloud.brokers._pubsub_messages import (
 )
 from taskq_cloud.brokers._pubsub_options import PubSubOptions, read_options
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep
+from taskq_cloud.core.model.capabilities import BrokerCapabilities, dead_letter_queue, is_ordered
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Outgoing, Refused, Release, Sent, Settlement
-from taskq_cloud.core.ports import BrokerCapabilities, Service, dead_letter_queue, is_ordered
+from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import OperationalError, TaskQError
 
 LONGEST_WAIT_SECONDS: Final = 60

@@ -25,6 +25,7 @@ from taskq_cloud.brokers._local import (
     write_cursor,
 )
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
+from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, BrokerCapabilities, dead_letter_queue, is_ordered
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_SOURCE,
@@ -37,16 +38,7 @@ from taskq_cloud.core.model.message import (
     Sent,
     Settlement,
 )
-from taskq_cloud.core.ports import (
-    DEFAULT_GROUP,
-    BrokerCapabilities,
-    Depth,
-    HeldMessage,
-    HeldPage,
-    Service,
-    dead_letter_queue,
-    is_ordered,
-)
+from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.urls import file_of, query_of
 from taskq_cloud.errors import AccessDenied, OperationalError, Unreachable
 

@@ -37,8 +37,9 @@ from taskq_cloud.brokers._sqs_messages import (
 )
 from taskq_cloud.brokers._sqs_options import SQSOptions, read_options
 from taskq_cloud.core.flows import Call, CallError, Flow
+from taskq_cloud.core.model.capabilities import BrokerCapabilities, dead_letter_queue, is_ordered
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Outgoing, Refused, Release, Sent, Settlement
-from taskq_cloud.core.ports import BrokerCapabilities, Depth, Service, dead_letter_queue, is_ordered
+from taskq_cloud.core.ports import Depth, Service
 from taskq_cloud.errors import OperationalError, TaskQError
 
 _DELETE: Final = "delete_message_batch"

@@ -16,8 +16,9 @@ from celery.app.amqp import task_message
 from kombu.exceptions import OperationalError as KombuError
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
-from taskq_cloud.core.ports import BrokerCapabilities, Depth, Service
+from taskq_cloud.core.ports import Depth, Service
 from taskq_cloud.errors import QueueNotFound, Unreachable
 
 _KEPT_PROPERTIES: Final = ("correlation_id", "reply_to", "priority")

@@ -13,7 +13,8 @@ from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options, queues_option
 from taskq_cloud.cli.output import as_table
-from taskq_cloud.core.ports import Depth, dead_letter_queue
+from taskq_cloud.core.model.capabilities import dead_letter_queue
+from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import QueueNotFound
 
 _COLUMNS: Final = ("queue", "waiting", "delayed", "in flight", "dead letters")

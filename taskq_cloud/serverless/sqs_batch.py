@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from taskq_cloud.core.backoff import growing_delay
+from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Refused, Release, Settlement
-from taskq_cloud.core.ports import Broker, KnowsPhysicalNames, is_ordered
+from taskq_cloud.core.ports import Broker, KnowsPhysicalNames
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.deadlines import LEAST_RUN_SECONDS

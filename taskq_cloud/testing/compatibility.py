@@ -14,7 +14,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from taskq_cloud.brokers.registry import broker_from_url
-from taskq_cloud.core.ports import BrokerCapabilities, StoreCapabilities
+from taskq_cloud.core.model.capabilities import BrokerCapabilities, StoreCapabilities
 from taskq_cloud.stores.results.registry import store_from_url
 
 BROKER_URLS: Final = {

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Delivery
-from taskq_cloud.core.ports import is_ordered
 
 
 @dataclass(slots=True)

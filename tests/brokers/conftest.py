@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from tests.brokers.pubsub_server import PubSubServer
 
 PSTEST = Path(__file__).parents[2] / ".emulators" / "pstestd"

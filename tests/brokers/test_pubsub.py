@@ -14,7 +14,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 
 from taskq_cloud.brokers._pubsub_options import PubSubOptions
 from taskq_cloud.brokers.pubsub import PubSubBroker
-from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from tests.brokers.conftest import PROJECT
 from tests.brokers.pubsub_server import PubSubServer

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from taskq_cloud.brokers._pubsub_options import PubSubLocation, PubSubOptions
 from taskq_cloud.brokers.pubsub import PubSubBroker
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Refused, Release, Sent
-from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,

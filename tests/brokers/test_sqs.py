@@ -9,8 +9,8 @@ import pytest
 
 from taskq_cloud.brokers._sqs_options import SQSOptions
 from taskq_cloud.brokers.sqs import SQSBroker
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Sent
-from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.errors import (
     QueueNotFound,
     Unreachable,

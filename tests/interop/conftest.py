@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 
 HERE = Path(__file__).parent
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON
-from taskq_cloud.core.ports import dead_letter_queue
 from tests.worker.serving import serving, until
 
 pytest.importorskip("celery")

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from taskq_cloud import TaskQ
 from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Message, Refused, Sent
-from taskq_cloud.core.ports import BrokerCapabilities
 from taskq_cloud.stores.results.memory import MemoryResults
 
 _numbers = count(1)

@@ -9,8 +9,9 @@ import pytest
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.clients.connections import AsyncConnections
 from taskq_cloud.core.flows import Call, Flow
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Outgoing, Refused, Release, Settlement
-from taskq_cloud.core.ports import Depth, dead_letter_queue
+from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.worker.leases import LeasedDeliveries

@@ -10,8 +10,8 @@ import pytest
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.clients.connections import AsyncConnections
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Outgoing, Refused, Release, Settlement
-from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.errors import QueueNotFound, Unreachable
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.worker.leases import LeasedDeliveries

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from taskq_cloud import Ignore, Reject, TaskQ
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Delivery, Release
-from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.worker.supervisor import Worker
 from tests.worker.serving import serving, until
 

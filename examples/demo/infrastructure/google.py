@@ -22,7 +22,7 @@ from demo.infrastructure.interface import (
     RunningBroker,
     RunningStore,
 )
-from taskq_cloud.core.ports import dead_letter_queue
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.testing import emulators
 
 PROJECT = "shop-project"

@@ -14,12 +14,13 @@ from typing import Any, Final, TypeAlias, TypeVar
 from taskq_cloud.core.execution.patient_ports import Patience, PatientOutbox, PatientStore
 from taskq_cloud.core.flows import Flow, Step
 from taskq_cloud.core.messages.sending import Addressed, Outbox, Transport, store_records
+from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Delivery, Message, Signature
 from taskq_cloud.core.model.options import Policy, TaskOptions, first_given, ignores_result
 from taskq_cloud.core.model.outcome import Admission, ErrorInfo, Invocation
 from taskq_cloud.core.model.rates import LocalSlots
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.ports import BrokerCapabilities, ResultStore
+from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import FAILURE, READY_STATES, SUCCESS, Record, version_of

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import BrokerCapabilities, ScheduleCapabilities, is_ordered
 from taskq_cloud.core.model.message import Message, Outgoing, Refused
-from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities
-from taskq_cloud.core.ports import Broker, BrokerCapabilities, KnowsTargets, ScheduleStore, is_ordered
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
+from taskq_cloud.core.ports import Broker, KnowsTargets, ScheduleStore
 
 PREFIX: Final = "once."
 """What the names of one-off schedules begin with, which tells them from the periodic ones of the same group."""

@@ -15,10 +15,11 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.messages.codec import Codec, Packed, utf8_bytes
 from taskq_cloud.core.messages.late_delivery import OneOff
+from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Message, Outgoing, Refused, Sent
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.payload_references import POINTER_ATTRIBUTES, Payload
-from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, ScheduleStore
+from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import DelayTooLong, EncodeError, OperationalError, PayloadTooLarge
 

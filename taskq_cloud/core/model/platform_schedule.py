@@ -6,11 +6,9 @@ These values go through the port ``ScheduleStore``. Schedules for one late messa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,41 +64,3 @@ class SchedulePage:
 
     names: Sequence[str]
     cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleCapabilities:
-    """The abilities and limits of a store of schedules.
-
-    Args:
-        precision_seconds: how late a schedule may fire.
-        least_lead_seconds: how far ahead a one-off time must lie for the store to keep it for sure.
-        longest_lead_seconds: how far ahead a one-off time may lie.
-        largest_body_bytes: the largest message, quoted as JSON and with its attributes.
-        expressions: the module of ``core.schedules`` that writes the store's expressions; empty if it takes none.
-        one_off: a schedule can fire once, at a given time.
-        windows: a schedule can have a flexible window.
-        bounds: a schedule can have a start and an end.
-        groups: a message can have a group and a deduplication id; if not, an ordered queue can't be a target.
-        timezones: an expression can have a time zone.
-        placeholder: the beginning of words that the platform replaces in a body; empty if it replaces none.
-        scheduled_time: the word that the platform replaces by the time the schedule was to fire at, in ISO 8601 and
-            UTC; empty if there is none.
-        shared_between_processes: several processes see the same schedules.
-        durable: schedules outlive the process.
-    """
-
-    precision_seconds: float
-    least_lead_seconds: float
-    longest_lead_seconds: float = math.inf
-    largest_body_bytes: int
-    expressions: Literal["eventbridge", "cloud_scheduler", ""] = ""
-    one_off: bool = True
-    windows: bool = True
-    bounds: bool = True
-    groups: bool = True
-    timezones: bool = True
-    placeholder: str = ""
-    scheduled_time: str = ""
-    shared_between_processes: bool
-    durable: bool

@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.model.payload_references import REFERENCE_KEY, Payload, PayloadReference, reference_from_json
 from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, RESULTS, Payloads, is_plain
-from taskq_cloud.core.ports import ResultStore, Service, StoreCapabilities
+from taskq_cloud.core.ports import ResultStore, Service
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import EXCEPTION_STATES, Record
 from taskq_cloud.errors import ClaimError, DecodeError, PayloadTooLarge

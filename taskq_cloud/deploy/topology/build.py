@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from taskq_cloud.brokers.sqs import SQSBroker
+from taskq_cloud.core.model.capabilities import dead_letter_queue, is_ordered
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import dead_letter_queue, is_ordered
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.deploy.topology import google, names, permissions
 from taskq_cloud.deploy.topology.containers import services, worker_platform

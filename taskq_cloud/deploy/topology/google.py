@@ -9,8 +9,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from taskq_cloud.brokers._pubsub_options import PubSubOptions, read_options
+from taskq_cloud.core.model.capabilities import dead_letter_queue, is_ordered
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import dead_letter_queue, is_ordered
 from taskq_cloud.deploy.topology.deployment import Deployment
 from taskq_cloud.deploy.topology.model import SchedulerJob, Subscription
 from taskq_cloud.deploy.topology.runtimes import Served

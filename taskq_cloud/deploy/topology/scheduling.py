@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.urls import query_of
 from taskq_cloud.deploy.topology.model import LONGEST_RETENTION_SECONDS, DeadLetterQueue, Schedule, ScheduleGroup
 from taskq_cloud.errors import ImproperlyConfigured

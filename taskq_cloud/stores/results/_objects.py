@@ -32,8 +32,8 @@ from urllib.parse import SplitResult, quote, unquote
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
 from taskq_cloud.core.flows import Call, Flow, Gather, Sleep
+from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.rates import take_slot
-from taskq_cloud.core.ports import StoreCapabilities
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
 from taskq_cloud.stores.buckets import Bucket, FailureKind, LifecycleRule, StoredObject

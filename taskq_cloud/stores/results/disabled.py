@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.ports import Service, StoreCapabilities
+from taskq_cloud.core.model.capabilities import StoreCapabilities
+from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import ImproperlyConfigured
 

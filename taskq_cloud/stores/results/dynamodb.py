@@ -20,8 +20,9 @@ from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Call, Flow, Gather
+from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
-from taskq_cloud.core.ports import Service, StoreCapabilities
+from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record, may_replace
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge

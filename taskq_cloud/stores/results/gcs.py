@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Call
-from taskq_cloud.core.ports import Service, StoreCapabilities
+from taskq_cloud.core.model.capabilities import StoreCapabilities
+from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, StoredObject

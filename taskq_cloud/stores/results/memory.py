@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.rates import LocalSlots
-from taskq_cloud.core.ports import Service, StoreCapabilities
+from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
 from taskq_cloud.core.urls import query_of
 

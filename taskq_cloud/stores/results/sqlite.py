@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
+from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
-from taskq_cloud.core.ports import Service, StoreCapabilities
+from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record
 from taskq_cloud.core.urls import file_of, query_of
 from taskq_cloud.errors import OperationalError, PayloadTooLarge, Unreachable

@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
+from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import is_ordered
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured, PayloadTooLarge
 

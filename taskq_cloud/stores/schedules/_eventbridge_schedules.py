@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.model.payload_references import LEGACY_POINTER_SIZE, POINTER_SIZE
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
-from taskq_cloud.core.ports import DEFAULT_GROUP, is_ordered
 from taskq_cloud.errors import ImproperlyConfigured, PayloadTooLarge
 
 LARGEST_INPUT_BYTES: Final = 262_144

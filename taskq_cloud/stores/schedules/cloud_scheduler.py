@@ -23,8 +23,9 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
+from taskq_cloud.core.model.capabilities import ScheduleCapabilities
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule, SchedulePage
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.stores.schedules._cloud_scheduler_errors import EXISTS, MISSING, WRONG_STATE, explain

@@ -14,9 +14,10 @@ from urllib.parse import SplitResult, unquote
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep
+from taskq_cloud.core.model.capabilities import ScheduleCapabilities
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule, SchedulePage
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured, TaskQError

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import ScheduleCapabilities
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleCapabilities, SchedulePage
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule, SchedulePage
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_SOURCE,
@@ -33,7 +34,7 @@ from taskq_cloud.core.model.message import (
     Release,
     Sent,
 )
-from taskq_cloud.core.ports import Broker, dead_letter_queue
+from taskq_cloud.core.ports import Broker
 from taskq_cloud.testing.contracts.broker_limits import LimitsContract
 from taskq_cloud.testing.contracts.broker_ordering import OrderingContract
 from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until_empty

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Refused, Release, Sent
-from taskq_cloud.core.ports import DEFAULT_GROUP, Broker, dead_letter_queue
+from taskq_cloud.core.ports import Broker
 from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until_empty
 from taskq_cloud.testing.driving import Drive
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 from taskq_cloud.core.messages import events
+from taskq_cloud.core.model.capabilities import BrokerCapabilities, StoreCapabilities
 from taskq_cloud.core.model.message import Outgoing, Refused, Sent, Settlement
-from taskq_cloud.core.ports import Broker, BrokerCapabilities, ResultStore, StoreCapabilities
+from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import PayloadTooLarge, Unreachable
 

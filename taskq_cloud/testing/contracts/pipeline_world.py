@@ -18,10 +18,11 @@ from taskq_cloud.core.flows import Flow, Sleep, retrying
 from taskq_cloud.core.messages import events
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.sending import Outbox
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Delivery, Message, Outgoing, Sent
 from taskq_cloud.core.model.outcome import Admission, Invocation, Outcome
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.ports import Broker, ResultStore, dead_letter_queue
+from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows.group_pages import FAN_OUT

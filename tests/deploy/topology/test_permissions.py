@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from taskq_cloud import Reject, TaskQ, group
 from taskq_cloud.cli import main
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, Outgoing
-from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.errors import ClaimError

@@ -25,8 +25,8 @@ from typing import Any, Final
 
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import BrokerCapabilities, is_ordered
 from taskq_cloud.core.model.message import Acknowledge, Message, Release, Settlement
-from taskq_cloud.core.ports import BrokerCapabilities, is_ordered
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows.planner import RESENT, Successor
 

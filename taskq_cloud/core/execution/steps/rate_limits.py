@@ -22,12 +22,12 @@ from typing import Final
 from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow
 from taskq_cloud.core.execution.steps.rate_limit_slots import SlotKeeper
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import BrokerCapabilities, StoreCapabilities
 from taskq_cloud.core.model.message import Release, Settlement
 from taskq_cloud.core.model.options import QUEUE, WORKER, Policy, TaskOptions
 from taskq_cloud.core.model.outcome import Admission
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS, Rate
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.ports import BrokerCapabilities, StoreCapabilities
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, RateKeyError
 
 PUNCTUAL_SECONDS: Final = 0.001

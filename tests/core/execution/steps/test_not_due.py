@@ -15,9 +15,9 @@ from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.flows import run
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.sending import Outbox
+from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Release, Settlement
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Lost, Outcome, Retrying, Succeeded
-from taskq_cloud.core.ports import BrokerCapabilities
 from taskq_cloud.errors import DelayTooLong
 
 NOW = 1_750_000_000.0

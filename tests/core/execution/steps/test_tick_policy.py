@@ -17,11 +17,11 @@ from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.sending import Outbox
+from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Message, Outgoing
 from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome, Replaced, Retrying, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.ports import dead_letter_queue
 from taskq_cloud.core.records.record import version_of
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
