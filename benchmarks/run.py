@@ -27,8 +27,8 @@ from pathlib import Path
 
 import botocore.session
 
-from taskq_cloud.testing.aws_stacks import Ministack, environment
-from taskq_cloud.testing.call_counter import CallCounter
+from emulators.aws import Ministack, environment
+from emulators.call_counter import CallCounter
 
 HERE = Path(__file__).parent
 APPS = HERE / "apps"

@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
-from taskq_cloud.testing import aws_stacks as stacks
+from emulators import aws as stacks
 
 pytest_plugins = ["tests.object_stores", "tests.recorded_calls"]
 

@@ -13,15 +13,16 @@ from uuid import uuid4
 
 import pytest
 
-from taskq_cloud.testing import aws_stacks, emulators
+from emulators import aws, object_stores
+from emulators.process import Emulator, wait_until_it_answers
 
 _AZURITE_VARIABLE = "TASKQ_TEST_AZURITE"
 _GCS_VARIABLE = "TASKQ_TEST_GCS"
-_STARTED = pytest.StashKey[list[emulators.Emulator]]()
+_STARTED = pytest.StashKey[list[Emulator]]()
 
 _EMULATORS = {
-    _AZURITE_VARIABLE: ("Azurite", emulators.azurite_missing, emulators.azurite),
-    _GCS_VARIABLE: ("fake-gcs-server", emulators.gcs_server_missing, emulators.gcs_server),
+    _AZURITE_VARIABLE: ("Azurite", object_stores.azurite_missing, object_stores.azurite),
+    _GCS_VARIABLE: ("fake-gcs-server", object_stores.gcs_server_missing, object_stores.gcs_server),
 }
 
 
@@ -47,7 +48,7 @@ def _address(variable: str) -> Iterator[str]:
     name, missing, make = _EMULATORS[variable]
     given = os.environ.get(variable)
     if given:
-        emulators.wait_until_it_answers(given, name)
+        wait_until_it_answers(given, name)
         yield given
         return
     reason = missing()
@@ -76,7 +77,7 @@ def azure_environment(azurite_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """This process's environment points Azure's SDK at the emulator; the connection string."""
     for name in [name for name in os.environ if name.startswith("AZURE_")]:
         monkeypatch.delenv(name)
-    connection_string = emulators.azurite_connection_string(azurite_url)
+    connection_string = object_stores.azurite_connection_string(azurite_url)
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string)
     return connection_string
 
@@ -105,7 +106,7 @@ def make_bucket(s3_client: Any) -> Callable[..., str]:
 
     def make(name: str = "results") -> str:
         unique = f"{name}-{uuid4().hex[:8]}"
-        s3_client.create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": aws_stacks.REGION})
+        s3_client.create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": aws.REGION})
         return unique
 
     return make

@@ -25,7 +25,7 @@ from taskq_cloud.core.flows import Call
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.deploy.doctor.calls import action_of
 from taskq_cloud.deploy.topology.formats import iam
-from taskq_cloud.testing.permissions import Used, compare
+from tests.permissions import Used, compare
 
 ANYONE, WORKER, FUNCTION, OPERATOR = "anyone", "worker", "function", "operator"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskq_cloud.core.flows import Call
-from taskq_cloud.testing.permissions import Used
+from tests.permissions import Used
 from tests.recorded_calls import ANYONE, FUNCTION, OPERATOR, WORKER, not_allowed, used_by
 
 ROOT = Path(__file__).parents[1]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from emulators.call_counter import CallCounter
 from taskq_cloud import TaskQ
 from taskq_cloud.beat import apply as applying
 from taskq_cloud.beat import plan as planning
@@ -28,7 +29,6 @@ from taskq_cloud.errors import (
     ScheduleGroupNotFound,
 )
 from taskq_cloud.schedules import crontab
-from taskq_cloud.testing.call_counter import CallCounter
 from tests.beat.periodic_app import ROLE, make_app
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

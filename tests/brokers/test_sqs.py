@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from emulators.call_counter import CallCounter
 from taskq_cloud.brokers._sqs_options import SQSOptions
 from taskq_cloud.brokers.sqs import SQSBroker
 from taskq_cloud.core.model.capabilities import dead_letter_queue
@@ -15,7 +16,6 @@ from taskq_cloud.errors import (
     QueueNotFound,
     Unreachable,
 )
-from taskq_cloud.testing.call_counter import CallCounter
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take
 from taskq_cloud.testing.driving import Drive, driving

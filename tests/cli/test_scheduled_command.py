@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from emulators.aws import REGION
 from taskq_cloud.bootstrap.loading import find_app
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.model.message import Message, Outgoing
-from taskq_cloud.testing.aws_stacks import REGION
 
 A_YEAR_SECONDS = 365 * 86_400
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"

@@ -14,12 +14,12 @@ import pytest
 from botocore.exceptions import ClientError, IncompleteReadError, ParamValidationError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
+from emulators.call_counter import CallCounter
 from taskq_cloud.clients import aws
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.testing.call_counter import CallCounter
 
 Run = Callable[[Flow[Any]], Any]
 

@@ -12,7 +12,7 @@ from taskq_cloud import TaskQ
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.deploy.doctor.calls import services
-from taskq_cloud.testing.permissions import CallRecorder
+from tests.permissions import CallRecorder
 
 
 @pytest.fixture

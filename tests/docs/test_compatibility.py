@@ -4,15 +4,13 @@ from pathlib import Path
 
 from taskq_cloud.brokers.registry import BROKERS
 from taskq_cloud.stores.results.registry import STORES
-from taskq_cloud.testing import compatibility
+from tests.docs import compatibility
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
 
 def test_the_page_is_what_the_adapters_declare():
-    assert PAGE.read_text() == compatibility.page(), (
-        "run: python -m taskq_cloud.testing.compatibility > docs/compatibility.md"
-    )
+    assert PAGE.read_text() == compatibility.page(), "run: python -m tests.docs.compatibility > docs/compatibility.md"
 
 
 def test_every_adapter_has_its_column():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.testing.aws_stacks import Ministack
+from emulators.aws import Ministack
 from tests.docs.samples import DOCS, Block, assert_prints
 
 PAGE = "getting-started.md"

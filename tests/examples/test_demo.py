@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.testing import aws_stacks, emulators
+from emulators import aws, object_stores
 
 ROOT = Path(__file__).parents[2]
 PSTEST = ROOT / ".emulators" / "pstestd"
@@ -33,12 +33,12 @@ class Variant:
 
     def missing(self):
         reasons = {
-            "sqs": aws_stacks.STACKS[self.stack].missing,
-            "dynamodb": aws_stacks.STACKS[self.stack].missing,
-            "s3": aws_stacks.STACKS[self.stack].missing,
+            "sqs": aws.STACKS[self.stack].missing,
+            "dynamodb": aws.STACKS[self.stack].missing,
+            "s3": aws.STACKS[self.stack].missing,
             "pubsub": lambda: None if PSTEST.exists() else "Google's fake of Pub/Sub is not built: make emulators",
-            "azureblob": emulators.azurite_missing,
-            "gs": emulators.gcs_server_missing,
+            "azureblob": object_stores.azurite_missing,
+            "gs": object_stores.gcs_server_missing,
         }
         return next((reasons[name]() for name in (self.broker, self.results) if name in reasons), None)
 
@@ -92,7 +92,11 @@ def demo_command(tmp_path):
     folders = [ROOT / ".emulators", ROOT / ".emulators" / "node_modules" / ".bin", os.environ["PATH"]]
     return {
         "cwd": tmp_path,
-        "env": {**os.environ, "PYTHONPATH": str(ROOT / "examples"), "PATH": os.pathsep.join(map(str, folders))},
+        "env": {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "examples"), str(ROOT)]),
+            "PATH": os.pathsep.join(map(str, folders)),
+        },
         "stdout": subprocess.PIPE,
         "stderr": subprocess.STDOUT,
         "text": True,

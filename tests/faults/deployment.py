@@ -16,9 +16,9 @@ from uuid import uuid4
 
 import botocore.session
 
+from emulators.aws import Ministack, environment
+from emulators.call_counter import CallCounter
 from taskq_cloud import TaskQ
-from taskq_cloud.testing.aws_stacks import Ministack, environment
-from taskq_cloud.testing.call_counter import CallCounter
 
 REGION = "eu-west-1"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.testing.aws_stacks import Ministack, environment
+from emulators.aws import Ministack, environment
 from tests.faults.deployment import Deployment, deployed, kill_something, until
 
 SQS_OPERATIONS = (

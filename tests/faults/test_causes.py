@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from emulators.aws import Ministack, environment
 from taskq_cloud import TaskQ
-from taskq_cloud.testing.aws_stacks import Ministack, environment
 from tests.faults.deployment import Deployment, deployed, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from emulators.aws import Ministack, environment
 from taskq_cloud import chord
-from taskq_cloud.testing.aws_stacks import Ministack, environment
 from tests.faults.deployment import Deployment, deployed
 from tests.faults.test_accounting import SQS_OPERATIONS
 

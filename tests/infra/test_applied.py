@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from emulators import aws as stacks
 from taskq_cloud import TaskQ
 from taskq_cloud.core.schedules.ticks import tick_id
-from taskq_cloud.testing import aws_stacks as stacks
 from tests.infra.terraform import INFRA, WRAPPERS, changes, copy_of, with_providers
 
 TIMEOUT_SECONDS = 60

@@ -24,8 +24,8 @@ from demo.infrastructure.interface import (
     RunningStore,
     Unavailable,
 )
+from emulators.aws import REGION
 from taskq_cloud.stores.results._dynamodb_items import KEY_FORMATS
-from taskq_cloud.testing.aws_stacks import REGION
 
 BROKER_URL: Final = f"sqs://{REGION}/{PREFIX}"
 

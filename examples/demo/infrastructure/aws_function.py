@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo.infrastructure.interface import EXAMPLES, Machine
-from taskq_cloud.testing.aws_stacks import REGION
+from emulators.aws import REGION
 
 FUNCTION = "shop-images"
 FUNCTION_TIMEOUT_SECONDS = 30

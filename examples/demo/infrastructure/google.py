@@ -22,8 +22,9 @@ from demo.infrastructure.interface import (
     RunningBroker,
     RunningStore,
 )
+from emulators import object_stores
+from emulators.process import Emulator
 from taskq_cloud.core.model.capabilities import dead_letter_queue
-from taskq_cloud.testing import emulators
 
 PROJECT = "shop-project"
 PSTEST = Path(".emulators/pstestd")
@@ -51,7 +52,7 @@ def _pstest() -> str | None:
 
 def _start_pubsub(machine: Machine) -> RunningBroker:
     program = _pstest() or "pstestd"
-    fake = emulators.Emulator("Google's fake of Pub/Sub", lambda port: [program, "-address", f"127.0.0.1:{port}"])
+    fake = Emulator("Google's fake of Pub/Sub", lambda port: [program, "-address", f"127.0.0.1:{port}"])
     host = f"127.0.0.1:{machine.cleanup.enter_context(fake).port}"
     os.environ["PUBSUB_EMULATOR_HOST"] = host
     machine.say(f"Google's fake of Pub/Sub answers at {host}")
@@ -95,7 +96,7 @@ def _make_topic(publisher: PublisherClient, subscriber: SubscriberClient, queue:
 
 
 def _start_storage(machine: Machine) -> RunningStore:
-    server = machine.cleanup.enter_context(emulators.gcs_server())
+    server = machine.cleanup.enter_context(object_stores.gcs_server())
     machine.say(f"fake-gcs-server, an emulator of Google Cloud Storage, answers at {server.url}")
     counter = machine.count_calls(server.url)
     options = {"api_endpoint": server.url}
@@ -118,4 +119,4 @@ def _start_storage(machine: Machine) -> RunningStore:
 
 
 PUBSUB = Infrastructure(_start_pubsub, _pubsub_missing)
-STORAGE = Infrastructure(_start_storage, emulators.gcs_server_missing)
+STORAGE = Infrastructure(_start_storage, object_stores.gcs_server_missing)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from taskq_cloud.testing.aws_stacks import STACKS, Stack
-from taskq_cloud.testing.call_counter import CallCounter
+from emulators.aws import STACKS, Stack
+from emulators.call_counter import CallCounter
 
 EXAMPLES = Path(__file__).parents[2]
 PREFIX = "shop-"

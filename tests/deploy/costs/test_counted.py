@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from emulators.call_counter import CallCounter
 from taskq_cloud import TaskQ, chord
 from taskq_cloud.deploy.costs.load import Containers, Load, QueueLoad, Served
 from taskq_cloud.deploy.costs.model import DOCUMENT_BYTES, ENVELOPE_BYTES, usage
 from taskq_cloud.stores.results import _dynamodb_items
-from taskq_cloud.testing.call_counter import CallCounter
 from tests.worker.serving import serving, until
 
 NAMES = {

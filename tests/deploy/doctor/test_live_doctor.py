@@ -14,9 +14,9 @@ from uuid import uuid4
 
 import pytest
 
+from emulators import aws as stacks
 from taskq_cloud.deploy.doctor.calls import action_of
 from taskq_cloud.deploy.doctor.checks import CHECKS
-from taskq_cloud.testing import aws_stacks as stacks
 from tests.deploy.deployment import Deployment
 from tests.deploy.doctor import faults
 from tests.docs.test_tables import rows

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from emulators.aws.programs.runtime_api import RuntimeApi
 from taskq_cloud.deploy.packaging import contents
 from taskq_cloud.deploy.packaging.build import Package, Plan, build
 from taskq_cloud.deploy.packaging.contents import Requirements
 from taskq_cloud.deploy.packaging.target import Target
-from taskq_cloud.testing.aws_stacks.programs.runtime_api import RuntimeApi
 
 SHOP = '''
 """The shop's tasks."""

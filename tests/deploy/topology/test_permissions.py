@@ -18,8 +18,8 @@ from taskq_cloud.core.model.message import Acknowledge, Outgoing
 from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.errors import ClaimError
-from taskq_cloud.testing.permissions import compare
 from tests.deploy.conftest import drive
+from tests.permissions import compare
 from tests.serverless.events import Context
 from tests.stores.payloads.noise import noise
 from tests.worker.serving import serving, until

@@ -7,9 +7,9 @@ import json
 import pytest
 from sqs_extended_client import SQSExtendedClientSession
 
+from emulators.aws import REGION
 from taskq_cloud.core.messages import protocol
 from taskq_cloud.core.model.message import Message
-from taskq_cloud.testing.aws_stacks import REGION
 from tests.serverless.events import Context, batch, failures, record
 from tests.stores.payloads.noise import MB, dead_letter, noise, received
 from tests.worker.serving import serving

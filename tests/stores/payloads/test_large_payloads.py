@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
+from emulators.call_counter import CallCounter
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.message import Message, Outgoing, Sent
 from taskq_cloud.errors import ClaimError, ImproperlyConfigured, PayloadTooLarge, StoreNotFound
-from taskq_cloud.testing.call_counter import CallCounter
 from tests.serverless.events import Context, batch, failures, record
 from tests.stores.payloads.noise import MB, dead_letter, keys_of, noise, received
 from tests.worker.serving import serving

@@ -6,10 +6,10 @@ import pytest
 from celery import Celery
 from celery.app.task import Context
 
+from emulators.aws import REGION
 from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS, version_of
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.stores.results.dynamodb import DynamoDBResults
-from taskq_cloud.testing.aws_stacks import REGION
 from taskq_cloud.testing.contracts.result_store import a_record
 from taskq_cloud.testing.driving import driving
 

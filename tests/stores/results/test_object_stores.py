@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
+from emulators import object_stores
 from taskq_cloud.core.flows import CallError, Gather
 from taskq_cloud.core.records.record import FINAL_VERSION, STARTED
 from taskq_cloud.errors import (
@@ -22,7 +23,6 @@ from taskq_cloud.stores.results._objects import ObjectResults
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.gcs import GCSResults
 from taskq_cloud.stores.results.s3 import S3Results
-from taskq_cloud.testing import emulators
 from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100, ResultStoreContract, a_record
 from taskq_cloud.testing.driving import driving
 
@@ -216,9 +216,9 @@ def test_endpoint_without_answer_is_unreachable(service, colour, method, caplog)
 
 def test_error_for_read_only_credentials_names_the_missing_permission(azure, azure_service, colour, monkeypatch):
     token = generate_container_sas(
-        emulators.AZURITE_ACCOUNT,
+        object_stores.AZURITE_ACCOUNT,
         azure.bucket,
-        account_key=emulators.AZURITE_KEY,
+        account_key=object_stores.AZURITE_KEY,
         permission=ContainerSasPermissions(read=True),
         expiry=datetime.now(UTC) + timedelta(hours=1),
     )

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from emulators.call_counter import CallCounter
 from taskq_cloud import TaskQ, chord
 from taskq_cloud.core.workflows import shape
-from taskq_cloud.testing.call_counter import CallCounter
 from tests.workflows import make_app
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from emulators.aws import REGION
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Call, CallError, Trouble, retrying, run
 from taskq_cloud.core.model.message import Refused
@@ -21,7 +22,6 @@ from taskq_cloud.errors import (
     Unreachable,
 )
 from taskq_cloud.stores.schedules.registry import scheduler_from_url
-from taskq_cloud.testing.aws_stacks import REGION
 from taskq_cloud.testing.contracts.schedule_store import ScheduleStoreContract
 from tests.stores.recorder import Recorder, failing
 

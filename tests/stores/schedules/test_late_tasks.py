@@ -9,10 +9,10 @@ from contextlib import closing
 
 import pytest
 
+from emulators.call_counter import CallCounter
 from taskq_cloud import SendError, group
 from taskq_cloud.core.workflows.revocation import revocation
 from taskq_cloud.errors import ScheduleGroupNotFound
-from taskq_cloud.testing.call_counter import CallCounter
 from tests.stores.schedules.late_app import make_app
 
 TIMEOUT_SECONDS = 30

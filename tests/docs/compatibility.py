@@ -1,4 +1,4 @@
-"""Draws docs/compatibility.md from what the adapters declare: ``python -m taskq_cloud.testing.compatibility``.
+"""Draws docs/compatibility.md from what the adapters declare: ``python -m tests.docs.compatibility``.
 
 Each row is a capability with its description from the port's docstring; each column is an adapter, opened by a URL and
 asked. Nothing of it is typed by hand, so the table can't say what the code doesn't.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
@@ -38,7 +39,7 @@ _HIDDEN: Final = frozenset({"beyond_parking"})
 _HEAD: Final = """# What each broker and store can do
 
 Every adapter declares its capabilities, and this page is generated from these declarations:
-`python -m taskq_cloud.testing.compatibility > docs/compatibility.md`. A test compares the two.
+`python -m tests.docs.compatibility > docs/compatibility.md`. A test compares the two.
 """
 
 
@@ -87,4 +88,4 @@ def _shown(name: str, value: Any) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    sys.stdout.write(page())

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from taskq_cloud.testing.call_counter import CallCounter
+from emulators.call_counter import CallCounter
 
 _BATCH: Final = re.compile(r"^(ChangeMessageVisibility|DeleteMessage|SendMessage)Batch$")
 """SQS has no permission of its own for a batch."""

@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.session import Session
 
-from taskq_cloud.testing.call_counter import CallCounter
+from emulators.call_counter import CallCounter
 
 _ONE_ATTEMPT = Config(retries={"total_max_attempts": 1, "mode": "standard"})
 

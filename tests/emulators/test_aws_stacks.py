@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.testing.aws_stacks import Ministack
+from emulators.aws import Ministack
 
 
 @pytest.mark.needs("keeps_state")
@@ -47,7 +47,7 @@ def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack
 
 def test_it_ends_when_the_process_that_started_it_is_killed():
     code = (
-        "from taskq_cloud.testing.aws_stacks import Ministack\n"
+        "from emulators.aws import Ministack\n"
         "import sys\n"
         "stack = Ministack()\n"
         "stack.start()\n"

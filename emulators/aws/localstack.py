@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from taskq_cloud.testing.aws_stacks.process import PROGRAMS, Stack
+from emulators.aws.stack import PROGRAMS, Stack
 
 VERSION: Final = "4.14.0"
 DIRECTORY: Final = Path(".emulators")

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from taskq_cloud.testing.emulators import Emulator, wait_until_it_answers
+from emulators.process import Emulator, wait_until_it_answers
 
 SERVER = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
 
 STARTER = f"""
 import time
-from taskq_cloud.testing.emulators import Emulator
+from emulators.process import Emulator
 import sys
 with Emulator("server", lambda port: [sys.executable, "-c", {SERVER!r}, str(port)]) as emulator:
     print(emulator.url, flush=True)

@@ -8,10 +8,10 @@ functions) is its users' business.
 
 from urllib.parse import urlsplit
 
-from taskq_cloud.testing.aws_stacks.capabilities import LACKING, Capability, lacking
-from taskq_cloud.testing.aws_stacks.localstack import LocalStack
-from taskq_cloud.testing.aws_stacks.ministack import Ministack
-from taskq_cloud.testing.aws_stacks.process import REGION, Stack, answers, environment
+from emulators.aws.capabilities import LACKING, Capability, lacking
+from emulators.aws.localstack import LocalStack
+from emulators.aws.ministack import Ministack
+from emulators.aws.stack import REGION, Stack, answers, environment
 
 STACKS: dict[str, type[Stack]] = {"ministack": Ministack, "localstack": LocalStack}
 """By the name that ``TASKQ_AWS_STACK`` gives."""

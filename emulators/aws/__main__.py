@@ -1,4 +1,4 @@
-"""Runs a local AWS stack until it is told to stop: ``python -m taskq_cloud.testing.aws_stacks localstack``.
+"""Runs a local AWS stack until it is told to stop: ``python -m emulators.aws localstack``.
 
 With ``--init``, a script is run once it answers, in the stack's environment: what LocalStack's image does with the
 scripts of ``/etc/localstack/init/ready.d``.
@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from taskq_cloud.testing.aws_stacks import STACKS
+from emulators.aws import STACKS
 
 USUAL_PORT = 4566
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m taskq_cloud.testing.aws_stacks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m emulators.aws", description=__doc__)
     parser.add_argument("stack", choices=sorted(STACKS), nargs="?", default="ministack")
     parser.add_argument("--port", type=int, default=USUAL_PORT, help="on 127.0.0.1 (%(default)s)")
     parser.add_argument("--init", metavar="SCRIPT", help="run it once the stack answers")

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from taskq_cloud.testing import aws_stacks
-from taskq_cloud.testing.aws_stacks import localstack
-from taskq_cloud.testing.ports import free_port
+from emulators import aws
+from emulators.aws import localstack
+from emulators.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "localstack"
@@ -78,7 +78,7 @@ def test_the_init_script_makes_what_the_application_declares_and_may_run_again(
 def test_the_command_runs_a_stack_with_a_script_and_ends_it_when_told(local_stack: Any, stack_name: str | None):
     """It asks for the run's stack to know which one that is, and starts one of its own."""
     port = free_port()
-    command = [sys.executable, "-m", "taskq_cloud.testing.aws_stacks", stack_name or "ministack", "--port", str(port)]
+    command = [sys.executable, "-m", "emulators.aws", stack_name or "ministack", "--port", str(port)]
     variables = {**os.environ, **SHOP, "TASKQ_LOCALSTACK": str(ROOT / ".emulators"), "TASKQ_SCHEDULER": ""}
     with subprocess.Popen(
         [*command, "--init", str(SCRIPT)], cwd=ROOT / "examples", env=variables, stdout=subprocess.PIPE, text=True
@@ -95,21 +95,21 @@ def test_the_command_runs_a_stack_with_a_script_and_ends_it_when_told(local_stac
 
     assert f"AWS_ENDPOINT_URL=http://127.0.0.1:{port}" in said[-1]
     assert any("shop-orders" in line for line in said)
-    assert aws_stacks.stack_at(f"http://127.0.0.1:{port}") is None
+    assert aws.stack_at(f"http://127.0.0.1:{port}") is None
 
 
 def test_a_script_that_fails_ends_it_with_the_reason(local_stack: Any, tmp_path: Path):
     script = tmp_path / "init.sh"
     script.write_text("#!/bin/sh\nexit 3\n")
     script.chmod(0o755)
-    command = [sys.executable, "-m", "taskq_cloud.testing.aws_stacks", "ministack", "--port", str(free_port())]
+    command = [sys.executable, "-m", "emulators.aws", "ministack", "--port", str(free_port())]
     done = subprocess.run([*command, "--init", str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "returned non-zero exit status 3" in done.stderr
 
 
 def test_what_is_not_installed_is_said_with_the_way_out(tmp_path: Path):
-    command = [sys.executable, "-m", "taskq_cloud.testing.aws_stacks", "localstack"]
+    command = [sys.executable, "-m", "emulators.aws", "localstack"]
     environment = {**os.environ, "TASKQ_LOCALSTACK": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -120,10 +120,10 @@ def test_what_is_not_installed_is_said_with_the_way_out(tmp_path: Path):
 
 
 def test_capabilities_are_names_and_every_stack_that_lacks_one_says_what_it_does_instead(local_stack, stack_name):
-    assert aws_stacks.lacking("localstack", "fires_schedules") == "LocalStack keeps schedules, and fires none"
-    assert aws_stacks.lacking("ministack", "fires_schedules") is None
-    assert aws_stacks.lacking(None, "fires_schedules") is None
+    assert aws.lacking("localstack", "fires_schedules") == "LocalStack keeps schedules, and fires none"
+    assert aws.lacking("ministack", "fires_schedules") is None
+    assert aws.lacking(None, "fires_schedules") is None
     with pytest.raises(ValueError, match="'flies' is no capability of a stack; there are fires_schedules, "):
-        aws_stacks.lacking("localstack", "flies")
-    assert stack_name in aws_stacks.STACKS
-    assert set(aws_stacks.LACKING) <= set(aws_stacks.STACKS)
+        aws.lacking("localstack", "flies")
+    assert stack_name in aws.STACKS
+    assert set(aws.LACKING) <= set(aws.STACKS)

@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from taskq_cloud.testing.aws_stacks.process import PROGRAMS, Stack
+from emulators.aws.stack import PROGRAMS, Stack
 
 
 class Ministack(Stack):

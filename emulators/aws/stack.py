@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
-from taskq_cloud.testing.ports import free_port, is_free
+from emulators.ports import free_port, is_free
 
 REGION: Final = "eu-west-1"
 
