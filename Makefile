@@ -65,9 +65,8 @@ localstack: $(STAMP)  ## Run LocalStack with what APP declares made in it, until
 	    TASKQ_SOURCE='$(abspath $(SOURCE))' TASKQ_APP='$(APP)' docker compose -f localstack/compose.yaml up; \
 	else \
 	    $(MAKE) --no-print-directory localstack-without-docker && \
-	    cd '$(SOURCE)' && TASKQ_APP='$(APP)' TASKQ_LOCALSTACK='$(abspath .emulators)' \
-	        '$(abspath $(BIN))/python' -m taskq_cloud.testing.aws_stacks localstack \
-	        --init '$(abspath localstack/init/ready.d/10-provision.sh)'; \
+	    TASKQ_FOLDER='$(abspath $(SOURCE))' TASKQ_APP='$(APP)' \
+	        $(BIN)/python -m emulators.aws localstack --init localstack/init/ready.d/10-provision.sh; \
 	fi
 
 localstack-without-docker:
@@ -75,8 +74,8 @@ localstack-without-docker:
 
 emulators: .emulators/pstestd  ## Build the emulators that come as source
 
-.emulators/pstestd: tests/emulators/pstest/main.go
-	tests/emulators/pstest/build.sh $@
+.emulators/pstestd: emulators/pstest/main.go
+	emulators/pstest/build.sh $@
 
 lint: $(STAMP)  ## Check style
 	$(BIN)/ruff check .
@@ -107,7 +106,7 @@ docs: $(STAMP)  ## Build the documentation as a site, into site/
 
 benchmark: $(STAMP)  ## Measure beside Celery and taskiq, and write benchmarks/RESULTS.md
 	$(BIN)/pip install --quiet --editable '.[benchmark]'
-	$(BIN)/python benchmarks/run.py
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/run.py
 
 build: $(STAMP)  ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build --quiet
