@@ -26,7 +26,7 @@ localstack: export TASKQ_BROKER ?= sqs://eu-west-1/shop-
 localstack: export TASKQ_RESULTS ?= dynamodb://shop-results
 
 .PHONY: help demo test test-localstack localstack localstack-without-docker emulators lint types imports check format docs
-.PHONY: benchmark build checkov clean
+.PHONY: benchmark build changelog checkov clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,7 +34,8 @@ help:  ## What can be made
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --editable '.[all]' --group dev
 	touch $@
 
 $(AZURITE):
@@ -105,8 +106,11 @@ docs: $(STAMP)  ## Build the documentation as a site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 benchmark: $(STAMP)  ## Measure beside Celery and taskiq, and write benchmarks/RESULTS.md
-	$(BIN)/pip install --quiet --editable '.[benchmark]'
+	$(BIN)/pip install --quiet --group benchmark
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/run.py
+
+changelog: $(STAMP)  ## Collect the fragments in changes/ into CHANGELOG.md: VERSION=0.2.0
+	$(BIN)/towncrier build --yes --version '$(VERSION)'
 
 build: $(STAMP)  ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build --quiet

@@ -23,7 +23,7 @@ FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 
 def _require_mkdocs() -> None:
     if find_spec("material") is None:
-        reason = "mkdocs-material is not installed: pip install 'taskq-cloud[docs]'"
+        reason = "mkdocs-material is not installed: pip install --group docs"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)

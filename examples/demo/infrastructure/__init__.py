@@ -62,7 +62,7 @@ def _named(kind: str, known: Mapping[str, str], name: str) -> Any:
         found = getattr(import_module(f"{__name__}.{module}"), constant)
     except ImportError as error:
         raise Unavailable(
-            f"{name}: {error}; pip install -e '.[test]' installs the packages that the demo needs"
+            f"{name}: {error}; pip install -e '.[all]' --group test installs the packages that the demo needs"
         ) from error
     reason = found.missing()
     if reason:

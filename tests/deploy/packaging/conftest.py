@@ -144,7 +144,7 @@ def run_function(tmp_path: Path) -> Callable[..., Any]:
     runtime.mkdir()
     for name in RUNTIME_PACKAGES:
         found = importlib.util.find_spec(name)
-        assert found and found.origin, f"{name} is not installed: pip install 'taskq-cloud[test]'"
+        assert found and found.origin, f"{name} is not installed: pip install -e '.[all]' --group test"
         path = Path(found.origin)
         path = path.parent if path.name == "__init__.py" else path
         (runtime / path.name).symlink_to(path)
