@@ -19,6 +19,7 @@ from taskq_cloud.canvas import (
     xmap,
     xstarmap,
 )
+from taskq_cloud.core.serializers import register_serializer, unregister_serializer
 from taskq_cloud.errors import (
     ChordError,
     Ignore,
@@ -65,9 +66,11 @@ __all__ = [
     "current_request",
     "group",
     "maybe_signature",
+    "register_serializer",
     "result_from_tuple",
     "signature",
     "subtask",
+    "unregister_serializer",
     "xmap",
     "xstarmap",
 ]

@@ -58,6 +58,52 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+__all__ = [
+    "AccessDenied",
+    "AlreadyRegistered",
+    "BodyPending",
+    "ChordError",
+    "ClaimError",
+    "ContentDisallowed",
+    "DecodeError",
+    "DelayTooLong",
+    "EncodeError",
+    "Ignore",
+    "ImproperlyConfigured",
+    "IncompleteStream",
+    "InvalidTaskError",
+    "MaxRetriesExceededError",
+    "MissingExtra",
+    "NotRegistered",
+    "OperationalError",
+    "ParseException",
+    "PayloadTooLarge",
+    "QueueNotFound",
+    "QuotaExceeded",
+    "RateKeyError",
+    "Reject",
+    "RemoteError",
+    "Replaced",
+    "Retry",
+    "ScheduleConflict",
+    "ScheduleError",
+    "ScheduleGroupNotFound",
+    "SecurityError",
+    "SendError",
+    "SoftTimeLimitExceeded",
+    "StoreNotFound",
+    "TableNotFound",
+    "TaskError",
+    "TaskPredicate",
+    "TaskQError",
+    "TaskRevokedError",
+    "TimeLimitExceeded",
+    "TimeZonesMissing",
+    "TimeoutError",
+    "Unreachable",
+    "WorkerLostError",
+]
+
 
 class TaskQError(Exception):
     """The base class of all errors of this package, except ``SoftTimeLimitExceeded``."""

@@ -28,7 +28,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
 from taskq_cloud.core.model.rates import parse_rate
+from taskq_cloud.core.security.signing import public_key
 from taskq_cloud.errors import ImproperlyConfigured
+
+__all__ = ["Settings", "load_settings", "public_key"]
 
 LOCAL_BROKER: Final = "sqlite:///.taskq/broker.db"
 LOCAL_RESULTS: Final = "sqlite:///.taskq/results.db"

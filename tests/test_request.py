@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import BoundTask, TaskQ, chain, chord, group
-from tests.in_this_process import work
+from taskq_cloud.testing import run_tasks
 
 NAMES = ["callbacks", "errbacks", "chain", "chord", "eta", "expires", "ignore_result", "is_eager", "correlation_id"]
 NAMES += ["reply_to", "replaced_task_nesting", "task", "shadow", "group_index", "called_directly"]
@@ -46,7 +46,7 @@ def test_what_follows_it(app: TaskQ) -> None:
     expires = datetime.now(UTC) + timedelta(hours=1)
     first = ask.s(1).set(link=total.s("linked"), link_error=total.si("failed"), expires=expires, shadow="x")
     chain(first, total.s(2), total.s(3)).delay()
-    work(app)
+    run_tasks(app)
     (seen,) = vars(app)["seen"]
     assert [each["args"] for each in seen["callbacks"]] == [["linked"]]
     assert [each["args"] for each in seen["errbacks"]] == [["failed"]]
@@ -59,7 +59,7 @@ def test_what_follows_it(app: TaskQ) -> None:
 def test_a_member_of_a_chord(app: TaskQ) -> None:
     ask, total = app.tasks["ask"], app.tasks["total"]
     chord([ask.s(1), ask.s(2)], total.s("body")).delay()
-    work(app)
+    run_tasks(app)
     for index, seen in enumerate(vars(app)["seen"]):
         assert (seen["group_index"], seen["chord"]["task"], seen["chord"]["args"]) == (index, "total", ["body"])
 
@@ -67,7 +67,7 @@ def test_a_member_of_a_chord(app: TaskQ) -> None:
 def test_a_retry_has_the_same(app: TaskQ) -> None:
     ask, total = app.tasks["ask"], app.tasks["total"]
     result = chain(ask.s(1, retries=2).set(link=total.s("linked"), ignore_result=True), total.s()).delay()
-    work(app)
+    run_tasks(app)
     first, second, third = vars(app)["seen"]
     assert first == second == third
     assert (first["ignore_result"], result.get(timeout=0)) == (True, [[1]])
@@ -87,7 +87,7 @@ def test_the_call_as_a_signature(app: TaskQ) -> None:
     options = {"time_limit": 60, "headers": {"tenant": "acme"}, "queue": "celery", "ignore_result": False}
     sig = again.s("a", times=1).set(**options, link=total.s("linked"), link_error=total.s("failed")).stamp(order=7)
     result = chain(sig, total.s("next")).delay()
-    work(app)
+    run_tasks(app)
     (made,) = vars(app)["seen"]
     own = made["sig"]
     assert (own.task, own.args, own.kwargs, own.id) == ("again", ("a",), {"times": 0}, result.parent.id)
@@ -108,15 +108,15 @@ def test_sent_again_it_is_the_same_task(app: TaskQ) -> None:
         return left
 
     result = resend.delay(1)
-    work(app)
+    run_tasks(app)
     assert [each.id for each in sent] == [result.id]
-    assert work(app, "other") == 1
+    assert run_tasks(app, ["other"]) == 1
 
 
 def test_the_place_in_a_group_is_kept(app: TaskQ) -> None:
     again = app.tasks["again"]
     result = group(again.s(times=1), again.s(times=1)).delay()
-    work(app)
+    run_tasks(app)
     made = [each["sig"] for each in vars(app)["seen"]]
     assert [each.options["group_index"] for each in made] == [0, 1]
     assert {each.options["group_id"] for each in made} == {result.id}
@@ -136,7 +136,7 @@ def test_a_task_that_is_replaced_by_itself_keeps_what_follows_it_once() -> None:
         heard.append((who, value))
 
     result = again.apply_async((2,), link=[hear.s("a"), hear.s("b")])
-    work(app)
+    run_tasks(app)
     assert result.get(timeout=1) == 7
     assert sorted(heard) == [("a", 7), ("b", 7)]
     app.close()

@@ -3,7 +3,7 @@
 A client module (``aws``, ``sqlite``) has ``open_client(service, options) -> Client`` and
 ``open_async_client(service, options) -> AsyncClient``. It turns a ``Call`` into a call of its SDK, and the SDK's
 exceptions into ``CallError``. A client is opened by the first call that needs it, never in a constructor, and is not
-carried over a fork.
+carried over a fork. An adapter of another package names its client module in full (``"folder_broker.client"``).
 """
 
 from __future__ import annotations
@@ -288,4 +288,5 @@ class _LoopClients:
 
 
 def _module(services: Mapping[str, Service], service: str) -> Any:
-    return import_module(f"taskq_cloud.clients.{services[service].module}")
+    name = services[service].module
+    return import_module(name if "." in name else f"taskq_cloud.clients.{name}")

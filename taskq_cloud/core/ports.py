@@ -27,7 +27,8 @@ class Service:
     """A client that an adapter's calls need, as data; ``taskq_cloud.clients`` opens it when the first call is made.
 
     Args:
-        module: the module of ``taskq_cloud.clients`` that opens the client: ``"aws"``, ``"sqlite"``.
+        module: the module that opens the client: one of ``taskq_cloud.clients`` (``"aws"``, ``"sqlite"``), or the full
+            name of another package's module (``"folder_broker.client"``).
         options: the values that the module needs, such as a region or a path, as pairs of name and value. All are
             hashable.
     """

@@ -13,7 +13,7 @@ import pytest
 from taskq_cloud import TaskQ, chain, chord, group, signature
 from taskq_cloud.canvas import maybe_signature
 from taskq_cloud.errors import InvalidTaskError
-from tests.in_this_process import work
+from taskq_cloud.testing import run_tasks
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_callback_and_an_errback(app: TaskQ, linked: Any) -> None:
     add, fail, note = app.tasks["add"], app.tasks["fail"], app.tasks["note"]
     add.apply_async((1, 2), link=linked(note.s("x")), link_error=note.s("never"))
     failed = fail.apply_async(link=note.s("never"), link_error=linked(app.tasks["told"].s()))
-    work(app)
+    run_tasks(app)
     assert vars(app)["noted"] == [(3, "x"), (failed.id,)]
 
 
@@ -71,7 +71,7 @@ def test_of_a_call_by_name_and_of_several(app: TaskQ) -> None:
     note = app.tasks["note"]
     app.send_task("add", (1, 2), link=note.si("by name"))
     app.tasks["add"].map_async([(1, 1), (2, 2)], link=[note.s("first"), note.s("second")])
-    work(app)
+    run_tasks(app)
     expected = [("by name",), (2, "first"), (2, "second"), (4, "first"), (4, "second")]
     assert sorted(vars(app)["noted"], key=repr) == sorted(expected, key=repr)
 
@@ -113,7 +113,7 @@ def test_none_is_no_arguments(app: TaskQ) -> None:
     note = app.tasks["note"]
     results = [note.apply_async(None), note.s().apply_async(None, None), app.send_task("note", None)]
     assert note.apply(None).get() is None
-    work(app)
+    run_tasks(app)
     assert [each.get(timeout=0) for each in results] == [None] * 3
 
 
@@ -131,7 +131,7 @@ def test_how_often_a_chord_is_looked_at_means_nothing_here(app: TaskQ) -> None:
     header, plain = [add.s(1, 1), add.s(2, 2)], chord([add.s(1, 1), add.s(2, 2)], total.s())
     assert chord(header, total.s(), interval=1, max_retries=None) == plain
     result = chord(header)(total.s(), interval=0.5, max_retries=10)
-    work(app)
+    run_tasks(app)
     assert result.get(timeout=0) == 6
 
 

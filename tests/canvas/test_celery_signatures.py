@@ -9,7 +9,7 @@ import pytest
 
 from taskq_cloud import StampingVisitor, TaskQ, chain, chord, group, signature
 from taskq_cloud.errors import NotRegistered
-from tests.in_this_process import work
+from taskq_cloud.testing import run_tasks
 
 
 @pytest.fixture
@@ -147,6 +147,6 @@ def test_in_place_is_a_new_one(add: Any) -> None:
 def test_its_parts_are_arguments_of_a_call(app: TaskQ, add: Any) -> None:
     sig = add.s(1, y=2)
     results = [add.apply_async(sig.args, sig.kwargs), add.signature(sig.args, sig.kwargs).delay()]
-    work(app)
+    run_tasks(app)
     assert [each.get(timeout=0) for each in results] == [3, 3]
     assert add.apply(sig.args, sig.kwargs).get() == 3

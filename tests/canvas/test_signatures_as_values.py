@@ -9,7 +9,7 @@ import pytest
 
 from taskq_cloud import TaskQ, chain, chord, group, signature
 from taskq_cloud.errors import EncodeError
-from tests.in_this_process import work
+from taskq_cloud.testing import run_tasks
 
 SERIALIZERS = ["json", "msgpack", "yaml", "pickle"]
 
@@ -44,13 +44,13 @@ def test_an_argument(app: TaskQ, serializer: str) -> None:
     add, notify = app.tasks["add"], app.tasks["notify"]
     nested = [{"later": chain(add.s(1, 1), group(add.s(2), add.s(3)))}]
     result = notify.apply_async((nested,), {"callback": add.s(1)}, serializer=serializer)
-    work(app)
+    run_tasks(app)
     assert result.get(timeout=0) == [[{"later": nested[0]["later"].to_dict()}], add.s(1).to_dict()]
 
 
 def test_the_receiver_sends_it(app: TaskQ) -> None:
     result = app.tasks["call_back"].delay(1, app.tasks["add"].s(2))
-    work(app)
+    run_tasks(app)
     assert app.AsyncResult(result.get(timeout=0)).get(timeout=0) == 3
 
 
@@ -58,7 +58,7 @@ def test_in_a_chain_a_chord_and_a_link(app: TaskQ) -> None:
     add, notify = app.tasks["add"], app.tasks["notify"]
     joined = chord([notify.s(callback=add.s(4)), notify.si(0)], notify.s(callback=add.s(5)))
     result = chain(add.s(1, 1), notify.s(callback=add.s(3)).link(notify.s(callback=add.s(6))), joined).delay()
-    work(app)
+    run_tasks(app)
     before = [2, add.s(3).to_dict()]
     assert result.get(timeout=0) == [[[before, add.s(4).to_dict()], [0, None]], add.s(5).to_dict()]
     assert [before, add.s(6).to_dict()] in [each.result for each in result.parent.parent.children]
@@ -66,7 +66,7 @@ def test_in_a_chain_a_chord_and_a_link(app: TaskQ) -> None:
 
 def test_a_value(app: TaskQ) -> None:
     result = chain(app.tasks["make"].s(), app.tasks["notify"].s()).delay()
-    work(app)
+    run_tasks(app)
     made = group(app.tasks["add"].s(1, 1), app.tasks["add"].s(2, 2)).to_dict()
     assert result.parent.get(timeout=0) == made
     assert result.get(timeout=0) == [made, None]

@@ -23,7 +23,7 @@ from taskq_cloud import (
     xstarmap,
 )
 from taskq_cloud.errors import ImproperlyConfigured
-from tests.in_this_process import work
+from taskq_cloud.testing import run_tasks
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def app() -> Iterator[TaskQ]:
 
 
 def ended(app: TaskQ, result: Any) -> Any:
-    work(app)
+    run_tasks(app)
     return result
 
 
@@ -83,7 +83,7 @@ async def test_there_is_no_current_application(app: TaskQ) -> None:
 def test_a_set_has_the_application_of_its_results(app: TaskQ) -> None:
     add = app.tasks["add"]
     first, second = add.delay(1, 1), add.delay(2, 2)
-    work(app)
+    run_tasks(app)
     assert ResultSet([first, second]).get(timeout=0) == app.ResultSet([first, second]).get(timeout=0) == [2, 4]
     of_groups = ResultSet([GroupResult("g", []), GroupResult("h", [first])])
     of_groups.add(second)
@@ -125,7 +125,7 @@ def test_chunks_and_maps(app: TaskQ) -> None:
         xmap(total.s(), [[1, 2], [3]]).delay(),
         xstarmap(add, [(1, 2), (3, 4)]).delay(),
     ]
-    work(app)
+    run_tasks(app)
     assert [each.get(timeout=0) for each in results] == [[[2, 4], [6]], [[2, 4], [6]], [3, 3], [3, 7]]
 
 
@@ -143,7 +143,7 @@ def test_waiting_inside_a_task_where_it_is_allowed(app: TaskQ) -> None:
             return sum(ResultSet([app.AsyncResult(done.id)]).get(timeout=0))
 
     refused, allowed = waiting.delay(False), waiting.delay(True)
-    work(app)
+    run_tasks(app)
     assert allowed.get(timeout=0) == 3
     with pytest.raises(RuntimeError, match="inside a task"):
         refused.get(timeout=0)
@@ -155,7 +155,7 @@ def test_waiting_inside_a_task_where_it_is_allowed(app: TaskQ) -> None:
 def test_waiting_with_arguments_in_celerys_order(app: TaskQ) -> None:
     called: list[Any] = []
     good, bad = app.tasks["add"].delay(1, 2), app.tasks["fail"].delay()
-    work(app)
+    run_tasks(app)
     assert good.get(0, True, 0.1, True, True, lambda *found: called.append(found)) == 3
     assert good.wait(timeout=0, callback=lambda *found: called.append(found)) == 3
     assert isinstance(bad.get(0, False), ValueError)
@@ -184,7 +184,7 @@ def test_something_is_called_at_each_look(app: TaskQ, make: Any) -> None:
     def look() -> None:
         looks.append(1)
         if len(looks) == 2:
-            work(app)
+            run_tasks(app)
 
     assert make(app.tasks["add"].delay(1, 2)).get(timeout=60, on_interval=look) in (3, [3])
     assert len(looks) == 2
@@ -197,7 +197,7 @@ def test_then_is_when_the_end_is_seen(app: TaskQ) -> None:
     bad.then(seen.append)
     broken.then(lambda _: [].pop(), on_error=seen.append)
     assert (good.ready(), seen) == (False, [])
-    work(app)
+    run_tasks(app)
     assert seen == [], "nobody has looked"
     assert (good.state, bad.state, broken.state) == ("SUCCESS", "FAILURE", "SUCCESS")
     assert seen[:2] == [good, bad]
@@ -214,7 +214,7 @@ def test_then_of_a_set_is_when_all_have_ended(app: TaskQ) -> None:
     first, second = app.tasks["add"].delay(1, 2), app.tasks["add"].delay(3, 4)
     sides = ResultSet([first, second]).then(seen.append)
     sides.on_ready.then(seen.append)
-    work(app)
+    run_tasks(app)
     assert (first.get(timeout=0), seen) == (3, [])
     assert (sides.get(timeout=0), seen) == ([3, 7], [sides, sides])
     assert ResultSet(app=app).then(seen.append) is seen[-1]
@@ -222,10 +222,10 @@ def test_then_of_a_set_is_when_all_have_ended(app: TaskQ) -> None:
 
 def test_iterating_as_they_end(app: TaskQ) -> None:
     sides = group(app.tasks["add"].s(1, 2), app.tasks["add"].s(3, 4)).delay()
-    work(app)
+    run_tasks(app)
     found = dict(sides.iter_native(timeout=0))
     assert {task_id: document["result"] for task_id, document in found.items()} == {sides[0].id: 3, sides[1].id: 7}
-    waiting = ResultSet([app.tasks["add"].delay(5, 6)]).iter_native(timeout=60, on_interval=lambda: work(app))
+    waiting = ResultSet([app.tasks["add"].delay(5, 6)]).iter_native(timeout=60, on_interval=lambda: run_tasks(app))
     assert [document["result"] for _, document in waiting] == [11]
     with pytest.raises(TimeoutError, match="1 tasks have not ended after 0 s"):
         list(ResultSet([app.tasks["add"].delay(7, 8)]).iter_native(timeout=0))
@@ -240,7 +240,7 @@ async def test_what_a_record_says() -> None:
 
     result = add.delay(1, y=2)
     assert (result.exists(), result.name, result.retries) == (False, None, None)
-    work(app)
+    run_tasks(app)
     assert (result.exists(), await result.aexists()) == (True, True)
     assert (result.name, result.args, result.kwargs, result.retries, result.queue) == (
         "add",
@@ -270,7 +270,7 @@ def test_a_task_may_return_one(app: TaskQ) -> None:
         return app.tasks["add"].delay(5, 6)
 
     several, one = start.delay(), start_one.delay()
-    work(app)
+    run_tasks(app)
     assert result_from_tuple(several.get(timeout=0), app).get(timeout=0) == [3, 7]
     assert result_from_tuple(one.get(timeout=0), app=app).get(timeout=0) == 11
     assert one.get(timeout=0)[1] is None

@@ -15,7 +15,7 @@ from taskq_cloud.pools.asyncio_pool import AsyncioPool
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
-from tests.in_this_process import work
+from taskq_cloud.testing import run_tasks
 from tests.results import trail_app
 from tests.results.trail_app import acalls, calls, calls_and_fails, calls_in_each_way, leaf, no_trail
 from tests.serverless.events import Context, batch, call_of, failures, record
@@ -24,7 +24,7 @@ from tests.serverless.events import Context, batch, call_of, failures, record
 @pytest.fixture
 def app() -> Iterator[TaskQ]:
     yield trail_app.app
-    work(trail_app.app)
+    run_tasks(trail_app.app)
     trail_app.app.close()
 
 
@@ -35,7 +35,7 @@ def children(result: Any) -> list[str]:
 @pytest.mark.parametrize("task", [calls, acalls])
 def test_calls_are_children(app: TaskQ, task: Any) -> None:
     result = task.delay(3)
-    work(app)
+    run_tasks(app)
     assert children(result) == result.get(timeout=0)
     assert [value for _, value in result.collect()] == [children(result), [0], [1], [2]]
     assert result.get_leaf() == [2]
@@ -44,25 +44,25 @@ def test_calls_are_children(app: TaskQ, task: Any) -> None:
 
 def test_in_each_way(app: TaskQ) -> None:
     result = calls_in_each_way.delay()
-    work(app)
+    run_tasks(app)
     assert children(result) == result.get(timeout=0)
 
 
 def test_of_a_failed_task(app: TaskQ) -> None:
     result = calls_and_fails.delay(2)
-    work(app)
+    run_tasks(app)
     assert (result.state, len(children(result))) == ("FAILURE", 2)
 
 
 def test_of_a_task_without_a_trail(app: TaskQ) -> None:
     result = no_trail.delay()
-    work(app)
+    run_tasks(app)
     assert (children(result), app.AsyncResult(result.get(timeout=0)).state) == ([], "SUCCESS")
 
 
 def test_what_follows_comes_first_and_there_is_an_end(app: TaskQ) -> None:
     result = (calls.s(MOST_CHILDREN + 5) | leaf.s()).delay()
-    work(app)
+    run_tasks(app)
     first = children(result.parent)
     assert (first[0], len(first)) == (result.id, MOST_CHILDREN)
     assert first[1:] == result.parent.get(timeout=0)[: MOST_CHILDREN - 1]
@@ -70,13 +70,13 @@ def test_what_follows_comes_first_and_there_is_an_end(app: TaskQ) -> None:
 
 def test_the_next_run_in_the_same_thread_begins_anew(app: TaskQ) -> None:
     first, second, third = calls.delay(2), leaf.delay(), calls.delay(1)
-    work(app)
+    run_tasks(app)
     assert [len(children(each)) for each in (first, second, third)] == [2, 0, 1]
 
 
 def test_outside_a_task_nothing_is_kept(app: TaskQ) -> None:
     before, after = leaf.delay(), calls.delay(1)
-    work(app)
+    run_tasks(app)
     assert (children(before), len(children(after))) == ([], 1)
 
 

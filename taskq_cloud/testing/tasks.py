@@ -1,0 +1,52 @@
+"""Runs the tasks of an application in the thread of a test, without a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from taskq_cloud.app import TaskQ
+from taskq_cloud.core.flows import retrying, run
+from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.outcome import Admission, Invocation
+
+_LEASE_SECONDS: Final = 600
+"""Longer than a task of a test runs: nothing renews the lease."""
+
+
+def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:
+    """Run tasks in the calling thread until no message is ready, as a worker with ``--burst`` does.
+
+    The tasks come through the broker, and their results go to the store. Tasks that the running tasks send are run
+    too. A message that is due later (a countdown, the delay of a retry) stays in its queue, and time limits don't
+    apply. Coroutine functions run on an event loop, so call this function where no loop is running.
+
+    Args:
+        app: the application.
+        queues: the queues to serve; None: all queues of the application's tasks.
+
+    Returns:
+        The number of messages that were received.
+
+    Raises:
+        OperationalError: the broker or the store could not be used.
+    """
+    runtime, received = app.runtime(patience_seconds=0), 0
+
+    def perform(step: Any) -> Any:
+        match step:
+            case Invocation():
+                return runtime.runner.run(step)
+            case Admission():  # nothing else runs here that the task would have to wait for
+                return True
+        return runtime.connections.perform(step)
+
+    served = app.queues() if queues is None else queues
+    while deliveries := [each for queue in served for each in app.run(app.broker.receive(queue, 1, 0, _LEASE_SECONDS))]:
+        for delivery in deliveries:
+            settlement = run(retrying(runtime.pipeline.process(delivery)), perform)
+            for answer in app.run(app.broker.settle([settlement])):
+                if isinstance(answer, Refused):
+                    raise answer.error
+        received += len(deliveries)
+    return received
