@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from taskq_cloud.core.model.message import SCHEDULE
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
-from taskq_cloud.core.schedules.tick_headers import SCHEDULE
 from taskq_cloud.errors import ScheduleConflict
 
 Owner = Literal["beat", "terraform"]

@@ -1,4 +1,4 @@
-"""How long to wait before something is tried again: with jitter for failed calls, doubling for messages."""
+"""Delays before another attempt: with jitter for calls to a service, and without for messages that are given back."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How often a failed call is made again, and how long to wait before: exponential with full jitter.
+    """The number of attempts of a call, and the waits between them: exponential with full jitter.
 
     Args:
-        attempts: calls in all, the first included.
-        base_seconds: the longest wait before the second call; it doubles from there.
-        ceiling_seconds: no wait is longer.
+        attempts: the number of calls in all, the first included.
+        base_seconds: the longest wait before the second call; it doubles with each further call.
+        ceiling_seconds: the longest wait of all.
 
     Source: "Exponential Backoff And Jitter", AWS Architecture Blog; the AWS SDKs' *standard* mode has the same shape.
     """
@@ -23,7 +23,7 @@ class Backoff:
     ceiling_seconds: float = 5.0
 
     def seconds(self, attempt: int, rng: random.Random) -> float:
-        """How long to wait after failed attempt number ``attempt`` (from 0), in seconds."""
+        """Draw the wait after a failed attempt, in seconds; ``attempt`` counts from 0."""
         return rng.uniform(0, min(self.ceiling_seconds, self.base_seconds * 2.0**attempt))
 
 
@@ -31,5 +31,5 @@ DEFAULT_BACKOFF = Backoff()
 
 
 def growing_delay(count: int, first_seconds: float, longest_seconds: float) -> float:
-    """Seconds to wait after the ``count``-th time: doubling from the first, up to a ceiling."""
+    """The wait after attempt number ``count`` (from 1), in seconds: it doubles each time, up to a longest wait."""
     return min(longest_seconds, first_seconds * 2.0 ** min(count - 1, 30))

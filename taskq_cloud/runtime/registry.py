@@ -6,8 +6,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from taskq_cloud.core.execution.builtins import builtin_tasks
-from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.execution.runner import TaskRunner, builtin_tasks
 from taskq_cloud.core.lazy import lazy
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.task_definition import TaskDefinition

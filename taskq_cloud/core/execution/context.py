@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from taskq_cloud.core.execution.patient_ports import Patience, PatientOutbox, PatientStore
 from taskq_cloud.core.flows import Flow, Step
@@ -25,8 +25,10 @@ from taskq_cloud.core.records import document
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import FAILURE, READY_STATES, SUCCESS, Record, version_of
 from taskq_cloud.core.workflows import successors
-from taskq_cloud.core.workflows.group_pages import Paging
 from taskq_cloud.core.workflows.planner import Successor
+
+if TYPE_CHECKING:  # few groups are kept in pages
+    from taskq_cloud.core.workflows.group_pages import Paging
 
 logger: Final = logging.getLogger("taskq_cloud.execution")
 
@@ -70,6 +72,8 @@ class Environment:
 
     def paging(self) -> Paging | None:
         """How large groups are kept in pages; None: they are not."""
+        from taskq_cloud.core.workflows.group_pages import Paging  # not at a function's cold start
+
         return Paging.of(self.store, self.policy.fan_out_members, self.tasks, self.route)
 
 

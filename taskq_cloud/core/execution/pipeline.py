@@ -43,14 +43,13 @@ from taskq_cloud.core.execution.outcomes import LONGEST_RELEASE_SECONDS
 from taskq_cloud.core.execution.steps import duplicates
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.messages.sending import UNSENDABLE
-from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
+from taskq_cloud.core.model.message import SCHEDULE, Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
 from taskq_cloud.core.model.options import TaskOptions, first_given
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome
 from taskq_cloud.core.records.record import REVOKED, STARTED
-from taskq_cloud.core.schedules.tick_headers import SCHEDULE
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.chord_members import check_store_counts_members, is_sized
-from taskq_cloud.core.workflows.group_pages import FAN_OUT
+from taskq_cloud.core.workflows.signatures import FAN_OUT
 from taskq_cloud.errors import (
     BodyPending,
     DecodeError,

@@ -1,13 +1,15 @@
-"""Runs a task's function, in the thread or on the loop it is called on, and says what it came to.
+"""Runs a task's function in the calling thread or on the running event loop, and returns the outcome.
 
-Limits are the caller's part: a pool or a handler raises ``SoftTimeLimitExceeded`` or ``TimeLimitExceeded`` in here.
+The caller enforces time limits: a pool or a handler raises ``SoftTimeLimitExceeded`` or ``TimeLimitExceeded`` in the
+running function. The functions of the tasks that every application has are here too: ``map``, ``starmap`` and nested
+groups are made of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, replace
 from itertools import islice
@@ -21,27 +23,29 @@ from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcom
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.document import MOST_CHILDREN
+from taskq_cloud.core.workflows.signatures import ACCUMULATE, MAP, STARMAP
 from taskq_cloud.errors import EncodeError, NotRegistered, TimeLimitExceeded
 
 current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)
-"""The run under way in this context, or None outside a task."""
+"""The run of a task that is under way in this context; None outside a task."""
 
 added_to_chord: Final[ContextVar[list[Signature] | None]] = ContextVar("taskq_added_to_chord", default=None)
-"""What the run under way in this context has added to its chord."""
+"""The signatures that the run under way in this context has added to its chord; None outside a task."""
 
 called_within: Final[ContextVar[list[str] | None]] = ContextVar("taskq_called_within", default=None)
-"""Ids of the tasks that the run under way in this context has called; None outside a task, or without a trail."""
+"""The ids of the tasks that the run under way in this context has called; None outside a task, and for a task that is
+declared with ``trail=False``."""
 
 
 def note_called(task_ids: Iterable[str]) -> None:
-    """Keep which tasks the run under way has called, up to as many as its record has room for."""
+    """Note ids of tasks that the run under way has called, up to the number that its record has room for."""
     called = called_within.get()
     if called is not None:
         called.extend(islice(task_ids, MOST_CHILDREN - len(called)))
 
 
 class _ThreadLoop:
-    """A thread's event loop. The thread's end is the end of its thread-local values, and so closes the loop."""
+    """The event loop of a thread. When the thread ends, its thread-local values are deleted, which closes the loop."""
 
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
@@ -52,7 +56,7 @@ class _ThreadLoop:
         except RuntimeError:
             self.runner.close()
         else:
-            # Collected while another loop runs in this thread, which keeps this one from ending its tasks.
+            # While another loop runs in this thread, this one can't run its tasks to their end.
             self.runner.get_loop().close()
 
 
@@ -69,7 +73,7 @@ class TaskRunner:
 
     @property
     def tasks(self) -> Mapping[str, TaskDefinition]:
-        """Those that it runs, by name."""
+        """The registered tasks, by name."""
         return self._tasks
 
     def is_async(self, task: str) -> bool:
@@ -78,16 +82,16 @@ class TaskRunner:
         return definition is not None and definition.is_async
 
     def run(self, invocation: Invocation) -> Outcome:
-        """Run the function in this thread; a coroutine function on an event loop that this thread keeps.
+        """Run the function in this thread; a coroutine function runs on an event loop that the thread keeps.
 
         Raises:
-            TimeLimitExceeded: the caller threw it in.
-            SystemExit: the function raised it; so with the other exceptions that are no ``Exception``.
+            TimeLimitExceeded: the caller raised it in the function.
+            BaseException: the function raised an error that isn't an ``Exception``, such as ``SystemExit``.
         """
         if self.is_async(invocation.message.task):
-            loop: _ThreadLoop | None = getattr(self._loops, "own", None)
+            loop: _ThreadLoop | None = getattr(self._loops, "of_this_thread", None)
             if loop is None:
-                loop = self._loops.own = _ThreadLoop()
+                loop = self._loops.of_this_thread = _ThreadLoop()
             return loop.runner.run(self.arun(invocation))
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
@@ -97,7 +101,7 @@ class TaskRunner:
             return self._succeeded(definition, definition.function(*args, **kwargs))
         except TimeLimitExceeded:
             raise
-        except Exception as error:  # whatever a task raises is its outcome
+        except Exception as error:  # every error of a task has an outcome
             return self._ended(error, invocation)
         finally:
             called_within.reset(calling)
@@ -105,7 +109,7 @@ class TaskRunner:
             current_invocation.reset(token)
 
     async def arun(self, invocation: Invocation) -> Outcome:
-        """Run the coroutine function on the running loop. Cancelling it cancels the task."""
+        """Run the coroutine function on the running loop. If this coroutine is cancelled, so is the task."""
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
         try:
@@ -114,7 +118,7 @@ class TaskRunner:
             return self._succeeded(definition, await definition.function(*args, **kwargs))
         except TimeLimitExceeded:
             raise
-        except Exception as error:  # whatever a task raises is its outcome
+        except Exception as error:  # every error of a task has an outcome
             return self._ended(error, invocation)
         finally:
             called_within.reset(calling)
@@ -160,3 +164,39 @@ def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list
     elif definition.bind is not None:
         args.insert(0, definition.bind(invocation))
     return args, dict(invocation.message.kwargs)
+
+
+# -- the tasks that every application has
+
+
+def builtin_tasks(tasks: Mapping[str, TaskDefinition]) -> dict[str, TaskDefinition]:
+    """Define the tasks that every application has, by Celery's names.
+
+    Args:
+        tasks: name -> definition of the tasks that ``map`` and ``starmap`` can call; looked up at each call.
+    """
+
+    def map_(task: Signature, it: Sequence[Any]) -> list[Any]:
+        return [_call(tasks, task, [item]) for item in it]
+
+    def starmap(task: Signature, it: Sequence[Sequence[Any]]) -> list[Any]:
+        return [_call(tasks, task, item) for item in it]
+
+    def accumulate(*args: Any, index: int | None = None) -> Any:
+        return args if index is None else args[index]
+
+    functions: dict[str, Callable[..., Any]] = {MAP: map_, STARMAP: starmap, ACCUMULATE: accumulate}
+    return {name: TaskDefinition(name, function, TaskOptions()) for name, function in functions.items()}
+
+
+def _call(tasks: Mapping[str, TaskDefinition], signature: Signature, args: Sequence[Any]) -> Any:
+    name = signature["task"]
+    definition = tasks.get(name)
+    if definition is None:
+        raise NotRegistered(f"task {name!r}, which is to be called for each item, is not registered in this process")
+    invocation = current_invocation.get()
+    bound = [] if definition.bind is None or invocation is None else [definition.bind(invocation)]
+    own_args, kwargs = signature.get("args") or (), signature.get("kwargs") or {}
+    value = definition.function(*bound, *args, *own_args, **kwargs)
+    # map and starmap aren't coroutine functions, so they run in a thread in which no loop runs.
+    return asyncio.run(value) if definition.is_async else value

@@ -13,13 +13,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, ScheduleCapabilities, is_ordered
 from taskq_cloud.core.model.message import Message, Outgoing, Refused
-from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import Broker, KnowsTargets, ScheduleStore
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 
 PREFIX: Final = "once."
 """What the names of one-off schedules begin with, which tells them from the periodic ones of the same group."""
@@ -147,6 +149,8 @@ def cancel(scheduler: ScheduleStore, task_ids: Sequence[str]) -> Flow[list[bool]
 def _schedule(
     outgoing: Outgoing, once: OneOff, queue: str, targets: Mapping[str, str], placeholder: str
 ) -> PlatformSchedule:
+    from taskq_cloud.core.model.platform_schedule import PlatformSchedule  # few messages are due late
+
     body = outgoing.body
     if placeholder:
         # In JSON the same text, and no longer a word that the scheduler would put something in place of.

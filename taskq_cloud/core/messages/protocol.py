@@ -24,8 +24,7 @@ from typing import Any, Final
 from taskq_cloud.core import serializers
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model import validation as values
-from taskq_cloud.core.model.message import Embed, Message
-from taskq_cloud.core.schedules.tick_headers import SCHEDULE
+from taskq_cloud.core.model.message import SCHEDULE, Embed, Message
 from taskq_cloud.core.security.policy import Security
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE

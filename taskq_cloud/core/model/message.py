@@ -42,6 +42,12 @@ class Embed:
 EARLIER_RUNS: Final = "taskq_earlier_runs"
 """The header of a task that replaces another one: how often the replaced task was run, and its last fencing number."""
 
+SCHEDULE: Final = "taskq_schedule"
+"""The header that marks a message as a periodic task's tick: the entry that it comes from, and the entry's timing."""
+
+SCHEDULED_TIME: Final = "taskq_scheduled_time"
+"""The header that holds the fire time of a tick, or a platform's placeholder for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:

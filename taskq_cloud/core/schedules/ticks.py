@@ -15,12 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from taskq_cloud.core.model.ids import derived_id
-from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.message import SCHEDULE, SCHEDULED_TIME, Message
 from taskq_cloud.core.model.validation import LARGEST_NUMBER
 from taskq_cloud.core.schedules import documents
 from taskq_cloud.core.schedules.base import Schedule
 from taskq_cloud.core.schedules.entry import CatchUp, Overlap, ScheduleEntry, Timing
-from taskq_cloud.core.schedules.tick_headers import SCHEDULE, SCHEDULED_TIME
 from taskq_cloud.core.schedules.triggers import LONG_SPAN_SECONDS
 from taskq_cloud.errors import InvalidTaskError, MissingExtra, ScheduleError
 

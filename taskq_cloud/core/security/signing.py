@@ -4,7 +4,7 @@ The message header ``taskq_signature`` holds ``algorithm``, ``key`` (the key's i
 epoch) and ``value`` (base64). The signature covers the line ``taskq-signature-v1``, a line feed, and the message as
 JSON without ``value``: keys sorted by code point, no spaces, characters beyond ASCII as ``\uXXXX``. So a message can
 be serialised anew on its way, but not altered. Celery's workers ignore the header. The message of a periodic task,
-which a schedule holds for all its fire times, is signed without fire time and id: see ``core.schedules.tick_headers``.
+which a schedule holds for all its fire times, is signed without fire time and id.
 
 A key as text: ``hmac:<base64 of 32 bytes or more>``, ``ed25519:<base64 of the 32 bytes of the private key>``, or
 ``ed25519-public:<base64 of the 32 bytes of the public key>``, which verifies and can't sign.
@@ -19,9 +19,11 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from taskq_cloud.core.schedules.tick_headers import as_signed, due_at
+from taskq_cloud.core.model.message import SCHEDULE, SCHEDULED_TIME
+from taskq_cloud.core.model.validation import aware
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra, SecurityError
 
 SIGNATURE_HEADER: Final = "taskq_signature"
@@ -177,7 +179,7 @@ class MessageSigning:
         """
         signature = {"algorithm": self._signer.algorithm, "key": self._signer.id, "created": int(now)}
         signed = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: signature}}
-        signature["value"] = base64.b64encode(self._signer.sign(_CONTEXT + canonical(as_signed(signed)))).decode()
+        signature["value"] = base64.b64encode(self._signer.sign(_CONTEXT + canonical(_signed_part(signed)))).decode()
         return signed
 
     def verify(self, document: Mapping[str, Any], now: float) -> None:
@@ -198,10 +200,10 @@ class MessageSigning:
             raise SecurityError(f"the message is signed with the key {key_id!r:.40} ({algorithm!r:.40}), unknown here")
         unsigned = {name: part for name, part in signature.items() if name != "value"}
         content = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: unsigned}}
-        if not key.verifies(_CONTEXT + canonical(as_signed(content)), strict_base64(value)):
+        if not key.verifies(_CONTEXT + canonical(_signed_part(content)), strict_base64(value)):
             raise SecurityError(f"the signature by key {key_id} doesn't match the message: it has been altered")
         if self._max_age_seconds is not None:
-            age = now - max(created, due_at(document["headers"]))
+            age = now - max(created, _due_at(document["headers"]))
             if age > self._max_age_seconds:
                 raise SecurityError(f"the signature is {age:.0f} s old; {self._max_age_seconds:g} s are allowed")
 
@@ -210,6 +212,38 @@ def signature_of(document: Mapping[str, Any]) -> Any:
     """The unchecked signature of a message, or None."""
     headers = document.get("headers")
     return headers.get(SIGNATURE_HEADER) if isinstance(headers, dict) else None
+
+
+def _signed_part(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a message that its signature covers: all of it, or of a tick all but its fire time and its id.
+
+    The signer of a tick doesn't know these two: the platform fills in the fire time, and the reader derives the id from
+    the fire time and the signed name, whatever id the message has.
+    """
+    headers = document.get("headers")
+    if not isinstance(headers, Mapping) or SCHEDULE not in headers:
+        return document
+    timeless = {**headers, SCHEDULED_TIME: None, "id": None}
+    signed = {**document, "headers": timeless}
+    if headers.get("root_id") == headers.get("id"):
+        timeless["root_id"] = None
+    properties = document.get("properties")
+    if isinstance(properties, Mapping) and properties.get("correlation_id") == headers.get("id"):
+        signed["properties"] = {**properties, "correlation_id": None}
+    return signed
+
+
+def _due_at(headers: Mapping[str, Any]) -> float:
+    """The time at which a message is due, by its eta or as a tick, in seconds since the epoch; 0 if it has neither."""
+    return max(_seconds(headers.get("eta")), _seconds(headers.get(SCHEDULED_TIME)))
+
+
+def _seconds(value: Any) -> float:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return 0
+    return aware(moment).timestamp()
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:

@@ -20,12 +20,10 @@ from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, PENDING, SUCCESS, Record
-from taskq_cloud.core.workflows.signatures import to_signature
+from taskq_cloud.core.workflows.signatures import FAN_OUT, to_signature
 from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.errors import DecodeError, PayloadTooLarge
 
-FAN_OUT: Final = "taskq.fan_out"
-"""The built-in task that sends a large group's members: first a message for each page, then the members of a page."""
 PAGE_MEMBERS: Final = 1_000
 """At most; their messages are encoded and sent in two seconds, far from any lease's end or function's timeout."""
 PAGE_BYTES: Final = 256 * 1024

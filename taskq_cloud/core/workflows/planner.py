@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
@@ -19,10 +19,9 @@ from taskq_cloud.core.model.message import Embed, Message, Signature
 from taskq_cloud.core.model.validation import text_bytes, time_from_option
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.core.workflows import group_pages as pages
-from taskq_cloud.core.workflows.group_pages import FAN_OUT, Paging
 from taskq_cloud.core.workflows.signatures import (
     ACCUMULATE,
+    FAN_OUT,
     SAVED_CHORD,
     of_map,
     signature_of,
@@ -31,6 +30,9 @@ from taskq_cloud.core.workflows.signatures import (
 )
 from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, as_list, every_task, set_on_last
 from taskq_cloud.errors import EncodeError
+
+if TYPE_CHECKING:  # few groups are kept in pages
+    from taskq_cloud.core.workflows.group_pages import Paging
 
 JOINED: Final = "taskq_chord"
 """The header of a chord's body: the id of the group it has waited for."""
@@ -197,8 +199,10 @@ def _paged(
     first = next((step for member in fan.members for step in every_task(member)), None)
     if first is None or (chord is None and not paging.knows(first.task)):
         return None
+    from taskq_cloud.core.workflows import group_pages  # few groups are that large
+
     try:
-        cut = list(pages.cut(group, fan.members, paging))
+        cut = list(group_pages.cut(group, fan.members, paging))
     except EncodeError:
         return None  # another serializer may say what JSON can't
     index, member = max(enumerate(fan.members), key=lambda each: len(repr(each[1])))

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from taskq_cloud.core.model.ids import derived_id
-from taskq_cloud.core.model.message import EARLIER_RUNS, Message, Signature
-from taskq_cloud.core.schedules.tick_headers import SCHEDULE, SCHEDULED_TIME
+from taskq_cloud.core.model.message import EARLIER_RUNS, SCHEDULE, SCHEDULED_TIME, Message, Signature
 from taskq_cloud.core.workflows import planner, signatures, successors
 from taskq_cloud.core.workflows.group_pages import Paging
 from taskq_cloud.core.workflows.planner import Successor

@@ -30,6 +30,9 @@ MAP: Final = "celery.map"
 STARMAP: Final = "celery.starmap"
 ACCUMULATE: Final = "celery.accumulate"
 
+FAN_OUT: Final = "taskq.fan_out"
+"""The built-in task that sends the members of a large group: a message for each page, then the members of a page."""
+
 _COMPOSED: Final = frozenset({CHAIN, GROUP, CHORD, CHUNKS})
 _OF_THE_LAST: Final = ("link", "task_id")
 _OF_A_HEADER: Final = ("countdown", "eta")

@@ -9,17 +9,19 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import Retrying
 from taskq_cloud.core.workflows import planner, signatures
 from taskq_cloud.core.workflows.chord_members import Membership, is_sized
-from taskq_cloud.core.workflows.group_pages import Paging
 from taskq_cloud.core.workflows.planner import Origin, Successor
 from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.errors import InvalidTaskError
+
+if TYPE_CHECKING:  # few groups are kept in pages
+    from taskq_cloud.core.workflows.group_pages import Paging
 
 _UNREADABLE: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 

@@ -9,7 +9,8 @@ from taskq_cloud.core.model.message import Embed, Message, Signature
 from taskq_cloud.core.model.options import Policy
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import group_pages, signatures
-from taskq_cloud.core.workflows.group_pages import FAN_OUT, Page, Paging
+from taskq_cloud.core.workflows.group_pages import Page, Paging
+from taskq_cloud.core.workflows.signatures import FAN_OUT
 from taskq_cloud.core.workflows.stages import TaskStage
 from taskq_cloud.testing.contracts.pipeline_scenario import Scenario, told
 

@@ -25,7 +25,7 @@ from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.core.workflows.group_pages import FAN_OUT
+from taskq_cloud.core.workflows.signatures import FAN_OUT
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.pipeline_ports import ABOUT_TO, Effect, WatchedBroker, WatchedFlow, WatchedStore

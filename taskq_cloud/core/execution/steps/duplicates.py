@@ -12,11 +12,10 @@ from typing import Any
 
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Delivery, Settlement
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON, SCHEDULE, Acknowledge, DeadLetter, Delivery, Settlement
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FAILURE, STARTED, Record, version_of
-from taskq_cloud.core.schedules.tick_headers import SCHEDULE
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.planner import JOINED, RESENT
 from taskq_cloud.core.workflows.stages import awaited_tasks

@@ -28,9 +28,9 @@ from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import group_pages, planner, saved_groups
 from taskq_cloud.core.workflows.chord_members import Membership
-from taskq_cloud.core.workflows.group_pages import FAN_OUT, PageReference
+from taskq_cloud.core.workflows.group_pages import PageReference
 from taskq_cloud.core.workflows.planner import RESENT, Origin, Place, Successor
-from taskq_cloud.core.workflows.signatures import parse
+from taskq_cloud.core.workflows.signatures import FAN_OUT, parse
 from taskq_cloud.core.workflows.stages import Stages, every_task
 from taskq_cloud.errors import DecodeError, InvalidTaskError
 

@@ -22,9 +22,9 @@ from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records.record import FAILURE, SUCCESS
 from taskq_cloud.core.workflows import group_pages, planner
-from taskq_cloud.core.workflows.group_pages import FAN_OUT, PAGE_MEMBERS, Paging
+from taskq_cloud.core.workflows.group_pages import PAGE_MEMBERS, Paging
 from taskq_cloud.core.workflows.planner import Origin
-from taskq_cloud.core.workflows.signatures import signature_of
+from taskq_cloud.core.workflows.signatures import FAN_OUT, signature_of
 from taskq_cloud.core.workflows.stages import GroupStage, TaskStage
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, SendError
 from taskq_cloud.stores.results.disabled import DisabledResults
