@@ -24,7 +24,7 @@ from demo.report import report
 from demo.workers import ContainerWorkers, WorkerEndedError
 from emulators.aws import STACKS
 from taskq_cloud import TaskQ
-from taskq_cloud.core.model.message import Outgoing, Refused
+from taskq_cloud.adapters import Outgoing, Refused
 
 FOLDER = Path(".demo")
 OTHER_SETTINGS = ("AWS_", "AZURE_", "CLOUD_TASKS_", "GOOGLE_", "PUBSUB_", "STORAGE_EMULATOR_", "TASKQ_")

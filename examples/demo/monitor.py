@@ -12,9 +12,9 @@ from typing import Any
 from demo.infrastructure.interface import QUEUES
 from demo.workload import SentCall
 from taskq_cloud import TaskQ
-from taskq_cloud.core.model.capabilities import dead_letter_queue
-from taskq_cloud.core.model.message import DEAD_LETTER_REASON
-from taskq_cloud.core.records.record import READY_STATES
+from taskq_cloud.adapters import DEAD_LETTER_REASON, dead_letter_queue
+
+FINAL_STATES = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 
 PAUSE_SECONDS = 0.5
 EMPTY_SNAPSHOTS = 3
@@ -80,7 +80,7 @@ class Snapshot:
     def is_done(self, sent: SentCall) -> bool:
         """Return whether a call has its final state."""
         outcome = self.outcomes.get(sent.id)
-        return outcome is not None and outcome.state in READY_STATES
+        return outcome is not None and outcome.state in FINAL_STATES
 
     def missing(self, unreadable: Sequence[str]) -> list[str]:
         """Return the calls without a final state, and the unreadable messages, that are not dead-lettered either."""
@@ -155,7 +155,7 @@ class Monitor:
         open_ids = [
             sent.id
             for sent in self._sent
-            if sent.id not in self._outcomes or self._outcomes[sent.id].state not in READY_STATES
+            if sent.id not in self._outcomes or self._outcomes[sent.id].state not in FINAL_STATES
         ]
         records = self._app.run(self._app.store.load(open_ids))
         self._outcomes |= {task_id: Outcome.of(record.payload) for task_id, record in records.items()}

@@ -25,7 +25,6 @@ from demo.infrastructure.interface import (
     Unavailable,
 )
 from emulators.aws import REGION
-from taskq_cloud.stores.results._dynamodb_items import KEY_FORMATS
 
 BROKER_URL: Final = f"sqs://{REGION}/{PREFIX}"
 
@@ -84,7 +83,7 @@ def _start_dynamodb(machine: Machine) -> RunningStore:
         environment={"AWS_ENDPOINT_URL_DYNAMODB": counter.endpoint_url},
         uncounted={},
         contents=f"items in the DynamoDB table {RESULTS}",
-        key_of=KEY_FORMATS["plain"],
+        key_of="celery-task-meta-{}".format,
         meter=Meter("DynamoDB", counter),
     )
 

@@ -24,7 +24,7 @@ from demo.infrastructure.interface import (
 )
 from emulators import object_stores
 from emulators.process import Emulator
-from taskq_cloud.core.model.capabilities import dead_letter_queue
+from taskq_cloud.adapters import dead_letter_queue
 
 PROJECT = "shop-project"
 PSTEST = Path(".emulators/pstestd")
