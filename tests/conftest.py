@@ -14,11 +14,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import settings
 
 from emulators import aws as stacks
 
-pytest_plugins = ["tests.object_stores", "tests.recorded_calls"]
+pytest_plugins = ["tests.object_stores", "tests.randomised", "tests.recorded_calls"]
 
 _ENDPOINT_VARIABLE = "TASKQ_TEST_AWS_ENDPOINT"
 _STACK = pytest.StashKey[stacks.Stack]()
@@ -52,10 +51,6 @@ class StackAddress:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # How long an example takes says how busy the machine is. (Under CI, hypothesis has a profile that knows this.)
-    if "CI" not in os.environ:
-        settings.register_profile("busy", deadline=None)
-        settings.load_profile("busy")
     # With pytest-xdist the controller starts the one stack that its workers share; without, the fixture does if needed.
     distributes = not hasattr(config, "workerinput") and config.getoption("numprocesses", None)
     if not distributes or config.getoption("collectonly") or _given_endpoint() or _STACK_CLASS.missing():

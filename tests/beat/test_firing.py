@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,6 +17,7 @@ import pytest
 
 from taskq_cloud.beat import apply
 from taskq_cloud.core.schedules.ticks import tick_id
+from taskq_cloud.testing.waiting import until
 from tests.beat.periodic_app import make_app
 
 TIMEOUT_SECONDS = 30
@@ -61,16 +61,12 @@ def test_two_firings_of_one_tick_are_one_task(worker: Path) -> None:
         assert app.run(apply.store_of(app).put(copies)) == [None, None]
         ids = [tick_id("shop", "minutely", begin + timedelta(minutes=minutes)) for minutes in range(2)]
         results = [app.AsyncResult(task_id) for task_id in ids]
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not any(result.ready() for result in results):
-            assert time.monotonic() < deadline, worker.read_text()[-3000:]
-            time.sleep(0.1)
+        until(lambda: any(result.ready() for result in results), lambda: worker.read_text()[-3000:], TIMEOUT_SECONDS)
         (value,) = [result.get() for result in results if result.ready()]
         assert value == words, "what looks like the platform's words in arguments stays as it is"
         # Of one deduplication id, a FIFO queue takes one.
-        while "has come twice" not in worker.read_text() and not os.environ["PERIODIC_QUEUE"].endswith(".fifo"):
-            assert time.monotonic() < deadline, worker.read_text()[-3000:]
-            time.sleep(0.1)
+        if not os.environ["PERIODIC_QUEUE"].endswith(".fifo"):
+            until(lambda: "has come twice" in worker.read_text(), lambda: worker.read_text()[-3000:], TIMEOUT_SECONDS)
         assert worker.read_text().count("succeeded in") == 1
 
 
@@ -86,8 +82,9 @@ def test_what_was_applied_fires_at_its_time(worker: Path, monkeypatch: pytest.Mo
     ids = [tick_id("shop", "each minute", begin + timedelta(minutes=minutes)) for minutes in range(3)]
     with closing(make_app(beat_schedule=entries)) as app:
         results = [app.AsyncResult(task_id) for task_id in ids]
-        deadline = time.monotonic() + 60 + TIMEOUT_SECONDS
-        while not any(result.ready() for result in results):
-            assert time.monotonic() < deadline, worker.read_text()[-3000:]
-            time.sleep(0.2)
+        until(
+            lambda: any(result.ready() for result in results),
+            lambda: worker.read_text()[-3000:],
+            60 + TIMEOUT_SECONDS,
+        )
         assert [result.get() for result in results if result.ready()] == ["applied"]

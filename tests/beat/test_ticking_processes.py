@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud.testing.waiting import until
 
 TIMEOUT_SECONDS = 40
 
@@ -49,13 +49,6 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Process]]:
     for each in running:
         each.process.kill()
         each.process.wait()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out waiting for {what}"
-        time.sleep(0.05)
 
 
 def sent(folder: Path) -> list[tuple[str, datetime]]:

@@ -22,8 +22,9 @@ from taskq_cloud.errors import (
     QueueNotFound,
     Unreachable,
 )
-from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until
+from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take
 from taskq_cloud.testing.driving import Drive, driving
+from taskq_cloud.testing.waiting import until
 from tests.brokers.conftest import PROJECT
 from tests.brokers.pubsub_server import PubSubServer
 

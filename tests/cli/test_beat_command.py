@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from taskq_cloud.testing.waiting import until
 from tests.cli.conftest import TaskQCommand
 
 TIMEOUT_SECONDS = 40
@@ -23,13 +22,6 @@ def tick() -> None:
     with open("ticks", "a") as file:
         file.write("tick\\n")
 """
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out waiting for {what}"
-        time.sleep(0.05)
 
 
 def ends_well(process: subprocess.Popen[bytes]) -> bool:

@@ -1,7 +1,8 @@
 """Finds and runs the Python blocks of a page under docs/.
 
-A block is fenced as ``python``; ``python aws`` needs the local AWS stack, and ``python notest`` can't run here. A
-``text`` block that follows directly is what the block prints, where ``...`` stands for anything.
+A block is fenced as ``python``; ``python aws`` needs the local AWS stack, ``python file`` is a whole file of a project
+that another test runs (``projects``), and ``python notest`` can't run here. A ``text`` block that follows directly is
+what the block prints, where ``...`` stands for anything.
 """
 
 from __future__ import annotations

@@ -35,5 +35,5 @@ def test_a_block_that_needs_aws_runs_by_itself(block: Block, aws_environment: di
 
 @pytest.mark.parametrize("block", [pytest.param(b, id=b.name) for b in ALL_BLOCKS])
 def test_a_blocks_mark_is_one_of_those_there_are(block: Block) -> None:
-    assert block.mark in {"", "aws", "notest"}
+    assert block.mark in {"", "aws", "file", "notest"}
     compile(block.code, block.name, "exec", 0x2000)  # ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

@@ -2,11 +2,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
 from emulators.process import Emulator, wait_until_it_answers
+from taskq_cloud.testing.waiting import until
 
 SERVER = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
 
@@ -49,7 +49,4 @@ def test_it_ends_with_the_process_that_started_it():
     starter.wait()
     starter.stdout.close()
 
-    deadline = time.monotonic() + 20
-    while answers(url):
-        assert time.monotonic() < deadline, "it runs on"
-        time.sleep(0.05)
+    until(lambda: not answers(url), "the emulator to end")

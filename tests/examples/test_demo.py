@@ -5,13 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from emulators import aws, object_stores
+from taskq_cloud.testing.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PSTEST = ROOT / ".emulators" / "pstestd"
@@ -213,21 +213,22 @@ def test_sigterm_stops_all_processes_that_the_demo_started(demo_command, tmp_pat
     require(ON_AWS)
     with subprocess.Popen([sys.executable, "-m", "demo"], **demo_command) as demo:
         log = tmp_path / ".demo" / "worker.log"
-        wait_until(lambda: demo.poll() is not None or (log.exists() and "ready: serves" in log.read_text()))
+        until(
+            lambda: demo.poll() is not None or (log.exists() and "ready: serves" in log.read_text()),
+            "the demo to start its worker",
+            TIMEOUT_SECONDS,
+        )
         started = descendants(demo.pid)
         demo.terminate()
         text, _ = demo.communicate(timeout=TIMEOUT_SECONDS)
 
     assert demo.returncode == 128 + signal.SIGTERM, text
     assert len(started) >= 4, "the stack, the worker, and the processes of the worker's pool"
-    wait_until(lambda: not started & {process_id for process_id, _ in processes()})
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(
+        lambda: not started & {process_id for process_id, _ in processes()},
+        "the processes to end",
+        TIMEOUT_SECONDS,
+    )
 
 
 def processes():

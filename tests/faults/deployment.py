@@ -6,9 +6,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,6 @@ from emulators.call_counter import CallCounter
 from taskq_cloud import TaskQ
 
 REGION = "eu-west-1"
-
-
-def until(true: Callable[[], bool], what: Callable[[], str] | str, timeout_seconds: float) -> None:
-    """Wait until a condition is true. Fail after ``timeout_seconds`` with the description ``what``."""
-    deadline = time.monotonic() + timeout_seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_seconds} s: {what if isinstance(what, str) else what()}")
-        time.sleep(0.1)
 
 
 class Deployment:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from emulators.aws import Ministack, environment
-from tests.faults.deployment import Deployment, deployed, kill_something, until
+from taskq_cloud.testing.waiting import until
+from tests.faults.deployment import Deployment, deployed, kill_something
 
 SQS_OPERATIONS = (
     "SendMessage",

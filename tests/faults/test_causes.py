@@ -12,7 +12,8 @@ import pytest
 
 from emulators.aws import Ministack, environment
 from taskq_cloud import TaskQ
-from tests.faults.deployment import Deployment, deployed, until
+from taskq_cloud.testing.waiting import until
+from tests.faults.deployment import Deployment, deployed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

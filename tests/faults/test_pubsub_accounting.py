@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud.testing.waiting import until
 from tests.brokers.pubsub_server import PubSubServer
-from tests.faults.deployment import Deployment, kill_something, until
+from tests.faults.deployment import Deployment, kill_something
 
 PROJECT = "test-project"
 TASKS = 200

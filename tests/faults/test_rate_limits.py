@@ -18,7 +18,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.rates import parse_rate
-from tests.faults.deployment import until
+from taskq_cloud.testing.waiting import until
 
 WORKERS = 4
 TASKS = 200

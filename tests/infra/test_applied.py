@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from emulators import aws as stacks
 from taskq_cloud import TaskQ
 from taskq_cloud.core.schedules.ticks import tick_id
+from taskq_cloud.testing.waiting import until
 from tests.infra.terraform import INFRA, WRAPPERS, changes, copy_of, with_providers
 
 TIMEOUT_SECONDS = 60
@@ -38,10 +38,11 @@ def package(tmp_path):
 
 
 def wait_for_mapping(functions, mapping):
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while (state := functions.get_event_source_mapping(UUID=mapping)["State"]) != "Enabled":
-        assert time.monotonic() < deadline, state
-        time.sleep(0.1)
+    until(
+        lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Enabled",
+        "the event source mapping to be enabled",
+        TIMEOUT_SECONDS,
+    )
 
 
 def existing_resources(make_aws_client, endpoint_url):

@@ -13,7 +13,8 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON
-from tests.worker.serving import serving, until
+from taskq_cloud.testing.waiting import auntil
+from tests.worker.serving import serving
 
 pytest.importorskip("celery")
 RICH = [
@@ -71,7 +72,7 @@ async def test_celerys_eta_expiry_and_protocol_1(celery: Any, app: TaskQ):
         assert await get(old) == 21
         assert await get(late) == 2
         assert datetime.now(UTC) - begun >= timedelta(seconds=3)
-        await until(lambda: expired.state == "REVOKED", "the expired call to be revoked")
+        await auntil(lambda: expired.state == "REVOKED", "the expired call to be revoked")
 
 
 async def test_celerys_chain_callback_and_errback_are_followed(celery: Any, app: TaskQ):
@@ -90,14 +91,14 @@ async def test_celerys_chain_callback_and_errback_are_followed(celery: Any, app:
 async def test_a_pickled_call_is_dead_lettered_with_its_reason(celery: Any, app: TaskQ, queue: str):
     result = celery.tasks["interop.add"].apply_async((1, 2), serializer="pickle")
     async with serving(app):
-        await until(lambda: result.state == "FAILURE", "its state")
+        await auntil(lambda: result.state == "FAILURE", "its state")
         read: list[Any] = []
 
         async def dead() -> bool:
             read.extend(await app.arun(app.broker.receive(dead_letter_queue(queue), 1, 1, 30)))
             return bool(read)
 
-        await until(dead, "the dead letter")
+        await auntil(dead, "the dead letter")
     assert "ContentDisallowed" in read[0].attributes[DEAD_LETTER_REASON]
     assert "x-python-serialize" in read[0].attributes[DEAD_LETTER_REASON]
 

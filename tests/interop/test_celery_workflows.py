@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud import TaskQ, canvas
+import taskq_cloud
+from taskq_cloud import TaskQ
 from taskq_cloud.errors import ChordError
-from tests.worker.serving import serving, until
+from taskq_cloud.testing.waiting import auntil
+from tests.worker.serving import serving
 
 celery_canvas = pytest.importorskip("celery.canvas")
 
@@ -43,6 +45,12 @@ class Writer:
 
     def _signature(self, app: Any, name: str, args: Any, queue: str) -> Any:
         return app.signature(f"interop.{name}", args=args).set(queue=queue)
+
+
+def make_writer(maker: str, celery: Any, app: TaskQ, here: str, there: str) -> Writer:
+    if maker == "celery":
+        return Writer(celery_canvas, celery, here, there)
+    return Writer(taskq_cloud, app, here, there)
 
 
 def workflows(w: Writer) -> dict[str, tuple[Any, Any]]:
@@ -99,7 +107,7 @@ def workflows(w: Writer) -> dict[str, tuple[Any, Any]]:
 async def test_workflows_cross(
     maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
 ):
-    writer = Writer(celery_canvas, celery, queue, celerys) if maker == "celery" else Writer(canvas, app, queue, celerys)
+    writer = make_writer(maker, celery, app, queue, celerys)
     async with serving(app, queues=[queue]):
         started = {name: (each.apply_async(), value) for name, (each, value) in workflows(writer).items()}
         found = {}
@@ -116,7 +124,7 @@ async def test_workflows_cross(
 async def test_failures_cross(
     maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
 ):
-    w = Writer(celery_canvas, celery, queue, celerys) if maker == "celery" else Writer(canvas, app, queue, celerys)
+    w = make_writer(maker, celery, app, queue, celerys)
     told = {name: f"told-{maker}-{name}" for name in ("here", "there", "chain here", "chain there", "nested")}
 
     def heard(name: str, members: Any, body: Any, note: Any) -> Any:
@@ -147,7 +155,7 @@ async def test_failures_cross(
 async def test_a_tasks_place_is_known_on_either_side(
     maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
 ):
-    w = Writer(celery_canvas, celery, queue, celerys) if maker == "celery" else Writer(canvas, app, queue, celerys)
+    w = make_writer(maker, celery, app, queue, celerys)
     first, second, third = (f"{maker}-{each}" for each in ("first", "second", "third"))
     chained = w.chain(
         w.here("place").set(task_id=first), w.there("place").set(task_id=second), w.here("place").set(task_id=third)
@@ -198,6 +206,6 @@ async def test_duplicated_members_leave_the_value_as_it_is(
             depths = [await app.arun(app.broker.depth(name)) for name in (queue, celerys)]
             return all(depth is not None and depth.total == 0 for depth in depths)
 
-        await until(drained, "all messages to be settled")
+        await auntil(drained, "all messages to be settled")
     assert bodies and all(each == [1, 2, 3, 4] for each in bodies)
     assert celery_worker.poll() is None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +13,6 @@ from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
 from tests.pools.pool_runner import PoolRunner
-from tests.pools.pool_tasks import DEADLINE_SECONDS
 
 RUNNER_FACTORY = "tests.pools.pool_runner:load"
 
@@ -23,15 +20,6 @@ RUNNER_FACTORY = "tests.pools.pool_runner:load"
 def invocation(name: str, *args: Any, hard: float | None = None, soft: float | None = None) -> Invocation:
     message = Message(task=name, id=str(uuid.uuid4()), args=args)
     return Invocation(message=message, queue="celery", time_limit=hard, soft_time_limit=soft)
-
-
-async def until(condition: Callable[[], Any]) -> Any:
-    """Wait until the condition returns a true value, and return that value."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition did not become true"
-        await asyncio.sleep(0.005)
-    return value
 
 
 def make(kind: str, concurrency: int = 2, **options: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from taskq_cloud.core.model.outcome import Abandoned, Failed, Succeeded, TimedOut
-from tests.pools.pool_helpers import StartPool, invocation, make, until
+from taskq_cloud.testing.waiting import auntil
+from tests.pools.pool_helpers import StartPool, invocation, make
 from tests.pools.pool_tasks import arrivals
 
 
@@ -18,7 +19,7 @@ async def test_coroutine_that_swallows_cancellation_is_left_behind(start_pool: S
     assert (record.action, record.task_id) == ("pool.coroutine_abandoned", request.message.id)
     assert await pool.run(invocation("aadd", 2, 3)) == Succeeded("5")
     release.touch()
-    await until(lambda: not pool._running)
+    await auntil(lambda: not pool._running)
 
 
 async def test_stop_does_not_wait_for_coroutine_that_swallows_cancellation(tmp_path):
@@ -26,11 +27,11 @@ async def test_stop_does_not_wait_for_coroutine_that_swallows_cancellation(tmp_p
     await pool.start()
     release = tmp_path / "release"
     run = asyncio.create_task(pool.run(invocation("astubborn", str(release))))
-    await until(lambda: pool._running)
+    await auntil(lambda: pool._running)
     await pool.stop()
     assert await run == Abandoned()
     release.touch()
-    await until(lambda: not pool._running)
+    await auntil(lambda: not pool._running)
 
 
 async def test_task_that_raises_cancelled_error_itself_fails(start_pool: StartPool):

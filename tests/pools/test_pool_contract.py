@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from taskq_cloud.core.model.outcome import Abandoned, Failed, Lost, Succeeded, TimedOut
-from tests.pools.pool_helpers import StartPool, invocation, make, until
+from taskq_cloud.testing.waiting import auntil
+from tests.pools.pool_helpers import StartPool, invocation, make
 from tests.pools.pool_tasks import arrivals
 
 
@@ -55,7 +56,7 @@ async def test_pool_runs_as_many_tasks_at_a_time_as_its_concurrency(pool, mode, 
 
 async def test_event_loop_goes_on_while_a_task_runs(pool, mode, tmp_path):
     run = asyncio.create_task(pool.run(mode.invocation("meet", str(tmp_path), 2)))
-    await until(lambda: arrivals(tmp_path))
+    await auntil(lambda: arrivals(tmp_path))
     (tmp_path / "the loop was here").touch()
     assert await run == Succeeded("2")
 
@@ -95,7 +96,7 @@ async def test_cancelled_run_makes_room_for_the_next(pool, mode, tmp_path):
         directory = tmp_path / str(count)
         directory.mkdir()
         run = asyncio.create_task(pool.run(mode.invocation("hang", str(directory))))
-        await until(lambda directory=directory: arrivals(directory))
+        await auntil(lambda directory=directory: arrivals(directory))
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
@@ -123,7 +124,7 @@ async def test_stop_abandons_running_tasks(mode, tmp_path: Path):
     pool = make(mode.kind)
     await pool.start()
     runs = [asyncio.create_task(pool.run(mode.invocation("hang", str(tmp_path)))) for _ in range(pool.concurrency)]
-    await until(lambda: len(arrivals(tmp_path)) == pool.concurrency)
+    await auntil(lambda: len(arrivals(tmp_path)) == pool.concurrency)
     await pool.stop()
     assert await asyncio.gather(*runs) == [Abandoned()] * pool.concurrency
 

@@ -18,7 +18,8 @@ import pytest
 from taskq_cloud.core.model.outcome import Failed, Lost, Succeeded, TimedOut
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.pools.processes import ProcessPool
-from tests.pools.pool_helpers import RUNNER_FACTORY, StartPool, invocation, until
+from taskq_cloud.testing.waiting import auntil
+from tests.pools.pool_helpers import RUNNER_FACTORY, StartPool, invocation
 from tests.pools.pool_tasks import arrivals
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -68,7 +69,7 @@ def children_of(pid: int) -> list[int]:
 async def test_process_death_costs_only_its_own_task(start_pool: StartPool, tmp_path, caplog, death, reason):
     pool = await start_pool("processes")
     bystander = asyncio.create_task(pool.run(invocation("meet", str(tmp_path), 2)))
-    await until(lambda: arrivals(tmp_path))
+    await auntil(lambda: arrivals(tmp_path))
     doomed = invocation(*death)
     assert await pool.run(doomed) == Lost(reason)
     (tmp_path / "go on").touch()
@@ -84,7 +85,7 @@ async def test_process_killed_during_a_task_loses_that_task(start_pool: StartPoo
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
-    await until(lambda: arrivals(tmp_path))
+    await auntil(lambda: arrivals(tmp_path))
     os.kill(pid, signal.SIGKILL)
     assert await run == Lost("killed by SIGKILL")
     assert await value_of(pool, "pid") != pid
@@ -113,23 +114,23 @@ async def test_hard_limit_kills_programs_that_the_task_started(start_pool: Start
     pool = await start_pool("processes", 1)
     pid_file = tmp_path / "pid"
     run = asyncio.create_task(pool.run(invocation("start_sleeper", str(pid_file), hard=1.0)))
-    await until(pid_file.exists)
+    await auntil(pid_file.exists)
     sleeper = int(pid_file.read_text())
     assert is_alive(sleeper)
     assert await run == TimedOut(1.0)
-    await until(lambda: not is_alive(sleeper))
+    await auntil(lambda: not is_alive(sleeper))
 
 
 async def test_cancelled_run_kills_the_process(start_pool: StartPool, tmp_path):
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
-    await until(lambda: arrivals(tmp_path))
+    await auntil(lambda: arrivals(tmp_path))
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
     assert await value_of(pool, "pid") != pid
-    await until(lambda: not is_alive(pid))
+    await auntil(lambda: not is_alive(pid))
 
 
 async def test_process_retires_after_max_tasks_per_child(start_pool: StartPool):
@@ -210,7 +211,7 @@ async def test_replacement_that_cannot_import_is_retried(tmp_path, caplog):
         trouble.touch()
         assert await pool.run(invocation("exit_now", 1)) == Lost("exit code 1")
         waiting = asyncio.create_task(pool.run(invocation("add", 1, 1)))
-        await until(lambda: [r for r in caplog.records if getattr(r, "action", None) == "pool.child_start_failed"])
+        await auntil(lambda: [r for r in caplog.records if getattr(r, "action", None) == "pool.child_start_failed"])
         assert not waiting.done()
         trouble.unlink()
         assert await waiting == Succeeded("2")
@@ -260,7 +261,7 @@ async def test_child_processes_die_with_the_worker(busy):
         assert len(pids) == 2
         assert all(is_alive(pid) for pid in pids)
         parent.kill()
-    await until(lambda: not any(is_alive(pid) for pid in pids))
+    await auntil(lambda: not any(is_alive(pid) for pid in pids))
 
 
 async def test_end_of_channel_ends_a_busy_process(tmp_path):
@@ -269,7 +270,7 @@ async def test_end_of_channel_ends_a_busy_process(tmp_path):
     await pool.start()
     [pid] = pool.pids
     run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
-    await until(lambda: arrivals(tmp_path))
+    await auntil(lambda: arrivals(tmp_path))
     [child] = pool._children
     child._writer.close()
     assert await run == Lost("killed by SIGKILL")

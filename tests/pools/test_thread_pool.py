@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from taskq_cloud.core.model.outcome import Failed, Succeeded, TimedOut
-from tests.pools.pool_helpers import StartPool, invocation, until
+from taskq_cloud.testing.waiting import auntil
+from tests.pools.pool_helpers import StartPool, invocation
 
 
 def task_threads() -> list[threading.Thread]:
@@ -26,8 +27,8 @@ async def test_thread_that_heeds_hard_limit_ends(start_pool: StartPool, tmp_path
     pool = await start_pool("threads", 1)
     before = len(task_threads())
     assert await pool.run(invocation("hang", str(tmp_path), hard=0.2)) == TimedOut(0.2)
-    await until(lambda: pool.abandoned_threads == 0)
-    await until(lambda: len(task_threads()) <= before)
+    await auntil(lambda: pool.abandoned_threads == 0)
+    await auntil(lambda: len(task_threads()) <= before)
     assert not caplog.records
 
 
@@ -39,11 +40,11 @@ async def test_thread_that_ignores_hard_limit_is_left_behind(start_pool: StartPo
     assert await pool.run(request) == TimedOut(0.2)
     assert pool.abandoned_threads == 1
     assert await pool.run(invocation("add", 2, 3)) == Succeeded("5")
-    await until(lambda: caplog.records)
+    await auntil(lambda: caplog.records)
     [record] = caplog.records
     assert (record.action, record.task_id) == ("pool.thread_abandoned", request.message.id)
     release.touch()
-    await until(lambda: pool.abandoned_threads == 0)
+    await auntil(lambda: pool.abandoned_threads == 0)
 
 
 async def test_limit_never_reaches_another_task(start_pool: StartPool):
@@ -65,7 +66,7 @@ async def test_stop_ends_the_threads(tmp_path, start_pool: StartPool):
     assert len(task_threads()) == before + 3
     await pool.stop()
     # The pool knows when a thread has run its last line. The interpreter removes it from its list a moment later.
-    await until(lambda: len(task_threads()) <= before)
+    await auntil(lambda: len(task_threads()) <= before)
 
 
 async def test_coroutines_of_a_thread_share_one_event_loop(start_pool: StartPool):

@@ -14,6 +14,7 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON
 from taskq_cloud.errors import TimeLimitExceeded
+from taskq_cloud.testing.waiting import until
 
 pytestmark = pytest.mark.second_stack
 
@@ -50,13 +51,11 @@ class Function:
 
     def wait_until_empty(self):
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while True:
-            counts = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
-            if all(int(counts[name]) == 0 for name in names):
-                return
-            assert time.monotonic() < deadline, counts
-            time.sleep(0.1)
+
+        def counts():
+            return self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
+
+        until(lambda: all(int(count) == 0 for count in counts().values()), lambda: str(counts()), TIMEOUT_SECONDS)
 
 
 def code():

@@ -1,8 +1,7 @@
 """Run a worker in the test's own process, for an application with a memory broker."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from taskq_cloud import TaskQ
@@ -10,17 +9,6 @@ from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.supervisor import Worker
 
 DEADLINE_SECONDS = 20
-
-
-async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait until a condition is true. Fail after ``DEADLINE_SECONDS`` with the description ``what``."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        value = true()
-        if await value if asyncio.iscoroutine(value) else value:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"not within {DEADLINE_SECONDS} s: {what}")
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from taskq_cloud import TaskQ
-from tests.worker.test_process import until
+from taskq_cloud.testing.waiting import until
 
 APP = """
 import asyncio, sys, time

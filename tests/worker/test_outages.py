@@ -14,9 +14,9 @@ from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Ou
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.waiting import auntil
 from taskq_cloud.worker.leases import LeasedDeliveries
 from taskq_cloud.worker.settlement import SettlementBatcher
-from tests.worker.serving import until
 
 HANGS = Call("broker", "hang")
 
@@ -130,7 +130,7 @@ async def test_hanging_renewal_is_abandoned_in_time_for_another(broker: Refusing
     leased.add(await received(broker), 0)
     broker.hangs = 1
     renewing = asyncio.create_task(leased.renew_forever())
-    await until(lambda: broker.extensions == 2, "a second renewal")
+    await auntil(lambda: broker.extensions == 2, "a second renewal")
     renewing.cancel()
 
 
@@ -148,13 +148,13 @@ async def test_acknowledgement_without_answer_is_retried_without_delaying_other_
     async with settling(broker, leased) as batcher:
         batcher.settle(Acknowledge(silent[0]))
         batcher.settle(Acknowledge(others[0]))
-        await until(lambda: len(leased) == 3, "the other queue's first delivery to be settled")
+        await auntil(lambda: len(leased) == 3, "the other queue's first delivery to be settled")
         batcher.settle(Acknowledge(others[1]))
         batcher.settle(Acknowledge(others[2]))
-        await until(lambda: len(leased) == 1, "the other queue's next deliveries to be settled")
+        await auntil(lambda: len(leased) == 1, "the other queue's next deliveries to be settled")
         assert (await depth(broker, "silent")).in_flight == 1
         del broker.settling["silent"]
-        await until(lambda: len(leased) == 0, "the delivery without an answer to be settled")
+        await auntil(lambda: len(leased) == 0, "the delivery without an answer to be settled")
     assert (await depth(broker, "silent")).total == 0
 
 
@@ -168,9 +168,9 @@ async def test_dead_letter_without_answer_is_retried_and_not_released(
     broker.settling["q"] = Unreachable("no answer")
     async with settling(broker, leased) as batcher:
         batcher.settle(DeadLetter(delivery, "unreadable"))
-        await until(lambda: bool(batcher._paused), "the first attempt to fail")
+        await auntil(lambda: bool(batcher._paused), "the first attempt to fail")
         broker.settling.clear()
-        await until(lambda: len(leased) == 0, "the delivery to be settled")
+        await auntil(lambda: len(leased) == 0, "the delivery to be settled")
     assert (await depth(broker, dead_letter_queue("q"))).waiting == 1
 
 
@@ -183,10 +183,10 @@ async def test_settlement_pause_is_cut_short_when_worker_stops(broker: RefusingB
     broker.settling["q"] = Unreachable("no answer")
     async with settling(broker, leased) as batcher:
         batcher.settle(Release(delivery))
-        await until(lambda: bool(batcher._paused), "the first attempt to fail")
+        await auntil(lambda: bool(batcher._paused), "the first attempt to fail")
         broker.settling.clear()
         batcher.hurry()
-        await until(lambda: len(leased) == 0, "the delivery to be settled")
+        await auntil(lambda: len(leased) == 0, "the delivery to be settled")
     assert (await depth(broker)).waiting == 1
 
 
@@ -219,10 +219,10 @@ async def test_denied_settlement_keeps_delivery_only_while_lease_lasts(
     async with settling(broker, leased) as batcher:
         batcher.settle(Acknowledge(done))
         batcher.settle(Release(released))
-        await until(lambda: len(leased) == 1, "the released delivery to be removed")
+        await auntil(lambda: len(leased) == 1, "the released delivery to be removed")
         assert not leased.has_lost(done), "the delivery whose task would run again stays leased"
         await lose(broker, clock, leased)
-        await until(lambda: len(leased) == 0, "the delivery with the lost lease to be removed")
+        await auntil(lambda: len(leased) == 0, "the delivery with the lost lease to be removed")
 
 
 async def test_permanent_refusal_is_not_retried(broker: RefusingBroker, caplog: pytest.LogCaptureFixture):
@@ -232,5 +232,5 @@ async def test_permanent_refusal_is_not_retried(broker: RefusingBroker, caplog: 
     broker.settling["q"] = QueueNotFound("no such queue")
     async with settling(broker, leased) as batcher:
         batcher.settle(Acknowledge(delivery))
-        await until(lambda: len(leased) == 0, "the delivery to be removed")
+        await auntil(lambda: len(leased) == 0, "the delivery to be removed")
     assert logged(caplog) == ["settle.refused"]

@@ -14,10 +14,10 @@ from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Outgoing, Refused, Release, Settlement
 from taskq_cloud.errors import QueueNotFound, Unreachable
 from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.waiting import auntil
 from taskq_cloud.worker.leases import LeasedDeliveries
 from taskq_cloud.worker.poller import Poller
 from taskq_cloud.worker.settlement import SettlementBatcher
-from tests.worker.serving import until
 
 
 class FailingBroker(MemoryBroker):
@@ -149,7 +149,7 @@ async def test_settlements_are_batched_and_their_deliveries_removed(broker: Fail
     service = asyncio.create_task(batcher.settle_forever())
     for delivery in deliveries:
         batcher.settle(Acknowledge(delivery))
-    await until(lambda: len(leased) == 0, "all deliveries to be removed")
+    await auntil(lambda: len(leased) == 0, "all deliveries to be removed")
     service.cancel()
     assert broker.batches == [25]
 
@@ -166,7 +166,7 @@ async def test_settlements_that_block_an_idle_slot_are_not_delayed(
     service = asyncio.create_task(batcher.settle_forever())
     for delivery in deliveries[:3]:
         batcher.settle(Acknowledge(delivery))
-    await until(lambda: len(leased) == 1, "all deliveries but the running one to be removed")
+    await auntil(lambda: len(leased) == 1, "all deliveries but the running one to be removed")
     service.cancel()
     assert broker.batches == [3]
 
@@ -180,7 +180,7 @@ async def test_settlements_are_retried_until_silent_broker_answers(broker: Faili
     service = asyncio.create_task(batcher.settle_forever())
     for delivery in deliveries:
         batcher.settle(Acknowledge(delivery))
-    await until(lambda: len(leased) == 0, "all deliveries to be removed")
+    await auntil(lambda: len(leased) == 0, "all deliveries to be removed")
     service.cancel()
     assert await in_flight(broker) == 0
 
@@ -193,7 +193,7 @@ async def test_dead_letter_without_dead_letter_queue_is_released(broker: Failing
     leased.add([delivery], 0)
     service = asyncio.create_task(batcher.settle_forever())
     batcher.settle(DeadLetter(delivery, "unreadable"))
-    await until(lambda: len(leased) == 0, "the delivery to be removed")
+    await auntil(lambda: len(leased) == 0, "the delivery to be removed")
     service.cancel()
     clock.advance(31)
     assert (await run(broker.depth("q"))).waiting == 1
@@ -210,9 +210,9 @@ async def test_polling_goes_on_after_errors_and_shows_them(
     poller = Poller("q", lambda limit: run(broker.receive("q", limit, 0.05, 30)), leased, 10, taken.extend)
     stop = asyncio.Event()
     polling = asyncio.create_task(poller.poll(stop))
-    await until(lambda: poller.health.error == "queue 'q' does not exist", "the error to be shown")
+    await auntil(lambda: poller.health.error == "queue 'q' does not exist", "the error to be shown")
     await run(broker.send("q", [Outgoing(body="x")]))
-    await until(lambda: len(taken) == 1, "the message")
+    await auntil(lambda: len(taken) == 1, "the message")
     assert poller.health.error is None
     stop.set()
     async with asyncio.timeout(5):
@@ -229,6 +229,6 @@ async def test_released_delivery_is_removed(broker: FailingBroker):
     leased.add([delivery], 0)
     service = asyncio.create_task(batcher.settle_forever())
     batcher.settle(Release(delivery))
-    await until(lambda: len(leased) == 0, "the delivery to be removed")
+    await auntil(lambda: len(leased) == 0, "the delivery to be removed")
     service.cancel()
     assert (await run(broker.depth("q"))).waiting == 1

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud.testing.waiting import until
 
 APP = """
 import os, time
@@ -43,13 +44,6 @@ def endless():
         pass
 """
 TIMEOUT_SECONDS = 25
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, f"not within {TIMEOUT_SECONDS} s: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud.testing.waiting import auntil
 from taskq_cloud.worker import protection
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.protection import Protection
-from tests.worker.serving import serving, until
+from tests.worker.serving import serving
 
 TASK_ARN = "arn:aws:ecs:us-west-2:111122223333:task/1234567890abcdef0"
 ON = {"ProtectionEnabled": True, "ExpiresInMinutes": 10}
@@ -245,10 +246,10 @@ async def test_worker_protects_only_long_tasks(app: TaskQ, agent: Agent, monkeyp
             await result.aget(timeout=10)
         assert agent.asked == []
         result = block.delay()
-        await until(lambda: agent.asked == [ON], "the protection of the long task")
+        await auntil(lambda: agent.asked == [ON], "the protection of the long task")
         go_on.set()
         assert await result.aget(timeout=10) == "done"
-        await until(lambda: agent.asked == [ON, OFF], "the end of the protection")
+        await auntil(lambda: agent.asked == [ON, OFF], "the end of the protection")
     assert agent.asked == [ON, OFF]
 
 
@@ -266,7 +267,7 @@ async def test_stopping_worker_ends_its_protection_last(app: TaskQ, agent: Agent
     result = block.delay()
     async with serving(app) as worker:
         worker._protection._after_seconds = 0.0
-        await until(lambda: agent.asked == [ON], "the protection")
+        await auntil(lambda: agent.asked == [ON], "the protection")
         worker.stop()
         assert agent.asked == [ON]
         go_on.set()
@@ -287,5 +288,5 @@ async def test_refused_protection_fails_no_task(app: TaskQ, agent: Agent, monkey
     async with serving(app) as worker:
         worker._protection._after_seconds = 0.0
         assert await block.delay().aget(timeout=10) == "done"
-        await until(lambda: agent.asked == [ON], "the call that is refused")
+        await auntil(lambda: agent.asked == [ON], "the call that is refused")
     assert not worker.crashed

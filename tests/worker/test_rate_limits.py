@@ -3,7 +3,8 @@
 import threading
 
 from taskq_cloud import TaskQ
-from tests.worker.serving import serving, until
+from taskq_cloud.testing.waiting import auntil
+from tests.worker.serving import serving
 
 
 async def test_rate_limited_tasks_take_neither_pool_slot_nor_lease(app: TaskQ):
@@ -18,11 +19,11 @@ async def test_rate_limited_tasks_take_neither_pool_slot_nor_lease(app: TaskQ):
     waiting = [rare.delay(number) for number in range(30)]
     async with serving(app, concurrency=1) as worker:
         assert await common.delay().aget(timeout=10) == "done"
-        await until(lambda: sum(each.ready() for each in waiting) == 1, "one task to run")
-        await until(
+        await auntil(lambda: sum(each.ready() for each in waiting) == 1, "one task to run")
+        await auntil(
             lambda: app.run(app.broker.depth("celery")).delayed == 29, "the other messages to be back in the queue"
         )
-        await until(lambda: len(worker._leased) == worker._slots.taken == 0, "all messages to be settled")
+        await auntil(lambda: len(worker._leased) == worker._slots.taken == 0, "all messages to be settled")
 
 
 async def test_busy_worker_takes_no_rate_limit_slot_for_waiting_task(app: TaskQ):
@@ -38,7 +39,7 @@ async def test_busy_worker_takes_no_rate_limit_slot_for_waiting_task(app: TaskQ)
 
     first, result = long.delay(), limited.delay()
     async with serving(app, concurrency=1) as worker:
-        await until(
+        await auntil(
             lambda: begun.is_set() and len(worker._leased) == 2, "the limited task to be leased while the pool is busy"
         )
         assert app.store._slots._next == {}
@@ -62,11 +63,11 @@ async def test_stopping_worker_releases_rate_limited_task_that_waits(app: TaskQ)
     long.delay()
     limited.delay()
     async with serving(app, concurrency=1) as worker:
-        await until(
+        await auntil(
             lambda: begun.is_set() and len(worker._leased) == 2, "the limited task to be leased while the pool is busy"
         )
         worker.stop()
-        await until(
+        await auntil(
             lambda: app.run(app.broker.depth("celery")).waiting == 1, "the limited message to be back in its queue"
         )
         end.set()

@@ -9,8 +9,9 @@ import pytest
 from taskq_cloud import Ignore, Reject, TaskQ
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Delivery, Release
+from taskq_cloud.testing.waiting import auntil
 from taskq_cloud.worker.supervisor import Worker
-from tests.worker.serving import serving, until
+from tests.worker.serving import serving
 
 
 async def dead_letters(app: TaskQ, queue: str) -> list[str]:
@@ -48,7 +49,7 @@ async def test_every_outcome_ends_in_its_state(app: TaskQ):
         assert await doubled.aget(timeout=10) == 8
         with pytest.raises(ValueError, match="no"):
             await failed.aget(timeout=10)
-        await until(lambda: rejected.state == "FAILURE", "the rejected task's state")
+        await auntil(lambda: rejected.state == "FAILURE", "the rejected task's state")
     assert ignored.state == "PENDING"
     assert await dead_letters(app, "celery") == ["Reject: not mine"]
     depth = await app.arun(app.broker.depth("celery"))
@@ -80,14 +81,14 @@ async def test_delivery_waiting_for_slot_keeps_lease_and_is_released_on_stop(app
 
     results = [block.delay() for _ in range(4)]
     async with serving(app, concurrency=1, prefetch_multiplier=4) as worker:
-        await until(began.is_set, "the first task to begin")
-        await until(lambda: len(worker._leased) == 4, "all four messages to be leased")
+        await auntil(began.is_set, "the first task to begin")
+        await auntil(lambda: len(worker._leased) == 4, "all four messages to be leased")
         worker.stop()
 
         async def given_back() -> bool:
             return (await app.arun(app.broker.depth("celery"))).waiting == 3
 
-        await until(given_back, "three waiting messages to be released while the first task runs")
+        await auntil(given_back, "three waiting messages to be released while the first task runs")
         go_on.set()
     assert sorted(result.state for result in results) == ["PENDING", "PENDING", "PENDING", "SUCCESS"]
     async with serving(app):
@@ -106,7 +107,7 @@ async def test_second_stop_releases_running_task(app: TaskQ):
     result = block.delay()
     try:
         async with serving(app, concurrency=1) as worker:
-            await until(began.is_set, "the task to begin")
+            await auntil(began.is_set, "the task to begin")
             worker.stop()
             worker.stop()
         depth = await app.arun(app.broker.depth("celery"))
@@ -126,11 +127,11 @@ async def test_worker_leases_no_more_than_its_capacity(app: TaskQ):
 
     block.map_async([()] * 50)
     async with serving(app, concurrency=2, prefetch_multiplier=3) as worker:
-        await until(lambda: len(worker._leased) == 6, "the worker to be full")
+        await auntil(lambda: len(worker._leased) == 6, "the worker to be full")
         depth = await app.arun(app.broker.depth("celery"))
         most = depth.in_flight
         go_on.set()
-        await until(lambda: not len(worker._leased), "the worker to be empty")
+        await auntil(lambda: not len(worker._leased), "the worker to be empty")
     assert most == 6
 
 
@@ -158,7 +159,7 @@ async def test_busy_queue_among_many_fills_every_slot(app: TaskQ):
 
     queues = ["busy", *(f"idle-{number}" for number in range(15))]
     async with serving(app, queues=queues, concurrency=4, wait_time_seconds=10) as worker:
-        await until(lambda: worker._leased._reserved == len(queues), "a receive of every queue")
+        await auntil(lambda: worker._leased._reserved == len(queues), "a receive of every queue")
         for result in work.map_async([()] * 4):
             await result.aget(timeout=15)
 
@@ -175,7 +176,7 @@ async def test_burst_ends_when_queues_are_empty_retries_included(app: TaskQ):
 
     result = flaky.delay()
     async with serving(app, burst=True) as worker:
-        await until(worker._stopping.is_set, "the burst to end by itself")
+        await auntil(worker._stopping.is_set, "the burst to end by itself")
     assert result.get(timeout=0) == 3
 
 
@@ -191,7 +192,7 @@ async def test_order_within_group_is_kept_when_a_message_is_released(app: TaskQ)
     for number in range(4):
         note.apply_async((number,), MessageGroupId="a")
     async with serving(app, concurrency=4):
-        await until(lambda: seen.count(3) == 1, "the last message of the group")
+        await auntil(lambda: seen.count(3) == 1, "the last message of the group")
     assert seen == [0, 1, 1, 2, 3]
 
 
@@ -217,12 +218,12 @@ async def test_delivery_that_lost_its_lease_while_waiting_is_left_to_other_worke
         block.apply_async((number,), MessageGroupId="a")
     try:
         async with serving(app, queues=[queue], concurrency=1, prefetch_multiplier=3, visibility_timeout=60) as worker:
-            await until(lambda: len(worker._leased) == 3, "all messages to be leased")
-            await until(lambda: runs == [0], "the first to begin")
+            await auntil(lambda: len(worker._leased) == 3, "all messages to be leased")
+            await auntil(lambda: runs == [0], "the first to begin")
             taken = await take_over(app, worker, queue)
             assert len(taken) == 3
             go_on.set()
-            await until(lambda: not len(worker._leased), "the worker to finish")
+            await auntil(lambda: not len(worker._leased), "the worker to finish")
             assert runs == [0]
             assert (await app.arun(app.broker.depth(queue))).in_flight == 3, "the other worker keeps its messages"
     finally:

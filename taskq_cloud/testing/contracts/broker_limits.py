@@ -12,8 +12,9 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Acknowledge, Outgoing, Refused, Sent
 from taskq_cloud.core.ports import Broker, Depth
 from taskq_cloud.errors import PayloadTooLarge, QueueNotFound
-from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until, until_empty
+from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take, until_empty
 from taskq_cloud.testing.driving import Drive
+from taskq_cloud.testing.waiting import until
 
 
 class LimitsContract:

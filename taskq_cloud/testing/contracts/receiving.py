@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.core.ports import Broker, Depth
 from taskq_cloud.testing.driving import Drive
+from taskq_cloud.testing.waiting import until
 
 LEASE_SECONDS = 60
 """A lease that no test lets run out."""
@@ -33,14 +34,6 @@ def take(run: Drive, broker: Broker, queue: str, count: int, lease_seconds: floa
 def receive_now(run: Drive, broker: Broker, queue: str) -> list[Delivery]:
     """What the queue hands over without waiting."""
     return run(broker.receive(queue, broker.capabilities.receive_batch, 0, LEASE_SECONDS))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition: some services' counts lag behind."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"still not so after {DEADLINE_SECONDS} s"
-        time.sleep(0.05)
 
 
 def until_empty(run: Drive, broker: Broker, queue: str) -> None:

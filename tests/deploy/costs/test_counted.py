@@ -12,7 +12,8 @@ from taskq_cloud import TaskQ, chord
 from taskq_cloud.deploy.costs.load import Containers, Load, QueueLoad, Served
 from taskq_cloud.deploy.costs.model import DOCUMENT_BYTES, ENVELOPE_BYTES, usage
 from taskq_cloud.stores.results import _dynamodb_items
-from tests.worker.serving import serving, until
+from taskq_cloud.testing.waiting import auntil
+from tests.worker.serving import serving
 
 NAMES = {
     "SQS sends": ("SendMessage", "SendMessageBatch"),
@@ -147,8 +148,8 @@ async def test_worker_on_full_queue_makes_a_third_of_a_request_per_task(shop: Sh
     tasks = 300
     results = shop.app.tasks["length"].map_async([("abc",)] * tasks)
     async with serving(shop.app, concurrency=10, prefetch_multiplier=6, wait_time_seconds=1) as worker:
-        await until(lambda: counted(shop.counter, "DynamoDB records written") == tasks, "all results to be recorded")
-        await until(lambda: not len(worker._leased), "all messages to be settled")
+        await auntil(lambda: counted(shop.counter, "DynamoDB records written") == tasks, "all results to be recorded")
+        await auntil(lambda: not len(worker._leased), "all messages to be settled")
     assert results[-1].get(timeout=5) == 3
     model = modelled(Load(send_batch=10, messages_per_request=10), tasks, memory_mb=None)
     for item in ("SQS sends", "SQS receives", "SQS deletes"):

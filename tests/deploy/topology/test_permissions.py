@@ -18,11 +18,12 @@ from taskq_cloud.core.model.message import Acknowledge, Outgoing
 from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.errors import ClaimError
+from taskq_cloud.testing.waiting import auntil
 from tests.deploy.conftest import drive
 from tests.permissions import compare
 from tests.serverless.events import Context
 from tests.stores.payloads.noise import noise
-from tests.worker.serving import serving, until
+from tests.worker.serving import serving
 
 LARGE = 1_500_000
 """The length of a random text that exceeds the limits of SQS and DynamoDB even when it is compressed."""
@@ -115,10 +116,10 @@ async def test_producer_uses_exactly_its_permissions(shop, recorder, lose, sched
     caller = shop("container", scheduler=scheduler, results_in=results_in)
     async with serving(caller, visibility_timeout=30):
         large = caller.send_task("shop.noise", [LARGE])
-        await until(lambda: large.state == "SUCCESS", "the large result to be stored")
+        await auntil(lambda: large.state == "SUCCESS", "the large result to be stored")
         before = lose(caller)
         lost = caller.send_task("shop.noise", [LARGE + 1])
-        await until(lambda: lost.state == "SUCCESS", "the other large result to be stored")
+        await auntil(lambda: lost.state == "SUCCESS", "the other large result to be stored")
     producer = shop("container")
     producer.send_task("shop.length", ["abc"])
     producer.send_task("shop.length", ["abc"], queue="reports.fifo")
@@ -175,7 +176,9 @@ async def test_container_uses_exactly_its_permissions(shop, recorder, lose, resu
     slow = caller.send_task("shop.slow")
     worker = shop("container")
     async with serving(worker, visibility_timeout=1):
-        await until(lambda: all(each.ready() or each.state == "RETRY" for each in [*results, slow]), "all tasks to end")
+        await auntil(
+            lambda: all(each.ready() or each.state == "RETRY" for each in [*results, slow]), "all tasks to end"
+        )
     worker.send_task("shop.length", ["abc"], queue="reports.fifo")
     seen = recorder.used()
     worker.mended = True
@@ -184,7 +187,7 @@ async def test_container_uses_exactly_its_permissions(shop, recorder, lose, resu
     mender = shop("container")
     mender.mended = True
     async with serving(mender, visibility_timeout=30):
-        await until(lambda: caller.AsyncResult(results[5].id).state == "SUCCESS", "the dead letter to run")
+        await auntil(lambda: caller.AsyncResult(results[5].id).state == "SUCCESS", "the dead letter to run")
     assert_exact(mender, "worker-service", seen | recorder.used())
 
 
