@@ -20,6 +20,7 @@ application-default login``). With STORAGE_EMULATOR_HOST there are none. The SDK
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -55,6 +56,11 @@ _CREDENTIALS_HINT: Final = (
     "gcloud auth application-default login"
 )
 
+_WITHOUT_BUCKET_METADATA: Final = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
+"""The SDK's own switch. Without it, the first call on a bucket has google-cloud-storage 3.17 start a thread that reads
+the bucket's metadata for traces: a request that no flow has asked for, repeated by the SDK, which needs the permission
+``storage.buckets.get``."""
+
 _FAILURES: Final = (sdk.GoogleAPIError, auth.GoogleAuthError, http.RequestException)
 
 
@@ -69,6 +75,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> GCSClient:
         AccessDenied: no credentials were found.
         ImproperlyConfigured: the environment's settings for the client are wrong.
     """
+    os.environ.setdefault(_WITHOUT_BUCKET_METADATA, "true")
     try:
         return GCSClient(storage.Client(project=options.get("project")))
     except auth.GoogleAuthError as error:

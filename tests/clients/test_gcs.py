@@ -1,11 +1,14 @@
 """Tests of the Cloud Storage client on fake-gcs-server, and of how it reads the SDK's exceptions."""
 
+import threading
+
 import pytest
 from google.api_core import exceptions as sdk
 from google.auth import exceptions as auth
 from google.cloud.storage import Blob
 from requests import exceptions as http
 
+from emulators.call_counter import CallCounter
 from taskq_cloud.clients import gcs
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.ports import Service
@@ -86,6 +89,18 @@ def test_object_replaced_during_download_does_not_pass_for_missing(run, make_gcs
     with pytest.raises(CallError) as caught:
         run(call("download", bucket, name="a"))
     assert (caught.value.code, caught.value.trouble) == ("PreconditionFailed", Trouble.TRANSIENT)
+
+
+def test_one_call_is_one_request(gcs_url, gcs_environment, make_gcs_bucket, monkeypatch):
+    bucket, threads = make_gcs_bucket(), set(threading.enumerate())
+    with CallCounter(gcs_url) as counter:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", counter.endpoint_url)
+        with driving("sync", {"gcs": Service("gcs")}) as run:
+            run(call("upload", bucket, name="a", data=b"x", metadata={}, if_generation_match=0))
+        for thread in set(threading.enumerate()) - threads:
+            if thread.daemon and not thread.name.startswith("call-counter"):
+                thread.join(10)
+        assert counter.counts() == {f"POST /upload/storage/v1/b/{bucket}/o": 1}
 
 
 def test_unknown_operation_is_refused(run, make_gcs_bucket):
