@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from taskq_cloud.app import TaskQ
+from taskq_cloud.calling.eager import run_here_and_now
 from taskq_cloud.core.flows import retrying, run
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import Admission, Invocation
@@ -36,7 +37,7 @@ def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:
     def perform(step: Any) -> Any:
         match step:
             case Invocation():
-                return runtime.runner.run(step)
+                return run_here_and_now(runtime.runner, step)
             case Admission():  # nothing else runs here that the task would have to wait for
                 return True
         return runtime.connections.perform(step)
