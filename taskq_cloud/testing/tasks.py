@@ -20,7 +20,7 @@ def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:
 
     The tasks come through the broker, and their results go to the store. Tasks that the running tasks send are run
     too. A message that is due later (a countdown, the delay of a retry) stays in its queue, and time limits don't
-    apply. Coroutine functions run on an event loop, so call this function where no loop is running.
+    apply. In a test that is a coroutine, this function blocks the event loop until the tasks have ended.
 
     Args:
         app: the application.

@@ -52,6 +52,12 @@ def test_tasks_sent_by_running_tasks_run_too(app: TaskQ) -> None:
     assert app.AsyncResult(sender.get(timeout=1)).get(timeout=1) == 8
 
 
+async def test_coroutine_functions_run_while_an_event_loop_runs(app: TaskQ) -> None:
+    result = await app.tasks["add_later"].adelay(1, 2)
+    assert run_tasks(app) == 1
+    assert await result.aget(timeout=1) == 3
+
+
 def test_only_the_named_queues_are_served(app: TaskQ) -> None:
     elsewhere, here = app.tasks["add_later"].delay(1, 2), app.tasks["double"].delay(4)
     assert run_tasks(app, ["numbers"]) == 1
