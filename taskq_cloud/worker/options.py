@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from taskq_cloud.pools.factory import usable_cpus
 from taskq_cloud.settings import Settings
 
 
@@ -71,7 +72,7 @@ class WorkerOptions:
         given = {name: value for name, value in overrides.items() if value is not None}
         chosen: dict[str, Any] = {**of_settings, **given}
         if chosen["concurrency"] is None:
-            chosen["concurrency"] = 1 if chosen["pool"] == "solo" else len(os.sched_getaffinity(0))
+            chosen["concurrency"] = 1 if chosen["pool"] == "solo" else usable_cpus()
         return cls(queues=tuple(queues), **chosen)
 
     @property
