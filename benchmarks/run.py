@@ -1,4 +1,4 @@
-"""Measures taskq_cloud beside Celery and taskiq on one local AWS stack, and writes benchmarks/RESULTS.md.
+"""Measures taskq_cloud beside Celery and taskiq on one local AWS stack, and writes the table in docs/benchmarks.md.
 
 Counts (API calls, bytes, modules) are exact and repeat; times are of one machine, and mean something only beside each
 other. Rounds alternate between the contenders, and medians are given, because a machine's speed drifts.
@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import fill
 
 import botocore.session
 
@@ -32,6 +33,9 @@ from emulators.call_counter import CallCounter
 
 HERE = Path(__file__).parent
 APPS = HERE / "apps"
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
+"""The table stands between these two lines of the page."""
 BIN = Path(sys.executable).parent
 CONCURRENCY = 2
 DRAIN_TIMEOUT_SECONDS = 180
@@ -223,8 +227,15 @@ def main() -> None:
                 round_trips(bench, arguments.trips, rows)
             print(f"round {number + 1}: {contender.name} done", flush=True)
     text = render(table, arguments)
-    (HERE / "RESULTS.md").write_text(text)
     print(text)
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+
+
+def with_table(page: str, text: str) -> str:
+    """Return the page with its table replaced."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
 def render(table: dict[str, dict[str, list[float]]], arguments: argparse.Namespace) -> str:
@@ -234,13 +245,10 @@ def render(table: dict[str, dict[str, list[float]]], arguments: argparse.Namespa
     intro = (
         f"Medians, and ranges where they are wide, of {arguments.rounds} alternating rounds: {arguments.tasks} no-op "
         f"tasks without results, {CONCURRENCY} processes each, Python {platform.python_version()}, {os.cpu_count()} "
-        "cores, a local AWS stack. Celery polls every 0.1 s here: its default of 1 s adds pauses. "
-        "Made by `make benchmark`."
+        "cores, a local AWS stack. Celery polls every 0.1 s here: its default of 1 s adds pauses."
     )
     lines = [
-        "# Side by side",
-        "",
-        intro,
+        fill(intro, 128),
         "",
         "| | " + " | ".join(heads) + " |",
         "|---|" + "---:|" * len(heads),

@@ -1,11 +1,36 @@
-"""What the site's generator takes otherwise than the pages are written, for GitHub and for the tests that run them."""
+"""Changes that the site's generator makes to pages, which are written for GitHub and for the tests that run them."""
 
 import re
+from pathlib import Path
 from typing import Any
 
+_DOCS = Path(__file__).parent
+_HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
+_LINK_BY_FILE = re.compile(r"\[([\w-]+\.md)\]\((?=\1[)#])")
 _MARKED_FENCE = re.compile(r"^(```[a-z]+) \w+$", re.MULTILINE)
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_CODE = re.compile(r"<code>([^<]*)</code>")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Take the tests' marks (``python aws``) off the fences."""
-    return _MARKED_FENCE.sub(r"\1", markdown)
+    """Take the tests' marks (``python aws``) off the fences, and give links to pages the pages' titles."""
+    return _LINK_BY_FILE.sub(_link_by_title, _MARKED_FENCE.sub(r"\1", markdown))
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Write the tables' code so that no name is broken, and so that an escaped bar is a bar."""
+    return _TABLE.sub(lambda table: _CODE.sub(_unbroken, table[0].replace(r"\|", "|")), html)
+
+
+def _link_by_title(link: re.Match[str]) -> str:
+    page = _DOCS / link[1]
+    heading = _HEADING.search(page.read_text(encoding="utf-8")) if page.exists() else None
+    return f"[{heading[1]}](" if heading else link[0]
+
+
+def _unbroken(code: re.Match[str]) -> str:
+    """Make code of several words such that a line ends only between two of them; site.css does the rest."""
+    words = code[1].split(" ")
+    if len(words) == 1:
+        return code[0]
+    return '<code class="words">' + " ".join(f"<span>{word}</span>" for word in words) + "</code>"

@@ -1,7 +1,7 @@
-"""Draws docs/compatibility.md from what the adapters declare: ``python -m tests.docs.compatibility``.
+"""Generate docs/compatibility.md from the adapters' capabilities: ``python -m tests.docs.compatibility``.
 
-Each row is a capability with its description from the port's docstring; each column is an adapter, opened by a URL and
-asked. Nothing of it is typed by hand, so the table can't say what the code doesn't.
+Each row is a capability, with its description from the docstring of its class. Each column is an adapter that was
+opened by a URL and asked for its capabilities. Nothing is written by hand, so the table can't differ from the code.
 """
 
 from __future__ import annotations

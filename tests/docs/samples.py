@@ -1,4 +1,4 @@
-"""Finds and runs the Python blocks of a page under docs/.
+"""Find and run the Python blocks of a page under docs/, or of README.md.
 
 A block is fenced as ``python``; ``python aws`` needs the local AWS stack, ``python file`` is a whole file of a project
 that another test runs (``projects``), and ``python notest`` can't run here. A ``text`` block that follows directly is
@@ -25,6 +25,8 @@ from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.supervisor import Worker
 
 DOCS = Path(__file__).parents[2] / "docs"
+README = "../README.md"
+"""README.md as a page, by its path from docs/."""
 STOP_SECONDS = 20
 
 _FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)

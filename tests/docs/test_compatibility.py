@@ -1,4 +1,4 @@
-"""The compatibility page says what the adapters declare."""
+"""The page docs/compatibility.md shows the capabilities that the adapters declare."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from tests.docs import compatibility
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
 
-def test_the_page_is_what_the_adapters_declare():
+def test_page_shows_declared_capabilities():
     assert PAGE.read_text() == compatibility.page(), "run: python -m tests.docs.compatibility > docs/compatibility.md"
 
 
-def test_every_adapter_has_its_column():
+def test_adapters_have_a_column_each():
     for registry, urls in ((BROKERS, compatibility.BROKER_URLS), (STORES, compatibility.STORE_URLS)):
         targets = {registry.known[url.partition(":")[0]] for url in urls.values()}
         assert targets == set(registry.known.values())

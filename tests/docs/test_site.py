@@ -1,4 +1,4 @@
-"""The site is built without a warning, holds every page, renders what is written, and loads nothing from elsewhere."""
+"""The site is built without a warning, has every page, renders tables and code, and loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def _require_mkdocs() -> None:
         pytest.skip(reason)
 
 
-def build(project: Path, site: Path) -> subprocess.CompletedProcess[str]:
+def build(project: Path, site: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", project / "mkdocs.yml", "-d", site],
         capture_output=True,
         text=True,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", **environment},
         timeout=100,
         check=False,
     )
@@ -52,14 +52,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Page(HTMLParser):
-    """What a page loads, the tables and code blocks of its article, and the article's text outside of code."""
+    """What a page loads; the tags of its article, the text outside of code, and the text and tags in table cells."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.loads: list[str] = []
         self.tags: list[str] = []
         self.text = ""
+        self.cells = ""
         self._inside: list[str] = []
+        self._in_cell = False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -68,20 +70,27 @@ class Page(HTMLParser):
             self.loads.append(found)
         if tag in ("article", "code", "pre"):
             self._inside.append(tag)
+        if tag in ("td", "th"):
+            self._in_cell = True
         if "article" in self._inside:
             self.tags.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         if self._inside and self._inside[-1] == tag:
             self._inside.pop()
+        if tag in ("td", "th"):
+            self._in_cell = False
 
     def handle_data(self, data: str) -> None:
         if self._inside == ["article"]:
             self.text += data
+        if self._in_cell:
+            self.cells += data
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_renders_what_is_written(name: str, site: Path) -> None:
+# The generator adds tables and code from docstrings to pages with ":::".
+@pytest.mark.parametrize("name", [name for name in PAGES if "\n::: " not in (DOCS / f"{name}.md").read_text("utf-8")])
+def test_page_renders_its_tables_and_code(name: str, site: Path) -> None:
     source = (DOCS / f"{name}.md").read_text(encoding="utf-8")
     html = (site / f"{name}.html").read_text(encoding="utf-8")
     page = Page(html)
@@ -94,14 +103,56 @@ def test_a_page_renders_what_is_written(name: str, site: Path) -> None:
         assert left_over not in page.text, page.text.partition(left_over)[0][-200:]
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_table_cells_show_no_escaped_bar(name: str, site: Path) -> None:
+    assert "\\|" not in Page((site / f"{name}.html").read_text(encoding="utf-8")).cells
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_code_in_table_cells_is_broken_between_words_only(name: str, site: Path) -> None:
+    html = (site / f"{name}.html").read_text(encoding="utf-8")
+    cells = re.findall(r"<t[dh][ >].*?</t[dh]>", html, re.DOTALL)
+    assert [code for cell in cells for code in re.findall(r"<code>[^<]* [^<]*</code>", cell)] == []
+    styles = (site / "site.css").read_text(encoding="utf-8")
+    (unbroken,) = re.findall(r"\.md-typeset td code,[^}]*\}", styles)
+    assert "white-space: nowrap" in unbroken
+    assert 'href="site.css"' in html
+
+
+def test_pages_link_to_previous_and_next_page(site: Path) -> None:
+    html = (site / "retries.html").read_text(encoding="utf-8")
+    assert re.search(r'href="delivery.html" class="md-footer__link md-footer__link--prev"', html)
+    assert re.search(r'href="how-workflows-run.html" class="md-footer__link md-footer__link--next"', html)
+
+
+def test_links_by_file_name_show_the_title_of_the_page(site: Path) -> None:
+    html = (site / "delivery.html").read_text(encoding="utf-8")
+    assert '<a href="operations.html#outages">Operations</a>' in html
+    assert not re.search(r"<a [^>]*>[\w-]+\.md</a>", html)
+
+
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [({}, "https://example.com/taskq-cloud"), ({"TASKQ_REPO_URL": "https://git.example/q"}, "https://git.example/q")],
+    ids=["default", "from the environment"],
+)
+def test_pages_link_to_the_repository(environment: dict[str, str], address: str, tmp_path: Path) -> None:
+    _require_mkdocs()
+    built = build(ROOT, tmp_path, **environment)
+    assert built.returncode == 0, built.stderr
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert f'<a href="{address}"' in html
+    assert "/edit/" not in html
+
+
 @pytest.mark.parametrize("name", [*PAGES, "404"])
-def test_a_page_loads_nothing_from_elsewhere(name: str, site: Path) -> None:
+def test_page_loads_nothing_from_other_hosts(name: str, site: Path) -> None:
     page = Page((site / f"{name}.html").read_text(encoding="utf-8"))
     assert page.loads
     assert [each for each in page.loads if re.match(r"(https?:)?//", each)] == []
 
 
-def test_styles_load_nothing_from_elsewhere(site: Path) -> None:
+def test_styles_load_nothing_from_other_hosts(site: Path) -> None:
     styles = [*site.rglob("*.css")]
     assert styles
     for style in styles:
@@ -117,7 +168,7 @@ def test_styles_load_nothing_from_elsewhere(site: Path) -> None:
     ],
     ids=["page", "heading", "outside"],
 )
-def test_a_link_that_leads_nowhere_is_an_error(added: str, said: str, tmp_path: Path) -> None:
+def test_link_that_leads_nowhere_is_an_error(added: str, said: str, tmp_path: Path) -> None:
     _require_mkdocs()
     shutil.copytree(DOCS, tmp_path / "docs")
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)
@@ -128,7 +179,7 @@ def test_a_link_that_leads_nowhere_is_an_error(added: str, said: str, tmp_path: 
     assert said in built.stderr
 
 
-def test_a_page_outside_the_navigation_is_an_error(tmp_path: Path) -> None:
+def test_page_outside_the_navigation_is_an_error(tmp_path: Path) -> None:
     _require_mkdocs()
     shutil.copytree(DOCS, tmp_path / "docs")
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)

@@ -1,4 +1,4 @@
-"""The tables of docs/ have a row for everything the code has, with its default, and no row for what it has not."""
+"""The tables of docs/ have a row for each option, setting, action and permission of the code, and no other row."""
 
 import ast
 import json
@@ -22,7 +22,7 @@ _TICKED = re.compile(r"`([^`]+)`")
 
 
 def rows(page: str, heading: str | None = None) -> list[list[str]]:
-    """The cells of every table row, under a heading or on the whole page; heads and rules are no rows."""
+    """The cells of every table row, under a heading or on the whole page, without the tables' heads."""
     text = (DOCS / page).read_text(encoding="utf-8")
     if heading is not None:
         _, found, text = text.partition(f"\n{heading}\n")
@@ -49,21 +49,22 @@ def documented(table: list[list[str]], default_at: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("page", "kind"), [("tasks.md", TaskOptions), ("calling.md", CallOptions)])
-def test_every_option_is_documented_with_its_default(page: str, kind: type) -> None:
+def test_options_are_documented_with_their_defaults(page: str, kind: type) -> None:
     assert documented(rows(page, "## Options"), 1) == defaults(kind)
 
 
 def settings_rows() -> list[list[str]]:
-    return [row for row in rows("settings.md") if len(row) == 4 and row[1].startswith("`TASKQ_")]
+    """The rows about settings: name, variable, default and meaning. Name and variable share a cell."""
+    return [[*row[0].split("<br>"), *row[1:]] for row in rows("settings.md") if "<br>`TASKQ_" in row[0]]
 
 
-def test_every_setting_is_documented_with_its_default() -> None:
+def test_settings_are_documented_with_their_defaults() -> None:
     expected = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
     assert documented(settings_rows(), 2) == expected
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row[0].strip("`")) for row in settings_rows()])
-def test_a_settings_variable_is_read(row: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_variable_of_setting_is_read(row: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     name, variable = row[0].strip("`"), row[1].strip("`")
     default = Settings.model_fields[name].get_default(call_default_factory=True)
@@ -72,7 +73,7 @@ def test_a_settings_variable_is_read(row: list[str], monkeypatch: pytest.MonkeyP
 
 
 def _other_than(name: str, default: Any) -> str:
-    """Of an environment variable: a value that a setting of this default takes, and which is another one."""
+    """A value for an environment variable that the setting accepts and that differs from its default."""
     if name == "accept_unsigned":
         return '["all"]'
     if name == "timezone":
@@ -87,14 +88,14 @@ def _other_than(name: str, default: Any) -> str:
     return "7"
 
 
-def test_a_variable_that_is_not_the_json_it_should_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_without_valid_json_is_an_error_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_ACCEPT_CONTENT", "json")
     with pytest.raises(ImproperlyConfigured, match=r"accept_content.*lists and mappings are JSON"):
         load_settings({})
 
 
 def actions_in_the_code() -> set[str]:
-    """The values of ``action`` in log records: in ``extra``, or the second argument of the pipeline's ``log``."""
+    """The values of ``action`` in log records: in ``extra``, or as an argument of a helper that logs."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
         source = path.read_text(encoding="utf-8")
@@ -104,12 +105,12 @@ def actions_in_the_code() -> set[str]:
     return found
 
 
-def test_every_action_of_the_log_is_documented() -> None:
+def test_actions_of_log_records_are_documented() -> None:
     documented_actions = {name for row in rows("operations.md", "## Actions") for name in _TICKED.findall(row[0])}
     assert documented_actions == actions_in_the_code()
 
 
-def test_every_option_of_the_worker_is_documented() -> None:
+def test_options_of_worker_are_documented() -> None:
     documented_options = {
         name for row in rows("workers.md") for name in _TICKED.findall(row[0]) if name.startswith("-")
     }
@@ -123,7 +124,7 @@ _OPERATION = re.compile(r'"((?:send|receive|delete|change|get|batch|put|update|p
 
 
 def actions_of(service: str) -> set[str]:
-    """The API operations that the adapters of a service call, as IAM actions; a batch of SQS's is its single one."""
+    """The API operations that the adapters of a service call, as IAM actions. Batches of SQS need no others."""
     operations = {
         name
         for path in ADAPTERS[service].glob(f"*{service}*.py")
@@ -133,12 +134,12 @@ def actions_of(service: str) -> set[str]:
 
 
 @pytest.mark.parametrize("service", ["sqs", "dynamodb"])
-def test_every_aws_permission_is_documented(service: str) -> None:
+def test_permissions_on_aws_are_documented(service: str) -> None:
     table = {name for row in rows("sqs.md", "## Permissions") for name in _TICKED.findall(row[0])}
     assert {name for name in table if name.startswith(f"{service}:")} == actions_of(service)
 
 
-def test_every_permission_of_the_scheduler_is_documented() -> None:
+def test_permissions_of_eventbridge_scheduler_are_documented() -> None:
     sources = "".join(path.read_text("utf-8") for path in (PACKAGE / "stores" / "schedules").glob("*eventbridge*.py"))
     called = {f"scheduler:{name.title().replace('_', '')}" for name in _OPERATION.findall(sources)}
     table = rows("delays.md", "### Permissions")
@@ -148,7 +149,7 @@ def test_every_permission_of_the_scheduler_is_documented() -> None:
     assert allowed == {name for row in table if row[1] for name in _TICKED.findall(row[0])}
 
 
-def test_so_is_every_permission_of_googles() -> None:
+def test_permissions_of_cloud_scheduler_are_documented() -> None:
     source = (PACKAGE / "stores" / "schedules" / "cloud_scheduler.py").read_text("utf-8")
     called = {{"resume": "enable"}.get(verb, verb) for verb in re.findall(r'"([a-z]+)_jobs?"', source)}
     page = (DOCS / "periodic-tasks.md").read_text(encoding="utf-8")
@@ -157,7 +158,7 @@ def test_so_is_every_permission_of_googles() -> None:
     assert named == called | {"admin", "fullView"}
 
 
-def test_the_policies_allow_what_the_table_says() -> None:
+def test_policies_allow_the_actions_of_the_permissions_table() -> None:
     text = (DOCS / "sqs.md").read_text(encoding="utf-8")
     policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
     allowed = [{action for statement in policy["Statement"] for action in statement["Action"]} for policy in policies]
@@ -167,7 +168,7 @@ def test_the_policies_allow_what_the_table_says() -> None:
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
-def test_links_between_pages_lead_somewhere(page: str) -> None:
+def test_links_between_pages_lead_to_headings(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     for target, anchor in re.findall(r"\]\(([\w./-]*\.md)?(?:#([\w-]+))?\)", text):
         linked = DOCS / (target or page)

@@ -1,4 +1,4 @@
-"""The commands of docs/getting-started.md run in a shell, one after the other, and print what the page says."""
+"""The console sessions of docs/getting-started.md and README.md run in a shell, and print what the pages say."""
 
 from __future__ import annotations
 
@@ -13,25 +13,40 @@ from pathlib import Path
 import pytest
 
 from emulators.aws import Ministack
-from tests.docs.samples import DOCS, Block, assert_prints
+from tests.docs.samples import DOCS, README, Block, assert_prints
 
-PAGE = "getting-started.md"
-TEXT = (DOCS / PAGE).read_text(encoding="utf-8")
-SECTIONS = {title.strip(): text for title, text in re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", TEXT, re.MULTILINE)}
+SESSIONS = [
+    ("getting-started.md", "On one machine"),
+    ("getting-started.md", "On a local AWS stack"),
+    (README, "A first task"),
+]
 INSTALLS = ("pip install", "python3 -m venv")
 TIMEOUT_SECONDS = 100
 
 
+def section_of(page: str, title: str) -> str:
+    """Return the text under a heading of the second level."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", text, re.MULTILINE))
+    return sections[title]
+
+
+def shop_of(page: str) -> str:
+    """Return the code that the page tells to put into shop.py: the first block after this name."""
+    _, _, rest = (DOCS / page).read_text(encoding="utf-8").partition("`shop.py`")
+    return re.findall(r"^```python\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL)[0]
+
+
 def commands(section: str) -> list[tuple[str, str]]:
-    """A section's commands, each with what the page says that it prints."""
-    blocks = re.findall(r"^```console\n(.*?)^```$", SECTIONS[section], re.MULTILINE | re.DOTALL)
+    """Return a section's commands, each with the output that the page shows."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     blocks = [block.replace("\\\n", "") for block in blocks]
     found = [each.partition("\n") for block in blocks for each in block.removeprefix("$ ").split("\n$ ")]
     return [(command, prints) for command, _, prints in found if not command.startswith(INSTALLS)]
 
 
 def run_in_one_shell(script: str, directory: Path) -> str:
-    """Run a script in a shell of its own session; whatever it starts ends with it."""
+    """Run a script in a shell that leads its own session; all processes of the session end with it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKQ_"))}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     shell = subprocess.Popen(
@@ -62,13 +77,12 @@ def _free_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("section", ["On one machine", "On a local AWS stack"])
-def test_a_sections_commands_print_what_the_page_says(section: str, tmp_path: Path) -> None:
-    if (reason := Ministack.missing()) is not None:
+@pytest.mark.parametrize(("page", "section"), SESSIONS)
+def test_session_prints_what_page_says(page: str, section: str, tmp_path: Path) -> None:
+    steps = commands(section_of(page, section))
+    if any("ministack" in command for command, _ in steps) and (reason := Ministack.missing()) is not None:
         pytest.skip(reason)
-    (source,) = re.findall(r"`shop\.py`:\n\n```python\n(.*?)```", TEXT, re.DOTALL)
-    (tmp_path / "shop.py").write_text(source)
-    steps = commands(section)
+    (tmp_path / "shop.py").write_text(shop_of(page))
     port = str(_free_port())
     script = "\n".join(f"{command.replace('4566', port)}\necho; echo ENDS-HERE" for command, _ in steps)
     printed = run_in_one_shell(script, tmp_path).split("ENDS-HERE\n")
@@ -76,4 +90,4 @@ def test_a_sections_commands_print_what_the_page_says(section: str, tmp_path: Pa
     assert len(printed) == len(steps) + 1, f"{printed}\n{logs}"
     for (command, prints), answer in zip(steps, printed[:-1], strict=True):
         if not command.startswith("kill"):  # the shell says what has ended, in words of its own
-            assert_prints(Block(PAGE, 0, "", command, prints), answer)
+            assert_prints(Block(page, 0, "", command, prints), answer)
