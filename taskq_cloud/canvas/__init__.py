@@ -1,7 +1,8 @@
-"""Workflows: ``signature``, ``chain``, ``group``, ``chord`` and what they make, by Celery's names and with its meaning.
+"""Workflows (Celery's canvas): ``signature``, ``chain``, ``group``, ``chord`` and the classes behind them.
 
-A workflow is an immutable tree: every method that changes it returns a new one. ``to_dict`` is its plain JSON form,
-which is Celery's; ``signature`` reads it back. What it means is decided in ``core.lines`` and ``core.planner``.
+A workflow is an immutable tree: every method that changes something returns a new workflow. ``to_dict`` writes its
+plain JSON, which is Celery's, and ``signature`` reads that JSON. The meaning of a workflow is decided in
+``core.workflows``, by ``signatures`` and ``planner``.
 """
 
 from taskq_cloud.canvas.builders import chunks, mapped, maybe_signature, signature, subtask, xmap, xstarmap

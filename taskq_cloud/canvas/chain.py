@@ -1,17 +1,18 @@
-"""What runs one after the other (``Chain``)."""
+"""Workflows that run one after the other: ``chain``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar, Unpack
 
-from taskq_cloud.calling.options import LINKS
+from taskq_cloud.calling.options import LINKS, CallKeywords
 from taskq_cloud.canvas import stamping
-from taskq_cloud.canvas.copying import altered, fill, made, values_of
-from taskq_cloud.canvas.mapping import parts_of
+from taskq_cloud.canvas.node import altered, fill, made, parts_of, values_of
+from taskq_cloud.canvas.sending import AnyResult
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.canvas.workflow import (
+    SignatureLike,
     Workflow,
     invalid,
     link_all,
@@ -22,104 +23,110 @@ from taskq_cloud.canvas.workflow import (
     taken,
     with_known_options,
 )
+from taskq_cloud.core.model.message import Args, Kwargs, Options, Signature
 from taskq_cloud.core.workflows.signatures import CHAIN, signature_of
 from taskq_cloud.runtime.protocols import Application
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
-class Chain(Workflow):
-    """Run one workflow after the other, each with the value of the one before: ``chain``.
+class Chain(Workflow[AnyResult]):
+    """Workflows that run one after the other, each with the value of the one before: ``chain``.
 
     Args:
-        tasks: the workflows, or one iterable of them. A chain among them is part of this one; a group that is followed
-            by anything becomes a chord's header; a group of one is its member, and an empty one nothing.
-        app: the application, where the tasks know none.
+        tasks: the workflows, or one iterable of them. A chain among them becomes part of this one. A group that another
+            workflow follows becomes the header of a chord; a group of one becomes its member, and an empty group is
+            left out.
+        app: the application, for tasks that have none.
         options: as for ``set``.
     """
 
-    tasks: tuple[Any, ...]
+    tasks: tuple[Workflow, ...]
 
-    def __init__(self, *tasks: Any, app: Application | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *tasks: SignatureLike | Iterable[SignatureLike],
+        app: Application | None = None,
+        **options: Unpack[CallKeywords],
+    ) -> None:
         nodes = [node_of(each, "chain()", app) for each in spread(tasks)]
         fill(self, tasks=tuple(stage for node in nodes for stage in node.stages), app=app)
         if options:
-            fill(self, **values_of(self.set(**options)), app=app)
+            fill(self, **values_of(self.with_options(options)), app=app)
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self.tasks)) or "chain()"
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Workflow) -> Chain:
         return made(Chain, tasks=(*self.tasks, *other.stages)) if isinstance(other, Workflow) else NotImplemented
 
+    def __call__(self, *args: object, **kwargs: object) -> AnyResult:
+        """``delay``, as in Celery."""
+        return self.delay(*args, **kwargs)
+
     @property
-    def stages(self) -> tuple[Any, ...]:
+    def stages(self) -> tuple[Workflow, ...]:
         """See ``Workflow.stages``."""
         return self.tasks
 
     @property
-    def in_chain(self) -> tuple[Any, ...]:
+    def in_chain(self) -> tuple[Workflow, ...]:
         """See ``Workflow.in_chain``."""
         return tuple(part for each in self.tasks for part in each.in_chain)
 
     @property
-    def inner(self) -> tuple[Any, ...]:
+    def inner(self) -> tuple[Workflow, ...]:
         """See ``Workflow.inner``."""
         return self.tasks
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """See ``ReadAsDict``."""
+        """See ``ReadAsDict.parts``."""
         return parts_of(CHAIN, "chain", tasks=self.tasks)
 
     @property
-    def links(self) -> tuple[Any, ...]:
+    def links(self) -> Sequence[Workflow]:
         """See ``Workflow.links``."""
-        return tuple(self.tasks[-1].links) if self.tasks else ()
+        return self.tasks[-1].links if self.tasks else ()
 
     @property
     def size(self) -> int:
         """See ``Workflow.size``."""
         return next((size for each in reversed(self.tasks) if (size := each.size)), 0)
 
-    def unchain_tasks(self) -> list[Any]:
-        """Its parts, each with what is linked to it."""
+    def unchain_tasks(self) -> list[Workflow]:
+        """List the chain's parts, each with its callbacks and errbacks."""
         return list(self.tasks)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """``delay``, as in Celery."""
-        return self.delay(*args, **kwargs)
+    def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
+        """See ``Workflow.with_arguments``."""
+        if not args and not kwargs:
+            return self
+        return _change_end(self, 0, lambda first: first.with_arguments(args, kwargs))
 
-    def clone(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Chain:
-        """See ``Workflow.clone``."""
-        cloned = self._with(0, lambda first: first.clone(args, kwargs)) if args or kwargs else self
-        return cloned.set(**options) if options else cloned
-
-    def set(self, *, immutable: bool | None = None, **options: Any) -> Chain:
-        """See ``Workflow.set``."""
-        changed, of_last, links = self, taken(options, "task_id"), taken(options, *LINKS)
-        if immutable is not None or options:
-            changed = changed._with(0, lambda first: first.set(immutable=immutable, **options))
+    def with_options(self, options: Options) -> Self:
+        """See ``Workflow.with_options``."""
+        of_first = dict(options)
+        of_last, links, changed = taken(of_first, "task_id"), taken(of_first, *LINKS), self
+        if of_first:
+            changed = _change_end(changed, 0, lambda first: first.with_options(of_first))
         if of_last:
-            changed = changed._with(-1, lambda last: last.set(**of_last))  # noqa: SLF001
-        linked: Self = link_all(changed, links)
-        return linked
+            changed = _change_end(changed, -1, lambda last: last.with_options(of_last))
+        return link_all(changed, links)
 
-    def link(self, callback: Any) -> Chain:
-        """See ``Workflow.link``."""
-        return self._with(-1, lambda last: last.link(callback))
+    def link(self, callback: SignatureLike) -> Self:
+        """See ``Workflow.link``: the last task gets the callback."""
+        return _change_end(self, -1, lambda last: last.link(callback))
 
-    def link_error(self, errback: Any) -> Chain:
-        """See ``Workflow.link_error``: every task of the chain gets it."""
+    def link_error(self, errback: SignatureLike) -> Self:
+        """See ``Workflow.link_error``: every task gets the errback."""
         return altered(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
 
-    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Chain:
-        """See ``Workflow.stamp``: a group that is followed by anything is stamped as a chord, which it will be."""
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
+        """See ``Workflow.stamp``: a group that another workflow follows is stamped as the chord that it becomes."""
         of_all = None if visitor is None else visitor.on_chain_start(self, **headers) or {}
         stamps = stamping.added(headers, of_all, append=append_stamps)
-        tasks = _with_chords(self.in_chain)
-        changed = altered(self, tasks=tuple(each.stamp(visitor, append_stamps, **stamps) for each in tasks))
+        parts = (each.stamp(visitor, append_stamps, **stamps) for each in _with_chords(self.in_chain))
+        changed = altered(self, tasks=tuple(map(_kept_in_chain, parts)))
         if visitor is not None:
             visitor.on_chain_end(changed, **stamps)
         return changed
@@ -127,17 +134,22 @@ class Chain(Workflow):
     def _written(self) -> dict[str, Any]:
         return dict(signature_of(CHAIN, kwargs={"tasks": [each.to_dict() for each in self.tasks]}, kind="chain"))
 
-    def _with(self, end: int, change: Any) -> Chain:
-        if not self.tasks:
-            return self
-        tasks = list(self.tasks)
-        tasks[end] = change(tasks[end])
-        return altered(self, tasks=tuple(tasks))
+
+C = TypeVar("C", bound=Chain)
 
 
-def _with_chords(tasks: Sequence[Any]) -> list[Any]:
-    """A chain's parts, with chords for groups that are followed by anything, as Celery puts them together."""
-    parts: list[Any] = []
+def _change_end(chain: C, end: int, change: Callable[[Workflow], Workflow]) -> C:
+    """Copy a chain with its first part (``end`` 0) or its last part (-1) changed; an empty chain stays as it is."""
+    if not chain.tasks:
+        return chain
+    tasks = list(chain.tasks)
+    tasks[end] = change(tasks[end])
+    return altered(chain, tasks=tuple(tasks))
+
+
+def _with_chords(tasks: Sequence[Workflow]) -> list[Workflow]:
+    """Join the parts of a chain: a group and the part after it become a chord, as in Celery."""
+    parts: list[Workflow] = []
     for each in tasks:
         both = parts[-1].followed_by(each) if parts else None
         if both is None:
@@ -147,8 +159,17 @@ def _with_chords(tasks: Sequence[Any]) -> list[Any]:
     return parts
 
 
+def _kept_in_chain(part: Workflow) -> Workflow:
+    """Keep what a chain has made of one of its parts: a chain that reads it again finds just this part.
+
+    Celery takes one group of one away around a part, when the chain is made. Here ``in_chain`` does so each time that
+    it is asked, and would take away the next group around the part.
+    """
+    return part if part.in_chain == (part,) else altered(part, tasks=(part,))
+
+
 @reads(CHAIN)
-def _read_chain(value: Mapping[str, Any], app: Application | None) -> Any:
+def _read_chain(value: Signature, app: Application | None) -> Chain:
     match value:
         case {"kwargs": {"tasks": [*tasks]}}:
             return with_known_options(made(Chain, tasks=tuple(read(each, app) for each in tasks), app=app), value)

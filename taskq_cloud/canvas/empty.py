@@ -1,4 +1,4 @@
-"""Workflows without a task in them: their result is known at once, and needs no application."""
+"""Workflows without a task in them, whose result is known at once and needs no application."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_empty(signature: Signature) -> bool:
 
 
 def result_of(signature: Signature) -> WorkflowResult:
-    """The result of a workflow without tasks: that of an empty group, or None for an empty chain."""
+    """Make the result of a workflow without tasks: a ``GroupResult`` of an empty group, None of an empty chain."""
     return _result_of(planner.fix(read(signature), new_id()))
 
 

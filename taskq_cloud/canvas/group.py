@@ -1,18 +1,18 @@
-"""What runs side by side (``Group``), and what then follows with all values (``Chord``)."""
+"""Workflows that run side by side (``group``), and workflows whose values one more workflow gets (``chord``)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias, Unpack
 
-from taskq_cloud.calling.options import LINKS
+from taskq_cloud.calling.options import LINKS, CallKeywords
 from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.chain import Chain
-from taskq_cloud.canvas.copying import altered, fill, made, values_of
-from taskq_cloud.canvas.mapping import parts_of
+from taskq_cloud.canvas.node import altered, fill, made, parts_of, values_of
 from taskq_cloud.canvas.stamping import StampingVisitor
 from taskq_cloud.canvas.workflow import (
+    SignatureLike,
     Workflow,
     invalid,
     link_all,
@@ -23,27 +23,47 @@ from taskq_cloud.canvas.workflow import (
     taken,
     with_known_options,
 )
+from taskq_cloud.core.model.message import Args, Kwargs, Options, Signature
 from taskq_cloud.core.workflows.signatures import CHORD, GROUP, signature_of
+from taskq_cloud.results.async_result import AsyncResult
+from taskq_cloud.results.group_result import GroupResult
 from taskq_cloud.runtime.protocols import Application
+
+ChordResult: TypeAlias = AsyncResult[Any] | GroupResult
+"""The result of a chord's body, which may end in a group."""
+
+
+class ChordKeywords(CallKeywords, total=False):
+    """The options of a chord as keyword arguments."""
+
+    interval: float | None
+    """How often Celery asks whether the header has ended: it has no effect here."""
+    max_retries: int | None
+    """How often Celery asks at most: it has no effect here."""
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
-class Group(Workflow):
-    """Run workflows side by side: ``group``. Its value is the list of theirs.
+class Group(Workflow[GroupResult]):
+    """Workflows that run side by side: ``group``. Its value is the list of their values.
 
     Args:
-        tasks: the workflows, or one iterable of them. A group among them is part of this one.
-        app: the application, where the tasks know none.
-        options: as for ``set``; ``task_id`` is the group's id, made up where there is none.
+        tasks: the workflows, or one iterable of them. The members of a group among them become members of this one.
+        app: the application, for tasks that have none.
+        options: as for ``set``; ``task_id`` is the group's id, which is made up if it isn't given.
     """
 
-    tasks: tuple[Any, ...]
+    tasks: tuple[Workflow, ...]
     id: str | None
 
-    def __init__(self, *tasks: Any, app: Application | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *tasks: SignatureLike | Iterable[SignatureLike],
+        app: Application | None = None,
+        **options: Unpack[CallKeywords],
+    ) -> None:
         fill(self, tasks=tuple(node_of(each, "group()", app) for each in spread(tasks)), id=None, app=app)
         if options:
-            fill(self, **values_of(self.set(**options)), app=app)
+            fill(self, **values_of(self.with_options(options)), app=app)
 
     def __repr__(self) -> str:
         return f"group([{', '.join(map(repr, self.tasks))}])"
@@ -51,13 +71,19 @@ class Group(Workflow):
     def __len__(self) -> int:
         return len(self.tasks)
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """``apply_async(args)``, as in Celery."""
+    def __call__(self, *args: object, **options: Unpack[CallKeywords]) -> GroupResult:
+        """``apply_async(args, **options)``, as in Celery."""
         return self.apply_async(args, **options)
+
+    def __or__(self, other: Workflow) -> Group | Chord:
+        if not isinstance(other, Workflow):
+            return NotImplemented
+        # As in Celery: written so, a group of one stays a group. In chain(...) it becomes its one member.
+        return self if other == Chain() else _chord_of(self, other)
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """See ``ReadAsDict``."""
+        """See ``ReadAsDict.parts``."""
         return parts_of(GROUP, "group", {} if self.id is None else {"task_id": self.id}, tasks=self.tasks)
 
     @property
@@ -66,58 +92,9 @@ class Group(Workflow):
         return sum(each.size for each in self.tasks)
 
     @property
-    def inner(self) -> tuple[Any, ...]:
+    def inner(self) -> tuple[Workflow, ...]:
         """See ``Workflow.inner``."""
         return self.tasks
-
-    def __or__(self, other: Any) -> Any:
-        if not isinstance(other, Workflow):
-            return NotImplemented
-        # As in Celery: written so, a group of one stays a group. In chain(...) it is its one member.
-        return self if other == Chain() else _chord_of(self, other)
-
-    def group(self) -> Group:
-        """Itself: Celery's way to make a group of ``task.chunks(...)``."""
-        return self
-
-    def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> Group:
-        """The same with countdowns that grow by ``step`` from member to member, starting anew after ``stop``."""
-        countdown, tasks = start, []
-        for each in self.tasks:
-            tasks.append(each.set(countdown=countdown))
-            countdown += step
-            if stop is not None and countdown >= stop:
-                countdown = start
-        return altered(self, tasks=tuple(tasks))
-
-    def clone(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Group:
-        """See ``Workflow.clone``."""
-        cloned = self
-        if args or kwargs:
-            cloned = altered(self, tasks=tuple(each.clone(args, kwargs) for each in self.tasks))
-        return cloned.set(**options) if options else cloned
-
-    def set(self, *, immutable: bool | None = None, **options: Any) -> Group:
-        """See ``Workflow.set``."""
-        own, links = taken(options, "task_id"), taken(options, *LINKS)
-        changed = altered(self, id=own["task_id"]) if own else self
-        if immutable is not None or options:
-            changed = altered(changed, tasks=tuple(each.set(immutable=immutable, **options) for each in changed.tasks))
-        linked: Self = link_all(changed, links)
-        return linked
-
-    def link(self, callback: Any) -> Group:
-        """Celery's: the first member is followed by ``callback``, without its value. For all values use a chord."""
-        if not self.tasks:
-            return self
-        first = self.tasks[0].link(node_of(callback, "link").set(immutable=True))
-        return altered(self, tasks=(first, *self.tasks[1:]))
-
-    def link_error(self, errback: Any) -> Group:
-        """See ``Workflow.link_error``: every member gets it."""
-        return altered(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
 
     @property
     def in_chain(self) -> tuple[Workflow, ...]:
@@ -128,15 +105,60 @@ class Group(Workflow):
             case (Group() as only,):
                 return (only,)
             case (only,):
-                inside: tuple[Workflow, ...] = only.in_chain
-                return inside
+                return only.in_chain
         return (self,)
 
     def followed_by(self, other: Workflow) -> Chord | None:
         """See ``Workflow.followed_by``."""
         return None if isinstance(other, Group) else _chord_of(self, other)
 
-    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Group:
+    def group(self) -> Self:
+        """Return the group itself: with Celery, ``task.chunks(...)`` has this method."""
+        return self
+
+    def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> Self:
+        """Copy with countdowns that grow from member to member.
+
+        Args:
+            start: the first member's countdown, in seconds.
+            stop: at this countdown, the next member begins at ``start`` again; None: never.
+            step: the seconds from one member to the next.
+        """
+        countdown, tasks = start, []
+        for each in self.tasks:
+            tasks.append(each.set(countdown=countdown))
+            countdown += step
+            if stop is not None and countdown >= stop:
+                countdown = start
+        return altered(self, tasks=tuple(tasks))
+
+    def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
+        """See ``Workflow.with_arguments``."""
+        if not args and not kwargs:
+            return self
+        return altered(self, tasks=tuple(each.with_arguments(args, kwargs) for each in self.tasks))
+
+    def with_options(self, options: Options) -> Self:
+        """See ``Workflow.with_options``."""
+        of_members = dict(options)
+        own, links = taken(of_members, "task_id"), taken(of_members, *LINKS)
+        changed = altered(self, id=own["task_id"]) if own else self
+        if of_members:
+            changed = altered(changed, tasks=tuple(each.with_options(of_members) for each in changed.tasks))
+        return link_all(changed, links)
+
+    def link(self, callback: SignatureLike) -> Self:
+        """Copy whose first member has the callback, without its value, as in Celery. A chord's body gets all values."""
+        if not self.tasks:
+            return self
+        first = self.tasks[0].link(node_of(callback, "link").set(immutable=True))
+        return altered(self, tasks=(first, *self.tasks[1:]))
+
+    def link_error(self, errback: SignatureLike) -> Self:
+        """See ``Workflow.link_error``: every member gets the errback."""
+        return altered(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
+
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
         """See ``Workflow.stamp``."""
         of_all = None if visitor is None else visitor.on_group_start(self, **headers) or {}
         stamps = stamping.added(headers, of_all, append=append_stamps)
@@ -152,39 +174,41 @@ class Group(Workflow):
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
-class Chord(Workflow):
-    """Run workflows side by side, then one with the list of their values: ``chord``.
+class Chord(Workflow[ChordResult]):
+    """Workflows that run side by side, and then one more with the list of their values: ``chord``.
 
     Args:
-        header: an iterable of workflows, or a group.
-        body: what follows; ``chord(header)(body)`` sends it at once.
-        app: the application, where the tasks know none.
+        header: the workflows that run side by side: an iterable of them, or a group.
+        body: the workflow that gets their values; ``chord(header)(body)`` sends the chord at once.
+        app: the application, for tasks that have none.
         options: as for ``set``.
     """
 
     header: Group
-    body: Any
+    body: Workflow | None
 
-    def __init__(self, header: Any, body: Any = None, app: Application | None = None, **options: Any) -> None:
-        # A workflow that is none of these, or plain JSON, is a header of one.
-        of_it = header if isinstance(header, Group) else Group(header, app=app)
-        fill(self, header=of_it, body=None if body is None else node_of(body, "chord()", app), app=app)
+    def __init__(
+        self,
+        header: SignatureLike | Iterable[SignatureLike],
+        body: SignatureLike | None = None,
+        app: Application | None = None,
+        **options: Unpack[ChordKeywords],
+    ) -> None:
+        # A single workflow that isn't a group, or the plain JSON of one, is a header with one member.
+        group = header if isinstance(header, Group) else Group(header, app=app)
+        fill(self, header=group, body=None if body is None else node_of(body, "chord()", app), app=app)
         if options:
-            fill(self, **values_of(self.set(**options)), app=app)
-
-    @property
-    def inner(self) -> tuple[Any, ...]:
-        """See ``Workflow.inner``."""
-        return self.header.tasks if self.body is None else (*self.header.tasks, self.body)
+            fill(self, **values_of(self.with_options(options)), app=app)
 
     def __repr__(self) -> str:
         return f"chord([{', '.join(map(repr, self.header.tasks))}], {self.body!r})"
 
-    def __call__(self, body: Any = None, **options: Any) -> Any:
-        """Send it: ``chord(header)(body)``."""
-        return (self if body is None else altered(self, body=node_of(body, "a chord's body"))).apply_async(**options)
+    def __call__(self, body: SignatureLike | None = None, **options: Unpack[ChordKeywords]) -> ChordResult:
+        """Send the chord, with ``body`` as its body if that is given: ``chord(header)(body)``."""
+        chord = self if body is None else altered(self, body=node_of(body, "a chord's body"))
+        return (chord.with_options(options) if options else chord).apply_async()
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Workflow) -> Chord:
         if not isinstance(other, Workflow):
             return NotImplemented
         return altered(self, body=self._body() | other)
@@ -197,58 +221,57 @@ class Chord(Workflow):
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """See ``ReadAsDict``."""
+        """See ``ReadAsDict.parts``."""
         return parts_of(CHORD, "chord", header=self.header, body=self.body, kwargs={})
 
     @property
-    def links(self) -> tuple[Any, ...]:
+    def inner(self) -> tuple[Workflow, ...]:
+        """See ``Workflow.inner``."""
+        return self.header.tasks if self.body is None else (*self.header.tasks, self.body)
+
+    @property
+    def links(self) -> Sequence[Workflow]:
         """See ``Workflow.links``."""
-        return () if self.body is None else tuple(self.body.links)
+        return () if self.body is None else self.body.links
 
     @property
     def size(self) -> int:
         """See ``Workflow.size``."""
-        return int(self._body().size)
+        return self._body().size
 
     @property
-    def tasks(self) -> tuple[Any, ...]:
-        """The header's members."""
+    def tasks(self) -> tuple[Workflow, ...]:
+        """The members of the header."""
         return self.header.tasks
-
-    def clone(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Chord:
-        """See ``Workflow.clone``: the header's members get the arguments."""
-        cloned = altered(self, header=self.header.clone(args, kwargs))
-        return cloned.set(**options) if options else cloned
-
-    def set(self, *, immutable: bool | None = None, **options: Any) -> Chord:
-        """See ``Workflow.set``; ``countdown``, ``eta`` and ``immutable`` are the header's alone.
-
-        Celery's ``interval`` and ``max_retries`` are how often it looks whether the header has ended: here nobody does.
-        """
-        taken(options, "interval", "max_retries")
-        of_body, of_header = taken(options, "task_id"), taken(options, "countdown", "eta")
-        links = taken(options, *LINKS)
-        header = self.header.set(immutable=immutable, **options, **of_header)
-        body = self._body().set(**options, **of_body) if options or of_body else self.body
-        linked: Self = link_all(altered(self, header=header, body=body), links)
-        return linked
-
-    def link(self, callback: Any) -> Chord:
-        """See ``Workflow.link``."""
-        return altered(self, body=self._body().link(callback))
-
-    def link_error(self, errback: Any) -> Chord:
-        """See ``Workflow.link_error``: the body gets it, which fails when a member of the header has."""
-        return altered(self, body=self._body().link_error(errback))
 
     def followed_by(self, other: Workflow) -> Chord | None:
         """See ``Workflow.followed_by``."""
         return None if isinstance(other, Chord) else altered(self, body=self._body() | other)
 
-    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Chord:
-        """See ``Workflow.stamp``. As in Celery, the body gets the header's with a visitor, and none without one."""
+    def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
+        """See ``Workflow.with_arguments``."""
+        return altered(self, header=self.header.with_arguments(args, kwargs))
+
+    def with_options(self, options: Options) -> Self:
+        """See ``Workflow.with_options``."""
+        of_both = dict(options)
+        taken(of_both, "interval", "max_retries")  # how often Celery asks whether the header has ended
+        of_body, links = taken(of_both, "task_id"), taken(of_both, *LINKS)
+        of_header = taken(of_both, "countdown", "eta", "immutable")
+        header = self.header.with_options({**of_both, **of_header})
+        body = self._body().with_options({**of_both, **of_body}) if of_both or of_body else self.body
+        return link_all(altered(self, header=header, body=body), links)
+
+    def link(self, callback: SignatureLike) -> Self:
+        """See ``Workflow.link``: the body gets the callback."""
+        return altered(self, body=self._body().link(callback))
+
+    def link_error(self, errback: SignatureLike) -> Self:
+        """See ``Workflow.link_error``: the body gets the errback; it fails too when a member of the header fails."""
+        return altered(self, body=self._body().link_error(errback))
+
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
+        """See ``Workflow.stamp``. As in Celery, the body is stamped only if there is a visitor."""
         of_all = None if visitor is None else visitor.on_chord_header_start(self, **headers) or {}
         stamps = stamping.added(headers, of_all, append=append_stamps)
         tasks = tuple(each.stamp(visitor, append_stamps, **stamps) for each in self.header.tasks)
@@ -265,14 +288,14 @@ class Chord(Workflow):
         kwargs = {"kwargs": {}, "header": self.header.to_dict(), "body": self._body().to_dict()}
         return dict(signature_of(CHORD, kwargs=kwargs, kind="chord"))
 
-    def _body(self) -> Any:
+    def _body(self) -> Workflow:
         if self.body is None:
-            raise TypeError(f"{self!r} has no body: chord(header, body), or chord(header)(body)")
+            raise TypeError(f"{self!r} has no body: write chord(header, body), or chord(header)(body)")
         return self.body
 
 
 @reads(GROUP)
-def _read_group(value: Mapping[str, Any], app: Application | None) -> Any:
+def _read_group(value: Signature, app: Application | None) -> Group:
     match value:
         case {"kwargs": {"tasks": [*tasks]}}:
             return with_known_options(_group_of(tuple(read(each, app) for each in tasks), app), value)
@@ -280,7 +303,7 @@ def _read_group(value: Mapping[str, Any], app: Application | None) -> Any:
 
 
 @reads(CHORD)
-def _read_chord(value: Mapping[str, Any], app: Application | None) -> Any:
+def _read_chord(value: Signature, app: Application | None) -> Chord:
     match value:
         case {"kwargs": {"header": ({} | Workflow()) as header, "body": ({} | Workflow()) as body}}:
             return with_known_options(_chord_of(_header(read(header, app)), read(body, app), app), value)
@@ -290,13 +313,13 @@ def _read_chord(value: Mapping[str, Any], app: Application | None) -> Any:
     raise invalid(value)
 
 
-def _header(node: Any) -> Group:
+def _header(node: Workflow) -> Group:
     return node if isinstance(node, Group) else _group_of((node,))
 
 
-def _group_of(tasks: tuple[Any, ...], app: Application | None = None) -> Group:
+def _group_of(tasks: tuple[Workflow, ...], app: Application | None = None) -> Group:
     return made(Group, tasks=tasks, id=None, app=app)
 
 
-def _chord_of(header: Group, body: Any, app: Application | None = None) -> Chord:
+def _chord_of(header: Group, body: Workflow, app: Application | None = None) -> Chord:
     return made(Chord, header=header, body=body, app=app)

@@ -1,6 +1,6 @@
-"""Stamps: headers that are given to every task of a workflow, and the visitor that says which.
+"""Stamps: headers that every task of a workflow carries, and the visitor that chooses them (``StampingVisitor``).
 
-How stamps are merged is Celery's, case for case; a stamp that is there already is kept, unless they are to be appended.
+Stamps are merged as Celery merges them, in every case. A stamp that is there already stays, unless stamps are appended.
 
 Source: Celery 5.7, "Canvas: Designing Work-flows", "Stamping".
 """
@@ -10,12 +10,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from taskq_cloud.calling.options import CallOptions
 from taskq_cloud.core import serializers
+from taskq_cloud.core.model.message import Options
 from taskq_cloud.core.workflows.signatures import CHORD_OPTIONS
 from taskq_cloud.errors import EncodeError
+
+Stamps: TypeAlias = Mapping[str, Any]
+"""Stamps by name, as JSON values; the key ``stamped_headers`` has the list of their names."""
 
 STAMPED_HEADERS: Final = "stamped_headers"
 _OPTIONS: Final = frozenset(
@@ -24,65 +28,78 @@ _OPTIONS: Final = frozenset(
 
 
 class StampingVisitor(ABC):
-    """Says which stamps the parts of a workflow get: a subclass overrides the methods of those it has a word for.
+    """Base class of visitors, which choose the stamps of a workflow's parts; ``sig.stamp(visitor)`` calls one.
 
-    Each is given the part, which can't be changed, and the stamps so far. What it returns is added to them, for the
-    part and all within it: header -> JSON value; with ``stamped_headers``, a list, only these are stamps, and the
-    others are options of the call.
+    Each method is given a part of the workflow and the stamps that the part has got so far. The stamps that it returns
+    (a mapping of names to JSON values) are added for the part and for everything inside it. If the mapping has the key
+    ``stamped_headers``, a list of names, only the named values are stamps; the others are options of the call.
+
+    A part doesn't change: a visitor returns stamps, and never sets them on the part. ``Any`` in the parameters of these
+    methods lets a subclass name the class of workflow that it expects: ``def on_signature(self, sig: Call, ...)``.
     """
 
     @abstractmethod
-    def on_signature(self, sig: Any, **headers: Any) -> Mapping[str, Any]:
-        """Stamps of one task."""
+    def on_signature(self, sig: Any, **headers: Any) -> Stamps:
+        """Return the stamps of one task, a ``Call``."""
 
-    def on_group_start(self, group: Any, **headers: Any) -> Mapping[str, Any]:
-        """Stamps of a group."""
+    def on_group_start(self, group: Any, **headers: Any) -> Stamps:
+        """Return the stamps of a group."""
         return {}
 
-    def on_group_end(self, group: Any, **headers: Any) -> None:  # noqa: B027 - to be overridden
-        """Every member of the group is stamped."""
+    def on_group_end(self, group: Any, **headers: Any) -> None:
+        """Take note that every member of the group is stamped."""
+        return
 
-    def on_chain_start(self, chain: Any, **headers: Any) -> Mapping[str, Any]:
-        """Stamps of a chain."""
+    def on_chain_start(self, chain: Any, **headers: Any) -> Stamps:
+        """Return the stamps of a chain."""
         return {}
 
-    def on_chain_end(self, chain: Any, **headers: Any) -> None:  # noqa: B027 - to be overridden
-        """Every task of the chain is stamped."""
+    def on_chain_end(self, chain: Any, **headers: Any) -> None:
+        """Take note that every task of the chain is stamped."""
+        return
 
-    def on_chord_header_start(self, sig: Any, **header: Any) -> Mapping[str, Any]:
-        """Stamps of a chord, body included: those of its header as a group."""
+    def on_chord_header_start(self, sig: Any, **header: Any) -> Stamps:
+        """Return the stamps of a chord, body included; by default, those of its header as a group."""
         return self.on_group_start(sig.header, **header)
 
     def on_chord_header_end(self, sig: Any, **header: Any) -> None:
-        """Every member of the chord's header is stamped."""
+        """Take note that every member of the chord's header is stamped."""
         self.on_group_end(sig.header, **header)
 
-    def on_chord_body(self, sig: Any, **header: Any) -> Mapping[str, Any]:
-        """Stamps of the chord's body."""
+    def on_chord_body(self, sig: Any, **header: Any) -> Stamps:
+        """Return the stamps of the body of a chord."""
         return {}
 
-    def on_callback(self, callback: Any, **header: Any) -> Mapping[str, Any]:
-        """Stamps of what is linked to a task."""
+    def on_callback(self, callback: Any, **header: Any) -> Stamps:
+        """Return the stamps of a workflow that runs when a task has succeeded."""
         return {}
 
-    def on_errback(self, errback: Any, **header: Any) -> Mapping[str, Any]:
-        """Stamps of what is run when a task fails."""
+    def on_errback(self, errback: Any, **header: Any) -> Stamps:
+        """Return the stamps of a workflow that runs when a task has failed."""
         return {}
 
 
-def stamped(options: Mapping[str, Any], headers: Mapping[str, Any], task: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a task's stamps come to: as options of its signature, and the other options that came with them.
+def stamped(options: Options, headers: Stamps, task: str) -> tuple[Options, Options]:
+    """Write stamps into the options of a task's signature.
+
+    Args:
+        options: the options of the signature.
+        headers: the stamps, and options of the call that a visitor has returned beside them.
+        task: the task's name, for errors.
+
+    Returns:
+        The options of the signature with the stamps in them, and the options of the call.
 
     Raises:
-        ValueError: a stamp has the name of an option, or no value.
-        EncodeError: JSON can't say its value.
+        ValueError: a stamp has the name of an option, or has no value.
+        EncodeError: the value of a stamp can't be written as JSON.
     """
     names = headers[STAMPED_HEADERS]
     for name in names:
         if name in _OPTIONS:
             raise ValueError(f"task {task}: a stamp can't be named {name!r}, which is an option's name")
         if name not in headers:
-            raise ValueError(f"task {task}: stamped_headers names {name!r}, and there is no such stamp")
+            raise ValueError(f"task {task}: stamped_headers names a stamp {name!r} that has no value; give it one")
         try:
             serializers.dumps(headers[name])
         except EncodeError as error:
@@ -92,13 +109,14 @@ def stamped(options: Mapping[str, Any], headers: Mapping[str, Any], task: str) -
     return {**options, **stamps, STAMPED_HEADERS: list(names)}, others
 
 
-def added(headers: Mapping[str, Any], more: Mapping[str, Any] | None, *, append: bool) -> dict[str, Any]:
-    """Stamps with those that a visitor's method has returned; None where none was asked.
+def added(headers: Stamps, more: Stamps | None, *, append: bool) -> dict[str, Any]:
+    """Add the stamps that a visitor has returned to the stamps of a part.
 
     Args:
         headers: the stamps so far.
-        more: those to add.
-        append: of a stamp that is in both, make a list. Otherwise it stays as it is; two lists become one either way.
+        more: the stamps to add; None: there was no visitor.
+        append: a stamp that is in both becomes a list of its values. Otherwise the first value stays; two lists become
+            one list in either case.
     """
     stamps = _named(headers)
     if more is None:
@@ -107,25 +125,25 @@ def added(headers: Mapping[str, Any], more: Mapping[str, Any] | None, *, append:
     return {**merged, STAMPED_HEADERS: list(dict.fromkeys(merged[STAMPED_HEADERS]))}
 
 
-def with_own(headers: Mapping[str, Any], options: Mapping[str, Any], *, append: bool) -> dict[str, Any]:
-    """Stamps with those that a task has already."""
+def with_own(headers: Stamps, options: Options, *, append: bool) -> Stamps:
+    """Add the stamps that a task has already, which are among its options; arguments as for ``added``."""
     names = list(dict.fromkeys([*headers[STAMPED_HEADERS], *(options.get(STAMPED_HEADERS) or ())]))
     own = {name: value for name, value in options.items() if name in names}
     return {**_merged(headers, own, append=append), STAMPED_HEADERS: names}
 
 
-def _named(headers: Mapping[str, Any]) -> dict[str, Any]:
+def _named(headers: Stamps) -> dict[str, Any]:
     return {**headers, STAMPED_HEADERS: list(headers.get(STAMPED_HEADERS, headers))}
 
 
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any], *, append: bool) -> dict[str, Any]:
+def _merged(first: Stamps, second: Stamps, *, append: bool) -> Stamps:
     both = {
         name: _of_both(value, second[name], append=append) if name in second else value for name, value in first.items()
     }
     return {**second, **both} if second else both
 
 
-def _of_both(first: Any, second: Any, *, append: bool) -> Any:
+def _of_both(first: Any, second: Any, *, append: bool) -> object:
     match first, second:
         case {}, {}:
             return _merged(first, second, append=append)

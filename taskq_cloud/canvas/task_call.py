@@ -1,63 +1,68 @@
-"""One task and what it is to be called with: what the other workflows are made of."""
+"""One task with the arguments and options that it will be called with; all other workflows are made of such calls."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self, Unpack
 
-from taskq_cloud.calling.options import LINKS, call_options
+from taskq_cloud.calling.options import LINKS, CallKeywords, call_options
 from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.chain import Chain
-from taskq_cloud.canvas.copying import altered, fill, made, values_of
-from taskq_cloud.canvas.stamping import StampingVisitor
-from taskq_cloud.canvas.workflow import Workflow, invalid, node_of, read, reads
+from taskq_cloud.canvas.node import altered, fill, made, values_of
+from taskq_cloud.canvas.stamping import StampingVisitor, Stamps
+from taskq_cloud.canvas.workflow import SignatureLike, Workflow, invalid, link_all, node_of, read, reads, taken
+from taskq_cloud.core.model.message import Args, Kwargs, Options, Signature
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.signatures import signature_of
 from taskq_cloud.core.workflows.stages import as_list
 from taskq_cloud.errors import InvalidTaskError, NotRegistered
+from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.runtime.protocols import Application
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
-class Call(Workflow):
-    """One task and what it is to be called with: what ``task.s(...)`` makes.
+class Call(Workflow[AsyncResult[Any]]):
+    """One task with the arguments and options that it will be called with; ``task.s(...)`` makes one.
 
     Args:
-        task: its name.
-        args: positional arguments; what comes before it in a workflow is put before them.
+        task: the task's name.
+        args: positional arguments; the value of the task before it in a workflow is put before them.
         kwargs: keyword arguments.
-        options: those of ``apply_async``; ``link`` and ``link_error`` are tuples of workflows.
-        immutable: what comes before is not put before its arguments.
+        options: the options of ``apply_async``; ``link`` and ``link_error`` are tuples of workflows.
+        immutable: the task takes no value from the task before it.
         app: the application.
-        more: options by name, which are checked.
+        more: further options by name, whose names and types are checked.
+
+    Raises:
+        TypeError: the name or the arguments have the wrong type, or one of ``more`` is not an option.
     """
 
     task: str
     args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    options: Mapping[str, Any]
+    kwargs: Kwargs
+    options: Options
     immutable: bool
 
     def __init__(
         self,
         task: str,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
+        args: Args | None = None,
+        kwargs: Kwargs | None = None,
+        options: Options | None = None,
         *,
         immutable: bool = False,
         app: Application | None = None,
-        **more: Any,
+        **more: Unpack[CallKeywords],
     ) -> None:
         if not isinstance(task, str) or not task:
-            raise TypeError(f"a signature names a task, not {task!r:.100}")
+            raise TypeError(f"a signature takes the name of a task, not {task!r:.100}")
         _check_arguments(task, args, kwargs)
-        # Copies: what the caller does to his own afterwards is nothing to a tree that doesn't change.
+        # The arguments are copied: a caller may change his own lists and dicts afterwards, but a signature stays.
         own = {"args": tuple(args or ()), "kwargs": kwargs or {}, "options": options or {}}
         fill(self, task=task, **own, immutable=immutable, app=app)
         if more:
-            fill(self, **values_of(self.set(**more)), app=app)
+            fill(self, **values_of(self.with_options(more)), app=app)
 
     def __repr__(self) -> str:
         called = signatures.of_map({"task": self.task, "kwargs": self.kwargs})
@@ -66,12 +71,16 @@ class Call(Workflow):
         arguments = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
         return f"{self.task}({', '.join(arguments)})"
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Workflow) -> Chain:
         return made(Chain, tasks=(self, *other.stages)) if isinstance(other, Workflow) else NotImplemented
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task here and now, as calling the task itself does."""
-        tasks = self._app().tasks
+    def __call__(self, *args: object, **kwargs: object) -> Any:
+        """Run the task's function here and now, as calling the task itself does.
+
+        Raises:
+            InvalidTaskError: the task isn't registered in the application.
+        """
+        tasks = self._tasks()
         if self.task not in tasks:
             raise InvalidTaskError(f"task {self.task} is not registered here, so it can't be run here")
         filled = self.clone(args, kwargs)
@@ -79,7 +88,7 @@ class Call(Workflow):
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """See ``ReadAsDict``."""
+        """See ``ReadAsDict.parts``."""
         return {
             "task": self.task,
             "args": self.args,
@@ -91,18 +100,23 @@ class Call(Workflow):
 
     @property
     def type(self) -> Any:
-        """The task itself.
+        """The ``Task`` that the call is of.
 
         Raises:
-            NotRegistered: it isn't registered in the application.
+            NotRegistered: the task isn't registered in the application.
         """
-        tasks = self._app().tasks
+        tasks = self._tasks()
         if self.task not in tasks:
             raise NotRegistered(self.task)
         return tasks[self.task]
 
     @property
-    def links(self) -> tuple[Any, ...]:
+    def id(self) -> str | None:
+        """The task's id, if the options have one."""
+        return self.options.get("task_id")
+
+    @property
+    def links(self) -> tuple[Workflow, ...]:
         """See ``Workflow.links``."""
         return tuple(self.options.get("link", ()))
 
@@ -111,64 +125,51 @@ class Call(Workflow):
         """See ``Workflow.size``."""
         return 1
 
-    def reprcall(self, *args: Any, **kwargs: Any) -> str:
-        """See ``Workflow.reprcall``; an immutable one is shown with them too, as in Celery."""
+    def reprcall(self, *args: object, **kwargs: object) -> str:
+        """See ``Workflow.reprcall``; an immutable call is shown with the further arguments too, as in Celery."""
         return repr(altered(self, immutable=False).clone(args, kwargs))
 
-    def replace(
-        self,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Call:
-        """The same with other arguments and options in place of its own; None leaves them."""
+    def replace(self, args: Args | None = None, kwargs: Kwargs | None = None, options: Options | None = None) -> Self:
+        """Copy with other arguments and options in place of the call's own; None keeps them."""
         _check_arguments(self.task, args, kwargs)
         changed = altered(
             self,
             args=self.args if args is None else tuple(args),
             kwargs=self.kwargs if kwargs is None else dict(kwargs),
         )
-        return changed if options is None else altered(changed, options={}).set(**options)
+        return changed if options is None else altered(changed, options={}).with_options(options)
 
-    @property
-    def id(self) -> str | None:
-        """The id it was given."""
-        return self.options.get("task_id")
-
-    def clone(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Call:
-        """See ``Workflow.clone``."""
+    def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
+        """See ``Workflow.with_arguments``; an immutable call stays as it is."""
         _check_arguments(self.task, args, kwargs)
-        cloned = self
-        if not self.immutable and (args or kwargs):
-            cloned = altered(self, args=(*(args or ()), *self.args), kwargs={**self.kwargs, **(kwargs or {})})
-        return cloned.set(**options) if options else cloned
+        if self.immutable or not (args or kwargs):
+            return self
+        return altered(self, args=(*args, *self.args), kwargs={**self.kwargs, **kwargs})
 
-    def set(self, *, immutable: bool | None = None, **options: Any) -> Call:
-        """See ``Workflow.set``."""
-        links = {name: options.pop(name) for name in LINKS if name in options}
-        call_options(self.task, options)
+    def with_options(self, options: Options) -> Self:
+        """See ``Workflow.with_options``."""
+        own = dict(options)
+        links, immutable = taken(own, *LINKS), own.pop("immutable", None)
+        call_options(self.task, own)
         changed = altered(
-            self, options={**self.options, **options}, immutable=self.immutable if immutable is None else immutable
+            self, options={**self.options, **own}, immutable=self.immutable if immutable is None else immutable
         )
-        for name, linked in links.items():
-            for each in [linked] if isinstance(linked, Workflow | Mapping) else linked or ():
-                changed = changed._linked(name, each)  # noqa: SLF001 - its own
-        return changed
+        return link_all(changed, links)
 
-    def link(self, callback: Any) -> Call:
+    def link(self, callback: SignatureLike) -> Self:
         """See ``Workflow.link``."""
         return self._linked("link", callback)
 
-    def link_error(self, errback: Any) -> Call:
+    def link_error(self, errback: SignatureLike) -> Self:
         """See ``Workflow.link_error``."""
         return self._linked("link_error", errback)
 
-    def _linked(self, name: str, other: Any) -> Call:
+    def _linked(self, name: str, other: SignatureLike) -> Self:
         linked, node = self.options.get(name, ()), node_of(other, name)
-        # As in Celery, linking the same again is linking it once.
+        # As in Celery, a signature that is linked twice is linked once.
         return self if node in linked else altered(self, options={**self.options, name: (*linked, node)})
 
-    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Call:
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
         """See ``Workflow.stamp``."""
         linked = self.stamp_links(visitor, append_stamps, **headers)
         own = None if visitor is None else visitor.on_signature(self, **headers) or {}
@@ -177,22 +178,25 @@ class Call(Workflow):
         )
         options, others = stamping.stamped(linked.options, stamps, self.task)
         changed = altered(linked, options=options)
-        return changed.set(**others) if others else changed
+        return changed.with_options(others) if others else changed
 
-    def stamp_links(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Call:
-        """The same with stamps for what is linked to it, and none of its own; arguments as ``stamp``'s."""
-        linked = {name: self._stamped_links(name, visitor, append_stamps, headers) for name in LINKS}
+    def stamp_links(
+        self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object
+    ) -> Self:
+        """Copy whose callbacks and errbacks are stamped, and the call itself is not; arguments as for ``stamp``."""
+        linked = {name: self._stamped_links(name, visitor, headers, append=append_stamps) for name in LINKS}
         return altered(self, options={**self.options, **{name: links for name, links in linked.items() if links}})
 
     def _stamped_links(
-        self, name: str, visitor: StampingVisitor | None, append: bool, headers: Mapping[str, Any]
-    ) -> tuple[Any, ...]:
-        stamped: list[Any] = []
-        for each in self.options.get(name, ()):
+        self, name: str, visitor: StampingVisitor | None, headers: Stamps, *, append: bool
+    ) -> tuple[Workflow, ...]:
+        links: tuple[Workflow, ...] = self.options.get(name, ())
+        stamped: list[Workflow] = []
+        for each in links:
             more = None
             if visitor is not None:
                 more = (visitor.on_callback if name == "link" else visitor.on_errback)(each, **headers) or {}
-            # As in Celery, those of one link go on to the next.
+            # As in Celery, the stamps of one link go on to the next.
             headers = stamping.added(headers, more, append=append)
             stamped.append(each.stamp(visitor, append, **headers))
         return tuple(stamped)
@@ -211,10 +215,16 @@ class Call(Workflow):
         )
         return dict(written)
 
+    def _tasks(self) -> Mapping[str, Any]:
+        app = self.find_app()
+        if app is None:
+            raise self._no_application()
+        return app.tasks
+
 
 @reads(None)
-def read_call(value: Mapping[str, Any], app: Application | None) -> Call:
-    """A task's signature."""
+def read_call(value: Signature, app: Application | None) -> Call:
+    """Make a call of the signature of a single task."""
     options = dict(value.get("options") or {})
     for name in LINKS:
         if options.get(name):
@@ -231,11 +241,11 @@ def read_call(value: Mapping[str, Any], app: Application | None) -> Call:
     )
 
 
-def _check_arguments(task: str, args: Any, kwargs: Any) -> None:
+def _check_arguments(task: str, args: object, kwargs: object) -> None:
     if not isinstance(args, list | tuple | None):
         raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")
     if not isinstance(kwargs, Mapping | None):
         raise TypeError(f"task {task}: kwargs must be a mapping, not {type(kwargs).__name__}")
 
 
-Workflow._of_one_task = Call  # noqa: SLF001 - Celery's Signature(...) makes one
+Workflow.call_class = Call  # Celery's Signature(...) makes the signature of one task

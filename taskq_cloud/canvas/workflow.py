@@ -1,57 +1,80 @@
-"""What every workflow can do, and how one is read from plain JSON: each kind of node says which signatures are its own.
+"""The base class of all workflows (``Workflow``), and the readers that make a workflow of plain JSON.
 
-The nodes themselves are in ``call``, ``series`` and ``parallel``.
+The kinds of workflow are in ``task_call`` (one task), ``chain`` and ``group`` (groups and chords). Each kind registers
+the reader of its own signatures with ``reads``.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Final, Protocol, Self, TypeAlias, TypeVar, Unpack
 
-from taskq_cloud.calling.options import LINKS
-from taskq_cloud.canvas.copying import altered, caller_of_finalizer, deeply, mark_new, pickled, warn_if_thrown_away
-from taskq_cloud.canvas.mapping import ReadAsDict
+from taskq_cloud.calling.options import LINKS, CallKeywords
+from taskq_cloud.canvas.node import (
+    ReadAsDict,
+    altered,
+    caller_of_finalizer,
+    deeply,
+    mark_new,
+    pickled,
+    warn_if_thrown_away,
+)
+from taskq_cloud.canvas.sending import R_co, Sendable
 from taskq_cloud.canvas.stamping import StampingVisitor
+from taskq_cloud.core.model.message import Args, Kwargs, Options, Signature
 from taskq_cloud.core.workflows.stages import as_list, nests_too_deeply
 from taskq_cloud.errors import InvalidTaskError
 from taskq_cloud.runtime.protocols import Application
 
 
-@dataclass(frozen=True, slots=True, init=False, repr=False)
-class Workflow(ReadAsDict):
-    """What every node can do: Celery's ``Signature``, which itself makes that of one task, with ``Call``'s arguments.
+class TaskLike(Protocol):
+    """A task, as far as workflows need one: ``s`` makes its signature."""
 
-    Among a task's arguments, or as its value, it is sent as its ``to_dict``.
+    def s(self) -> Workflow:
+        """Make the signature of a call without arguments."""
+        ...
+
+
+SignatureLike: TypeAlias = "Workflow | Signature | TaskLike"
+"""A value that can stand for a workflow: a workflow itself, its plain JSON, or a task."""
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Workflow(ReadAsDict, Sendable[R_co]):
+    """The base class of all workflows: Celery's ``Signature``. Calling the class makes a ``Call``, as in Celery.
+
+    A workflow doesn't change: a method that changes something returns a new workflow. As an argument of a task, or as
+    the value of one, a workflow is sent in the form that ``to_dict`` writes.
 
     Attributes:
-        app: the application; a node without one has that of the tasks in it.
+        app: the application; a workflow without one has the application of the tasks in it.
     """
 
     app: Application | None = field(compare=False)
     _new: bool = field(compare=False)
-    _of_one_task: ClassVar[type[Workflow]]
+    call_class: ClassVar[type[Workflow]]
 
-    def __new__(cls, *_: Any, **__: Any) -> Self:
-        """A node of the class; of this one, a task's."""
-        kind = cast("type[Self]", cls._of_one_task) if cls is Workflow else cls
-        return object.__new__(kind)
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Make a workflow of this class; ``Workflow`` itself makes a ``Call``."""
+        node = _new_object(cls.call_class if cls is Workflow else cls)
+        assert isinstance(node, cls)  # a Call is a Workflow
+        return node
 
     @classmethod
-    def from_dict(cls, d: Mapping[str, Any], app: Application | None = None) -> Self:
-        """The node of a signature as plain JSON.
+    def from_dict(cls, d: Signature, app: Application | None = None) -> Self:
+        """Make a workflow of this class from its plain JSON.
 
         Args:
-            d: what ``to_dict`` has written, here or in Celery.
+            d: the signature that ``to_dict`` has written, here or in Celery.
             app: the application.
 
         Raises:
-            InvalidTaskError: it is no signature, or one of another kind.
+            InvalidTaskError: ``d`` isn't a signature, or is one of another kind.
         """
         node = node_of(d, f"{cls.__name__}.from_dict()", app)
         if not isinstance(node, cls):
-            raise InvalidTaskError(f"this is no signature of a {cls.__name__.lower()}: {d!r:.200}")
+            raise InvalidTaskError(f"this isn't a signature of a {cls.__name__.lower()}: {d!r:.200}")
         return node
 
     def __copy__(self) -> Self:
@@ -60,113 +83,143 @@ class Workflow(ReadAsDict):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return deeply(self, memo)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return pickled(self)
 
     def __del__(self) -> None:
         if getattr(self, "_new", False):
             warn_if_thrown_away(caller_of_finalizer())
 
-    def __or__(self, other: Any) -> Any:
-        """``chain(self, other)``."""
+    def __or__(self, other: Workflow) -> Workflow:
+        """Make ``chain(self, other)``."""
         raise NotImplementedError
 
-    # -- looking
+    # -- asking
 
     @property
     def stages(self) -> tuple[Workflow, ...]:
-        """What it adds to a chain: itself, or the parts of a chain."""
+        """The parts that a chain gets from this workflow: the workflow itself, or the parts of a chain."""
         return (self,)
 
     @property
     def in_chain(self) -> tuple[Workflow, ...]:
-        """What it is in a chain: a group of one is that one there, and an empty group nothing."""
+        """The workflows that run in its place in a chain: for a group of one its member, for an empty group none."""
         return self.stages
 
     def followed_by(self, other: Workflow) -> Workflow | None:
-        """The chord that Celery makes of it and what follows it in a chain, or None where they stay two."""
+        """Make the chord that a chain makes of this workflow and the one after it; None if they stay two parts."""
         return None
 
     @property
     def inner(self) -> tuple[Workflow, ...]:
-        """The workflows it is made of."""
+        """The workflows inside this one."""
         return ()
 
     @property
     def links(self) -> Sequence[Workflow]:
-        """What runs with its value, beside what follows it."""
+        """The callbacks that run with the workflow's value."""
         return ()
 
     @property
     def size(self) -> int:
-        """How many tasks it ends in: what a chord that it is a member of waits for, as Celery counts."""
+        """The number of tasks that the workflow ends in, as Celery counts the members of a chord's header."""
         raise NotImplementedError
 
     def flatten_links(self) -> list[Workflow]:
-        """Itself, what is linked to it, and what is linked to that."""
+        """List the workflow itself, its callbacks, their callbacks, and so on."""
         return [self, *(each for link in self.links for each in link.flatten_links())]
 
-    def reprcall(self, *args: Any, **kwargs: Any) -> str:
-        """What it looks like with more arguments."""
+    def reprcall(self, *args: object, **kwargs: object) -> str:
+        """Show the workflow as it would look with further arguments."""
         return repr(self.clone(args, kwargs))
 
-    # -- changing
+    # -- changing: each method makes a new workflow
 
-    def partial(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
-        """``clone``."""
+    def partial(self, args: Args | None = None, kwargs: Kwargs | None = None, **options: Unpack[CallKeywords]) -> Self:
+        """Copy with further arguments and options: see ``clone``."""
         return self.clone(args, kwargs, **options)
 
-    def set_immutable(self, immutable: bool) -> Any:
-        """``set(immutable=...)``."""
-        return self.set(immutable=immutable)
+    def clone(self, args: Args | None = None, kwargs: Kwargs | None = None, **options: Unpack[CallKeywords]) -> Self:
+        """Copy with further arguments and options.
 
-    def clone(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """The same with more arguments, put before its own, and more options. A group gives them to every member."""
+        Args:
+            args: put before the positional arguments that are there.
+            kwargs: added to the keyword arguments that are there; they win.
+            options: as for ``set``.
+        """
+        return self.filled(args, kwargs, options)
+
+    def filled(self, args: Args | None, kwargs: Kwargs | None, options: Options) -> Self:
+        """Copy as ``clone`` does, with the options as a mapping."""
+        copy = self.with_arguments(() if args is None else args, {} if kwargs is None else kwargs)
+        return copy.with_options(options) if options else copy
+
+    def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
+        """Copy with further arguments: for a chain's first task, or for every member of a group or of a header."""
         raise NotImplementedError
 
-    def set(self, *, immutable: bool | None = None, **options: Any) -> Any:
-        """The same with more options: those of ``apply_async``.
+    def set(self, *, immutable: bool | None = None, **options: Unpack[CallKeywords]) -> Self:
+        """Copy with further options.
 
-        A chain gives them to its first task, a group to every member, a chord to header and body; ``task_id`` is the
-        id of the last task, or of the group.
+        A chain gives them to its first task, a group to every member, a chord to header and body. ``task_id`` is the
+        id of the last task, or of a group itself. A chord's ``countdown``, ``eta`` and ``immutable`` are for its
+        header alone, and Celery's ``interval`` and ``max_retries`` of a chord, which say how often Celery asks whether
+        the header has ended, have no effect.
+
+        Args:
+            immutable: whether the task takes no value from the task before it; None: as it is.
+            options: the options of ``apply_async``.
 
         Raises:
-            TypeError: an option is unknown, or its value is of the wrong kind.
+            TypeError: an option is unknown, or its value has the wrong type.
+        """
+        return self.with_options(options if immutable is None else {**options, "immutable": immutable})
+
+    def with_options(self, options: Options) -> Self:
+        """Copy with further options, as ``set`` does; ``immutable`` may be among them."""
+        raise NotImplementedError
+
+    def set_immutable(self, immutable: bool) -> Self:
+        """Copy that is immutable or not: ``set(immutable=...)``."""
+        return self.set(immutable=immutable)
+
+    def link(self, callback: SignatureLike) -> Self:
+        """Copy with a callback that runs with the workflow's value: that of a chain's last task or of a chord's body.
+
+        A group's callback runs after its first member, without its value.
         """
         raise NotImplementedError
 
-    def link(self, callback: Any) -> Any:
-        """The same, followed by ``callback``: after a chain's last task, a chord's body, a group's first member."""
+    def link_error(self, errback: SignatureLike) -> Self:
+        """Copy with an errback for every task of a chain, every member of a group, or the body of a chord.
+
+        An errback runs when its task has failed. It gets the task's id, or the failure itself: see docs/workflows.md.
+        """
         raise NotImplementedError
 
-    def link_error(self, errback: Any) -> Any:
-        """The same, with ``errback`` run with the id of a task that fails."""
-        raise NotImplementedError
-
-    def on_error(self, errback: Any) -> Any:
-        """``link_error``."""
+    def on_error(self, errback: SignatureLike) -> Self:
+        """Copy with an errback: see ``link_error``."""
         return self.link_error(errback)
 
-    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> Any:
-        """The same with stamps: headers that each of its tasks is sent with, and those linked to them.
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
+        """Copy with stamps: headers of every task in the workflow, and of the tasks linked to them.
 
         Args:
-            visitor: says which further ones each part gets.
-            append_stamps: of a stamp that a task has already, make a list; otherwise the first given stays.
-            headers: stamps, as JSON values.
+            visitor: chooses further stamps for each part.
+            append_stamps: a stamp that a task has already becomes a list of its values; otherwise the first value
+                stays.
+            headers: the stamps, as JSON values.
 
         Raises:
-            ValueError: a stamp has the name of an option, or no value.
-            EncodeError: JSON can't say its value.
+            ValueError: a stamp has the name of an option, or has no value.
+            EncodeError: the value of a stamp can't be written as JSON.
         """
         raise NotImplementedError
 
     # -- using
 
     def to_dict(self) -> dict[str, Any]:
-        """Celery's signature, as plain JSON where the arguments are."""
+        """Write the workflow as Celery's signature: plain JSON, as far as the arguments are."""
         if self._new:
             mark_new(self, new=False)
         return self._written()
@@ -177,116 +230,32 @@ class Workflow(ReadAsDict):
     def __json__(self) -> dict[str, Any]:
         return self.to_dict()
 
-    def delay(self, *args: Any, **kwargs: Any) -> Any:
-        """Send it; ``args`` and ``kwargs`` are the first task's."""
-        return self.apply_async(args, kwargs)
-
-    async def adelay(self, *args: Any, **kwargs: Any) -> Any:
-        """``delay`` on an event loop."""
-        return await self.aapply_async(args, kwargs)
-
-    def apply_async(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
-        """Send it: the messages of what runs first, which carry along what follows.
-
-        Args:
-            args: put before the arguments of the first task, or of every task of a first group.
-            kwargs: likewise.
-            options: as for ``set``; ``link`` and ``link_error`` too.
-
-        Returns:
-            The ``AsyncResult`` of the last task, or the ``GroupResult`` of the last group; ``parent`` leads to what
-            comes before. None for an empty chain.
-
-        Raises:
-            TypeError: arguments don't fit a task that is known here, or an option is unknown.
-            InvalidTaskError: groups nest too deeply in it.
-            ImproperlyConfigured: there is a chord, and a result store that can't count.
-            EncodeError, PayloadTooLarge, OperationalError: as for ``Task.apply_async``.
-        """
-        from taskq_cloud.calling import workflows  # few processes send workflows
-
-        written = self._filled(args, kwargs, options)
-        app = self._known_app()
-        if app is None:
-            return self._without_application(written)
-        if app.conf.task_always_eager:
-            return self._run_in_place(app, written)
-        return app.run(workflows.send(app, written))
-
-    async def aapply_async(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
-        """``apply_async`` on an event loop."""
-        from taskq_cloud.calling import workflows
-
-        written = self._filled(args, kwargs, options)
-        app = self._known_app()
-        if app is None:
-            return self._without_application(written)
-        if app.conf.task_always_eager:
-            return self._run_in_place(app, written)
-        return await app.arun(workflows.send(app, written))
-
-    def apply(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """Run the workflow in place, one task after the other; nothing is sent or stored."""
-        written = self._filled(args, kwargs, options)
-        app = self._known_app()
-        return self._without_application(written) if app is None else self._run_in_place(app, written)
-
-    def __invert__(self) -> Any:
-        """Send it and wait: ``~sig`` is ``sig.apply_async().get()``."""
-        return self.apply_async().get()
-
-    def _filled(
-        self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The workflow with further arguments and options, as plain JSON."""
-        try:
-            written: dict[str, Any] = self.clone(args or (), kwargs, **options).to_dict()
-        except RecursionError:
-            raise nests_too_deeply() from None
-        return written
-
-    def _run_in_place(self, app: Application, written: dict[str, Any]) -> Any:
-        from taskq_cloud.calling import eager_workflows  # few processes run anything in place
-
-        return eager_workflows.run_workflow(app, written)
-
-    def _without_application(self, written: dict[str, Any]) -> Any:
-        from taskq_cloud.canvas import empty  # few workflows are empty
-
-        if not empty.is_empty(written):
-            raise self._no_application()
-        return empty.result_of(written)
-
-    def _no_application(self) -> RuntimeError:
-        return RuntimeError(
-            f"{self!r} belongs to no application: make it of tasks' .s(...), or with app.signature(...)"
-        )
-
-    def _app(self) -> Application:
-        app = self._known_app()
-        if app is None:
-            raise self._no_application()
-        return app
-
-    def _known_app(self) -> Application | None:
+    def find_app(self) -> Application | None:
+        """See ``Sendable.find_app``."""
         if self.app is not None:
             return self.app
-        return next((app for each in self.inner if (app := each._known_app()) is not None), None)  # noqa: SLF001
+        return next((app for each in self.inner if (app := each.find_app()) is not None), None)
+
+    def _written_with(self, args: Args | None, kwargs: Kwargs | None, options: Options) -> Signature:
+        try:
+            return self.filled(args or (), kwargs, options).to_dict()
+        except RecursionError:
+            raise nests_too_deeply() from None
 
 
-Reader: TypeAlias = "Callable[[Mapping[str, Any], Application | None], Any]"
+def _new_object(kind: type[object]) -> object:
+    return object.__new__(kind)
 
+
+W = TypeVar("W", bound=Workflow)
+Reader: TypeAlias = Callable[[Signature, Application | None], Workflow]
 R = TypeVar("R", bound=Reader)
 
 _READERS: Final[dict[str | None, Reader]] = {}
 
 
 def reads(task: str | None) -> Callable[[R], R]:
-    """Decorate what makes a node of the signatures of one kind: those that name ``task``; None: of all others."""
+    """Decorate the function that makes workflows of the signatures of task ``task``; None: of all other tasks."""
 
     def register(reader: R) -> R:
         _READERS[task] = reader
@@ -295,34 +264,37 @@ def reads(task: str | None) -> Callable[[R], R]:
     return register
 
 
-def node_of(value: Any, where: str, app: Application | None = None) -> Any:
-    """A node as it is, or of what can be made one: a signature as plain JSON, a task.
+def node_of(value: object, where: str, app: Application | None = None) -> Workflow:
+    """Make a workflow of a workflow, of plain JSON, or of a task: see ``SignatureLike``.
 
     Args:
-        value: one of these.
-        where: begins the message of an error.
-        app: the application, where the node knows none.
+        value: the value that a user has given.
+        where: the beginning of an error's message: ``"chain()"``.
+        app: the application, for a workflow that has none.
 
     Raises:
-        InvalidTaskError: the JSON is no signature.
-        TypeError: it is none of these.
+        InvalidTaskError: the JSON isn't a signature.
+        TypeError: the value can't stand for a workflow.
     """
-    match value:
-        case Workflow():
-            return value if app is None or value.app is not None else altered(value, app=app)
-        case {}:
-            try:
-                return read(value, app)
-            except RecursionError:
-                raise InvalidTaskError(f"{where}: this signature contains itself, or nests too deeply") from None
-    of_task = getattr(value, "s", None)
-    if callable(of_task):
-        return of_task()
+    if isinstance(value, Workflow):
+        return value if app is None or value.app is not None else altered(value, app=app)
+    if isinstance(value, Mapping):
+        try:
+            return read(value, app)
+        except RecursionError:
+            raise InvalidTaskError(f"{where}: this signature contains itself, or nests too deeply") from None
+    signature_of_task: Callable[[], Workflow] | None = getattr(value, "s", None)
+    if callable(signature_of_task):
+        return signature_of_task()
     raise TypeError(f"{where} takes signatures, such as task.s(...), not {type(value).__name__}: {value!r:.100}")
 
 
-def read(value: Mapping[str, Any] | Workflow, app: Application | None) -> Any:
-    """The node of a signature as plain JSON, in which nodes may stand too; raises ``InvalidTaskError``."""
+def read(value: Signature | Workflow, app: Application | None) -> Workflow:
+    """Make a workflow of plain JSON, in which workflows may stand too.
+
+    Raises:
+        InvalidTaskError: the JSON isn't a signature.
+    """
     if isinstance(value, Workflow):
         return value
     task = value.get("task")
@@ -331,20 +303,16 @@ def read(value: Mapping[str, Any] | Workflow, app: Application | None) -> Any:
     return _READERS.get(task, _READERS[None])(value, app)
 
 
-def invalid(value: Any) -> InvalidTaskError:
-    """What is raised for JSON that is no signature."""
-    return InvalidTaskError(f"this is no signature: {value!r:.200}")
+def invalid(value: object) -> InvalidTaskError:
+    """Make the error of JSON that isn't a signature."""
+    return InvalidTaskError(f"this isn't a signature: {value!r:.200}")
 
 
-def with_known_options(node: Any, value: Mapping[str, Any]) -> Any:
-    """A composed workflow with what its signature says of the whole: arguments, id, callbacks, errbacks."""
-    options = value.get("options") or {}
-    known = {name: of for name, of in options.items() if name in ("task_id", *LINKS)}
-    return node.clone(value.get("args") or (), **known)
+# -- for workflows that are made of several
 
 
-def spread(tasks: tuple[Any, ...]) -> Iterable[Any]:
-    """The workflows that a user gives: one after the other, or as one iterable."""
+def spread(tasks: tuple[object, ...]) -> Iterable[object]:
+    """Read the parts of a workflow as a user gives them: one by one, or as one iterable."""
     match tasks:
         case (Workflow() | {},):
             return tasks
@@ -354,13 +322,21 @@ def spread(tasks: tuple[Any, ...]) -> Iterable[Any]:
 
 
 def taken(options: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Take options out of others."""
+    """Remove options from others; the removed ones are returned."""
     return {name: options.pop(name) for name in names if name in options}
 
 
-def link_all(node: Any, links: Mapping[str, Any]) -> Any:
-    """A node with the callbacks and errbacks that ``set`` was given."""
+def link_all(node: W, links: Options) -> W:
+    """Copy a workflow with the callbacks and errbacks that ``set`` was given as ``link`` and ``link_error``."""
     for name, linked in links.items():
-        for each in as_list(linked) if not isinstance(linked, Workflow) else [linked]:
-            node = operator.methodcaller(name, node_of(each, name))(node)
+        for each in [linked] if isinstance(linked, Workflow) else as_list(linked):
+            other = node_of(each, name)
+            node = node.link(other) if name == "link" else node.link_error(other)
     return node
+
+
+def with_known_options(node: W, value: Signature) -> W:
+    """Copy a workflow of several with the parts of its JSON that concern the whole: arguments, id and links."""
+    options = value.get("options") or {}
+    known = {name: of for name, of in options.items() if name in ("task_id", *LINKS)}
+    return node.filled(value.get("args") or (), None, known)

@@ -1,4 +1,4 @@
-"""Ways to call and to write signatures that Celery has, for code that was written for it."""
+"""Celery's ways to call tasks and to write signatures, for code that was written for Celery."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def app() -> Iterator[TaskQ]:
     app.close()
 
 
-# -- what is linked at the call
+# -- callbacks and errbacks that are given at the call
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def app() -> Iterator[TaskQ]:
     ],
     ids=["signature", "list", "dict", "generator"],
 )
-def test_a_callback_and_an_errback(app: TaskQ, linked: Any) -> None:
+def test_links_given_at_the_call_run(app: TaskQ, linked: Any) -> None:
     add, fail, note = app.tasks["add"], app.tasks["fail"], app.tasks["note"]
     add.apply_async((1, 2), link=linked(note.s("x")), link_error=note.s("never"))
     failed = fail.apply_async(link=note.s("never"), link_error=linked(app.tasks["told"].s()))
@@ -67,7 +67,7 @@ def test_a_callback_and_an_errback(app: TaskQ, linked: Any) -> None:
     assert vars(app)["noted"] == [(3, "x"), (failed.id,)]
 
 
-def test_of_a_call_by_name_and_of_several(app: TaskQ) -> None:
+def test_links_of_send_task_and_map_async_run(app: TaskQ) -> None:
     note = app.tasks["note"]
     app.send_task("add", (1, 2), link=note.si("by name"))
     app.tasks["add"].map_async([(1, 1), (2, 2)], link=[note.s("first"), note.s("second")])
@@ -76,7 +76,7 @@ def test_of_a_call_by_name_and_of_several(app: TaskQ) -> None:
     assert sorted(vars(app)["noted"], key=repr) == sorted(expected, key=repr)
 
 
-def test_in_place_what_is_linked_runs_too(app: TaskQ) -> None:
+def test_links_of_a_call_in_place_run(app: TaskQ) -> None:
     add, fail, note = app.tasks["add"], app.tasks["fail"], app.tasks["note"]
     assert add.apply((1, 2), link=chain(add.s(1), note.s())).get() == 3
     failed = fail.apply(link_error=app.tasks["told"].s())
@@ -88,10 +88,10 @@ def test_in_place_what_is_linked_runs_too(app: TaskQ) -> None:
     [
         (5, TypeError, "task add: link takes signatures, such as task.s.*not 5"),
         (["add"], TypeError, "task add: link takes signatures.*not 'add'"),
-        ({"args": []}, InvalidTaskError, "this is no signature"),
+        ({"args": []}, InvalidTaskError, "this isn't a signature"),
     ],
 )
-def test_what_cannot_be_linked_shows_at_the_call(app: TaskQ, linked: Any, kind: type[Exception], message: str) -> None:
+def test_wrong_link_raises_at_the_call(app: TaskQ, linked: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         app.tasks["add"].apply_async((1, 2), link=linked)
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_linked_shows_at_the_call(app: TaskQ, linked: Any, kind: 
 # -- how signatures are written
 
 
-def test_arguments_and_options_by_position(app: TaskQ) -> None:
+def test_signature_takes_arguments_and_options_by_position(app: TaskQ) -> None:
     add = app.tasks["add"]
     wanted = add.s(1, y=2).set(queue="q", countdown=3)
     assert add.signature((1,), {"y": 2}, {"queue": "q"}, countdown=3) == wanted
@@ -109,7 +109,7 @@ def test_arguments_and_options_by_position(app: TaskQ) -> None:
     assert add.signature((1,), {}, {"queue": "q"}, queue="by name").options == {"queue": "by name"}
 
 
-def test_none_is_no_arguments(app: TaskQ) -> None:
+def test_none_in_place_of_arguments_means_no_arguments(app: TaskQ) -> None:
     note = app.tasks["note"]
     results = [note.apply_async(None), note.s().apply_async(None, None), app.send_task("note", None)]
     assert note.apply(None).get() is None
@@ -117,7 +117,7 @@ def test_none_is_no_arguments(app: TaskQ) -> None:
     assert [each.get(timeout=0) for each in results] == [None] * 3
 
 
-def test_maybe_a_signature(app: TaskQ) -> None:
+def test_maybe_signature_reads_workflows_json_and_none(app: TaskQ) -> None:
     written = (app.tasks["add"].s(1) | app.tasks["add"].s(2)).to_dict()
     assert maybe_signature(None) is None
     assert maybe_signature(written, app=app) == maybe_signature(signature(written)) == signature(written)
@@ -126,7 +126,7 @@ def test_maybe_a_signature(app: TaskQ) -> None:
         maybe_signature(5)
 
 
-def test_how_often_a_chord_is_looked_at_means_nothing_here(app: TaskQ) -> None:
+def test_interval_and_max_retries_of_a_chord_have_no_effect(app: TaskQ) -> None:
     add, total = app.tasks["add"], app.tasks["total"]
     header, plain = [add.s(1, 1), add.s(2, 2)], chord([add.s(1, 1), add.s(2, 2)], total.s())
     assert chord(header, total.s(), interval=1, max_retries=None) == plain
@@ -167,7 +167,7 @@ DROPPING = [drop_a_link, drop_an_option, drop_of_a_chain, drop_of_a_chord, drop_
 
 
 @pytest.mark.parametrize("drop", DROPPING)
-def test_a_change_that_is_thrown_away_is_warned_of_where_it_was(app: TaskQ, drop: Any) -> None:
+def test_thrown_away_change_warns_at_its_line(app: TaskQ, drop: Any) -> None:
     with pytest.warns(RuntimeWarning, match=r"thrown away here. Write sig = sig.link\(callback\)") as caught:
         drop(app)
     line = drop.__code__.co_firstlineno
@@ -180,7 +180,7 @@ def fail_with_one_unused(app: TaskQ) -> None:
     raise OSError(f"{unused} was not sent")
 
 
-def test_nothing_else_is_warned_of(app: TaskQ) -> None:
+def test_used_or_kept_signature_does_not_warn(app: TaskQ) -> None:
     add, note = app.tasks["add"], app.tasks["note"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,4 +1,4 @@
-"""Workflows as values: what they look like, how they are written down and read back, and what is refused."""
+"""Workflows as values: their repr, their plain JSON, their copies, and the errors of wrong ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ WORKFLOWS = [
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=repr)
-def test_a_workflow_is_plain_json_and_back(workflow: Any) -> None:
+def test_workflow_written_as_json_is_read_back_equal(workflow: Any) -> None:
     text = json.dumps(workflow.to_dict())
     again = signature(json.loads(text))
     assert again == workflow
@@ -64,7 +64,7 @@ def test_a_workflow_is_plain_json_and_back(workflow: Any) -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=repr)
-def test_celery_reads_it_and_writes_the_same(workflow: Any) -> None:
+def test_workflow_read_and_written_by_celery_stays_equal(workflow: Any) -> None:
     celery = pytest.importorskip("celery")
     there = celery.Celery("there", set_as_current=False, broker="memory://")
     written = json.loads(json.dumps(workflow.to_dict()))
@@ -83,30 +83,30 @@ def test_celery_reads_it_and_writes_the_same(workflow: Any) -> None:
         (add.starmap([(1, 2)]), "celery.starmap(add, [[1, 2]])"),
     ],
 )
-def test_it_can_be_read_by_a_person(workflow: Any, shown: str) -> None:
+def test_repr_shows_the_calls(workflow: Any, shown: str) -> None:
     assert repr(workflow) == shown
 
 
-def test_equal_is_what_looks_equal() -> None:
+def test_workflows_with_equal_parts_are_equal() -> None:
     assert add.s(1) | add.s(2) | add.s(3) == chain(add.s(1), chain(add.s(2), add.s(3)))
     assert add.s(1) != add.si(1)
     assert add.s(1) != add.s(2)
     assert group(add.s(1)) != chain(add.s(1))
 
 
-def test_a_change_is_a_new_workflow() -> None:
+def test_change_returns_a_new_workflow() -> None:
     before = add.s(1)
     after = before.set(queue="other").link(add.s(2)).link_error(nothing.si()).clone((5,), {"z": 3})
     assert before == Call("add", (1,))
     assert (after.args, after.kwargs, after.options["queue"]) == ((5, 1), {"z": 3}, "other")
-    assert after.link(add.s(2)) == after, "linking the same again is linking it once"
+    assert after.link(add.s(2)) == after, "a signature that is linked twice is linked once"
 
 
-def test_an_immutable_one_takes_no_arguments() -> None:
+def test_immutable_call_ignores_further_arguments() -> None:
     assert add.si(1).clone((2,), {"y": 3}) == add.si(1)
 
 
-def test_what_is_set_on_a_whole_goes_where_celery_has_it() -> None:
+def test_options_and_links_of_a_workflow_go_to_the_parts_celery_gives_them() -> None:
     line = chain(add.s(1), add.s(2)).set(queue="q", task_id="last").link(add.s(3)).link_error(nothing.si())
     first, last = line.tasks
     assert first.options == {"queue": "q", "link_error": (nothing.si(),)}
@@ -125,9 +125,9 @@ def test_what_is_set_on_a_whole_goes_where_celery_has_it() -> None:
         (lambda: add.s(1).set(countdwon=3), TypeError, "task add: unknown option 'countdwon'"),
         (lambda: add.s(1).link(3), TypeError, "link takes signatures"),
         (lambda: chord([add.s(1)]).apply_async(), TypeError, "has no body"),
-        (lambda: signature({"task": "celery.chain"}), InvalidTaskError, "this is no signature"),
-        (lambda: signature({"args": []}), InvalidTaskError, "this is no signature"),
-        (lambda: signature("add").apply_async(), RuntimeError, r"add\(\) belongs to no application"),
+        (lambda: signature({"task": "celery.chain"}), InvalidTaskError, "this isn't a signature"),
+        (lambda: signature({"args": []}), InvalidTaskError, "this isn't a signature"),
+        (lambda: signature("add").apply_async(), RuntimeError, r"add\(\) doesn't belong to an application"),
         (lambda: add.chunks([(1, 2)], 0), ValueError, "chunks of 0"),
         (lambda: add.s(1).apply_async(5), TypeError, "args must be a list or tuple, not int"),
         ((add.s(1) | nothing.s()).apply_async, TypeError, r"task nothing.* too many positional"),
@@ -135,25 +135,25 @@ def test_what_is_set_on_a_whole_goes_where_celery_has_it() -> None:
         ((add.s(1) | add.s(y=object())).apply_async, EncodeError, "task add: its arguments are not serial"),
     ],
 )
-def test_what_is_wrong_shows_at_once(make: Any, kind: type[Exception], message: str) -> None:
+def test_wrong_workflow_raises_when_it_is_made_or_sent(make: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         make()
 
 
-def test_a_signature_that_contains_itself_is_refused() -> None:
+def test_signature_that_contains_itself_is_refused() -> None:
     endless: dict[str, Any] = {"task": "celery.chain", "args": [], "kwargs": {"tasks": []}, "options": {}}
     endless["kwargs"]["tasks"].append(endless)
     with pytest.raises(InvalidTaskError, match="contains itself"):
         signature(endless)
 
 
-def test_a_chord_needs_a_store_that_counts() -> None:
+def test_chord_without_a_counting_store_is_refused() -> None:
     nowhere = TaskQ("nowhere", broker="memory://", results="disabled://")
     with pytest.raises(ImproperlyConfigured, match="a chord needs a result store that counts its members"):
         chord([nowhere.signature("a")], nowhere.signature("b")).apply_async()
 
 
-def test_what_tasks_are_linked_to_is_looked_at_before_anything_is_sent() -> None:
+def test_linked_tasks_are_checked_before_anything_is_sent() -> None:
     nowhere = TaskQ("nowhere", broker="memory://", results="disabled://")
     one = nowhere.signature("a").link(chord([nowhere.signature("a")], nowhere.signature("b")))
     with pytest.raises(ImproperlyConfigured, match="a chord needs a result store that counts its members"):
@@ -166,14 +166,14 @@ def test_what_tasks_are_linked_to_is_looked_at_before_anything_is_sent() -> None
         add.s(1, 2).link(add.s(1).link_error(nothing.s())).apply_async()
 
 
-def test_items_are_looked_at_before_they_are_sent() -> None:
+def test_items_of_maps_are_checked_before_they_are_sent() -> None:
     assert add.starmap([(1, 2), (3,)]).apply_async()
     for wrong in (add.starmap([(1, 2), (1, 2, 3)]), add.chunks([(1, 2), (1, 2, 3)], 1), nothing.map([1])):
         with pytest.raises(TypeError, match="too many positional arguments"):
             wrong.apply_async()
 
 
-def test_eager() -> None:
+def test_workflow_applied_in_place_has_its_value() -> None:
     assert chain(add.s(1, 2), add.s(3)).apply().get() == 6
     assert chord([add.s(1, 2), add.s(3, 4)], total.s()).apply().get() == 10
     assert group(add.s(1, 2), add.s(3, 4)).apply().get() == [3, 7]
@@ -195,7 +195,7 @@ def test_eager() -> None:
     ],
     ids=repr,
 )
-def test_celerys_names_are_the_classes(workflow: Any, kind: Any) -> None:
+def test_workflow_is_an_instance_of_the_class_with_celerys_name(workflow: Any, kind: Any) -> None:
     assert isinstance(workflow, kind)
     assert isinstance(workflow, Signature)
     assert not any(isinstance(workflow, other) for other in (chain, group, chord) if other is not kind)
@@ -204,24 +204,24 @@ def test_celerys_names_are_the_classes(workflow: Any, kind: Any) -> None:
 
 
 def test_from_dict_of_another_kind_is_refused() -> None:
-    with pytest.raises(InvalidTaskError, match="this is no signature of a chain"):
+    with pytest.raises(InvalidTaskError, match="this isn't a signature of a chain"):
         chain.from_dict(add.s(1).to_dict())
-    with pytest.raises(InvalidTaskError, match="this is no signature"):
+    with pytest.raises(InvalidTaskError, match="this isn't a signature"):
         Signature.from_dict({"args": []})
 
 
-def test_celerys_signature_makes_that_of_a_task() -> None:
+def test_signature_class_makes_a_call() -> None:
     wanted = add.s(1, y=2).set(queue="q", countdown=3)
     made = Signature("add", (1,), {"y": 2}, {"queue": "q"}, countdown=3, app=app)
     assert (made, type(made), made.apply().get()) == (wanted, Call, 3)
     assert Signature("add", immutable=True) == add.si()
-    with pytest.raises(TypeError, match="a signature names a task, not 5"):
+    with pytest.raises(TypeError, match="a signature takes the name of a task, not 5"):
         Signature(5)
     with pytest.raises(TypeError, match="unknown option 'countdwon'"):
         Signature("add", countdwon=3)
 
 
-def test_options_where_it_is_made() -> None:
+def test_constructor_options_equal_options_that_are_set() -> None:
     by_name = signature("add", (1, 2))
     assert chain(by_name, add.s(3), task_id="c", queue="q") == chain(by_name, add.s(3)).set(task_id="c", queue="q")
     assert group([add.s(1)], task_id="g", queue="q") == group([add.s(1)]).set(task_id="g", queue="q")
@@ -229,7 +229,7 @@ def test_options_where_it_is_made() -> None:
     assert chain(by_name, app=app).apply().get() == group(by_name, app=app).apply().get()[0] == 3
 
 
-def test_nothing_of_it_can_be_set() -> None:
+def test_attribute_of_a_workflow_cannot_be_set() -> None:
     for workflow, name in [
         (add.s(1), "args"),
         (chain(add.s(1)), "tasks"),
@@ -260,7 +260,9 @@ def test_nothing_of_it_can_be_set() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["told", "called"])
-def test_eager_errbacks(make: Any, hears: Any, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_errbacks_in_place_are_called_for_failed_tasks(
+    make: Any, hears: Any, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     eager, heard = TaskQ("eager", broker="memory://", results="memory://"), []
 
     @eager.task(name="good")
@@ -289,23 +291,23 @@ def test_eager_errbacks(make: Any, hears: Any, kind: str, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=repr)
-def test_it_is_copied_and_pickled(workflow: Any) -> None:
+def test_copied_and_pickled_workflow_is_equal(workflow: Any) -> None:
     assert copy.copy(workflow) == copy.deepcopy(workflow) == workflow
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(workflow, protocol))
         assert (again, type(again), again.app) == (workflow, type(workflow), None)
 
 
-def test_a_copy_keeps_its_application_and_a_pickle_is_given_one() -> None:
+def test_copy_keeps_its_application_and_unpickled_workflow_has_none() -> None:
     line = chain(add.s(1, 2), add.s(3))
     assert copy.deepcopy({"line": [line]})["line"][0].apply().get() == 6
     again = pickle.loads(pickle.dumps(line))
-    with pytest.raises(RuntimeError, match="belongs to no application"):
+    with pytest.raises(RuntimeError, match="doesn't belong to an application"):
         again.delay()
     assert signature(again, app=app).apply().get() == 6
 
 
-def test_a_deep_copys_arguments_are_its_own() -> None:
+def test_deep_copy_has_arguments_of_its_own() -> None:
     sig = add.s([1], y={"z": [2]}).set(headers={"h": [3]}).link(add.s([4]))
     copied = copy.deepcopy(sig)
     copied.args[0].append(5)
@@ -316,13 +318,13 @@ def test_a_deep_copys_arguments_are_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["kwargs", "options"])
-def test_its_mappings_cannot_be_written_to(name: str) -> None:
+def test_mappings_of_a_call_are_read_only(name: str) -> None:
     for sig in (add.s(1, y=2), add.s(1).clone((2,), {"y": 3}), add.s().set(queue="q"), signature(add.s(y=1).to_dict())):
         with pytest.raises(TypeError, match="does not support item assignment"):
             getattr(sig, name)["z"] = 1
 
 
-def test_what_was_given_may_be_changed_afterwards() -> None:
+def test_call_stays_when_the_given_arguments_change() -> None:
     args, kwargs, options = [1], {"y": 2}, {"queue": "q"}
     sig = add.signature(args, kwargs, options)
     changed = sig.replace(args, kwargs, options).clone(kwargs=kwargs)

@@ -1,4 +1,4 @@
-"""What else Celery's signatures can do, on values that don't change."""
+"""Methods of Celery's signatures beyond sending them, on workflows that don't change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add(app: TaskQ) -> Any:
     return app.tasks["add"]
 
 
-def test_arguments_and_options_in_place_of_its_own(add: Any) -> None:
+def test_replace_exchanges_arguments_and_options(add: Any) -> None:
     sig = add.s(1, y=2).set(queue="q")
     assert sig.replace((5,)) == add.s(5, y=2).set(queue="q")
     assert sig.replace(kwargs={"z": 1}) == add.s(1, z=1).set(queue="q")
@@ -39,7 +39,7 @@ def test_arguments_and_options_in_place_of_its_own(add: Any) -> None:
         sig.replace(options={"countdwon": 3})
 
 
-def test_partial_and_immutable(add: Any) -> None:
+def test_partial_and_set_immutable_return_changed_copies(add: Any) -> None:
     assert add.s(1).partial((2,), {"z": 3}, queue="q") == add.s(2, 1, z=3).set(queue="q")
     assert add.s(1).set_immutable(True) == add.si(1)
     assert add.si(1).set_immutable(False) == add.s(1)
@@ -47,7 +47,7 @@ def test_partial_and_immutable(add: Any) -> None:
     assert (joined.tasks[0], joined.body) == (add.si(1), add.s())
 
 
-def test_what_is_linked(add: Any) -> None:
+def test_flatten_links_lists_callbacks_of_callbacks(add: Any) -> None:
     inner = add.s(3).link(add.s(4))
     sig = add.s(1).link(add.s(2)).link(inner)
     assert sig.flatten_links() == [sig, add.s(2), inner, add.s(4)]
@@ -56,14 +56,14 @@ def test_what_is_linked(add: Any) -> None:
     assert group(add.s(0)).flatten_links() == [group(add.s(0))]
 
 
-def test_what_it_looks_like_with_more(add: Any) -> None:
+def test_reprcall_shows_further_arguments(add: Any) -> None:
     assert add.s(2, 2).reprcall() == "add(2, 2)"
     assert add.s(2).reprcall(1, z=3) == "add(1, 2, z=3)"
     assert add.si(2).reprcall(1) == "add(1, 2)"
     assert chain(add.s(2), add.s(3)).reprcall(1) == "add(1, 2) | add(3)"
 
 
-def test_stamps_of_links_alone(add: Any) -> None:
+def test_stamp_links_stamps_callbacks_and_not_the_call(add: Any) -> None:
     class Visitor(StampingVisitor):
         def on_signature(self, sig: Any, **headers: Any) -> dict[str, Any]:
             return {"seen": sig.task}
@@ -81,18 +81,18 @@ def test_stamps_of_links_alone(add: Any) -> None:
     }
 
 
-def test_parts_of_a_chain(add: Any) -> None:
+def test_unchain_tasks_lists_parts_with_their_links(add: Any) -> None:
     line = chain(add.s(1), add.s(2)).link(add.s(3)).link_error(add.s(4))
     assert line.unchain_tasks() == [add.s(1).link_error(add.s(4)), add.s(2).link(add.s(3)).link_error(add.s(4))]
 
 
-def test_a_task_knows_its_type(app: TaskQ, add: Any) -> None:
+def test_type_of_a_call_is_its_task(app: TaskQ, add: Any) -> None:
     assert (add.s(1).type, add.s(1).name, app.signature("other").name) == (add, "add", "other")
     with pytest.raises(NotRegistered):
         assert app.signature("other").type
 
 
-def test_it_is_read_as_a_dict(add: Any) -> None:
+def test_call_is_read_as_a_dict(add: Any) -> None:
     sig = add.s(1, y=2).set(queue="q")
     assert dict(sig) == sig.to_dict() | {"args": (1,)}
     assert (sig["task"], sig["args"], sig["kwargs"], sig["options"]) == ("add", (1,), {"y": 2}, {"queue": "q"})
@@ -104,7 +104,7 @@ def test_it_is_read_as_a_dict(add: Any) -> None:
         sig["args"] = (2,)
 
 
-def test_what_is_made_of_several_is_read_as_a_dict(add: Any) -> None:
+def test_chain_group_and_chord_are_read_as_dicts(add: Any) -> None:
     line, sides = chain(add.s(1), add.s(2)), group(add.s(1), add.s(2)).set(task_id="g")
     joined = chord(sides, add.s(3))
     assert (line["task"], line.name, line.subtask_type) == ("celery.chain", "celery.chain", "chain")
@@ -127,7 +127,7 @@ def members(make_chain: Any, make_group: Any, make_chord: Any, task: Any) -> lis
     ]
 
 
-def test_a_chords_length_is_celerys(add: Any) -> None:
+def test_length_of_a_chord_equals_celerys(add: Any) -> None:
     celery = pytest.importorskip("celery")
     there = celery.Celery("there", set_as_current=False, broker="memory://")
     theirs = members(celery.chain, celery.group, celery.chord, lambda x: there.signature("add", (x,)))
@@ -138,13 +138,13 @@ def test_a_chords_length_is_celerys(add: Any) -> None:
         assert len(joined) == celery.chord(other, there.signature("add")).__length_hint__()
 
 
-def test_in_place_is_a_new_one(add: Any) -> None:
+def test_in_place_or_makes_a_new_workflow(add: Any) -> None:
     line = before = add.s(1)
     line |= add.s(2)
     assert (line, before) == (chain(add.s(1), add.s(2)), add.s(1))
 
 
-def test_its_parts_are_arguments_of_a_call(app: TaskQ, add: Any) -> None:
+def test_args_and_kwargs_of_a_call_can_be_passed_on(app: TaskQ, add: Any) -> None:
     sig = add.s(1, y=2)
     results = [add.apply_async(sig.args, sig.kwargs), add.signature(sig.args, sig.kwargs).delay()]
     run_tasks(app)

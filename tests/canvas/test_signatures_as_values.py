@@ -1,4 +1,4 @@
-"""Workflows among a task's arguments, and as its value: they travel as plain JSON, as Celery's do."""
+"""Workflows as arguments and values of tasks: they are sent and stored as plain JSON, as Celery's are."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def app() -> Iterator[TaskQ]:
 
 
 @pytest.mark.parametrize("serializer", SERIALIZERS)
-def test_an_argument(app: TaskQ, serializer: str) -> None:
+def test_workflow_among_arguments_arrives_as_plain_json(app: TaskQ, serializer: str) -> None:
     add, notify = app.tasks["add"], app.tasks["notify"]
     nested = [{"later": chain(add.s(1, 1), group(add.s(2), add.s(3)))}]
     result = notify.apply_async((nested,), {"callback": add.s(1)}, serializer=serializer)
@@ -48,13 +48,13 @@ def test_an_argument(app: TaskQ, serializer: str) -> None:
     assert result.get(timeout=0) == [[{"later": nested[0]["later"].to_dict()}], add.s(1).to_dict()]
 
 
-def test_the_receiver_sends_it(app: TaskQ) -> None:
+def test_received_signature_can_be_sent(app: TaskQ) -> None:
     result = app.tasks["call_back"].delay(1, app.tasks["add"].s(2))
     run_tasks(app)
     assert app.AsyncResult(result.get(timeout=0)).get(timeout=0) == 3
 
 
-def test_in_a_chain_a_chord_and_a_link(app: TaskQ) -> None:
+def test_workflows_in_arguments_of_chains_chords_and_links_arrive_as_json(app: TaskQ) -> None:
     add, notify = app.tasks["add"], app.tasks["notify"]
     joined = chord([notify.s(callback=add.s(4)), notify.si(0)], notify.s(callback=add.s(5)))
     result = chain(add.s(1, 1), notify.s(callback=add.s(3)).link(notify.s(callback=add.s(6))), joined).delay()
@@ -64,7 +64,7 @@ def test_in_a_chain_a_chord_and_a_link(app: TaskQ) -> None:
     assert [before, add.s(6).to_dict()] in [each.result for each in result.parent.parent.children]
 
 
-def test_a_value(app: TaskQ) -> None:
+def test_workflow_as_a_value_is_stored_as_json(app: TaskQ) -> None:
     result = chain(app.tasks["make"].s(), app.tasks["notify"].s()).delay()
     run_tasks(app)
     made = group(app.tasks["add"].s(1, 1), app.tasks["add"].s(2, 2)).to_dict()
@@ -72,13 +72,13 @@ def test_a_value(app: TaskQ) -> None:
     assert result.get(timeout=0) == [made, None]
 
 
-def test_in_place(app: TaskQ) -> None:
+def test_workflow_in_arguments_of_a_task_in_place_arrives_as_json(app: TaskQ) -> None:
     add, notify = app.tasks["add"], app.tasks["notify"]
     assert notify.apply(kwargs={"callback": add.s(1)}).get() == [add.s(1).to_dict()]
     assert chain(add.s(1, 1), notify.s(callback=add.s(1))).apply().get() == [2, add.s(1).to_dict()]
 
 
-def test_what_cannot_be_written_in_it_is_named(app: TaskQ) -> None:
+def test_error_names_the_task_of_an_argument_that_cannot_be_encoded(app: TaskQ) -> None:
     add, notify = app.tasks["add"], app.tasks["notify"]
     with pytest.raises(EncodeError, match="task notify: its arguments are not serialisable as JSON: <object"):
         notify.delay(callback=add.s(object()))

@@ -1,4 +1,4 @@
-"""Stamps of random workflows are those that Celery gives them, and reach the tasks."""
+"""Stamps: random workflows are stamped as Celery stamps them, and messages carry the stamps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ, chain, chord, group
@@ -22,7 +22,8 @@ CELERYS = (celery.chain, celery.group, celery.chord)
 
 VALUES = st.one_of(st.sampled_from(["x", "y", ""]), st.integers(0, 3), st.none())
 STAMPS = st.dictionaries(st.sampled_from(["one", "two", "three"]), VALUES, max_size=2)
-# No lists, and none made by a visitor: Celery shares them between tasks and changes them in place.
+# Lists are left out, and a visitor together with append_stamps, which makes lists: Celery shares a list between tasks
+# and changes it in place.
 HOW = st.sampled_from([(False, False), (False, True), (True, False)])
 STAMPINGS = st.lists(st.tuples(STAMPS, HOW), min_size=1, max_size=3)
 
@@ -51,16 +52,17 @@ def visitor_of(base: Any) -> Any:
 
 
 def linked(app: Any, node: Any, kinds: Any) -> Any:
-    """A workflow, with a callback and an errback at a task of its own."""
+    """Chain a workflow to a task that has a callback and an errback."""
     task = app.tasks["task"].s(tag="first")
     task = task.set(link=[app.tasks["task"].s(tag="cb")], link_error=[app.tasks["task"].s(tag="eb")])
     return kinds[0](task, build(app, node, kinds))
 
 
 def side_by_side(node: Any) -> bool:
-    """Whether groups or chords follow each other, or a chord or chain one of them at a distance.
+    """Whether a chain has groups or chords that follow each other, or a chord or chain somewhere after one of them.
 
-    What Celery makes of these depends on who put them together: what follows comes after a chord, or into its body.
+    Celery joins such parts in different ways, depending on the call that joins them: the later part runs after a
+    chord, or becomes part of the chord's body.
     """
     match node:
         case ("chain", steps):
@@ -81,7 +83,7 @@ def nothing(**_: Any) -> None:
 
 
 def leaves(written: Any) -> list[str]:
-    """Every task of a signature as plain JSON, with its stamps."""
+    """List the tasks of a signature in plain JSON, each with its tag and its stamps."""
     found = []
     options, kwargs = written.get("options") or {}, written["kwargs"]
     inner = [*kwargs.get("tasks", ()), *options.get("link", ()), *options.get("link_error", ())]
@@ -96,7 +98,10 @@ def leaves(written: Any) -> list[str]:
 
 @settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=200)
 @given(node=workflows(), stampings=STAMPINGS)
-def test_it_is_what_celery_stamps(node: Any, stampings: Any) -> None:
+@example(  # a chain takes one group of one away around its part, and only one, however often it is stamped
+    node=("group", [("group", [("failing", "a")])]), stampings=[({}, (False, False)), ({}, (False, True))]
+)
+def test_stamps_of_random_workflows_equal_celerys(node: Any, stampings: Any) -> None:
     assume(not is_nothing(node) and "replaced" not in str(node) and not side_by_side(node))
     theirs_app = celery.Celery("flow", set_as_current=False)
     for name in ("task", "failing"):
@@ -118,21 +123,21 @@ def app() -> TaskQ:
     return make_app(broker="memory://", results="memory://")
 
 
-def test_the_message_says_it_as_celery_does(app: TaskQ) -> None:
+def test_message_carries_stamps_as_celerys_does(app: TaskQ) -> None:
     stamped = app.signature("task", task_id="t").stamp(customer="c1")
     line = planner.fix(signatures.parse(stamped.to_dict()), "t")
     (sent,) = planner.start(line, (), {}, Origin(now=0))
     assert (sent.message.stamped_headers, sent.message.stamps) == (["customer"], {"customer": "c1"})
 
 
-def test_a_tree_that_is_stamped_stays_as_it_was(app: TaskQ) -> None:
+def test_stamping_leaves_the_workflow_unchanged(app: TaskQ) -> None:
     workflow = chain(app.signature("task"), group(app.signature("task"), app.signature("task")))
     before = workflow.to_dict()
     assert workflow.stamp(one=1) != workflow
     assert workflow.to_dict() == before
 
 
-def test_stamps_come_back_from_json(app: TaskQ) -> None:
+def test_stamps_read_from_json_are_equal(app: TaskQ) -> None:
     workflow = chord([app.signature("task")], app.signature("task")).stamp(one=1)
     assert app.signature(json.loads(json.dumps(workflow.to_dict()))) == workflow
 
@@ -142,11 +147,11 @@ def test_stamps_come_back_from_json(app: TaskQ) -> None:
     [
         ({"one": object()}, EncodeError, "task task: stamp 'one' is "),
         ({"queue": "other"}, ValueError, "can't be named 'queue'"),
-        ({"stamped_headers": ["gone"]}, ValueError, "names 'gone', and there is no such stamp"),
+        ({"stamped_headers": ["gone"]}, ValueError, "names a stamp 'gone' that has no value"),
         ({"one": 1, "other": 2, "stamped_headers": ["one"]}, TypeError, "other"),
     ],
     ids=["no JSON", "an option", "missing", "neither stamp nor option"],
 )
-def test_bad_stamps(app: TaskQ, stamps: dict[str, Any], error: type[Exception], says: str) -> None:
+def test_wrong_stamp_is_refused(app: TaskQ, stamps: dict[str, Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         group(app.signature("task")).stamp(**stamps)

@@ -21,6 +21,15 @@ DEAD_LETTER_SOURCE: Final = "dead_letter_source"
 Signature: TypeAlias = Mapping[str, Any]
 """Celery's signature as plain JSON: task, args, kwargs, options, subtask_type, immutable."""
 
+Args: TypeAlias = Sequence[Any]
+"""The positional arguments of a call."""
+
+Kwargs: TypeAlias = Mapping[str, Any]
+"""The keyword arguments of a call, by name."""
+
+Options: TypeAlias = Mapping[str, Any]
+"""The options of a call, by name: see ``calling.options.CallOptions``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Embed:

@@ -85,7 +85,7 @@ def _parse(signature: Signature, options: Mapping[str, Any]) -> Stages:
         case {"task": str(name)} if name and name not in _COMPOSED:
             return (TaskStage(signature),)
         case _:
-            raise InvalidTaskError(f"this is no signature: {signature!r:.200}")
+            raise InvalidTaskError(f"this isn't a signature: {signature!r:.200}")
     return with_arguments(stages, signature.get("args") or (), {})
 
 

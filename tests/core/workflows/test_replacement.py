@@ -52,7 +52,7 @@ def test_a_foreign_header_of_that_name_counts_nothing():
     ("workflow", "says"),
     [
         ({"task": "celery.chain", "kwargs": {"tasks": []}}, "no task in an empty chain"),
-        ({"task": "celery.chord", "kwargs": {}}, "this is no signature"),
+        ({"task": "celery.chord", "kwargs": {}}, "this isn't a signature"),
         ({"task": "other", "options": {"countdown": "soon"}}, "soon"),
     ],
     ids=["empty", "no workflow", "no time"],
@@ -112,7 +112,7 @@ class TestInPlace:
             ("failing", "TypeError: unsupported operand"),
             ("number", r"TypeError: task replaced: replace\(\) takes signatures, such as task.s\(...\), not int: 5"),
             ("nothing", r"ImproperlyConfigured: task replaced: replace\(\) takes no empty chain"),
-            ("shape", "InvalidTaskError: this is no signature"),
+            ("shape", "InvalidTaskError: this isn't a signature"),
             ("member", r"ImproperlyConfigured: task replaced: replace\(\).* part of a chord"),
             ("value", r"EncodeError: task replaced: replace\(\): add.* is "),
         ],
