@@ -30,28 +30,31 @@ from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
 from taskq_cloud.errors import ContentDisallowed, DecodeError, ImproperlyConfigured, InvalidTaskError, SecurityError
 
-_HEADERS: Final = [
-    "task",
-    "id",
-    "shadow",
-    "eta",
-    "expires",
-    "group",
-    "group_index",
-    "retries",
-    "timelimit",
-    "root_id",
-    "parent_id",
-    "argsrepr",
-    "kwargsrepr",
-    "origin",
-    "ignore_result",
-    "replaced_task_nesting",
-    "stamped_headers",
-    "stamps",
-]
 RESERVED_HEADERS: Final = frozenset(
-    [*_HEADERS, "lang", "compression", SIGNATURE_HEADER, payload_references.REFERENCE_KEY]
+    [
+        "lang",
+        "task",
+        "id",
+        "shadow",
+        "eta",
+        "expires",
+        "group",
+        "group_index",
+        "retries",
+        "timelimit",
+        "root_id",
+        "parent_id",
+        "argsrepr",
+        "kwargsrepr",
+        "origin",
+        "ignore_result",
+        "replaced_task_nesting",
+        "stamped_headers",
+        "stamps",
+        "compression",
+        SIGNATURE_HEADER,
+        payload_references.REFERENCE_KEY,
+    ]
 )
 _EMBED: Final = tuple(field.name for field in fields(Embed))
 
@@ -100,7 +103,7 @@ def encode(
 
 def _envelope(message: Message, queue: str, codec: serializers.Serializer, compression: str | None) -> dict[str, Any]:
     body = codec.encode((message.args, message.kwargs, {name: getattr(message.embed, name) for name in _EMBED}))
-    headers = {"lang": "py", **{name: _header(message, name) for name in _HEADERS}, **message.headers}
+    headers = {**_headers(message), **message.headers}
     properties: dict[str, Any] = {
         "correlation_id": message.id,
         "reply_to": message.reply_to,
@@ -124,20 +127,28 @@ def _envelope(message: Message, queue: str, codec: serializers.Serializer, compr
     }
 
 
-def _header(message: Message, name: str) -> Any:
-    value = getattr(message, name)
-    match name:
-        case "eta" | "expires":
-            return None if value is None else value.isoformat()
-        case "root_id":
-            return value or message.id
-        case "origin":
-            return value or origin()
-        case "argsrepr":
-            return _repr.repr(tuple(message.args)) if value is None else value
-        case "kwargsrepr":
-            return _repr.repr(dict(message.kwargs)) if value is None else value
-    return value
+def _headers(message: Message) -> dict[str, Any]:
+    return {
+        "lang": "py",
+        "task": message.task,
+        "id": message.id,
+        "shadow": message.shadow,
+        "eta": None if message.eta is None else message.eta.isoformat(),
+        "expires": None if message.expires is None else message.expires.isoformat(),
+        "group": message.group,
+        "group_index": message.group_index,
+        "retries": message.retries,
+        "timelimit": message.timelimit,
+        "root_id": message.root_id or message.id,
+        "parent_id": message.parent_id,
+        "argsrepr": _repr.repr(tuple(message.args)) if message.argsrepr is None else message.argsrepr,
+        "kwargsrepr": _repr.repr(dict(message.kwargs)) if message.kwargsrepr is None else message.kwargsrepr,
+        "origin": message.origin or origin(),
+        "ignore_result": message.ignore_result,
+        "replaced_task_nesting": message.replaced_task_nesting,
+        "stamped_headers": message.stamped_headers,
+        "stamps": message.stamps,
+    }
 
 
 def origin() -> str:

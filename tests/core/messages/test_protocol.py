@@ -6,6 +6,7 @@ import base64
 import json
 import string
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -107,6 +108,11 @@ def test_random_message_in_base64_or_a_notification_is_read(message: Message) ->
     assert read(base64.b64encode(text.encode()).decode()) == message
     notification = {"Type": "Notification", "MessageId": "n1", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": text}
     assert read(json.dumps(notification)) == message
+
+
+def test_every_header_that_is_written_is_reserved_for_the_protocol() -> None:
+    written = json.loads(protocol.encode(Message(task="t", id="1"), "celery", compression="gzip"))["headers"]
+    assert written.keys() <= protocol.RESERVED_HEADERS
 
 
 def test_header_with_a_name_of_the_protocol_is_refused() -> None:
@@ -299,7 +305,7 @@ def test_message_with_random_parts_gives_a_message_or_a_decode_error(
     for (part, name), value in changes:
         where = document.get(part) if part else document
         if isinstance(where, dict):
-            where[name] = value
+            where[name] = deepcopy(value)  # the next change may write into it
     defined(json.dumps(document))
 
 
