@@ -1,4 +1,4 @@
-"""The application: tasks are declared on it, called through it, and served by the runtimes that it describes."""
+"""The application: tasks are declared on it, called through it, and run by its workers, functions and endpoints."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ R = TypeVar("R")
 
 
 class TaskQ(Registry):
-    """An application.
+    """An application, on which tasks are declared and through which they are called.
+
+    Settings are read, connections opened and SDKs imported when they are first needed. A wrong setting raises
+    ``ImproperlyConfigured`` then.
 
     Args:
-        main: its name; it stands for ``__main__`` in the names of tasks that a script declares.
-        settings: any of ``taskq_cloud.settings.Settings``; they win over the environment and ``.env``.
-
-    Nothing is read, opened or imported before it is used; a wrong setting raises ``ImproperlyConfigured`` then.
+        main: the application's name. It replaces ``__main__`` in the names of tasks that a script declares.
+        settings: settings by name: see docs/settings.md. They come before the environment and ``.env``.
     """
 
     tasks: dict[str, Task[..., Any]]
@@ -68,16 +69,15 @@ class TaskQ(Registry):
         """Declare a task: ``@app.task`` or ``@app.task(option=...)``, on a function or a coroutine function.
 
         Args:
-            functions: the function, where the decorator is used without options.
+            functions: the function, if the decorator is used without options.
             name: the task's name in messages; None: ``module.function``.
-            bind: the function gets a ``BoundTask`` as its first argument.
-            options: any of ``taskq_cloud.core.model.options.TaskOptions``. A periodic task also takes ``every``,
-                ``cron`` or ``schedule``, with ``args``, ``kwargs``, ``options`` (of each call), ``timezone``,
-                ``enabled``, ``start``, ``end``, ``jitter``, ``overlap`` and ``catch_up``: see docs/periodic-tasks.md.
+            bind: True passes a ``BoundTask`` to the function as its first argument.
+            options: the task's options: see docs/tasks.md. ``every``, ``cron`` or ``schedule`` makes the task periodic:
+                see docs/periodic-tasks.md.
 
         Raises:
-            ImproperlyConfigured: an option is unknown or can't be honoured.
-            AlreadyRegistered: another function has that name.
+            ImproperlyConfigured: an option is unknown, or its value is not supported.
+            AlreadyRegistered: another function has the task's name.
             TypeError: the decorated object is not a function.
         """
         if not functions:
@@ -98,14 +98,14 @@ class TaskQ(Registry):
 
     @lazy
     def on_after_configure(self) -> Signal:
-        """Celery's signal: functions connected to it are called once, with ``sender=app``, before entries are made."""
+        """Celery's signal: a connected function is called once, with ``sender=app``, to declare periodic tasks."""
         from taskq_cloud.beat.declarations import Signal  # most applications have no periodic tasks
 
         return Signal()
 
     @property
     def on_after_finalize(self) -> Signal:
-        """Celery's other signal, which is one with ``on_after_configure`` here."""
+        """Celery's other signal, which is the signal ``on_after_configure`` here."""
         return self.on_after_configure
 
     def add_periodic_task(
@@ -117,14 +117,14 @@ class TaskQ(Registry):
         name: str | None = None,
         **opts: Any,
     ) -> str:
-        """Declare a periodic task, as in Celery; returns its name.
+        """Declare a periodic task, as in Celery, and return its name.
 
         Args:
-            schedule: a ``taskq_cloud.schedules`` schedule, a timedelta or a number of seconds.
-            sig: a task's signature, or a task.
-            args: positional arguments, put before those of the signature.
-            kwargs: keyword arguments, beside those of the signature.
-            name: the periodic task's name; None: it is made from the signature.
+            schedule: a schedule of ``taskq_cloud.schedules``, a ``timedelta`` or a number of seconds.
+            sig: a task, or the signature of a task.
+            args: positional arguments, which come before the signature's own.
+            kwargs: keyword arguments, in addition to the signature's own.
+            name: the periodic task's name; None: a name that is made from the signature.
             opts: options of each call, and ``enabled``, ``timezone``, ``start``, ``end``, ``jitter``, ``overlap`` and
                 ``catch_up``: see docs/periodic-tasks.md.
 
@@ -138,10 +138,10 @@ class TaskQ(Registry):
         return declared.name
 
     def schedule_entries(self) -> list[ScheduleEntry]:
-        """Every periodic task, by name: those of ``beat_schedule``, ``add_periodic_task`` and ``@app.task``.
+        """List all periodic tasks, by name: from ``beat_schedule``, ``add_periodic_task`` and ``@app.task``.
 
         Raises:
-            ScheduleError: a declaration is wrong, or two have one name.
+            ScheduleError: a declaration is wrong, or two periodic tasks have one name.
         """
         from taskq_cloud.beat.declarations import entries_of  # most processes don't ask
 
@@ -158,7 +158,7 @@ class TaskQ(Registry):
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[CallKeywords],
     ) -> AsyncResult[Any]:
-        """Call a task by its name, whether it is registered here or not; raises as ``Task.apply_async`` does."""
+        """Call a task by its name, as ``Task.apply_async`` does. The task need not be registered here."""
         arguments = (() if args is None else args, kwargs or {})
         return self.run(tasks.send(self, name, [arguments], call_options(name, options)))[0]
 
@@ -169,27 +169,27 @@ class TaskQ(Registry):
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[CallKeywords],
     ) -> AsyncResult[Any]:
-        """``send_task`` on an event loop."""
+        """Call a task by its name, on an event loop: see ``send_task``."""
         arguments = (() if args is None else args, kwargs or {})
         return (await self.arun(tasks.send(self, name, [arguments], call_options(name, options))))[0]
 
     def signature(
         self, task: Any, args: Args = None, kwargs: Kwargs = None, options: Kwargs = None, **more: Any
     ) -> Any:
-        """A workflow of this application: see ``canvas.signature``. A named task need not be registered here."""
+        """Make a signature of this application: see ``taskq_cloud.signature``. The task need not be registered here."""
         return canvas.signature(task, args, kwargs, options, app=self, **more)
 
     def AsyncResult(self, task_id: str, parent: Any = None) -> AsyncResult[Any]:
-        """The result of an earlier call, by its id."""
+        """Return the result of an earlier call, by the task's id."""
         return AsyncResult(task_id, self, parent=parent)
 
     @property
     def GroupResult(self) -> GroupResults:
-        """``app.GroupResult(id)`` and ``app.GroupResult.restore(id)``: the result of a group that was saved."""
+        """The results of saved groups: ``app.GroupResult(id)`` and ``app.GroupResult.restore(id)``."""
         return GroupResults(self)
 
     def ResultSet(self, results: Iterable[Any]) -> ResultSet:
-        """Several results as one."""
+        """Combine several results into one ``ResultSet``."""
         return ResultSet(results, self)
 
     # -- serving
@@ -197,10 +197,10 @@ class TaskQ(Registry):
     def runtime(
         self, *, hostname: str | None = None, patience_seconds: float | None = None, app_path: str | None = None
     ) -> Runtime:
-        """What a worker or a handler needs to serve this application: see ``runtime.runtime.make_runtime``.
+        """Make the part of the application that a worker or a handler needs to run its tasks.
 
         Args:
-            hostname: the worker's name; None: made from the machine's.
+            hostname: the worker's name; None: a name that is made from the machine's.
             patience_seconds: how long a finished run waits for a silent store; None: ``worker_patience``.
             app_path: the path from which the children of a process pool import the application: ``"shop:app"``.
 
@@ -212,17 +212,17 @@ class TaskQ(Registry):
         return make_runtime(self, hostname, patience_seconds, app_path)
 
     def lambda_handler(self) -> Callable[[Any, Any], Any]:
-        """The handler of an AWS Lambda function that serves this application: see ``serverless.aws_lambda``."""
+        """Make the handler of an AWS Lambda function that runs this application's tasks: see docs/lambda.md."""
         from taskq_cloud.serverless.aws_lambda import make_handler  # only a function needs it
 
         function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
         return make_handler(self.runtime(hostname=f"lambda@{function}" if function else None, patience_seconds=0))
 
     def pubsub_push_handler(self, **options: Unpack[PushOptions]) -> PushEndpoint:
-        """The push endpoint that serves this application, as WSGI and as ASGI: see ``serverless.pubsub_push``.
+        """Make the endpoint to which Pub/Sub pushes this application's messages, as a WSGI and an ASGI application.
 
         Args:
-            options: see ``serverless.push_options.PushOptions``; ``audience`` and ``service_account`` are required.
+            options: the endpoint's options: see docs/pubsub.md. ``audience`` and ``service_account`` are required.
 
         Raises:
             ImproperlyConfigured: an option is wrong.
@@ -235,7 +235,7 @@ class TaskQ(Registry):
         return make_endpoint(runtime, **options)
 
     def topology(self, *, app_path: str | None = None) -> Topology:
-        """The resources that this application needs: see ``deploy.topology``.
+        """Describe the cloud resources that this application needs: see docs/topology.md.
 
         Args:
             app_path: the path from which functions and containers import the application: ``"shop:app"``.

@@ -1,4 +1,4 @@
-"""The running task, as its own function sees it: the ``self`` of a bound task, and the request of the call."""
+"""The ``self`` of a bound task, by which a function sees and controls its own run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class BoundTask:
-    """The ``self`` of a task declared with ``bind=True``; made for one run.
+    """The ``self`` of a task that was declared with ``bind=True``. Each run has its own.
 
     Args:
         app: the application.
         definition: the task's name, function and options.
         invocation: the run.
-        called_directly: the task was called as a function, without a message.
+        called_directly: whether the task was called as a function, without a message.
     """
 
     def __init__(
@@ -60,18 +60,18 @@ class BoundTask:
         countdown: float | None = None,
         max_retries: int | None = None,
     ) -> NoReturn:
-        """Run the task again later; never returns.
+        """Run the task again later. This method never returns: it raises.
 
         Args:
             args: new positional arguments; None: the arguments of this run.
             kwargs: new keyword arguments; None: the arguments of this run.
-            exc: the cause; raised if no retry is left.
-            eta: when to run again.
-            countdown: seconds until then; wins over ``eta``. Without either, ``default_retry_delay`` counts.
-            max_retries: the number of retries allowed; None: the task's own.
+            exc: the exception that caused the retry; it is raised if no retry is left.
+            eta: the time of the next run.
+            countdown: seconds until the next run; comes before ``eta``. Without both: ``default_retry_delay``.
+            max_retries: the number of retries that are allowed; None: the task's own.
 
         Raises:
-            Retry: the signal to the worker.
+            Retry: tells the worker to send the next attempt.
             MaxRetriesExceededError: no retry is left, and there is no ``exc``.
         """
         most = self.max_retries if max_retries is None else max_retries
@@ -93,14 +93,14 @@ class BoundTask:
         queue: str | None = None,
         **options: Any,
     ) -> Call:
-        """Make a signature of the running call: with its id, its place in a workflow, and what follows it.
+        """Make a signature of the running call, with its id, its place in a workflow and the tasks that follow it.
 
         Args:
-            request: another call of the task; None: this one.
-            args: other positional arguments; None: those of the call.
-            kwargs: other keyword arguments; None: those of the call.
+            request: the request of another call of the task; None: the running call's.
+            args: other positional arguments; None: the call's own.
+            kwargs: other keyword arguments; None: the call's own.
             queue: the queue; None: the queue that the call came from.
-            options: further options of ``apply_async``; they win.
+            options: further options of ``apply_async``; they come before the call's own.
         """
         of = self.request if request is None else request
         chosen = {**of.options, **({} if queue is None else {"queue": queue})}
@@ -116,18 +116,20 @@ class BoundTask:
     subtask_from_request = signature_from_request
 
     def replace(self, sig: Any) -> NoReturn:
-        """Run ``sig`` instead of the rest of this task; never returns.
+        """Run another task or workflow instead of the rest of this task. This method never returns: it raises.
 
         The replacement takes the task's id, its place in a chain, group or chord, its callbacks and its errbacks. The
         values of a group are collected into one value. The task's arguments, options and retries are not kept.
 
         Args:
-            sig: a signature, with all its arguments.
+            sig: the signature of the replacement, with all its arguments.
 
         Raises:
-            Replaced: the signal to the worker.
+            Replaced: tells the worker to send the replacement.
+            RuntimeError: the task was called as a function, so there is no message to replace.
             TypeError: ``sig`` is not a signature.
-            ImproperlyConfigured: ``sig`` has a place in another chord, or is an empty chain.
+            ImproperlyConfigured: ``sig`` has a place in another chord, or is an empty chain, or the run has called
+                ``add_to_chord``.
             InvalidTaskError: ``sig`` is not a workflow.
             EncodeError: the arguments of ``sig`` can't be serialised.
         """
@@ -142,21 +144,24 @@ class BoundTask:
         raise Replaced(self._plain(sig, "replace()"))
 
     def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
-        """Add ``sig`` to the chord whose header this task is a member of: the body waits for its value too.
+        """Add a task or workflow to the chord whose header this task is a member of. The body then waits for it too.
 
-        ``sig`` is sent once the task has succeeded, and not if it fails or is retried. The body gets the value after
-        the values of the header.
+        ``sig`` is sent once this task has succeeded. It is not sent if the task fails or is retried. The body gets its
+        value after the values of the header.
 
         Args:
             sig: a signature, with all its arguments.
-            lazy: the task sends the returned signature itself.
+            lazy: True leaves it to the task to send the returned signature.
 
         Returns:
             The ``AsyncResult`` of ``sig``; with ``lazy`` the signature to send.
 
         Raises:
             ValueError: the task is not a member of a chord.
-            TypeError, ImproperlyConfigured, InvalidTaskError, EncodeError: see ``replace``.
+            TypeError: ``sig`` is not a signature.
+            ImproperlyConfigured: ``sig`` has a place in another chord, or is an empty chain.
+            InvalidTaskError: ``sig`` is not a workflow.
+            EncodeError: the arguments of ``sig`` can't be serialised.
         """
         from taskq_cloud.core.workflows import chord_additions  # few tasks add to their chord
 
@@ -172,15 +177,19 @@ class BoundTask:
         return AsyncResult(task_id, self._app)
 
     def update_state(self, state: str, meta: Any = None) -> None:
-        """Record a state of the task's own (``"PROGRESS"``) with any JSON value; ignored once the task has ended.
+        """Record a custom state of the task, such as ``"PROGRESS"``. It has no effect once the task has ended.
+
+        Args:
+            state: the state's name.
+            meta: any JSON value, which ``AsyncResult.result`` then shows.
 
         Raises:
-            ValueError: the state is final.
+            ValueError: the state is SUCCESS, FAILURE or REVOKED.
         """
         self._app.run(self._app.store.save([self._record(state, meta)]))
 
     async def aupdate_state(self, state: str, meta: Any = None) -> None:
-        """``update_state`` on an event loop."""
+        """Record a custom state of the task, on an event loop: see ``update_state``."""
         await self._app.arun(self._app.store.save([self._record(state, meta)]))
 
     def _plain(self, sig: Any, where: str) -> Signature:
@@ -213,7 +222,7 @@ class BoundTask:
 
 
 def current_request() -> Request | None:
-    """The call that runs in this context; None outside a task."""
+    """Return the request of the task that runs in this context; None outside a task."""
     from taskq_cloud.request import Request  # a process that only calls tasks runs none
 
     invocation = current_invocation.get()

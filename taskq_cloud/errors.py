@@ -1,7 +1,5 @@
 """All errors that this package raises, in one tree.
 
-::
-
     TaskQError
     ├── ImproperlyConfigured            a setting or a task option is wrong
     │   ├── MissingExtra                an SDK is not installed

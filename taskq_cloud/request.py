@@ -1,4 +1,4 @@
-"""The call that runs, as the task sees it: ``self.request``, and ``current_request()`` where there is no ``self``."""
+"""The running call as its task sees it: ``self.request``, or ``current_request()`` in a function without ``self``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from taskq_cloud.core.model.outcome import Invocation
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The call that runs, as ``self.request``; names are Celery's."""
+    """The running call, as ``self.request``. The names are Celery's.
+
+    Args:
+        invocation: the run, with the message that was received.
+        called_directly: whether the task was called as a function, without a message.
+    """
 
     invocation: Invocation
     called_directly: bool = False
@@ -41,82 +46,82 @@ class Request:
 
     @property
     def is_eager(self) -> bool:
-        """Whether the task runs in place (``apply``), so that there is no message."""
+        """Whether the task runs in place (``apply``), without a message."""
         return self.invocation.queue is None and not self.called_directly
 
     @property
     def eta(self) -> str | None:
-        """When it was due, as ISO 8601."""
+        """The time at which the task was due, in ISO 8601; None if it was due at once."""
         return _iso(self.invocation.message.eta)
 
     @property
     def expires(self) -> str | None:
-        """From when on it is not to run, as ISO 8601."""
+        """The time from which the task may no longer run, in ISO 8601; None if it doesn't expire."""
         return _iso(self.invocation.message.expires)
 
     @property
     def ignore_result(self) -> bool:
-        """Whether the call said that its result is not to be stored."""
+        """Whether the call asked for its result not to be stored."""
         return bool(self.invocation.message.ignore_result)
 
     @property
     def correlation_id(self) -> str:
-        """The task's id, as the broker has it."""
+        """The task's id, by the name that it has in a message's properties."""
         return self.invocation.message.id
 
     @property
     def reply_to(self) -> str | None:
-        """What the caller has said where it waits; Celery's workers know what to do with it."""
+        """The queue on which the caller waits for a reply. Only Celery's workers use it."""
         return self.invocation.message.reply_to
 
     @property
     def replaced_task_nesting(self) -> int:
-        """How many tasks it has replaced, one after the other."""
+        """The number of tasks that this task has replaced, one after the other."""
         return self.invocation.message.replaced_task_nesting
 
     @property
     def callbacks(self) -> Sequence[Signature] | None:
-        """What runs with its value, as plain JSON."""
+        """The signatures of the tasks that run with this task's value, as plain JSON."""
         return self.invocation.message.embed.callbacks
 
     @property
     def errbacks(self) -> Sequence[Signature] | None:
-        """What runs when it fails."""
+        """The signatures of the tasks that run if this task fails, as plain JSON."""
         return self.invocation.message.embed.errbacks
 
     @property
     def chain(self) -> Sequence[Signature] | None:
-        """What is left of its chain, the last first."""
+        """The signatures of the rest of the task's chain, as plain JSON, in reverse order: the last one runs next."""
         return self.invocation.message.embed.chain
 
     @property
     def chord(self) -> Signature | None:
-        """The body of the chord that it is a header's member of."""
+        """The signature of the body of the chord whose header this task is a member of, as plain JSON."""
         return self.invocation.message.embed.chord
 
     @property
     def shadow(self) -> str | None:
-        """Another name, for logs and monitors."""
+        """Another name for the task, in logs and monitors."""
         return self.invocation.message.shadow
 
     @property
     def origin(self) -> str | None:
-        """Who has sent it."""
+        """The name of the process that sent the message."""
         return self.invocation.message.origin
 
     @property
     def argsrepr(self) -> str | None:
-        """What its sender shows of its positional arguments."""
+        """The text that stands for the positional arguments in logs and monitors."""
         return self.invocation.message.argsrepr
 
     @property
     def kwargsrepr(self) -> str | None:
-        """What its sender shows of its keyword arguments."""
+        """The text that stands for the keyword arguments in logs and monitors."""
         return self.invocation.message.kwargsrepr
 
     @property
     def retries(self) -> int:
-        """The attempts before this one."""
+        """The number of attempts before this one."""
         return self.invocation.message.retries
 
     @property
@@ -131,17 +136,17 @@ class Request:
 
     @property
     def group(self) -> str | None:
-        """The id of the group it is a member of."""
+        """The id of the group that this task is a member of."""
         return self.invocation.message.group
 
     @property
     def group_index(self) -> int | None:
-        """Its place in the group."""
+        """The task's position in its group, from 0."""
         return self.invocation.message.group_index
 
     @property
     def headers(self) -> Mapping[str, Any]:
-        """The caller's own headers."""
+        """The headers that the caller has added to the message."""
         return self.invocation.message.headers
 
     @property
@@ -161,12 +166,12 @@ class Request:
 
     @property
     def timelimit(self) -> tuple[float | None, float | None]:
-        """The limits in force: (hard, soft), in seconds."""
+        """The time limits that apply to this run, as (hard, soft), in seconds; None: no limit."""
         return (self.invocation.time_limit, self.invocation.soft_time_limit)
 
     @property
     def delivery_info(self) -> dict[str, Any]:
-        """Where the message came from: ``routing_key``, ``redelivered``, and the broker's ``message_id``."""
+        """The delivery: ``routing_key`` (the queue), ``redelivered``, ``receive_count`` and ``message_id``."""
         return {
             "exchange": "",
             "routing_key": self.invocation.queue,
@@ -177,7 +182,7 @@ class Request:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of a signature that is this call once more: Celery's ``as_execution_options``."""
+        """The options with which a signature repeats this call, as Celery's ``as_execution_options`` gives them."""
         message, (hard, soft) = self.invocation.message, self.invocation.message.timelimit
         known = {
             "task_id": message.id,

@@ -1,4 +1,4 @@
-"""A task: the object that ``@app.task`` makes of a function, with every way to call it."""
+"""Tasks: the objects that ``@app.task`` makes from functions, with all ways to call them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _PERIODIC: Final = frozenset(
     {"every", "cron", "schedule", "timezone", "enabled", "start", "end", "jitter", "overlap", "catch_up"}
 )
-"""The options of a task that make it periodic: those of ``beat.declarations.DECORATOR_OPTIONS`` with no other
+"""The options that make a task periodic: those of ``beat.declarations.DECORATOR_OPTIONS`` that have no other
 meaning."""
 
 Args: TypeAlias = Sequence[Any] | None
@@ -48,7 +48,10 @@ AsyncFunction: TypeAlias = Coroutine[Any, Any, V]
 
 
 class Task(Generic[P, R_co]):
-    """A function that can be called from anywhere and runs somewhere else. Calling the task itself runs it here.
+    """A function that is called anywhere and that a worker runs. ``@app.task`` makes it.
+
+    ``Task[P, R]`` knows the parameters ``P`` and the value ``R`` of its function, so a type checker knows the arguments
+    of ``delay`` and the value of ``get``.
 
     Args:
         app: the application.
@@ -75,7 +78,7 @@ class Task(Generic[P, R_co]):
         return f"<@task: {self.name}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Run the function here and now: no message is sent and no result is stored."""
+        """Run the function here and now, without a message and without a result."""
         call = Invocation(message=Message(task=self.name, id="", args=args, kwargs=kwargs))
         first = (BoundTask(self._app, self.definition, call, called_directly=True),) if self._bound else ()
         value: R_co = self.definition.function(*first, *args, **kwargs)
@@ -90,7 +93,7 @@ class Task(Generic[P, R_co]):
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R_co]: ...
 
     def delay(self, *args: Any, **kwargs: Any) -> TaskResult[Any]:
-        """Call the task with these arguments; raises as ``apply_async`` does."""
+        """Call the task with these arguments: ``apply_async`` without options, and with its errors."""
         return self.apply_async(args, kwargs)
 
     @overload
@@ -100,7 +103,7 @@ class Task(Generic[P, R_co]):
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R_co]: ...
 
     async def adelay(self, *args: Any, **kwargs: Any) -> TaskResult[Any]:
-        """``delay`` on an event loop."""
+        """Call the task on an event loop: see ``delay``."""
         return await self.aapply_async(args, kwargs)
 
     @overload
@@ -114,13 +117,19 @@ class Task(Generic[P, R_co]):
     ) -> TaskResult[R_co]: ...
 
     def apply_async(self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]) -> TaskResult[Any]:
-        """Call the task, with the options of ``taskq_cloud.calling.options.CallOptions``.
+        """Call the task: send a message, and return as soon as the broker has accepted it.
+
+        Args:
+            args: the positional arguments.
+            kwargs: the keyword arguments.
+            options: the options of the call, such as ``countdown`` and ``queue``: see docs/calling.md.
 
         Raises:
-            TypeError: the arguments don't fit the function, or an option is unknown.
+            TypeError: the arguments don't fit the function, or an option is unknown or has the wrong type.
             EncodeError: the arguments can't be serialised.
-            PayloadTooLarge: the message is over the broker's limit.
-            QueueNotFound, AccessDenied, Unreachable, OperationalError: the broker did not accept the message.
+            PayloadTooLarge: the message exceeds the broker's size limit.
+            OperationalError: the broker did not accept the message; ``QueueNotFound``, ``AccessDenied`` and
+                ``Unreachable`` say why.
         """
         arguments = (() if args is None else args, kwargs or {})
         if self._app.conf.task_always_eager:
@@ -141,7 +150,7 @@ class Task(Generic[P, R_co]):
     async def aapply_async(
         self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]
     ) -> TaskResult[Any]:
-        """``apply_async`` on an event loop."""
+        """Call the task with options, on an event loop: see ``apply_async``."""
         arguments = (() if args is None else args, kwargs or {})
         if self._app.conf.task_always_eager:
             return self._run_in_place(arguments, options)
@@ -163,9 +172,14 @@ class Task(Generic[P, R_co]):
     ) -> Sequence[TaskResult[Any]]:
         """Call the task once for each tuple of positional arguments, in as few requests as the broker allows.
 
+        Args:
+            argument_tuples: the positional arguments of each call.
+            options: the options of all calls: see docs/calling.md.
+
         Raises:
-            SendError: some calls were not accepted; its ``failures`` and ``results`` tell which.
-            TypeError, EncodeError: a call can't be sent as it is; then none is.
+            SendError: the broker did not accept some of the calls; ``failures`` and ``results`` say which.
+            TypeError: the arguments of a call don't fit the function; nothing was sent.
+            EncodeError: the arguments of a call can't be serialised; nothing was sent.
         """
         if self._app.conf.task_always_eager:
             return [self._run_in_place((each, {}), options) for each in argument_tuples]
@@ -184,7 +198,7 @@ class Task(Generic[P, R_co]):
     async def amap_async(
         self, argument_tuples: Iterable[Sequence[Any]], **options: Unpack[CallKeywords]
     ) -> Sequence[TaskResult[Any]]:
-        """``map_async`` on an event loop."""
+        """Call the task once for each tuple of arguments, on an event loop: see ``map_async``."""
         if self._app.conf.task_always_eager:
             return [self._run_in_place((each, {}), options) for each in argument_tuples]
         return await self._app.arun(self._send([(each, {}) for each in argument_tuples], options))
@@ -198,7 +212,16 @@ class Task(Generic[P, R_co]):
     def apply(self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]) -> EagerResult[R_co]: ...
 
     def apply(self, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]) -> EagerResult[Any]:
-        """Run the task in place, with its retries, as a worker would; no message is sent and no result is stored."""
+        """Run the task in this process, with its retries, as a worker would; nothing is sent or stored.
+
+        Args:
+            args: the positional arguments.
+            kwargs: the keyword arguments.
+            options: the options of the call. Time limits, ``expires``, ``countdown`` and headers have no effect.
+
+        Returns:
+            The result, which holds the task's value or its exception.
+        """
         return self._run_in_place((() if args is None else args, kwargs or {}), options)
 
     @overload
@@ -208,11 +231,15 @@ class Task(Generic[P, R_co]):
     def AsyncResult(self, task_id: str) -> TaskResult[R_co]: ...
 
     def AsyncResult(self, task_id: str) -> TaskResult[Any]:
-        """The result of an earlier call, by its id."""
+        """Return the result of an earlier call, by the task's id."""
         return TaskResult(task_id, self._app)
 
     def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Check arguments against the function's signature; raises ``TypeError``."""
+        """Check arguments against the function's signature.
+
+        Raises:
+            TypeError: the function does not take them.
+        """
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -232,11 +259,14 @@ class Task(Generic[P, R_co]):
     # -- as part of a workflow
 
     def s(self, *args: Any, **kwargs: Any) -> Call:
-        """The call as a value, for a workflow, where the value of the task before it is put before ``args``."""
+        """Make a signature: a call that is not sent yet, for a workflow.
+
+        In a chain, the value of the task before comes first, before ``args``.
+        """
         return Call(self.name, args, kwargs, app=self._app)
 
     def si(self, *args: Any, **kwargs: Any) -> Call:
-        """``s`` that takes no value from the task before it."""
+        """Make an immutable signature: in a chain, it ignores the value of the task before."""
         return Call(self.name, args, kwargs, immutable=True, app=self._app)
 
     def signature(
@@ -246,7 +276,14 @@ class Task(Generic[P, R_co]):
         options: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Call:
-        """``s`` with the options of ``apply_async``, as a mapping or by name, and ``immutable``."""
+        """Make a signature with options.
+
+        Args:
+            args: the positional arguments.
+            kwargs: the keyword arguments.
+            options: the options of ``apply_async``.
+            more: further options by name, and ``immutable``; these come before ``options``.
+        """
         call = Call(self.name, () if args is None else tuple(args), kwargs or {}, app=self._app)
         chosen = {**(options or {}), **more}
         return call.set(**chosen) if chosen else call
@@ -254,22 +291,22 @@ class Task(Generic[P, R_co]):
     subtask = signature
 
     def map(self, it: Iterable[Any]) -> Call:
-        """One message that calls the task for each item, one after the other; its value is the list of the values."""
+        """Make one message that runs the task for each item, one after the other; its value is the list of values."""
         return mapped(self.s(), it, star=False)
 
     def starmap(self, it: Iterable[Sequence[Any]]) -> Call:
-        """``map`` over tuples of arguments."""
+        """Make one message that runs the task for each tuple of arguments: see ``map``."""
         return mapped(self.s(), it, star=True)
 
     def chunks(self, it: Iterable[Sequence[Any]], n: int) -> Group:
-        """A group of messages that each call the task for ``n`` tuples of arguments."""
+        """Make a group of messages, each of which runs the task for ``n`` tuples of arguments."""
         return chunks(self.s(), it, n)
 
 
 def define(
     app: Application, function: Callable[..., Any], name: str | None, options: Mapping[str, Any], *, bind: bool
 ) -> tuple[Task[..., Any], list[Declaration]]:
-    """Make the task of a function, and the declarations of its schedules, none or one; see ``TaskQ.task``."""
+    """Make a task from a function, and the declaration of its schedule if it is periodic: see ``TaskQ.task``."""
     if not (callable(function) and hasattr(function, "__name__")):
         raise TypeError(f"@app.task decorates a function, not {function!r}; its options are keyword arguments")
     name, options = name or app.gen_task_name(function.__name__, function.__module__), dict(options)

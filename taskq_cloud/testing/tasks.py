@@ -16,7 +16,7 @@ _LEASE_SECONDS: Final = 600
 
 
 def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:
-    """Run tasks in the calling thread until no message is ready, as a worker with ``--burst`` does.
+    """Do a worker's part in the calling thread: run tasks until no message is ready.
 
     The tasks come through the broker, and their results go to the store. Tasks that the running tasks send are run
     too. A message that is due later (a countdown, the delay of a retry) stays in its queue, and time limits don't
