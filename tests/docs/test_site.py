@@ -127,7 +127,7 @@ def test_pages_link_to_previous_and_next_page(site: Path) -> None:
 
 def test_links_by_file_name_show_the_title_of_the_page(site: Path) -> None:
     html = (site / "delivery.html").read_text(encoding="utf-8")
-    assert '<a href="operations.html#outages">Operations</a>' in html
+    assert '<a href="operations.html#outages">Watching an application</a>' in html
     assert not re.search(r"<a [^>]*>[\w-]+\.md</a>", html)
 
 
