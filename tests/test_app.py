@@ -90,7 +90,7 @@ def test_a_task_of_a_script_is_named_for_the_application(app: TaskQ) -> None:
 
 def test_two_functions_of_one_name(app: TaskQ) -> None:
     app.task(name="x")(lambda: 1)
-    with pytest.raises(AlreadyRegistered, match="give one of the two a name="):
+    with pytest.raises(AlreadyRegistered, match="give one of the two its own name="):
         app.task(name="x")(lambda: 2)
 
 

@@ -1,4 +1,4 @@
-"""Runs a task in place, with its retries, as a worker would: ``apply``, and every call under ``task_always_eager``."""
+"""Running a task in the calling process, with its retries: ``apply``, and every call under ``task_always_eager``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from taskq_cloud.results.state import TaskState
 
 
 def run_in_place(runner: TaskRunner, message: Message, replace: Callable[[Message, Signature], TaskState]) -> TaskState:
-    """What a task comes to, run here and now; its arguments and its result take the way through JSON.
+    """Run a task here and now, and return its final state. Arguments and result are serialised, as if they were sent.
 
     Args:
-        runner: runs its function.
-        message: the call.
-        replace: runs what replaces it, likewise; its result.
+        runner: runs the task's function.
+        message: the message of the call.
+        replace: runs the workflow that replaces the task (``self.replace``), and returns its final state.
 
     Raises:
         EncodeError: the arguments can't be serialised, and so could not be sent either.
@@ -47,7 +47,7 @@ def run_here_and_now(runner: TaskRunner, invocation: Invocation) -> Outcome:
         return runner.run(invocation)
     if not runner.is_async(invocation.message.task):
         return runner.run(invocation)
-    # A coroutine can't be run to its end on a loop that is running already, so it gets another thread's.
+    # A loop that is running already can't run a coroutine to its end, so the coroutine gets a loop in another thread.
     with ThreadPoolExecutor(1, thread_name_prefix="taskq-eager") as thread:
         return thread.submit(runner.run, invocation).result()
 

@@ -1,1 +1,1 @@
-"""What settings make of an application, and what the rooms below it ask of it."""
+"""The parts of an application that its settings describe, and the protocols by which other rooms know it."""

@@ -1,4 +1,4 @@
-"""Makes an application's codec and payloads of its settings: reads the files of keys and certificates they name."""
+"""Makes an application's codec and payload policy from its settings, and reads the keys and certificates they name."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def codec_from_settings(settings: Settings, payloads: Payloads | None = None) -> Codec:
-    """The codec of an application.
+    """Make the codec of an application.
 
     Args:
-        settings: the application's.
-        payloads: what becomes of its large messages.
+        settings: the application's settings.
+        payloads: the policy for messages that are too large for the broker; None: they are refused.
 
     Raises:
-        ImproperlyConfigured: a serializer or compression is unknown, a package is missing, or a key can't be read; no
-            key is quoted.
+        ImproperlyConfigured: a serializer or compression is unknown, a package is missing, or a key can't be read. The
+            error quotes no key.
     """
     signing, auth = _signing(settings), _authenticator(settings)
     security = None
@@ -45,10 +45,10 @@ def codec_from_settings(settings: Settings, payloads: Payloads | None = None) ->
 
 
 def payloads_from_settings(settings: Settings) -> Payloads | None:
-    """What becomes of an application's large messages and results; None where it has no bucket for them.
+    """Make the policy for large messages and results. None: the application has no bucket for them.
 
     Raises:
-        ImproperlyConfigured: the URL is none of an object store's, or the format or the compression is unknown.
+        ImproperlyConfigured: the URL names no object store, or the format or the compression is unknown.
     """
     if settings.payloads is None:
         return None
@@ -93,9 +93,9 @@ def _authenticator(settings: Settings) -> Authenticator | None:
         pem = _pem("security_certificate", settings.security_certificate)
         certificate = auth.certificates_from_pem(pem, "security_certificate")[0]
     if (key is None) != (certificate is None):
-        raise ImproperlyConfigured("security_key and security_certificate belong together: one of the two is missing")
+        raise ImproperlyConfigured("security_key and security_certificate must be set together: one of them is missing")
     if not settings.security_cert_store:
-        raise ImproperlyConfigured("serializer 'auth' needs security_cert_store: the certificates that are trusted")
+        raise ImproperlyConfigured("serializer 'auth' needs the setting security_cert_store: the trusted certificates")
     return auth.Authenticator(
         key=key,
         certificate=certificate,
@@ -112,9 +112,9 @@ def _pem(setting: str, value: str) -> bytes:
     try:
         return Path(value).read_bytes()
     except (OSError, ValueError) as error:
-        # What stands there may be a key that was meant for a file: it is not quoted.
-        reason = error.strerror if isinstance(error, OSError) else "no path"
-        raise ImproperlyConfigured(f"{setting}: the file it names can't be read: {reason}") from None
+        # The value may be a key in place of the path of its file, so the error doesn't quote it.
+        reason = error.strerror if isinstance(error, OSError) else "the value is not a path"
+        raise ImproperlyConfigured(f"{setting}: its file can't be read: {reason}") from None
 
 
 def _store(pattern: str) -> list[Certificate]:
@@ -122,5 +122,5 @@ def _store(pattern: str) -> list[Certificate]:
 
     paths = sorted(glob.glob(str(Path(pattern) / "*") if Path(pattern).is_dir() else pattern))  # noqa: PTH207 - a pattern of paths
     if not paths:
-        raise ImproperlyConfigured(f"security_cert_store: no file is named by {pattern!r}")
+        raise ImproperlyConfigured(f"security_cert_store: no file matches {pattern!r}")
     return [each for path in paths for each in auth.certificates_from_pem(_pem("security_cert_store", path), path)]

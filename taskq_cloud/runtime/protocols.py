@@ -1,7 +1,7 @@
-"""The application, as the rooms below it ask for it: one protocol for results, one for everything else.
+"""Protocols by which other rooms know an application: ``Backend`` for results, ``Application`` for everything else.
 
-``TaskQ`` satisfies both. A room that works for an application takes it as an argument of one of these types, and
-imports neither ``TaskQ`` nor ``Task``.
+``TaskQ`` satisfies both. A function that needs an application takes an argument of one of these types, so that its
+module imports neither ``TaskQ`` nor ``Task``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ V = TypeVar("V")
 
 
 class Backend(Protocol):
-    """An application as results see it: a store to read, and something that drives flows."""
+    """The part of an application that results need: a store to read, and drivers of flows."""
 
     @property
     def store(self) -> ResultStore:
@@ -31,7 +31,7 @@ class Backend(Protocol):
 
     @property
     def scheduler(self) -> ScheduleStore | None:
-        """The scheduler that holds messages that are due late; None where there is none."""
+        """The scheduler that holds messages that are due late; None: the application has none."""
         ...
 
     def run(self, flow: Flow[V]) -> V:
@@ -43,12 +43,12 @@ class Backend(Protocol):
         ...
 
     def result_expires_at(self) -> float | None:
-        """When a record that is written now expires, in seconds since the epoch; None: never."""
+        """Return when a record that is written now expires, in seconds since the epoch; None: never."""
         ...
 
 
 class Application(Backend, Protocol):
-    """An application as callers, schedules and deployments see it."""
+    """The part of an application that calls, schedules and deployments need."""
 
     main: str | None
 
@@ -64,7 +64,7 @@ class Application(Backend, Protocol):
 
     @property
     def outbox(self) -> Outbox:
-        """The place where messages leave: codec, broker and scheduler."""
+        """The outbox through which messages leave: codec, broker and scheduler."""
         ...
 
     @property
@@ -78,25 +78,25 @@ class Application(Backend, Protocol):
         ...
 
     def gen_task_name(self, name: str, module: str) -> str:
-        """The name of a task that is given none."""
+        """Make the name of a task that was declared without a name."""
         ...
 
     def options_of(self, task: str) -> TaskOptions:
-        """The options that a task was declared with; the defaults for a task that is not registered here."""
+        """Return the options that a task was declared with, or the defaults if it is not registered here."""
         ...
 
     def route(self, task: str) -> str:
-        """The queue that a task's messages go to."""
+        """Return the queue that a task's messages go to."""
         ...
 
     def queues(self) -> list[str]:
-        """Every queue that the registered tasks go to, and the default queue."""
+        """Return the queues that the registered tasks go to, and the default queue."""
         ...
 
     def is_registered(self, task: str) -> bool:
-        """Whether a task of that name can be run here."""
+        """Tell whether a task with this name can run here."""
         ...
 
     def check_arguments(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Check arguments against the signature of a task that is registered here; raises ``TypeError``."""
+        """Check arguments against a task's signature, if it is registered here; raises ``TypeError``."""
         ...

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DeclaredTask(Protocol):
-    """A task as the registry sees it."""
+    """The part of a task that the registry needs."""
 
     @property
     def definition(self) -> TaskDefinition:
@@ -31,11 +31,11 @@ class DeclaredTask(Protocol):
 
 
 class Registry(Resources):
-    """The tasks that were declared on an application, beside those that every application has.
+    """The tasks of an application: those declared on it, and the built-in ones.
 
     Args:
-        main: the application's name; it stands for ``__main__`` in the names of tasks that a script declares.
-        settings: settings by name, which win over the environment.
+        main: the application's name, which replaces ``__main__`` in the names of tasks that a script declares.
+        settings: settings by name; they win over the environment.
     """
 
     tasks: dict[str, Any]
@@ -49,36 +49,36 @@ class Registry(Resources):
         self.runner = TaskRunner(self.definitions)
 
     def register(self, task: DeclaredTask) -> None:
-        """Add a task; one that was declared by the same line of code before is replaced.
+        """Add a task. It replaces a task that was declared by the same line of code before.
 
         Raises:
-            AlreadyRegistered: another function has the task's name.
+            AlreadyRegistered: a task with this name runs another function.
         """
         name, function = task.definition.name, task.definition.function
         known = self.definitions.get(name)
         if known is not None and getattr(known.function, "__code__", None) is not getattr(function, "__code__", None):
             raise AlreadyRegistered(
                 f"task {name!r} is already {known.function.__module__}.{known.function.__qualname__}; give one of the "
-                "two a name=... of its own"
+                "two its own name=..."
             )
         self.definitions[name] = task.definition
         self.tasks[name] = task
 
     def import_modules(self) -> None:
-        """Import the modules of the ``imports`` setting, whose tasks this application has."""
+        """Import the modules that the ``imports`` setting names, so that their tasks are declared."""
         for module in self.conf.imports:
             importlib.import_module(module)
 
     def gen_task_name(self, name: str, module: str) -> str:
-        """The name of a task that is given none, as Celery makes it."""
+        """Make the name of a task that was declared without a name, as Celery does."""
         return f"{self.main if module == '__main__' and self.main else module}.{name}"
 
     def is_registered(self, task: str) -> bool:
-        """Whether a task of that name can be run here: one of this application's, or one that every application has."""
+        """Tell whether a task with this name can run here: it is declared on this application, or built in."""
         return task in self.definitions
 
     def options_of(self, task: str) -> TaskOptions:
-        """The options of a task; the defaults for a task that is not registered here."""
+        """Return the options of a task, or the defaults if it is not registered here."""
         definition = self.definitions.get(task)
         return definition.options if definition else TaskOptions()
 
@@ -86,18 +86,18 @@ class Registry(Resources):
         """Check arguments against the signature of a task that is registered here, unless it has ``typing=False``.
 
         Raises:
-            TypeError: the task does not take them.
+            TypeError: the task does not take these arguments.
         """
         known: DeclaredTask | None = self.tasks.get(task)
         if known is not None and known.definition.options.typing:
             known.check_arguments(args, kwargs)
 
     def route(self, task: str) -> str:
-        """The queue of a task: its own, else that of ``task_routes``, else ``task_default_queue``."""
+        """Return the queue of a task: its own, or that of ``task_routes``, or ``task_default_queue``."""
         return self.options_of(task).queue or self._router.queue_for(task)
 
     def queues(self) -> list[str]:
-        """Every queue that the registered tasks go to, and the default queue."""
+        """Return the queues that the registered tasks go to, and the default queue."""
         return sorted({self.conf.task_default_queue, *map(self.route, self.tasks)})
 
     @lazy

@@ -25,12 +25,13 @@ T = TypeVar("T")
 
 
 class Resources:
-    """What the settings of an application describe.
+    """The objects that an application's settings describe.
 
-    Nothing is read, opened or imported before it is used; a wrong setting raises ``ImproperlyConfigured`` then.
+    Each is read, imported and opened when it is first used. A wrong setting raises ``ImproperlyConfigured`` at that
+    time.
 
     Args:
-        settings: settings by name, which win over the environment.
+        settings: settings by name; they win over the environment.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -79,11 +80,11 @@ class Resources:
 
     @property
     def outbox(self) -> Outbox:
-        """The place where messages leave: codec, broker and scheduler."""
+        """The outbox through which messages leave: codec, broker and scheduler."""
         return Outbox(self.codec, self.broker, self.scheduler)
 
     def services(self) -> dict[str, Service]:
-        """The clients that broker, stores and scheduler need, by name.
+        """Return the clients that broker, stores and scheduler need, by name.
 
         Raises:
             ImproperlyConfigured: the result store and the payload store need one client with different options.
@@ -106,7 +107,7 @@ class Resources:
         return await self.async_connections.run(flow)
 
     def result_expires_at(self) -> float | None:
-        """When a record that is written now expires, in seconds since the epoch; None: never."""
+        """Return when a record that is written now expires, in seconds since the epoch; None: never."""
         expires = self.conf.policy(0).result_expires
         return None if expires is None else time.time() + expires
 

@@ -1,4 +1,4 @@
-"""What a worker or a handler is given of an application: enough to serve its queues, nothing of its callers' side."""
+"""The part of an application that a worker or a handler needs to serve its queues."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """An application, as those see it that run its tasks.
+    """The part of an application that runs tasks.
 
     Args:
-        settings: the application's.
-        tasks: name -> definition.
-        broker: where messages come from.
-        store: where states go.
-        pipeline: decides what becomes of a delivery.
-        runner: runs a task's function.
+        settings: the application's settings.
+        tasks: task name -> definition.
+        broker: the broker that messages come from.
+        store: the store that states are saved in.
+        pipeline: takes each delivery to its settlement.
+        runner: runs the functions of tasks.
+        codec: writes and reads the application's messages.
         route: task name -> queue.
-        codec: how it writes and reads its messages.
-        connections: makes calls in the calling thread.
-        async_connections: makes calls on an event loop.
-        app_path: where a process pool's children import the application from: ``"shop:app"``.
+        connections: drives flows in the calling thread.
+        async_connections: drives flows on an event loop.
+        app_path: the path, such as ``"shop:app"``, from which the children of a process pool import the application.
     """
 
     settings: Settings
@@ -53,10 +53,10 @@ class Runtime:
 
 
 def make_runtime(app: Registry, hostname: str | None, patience_seconds: float | None, app_path: str | None) -> Runtime:
-    """Make the runtime of an application; arguments as for ``TaskQ.runtime``.
+    """Make the runtime of an application. The arguments are those of ``TaskQ.runtime``.
 
     Raises:
-        ImproperlyConfigured: a setting is wrong, or the result store can't keep a rate limit.
+        ImproperlyConfigured: a setting is wrong, or the result store can't keep rate limits.
     """
     policy = app.conf.policy(app.conf.worker_patience if patience_seconds is None else patience_seconds)
     limited = [

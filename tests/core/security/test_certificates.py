@@ -259,13 +259,13 @@ def test_wrong_settings_are_errors_before_the_first_message(
     for name in "ab":
         (tmp_path / "twice" / name).write_bytes(paths[1].read_bytes())
     for change, words in [
-        ({"security_key": None}, "belong together"),
-        ({"security_certificate": None}, "belong together"),
-        ({"security_cert_store": None}, "needs security_cert_store"),
-        ({"security_cert_store": str(tmp_path / "*.none")}, "no file is named"),
+        ({"security_key": None}, "must be set together"),
+        ({"security_certificate": None}, "must be set together"),
+        ({"security_cert_store": None}, "needs the setting security_cert_store"),
+        ({"security_cert_store": str(tmp_path / "*.none")}, "no file matches"),
         ({"security_cert_store": str(tmp_path / "twice")}, "twice"),
         ({"security_cert_store": str(paths[0])}, "holds no certificate in PEM"),
-        ({"security_key": str(tmp_path / "missing.key")}, "security_key: the file it names can't be read: No such"),
+        ({"security_key": str(tmp_path / "missing.key")}, "security_key: its file can't be read: No such"),
         ({"security_key": str(paths[1])}, "isn't a private key in PEM"),
         ({"security_key": str(other[0])}, "not the key of security_certificate"),
         ({"security_key": str(curve[0])}, "isn't an RSA key"),
