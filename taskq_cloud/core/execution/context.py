@@ -40,7 +40,7 @@ PipelineFlow: TypeAlias = Generator[Step | Invocation | Admission, Any, T]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What a pipeline works with, whatever it is given to process.
+    """The objects that a pipeline works with, the same for every delivery.
 
     Args:
         outbox: sends messages, and encodes them.
@@ -66,7 +66,7 @@ class Environment:
     call_errbacks: Callable[[Message, Exception], None] | None = None
 
     def options_of(self, task: str) -> TaskOptions:
-        """The options of a task; the defaults for a task that is not registered here."""
+        """Return the options of a task, or the defaults if it is not registered here."""
         definition = self.tasks.get(task)
         return definition.options if definition else TaskOptions()
 

@@ -1,4 +1,4 @@
-"""The pipeline: what becomes of a delivery, for container worker, Lambda handler and push endpoint alike.
+"""The pipeline: the steps from a delivery to its settlement, for workers, Lambda handlers and push endpoints alike.
 
 ``Pipeline.process`` is a flow. It yields the calls that it wants made, and the ``Invocation`` that it wants run: one,
 and one more for each errback that is called. It returns the settlement, which the runtime carries out. A crash between

@@ -46,7 +46,7 @@ LOCK_SECONDS: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What is to be done for a chord, in the order of the fields.
+    """The effects of a chord's progress, to be carried out in the order of the fields.
 
     Args:
         records: pages of records of tasks that will not run, to be saved.

@@ -57,7 +57,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FanOut:
-    """What a message of the task leads to, in the order of the fields.
+    """The effects of one message of the task, to be carried out in the order of the fields.
 
     Args:
         batches: the messages, batch by batch; each batch is made when it is asked for.
@@ -74,7 +74,7 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """The arguments of the task: pages of a group, and what their members are given."""
+    """The arguments of the task: pages of a group, and the arguments that their members are given."""
 
     group: str
     pages: Sequence[PageReference]
