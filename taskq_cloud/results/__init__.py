@@ -1,1 +1,1 @@
-"""Results as their callers see them: of one task, of several, of a whole workflow, and waiting for them."""
+"""Results for the callers of tasks: of one task, of several, and of a whole workflow; and waiting for them."""

@@ -1,40 +1,42 @@
-"""A task's result, as its caller sees it: ``AsyncResult``, and ``EagerResult`` for a task that ran in place.
+"""The result of one task, for its caller: ``AsyncResult``, and ``EagerResult`` for a task that ran in place.
 
-Every method has a synchronous and an asynchronous name over one flow: ``get`` and ``aget``, ``state`` and ``astate``.
+Methods come in pairs, a synchronous and an asynchronous one over the same flow: ``get`` and ``aget``, ``state`` and
+``astate``.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.records import record as records
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.core.workflows.stages import Stages
-from taskq_cloud.results.state import PENDING, InRecord, TaskState
-from taskq_cloud.results.waiting import pauses, refuse_inside_a_task, refuse_on_message
-from taskq_cloud.results.workflow import InGraph, needed, refuse_without_store, step_of
+from taskq_cloud.core.workflows import signatures
+from taskq_cloud.core.workflows.stages import Stages, TaskStage
+from taskq_cloud.results.state import PENDING, TaskState
+from taskq_cloud.results.waiting import needed, pauses, refuse_inside_a_task, refuse_on_message, refuse_without_store
+from taskq_cloud.results.workflow import Result, TaskResult
 from taskq_cloud.runtime.protocols import Backend
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Follower: TypeAlias = tuple[Callable[[Any], object], Callable[[Exception], object] | None]
+"""A callback that ``then`` was given, and the function that gets what the callback raises."""
 
 
-class AsyncResult(InRecord, InGraph, Generic[T]):
+class AsyncResult(TaskResult, Generic[T_co]):
     """The result of a task that runs elsewhere.
 
     Args:
-        id: the task's id. An id nobody has heard of is PENDING, as in Celery.
+        id: the task's id. The state of an unknown id is PENDING, as in Celery.
         backend: the application.
-        task_name: Celery's, which means nothing there either.
-        app: the application, by Celery's other name; one of the two has to be there, as there is no current one.
-        parent: the result of what came before it in a workflow.
+        task_name: accepted for Celery's sake, and not used.
+        app: the application, under Celery's other name. One of the two is needed: there is no current application.
+        parent: the result of the task or group before it in a workflow.
         ignored: the call said that no result is stored: ``get`` returns None at once.
-
-    Attributes:
-        known: the final state, once it has been seen.
 
     Raises:
         ValueError: ``id`` is None.
@@ -47,7 +49,7 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
         backend: Backend | None = None,
         task_name: str | None = None,
         app: Backend | None = None,
-        parent: Any = None,
+        parent: Result | None = None,
         *,
         ignored: bool = False,
     ) -> None:
@@ -57,12 +59,8 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
         self.ignored = ignored
         self.parent = parent
         self.known: TaskState | None = None
-        self._when_ended: tuple[tuple[Callable[[Any], Any], Callable[[Exception], Any] | None], ...] = ()
+        self._followers: tuple[Follower, ...] = ()
         self._app = needed(backend if app is None else app, f"{type(self).__name__}({id!r}")
-
-    @property
-    def _backend(self) -> Backend:
-        return self._app
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.id}>"
@@ -76,6 +74,28 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
     def __hash__(self) -> int:
         return hash(self.id)
 
+    @property
+    def app(self) -> Backend:
+        """The application."""
+        return self._app
+
+    @property
+    def task_id(self) -> str:
+        """The task's id."""
+        return self.id
+
+    @property
+    def supports_native_join(self) -> bool:
+        """Whether many results are read at once: True with every store."""
+        return True
+
+    @property
+    def children(self) -> list[AsyncResult[Any]]:
+        """The results of the tasks that follow from the task."""
+        return [AsyncResult(child, self.app) for child in self.load().children]
+
+    # -- waiting
+
     def get(
         self,
         timeout: float | None = None,
@@ -83,67 +103,76 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
         interval: float = 0.5,
         no_ack: bool = True,
         follow_parents: bool = True,
-        callback: Callable[[str, Any], None] | None = None,
+        callback: Callable[[str, T_co], object] | None = None,
         *,
-        on_message: Callable[[Any], None] | None = None,
-        on_interval: Callable[[], None] | None = None,
+        on_message: Callable[..., object] | None = None,
+        on_interval: Callable[[], object] | None = None,
         disable_sync_subtasks: bool = True,
-    ) -> T:
-        """Wait for the value; arguments stand in Celery's order.
+    ) -> T_co:
+        """Wait for the task's value. The arguments have Celery's order.
 
         Args:
-            timeout: seconds to wait at most; None: for ever.
-            propagate: raise the task's exception; otherwise return it.
-            interval: seconds between two looks at the store, reached from shorter ones.
-            no_ack: means nothing: results are no messages.
-            follow_parents: means nothing: a task that won't run, as what came before it has failed, fails itself.
-            callback: called with the id and the value, where nothing is raised.
-            on_message: not to be had from a store that is looked at.
-            on_interval: called after each look that has not found the end.
-            disable_sync_subtasks: refuse to wait inside a task, where it can block every worker for good.
+            timeout: the longest time to wait, in seconds; None: without end.
+            propagate: raise the task's exception if it fails; False: return the exception.
+            interval: the longest pause between two polls of the store, in seconds; the first pauses are shorter.
+            no_ack: has no effect: results are not messages.
+            follow_parents: has no effect: a task that can't run because a task before it has failed fails too.
+            callback: called with the task's id and its value, unless the exception is raised.
+            on_message: not supported: stores are polled, and send no messages.
+            on_interval: called after each poll that finds the task still running.
+            disable_sync_subtasks: refuse to wait inside a task, where waiting can block every worker for good.
 
         Raises:
             TimeoutError: the time is over; the task goes on.
-            ImproperlyConfigured: the application keeps no results, or there is an ``on_message``.
+            ImproperlyConfigured: the application keeps no results, or ``on_message`` was given.
             RuntimeError: called inside a task.
-            Exception: the task's own, where it failed.
+            Exception: the task's own exception, if it failed.
         """
         refuse_on_message(on_message)
         if self.ignored:
-            return None  # type: ignore[return-value]  # as Celery answers; the task's value was not asked for
-        refuse_inside_a_task(disable_sync_subtasks)
-        value = self._value(self._backend.run(self._wait(timeout, interval, on_interval)), propagate=propagate)
+            return self._value(PENDING, propagate=False)  # None, as in Celery
+        value = self._value(self._wait_here(timeout, interval, on_interval, disable_sync_subtasks), propagate=propagate)
         if callback is not None:
             callback(self.id, value)
         return value
 
-    def wait(self, *args: Any, **options: Any) -> T:
-        """``get``."""
+    def wait(self, *args: Any, **options: Any) -> T_co:
+        """Wait for the task's value: see ``get``."""
         return self.get(*args, **options)
+
+    async def aget(self, timeout: float | None = None, *, propagate: bool = True, interval: float = 0.5) -> T_co:  # noqa: ASYNC109 - Celery's name
+        """Wait for the task's value, on an event loop.
+
+        Waiting blocks no thread, so an ``async def`` task may wait here too. Arguments and errors are those of ``get``.
+        """
+        if self.ignored:
+            return self._value(PENDING, propagate=False)
+        return self._value(await self.app.arun(self._wait(timeout, interval)), propagate=propagate)
 
     def then(
         self,
-        callback: Callable[[Any], Any],
-        on_error: Callable[[Exception], Any] | None = None,
+        callback: Callable[[Self], object],
+        on_error: Callable[[Exception], object] | None = None,
         weak: bool = False,
-    ) -> AsyncResult[T]:
-        """Call ``callback`` with this result once it is known here that the task has ended, well or not.
+    ) -> Self:
+        """Call a function with this result as soon as this process learns that the task has ended, in whatever way.
 
-        Nothing looks in the background: that is when ``get``, ``state`` or another read finds it; now, if one has.
+        Nothing polls the store in the background. The process learns it when ``get``, ``state`` or another method reads
+        the final state; if one has done so already, the function is called now.
 
         Args:
-            callback: what is called.
-            on_error: called with what ``callback`` raises.
-            weak: means nothing: it is kept until it is called.
+            callback: the function.
+            on_error: called with an exception that ``callback`` raises.
+            weak: has no effect: the function is kept until it is called.
         """
-        self._when_ended = (*self._when_ended, (callback, on_error))
+        self._followers = (*self._followers, (callback, on_error))
         if self.known is not None:
-            self._tell()
+            self._call_followers()
         return self
 
-    def _tell(self) -> None:
-        waiting, self._when_ended = self._when_ended, ()
-        for callback, on_error in waiting:
+    def _call_followers(self) -> None:
+        followers, self._followers = self._followers, ()
+        for callback, on_error in followers:
             try:
                 callback(self)
             except Exception as error:
@@ -151,83 +180,25 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
                     raise
                 on_error(error)
 
-    async def aget(self, timeout: float | None = None, *, propagate: bool = True, interval: float = 0.5) -> T:  # noqa: ASYNC109 - Celery's name
-        """``get`` on an event loop; it blocks no thread, so it may be awaited inside an ``async def`` task too."""
-        if self.ignored:
-            return None  # type: ignore[return-value]
-        return self._value(await self._backend.arun(self._wait(timeout, interval)), propagate=propagate)
+    # -- asking
 
     def load(self) -> TaskState:
-        """What the store knows now, in one read."""
-        return self._backend.run(self._load())
+        """Read the state that the store has now, in one read."""
+        return self.app.run(self._load())
 
     async def aload(self) -> TaskState:
-        """``load`` on an event loop."""
-        return await self._backend.arun(self._load())
+        """Read the state that the store has now, on an event loop."""
+        return await self.app.arun(self._load())
 
-    @property
-    def task_id(self) -> str:
-        """``id``."""
-        return self.id
-
-    @property
-    def app(self) -> Any:
-        """The application."""
-        return self._backend
-
-    @property
-    def supports_native_join(self) -> bool:
-        """True: stores read many records at once."""
-        return True
-
-    @property
-    def children(self) -> list[AsyncResult[Any]]:
-        """The tasks that follow from this one."""
-        return [AsyncResult(child, self._backend) for child in self.load().children]
-
-    def forget(self) -> None:
-        """Remove the result from the store, and those of what came before it, as in Celery."""
-        self._backend.run(forget_all(self._backend, self.everyone()))
-
-    async def aforget(self) -> None:
-        """``forget`` on an event loop."""
-        await self._backend.arun(forget_all(self._backend, self.everyone()))
-
-    def revoke(self) -> bool:
-        """Record the task as REVOKED, so that an attempt that asks the store doesn't run; False where it has ended.
-
-        Where the application has a scheduler that holds late tasks, what it holds of the task is removed; without a
-        result store, that alone is done, and False means that there was nothing to remove.
-        A delayed, retried or redelivered task asks, and any with ``track_started``. One that runs already goes on;
-        its result is dropped.
-        """
-        return self._backend.run(self._revoke())
-
-    async def arevoke(self) -> bool:
-        """``revoke`` on an event loop."""
-        return await self._backend.arun(self._revoke())
-
-    def leaves(self) -> list[AsyncResult[Any]]:
-        """Itself, as a list."""
-        return [self]
-
-    def own_stages(self) -> Stages:
-        """See ``InWorkflow``."""
-        return step_of(self.id, ignored=self.ignored)
-
-    def own_results(self) -> Iterator[AsyncResult[Any]]:
-        """See ``InWorkflow``."""
-        yield self
-
-    def own_tuples(self) -> None:
-        """See ``InWorkflow``: it has no members."""
-
-    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], None] | None = None) -> Any:
-        """The value or the exception, as far as the store knows now; raises the exception of a task that has failed.
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], object] | None = None) -> Any:
+        """Return the value or the exception that the store has now, without waiting.
 
         Args:
-            propagate: raise; otherwise return it.
-            callback: called with the id and the value.
+            propagate: raise the exception of a task that has failed; False: return it.
+            callback: called with the task's id and what is returned.
+
+        Raises:
+            Exception: the task's own exception, if it failed.
         """
         state = self.load()
         if propagate and state.state in records.PROPAGATE_STATES:
@@ -238,35 +209,83 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
 
     maybe_reraise = maybe_throw
 
-    def _revoke(self) -> Flow[bool]:
-        from taskq_cloud.core.messages.late_delivery import keeper  # see result_tree
-        from taskq_cloud.core.workflows.revocation import revoke_tasks  # likewise
+    def leaves(self) -> list[AsyncResult[Any]]:
+        """List the results of single tasks in this result: the result itself."""
+        return [self]
 
-        scheduler, expires_at = keeper(self._backend.scheduler), self._backend.result_expires_at()
-        if scheduler is None:
-            refuse_without_store(self._backend)
-        return bool((yield from revoke_tasks(self._backend.store, [self.id], expires_at, scheduler)))
+    def own_stages(self) -> Stages:
+        """The task as a stage, of which the id is all that is known."""
+        options = {"task_id": self.id, **({"ignore_result": True} if self.ignored else {})}
+        return (TaskStage(signatures.signature_of("", options=options)),)
+
+    def own_results(self) -> Iterator[AsyncResult[Any]]:
+        """The result itself."""
+        yield self
+
+    def own_tuples(self) -> None:
+        """None, since a task has no members."""
+
+    # -- ending
+
+    def forget(self) -> None:
+        """Remove the result from the store, and the results of everything before it in a chain, as in Celery."""
+        self.app.run(forget_all(self.app, self.everyone()))
+
+    async def aforget(self) -> None:
+        """Remove the result from the store, on an event loop: see ``forget``."""
+        await self.app.arun(forget_all(self.app, self.everyone()))
+
+    def revoke(self) -> bool:
+        """Record the task as REVOKED, so that it doesn't run any more; False if it has ended already.
+
+        A delayed, retried or redelivered task asks the store before it runs, and so does every task with
+        ``track_started``. Another task may still run, and a running task goes on; its result is dropped.
+
+        If the application has a scheduler that holds messages which are due late, the task's message is removed from
+        it. Without a result store that is all that happens, and False means that the scheduler held no message.
+
+        Raises:
+            ImproperlyConfigured: the application keeps no results, and has no such scheduler.
+        """
+        return bool(self.app.run(revoke_all(self.app, [self])))
+
+    async def arevoke(self) -> bool:
+        """Record the task as REVOKED, on an event loop: see ``revoke``."""
+        return bool(await self.app.arun(revoke_all(self.app, [self])))
+
+    # -- flows
 
     def _load(self) -> Flow[TaskState]:
         if self.known is not None:
             return self.known
-        found = yield from self._backend.store.load([self.id])
+        found = yield from self.app.store.load([self.id])
         return self.seen(found.get(self.id))
 
     def seen(self, record: Record | None) -> TaskState:
-        """What a record says, or what is known already; a final state is remembered."""
+        """Take note of the task's record as it was read; a final state is remembered, and stays."""
         if self.known is not None or record is None:
             return self.known or PENDING
         state = TaskState.of(record.payload)
         if state.ready:
             self.known = state
-            self._tell()
+            self._call_followers()
         return state
 
+    def _wait_here(
+        self,
+        timeout: float | None,
+        interval: float,
+        on_interval: Callable[[], object] | None,
+        disable_sync_subtasks: bool,
+        /,
+    ) -> TaskState:
+        refuse_inside_a_task(disable_sync_subtasks)
+        return self.app.run(self._wait(timeout, interval, on_interval))
+
     def _wait(
-        self, timeout: float | None, interval: float, on_interval: Callable[[], None] | None = None
+        self, timeout: float | None, interval: float, on_interval: Callable[[], object] | None = None
     ) -> Flow[TaskState]:
-        refuse_without_store(self._backend)
+        refuse_without_store(self.app)
         deadline = None if timeout is None else time.monotonic() + timeout
         for pause in pauses(interval):
             state = yield from self._load()
@@ -280,45 +299,45 @@ class AsyncResult(InRecord, InGraph, Generic[T]):
             yield Sleep(pause if left is None else min(pause, left))
         raise AssertionError("pauses() has no end")
 
-    def _value(self, state: TaskState, *, propagate: bool) -> T:
+    def _value(self, state: TaskState, *, propagate: bool) -> T_co:
         if propagate and state.state in records.PROPAGATE_STATES:
             raise state.result
-        value: T = state.result
+        value: T_co = state.result
         return value
 
 
-class EagerResult(AsyncResult[T]):
-    """The result of a task that ran in place (``apply``, or ``task_always_eager``)."""
+class EagerResult(AsyncResult[T_co]):
+    """The result of a task that ran in place, by ``apply`` or with the setting ``task_always_eager``.
+
+    Args:
+        id: the task's id.
+        backend: the application.
+        state: the state in which the task has ended.
+    """
 
     def __init__(self, id: str, backend: Backend, state: TaskState) -> None:
         super().__init__(id, backend)
         self.known = state
 
-    def get(
-        self,
-        timeout: float | None = None,
-        propagate: bool = True,
-        interval: float = 0.5,
-        no_ack: bool = True,
-        follow_parents: bool = True,
-        callback: Callable[[str, Any], None] | None = None,
-        *,
-        on_message: Callable[[Any], None] | None = None,
-        on_interval: Callable[[], None] | None = None,
-        disable_sync_subtasks: bool = True,
-    ) -> T:
-        """The value, at once."""
-        refuse_on_message(on_message)
-        value = self._value(self.load(), propagate=propagate)
-        if callback is not None:
-            callback(self.id, value)
-        return value
+    def _wait_here(self, *_: object) -> TaskState:
+        return self.load()  # known already
 
 
-def forget_all(app: Backend, results: Iterable[AsyncResult[Any]]) -> Flow[None]:
-    """Remove the records of results."""
+def forget_all(app: Backend, results: Iterable[TaskResult]) -> Flow[None]:
+    """Remove the records of results from the store."""
     forgotten = list(results)
     if forgotten:
         yield from app.store.delete([each.id for each in forgotten])
     for each in forgotten:
         each.known = None
+
+
+def revoke_all(app: Backend, results: Iterable[TaskResult]) -> Flow[int]:
+    """Record the tasks of results as REVOKED, unless they have ended; their number is returned."""
+    from taskq_cloud.core.messages.late_delivery import keeper  # few processes revoke tasks
+    from taskq_cloud.core.workflows.revocation import revoke_tasks  # few processes revoke tasks
+
+    scheduler, expires_at = keeper(app.scheduler), app.result_expires_at()
+    if scheduler is None:
+        refuse_without_store(app)
+    return (yield from revoke_tasks(app.store, [each.id for each in results], expires_at, scheduler))

@@ -1,14 +1,14 @@
-"""A graph of what depends on what, and its DOT form: Celery's ``DependencyGraph``, for ``AsyncResult.graph``.
+"""A graph of dependencies and its DOT form: Celery's ``DependencyGraph``, for ``AsyncResult.graph``.
 
-A workflow as it was sent, with names and states, is drawn by ``taskq result --tree``; this graph is of results and of
-what they have led to, for programs that know it from Celery.
+The graph holds results and the results that followed from them, for programs that know it from Celery. The command
+``taskq result --tree`` draws a workflow as it was sent, with names and states.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Any, Final, Generic, TextIO, TypeVar
+from typing import Final, Generic, TextIO, TypeVar
 
 N = TypeVar("N", bound=Hashable)
 
@@ -16,31 +16,31 @@ _NODE: Final = {"shape": "box", "style": "filled", "fontname": "Helvetica"}
 
 
 class GraphFormatter:
-    """How a graph is written in DOT.
+    """The writer of a graph's parts in DOT.
 
     Args:
         root: the graph's first node, for the attribute ``root``.
         type: ``"digraph"`` or ``"graph"``.
         id: the graph's name.
-        indent: how far in it stands, in units of ``inw``.
-        inw: the unit.
-        scheme: attributes of nodes and edges, in place of the defaults.
+        indent: the indentation of the graph, in units of ``inw``.
+        inw: the unit of indentation.
+        scheme: attributes of nodes, which replace the defaults.
     """
 
     def __init__(
         self,
-        root: Any = None,
+        root: object = None,
         type: str = "digraph",
         id: str = "dependencies",
         indent: int = 0,
         inw: str = " " * 4,
-        **scheme: Any,
+        **scheme: object,
     ) -> None:
         self.root, self.type, self.id, self.scheme = root, type, id, scheme
         self._outer, self._inner = inw * indent, inw * (indent + 1)
 
-    def head(self, **attributes: Any) -> str:
-        """The first lines."""
+    def head(self, **attributes: object) -> str:
+        """Write the first lines, with attributes of the graph."""
         rooted = {} if self.root is None else {"root": self.label(self.root)}
         of_graph = _attributes({**rooted, **attributes})
         return f"{self._outer}{self.type} {quoted(self.id)} {{" + (
@@ -48,36 +48,36 @@ class GraphFormatter:
         )
 
     def tail(self) -> str:
-        """The last line."""
+        """Write the last line."""
         return f"{self._outer}}}"
 
-    def label(self, node: Any) -> str:
-        """What stands for a node: a result's id."""
-        return str(node.id if hasattr(node, "id") else node)
+    def label(self, node: object) -> str:
+        """Name a node: a result by its id, other nodes by their text."""
+        return str(getattr(node, "id", node))
 
-    def node(self, node: Any, **attributes: Any) -> str:
-        """A node that others depend on."""
+    def node(self, node: object, **attributes: object) -> str:
+        """Write a node that leads to others."""
         return self._line(quoted(self.label(node)), {**_NODE, "fillcolor": "#b7d7a8", **self.scheme, **attributes})
 
-    def terminal_node(self, node: Any, **attributes: Any) -> str:
-        """A node at the end."""
+    def terminal_node(self, node: object, **attributes: object) -> str:
+        """Write a node that leads to no other."""
         return self._line(quoted(self.label(node)), {**_NODE, "fillcolor": "#e2f0d9", **self.scheme, **attributes})
 
-    def edge(self, one: Any, other: Any, **attributes: Any) -> str:
-        """A line between two nodes."""
+    def edge(self, one: object, other: object, **attributes: object) -> str:
+        """Write the line from one node to another."""
         arrow = "->" if self.type == "digraph" else "--"
         return self._line(f"{quoted(self.label(one))} {arrow} {quoted(self.label(other))}", attributes)
 
-    def _line(self, what: str, attributes: Mapping[str, Any]) -> str:
-        return f"{self._inner}{what}" + (f" [{_attributes(attributes)}]" if attributes else "")
+    def _line(self, text: str, attributes: Mapping[str, object]) -> str:
+        return f"{self._inner}{text}" + (f" [{_attributes(attributes)}]" if attributes else "")
 
 
 class DependencyGraph(Generic[N]):
-    """Nodes and what each of them leads to.
+    """A directed graph: nodes, and the nodes that each of them leads to.
 
     Args:
-        it: pairs of a node and the nodes it leads to.
-        formatter: how it is written in DOT.
+        it: pairs of a node and the nodes that it leads to.
+        formatter: the writer of the graph's DOT form.
     """
 
     def __init__(self, it: Iterable[tuple[N, Iterable[N]]] = (), formatter: GraphFormatter | None = None) -> None:
@@ -90,19 +90,19 @@ class DependencyGraph(Generic[N]):
         self.adjacent.setdefault(node, [])
 
     def add_edge(self, node: N, other: N) -> None:
-        """Add a line from a node that is there to another.
+        """Add an edge from a node of the graph to another node.
 
         Raises:
-            KeyError: the first is not there.
+            KeyError: the graph doesn't have the first node.
         """
         self.adjacent[node].append(other)
 
     def connect(self, graph: DependencyGraph[N]) -> None:
-        """Add the nodes of another graph."""
+        """Add the nodes and edges of another graph; they replace the edges of nodes that are in both."""
         self.adjacent.update(graph.adjacent)
 
     def update(self, it: Iterable[tuple[N, Iterable[N]]]) -> None:
-        """Add nodes with their lines."""
+        """Add nodes with their edges."""
         pairs = list(it)
         for node, _ in pairs:
             self.add_arc(node)
@@ -111,10 +111,10 @@ class DependencyGraph(Generic[N]):
                 self.add_edge(node, other)
 
     def topsort(self) -> list[N]:
-        """The nodes in an order in which each comes after all it leads to.
+        """Sort the nodes so that each comes after all nodes that it leads to.
 
         Raises:
-            ValueError: there is a cycle.
+            ValueError: the graph has a cycle.
         """
         incoming = Counter(other for others in self.adjacent.values() for other in others)
         free, ordered = [node for node in self if not incoming[node]], []
@@ -130,24 +130,24 @@ class DependencyGraph(Generic[N]):
         return ordered[::-1]
 
     def valency_of(self, node: N) -> int:
-        """How many lines lead on from a node and from all that follow it."""
+        """Count the edges that begin at a node and at all nodes that follow it."""
         others = self.adjacent.get(node, [])
         return len(others) + sum(map(self.valency_of, others))
 
     def edges(self) -> Iterator[N]:
-        """The nodes that lead to others."""
+        """The nodes that lead to others, as Celery's method of this name returns them."""
         return (node for node, others in self.adjacent.items() if others)
 
     def items(self) -> Iterable[tuple[N, list[N]]]:
-        """The nodes with what they lead to."""
+        """The nodes with the nodes that they lead to."""
         return self.adjacent.items()
 
     def to_dot(self, fh: TextIO, formatter: GraphFormatter | None = None) -> None:
-        """Write it in DOT.
+        """Write the graph in DOT.
 
         Args:
-            fh: where to, opened for text.
-            formatter: how; the graph's own where None.
+            fh: the file, opened for text.
+            formatter: the writer; None: the graph's own.
         """
         draw = formatter or self.formatter
         lines = [draw.head()]
@@ -175,13 +175,13 @@ class DependencyGraph(Generic[N]):
 
 
 def quoted(text: str) -> str:
-    """A text as DOT's quoted string.
+    """Write a text as a quoted string of DOT.
 
     Source: Graphviz, "DOT Language", on quoted strings: a quote in them is escaped, and nothing else is.
     """
-    # A backslash begins one of a label's escapes (\N, \l); doubled it stands for itself.
+    # In a label, a backslash begins an escape (\N, \l); a doubled one stands for itself.
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
-def _attributes(attributes: Mapping[str, Any]) -> str:
+def _attributes(attributes: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={quoted(str(value))}" for name, value in attributes.items())

@@ -1,147 +1,151 @@
-"""The results of several tasks as one: ``ResultSet``. That of a group is in ``group_result``.
+"""The results of several tasks as one: ``ResultSet``. The result of a group is in ``group_result``.
 
-Reading is one read of many records, however the results are nested; every method has an asynchronous twin over the
-same flow, as in ``result``.
+Many records are read at once, however the results are nested. Methods come in pairs, a synchronous and an asynchronous
+one over the same flow, as in ``async_result``.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.records import record
 from taskq_cloud.core.workflows.stages import GroupStage, Stages
-from taskq_cloud.results.async_result import AsyncResult, forget_all
+from taskq_cloud.results.async_result import AsyncResult, forget_all, revoke_all
 from taskq_cloud.results.state import TaskState
-from taskq_cloud.results.waiting import pauses, refuse_inside_a_task, refuse_on_message
-from taskq_cloud.results.workflow import InWorkflow, NoApplication, refuse_without_store
+from taskq_cloud.results.waiting import NoApplication, pauses, refuse_inside_a_task, refuse_on_message
+from taskq_cloud.results.workflow import Result, ResultTuple, TaskResult
 from taskq_cloud.runtime.protocols import Backend
 
+Member: TypeAlias = "AsyncResult[Any] | ResultSet"
+"""A result in a set: of a task, or a set itself, such as the result of a chain that ends in a group."""
 
-class ResultSet(InWorkflow):
+
+class ResultSet(Result):
     """Results, in an order.
 
     Args:
-        results: ``AsyncResult``s and other sets.
-        app: the application; that of the results where None.
+        results: results of tasks, and other sets. None, which an empty chain has as its result, is left out.
+        app: the application; None: the application of the results.
     """
 
-    def __init__(self, results: Iterable[Any] = (), app: Backend | None = None) -> None:
+    def __init__(self, results: Iterable[Member | None] = (), app: Backend | None = None) -> None:
         self.id = ""
-        self.parent: Any = None
-        self.results: list[Any] = list(results)
+        self.parent: Result | None = None
+        self.results: list[Member] = [each for each in results if each is not None]
         self._app = app
 
     @property
-    def _backend(self) -> Backend:
-        if self._app is None:
-            first = next(self._leaves(), None)
-            return NoApplication() if first is None else first._backend  # noqa: SLF001 - a result too
-        return self._app
+    def app(self) -> Backend:
+        """The application."""
+        if self._app is not None:
+            return self._app
+        first = next(self._leaves(), None)
+        return NoApplication() if first is None else first.app
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: [{', '.join(str(each.id or each) for each in self.results)}]>"
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.results == getattr(other, "results", None)
+        return isinstance(other, ResultSet) and type(other) is type(self) and self.results == other.results
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__ = None  # type: ignore[assignment]  # a set changes; typeshed's lists and sets say it this way too
 
     def __len__(self) -> int:
         return len(self.results)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Member]:
         return iter(self.results)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> Member:
         return self.results[index]
 
     # -- as a set
 
-    def add(self, result: Any) -> None:
-        """Add a result, unless it is there."""
+    def add(self, result: Member) -> None:
+        """Add a result, unless the set has it already."""
         if result not in self.results:
             self.results.append(result)
 
-    def update(self, results: Iterable[Any]) -> None:
-        """Add several."""
+    def update(self, results: Iterable[Member]) -> None:
+        """Add several results, unless the set has them already."""
         for each in results:
             self.add(each)
 
-    def remove(self, result: Any) -> None:
-        """Remove one; ``KeyError`` where it isn't there."""
+    def remove(self, result: Member) -> None:
+        """Remove a result.
+
+        Raises:
+            KeyError: the set doesn't have it.
+        """
         if result not in self.results:
             raise KeyError(result)
         self.results.remove(result)
 
-    def discard(self, result: Any) -> None:
-        """Remove one, if it is there."""
+    def discard(self, result: Member) -> None:
+        """Remove a result, if the set has it."""
         if result in self.results:
             self.results.remove(result)
 
     def clear(self) -> None:
-        """Remove all."""
+        """Remove all results."""
         self.results.clear()
 
     def leaves(self) -> list[AsyncResult[Any]]:
-        """The tasks' results, those of nested sets too."""
+        """List the results of single tasks in the set, and in the sets in it."""
         return list(self._leaves())
 
     def _leaves(self) -> Iterator[AsyncResult[Any]]:
-        for each in self.results:
-            if isinstance(each, ResultSet):
-                yield from each._leaves()  # noqa: SLF001 - its own kind
-            else:
-                yield each
+        return (leaf for each in self.results for leaf in each.leaves())
 
     def own_stages(self) -> Stages:
-        """See ``InWorkflow``: its results side by side."""
+        """The set as one stage, with the workflows of its results side by side."""
         return (GroupStage(tuple(each.stages() for each in self.results), self.id or None),)
 
-    def own_results(self) -> Iterator[AsyncResult[Any]]:
-        """See ``InWorkflow``."""
+    def own_results(self) -> Iterator[TaskResult]:
+        """The results of all tasks in the workflows of the set's results."""
         return (result for each in self.results for result in each.everyone())
 
-    def own_tuples(self) -> list[Any]:
-        """See ``InWorkflow``."""
+    def own_tuples(self) -> list[ResultTuple]:
+        """The set's results, each as a tuple."""
         return [each.as_tuple() for each in self.results]
 
-    # -- looking
+    # -- asking
 
     def states(self) -> list[str]:
-        """The states of all tasks now, in one read."""
-        return [each.state for each in self._backend.run(self._states())]
+        """Read the states of all tasks, in one read."""
+        return [each.state for each in self.app.run(self._states())]
 
     async def astates(self) -> list[str]:
-        """``states`` on an event loop."""
-        return [each.state for each in await self._backend.arun(self._states())]
+        """Read the states of all tasks, on an event loop."""
+        return [each.state for each in await self.app.arun(self._states())]
 
     def completed_count(self) -> int:
-        """How many have succeeded."""
+        """Count the tasks that have succeeded."""
         return self.states().count(record.SUCCESS)
 
     def ready(self) -> bool:
-        """Whether all have ended."""
+        """Whether all tasks have ended, in whatever way."""
         return all(state in record.READY_STATES for state in self.states())
 
     def waiting(self) -> bool:
-        """Whether some have not."""
+        """Whether a task has not ended."""
         return not self.ready()
 
     def successful(self) -> bool:
-        """Whether all have ended well."""
+        """Whether all tasks have succeeded."""
         return all(state == record.SUCCESS for state in self.states())
 
     def failed(self) -> bool:
-        """Whether one has failed."""
+        """Whether a task has failed."""
         return record.FAILURE in self.states()
 
     def maybe_throw(self) -> None:
-        """Raise the exception of the first that has failed or was revoked, if one has."""
-        for state in self._backend.run(self._states()):
+        """Raise the exception of the first task that has failed or was revoked, if there is one."""
+        for state in self.app.run(self._states()):
             if state.state in record.PROPAGATE_STATES:
                 raise state.result
 
@@ -152,38 +156,40 @@ class ResultSet(InWorkflow):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float = 0.5,
-        callback: Callable[[str, Any], None] | None = None,
+        callback: Callable[[str, Any], object] | None = None,
         no_ack: bool = True,
-        on_message: Callable[[Any], None] | None = None,
+        on_message: Callable[..., object] | None = None,
         *,
         disable_sync_subtasks: bool = True,
-        on_interval: Callable[[], None] | None = None,
+        on_interval: Callable[[], object] | None = None,
     ) -> list[Any]:
-        """Wait for all values, in the order of the results, nested as they are; arguments stand in Celery's order.
+        """Wait for all values, in the order of the results and nested as they are. The arguments have Celery's order.
 
         Args:
-            timeout: seconds to wait at most; None: for ever.
-            propagate: raise the exception of a task that fails, soon; otherwise it stands where its value would.
-            interval: seconds between two looks at the store, reached from shorter ones; of more than 500 tasks longer
-                by the root of their number.
-            callback: called with the id and the value of each; the list is empty then.
-            no_ack: means nothing: results are no messages.
-            on_message: not to be had from a store that is looked at.
-            disable_sync_subtasks: refuse to wait inside a task.
-            on_interval: called after each look that has not found the end.
+            timeout: the longest time to wait, in seconds; None: without end.
+            propagate: raise the exception of a task that fails, soon after it has failed; False: the exception stands
+                in place of the value.
+            interval: the longest pause between two polls of the store, in seconds. The first pauses are shorter. For
+                more than 500 tasks, pauses grow with the square root of the number of tasks that are missing.
+            callback: called with the id and the value of each result; the returned list is empty then.
+            no_ack: has no effect: results are not messages.
+            on_message: not supported: stores are polled, and send no messages.
+            disable_sync_subtasks: refuse to wait inside a task, where waiting can block every worker for good.
+            on_interval: called after each poll that finds a task still running.
 
         Raises:
             TimeoutError: the time is over; the tasks go on.
-            ImproperlyConfigured: the application keeps no results, or there is an ``on_message``.
+            ImproperlyConfigured: the application keeps no results, or ``on_message`` was given.
             RuntimeError: called inside a task.
+            Exception: the exception of a task that failed.
         """
         refuse_on_message(on_message)
         refuse_inside_a_task(disable_sync_subtasks)
-        self._backend.run(self._wait(timeout, interval, propagate=propagate, on_interval=on_interval))
+        self.app.run(self._wait(timeout, interval, propagate=propagate, on_interval=on_interval))
         if callback is None:
-            return self._values()
-        for each in self.results:
-            callback(each.id, _value(each))
+            return _values(self.results)
+        for each, value in zip(self.results, _values(self.results), strict=True):
+            callback(each.id, value)
         return []
 
     join = join_native = get
@@ -194,28 +200,28 @@ class ResultSet(InWorkflow):
         propagate: bool = True,
         interval: float = 0.5,
     ) -> list[Any]:
-        """``get`` on an event loop."""
-        await self._backend.arun(self._wait(timeout, interval, propagate=propagate))
-        return self._values()
+        """Wait for all values, on an event loop; arguments and errors are those of ``get``."""
+        await self.app.arun(self._wait(timeout, interval, propagate=propagate))
+        return _values(self.results)
 
     def iter_native(
         self,
         timeout: float | None = None,
         interval: float = 0.5,
         no_ack: bool = True,
-        on_message: Callable[[Any], None] | None = None,
-        on_interval: Callable[[], None] | None = None,
+        on_message: Callable[..., object] | None = None,
+        on_interval: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Ids and result documents of the tasks in it, as they are found to have ended; arguments as ``get``'s.
+        """Yield the ids and result documents of the tasks, each as soon as the task is found to have ended.
 
-        All that are missing are looked at each time.
+        Every poll reads the records of all tasks that are missing. Arguments and errors are those of ``get``.
         """
         refuse_on_message(on_message)
         refuse_inside_a_task(disable_sync_subtasks=True)
         missing = [leaf for leaf in self._leaves() if not leaf.ignored]
         deadline = None if timeout is None else time.monotonic() + timeout
         for pause in pauses(interval):
-            self._backend.run(self._states())
+            self.app.run(self._states())
             ended = [leaf for leaf in missing if leaf.known is not None]
             missing = [leaf for leaf in missing if leaf.known is None]
             yield from ((leaf.id, leaf.load().document) for leaf in ended)
@@ -226,70 +232,71 @@ class ResultSet(InWorkflow):
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise errors.TimeoutError(f"{len(missing)} tasks have not ended after {timeout} s; they may still end")
-            self._backend.run(_sleep(pause if left is None else min(pause, left)))
+            self.app.run(_sleep(pause if left is None else min(pause, left)))
 
     def then(
         self,
-        callback: Callable[[Any], Any],
-        on_error: Callable[[Exception], Any] | None = None,
+        callback: Callable[[Self], object],
+        on_error: Callable[[Exception], object] | None = None,
         weak: bool = False,
-    ) -> ResultSet:
-        """Call ``callback`` with this set once it is known here that all have ended; see ``AsyncResult.then``."""
-        left = sum(leaf.known is None for leaf in self._leaves())
+    ) -> Self:
+        """Call a function with this set as soon as this process learns that all tasks have ended.
 
-        def one_has_ended(_: Any) -> None:
+        Arguments are those of ``AsyncResult.then``, which also says when the process learns it.
+        """
+        unknown = [leaf for leaf in self._leaves() if leaf.known is None]
+        left = len(unknown)
+
+        def note_end(_: object) -> None:
             nonlocal left
             left -= 1
             if left == 0:
                 callback(self)
 
-        for leaf in [leaf for leaf in self._leaves() if leaf.known is None]:
-            leaf.then(one_has_ended, on_error, weak)
-        if left == 0:
-            left = 1
-            one_has_ended(None)
+        for leaf in unknown:
+            leaf.then(note_end, on_error, weak)
+        if not unknown:
+            callback(self)
         return self
 
     @property
-    def on_ready(self) -> ResultSet:
-        """Itself: what Celery's ``then`` is called on."""
+    def on_ready(self) -> Self:
+        """The set itself: in Celery, ``then`` is a method of this attribute."""
         return self
 
     @property
     def supports_native_join(self) -> bool:
-        """True: stores read many records at once."""
+        """Whether many results are read at once: True with every store."""
         return True
-
-    @property
-    def app(self) -> Any:
-        """The application."""
-        return self._backend
 
     # -- ending
 
     def forget(self) -> None:
-        """Remove all results from the store."""
-        self._backend.run(self._forget())
+        """Remove all results from the store, and the results of everything before them in a chain, as in Celery."""
+        self.app.run(forget_all(self.app, self.own_results()))
 
     async def aforget(self) -> None:
-        """``forget`` on an event loop."""
-        await self._backend.arun(self._forget())
+        """Remove all results from the store, on an event loop: see ``forget``."""
+        await self.app.arun(forget_all(self.app, self.own_results()))
 
     def revoke(self) -> int:
-        """Record those that have not ended as REVOKED, as ``AsyncResult.revoke`` does; how many.
+        """Record the tasks that have not ended as REVOKED, as ``AsyncResult.revoke`` does; their number is returned.
 
-        A member that is a chain is its last task here, as in Celery; ``revoke_workflow`` is for all tasks of it.
+        Of a member that is a chain, only the last task is revoked, as in Celery. ``revoke_workflow`` revokes all tasks
+        of the chain.
         """
-        return self._backend.run(self._revoke())
+        return self.app.run(self._revoke())
 
     async def arevoke(self) -> int:
-        """``revoke`` on an event loop."""
-        return await self._backend.arun(self._revoke())
+        """Record the tasks that have not ended as REVOKED, on an event loop: see ``revoke``."""
+        return await self.app.arun(self._revoke())
+
+    # -- flows
 
     def _states(self) -> Flow[list[TaskState]]:
         leaves = self.leaves()
         unknown = [leaf for leaf in leaves if leaf.known is None and not leaf.ignored]
-        found = (yield from self._backend.store.load([leaf.id for leaf in unknown])) if unknown else {}
+        found = (yield from self.app.store.load([leaf.id for leaf in unknown])) if unknown else {}
         now = {leaf.id: leaf.seen(found.get(leaf.id)) for leaf in unknown}
         return [now.get(leaf.id) or leaf.seen(None) for leaf in leaves]
 
@@ -299,38 +306,20 @@ class ResultSet(InWorkflow):
         interval: float,
         *,
         propagate: bool,
-        on_interval: Callable[[], None] | None = None,
+        on_interval: Callable[[], object] | None = None,
     ) -> Flow[None]:
-        from taskq_cloud.results.wait_for_all import wait_for_all  # who only sends groups doesn't wait for them
+        from taskq_cloud.results.wait_for_all import wait_for_all  # a process that only sends groups doesn't wait
 
         leaves = self.leaves()
-        return wait_for_all(self._backend, leaves, timeout, interval, propagate=propagate, on_interval=on_interval)
-
-    def _values(self) -> list[Any]:
-        return [_value(each) for each in self.results]
-
-    def _forget(self) -> Flow[None]:
-        # As in Celery: what came before a member goes with it.
-        return forget_all(self._backend, self.own_results())
+        return wait_for_all(self.app, leaves, timeout, interval, propagate=propagate, on_interval=on_interval)
 
     def _revoke(self) -> Flow[int]:
-        from taskq_cloud.core.messages.late_delivery import keeper  # see result_tree
-        from taskq_cloud.core.workflows.revocation import revoke_tasks  # likewise
-
         leaves = self.leaves()
-        if not leaves:
-            return 0
-        scheduler, expires_at = keeper(self._backend.scheduler), self._backend.result_expires_at()
-        if scheduler is None:
-            refuse_without_store(self._backend)
-        ids = [leaf.id for leaf in leaves]
-        return (yield from revoke_tasks(self._backend.store, ids, expires_at, scheduler))
+        return (yield from revoke_all(self.app, leaves)) if leaves else 0
 
 
-def _value(result: Any) -> Any:
-    if isinstance(result, ResultSet):
-        return result._values()  # noqa: SLF001 - its own kind
-    return result.seen(None).result
+def _values(results: Iterable[Member]) -> list[Any]:
+    return [_values(each.results) if isinstance(each, ResultSet) else each.seen(None).result for each in results]
 
 
 def _sleep(seconds: float) -> Flow[None]:

@@ -1,4 +1,4 @@
-"""What a store knows of a task at one moment, read from its record."""
+"""The state of a task at one moment, read from its record in the result store."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from taskq_cloud.core.records import record
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """What a store knows of a task at one moment.
+    """The state of a task at one moment, as the result store knows it.
 
     Args:
-        state: one of Celery's states, PENDING where the store knows nothing, or a custom one.
-        result: the value (SUCCESS), the exception (RETRY, FAILURE, REVOKED), or what ``update_state`` was given.
-        traceback: of a failure, as text.
-        date_done: when it ended.
-        children: ids of the tasks that follow from it.
-        document: the whole result document, with what ``result_extended`` adds.
+        state: one of Celery's states, or a custom one; PENDING if the store has no record of the task.
+        result: the value (SUCCESS), the exception (RETRY, FAILURE, REVOKED), or the data given to ``update_state``.
+        traceback: the traceback of a failure, as text.
+        date_done: the time when the task ended.
+        children: ids of the tasks that follow from the task.
+        document: the whole result document, with the keys that ``result_extended`` adds.
     """
 
     state: str
@@ -32,7 +32,11 @@ class TaskState:
 
     @classmethod
     def of(cls, payload: str) -> TaskState:
-        """What a record's payload says."""
+        """Read the state from the payload of a record.
+
+        Raises:
+            DecodeError: the payload isn't a result document.
+        """
         document = result_document.decode(payload)
         state, result, done = str(document["status"]), document.get("result"), document.get("date_done")
         return cls(
@@ -51,34 +55,38 @@ class TaskState:
 
 
 PENDING: Final = TaskState(record.PENDING, None, None, None, (), {})
-"""Of a task that the store knows nothing of."""
+"""The state of a task that the store has no record of."""
 
 
-class InRecord:
-    """What can be asked of a result that has a record: each is a read until the task has ended."""
+class StoredState:
+    """Access to the record of a task, one part at a time. Each access reads the store until the task has ended.
+
+    The name, the arguments, the worker, the retries and the queue are None unless the setting ``result_extended`` is
+    on.
+    """
 
     def load(self) -> TaskState:
-        """What the store knows now, in one read."""
+        """Read the state that the store has now, in one read."""
         raise NotImplementedError
 
     async def aload(self) -> TaskState:
-        """``load`` on an event loop."""
+        """Read the state that the store has now, on an event loop."""
         raise NotImplementedError
 
     @property
     def state(self) -> str:
-        """The state now."""
+        """The name of the state: ``"SUCCESS"``."""
         return self.load().state
 
     status = state
 
     async def astate(self) -> str:
-        """``state`` on an event loop."""
+        """Read the name of the state, on an event loop."""
         return (await self.aload()).state
 
     @property
     def result(self) -> Any:
-        """The value or the exception, as far as the store knows now."""
+        """The value of a task that succeeded, or the exception of one that failed."""
         return self.load().result
 
     info = result
@@ -90,62 +98,62 @@ class InRecord:
 
     @property
     def date_done(self) -> datetime | None:
-        """When the task ended."""
+        """The time when the task ended."""
         return self.load().date_done
 
     @property
     def name(self) -> str | None:
-        """The task's name, where the record has it (``result_extended``)."""
-        said: str | None = self._said("name")
-        return said
+        """The task's name."""
+        name: str | None = self._part("name")
+        return name
 
     @property
     def args(self) -> list[Any] | None:
-        """Its positional arguments, likewise."""
-        said: list[Any] | None = self._said("args")
-        return said
+        """The task's positional arguments."""
+        args: list[Any] | None = self._part("args")
+        return args
 
     @property
     def kwargs(self) -> dict[str, Any] | None:
-        """Its keyword arguments, likewise."""
-        said: dict[str, Any] | None = self._said("kwargs")
-        return said
+        """The task's keyword arguments."""
+        kwargs: dict[str, Any] | None = self._part("kwargs")
+        return kwargs
 
     @property
     def worker(self) -> str | None:
-        """Where it ran, likewise."""
-        said: str | None = self._said("worker")
-        return said
+        """The name of the worker that ran the task."""
+        worker: str | None = self._part("worker")
+        return worker
 
     @property
     def retries(self) -> int | None:
-        """The attempts before the last, likewise."""
-        said: int | None = self._said("retries")
-        return said
+        """The number of attempts before the last one."""
+        retries: int | None = self._part("retries")
+        return retries
 
     @property
     def queue(self) -> str | None:
-        """Where it was received, likewise."""
-        said: str | None = self._said("queue")
-        return said
+        """The queue that the task was received from."""
+        queue: str | None = self._part("queue")
+        return queue
 
-    def _said(self, key: str) -> Any:
+    def _part(self, key: str) -> Any:
         return self.load().document.get(key)
 
     def exists(self) -> bool:
-        """Whether the store has a record of the task: PENDING may also be one that nobody has called."""
+        """Whether the store has a record of the task. A PENDING task without one may never have been called."""
         return bool(self.load().document)
 
     async def aexists(self) -> bool:
-        """``exists`` on an event loop."""
+        """Whether the store has a record of the task, asked on an event loop."""
         return bool((await self.aload()).document)
 
     def ready(self) -> bool:
-        """Whether the task has ended."""
+        """Whether the task has ended, in whatever way."""
         return self.load().ready
 
     def successful(self) -> bool:
-        """Whether the task has ended well."""
+        """Whether the task has succeeded."""
         return self.load().state == record.SUCCESS
 
     def failed(self) -> bool:

@@ -1,7 +1,8 @@
-"""Waiting for many tasks: which of their records are looked at when, so that a look costs no more than it tells.
+"""Waiting for many tasks, with as few reads of the store as possible.
 
-All have to end, so as long as one has not it is enough to know of one: the first that are still missing are looked at
-each time, and the others only now and then, for a failure among them is to be raised before all others have ended.
+All tasks have to end, so one task that has not ended is enough to go on waiting. Each poll reads a page of tasks, the
+first that are missing. Only every eighth poll reads all of them, so that a failure is raised before the others have
+ended.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.records import record
 from taskq_cloud.results.async_result import AsyncResult
-from taskq_cloud.results.waiting import FIRST_POLL_SECONDS, POLL_GROWTH
-from taskq_cloud.results.workflow import refuse_without_store
+from taskq_cloud.results.waiting import FIRST_POLL_SECONDS, POLL_GROWTH, refuse_without_store
 from taskq_cloud.runtime.protocols import Backend
 
 PAGE_RESULTS: Final = 500
-"""Read in one look: five requests of DynamoDB."""
-LOOKS_UNTIL_ALL: Final = 8
-"""Each time that so many looks have found the first page unfinished, the others are looked at too."""
+"""Records that one read takes: five requests to DynamoDB."""
+POLLS_UNTIL_ALL: Final = 8
+"""Every poll whose number is a multiple of this reads all pages."""
 
 Results = Sequence[AsyncResult[Any]]
 
@@ -35,36 +35,38 @@ def wait_for_all(
     interval: float,
     *,
     propagate: bool,
-    on_interval: Callable[[], None] | None = None,
+    on_interval: Callable[[], object] | None = None,
 ) -> Flow[None]:
-    """Wait until every result is known, or with ``propagate`` until one of a failure is: that is raised.
+    """Wait until all tasks have ended, or until a failure is found.
 
     Args:
         app: the application.
-        results: of tasks.
-        timeout: seconds to wait at most; None: for ever.
-        interval: seconds between two looks, reached from shorter ones; longer by the root of the number of pages.
-        propagate: raise the first failure that is found.
-        on_interval: called after each look that has not found the end.
+        results: the results of the tasks.
+        timeout: the longest time to wait, in seconds; None: without end.
+        interval: the longest pause between two polls, in seconds. The first pauses are shorter, and pauses grow with
+            the square root of the number of pages that are missing.
+        propagate: raise the exception of the first failed task that is found.
+        on_interval: called after each poll that finds a task still running.
 
     Raises:
         TimeoutError: the time is over.
+        Exception: the exception of a failed task, with ``propagate``.
     """
     _throw(results, propagate=propagate)
     pages = _pages(_missing(results))
     if pages:
         refuse_without_store(app)
     deadline = None if timeout is None else time.monotonic() + timeout
-    looks, pause = count(1), min(FIRST_POLL_SECONDS, interval)
+    polls, pause = count(1), min(FIRST_POLL_SECONDS, interval)
     while pages:
-        everything = next(looks) % LOOKS_UNTIL_ALL == 0
+        everything = next(polls) % POLLS_UNTIL_ALL == 0
         before = len(pages)
-        pages = yield from _look(app, pages, len(pages) if everything else 1, propagate=propagate)
+        pages = yield from _poll(app, pages, len(pages) if everything else 1, propagate=propagate)
         if len(pages) < before:
             continue  # the next page may have ended too
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
-            pages = yield from _look(app, pages, len(pages), propagate=propagate)
+            pages = yield from _poll(app, pages, len(pages), propagate=propagate)
             return _time_out(results, pages, timeout)
         if on_interval is not None:
             on_interval()
@@ -73,8 +75,8 @@ def wait_for_all(
     return None
 
 
-def _look(app: Backend, pages: Sequence[Results], number: int, *, propagate: bool) -> Flow[Sequence[Results]]:
-    """Look at the first pages, so many of them; what is still missing."""
+def _poll(app: Backend, pages: Sequence[Results], number: int, *, propagate: bool) -> Flow[Sequence[Results]]:
+    """Read the first ``number`` pages; the pages of results that are still missing are returned."""
     left: list[Results] = []
     for page in pages[:number]:
         found = yield from app.store.load([each.id for each in page])
@@ -103,6 +105,6 @@ def _time_out(results: Results, pages: Sequence[Results], timeout: float | None)
     missing = [each for page in pages for each in page]
     if missing:
         raise errors.TimeoutError(
-            f"{len(missing)} of {len(results)} tasks have not ended after {timeout} s, {missing[0].id} for one; "
+            f"{len(missing)} of {len(results)} tasks have not ended after {timeout} s, for example {missing[0].id}; "
             "they may still end"
         )

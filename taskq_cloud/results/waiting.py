@@ -1,14 +1,17 @@
-"""Waiting for results: how often the store is looked at, and who may wait."""
+"""What results need of their surroundings: an application, a result store, and leave to wait; how often they poll."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Final
 
 from taskq_cloud.core.execution.runner import current_invocation
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.runtime.protocols import Backend, V
 
 FIRST_POLL_SECONDS: Final = 0.02
 POLL_GROWTH: Final = 1.5
@@ -18,7 +21,7 @@ _joins_allowed: Final[ContextVar[bool]] = ContextVar("taskq_joins_allowed", defa
 
 @contextmanager
 def allow_join_result() -> Iterator[None]:
-    """Let ``get`` wait inside a task, as far as this reaches: for those who know that another worker is free."""
+    """Allow ``get`` to wait inside a task, within a ``with`` block: for code that knows another worker to be free."""
     token = _joins_allowed.set(True)
     try:
         yield
@@ -27,22 +30,98 @@ def allow_join_result() -> Iterator[None]:
 
 
 def refuse_inside_a_task(disable_sync_subtasks: bool) -> None:
-    """Raise ``RuntimeError`` where waiting could block every worker for good."""
+    """Refuse to wait inside a task, where waiting could block every worker for good.
+
+    Args:
+        disable_sync_subtasks: False allows it.
+
+    Raises:
+        RuntimeError: a task runs in this context.
+    """
     if disable_sync_subtasks and current_invocation.get() is not None and not _joins_allowed.get():
         raise RuntimeError(
-            "get() inside a task waits for a worker that may be waiting for this one: pass the value on instead, "
-            "or say disable_sync_subtasks=False, or wait within allow_join_result()"
+            "get() inside a task waits for a worker that may be waiting for this task: let a chain or a callback "
+            "pass the value on, or say disable_sync_subtasks=False, or wait within allow_join_result()"
         )
 
 
-def refuse_on_message(on_message: Any) -> None:
-    """Raise ``ImproperlyConfigured`` for what only Celery's backends of messages can do."""
+def refuse_on_message(on_message: object) -> None:
+    """Refuse the argument ``on_message``, which only Celery's message-based backends can honour.
+
+    Raises:
+        ImproperlyConfigured: the argument was given.
+    """
     if on_message is not None:
-        raise ImproperlyConfigured("on_message: no result store sends messages; on_interval is called at each look")
+        raise ImproperlyConfigured(
+            "on_message is not supported: result stores send no messages; use on_interval, which is called after each "
+            "poll of the store"
+        )
+
+
+def needed(app: Backend | None, call: str) -> Backend:
+    """Return the application, which has to be given, since there is no current application as in Celery.
+
+    Args:
+        app: the application.
+        call: the call that needs it, up to its last argument, for the error: ``"AsyncResult('id'"``.
+
+    Raises:
+        TypeError: there is no application.
+    """
+    if app is None:
+        raise TypeError(
+            f"{call}) doesn't belong to an application: write {call}, app=app), or call it on the application"
+        )
+    return app
+
+
+class NoApplication:
+    """Stands for the application of a set that has no results, and so nothing to read from a store."""
+
+    @property
+    def store(self) -> ResultStore:
+        """The result store, which is missing.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError("a set without results doesn't belong to an application: make it with app=...")
+
+    @property
+    def scheduler(self) -> ScheduleStore | None:
+        """None: no message of this set waits in a scheduler."""
+        return None
+
+    def run(self, flow: Flow[V]) -> V:
+        """Drive a flow that makes no calls."""
+        try:
+            step = next(flow)
+        except StopIteration as ended:
+            value: V = ended.value
+            return value
+        raise AssertionError(f"nothing can answer {step!r}")
+
+    async def arun(self, flow: Flow[V]) -> V:
+        """Drive a flow that makes no calls, on an event loop."""
+        return self.run(flow)
+
+    def result_expires_at(self) -> float | None:
+        """None: no record is written for this set."""
+        return None
+
+
+def refuse_without_store(backend: Backend) -> None:
+    """Refuse an operation that needs stored results.
+
+    Raises:
+        ImproperlyConfigured: the application keeps no results.
+    """
+    if not backend.store.capabilities.keeps_records:
+        raise ImproperlyConfigured("no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table")
 
 
 def pauses(longest: float) -> Iterator[float]:
-    """Seconds between looks at the store, growing up to ``longest``, without end."""
+    """Yield the seconds between polls of the store, which grow up to ``longest``, without end."""
     pause = min(FIRST_POLL_SECONDS, longest)
     while True:
         yield pause

@@ -1,176 +1,195 @@
-"""Results as parts of a workflow: how far it has come, its tree, ending it, and Celery's graph of results.
+"""The base classes of results (``Result``, ``TaskResult``): the workflow that a result stands for, and its graph.
 
-``AsyncResult`` and ``ResultSet`` say only which tasks they stand for; what they share beside their own values is here.
-A workflow is known by its caller's result, or, from an id alone, by the record that was stored when it was sent.
+A workflow is known from its caller's result, or, if only an id is known, from the record that was stored when the
+workflow was sent. The values of results are read in ``async_result`` and ``result_set``.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.core.serializers import PlainForm
-from taskq_cloud.core.workflows import signatures
-from taskq_cloud.core.workflows.stages import Stages, TaskStage
-from taskq_cloud.runtime.protocols import Backend, V
+from taskq_cloud.core.workflows.stages import Stages
+from taskq_cloud.results.state import StoredState, TaskState
+from taskq_cloud.results.waiting import refuse_without_store
+from taskq_cloud.runtime.protocols import Backend
 
 if TYPE_CHECKING:
     from taskq_cloud.core.workflows.progress import Progress, View
     from taskq_cloud.results.graph import DependencyGraph, GraphFormatter
 
-
-class NoApplication:
-    """The backend of a set that holds nothing and was given no application: what needs no store can be asked of it."""
-
-    @property
-    def store(self) -> ResultStore:
-        """There is none."""
-        raise RuntimeError("a set without results belongs to no application: make it with app=...")
-
-    @property
-    def scheduler(self) -> ScheduleStore | None:
-        """Nothing that is in it waits."""
-        return None
-
-    def run(self, flow: Flow[V]) -> V:
-        """Drive a flow that asks for nothing."""
-        try:
-            step = next(flow)
-        except StopIteration as ended:
-            value: V = ended.value
-            return value
-        raise AssertionError(f"nothing can answer {step!r}")
-
-    async def arun(self, flow: Flow[V]) -> V:
-        """``run`` on an event loop."""
-        return self.run(flow)
-
-    def result_expires_at(self) -> float | None:
-        """Nothing is kept."""
-        return None
+ResultTuple: TypeAlias = "tuple[tuple[str, ResultTuple | None], list[ResultTuple] | None]"
+"""A result as Celery writes it: ``((id, parent), members)``; members are None unless it is the result of a group."""
 
 
-class InWorkflow(PlainForm):
-    """What a result of a workflow can do.
+class Result(PlainForm):
+    """The result of a task, or of several tasks: the base class of ``AsyncResult`` and ``ResultSet``.
 
-    A result stands for all that came before it too: of ``chain(a, group(b, c), d)`` the result is ``d``'s, and its
-    workflow all four tasks; that of ``result.parent`` are ``a``, ``b`` and ``c``.
+    A result stands for everything that leads to it. The result of ``chain(a, group(b, c), d)`` is the result of ``d``,
+    and its workflow is all four tasks; the workflow of ``result.parent`` is ``a``, ``b`` and ``c``.
+
+    Attributes:
+        id: the id of the task or of the group; empty for a set that is neither.
+        parent: the result of the task or group before it in a chain.
     """
 
     id: str
-    parent: Any
+    parent: Result | None
 
     @property
-    def _backend(self) -> Backend:
+    def app(self) -> Backend:
         """The application."""
         raise NotImplementedError
 
-    # -- what it stands for
+    # -- the value
+
+    def get(self, timeout: float | None = None, propagate: bool = True, interval: float = 0.5) -> Any:
+        """Wait for the value, or for the list of the values; at most ``timeout`` seconds."""
+        raise NotImplementedError
+
+    def aget(self, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
+        """Wait for the value, or for the list of the values, on an event loop."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Whether all tasks have ended."""
+        raise NotImplementedError
+
+    def successful(self) -> bool:
+        """Whether all tasks have succeeded."""
+        raise NotImplementedError
+
+    def failed(self) -> bool:
+        """Whether a task has failed."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Remove the stored results, and the results of everything before them in a chain."""
+        raise NotImplementedError
+
+    def aforget(self) -> Coroutine[Any, Any, None]:
+        """Remove the stored results, on an event loop: see ``forget``."""
+        raise NotImplementedError
+
+    def revoke(self) -> int:
+        """Record the tasks that have not ended as REVOKED; their number is returned."""
+        raise NotImplementedError
+
+    def arevoke(self) -> Coroutine[Any, Any, int]:
+        """Record the tasks that have not ended as REVOKED, on an event loop; their number is returned."""
+        raise NotImplementedError
+
+    # -- the workflow that leads to it
 
     def own_stages(self) -> Stages:
-        """Its own part of the workflow, by id, as far as it knows it."""
+        """The result's own part of the workflow, as far as the result knows it."""
         raise NotImplementedError
 
-    def own_results(self) -> Iterator[Any]:
-        """The results of the tasks in its own part."""
+    def own_results(self) -> Iterator[TaskResult]:
+        """The results of the tasks in the result's own part of the workflow."""
         raise NotImplementedError
 
-    def own_tuples(self) -> list[Any] | None:
-        """Of a group, its members as tuples."""
+    def own_tuples(self) -> list[ResultTuple] | None:
+        """The members of a group, each as a tuple; None unless the result is a group's."""
         raise NotImplementedError
 
-    def lineage(self) -> list[Any]:
-        """What came before it, the first first, and itself. A chain may be longer than Python's stack is deep."""
-        found, each = [], self
+    def lineage(self) -> list[Result]:
+        """List the result and all its parents, the first task's result first."""
+        found: list[Result] = []
+        each: Result | None = self
+        # A loop, since a chain may be longer than Python's stack is deep.
         while each is not None:
             found.append(each)
             each = each.parent
         return found[::-1]
 
     def stages(self) -> Stages:
-        """The workflow's tasks, by id, as far as the result knows them."""
+        """The stages of the workflow, as far as the result knows them; tasks are known by id only."""
         return tuple(stage for each in self.lineage() for stage in each.own_stages())
 
-    def everyone(self) -> Iterator[Any]:
-        """The results of all its tasks."""
+    def everyone(self) -> Iterator[TaskResult]:
+        """The results of all tasks of the workflow."""
         return (result for each in self.lineage() for result in each.own_results())
 
     def as_list(self) -> list[str]:
-        """Its id, and those of what came before it."""
+        """List the result's id and the ids of all its parents, the last task's first."""
         return [each.id for each in reversed(self.lineage())]
 
-    def as_tuple(self) -> Any:
-        """Celery's ``((id, parent), members)``, for ``result_from_tuple``: members are None where it is no group."""
-        if not self.id:
-            raise TypeError(f"{self!r} has no id to be found by: make it a GroupResult")
-        written: Any = None
-        for each in self.lineage():
-            written = ((each.id, written), each.own_tuples())
-        return written
+    def as_tuple(self) -> ResultTuple:
+        """Write the result as Celery's tuple, which ``result_from_tuple`` reads: see ``ResultTuple``.
 
-    def __json__(self) -> Any:
-        """What a task that returns it has as its value: ``as_tuple``, as in Celery."""
+        Raises:
+            TypeError: the result has no id.
+        """
+        if not self.id:
+            raise TypeError(f"{self!r} has no id, by which it could be found later: make it a GroupResult")
+        parent: ResultTuple | None = None
+        for each in self.lineage()[:-1]:
+            parent = ((each.id, parent), each.own_tuples())
+        return (self.id, parent), self.own_tuples()
+
+    def __json__(self) -> ResultTuple:
+        # The value of a task that returns a result, as in Celery.
         return self.as_tuple()
 
-    # -- the workflow
-
     def progress(self) -> Progress:
-        """How far the workflow has come: how many of its tasks are in which state.
+        """Count the tasks of the workflow in each state.
 
-        One read for every 500 tasks (on DynamoDB 10 requests for 1,000); one more where only an id is known.
+        This takes one read for every 500 tasks (on DynamoDB 10 requests for 1,000 tasks), and one more if only an id
+        is known.
 
         Raises:
             ImproperlyConfigured: the application keeps no results.
         """
-        return self._backend.run(self._look()).progress
+        return self.app.run(self._look()).progress
 
     async def aprogress(self) -> Progress:
-        """``progress`` on an event loop."""
-        return (await self._backend.arun(self._look())).progress
+        """Count the tasks of the workflow in each state, on an event loop: see ``progress``."""
+        return (await self.app.arun(self._look())).progress
 
     def tree(self) -> View:
-        """The workflow at this moment: every task with its name, state and times; raises as ``progress`` does."""
-        return self._backend.run(self._look(named=True))
+        """Read the workflow with the name, the state and the times of every task; raises as ``progress`` does."""
+        return self.app.run(self._look(named=True))
 
     async def atree(self) -> View:
-        """``tree`` on an event loop."""
-        return await self._backend.arun(self._look(named=True))
+        """Read the workflow with every task, on an event loop: see ``tree``."""
+        return await self.app.arun(self._look(named=True))
 
     def revoke_workflow(self) -> int:
-        """Record every task of the workflow that has not ended as REVOKED; how many these were.
+        """Record every task of the workflow that has not ended as REVOKED; their number is returned.
 
-        A task that runs already goes on, but its value is dropped and nothing that follows it is sent. One that waits
-        on a queue may still begin: see ``AsyncResult.revoke``. A task whose result is ignored can't be kept from
-        sending what follows it.
+        A running task goes on, but its value is dropped and nothing that follows it is sent. A task that waits on a
+        queue may still begin: see ``AsyncResult.revoke``. A task whose result is ignored can't be kept from sending
+        what follows it.
 
         Raises:
             ImproperlyConfigured: the application keeps no results.
         """
-        return self._backend.run(self._revoke_workflow())
+        return self.app.run(self._revoke_workflow())
 
     async def arevoke_workflow(self) -> int:
-        """``revoke_workflow`` on an event loop."""
-        return await self._backend.arun(self._revoke_workflow())
+        """Revoke every task of the workflow, on an event loop: see ``revoke_workflow``."""
+        return await self.app.arun(self._revoke_workflow())
 
     def forget_workflow(self) -> None:
-        """Remove all results of the workflow from the store, and what is known of its shape.
+        """Remove all results of the workflow from the store, and the record of its shape.
 
-        Of one that has not ended only what is there now.
+        Tasks that end later store their results anew.
         """
-        self._backend.run(self._forget_workflow())
+        self.app.run(self._forget_workflow())
 
     async def aforget_workflow(self) -> None:
-        """``forget_workflow`` on an event loop."""
-        await self._backend.arun(self._forget_workflow())
+        """Remove all results of the workflow, on an event loop: see ``forget_workflow``."""
+        await self.app.arun(self._forget_workflow())
 
-    def _line(self, *, named: bool = False) -> Flow[Stages]:
-        stages, store = self.stages(), self._backend.store
+    def _recorded_stages(self, *, named: bool = False) -> Flow[Stages]:
+        stages, store = self.stages(), self.app.store
         if self.id and (named or len(stages) == 1) and store.capabilities.keeps_records:
-            from taskq_cloud.core.workflows import shape  # a function that only runs tasks reads none
+            from taskq_cloud.core.workflows import shape  # few processes read workflows
 
             recorded = yield from shape.load(store, self.id)
             if recorded is not None:
@@ -178,56 +197,60 @@ class InWorkflow(PlainForm):
         return stages
 
     def _look(self, *, named: bool = False) -> Flow[View]:
-        from taskq_cloud.core.workflows.progress import look  # a function that only runs tasks looks at none
+        from taskq_cloud.core.workflows.progress import look  # few processes read workflows
 
-        known = self._known()
+        known = self._known_documents()
         if len(known) < sum(1 for _ in self.everyone()):
-            refuse_without_store(self._backend)
-        stages = yield from self._line(named=named)
-        return (yield from look(self._backend.store, stages, known))
+            refuse_without_store(self.app)
+        stages = yield from self._recorded_stages(named=named)
+        return (yield from look(self.app.store, stages, known))
 
-    def _known(self) -> Mapping[str, Mapping[str, Any]]:
+    def _known_documents(self) -> Mapping[str, Mapping[str, Any]]:
         return {each.id: each.known.document for each in self.everyone() if each.known is not None}
 
     def _revoke_workflow(self) -> Flow[int]:
-        from taskq_cloud.core.workflows import revocation  # nor ends any
+        from taskq_cloud.core.workflows import revocation  # few processes revoke workflows
 
-        refuse_without_store(self._backend)
-        stages = yield from self._line()
-        scheduler, expires_at = self._backend.scheduler, self._backend.result_expires_at()
-        return (yield from revocation.revoke(self._backend.store, stages, expires_at, scheduler))
+        refuse_without_store(self.app)
+        stages = yield from self._recorded_stages()
+        scheduler, expires_at = self.app.scheduler, self.app.result_expires_at()
+        return (yield from revocation.revoke(self.app.store, stages, expires_at, scheduler))
 
     def _forget_workflow(self) -> Flow[None]:
-        from taskq_cloud.core.workflows import revocation  # likewise
+        from taskq_cloud.core.workflows import revocation  # few processes forget workflows
 
-        stages = yield from self._line()
-        yield from revocation.forget(self._backend.store, stages, self.id)
+        stages = yield from self._recorded_stages()
+        yield from revocation.forget(self.app.store, stages, self.id)
         for each in self.everyone():
             each.known = None
 
 
-class InGraph(InWorkflow):
-    """What the result of a task can do beside: Celery's graph of the results that have followed from it."""
+class TaskResult(StoredState, Result):
+    """The result of one task: the base class of ``AsyncResult``, with Celery's graph of the results that follow it.
 
-    def ready(self) -> bool:
-        """Whether the task has ended."""
-        raise NotImplementedError
+    Attributes:
+        ignored: the call said that no result is stored.
+        known: the final state, once it has been read.
+    """
+
+    ignored: bool
+    known: TaskState | None
 
     @property
-    def children(self) -> list[Any]:
-        """The results that follow from it."""
+    def children(self) -> Sequence[TaskResult]:
+        """The results of the tasks that follow from the task."""
         raise NotImplementedError
 
-    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
-        """This result and all that follows from it, breadth first: pairs of a result's parent (None) and the result.
+    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[TaskResult | None, TaskResult]]:
+        """Yield this result and all results that follow from it, breadth first, as pairs of parent and result.
 
         Args:
-            intermediate: leave out what follows from a task that has not ended, instead of raising.
+            intermediate: skip the children of a task that has not ended, instead of raising.
 
         Raises:
             IncompleteStream: a task has not ended.
         """
-        waiting: deque[tuple[Any, Any]] = deque([(None, self)])
+        waiting: deque[tuple[TaskResult | None, TaskResult]] = deque([(None, self)])
         met = {self.id}
         while waiting:
             parent, result = waiting.popleft()
@@ -237,27 +260,31 @@ class InGraph(InWorkflow):
                 met |= {child.id for child in children}
                 waiting.extend((result, child) for child in children)
             elif not intermediate:
-                raise errors.IncompleteStream(f"task {result.id} has not ended: what follows it is not known")
+                raise errors.IncompleteStream(
+                    f"task {result.id} has not ended, so the tasks that follow it are not known: wait for it first"
+                )
 
-    def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[Any, Any]]:
-        """This result and all that follows from it, each with its value.
+    def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[TaskResult, Any]]:
+        """Yield this result and all results that follow from it, each with its value.
 
         Args:
             intermediate: as for ``iterdeps``.
-            options: as for ``get``, which waits for each.
+            options: as for ``get``, which waits for each result.
         """
         for _, result in self.iterdeps(intermediate):
             yield result, result.get(**options)
 
     def get_leaf(self) -> Any:
-        """The value of the last of ``iterdeps``, waiting for each on the way."""
+        """Wait for all results that follow from this one, and return the value of the last one."""
         return deque(self.collect(), maxlen=1)[0][1]
 
-    def build_graph(self, intermediate: bool = False, formatter: GraphFormatter | None = None) -> DependencyGraph[Any]:
-        """The graph of ``iterdeps``."""
-        from taskq_cloud.results.graph import DependencyGraph, GraphFormatter  # nor draws any
+    def build_graph(
+        self, intermediate: bool = False, formatter: GraphFormatter | None = None
+    ) -> DependencyGraph[TaskResult]:
+        """Make the graph of this result and all results that follow from it; arguments as for ``iterdeps``."""
+        from taskq_cloud.results.graph import DependencyGraph, GraphFormatter  # few processes draw graphs
 
-        graph: DependencyGraph[Any] = DependencyGraph(formatter=formatter or GraphFormatter(root=self, shape="oval"))
+        graph = DependencyGraph[TaskResult](formatter=formatter or GraphFormatter(root=self, shape="oval"))
         for parent, result in self.iterdeps(intermediate):
             graph.add_arc(result)
             if parent is not None:
@@ -265,35 +292,6 @@ class InGraph(InWorkflow):
         return graph
 
     @property
-    def graph(self) -> DependencyGraph[Any]:
-        """The graph of this result and all that follows from it, read anew each time; raises as ``iterdeps`` does."""
+    def graph(self) -> DependencyGraph[TaskResult]:
+        """The graph of this result and all results that follow from it, read anew each time: see ``iterdeps``."""
         return self.build_graph()
-
-
-def needed(app: Backend | None, call: str) -> Backend:
-    """An application that has to be there: there is no current one to fall back on, as Celery has.
-
-    Args:
-        app: the application.
-        call: what asks for it, for the error, up to its last argument.
-
-    Raises:
-        TypeError: there is none.
-    """
-    if app is None:
-        raise TypeError(f"{call}) belongs to no application: write {call}, app=app), or call it on the application")
-    return app
-
-
-def step_of(task_id: str, *, ignored: bool) -> Stages:
-    """A task of which only the id is known, as a line."""
-    options = {"task_id": task_id, **({"ignore_result": True} if ignored else {})}
-    return (TaskStage(signatures.signature_of("", options=options)),)
-
-
-def refuse_without_store(backend: Backend) -> None:
-    """Raise ``ImproperlyConfigured`` where no results are kept."""
-    if not backend.store.capabilities.keeps_records:
-        raise errors.ImproperlyConfigured(
-            "no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table"
-        )

@@ -1,4 +1,4 @@
-"""Celery's names for results: how they are made, asked and handed on, for code that was written for it."""
+"""Celery's names for results, for code that was written for Celery: making, asking and passing them on."""
 
 from __future__ import annotations
 
@@ -54,33 +54,33 @@ def ended(app: TaskQ, result: Any) -> Any:
 # -- making them
 
 
-def test_every_name_that_is_exported_is_there() -> None:
+def test_every_exported_name_exists() -> None:
     assert sorted(taskq_cloud.__all__) == sorted(set(taskq_cloud.__all__))
     assert all(hasattr(taskq_cloud, name) for name in taskq_cloud.__all__)
 
 
-def test_an_application_is_given_by_either_name(app: TaskQ) -> None:
+def test_application_is_taken_by_either_name(app: TaskQ) -> None:
     result = ended(app, app.tasks["add"].delay(1, 2))
     for same in (AsyncResult(result.id, app=app), AsyncResult(result.id, app), app.AsyncResult(result.id)):
         assert (same.get(timeout=0), same) == (3, result)
     assert AsyncResult(result.id, app, "add", parent=result).parent == result
 
 
-async def test_there_is_no_current_application(app: TaskQ) -> None:
+async def test_result_without_an_application_is_refused(app: TaskQ) -> None:
     written = app.tasks["add"].delay(1, 2).as_tuple()
-    with pytest.raises(TypeError, match=r"^AsyncResult\('a'\) belongs to .*: write AsyncResult\('a', app=app\)"):
+    with pytest.raises(TypeError, match=r"^AsyncResult\('a'\) doesn't belong to .*: write AsyncResult\('a', app=app\)"):
         AsyncResult("a")
     with pytest.raises(TypeError, match=r"write GroupResult.restore\('g', app=app\)"):
         GroupResult.restore("g")
     with pytest.raises(TypeError, match=r"write GroupResult.arestore\('g', app=app\)"):
         await GroupResult.arestore("g")
-    with pytest.raises(TypeError, match="belongs to no application"):
+    with pytest.raises(TypeError, match="doesn't belong to an application"):
         result_from_tuple(written)
     with pytest.raises(ValueError, match="takes a task's id, not None"):
         AsyncResult(None, app=app)  # type: ignore[arg-type]
 
 
-def test_a_set_has_the_application_of_its_results(app: TaskQ) -> None:
+def test_set_takes_the_application_of_its_results(app: TaskQ) -> None:
     add = app.tasks["add"]
     first, second = add.delay(1, 1), add.delay(2, 2)
     run_tasks(app)
@@ -90,7 +90,7 @@ def test_a_set_has_the_application_of_its_results(app: TaskQ) -> None:
     assert of_groups.get(timeout=0) == [[], [2], 4]
 
 
-async def test_a_saved_group(app: TaskQ) -> None:
+async def test_saved_group_is_restored_in_each_way(app: TaskQ) -> None:
     result = ended(app, group(app.tasks["add"].s(1, 1), app.tasks["add"].s(2, 2)).delay())
     assert app.GroupResult.restore(result.id) is None
     result.save()
@@ -107,7 +107,7 @@ async def test_a_saved_group(app: TaskQ) -> None:
     await app.aclose()
 
 
-def test_out_of_a_tuple(app: TaskQ) -> None:
+def test_result_is_made_of_its_tuple(app: TaskQ) -> None:
     add = app.tasks["add"]
     result = chain(add.s(1, 1), group(add.s(1), chain(add.s(2), add.s(3)))).delay()
     for written in (result.as_tuple(), json.loads(json.dumps(result.as_tuple()))):
@@ -117,7 +117,7 @@ def test_out_of_a_tuple(app: TaskQ) -> None:
     assert result_from_tuple(["some-id", None], app) == app.AsyncResult("some-id")
 
 
-def test_chunks_and_maps(app: TaskQ) -> None:
+def test_chunks_and_maps_have_the_values_of_their_items(app: TaskQ) -> None:
     add, total = app.tasks["add"], app.tasks["total"]
     results = [
         chunks(add.s(), [(1, 1), (2, 2), (3, 3)], 2).delay(),
@@ -132,7 +132,7 @@ def test_chunks_and_maps(app: TaskQ) -> None:
 # -- waiting inside a task
 
 
-def test_waiting_inside_a_task_where_it_is_allowed(app: TaskQ) -> None:
+def test_waiting_inside_a_task_is_refused_unless_allowed(app: TaskQ) -> None:
     done = ended(app, app.tasks["add"].delay(1, 2))
 
     @app.task(name="waiting")
@@ -152,7 +152,7 @@ def test_waiting_inside_a_task_where_it_is_allowed(app: TaskQ) -> None:
 # -- asking them
 
 
-def test_waiting_with_arguments_in_celerys_order(app: TaskQ) -> None:
+def test_get_takes_its_arguments_in_celerys_order(app: TaskQ) -> None:
     called: list[Any] = []
     good, bad = app.tasks["add"].delay(1, 2), app.tasks["fail"].delay()
     run_tasks(app)
@@ -172,25 +172,25 @@ def test_waiting_with_arguments_in_celerys_order(app: TaskQ) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda result: result, lambda result: ResultSet([result])])
-def test_no_store_sends_messages(app: TaskQ, make: Any) -> None:
+def test_on_message_is_refused(app: TaskQ, make: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="on_message"):
         make(app.tasks["add"].delay(1, 2)).get(on_message=print)
 
 
 @pytest.mark.parametrize("make", [lambda result: result, lambda result: ResultSet([result])])
-def test_something_is_called_at_each_look(app: TaskQ, make: Any) -> None:
-    looks: list[int] = []
+def test_on_interval_is_called_after_each_poll(app: TaskQ, make: Any) -> None:
+    polls: list[int] = []
 
-    def look() -> None:
-        looks.append(1)
-        if len(looks) == 2:
+    def poll() -> None:
+        polls.append(1)
+        if len(polls) == 2:
             run_tasks(app)
 
-    assert make(app.tasks["add"].delay(1, 2)).get(timeout=60, on_interval=look) in (3, [3])
-    assert len(looks) == 2
+    assert make(app.tasks["add"].delay(1, 2)).get(timeout=60, on_interval=poll) in (3, [3])
+    assert len(polls) == 2
 
 
-def test_then_is_when_the_end_is_seen(app: TaskQ) -> None:
+def test_then_calls_back_once_the_end_is_seen(app: TaskQ) -> None:
     seen: list[Any] = []
     good, bad, broken = app.tasks["add"].delay(1, 2), app.tasks["fail"].delay(), app.tasks["add"].delay(3, 4)
     good.then(seen.append)
@@ -198,7 +198,7 @@ def test_then_is_when_the_end_is_seen(app: TaskQ) -> None:
     broken.then(lambda _: [].pop(), on_error=seen.append)
     assert (good.ready(), seen) == (False, [])
     run_tasks(app)
-    assert seen == [], "nobody has looked"
+    assert seen == [], "the end has not been read yet"
     assert (good.state, bad.state, broken.state) == ("SUCCESS", "FAILURE", "SUCCESS")
     assert seen[:2] == [good, bad]
     assert isinstance(seen[2], IndexError)
@@ -209,7 +209,7 @@ def test_then_is_when_the_end_is_seen(app: TaskQ) -> None:
     assert app.tasks["add"].apply((1, 2)).then(seen.append) == seen[-1]
 
 
-def test_then_of_a_set_is_when_all_have_ended(app: TaskQ) -> None:
+def test_then_of_a_set_calls_back_once_all_have_ended(app: TaskQ) -> None:
     seen: list[Any] = []
     first, second = app.tasks["add"].delay(1, 2), app.tasks["add"].delay(3, 4)
     sides = ResultSet([first, second]).then(seen.append)
@@ -220,7 +220,7 @@ def test_then_of_a_set_is_when_all_have_ended(app: TaskQ) -> None:
     assert ResultSet(app=app).then(seen.append) is seen[-1]
 
 
-def test_iterating_as_they_end(app: TaskQ) -> None:
+def test_iter_native_yields_tasks_as_they_end(app: TaskQ) -> None:
     sides = group(app.tasks["add"].s(1, 2), app.tasks["add"].s(3, 4)).delay()
     run_tasks(app)
     found = dict(sides.iter_native(timeout=0))
@@ -231,7 +231,7 @@ def test_iterating_as_they_end(app: TaskQ) -> None:
         list(ResultSet([app.tasks["add"].delay(7, 8)]).iter_native(timeout=0))
 
 
-async def test_what_a_record_says() -> None:
+async def test_result_reads_the_parts_of_its_record() -> None:
     app = TaskQ("shop", broker="memory://", results="memory://", result_extended=True)
 
     @app.task(name="add")
@@ -260,7 +260,7 @@ async def test_what_a_record_says() -> None:
 # -- handing them on
 
 
-def test_a_task_may_return_one(app: TaskQ) -> None:
+def test_result_that_a_task_returns_is_read_back(app: TaskQ) -> None:
     @app.task(name="start")
     def start() -> Any:
         return group(app.tasks["add"].s(1, 2), app.tasks["add"].s(3, 4)).delay()
@@ -277,16 +277,16 @@ def test_a_task_may_return_one(app: TaskQ) -> None:
     assert result_from_tuple(start_one.apply().get(), app).id
 
 
-def test_tuples_are_celerys(app: TaskQ) -> None:
+def test_tuple_of_a_result_has_celerys_form(app: TaskQ) -> None:
     result = chain(app.tasks["add"].s(1, 1), group(app.tasks["add"].s(1), app.tasks["add"].s(2))).delay()
     first, members = ((result.parent.id, None), None), [((each.id, None), None) for each in result]
     assert result.as_tuple() == ((result.id, first), members)
-    with pytest.raises(TypeError, match="has no id to be found by"):
+    with pytest.raises(TypeError, match="has no id, by which it could be found later"):
         ResultSet(result.results).as_tuple()
 
 
 @pytest.mark.parametrize("of_all", [lambda result: result.forget(), lambda result: ResultSet([result]).forget()])
-def test_what_came_before_is_forgotten_too(app: TaskQ, of_all: Any) -> None:
+def test_forget_removes_the_results_of_parents_too(app: TaskQ, of_all: Any) -> None:
     add, total = app.tasks["add"], app.tasks["total"]
     result = ended(app, chain(add.s(1, 1), group(add.s(1), add.s(2)), total.s(), add.s(1)).delay())
     ids = [each.id for each in result.everyone()]

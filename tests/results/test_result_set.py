@@ -1,4 +1,4 @@
-"""Several results as one: read in one read, kept by ``save``, and bad input."""
+"""The results of several tasks as one: reading, waiting, saving, and wrong input."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def two(app: TaskQ) -> GroupResult:
     return group(task.s(tag="a"), task.s(tag="b")).apply_async()
 
 
-def test_it_is_ready_when_all_have_ended(app: TaskQ) -> None:
+def test_group_is_ready_when_all_members_have_ended(app: TaskQ) -> None:
     result = two(app)
     assert (result.ready(), result.waiting(), result.completed_count(), bool(result)) == (False, True, 0, True)
     end(app, result[0].id, 1)
@@ -47,7 +47,7 @@ def test_it_is_ready_when_all_have_ended(app: TaskQ) -> None:
     assert result.get(timeout=0) == result.join(timeout=0) == [1, 2]
 
 
-async def test_on_an_event_loop(app: TaskQ) -> None:
+async def test_group_result_works_on_an_event_loop(app: TaskQ) -> None:
     task = app.tasks["task"]
     result = await group(task.s(tag="a"), task.s(tag="b")).aapply_async()
     end(app, result[0].id, 1)
@@ -62,7 +62,7 @@ async def test_on_an_event_loop(app: TaskQ) -> None:
     await app.aclose()
 
 
-def test_the_first_failure_is_raised_at_once_or_stands_in_its_place(app: TaskQ) -> None:
+def test_first_failure_is_raised_or_stands_in_place_of_the_value(app: TaskQ) -> None:
     result = two(app)
     end(app, result[1].id, ValueError("bad"))
     assert result.failed()
@@ -75,14 +75,14 @@ def test_the_first_failure_is_raised_at_once_or_stands_in_its_place(app: TaskQ) 
     assert (value, str(error)) == (1, "bad")
 
 
-def test_when_the_time_is_over_it_says_how_many_are_missing(app: TaskQ) -> None:
+def test_timeout_error_names_how_many_tasks_are_missing(app: TaskQ) -> None:
     result = two(app)
     end(app, result[0].id, 1)
-    with pytest.raises(TimeoutError, match=f"1 of 2 tasks have not ended after 0 s, {result[1].id} for one"):
+    with pytest.raises(TimeoutError, match=f"1 of 2 tasks have not ended after 0 s, for example {result[1].id}"):
         result.get(timeout=0)
 
 
-def test_revoke_and_forget_are_for_all(app: TaskQ) -> None:
+def test_revoke_and_forget_reach_all_members(app: TaskQ) -> None:
     result = two(app)
     end(app, result[0].id, 1)
     assert result.revoke() == 1
@@ -91,7 +91,7 @@ def test_revoke_and_forget_are_for_all(app: TaskQ) -> None:
     assert result.states() == ["PENDING", "PENDING"]
 
 
-def test_saved_is_restored_with_what_came_before(app: TaskQ) -> None:
+def test_saved_group_is_restored_with_its_parents(app: TaskQ) -> None:
     task = app.tasks["task"]
     line = chain(
         task.s(tag="a"), group(task.s(tag="b"), chain(task.s(tag="c"), group(task.s(tag="d"), task.s(tag="e"))))
@@ -103,43 +103,43 @@ def test_saved_is_restored_with_what_came_before(app: TaskQ) -> None:
     assert restored.parent == result.parent
     assert [leaf.id for leaf in restored.leaves()] == [leaf.id for leaf in result.leaves()]
     result.delete()
-    with pytest.raises(KeyError, match=f"no group {result.id} was saved"):
+    with pytest.raises(KeyError, match=f"group {result.id} was not saved"):
         app.GroupResult(result.id)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2000, 2001, 4001])
-def test_a_large_group_is_saved_in_pages(app: TaskQ, size: int) -> None:
+def test_large_group_is_saved_in_pages(app: TaskQ, size: int) -> None:
     result = GroupResult(f"g{size}", [app.AsyncResult(str(number)) for number in range(size)], app=app)
     assert app.GroupResult(result.save().id) == result
 
 
-def test_an_empty_group_is_ready(app: TaskQ) -> None:
+def test_empty_group_is_ready(app: TaskQ) -> None:
     result = signature(group(), app=app).apply_async()
     assert (result.get(timeout=0), result.ready(), len(result), bool(result)) == ([], True, 0, True)
 
 
 @pytest.mark.parametrize("empty", [group(), group([]), chain(group([])), group(chain(), chain()), group(group([]))])
-async def test_an_empty_group_needs_no_application(empty: Any) -> None:
+async def test_empty_group_needs_no_application(empty: Any) -> None:
     for result in (empty.delay(), empty.apply_async(), await empty.adelay(), empty.apply()):
         assert isinstance(result, GroupResult)
         assert (result.get(), await result.aget(), result.join(timeout=0), list(result)) == ([], [], [], [])
         assert (result.ready(), result.successful(), result.failed(), result.waiting()) == (True, True, False, False)
         assert (result.revoke(), result.forget(), result.completed_count(), bool(result)) == (0, None, 0, True)
-        with pytest.raises(RuntimeError, match="belongs to no application: make it with app="):
+        with pytest.raises(RuntimeError, match="doesn't belong to an application: make it with app="):
             result.save()
 
 
-async def test_an_empty_chain_is_nothing() -> None:
+async def test_empty_chain_has_no_result() -> None:
     assert (chain().delay(), await chain([]).adelay(), chain().apply()) == (None, None, None)
 
 
-def test_a_generator_of_nothing(app: TaskQ) -> None:
+def test_group_of_an_empty_generator_is_empty(app: TaskQ) -> None:
     task = app.tasks["task"]
     assert group(task.s(tag=tag) for tag in "").delay().get() == []
     assert (ResultSet().get(), group().set(task_id="g").delay().id) == ([], "g")
 
 
-def test_a_set_is_added_to_and_removed_from(app: TaskQ) -> None:
+def test_results_are_added_to_and_removed_from_a_set(app: TaskQ) -> None:
     results = ResultSet([], app)
     first, second = app.AsyncResult("1"), app.AsyncResult("2")
     results.update([first, second, first])
@@ -153,7 +153,7 @@ def test_a_set_is_added_to_and_removed_from(app: TaskQ) -> None:
     assert len(results) == 0
 
 
-def test_parents_lead_back_to_the_beginning(app: TaskQ) -> None:
+def test_parents_lead_back_to_the_first_task(app: TaskQ) -> None:
     task = app.tasks["task"]
     result = chain(task.s(tag="a"), chord([task.s(tag="b"), task.s(tag="c")], task.s(tag="d"))).apply_async()
     assert isinstance(result.parent, GroupResult)
@@ -161,7 +161,7 @@ def test_parents_lead_back_to_the_beginning(app: TaskQ) -> None:
     assert result.parent.parent.parent is None
 
 
-def test_without_a_store_there_is_nothing_to_wait_for() -> None:
+def test_get_without_a_result_store_is_refused() -> None:
     app = make_app(broker="memory://", results="disabled://")
     result = group(app.tasks["task"].s(tag="a")).apply_async()
     with pytest.raises(ImproperlyConfigured, match="no result store is configured"):

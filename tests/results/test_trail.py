@@ -1,4 +1,4 @@
-"""What a task calls while it runs is among its result's children: Celery's trail, in every way of running it."""
+"""Celery's trail: the tasks that a task calls are the children of its result, wherever the task runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def children(result: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("task", [calls, acalls])
-def test_calls_are_children(app: TaskQ, task: Any) -> None:
+def test_tasks_that_a_task_calls_are_its_children(app: TaskQ, task: Any) -> None:
     result = task.delay(3)
     run_tasks(app)
     assert children(result) == result.get(timeout=0)
@@ -42,25 +42,25 @@ def test_calls_are_children(app: TaskQ, task: Any) -> None:
     assert len(result.graph) == 4
 
 
-def test_in_each_way(app: TaskQ) -> None:
+def test_calls_of_every_kind_are_children(app: TaskQ) -> None:
     result = calls_in_each_way.delay()
     run_tasks(app)
     assert children(result) == result.get(timeout=0)
 
 
-def test_of_a_failed_task(app: TaskQ) -> None:
+def test_failed_task_has_children(app: TaskQ) -> None:
     result = calls_and_fails.delay(2)
     run_tasks(app)
     assert (result.state, len(children(result))) == ("FAILURE", 2)
 
 
-def test_of_a_task_without_a_trail(app: TaskQ) -> None:
+def test_task_without_a_trail_has_no_children(app: TaskQ) -> None:
     result = no_trail.delay()
     run_tasks(app)
     assert (children(result), app.AsyncResult(result.get(timeout=0)).state) == ([], "SUCCESS")
 
 
-def test_what_follows_comes_first_and_there_is_an_end(app: TaskQ) -> None:
+def test_children_begin_with_the_next_task_and_are_limited(app: TaskQ) -> None:
     result = (calls.s(MOST_CHILDREN + 5) | leaf.s()).delay()
     run_tasks(app)
     first = children(result.parent)
@@ -68,13 +68,13 @@ def test_what_follows_comes_first_and_there_is_an_end(app: TaskQ) -> None:
     assert first[1:] == result.parent.get(timeout=0)[: MOST_CHILDREN - 1]
 
 
-def test_the_next_run_in_the_same_thread_begins_anew(app: TaskQ) -> None:
+def test_next_run_in_a_thread_begins_without_children(app: TaskQ) -> None:
     first, second, third = calls.delay(2), leaf.delay(), calls.delay(1)
     run_tasks(app)
     assert [len(children(each)) for each in (first, second, third)] == [2, 0, 1]
 
 
-def test_outside_a_task_nothing_is_kept(app: TaskQ) -> None:
+def test_call_outside_a_task_is_nobodys_child(app: TaskQ) -> None:
     before, after = leaf.delay(), calls.delay(1)
     run_tasks(app)
     assert (children(before), len(children(after))) == ([], 1)
@@ -93,7 +93,7 @@ def test_outside_a_task_nothing_is_kept(app: TaskQ) -> None:
     ],
     ids=["threads", "asyncio", "solo", "processes"],
 )
-async def test_in_a_pool(app: TaskQ, make: Any) -> None:
+async def test_pool_reports_the_called_tasks(app: TaskQ, make: Any) -> None:
     pool = make()
     await pool.start()
     try:
@@ -110,7 +110,7 @@ async def test_in_a_pool(app: TaskQ, make: Any) -> None:
         await app.aclose()
 
 
-def test_in_a_function(app: TaskQ) -> None:
+def test_lambda_function_records_the_called_tasks(app: TaskQ) -> None:
     call = call_of("calls", 2)
     answer = app.lambda_handler()(batch(record(call)), Context())
     assert failures(answer) == []

@@ -1,4 +1,4 @@
-"""What waiting for many tasks reads, counted; nothing here takes the time that it says it waits."""
+"""The reads of the store while many tasks are waited for; pauses are noted, and not waited."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FINAL_VERSION, Record
-from taskq_cloud.results.wait_for_all import LOOKS_UNTIL_ALL, PAGE_RESULTS, wait_for_all
+from taskq_cloud.results.wait_for_all import PAGE_RESULTS, POLLS_UNTIL_ALL, wait_for_all
 
 
 class Counted:
-    """A store that counts the records it is asked for."""
+    """A result store that notes how many records each read asks for."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -50,13 +50,13 @@ def end(app: TaskQ, *numbers: int, error: Exception | None = None) -> None:
     app.run(app.store.save(records))
 
 
-def wait(app: TaskQ, size: int, after: Callable[[int], None], *, looks: int = 1000, **how: Any) -> list[float]:
-    """Wait for a group of so many; ``after`` is told the number of each pause. The pauses, in seconds."""
+def wait(app: TaskQ, size: int, after: Callable[[int], None], *, polls: int = 1000, **how: Any) -> list[float]:
+    """Wait for a group of ``size`` tasks, calling ``after`` with the number of each pause; the pauses, in seconds."""
     results = GroupResult("g", [app.AsyncResult(f"t-{number}") for number in range(size)]).leaves()
     flow: Any = wait_for_all(app, results, how.get("timeout"), 0.5, propagate=how.get("propagate", True))
     answer, pauses = None, []
     try:
-        while len(pauses) < looks:
+        while len(pauses) < polls:
             step = flow.send(answer)
             answer = None
             if isinstance(step, Sleep):
@@ -66,53 +66,53 @@ def wait(app: TaskQ, size: int, after: Callable[[int], None], *, looks: int = 10
                 answer = app._connections.perform(step)
     except StopIteration:
         return pauses
-    raise AssertionError(f"still waiting after {looks} looks")
+    raise AssertionError(f"still waiting after {polls} polls")
 
 
-def test_the_first_page_is_looked_at_until_it_has_ended(app: TaskQ) -> None:
+def test_first_page_is_polled_until_it_has_ended(app: TaskQ) -> None:
     def after(pause: int) -> None:
         if pause == 6:
             end(app, *range(1000))
 
     wait(app, 1000, after)
-    assert app.store.loads == [500] * 8, "six looks in vain, and one of each page"
+    assert app.store.loads == [500] * 8, "six polls in vain, and one for each page"
 
 
-def test_what_has_ended_is_not_read_again(app: TaskQ) -> None:
+def test_ended_task_is_not_read_again(app: TaskQ) -> None:
     wait(app, 500, lambda pause: end(app, *range(100 * (pause - 1), 100 * pause)))
     assert app.store.loads == [500, 500, 400, 300, 200, 100]
 
 
-def test_a_thousand_that_end_one_after_the_other_cost_less_than_looking_at_all(app: TaskQ) -> None:
+def test_thousand_tasks_that_end_in_turn_cost_fewer_reads_than_polling_all(app: TaskQ) -> None:
     wait(app, 1000, lambda pause: end(app, *range(75 * (pause - 1), min(1000, 75 * pause))))
-    of_all = 1000 + sum(1000 - 75 * look for look in range(14))
+    of_all = 1000 + sum(1000 - 75 * poll for poll in range(14))
     assert sum(app.store.loads) < of_all * 2 / 3
 
 
-def test_when_all_have_ended_each_is_read_once_without_a_pause(app: TaskQ) -> None:
+def test_tasks_that_have_all_ended_are_read_once_without_a_pause(app: TaskQ) -> None:
     end(app, *range(1700))
     assert wait(app, 1700, lambda _: None) == []
     assert app.store.loads == [500, 500, 500, 200]
 
 
-def test_a_failure_on_a_later_page_is_raised_soon(app: TaskQ) -> None:
+def test_failure_on_a_later_page_is_raised_soon(app: TaskQ) -> None:
     end(app, 1600, error=ValueError("bad"))
     with pytest.raises(ValueError, match="bad"):
-        wait(app, 1700, lambda _: None, looks=LOOKS_UNTIL_ALL)
-    assert sum(app.store.loads) == (LOOKS_UNTIL_ALL - 1) * PAGE_RESULTS + 1700
+        wait(app, 1700, lambda _: None, polls=POLLS_UNTIL_ALL)
+    assert sum(app.store.loads) == (POLLS_UNTIL_ALL - 1) * PAGE_RESULTS + 1700
 
 
-def test_a_failure_on_the_first_page_is_raised_at_once(app: TaskQ) -> None:
+def test_failure_on_the_first_page_is_raised_at_once(app: TaskQ) -> None:
     with pytest.raises(ValueError, match="bad"):
-        wait(app, 1700, lambda _: end(app, 3, error=ValueError("bad")), looks=2)
+        wait(app, 1700, lambda _: end(app, 3, error=ValueError("bad")), polls=2)
 
 
-def test_without_propagation_it_is_waited_for_the_others(app: TaskQ) -> None:
+def test_failure_without_propagation_does_not_end_the_wait(app: TaskQ) -> None:
     end(app, 3, error=ValueError("bad"))
     wait(app, 600, lambda _: end(app, *(n for n in range(600) if n != 3)), propagate=False)
 
 
-def test_pauses_grow_with_what_is_missing(app: TaskQ) -> None:
+def test_pauses_grow_with_the_number_of_missing_tasks(app: TaskQ) -> None:
     def until(app: TaskQ, size: int) -> float:
         return max(wait(app, size, lambda pause: end(app, *range(size)) if pause == 20 else None))
 
@@ -120,15 +120,15 @@ def test_pauses_grow_with_what_is_missing(app: TaskQ) -> None:
     assert until(app, 3010) == 0.5
 
 
-def test_when_the_time_is_over_all_are_looked_at(app: TaskQ) -> None:
+def test_all_pages_are_read_when_the_time_is_over(app: TaskQ) -> None:
     end(app, *range(600, 1000))
-    with pytest.raises(TimeoutError, match="600 of 1000 tasks have not ended after 0 s, t-0 for one"):
+    with pytest.raises(TimeoutError, match="600 of 1000 tasks have not ended after 0 s, for example t-0"):
         wait(app, 1000, lambda _: None, timeout=0)
     end(app, 999, *range(600))
     assert wait(app, 1000, lambda _: None, timeout=0) == []
 
 
-def test_a_failure_that_is_found_when_the_time_is_over_is_raised(app: TaskQ) -> None:
+def test_failure_found_when_the_time_is_over_is_raised(app: TaskQ) -> None:
     end(app, 900, error=ValueError("bad"))
     with pytest.raises(ValueError, match="bad"):
         wait(app, 1000, lambda _: None, timeout=0)

@@ -1,4 +1,4 @@
-"""An application whose tasks call others; the processes of a pool import it too."""
+"""An application whose tasks call other tasks; the processes of a pool import it too."""
 
 from __future__ import annotations
 
