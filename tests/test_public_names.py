@@ -33,7 +33,7 @@ PUBLIC = {
         ParseException PeriodicKeywords Schedule ScheduleState crontab maybe_schedule schedule solar
     """,
     "taskq_cloud.settings": "Settings load_settings public_key",
-    "taskq_cloud.testing": "Drive FakeClock driving run_tasks",
+    "taskq_cloud.testing": "Drive FakeClock run_tasks",
 }
 
 

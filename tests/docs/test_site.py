@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.samples import DOCS
+from tests.test_public_names import PUBLIC
 
 ROOT = DOCS.parent
 PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
@@ -22,8 +23,8 @@ FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 
 
 def _require_mkdocs() -> None:
-    if find_spec("material") is None:
-        reason = "mkdocs-material is not installed: pip install --group docs"
+    if find_spec("material") is None or find_spec("mkdocstrings") is None:
+        reason = "mkdocs-material or mkdocstrings is not installed: pip install --group docs"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -101,6 +102,15 @@ def test_page_renders_its_tables_and_code(name: str, site: Path) -> None:
     assert page.tags.count("pre") >= len(FENCE.findall(source))
     for left_over in ("```", "|---", "](", "**", "\n- "):
         assert left_over not in page.text, page.text.partition(left_over)[0][-200:]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_api_page_describes_every_public_name(module: str, site: Path) -> None:
+    html = (site / "api.html").read_text(encoding="utf-8")
+    described = {name.rpartition(".")[2] for name in re.findall(r' id="taskq_cloud\.([\w.]+)"', html)}
+    assert [name for name in PUBLIC[module].split() if name not in described] == []
+    for left_over in ("```", "](", "\n::"):
+        assert left_over not in Page(html).text
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -212,3 +212,4 @@ class DeadLetter:
 
 
 Settlement: TypeAlias = Acknowledge | Release | DeadLetter
+"""The ways to settle a delivery."""
