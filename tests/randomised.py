@@ -1,7 +1,7 @@
 """A pytest plugin for tests with random examples, which hypothesis draws: the settings, and how to repeat a failure.
 
-With ``CI=true``, each test draws the same examples in every run, so a change is never blamed for an example that another
-run drew. Without it, each run draws new examples, and a failure prints the line that repeats it.
+With ``CI=true``, each test draws the same examples in every run, so a change is never blamed for an example that
+another run drew. Without it, each run draws new examples, and a failure prints the line that repeats it.
 """
 
 from __future__ import annotations
@@ -43,5 +43,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"    CI=true pytest '{report.nodeid}'")
     else:
         terminalreporter.line(
-            "Each failure above ends with a line @reproduce_failure(...): put it above the test to draw that example again."
+            "Each failure above ends with a line @reproduce_failure(...); "
+            "put it above the test to draw that example again."
         )

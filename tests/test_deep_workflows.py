@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import random
 from typing import Any
 
 import pytest
 
 from taskq_cloud import TaskQ, chain, chord, group
-from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.workflows import chord_members, signatures
 from taskq_cloud.core.workflows.stages import MOST_NESTED
 from taskq_cloud.errors import InvalidTaskError
-from taskq_cloud.stores.results.memory import MemoryResults
-from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Chaos
+from taskq_cloud.testing.bench import Bench
+from tests.chaos import serve
 
 
 @pytest.fixture
@@ -59,14 +56,10 @@ MAKES = pytest.mark.parametrize(
 
 
 def run(app: TaskQ, workflow: Any) -> Any:
-    clock = FakeClock()
-    vars(app)["broker"], vars(app)["store"] = MemoryBroker(clock), MemoryResults(clock)
-    result, chaos = workflow.apply_async(), Chaos(app, clock, random.Random(0), 0)
-    try:
-        chaos.serve()
-        return result.get(timeout=1)
-    finally:
-        chaos.close()
+    bench = Bench.of(app)
+    result = workflow.apply_async()
+    serve(bench)
+    return result.get(timeout=1)
 
 
 @pytest.mark.parametrize(("make", "most"), [(bodies, MOST_NESTED), (within, MOST_NESTED // 2)])

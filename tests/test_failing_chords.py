@@ -2,17 +2,14 @@
 
 import json
 import logging
-import random
 
 import pytest
 
 from taskq_cloud import TaskQ, chain, chord
-from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.model.message import Acknowledge, Outgoing
 from taskq_cloud.errors import ChordError, EncodeError, Reject
-from taskq_cloud.stores.results.memory import MemoryResults
-from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Chaos
+from taskq_cloud.testing.bench import Bench
+from tests.chaos import serve
 
 
 @pytest.fixture
@@ -32,18 +29,13 @@ def app(caplog):
     def total(numbers):
         return sum(numbers)
 
-    app.clock = FakeClock()
-    vars(app)["broker"], vars(app)["store"] = MemoryBroker(app.clock), MemoryResults(app.clock)
     yield app
     app.close()
 
 
-def serve(app):
-    chaos = Chaos(app, app.clock, random.Random(0), 0)
-    try:
-        chaos.serve()
-    finally:
-        chaos.close()
+@pytest.fixture
+def bench(app):
+    return Bench.of(app)
 
 
 def redrive(app):
@@ -67,15 +59,15 @@ def alter(app, change):
 @pytest.mark.parametrize(
     ("task", "said"), [("unknown", r"raised NotRegistered\('unknown'\)"), ("reject", r"raised Reject\('not mine'\)")]
 )
-def test_a_member_that_is_dead_lettered_fails_its_chord(app, task, said):
+def test_a_member_that_is_dead_lettered_fails_its_chord(app, bench, task, said):
     member = chain(app.signature("double", (1,), immutable=True), app.signature(task, immutable=True))
     result = chord([app.tasks["double"].s(1), member], app.tasks["total"].s()).delay()
-    serve(app)
+    serve(bench)
     with pytest.raises(ChordError, match=said):
         result.get(timeout=1)
 
 
-def test_a_member_whose_callbacks_make_no_message_fails_its_chord(app):
+def test_a_member_whose_callbacks_make_no_message_fails_its_chord(app, bench):
     double = app.tasks["double"]
     result = chord([double.s(1), double.s(2)], app.tasks["total"].s()).delay()
 
@@ -86,12 +78,12 @@ def test_a_member_whose_callbacks_make_no_message_fails_its_chord(app):
         document["body"] = json.dumps([args, kwargs, embed])
 
     alter(app, wrong_callback)
-    serve(app)
+    serve(bench)
     with pytest.raises(ChordError, match=r"raised InvalidTaskError.*what follows it can't be read"):
         result.get(timeout=1)
 
 
-def test_a_member_that_cannot_be_read_has_failed_and_its_chord_goes_on_once_it_is_redriven(app):
+def test_a_member_that_cannot_be_read_has_failed_and_its_chord_goes_on_once_it_is_redriven(app, bench):
     double = app.tasks["double"]
     result = chord([double.s(1), double.s(2)], app.tasks["total"].s()).delay()
 
@@ -100,7 +92,7 @@ def test_a_member_that_cannot_be_read_has_failed_and_its_chord_goes_on_once_it_i
             document["content-type"] = "application/x-other"
 
     alter(app, unreadable)
-    serve(app)
+    serve(bench)
     # The body, which only the message's body tells of, is not known: it waits.
     assert result.state == "PENDING"
     assert result.parent[1].state == "FAILURE"
@@ -111,7 +103,7 @@ def test_a_member_that_cannot_be_read_has_failed_and_its_chord_goes_on_once_it_i
     waiting = app.run(app.broker.receive("celery", 10, 0, 30))
     app.run(app.broker.settle([Acknowledge(each) for each in waiting]))
     app.run(app.broker.send("celery", [Outgoing(body=json.dumps(alter_type), attributes=dead.attributes)]))
-    serve(app)
+    serve(bench)
     assert result.get(timeout=1) == 6
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ, chain, chord, group
-from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Outgoing
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Chaos
+from tests.chaos import Chaos
 
 MOST_STEPS = 20
 """More than any delivery here takes."""
@@ -38,12 +38,11 @@ class Shop:
 
     def __init__(self) -> None:
         self.app = TaskQ("shop", broker="memory://", results="memory://")
-        self.clock, self.runs, tasks = FakeClock(), Counter[str](), self.app.tasks
-        self.store = CountedResults(self.clock)
-        vars(self.app)["broker"], vars(self.app)["store"] = MemoryBroker(self.clock), self.store
-        self.chaos = Chaos(
-            self.app, self.clock, random.Random(0), 0, at_once=1
-        )  # copies that run side by side both run
+        clock, self.runs, tasks = FakeClock(), Counter[str](), self.app.tasks
+        self.store = CountedResults(clock)
+        self.bench = Bench.of(self.app, clock=clock, store=self.store)
+        # Copies of a message that are processed at the same time both run.
+        self.chaos = Chaos(self.bench, random.Random(0), at_once=1)
 
         def ran(name: str) -> None:
             self.runs[name] += 1
@@ -83,7 +82,7 @@ class Shop:
 
     def bodies(self) -> list[str]:
         """What is in the queue: received, and not settled."""
-        return [each.body for each in self.app.run(self.app.broker.receive("celery", 10, 0, 30))]
+        return [each.body for each in self.bench.receive(lease_seconds=30)]
 
 
 @pytest.fixture
@@ -91,7 +90,6 @@ def shop(caplog: pytest.LogCaptureFixture) -> Iterator[Shop]:
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
     shop = Shop()
     yield shop
-    shop.chaos.close()
     shop.app.close()
 
 
@@ -117,7 +115,7 @@ OF_CALLED = ["task", "body", "chain"]
 @pytest.mark.parametrize("steps", range(MOST_STEPS))
 def test_though_its_worker_dies_at_any_step(shop: Shop, workflow: Callable[[Shop], Any], steps: int) -> None:
     workflow(shop).apply_async()
-    assert shop.chaos.die(steps)
+    assert shop.chaos.crash(steps)
     shop.chaos.serve()
     assert shop.runs["follower"] == 1
 
@@ -131,10 +129,9 @@ def test_what_is_called_where_the_task_fails_unless_its_worker_dies_before_that_
     for steps in range(MOST_STEPS):
         shop = Shop()
         workflow(shop).apply_async()
-        shop.chaos.die(steps)
+        shop.chaos.crash(steps)
         shop.chaos.serve()
         runs.append(shop.runs["follower"])
-        shop.chaos.close()
         shop.app.close()
     # Two steps: the run has ended, and the record is about to be saved.
     assert Counter(runs) == {1: MOST_STEPS - 2, 2: 2}
@@ -144,7 +141,7 @@ def test_what_is_called_where_the_task_fails_unless_its_worker_dies_before_that_
 def test_though_the_task_comes_again_when_all_has_ended(shop: Shop, workflow: Callable[[Shop], Any]) -> None:
     workflow(shop).apply_async()
     bodies = shop.bodies()
-    shop.clock.advance(45)
+    shop.bench.clock.advance(45)
     shop.chaos.serve()
     for _ in range(2):
         shop.app.run(shop.app.broker.send("celery", [Outgoing(body=body) for body in bodies]))
@@ -155,7 +152,7 @@ def test_though_the_task_comes_again_when_all_has_ended(shop: Shop, workflow: Ca
 @pytest.mark.parametrize("steps", range(MOST_STEPS))
 def test_what_replaces_a_task_though_its_worker_dies(shop: Shop, steps: int) -> None:
     shop.replaced.s().apply_async()
-    shop.chaos.die(steps)
+    shop.chaos.crash(steps)
     shop.chaos.serve()
     assert shop.runs["follower"] == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.canvas import signature
 from taskq_cloud.stores.results.sqlite import SQLiteResults
+from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Place, build, chords_that_grow, evaluate, is_nothing, make_app, outcome, played, workflows
+from tests.chaos import run_workflow
+from tests.workflows import build, chords_that_grow, evaluate, is_nothing, make_app, outcome, workflows
 
 QUICK = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=150)
 SLOW = settings(QUICK, max_examples=25)
@@ -35,7 +38,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 @example(node=("chain", [("failing", "a"), ("chord", [T], U), ("group", [T, U])]))
 def test_undisturbed(node: Any) -> None:
     assume(not is_nothing(node))
-    value, _ = played(node, 0, 0)
+    value, _ = run_workflow(node, 0, 0)
     assert value == evaluate(node)
 
 
@@ -43,7 +46,7 @@ def test_undisturbed(node: Any) -> None:
 @given(node=workflows(), seed=st.integers(0, 2**32))
 def test_with_crashes_duplicates_and_in_any_order(node: Any, seed: int) -> None:
     assume(not is_nothing(node))
-    value, _ = played(node, seed, 0.2)
+    value, _ = run_workflow(node, seed, 0.2)
     assert value == evaluate(node)
 
 
@@ -52,7 +55,7 @@ def test_with_crashes_duplicates_and_in_any_order(node: Any, seed: int) -> None:
 @example(node=("chain", [T, ("group", [("chord", [T, U], ("group", [T, U])), T]), U]), seed=1)
 def test_with_groups_in_pages(node: Any, seed: int) -> None:
     assume(not is_nothing(node))
-    value, _ = played(node, seed, 0.2, fan_out_members=1)
+    value, _ = run_workflow(node, seed, 0.2, fan_out_members=1)
     assert value == evaluate(node)
 
 
@@ -61,8 +64,9 @@ def test_with_groups_in_pages(node: Any, seed: int) -> None:
 def test_on_sqlite(tmp_path_factory: pytest.TempPathFactory, node: Any, seed: int) -> None:
     assume(not is_nothing(node))
     clock, directory = FakeClock(), tmp_path_factory.mktemp("workflow")
-    broker = SQLiteBroker(directory / "broker.db", clock)
-    value, _ = played(node, seed, 0.2, Place(clock, broker, SQLiteResults(directory / "results.db", clock)))
+    broker, store = SQLiteBroker(directory / "broker.db", clock), SQLiteResults(directory / "results.db", clock)
+    make_bench = partial(Bench.of, clock=clock, broker=broker, store=store)
+    value, _ = run_workflow(node, seed, 0.2, make_bench=make_bench)
     assert value == evaluate(node)
 
 
@@ -84,7 +88,7 @@ def test_it_is_the_same_when_it_comes_back_from_json(node: Any) -> None:
 
 def test_every_task_of_an_undisturbed_workflow_runs_once() -> None:
     node = ("chain", [("group", [T, U, ("chain", [T, U])]), T, ("group", [T, U]), T])
-    _, chaos = played(node, 0, 0)
+    _, chaos = run_workflow(node, 0, 0)
     assert chaos.runs == 8
 
 
@@ -92,13 +96,13 @@ def test_every_task_of_an_undisturbed_workflow_runs_once() -> None:
 @given(node=chords_that_grow(), seed=st.integers(0, 2**32))
 @example(node=("chord", [("adding", "a", [("adding", "b", [T, U]), ("adding", "c", [("failing", "d")])])], T), seed=0)
 def test_what_is_added_to_a_chord(node: Any, seed: int) -> None:
-    assert played(node, 0, 0)[0] == evaluate(node)
-    assert played(node, seed, 0.2)[0] == evaluate(node)
+    assert run_workflow(node, 0, 0)[0] == evaluate(node)
+    assert run_workflow(node, seed, 0.2)[0] == evaluate(node)
 
 
 def test_a_large_header_is_joined_in_shards() -> None:
     node = ("chord", [("task", "abcd"[number % 4], False) for number in range(450)], T)
-    value, chaos = played(node, 0, 0)
+    value, chaos = run_workflow(node, 0, 0)
     assert value == evaluate(node)
     assert chaos.runs == 451
 
@@ -108,4 +112,4 @@ def test_a_body_is_sent_though_who_has_claimed_it_dies_and_its_message_is_acknow
     """With 467, one of two workers that hold a member's message claims the body and dies; the other has gone."""
     growing = ("adding", "b", [("adding", "a", [("task", "c", False)])])
     node = ("chord", [growing, growing], ("task", "b", True))
-    assert played(node, seed, 0.2)[0] == evaluate(node)
+    assert run_workflow(node, seed, 0.2)[0] == evaluate(node)

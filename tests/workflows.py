@@ -7,32 +7,14 @@ A workflow is a tuple: ``("task", tag, immutable)``, ``("failing", tag)``, ``("c
 
 from __future__ import annotations
 
-import random
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
-from taskq_cloud import TaskQ, chain, chord, group, signature
-from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.execution.context import Environment
-from taskq_cloud.core.execution.pipeline import Pipeline
-from taskq_cloud.core.flows import Call, Gather, Sleep, retrying
-from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.messages.sending import Outbox
-from taskq_cloud.core.model.message import Outgoing
-from taskq_cloud.core.model.outcome import Invocation
+from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.results.group_result import GroupResult
-from taskq_cloud.stores.results.memory import MemoryResults
-from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.testing.contracts.pipeline_ports import Effect, WatchedBroker, WatchedStore
 
-MOST_OPEN = 8
-"""Deliveries that are served at once."""
-MOST_STEPS = 100_000
 TAGS = st.sampled_from("abcd")
 TASKS = st.tuples(st.just("task"), TAGS, st.booleans())
 FAILING = st.tuples(st.just("failing"), TAGS)
@@ -257,150 +239,3 @@ def outcome(result: Any) -> Any:
     state = result.load()
     assert state.ready, f"{result} is {state.state}"
     return Failure(type(state.result).__name__) if state.state == "FAILURE" else state.result
-
-
-class Chaos:
-    """Serves an application's queue, with the disturbances that a random generator draws.
-
-    Args:
-        app: the application; its broker and store keep ``clock``.
-        clock: theirs.
-        rng: draws.
-        trouble: how likely each kind of trouble is at each turn.
-        at_once: deliveries that are served at once.
-    """
-
-    def __init__(
-        self, app: TaskQ, clock: FakeClock, rng: random.Random, trouble: float, at_once: int = MOST_OPEN
-    ) -> None:
-        self._at_once = at_once
-        self._app, self._clock, self._rng, self._trouble = app, clock, rng, trouble
-        self._broker: Any = WatchedBroker(app.broker, None)
-        store: Any = WatchedStore(app.store, None, 0)
-        self._connections = Connections({**app.broker.services, **app.store.services})
-        self._pipeline = Pipeline(
-            Environment(
-                outbox=Outbox(Codec(), self._broker),
-                store=store,
-                tasks=app.runtime().tasks,
-                policy=app.conf.policy(0),
-                route=app.route,
-                hostname="chaos",
-                clock=clock,
-            )
-        )
-        self.runs = 0
-        self.calls: Counter[str] = Counter()
-
-    def serve(self) -> None:
-        """Until nothing is left, several deliveries at once: whose step is next is drawn."""
-        run, broker = self._connections.run, self._app.broker
-        under_way: list[Iterator[None]] = []
-        for _ in range(MOST_STEPS):
-            if len(under_way) < self._at_once and (not under_way or self._rng.random() < 0.3):
-                deliveries = run(broker.receive("celery", self._at_once - len(under_way), 0, 60))
-                self._rng.shuffle(deliveries)
-                under_way += (flow for each in deliveries for flow in self._taken(each))
-            if under_way:
-                each = self._rng.choice(under_way)
-                if next(each, self) is self:
-                    under_way.remove(each)
-            elif run(broker.depth("celery")).total:
-                self._clock.advance(45)
-            else:
-                return
-        raise AssertionError(f"the queue is not empty after {MOST_STEPS} steps")
-
-    def _taken(self, delivery: Any) -> Iterator[Iterator[None]]:
-        """What becomes of a delivery: it is served, perhaps after another worker has died of it, perhaps in vain."""
-        if self._happens():
-            self._connections.run(self._app.broker.send("celery", [Outgoing(body=delivery.body)]))
-        if self._happens():
-            yield self._steps(self._pipeline.process(delivery), self._rng.randrange(12))
-        if not self._happens():
-            yield self._steps(self._process(delivery), self._rng.randrange(12) if self._happens() else None)
-
-    def die(self, steps: int) -> int:
-        """Take what is in the queue, die so many steps into each, and wait until it comes again; how many these were.
-
-        A delivery that ends in fewer steps dies before it is acknowledged.
-        """
-        deliveries = self._connections.run(self._app.broker.receive("celery", 10, 0, 30))
-        for delivery in deliveries:
-            self._drive(self._pipeline.process(delivery), steps)
-        self._clock.advance(45)
-        return len(deliveries)
-
-    def close(self) -> None:
-        self._connections.close()
-
-    def _happens(self) -> bool:
-        return self._rng.random() < self._trouble
-
-    def _process(self, delivery: Any) -> Any:
-        settlement = yield from self._pipeline.process(delivery)
-        yield from self._broker.settle([settlement])
-
-    def _drive(self, flow: Any, steps: int | None) -> None:
-        """Drive a flow, or only its first steps: then it crashes."""
-        for _ in self._steps(flow, steps):
-            pass
-
-    def _steps(self, flow: Any, steps: int | None) -> Iterator[None]:
-        flow, answer, error = retrying(flow), None, None
-        try:
-            while steps is None or steps >= 0:
-                steps = None if steps is None else steps - 1
-                step = flow.throw(error) if error is not None else flow.send(answer)
-                answer, error = None, None
-                match step:
-                    case Invocation():
-                        self.runs += 1
-                        answer = self._app.runner.run(step)
-                    case Effect():
-                        pass
-                    case Sleep():
-                        self._clock.advance(step.seconds)
-                    case _:
-                        calls = step.calls if isinstance(step, Gather) else [step]
-                        self.calls.update(each.operation for each in calls if isinstance(each, Call))
-                        try:
-                            answer = self._connections.perform(step)
-                        except Exception as failure:
-                            error = failure
-                yield
-        except StopIteration:
-            return
-        finally:
-            flow.close()
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a workflow is played: a broker and a store, both on ``clock``."""
-
-    clock: FakeClock
-    broker: Any
-    store: Any
-
-    @classmethod
-    def in_memory(cls) -> Place:
-        clock = FakeClock()
-        return cls(clock, MemoryBroker(clock), MemoryResults(clock))
-
-
-def played(
-    node: Any, seed: int, trouble: float, place: Place | None = None, fan_out_members: int = 1000
-) -> tuple[Any, Chaos]:
-    """What a workflow comes to, and who has served it."""
-    place = place or Place.in_memory()
-    app = make_app(broker="memory://", results="memory://", task_fan_out_members=fan_out_members)
-    vars(app)["broker"], vars(app)["store"] = place.broker, place.store
-    result = signature(build(app, node), app=app).apply_async()
-    chaos = Chaos(app, place.clock, random.Random(seed), trouble)
-    try:
-        chaos.serve()
-        return outcome(result), chaos
-    finally:
-        chaos.close()
-        app.close()

@@ -1,4 +1,4 @@
-"""A clock that a test moves by hand, for adapters and code that take ``clock`` as an argument."""
+"""A clock that a test moves, for adapters and other code that take ``clock`` as an argument."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 
 
 class FakeClock:
-    """Tells the time like ``time.time``, and stands still between two calls of ``advance``.
+    """Returns the time as ``time.time`` does, and stands still until ``advance`` is called.
 
     Args:
-        now: the time to begin with, in seconds since the epoch; None: the time it is.
+        now: the time at which the clock starts, in seconds since the epoch; None: the time now.
     """
 
     def __init__(self, now: float | None = None) -> None:
@@ -19,5 +19,5 @@ class FakeClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Move the clock."""
         self._now += seconds

@@ -1,4 +1,4 @@
-"""Runs flows for tests the way scripts do and the way event loops do, so that one test covers both drivers."""
+"""Drives flows in tests, either in threads or on an event loop, so that one test covers both drivers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class Drive(Protocol):
-    """Drives flows to their end."""
+    """Drives flows to their ends."""
 
     def __call__(self, flow: Flow[T]) -> T:
-        """Drive one."""
+        """Drive a flow, and return its value."""
         ...
 
     def together(self, flows: Sequence[Flow[Any]]) -> list[Any]:
-        """Drive several at the same time; what they return, in their order."""
+        """Drive several flows at the same time, and return their values in order."""
         ...
 
 
@@ -42,7 +42,7 @@ class SyncDrive:
 
 
 class AsyncDrive:
-    """Drives flows on an event loop of its own."""
+    """Drives flows on its own event loop."""
 
     def __init__(self, runner: asyncio.Runner, connections: AsyncConnections) -> None:
         self._runner = runner
@@ -60,11 +60,11 @@ class AsyncDrive:
 
 @contextmanager
 def driving(colour: str, services: Mapping[str, Service]) -> Iterator[Drive]:
-    """A drive with clients of its own, which are closed at the end.
+    """Make a ``Drive`` with its own clients, which are closed at the end.
 
     Args:
-        colour: ``"sync"`` or ``"async"``.
-        services: the adapter's.
+        colour: ``"sync"`` for threads, or ``"async"`` for an event loop.
+        services: the clients that the adapter's calls need: its ``services``.
     """
     if colour == "sync":
         connections = Connections(services)

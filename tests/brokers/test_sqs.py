@@ -42,12 +42,12 @@ class TestSQS(BrokerContract):
         return _with_dead_letter_queue(make_queue, "work.fifo")
 
     @pytest.mark.needs("tells_stale_receipts")
-    def test_a_lost_lease_is_not_extended(self, broker, queue, run, advance):
-        super().test_a_lost_lease_is_not_extended(broker, queue, run, advance)
+    def test_lost_lease_is_not_extended(self, broker, queue, run, advance):
+        super().test_lost_lease_is_not_extended(broker, queue, run, advance)
 
     @pytest.mark.needs("tells_stale_receipts")
-    def test_a_stale_receipt_changes_nothing(self, broker, queue, run, advance):
-        super().test_a_stale_receipt_changes_nothing(broker, queue, run, advance)
+    def test_stale_receipt_changes_nothing(self, broker, queue, run, advance):
+        super().test_stale_receipt_changes_nothing(broker, queue, run, advance)
 
 
 def _with_dead_letter_queue(make_queue: Callable[..., str], name: str) -> str:

@@ -6,6 +6,7 @@ import io
 import logging
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ, chain, chord, group
-from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.canvas import signature
+from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.workflows import shape
 from taskq_cloud.core.workflows.progress import NO_RECORD, GroupNode, TaskNode, tasks
 from taskq_cloud.errors import ChordError, ImproperlyConfigured, IncompleteStream, TaskRevokedError
@@ -23,10 +24,10 @@ from taskq_cloud.results.group_result import result_from_tuple
 from taskq_cloud.results.result_set import ResultSet
 from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.stores.results.sqlite import SQLiteResults
+from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Chaos, build, is_nothing, make_app, outcome, workflows
-
-Serve = Callable[[TaskQ], Chaos]
+from tests.chaos import serve
+from tests.workflows import build, is_nothing, make_app, outcome, workflows
 
 
 @pytest.fixture(autouse=True)
@@ -34,29 +35,28 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
 
 
-def on_a_clock(clock: FakeClock, store: Any = None, **options: Any) -> TaskQ:
-    app = make_app(broker="memory://", results="memory://", **options)
-    vars(app)["broker"], vars(app)["store"] = MemoryBroker(clock), store or MemoryResults(clock)
-    return app
+def make(store: Callable[[FakeClock], ResultStore] = MemoryResults, **options: Any) -> tuple[TaskQ, Bench]:
+    """Make an application and its bench, with a store that is made on the bench's clock."""
+    app, clock = make_app(broker="memory://", results="memory://", **options), FakeClock()
+    return app, Bench.of(app, clock=clock, store=store(clock))
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TaskQ]:
-    clock = FakeClock()
-    app = on_a_clock(clock, SQLiteResults(tmp_path / "results.db", clock) if request.param == "sqlite" else None)
-    app.clock = clock
-    yield app
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[TaskQ, Bench]]:
+    app, bench = make(partial(SQLiteResults, tmp_path / "results.db") if request.param == "sqlite" else MemoryResults)
+    yield app, bench
+    bench.close()
     app.close()
 
 
-def serve(app: TaskQ, rng: random.Random | None = None, trouble: float = 0) -> int:
-    """Run all that is on the queue; how many runs that were."""
-    chaos = Chaos(app, app.clock, rng or random.Random(0), trouble)
-    try:
-        chaos.serve()
-    finally:
-        chaos.close()
-    return chaos.runs
+@pytest.fixture
+def app(made: tuple[TaskQ, Bench]) -> TaskQ:
+    return made[0]
+
+
+@pytest.fixture
+def bench(made: tuple[TaskQ, Bench]) -> Bench:
+    return made[1]
 
 
 def task(app: TaskQ, tag: str = "a") -> Any:
@@ -70,12 +70,12 @@ def failing(app: TaskQ) -> Any:
 # -- progress
 
 
-def test_it_is_the_same_from_the_callers_result_and_from_an_id_alone(app: TaskQ) -> None:
+def test_it_is_the_same_from_the_callers_result_and_from_an_id_alone(app: TaskQ, bench: Bench) -> None:
     result = chain(task(app), group(task(app), task(app) | failing(app)), task(app)).delay()
     by_id = app.AsyncResult(result.id)
     assert dict(result.progress().states) == {"PENDING": 5}
     assert (result.progress().fraction, result.progress().ended) == (0, 0)
-    serve(app)
+    serve(bench)
     for progress in (result.progress(), by_id.progress()):
         assert dict(progress.states) == {"SUCCESS": 3, "FAILURE": 2}
         assert (progress.total, progress.completed, progress.failed, progress.revoked) == (5, 3, 2, 0)
@@ -84,7 +84,7 @@ def test_it_is_the_same_from_the_callers_result_and_from_an_id_alone(app: TaskQ)
 
 
 async def test_on_an_event_loop() -> None:
-    app = on_a_clock(FakeClock())
+    app, _ = make()
     result = await chain(task(app), task(app)).adelay()
     assert (await app.AsyncResult(result.id).aprogress()).total == 2
     assert [node.name for node in (await result.atree()).branch] == ["task", "task"]
@@ -100,10 +100,10 @@ def test_of_a_header_it_is_what_has_led_to_it(app: TaskQ) -> None:
     assert ResultSet([result.parent, result], app).progress().total == 4
 
 
-def test_ignored_results_are_not_waited_for(app: TaskQ) -> None:
+def test_ignored_results_are_not_waited_for(app: TaskQ, bench: Bench) -> None:
     quiet = task(app).set(ignore_result=True)
     result = chain(quiet, task(app), quiet).delay()
-    serve(app)
+    serve(bench)
     progress = app.AsyncResult(result.id).progress()
     assert (progress.total, progress.completed, progress.not_stored) == (1, 1, 2)
     assert str(progress) == "1 of 1 ended (100 %): SUCCESS 1; 2 not stored"
@@ -111,19 +111,19 @@ def test_ignored_results_are_not_waited_for(app: TaskQ) -> None:
     assert result.tree().successful
 
 
-def test_what_has_no_record_though_it_must_have_ended_is_not_pending(app: TaskQ) -> None:
+def test_what_has_no_record_though_it_must_have_ended_is_not_pending(app: TaskQ, bench: Bench) -> None:
     result = chain(task(app), group(task(app), task(app)), task(app)).delay()
-    serve(app)
+    serve(bench)
     result.parent.results[0].forget()
     assert dict(result.progress().states) == {"SUCCESS": 3, NO_RECORD: 1}
     assert result.progress().fraction == 1
 
 
-def test_what_starts_inside_a_task_is_found_by_its_children(app: TaskQ) -> None:
+def test_what_starts_inside_a_task_is_found_by_its_children(app: TaskQ, bench: Bench) -> None:
     inner = chain(task(app, "b"), task(app, "c"))
     result = chain(task(app), task(app).link(inner)).delay()
     assert result.progress().total == 2
-    serve(app)
+    serve(bench)
     assert result.progress().completed == 4
     (_, last) = result.tree().branch
     assert isinstance(last, TaskNode)
@@ -162,8 +162,7 @@ class Counting(MemoryResults):
 
 
 def test_a_large_group_is_read_and_revoked_in_pages() -> None:
-    clock = FakeClock()
-    app = on_a_clock(clock, Counting(clock))
+    app, _ = make(Counting)
     result = chord([task(app)] * 2000, task(app)).delay()
     sent = app.store.saves
     assert app.AsyncResult(result.id).progress().total == 2001
@@ -176,10 +175,9 @@ def test_a_large_group_is_read_and_revoked_in_pages() -> None:
 
 
 def test_the_tree_has_names_states_and_times() -> None:
-    app = on_a_clock(FakeClock(), result_extended=True)
-    app.clock = vars(app)["broker"]._clock
+    app, bench = make(result_extended=True)
     result = chain(group(task(app), failing(app)), task(app)).delay()
-    serve(app)
+    serve(bench)
     view = app.AsyncResult(result.id).tree()
     assert (view.known, view.ended, view.successful) == (True, True, False)
     header, body = view.branch
@@ -205,10 +203,10 @@ def test_the_tree_has_names_states_and_times() -> None:
 # -- ending it
 
 
-def test_revoked_before_it_begins_nothing_is_sent_that_follows(app: TaskQ) -> None:
+def test_revoked_before_it_begins_nothing_is_sent_that_follows(app: TaskQ, bench: Bench) -> None:
     result = chain(task(app), task(app), task(app)).delay()
     assert app.AsyncResult(result.id).revoke_workflow() == 3
-    assert serve(app) == 1
+    assert serve(bench).runs == 1
     assert dict(result.progress().states) == {"REVOKED": 3}
     with pytest.raises(TaskRevokedError):
         result.get(timeout=0)
@@ -226,35 +224,35 @@ def revoking_while_it_runs(app: TaskQ) -> Any:
     return revoking
 
 
-def test_a_running_task_of_a_revoked_chain_sends_nothing(app: TaskQ) -> None:
+def test_a_running_task_of_a_revoked_chain_sends_nothing(app: TaskQ, bench: Bench) -> None:
     revoking = revoking_while_it_runs(app)
     result = chain(task(app), revoking.s(of="last"), task(app).link(task(app)), task(app)).apply_async(task_id="last")
-    assert serve(app) == 2
+    assert serve(bench).runs == 2
     assert dict(result.progress().states) == {"SUCCESS": 1, "REVOKED": 3}
 
 
-def test_a_running_member_of_a_revoked_chord_ends_it(app: TaskQ) -> None:
+def test_a_running_member_of_a_revoked_chord_ends_it(app: TaskQ, bench: Bench) -> None:
     revoking = revoking_while_it_runs(app)
     header = [revoking.s(of="body"), chain(task(app), task(app)), task(app)]
     result = chord(header, task(app) | task(app)).apply_async(task_id="body")
-    serve(app)
+    serve(bench)
     assert result.tree().ended
     assert result.progress().ended == result.progress().total
     assert [result.state, result.parent.state] == ["REVOKED", "REVOKED"]
 
 
-def test_a_running_body_of_a_revoked_chord_sends_nothing(app: TaskQ) -> None:
+def test_a_running_body_of_a_revoked_chord_sends_nothing(app: TaskQ, bench: Bench) -> None:
     revoking = revoking_while_it_runs(app)
     result = chord([task(app), task(app)], chain(revoking.s(of="last"), task(app))).apply_async(task_id="last")
-    assert serve(app) == 3
+    assert serve(bench).runs == 3
     assert dict(result.progress().states) == {"SUCCESS": 2, "REVOKED": 2}
 
 
-def test_a_chord_whose_members_were_revoked_fails_and_so_does_what_follows(app: TaskQ) -> None:
+def test_a_chord_whose_members_were_revoked_fails_and_so_does_what_follows(app: TaskQ, bench: Bench) -> None:
     result = chain(group(task(app), task(app)), task(app), group(task(app), task(app))).delay()
     header = result.parent.parent
     assert header.revoke() == 2
-    serve(app)
+    serve(bench)
     with pytest.raises(ChordError, match="TaskRevokedError"):
         result.get(timeout=0)
     assert dict(result.progress().states) == {"REVOKED": 2, "FAILURE": 3}
@@ -264,8 +262,7 @@ def test_a_chord_whose_members_were_revoked_fails_and_so_does_what_follows(app: 
 @given(node=workflows(), seed=st.integers(0, 2**32), whole=st.booleans())
 def test_whatever_is_revoked_nobody_waits_for_ever(node: Any, seed: int, whole: bool) -> None:
     assume(not is_nothing(node))
-    app, rng = on_a_clock(clock := FakeClock()), random.Random(seed)
-    app.clock = clock
+    (app, bench), rng = make(), random.Random(seed)
     result = signature(build(app, node), app=app).apply_async()
     if whole:
         result.revoke_workflow()
@@ -273,15 +270,15 @@ def test_whatever_is_revoked_nobody_waits_for_ever(node: Any, seed: int, whole: 
         for each in result.everyone():
             if rng.random() < 0.3:
                 each.revoke()
-    serve(app, rng, 0.2)
+    serve(bench, 0.2, rng)
     outcome(result)  # all have ended
     assert result.tree().ended
     app.close()
 
 
-def test_forgotten_is_all_of_it(app: TaskQ) -> None:
+def test_forgotten_is_all_of_it(app: TaskQ, bench: Bench) -> None:
     result = chain(task(app), group(task(app), task(app)), task(app).link(task(app))).delay()
-    serve(app)
+    serve(bench)
     ids = [each.id for each in result.tree().tasks()]
     assert len(ids) == 5
     result.forget_workflow()
@@ -292,13 +289,13 @@ def test_forgotten_is_all_of_it(app: TaskQ) -> None:
 # -- Celery's graph
 
 
-def test_the_graph_leads_from_a_task_to_all_that_followed(app: TaskQ) -> None:
+def test_the_graph_leads_from_a_task_to_all_that_followed(app: TaskQ, bench: Bench) -> None:
     result = chain(task(app), task(app).link(task(app)), task(app)).delay()
     first = result.parent.parent
     with pytest.raises(IncompleteStream, match="has not ended"):
         _ = first.graph
     assert len(first.build_graph(intermediate=True)) == 1
-    serve(app)
+    serve(bench)
     graph = first.graph
     assert len(graph) == 4
     assert graph[result.parent][-1] == result
@@ -316,10 +313,10 @@ def test_lists_and_tuples_of_ids(app: TaskQ) -> None:
     assert result.as_tuple()[0][0] == result.id
 
 
-def test_maybe_throw(app: TaskQ) -> None:
+def test_maybe_throw(app: TaskQ, bench: Bench) -> None:
     result, seen = failing(app).delay(), []
     assert result.maybe_throw() is None
-    serve(app)
+    serve(bench)
     with pytest.raises(ValueError, match="f"):
         result.maybe_throw()
     value = result.maybe_throw(propagate=False, callback=lambda *given: seen.append(given))

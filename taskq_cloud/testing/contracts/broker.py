@@ -1,6 +1,4 @@
-"""What every broker does, as tests: derive a class from ``BrokerContract`` in the adapter's test file.
-
-::
+"""The contract of brokers. Derive a class from ``BrokerContract`` in the tests of the adapter::
 
     class TestSQLite(BrokerContract):
         @pytest.fixture
@@ -10,8 +8,8 @@
         @pytest.fixture
         def queue(self): ...
 
-Each test runs with the synchronous and the asynchronous driver. A difference between brokers is a difference in their
-capabilities. What only one adapter does is tested beside it.
+Each test runs with the synchronous and with the asynchronous driver. The tests expect of a broker what its capabilities
+declare. Whatever only one adapter does is tested in the adapter's own tests.
 """
 
 from __future__ import annotations
@@ -44,45 +42,49 @@ Advance = Callable[[float], None]
 
 
 def check_count(broker: Broker, delivery: Delivery, count: int) -> None:
-    """A delivery says which one of its message it is, or that it does not know."""
+    """Check that a delivery is the ``count``-th of its message, or that it says that it can't tell."""
     assert delivery.counted or not broker.capabilities.counts_receives
     assert delivery.receive_count == (count if delivery.counted else 1)
     assert delivery.redelivered == (count > 1 or not delivery.counted)
 
 
 class BrokerContract(LimitsContract, OrderingContract):
-    """Override ``broker``, ``queue`` and ``ordered_queue``, and ``advance`` where the adapter has a clock."""
+    """The tests of a broker.
+
+    Define the fixtures ``broker`` and ``queue``; ``ordered_queue`` if the broker keeps order; and ``advance`` if the
+    adapter takes a clock.
+    """
 
     short_lease_seconds = 2
-    """A lease that a test lets run out. With a real service that takes as long, and a slow machine must be faster."""
+    """A lease that a test lets run out, in seconds. It has to last for a few calls on a slow machine."""
 
     @pytest.fixture
     def broker(self) -> Broker:
-        """The adapter."""
+        """The adapter under test."""
         raise NotImplementedError
 
     @pytest.fixture
     def queue(self) -> str:
-        """The name of a fresh queue; where queues must exist, it does, and so does its dead-letter queue."""
+        """The name of an empty queue. Create it and its dead-letter queue if the broker's queues must exist."""
         raise NotImplementedError
 
     @pytest.fixture
     def ordered_queue(self) -> str:
-        """The same for a queue that keeps order. Not asked for where the broker has no ordering."""
+        """The name of an empty queue that keeps order. Not used if the broker doesn't keep order."""
         raise NotImplementedError
 
     @pytest.fixture
     def advance(self) -> Advance:
-        """Let time pass for the broker. Here it really does; an adapter with a clock moves that."""
+        """Let time pass for the broker. By default the test sleeps; an adapter with a clock moves the clock."""
         return time.sleep
 
     @pytest.fixture(params=["sync", "async"])
     def run(self, request: pytest.FixtureRequest, broker: Broker) -> Iterator[Drive]:
-        """Drives a flow to its end."""
+        """Drives flows to their ends."""
         with driving(request.param, broker.services) as drive:
             yield drive
 
-    def test_a_message_arrives_as_it_was_sent(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_message_arrives_as_it_was_sent(self, broker: Broker, queue: str, run: Drive) -> None:
         text = 'grüße, 你好, 🎉\n{"quoted": "\\"", "tab": "\t"}'
         outgoing = Outgoing(
             body=text, attributes={"tenant": "Łódź", "empty-ish": " "}, trace_header="Root=1-5759e988-bd862e3fe1be46a9"
@@ -99,21 +101,21 @@ class BrokerContract(LimitsContract, OrderingContract):
         check_count(broker, delivery, 1)
         assert delivery.lease_seconds == LEASE_SECONDS
 
-    def test_a_delivery_says_when_it_was_sent_and_received(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_delivery_has_the_times_of_sending_and_receiving(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body="x")]))
         [delivery] = take(run, broker, queue, 1)
         assert delivery.received_at == pytest.approx(time.time(), abs=3600)
         assert delivery.sent_at is None or delivery.sent_at == pytest.approx(delivery.received_at, abs=600)
 
-    def test_an_empty_queue_hands_over_nothing(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_empty_queue_delivers_nothing(self, broker: Broker, queue: str, run: Drive) -> None:
         assert receive_now(run, broker, queue) == []
 
-    def test_nothing_to_do_needs_no_queue(self, broker: Broker, run: Drive) -> None:
+    def test_empty_batch_needs_no_queue(self, broker: Broker, run: Drive) -> None:
         assert run(broker.send("no-such-queue", [])) == []
         assert run(broker.settle([])) == []
         assert run(broker.extend([], LEASE_SECONDS)) == []
 
-    def test_a_batch_may_be_larger_than_the_providers(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_batch_over_the_providers_limit_is_handled_whole(self, broker: Broker, queue: str, run: Drive) -> None:
         texts = [f"number {number}" for number in range(27)]
 
         sent = run(broker.send(queue, [Outgoing(body=text) for text in texts]))
@@ -127,12 +129,12 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert run(broker.settle([Acknowledge(each) for each in deliveries])) == [None] * 27
         until_empty(run, broker, queue)
 
-    def test_no_more_are_handed_over_than_asked_for(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_receive_delivers_at_most_the_limit(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body=str(number)) for number in range(5)]))
         assert len(run(broker.receive(queue, 1, 1, LEASE_SECONDS))) == 1
         assert 1 <= len(run(broker.receive(queue, 3, 1, LEASE_SECONDS))) <= 3
 
-    def test_a_receive_waits_for_a_message(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_receive_waits_for_a_message(self, broker: Broker, queue: str, run: Drive) -> None:
         def send_later() -> Flow[list[Sent | Refused]]:
             yield Sleep(0.3)
             return (yield from broker.send(queue, [Outgoing(body="late")]))
@@ -141,7 +143,7 @@ class BrokerContract(LimitsContract, OrderingContract):
         received, _ = run.together([broker.receive(queue, 10, wait_seconds, LEASE_SECONDS), send_later()])
         assert bodies(received) == ["late"]
 
-    def test_receivers_get_different_messages(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_concurrent_receivers_get_different_messages(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body=str(number)) for number in range(40)]))
 
         rounds: list[list[Delivery]] = run.together([broker.receive(queue, 10, 1, LEASE_SECONDS) for _ in range(6)])
@@ -151,12 +153,12 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert sorted(bodies(deliveries), key=int) == [str(number) for number in range(40)]
         assert all(delivery.receive_count == 1 for delivery in deliveries)
 
-    def test_a_message_in_flight_is_not_handed_over(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_leased_message_is_not_delivered(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body="x")]))
         take(run, broker, queue, 1)
         assert receive_now(run, broker, queue) == []
 
-    def test_a_message_comes_back_when_its_lease_is_over(
+    def test_message_is_delivered_again_after_its_lease(
         self, broker: Broker, queue: str, run: Drive, advance: Advance
     ) -> None:
         run(broker.send(queue, [Outgoing(body="x")]))
@@ -169,7 +171,7 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert again.receipt != first.receipt or not broker.capabilities.checks_receipts
         check_count(broker, again, 2)
 
-    def test_extending_keeps_it(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
+    def test_extended_lease_keeps_the_message(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
         run(broker.send(queue, [Outgoing(body="x")]))
         held = take(run, broker, queue, 1, self.short_lease_seconds)
 
@@ -180,9 +182,9 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert run(broker.settle([Acknowledge(held[0])])) == [None]
         until_empty(run, broker, queue)
 
-    def test_a_lost_lease_is_not_extended(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
+    def test_lost_lease_is_not_extended(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
         if not broker.capabilities.checks_receipts:
-            pytest.skip("the broker does not look at receipts")
+            pytest.skip("the broker doesn't check receipts")
         run(broker.send(queue, [Outgoing(body="lost"), Outgoing(body="held")]))
         deliveries = take(run, broker, queue, 2, self.short_lease_seconds)
         advance(self.short_lease_seconds + 0.5)
@@ -196,7 +198,7 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert queue in str(refused.error)
         assert extended is None
 
-    def test_a_stale_receipt_changes_nothing(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
+    def test_stale_receipt_changes_nothing(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
         run(broker.send(queue, [Outgoing(body="x")]))
         [stale] = take(run, broker, queue, 1, self.short_lease_seconds)
         advance(self.short_lease_seconds + 0.5)
@@ -210,7 +212,7 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert receive_now(run, broker, queue) == []
         assert run(broker.extend([current], LEASE_SECONDS)) == [None]
 
-    def test_settling_twice_is_harmless(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_settling_twice_changes_nothing(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body="x")]))
         [delivery] = take(run, broker, queue, 1)
         assert run(broker.settle([Acknowledge(delivery)])) == [None]
@@ -218,14 +220,14 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert run(broker.settle([Release(delivery)])) == [None]
         assert receive_now(run, broker, queue) == []
 
-    def test_what_is_acknowledged_is_gone(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
+    def test_acknowledged_message_is_gone(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
         run(broker.send(queue, [Outgoing(body="x")]))
         [delivery] = take(run, broker, queue, 1, self.short_lease_seconds)
         assert run(broker.settle([Acknowledge(delivery)])) == [None]
         advance(self.short_lease_seconds + 0.5)
         assert receive_now(run, broker, queue) == []
 
-    def test_what_is_released_comes_back_at_once(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_released_message_is_delivered_again_at_once(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body="x")]))
         [delivery] = take(run, broker, queue, 1)
         assert run(broker.settle([Release(delivery)])) == [None]
@@ -233,7 +235,7 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert again.message_id == delivery.message_id
         check_count(broker, again, 2)
 
-    def test_what_is_released_for_later_comes_back_then(
+    def test_message_released_with_a_delay_is_delivered_after_it(
         self, broker: Broker, queue: str, run: Drive, advance: Advance
     ) -> None:
         run(broker.send(queue, [Outgoing(body="x")]))
@@ -243,16 +245,14 @@ class BrokerContract(LimitsContract, OrderingContract):
         advance(2.5)
         assert bodies(take(run, broker, queue, 1)) == ["x"]
 
-    def test_a_release_for_longer_than_can_be_is_done_all_the_same(
-        self, broker: Broker, queue: str, run: Drive
-    ) -> None:
+    def test_release_over_the_longest_delay_is_accepted(self, broker: Broker, queue: str, run: Drive) -> None:
         longest_seconds = broker.capabilities.longest_release_seconds
         run(broker.send(queue, [Outgoing(body="x")]))
         [delivery] = take(run, broker, queue, 1)
         assert run(broker.settle([Release(delivery, min(longest_seconds + 1, 100_000))])) == [None]
         assert receive_now(run, broker, queue) == []
 
-    def test_a_dead_letter_says_why_and_from_where(
+    def test_dead_letter_has_its_reason_and_its_source(
         self, broker: Broker, queue: str, run: Drive, advance: Advance
     ) -> None:
         run(broker.send(queue, [Outgoing(body="bäd", attributes={"tenant": "a"})]))
@@ -271,7 +271,7 @@ class BrokerContract(LimitsContract, OrderingContract):
         check_count(broker, dead, 1)
         assert receive_now(run, broker, queue) == []
 
-    def test_a_reason_may_contain_anything(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_dead_letter_reason_may_be_any_text(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body="x" * (broker.capabilities.largest_message_bytes // 2))]))
         [delivery] = take(run, broker, queue, 1)
         reason = "can't decode \x00 \ud800 " + "y" * broker.capabilities.largest_message_bytes
@@ -282,7 +282,7 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert dead.body == delivery.body
         assert dead.attributes[DEAD_LETTER_REASON].startswith("can't decode")
 
-    def test_one_batch_settles_in_every_way(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_one_batch_settles_messages_in_every_way(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body=text) for text in ("done", "again", "dead")]))
         by_body = {each.body: each for each in take(run, broker, queue, 3)}
 

@@ -1,4 +1,4 @@
-"""The part of the broker contract that is about limits, and about whole queues."""
+"""The part of ``BrokerContract`` about delays, sizes, and whole queues."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from taskq_cloud.testing.waiting import until
 
 
 class LimitsContract:
-    """Delay, size, depth, purge, and queues that are missing; the fixtures are ``BrokerContract``'s."""
+    """Tests of delays, sizes, depth, purge and missing queues, with the fixtures of ``BrokerContract``."""
 
-    def test_a_delayed_message_comes_later(
+    def test_delayed_message_is_delivered_after_its_delay(
         self, broker: Broker, queue: str, run: Drive, advance: Callable[[float], None]
     ) -> None:
         if broker.capabilities.longest_delay(queue) < 2:
@@ -31,7 +31,7 @@ class LimitsContract:
         advance(2.5)
         assert bodies(take(run, broker, queue, 1)) == ["later"]
 
-    def test_a_delay_over_the_limit_is_refused(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_delay_over_the_limit_is_refused(self, broker: Broker, queue: str, run: Drive) -> None:
         longest_seconds = broker.capabilities.longest_delay(queue)
         if math.isinf(longest_seconds):
             pytest.skip("the broker's delay has no limit")
@@ -41,7 +41,7 @@ class LimitsContract:
         assert queue in str(refused.error)
         until_empty(run, broker, queue)
 
-    def test_the_limit_on_a_message_is_in_bytes(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_message_over_the_limit_in_bytes_is_refused(self, broker: Broker, queue: str, run: Drive) -> None:
         limit = broker.capabilities.largest_message_bytes
         messages = [
             Outgoing(body="before"),
@@ -60,13 +60,13 @@ class LimitsContract:
             assert str(limit) in str(each.error).replace(",", "")
         assert sorted(bodies(take(run, broker, queue, 2))) == ["after", "before"]
 
-    def test_a_message_may_be_as_large_as_the_limit(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_message_as_large_as_the_limit_is_delivered(self, broker: Broker, queue: str, run: Drive) -> None:
         text = "x" * broker.capabilities.largest_message_bytes
         answers = run(broker.send(queue, [Outgoing(body=text), Outgoing(body=text)]))
         assert all(isinstance(each, Sent) for each in answers)
         assert bodies(take(run, broker, queue, 2)) == [text, text]
 
-    def test_depth_counts_what_waits_and_what_is_in_flight(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_depth_counts_waiting_delayed_and_leased_messages(self, broker: Broker, queue: str, run: Drive) -> None:
         if not broker.capabilities.counts_messages:
             assert run(broker.depth(queue)) is None
             return
@@ -81,14 +81,14 @@ class LimitsContract:
         run(broker.settle([Acknowledge(delivery)]))
         until(lambda: run(broker.depth(queue)) == Depth(waiting=2, delayed=delayed, in_flight=0))
 
-    def test_purge_removes_everything(self, broker: Broker, queue: str, run: Drive) -> None:
+    def test_purge_removes_all_messages(self, broker: Broker, queue: str, run: Drive) -> None:
         run(broker.send(queue, [Outgoing(body=text) for text in "abc"]))
         run(broker.receive(queue, 1, 1, LEASE_SECONDS))
         assert run(broker.purge(queue)) in (3, None)
         until_empty(run, broker, queue)
         assert receive_now(run, broker, queue) == []
 
-    def test_a_missing_queue_is_named(self, broker: Broker, run: Drive) -> None:
+    def test_missing_queue_is_named_in_the_error(self, broker: Broker, run: Drive) -> None:
         uses: Sequence[Callable[[str], Flow[Any]]] = (
             lambda name: broker.send(name, [Outgoing(body="x")]),
             lambda name: broker.receive(name, 1, 0, LEASE_SECONDS),

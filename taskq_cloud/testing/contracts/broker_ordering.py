@@ -1,4 +1,4 @@
-"""The part of the broker contract that is about order: skipped where the broker has none."""
+"""The part of ``BrokerContract`` about ordered queues; skipped if the broker doesn't keep order."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def _in_group(group: str, *texts: str) -> list[Outgoing]:
 
 
 class OrderingContract:
-    """Queues whose name ends in ``.fifo``; the fixtures are ``BrokerContract``'s."""
+    """Tests of queues whose names end in ``.fifo``, with the fixtures of ``BrokerContract``."""
 
     @pytest.fixture
     def fifo(self, broker: Broker, request: pytest.FixtureRequest) -> str:
         if not broker.capabilities.ordering:
-            pytest.skip("the broker keeps no order")
+            pytest.skip("the broker doesn't keep order")
         name: str = request.getfixturevalue("ordered_queue")
         return name
 
-    def test_order_is_kept_within_a_group(self, broker: Broker, fifo: str, run: Drive) -> None:
+    def test_messages_of_a_group_keep_their_order(self, broker: Broker, fifo: str, run: Drive) -> None:
         of_a = [f"a{number:02}" for number in range(13)]
         of_b = [f"b{number:02}" for number in range(13)]
         mixed = [each for pair in zip(_in_group("a", *of_a), _in_group("b", *of_b), strict=True) for each in pair]
@@ -36,14 +36,14 @@ class OrderingContract:
         came: list[str] = []
         while len(came) < 26:
             received = run(broker.receive(fifo, 4, 1, LEASE_SECONDS))
-            assert received, f"nothing more came after {came}"
+            assert received, f"no message was delivered after {came}"
             came += [f"{each.group}:{each.body}" for each in received]
             run(broker.settle([Acknowledge(each) for each in received]))
 
         assert [each for each in came if each.startswith("a:")] == [f"a:{text}" for text in of_a]
         assert [each for each in came if each.startswith("b:")] == [f"b:{text}" for text in of_b]
 
-    def test_a_group_in_flight_waits_and_others_do_not(self, broker: Broker, fifo: str, run: Drive) -> None:
+    def test_leased_message_holds_back_its_group_only(self, broker: Broker, fifo: str, run: Drive) -> None:
         run(broker.send(fifo, [*_in_group("a", "a1", "a2"), *_in_group("b", "b1")]))
         [first] = run(broker.receive(fifo, 1, 1, LEASE_SECONDS))
         assert first.body == "a1"
@@ -54,20 +54,20 @@ class OrderingContract:
 
         assert bodies(take(run, broker, fifo, 1)) == ["a2"]
 
-    def test_messages_without_a_group_are_in_one(self, broker: Broker, fifo: str, run: Drive) -> None:
+    def test_messages_without_a_group_share_the_default_group(self, broker: Broker, fifo: str, run: Drive) -> None:
         run(broker.send(fifo, [Outgoing(body=text, deduplication=text) for text in ("first", "second")]))
         [first] = run(broker.receive(fifo, 1, 1, LEASE_SECONDS))
         assert (first.body, first.group) == ("first", DEFAULT_GROUP)
         assert receive_now(run, broker, fifo) == []
 
-    def test_what_is_released_comes_back_in_order(self, broker: Broker, fifo: str, run: Drive) -> None:
+    def test_released_messages_keep_their_order(self, broker: Broker, fifo: str, run: Drive) -> None:
         run(broker.send(fifo, _in_group("a", "a1", "a2", "a3")))
         held = take(run, broker, fifo, 3)
         assert bodies(held) == ["a1", "a2", "a3"]
         run(broker.settle([Acknowledge(held[0]), Release(held[1]), Release(held[2])]))
         assert bodies(take(run, broker, fifo, 2)) == ["a2", "a3"]
 
-    def test_one_released_for_later_holds_back_its_group(
+    def test_message_released_with_a_delay_holds_back_its_group(
         self, broker: Broker, fifo: str, run: Drive, advance: Callable[[float], None]
     ) -> None:
         run(broker.send(fifo, _in_group("a", "a1", "a2")))
@@ -77,7 +77,7 @@ class OrderingContract:
         advance(2.5)
         assert bodies(take(run, broker, fifo, 2)) == ["a1", "a2"]
 
-    def test_a_dead_letter_frees_its_group(self, broker: Broker, fifo: str, run: Drive) -> None:
+    def test_dead_letter_frees_its_group(self, broker: Broker, fifo: str, run: Drive) -> None:
         run(broker.send(fifo, _in_group("a", "a1", "a2")))
         [first] = run(broker.receive(fifo, 1, 1, LEASE_SECONDS))
         assert run(broker.settle([DeadLetter(first, "why")])) == [None]
@@ -85,7 +85,7 @@ class OrderingContract:
         [dead] = take(run, broker, dead_letter_queue(fifo), 1)
         assert (dead.body, dead.group) == ("a1", "a")
 
-    def test_a_delay_holds_back_its_group(
+    def test_delayed_message_holds_back_its_group_if_declared(
         self, broker: Broker, fifo: str, run: Drive, advance: Callable[[float], None]
     ) -> None:
         later = Outgoing(body="a1", group="a", deduplication="a1", delay_seconds=2)
@@ -108,7 +108,7 @@ class OrderingContract:
         advance(2.5)
         assert bodies(take(run, broker, fifo, 2)) == ["a1", "a2"]
 
-    def test_a_message_sent_twice_is_one(self, broker: Broker, fifo: str, run: Drive) -> None:
+    def test_message_sent_twice_is_delivered_once(self, broker: Broker, fifo: str, run: Drive) -> None:
         if not broker.capabilities.deduplicates:
             pytest.skip("the broker doesn't deduplicate")
         first = run(broker.send(fifo, [*_in_group("a", "once", "once"), *_in_group("a", "twice")]))

@@ -1,4 +1,4 @@
-"""The order of effects, killed everywhere: every scenario, with a crash at every step and with every message doubled.
+"""The contract of the pipeline: every scenario, with a crash at every step and with every message delivered twice.
 
 Derive a class from ``PipelineContract`` for a broker and a store::
 
@@ -10,8 +10,8 @@ Derive a class from ``PipelineContract`` for a broker and a store::
         @pytest.fixture
         def store(self, tmp_path, clock): ...
 
-However it goes, a scenario ends in the same states, with the same tasks sent, an empty queue and the same reasons in
-the dead-letter queue; no final state is overwritten, and no two runs of a ``once`` task are under way at one time.
+However often its workers crash, a scenario ends in the same states, with the same tasks sent, an empty queue and the
+same reasons in the dead-letter queue. No final state is overwritten, and a ``once`` task never runs twice at a time.
 """
 
 from __future__ import annotations
@@ -20,39 +20,44 @@ import logging
 import re
 from collections.abc import Iterator
 from itertools import count
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.ports import Broker, ResultStore
+from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.pipeline_scenario import Scenario
 from taskq_cloud.testing.contracts.pipeline_scenarios import SCENARIOS
-from taskq_cloud.testing.contracts.pipeline_world import LEASE_SECONDS, Ended, World
+from taskq_cloud.testing.contracts.pipeline_simulation import LEASE_SECONDS, Ended, Simulation
 
 _numbers = count(1)
 
-EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-TURNS = st.lists(st.booleans(), max_size=60)
+EVERY_SCENARIO: Final = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+TURNS: Final = st.lists(st.booleans(), max_size=60)
 
 
 class PipelineContract:
-    """Override ``broker`` and ``store``, both on ``clock``, and ``queue`` where queues must exist."""
+    """The tests of the pipeline on a broker and a store.
+
+    Define the fixtures ``broker`` and ``store``, which both keep ``clock``, and ``queue`` if queues must exist.
+    """
 
     interleavings = 12
-    """Orders in which two workers take turns, a scenario."""
+    """The number of orders in which two workers take turns, for each scenario."""
 
     crash_before_too = True
-    """Crash before a step as well as after it. A slow adapter may do without: what was done by then is the same."""
+    """Whether workers crash before a step as well as after it. A slow adapter may do without: both crashes leave behind
+    the same things."""
 
     steps_apart = 1
-    """Crash at every step, or, of a slow adapter, at each so many; which ones differs from scenario to scenario."""
+    """Crash at every step, or at every second, third, ... step of a slow adapter, which differs between scenarios."""
 
     @pytest.fixture(autouse=True)
     def quiet(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Thousands of failures on purpose are no news."""
+        """Don't log the thousands of failures that are made on purpose."""
         caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
 
     @pytest.fixture
@@ -62,108 +67,93 @@ class PipelineContract:
 
     @pytest.fixture
     def broker(self) -> Broker:
-        """The broker."""
+        """The broker under test, on ``clock``."""
         raise NotImplementedError
 
     @pytest.fixture
     def store(self) -> ResultStore:
-        """The store."""
+        """The result store under test, on ``clock``."""
         raise NotImplementedError
 
     @pytest.fixture
     def queue(self) -> str:
-        """The name of an empty queue; where queues must exist, it does, and so does its dead-letter queue."""
+        """The name of an empty queue. Create it and its dead-letter queue if the broker's queues must exist."""
         return "work"
 
     @pytest.fixture
-    def connections(self, broker: Broker, store: ResultStore) -> Iterator[Connections]:
-        """Makes the calls of both."""
-        connections = Connections({**broker.services, **store.services})
-        yield connections
-        connections.close()
-
-    @pytest.fixture
-    def worlds(
-        self, broker: Broker, store: ResultStore, queue: str, clock: FakeClock, connections: Connections
-    ) -> Worlds:
-        """Makes a world for each play."""
-        return Worlds(broker, store, queue, clock, connections)
+    def bench(self, broker: Broker, store: ResultStore, queue: str, clock: FakeClock) -> Iterator[Bench]:
+        """The broker, the store and the clock, as simulations use them."""
+        bench = Bench(broker=broker, store=store, queue=queue, clock=clock)
+        yield bench
+        bench.close()
 
     @EVERY_SCENARIO
-    def test_undisturbed(self, worlds: Worlds, scenario: Scenario) -> None:
-        world = worlds.make(scenario)
-        world.begin()
-        (worker,) = world.receive()
+    def test_undisturbed_scenario_has_its_effects_in_order(self, bench: Bench, scenario: Scenario) -> None:
+        simulation = _simulation(scenario, bench)
+        simulation.begin()
+        (worker,) = simulation.receive()
         worker.work()
-        assert tuple(world.effects) == scenario.effects
-        world.drain()
-        ended = world.ended()
+        assert tuple(simulation.effects) == scenario.effects
+        simulation.drain()
+        ended = simulation.ended()
         assert ended.states == scenario.states
         _check_dead_letters(scenario, ended)
 
     @EVERY_SCENARIO
-    def test_a_crash_at_any_step(self, worlds: Worlds, scenario: Scenario) -> None:
-        undisturbed = worlds.make(scenario)
-        undisturbed.begin()
-        undisturbed.drain()
+    def test_crash_at_any_step_changes_nothing_in_the_end(self, bench: Bench, scenario: Scenario) -> None:
+        undisturbed = _undisturbed(scenario, bench)
         assert undisturbed.steps >= len(scenario.effects)
         first, stride = (0, 1) if self.crash_before_too else (1, 2 * self.steps_apart)
         if self.steps_apart > 1:
             first += 2 * (SCENARIOS.index(scenario) % min(self.steps_apart, undisturbed.steps))
         for half_step in range(first, undisturbed.steps * 2, stride):
-            # An even one: the step is not performed. An odd one: it is, and its answer is lost.
-            world = worlds.make(scenario, crash_after=half_step)
-            world.begin()
-            world.drain()
-            assert world.crash_after is None, "it did not come to the crash"
-            _check_same(scenario, world, undisturbed)
+            # After an even number of half-steps the next step is not performed; after an odd one its answer is lost.
+            simulation = _simulation(scenario, bench, crash_after=half_step)
+            simulation.begin()
+            simulation.drain()
+            assert simulation.crash_after is None, "the worker did not get as far as the crash"
+            _check_same(scenario, simulation, undisturbed)
 
     @EVERY_SCENARIO
-    def test_two_crashes_in_a_row(self, worlds: Worlds, scenario: Scenario) -> None:
-        undisturbed = worlds.make(scenario)
-        undisturbed.begin()
-        undisturbed.drain()
+    def test_two_crashes_in_a_row_change_nothing_in_the_end(self, bench: Bench, scenario: Scenario) -> None:
+        undisturbed = _undisturbed(scenario, bench)
         for half_step in range(1, undisturbed.steps * 2, 2 if self.crash_before_too else 6 * self.steps_apart):
-            world = worlds.make(scenario, crash_after=half_step)
-            world.begin()
-            while world.crash_after is not None:
-                _work_or_wait(world)
-            world.clock.advance(LEASE_SECONDS + 1)
-            world.crash_after = world.steps * 2 + 1
-            world.drain()
-            _check_same(scenario, world, undisturbed)
+            simulation = _simulation(scenario, bench, crash_after=half_step)
+            simulation.begin()
+            while simulation.crash_after is not None:
+                simulation.work_or_wait()
+            simulation.advance(LEASE_SECONDS + 1)
+            simulation.crash_after = simulation.steps * 2 + 1
+            simulation.drain()
+            _check_same(scenario, simulation, undisturbed)
 
     @EVERY_SCENARIO
-    def test_a_worker_that_wakes_up_late(self, worlds: Worlds, scenario: Scenario) -> None:
-        undisturbed = worlds.make(scenario)
-        undisturbed.begin()
-        undisturbed.drain()
+    def test_worker_that_wakes_up_late_changes_nothing_in_the_end(self, bench: Bench, scenario: Scenario) -> None:
+        undisturbed = _undisturbed(scenario, bench)
         for rounds in (3, 6, 100):
             half_steps = 0
             while True:
-                world = worlds.make(scenario)
-                world.begin()
-                (sleeper,) = world.receive()
+                simulation = _simulation(scenario, bench)
+                simulation.begin()
+                (sleeper,) = simulation.receive()
                 for _ in range(half_steps):
                     if not sleeper.done:
                         sleeper.half_step()
-                # It sleeps here, its lease runs out, and others go on: some rounds, or to the end.
+                # The worker sleeps here until its lease is over. Meanwhile others work for some rounds, or to the end.
                 for _ in range(rounds):
                     if not sleeper.done:
-                        _work_or_wait(world)
+                        simulation.work_or_wait()
                 asleep = not sleeper.done
                 sleeper.finish()
-                world.drain()
-                _check_same(scenario, world, undisturbed)
+                simulation.drain()
+                _check_same(scenario, simulation, undisturbed)
                 if not asleep:
                     break
                 half_steps += 1 if self.crash_before_too else 3 * self.steps_apart
 
     @EVERY_SCENARIO
-    def test_two_workers_with_the_same_message(self, worlds: Worlds, scenario: Scenario) -> None:
-        undisturbed = worlds.make(scenario)
-        undisturbed.begin()
-        undisturbed.drain()
+    def test_two_workers_with_one_message_change_nothing_in_the_end(self, bench: Bench, scenario: Scenario) -> None:
+        undisturbed = _undisturbed(scenario, bench)
 
         @settings(
             max_examples=self.interleavings,
@@ -173,13 +163,13 @@ class PipelineContract:
         )
         @given(turns=TURNS, lost_lease=st.booleans())
         def in_turns(turns: list[bool], lost_lease: bool) -> None:
-            world = worlds.make(scenario)
-            # The broker has handed the message over twice; or once, and again while the first worker still works.
-            world.begin(copies=1 if lost_lease else 2)
-            workers = world.receive()
+            simulation = _simulation(scenario, bench)
+            # Either the broker has delivered the message twice, or the first worker's lease ends while it works.
+            simulation.begin(copies=1 if lost_lease else 2)
+            workers = simulation.receive()
             if lost_lease:
-                world.clock.advance(LEASE_SECONDS + 1)
-                workers += world.receive()
+                simulation.advance(LEASE_SECONDS + 1)
+                workers += simulation.receive()
             assert len(workers) == 2
             for turn in turns:
                 worker = workers[turn]
@@ -187,52 +177,31 @@ class PipelineContract:
                     worker.half_step()
             for worker in workers:
                 worker.finish()
-            world.drain()
-            _check_same(scenario, world, undisturbed)
+            simulation.drain()
+            _check_same(scenario, simulation, undisturbed)
 
         in_turns()
 
 
-class Worlds:
-    """Makes worlds on one broker and one store, each with a task id of its own."""
-
-    def __init__(
-        self, broker: Broker, store: ResultStore, queue: str, clock: FakeClock, connections: Connections
-    ) -> None:
-        self._broker = broker
-        self._store = store
-        self._queue = queue
-        self._clock = clock
-        self._connections = connections
-
-    def make(self, scenario: Scenario, crash_after: int | None = None) -> World:
-        """A world before its first message."""
-        return World(
-            scenario=scenario,
-            broker=self._broker,
-            store=self._store,
-            queue=self._queue,
-            clock=self._clock,
-            connections=self._connections,
-            task_id=f"task-{next(_numbers)}",
-            crash_after=crash_after,
-        )
+def _simulation(scenario: Scenario, bench: Bench, crash_after: int | None = None) -> Simulation:
+    """A simulation whose first task has an id that no other simulation has."""
+    return Simulation(scenario, bench, f"task-{next(_numbers)}", crash_after)
 
 
-def _work_or_wait(world: World) -> None:
-    workers = world.receive()
-    for worker in workers:
-        worker.work()
-    if not workers:
-        world.clock.advance(LEASE_SECONDS)
+def _undisturbed(scenario: Scenario, bench: Bench) -> Simulation:
+    """A simulation without a crash, at its end."""
+    simulation = _simulation(scenario, bench)
+    simulation.begin()
+    simulation.drain()
+    return simulation
 
 
-def _check_same(scenario: Scenario, world: World, undisturbed: World) -> None:
-    ended = world.ended()
+def _check_same(scenario: Scenario, simulation: Simulation, undisturbed: Simulation) -> None:
+    ended = simulation.ended()
     assert ended.states == scenario.states
     assert len(ended.ids) == len(scenario.states)
     _check_dead_letters(scenario, ended)
-    assert undisturbed.effects, "the play it is compared with has been played"
+    assert undisturbed.effects, "the simulation that this one is compared with has done nothing"
 
 
 def _check_dead_letters(scenario: Scenario, ended: Ended) -> None:

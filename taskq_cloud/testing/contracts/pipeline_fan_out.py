@@ -16,7 +16,7 @@ from taskq_cloud.testing.contracts.pipeline_scenario import Scenario, told
 
 PAGES_OF_ONE: Final = Policy(fan_out_members=1)
 ONE_MEMBER_BYTES: Final = 1_240
-"""Of a record: a page of one member, and no more."""
+"""The largest record in these scenarios: it holds a page of one member and no second one."""
 
 
 def _signature(task: str, **options: Any) -> Signature:
@@ -92,7 +92,7 @@ FAN_OUTS: Final = [
         effects=("send:member", "save:SUCCESS", "settle:Acknowledge"),
     ),
     Scenario(
-        name="is a page of a group that is gone",
+        name="is a page of a group whose record is gone",
         functions={"member": _same, "body": _same, "errback": told},
         make=_to_one_page,
         states={f"{FAN_OUT} 0": None, "errback": ("SUCCESS", 5)},
@@ -108,7 +108,7 @@ FAN_OUTS: Final = [
         dead_letters=("DecodeError: members 0 to 0 of group .* their record .* is gone from the result store",),
     ),
     Scenario(
-        name="is a page of a group that was altered",
+        name="is a page of a group whose record was altered",
         functions={"member": _same, "another": _same, "body": _same, "errback": told},
         make=_to_one_page,
         stored=_altered,

@@ -1,4 +1,4 @@
-"""A broker and a store that say what they have done, with limits and outages of a scenario's own."""
+"""A broker and a store that report what they have done, with the limits and outages of a scenario."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taskq_cloud.errors import PayloadTooLarge, Unreachable
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A step of the workers here: a port has done something, and the pipeline has not been told yet."""
+    """A step of the contract's workers: a port has done something, and the pipeline doesn't know that yet."""
 
     name: str
     ids: Sequence[str] = ()
@@ -25,14 +25,14 @@ class Effect:
 T = TypeVar("T")
 
 WatchedFlow: TypeAlias = Generator[Any, Any, T]
-"""A flow that yields effects beside its steps."""
+"""A flow that yields effects among its steps."""
 
 ABOUT_TO = Effect("")
-"""The step before an effect: an adapter may have nothing to yield, and there must be a place to stop at."""
+"""The step before an effect, at which a worker can stop even if the adapter yields no step."""
 
 
 class WatchedBroker:
-    """A broker that says what it has done, with a limit of the scenario's own."""
+    """A broker that yields an ``Effect`` for everything it does, with the scenario's limit."""
 
     def __init__(self, broker: Broker, largest_message_bytes: int | None) -> None:
         self._broker = broker
@@ -58,7 +58,7 @@ class WatchedBroker:
 
 
 class WatchedStore:
-    """A store that says what it has done, with a limit and outages of the scenario's own."""
+    """A result store that yields an ``Effect`` for everything it does, with the scenario's limit and outages."""
 
     def __init__(self, store: ResultStore, largest_record_bytes: int | None, silent_saves: int) -> None:
         self._store = store

@@ -1,7 +1,7 @@
-"""What a scenario of the pipeline's contract is, and how the tasks in it behave.
+"""The scenarios of the pipeline's contract: what a scenario consists of, and the tasks that many scenarios share.
 
-Every scenario's first task is ``main``; each task that follows has a name of its own. A task's conduct depends on its
-message and on how often it was delivered, never on what ran before, so a crash may not change the end.
+The first task of every scenario is ``main``, and each further task has its own name. What a task does depends on its
+message and on the number of its deliveries, and never on earlier runs. So a crash must not change the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from taskq_cloud.core.records.record import Record
 
 
 class End(BaseException):
-    """Raised by a task's function: what the pool says of a run that did not end by itself."""
+    """Raised by a task's function to give its run an outcome that a pool would report, such as a lost process."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
@@ -28,25 +28,25 @@ class End(BaseException):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A message, the tasks it leads to, and what has to come of it.
+    """A message, the tasks that it leads to, and the expected end.
 
     Args:
-        name: what happens.
-        functions: the registered tasks.
-        states: task's name -> its state and its value or kind of error in the end; None where nothing is stored.
-        effects: what the first delivery does, in its order, if nothing goes wrong.
-        make: (id, now) -> the message.
-        garbage: a body instead of a message.
-        embed: what follows the message.
-        options: of the tasks.
-        default_options: of those that have none.
-        policy: the settings.
-        dead_letters: patterns of the reasons in the dead-letter queue.
-        attributes: of the message.
-        stored: (id, now) -> a record that is there before.
-        largest_record_bytes: the store's limit.
-        largest_message_bytes: the broker's limit.
-        silent_saves: so many first writes get no answer.
+        name: what happens to the task, as the end of a sentence that begins with "the task".
+        functions: task name -> function of the registered tasks.
+        states: task name -> its state in the end, and its value or the type of its error; None: no record is stored.
+        effects: the effects of the first delivery, in order, if nothing goes wrong.
+        make: (id, seconds since the epoch) -> the message.
+        garbage: a body that is sent instead of a message.
+        embed: the callbacks, errbacks, chain and chord of the message.
+        options: task name -> the options of the task.
+        default_options: the options of the other tasks.
+        policy: the settings that hold for all tasks.
+        dead_letters: patterns of the reasons in the dead-letter queue; every pattern and every reason has a match.
+        attributes: the attributes of the message.
+        stored: (id, seconds since the epoch) -> a record that is stored before the message is sent.
+        largest_record_bytes: the limit of the store; None: the store's own.
+        largest_message_bytes: the limit of the broker; None: the broker's own.
+        silent_saves: the number of first writes to the store that get no answer.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Scenario:
     silent_saves: int = 0
 
     def body(self, task_id: str, now: float, queue: str) -> str:
-        """The message's body."""
+        """The body of the message."""
         if self.garbage is not None:
             return self.garbage.replace("TASK_ID", task_id)
         message = self.make(task_id, now)
@@ -75,19 +75,19 @@ class Scenario:
 
 
 def attempt() -> Invocation:
-    """The run that a task's function is in."""
+    """The run under way, for a task's function."""
     invocation = current_invocation.get()
     assert invocation is not None
     return invocation
 
 
 def fails(*_: Any) -> NoReturn:
-    """Always."""
+    """Fail always."""
     raise ValueError("on purpose")
 
 
 def raises(kind: type[Exception], *args: Any) -> Callable[[], NoReturn]:
-    """A task's function that raises an exception."""
+    """Make a task's function that raises an exception."""
 
     def function() -> NoReturn:
         raise kind(*args)
@@ -96,19 +96,47 @@ def raises(kind: type[Exception], *args: Any) -> Callable[[], NoReturn]:
 
 
 def five(*_: Any) -> int:
-    """Always 5."""
+    """Return 5 always."""
     return 5
 
 
 def signature(task: str, *args: Any, **options: Any) -> dict[str, Any]:
-    """A task's signature."""
+    """Make the signature of a task."""
     return {"task": task, "args": list(args), "kwargs": {}, "options": options}
 
 
 def told(_task_id: str) -> int:
-    """An errback that is sent, as it takes the failed task's id and no more."""
+    """An errback that is sent as a task: it takes the id of the failed task and nothing else."""
     return 5
+
+
+def fails_at_first() -> str:
+    if attempt().message.retries < 2:
+        raise OSError("not yet")
+    return "done"
+
+
+def ends(outcome: Outcome, *, before_receive: int = 10**6) -> Callable[[], str]:
+    def function() -> str:
+        if attempt().receive_count < before_receive:
+            raise End(outcome)
+        return "done"
+
+    return function
 
 
 FIVE = ("SUCCESS", 5)
 FAILED = ("FAILURE", "ValueError")
+DONE = ("SUCCESS", "done")
+AUTORETRY = TaskOptions(autoretry_for=(OSError,), default_retry_delay=20)
+ENDING_WELL = ("run", "save:SUCCESS", "settle:Acknowledge")
+ENDING_BADLY = ("run", "save:FAILURE", "settle:Acknowledge")
+RETRIED = ("run", "save:RETRY", "send:main", "settle:Acknowledge")
+ONE_ERRBACK = Embed(errbacks=[signature("errback")])
+FOLLOWED = Embed(
+    callbacks=[signature("callback_a"), signature("callback_b", 7)],
+    errbacks=[signature("errback")],
+    chain=[signature("last"), signature("next", link=[signature("callback_of_next")])],
+)
+FOLLOWING = dict.fromkeys(("callback_a", "callback_b", "next", "last", "callback_of_next"), five) | {"errback": told}
+FOLLOWED_STATES = {name: FIVE for name in FOLLOWING if name != "errback"}

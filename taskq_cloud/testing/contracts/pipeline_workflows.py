@@ -1,4 +1,4 @@
-"""Scenarios of chords and groups, of ``pipeline_scenarios``'s kind."""
+"""Scenarios of the pipeline's contract: chords, groups and tasks that are replaced."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _chord(header: list[dict[str, Any]], body: dict[str, Any]) -> dict[str, Any]
 
 
 def _of_chord(size: int = 1) -> Callable[[str, float], Message]:
-    """A member of a _chord, beside others that never come."""
+    """Make a member of a chord with ``size`` members, of which the others never end."""
 
     def make(task_id: str, _now: float) -> Message:
         chord = signature("body", chord_size=size, chord_ids={"0": task_id}, link_error=[signature("errback")])
@@ -92,7 +92,7 @@ HEADER = [signature("header_a", 1), _chain(signature("header_b"), signature("hea
 
 WORKFLOWS = [
     Scenario(
-        name="belongs to a chord of Celery's",
+        name="belongs to a chord that Celery has made",
         functions={"main": five},
         embed=Embed(chord=signature("body")),
         states={"main": None},
@@ -114,7 +114,7 @@ WORKFLOWS = [
         effects=("run", "save:SUCCESS", "join", "settle:Acknowledge"),
     ),
     Scenario(
-        name="belongs to a _chord, which it fails",
+        name="belongs to a chord and fails",
         functions={"main": fails, "body": _same, "errback": told},
         make=_of_chord(),
         states={"main": FAILED, "errback": FIVE},
@@ -129,7 +129,7 @@ WORKFLOWS = [
         ),
     ),
     Scenario(
-        name="belongs to a chord and keeps its result all the same",
+        name="belongs to a chord and keeps its result though results are ignored",
         functions={"main": five, "body": _same},
         make=_of_chord(),
         policy=Policy(ignore_result=True),
@@ -225,7 +225,7 @@ WORKFLOWS = [
         effects=("claim", "save:STARTED", "run", "give up claim", "send:instead", "settle:Acknowledge"),
     ),
     Scenario(
-        name="is replaced by what can't be sent",
+        name="is replaced by a task that can't be sent",
         functions={"main": raises(Replaced, signature("instead", countdown="soon")), **FOLLOWERS},
         embed=FOLLOWED,
         states={"main": ("FAILURE", "InvalidTaskError"), "errback": FIVE},

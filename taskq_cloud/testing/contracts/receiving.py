@@ -1,4 +1,4 @@
-"""Receiving, as the broker contracts do it: real services may hand over fewer messages than there are."""
+"""Receiving in the contract of brokers: one receive of a real service may return fewer messages than are ready."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LEASE_SECONDS = 60
 """A lease that no test lets run out."""
 
 DEADLINE_SECONDS = 20
-"""How long a test waits for what has to come."""
+"""How long a test waits for its messages."""
 
 
 def take(run: Drive, broker: Broker, queue: str, count: int, lease_seconds: float = LEASE_SECONDS) -> list[Delivery]:
-    """Receive exactly ``count`` messages, in as many calls as it takes."""
+    """Receive exactly ``count`` messages, with as many calls as are needed."""
     taken: list[Delivery] = []
     deadline = time.monotonic() + DEADLINE_SECONDS
     while len(taken) < count:
@@ -26,18 +26,18 @@ def take(run: Drive, broker: Broker, queue: str, count: int, lease_seconds: floa
         wait_seconds = min(1, broker.capabilities.longest_wait_seconds)
         taken += run(broker.receive(queue, limit, wait_seconds, lease_seconds))
         assert len(taken) == count or time.monotonic() < deadline, (
-            f"{len(taken)} of {count} messages came from {queue} within {DEADLINE_SECONDS} s"
+            f"queue {queue}: {len(taken)} of {count} messages were delivered within {DEADLINE_SECONDS} s"
         )
     return taken
 
 
 def receive_now(run: Drive, broker: Broker, queue: str) -> list[Delivery]:
-    """What the queue hands over without waiting."""
+    """Receive the messages that are ready now."""
     return run(broker.receive(queue, broker.capabilities.receive_batch, 0, LEASE_SECONDS))
 
 
 def until_empty(run: Drive, broker: Broker, queue: str) -> None:
-    """Wait until nothing is left of a queue, as far as the broker can tell."""
+    """Wait until the queue is empty, as far as the broker can tell."""
     if broker.capabilities.counts_messages:
         until(lambda: run(broker.depth(queue)) == Depth(0, 0, 0))
     else:
@@ -46,5 +46,5 @@ def until_empty(run: Drive, broker: Broker, queue: str) -> None:
 
 
 def bodies(deliveries: Sequence[Delivery]) -> list[str]:
-    """The messages' bodies, in order."""
+    """The bodies of the messages, in order."""
     return [delivery.body for delivery in deliveries]

@@ -1,14 +1,12 @@
-"""What every result store does, as tests: derive a class from ``ResultStoreContract`` in the adapter's test file.
-
-::
+"""The contract of result stores. Derive a class from ``ResultStoreContract`` in the tests of the adapter::
 
     class TestSQLite(ResultStoreContract):
         @pytest.fixture
         def store(self, tmp_path, clock):
             return SQLiteResults(tmp_path / "results.db", clock=clock)
 
-Each test runs with the synchronous and the asynchronous driver, on a clock that the test moves. A difference between
-stores is a difference in their capabilities. What only one adapter does is tested beside it.
+Each test runs with the synchronous and with the asynchronous driver, on a clock that the test moves. The tests expect
+of a store what its capabilities declare. Whatever only one adapter does is tested in the adapter's own tests.
 """
 
 from __future__ import annotations
@@ -36,19 +34,19 @@ from taskq_cloud.core.records.record import (
 )
 from taskq_cloud.errors import PayloadTooLarge
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.testing.contracts.joins_and_claims import JoinsAndClaimsContract
+from taskq_cloud.testing.contracts.joins_and_locks import JoinsAndLocksContract
 from taskq_cloud.testing.contracts.reservations import ReservationsContract
 from taskq_cloud.testing.driving import Drive, driving
 
 THE_YEAR_2100 = 4_102_444_800.0
-"""Where the clock begins: what a test lets expire is not due for the real service's own expiry."""
+"""The time at which the clock starts: so late that a real service expires nothing by its own clock."""
 
 LARGEST_TRIED_BYTES = 8 * 1024 * 1024
-"""A limit above this is not tried out: it would test the machine's memory."""
+"""The largest limit that a test tries out; a larger one would test the machine's memory."""
 
 
 def document(value: Any, state: str = SUCCESS, task_id: str = "A") -> str:
-    """Celery's result document of a task that returned ``value``."""
+    """The result document, in Celery's form, of a task that returned ``value``."""
     return json.dumps(
         {
             "status": state,
@@ -63,7 +61,14 @@ def document(value: Any, state: str = SUCCESS, task_id: str = "A") -> str:
 
 
 def a_record(state: str = SUCCESS, attempt: int = 0, value: Any = 2, **changes: Any) -> Record:
-    """A record of a task that no other test knows."""
+    """Make the record of a task that no other test uses.
+
+    Args:
+        state: the state.
+        attempt: the number of retries before.
+        value: the result.
+        changes: further fields of the record: ``id``, ``fence``, ``expires_at``.
+    """
     task_id = changes.pop("id", None) or str(uuid4())
     record = Record(task_id, state, version_of(state, attempt), document(value, state, task_id))
     return replace(record, **changes)
@@ -71,7 +76,7 @@ def a_record(state: str = SUCCESS, attempt: int = 0, value: Any = 2, **changes: 
 
 @st.composite
 def _writes(draw: st.DrawFn) -> tuple[float, Record]:
-    """How long nothing happens, and what is then written (for a task yet to be named)."""
+    """Draw a pause in seconds and the record that is saved after it; the test sets the record's id."""
     state = draw(st.sampled_from([STARTED, "PROGRESS", RETRY, SUCCESS, FAILURE]))
     record = a_record(state, draw(st.integers(0, 2)), draw(st.integers(0, 9)), id="unnamed")
     lives_seconds = draw(st.sampled_from([None, 1, 3]))
@@ -79,35 +84,35 @@ def _writes(draw: st.DrawFn) -> tuple[float, Record]:
     return draw(st.sampled_from([0, 0, 1, 2])), replace(record, expires_at=expires_at, fence=draw(st.integers(0, 2)))
 
 
-class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
-    """The tests. Override the fixture ``store``."""
+class ResultStoreContract(JoinsAndLocksContract, ReservationsContract):
+    """The tests of a result store. Define the fixture ``store``."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:
-        """The store's clock."""
+        """The clock of the store."""
         return FakeClock(THE_YEAR_2100)
 
     @pytest.fixture
     def store(self, clock: FakeClock) -> ResultStore:
-        """The adapter, empty, on ``clock``."""
+        """The adapter under test, empty, on ``clock``."""
         raise NotImplementedError
 
     @pytest.fixture(params=["sync", "async"])
     def run(self, request: pytest.FixtureRequest, store: ResultStore) -> Iterator[Drive]:
-        """Drives a flow to its end."""
+        """Drives flows to their ends."""
         with driving(request.param, store.services) as drive:
             yield drive
 
-    # Round trips
+    # Saving and loading
 
     @pytest.mark.parametrize("value", ["grüße, 你好, 🎉\n\t\"'", None, [1, {"a": [2.5]}], "", "x" * 300_000])
-    def test_a_record_comes_back_as_it_was_saved(self, store: ResultStore, run: Drive, value: Any) -> None:
+    def test_record_is_loaded_as_it_was_saved(self, store: ResultStore, run: Drive, value: Any) -> None:
         record = a_record(value=value, fence=7, expires_at=THE_YEAR_2100 + 60)
 
         assert run(store.save([record])) == [True]
         assert run(store.load([record.id])) == {record.id: record}
 
-    def test_a_record_without_expiry_stays(self, store: ResultStore, run: Drive, clock: FakeClock) -> None:
+    def test_record_without_expiry_stays(self, store: ResultStore, run: Drive, clock: FakeClock) -> None:
         record = a_record()
         run(store.save([record]))
 
@@ -117,22 +122,22 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert run(store.load([record.id])) == {record.id: record}
 
     @pytest.mark.parametrize("task_id", ["Aufgabe-größer", "with 'quotes\" and spaces", "b'x'", "a" * 255, "100%/../?"])
-    def test_any_text_is_an_id(self, store: ResultStore, run: Drive, task_id: str) -> None:
+    def test_id_may_be_any_text(self, store: ResultStore, run: Drive, task_id: str) -> None:
         record = a_record(id=task_id)
 
         assert run(store.save([record])) == [True]
         assert run(store.load([task_id, f"{task_id}2"])) == {task_id: record}
 
-    def test_nothing_is_loaded_saved_and_deleted(self, store: ResultStore, run: Drive) -> None:
+    def test_empty_batches_do_nothing(self, store: ResultStore, run: Drive) -> None:
         assert run(store.load([])) == {}
         assert run(store.save([])) == []
         run(store.delete([]))
 
-    def test_an_absent_id_is_absent_from_the_answer(self, store: ResultStore, run: Drive) -> None:
+    def test_unknown_id_is_absent_from_the_answer(self, store: ResultStore, run: Drive) -> None:
         assert run(store.load([str(uuid4())])) == {}
         assert run(store.load([str(uuid4()), str(uuid4())])) == {}
 
-    def test_many_ids_at_once_some_twice_some_absent(self, store: ResultStore, run: Drive) -> None:
+    def test_load_takes_many_ids_some_twice_some_unknown(self, store: ResultStore, run: Drive) -> None:
         records = [a_record(value=number) for number in range(250)]
         ids = [record.id for record in records]
 
@@ -140,7 +145,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert run(store.load([*ids, *ids[:30], str(uuid4())])) == {record.id: record for record in records}
         assert run(store.load([ids[0], ids[0]])) == {ids[0]: records[0]}
 
-    def test_deleted_records_are_gone_and_may_be_written_again(self, store: ResultStore, run: Drive) -> None:
+    def test_deleted_record_is_gone_and_can_be_saved_again(self, store: ResultStore, run: Drive) -> None:
         records = [a_record() for _ in range(60)]
         ids = [record.id for record in records]
         run(store.save(records))
@@ -151,13 +156,11 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert run(store.save(records[:1])) == [True]
         assert run(store.load(ids[:1])) == {ids[0]: records[0]}
 
-    def test_a_payload_over_the_limit_is_refused_before_anything_is_written(
-        self, store: ResultStore, run: Drive
-    ) -> None:
+    def test_payload_over_the_limit_is_refused_before_anything_is_saved(self, store: ResultStore, run: Drive) -> None:
         limit = store.capabilities.largest_record_bytes
         if limit > LARGEST_TRIED_BYTES:
-            pytest.skip(f"the store takes {limit} bytes")
-        # In characters it would fit.
+            pytest.skip(f"the store's limit of {limit} bytes is too large to try out")
+        # Its characters are fewer than the limit, its bytes are more.
         small, large = a_record(), a_record(value="ü" * (limit // 2))
         fitting = replace(small, id=str(uuid4()), payload='"' + "x" * (limit - 2) + '"')
 
@@ -170,7 +173,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert run(store.save([fitting])) == [True]
         assert run(store.load([fitting.id])) == {fitting.id: fitting}
 
-    # What may replace what
+    # Replacing records
 
     @settings(
         max_examples=30,
@@ -178,7 +181,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
     )
     @given(writes=st.lists(_writes(), min_size=1, max_size=8))
-    def test_a_save_is_decided_as_may_replace_decides(
+    def test_save_is_decided_as_may_replace_decides(
         self, store: ResultStore, run: Drive, clock: FakeClock, writes: list[tuple[float, Record]]
     ) -> None:
         task_id = str(uuid4())
@@ -195,7 +198,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
             assert run(store.save([record])) == [allowed]
             assert run(store.load([task_id])) == ({task_id: kept} if there else {})
 
-    def test_nothing_replaces_a_final_state(self, store: ResultStore, run: Drive) -> None:
+    def test_final_state_is_never_replaced(self, store: ResultStore, run: Drive) -> None:
         final = a_record(SUCCESS, fence=1)
         run(store.save([final]))
 
@@ -209,7 +212,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
 
         assert run(store.load([final.id])) == {final.id: final}
 
-    def test_a_later_attempt_stands_against_an_earlier_one(self, store: ResultStore, run: Drive) -> None:
+    def test_later_attempt_is_not_replaced_by_an_earlier_one(self, store: ResultStore, run: Drive) -> None:
         second = a_record(STARTED, 1)
         run(store.save([second]))
 
@@ -217,7 +220,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert run(store.load([second.id])) == {second.id: second}
         assert run(store.save([a_record(RETRY, 1, id=second.id)])) == [True]
 
-    def test_an_older_claim_writes_nothing_over_a_newer_ones(self, store: ResultStore, run: Drive) -> None:
+    def test_record_under_a_newer_lock_is_not_replaced_under_an_older_one(self, store: ResultStore, run: Drive) -> None:
         newer = a_record(STARTED, fence=2)
         run(store.save([newer]))
 
@@ -225,7 +228,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert run(store.load([newer.id])) == {newer.id: newer}
         assert run(store.save([a_record(SUCCESS, id=newer.id, fence=2)])) == [True]
 
-    def test_each_of_many_records_is_decided_by_itself(self, store: ResultStore, run: Drive) -> None:
+    def test_each_record_of_a_batch_is_decided_by_itself(self, store: ResultStore, run: Drive) -> None:
         done, running = a_record(SUCCESS), a_record(STARTED)
         run(store.save([done, running]))
 
@@ -233,7 +236,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert run(store.save([a_record(FAILURE, id=done.id), ended, a_record()])) == [False, True, True]
         assert run(store.load([done.id, running.id])) == {done.id: done, running.id: ended}
 
-    def test_an_expired_record_is_not_there_and_anything_replaces_it(
+    def test_expired_record_is_absent_and_can_be_replaced(
         self, store: ResultStore, run: Drive, clock: FakeClock
     ) -> None:
         final = a_record(SUCCESS, fence=5, expires_at=clock() + 10)
@@ -250,7 +253,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert run(store.save([anew])) == [True]
         assert run(store.load([final.id, other.id])) == {final.id: anew}
 
-    def test_an_expiry_is_kept_to_the_second(self, store: ResultStore, run: Drive, clock: FakeClock) -> None:
+    def test_expiry_is_rounded_up_to_a_second_at_most(self, store: ResultStore, run: Drive, clock: FakeClock) -> None:
         record = a_record(expires_at=clock() + 10.25)
         run(store.save([record]))
 
@@ -259,9 +262,9 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert loaded.expires_at is not None
         assert 0 <= loaded.expires_at - (clock() + 10.25) < 1
 
-    # At the same time
+    # Concurrent writes
 
-    def test_of_final_states_written_at_once_one_stands(self, store: ResultStore, run: Drive) -> None:
+    def test_one_of_concurrent_final_states_is_saved(self, store: ResultStore, run: Drive) -> None:
         task_id = str(uuid4())
         finals = [a_record(SUCCESS if number % 2 else FAILURE, value=number, id=task_id) for number in range(8)]
 
@@ -270,7 +273,7 @@ class ResultStoreContract(JoinsAndClaimsContract, ReservationsContract):
         assert sorted(saved) == [[False]] * 7 + [[True]]
         assert run(store.load([task_id])) == {task_id: finals[saved.index([True])]}
 
-    def test_of_attempts_written_at_once_the_latest_stands(self, store: ResultStore, run: Drive) -> None:
+    def test_latest_of_concurrent_attempts_is_saved(self, store: ResultStore, run: Drive) -> None:
         task_id = str(uuid4())
         attempts = [a_record(STARTED, attempt, id=task_id) for attempt in (3, 0, 5, 2, 4, 1)]
 

@@ -1,6 +1,4 @@
-"""What every store of schedules does, as tests: derive a class from ``ScheduleStoreContract`` beside the adapter's own.
-
-::
+"""The contract of stores of schedules. Derive a class from ``ScheduleStoreContract`` in the tests of the adapter::
 
     class TestMemory(ScheduleStoreContract):
         @pytest.fixture
@@ -11,8 +9,8 @@
         def target(self):
             return "work"
 
-Each test runs with the synchronous and the asynchronous driver. Schedules are far in the future, or the store is told
-not to fire them: none does. What an adapter's schedules do when they fire is tested beside it.
+Each test runs with the synchronous and with the asynchronous driver. No schedule fires: each is far in the future, or
+the store under test is told to fire none. The adapter's own tests test what happens when a schedule fires.
 """
 
 from __future__ import annotations
@@ -34,23 +32,23 @@ from taskq_cloud.testing.driving import Drive, driving
 THE_YEAR_2090 = datetime(2090, 2, 28, 23, 59, 1, tzinfo=UTC)
 
 LARGEST_TRIED_BYTES = 8 * 1024 * 1024
-"""A limit above this is not tried out: it would test the machine's memory."""
+"""The largest limit that a test tries out; a larger one would test the machine's memory."""
 
 EXPRESSIONS = {
     "eventbridge": {"weekdays": "cron(0 9 ? * MON-FRI *)", "often": "rate(5 minutes)", "hourly": "rate(1 hour)"},
     "cloud_scheduler": {"weekdays": "0 9 * * 1-5", "often": "*/5 * * * *", "hourly": "0 * * * *"},
 }
-"""What stores are told, in their own words."""
+"""Module of ``core.schedules`` -> expressions of the platform."""
 
 BODY = '{"headers": {"task": "grüße, 你好, 🎉"}, "body": "\\"quoted\\" \\\\ <tags> & more"}'
 
 
 class ScheduleStoreContract:
-    """The tests. Override the fixtures ``store`` and ``target``."""
+    """The tests of a store of schedules. Define the fixtures ``store`` and ``target``."""
 
     @pytest.fixture
     def store(self) -> ScheduleStore:
-        """The adapter; it may hold other schedules."""
+        """The adapter under test. It may hold other schedules."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -65,27 +63,27 @@ class ScheduleStoreContract:
 
     @pytest.fixture
     def prefix(self) -> str:
-        """What the names of this test's schedules begin with."""
+        """The beginning of the names of this test's schedules."""
         return f"t-{uuid4().hex[:12]}."
 
     @pytest.fixture
     def words(self, store: ScheduleStore) -> dict[str, str]:
-        """Expressions as the store takes them."""
+        """Expressions in the form that the store takes."""
         return EXPRESSIONS[store.capabilities.expressions or "eventbridge"]
 
     @pytest.fixture
     def once(self, store: ScheduleStore, prefix: str, target: str, words: dict[str, str]) -> PlatformSchedule:
-        """A schedule that fires once, or on weekdays where the store has no such times."""
+        """A schedule that fires once, or on weekdays if the store has no one-off times."""
         when = THE_YEAR_2090 if store.capabilities.one_off else words["weekdays"]
         return PlatformSchedule(name=f"{prefix}once", when=when, target=target, body=BODY)
 
     @pytest.fixture(params=["sync", "async"])
     def run(self, request: pytest.FixtureRequest, store: ScheduleStore) -> Iterator[Drive]:
-        """Drives a flow to its end."""
+        """Drives flows to their ends."""
         with driving(request.param, store.services) as drive:
             yield drive
 
-    # Round trips
+    # Putting and loading
 
     @pytest.mark.parametrize(
         "changes",
@@ -102,7 +100,7 @@ class ScheduleStoreContract:
         ],
         ids=lambda changes: "-".join(changes) or "plain",
     )
-    def test_a_schedule_comes_back_as_it_was_put(
+    def test_schedule_is_loaded_as_it_was_put(
         self, store: ScheduleStore, run: Drive, once: PlatformSchedule, words: dict[str, str], changes: dict[str, Any]
     ) -> None:
         schedule = _changed(once, words, changes)
@@ -117,7 +115,7 @@ class ScheduleStoreContract:
         assert run(store.load([schedule.name])) == {schedule.name: store.kept(schedule)}
 
     @pytest.mark.parametrize("deduplication", [None, "id:0"])
-    def test_so_does_one_for_an_ordered_queue(
+    def test_schedule_for_an_ordered_queue_is_loaded_as_it_was_put(
         self,
         store: ScheduleStore,
         run: Drive,
@@ -135,14 +133,14 @@ class ScheduleStoreContract:
         assert run(store.put([schedule])) == [None]
         assert run(store.load([schedule.name])) == {schedule.name: store.kept(schedule)}
 
-    def test_nothing_is_put_loaded_and_deleted(self, store: ScheduleStore, run: Drive) -> None:
+    def test_empty_batches_do_nothing(self, store: ScheduleStore, run: Drive) -> None:
         assert run(store.put([])) == run(store.put([], replace=True)) == []
         assert run(store.load([])) == {}
         assert run(store.delete([])) == []
 
-    # The same name twice
+    # Putting a name again
 
-    def test_a_name_that_is_there_is_left_as_it_is(
+    def test_existing_schedule_is_kept_without_replace(
         self, store: ScheduleStore, run: Drive, once: PlatformSchedule
     ) -> None:
         run(store.put([once]))
@@ -150,7 +148,7 @@ class ScheduleStoreContract:
         assert run(store.put([replace(once, body="another")])) == [None]
         assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
-    def test_or_written_over_as_a_whole(
+    def test_existing_schedule_is_replaced_as_a_whole(
         self, store: ScheduleStore, run: Drive, once: PlatformSchedule, words: dict[str, str]
     ) -> None:
         window = 5 if store.capabilities.windows else 0
@@ -162,7 +160,7 @@ class ScheduleStoreContract:
         assert run(store.put([once], replace=True)) == [None]
         assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
-    def test_one_is_disabled_and_enabled_by_being_written_over(
+    def test_schedule_is_disabled_and_enabled_by_replacing_it(
         self, store: ScheduleStore, run: Drive, once: PlatformSchedule, words: dict[str, str]
     ) -> None:
         enabled = replace(once, when=words["hourly"])
@@ -171,28 +169,30 @@ class ScheduleStoreContract:
             assert run(store.put([put], replace=True)) == [None]
             assert run(store.load([once.name])) == {once.name: store.kept(put)}
 
-    def test_what_is_to_be_replaced_and_is_not_there_is_made(
+    def test_missing_schedule_is_created_by_replacing_it(
         self, store: ScheduleStore, run: Drive, once: PlatformSchedule
     ) -> None:
         assert run(store.put([once], replace=True)) == [None]
         assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
-    def test_several_put_one_at_the_same_time(self, store: ScheduleStore, run: Drive, once: PlatformSchedule) -> None:
+    def test_concurrent_puts_of_one_schedule_succeed(
+        self, store: ScheduleStore, run: Drive, once: PlatformSchedule
+    ) -> None:
         answers = run.together([store.put([once]) for _ in range(5)])
 
         assert answers == [[None]] * 5
         assert run(store.load([once.name])) == {once.name: store.kept(once)}
 
-    # Removing
+    # Deleting
 
-    def test_what_is_deleted_is_gone(self, store: ScheduleStore, run: Drive, once: PlatformSchedule) -> None:
+    def test_deleted_schedule_is_gone(self, store: ScheduleStore, run: Drive, once: PlatformSchedule) -> None:
         run(store.put([once]))
 
         assert run(store.delete([once.name, f"{once.name}-not"])) == [True, False]
         assert run(store.load([once.name])) == {}
         assert run(store.delete([once.name])) == [False]
 
-    def test_what_was_deleted_can_be_put_again(self, store: ScheduleStore, run: Drive, once: PlatformSchedule) -> None:
+    def test_deleted_schedule_can_be_put_again(self, store: ScheduleStore, run: Drive, once: PlatformSchedule) -> None:
         run(store.put([once]))
         run(store.delete([once.name]))
 
@@ -201,7 +201,7 @@ class ScheduleStoreContract:
 
     # Listing
 
-    def test_names_are_listed_by_prefix(
+    def test_names_are_listed_by_prefix_in_pages(
         self, store: ScheduleStore, run: Drive, once: PlatformSchedule, prefix: str
     ) -> None:
         assert not run(store.names(prefix)).names
@@ -220,14 +220,14 @@ class ScheduleStoreContract:
         assert sorted(found) == names
         assert set(run(store.load([*names, f"{prefix}99"]))) == set(names)
 
-    # A part of a batch
+    # Refusing a part of a batch
 
-    def test_what_is_too_large_is_refused_and_the_others_are_kept(
+    def test_schedule_over_the_limit_is_refused_alone(
         self, store: ScheduleStore, run: Drive, once: PlatformSchedule, prefix: str
     ) -> None:
         limit = store.capabilities.largest_body_bytes
         if limit > LARGEST_TRIED_BYTES:
-            pytest.skip("no limit that is worth trying")
+            pytest.skip(f"the store's limit of {limit} bytes is too large to try out")
         large = replace(once, name=f"{prefix}large", body="ü" * (limit // 2 + 1))
         fits = replace(once, name=f"{prefix}fits", body="x" * limit)
 
@@ -242,7 +242,7 @@ class ScheduleStoreContract:
 
 
 def _changed(once: PlatformSchedule, words: dict[str, str], changes: dict[str, Any]) -> PlatformSchedule:
-    """A schedule with changes, its expression in the store's words and its name made unique."""
+    """Change a schedule; a changed expression becomes the store's, and a changed name stays unique."""
     changed = replace(once, **changes)
     if "when" in changes:
         changed = replace(changed, when=words[changes["when"]])
@@ -250,7 +250,7 @@ def _changed(once: PlatformSchedule, words: dict[str, str], changes: dict[str, A
 
 
 def _takes(store: ScheduleStore, schedule: PlatformSchedule) -> bool:
-    """Whether a store says that it takes a schedule's group, window, start and end."""
+    """Whether the store declares that it can keep the group, the window, the start and the end of a schedule."""
     can = store.capabilities
     return (
         (can.groups or schedule.group is None)

@@ -4,26 +4,27 @@ import pytest
 
 from taskq_cloud import TaskQ, chain, group
 from taskq_cloud.core.workflows.chord_members import SHARD_MEMBERS
-from tests.workflows import evaluate, played
+from tests.chaos import run_workflow
+from tests.workflows import evaluate
 
 T = ("task", "a", False)
 
 
 def test_what_is_added_lazily_is_sent_by_the_task():
     node = ("chord", [("adding", "a", [T, ("task", "b", False)], True), T], T)
-    assert sorted(map(str, played(node, 0, 0)[0][1])) == sorted(map(str, evaluate(node)[1]))
-    assert sorted(map(str, played(node, 7, 0.2)[0][1])) == sorted(map(str, evaluate(node)[1]))
+    assert sorted(map(str, run_workflow(node, 0, 0)[0][1])) == sorted(map(str, evaluate(node)[1]))
+    assert sorted(map(str, run_workflow(node, 7, 0.2)[0][1])) == sorted(map(str, evaluate(node)[1]))
 
 
 def test_what_is_added_can_be_a_workflow():
     added = [("chain", [T, T]), ("group", [T, T]), ("chord", [T], T)]
-    value, _ = played(("chord", [("adding", "x", added)], T), 3, 0.1)
+    value, _ = run_workflow(("chord", [("adding", "x", added)], T), 3, 0.1)
     assert value == ["a", [["x"], ["a", ["a"]], [["a"], ["a"]], ["a", [["a"]]]]]
 
 
 def test_many_additions_are_counted_in_shards():
     node = ("chord", [("adding", "x", [T] * (2 * SHARD_MEMBERS + 5)), T], T)
-    assert played(node, 0, 0)[0] == evaluate(node)
+    assert run_workflow(node, 0, 0)[0] == evaluate(node)
 
 
 class TestBadInput:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from taskq_cloud import ChordError, TaskQ, chord
-from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.workflows import group_pages, saved_groups
 from taskq_cloud.core.workflows.planner import MOST_OWN_IDS
 from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Chaos
+from tests.chaos import serve
 
 MANY = 300
 
@@ -25,8 +25,6 @@ MANY = 300
 def app(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[TaskQ]:
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
     app = TaskQ("own", broker="memory://", results="memory://", task_fan_out_members=request.param)
-    clock = FakeClock()
-    vars(app)["broker"], vars(app)["store"], vars(app)["clock"] = MemoryBroker(clock), MemoryResults(clock), clock
 
     @app.task(name="same")
     def same(value: Any) -> Any:
@@ -38,12 +36,9 @@ def app(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Ite
     app.close()
 
 
-def serve(app: TaskQ, trouble: float = 0.0) -> None:
-    chaos = Chaos(app, vars(app)["clock"], random.Random(7), trouble)
-    try:
-        chaos.serve()
-    finally:
-        chaos.close()
+@pytest.fixture
+def bench(app: TaskQ) -> Bench:
+    return Bench.of(app)
 
 
 def header(app: TaskQ, *values: Any) -> list[Any]:
@@ -51,16 +46,16 @@ def header(app: TaskQ, *values: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("size", [MOST_OWN_IDS, MANY])
-def test_the_body_gets_their_values_in_order(app: TaskQ, size: int) -> None:
+def test_the_body_gets_their_values_in_order(app: TaskQ, bench: Bench, size: int) -> None:
     result = chord(header(app, *range(size)), app.tasks["same"].s()).delay()
-    serve(app, 0.1)
+    serve(bench, 0.1, random.Random(7))
     assert result.get(timeout=1) == list(range(size))
     assert app.AsyncResult("member-3").get(timeout=1) == 3
 
 
-def test_one_that_fails_fails_the_body_by_its_id(app: TaskQ) -> None:
+def test_one_that_fails_fails_the_body_by_its_id(app: TaskQ, bench: Bench) -> None:
     result = chord(header(app, *range(MANY), "fail"), app.tasks["same"].s()).delay()
-    serve(app)
+    serve(bench)
     with pytest.raises(ChordError, match=f"member-{MANY} raised ValueError"):
         result.get(timeout=1)
 
@@ -77,7 +72,7 @@ def test_a_message_is_no_larger_for_there_being_more(app: TaskQ) -> None:
     assert sizes[MANY] < sizes[MOST_OWN_IDS + 1] + 10
 
 
-def test_those_of_a_page_that_is_lost_fail(app: TaskQ) -> None:
+def test_those_of_a_page_that_is_lost_fail(app: TaskQ, bench: Bench) -> None:
     result = chord(header(app, *range(60)), app.tasks["same"].s()).delay()
     (first, *_) = app.run(app.broker.receive("celery", 1, 0, 5))
     if app.conf.task_fan_out_members > 60:
@@ -85,8 +80,8 @@ def test_those_of_a_page_that_is_lost_fail(app: TaskQ) -> None:
         pytest.skip("of groups in pages")
     _, kwargs, _ = json.loads(json.loads(first.body)["body"])
     app.run(app.store.delete([group_pages.record_id(kwargs["group"], 0)]))
-    vars(app)["clock"].advance(10)
-    serve(app)
+    bench.clock.advance(10)
+    serve(bench)
     assert app.AsyncResult("member-59").state == "FAILURE"
     with pytest.raises(ChordError, match="member-0 raised DecodeError"):
         result.get(timeout=1)

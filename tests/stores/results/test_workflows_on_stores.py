@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from taskq_cloud.brokers.memory import MemoryBroker
+from taskq_cloud import TaskQ
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.dynamodb import DynamoDBResults
 from taskq_cloud.stores.results.gcs import GCSResults
 from taskq_cloud.stores.results.s3 import S3Results
+from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Place, evaluate, played, workflows
+from tests.chaos import run_workflow
+from tests.workflows import evaluate, workflows
 
 STORES = ("azure", "dynamodb", "gcs", "s3")
 MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
@@ -44,7 +48,8 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def make_bench(request: pytest.FixtureRequest) -> Callable[[TaskQ], Bench]:
+    """A function that gives an application the store, and the memory broker."""
     # The stack removes expired items by its own clock, while callers set the expiry of pages by theirs.
     clock = FakeClock(time.time())
     made = request.getfixturevalue
@@ -59,7 +64,7 @@ def place(request: pytest.FixtureRequest) -> Place:
             store = GCSResults(made("make_gcs_bucket")(), clock=clock)
         case "s3":
             store = S3Results(made("make_bucket")(), clock=clock)
-    return Place(clock, MemoryBroker(clock), store)
+    return partial(Bench.of, clock=clock, store=store)
 
 
 def has_chord(node: Any) -> bool:
@@ -76,18 +81,18 @@ def has_chord(node: Any) -> bool:
 @example(node=("chain", [T, ("group", [T, ("chord", [T, U, T], U)]), U, ("group", [T, U])]), seed=7, over=1)
 @example(node=("chord", [("failing", "a"), T, ("chain", [T, U])], ("group", [T, U])), seed=8, over=1000)
 def test_workflow_with_crashes_and_duplicates_has_the_right_result(
-    place: Place, node: Any, seed: int, over: int
+    make_bench: Callable[[TaskQ], Bench], node: Any, seed: int, over: int
 ) -> None:
-    value, _ = played(node, seed, 0.2, place, over)
+    value, _ = run_workflow(node, seed, 0.2, make_bench=make_bench, fan_out_members=over)
     assert value == evaluate(node)
 
 
 def test_chord_with_many_members_takes_few_calls_for_each(
-    place: Place, request: pytest.FixtureRequest, record_property: Any
+    make_bench: Callable[[TaskQ], Bench], request: pytest.FixtureRequest, record_property: Any
 ) -> None:
-    value, chaos = played(("chord", [T] * MEMBERS, U), 0, 0, place)
+    value, chaos = run_workflow(("chord", [T] * MEMBERS, U), make_bench=make_bench)
     assert value == ["b", [["a"]] * MEMBERS]
     assert chaos.runs == MEMBERS + 1
     calls = chaos.calls.total() / MEMBERS
     record_property("calls a member", calls)
-    assert calls <= MOST_CALLS[request.node.callspec.params["place"]], chaos.calls
+    assert calls <= MOST_CALLS[request.node.callspec.params["make_bench"]], chaos.calls

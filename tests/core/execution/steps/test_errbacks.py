@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import pickle
-import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from taskq_cloud import TaskQ, chord
-from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.flows import retrying
 from taskq_cloud.core.model.message import Acknowledge, Message, Release
@@ -20,9 +18,8 @@ from taskq_cloud.core.model.outcome import Abandoned, ErrorInfo, FailedCall, Inv
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records import document
 from taskq_cloud.errors import ChordError, Retry
-from taskq_cloud.stores.results.memory import MemoryResults
-from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Chaos
+from taskq_cloud.testing.bench import Bench
+from tests.chaos import serve
 
 WHY = ErrorInfo("KeyError", ["no such thing", 7], "builtins", "Traceback ...")
 
@@ -32,8 +29,7 @@ class Shop:
 
     def __init__(self) -> None:
         self.app = TaskQ("shop", broker="memory://", results="memory://")
-        self.clock, self.heard = FakeClock(), list[Any]()
-        vars(self.app)["broker"], vars(self.app)["store"] = MemoryBroker(self.clock), MemoryResults(self.clock)
+        self.bench, self.heard = Bench.of(self.app), list[Any]()
         heard = self.heard
 
         @self.app.task(name="add")
@@ -78,11 +74,7 @@ class Shop:
         return self.app.tasks[name]
 
     def serve(self) -> None:
-        chaos = Chaos(self.app, self.clock, random.Random(0), 0)
-        try:
-            chaos.serve()
-        finally:
-            chaos.close()
+        serve(self.bench)
 
 
 @pytest.fixture
@@ -90,6 +82,7 @@ def shop(caplog: pytest.LogCaptureFixture) -> Iterator[Shop]:
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
     shop = Shop()
     yield shop
+    shop.bench.close()
     shop.app.close()
 
 
@@ -189,7 +182,7 @@ def test_a_worker_that_stops_before_it_is_called_gives_the_message_back(shop: Sh
     settlement, invocations = processed(shop, delivery, run)
     assert isinstance(settlement, Release)
     assert len(invocations) == 2
-    shop.clock.advance(45)
+    shop.bench.clock.advance(45)
     shop.serve()
     assert len(shop.heard) == 1
 

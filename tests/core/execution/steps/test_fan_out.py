@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ, chain, chord, group
-from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.execution import consequences
 from taskq_cloud.core.execution.context import DeliveryContext, Environment
 from taskq_cloud.core.flows import run
@@ -28,9 +27,8 @@ from taskq_cloud.core.workflows.signatures import FAN_OUT, signature_of
 from taskq_cloud.core.workflows.stages import GroupStage, TaskStage
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, SendError
 from taskq_cloud.stores.results.disabled import DisabledResults
-from taskq_cloud.stores.results.memory import MemoryResults
-from taskq_cloud.testing.clock import FakeClock
-from tests.workflows import Chaos
+from taskq_cloud.testing.bench import Bench
+from tests.chaos import serve
 
 PAGING = Paging(over=0, page_bytes=3000, knows=lambda task: task == "known", route=lambda task: f"{task}s")
 ORIGIN = Origin(now=0, paging=PAGING)
@@ -52,21 +50,6 @@ def make_app(over=1000, **settings):
         return sum(numbers)
 
     return app
-
-
-def serve(app, clock, trouble=0.0, seed=0):
-    chaos = Chaos(app, clock, random.Random(seed), trouble)
-    try:
-        chaos.serve()
-    finally:
-        chaos.close()
-    return chaos
-
-
-def on_clock(app):
-    clock = FakeClock()
-    vars(app)["broker"], vars(app)["store"] = MemoryBroker(clock), MemoryResults(clock)
-    return clock
 
 
 # -- pages
@@ -137,16 +120,16 @@ def test_arguments_that_json_cannot_say_are_sent_at_once():
 @pytest.mark.parametrize("over", [0, 3])
 def test_the_settings_say_which_groups_are_large(over):
     app = make_app(over)
-    clock = on_clock(app)
+    bench = Bench.of(app)
     result = group(app.tasks["double"].s(number) for number in range(3)).delay()
     assert app.run(app.broker.depth("celery")).total == 3
-    serve(app, clock)
+    serve(bench)
     assert result.get(timeout=1) == [0, 2, 4]
 
 
 def test_a_caller_hears_at_once_that_a_member_is_too_large_to_be_sent():
     app = make_app(1)
-    on_clock(app)
+    Bench.of(app)
     double = app.tasks["double"]
     app.broker.capabilities = replace(app.broker.capabilities, largest_message_bytes=20_000)
     with pytest.raises(PayloadTooLarge, match="task double"):
@@ -156,8 +139,7 @@ def test_a_caller_hears_at_once_that_a_member_is_too_large_to_be_sent():
 
 def test_without_a_result_store_the_caller_hears_what_was_not_sent():
     app = make_app(1)
-    clock = on_clock(app)
-    vars(app)["store"] = DisabledResults()
+    bench = Bench.of(app, store=DisabledResults())
     double = app.tasks["double"]
     send = app.broker.send
 
@@ -172,7 +154,7 @@ def test_without_a_result_store_the_caller_hears_what_was_not_sent():
         group(double.s(number) for number in range(3)).delay()
     assert caught.value.failures.keys() == {1}
     del app.broker.send
-    serve(app, clock)
+    serve(bench)
 
 
 # -- a caller that dies
@@ -202,7 +184,7 @@ def test_a_caller_that_dies_has_started_all_or_nothing(as_chord, saves, runs, mo
     monkeypatch.setattr(group_pages, "PAGE_MEMBERS", 2)
     monkeypatch.setattr(sending, "RECORDS_AT_ONCE", 1)
     app = make_app(1, task_track_workflows=False)
-    clock = on_clock(app)
+    bench = Bench.of(app)
     double, total = app.tasks["double"], app.tasks["total"]
     members = [double.s(number) for number in range(5)]
     workflow = chord(members, total.s()) if as_chord else group(members)
@@ -211,7 +193,7 @@ def test_a_caller_that_dies_has_started_all_or_nothing(as_chord, saves, runs, mo
         patch.setattr(app.broker, "send", dying(app.broker.send, 0))
         with pytest.raises(Dies):
             workflow.delay()
-    chaos = serve(app, clock, 0.2, seed=saves)
+    chaos = serve(bench, 0.2, random.Random(saves))
     assert bool(chaos.runs) == bool(runs)
     states = list(app.store._entries.records.values())
     done = [each for each in states if each.state == SUCCESS and not each.id.startswith(FAN_OUT)]
@@ -223,28 +205,28 @@ def test_a_caller_that_dies_has_started_all_or_nothing(as_chord, saves, runs, mo
 
 def test_a_page_that_is_delivered_again_sends_nothing_twice(caplog):
     app = make_app(1)
-    clock = on_clock(app)
+    bench = Bench.of(app)
     chord([app.tasks["double"].s(number) for number in range(5)], app.tasks["total"].s()).delay()
     (message,) = app.run(app.broker.receive("celery", 1, 0, 30))
     caplog.set_level(logging.INFO, "taskq_cloud.execution")
-    first = serve(app, clock)  # the lease runs out, and it comes again
+    first = serve(bench)  # the lease runs out, and it comes again
     assert first.runs == 6
     app.run(app.broker.send("celery", [Outgoing(body=message.body)]))
-    again = serve(app, clock)
+    again = serve(bench)
     assert again.runs == 0
     assert "fan_out.already_sent" in {record.action for record in caplog.records}
 
 
 def test_a_member_that_cannot_be_sent_fails_the_chord_with_its_error():
     app = make_app(1)
-    clock = on_clock(app)
+    bench = Bench.of(app)
     double, total = app.tasks["double"], app.tasks["total"]
     too_late = chain(double.si(1), group(double.si(10**40), double.si(2).set(countdown=10**6)) | total.s())
     app.broker.capabilities = replace(
         app.broker.capabilities, longest_delay_seconds=0, longest_parking_seconds=1000, beyond_parking="more"
     )
     result = too_late.delay()
-    serve(app, clock)
+    serve(bench)
     assert result.state == "FAILURE"
     assert "raised DelayTooLong" in str(result.result)
 
@@ -266,7 +248,7 @@ def test_a_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundr
 
 def test_a_hundred_thousand_members_are_joined_by_one_call_each_and_two_levels_of_sets(hundred_thousand):
     app = make_app()
-    clock = on_clock(app)
+    bench = Bench.of(app)
     environment = Environment(
         outbox=Outbox(Codec(), app.broker),
         store=app.store,
@@ -274,7 +256,7 @@ def test_a_hundred_thousand_members_are_joined_by_one_call_each_and_two_levels_o
         policy=app.conf.policy(0),
         route=app.route,
         hostname="w",
-        clock=clock,
+        clock=bench.clock,
     )
     join, joined, done = app.store.join, Counter(), ErrorInfo("ValueError", ["first"], "builtins")
 

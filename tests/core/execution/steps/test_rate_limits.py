@@ -14,22 +14,17 @@ from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.execution.context import Environment
 from taskq_cloud.core.execution.pipeline import Pipeline
-from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.execution.steps.rate_limit_slots import SLOTS
 from taskq_cloud.core.execution.steps.rate_limits import PUNCTUAL_SECONDS, check_key
-from taskq_cloud.core.flows import run
-from taskq_cloud.core.messages import protocol
-from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.messages.sending import Outbox
-from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Outgoing, Release, Settlement
+from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Release, Settlement
 from taskq_cloud.core.model.options import Policy, task_options
-from taskq_cloud.core.model.outcome import Admission, Invocation
+from taskq_cloud.core.model.outcome import Invocation, Outcome
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS, Rate
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
 
 MOST_ROUNDS = 1000
@@ -50,7 +45,7 @@ class CountedResults(MemoryResults):
 
 @dataclass
 class Shop:
-    """Workers, a queue and a store; ``began`` has what was run and when."""
+    """A bench with one task and its rate limit; ``began`` has the id and the time of each run."""
 
     options: dict[str, Any]
     function: Any = None
@@ -70,66 +65,33 @@ class Shop:
         )
         check_key(definition)
         self.tasks = {"notify": definition}
-        self.runner = TaskRunner(self.tasks)
-        self.pipeline, self.other_workers = self.worker(), self.worker()
-
-    def worker(self) -> Pipeline:
-        return Pipeline(
-            Environment(
-                outbox=Outbox(Codec(), self.broker),
-                store=self.store,
-                tasks=self.tasks,
-                policy=self.policy,
-                route=lambda _: self.queue,
-                hostname="w",
-                clock=self.clock,
-            )
+        self.bench = Bench.in_memory(
+            self.tasks,
+            self.clock,
+            broker=self.broker,
+            store=self.store,
+            policy=self.policy,
+            queue=self.queue,
+            admits=self.admits,
+            run_task=self._run,
         )
+        self.flow, self.settled, self.left = self.bench.run, self.bench.deliver, self.bench.left
+        self.pipeline, self.other_workers = self.bench.pipeline, self.bench.changed().pipeline
 
     def send(self, count: int = 1, **message: Any) -> None:
-        bodies = [
-            protocol.encode(Message(**{"task": "notify", "id": f"t-{number}", **message}), self.queue)
-            for number in range(count)
-        ]
-        self.flow(
-            self.broker.send(
-                self.queue, [Outgoing(body=body, deduplication=str(i), group="g") for i, body in enumerate(bodies)]
-            )
-        )
+        for number in range(count):
+            sent = Message(**{"task": "notify", "id": f"t-{number}", **message})
+            self.bench.send(sent, deduplication=str(number), group="g")
 
     def receive(self) -> list[Delivery]:
-        deliveries: list[Delivery] = self.flow(self.broker.receive(self.queue, 10, 0, 3600))
-        return deliveries
-
-    def settled(self, delivery: Delivery, pipeline: Pipeline | None = None) -> Settlement:
-        settlement: Settlement = self.flow((pipeline or self.pipeline).process(delivery))
-        self.flow(self.broker.settle([settlement]))
-        return settlement
+        return self.bench.receive(lease_seconds=3600)
 
     def work(self, pipeline: Pipeline | None = None) -> list[Settlement]:
-        """Everything that is there now."""
-        settlements: list[Settlement] = []
-        for _ in range(MOST_ROUNDS):
-            deliveries = self.receive()
-            if not deliveries:
-                return settlements
-            settlements += [self.settled(each, pipeline) for each in deliveries]
-        raise AssertionError(f"{deliveries} come back without end")
+        return self.bench.work(pipeline=pipeline)
 
-    def left(self) -> int:
-        return int(self.flow(self.broker.depth(self.queue)).total)
-
-    def flow(self, flow: Any) -> Any:
-        return run(flow, self._perform)
-
-    def _perform(self, step: Any) -> Any:
-        match step:
-            case Admission():
-                return self.admits
-            case Invocation():
-                self.began.append((step.message.id, self.clock()))
-                return self.runner.run(step)
-        raise AssertionError(step)
+    def _run(self, invocation: Invocation) -> Outcome:
+        self.began.append((invocation.message.id, self.clock()))
+        return self.bench.runner.run(invocation)
 
 
 def test_a_task_under_its_limit_costs_one_call_more():
@@ -290,16 +252,9 @@ def test_a_task_that_kills_its_worker_is_not_sent_again_for_ever():
             shop.flow(shop.store.reserve("task notify", 60, 0))  # another begins in its place
         for delivery in shop.receive():
             most = max(most, delivery.receive_count)
-            flow = shop.pipeline.process(delivery)
-            step = next(flow)
-            assert isinstance(step, Admission)
-            try:
-                step = flow.send(True)
-            except StopIteration as stop:
-                shop.flow(shop.broker.settle([stop.value]))
-                continue
-            assert isinstance(step, Invocation)
-            flow.close()  # its worker dies: nobody settles it
+            running = shop.bench.begin(delivery)
+            if running.invocation is not None:
+                running.crash()
         shop.clock.advance(3601)
     assert most > 3, "where the broker's own limit ends it"
 
@@ -539,18 +494,7 @@ def test_however_tasks_come_no_window_is_over_by_more_than_a_burst(rate, queue, 
     sent = 0
     for count, until_next in waves:
         for _ in range(count):
-            shop.flow(
-                shop.broker.send(
-                    queue,
-                    [
-                        Outgoing(
-                            body=protocol.encode(Message(task="notify", id=f"t-{sent}"), queue),
-                            deduplication=f"{sent}",
-                            group=f"{sent}",
-                        )
-                    ],
-                )
-            )
+            shop.bench.send(Message(task="notify", id=f"t-{sent}"), deduplication=f"{sent}", group=f"{sent}")
             sent += 1
         ends = shop.clock() + until_next
         while shop.clock() < ends:

@@ -11,22 +11,16 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.execution.context import Environment
-from taskq_cloud.core.execution.pipeline import Pipeline
-from taskq_cloud.core.flows import Flow, Sleep
-from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.messages.sending import Outbox
-from taskq_cloud.core.model.capabilities import dead_letter_queue
-from taskq_cloud.core.model.message import Message, Outgoing
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Delivery, Message
 from taskq_cloud.core.model.options import Policy, TaskOptions
-from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome, Replaced, Retrying, Succeeded
+from taskq_cloud.core.model.outcome import ErrorInfo, Outcome, Replaced, Retrying, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.record import version_of
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
 from taskq_cloud.schedules import Schedule, crontab, schedule
-from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.testing.bench import Bench, RunningDelivery
 from taskq_cloud.testing.clock import FakeClock
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -34,25 +28,15 @@ MINUTE = timedelta(minutes=1)
 
 
 class World:
-    """One queue, one store, and as many deliveries at once as a test begins."""
+    """A bench whose runs end as a test says, and the ticks that it sends."""
 
     def __init__(self, at: datetime = NOON, *, track_started: bool = False) -> None:
-        self.clock = FakeClock(at.timestamp())
-        self.broker = MemoryBroker(self.clock)
-        self.store = MemoryResults(self.clock)
+        report = TaskDefinition("report", lambda: None, TaskOptions(time_limit=300), None)
+        tasks = {"report": report, "longer": replace(report, name="longer")}
+        policy = Policy(track_started=track_started)
+        self.bench = Bench.in_memory(tasks, FakeClock(at.timestamp()), policy=policy, queue="q")
+        self.clock, self.store = self.bench.clock, self.bench.store
         self.ran: list[str] = []
-        definition = TaskDefinition("report", lambda: None, TaskOptions(time_limit=300), None)
-        self.pipeline = Pipeline(
-            Environment(
-                outbox=Outbox(Codec(), self.broker),
-                store=self.store,
-                tasks={"report": definition, "longer": replace(definition, name="longer")},
-                policy=Policy(track_started=track_started),
-                route=lambda _task: "q",
-                hostname="worker",
-                clock=self.clock,
-            )
-        )
 
     def send(
         self, when: Schedule, *moments: datetime | str, span: int = 0, fires: Schedule | None = None, **options: Any
@@ -61,54 +45,29 @@ class World:
         entry = ScheduleEntry(name="mine", task="report", timing=timing, **options)
         tick = replace(ticks.tick_of_entry(entry, "shop", span, entry.jitter_seconds), fires=fires)
         for moment in moments:
-            body = Codec().write(ticks.with_tick(Message(task="report", id="?"), tick, moment), "q")
-            self.now(self.broker.send("q", [Outgoing(body=body)]))
+            self.bench.send(ticks.with_tick(Message(task="report", id="?"), tick, moment))
 
-    def deliveries(self) -> list[Flow[Any]]:
-        return [self.pipeline.process(each) for each in self.now(self.broker.receive("q", 10, 0, 1000))]
+    def deliveries(self) -> list[Delivery]:
+        return self.bench.receive(lease_seconds=1000)
+
+    def begin(self, delivery: Delivery) -> RunningDelivery | None:
+        """Take a delivery to its run; None: it ended without one."""
+        running = self.bench.begin(delivery)
+        if running.invocation is None:
+            return None
+        self.ran.append(running.invocation.message.headers.get(ticks.SCHEDULED_TIME, "T")[11:19])
+        return running
 
     def work(self, outcome: Callable[[], Outcome] = lambda: Succeeded("null")) -> None:
-        """Take what is there to its end, one after the other."""
+        """Take the messages that are ready now to their ends, one after the other."""
         for delivery in self.deliveries():
-            self.finish(delivery, outcome)
-
-    def begin(self, flow: Flow[Any]) -> bool:
-        """Up to the run, if there is one."""
-        try:
-            step = next(flow)
-        except StopIteration as stop:
-            self.now(self.broker.settle([stop.value]))
-            return False
-        assert isinstance(step, Invocation)
-        self.ran.append(step.message.headers.get(ticks.SCHEDULED_TIME, "T")[11:19])
-        return True
-
-    def end(self, flow: Flow[Any], outcome: Outcome) -> None:
-        try:
-            step = flow.send(outcome)
-            while isinstance(step, Sleep):
-                step = flow.send(None)
-        except StopIteration as stop:
-            self.now(self.broker.settle([stop.value]))
-        else:
-            raise AssertionError(step)
-
-    def finish(self, flow: Flow[Any], outcome: Callable[[], Outcome] = lambda: Succeeded("null")) -> None:
-        if self.begin(flow):
-            self.end(flow, outcome())
+            running = self.begin(delivery)
+            if running is not None:
+                running.end(outcome())
+                assert running.invocation is None
 
     def states(self, *moments: datetime) -> list[str | None]:
-        ids = [ticks.tick_id("shop", "mine", moment) for moment in moments]
-        found = self.now(self.store.load(ids))
-        return [found[each].state if each in found else None for each in ids]
-
-    @staticmethod
-    def now(flow: Flow[Any]) -> Any:
-        try:
-            while True:
-                next(flow)
-        except StopIteration as stop:
-            return stop.value
+        return self.bench.states(*(ticks.tick_id("shop", "mine", moment) for moment in moments))
 
 
 def after(minutes: float) -> datetime:
@@ -171,8 +130,9 @@ def test_a_redelivered_call_keeps_its_turn() -> None:
     world = World(after(2.5))
     world.send(crontab(), after(0), after(2), catch_up="one")
     first, second = world.deliveries()
-    assert world.begin(first)
-    first.close()  # its worker dies
+    lost = world.begin(first)
+    assert lost
+    lost.crash()
     assert not world.begin(second)
     world.clock.advance(1001)
     world.work()
@@ -184,9 +144,10 @@ def test_a_tick_that_fires_twice_runs_once(catch_up: Any) -> None:
     world = World()
     world.send(crontab(), after(0), after(0), catch_up=catch_up)
     first, second = world.deliveries()
-    assert world.begin(first)
+    running = world.begin(first)
+    assert running
     assert not world.begin(second)
-    world.end(first, Succeeded("null"))
+    running.end(Succeeded("null"))
     world.send(crontab(), after(0), catch_up=catch_up)
     world.work()
     assert world.ran == ["12:00:00"]
@@ -197,12 +158,13 @@ def test_a_call_does_not_run_beside_the_one_before() -> None:
     world = World()
     world.send(crontab(), after(0), overlap="skip")
     (first,) = world.deliveries()
-    assert world.begin(first)
+    running = world.begin(first)
+    assert running
     world.clock.advance(60)
     world.send(crontab(), after(1), overlap="skip")
     world.work()
     assert world.states(after(1)) == ["REVOKED"]
-    world.end(first, Succeeded("null"))
+    running.end(Succeeded("null"))
     world.clock.advance(60)
     world.send(crontab(), after(2), overlap="skip")
     world.work()
@@ -238,14 +200,15 @@ def test_a_call_that_was_replaced_has_not_ended_before_what_took_its_place(
     world.work(lambda: Replaced(instead))
     parts = 0
     while world.states(after(0)) != ["SUCCESS"]:
-        (running,) = world.deliveries()
-        assert world.begin(running)
+        (delivery,) = world.deliveries()
+        running = world.begin(delivery)
+        assert running
         world.clock.advance(60)
         parts += 1
         world.send(crontab(), after(parts), overlap=overlap)
         world.work()
         assert world.states(after(parts)) == ["REVOKED" if overlap == "skip" else "SUCCESS"]
-        world.end(running, Succeeded("null"))
+        running.end(Succeeded("null"))
     assert parts == len(instead.get("kwargs", {}).get("tasks", "1"))
     world.clock.advance(60)
     world.send(crontab(), after(parts + 1), overlap=overlap)
@@ -299,9 +262,10 @@ def test_a_call_that_was_revoked_while_it_was_about_to_begin_has_ended() -> None
 def test_a_run_whose_worker_died_for_good_is_waited_for_no_longer_than_it_may_take() -> None:
     world = World()
     world.send(crontab(), after(0), overlap="skip")
-    (lost,) = world.deliveries()
-    assert world.begin(lost)
-    lost.close()
+    (delivery,) = world.deliveries()
+    lost = world.begin(delivery)
+    assert lost
+    lost.crash()
     world.clock.advance(420)
     world.send(crontab(), after(7), overlap="skip")
     world.work()
@@ -412,13 +376,11 @@ def test_a_worker_without_time_zones_gives_back_what_others_can_run(
     world = World()
     for timing in ({"crontab": "0 12 * * *", "timezone": "Europe/Paris"}, {"crontab": "0 12 * * *", "timezone": "UTC"}):
         headers = {ticks.SCHEDULE: {**FINE, "timing": timing}, ticks.SCHEDULED_TIME: "2026-11-23T12:00:00Z"}
-        body = Codec().write(Message(task="report", id="1", headers=headers), "q")
-        world.now(world.broker.send("q", [Outgoing(body=body)]))
+        world.bench.send(Message(task="report", id="1", headers=headers))
     world.work()
     assert world.ran == ["12:00:00"]
-    depth = world.now(world.broker.depth("q"))
-    assert depth.total == 1
-    assert world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10)) == []
+    assert world.bench.left() == 1
+    assert world.bench.dead_letters() == []
     assert (
         "'Europe/Paris' can't be looked up: this machine has no time zone database; pip install tzdata" in caplog.text
     )
@@ -456,9 +418,9 @@ FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every
 def test_a_message_whose_schedule_can_not_be_read_is_dead_lettered(document: Any, moment: str) -> None:
     world = World()
     message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: moment})
-    world.now(world.broker.send("q", [Outgoing(body=Codec().write(message, "q"))]))
+    world.bench.send(message)
     world.work()
-    (dead,) = world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10))
+    (dead,) = world.bench.dead_letters()
     assert "taskq_schedule can't be read" in dead.attributes["dead_letter_reason"]
     assert world.ran == []
 
@@ -468,7 +430,7 @@ def test_a_message_of_no_time_is_not_run(moment: Any) -> None:
     world = World()
     document = {**FINE, "delay_seconds": 86_400}
     message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: moment})
-    world.now(world.broker.send("q", [Outgoing(body=Codec().write(message, "q"))]))
+    world.bench.send(message)
     world.work()
     assert world.ran == []
-    assert len(world.now(world.broker.receive(dead_letter_queue("q"), 10, 0, 10))) == 1
+    assert len(world.bench.dead_letters()) == 1
