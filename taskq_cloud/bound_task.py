@@ -170,7 +170,7 @@ class BoundTask:
             raise ValueError(f"task {self.name}: add_to_chord(): the current task is not member of any chord")
         task_id, kept = chord_additions.with_id(message, self._plain(sig, "add_to_chord()"), added)
         if lazy:
-            placed = chord_additions.lazily(message, task_id, kept, added)
+            placed = chord_additions.with_place(message, task_id, kept, added)
             added.append({chord_additions.LAZY: task_id})
             return node_of(placed, "add_to_chord()", self._app)
         added.append(kept)

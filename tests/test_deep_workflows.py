@@ -73,13 +73,13 @@ def test_any_deeper_it_is_refused_when_it_is_called(app: TaskQ, make: Any, most:
     workflow = make(app.tasks["one"], most + much)
     for call in (workflow.apply_async, workflow.apply):
         with pytest.raises(
-            InvalidTaskError, match=r"nests too deeply: at most 200 groups .* or 100 stand in one another"
+            InvalidTaskError, match=r"nests too deeply: at most 200 groups .* or 100 stand inside each other"
         ):
             call()
 
 
 def test_what_replaces_a_task_is_no_deeper(app: TaskQ) -> None:
-    with pytest.raises(InvalidTaskError, match="can't be replaced so: this workflow nests too deeply"):
+    with pytest.raises(InvalidTaskError, match="its replacement can't be read: this workflow nests too deeply"):
         run(app, app.tasks["deeper"].s(MOST_NESTED + 1))
 
 

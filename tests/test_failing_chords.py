@@ -79,7 +79,7 @@ def test_a_member_whose_callbacks_make_no_message_fails_its_chord(app, bench):
 
     alter(app, wrong_callback)
     serve(bench)
-    with pytest.raises(ChordError, match=r"raised InvalidTaskError.*what follows it can't be read"):
+    with pytest.raises(ChordError, match=r"raised InvalidTaskError.*a task that follows it can't be read"):
         result.get(timeout=1)
 
 

@@ -56,13 +56,13 @@ def run_task(
 
 def run_workflow(app: Application, signature: Signature) -> WorkflowResult:
     """Run a workflow in place, one task after the other; the result of its last task or group, None without one."""
-    return _run_stages(app, planner.fix(read(signature), new_id()), ())
+    return _run_stages(app, planner.with_ids(read(signature), new_id()), ())
 
 
 def _run_replacement(app: Application, message: Message, signature: Signature) -> TaskState:
     """Run the workflow that replaces a task; its last task has the task's id."""
     stages = planner.ending_in_a_task(signatures.parse(signature))
-    result = _run_stages(app, planner.fix(set_on_last(stages, {"task_id": message.id}), message.id), ())
+    result = _run_stages(app, planner.with_ids(set_on_last(stages, {"task_id": message.id}), message.id), ())
     assert isinstance(result, AsyncResult)  # the stages end in a task
     return result.load()
 
@@ -110,7 +110,7 @@ def _run_linked(app: Application, result: EagerResult[Any], message: Message) ->
         _call_errbacks(app, message, result.load())
         return
     for callback in message.embed.callbacks or ():
-        _run_stages(app, planner.fix(signatures.parse(callback), new_id()), (result.result,))
+        _run_stages(app, planner.with_ids(signatures.parse(callback), new_id()), (result.result,))
 
 
 def _call_errbacks_of_task_not_run(app: Application, stage: TaskStage, state: TaskState) -> None:
@@ -121,12 +121,12 @@ def _call_errbacks_of_task_not_run(app: Application, stage: TaskStage, state: Ta
 
 def _call_errbacks(app: Application, message: Message, state: TaskState) -> None:
     """Run the errbacks of a task that has failed: some get the exception, the others the task's id."""
-    with_exception = errbacks.called_here(message, app.runner.tasks)
+    with_exception = errbacks.called_errbacks(message, app.runner.tasks)
     for index, errback in enumerate(message.embed.errbacks or ()):
         if index in with_exception:
             _call_with_exception(app, message, errback, ErrorInfo.of(state.result))
         else:
-            _run_stages(app, planner.fix(signatures.parse(errback), new_id()), (message.id,))
+            _run_stages(app, planner.with_ids(signatures.parse(errback), new_id()), (message.id,))
 
 
 def _call_with_exception(app: Application, failed: Message, errback: Signature, error: ErrorInfo) -> None:

@@ -60,7 +60,7 @@ def send(app: Application, signature: Signature) -> Flow[WorkflowResult]:
         EncodeError, PayloadTooLarge, OperationalError: see ``Task.apply_async``.
     """
     written, last_id = _with_declared_options(app, read(signature)), new_id()
-    stages = planner.fix(written, last_id)
+    stages = planner.with_ids(written, last_id)
     if not stages:
         return None
     _check(app, stages, 0)
@@ -143,7 +143,7 @@ def _with_declared_options(app: Application, stages: Stages) -> Stages:
     """Give each task the options of its declaration that its message carries."""
 
     def change(stage: TaskStage) -> TaskStage:
-        inner = signatures.of_map(stage.signature)
+        inner = signatures.mapped_task(stage.signature)
         options = app.options_of(inner or stage.task)
         declared: dict[str, Any] = {"expires": options.expires, "priority": options.priority or None}
         if inner is not None:

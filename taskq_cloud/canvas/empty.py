@@ -17,7 +17,7 @@ def is_empty(signature: Signature) -> bool:
 
 def result_of(signature: Signature) -> WorkflowResult:
     """Make the result of a workflow without tasks: a ``GroupResult`` of an empty group, None of an empty chain."""
-    return _result_of(planner.fix(read(signature), new_id()))
+    return _result_of(planner.with_ids(read(signature), new_id()))
 
 
 def _result_of(stages: Stages) -> WorkflowResult:

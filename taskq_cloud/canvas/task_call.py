@@ -65,7 +65,7 @@ class Call(Workflow[AsyncResult[Any]]):
             fill(self, **values_of(self.with_options(more)), app=app)
 
     def __repr__(self) -> str:
-        called = signatures.of_map({"task": self.task, "kwargs": self.kwargs})
+        called = signatures.mapped_task({"task": self.task, "kwargs": self.kwargs})
         if called is not None:
             return f"{self.task}({called}, {self.kwargs['it']!r:.60})"
         arguments = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]

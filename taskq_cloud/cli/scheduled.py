@@ -80,7 +80,7 @@ def command(
     delays.
     """
     app = open_app(context)
-    scheduler, broker = late_delivery.keeper(app.scheduler), app.broker
+    scheduler, broker = late_delivery.late_scheduler(app.scheduler), app.broker
     if scheduler is None and not isinstance(broker, ListsHeld):
         raise ImproperlyConfigured(
             "tasks that wait can't be listed: the application has no scheduler for late tasks, and its broker doesn't "

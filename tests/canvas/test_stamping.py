@@ -125,7 +125,7 @@ def app() -> TaskQ:
 
 def test_message_carries_stamps_as_celerys_does(app: TaskQ) -> None:
     stamped = app.signature("task", task_id="t").stamp(customer="c1")
-    line = planner.fix(signatures.parse(stamped.to_dict()), "t")
+    line = planner.with_ids(signatures.parse(stamped.to_dict()), "t")
     (sent,) = planner.start(line, (), {}, Origin(now=0))
     assert (sent.message.stamped_headers, sent.message.stamps) == (["customer"], {"customer": "c1"})
 

@@ -229,14 +229,14 @@ class DeliveryContext:
                 from taskq_cloud.core.workflows import chord_additions  # few tasks add to their chord
 
                 origin = successors.origin_of(message, self.now, paging, resent=resent)
-                following += chord_additions.of(message, self.added, origin)
+                following += chord_additions.messages(message, self.added, origin)
             return following
         if state != FAILURE or not message.embed.errbacks:
             return []
         from taskq_cloud.core.workflows import errbacks  # few tasks have any
 
-        here = errbacks.called_here(message, self.environment.tasks)
-        sent = [index for index in range(len(message.embed.errbacks)) if index not in here]
+        called = errbacks.called_errbacks(message, self.environment.tasks)
+        sent = [index for index in range(len(message.embed.errbacks)) if index not in called]
         return list(successors.on_failure(message, self.now, paging, only=sent))
 
     def address(self, following: Sequence[Successor]) -> list[Addressed]:

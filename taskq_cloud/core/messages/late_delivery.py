@@ -1,7 +1,8 @@
-"""One-off schedules: a message that is due later than its broker can delay it is held by the platform's scheduler.
+"""One-off schedules: the platform's scheduler holds messages that are due later than their broker can delay them.
 
-When that is so, when the schedule fires, its name, and how it is taken back. What comes early waits out the rest as any
-early message does (``execution``, step 4).
+This module decides which messages are scheduled and when their schedules fire, names the schedules, and removes them. A
+message that comes before it is due waits for the rest of the time as any early message does
+(``execution.steps.not_due``).
 """
 
 from __future__ import annotations
@@ -24,21 +25,22 @@ if TYPE_CHECKING:
     from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 
 PREFIX: Final = "once."
-"""What the names of one-off schedules begin with, which tells them from the periodic ones of the same group."""
+"""The beginning of the names of one-off schedules; periodic schedules, which may be in the same group, have another."""
 
 _PLAIN_ID: Final = re.compile(r"[0-9a-zA-Z\-_]{1,40}")
-"""What of a name of 64 characters is left for a task's id; without dots, which separate the parts."""
+"""A task id that can be part of a schedule's name: 40 of the 64 characters are left for it, and dots separate the
+parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class OneOff:
-    """When a message is to be sent, and the name of the schedule that does it.
+    """The name and the time of the schedule that sends one message.
 
     Args:
-        name: made from the task's id, its attempt and the time: the same message has one schedule, however often it is
-            scheduled, and one that comes early finds no schedule of its own in its way.
-        at: seconds since the epoch, whole.
-        description: for whoever looks at the schedules.
+        name: the schedule's name, made from the task's id, its attempt and the time. So a message that is scheduled
+            twice has one schedule, and a message that comes early can be scheduled once more for its full time.
+        at: the time at which the schedule fires, in whole seconds since the epoch.
+        description: a description for people who look at the schedules.
     """
 
     name: str
@@ -47,7 +49,10 @@ class OneOff:
 
 
 def due_at(message: Message) -> float | None:
-    """When a message has to be looked at, in seconds since the epoch: at its eta, or earlier if it expires before."""
+    """When a message is due, in seconds since the epoch: at its eta, or when it expires if that is earlier.
+
+    None for a message without an eta.
+    """
     if message.eta is None:
         return None
     due = message.eta.timestamp()
@@ -57,10 +62,18 @@ def due_at(message: Message) -> float | None:
 def fires_at(
     broker: BrokerCapabilities, scheduler: ScheduleCapabilities | None, queue: str, due: float | None, now: float
 ) -> int | None:
-    """When a schedule is to send a message that is due at ``due``; None where the broker or the receivers hold it.
+    """Decide when a schedule is to send a message; None: the broker or the message's receivers hold it back.
 
-    A queue that delays single messages gets it early, by as much as the scheduler may be late: the queue holds it for
-    the rest, and it runs on time. On one that doesn't, an early message would stand in the way of those behind it.
+    A queue that can delay single messages gets the message early, by as much as the scheduler may be late: the queue
+    holds it back for the rest, and the message arrives on time. On a queue that can't, an early message would block the
+    messages behind it.
+
+    Args:
+        broker: the capabilities of the broker.
+        scheduler: the capabilities of the scheduler; None: there is no scheduler.
+        queue: the message's queue.
+        due: when the message is due, in seconds since the epoch; None: it is not delayed.
+        now: the time, in seconds since the epoch.
     """
     if scheduler is None or due is None or not scheduler.one_off:
         return None
@@ -73,23 +86,32 @@ def fires_at(
 
 
 def one_off(message: Message, queue: str, at: int) -> OneOff:
-    """The schedule of a message."""
+    """Make the name and the description of a message's schedule.
+
+    Args:
+        message: the message.
+        queue: its queue.
+        at: the time at which the schedule fires, in seconds since the epoch.
+    """
     name = f"{prefix_of(message.id)}{message.attempt}.{at}"
     return OneOff(name, at, f"task {message.task}[{message.id}] on queue {queue}")
 
 
 def prefix_of(task_id: str) -> str:
-    """What the names of a task's schedules begin with; those of its attempts follow."""
+    """The beginning of the names of a task's schedules; the number of the attempt follows."""
     stem = task_id if _PLAIN_ID.fullmatch(task_id) else f"h{hashlib.sha256(task_id.encode()).hexdigest()[:39]}"
     return f"{PREFIX}{stem}."
 
 
 def fits(outgoing: Outgoing, scheduler: ScheduleCapabilities) -> bool:
-    """Whether a scheduler takes a message: its body is JSON within JSON there, and so are its attributes."""
+    """Whether a message is small enough for a scheduler, which writes body and attributes as JSON within JSON.
+
+    A message with an attribute that the scheduler would alter doesn't fit either.
+    """
     if scheduler.placeholder and any(scheduler.placeholder in value for value in outgoing.attributes.values()):
         return False
     quoted = json.dumps([outgoing.body, *outgoing.attributes, *outgoing.attributes.values()], ensure_ascii=False)
-    # Of an attribute, SendMessage's parameters also have a type; of the message, its queue and its ids.
+    # The parameters of SendMessage also hold a type for each attribute, and the message's queue and ids.
     frame_bytes = 1024 + 64 * len(outgoing.attributes)
     return len(quoted.encode(errors="replace")) + frame_bytes <= scheduler.largest_body_bytes
 
@@ -97,10 +119,15 @@ def fits(outgoing: Outgoing, scheduler: ScheduleCapabilities) -> bool:
 def put(
     scheduler: ScheduleStore, broker: Broker, messages: Sequence[tuple[str, Outgoing, OneOff]]
 ) -> Flow[list[Refused | None]]:
-    """Schedule messages, each with its queue; one answer a message, in order.
+    """Schedule messages; one answer for each message, in order, None for success.
+
+    Args:
+        scheduler: the scheduler.
+        broker: the broker, which knows the scheduler's names for its queues.
+        messages: queue, message and schedule of each.
 
     Raises:
-        OperationalError: a queue is not there, or can't be asked for.
+        OperationalError: a queue doesn't exist, or can't be looked up.
     """
     targets: dict[str, str] = {}
     for queue, _, _ in messages:
@@ -114,32 +141,32 @@ def put(
     )
 
 
-def keeper(scheduler: ScheduleStore | None) -> ScheduleStore | None:
-    """The scheduler, if it holds messages that are due late; one for periodic tasks alone does not."""
+def late_scheduler(scheduler: ScheduleStore | None) -> ScheduleStore | None:
+    """The scheduler, if it can hold messages that are due late; None for a scheduler of periodic tasks only."""
     return scheduler if scheduler is not None and scheduler.capabilities.one_off else None
 
 
 def cancel(scheduler: ScheduleStore, task_ids: Sequence[str]) -> Flow[list[bool]]:
-    """Remove the schedules of tasks: which of them had one, in order.
+    """Remove the schedules of tasks; for each task, in order, whether it had one.
 
     Raises:
-        OperationalError: one of them could not be removed.
+        OperationalError: a schedule could not be removed.
     """
-    if keeper(scheduler) is None:
+    if late_scheduler(scheduler) is None:
         return [False] * len(task_ids)
     names: list[str] = []
-    owners: list[int] = []
+    positions: list[int] = []
     for position, task_id in enumerate(task_ids):
         cursor = None
         while True:
             page = yield from scheduler.names(prefix_of(task_id), cursor=cursor)
             names += page.names
-            owners += [position] * len(page.names)
+            positions += [position] * len(page.names)
             cursor = page.cursor
             if cursor is None:
                 break
     removed = [False] * len(task_ids)
-    for position, answer in zip(owners, (yield from scheduler.delete(names)), strict=True):
+    for position, answer in zip(positions, (yield from scheduler.delete(names)), strict=True):
         if isinstance(answer, Refused):
             raise answer.error
         removed[position] |= answer
@@ -153,7 +180,7 @@ def _schedule(
 
     body = outgoing.body
     if placeholder:
-        # In JSON the same text, and no longer a word that the scheduler would put something in place of.
+        # As JSON it is still the same text, but the scheduler doesn't find the word that it would replace.
         body = body.replace(placeholder, f"\\u{ord(placeholder[0]):04x}{placeholder[1:]}")
     return PlatformSchedule(
         name=once.name,
@@ -161,7 +188,7 @@ def _schedule(
         target=targets[queue],
         body=body,
         group=outgoing.group,
-        # Not the message's own: sent on within five minutes for a later time, it would be taken for itself.
+        # Not the message's own id: if it is scheduled again within five minutes, it would be dropped as a duplicate.
         deduplication=once.name if is_ordered(queue) else None,
         attributes=outgoing.attributes,
         description=once.description,

@@ -1,1 +1,1 @@
-"""Workflows: Celery's canvas as stages, the messages they lead to, and what chords, groups and errbacks need."""
+"""Workflows: Celery's canvas as stages, the messages of stages, and the rules of chords, groups and errbacks."""

@@ -1,9 +1,9 @@
-"""What a task adds to the chord it is a member of (``self.add_to_chord``), and where all of that is counted.
+"""The tasks that a member of a chord adds to it (``self.add_to_chord``): their messages, and the joins that count them.
 
-The number of a chord's members is fixed, and each of them carries it. So what a member adds is counted in its place: in
-a join of its own, of the member and all that it adds, and only when that is complete has the place's member arrived.
-Added tasks may add in their turn. What was added stands in the member's record, with its value: a member that was done
-already sends it again.
+The number of a chord's members is fixed, and each member carries it. So additions are counted in the place of the
+member that adds: in a join of that member and all that it adds. Once that join is complete, the member itself counts as
+arrived. Added tasks can add further tasks. The additions stand in the member's record, beside its value: a member that
+has ended already sends them again when its message is delivered again.
 """
 
 from __future__ import annotations
@@ -17,90 +17,115 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.workflows import planner, successors
-from taskq_cloud.core.workflows.chord_members import Membership, Place, places
+from taskq_cloud.core.workflows.chord_members import JoinPlace, Membership, join_places
 from taskq_cloud.core.workflows.planner import Origin, Successor
 from taskq_cloud.core.workflows.signatures import CHORD_PLACES, parse, to_signature
 from taskq_cloud.core.workflows.stages import set_on_last
 
 LAZY: Final = "lazy"
-"""The key of what was added to be sent by the task itself: its id."""
+"""The key of an addition that the task sends itself (``lazy=True``): the value is the added task's id."""
 
 
 def with_id(message: Message, signature: Signature, before: Sequence[Signature]) -> tuple[str, Signature]:
-    """What is added as it is kept: it ends in a task, whose id is made from the adding task's and from what it says.
+    """Make the signature that is kept of an addition: it ends in a task, and that task has an id.
 
     Args:
-        message: of the task that adds.
-        signature: what it adds.
-        before: what it has added before.
+        message: the message of the task that adds.
+        signature: the signature that the task adds.
+        before: the signatures that it has added before.
+
+    Returns:
+        The id, which is derived from the adding task's id and from the signature, and the signature with it.
     """
-    line = planner.ending_in_a_task(parse(signature))
-    own_id = getattr(line[-1], "id", None)
+    stages = planner.ending_in_a_task(parse(signature))
+    own_id = getattr(stages[-1], "id", None)
     task_id = own_id or derived_id(message.id, f"added {_digest(signature)}", len(before))
-    return task_id, to_signature(set_on_last(line, {"task_id": task_id}))
+    return task_id, to_signature(set_on_last(stages, {"task_id": task_id}))
 
 
-def lazily(message: Message, task_id: str, signature: Signature, before: Sequence[Signature]) -> Signature:
-    """What is added as the task itself may send it: with its place in the chord."""
+def with_place(message: Message, task_id: str, signature: Signature, before: Sequence[Signature]) -> Signature:
+    """Give an addition its place in the chord, for a task that sends it itself.
+
+    Args:
+        message: the message of the task that adds.
+        task_id: the id of the added task.
+        signature: the signature that the task adds, with that id.
+        before: the signatures that it has added before.
+    """
     member = successors.membership(message)
     assert member is not None  # the task has looked
-    path = _beside_lazy(message, member, before).path
-    return to_signature(
-        set_on_last(parse(signature), _place(message, member, (Place(_pair(message, task_id), "1", 2), *path)))
-    )
+    path = (JoinPlace(_pair_id(message, task_id), "1", 2), *_after_lazy_additions(message, member, before).path)
+    return to_signature(set_on_last(parse(signature), _place_options(message, member, path)))
 
 
-def of(message: Message, added: Sequence[Signature], origin: Origin) -> Iterator[Successor]:
-    """The messages of what a task has added, once it has succeeded."""
-    member, sent = successors.membership(message), _sent(added)
+def messages(message: Message, added: Sequence[Signature], origin: Origin) -> Iterator[Successor]:
+    """The messages of the additions of a task that has succeeded.
+
+    Args:
+        message: the task's message.
+        added: the signatures that it has added.
+        origin: the origin of the messages.
+    """
+    member, sent = successors.membership(message), _not_lazy(added)
     if member is None:
         return
-    path = _beside_lazy(message, member, added).path
+    path = _after_lazy_additions(message, member, added).path
     for index, signature in enumerate(sent):
-        place = _place(message, member, (*places(_join(message, added), index + 1, len(sent) + 1), *path))
-        line = set_on_last(parse(signature), place)
-        yield from planner.start(planner.fix(line, str(line[-1].id)), (), {}, origin)
+        own_places = join_places(_join_id(message, added), index + 1, len(sent) + 1)
+        options = _place_options(message, member, (*own_places, *path))
+        stages = set_on_last(parse(signature), options)
+        yield from planner.start(planner.with_ids(stages, str(stages[-1].id)), (), {}, origin)
 
 
 def own_place(message: Message, member: Membership, added: Sequence[Signature]) -> Membership:
-    """Where a task arrives that has succeeded and has added this."""
-    member, sent = _beside_lazy(message, member, added), _sent(added)
+    """The place at which a task arrives that has succeeded and has added signatures.
+
+    Args:
+        message: the task's message.
+        member: its place in the chord.
+        added: the signatures that it has added.
+    """
+    member, sent = _after_lazy_additions(message, member, added), _not_lazy(added)
     if not sent:
         return member
-    return replace(member, path=(*places(_join(message, added), 0, len(sent) + 1), *member.path))
+    return replace(member, path=(*join_places(_join_id(message, added), 0, len(sent) + 1), *member.path))
 
 
-def ids(added: Iterable[Signature]) -> Iterator[str]:
-    """The ids of what was added: those whose values the chord's body gets."""
+def added_ids(added: Iterable[Signature]) -> Iterator[str]:
+    """The ids of added tasks, whose values the chord's body gets."""
     for each in added:
         yield each[LAZY] if LAZY in each else str(parse(each)[-1].id)
 
 
-def _beside_lazy(message: Message, member: Membership, added: Sequence[Signature]) -> Membership:
+def _after_lazy_additions(message: Message, member: Membership, added: Sequence[Signature]) -> Membership:
+    """The place of a member that first arrives in a join with each of its lazy additions.
+
+    Each of these is counted in a join of two, as it may be sent before the number of additions is known.
+    """
     path = member.path
     for each in added:
         if LAZY in each:
-            # Each for itself, of two: it may be sent before it is known how many there will be.
-            path = (Place(_pair(message, each[LAZY]), "0", 2), *path)
+            path = (JoinPlace(_pair_id(message, each[LAZY]), "0", 2), *path)
     return replace(member, path=path)
 
 
-def _place(message: Message, member: Membership, path: Sequence[Place]) -> dict[str, Any]:
+def _place_options(message: Message, member: Membership, path: Sequence[JoinPlace]) -> dict[str, Any]:
+    """The options that give an added task its place in the chord."""
     chord: Mapping[str, Any] = message.embed.chord or {}
     options = {**(chord.get("options") or {}), CHORD_PLACES: [[each.join, each.member, each.size] for each in path]}
     return {"group_id": message.group, "group_index": member.index, "chord": {**chord, "options": options}}
 
 
-def _sent(added: Sequence[Signature]) -> list[Signature]:
+def _not_lazy(added: Sequence[Signature]) -> list[Signature]:
     return [each for each in added if LAZY not in each]
 
 
-def _join(message: Message, added: Sequence[Signature]) -> str:
-    # Of what is added, too: a second run of the task that adds something else counts something else.
+def _join_id(message: Message, added: Sequence[Signature]) -> str:
+    # Derived from the additions, too: a second run that adds something else counts in another join.
     return derived_id(message.id, f"additions {_digest(list(added))}")
 
 
-def _pair(message: Message, task_id: str) -> str:
+def _pair_id(message: Message, task_id: str) -> str:
     return derived_id(message.id, f"added {task_id}")
 
 

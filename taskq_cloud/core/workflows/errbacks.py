@@ -1,4 +1,7 @@
-"""Which errbacks take ``(request, exc, traceback)`` and are called where the task fails; all others are sent."""
+"""Tells errbacks that take ``(request, exc, traceback)`` from others: the failed task's worker calls them directly.
+
+All other errbacks are sent as messages.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,33 @@ from typing import Final
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.task_definition import TaskDefinition
 
-_GIVEN: Final = (None, None, None)
-"""The place of request, exception and traceback."""
+_FAILURE_ARGUMENTS: Final = (None, None, None)
+"""Stand-ins for request, exception and traceback."""
 
 
-def called_here(message: Message, tasks: Mapping[str, TaskDefinition]) -> Collection[int]:
-    """Which of a task's errbacks are called, by their place; the others are sent.
+def called_errbacks(message: Message, tasks: Mapping[str, TaskDefinition]) -> Collection[int]:
+    """The positions of a task's errbacks that are called directly; the others are sent.
 
     Args:
-        message: the task's.
-        tasks: those that are registered here.
+        message: the task's message.
+        tasks: name -> definition of the tasks that are registered in this process.
     """
     return [index for index, each in enumerate(message.embed.errbacks or ()) if takes_failure(each, tasks)]
 
 
 def takes_failure(signature: Signature, tasks: Mapping[str, TaskDefinition]) -> bool:
-    """Whether an errback is called with request, exception and traceback where it is registered among these."""
+    """Whether an errback is called directly, with request, exception and traceback.
+
+    Args:
+        signature: the errback.
+        tasks: name -> definition of the tasks that are registered in this process.
+    """
     definition = tasks.get(signature["task"])
     if definition is None or definition.bind is not None or signature.get("immutable"):
         return False
     try:
         args, kwargs = signature.get("args") or (), signature.get("kwargs") or {}
-        inspect.signature(definition.function).bind(*_GIVEN, *args, **kwargs)
+        inspect.signature(definition.function).bind(*_FAILURE_ARGUMENTS, *args, **kwargs)
     except (TypeError, ValueError):
         return False
     return True

@@ -1,9 +1,8 @@
-"""The members of a large group as pages: what is kept in the result store until a built-in task sends them.
+"""Pages of large groups: the members wait in the result store until the built-in task ``taskq.fan_out`` sends them.
 
-Whoever starts a group of many members could die in the middle of sending them. So it stores them first, as records in
-the result store, where nothing runs yet, and then sends one message, which names the pages and their digests: the
-store need not be believed more than the message. Which messages the members become is ``planner``'s part, who sends
-them is ``fan_out``'s.
+The process that starts a group of many members could die in the middle of sending them. So it first stores the members
+as records, which start nothing, and then sends one message, which names the pages and their digests. With the digests,
+an altered page is noticed. ``planner`` makes the members' messages, and ``execution.steps.fan_out`` sends them.
 """
 
 from __future__ import annotations
@@ -25,22 +24,24 @@ from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.errors import DecodeError, PayloadTooLarge
 
 PAGE_MEMBERS: Final = 1_000
-"""At most; their messages are encoded and sent in two seconds, far from any lease's end or function's timeout."""
+"""The most members of a page: their messages are encoded and sent in two seconds, which is far less than any lease or
+function timeout."""
 PAGE_BYTES: Final = 256 * 1024
-"""At most, or what the store takes. DynamoDB charges a record by its KiB, so smaller ones would save nothing."""
+"""The largest page, unless the store takes less. DynamoDB charges a record by its KiB, so smaller pages would save
+nothing."""
 _DOCUMENT_BYTES: Final = 1024
-"""Of a record, around its page."""
+"""The room that a record needs beside its page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paging:
-    """Whether and how groups are kept in pages.
+    """The rules for keeping groups in pages.
 
     Args:
-        over: groups of more members are.
-        page_bytes: of one page, at most.
-        knows: whether a task is registered here. Of others it isn't known that workers of ours run them, and Celery's
-            don't know ``FAN_OUT``.
+        over: larger groups are kept in pages.
+        page_bytes: the largest page.
+        knows: whether a task is registered in this process. Other tasks may be run by Celery's workers, which don't
+            know the task ``taskq.fan_out``.
         route: task name -> queue.
     """
 
@@ -51,12 +52,12 @@ class Paging:
 
     @classmethod
     def of(cls, store: ResultStore, over: int, tasks: Collection[str], route: Callable[[str], str]) -> Self | None:
-        """Decide whether large groups are kept in pages; None: they are not.
+        """Make the rules for an application; None: no groups are kept in pages.
 
         Args:
             store: the result store, which has to keep records.
             over: the setting ``task_fan_out_members``: larger groups are kept in pages; 0: no groups are.
-            tasks: the names of the tasks that are registered here.
+            tasks: the names of the tasks that are registered in this process.
             route: task name -> queue.
         """
         if not (over and store.capabilities.keeps_records):
@@ -67,7 +68,13 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class PageReference:
-    """What the message of ``FAN_OUT`` says of a page: the place of its first member, their number, its digest."""
+    """A page as the message of ``taskq.fan_out`` names it.
+
+    Args:
+        first: the index of its first member in the group.
+        size: how many members it has.
+        sha256: the digest of its text, in hexadecimal.
+    """
 
     first: int
     size: int
@@ -76,12 +83,12 @@ class PageReference:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Members that stand side by side in a group.
+    """Consecutive members of a group.
 
     Args:
         group: the group's id.
         reference: the page as the message names it.
-        text: their signatures, as JSON.
+        text: the members' signatures, as JSON.
     """
 
     group: str
@@ -89,29 +96,34 @@ class Page:
     text: str
 
     def record(self, now: float) -> Record:
-        """It, as it is stored, for longer than any queue keeps the message that names it."""
+        """The record of the page; it is kept for longer than any queue keeps the message that names the page."""
         return _record(self.group, self.reference, PENDING, self.text, now)
 
 
 def cut(group: str, members: Iterable[Stages], paging: Paging) -> Iterator[Page]:
     """Cut a group's members into pages.
 
+    Args:
+        group: the group's id.
+        members: the members, in order.
+        paging: the rules.
+
     Raises:
-        EncodeError: JSON can't say a member's arguments.
-        PayloadTooLarge: one member alone is larger than a page may be.
+        EncodeError: a member's arguments can't be serialised as JSON.
+        PayloadTooLarge: one member alone is larger than a page.
     """
     room = paging.page_bytes - _DOCUMENT_BYTES
     texts: list[str] = []
     first = size = 0
     for index, member in enumerate(members):
         text = serializers.dumps(to_signature(member))
-        # A page is a string of JSON within JSON: its digest is of its characters, whoever parses the record.
+        # A page is a JSON text within JSON, so that its digest doesn't depend on how the record is parsed.
         added = len(serializers.dumps(text).encode())
         if added > room:
             raise PayloadTooLarge(
                 f"member {index} of group {group} is {added} bytes, and the result store takes at most {room}: set "
-                "TASKQ_PAYLOADS to a bucket for what is larger, or store its arguments elsewhere and send where they "
-                "are"
+                "TASKQ_PAYLOADS to a bucket for larger members, or store its arguments elsewhere and send their "
+                "location"
             )
         if texts and (size + added > room or len(texts) == PAGE_MEMBERS):
             yield _page(group, first, texts)
@@ -123,20 +135,25 @@ def cut(group: str, members: Iterable[Stages], paging: Paging) -> Iterator[Page]
 
 
 def record_id(group: str, first: int) -> str:
-    """The id of a page's record."""
+    """The id of a page's record, from the group's id and the index of the page's first member."""
     return f"{FAN_OUT}-{derived_id(group, 'page', first)}"
 
 
 def sent_record(group: str, page: PageReference, now: float) -> Record:
-    """What takes a page's place once its members are sent: final, and small."""
+    """The small, final record that replaces a page once its members are sent."""
     return _record(group, page, SUCCESS, f"{page.size} members sent", now)
 
 
 def read(record: Record | None, group: str, page: PageReference) -> list[Signature]:
-    """The members of a stored page.
+    """Read the members of a stored page.
+
+    Args:
+        record: the page's record; None: it is not in the store.
+        group: the group's id.
+        page: the page as the message names it.
 
     Raises:
-        DecodeError: it is gone, or not the page that the message names.
+        DecodeError: the record is gone, or isn't the page that the message names.
     """
     if record is None:
         raise DecodeError(

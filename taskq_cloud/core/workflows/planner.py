@@ -1,8 +1,8 @@
-"""What a workflow sends: which messages come first, with which ids, and what each of them carries along.
+"""Plans the first messages of a workflow: their ids, and the signatures of the following tasks that each one carries.
 
-All ids are made from that of the last task, so that planning the same again is sending the same tasks again. Members of
-a chord's header carry its body, how many they are and which they are: nothing else knows of the chord until ``joins``
-counts them.
+All ids are derived from the id of the last task. So a workflow that is planned twice consists of the same tasks. Each
+member of a chord's header carries the chord's body, the number of members, and their ids as far as these were given:
+the chord is known to nobody else until ``execution.steps.chords`` counts its members.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
@@ -23,7 +23,7 @@ from taskq_cloud.core.workflows.signatures import (
     ACCUMULATE,
     FAN_OUT,
     SAVED_CHORD,
-    of_map,
+    mapped_task,
     signature_of,
     to_signature,
     to_signatures,
@@ -35,32 +35,32 @@ if TYPE_CHECKING:  # few groups are kept in pages
     from taskq_cloud.core.workflows.group_pages import Paging
 
 JOINED: Final = "taskq_chord"
-"""The header of a chord's body: the id of the group it has waited for."""
+"""The header of the message of a chord's body: the id of the group that the body has waited for."""
 RESENT: Final = "taskq_resent"
-"""The header of a message that may have been sent before, by whoever died before saying so."""
+"""The header of a message that may have been sent before: its sender may have died before it could note that."""
 MOST_OWN_IDS: Final = 20
-"""Of a header's members, in each one's message: 800 bytes, less than a write of them costs."""
+"""The most given ids that the message of each member of a header lists: 800 bytes, which cost less than a write."""
 
 
 class Stored(Protocol):
-    """What has to be stored before a message is sent."""
+    """A part of a workflow that has to be stored before a message is sent."""
 
     def record(self, now: float) -> Record:
-        """As it is stored."""
+        """The record of the part."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """A message to send, and how its signature wants it sent.
+    """A message to be sent, and how its signature wants it sent.
 
     Args:
         message: the message.
-        queue: its queue; None: wherever its task is routed.
-        options: the signature's.
-        pages: what has to be stored before it is sent.
-        members: the ids of the group's members that it will send, as far as anyone is told of them.
-        largest: the member that is most likely to be too large to be sent.
+        queue: its queue; None: the queue that its task is routed to.
+        options: the signature's options.
+        pages: the parts that have to be stored before the message is sent.
+        members: the ids of the group's members that the message will send, as far as its parent's record lists them.
+        largest: the member of that group that is most likely to be too large to be sent.
     """
 
     message: Message
@@ -72,20 +72,20 @@ class Successor:
 
     @property
     def ids(self) -> Sequence[str]:
-        """The ids of the tasks that it stands for."""
+        """The ids of the tasks that the message stands for."""
         return self.members or (self.message.id,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where messages come from.
+    """The origin of messages.
 
     Args:
         now: the time, in seconds since the epoch.
-        root_id: the workflow's first task; None: that is the message itself.
-        parent_id: the task they follow from.
-        headers: put into each.
-        paging: how large groups are kept in pages; None: their members are all sent at once.
+        root_id: the id of the workflow's first task; None: the message itself is the first.
+        parent_id: the id of the task that the messages follow from.
+        headers: headers that each message gets.
+        paging: the rules for keeping large groups in pages; None: the members of every group are sent at once.
     """
 
     now: float
@@ -95,60 +95,84 @@ class Origin:
     paging: Paging | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GroupPosition:
+    """The position of some members in their group.
+
+    Args:
+        group: the group's id.
+        first: the index of the first of these members.
+        chord: the signature of the body, if the group is a chord's header.
+    """
+
+    group: str
+    first: int
+    chord: Signature | None
+
+
 # -- ids
 
 
-def fix(stages: Stages, last_id: str) -> Stages:
-    """Give every task and group an id that is made from that of the last stage; an id that is there already stays."""
-    return _fix(stages, lambda: last_id)
+def with_ids(stages: Stages, last_id: str) -> Stages:
+    """Give every task and group an id that is derived from that of the last stage; given ids stay.
+
+    Args:
+        stages: the workflow.
+        last_id: the id of the last stage, unless it has one.
+    """
+    return _with_ids(stages, lambda: last_id)
 
 
-def _fix(stages: Stages, last_id: Callable[[], str]) -> Stages:
-    """``fix``; ids are made where they are needed: what comes in a message has most of them."""
+def _with_ids(stages: Stages, last_id: Callable[[], str]) -> Stages:
+    # Ids are made where one is missing only: most stages that come in a message have theirs.
     last = len(stages) - 1
 
     def own_id(index: int) -> str:
         return last_id() if index == last else derived_id(last_id(), "stage", last - index)
 
-    return tuple(_fixed(stage, partial(own_id, index), header=index != last) for index, stage in enumerate(stages))
+    return tuple(
+        _stage_with_ids(stage, partial(own_id, index), header=index != last) for index, stage in enumerate(stages)
+    )
 
 
-def member_id(group_id: str, index: int) -> str:
-    """The id of the task in which a group's member ends, unless it was given one of its own."""
-    return derived_id(group_id, "member", index)
-
-
-def _fixed(stage: TaskStage | GroupStage, own_id: Callable[[], str], *, header: bool) -> TaskStage | GroupStage:
+def _stage_with_ids(
+    stage: TaskStage | GroupStage, own_id: Callable[[], str], *, header: bool
+) -> TaskStage | GroupStage:
     match stage:
         case TaskStage():
             return stage if stage.id else stage.with_options(task_id=own_id())
         case GroupStage():
             group_id = stage.id or own_id()
             members = map(ending_in_a_task, stage.members) if header else stage.members
-            fixed = tuple(_fix(member, partial(member_id, group_id, index)) for index, member in enumerate(members))
-            return GroupStage(fixed, group_id)
+            ids = (partial(member_id, group_id, index) for index in count())
+            return GroupStage(tuple(map(_with_ids, members, ids)), group_id)
+
+
+def member_id(group_id: str, index: int) -> str:
+    """The id of the task in which a group's member ends, unless it was given an id."""
+    return derived_id(group_id, "member", index)
 
 
 def ending_in_a_task(stages: Stages) -> Stages:
-    """A line that ends in a group gets a task that collects the group's values: chords wait for tasks."""
+    """Append a task that collects the values of a last group, since chords wait for tasks; other stages stay."""
     if not stages or isinstance(stages[-1], TaskStage):
         return stages
-    queue = next((name for step in every_task(stages) if (name := step.options.get("queue"))), None)
+    queue = next((name for task in every_task(stages) if (name := task.options.get("queue"))), None)
     options = {} if queue is None else {"queue": queue}
     return (*stages, TaskStage(signature_of(ACCUMULATE, kwargs={"index": 0}, options=options)))
 
 
-# -- starting
+# -- the first messages
 
 
 def start(stages: Stages, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin) -> Iterator[Successor]:
-    """The messages of a line's first stage; each carries along what follows it.
+    """Make the messages of the first stage; each carries the stages that follow it.
 
     Args:
-        stages: with its ids fixed, as far as it has a fan.
-        args: put before the arguments of what is not immutable: what came before.
-        kwargs: likewise.
-        origin: where they come from.
+        stages: the workflow. If it has a group, its tasks and groups have ids.
+        args: the values of the stage before: put before the arguments of each task that isn't immutable.
+        kwargs: keyword arguments for each task that isn't immutable.
+        origin: the origin of the messages.
     """
     if not stages:
         return
@@ -159,59 +183,57 @@ def start(stages: Stages, args: Sequence[Any], kwargs: Mapping[str, Any], origin
         case GroupStage(members=()):
             yield from start(rest, ([],), {}, origin)
         case GroupStage():
-            chord, kept = _body(stage, rest) if rest else (None, ())
+            chord, stored = _carried_body(stage, rest) if rest else (None, ())
             large = _paged(stage, chord, args, kwargs, origin)
             if large is not None:
-                yield replace(large, pages=[*large.pages, *kept])
+                yield replace(large, pages=[*large.pages, *stored])
                 return
-            members = start_members(stage.members, Place(str(stage.id), 0, chord), args, kwargs, origin)
+            members = start_members(stage.members, GroupPosition(str(stage.id), 0, chord), args, kwargs, origin)
             for first in islice(members, 1):
-                yield replace(first, pages=[*first.pages, *kept])
+                yield replace(first, pages=[*first.pages, *stored])
             yield from members
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where members stand: in which group, from which index on, and the chord whose header that is, if it is one."""
-
-    group: str
-    first: int
-    chord: Signature | None
-
-
 def start_members(
-    members: Sequence[Stages], place: Place, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
+    members: Sequence[Stages], position: GroupPosition, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
 ) -> Iterator[Successor]:
-    """The first messages of members of a group; arguments as ``start``'s."""
-    for index, member in enumerate(members, place.first):
-        of_member = {"group_id": place.group, "group_index": index, "chord": place.chord}
-        ending = member if isinstance(member[-1], GroupStage) else set_on_last(member, of_member)
-        yield from start(ending, args, kwargs, origin)
+    """Make the first messages of consecutive members of a group.
+
+    Args:
+        members: the members.
+        position: the position of the members in their group.
+        args: see ``start``.
+        kwargs: see ``start``.
+        origin: the origin of the messages.
+    """
+    for index, member in enumerate(members, position.first):
+        options = {"group_id": position.group, "group_index": index, "chord": position.chord}
+        stages = member if isinstance(member[-1], GroupStage) else set_on_last(member, options)
+        yield from start(stages, args, kwargs, origin)
 
 
 def _paged(
-    fan: GroupStage, chord: Signature | None, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
+    group: GroupStage, chord: Signature | None, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin
 ) -> Successor | None:
-    """The one message that a large group begins with, and its pages; None where its members are sent at once."""
-    paging, group = origin.paging, str(fan.id)
-    if paging is None or len(fan.members) <= paging.over:
+    """The message that starts a large group, with its pages; None if the group's members are sent at once."""
+    paging, group_id = origin.paging, str(group.id)
+    if paging is None or len(group.members) <= paging.over:
         return None
-    first = next((step for member in fan.members for step in every_task(member)), None)
+    first = next((task for member in group.members for task in every_task(member)), None)
     if first is None or (chord is None and not paging.knows(first.task)):
         return None
     from taskq_cloud.core.workflows import group_pages  # few groups are that large
 
     try:
-        cut = list(group_pages.cut(group, fan.members, paging))
+        pages = list(group_pages.cut(group_id, group.members, paging))
     except EncodeError:
-        return None  # another serializer may say what JSON can't
-    index, member = max(enumerate(fan.members), key=lambda each: len(repr(each[1])))
+        return None  # arguments that JSON can't hold may be possible with the message's serializer
     message = Message(
         task=FAN_OUT,
-        id=derived_id(group, "fan-out"),
+        id=derived_id(group_id, "fan-out"),
         kwargs={
-            "group": group,
-            "pages": [astuple(page.reference) for page in cut],
+            "group": group_id,
+            "pages": [astuple(page.reference) for page in pages],
             "chord": chord,
             "args": list(args),
             "kwargs": dict(kwargs),
@@ -220,36 +242,40 @@ def _paged(
         root_id=origin.root_id,
         parent_id=origin.parent_id,
         argsrepr="()",
-        kwargsrepr=f"{{'group': {group!r}, 'members': {len(fan.members)}}}",
+        kwargsrepr=f"{{'group': {group_id!r}, 'members': {len(group.members)}}}",
         headers=origin.headers,
     )
+    index, largest = max(enumerate(group.members), key=lambda each: len(repr(each[1])))
     return Successor(
         message,
-        first.options.get("queue") or paging.route(of_map(first.signature) or first.task),
-        {name: first.options[name] for name in ("MessageGroupId",) if name in first.options},
-        cut,
-        [str(step.id) for each in islice(fan.members, MOST_CHILDREN) for step in islice(every_task(each), 1)],
-        next(start_members([member], Place(group, index, chord), args, kwargs, origin), None),
+        queue=first.options.get("queue") or paging.route(mapped_task(first.signature) or first.task),
+        options={name: first.options[name] for name in ("MessageGroupId",) if name in first.options},
+        pages=pages,
+        members=[str(task.id) for each in islice(group.members, MOST_CHILDREN) for task in islice(every_task(each), 1)],
+        largest=next(start_members([largest], GroupPosition(group_id, index, chord), args, kwargs, origin), None),
     )
 
 
-def _body(fan: GroupStage, rest: Stages) -> tuple[Signature, Sequence[Stored]]:
-    """What a header's members carry: the body, how many they are, and the ids that can't be made from the group's.
+def _carried_body(header: GroupStage, body: Stages) -> tuple[Signature, Sequence[Stored]]:
+    """The body as the members of its header carry it, with their number and their given ids.
 
-    Of many these are kept in the store instead: each member would carry all of them.
+    If many ids were given, the store keeps the list instead, since each member would carry all of them.
     """
-    body, group = to_signature(rest), str(fan.id)
-    ids = [str(last.id) for member in fan.members if isinstance(last := member[-1], TaskStage)]
-    own = {str(index): own_id for index, own_id in enumerate(ids) if own_id != member_id(group, index)}
-    sized: dict[str, Any] = {"chord_size": len(fan.members)}
-    kept: Sequence[Stored] = ()
-    if len(own) > MOST_OWN_IDS:
-        from taskq_cloud.core.workflows import saved_groups  # few headers have many own ids
+    signature, group = to_signature(body), str(header.id)
+    ids = [str(last.id) for member in header.members if isinstance(last := member[-1], TaskStage)]
+    own_ids = {str(index): own_id for index, own_id in enumerate(ids) if own_id != member_id(group, index)}
+    sized: dict[str, Any] = {"chord_size": len(header.members)}
+    stored: Sequence[Stored] = ()
+    if len(own_ids) > MOST_OWN_IDS:
+        from taskq_cloud.core.workflows import saved_groups  # few headers have many given ids
 
-        sized[SAVED_CHORD], kept = group, saved_groups.pages(saved_groups.of_tasks(group, ids))
-    elif own:
-        sized["chord_ids"] = own
-    return {**body, "options": {**(body.get("options") or {}), **sized}}, kept
+        sized[SAVED_CHORD], stored = group, saved_groups.pages(saved_groups.group_of_tasks(group, ids))
+    elif own_ids:
+        sized["chord_ids"] = own_ids
+    return {**signature, "options": {**(signature.get("options") or {}), **sized}}, stored
+
+
+# -- one message
 
 
 def to_message(
@@ -259,30 +285,42 @@ def to_message(
     origin: Origin,
     chain: Sequence[Signature] = (),
 ) -> Successor:
-    """The message of one task.
+    """Make the message of one task.
 
     Args:
-        signature: the task's; its id is in its options.
-        args: put before its arguments, unless it is immutable.
-        kwargs: likewise.
-        origin: where it comes from.
-        chain: what is left of its chain, in reverse.
+        signature: the task's signature, with the task's id among its options.
+        args: put before the signature's arguments, unless it is immutable.
+        kwargs: added to the signature's keyword arguments, unless it is immutable.
+        origin: the origin of the message.
+        chain: the signatures that follow the task in its chain, in reverse order.
 
     Raises:
-        TypeError, ValueError, LookupError, AttributeError, ArithmeticError: its options make no message.
+        TypeError, ValueError, LookupError, AttributeError, ArithmeticError: an option has the wrong type or value.
     """
     options: Mapping[str, Any] = signature.get("options") or {}
     queue, task_id = options.get("queue"), str(options["task_id"])
     if not isinstance(queue, str | None):
-        raise TypeError(f"the queue of {signature['task']} is no name: {queue!r:.100}")
+        raise TypeError(f"the queue of {signature['task']} isn't a name: {queue!r:.100}")
     text_bytes("its id", task_id + signature["task"] + (queue or ""))
+    return Successor(_message(signature, args, kwargs, origin, chain), queue, options)
+
+
+def _message(
+    signature: Signature,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    origin: Origin,
+    chain: Sequence[Signature],
+) -> Message:
+    options: Mapping[str, Any] = signature.get("options") or {}
     own_args, own_kwargs = list(signature.get("args") or ()), dict(signature.get("kwargs") or {})
     if not signature.get("immutable"):
         own_args, own_kwargs = [*args, *own_args], {**own_kwargs, **kwargs}
     headers = {k: v for k, v in dict(options.get("headers") or {}).items() if k not in RESERVED_HEADERS}
-    message = Message(
+    due = options.get("eta") if options.get("countdown") is None else options["countdown"]
+    return Message(
         task=signature["task"],
-        id=task_id,
+        id=str(options["task_id"]),
         args=own_args,
         kwargs=own_kwargs,
         embed=Embed(
@@ -306,9 +344,6 @@ def to_message(
         stamped_headers=options.get("stamped_headers"),
         stamps={name: options[name] for name in options.get("stamped_headers") or ()},
         headers={**headers, **origin.headers},
-        eta=time_from_option(
-            options.get("eta") if options.get("countdown") is None else options["countdown"], origin.now
-        ),
+        eta=time_from_option(due, origin.now),
         expires=time_from_option(options.get("expires"), origin.now),
     )
-    return Successor(message, queue, options)

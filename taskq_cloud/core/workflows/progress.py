@@ -1,7 +1,7 @@
-"""What a store knows of a workflow's tasks at one moment, as a tree: for progress, drawings, and for ending it early.
+"""The state of a workflow as a tree, read from the result store: for progress, drawings, and revocation.
 
-Records are read in pages. Tasks that started inside others (callbacks, errbacks) are found
-by the children in the records of these. Which tasks a workflow has is ``workflow_record``'s part.
+Records are read in pages. Tasks that started inside others, such as callbacks and errbacks, are found by the children
+that the records list. ``shape`` knows which tasks a workflow was sent with.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ from taskq_cloud.core.records.record import EXCEPTION_STATES, FAILURE, PENDING, 
 from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, every_task
 
 NO_RECORD: Final = "no record"
-"""In place of a state: what follows the task has one, so this one has ended, or will not run."""
+"""The state of a task without a record, if a task after it has one: the task has ended, or will not run."""
 NOT_STORED: Final = "not stored"
-"""In place of a state: the task's result is ignored."""
+"""The state of a task whose result is ignored."""
 
 PAGE_RECORDS: Final = 500
+"""Records read or written at a time."""
 DEEPEST: Final = 100
-"""How many tasks, one started inside the other, are followed."""
+"""How many tasks that start inside each other are followed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskNode:
-    """A task.
+    """A task of a workflow.
 
     Args:
-        id: its id.
-        name: its name, where that is known.
-        state: its state, or ``NO_RECORD`` or ``NOT_STORED``.
-        open: it may still run, or go on running.
-        started_at: when it began, where its record says so.
-        ended_at: when it ended.
-        error: what it raised, as text.
-        inside: tasks that follow from it and are no part of the workflow as it was sent.
+        id: the task's id.
+        name: the task's name, if it is known.
+        state: the task's state, or ``NO_RECORD`` or ``NOT_STORED``.
+        open: whether the task may still run, or is running.
+        started_at: when the task began, if its record says so.
+        ended_at: when the task ended.
+        error: the error that the task raised, as text.
+        inside: the tasks that follow from this one without being part of the workflow as it was sent.
     """
 
     id: str
@@ -57,24 +58,24 @@ class TaskNode:
 
 @dataclass(frozen=True, slots=True)
 class GroupNode:
-    """Tasks side by side: each member is a branch."""
+    """Branches that run side by side."""
 
     id: str
     members: tuple[Branch, ...]
 
 
 Branch: TypeAlias = "tuple[TaskNode | GroupNode, ...]"
-"""What runs one after the other."""
+"""Tasks and groups that run one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a workflow has come.
+    """The number of a workflow's tasks in each state.
 
     Args:
-        states: state -> how many tasks are in it; ``"no record"`` among them: what follows the task has a record and it
-            has none, as it has expired, was forgotten, ignored by the task itself, or will not run.
-        not_stored: how many tasks' results are ignored; they are not counted otherwise.
+        states: state -> number of tasks. The state ``"no record"`` counts tasks without a record that are followed by a
+            task with one: the record has expired or was forgotten, the task raised ``Ignore``, or it will not run.
+        not_stored: the number of tasks whose results are ignored; ``states`` and the totals don't include them.
     """
 
     states: Mapping[str, int]
@@ -82,38 +83,38 @@ class Progress:
 
     @property
     def total(self) -> int:
-        """How many tasks there are; more, once tasks that start inside others are known."""
+        """The number of tasks; it grows when tasks that start inside others become known."""
         return sum(self.states.values())
 
     @property
     def completed(self) -> int:
-        """How many have succeeded, as ``completed_count`` has it."""
+        """The number of tasks that have succeeded, as in ``GroupResult.completed_count``."""
         return self.states.get(SUCCESS, 0)
 
     @property
     def failed(self) -> int:
-        """How many have failed."""
+        """The number of tasks that have failed."""
         return self.states.get(FAILURE, 0)
 
     @property
     def revoked(self) -> int:
-        """How many were revoked."""
+        """The number of tasks that were revoked."""
         return self.states.get(REVOKED, 0)
 
     @property
     def ended(self) -> int:
-        """How many will not run any more, however they have ended."""
+        """The number of tasks that will not run any more, however they have ended."""
         return sum(number for state, number in self.states.items() if state in READY_STATES or state == NO_RECORD)
 
     @property
     def fraction(self) -> float:
-        """``ended`` of ``total``, from 0 to 1."""
+        """The ended part of all tasks, from 0 to 1; 1 without tasks."""
         return self.ended / self.total if self.total else 1.0
 
     def __str__(self) -> str:
         counted = ", ".join(f"{state} {number:,}" for state, number in sorted(self.states.items(), key=_order))
         without = f"; {self.not_stored:,} not stored" if self.not_stored else ""
-        percent = int(self.fraction * 100)  # rounded down: 100 is all
+        percent = int(self.fraction * 100)  # rounded down, so that 100 % means all
         return f"{self.ended:,} of {self.total:,} ended ({percent} %): {counted or 'no tasks'}{without}"
 
     def __repr__(self) -> str:
@@ -132,48 +133,48 @@ def _order(counted: tuple[str, int]) -> tuple[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A workflow at one moment.
+    """The state of a workflow at one moment.
 
     Args:
-        branch: its stages.
-        known: the store has a record of one of its tasks at least.
+        branch: the workflow's stages.
+        known: whether the store has a record of at least one task.
     """
 
     branch: Branch
     known: bool
 
     def tasks(self) -> Iterator[TaskNode]:
-        """All its tasks, those that started inside others too."""
+        """All tasks of the workflow, including the tasks that started inside others."""
         return tasks(self.branch)
 
     @property
     def progress(self) -> Progress:
-        """How far it has come."""
-        # By id: sets of results may overlap.
+        """The number of tasks in each state."""
+        # Each id counts once: sets of results may overlap.
         states = Counter({task.id: task.state for task in self.tasks()}.values())
         not_stored = states.pop(NOT_STORED, 0)
         return Progress(dict(states), not_stored)
 
     @property
     def ended(self) -> bool:
-        """Whether its result is there: all tasks in which its last stage ends have ended.
+        """Whether the workflow's result is complete: all tasks in which its last stage ends have ended.
 
-        Where none of these stores its result, it is the others that count.
+        If none of these tasks stores its result, all other tasks have to have ended.
         """
         return all(task.state in READY_STATES or not task.open for task in self._awaited())
 
     @property
     def successful(self) -> bool:
-        """Whether it has ended well."""
+        """Whether all tasks that the result consists of have succeeded."""
         return all(task.state == SUCCESS for task in self._awaited())
 
     def _awaited(self) -> list[TaskNode]:
-        of_last = [task for task in _last(self.branch) if task.state != NOT_STORED]
-        return of_last or [task for task in self.tasks() if task.state != NOT_STORED]
+        last = [task for task in _last(self.branch) if task.state != NOT_STORED]
+        return last or [task for task in self.tasks() if task.state != NOT_STORED]
 
 
 def tasks(branch: Branch) -> Iterator[TaskNode]:
-    """All tasks of a branch, those that started inside others too."""
+    """All tasks of a branch, including the tasks that started inside others."""
     for node in branch:
         match node:
             case TaskNode():
@@ -194,8 +195,8 @@ def _last(branch: Branch) -> Iterator[TaskNode]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What is kept of a record: not its value."""
+class _Summary:
+    """The parts of a record that the tree shows; the task's value is not among them."""
 
     state: str
     name: str | None
@@ -205,7 +206,7 @@ class _Seen:
     children: tuple[str, ...]
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> _Seen:
+    def read(cls, document: Mapping[str, Any]) -> _Summary:
         state, error = str(document["status"]), None
         if state in EXCEPTION_STATES:
             raised = result_document.exception_of(document.get("result"))
@@ -213,93 +214,100 @@ class _Seen:
         return cls(
             state=state,
             name=document.get("name"),
-            started_at=_moment(document.get(result_document.STARTED_AT)),
-            ended_at=_moment(document.get("date_done")),
+            started_at=_time(document.get(result_document.STARTED_AT)),
+            ended_at=_time(document.get("date_done")),
             error=error,
             children=tuple(result_document.child_ids(document)),
         )
 
 
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
-class _Shelf:
-    """What was read, by task; the workflow's own tasks; and which of the others have a place in the tree."""
-
-    seen: dict[str, _Seen]
-    own: frozenset[str]
-    drawn: set[str] = field(default_factory=set)
-
-
-def look(store: ResultStore, stages: Stages, known: Mapping[str, Mapping[str, Any]] = _NOTHING) -> Flow[View]:
-    """Read what the store knows of a workflow: one ``load`` for every 500 tasks.
+class _Findings:
+    """The records that were read for a tree.
 
     Args:
-        store: where its results are.
-        stages: the workflow, with all ids fixed.
-        known: result documents of tasks that need not be read, by id.
+        summaries: task id -> summary of its record.
+        own: the ids of the tasks that the workflow was sent with.
+        placed: the ids of other tasks that have a place in the tree already.
     """
-    ids = [str(step.id) for step in every_task(stages)]
-    shelf = _Shelf({task_id: _Seen.of(document) for task_id, document in known.items()}, frozenset(ids))
+
+    summaries: dict[str, _Summary]
+    own: frozenset[str]
+    placed: set[str] = field(default_factory=set)
+
+
+def load_view(store: ResultStore, stages: Stages, known: Mapping[str, Mapping[str, Any]] = _NOTHING) -> Flow[View]:
+    """Read the state of a workflow, with one ``load`` for every 500 tasks.
+
+    Args:
+        store: the result store.
+        stages: the workflow, with the ids of all tasks.
+        known: task id -> result document, for tasks that need not be read.
+    """
+    ids = [str(task.id) for task in every_task(stages)]
+    summaries = {task_id: _Summary.read(document) for task_id, document in known.items()}
     asked: set[str] = set()
     for _ in range(DEEPEST):
-        ids = [each for each in dict.fromkeys(ids) if each not in asked]
-        if not ids:
+        new_ids = [task_id for task_id in dict.fromkeys(ids) if task_id not in asked]
+        if not new_ids:
             break
-        asked.update(ids)
-        for page in _pages(each for each in ids if each not in known):
+        asked.update(new_ids)
+        for page in _pages(task_id for task_id in new_ids if task_id not in known):
             for task_id, record in (yield from store.load(page)).items():
-                shelf.seen[task_id] = _Seen.of(result_document.decode(record.payload))
-        ids = [child for each in ids if each in shelf.seen for child in shelf.seen[each].children]
-    return View(_branch(stages, shelf, later=False)[0], known=bool(shelf.seen))
+                summaries[task_id] = _Summary.read(result_document.decode(record.payload))
+        ids = [child for task_id in new_ids if task_id in summaries for child in summaries[task_id].children]
+    findings = _Findings(summaries, frozenset(str(task.id) for task in every_task(stages)))
+    return View(_branch(stages, findings, later=False)[0], known=bool(summaries))
 
 
-def _branch(stages: Sequence[TaskStage | GroupStage], shelf: _Shelf, *, later: bool) -> tuple[Branch, bool]:
-    """The nodes of a line, and whether one of its tasks has a record that says that what came before has ended.
+def _branch(stages: Sequence[TaskStage | GroupStage], findings: _Findings, *, later: bool) -> tuple[Branch, bool]:
+    """The nodes of some stages, and whether a record shows that the stages before them have ended.
 
     Args:
-        stages: the line.
-        shelf: the records.
-        later: something that runs after the line has such a record.
+        stages: the stages.
+        findings: the records.
+        later: whether a record of a task after these stages shows that they have ended.
     """
     nodes: list[TaskNode | GroupNode] = []
     for stage in reversed(stages):
         match stage:
             case TaskStage():
-                nodes.append(_task(str(stage.id), stage, shelf, later=later))
-                began = _began(shelf, str(stage.id))
+                nodes.append(_task(str(stage.id), stage, findings, later=later))
+                began = _began(findings, str(stage.id))
             case GroupStage():
-                members = [_branch(member, shelf, later=later) for member in stage.members]
+                members = [_branch(member, findings, later=later) for member in stage.members]
                 nodes.append(GroupNode(str(stage.id), tuple(member for member, _ in members)))
                 began = any(member_began for _, member_began in members)
         later = later or began
     return tuple(reversed(nodes)), later
 
 
-def _began(shelf: _Shelf, task_id: str) -> bool:
-    """Whether a task's record says that what came before it has ended; a revocation doesn't."""
-    seen = shelf.seen.get(task_id)
-    return seen is not None and seen.state != REVOKED
+def _began(findings: _Findings, task_id: str) -> bool:
+    """Whether a task's record shows that the task before it has ended. A revoked task need not have begun."""
+    summary = findings.summaries.get(task_id)
+    return summary is not None and summary.state != REVOKED
 
 
-def _task(task_id: str, step: TaskStage | None, shelf: _Shelf, *, later: bool) -> TaskNode:
-    seen, name = shelf.seen.get(task_id), step.task if step is not None and step.task else None
-    if seen is None:
-        ignored = step is not None and bool(step.options.get("ignore_result"))
+def _task(task_id: str, stage: TaskStage | None, findings: _Findings, *, later: bool) -> TaskNode:
+    summary, name = findings.summaries.get(task_id), stage.task if stage is not None and stage.task else None
+    if summary is None:
+        ignored = stage is not None and bool(stage.options.get("ignore_result"))
         state = NOT_STORED if ignored else NO_RECORD if later else PENDING
         return TaskNode(id=task_id, name=name, state=state, open=not later)
-    fresh = [child for child in seen.children if child not in shelf.own and child not in shelf.drawn]
-    shelf.drawn.update(fresh)
+    inside = [child for child in summary.children if child not in findings.own and child not in findings.placed]
+    findings.placed.update(inside)
     return TaskNode(
         id=task_id,
-        name=name or seen.name,
-        state=seen.state,
-        open=seen.state not in READY_STATES,
-        started_at=seen.started_at,
-        ended_at=seen.ended_at,
-        error=seen.error,
-        inside=tuple(_task(child, None, shelf, later=False) for child in fresh),
+        name=name or summary.name,
+        state=summary.state,
+        open=summary.state not in READY_STATES,
+        started_at=summary.started_at,
+        ended_at=summary.ended_at,
+        error=summary.error,
+        inside=tuple(_task(child, None, findings, later=False) for child in inside),
     )
 
 
@@ -309,5 +317,5 @@ def _pages(ids: Iterable[str]) -> Iterator[list[str]]:
         yield page
 
 
-def _moment(value: Any) -> datetime | None:
+def _time(value: Any) -> datetime | None:
     return datetime.fromisoformat(value) if isinstance(value, str) else None

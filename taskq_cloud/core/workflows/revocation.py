@@ -1,7 +1,7 @@
-"""Ends a workflow before its time: revokes every task of it that has not ended, or forgets all that is kept of it.
+"""Ends a workflow early: revokes every task that has not ended, or removes all records of the workflow.
 
-A task that runs already is not interrupted. Its record is REVOKED for good, so its value is dropped and nothing that
-follows it is sent (step 7a of ``execution``).
+A running task is not interrupted. But its record stays REVOKED, so its value is dropped and the tasks that follow it
+are not sent (step 7a of ``execution.pipeline``).
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FINAL_VERSION, LONGEST_MESSAGE_SECONDS, REVOKED, Record
 from taskq_cloud.core.workflows import shape
-from taskq_cloud.core.workflows.progress import PAGE_RECORDS, look
+from taskq_cloud.core.workflows.progress import PAGE_RECORDS, load_view
 from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.errors import TaskRevokedError
 
 MOST_ROUNDS: Final = 5
+"""How often a workflow is read at most while its tasks go on ending and sending others."""
 
 
 def revocation(task_id: str, results_expire_at: float | None) -> Record:
-    """The record of a task's revocation.
+    """Make the record of a task's revocation.
 
     Args:
         task_id: the task's id.
-        results_expire_at: when a result written now ceases to exist, in seconds since the epoch.
+        results_expire_at: when a result that is written now expires, in seconds since the epoch; None: never.
     """
     now = time.time()
     error = document.encode_error(ErrorInfo.of(TaskRevokedError("revoked")))
     payload = document.encode(Message(task="", id=task_id), REVOKED, error, now=now)
-    # A revocation outlives its message.
+    # The task's message must not outlive the revocation.
     expires_at = None if results_expire_at is None else max(results_expire_at, now + LONGEST_MESSAGE_SECONDS)
     return Record(task_id, REVOKED, FINAL_VERSION, payload, expires_at, fence=2**31 - 1)
 
@@ -44,42 +45,49 @@ def revocation(task_id: str, results_expire_at: float | None) -> Record:
 def revoke(
     store: ResultStore, stages: Stages, results_expire_at: float | None, scheduler: ScheduleStore | None = None
 ) -> Flow[int]:
-    """Record every task of a workflow that has not ended as REVOKED; how many these were.
+    """Record every task of a workflow that has not ended as REVOKED.
 
     Args:
-        store: where its results are.
-        stages: the workflow, with all ids fixed.
-        results_expire_at: as for ``revocation``.
-        scheduler: where messages wait that are due late; what it holds of these tasks is removed.
+        store: the result store.
+        stages: the workflow, with the ids of all tasks.
+        results_expire_at: when a result that is written now expires, in seconds since the epoch; None: never.
+        scheduler: the scheduler that holds messages that are due late; the schedules of these tasks are removed.
+
+    Returns:
+        The number of tasks that were revoked.
     """
     revoked = 0
     for _ in range(MOST_ROUNDS):
-        view = yield from look(store, stages)
-        # The last first: once it is revoked nothing that still ends can change what the workflow has come to.
-        left = list(dict.fromkeys(task.id for task in view.tasks() if task.open))[::-1]
-        newly = yield from revoke_tasks(store, left, results_expire_at, scheduler)
-        revoked += newly
-        if newly == len(left):
+        view = yield from load_view(store, stages)
+        # The last task comes first: once it is revoked, no task that still ends can change the workflow's result.
+        open_ids = list(dict.fromkeys(task.id for task in view.tasks() if task.open))[::-1]
+        newly_revoked = yield from revoke_tasks(store, open_ids, results_expire_at, scheduler)
+        revoked += newly_revoked
+        if newly_revoked == len(open_ids):
             break
-        # The others have ended meanwhile, and may have sent callbacks that were not known of.
+        # The other tasks have ended meanwhile, and may have sent callbacks that were unknown until now.
     return revoked
 
 
 def revoke_tasks(
     store: ResultStore, task_ids: Sequence[str], results_expire_at: float | None, scheduler: ScheduleStore | None = None
 ) -> Flow[int]:
-    """Record tasks as REVOKED, then remove their schedules: what fires meanwhile finds the record.
+    """Record tasks as REVOKED, and then remove their schedules: a schedule that fires meanwhile finds the record.
 
-    Arguments as for ``revoke``.
+    Args:
+        store: see ``revoke``.
+        task_ids: the ids of the tasks.
+        results_expire_at: see ``revoke``.
+        scheduler: see ``revoke``.
 
     Returns:
-        How many of them had not ended; where no records are kept, how many were scheduled.
+        The number of tasks that had not ended. If the store keeps no records, the number that had a schedule.
     """
     revoked = 0
     for page in _pages(task_ids) if store.capabilities.keeps_records else ():
         revoked += sum((yield from store.save([revocation(task_id, results_expire_at) for task_id in page])))
     if scheduler is not None:
-        # Also of those that have ended: a revocation whose second half has failed can be repeated.
+        # The schedules of ended tasks are removed, too, so that a revocation whose second half failed can be repeated.
         removed = yield from late_delivery.cancel(scheduler, task_ids)
         if not store.capabilities.keeps_records:
             return sum(removed)
@@ -87,8 +95,8 @@ def revoke_tasks(
 
 
 def forget(store: ResultStore, stages: Stages, workflow_id: str) -> Flow[None]:
-    """Remove the records of a workflow and of all its tasks. What chords have counted stays until it expires."""
-    view = yield from look(store, stages)
+    """Remove the records of a workflow and of all its tasks. The counts of its chords stay until they expire."""
+    view = yield from load_view(store, stages)
     ids = [task.id for task in view.tasks()]
     for page in _pages([*ids, *(yield from shape.keys_of(store, workflow_id))]):
         yield from store.delete(page)

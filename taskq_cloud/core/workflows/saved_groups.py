@@ -1,9 +1,9 @@
-"""Which tasks a group is, kept in a result store: for ``GroupResult.restore``, and for chords.
+"""Lists of a group's tasks in the result store, for ``GroupResult.restore`` and for chords.
 
-Of Celery's chords it is all that says who their members are; of ours, where many members have ids of their own.
+For Celery's chords, such a list alone says who the members are; our own chords need one if many ids were given.
 
-A group is Celery's tuple of it as JSON, ``[[id, parent], [member, ...]]``, where a member that is a task has None in
-place of members of its own. What results and values are made of it is ``result_set``'s and ``joins``' part.
+A group is written as Celery's tuple of it in JSON, ``[[id, parent], [member, ...]]``. A member that is a task has None
+in place of the list of its members. ``results`` and ``execution.steps.chords`` make results and values of it.
 """
 
 from __future__ import annotations
@@ -22,30 +22,35 @@ from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, PENDING, Record
 
 PAGE_MEMBERS: Final = 2000
-"""Members of a saved group in one record: half of what DynamoDB's items take."""
+"""The members of a saved group in one record: half of the number that DynamoDB's largest item could hold."""
 
 Group: TypeAlias = Sequence[Any]
-"""``[[id, parent], members]``."""
+"""A group as ``[[id, parent], members]``."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageOfGroup:
-    """Some of a group's members, as they are kept.
+    """A page of a group's members.
 
     Args:
-        group: the group.
-        number: which page.
+        group: the whole group.
+        number: the number of the page, from 0.
     """
 
     group: Group
     number: int
 
     def record(self, now: float) -> Record:
-        """It, kept for longer than any queue keeps the message of a member."""
+        """The record of the page; it is kept for longer than any queue keeps the message of a member."""
         return self.kept_until(now + FENCE_KEPT_SECONDS, now)
 
     def kept_until(self, expires_at: float | None, now: float) -> Record:
-        """It, kept for as long as it is told."""
+        """The record of the page.
+
+        Args:
+            expires_at: when the record expires, in seconds since the epoch; None: never.
+            now: the time, in seconds since the epoch.
+        """
         (group_id, parent), members = self.group
         content = [[group_id, parent], members[self.number * PAGE_MEMBERS : (self.number + 1) * PAGE_MEMBERS]]
         key = _key(group_id, self.number)
@@ -54,29 +59,29 @@ class PageOfGroup:
 
 
 def pages(group: Group) -> list[PageOfGroup]:
-    """All of a group, as it is kept."""
+    """Divide a group into the pages that are stored."""
     return [PageOfGroup(group, number) for number in range(_pages(len(group[1])))]
 
 
-def of_tasks(group_id: str, task_ids: Iterable[str]) -> Group:
-    """A group of tasks."""
+def group_of_tasks(group_id: str, task_ids: Iterable[str]) -> Group:
+    """Make a group whose members are tasks."""
     return [[group_id, None], [[[task_id, None], None] for task_id in task_ids]]
 
 
 def save(store: ResultStore, group: Group, expires_at: float | None) -> Flow[None]:
-    """Keep a group.
+    """Save a group.
 
     Args:
-        store: where.
+        store: the result store.
         group: the group.
-        expires_at: when it ceases to exist, in seconds since the epoch; None: never.
+        expires_at: when the group expires, in seconds since the epoch; None: never.
     """
     now = time.time()
     yield from store.save([page.kept_until(expires_at, now) for page in pages(group)])
 
 
 def load(store: ResultStore, group_id: str) -> Flow[Group | None]:
-    """Read a group; None where it was not saved, or has expired."""
+    """Read a group; None if it was not saved, or has expired."""
     members: list[Any] = []
     parent: Any = None
     for page in count():
@@ -86,20 +91,26 @@ def load(store: ResultStore, group_id: str) -> Flow[Group | None]:
             if page == 0:
                 return None
             break
-        (_, parent), of_page = document.decode(found[key].payload)["result"]
-        members += of_page
-        if len(of_page) < PAGE_MEMBERS:
+        (_, parent), members_of_page = document.decode(found[key].payload)["result"]
+        members += members_of_page
+        if len(members_of_page) < PAGE_MEMBERS:
             break
     return [[group_id, parent], members]
 
 
 def delete(store: ResultStore, group_id: str, size: int) -> Flow[None]:
-    """Remove a group of so many members."""
+    """Remove a group.
+
+    Args:
+        store: the result store.
+        group_id: the group's id.
+        size: how many members the group has.
+    """
     yield from store.delete([_key(group_id, page) for page in range(_pages(size))])
 
 
 def leaves(group: Group) -> Iterator[str]:
-    """The ids of its tasks, those of groups in it too, in their order."""
+    """The ids of a group's tasks in order, including the tasks of groups inside it."""
     for member in group[1]:
         if member[1] is None:
             yield member[0][0]
@@ -108,7 +119,12 @@ def leaves(group: Group) -> Iterator[str]:
 
 
 def nest(group: Group, values: Iterator[Any]) -> list[Any]:
-    """Values in the order of ``leaves``, in lists as the group has groups."""
+    """Arrange values in lists that are nested as the group is.
+
+    Args:
+        group: the group.
+        values: one value for each task, in the order of ``leaves``.
+    """
     return [next(values) if member[1] is None else nest(member, values) for member in group[1]]
 
 

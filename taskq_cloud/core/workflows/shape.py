@@ -1,8 +1,8 @@
-"""What a workflow looks like, kept beside its results: whoever has the last task's id can find all its tasks by it.
+"""The shape of a workflow, stored beside its results, so that the id of its last task leads to all its tasks.
 
-A record holds the stages and the tasks' names; ids only where they were given, as all others are made from that of the
-last (``planner.fix``), and members of a group that are alike once, with their number. It holds no arguments, and the
-workflow runs without it. What is done with it is ``workflow_view``'s part.
+A record holds the stages and the names of tasks. It holds ids only if they were given, as all others are derived from
+the last one (``planner.with_ids``). Equal members of a group are stored once, with their number. It holds no arguments,
+and the workflow runs without it. ``progress`` and ``revocation`` use it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, TaskQError
 
 PAGE_CHARACTERS: Final = 50_000
-"""Of one record, where the members of groups differ: at most 350 kB, whatever its characters are."""
+"""The length of one record's part of a shape: at most 350 kB, whatever the characters are."""
 MOST_PAGES: Final = 200
+"""The most records of one shape."""
 
 logger = logging.getLogger("taskq_cloud.workflows")
 
@@ -34,8 +35,8 @@ def key(workflow_id: str, page: int = 0) -> str:
     """The id of a record.
 
     Args:
-        workflow_id: of the last task, or of the last group.
-        page: of a record in several.
+        workflow_id: the id of the last task, or of the last group.
+        page: the number of the record, from 0, if the shape takes several.
     """
     return f"workflow/{workflow_id}" + (f"/{page}" if page else "")
 
@@ -47,23 +48,24 @@ def save(
     ignores: Callable[[TaskStage], bool],
     expires_at: float | None,
 ) -> Flow[None]:
-    """Keep a workflow of more than one task: one write. To be done before its first message is sent.
+    """Save the shape of a workflow of more than one task, in one write, before its first message is sent.
 
-    Where that fails, a warning says so, and the workflow is sent all the same: it can be watched and revoked by its
-    caller's result then, but not by its id.
+    If the store fails, a warning is logged, and the workflow can be sent all the same: it can then be watched and
+    revoked by its caller's result, but not by its id.
 
     Args:
-        store: where to.
-        stages: the workflow, before ``planner.fix``.
-        last_id: what ``planner.fix`` makes ids from.
+        store: the result store.
+        stages: the workflow, before ``planner.with_ids``.
+        last_id: the id that ``planner.with_ids`` derives the other ids from.
         ignores: whether a task's result is not stored.
-        expires_at: when a result written now ceases to exist, in seconds since the epoch; it is kept longer.
+        expires_at: when a result that is written now expires, in seconds since the epoch; None: never. The shape is
+            kept longer.
     """
     if not store.capabilities.keeps_records or not stages or (len(stages) == 1 and isinstance(stages[0], TaskStage)):
         return
     workflow_id = stages[-1].id or last_id
     if expires_at is not None:
-        # The last of its results is written, and expires, as much later as its messages take.
+        # The workflow's last result is written, and expires, later by as long as its messages take.
         expires_at += LONGEST_MESSAGE_SECONDS
     contents = _in_pages(serializers.dumps({"last_id": last_id, "line": to_json(stages, ignores)}))
     try:
@@ -80,10 +82,10 @@ def save(
 
 
 def load(store: ResultStore, workflow_id: str) -> Flow[Stages | None]:
-    """A workflow as it was saved, with all ids fixed; None where it was not, or has expired.
+    """Read the shape of a workflow, with the ids of all tasks; None if it was not saved, or has expired.
 
     Raises:
-        DecodeError: the record is not one of these.
+        DecodeError: the record isn't a workflow's shape.
     """
     first = (yield from store.load([key(workflow_id)])).get(key(workflow_id))
     if first is None:
@@ -92,7 +94,14 @@ def load(store: ResultStore, workflow_id: str) -> Flow[Stages | None]:
 
 
 def read(store: ResultStore, workflow_id: str, first: Record) -> Flow[Stages | None]:
-    """``load``, where the record's first page is loaded already."""
+    """Read the shape of a workflow from its first record, which is loaded already, and the other records.
+
+    Returns:
+        The workflow, with the ids of all tasks; None if a record has expired.
+
+    Raises:
+        DecodeError: the record isn't a workflow's shape.
+    """
     content = document.decode(first.payload).get("result")
     match content:
         case {"pages": int(pages), "part": str(part)}:
@@ -104,12 +113,12 @@ def read(store: ResultStore, workflow_id: str, first: Record) -> Flow[Stages | N
             content = serializers.loads("".join([part, *parts]))
     match content:
         case {"last_id": str(last_id), "line": [*stages]}:
-            return planner.fix(from_json(stages), last_id)
-    raise DecodeError(f"this is no record of workflow {workflow_id}: {content!r:.200}")
+            return planner.with_ids(from_json(stages), last_id)
+    raise DecodeError(f"this isn't the record of workflow {workflow_id}: {content!r:.200}")
 
 
 def keys_of(store: ResultStore, workflow_id: str) -> Flow[list[str]]:
-    """The ids of all records of a workflow, to delete them."""
+    """The ids of all records of a workflow's shape, for deleting them."""
     first = (yield from store.load([key(workflow_id)])).get(key(workflow_id))
     if first is None:
         return []
@@ -120,39 +129,45 @@ def keys_of(store: ResultStore, workflow_id: str) -> Flow[list[str]]:
 
 
 def to_json(stages: Stages, ignores: Callable[[TaskStage], bool], *, counted: bool = False) -> list[Any]:
-    """A line's names and given ids, as plain JSON; ``counted``: a chord counts its last task, and needs its result."""
+    """Write the names and given ids of some stages as plain JSON.
+
+    Args:
+        stages: the stages.
+        ignores: whether a task's result is not stored.
+        counted: whether a chord counts the last task, and so needs its result.
+    """
     written: list[Any] = []
     for index, stage in enumerate(stages):
         last = index == len(stages) - 1
         match stage:
             case TaskStage():
-                written.append(_step(stage, ignored=ignores(stage) and not (last and counted)))
+                written.append(_task_to_json(stage, ignored=ignores(stage) and not (last and counted)))
             case GroupStage():
-                # What a member of a chord's header ends in is counted; so is what the members of its last group do.
+                # The last task of each member is counted, if the group is a chord's header or ends a counted workflow.
                 members = (to_json(each, ignores, counted=not last) for each in stage.members)
-                runs = [[sum(1 for _ in alike), member] for member, alike in groupby(members)]
+                runs = [[sum(1 for _ in equal), member] for member, equal in groupby(members)]
                 written.append({"members": runs, **({"id": stage.id} if stage.id else {})})
     return written
 
 
 def from_json(stages: list[Any]) -> Stages:
-    """The line that ``to_json`` has written; its steps hold names, ids, and whether results are ignored.
+    """Read the stages that ``to_json`` has written; they hold names, ids, and whether results are ignored.
 
     Raises:
-        DecodeError: it has not written this.
+        DecodeError: the JSON isn't of ``to_json``.
     """
-    return tuple(map(_stage, stages))
+    return tuple(map(_stage_from_json, stages))
 
 
-def _step(step: TaskStage, *, ignored: bool) -> Any:
-    inner = signatures.of_map(step.signature)
-    name = step.task if inner is None else f"{step.task}({inner})"
-    if not step.id and not ignored:
+def _task_to_json(task: TaskStage, *, ignored: bool) -> str | dict[str, Any]:
+    inner = signatures.mapped_task(task.signature)
+    name = task.task if inner is None else f"{task.task}({inner})"
+    if not task.id and not ignored:
         return name
-    return {"task": name, **({"id": step.id} if step.id else {}), **({"ignored": True} if ignored else {})}
+    return {"task": name, **({"id": task.id} if task.id else {}), **({"ignored": True} if ignored else {})}
 
 
-def _stage(written: Any) -> TaskStage | GroupStage:
+def _stage_from_json(written: Any) -> TaskStage | GroupStage:
     match written:
         case str(name):
             return TaskStage(signatures.signature_of(name))
@@ -160,23 +175,23 @@ def _stage(written: Any) -> TaskStage | GroupStage:
             options = {"task_id": others.get("id"), "ignore_result": others.get("ignored")}
             return TaskStage(signatures.signature_of(name, options={k: value for k, value in options.items() if value}))
         case {"members": [*runs]}:
-            return GroupStage(tuple(chain.from_iterable(map(_alike, runs))), written.get("id"))
-    raise DecodeError(f"this is no stage of a workflow: {written!r:.200}")
+            return GroupStage(tuple(chain.from_iterable(map(_equal_members, runs))), written.get("id"))
+    raise DecodeError(f"this isn't a stage of a workflow: {written!r:.200}")
 
 
-def _alike(run: Any) -> Iterator[Stages]:
+def _equal_members(run: Any) -> Iterator[Stages]:
     match run:
         case [int(number), [*stages]]:
             member = from_json(stages)
             return (member for _ in range(number))
-    raise DecodeError(f"these are no members of a group: {run!r:.200}")
+    raise DecodeError(f"these aren't members of a group: {run!r:.200}")
 
 
 def _in_pages(text: str) -> Iterator[str]:
-    """A record's contents: ``text``, or where it is long an object for each part of it."""
+    """The contents of the records of a shape: the text itself, or an object for each part of a long text."""
     pages = -(-len(text) // PAGE_CHARACTERS)
     if pages > MOST_PAGES:
-        raise PayloadTooLarge(f"it would take {len(text)} characters: too many tasks of its groups are not alike")
+        raise PayloadTooLarge(f"it has {len(text)} characters: too many members of its groups differ from each other")
     if pages == 1:
         yield text
         return

@@ -1,6 +1,6 @@
-"""Workflows as plain JSON: lines read from Celery's signatures, and written to them.
+"""Reads stages from Celery's signatures, which are plain JSON, and writes stages as signatures.
 
-How users write workflows down is ``taskq_cloud.canvas``'s part.
+Users write their workflows with ``taskq_cloud.canvas``.
 
 Source: Celery 5.7, "Canvas: Designing Work-flows", and its signatures on the wire.
 """
@@ -34,32 +34,37 @@ FAN_OUT: Final = "taskq.fan_out"
 """The built-in task that sends the members of a large group: a message for each page, then the members of a page."""
 
 _COMPOSED: Final = frozenset({CHAIN, GROUP, CHORD, CHUNKS})
-_OF_THE_LAST: Final = ("link", "task_id")
-_OF_A_HEADER: Final = ("countdown", "eta")
-_NOT_OF_BOTH: Final = (*_OF_THE_LAST, *_OF_A_HEADER, "link_error")
-_OF_THE_END: Final = ("chord", "group_id", "group_index")
-"""A place in a chord: whoever counts there is the last of all that the options are given to."""
+_LAST_TASK_OPTIONS: Final = ("link", "task_id")
+"""Options of a chain or a chord that its last task gets."""
+_PLACE_OPTIONS: Final = ("chord", "group_id", "group_index")
+"""Options that give a chain or a chord a place in another chord: its last task counts there."""
+_HEADER_OPTIONS: Final = ("countdown", "eta")
+"""Options of a chord that only the header gets."""
+_NOT_COPIED: Final = (*_LAST_TASK_OPTIONS, *_HEADER_OPTIONS, "link_error")
+"""Options of a chord that header and body don't both get."""
 
 SAVED_CHORD: Final = "chord_group"
-"""The option of a chord's body that names the header's group, if the store has the list of its members."""
+"""The option of a chord's body that names the header's group, if the result store has the list of its members."""
 CHORD_PLACES: Final = "chord_places"
-"""The option of the body that an added task carries: the places where it counts before its place in the header."""
+"""The option of the body that a task carries that was added to the chord: the joins in which the task counts before it
+counts in the header."""
 CHORD_OPTIONS: Final = ("chord_size", "chord_ids", SAVED_CHORD, CHORD_PLACES)
 """The options of a chord's body by which the members of its header are counted."""
 
 
 def is_composed(signature: Signature) -> bool:
-    """Whether a signature is a workflow's, not a single task's."""
+    """Whether a signature is that of a chain, a group, a chord or chunks, and not of a single task."""
     return signature["task"] in _COMPOSED
 
 
 def parse(signature: Signature) -> Stages:
     """Read a signature.
 
-    What is to follow it may stand in its options, as Celery writes a chord's body that is the first of a chain.
+    Signatures that follow it may stand in its option ``chain``: so does Celery write the rest of a chain whose first
+    part is a chord's body.
 
     Raises:
-        InvalidTaskError: it isn't one; says where.
+        InvalidTaskError: the value, or a part of it, isn't a signature; quotes that part.
     """
     options = dict(signature.get("options") or {})
     follows = parse_all(reversed(options.pop("chain", None) or ()))
@@ -69,14 +74,14 @@ def parse(signature: Signature) -> Stages:
 def _parse(signature: Signature, options: Mapping[str, Any]) -> Stages:
     match signature:
         case {"task": "celery.chain", "kwargs": {"tasks": [*tasks]}}:
-            stages = _in_chain(parse(each) for each in tasks)
-            last = (*_OF_THE_LAST, *_OF_THE_END)
+            stages = _chain(parse(each) for each in tasks)
+            last = (*_LAST_TASK_OPTIONS, *_PLACE_OPTIONS)
             first = {name: value for name, value in options.items() if name not in (*last, "link_error")}
             stages = set_on_all(stages, {"link_error": options.get("link_error")})
             stages = set_on_last(set_on_first(stages, first), {name: options.get(name) for name in last})
         case {"task": "celery.group", "kwargs": {"tasks": [*tasks]}}:
             others = {name: value for name, value in options.items() if name not in ("task_id", "link")}
-            stages = (GroupStage(tuple(_side_by_side(tasks, others)), options.get("task_id")),)
+            stages = (GroupStage(tuple(_group_members(tasks, others)), options.get("task_id")),)
         case {"task": "celery.chord", "kwargs": {"header": header, "body": {} as body}}:
             stages = _chord(header, parse(body), options)
         case {"task": "celery.chunks", "kwargs": {"task": {} as task, "it": [*items], "n": int(n)}} if n > 0:
@@ -95,7 +100,13 @@ def parse_all(signatures: Iterable[Signature]) -> Stages:
 
 
 def starmap(task: Signature, items: Sequence[Any], *, name: str = STARMAP) -> Signature:
-    """The signature of one message that calls a task once for each item."""
+    """Make the signature of one message that calls a task for each item, one call after the other.
+
+    Args:
+        task: the signature of the task.
+        items: the arguments of each call; with ``map`` the one argument.
+        name: the built-in task: ``MAP`` or ``STARMAP``.
+    """
     options = task.get("options") or {}
     kept = {option: options[option] for option in ("queue",) if options.get(option)}
     return signature_of(name, kwargs={"task": task, "it": list(items)}, options=kept, immutable=True)
@@ -110,7 +121,7 @@ def signature_of(
     kind: str | None = None,
     immutable: bool = False,
 ) -> Signature:
-    """A signature as Celery writes it, key for key."""
+    """Make a signature with Celery's keys."""
     return {
         "task": task,
         "args": list(args),
@@ -121,8 +132,8 @@ def signature_of(
     }
 
 
-def _in_chain(parts: Iterable[Stages]) -> Stages:
-    """One after the other. In a chain a group of one is that one, and an empty group nothing."""
+def _chain(parts: Iterable[Stages]) -> Stages:
+    """Put workflows one after the other. A group of one member becomes that member, and an empty group is left out."""
     stages: list[TaskStage | GroupStage] = []
     empty: Stages = ()
     for part in parts:
@@ -136,8 +147,11 @@ def _in_chain(parts: Iterable[Stages]) -> Stages:
     return tuple(stages) or empty
 
 
-def _side_by_side(tasks: Iterable[Signature], options: Mapping[str, Any]) -> Iterator[Stages]:
-    """A group in a group is part of it, and an empty chain nothing. A chain that ends in a group is one member."""
+def _group_members(tasks: Iterable[Signature], options: Mapping[str, Any]) -> Iterator[Stages]:
+    """Read the members of a group. Members of a group inside it become its own, and empty chains are left out.
+
+    A chain that ends in a group stays one member.
+    """
     for task in tasks:
         stages = set_on_first(parse(task), options)
         match stages:
@@ -151,26 +165,26 @@ def _side_by_side(tasks: Iterable[Signature], options: Mapping[str, Any]) -> Ite
 
 def _chord(header: Any, body: Stages, options: Mapping[str, Any]) -> Stages:
     group = header if isinstance(header, Mapping) else signature_of(GROUP, kwargs={"tasks": list(header)})
-    fan = parse(group)
-    if len(fan) != 1 or isinstance(fan[0], TaskStage):
-        fan = (GroupStage((fan,)),)
+    stages = parse(group)
+    if len(stages) != 1 or isinstance(stages[0], TaskStage):
+        stages = (GroupStage((stages,)),)
     if not body:
         raise InvalidTaskError("a chord's body is an empty chain")
-    last = {name: value for name in _OF_THE_LAST if (value := options.get(name)) and not _has(body, name)}
-    last |= {name: options[name] for name in _OF_THE_END if name in options}
-    both = {name: value for name, value in options.items() if name not in (*last, *_NOT_OF_BOTH)}
+    last = {name: value for name in _LAST_TASK_OPTIONS if (value := options.get(name)) and not _has(body, name)}
+    last |= {name: options[name] for name in _PLACE_OPTIONS if name in options}
+    both = {name: value for name, value in options.items() if name not in (*last, *_NOT_COPIED)}
     body = set_on_all(set_on_last(set_on_first(body, both), last), {"link_error": options.get("link_error")})
-    return set_on_first(fan, {**both, **{name: options.get(name) for name in _OF_A_HEADER}}) + body
+    return set_on_first(stages, {**both, **{name: options.get(name) for name in _HEADER_OPTIONS}}) + body
 
 
-def _has(stages: Stages, name: str) -> bool:
-    """Whether the end of a line has an id already: Celery writes the header's beside the body's."""
-    last = stages[-1]
+def _has(body: Stages, name: str) -> bool:
+    """Whether a body has the option ``task_id`` already: the id that Celery sets on a chord may be its header's."""
+    last = body[-1]
     return name == "task_id" and (isinstance(last, GroupStage) or last.id is not None)
 
 
-def of_map(signature: Signature) -> str | None:
-    """The task that a ``map`` or ``starmap`` calls, or None for any other signature."""
+def mapped_task(signature: Signature) -> str | None:
+    """The name of the task that a ``map`` or ``starmap`` calls; None for any other signature."""
     match signature:
         case {"task": "celery.map" | "celery.starmap", "kwargs": {"task": {"task": str(task)}}}:
             return task
@@ -178,7 +192,7 @@ def of_map(signature: Signature) -> str | None:
 
 
 def to_signatures(stages: Stages) -> list[Signature]:
-    """A line as Celery writes what is left of a chain, first things first: a fan takes what follows into its body."""
+    """Write stages as the signatures of a chain, in order. A group and the stages that follow it become a chord."""
     written: list[Signature] = []
     for index, stage in enumerate(stages):
         match stage:
@@ -194,14 +208,14 @@ def to_signatures(stages: Stages) -> list[Signature]:
     return written
 
 
-def _group(fan: GroupStage) -> Signature:
-    options = {"task_id": fan.id} if fan.id else {}
+def _group(stage: GroupStage) -> Signature:
+    options = {"task_id": stage.id} if stage.id else {}
     return signature_of(
-        GROUP, kwargs={"tasks": [to_signature(each) for each in fan.members]}, options=options, kind="group"
+        GROUP, kwargs={"tasks": [to_signature(each) for each in stage.members]}, options=options, kind="group"
     )
 
 
 def to_signature(stages: Stages) -> Signature:
-    """A line as one signature."""
+    """Write stages as one signature."""
     written = to_signatures(stages)
     return written[0] if len(written) == 1 else signature_of(CHAIN, kwargs={"tasks": written}, kind="chain")

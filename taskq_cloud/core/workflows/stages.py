@@ -59,16 +59,16 @@ class GroupStage:
 Stages: TypeAlias = "tuple[TaskStage | GroupStage, ...]"
 
 
-# -- changing: each change makes new stages
+# -- changes: each one makes new stages
 
 
 def set_on_first(stages: Stages, options: Mapping[str, Any]) -> Stages:
-    """Give options to the first task, or to the first task of each member of a first group. A value of None is none."""
+    """Give options to the first task, or to the first one of each member of a first group; None values are left out."""
     return _change_end(stages, 0, _setter(options)) if _any(options) else stages
 
 
 def set_on_last(stages: Stages, options: Mapping[str, Any]) -> Stages:
-    """Give options to the last task, or to the last task of each member of a last group. A value of None is none."""
+    """Give options to the last task, or to the last one of each member of a last group; None values are left out."""
     return _change_end(stages, -1, _setter(options)) if _any(options) else stages
 
 
@@ -151,7 +151,7 @@ def _change_end(stages: Stages, end: int, change: Callable[[TaskStage], TaskStag
     return (changed, *stages[1:]) if end == 0 else (*stages[:-1], changed)
 
 
-# -- asking
+# -- questions
 
 
 def every_task(stages: Stages) -> Iterator[TaskStage]:
@@ -213,8 +213,8 @@ def check_depth(stages: Stages) -> None:
 def nests_too_deeply() -> InvalidTaskError:
     """Make the error of a workflow that nests too deeply."""
     return InvalidTaskError(
-        f"this workflow nests too deeply: at most {MOST_NESTED} groups may follow each other in one, each holding what "
-        f"comes after it, or {MOST_NESTED // 2} stand in one another; have a task in between start the rest"
+        f"this workflow nests too deeply: at most {MOST_NESTED} groups can follow each other, each holding the "
+        f"rest, or {MOST_NESTED // 2} stand inside each other; let a task in between start the later ones"
     )
 
 

@@ -1,6 +1,6 @@
-"""What follows a task, as messages: the retry, the callbacks, the next of a chain, the errbacks.
+"""The messages that follow a task: its retry, its callbacks, the next task of its chain, and its errbacks.
 
-Ids are made from the parent's, so that sending the same successor twice is sending the same task twice.
+Their ids are derived from the parent's id. So a message that is sent twice is one task.
 """
 
 from __future__ import annotations
@@ -27,30 +27,36 @@ _UNREADABLE: Final = (TypeError, ValueError, LookupError, AttributeError, Arithm
 
 
 def check(parent: Message, now: float) -> None:
-    """Whether everything that may follow can be made, before the task is run.
+    """Check, before a task is run, that all messages that may follow it can be made.
+
+    Args:
+        parent: the task's message.
+        now: the time, in seconds since the epoch.
 
     Raises:
-        InvalidTaskError: a signature's options make no message; names the task and the signature.
+        InvalidTaskError: an option of a signature has the wrong type or value; names the task.
     """
     try:
         deque(on_success(parent, None, now), maxlen=0)
         deque(on_failure(parent, now), maxlen=0)
-        _readable_membership(parent)
+        _check_membership(parent)
     except _UNREADABLE as error:
-        raise InvalidTaskError(f"task {parent.task}: what follows it can't be read: {error}", parent.id) from error
+        raise InvalidTaskError(
+            f"task {parent.task}: a task that follows it can't be read: {error}", parent.id
+        ) from error
 
 
 def on_success(
     parent: Message, value: Any, now: float, paging: Paging | None = None, *, resent: bool = False
 ) -> Iterator[Successor]:
-    """The callbacks with the value, then the next of the chain, which carries what is left of it.
+    """Make the messages of the callbacks, and of the next task of the chain, which carries the rest of the chain.
 
     Args:
         parent: the message of the task that has succeeded.
-        value: its value.
+        value: the task's value, which each of them is given.
         now: the time, in seconds since the epoch.
-        paging: how large groups are kept in pages.
-        resent: they may have been sent before, and are to ask the store whether they have run.
+        paging: the rules for keeping large groups in pages; None: none are.
+        resent: whether the messages may have been sent before, so that each has to look for its task's result first.
     """
     origin = origin_of(parent, now, paging, resent=resent)
     for index, signature in enumerate(parent.embed.callbacks or ()):
@@ -68,16 +74,16 @@ def on_failure(
     only: Collection[int] | None = None,
     given: Sequence[Any] | None = None,
 ) -> Iterator[Successor]:
-    """The errbacks.
+    """Make the messages of the errbacks.
 
-    They always ask the store whether they have run: nobody should be told of a failure twice, and failures are few.
+    Each looks for its task's result before it runs: no failure should be reported twice, and failures are few.
 
     Args:
         parent: the message of the task that has failed.
         now: the time, in seconds since the epoch.
-        paging: how large groups are kept in pages.
-        only: those at these places; None: all.
-        given: put before their arguments; None: the id of the failed task.
+        paging: the rules for keeping large groups in pages; None: none are.
+        only: the positions of the errbacks to make; None: all errbacks.
+        given: the arguments put before their own; None: the id of the failed task.
     """
     origin = origin_of(parent, now, paging, resent=True)
     for index, signature in enumerate(parent.embed.errbacks or ()):
@@ -86,27 +92,28 @@ def on_failure(
             yield from _successors(parent, signature, ("errback", index), args, origin)
 
 
-def left_of_chain(parent: Message) -> Stages:
-    """What would have run after a task; ids that are neither fixed nor made from its own are unknown."""
+def rest_of_chain(parent: Message) -> Stages:
+    """The stages that follow a task in its chain. The id of the next task is known; later tasks may have none yet."""
     if not parent.embed.chain:
         return ()
     *rest, following = parent.embed.chain
     own_id, stages = derived_id(parent.id, "chain"), signatures.parse_all(reversed(rest))
-    begins = signatures.parse(following)
+    next_stages = signatures.parse(following)
     if signatures.is_composed(following):
-        return planner.fix(begins + stages, own_id)
-    return planner.fix(begins[:1], own_id) + begins[1:] + stages
+        return planner.with_ids(next_stages + stages, own_id)
+    return planner.with_ids(next_stages[:1], own_id) + next_stages[1:] + stages
 
 
 def membership(message: Message) -> Membership | None:
-    """A task's place in a chord, or None where it has none, or one that only Celery's workers can fill."""
+    """A task's place in a chord; None if it has none, or if only Celery's workers can count the chord's members."""
     chord = message.embed.chord
     if chord is None or not is_sized(chord):
         return None
-    return Membership.of(message.group, message.group_index, chord, message.id)
+    return Membership.read(message.group, message.group_index, chord, message.id)
 
 
-def _readable_membership(message: Message) -> Membership | None:
+def _check_membership(message: Message) -> Membership | None:
+    """A task's place in a chord, whose body can be read."""
     member = membership(message)
     if member is not None:
         member.body()
@@ -114,20 +121,20 @@ def _readable_membership(message: Message) -> Membership | None:
 
 
 def is_member(message: Message) -> bool:
-    """Whether a task has a place in a chord, and a chain before it that can be read."""
+    """Whether a task's place in a chord can be read, and the chain between the task and that place, if there is one."""
     try:
-        left_of_chain(message)
-        return _readable_membership(message) is not None
+        rest_of_chain(message)
+        return _check_membership(message) is not None
     except _UNREADABLE:
         return False
 
 
 def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
-    """The same task once more: its id, what follows it and its limits stay.
+    """Make the message of a task's retry: its id, its limits and the tasks that follow it stay.
 
     Args:
         message: the message whose run ended.
-        outcome: when to run again, and with what.
+        outcome: the delay of the retry, and its arguments if these are new.
         now: the time, in seconds since the epoch.
     """
     due = datetime.fromtimestamp(now, UTC) + timedelta(seconds=outcome.after_seconds)
@@ -143,7 +150,14 @@ def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
 
 
 def origin_of(parent: Message, now: float, paging: Paging | None, *, resent: bool) -> Origin:
-    """Where what follows a task comes from; arguments as ``on_success``'s."""
+    """Make the origin of the messages that follow a task.
+
+    Args:
+        parent: the task's message.
+        now: the time, in seconds since the epoch.
+        paging: the rules for keeping large groups in pages; None: none are.
+        resent: whether the messages may have been sent before.
+    """
     headers = {planner.RESENT: True} if resent else {}
     return Origin(now=now, root_id=parent.root_id or parent.id, parent_id=parent.id, headers=headers, paging=paging)
 
@@ -159,8 +173,8 @@ def _successors(
     own_id = derived_id(parent.id, *role)
     if signatures.is_composed(signature):
         stages = signatures.parse(signature) + signatures.parse_all(reversed(chain))
-        yield from planner.start(planner.fix(stages, own_id), args, {}, origin)
+        yield from planner.start(planner.with_ids(stages, own_id), args, {}, origin)
     else:
-        # The rest of a long chain is handed on as it came, unread.
-        step = TaskStage(signature) if TaskStage(signature).id else TaskStage(signature).with_options(task_id=own_id)
-        yield planner.to_message(step.signature, args, {}, origin, chain)
+        # The rest of a long chain is handed on unread.
+        task = TaskStage(signature) if TaskStage(signature).id else TaskStage(signature).with_options(task_id=own_id)
+        yield planner.to_message(task.signature, args, {}, origin, chain)

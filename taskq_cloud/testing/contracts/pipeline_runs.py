@@ -155,7 +155,7 @@ RUNS: Final = [
         embed=Embed(callbacks=[signature("next", countdown="soon")]),
         states={"main": ("FAILURE", "InvalidTaskError")},
         effects=("save:FAILURE", "settle:DeadLetter"),
-        dead_letters=("InvalidTaskError: task main: what follows it can't be read",),
+        dead_letters=("InvalidTaskError: task main: a task that follows it can't be read",),
     ),
     Scenario(
         name="is rejected",

@@ -1,4 +1,4 @@
-"""Messages that are due late: which are scheduled, for when, under which name; and years of them on a clock."""
+"""Messages that are due late: the times and names of their schedules, and runs after years on a fake clock."""
 
 import json
 from dataclasses import replace
@@ -33,12 +33,12 @@ LIKE_EVENTBRIDGE = EventBridgeSchedules.capabilities
 YEAR_SECONDS = 365 * 86_400
 
 
-def moment(seconds):
+def time_in(seconds):
     return None if seconds is None else datetime.fromtimestamp(NOW + seconds, UTC)
 
 
 def a_message(due_in=None, expires_in=None, **changes):
-    return Message(**{"task": "remind", "id": "t-1", "eta": moment(due_in), "expires": moment(expires_in), **changes})
+    return Message(**{"task": "remind", "id": "t-1", "eta": time_in(due_in), "expires": time_in(expires_in), **changes})
 
 
 def addressed(message, queue="work", capabilities=LIKE_SQS, scheduler=LIKE_EVENTBRIDGE, codec=None, **transport):
@@ -47,7 +47,7 @@ def addressed(message, queue="work", capabilities=LIKE_SQS, scheduler=LIKE_EVENT
     return Outbox(codec or Codec(), broker, scheduler).address(message, queue, NOW, Transport(**transport))
 
 
-# Which are scheduled, and for when
+# Which messages are scheduled, and for which time
 
 
 @pytest.mark.parametrize(
@@ -56,34 +56,34 @@ def addressed(message, queue="work", capabilities=LIKE_SQS, scheduler=LIKE_EVENT
         ("work", None, 0, None),
         ("work", -5, 0, None),
         ("work", 900, 900, None),
-        ("work", 900.5, 0, 840),  # a minute early, whole seconds: the queue holds it for the rest
+        ("work", 900.5, 0, 840),  # a minute early, in whole seconds; the queue holds it for the rest
         ("work", 100 * YEAR_SECONDS, 0, 100 * YEAR_SECONDS - 60),
-        ("work.fifo", 59, 0, None),  # given back by the receivers: nearer than a schedule is sure of
+        ("work.fifo", 59, 0, None),  # the receivers give it back: it is due too soon for a schedule
         ("work.fifo", 60, 0, 60),
-        ("work.fifo", 60.5, 0, 61),  # never early, where it would stand in the way
+        ("work.fifo", 60.5, 0, 61),  # never early, since it would block its group
     ],
 )
-def test_what_is_due_past_the_longest_delay_is_scheduled(queue, due_in, delay, fires_in):
+def test_message_due_after_the_longest_delay_is_scheduled(queue, due_in, delay, fires_in):
     found = addressed(a_message(due_in), queue)
     assert found.outgoing.delay_seconds == delay
     assert (found.schedule and found.schedule.at - NOW) == fires_in
 
 
-def test_without_a_scheduler_it_goes_in_hops():
+def test_late_message_without_scheduler_gets_the_longest_delay():
     found = addressed(a_message(5000), scheduler=None)
     assert (found.outgoing.delay_seconds, found.schedule) == (900, None)
 
 
-def test_a_scheduler_without_one_off_times_holds_none():
+def test_scheduler_without_one_off_schedules_gets_no_messages():
     assert addressed(a_message(5000), scheduler=replace(LIKE_EVENTBRIDGE, one_off=False)).schedule is None
 
 
-def test_what_the_receivers_would_rather_park_is_not_scheduled():
+def test_message_within_the_longest_parking_is_not_scheduled():
     assert addressed(a_message(600), capabilities=LIKE_PUBSUB).schedule is None
     assert addressed(a_message(700), capabilities=LIKE_PUBSUB).schedule.at == NOW + 700
 
 
-def test_a_time_past_the_scheduler_s_longest_is_reached_in_steps():
+def test_schedule_fires_after_the_longest_lead_for_a_later_message():
     found = addressed(a_message(YEAR_SECONDS), scheduler=replace(LIKE_EVENTBRIDGE, longest_lead_seconds=86_400))
     assert found.schedule.at == NOW + 86_400
 
@@ -92,31 +92,31 @@ def test_a_time_past_the_scheduler_s_longest_is_reached_in_steps():
     ("due_in", "expires_in", "delay", "fires_in"),
     [(5000, 10, 10, None), (5000, 2000, 0, 1940), (5000, 9000, 0, 4940), (5000, -1, 0, None), (None, 5000, 0, None)],
 )
-def test_what_expires_before_it_is_due_is_held_until_it_expires(due_in, expires_in, delay, fires_in):
+def test_message_that_expires_early_is_held_until_it_expires(due_in, expires_in, delay, fires_in):
     found = addressed(a_message(due_in, expires_in))
     assert found.outgoing.delay_seconds == delay
     assert (found.schedule and found.schedule.at - NOW) == fires_in
 
 
-# What a scheduler doesn't take
+# Messages that a scheduler doesn't take
 
 
-def test_what_is_too_large_for_a_schedule_goes_in_hops():
+def test_message_too_large_for_a_schedule_gets_the_longest_delay():
     found = addressed(a_message(5000, args=["x" * 300_000]))
     assert (found.outgoing.delay_seconds, found.schedule) == (900, None)
 
 
-def test_or_is_claimed_and_scheduled_for_as_long_as_its_payload_is_sure_to_be_there():
+def test_message_with_stored_payload_is_scheduled_within_the_payload_s_life():
     shelf = Shelf()
     codec = codec_with(shelf, expires_days=30, compression=None)
     message = a_message(YEAR_SECONDS, args=["x" * 300_000])
     found = addressed(message, codec=codec)
     assert found.payload is not None
     assert found.schedule.at == NOW + 10 * 86_400
-    assert addressed(replace(message, eta=moment(5000)), codec=codec).schedule.at == NOW + 4940
+    assert addressed(replace(message, eta=time_in(5000)), codec=codec).schedule.at == NOW + 4940
 
 
-def test_attributes_go_along_and_those_that_the_scheduler_would_change_do_not():
+def test_attribute_that_the_scheduler_would_alter_prevents_the_schedule():
     assert addressed(a_message(5000), attributes={"tenant": "a"}).schedule is not None
     assert addressed(a_message(5000), attributes={"tenant": "<aws.scheduler.execution-id>"}).schedule is None
 
@@ -124,18 +124,18 @@ def test_attributes_go_along_and_those_that_the_scheduler_would_change_do_not():
 # Names
 
 
-def test_a_name_is_made_from_id_attempt_and_time():
+def test_name_depends_on_id_attempt_and_time():
     message = a_message(5000, id="6f1c1e6e-8f0b-4b43-9a3c-0f3d6a7c1b2e", retries=3)
     name = addressed(message).schedule.name
     assert name == f"once.6f1c1e6e-8f0b-4b43-9a3c-0f3d6a7c1b2e.3.{NOW + 4940:.0f}"
     assert name.startswith(late_delivery.prefix_of(message.id))
     assert addressed(message).schedule.name == name
     assert addressed(replace(message, retries=4)).schedule.name != name
-    assert addressed(replace(message, eta=moment(5001))).schedule.name != name
+    assert addressed(replace(message, eta=time_in(5001))).schedule.name != name
 
 
 @pytest.mark.parametrize("task_id", ["größer", "a.b", "a b", "x" * 41, "x" * 4000])
-def test_any_id_has_a_name_and_no_other_s(task_id):
+def test_any_id_has_a_unique_valid_name(task_id):
     at = datetime.max.replace(tzinfo=UTC).timestamp() // 1
     name = late_delivery.one_off(a_message(id=task_id, retries=9999), "work", int(at)).name
     assert len(name) <= 64
@@ -159,7 +159,7 @@ def no_calls(step):
     raise AssertionError(f"nothing is called, but {step!r} was yielded")
 
 
-def test_a_text_that_the_scheduler_would_change_arrives_as_it_was():
+def test_text_that_looks_like_a_placeholder_arrives_unchanged():
     word = "<aws.scheduler.scheduled-time>"
     message = a_message(5000, args=[word])
     schedules, codec = Schedules(), Codec()
@@ -171,7 +171,7 @@ def test_a_text_that_the_scheduler_would_change_arrives_as_it_was():
     assert list(codec.read(schedule.body, "m-1").args) == [word]
 
 
-def test_an_ordered_message_keeps_its_group_and_is_deduplicated_by_its_schedule():
+def test_ordered_message_keeps_group_and_is_deduplicated_by_schedule_name():
     schedules = Schedules()
     found = addressed(a_message(5000), "work.fifo", group="tenant")
     run(Outbox(Codec(), Broker(), schedules).send([found]), no_calls)
@@ -179,7 +179,7 @@ def test_an_ordered_message_keeps_its_group_and_is_deduplicated_by_its_schedule(
     assert (schedule.target, schedule.group, schedule.deduplication) == ("work.fifo", "tenant", schedule.name)
 
 
-def test_a_part_that_is_refused_is_a_value_among_the_others():
+def test_refused_schedule_is_one_of_the_answers():
     class Full(Schedules):
         def put(self, schedules, *, replace=False):
             yield from ()
@@ -196,7 +196,7 @@ def test_a_part_that_is_refused_is_a_value_among_the_others():
 
 
 class World:
-    """A pipeline, a broker and a scheduler on one clock; ``until`` lets time pass and runs what becomes due."""
+    """A pipeline, a broker and a scheduler on one clock; ``until`` lets time pass and runs due tasks."""
 
     def __init__(self, outcomes=(), scheduler=None, broker=None):
         self.clock = FakeClock(NOW)
@@ -229,7 +229,7 @@ class World:
         return self.outcomes.pop(0) if self.outcomes else Succeeded("1")
 
     def until(self, seconds, queue="work", *, late=0):
-        """Go to a time in steps to whatever happens next."""
+        """Advance the clock to a time, stopping whenever something happens."""
         while True:
             for schedule in self.scheduler.due(self.clock() - late):
                 run(self.broker.send(schedule.target, [Outgoing(body=schedule.body, group=schedule.group)]), no_calls)
@@ -242,12 +242,12 @@ class World:
                 return
             names = run(self.scheduler.names("once."), no_calls).names
             ahead = [int(name.rpartition(".")[2]) + late - self.clock() for name in names]
-            # Nothing is scheduled: what waits is in the queue, for 900 s at most.
+            # If nothing is scheduled, all waiting messages are in the queue, for at most 900 s.
             self.clock.advance(min([left, *(seconds for seconds in ahead if seconds > 0)] if ahead else [left, 0.5]))
 
 
 @pytest.mark.parametrize("late", [0, 59])
-def test_years_later_it_runs_on_time_with_one_look_before(late):
+def test_task_runs_on_time_after_years_with_two_deliveries(late):
     world = World()
     due_in = 30 * YEAR_SECONDS
     world.call(a_message(due_in))
@@ -260,7 +260,7 @@ def test_years_later_it_runs_on_time_with_one_look_before(late):
     assert run(world.store.load(["t-1"]), no_calls)["t-1"].state == "SUCCESS"
 
 
-def test_a_retry_years_later_takes_the_same_road():
+def test_retry_after_years_is_scheduled():
     again = Retrying(ErrorInfo.of(ValueError("busy")), 2 * YEAR_SECONDS)
     world = World([again, again])
     world.call(a_message())
@@ -270,7 +270,7 @@ def test_a_retry_years_later_takes_the_same_road():
     assert world.ran_at == [0, pytest.approx(2 * YEAR_SECONDS, abs=1), pytest.approx(4 * YEAR_SECONDS, abs=2)]
 
 
-def test_what_expires_before_it_is_due_is_revoked_then_and_never_runs():
+def test_task_that_expires_before_it_is_due_is_revoked():
     world = World()
     world.call(a_message(YEAR_SECONDS, 86_400))
 
@@ -281,7 +281,7 @@ def test_what_expires_before_it_is_due_is_revoked_then_and_never_runs():
     assert not run(world.scheduler.names(), no_calls).names
 
 
-def test_a_crash_between_scheduling_and_acknowledging_schedules_once():
+def test_crash_before_acknowledgement_makes_no_second_schedule():
     world = World()
     body = Codec().write(a_message(YEAR_SECONDS), "work")
     delivery = Delivery(queue="work", message_id="m-1", receipt="r-1", body=body)
@@ -293,7 +293,7 @@ def test_a_crash_between_scheduling_and_acknowledging_schedules_once():
     assert len(run(world.scheduler.names(), no_calls).names) == 1
 
 
-def test_on_a_queue_without_delays_what_no_scheduler_takes_is_given_back():
+def test_message_that_no_scheduler_takes_is_released_on_queue_without_delays():
     world = World()
     body = Codec().write(a_message(YEAR_SECONDS, args=["x" * 300_000]), "work.fifo")
     delivery = Delivery(queue="work.fifo", message_id="m-1", receipt="r-1", body=body)
@@ -302,7 +302,7 @@ def test_on_a_queue_without_delays_what_no_scheduler_takes_is_given_back():
     assert run(world.pipeline.process(small), world.perform) == Acknowledge(small)
 
 
-def test_a_time_that_passes_while_the_scheduler_gives_no_answer_is_not_scheduled():
+def test_time_that_passes_during_an_outage_is_not_scheduled():
     world = World([Retrying(ErrorInfo.of(ValueError("busy")), 120)])
     body = Codec().write(a_message(), "work.fifo")
     delivery = Delivery(queue="work.fifo", message_id="m-1", receipt="r-1", body=body)
@@ -321,10 +321,10 @@ def test_a_time_that_passes_while_the_scheduler_gives_no_answer_is_not_scheduled
     assert not run(world.scheduler.names(), no_calls).names
 
 
-# Taking it back
+# Removing schedules
 
 
-def test_the_schedules_of_a_task_are_removed_and_no_other_s():
+def test_cancel_removes_only_the_schedules_of_the_tasks():
     schedules = Schedules()
     ids = ["a", "a", "ab", "b"]
     batch = [addressed(a_message(5000 + number, id=each)) for number, each in enumerate(ids)]
@@ -335,23 +335,23 @@ def test_the_schedules_of_a_task_are_removed_and_no_other_s():
     assert run(schedules.names(), no_calls).names == [batch[2].schedule.name]
 
 
-def test_where_the_scheduler_has_no_one_off_times_it_is_not_asked():
+def test_cancel_does_not_ask_a_scheduler_without_one_off_schedules():
     class PeriodicAlone(Schedules):
         capabilities = replace(Schedules.capabilities, one_off=False)
 
         def names(self, *_arguments, **_options):
-            raise AssertionError("a platform may list all it has for that")
+            raise AssertionError("a platform may have to list all its schedules for that")
 
     schedules = PeriodicAlone()
-    assert late_delivery.keeper(schedules) is None
+    assert late_delivery.late_scheduler(schedules) is None
     assert run(late_delivery.cancel(schedules, ["a", "b"]), no_calls) == [False, False]
 
 
-def test_a_schedule_says_what_it_is():
+def test_schedule_has_a_description():
     assert late_delivery.one_off(a_message(), "work", 7) == OneOff("once.t-1.0.7", 7, "task remind[t-1] on queue work")
 
 
-def test_bodies_stay_json():
+def test_body_of_a_schedule_stays_json():
     schedules = Schedules()
     run(Outbox(Codec(), Broker(), schedules).send([addressed(a_message(5000, args=["<aws.scheduler.x>"]))]), no_calls)
     assert json.loads(schedules.due(NOW + 5000)[0].body)["headers"]["task"] == "remind"

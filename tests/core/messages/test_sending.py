@@ -1,4 +1,4 @@
-"""Messages to several queues, one of which can't be used."""
+"""Sending messages to several queues if one of them can't be used."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def app(aws_environment):
     app.close()
 
 
-def test_what_was_sent_and_what_was_not_is_told_apart(app, make_queue):
+def test_error_lists_only_the_messages_that_were_not_sent(app, make_queue):
     work = make_queue("work")
     members = [app.signature("add", [number]).set(queue=queue) for number, queue in enumerate([work, "gone", work])]
     with pytest.raises(SendError) as caught:
@@ -23,6 +23,6 @@ def test_what_was_sent_and_what_was_not_is_told_apart(app, make_queue):
     assert app.run(app.broker.depth(work)).total == 2
 
 
-def test_where_there_is_one_queue_its_own_error_is_raised(app):
+def test_single_missing_queue_raises_its_own_error(app):
     with pytest.raises(QueueNotFound, match="gone"):
         group(app.signature("add", [number]).set(queue="gone") for number in range(2)).delay()

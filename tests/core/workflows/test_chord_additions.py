@@ -1,3 +1,5 @@
+"""Tasks that members add to their chord."""
+
 from __future__ import annotations
 
 import pytest
@@ -10,13 +12,13 @@ from tests.workflows import evaluate
 T = ("task", "a", False)
 
 
-def test_what_is_added_lazily_is_sent_by_the_task():
+def test_lazy_addition_is_sent_by_its_task():
     node = ("chord", [("adding", "a", [T, ("task", "b", False)], True), T], T)
     assert sorted(map(str, run_workflow(node, 0, 0)[0][1])) == sorted(map(str, evaluate(node)[1]))
     assert sorted(map(str, run_workflow(node, 7, 0.2)[0][1])) == sorted(map(str, evaluate(node)[1]))
 
 
-def test_what_is_added_can_be_a_workflow():
+def test_workflow_can_be_added():
     added = [("chain", [T, T]), ("group", [T, T]), ("chord", [T], T)]
     value, _ = run_workflow(("chord", [("adding", "x", added)], T), 3, 0.1)
     assert value == ["a", [["x"], ["a", ["a"]], [["a"], ["a"]], ["a", [["a"]]]]]
@@ -27,7 +29,7 @@ def test_many_additions_are_counted_in_shards():
     assert run_workflow(node, 0, 0)[0] == evaluate(node)
 
 
-class TestBadInput:
+class TestWithoutChord:
     @pytest.fixture
     def app(self):
         app = TaskQ("shop", broker="memory://", results="memory://", task_always_eager=True)
@@ -38,13 +40,13 @@ class TestBadInput:
 
         return app
 
-    def test_outside_a_chord(self, app):
+    def test_task_outside_a_chord_fails(self, app):
         for workflow in (app.tasks["adding"].s(), group(app.tasks["adding"].s()), chain(app.tasks["adding"].s())):
             result = workflow.apply_async()
             leaf = result[0] if hasattr(result, "results") else result
             with pytest.raises(ValueError, match=r"task adding: add_to_chord.*not member of any chord"):
                 leaf.get()
 
-    def test_as_a_function(self, app):
+    def test_call_as_a_function_raises(self, app):
         with pytest.raises(ValueError, match="not member of any chord"):
             app.tasks["adding"]()

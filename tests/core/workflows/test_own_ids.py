@@ -1,4 +1,4 @@
-"""Members of a chord's header that were given ids of their own: the store says which they are, where they are many."""
+"""Members of a chord's header whose ids were given: if there are many, the result store keeps the list."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ def header(app: TaskQ, *values: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("size", [MOST_OWN_IDS, MANY])
-def test_the_body_gets_their_values_in_order(app: TaskQ, bench: Bench, size: int) -> None:
+def test_body_gets_values_of_members_in_order(app: TaskQ, bench: Bench, size: int) -> None:
     result = chord(header(app, *range(size)), app.tasks["same"].s()).delay()
     serve(bench, 0.1, random.Random(7))
     assert result.get(timeout=1) == list(range(size))
     assert app.AsyncResult("member-3").get(timeout=1) == 3
 
 
-def test_one_that_fails_fails_the_body_by_its_id(app: TaskQ, bench: Bench) -> None:
+def test_failed_member_fails_body_with_its_id(app: TaskQ, bench: Bench) -> None:
     result = chord(header(app, *range(MANY), "fail"), app.tasks["same"].s()).delay()
     serve(bench)
     with pytest.raises(ChordError, match=f"member-{MANY} raised ValueError"):
         result.get(timeout=1)
 
 
-def test_a_message_is_no_larger_for_there_being_more(app: TaskQ) -> None:
+def test_message_does_not_grow_with_the_number_of_given_ids(app: TaskQ) -> None:
     if app.conf.task_fan_out_members < MANY:
-        pytest.skip("of members that are sent at once")
+        pytest.skip("for members that are sent at once")
     sizes = {}
     for size in (MOST_OWN_IDS + 1, MANY):
         chord(header(app, *range(size)), app.tasks["same"].s()).delay()
@@ -72,12 +72,12 @@ def test_a_message_is_no_larger_for_there_being_more(app: TaskQ) -> None:
     assert sizes[MANY] < sizes[MOST_OWN_IDS + 1] + 10
 
 
-def test_those_of_a_page_that_is_lost_fail(app: TaskQ, bench: Bench) -> None:
+def test_members_of_a_lost_page_fail(app: TaskQ, bench: Bench) -> None:
     result = chord(header(app, *range(60)), app.tasks["same"].s()).delay()
     (first, *_) = app.run(app.broker.receive("celery", 1, 0, 5))
     if app.conf.task_fan_out_members > 60:
         assert "fan_out" not in first.body
-        pytest.skip("of groups in pages")
+        pytest.skip("for groups in pages")
     _, kwargs, _ = json.loads(json.loads(first.body)["body"])
     app.run(app.store.delete([group_pages.record_id(kwargs["group"], 0)]))
     bench.clock.advance(10)
@@ -87,8 +87,8 @@ def test_those_of_a_page_that_is_lost_fail(app: TaskQ, bench: Bench) -> None:
         result.get(timeout=1)
 
 
-def test_a_group_is_kept_in_pages() -> None:
-    group = saved_groups.of_tasks("g", map(str, range(saved_groups.PAGE_MEMBERS + 1)))
+def test_saved_group_is_stored_in_pages() -> None:
+    group = saved_groups.group_of_tasks("g", map(str, range(saved_groups.PAGE_MEMBERS + 1)))
     clock = FakeClock()
     records = [page.record(clock()) for page in saved_groups.pages(group)]
     assert [record.id for record in records] == ["taskset-g", "taskset-g-1"]

@@ -1,3 +1,5 @@
+"""Tasks that are replaced by workflows: the messages of the replacement, and replacing without a worker."""
+
 from __future__ import annotations
 
 import pytest
@@ -10,16 +12,16 @@ from taskq_cloud.errors import InvalidTaskError
 BODY = {"task": "body", "args": [], "kwargs": {}, "options": {"chord_size": 1}}
 
 
-def instead_of(message, workflow):
+def replacement_messages(message, workflow):
     return replacement.start(message, replacement.in_place_of(message, workflow, 7), 0.0, None)
 
 
-def test_one_task_takes_the_id_the_place_and_what_follows():
+def test_single_task_takes_id_place_and_following_tasks():
     embed = Embed(
         callbacks=[{"task": "callback"}], errbacks=[{"task": "errback"}], chain=[{"task": "last"}], chord=BODY
     )
     message = Message(task="main", id="m", root_id="r", parent_id="p", group="g", group_index=3, embed=embed, retries=2)
-    (successor,) = instead_of(message, {"task": "other", "args": [1], "options": {"link": [{"task": "own"}]}})
+    (successor,) = replacement_messages(message, {"task": "other", "args": [1], "options": {"link": [{"task": "own"}]}})
     made = successor.message
     assert (made.id, made.root_id, made.parent_id, made.group, made.group_index) == ("m", "r", "p", "g", 3)
     assert [each["task"] for each in made.embed.callbacks] == ["callback", "own"]
@@ -29,22 +31,22 @@ def test_one_task_takes_the_id_the_place_and_what_follows():
     assert (made.retries, made.attempt, made.fence, made.replaced_task_nesting) == (0, 3, 7, 1)
 
 
-def test_a_group_is_collected_into_the_task():
+def test_values_of_a_group_are_collected_into_the_task():
     app = TaskQ("shop", broker="memory://", results="memory://")
     add = app.signature("add")
-    made = instead_of(Message(task="main", id="m"), group(add, add).to_dict())
+    made = replacement_messages(Message(task="main", id="m"), group(add, add).to_dict())
     assert [each.message.task for each in made] == ["add", "add"]
     body = made[0].message.embed.chord
     assert (body["task"], body["options"]["task_id"], body["kwargs"]) == ("celery.accumulate", "m", {"index": 0})
 
 
-def test_attempts_count_on():
-    first = instead_of(Message(task="main", id="m", retries=1), {"task": "other"})[0].message
-    second = instead_of(first, {"task": "another"})[0].message
+def test_attempts_count_on_in_replacement():
+    first = replacement_messages(Message(task="main", id="m", retries=1), {"task": "other"})[0].message
+    second = replacement_messages(first, {"task": "another"})[0].message
     assert (first.attempt, second.attempt, second.replaced_task_nesting) == (2, 3, 2)
 
 
-def test_a_foreign_header_of_that_name_counts_nothing():
+def test_unreadable_header_of_earlier_runs_counts_nothing():
     assert Message(task="main", id="m", headers={EARLIER_RUNS: "many"}).attempt == 0
 
 
@@ -57,12 +59,12 @@ def test_a_foreign_header_of_that_name_counts_nothing():
     ],
     ids=["empty", "no workflow", "no time"],
 )
-def test_what_replaces_nothing(workflow, says):
-    with pytest.raises(InvalidTaskError, match=f"task main: it can't be replaced so: .*{says}"):
-        instead_of(Message(task="main", id="m"), workflow)
+def test_invalid_replacement_raises(workflow, says):
+    with pytest.raises(InvalidTaskError, match=f"task main: its replacement can't be read: .*{says}"):
+        replacement_messages(Message(task="main", id="m"), workflow)
 
 
-class TestInPlace:
+class TestEager:
     @pytest.fixture
     def app(self):
         app = TaskQ("shop", broker="memory://", results="memory://", task_always_eager=True)
@@ -99,11 +101,11 @@ class TestInPlace:
     @pytest.mark.parametrize(
         ("kind", "value"), [("task", 3), ("chain", 6), ("group", [3, 7]), ("chord", 10), ("nested", 10)]
     )
-    def test_value(self, app, kind, value):
+    def test_result_has_task_id_and_value_of_replacement(self, app, kind, value):
         result = app.tasks["replaced"].apply_async((kind,), task_id="the-id")
         assert (result.id, result.get()) == ("the-id", value)
 
-    def test_in_a_chain(self, app):
+    def test_rest_of_chain_follows_replacement(self, app):
         assert chain(app.tasks["replaced"].s("chain"), app.tasks["add"].s(10)).delay().get() == 16
 
     @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ class TestInPlace:
             ("value", r"EncodeError: task replaced: replace\(\): add.* is "),
         ],
     )
-    def test_bad_input(self, app, kind, error):
+    def test_invalid_replacement_fails_the_task(self, app, kind, error):
         result = app.tasks["replaced"].delay(kind)
         assert result.state == "FAILURE"
         kind, says = error.split(": ", 1)
@@ -125,6 +127,6 @@ class TestInPlace:
         with pytest.raises(type(result.result), match=says):
             result.get()
 
-    def test_called_as_a_function(self, app):
+    def test_call_as_a_function_raises(self, app):
         with pytest.raises(RuntimeError, match="no message to replace"):
             app.tasks["replaced"]("task")

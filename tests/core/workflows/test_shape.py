@@ -1,4 +1,4 @@
-"""The record of a workflow: what it leaves out, how large it is, and that it leads back to every task's id."""
+"""The shape of a workflow in the result store: its contents, its size, and the ids that are derived from it."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def loaded(app: TaskQ, workflow_id: str) -> Stages | None:
 
 @settings(deadline=None, database=None, max_examples=100)
 @given(node=workflows())
-def test_it_leads_to_every_task_of_any_workflow(node: Any) -> None:
+def test_stored_shape_has_every_task_and_id(node: Any) -> None:
     assume(not is_nothing(node))
     app = make_app(broker="memory://", results="memory://")
     stages = signatures.parse(build(app, node).to_dict())
     written = serializers.loads(serializers.dumps(shape.to_json(stages, never)))
-    again = planner.fix(shape.from_json(written), "last")
-    assert ids(again) == ids(planner.fix(stages, "last"))
-    assert names(again) == names(planner.fix(stages, "last"))
+    again = planner.with_ids(shape.from_json(written), "last")
+    assert ids(again) == ids(planner.with_ids(stages, "last"))
+    assert names(again) == names(planner.with_ids(stages, "last"))
 
 
-def test_sending_saves_it(app: TaskQ) -> None:
+def test_sending_saves_shape(app: TaskQ) -> None:
     task = app.tasks["task"]
     result = chain(task.s(tag="a"), chord([task.s(tag="b").set(task_id="own")] * 2, task.s(tag="c"))).apply_async()
     stages = loaded(app, result.id)
@@ -65,7 +65,7 @@ def test_sending_saves_it(app: TaskQ) -> None:
     assert names(stages) == ["task"] * 4
 
 
-def test_a_group_is_found_by_its_id_and_a_task_alone_is_not_recorded(app: TaskQ) -> None:
+def test_group_is_found_by_its_id_and_single_task_is_not_saved(app: TaskQ) -> None:
     task = app.tasks["task"]
     plain = app.task(name="plain")(lambda number: number)
     result = group([task.s(tag="a"), plain.chunks([[1], [2]], 1)]).apply_async(task_id="mine")
@@ -78,13 +78,13 @@ def test_a_group_is_found_by_its_id_and_a_task_alone_is_not_recorded(app: TaskQ)
 
 
 @pytest.mark.parametrize("size", [1, 100_000])
-def test_members_that_are_alike_take_no_room(app: TaskQ, size: int) -> None:
+def test_equal_members_are_written_once(app: TaskQ, size: int) -> None:
     member = (TaskStage(signatures.signature_of("shop.add", args=["x" * 100])),)
     written = shape.to_json((GroupStage((member,) * size),), never)
     assert serializers.dumps(written) == f'[{{"members":[[{size},["shop.add"]]]}}]'
 
 
-def test_members_that_differ_are_kept_in_pages(app: TaskQ) -> None:
+def test_different_members_are_stored_in_pages(app: TaskQ) -> None:
     stages: Stages = (GroupStage(tuple((TaskStage(signatures.signature_of(f"task{n}")),) for n in range(9000))),)
     app.run(shape.save(app.store, stages, "many", never, None))
     assert len(app.run(shape.keys_of(app.store, "many"))) == 4
@@ -95,7 +95,7 @@ def test_members_that_differ_are_kept_in_pages(app: TaskQ) -> None:
     assert loaded(app, "many") is None
 
 
-def test_of_too_many_that_differ_it_is_left_out_with_a_warning(
+def test_too_many_different_members_are_not_saved_but_logged(
     app: TaskQ, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shape, "MOST_PAGES", 2)
@@ -105,7 +105,7 @@ def test_of_too_many_that_differ_it_is_left_out_with_a_warning(
     assert loaded(app, "many") is None
 
 
-def test_ignored_results_are_noted_but_not_where_a_chord_needs_them(app: TaskQ) -> None:
+def test_ignored_results_are_marked_unless_a_chord_needs_them(app: TaskQ) -> None:
     task = app.tasks["task"]
     quiet = task.s(tag="a").set(ignore_result=True)
     result = chord([quiet, chain(quiet, quiet)], quiet).apply_async()
@@ -116,16 +116,14 @@ def test_ignored_results_are_noted_but_not_where_a_chord_needs_them(app: TaskQ) 
 
 
 class Silent(MemoryResults):
-    """A store that can't be written."""
+    """A result store that can't be written."""
 
     def save(self, records: Any) -> Any:
         raise Unreachable("the store gives no answer")
         yield
 
 
-def test_a_store_that_gives_no_answer_keeps_no_workflow_from_being_sent(
-    app: TaskQ, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_workflow_is_sent_although_store_fails(app: TaskQ, caplog: pytest.LogCaptureFixture) -> None:
     vars(app)["store"] = Silent()
     task = app.tasks["task"]
     result = chain(task.s(tag="a"), task.s(tag="b")).apply_async()
@@ -135,7 +133,7 @@ def test_a_store_that_gives_no_answer_keeps_no_workflow_from_being_sent(
     assert "the store gives no answer" in record.getMessage()
 
 
-def test_a_setting_turns_it_off() -> None:
+def test_setting_turns_saving_off() -> None:
     app = make_app(broker="memory://", results="memory://", task_track_workflows=False)
     task = app.tasks["task"]
     assert loaded(app, chain(task.s(tag="a"), task.s(tag="b")).apply_async().id) is None
@@ -143,8 +141,8 @@ def test_a_setting_turns_it_off() -> None:
 
 
 @pytest.mark.parametrize("content", [[], {"line": []}, {"last_id": "x", "line": [7]}, {"members": 1}])
-def test_what_is_no_record_is_said_to_be_none(app: TaskQ, content: Any) -> None:
+def test_record_of_another_form_raises(app: TaskQ, content: Any) -> None:
     written = shape._record(shape.key("w"), serializers.dumps(content), None)
     app.run(app.store.save([written]))
-    with pytest.raises(DecodeError, match="this is no"):
+    with pytest.raises(DecodeError, match="this isn't"):
         loaded(app, "w")

@@ -1,4 +1,4 @@
-"""Signatures as Celery writes them, read as lines."""
+"""Reading Celery's signatures as stages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def task(name: str, **options: Any) -> Any:
     return signature_of(name, options=options)
 
 
-def names(line: Stages) -> list[Any]:
-    return [each.task if isinstance(each, TaskStage) else [names(member) for member in each.members] for each in line]
+def names(stages: Stages) -> list[Any]:
+    return [each.task if isinstance(each, TaskStage) else [names(member) for member in each.members] for each in stages]
 
 
 def composed(**options: Any) -> list[tuple[Any, list[Any]]]:
@@ -32,25 +32,24 @@ def composed(**options: Any) -> list[tuple[Any, list[Any]]]:
 
 
 @pytest.mark.parametrize(("signature", "own"), composed(chain=[task("z"), task("y", chain=[task("x")])]))
-def test_what_is_to_follow_may_stand_in_the_options_in_reverse(signature: Any, own: list[Any]) -> None:
+def test_option_chain_holds_following_signatures_in_reverse(signature: Any, own: list[Any]) -> None:
     assert names(parse(signature)) == [*own, "y", "x", "z"]
     assert not any("chain" in step.options for step in awaited_tasks(parse(signature)))
 
 
 @pytest.mark.parametrize("signature", [each for each, _ in composed(chord=task("body"), group_index=1)[1::2]])
-def test_a_place_in_a_chord_is_the_last_tasks(signature: Any) -> None:
-    line = parse(signature)
-    *before, last = line
+def test_last_task_gets_place_in_chord(signature: Any) -> None:
+    *before, last = parse(signature)
     assert isinstance(last, TaskStage)
     assert (last.options["chord"], last.options["group_index"]) == (task("body"), 1)
     assert "'body'" not in repr(before)
 
 
-def test_the_next_of_a_chain_that_brings_a_chain_is_followed_by_both() -> None:
+def test_next_task_with_own_chain_is_followed_by_both_chains() -> None:
     parent = Message(task="t", id="t", embed=Embed(chain=[task("z"), task("next", chain=[task("y")])]))
     (following,) = successors.on_success(parent, 1, 0)
     assert (following.message.task, following.message.id) == ("next", derived_id("t", "chain"))
     assert [each["task"] for each in following.message.embed.chain or ()] == ["z", "y"]
-    left = successors.left_of_chain(parent)
+    left = successors.rest_of_chain(parent)
     assert names(left) == ["next", "y", "z"]
     assert next(awaited_tasks(left)).id == following.message.id

@@ -1,4 +1,4 @@
-"""What follows a task, as messages."""
+"""The messages of the tasks that follow a task."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def after(message: Message, value: Any = "value") -> list[Message]:
     return [each.message for each in successors.on_success(message, value, NOW)]
 
 
-def test_a_callback_gets_the_value_before_its_own_arguments() -> None:
+def test_callback_gets_value_before_its_own_arguments() -> None:
     (following,) = after(parent(callbacks=[signature("next", 1, 2)]))
     assert (following.task, following.args, following.kwargs) == ("next", ["value", 1, 2], {"k": 1})
     assert (following.parent_id, following.root_id) == ("parent", "parent")
     assert following.id == derived_id("parent", "callback", 0)
 
 
-def test_an_immutable_one_does_not() -> None:
+def test_immutable_callback_gets_no_value() -> None:
     (following,) = after(parent(callbacks=[signature("next", 1, immutable=True)]))
     assert following.args == [1]
 
 
-def test_a_chain_goes_on_from_its_end_and_carries_the_rest() -> None:
+def test_chain_continues_from_its_end_and_carries_the_rest() -> None:
     third, second = signature("third"), signature("second", task_id="id2")
     (following,) = after(parent(chain=[third, second]))
     assert (following.task, following.id, following.embed.chain) == ("second", "id2", [third])
@@ -50,19 +50,19 @@ def test_a_chain_goes_on_from_its_end_and_carries_the_rest() -> None:
     assert (last.parent_id, last.root_id) == ("id2", "parent")
 
 
-def test_errbacks_get_the_failed_tasks_id_and_callbacks_nothing() -> None:
+def test_failure_sends_task_id_to_errbacks_and_nothing_to_callbacks() -> None:
     message = parent(errbacks=[signature("on_error", 1)], callbacks=[signature()])
     (following,) = [each.message for each in successors.on_failure(message, NOW)]
     assert (following.task, following.args) == ("on_error", ["parent", 1])
 
 
-def test_the_ids_of_all_that_follows_differ() -> None:
+def test_ids_of_all_following_tasks_differ() -> None:
     message = parent(callbacks=[signature(), signature()], chain=[signature()], errbacks=[signature(), signature()])
     ids = [each.id for each in after(message)] + [each.message.id for each in successors.on_failure(message, NOW)]
     assert len(set(ids)) == 5
 
 
-def test_options_of_a_signature() -> None:
+def test_options_of_a_signature_are_in_the_message() -> None:
     options = {
         "queue": "other",
         "countdown": 60,
@@ -92,17 +92,17 @@ def test_options_of_a_signature() -> None:
 
 
 @pytest.mark.parametrize("eta", ["2030-01-01T00:00:00+00:00", "2030-01-01T00:00:00", datetime(2030, 1, 1, tzinfo=UTC)])
-def test_an_eta_may_be_written_in_several_ways(eta: Any) -> None:
+def test_eta_can_be_text_or_datetime(eta: Any) -> None:
     (following,) = after(parent(callbacks=[signature("next", eta=eta)]))
     assert following.eta == datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def test_the_root_stays_the_root() -> None:
+def test_root_id_is_handed_on() -> None:
     message = Message(task="t", id="parent", root_id="root", embed=Embed(callbacks=[signature()]))
     assert after(message)[0].root_id == "root"
 
 
-def test_a_retry_is_the_same_task_later() -> None:
+def test_retry_has_the_same_id_and_a_later_eta() -> None:
     message = Message(task="t", id="1", args=[1], kwargs={"a": 1}, argsrepr="(1,)", kwargsrepr="{'a': 1}", retries=1)
     again = successors.on_retry(message, Retrying(WHY, 60), NOW)
     assert (again.id, again.retries, again.args, again.argsrepr) == ("1", 2, [1], "(1,)")
@@ -110,12 +110,12 @@ def test_a_retry_is_the_same_task_later() -> None:
     assert again.embed is message.embed
 
 
-def test_a_retry_at_once_has_no_eta() -> None:
+def test_immediate_retry_has_no_eta() -> None:
     message = Message(task="t", id="1", eta=datetime(2020, 1, 1, tzinfo=UTC))
     assert successors.on_retry(message, Retrying(WHY, 0), NOW).eta is None
 
 
-def test_a_retry_with_new_arguments_forgets_how_the_old_ones_looked() -> None:
+def test_retry_with_new_arguments_drops_their_old_repr() -> None:
     message = Message(task="t", id="1", args=[1], kwargs={"a": 1}, argsrepr="(1,)", kwargsrepr="{'a': 1}")
     again = successors.on_retry(message, Retrying(WHY, 0, args=[2]), NOW)
     assert (again.args, again.argsrepr, again.kwargs, again.kwargsrepr) == ([2], None, {"a": 1}, "{'a': 1}")
@@ -138,8 +138,8 @@ def test_a_retry_with_new_arguments_forgets_how_the_old_ones_looked() -> None:
     ],
     ids=repr,
 )
-def test_what_cannot_be_made_shows_before_the_task_runs(options: Any) -> None:
+def test_unreadable_callback_raises_before_the_run(options: Any) -> None:
     message = parent(callbacks=[{**signature(), "options": options}])
-    with pytest.raises(InvalidTaskError, match="task t: what follows it can't be read") as caught:
+    with pytest.raises(InvalidTaskError, match="task t: a task that follows it can't be read") as caught:
         successors.check(message, NOW)
     assert caught.value.task_id == "parent"

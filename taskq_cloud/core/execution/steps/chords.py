@@ -31,7 +31,7 @@ from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FAILURE, PENDING, PROPAGATE_STATES, SUCCESS, Record
 from taskq_cloud.core.workflows import planner, successors
-from taskq_cloud.core.workflows.chord_members import Membership, check_store_counts_members, is_sized, places
+from taskq_cloud.core.workflows.chord_members import Membership, check_store_counts_members, is_sized, join_places
 from taskq_cloud.core.workflows.planner import JOINED, Origin, Successor
 from taskq_cloud.core.workflows.stages import Stages, TaskStage, awaited_tasks, tasks_told_of_failure
 from taskq_cloud.errors import BodyPending, ChordError
@@ -86,7 +86,7 @@ def decide_end(context: DeliveryContext, state: str, error: ErrorInfo | None = N
     """
     member = successors.membership(context.message)
     if state in PROPAGATE_STATES and error is not None and context.message.embed.chain:
-        rest = successors.left_of_chain(context.message)
+        rest = successors.rest_of_chain(context.message)
         return Decision(records=_ended_records(context, rest, state, error), arrival=_place_of_last(rest))
     if member is None:
         return Decision()
@@ -106,7 +106,7 @@ def arrive(context: DeliveryContext, member: Membership) -> Flow[Completion | No
     """
     check_store_counts_members(context.environment.store)
     expires_at = context.expires_at
-    for place in (*member.path, *places(member.group, member.index, member.size)):
+    for place in (*member.path, *join_places(member.group, member.index, member.size)):
         if not (yield from context.store.join(place.join, place.member, place.size, expires_at)):
             return None
     if not context.environment.store.capabilities.claims:
@@ -192,7 +192,7 @@ def _load(context: DeliveryContext, completion: Completion, ids: Iterable[str]) 
             if result.get("added"):
                 from taskq_cloud.core.workflows import chord_additions
 
-                added += chord_additions.ids(result["added"])
+                added += chord_additions.added_ids(result["added"])
     return values, added
 
 
@@ -231,7 +231,7 @@ def _place_of_last(stages: Stages) -> Membership | None:
     """The place in a chord of the last of some tasks that will not run; None: it has none."""
     match stages[-1:]:
         case (TaskStage(id=str(task_id), options={"chord": {} as chord} as options),) if is_sized(chord):
-            return Membership.of(options.get("group_id"), options.get("group_index"), chord, task_id)
+            return Membership.read(options.get("group_id"), options.get("group_index"), chord, task_id)
     return None
 
 

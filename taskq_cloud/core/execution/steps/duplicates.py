@@ -57,7 +57,7 @@ def look_up(context: DeliveryContext) -> Flow[AlreadyDone | None]:
     if dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery):
         # An operator has moved the message back from the dead-letter queue: it is to run, and its result counts.
         # So do the results of the tasks that it had kept from running.
-        left = [task.id for task in awaited_tasks(successors.left_of_chain(message)) if task.id]
+        left = [task.id for task in awaited_tasks(successors.rest_of_chain(message)) if task.id]
         yield from context.environment.store.delete([message.id, *left])
         return None
     return judge(context, stored)

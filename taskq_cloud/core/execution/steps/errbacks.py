@@ -28,7 +28,7 @@ from taskq_cloud.core.model.outcome import (
     TimedOut,
 )
 from taskq_cloud.core.workflows import successors
-from taskq_cloud.core.workflows.errbacks import called_here
+from taskq_cloud.core.workflows.errbacks import called_errbacks
 from taskq_cloud.core.workflows.planner import Successor
 from taskq_cloud.errors import OperationalError, Reject, TaskQError, TimeLimitExceeded, WorkerLostError
 
@@ -42,9 +42,9 @@ class ErrbackCall:
 
 
 def messages(context: DeliveryContext) -> list[Successor]:
-    """The errbacks that are called here, as messages: their ids are those of the failed task's children."""
-    places = called_here(context.message, context.environment.tasks)
-    return list(successors.on_failure(context.message, context.now, only=places, given=())) if places else []
+    """The errbacks that are called directly, as messages: their ids are those of the failed task's children."""
+    positions = called_errbacks(context.message, context.environment.tasks)
+    return list(successors.on_failure(context.message, context.now, only=positions, given=())) if positions else []
 
 
 def calls(context: DeliveryContext, error: ErrorInfo) -> list[ErrbackCall]:

@@ -29,7 +29,7 @@ from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import group_pages, planner, saved_groups
 from taskq_cloud.core.workflows.chord_members import Membership
 from taskq_cloud.core.workflows.group_pages import PageReference
-from taskq_cloud.core.workflows.planner import RESENT, Origin, Place, Successor
+from taskq_cloud.core.workflows.planner import RESENT, GroupPosition, Origin, Successor
 from taskq_cloud.core.workflows.signatures import FAN_OUT, parse
 from taskq_cloud.core.workflows.stages import Stages, every_task
 from taskq_cloud.errors import DecodeError, InvalidTaskError
@@ -102,7 +102,7 @@ class _Part:
 
     def membership(self, index: int) -> Membership | None:
         try:
-            member = None if self.chord is None else Membership.of(self.group, index, self.chord)
+            member = None if self.chord is None else Membership.read(self.group, index, self.chord)
             if member is not None:
                 member.body()
         except (TypeError, ValueError, LookupError, AttributeError) as error:
@@ -191,8 +191,8 @@ def _member_messages(context: DeliveryContext, part: _Part, members: Sequence[St
         headers=_headers(context),
         paging=context.environment.paging(),
     )
-    place = Place(part.group, part.pages[0].first, part.chord)
-    return planner.start_members(members, place, part.args, part.kwargs, origin)
+    position = GroupPosition(part.group, part.pages[0].first, part.chord)
+    return planner.start_members(members, position, part.args, part.kwargs, origin)
 
 
 def _headers(context: DeliveryContext) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Large groups: cut into pages, started by callers that die, joined by the hundred thousand."""
+"""Large groups: their pages, callers that die while they start one, and a chord of a hundred thousand members."""
 
 import logging
 import random
@@ -56,7 +56,7 @@ def make_app(over=1000, **settings):
 
 
 @given(st.lists(st.text(max_size=600), max_size=30))
-def test_pages_hold_all_members_in_order_and_are_no_larger_than_they_may_be(texts):
+def test_pages_hold_all_members_in_order_within_the_size_limit(texts):
     members = [member(number, text) for number, text in enumerate(texts)]
     cut = list(group_pages.cut("g", members, PAGING))
 
@@ -68,18 +68,18 @@ def test_pages_hold_all_members_in_order_and_are_no_larger_than_they_may_be(text
     ]
 
 
-def test_a_page_has_no_more_members_than_one_task_can_send():
+def test_page_has_at_most_the_largest_number_of_members():
     members = [member(number) for number in range(2 * PAGE_MEMBERS + 1)]
     cut = group_pages.cut("g", members, replace(PAGING, page_bytes=10**9))
     assert [page.reference.size for page in cut] == [PAGE_MEMBERS, PAGE_MEMBERS, 1]
 
 
-def test_a_member_that_no_page_can_hold_is_named():
+def test_member_too_large_for_a_page_is_named():
     with pytest.raises(PayloadTooLarge, match=r"member 1 of group g is \d+ bytes, and the result store takes at most"):
         list(group_pages.cut("g", [member(0), member(1, "x" * 3000)], PAGING))
 
 
-def test_what_is_not_the_page_that_was_named_is_not_read():
+def test_altered_or_missing_page_is_not_read():
     (page,) = group_pages.cut("g", [member(0)], PAGING)
     (other,) = group_pages.cut("g", [member(1)], PAGING)
     with pytest.raises(DecodeError, match="it has been altered"):
@@ -88,37 +88,37 @@ def test_what_is_not_the_page_that_was_named_is_not_read():
         group_pages.read(None, "g", page.reference)
 
 
-# -- what begins with pages
+# -- groups that start with pages
 
 
-def test_a_large_group_begins_with_one_message_to_its_members_queue():
+def test_large_group_starts_with_one_message_to_its_members_queue():
     (one,) = planner.start((GroupStage((member(0), member(1)), "g"),), (), {}, ORIGIN)
     assert (one.message.task, one.queue, one.ids) == (FAN_OUT, "knowns", ["member 0", "member 1"])
     (elsewhere,) = planner.start((GroupStage((member(0, queue="slow"), member(1)), "g"),), (), {}, ORIGIN)
     assert elsewhere.queue == "slow"
 
 
-def test_planned_again_it_is_the_same_message_and_the_same_pages():
-    line = (GroupStage(tuple(member(number, "x" * 500) for number in range(9)), "g"),)
-    (one,), (again,) = (planner.start(line, (), {}, Origin(now=now, paging=PAGING)) for now in (0, 60))
+def test_planning_twice_makes_equal_messages_and_pages():
+    stages = (GroupStage(tuple(member(number, "x" * 500) for number in range(9)), "g"),)
+    (one,), (again,) = (planner.start(stages, (), {}, Origin(now=now, paging=PAGING)) for now in (0, 60))
     assert (one.message.id, one.pages) == (again.message.id, again.pages)
     assert len(one.pages) > 1
 
 
-def test_a_plain_group_of_tasks_that_may_be_celerys_is_sent_at_once():
+def test_group_of_tasks_that_may_be_celerys_is_sent_at_once():
     foreign = (member(0, task="theirs"), member(1, task="theirs"))
     assert [each.message.task for each in planner.start((GroupStage(foreign, "g"),), (), {}, ORIGIN)] == ["theirs"] * 2
     ours_to_join = (GroupStage(foreign, "g"), *member(2))
     assert [each.message.task for each in planner.start(ours_to_join, (), {}, ORIGIN)] == [FAN_OUT]
 
 
-def test_arguments_that_json_cannot_say_are_sent_at_once():
-    line = (GroupStage((member(0, object()), member(1)), "g"),)
-    assert len(list(planner.start(line, (), {}, ORIGIN))) == 2
+def test_group_with_arguments_beyond_json_is_sent_at_once():
+    stages = (GroupStage((member(0, object()), member(1)), "g"),)
+    assert len(list(planner.start(stages, (), {}, ORIGIN))) == 2
 
 
 @pytest.mark.parametrize("over", [0, 3])
-def test_the_settings_say_which_groups_are_large(over):
+def test_setting_decides_which_groups_are_large(over):
     app = make_app(over)
     bench = Bench.of(app)
     result = group(app.tasks["double"].s(number) for number in range(3)).delay()
@@ -127,7 +127,7 @@ def test_the_settings_say_which_groups_are_large(over):
     assert result.get(timeout=1) == [0, 2, 4]
 
 
-def test_a_caller_hears_at_once_that_a_member_is_too_large_to_be_sent():
+def test_caller_gets_error_of_a_member_too_large_to_be_sent():
     app = make_app(1)
     Bench.of(app)
     double = app.tasks["double"]
@@ -137,7 +137,7 @@ def test_a_caller_hears_at_once_that_a_member_is_too_large_to_be_sent():
     assert app.run(app.broker.depth("celery")).total == 0
 
 
-def test_without_a_result_store_the_caller_hears_what_was_not_sent():
+def test_caller_without_result_store_gets_error_of_unsent_members():
     app = make_app(1)
     bench = Bench.of(app, store=DisabledResults())
     double = app.tasks["double"]
@@ -157,7 +157,7 @@ def test_without_a_result_store_the_caller_hears_what_was_not_sent():
     serve(bench)
 
 
-# -- a caller that dies
+# -- callers that die
 
 
 class Dies(BaseException):
@@ -165,7 +165,7 @@ class Dies(BaseException):
 
 
 def dying(call, after):
-    """The call; when it is made for the last time that ``after`` allows, its answer is lost."""
+    """Wrap a call: it works ``after`` times, and then the caller dies before it gets the answer."""
     left = [after]
 
     def flow(*args):
@@ -180,7 +180,7 @@ def dying(call, after):
 
 @pytest.mark.parametrize("as_chord", [True, False])
 @pytest.mark.parametrize(("saves", "runs"), [(0, 0), (1, 0), (2, 0), (99, 5)])
-def test_a_caller_that_dies_has_started_all_or_nothing(as_chord, saves, runs, monkeypatch):
+def test_caller_that_dies_has_started_all_members_or_none(as_chord, saves, runs, monkeypatch):
     monkeypatch.setattr(group_pages, "PAGE_MEMBERS", 2)
     monkeypatch.setattr(sending, "RECORDS_AT_ONCE", 1)
     app = make_app(1, task_track_workflows=False)
@@ -200,16 +200,16 @@ def test_a_caller_that_dies_has_started_all_or_nothing(as_chord, saves, runs, mo
     assert len(done) == runs + (as_chord and runs > 0)
 
 
-# -- the worker's side
+# -- the worker
 
 
-def test_a_page_that_is_delivered_again_sends_nothing_twice(caplog):
+def test_redelivered_page_sends_nothing_twice(caplog):
     app = make_app(1)
     bench = Bench.of(app)
     chord([app.tasks["double"].s(number) for number in range(5)], app.tasks["total"].s()).delay()
     (message,) = app.run(app.broker.receive("celery", 1, 0, 30))
     caplog.set_level(logging.INFO, "taskq_cloud.execution")
-    first = serve(bench)  # the lease runs out, and it comes again
+    first = serve(bench)  # the lease runs out, and the message is delivered again
     assert first.runs == 6
     app.run(app.broker.send("celery", [Outgoing(body=message.body)]))
     again = serve(bench)
@@ -217,7 +217,7 @@ def test_a_page_that_is_delivered_again_sends_nothing_twice(caplog):
     assert "fan_out.already_sent" in {record.action for record in caplog.records}
 
 
-def test_a_member_that_cannot_be_sent_fails_the_chord_with_its_error():
+def test_member_that_can_not_be_sent_fails_the_chord_with_its_error():
     app = make_app(1)
     bench = Bench.of(app)
     double, total = app.tasks["double"], app.tasks["total"]
@@ -234,10 +234,10 @@ def test_a_member_that_cannot_be_sent_fails_the_chord_with_its_error():
 @pytest.fixture(scope="module")
 def hundred_thousand():
     members = tuple((TaskStage(signature_of("double", args=[number])),) for number in range(100_000))
-    return planner.fix((GroupStage(members), TaskStage(signature_of("total"))), "last")
+    return planner.with_ids((GroupStage(members), TaskStage(signature_of("total"))), "last")
 
 
-def test_a_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred_thousand):
+def test_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred_thousand):
     paging = replace(PAGING, page_bytes=group_pages.PAGE_BYTES)
     (one,) = planner.start(hundred_thousand, (), {}, replace(ORIGIN, paging=paging))
     assert len(one.pages) == 100
@@ -246,7 +246,7 @@ def test_a_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundr
     assert len(one.ids) == 1000
 
 
-def test_a_hundred_thousand_members_are_joined_by_one_call_each_and_two_levels_of_sets(hundred_thousand):
+def test_hundred_thousand_members_are_joined_by_one_call_each_on_two_levels(hundred_thousand):
     app = make_app()
     bench = Bench.of(app)
     environment = Environment(
@@ -267,7 +267,7 @@ def test_a_hundred_thousand_members_are_joined_by_one_call_each_and_two_levels_o
     app.store.join = counting
     delivery = Delivery(queue="celery", message_id="1", receipt="1", body="")
     group_id = hundred_thousand[0].id
-    # The first has failed, so that completing the chord reads one page of results and no more.
+    # The first member has failed, so that completing the chord reads only one page of results.
     chord_of_all = next(planner.start(hundred_thousand, (), {}, Origin(now=0))).message.embed.chord
     order = [*range(100_000)]
     random.Random(1).shuffle(order)
