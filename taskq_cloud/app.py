@@ -131,9 +131,9 @@ class TaskQ(Registry):
         Raises:
             ScheduleError: the signature is a workflow of several tasks.
         """
-        from taskq_cloud.beat.declarations import of_call  # most applications have no periodic tasks
+        from taskq_cloud.beat.declarations import from_call  # most applications have no periodic tasks
 
-        declared = of_call(schedule, sig, args, kwargs or {}, name, **opts)
+        declared = from_call(schedule, sig, args, kwargs or {}, name, **opts)
         self._periodic.append(declared)
         return declared.name
 
@@ -143,11 +143,11 @@ class TaskQ(Registry):
         Raises:
             ScheduleError: a declaration is wrong, or two periodic tasks have one name.
         """
-        from taskq_cloud.beat.declarations import entries_of  # most processes don't ask
+        from taskq_cloud.beat.declarations import make_entries  # most processes don't ask
 
         self.import_modules()
         self.on_after_configure.send_once(self)
-        return entries_of(self, self._periodic)
+        return make_entries(self, self._periodic)
 
     # -- calling
 

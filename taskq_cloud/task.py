@@ -312,9 +312,9 @@ def define(
     name, options = name or app.gen_task_name(function.__name__, function.__module__), dict(options)
     periodic: list[Declaration] = []
     if not _PERIODIC.isdisjoint(options):
-        from taskq_cloud.beat.declarations import of_decorator  # most tasks are not periodic
+        from taskq_cloud.beat.declarations import from_decorator  # most tasks are not periodic
 
-        periodic = of_decorator(name, options)
+        periodic = from_decorator(name, options)
     definition = TaskDefinition(
         name,
         function,

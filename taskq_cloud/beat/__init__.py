@@ -1,4 +1,4 @@
-"""Periodic tasks at work: given to a platform's scheduler, or sent by a ticker of this package's on one machine.
+"""Periodic tasks: their declarations, their schedules in a platform's scheduler, and a ticker for one machine.
 
-What is periodic is declared with the application (``periodic``), when it is due decides ``core.schedules``.
+``core.schedules`` computes when a periodic task is due.
 """

@@ -1,4 +1,4 @@
-"""Plans carried out on a store of schedules: what there is, what there is to be, and the writes, with their checks."""
+"""Applies an application's declarations to a store of schedules: reads, plans and writes schedules, with checks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from taskq_cloud.beat import ownership
-from taskq_cloud.beat.declarations import application_name, platform_schedules, queue_of, schedule_prefix
-from taskq_cloud.beat.ownership import Identity, Owner, entry_of, is_paused, owned, owner_of
+from taskq_cloud.beat.ownership import Identity, Owner, is_paused, owner_of, source_of, with_owner
 from taskq_cloud.beat.plan import Change, differences_of, plan
+from taskq_cloud.beat.platform_schedules import platform_schedules, schedule_prefix
+from taskq_cloud.beat.tick_messages import application_name, queue_of
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
@@ -20,40 +21,42 @@ from taskq_cloud.errors import ImproperlyConfigured, ScheduleConflict
 from taskq_cloud.runtime.protocols import Application
 
 NAMES_AT_ONCE: Final = 100
+"""Names of schedules that are listed in one call."""
 
 
 def store_of(app: Application) -> ScheduleStore:
-    """The application's store of schedules, if it can keep periodic ones.
+    """The application's store of schedules, which has to be able to keep periodic ones.
 
     Raises:
-        ImproperlyConfigured: it has none, or the application no name.
+        ImproperlyConfigured: the application has no such store, or no name.
     """
     store = app.scheduler
     if store is None or not store.capabilities.expressions:
         raise ImproperlyConfigured(
-            "no scheduler keeps this application's periodic tasks: set TASKQ_SCHEDULER, for example to "
+            "this application has no scheduler for its periodic tasks: set TASKQ_SCHEDULER, for example to "
             "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler or "
-            "cloudscheduler://my-project/europe-west1; on one machine, taskq beat run sends them"
+            "cloudscheduler://my-project/europe-west1; or send the tasks from one machine with taskq beat run"
         )
     if app.main is None:
         raise ImproperlyConfigured(
-            'the application has no name, which tells its schedules from other applications\': say TaskQ("shop")'
+            "the application has no name, so its schedules can't be told from those of other applications: name it, as "
+            'in TaskQ("shop")'
         )
     return store
 
 
 def identity_of(app: Application) -> Identity:
-    """What tells an application from others that may have its name."""
+    """Make the identity of an application, which tells it from others of the same name."""
     return Identity(
         name=application_name(app), broker=app.conf.broker, tasks=app.tasks, is_registered=app.is_registered
     )
 
 
 def live_schedules(app: Application) -> Flow[dict[str, PlatformSchedule]]:
-    """The application's periodic schedules, by name.
+    """Read the application's periodic schedules, by name.
 
     Raises:
-        ScheduleGroupNotFound: they have no place to be.
+        ScheduleGroupNotFound: the schedule group, or the location, doesn't exist.
     """
     store, names, cursor = store_of(app), list[str](), None
     while True:
@@ -67,16 +70,22 @@ def live_schedules(app: Application) -> Flow[dict[str, PlatformSchedule]]:
 def wanted_schedules(
     app: Application, entries: Sequence[ScheduleEntry], now: datetime, owner: Owner = "beat"
 ) -> Flow[list[tuple[str, PlatformSchedule]]]:
-    """The schedules that entries need, each with its entry's name, as the platform will tell of them; all are checked.
+    """Make and check the schedules that entries need, each with its entry's name, as the platform will return them.
+
+    Args:
+        app: the application.
+        entries: the entries.
+        now: the time.
+        owner: the tool that keeps the schedules.
 
     Raises:
-        QueueNotFound: a queue is not there.
-        ImproperlyConfigured: an entry can't be kept; says which, and why.
-        PayloadTooLarge: its message is too large.
+        QueueNotFound: a queue doesn't exist.
+        ImproperlyConfigured: an entry can't be kept; names it, and says why.
+        PayloadTooLarge: an entry's message is too large.
     """
     store, broker = store_of(app), app.broker
     expressions = store.capabilities.expressions
-    assert expressions  # for the type checker; store_of() has looked
+    assert expressions  # store_of() has made sure of it
     targets: dict[str, str] = {}
     found: dict[str, str] = {}
     wanted = []
@@ -89,10 +98,11 @@ def wanted_schedules(
             other = found.setdefault(each.name, entry.name)
             if other != entry.name:
                 raise ImproperlyConfigured(
-                    f"the periodic tasks {other!r} and {entry.name!r} would have one schedule: rename one of them"
+                    f"the schedules of the periodic tasks {other!r} and {entry.name!r} would have the same name: "
+                    "rename one of the tasks"
                 )
             try:
-                wanted.append((entry.name, store.kept(owned(each, owner, identity_of(app)))))
+                wanted.append((entry.name, store.kept(with_owner(each, owner, identity_of(app)))))
             except Exception as error:
                 error.add_note(f"periodic task {entry.name!r}")
                 raise
@@ -100,22 +110,22 @@ def wanted_schedules(
 
 
 def schedules_for_terraform(app: Application, entries: Sequence[ScheduleEntry]) -> list[PlatformSchedule]:
-    """The schedules that entries need, each with the application's name of its queue as its target; makes no call.
+    """Make the schedules that entries need, for Terraform: the target is the queue's name. Makes no calls.
 
     Raises:
-        ImproperlyConfigured: no scheduler says what expressions are to be made.
+        ImproperlyConfigured: the application has no scheduler, which would say how expressions are written.
     """
     if not entries:
         return []
     expressions = app.scheduler.capabilities.expressions if app.scheduler is not None else ""
     if not expressions:
         raise ImproperlyConfigured(
-            "deployment: schedules='terraform' needs a place for them: set TASKQ_SCHEDULER to "
+            "deployment: schedules='terraform' needs a scheduler that the schedules are for: set TASKQ_SCHEDULER to "
             "eventbridge://group?role=ARN or cloudscheduler://project/location"
         )
     now = datetime.now(UTC)
     return [
-        owned(each, "terraform")
+        with_owner(each, "terraform")
         for entry in entries
         for each in platform_schedules(app, entry, expressions, queue_of(app, entry), now)
     ]
@@ -124,14 +134,23 @@ def schedules_for_terraform(app: Application, entries: Sequence[ScheduleEntry]) 
 def make_plan(
     app: Application, entries: Sequence[ScheduleEntry], now: datetime, *, take_over: bool = False
 ) -> Flow[list[Change]]:
-    """What has to change; changes nothing. Raises as the other functions here do.
+    """Plan the changes of the platform's schedules; makes none.
+
+    Args:
+        app: the application.
+        entries: the declared entries.
+        now: the time.
+        take_over: whether the application may take schedules that seem to belong to another one of its name.
 
     Raises:
-        ImproperlyConfigured: Terraform is to keep the schedules.
+        ImproperlyConfigured: Terraform keeps the application's schedules, or an entry can't be kept.
+        ScheduleConflict: a schedule that the application needs belongs to another application, or to another tool.
+        OperationalError: a queue or the schedule group doesn't exist, or the platform can't be asked.
     """
     if app.conf.deployment.get("schedules") == "terraform":
         raise ImproperlyConfigured(
-            "deployment: schedules='terraform': Terraform keeps this application's schedules, from taskq topology"
+            "deployment: schedules='terraform': Terraform keeps this application's schedules; change them by applying "
+            "the output of taskq topology"
         )
     wanted = yield from wanted_schedules(app, entries, now)
     live = yield from live_schedules(app)
@@ -139,14 +158,16 @@ def make_plan(
 
 
 def carry_out(store: ScheduleStore, changes: Sequence[Change]) -> Flow[int]:
-    """Make changes; how many, without those that somebody else has made meanwhile just so.
+    """Make the changes of a plan.
 
-    One is made first, alone: a role that can't be passed or a quota then fails before anything is changed. What
-    somebody else has changed otherwise since the plan is left to them.
+    The first change is made alone, so that a role that can't be passed, or a quota, fails before anything is changed.
+
+    Returns:
+        The number of changes that were made here. Another process may have made some of them since the plan.
 
     Raises:
-        ScheduleConflict: somebody else has changed or made one of the schedules meanwhile, and otherwise.
-        TaskQError: a change was refused; says how many had been made.
+        ScheduleConflict: another process has written one of the schedules differently since the plan.
+        TaskQError: a change was refused; says how many changes were made before.
     """
     changes = yield from _still_to_make(store, changes)
     written = [change for change in changes if change.wanted is not None]
@@ -166,23 +187,35 @@ def carry_out(store: ScheduleStore, changes: Sequence[Change]) -> Flow[int]:
 
 
 def set_enabled(app: Application, entry: ScheduleEntry, *, enabled: bool) -> Flow[list[Change]]:
-    """Pause or resume an entry; what had to be changed for it.
+    """Pause or resume an entry, and return the changes that this took.
+
+    Args:
+        app: the application.
+        entry: the entry.
+        enabled: True to resume the entry, False to pause it.
 
     Raises:
-        ScheduleConflict: Terraform keeps its schedules, or another application of the same name.
-        ImproperlyConfigured: it has none, or is to be resumed and is declared disabled.
+        ScheduleConflict: the entry's schedules belong to another application of the same name, or to Terraform.
+        ImproperlyConfigured: the entry has no schedules, or it is to be resumed and is declared as disabled.
     """
     live = yield from live_schedules(app)
-    of_entry = {name: each for name, each in live.items() if entry_of(each)[1] == entry.name}
-    if not of_entry:
-        raise ImproperlyConfigured(f"periodic task {entry.name!r} has no schedule yet: taskq beat apply")
-    for each in of_entry.values():
+    schedules = {name: each for name, each in live.items() if source_of(each).entry == entry.name}
+    if not schedules:
+        raise ImproperlyConfigured(
+            f"periodic task {entry.name!r} has no schedule on the platform: create it with taskq beat apply"
+        )
+    for each in schedules.values():
         ownership.check(each, identity_of(app), removing=False)
     if enabled and not entry.enabled:
-        raise ImproperlyConfigured(f"periodic task {entry.name!r} is declared with enabled=False: declare it enabled")
-    foreign = [name for name, each in of_entry.items() if owner_of(each) != "beat"]
+        raise ImproperlyConfigured(
+            f"periodic task {entry.name!r} is declared with enabled=False: remove that from its declaration, and use "
+            "taskq beat apply"
+        )
+    foreign = [name for name, each in schedules.items() if owner_of(each) != "beat"]
     if foreign:
-        raise ScheduleConflict(f"schedule {foreign[0]} is not kept by taskq beat: change it where it is kept")
+        raise ScheduleConflict(
+            f"schedule {foreign[0]} is not kept by taskq beat: change it with the tool that keeps it"
+        )
     changes = [
         Change(
             action="update",
@@ -192,7 +225,7 @@ def set_enabled(app: Application, entry: ScheduleEntry, *, enabled: bool) -> Flo
             wanted=replace(each, enabled=enabled),
             differences={"enabled": (each.enabled, enabled)},
         )
-        for name, each in sorted(of_entry.items())
+        for name, each in sorted(schedules.items())
         if (is_paused(each) if enabled else each.enabled)
     ]
     yield from carry_out(store_of(app), changes)
@@ -200,42 +233,43 @@ def set_enabled(app: Application, entry: ScheduleEntry, *, enabled: bool) -> Flo
 
 
 def _still_to_make(store: ScheduleStore, changes: Sequence[Change]) -> Flow[list[Change]]:
-    """Changes without those that are made already: of one commit, two may apply the same plan at the same time."""
-    now = yield from store.load([change.name for change in changes if change.live is not None])
-    waiting = []
+    """Leave out changes that were made since the plan: two processes may apply the same plan at the same time."""
+    current = yield from store.load([change.name for change in changes if change.live is not None])
+    left = []
     for change in changes:
-        found = now.get(change.name)
+        found = current.get(change.name)
         if found != change.live and change.live is not None:
             if (found is None and change.wanted is None) or (
                 found is not None and change.wanted is not None and not differences_of(found, change.wanted)
             ):
                 continue
             raise ScheduleConflict(
-                f"schedule {change.name} was changed by somebody else since the plan was made; nothing was changed: "
-                "plan again"
+                f"schedule {change.name} was changed by another process since the plan was made; nothing was changed: "
+                "make a new plan"
             )
-        waiting.append(change)
-    return waiting
+        left.append(change)
+    return left
 
 
 def _check_made(store: ScheduleStore, made: Sequence[Change]) -> Flow[None]:
-    """A name that is taken is left as it is by ``put``: whether it was taken by the same schedule."""
+    """Check the schedules that were created: ``put`` leaves a schedule as it is whose name was taken since the plan."""
     found = yield from store.load([change.name for change in made])
     for change in made:
         live = found.get(change.name)
         if change.wanted is not None and (live is None or differences_of(live, change.wanted)):
             raise ScheduleConflict(
-                f"schedule {change.name} (periodic task {change.entry!r}) was made by somebody else at the same time, "
-                "and differently; it was left as it is: plan again"
+                f"schedule {change.name} (periodic task {change.entry!r}) was created by another process at the same "
+                "time, and differs; it was left as it is: make a new plan"
             )
 
 
-def _count(changes: Sequence[Change], answers: Sequence[object], done: int, of_all: int) -> int:
+def _count(changes: Sequence[Change], answers: Sequence[object], done: int, total: int) -> int:
+    """Add the changes that were made to ``done``; raises the error of the first change that was refused."""
     failed = [(change, answer) for change, answer in zip(changes, answers, strict=True) if isinstance(answer, Refused)]
     done += len(changes) - len(failed)
     if failed:
         change, refused = failed[0]
-        made = f"{done} of {of_all} changes were made" if done else "nothing was changed"
-        refused.error.add_note(f"periodic task {change.entry!r}; {made}: taskq beat apply makes the rest")
+        made = f"{done} of {total} changes were made" if done else "nothing was changed"
+        refused.error.add_note(f"periodic task {change.entry!r}; {made}: the next taskq beat apply makes the rest")
         raise refused.error
     return done

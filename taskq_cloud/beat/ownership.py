@@ -1,8 +1,9 @@
-"""Whose a schedule is: what its description says of who keeps it, and how two applications of one name are told apart.
+"""The owner of a platform's schedule: the tool that keeps it, and the application that it belongs to.
 
-A description begins ``[beat] {sqs://eu-west-1/shop-: 1a2b3c 4d5e6f}``: the tool that keeps it, the application's
-broker, and digests of some of the tasks that the application had when the schedule was written. A task that an
-application has no more looks like another application's: what tells them apart is whether the other tasks are known.
+A schedule's description begins with ``[beat] {sqs://eu-west-1/shop-: 1a2b3c 4d5e6f}``: the tool, the broker of the
+application, and digests of some of the tasks that the application had when the schedule was written. They tell two
+applications of one name apart. A single unknown task doesn't: the application may have had it before. So it counts
+whether most of the tasks are known.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from taskq_cloud.core.model.message import SCHEDULE
@@ -22,23 +23,37 @@ from taskq_cloud.errors import ScheduleConflict
 Owner = Literal["beat", "terraform"]
 
 LONGEST_DESCRIPTION_CHARACTERS: Final = 500
-"""EventBridge Scheduler takes 512, Cloud Scheduler 500."""
+"""The longest description: EventBridge Scheduler takes 512 characters, Cloud Scheduler 500."""
 MOST_TASKS: Final = 8
-"""That a description has digests of: the smallest ones, so that they stay the same while most of the tasks do."""
+"""The most tasks whose digests a description holds: the smallest digests, which stay the same while most tasks stay."""
 _DIGEST_CHARACTERS: Final = 6
 _LONGEST_PLACE_CHARACTERS: Final = 120
 _MARK: Final = re.compile(r"(\[\w+(?:, disabled)?\] \{)([^{}]*)(?:: ((?:[0-9a-f]{6} ?)*))\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What tells an application from others that may have its name.
+class Source(NamedTuple):
+    """The parts of a schedule's message that say what it was made from; None for a part that is missing.
 
     Args:
-        name: the name.
-        broker: where its queues are: the broker's URL.
-        tasks: the names of its own tasks.
-        is_registered: whether it can run a task.
+        application: the name of the application.
+        entry: the name of the periodic task.
+        task: the name of the task that it calls.
+    """
+
+    application: str | None
+    entry: str | None
+    task: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The identity of an application, which tells it from others of the same name.
+
+    Args:
+        name: the application's name.
+        broker: the broker's URL.
+        tasks: the names of the application's tasks.
+        is_registered: whether the application can run a task.
     """
 
     name: str
@@ -48,19 +63,25 @@ class Identity:
 
     @property
     def place(self) -> str:
-        """The broker's URL without what is no part of the queues' names: options, and secrets."""
+        """The part of the broker's URL that the queues depend on: without options and secrets."""
         url = urlsplit(self.broker)
         host = url.netloc.rpartition("@")[2]
         return re.sub(r"[{}]", "", f"{url.scheme}://{host}{url.path}")[:_LONGEST_PLACE_CHARACTERS]
 
     @property
     def digests(self) -> list[str]:
-        """Of some of its tasks."""
+        """The digests of some of the tasks."""
         return sorted(map(_digest, self.tasks))[:MOST_TASKS]
 
 
-def owned(schedule: PlatformSchedule, owner: Owner, identity: Identity | None = None) -> PlatformSchedule:
-    """A schedule that says who keeps it, for which application, and whether it is disabled because its entry is."""
+def with_owner(schedule: PlatformSchedule, owner: Owner, identity: Identity | None = None) -> PlatformSchedule:
+    """Note in a schedule's description who keeps it, for which application, and whether its entry is disabled.
+
+    Args:
+        schedule: the schedule.
+        owner: the tool that keeps the schedule.
+        identity: the application's identity.
+    """
     mark = f"[{owner}]" if schedule.enabled else f"[{owner}, disabled]"
     if identity is not None:
         mark = f"{mark} {{{identity.place}: {' '.join(identity.digests)}}}"
@@ -68,88 +89,90 @@ def owned(schedule: PlatformSchedule, owner: Owner, identity: Identity | None = 
 
 
 def owner_of(schedule: PlatformSchedule) -> str:
-    """Who keeps a schedule, by its description; empty: it doesn't say."""
+    """The tool that keeps a schedule, by its description; empty if the description names none."""
     return schedule.description.partition("]")[0].partition(",")[0].removeprefix("[")
 
 
 def is_paused(schedule: PlatformSchedule) -> bool:
-    """Whether a schedule is disabled though its entry was not when it was put: by hand, or ``taskq beat pause``."""
+    """Whether a schedule was disabled after it was put, by ``taskq beat pause`` or by hand."""
     return not schedule.enabled and not schedule.description.startswith("[beat, disabled]")
 
 
 def comparable(description: str) -> str:
-    """A description without what changes with tasks that have nothing to do with the schedule."""
+    """Remove the digests from a description: they change with tasks that have nothing to do with the schedule."""
     return _MARK.sub(r"\1\2}", description)
 
 
-def entry_of(schedule: PlatformSchedule) -> tuple[str | None, str | None, str | None]:
-    """The application, the entry and the task that a schedule's message names; None for what it doesn't."""
-    headers = document_of(schedule.body).get("headers")
+def source_of(schedule: PlatformSchedule) -> Source:
+    """Read the application, the entry and the task that a schedule's message names."""
+    headers = message_document(schedule.body).get("headers")
     headers = headers if isinstance(headers, dict) else {}
     tick = headers.get(SCHEDULE)
     tick = tick if isinstance(tick, dict) else {}
-    return tick.get("application"), tick.get("name"), headers.get("task")
+    return Source(tick.get("application"), tick.get("name"), headers.get("task"))
 
 
 def check(found: PlatformSchedule, identity: Identity, *, removing: bool, take_over: bool = False) -> None:
-    """Whether an application may change or remove a schedule.
+    """Check that an application may change or remove a schedule.
 
     Args:
         found: the schedule.
-        identity: the application's.
-        removing: a task that it doesn't have is one that it has had, if most others are known.
-        take_over: whether it may, where that one has its name.
+        identity: the application's identity.
+        removing: whether the schedule is to be removed. Then its task may be unknown, if most other tasks are known.
+        take_over: whether the application may take schedules that seem to belong to another one of its name.
 
     Raises:
-        ScheduleConflict: it is another application's, or may be; says what to do.
+        ScheduleConflict: the schedule belongs to another application, or may do so; says what to do.
     """
-    theirs, entry, task = entry_of(found)
-    where = f"schedule {found.name} (periodic task {entry!r})"
-    if theirs != identity.name:
-        whose = f"application {theirs!r}" if theirs else "something else than a periodic task"
+    source = source_of(found)
+    where = f"schedule {found.name} (periodic task {source.entry!r})"
+    if source.application != identity.name:
+        theirs = f"application {source.application!r}" if source.application else "something other than a periodic task"
         raise ScheduleConflict(
-            f"{where} belongs to {whose}, and application {identity.name!r} wants to have its name; nothing was "
-            "changed: use a schedule group for each of them"
+            f"{where} belongs to {theirs}, and application {identity.name!r} needs its name; nothing was changed: give "
+            "each of them its own schedule group"
         )
     if take_over:
         return
     way_out = (
-        f"if another application is also called {identity.name!r}, give one of the two another name or schedule group; "
+        f"if another application is called {identity.name!r} too, give one of them another name or schedule group; "
     )
     place, digests = _mark_of(found)
     if place is not None and place != identity.place:
         raise ScheduleConflict(
-            f"{where} is of an application {identity.name!r} whose broker is {place}, and this one's is "
-            f"{identity.place}; nothing was changed: {way_out}if the application has moved, say --take-over"
+            f"{where} belongs to an application {identity.name!r} whose broker is {place}, but this application's "
+            f"broker is {identity.place}; nothing was changed: {way_out}if the application has moved, use --take-over"
         )
     known = set(map(_digest, identity.tasks)).intersection(digests)
     if digests and 2 * len(known) < len(digests):
         raise ScheduleConflict(
-            f"{where} is of an application {identity.name!r} of whose tasks this one has {len(known)} of "
-            f"{len(digests)}; nothing was changed: {way_out}if the others were renamed or removed, say --take-over"
+            f"{where} belongs to an application {identity.name!r}, and this application has {len(known)} of "
+            f"{len(digests)} of its tasks; nothing was changed: {way_out}if the other tasks were renamed or removed, "
+            "use --take-over"
         )
-    if task is not None and not identity.is_registered(task) and not (removing and digests):
+    if source.task is not None and not identity.is_registered(source.task) and not (removing and digests):
         raise ScheduleConflict(
-            f"{where} calls {task}, which this application doesn't have; nothing was changed: {way_out}if the task was "
-            "renamed or removed, say --take-over"
+            f"{where} calls {source.task}, which this application doesn't have; nothing was changed: {way_out}if the "
+            "task was renamed or removed, use --take-over"
         )
 
 
 def check_tool(found: PlatformSchedule) -> None:
-    """Whether ``taskq beat`` may write a schedule.
+    """Check that ``taskq beat`` may write a schedule.
 
     Raises:
-        ScheduleConflict: Terraform keeps it.
+        ScheduleConflict: Terraform keeps the schedule.
     """
     if owner_of(found) == "terraform":
         raise ScheduleConflict(
-            f"schedule {found.name} (periodic task {entry_of(found)[1]!r}) is kept by Terraform: leave it to that "
-            "(deployment's schedules), or take the schedules out of its input and apply that first"
+            f"schedule {found.name} (periodic task {source_of(found).entry!r}) is kept by Terraform: leave it to "
+            "Terraform (the key schedules of the setting deployment), or take the schedules out of Terraform's input "
+            "and apply that first"
         )
 
 
-def document_of(body: str) -> dict[str, Any]:
-    """A message as JSON; empty where it is none."""
+def message_document(body: str) -> dict[str, Any]:
+    """Parse a message as a JSON object; empty if it isn't one."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -158,6 +181,7 @@ def document_of(body: str) -> dict[str, Any]:
 
 
 def _mark_of(schedule: PlatformSchedule) -> tuple[str | None, list[str]]:
+    """The broker and the digests that a description names; None and no digests if it names none."""
     found = _MARK.match(schedule.description)
     return (None, []) if found is None else (found[2], found[3].split())
 

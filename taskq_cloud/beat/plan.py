@@ -1,4 +1,4 @@
-"""What has to change on a platform for its schedules to be those that an application declares. No I/O."""
+"""Compares a platform's schedules with the declared ones, and plans the changes between them; makes no calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 from taskq_cloud.beat import ownership
-from taskq_cloud.beat.ownership import Identity, comparable, document_of, entry_of, is_paused, owner_of
+from taskq_cloud.beat.ownership import Identity, comparable, is_paused, message_document, owner_of, source_of
 from taskq_cloud.core import serializers
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
@@ -22,18 +22,19 @@ _COMPARED: Final = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What becomes of one schedule.
+    """The planned change of one schedule.
 
     Args:
-        action: ``delete`` removes one of a declared entry that it needs no more, ``prune`` one whose entry nobody
-            declares, and ``foreign`` is what seems to be another application's of the same name, and stays.
-        name: the schedule's.
-        entry: the entry's.
-        live: as it is; None: it isn't there.
-        wanted: as it is to be; None: it is not to be there.
-        differences: by part, what it is and what it is to be.
-        paused: somebody has disabled it, and it stays so.
-        reason: why it is ``foreign``.
+        action: the change. ``delete`` removes a schedule that a declared entry no longer needs, and ``prune`` a
+            schedule whose entry is no longer declared. A ``foreign`` schedule seems to belong to another application of
+            the same name, and stays.
+        name: the schedule's name.
+        entry: the name of the periodic task.
+        live: the schedule as it is; None: it doesn't exist.
+        wanted: the schedule as it is to be; None: it is to be removed.
+        differences: part -> its value now and its value after the change.
+        paused: the schedule was disabled by hand or by ``taskq beat pause``, and stays disabled.
+        reason: why the schedule is ``foreign``.
     """
 
     action: Action
@@ -46,7 +47,7 @@ class Change:
     reason: str = ""
 
     def to_document(self) -> dict[str, Any]:
-        """As JSON."""
+        """Write the change as JSON."""
         reason = {"reason": self.reason} if self.reason else {}
         return {
             "action": self.action,
@@ -65,58 +66,62 @@ def plan(
     *,
     take_over: bool = False,
 ) -> list[Change]:
-    """What has to change, by entry and name.
+    """Plan the changes, sorted by entry and name.
 
     Args:
-        wanted: each schedule with the name of its entry, as the platform will tell of it.
-        live: those there are whose names are the application's.
-        identity: what tells it from another of its name.
-        take_over: whether it may have those that seem to be another's of its name.
+        wanted: the declared schedules, each with the name of its entry, as the platform will return them.
+        live: name -> schedule, for the existing schedules that have the application's names.
+        identity: the application's identity.
+        take_over: whether the application may take schedules that seem to belong to another one of its name.
 
     Raises:
-        ScheduleConflict: a schedule that it needs is another application's, or is kept by another tool.
+        ScheduleConflict: a schedule that the application needs belongs to another application, or to another tool.
     """
+    changes = [_change_to(each, entry, live.get(each.name), identity, take_over=take_over) for entry, each in wanted]
     declared = {entry for entry, _ in wanted}
-    changes = []
-    for entry, each in wanted:
-        found = live.get(each.name)
-        if found is None:
-            changes.append(Change(action="create", name=each.name, entry=entry, wanted=each))
-            continue
-        ownership.check_tool(found)
-        ownership.check(found, identity, removing=False, take_over=take_over)
-        paused = each.enabled and is_paused(found)
-        kept = replace(each, enabled=False) if paused else each
-        differences = differences_of(found, kept)
-        changes.append(
-            Change(
-                action="update" if differences else "unchanged",
-                name=each.name,
-                entry=entry,
-                live=found,
-                wanted=kept,
-                differences=differences,
-                paused=paused,
-            )
-        )
-    names = {each.name for _, each in wanted}
-    for name in sorted(live.keys() - names):
-        entry = entry_of(live[name])[1] or name
-        if owner_of(live[name]) == "terraform":
-            continue
-        action: Action = "delete" if entry in declared else "prune"
-        reason = ""
-        try:
-            ownership.check(live[name], identity, removing=True, take_over=take_over)
-        except ScheduleConflict as error:
-            action, reason = "foreign", str(error)
-        changes.append(Change(action=action, name=name, entry=entry, live=live[name], reason=reason))
+    changes += [
+        _removal(live[name], declared, identity, take_over=take_over)
+        for name in live.keys() - {each.name for _, each in wanted}
+        if owner_of(live[name]) != "terraform"
+    ]
     return sorted(changes, key=lambda change: (change.entry, change.name))
 
 
+def _change_to(
+    wanted: PlatformSchedule, entry: str, live: PlatformSchedule | None, identity: Identity, *, take_over: bool
+) -> Change:
+    if live is None:
+        return Change(action="create", name=wanted.name, entry=entry, wanted=wanted)
+    ownership.check_tool(live)
+    ownership.check(live, identity, removing=False, take_over=take_over)
+    paused = wanted.enabled and is_paused(live)
+    kept = replace(wanted, enabled=False) if paused else wanted
+    differences = differences_of(live, kept)
+    return Change(
+        action="update" if differences else "unchanged",
+        name=wanted.name,
+        entry=entry,
+        live=live,
+        wanted=kept,
+        differences=differences,
+        paused=paused,
+    )
+
+
+def _removal(live: PlatformSchedule, declared: set[str], identity: Identity, *, take_over: bool) -> Change:
+    entry = source_of(live).entry or live.name
+    action: Action = "delete" if entry in declared else "prune"
+    reason = ""
+    try:
+        ownership.check(live, identity, removing=True, take_over=take_over)
+    except ScheduleConflict as error:
+        action, reason = "foreign", str(error)
+    return Change(action=action, name=live.name, entry=entry, live=live, reason=reason)
+
+
 def differences_of(live: PlatformSchedule, wanted: PlatformSchedule) -> dict[str, tuple[Any, Any]]:
-    """What two schedules of one name differ in, as JSON has it, by part."""
-    found = {}
+    """The differences between two schedules of one name, as JSON values: part -> its value now and as wanted."""
+    found: dict[str, tuple[Any, Any]] = {}
     for part in _COMPARED:
         was, will = getattr(live, part), getattr(wanted, part)
         if was != will:
@@ -125,7 +130,7 @@ def differences_of(live: PlatformSchedule, wanted: PlatformSchedule) -> dict[str
         found["description"] = (live.description, wanted.description)
     if live.enabled != wanted.enabled:
         found["enabled"] = (live.enabled, wanted.enabled)
-    was, will = _comparable(live.body), _comparable(wanted.body)
+    was, will = _comparable_message(live.body), _comparable_message(wanted.body)
     for key in sorted(was.keys() | will.keys()):
         if was.get(key) != will.get(key):
             found[f"message.{key}"] = (was.get(key), will.get(key))
@@ -133,10 +138,14 @@ def differences_of(live: PlatformSchedule, wanted: PlatformSchedule) -> dict[str
 
 
 def to_write(changes: Sequence[Change], *, prune: bool) -> list[Change]:
-    """Those of a plan that apply makes.
+    """The changes of a plan that are to be made.
+
+    Args:
+        changes: the plan.
+        prune: whether schedules are removed whose entries are no longer declared.
 
     Raises:
-        ScheduleConflict: some are to be pruned that seem to be another application's.
+        ScheduleConflict: with ``prune``, the plan has schedules that seem to belong to another application.
     """
     if prune and (foreign := [change for change in changes if change.action == "foreign"]):
         raise ScheduleConflict(foreign[0].reason)
@@ -144,9 +153,9 @@ def to_write(changes: Sequence[Change], *, prune: bool) -> list[Change]:
     return [change for change in changes if change.action in actions]
 
 
-def _comparable(body: str) -> dict[str, Any]:
-    """A message by its parts, without what is another each time it is signed."""
-    document = document_of(body)
+def _comparable_message(body: str) -> dict[str, Any]:
+    """The parts of a message, without the part of a signature that differs each time the message is signed."""
+    document = message_document(body)
     if not document:
         return {"body": body}
     headers = dict(document.get("headers") or {})

@@ -1,4 +1,4 @@
-"""A ticker at work: called when it says so, until it is told to stop; beside a worker, or as a process of its own."""
+"""Runs a ticker until it is told to stop, beside a worker or in a process of its own."""
 
 from __future__ import annotations
 
@@ -23,34 +23,35 @@ logger: Final = logging.getLogger("taskq_cloud.beat")
 
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 30.0
+"""The longest wait after a turn of the ticker has failed several times."""
 
 
 def make_ticker(app: Application, entries: list[ScheduleEntry], **options: Any) -> Ticker:
-    """A ticker of this process.
+    """Make a ticker for this process.
 
     Args:
         app: the application.
-        entries: its periodic tasks.
-        options: others of ``Ticker``.
+        entries: the application's periodic tasks.
+        options: further arguments of ``Ticker``.
 
     Raises:
-        ImproperlyConfigured: the application's result store has no claims.
+        ImproperlyConfigured: the application has no name, or its result store has no locks.
     """
-    # Not the process alone: one that is started again must not be taken for the one that was killed.
+    # The random part tells a restarted process from the killed one, which may have had the same process id.
     owner = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
     return Ticker(app=app, entries=entries, owner=owner, clock=time.time, **options)
 
 
 async def tick_until(
-    stopping: asyncio.Event, ticker: Ticker, run: Callable[[Any], Awaitable[Any]], last_words_seconds: float = 5.0
+    stopping: asyncio.Event, ticker: Ticker, run: Callable[[Any], Awaitable[Any]], resign_seconds: float = 5.0
 ) -> None:
-    """Have a ticker tick until told to stop; then another may lead.
+    """Run a ticker until it is told to stop, and then let another ticker lead.
 
     Args:
-        stopping: set when it is to stop.
+        stopping: set when the ticker is to stop.
         ticker: the ticker.
         run: drives a flow.
-        last_words_seconds: how long giving up the claim may take.
+        resign_seconds: the longest time for giving up the ticker's lock.
     """
     failures = 0
     while not stopping.is_set():
@@ -60,25 +61,27 @@ async def tick_until(
         except TaskQError as error:
             failures += 1
             wait_seconds = growing_delay(failures, FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
-            logger.error("the ticker goes on in %.0f s: %s", wait_seconds, error, extra={"action": "beat.failed"})  # noqa: TRY400 - it says all there is to know
+            text = "the ticker failed and tries again in %.0f s: %s"
+            logger.error(text, wait_seconds, error, extra={"action": "beat.failed"})  # noqa: TRY400 - the error's text is enough
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), wait_seconds)
     try:
-        await asyncio.wait_for(run(ticker.resign()), last_words_seconds)
+        await asyncio.wait_for(run(ticker.resign()), resign_seconds)
     except (TaskQError, TimeoutError) as error:
         extra = {"action": "beat.failed"}
-        logger.warning("the claim of the leader lapses by itself: %s", error or type(error).__name__, extra=extra)
+        text = "the ticker could not give up its lock, so another one leads only once it lapses: %s"
+        logger.warning(text, error or type(error).__name__, extra=extra)
 
 
 async def tick_until_signal(
     ticker: Ticker, run: Callable[[Any], Awaitable[Any]], close: Callable[[], Awaitable[None]]
 ) -> None:
-    """``tick_until`` SIGTERM or SIGINT.
+    """Run a ticker until SIGTERM or SIGINT.
 
     Args:
         ticker: the ticker.
-        run: drives a flow on this loop.
-        close: closes what ``run`` has opened.
+        run: drives a flow on this event loop.
+        close: closes the connections that ``run`` has opened.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -255,7 +255,7 @@ def _value_text(value: Any) -> str:
 def _states(app: TaskQ) -> dict[str, str]:
     states: dict[str, str] = {}
     for schedule in app.run(live_schedules(app)).values():
-        entry = ownership.entry_of(schedule)[1]
+        entry = ownership.source_of(schedule).entry
         if entry is not None:
             disabled = "paused" if ownership.is_paused(schedule) else "disabled"
             states[entry] = "enabled" if schedule.enabled else disabled

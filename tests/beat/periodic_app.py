@@ -1,4 +1,4 @@
-"""An application with periodic tasks, whose place on the local stack comes from the environment."""
+"""An application with periodic tasks; the environment names its queue, table and schedule group on the local stack."""
 
 import json
 import os

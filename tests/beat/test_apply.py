@@ -1,4 +1,4 @@
-"""Plans and what they change, on the local stack's EventBridge Scheduler: once, twice, by two, and wrongly."""
+"""Planning and applying schedules on the local stack's EventBridge Scheduler, also by two processes, and failures."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def actions(changes: list[Change]) -> list[tuple[str, str]]:
     return [(change.action, change.entry) for change in changes]
 
 
-def test_a_thousand_are_made_and_then_no_write_is(make: Any, local_stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_apply_of_a_thousand_entries_writes_nothing(
+    make: Any, local_stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entries = {f"entry {number}": {**FAR, "args": [str(number)]} for number in range(1000)}
     with CallCounter(local_stack.endpoint_url) as counter:
         monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
@@ -80,11 +82,11 @@ def test_a_thousand_are_made_and_then_no_write_is(make: Any, local_stack: Any, m
         assert {change.action for change in plan(make(beat_schedule=entries))} == {"unchanged"}
         assert apply(make(beat_schedule=entries)) == []
         scheduler = [call for call in counter.counts() if "/schedules" in call]
-    assert len(scheduler) == 1001, "one path for the list, and one for each"
+    assert len(scheduler) == 1001, "one call for the list, and one for each schedule"
     assert all(call.startswith("GET ") for call in scheduler)
 
 
-def test_what_is_changed_is_replaced_as_a_whole_and_what_is_gone_is_pruned(make: Any) -> None:
+def test_changed_entry_is_replaced_and_undeclared_entry_is_pruned(make: Any) -> None:
     first = {"a": {**FAR, "end": NOW + timedelta(days=900)}, "b": FAR, "gone": FAR}
     assert actions(apply(make(beat_schedule=first))) == [("create", "a"), ("create", "b"), ("create", "gone")]
     second = make(beat_schedule={"a": {**FAR, "args": ["tax"]}, "b": FAR})
@@ -97,19 +99,19 @@ def test_what_is_changed_is_replaced_as_a_whole_and_what_is_gone_is_pruned(make:
     assert {change.action for change in plan(second)} == {"unchanged"}
 
 
-def test_schedules_that_an_entry_needs_no_more_go_with_the_next_apply(make: Any) -> None:
+def test_unneeded_schedule_of_an_entry_is_deleted_by_next_apply(make: Any) -> None:
     apply(make(beat_schedule={"a": {"task": "report", "schedule": 90 * 60}}))
     changes = apply(make(beat_schedule={"a": {"task": "report", "schedule": crontab(0, 3)}}))
     assert [change.action for change in changes] == ["update", "delete"]
 
 
-def test_another_role_is_a_change(make: Any) -> None:
+def test_new_role_is_an_update(make: Any) -> None:
     apply(make(beat_schedule={"a": FAR}))
     (change,) = plan(make(beat_schedule={"a": FAR}, role=f"{ROLE}-2"))
     assert change.differences == {"sender": (ROLE, f"{ROLE}-2")}
 
 
-def test_what_is_signed_is_unchanged_until_the_key_is_another(make: Any) -> None:
+def test_signed_schedule_is_unchanged_until_key_changes(make: Any) -> None:
     keys = ["hmac:" + "QUFB" * 11, "hmac:" + "QkJC" * 11]
     apply(make(beat_schedule={"a": FAR}, message_signing_keys=keys[:1]))
     assert actions(plan(make(beat_schedule={"a": FAR}, message_signing_keys=keys[:1]))) == [("unchanged", "a")]
@@ -117,7 +119,7 @@ def test_what_is_signed_is_unchanged_until_the_key_is_another(make: Any) -> None
     assert list(change.differences) == ["message.headers.taskq_signature"]
 
 
-def test_a_paused_entry_stays_so_until_it_is_resumed(make: Any) -> None:
+def test_paused_entry_stays_paused_until_resumed(make: Any) -> None:
     app = make(beat_schedule={"a": FAR, "b": FAR})
     apply(app)
     a, b = app.schedule_entries()
@@ -133,7 +135,7 @@ def test_a_paused_entry_stays_so_until_it_is_resumed(make: Any) -> None:
     assert app.run(applying.set_enabled(app, b, enabled=True)) == []
 
 
-def test_one_that_is_declared_disabled_is_enabled_by_its_declaration_alone(make: Any) -> None:
+def test_entry_declared_disabled_can_not_be_resumed(make: Any) -> None:
     disabled = make(beat_schedule={"a": {**FAR, "enabled": False}})
     apply(disabled)
     with pytest.raises(ImproperlyConfigured, match="declared with enabled=False"):
@@ -143,7 +145,7 @@ def test_one_that_is_declared_disabled_is_enabled_by_its_declaration_alone(make:
     assert live.enabled
 
 
-def test_two_people_who_apply_the_same_are_one(make: Any) -> None:
+def test_same_creation_by_two_people_is_no_conflict(make: Any) -> None:
     first, second = make(beat_schedule={"a": FAR}), make(beat_schedule={"a": FAR})
     changes = plan(first)
     apply(second)
@@ -151,7 +153,7 @@ def test_two_people_who_apply_the_same_are_one(make: Any) -> None:
     assert actions(plan(first)) == [("unchanged", "a")]
 
 
-def test_two_people_who_change_and_remove_the_same_are_one(make: Any) -> None:
+def test_same_update_and_removal_by_two_people_is_no_conflict(make: Any) -> None:
     apply(make(beat_schedule={"a": FAR, "b": FAR, "gone": FAR}))
     later = {"a": {**FAR, "args": ["tax"]}, "b": FAR}
     first, second = make(beat_schedule=later), make(beat_schedule=later)
@@ -162,18 +164,18 @@ def test_two_people_who_change_and_remove_the_same_are_one(make: Any) -> None:
     assert {change.action for change in plan(first)} == {"unchanged"}
 
 
-def test_of_what_two_people_remove_and_change_the_same_schedule_one_is_told(make: Any) -> None:
+def test_update_of_a_schedule_removed_by_another_person_is_a_conflict(make: Any) -> None:
     apply(make(beat_schedule={"a": FAR, "gone": FAR}))
     changing, removing = make(beat_schedule={"a": {**FAR, "args": ["tax"]}}), make(beat_schedule={})
     changes = plan(changing)
     apply(removing, prune=True)
-    with pytest.raises(ScheduleConflict, match="changed by somebody else since the plan"):
+    with pytest.raises(ScheduleConflict, match="changed by another process since the plan"):
         changing.run(applying.carry_out(applying.store_of(changing), changes))
 
 
 @pytest.fixture
 def people(make: Any) -> Iterator[Any]:
-    """Start `taskq beat apply`, and have it plan; it waits for its answer."""
+    """Start `taskq beat apply`, which makes its plan and then waits for the answer."""
     running: list[subprocess.Popen[str]] = []
 
     def start(count: int) -> subprocess.Popen[str]:
@@ -194,8 +196,10 @@ def people(make: Any) -> Iterator[Any]:
         each.communicate()
 
 
-def test_two_processes_apply_one_plan_at_the_same_time(make: Any, people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both have planned when both are answered, so that each may meet any of the other's writes."""
+def test_two_processes_can_apply_one_plan_at_the_same_time(
+    make: Any, people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have made their plan before either is answered, so that each may meet any write of the other."""
     entry = {"task": "report", "schedule": "0 3 1 1 *"}
     before = {f"entry {number}": entry for number in range(30)}
     after = {f"entry {number}": {**entry, "args": ["tax"]} for number in range(10, 40)}
@@ -213,19 +217,19 @@ def test_two_processes_apply_one_plan_at_the_same_time(make: Any, people: Any, m
     assert len(changes) == 30
 
 
-def test_two_people_who_apply_something_else_are_told(make: Any) -> None:
+def test_different_changes_by_two_people_are_a_conflict(make: Any) -> None:
     first, second = make(beat_schedule={"a": FAR}), make(beat_schedule={"a": {**FAR, "args": ["tax"]}})
     creating = plan(first)
     apply(second)
-    with pytest.raises(ScheduleConflict, match="made by somebody else at the same time"):
+    with pytest.raises(ScheduleConflict, match="created by another process at the same time"):
         first.run(applying.carry_out(applying.store_of(first), creating))
     updating = plan(first)
     apply(make(beat_schedule={"a": {**FAR, "args": ["third"]}}))
-    with pytest.raises(ScheduleConflict, match="changed by somebody else since the plan"):
+    with pytest.raises(ScheduleConflict, match="changed by another process since the plan"):
         first.run(applying.carry_out(applying.store_of(first), updating))
 
 
-def test_two_applications_share_a_group_and_touch_only_their_own(make: Any) -> None:
+def test_two_applications_in_one_group_change_only_their_own_schedules(make: Any) -> None:
     shop, other = make(beat_schedule={"a": FAR}), make(main="other", beat_schedule={"a": FAR})
     apply(shop)
     assert actions(plan(other)) == [("create", "a")]
@@ -233,7 +237,7 @@ def test_two_applications_share_a_group_and_touch_only_their_own(make: Any) -> N
     assert actions(plan(shop)) == [("unchanged", "a")]
 
 
-def test_two_applications_of_one_name_are_told_before_anything_is_changed(make: Any) -> None:
+def test_schedule_of_an_unknown_task_is_a_conflict(make: Any) -> None:
     first = make(beat_schedule={"a": {**FAR, "task": "slow"}})
     apply(first)
     second = make(beat_schedule={"a": FAR, "b": FAR})
@@ -244,7 +248,7 @@ def test_two_applications_of_one_name_are_told_before_anything_is_changed(make: 
 
 
 def another(make: Any, *, tasks: tuple[str, ...], **settings: Any) -> TaskQ:
-    """An application of the same name, with tasks of its own."""
+    """An application of the same name with other tasks."""
     app: TaskQ = make(**settings)
     for name in ("report", "slow"):
         del app.tasks[name], app.definitions[name]
@@ -253,8 +257,8 @@ def another(make: Any, *, tasks: tuple[str, ...], **settings: Any) -> TaskQ:
     return app
 
 
-def test_another_application_of_the_name_removes_nothing(make: Any) -> None:
-    """Neither declares what the other does, so that neither needs a schedule of the other's name."""
+def test_application_of_the_same_name_with_other_tasks_prunes_nothing(make: Any) -> None:
+    """Their entries have different names, so that neither application needs the name of a schedule of the other."""
     first = make(beat_schedule={"a": FAR})
     apply(first)
     second = another(make, tasks=("bill", "remind", "report"), beat_schedule={"b": {**FAR, "task": "bill"}})
@@ -267,8 +271,8 @@ def test_another_application_of_the_name_removes_nothing(make: Any) -> None:
     assert actions(apply(third, prune=True, take_over=True)) == [("prune", "a")]
 
 
-def test_the_same_application_elsewhere_removes_and_changes_nothing(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Staging and production, by mistake with one schedule group: the same tasks, and other queues."""
+def test_same_application_with_another_broker_prunes_nothing(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Staging and production share a schedule group by mistake: they have the same tasks and different queues."""
     apply(make(beat_schedule={"a": FAR, "b": FAR}))
     prefix, name = os.environ["PERIODIC_QUEUE"][:8], os.environ["PERIODIC_QUEUE"][8:]
     monkeypatch.setenv("PERIODIC_QUEUE", name)
@@ -279,15 +283,17 @@ def test_the_same_application_elsewhere_removes_and_changes_nothing(make: Any, m
         apply(pruning, prune=True)
 
 
-def test_a_task_that_is_gone_with_its_entry_is_pruned(make: Any) -> None:
-    """Half of what a schedule says of its application's tasks is enough."""
+def test_entry_that_is_removed_with_its_task_is_pruned(make: Any) -> None:
+    """Half of the task digests in a schedule's description are enough."""
     apply(make(beat_schedule={"a": FAR, "gone": {**FAR, "task": "slow"}}))
     later = another(make, tasks=("report", "new"), beat_schedule={"a": FAR})
     assert actions(apply(later, prune=True)) == [("prune", "gone")]
-    assert actions(plan(later)) == [("unchanged", "a")], "that there are other tasks now is no change of a's schedule"
+    assert actions(plan(later)) == [("unchanged", "a")], (
+        "a change of the application's other tasks does not change the schedule"
+    )
 
 
-def test_of_a_schedule_that_says_nothing_of_its_application_the_task_has_to_be_known(make: Any) -> None:
+def test_schedule_without_digests_is_pruned_only_if_its_task_is_known(make: Any) -> None:
     app = make(beat_schedule={"a": FAR, "b": {**FAR, "task": "slow"}})
     for change in plan(app):
         assert change.wanted is not None
@@ -297,7 +303,7 @@ def test_of_a_schedule_that_says_nothing_of_its_application_the_task_has_to_be_k
     assert actions(plan(later)) == [("prune", "a"), ("foreign", "b")]
 
 
-def test_another_applications_entry_is_not_paused(make: Any) -> None:
+def test_entry_of_another_application_can_not_be_paused(make: Any) -> None:
     apply(make(beat_schedule={"a": FAR}))
     second = another(make, tasks=("bill", "remind"), beat_schedule={"a": {**FAR, "task": "bill"}})
     with pytest.raises(ScheduleConflict, match="has 0 of 2"):
@@ -308,10 +314,10 @@ def test_another_applications_entry_is_not_paused(make: Any) -> None:
     ("body", "says"),
     [
         ('{"headers": {"taskq_schedule": {"application": "theirs", "name": "x"}, "task": "report"}}', "'theirs'"),
-        ("by hand", "something else than a periodic task"),
+        ("by hand", "something other than a periodic task"),
     ],
 )
-def test_a_schedule_of_somebody_elses_under_our_name_is_a_conflict(make: Any, body: str, says: str) -> None:
+def test_foreign_schedule_with_our_name_is_a_conflict(make: Any, body: str, says: str) -> None:
     app = make(beat_schedule={"a": FAR})
     (change,) = plan(app)
     assert change.wanted is not None
@@ -321,7 +327,7 @@ def test_a_schedule_of_somebody_elses_under_our_name_is_a_conflict(make: Any, bo
         plan(app)
 
 
-def test_what_terraform_keeps_is_left_to_it(make: Any) -> None:
+def test_schedules_kept_by_terraform_are_not_changed(make: Any) -> None:
     app = make(beat_schedule={"a": FAR})
     ((_, kept),) = app.run(applying.wanted_schedules(app, app.schedule_entries(), NOW, "terraform"))
     app.run(applying.store_of(app).put([kept]))
@@ -343,7 +349,7 @@ def test_what_terraform_keeps_is_left_to_it(make: Any) -> None:
     ],
     ids=["queue", "size", "date", "zone", "group"],
 )
-def test_one_bad_entry_keeps_all_from_being_changed(make: Any, entry: Any, kind: type[Exception], says: str) -> None:
+def test_one_bad_entry_prevents_all_changes(make: Any, entry: Any, kind: type[Exception], says: str) -> None:
     def declared() -> TaskQ:
         return make(beat_schedule={"bad": entry, "good": FAR})
 
@@ -353,7 +359,7 @@ def test_one_bad_entry_keeps_all_from_being_changed(make: Any, entry: Any, kind:
 
 
 @pytest.mark.needs("names_missing_groups")
-def test_without_its_group_or_a_scheduler_nothing_is_planned(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_group_scheduler_or_name_raises(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERIODIC_GROUP", "missing")
     with pytest.raises(ScheduleGroupNotFound, match="create-schedule-group --name missing"):
         plan(make(beat_schedule={"a": FAR}))
@@ -363,7 +369,7 @@ def test_without_its_group_or_a_scheduler_nothing_is_planned(make: Any, monkeypa
         plan(make(main=None))
 
 
-def test_a_refusal_of_the_first_leaves_all_as_it_was(make: Any) -> None:
+def test_refusal_of_first_change_prevents_the_others(make: Any) -> None:
     app = make(beat_schedule={"a": FAR, "b": FAR, "c": FAR})
     store, asked = applying.store_of(app), []
 

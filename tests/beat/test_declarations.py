@@ -1,4 +1,4 @@
-"""Periodic tasks as an application declares them, rightly and wrongly."""
+"""Declarations of periodic tasks, correct and wrong, and the schedules and messages that are made of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ, group
-from taskq_cloud.beat.declarations import platform_schedules, schedule_prefix, tick_message
+from taskq_cloud.beat.platform_schedules import platform_schedules, schedule_prefix
+from taskq_cloud.beat.tick_messages import tick_message
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.errors import ImproperlyConfigured, ScheduleError
 from taskq_cloud.schedules import crontab, schedule
@@ -30,7 +31,7 @@ def make_app(**settings: Any) -> TaskQ:
     return app
 
 
-def test_every_way_of_declaring_leads_to_the_same_kind_of_entry() -> None:
+def test_every_way_of_declaring_makes_entries() -> None:
     nightly = {"task": "report", "schedule": crontab(0, 3), "args": ("sales",), "options": {"queue": "slow"}}
     app = make_app(beat_schedule={"nightly": nightly, "often": {"task": "tidy", "schedule": 30, "enabled": False}})
     app.conf
@@ -57,12 +58,12 @@ def test_every_way_of_declaring_leads_to_the_same_kind_of_entry() -> None:
     assert entries["hourly"].timing.start == datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
     assert entries["x"].schedule == schedule(300, timezone="UTC")
     assert (entries["x"].options, entries["x"].catch_up) == ({"expires": 60}, "all")
-    assert app.schedule_entries() == app.schedule_entries(), "what is connected is called once"
+    assert app.schedule_entries() == app.schedule_entries(), "connected receivers are called once"
     due = entries["decorated"].fire_times(datetime(2026, 11, 27, 9, tzinfo=UTC))
     assert [next(due).isoformat() for _ in range(2)] == ["2026-11-30T08:00:00+00:00", "2026-12-01T08:00:00+00:00"]
 
 
-def test_the_timezone_setting_is_that_of_schedules_without_one() -> None:
+def test_timezone_setting_applies_to_schedules_without_one() -> None:
     app = make_app(timezone="America/New_York", beat_schedule={"a": {"task": "tidy", "schedule": crontab(0, 9)}})
     (entry,) = app.schedule_entries()
     assert entry.timezone == "America/New_York"
@@ -87,7 +88,7 @@ GOOD: dict[str, Any] = {"task": "report", "schedule": 60, "args": ["x"]}
         ({**GOOD, "options": {"expires": datetime(2030, 1, 1, tzinfo=UTC)}}, "end="),
         ({**GOOD, "every": 5}, "unknown key 'every'"),
         ({**GOOD, "timezone": "Europe/Pariss"}, "unknown time zone"),
-        ({**GOOD, "schedule": crontab(timezone="UTC"), "timezone": "Europe/Paris"}, "say one"),
+        ({**GOOD, "schedule": crontab(timezone="UTC"), "timezone": "Europe/Paris"}, "give only one"),
         ({**GOOD, "start": "2026-01-02", "end": "2026-01-01"}, "before it starts"),
         ({**GOOD, "start": "soon"}, "ISO 8601"),
         ({**GOOD, "jitter": -1}, "from 0 to a day"),
@@ -97,13 +98,13 @@ GOOD: dict[str, Any] = {"task": "report", "schedule": 60, "args": ["x"]}
         ("tidy", "a mapping"),
     ],
 )
-def test_what_can_not_be_had_is_refused_by_name(entry: Any, text: str) -> None:
+def test_wrong_declaration_is_refused_by_name(entry: Any, text: str) -> None:
     with pytest.raises(ScheduleError, match=text) as raised:
         make_app(beat_schedule={"mine": entry}).schedule_entries()
     assert str(raised.value).startswith("periodic task 'mine': ")
 
 
-def test_two_of_one_name_are_refused_and_the_same_twice_is_one() -> None:
+def test_equal_declarations_are_one_and_different_ones_of_one_name_are_refused() -> None:
     app = make_app(beat_schedule={"mine": GOOD})
     app.add_periodic_task(60, app.tasks["report"].s("x"), name="mine")
     assert len(app.schedule_entries()) == 1
@@ -112,7 +113,7 @@ def test_two_of_one_name_are_refused_and_the_same_twice_is_one() -> None:
         app.schedule_entries()
 
 
-def test_workflows_can_not_be_periodic() -> None:
+def test_workflow_can_not_be_periodic() -> None:
     app = make_app()
     with pytest.raises(ScheduleError, match="group, chain or chord"):
         app.add_periodic_task(60, group(app.tasks["tidy"].s()))
@@ -120,7 +121,7 @@ def test_workflows_can_not_be_periodic() -> None:
         app.add_periodic_task(60, app.tasks["tidy"].s().set(link=app.tasks["tidy"].s()))
 
 
-def test_decorator_options_without_a_schedule_or_with_two_are_refused() -> None:
+def test_decorator_needs_exactly_one_schedule() -> None:
     app = make_app()
     with pytest.raises(ScheduleError, match="and no schedule"):
         app.task(name="a", jitter=5)(lambda: None)
@@ -128,43 +129,45 @@ def test_decorator_options_without_a_schedule_or_with_two_are_refused() -> None:
         app.task(name="b", every=5, cron="* * * * *")(lambda: None)
 
 
-def test_settings_name_what_is_wrong_with_a_zone() -> None:
+def test_wrong_time_zone_setting_is_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match="Europe/Paris"):
         make_app(timezone="Europe/Pari").schedule_entries()
     with pytest.raises(ScheduleError, match="set timezone"):
         make_app(enable_utc=False).schedule_entries()
 
 
-def test_overlap_skip_needs_a_store_with_claims() -> None:
+def test_overlap_skip_needs_a_store_with_locks() -> None:
     app = make_app(results="disabled://", beat_schedule={"mine": {**GOOD, "overlap": "skip"}})
     with pytest.raises(ScheduleError, match="TASKQ_RESULTS"):
         app.schedule_entries()
 
 
-MOMENT = datetime(2026, 11, 23, 9, tzinfo=UTC)
+FIRE_TIME = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("keys", [(), ("hmac:" + "QUFB" * 11,)], ids=["unsigned", "signed"])
-def test_two_firings_of_one_tick_are_one_task_whoever_fires(keys: tuple[str, ...]) -> None:
+def test_all_firings_of_one_tick_have_one_id(keys: tuple[str, ...]) -> None:
     app = make_app(message_signing_keys=keys, beat_schedule={"mine": {**GOOD, "schedule": 3600}})
     (entry,) = app.schedule_entries()
     tick = ticks.tick_of_entry(entry, "shop")
     body = app.codec.write(tick_message(app, entry, tick, ticks.AWS_SCHEDULED_TIME), "q")
     fired = [body.replace(ticks.AWS_SCHEDULED_TIME, each) for each in ("2026-11-23T09:00:00Z", "2026-11-23T09:00:42Z")]
-    local = app.codec.write(tick_message(app, entry, tick, MOMENT), "q")
+    local = app.codec.write(tick_message(app, entry, tick, FIRE_TIME), "q")
     read = [app.codec.read(each, f"broker-{number}") for number, each in enumerate([*fired, local])]
-    assert {message.id for message in read} == {ticks.tick_id("shop", "mine", MOMENT)}
+    assert {message.id for message in read} == {ticks.tick_id("shop", "mine", FIRE_TIME)}
     assert {message.root_id for message in read} == {read[0].id}
-    assert {message.expires for message in read} == {MOMENT + timedelta(seconds=600)}, "the task's own, from that time"
+    assert {message.expires for message in read} == {FIRE_TIME + timedelta(seconds=600)}, (
+        "the task's own expiry, counted from the fire time"
+    )
     assert list(read[0].args) == ["x"]
     again = app.codec.read(app.codec.write(read[0], "q"), "m")
-    assert again == app.codec.read(fired[0], "m"), "sent on, by a retry say, it is the same tick"
+    assert again == app.codec.read(fired[0], "m"), "a tick that is sent on, for example by a retry, stays the same tick"
 
 
-def test_a_signature_is_of_all_but_the_moment() -> None:
+def test_signature_covers_everything_except_the_fire_time() -> None:
     app = make_app(message_signing_keys=("hmac:" + "QUFB" * 11,), beat_schedule={"mine": GOOD})
     (entry,) = app.schedule_entries()
-    body = app.codec.write(tick_message(app, entry, ticks.tick_of_entry(entry, "shop"), MOMENT), "q")
+    body = app.codec.write(tick_message(app, entry, ticks.tick_of_entry(entry, "shop"), FIRE_TIME), "q")
     for old, new in (
         ('"mine"', '"yours"'),
         ('\\"x\\"', '\\"y\\"'),
@@ -177,7 +180,7 @@ def test_a_signature_is_of_all_but_the_moment() -> None:
             app.codec.read(altered, "m")
 
 
-def test_a_placeholder_that_nobody_filled_is_no_time() -> None:
+def test_unreplaced_placeholder_is_refused() -> None:
     app = make_app(beat_schedule={"mine": GOOD})
     (entry,) = app.schedule_entries()
     body = app.codec.write(tick_message(app, entry, ticks.tick_of_entry(entry, "shop"), ticks.AWS_SCHEDULED_TIME), "q")
@@ -186,11 +189,11 @@ def test_a_placeholder_that_nobody_filled_is_no_time() -> None:
 
 
 @pytest.mark.parametrize("platform", ["cloud_scheduler", "eventbridge"])
-def test_a_platform_is_given_complete_messages(platform: Any) -> None:
+def test_platform_schedules_hold_complete_messages(platform: Any) -> None:
     app = make_app(beat_schedule={"every 90 minutes!": {**GOOD, "schedule": "90m", "options": {"queue": "slow"}}})
     (entry,) = app.schedule_entries()
-    made = platform_schedules(app, entry, platform, "arn:slow", MOMENT)
-    assert made == platform_schedules(app, entry, platform, "arn:slow", MOMENT)
+    made = platform_schedules(app, entry, platform, "arn:slow", FIRE_TIME)
+    assert made == platform_schedules(app, entry, platform, "arn:slow", FIRE_TIME)
     assert len(made) == len({each.name for each in made}) == 2
     for each in made:
         assert re.fullmatch(r"[0-9a-zA-Z_.-]{1,64}", each.name)
@@ -198,14 +201,14 @@ def test_a_platform_is_given_complete_messages(platform: Any) -> None:
         body = each.body.replace(ticks.AWS_SCHEDULED_TIME, "2026-11-23T09:00:00Z")
         assert app.codec.read(body, "m").task == "report"
     assert schedule_prefix("shop") != schedule_prefix("Shop")
-    past = dataclasses.replace(entry, timing=dataclasses.replace(entry.timing, end=MOMENT))
-    assert platform_schedules(app, past, platform, "arn:slow", MOMENT) == []
+    past = dataclasses.replace(entry, timing=dataclasses.replace(entry.timing, end=FIRE_TIME))
+    assert platform_schedules(app, past, platform, "arn:slow", FIRE_TIME) == []
 
 
-def test_where_a_platform_writes_no_time_the_message_says_when_it_fires_and_guards_the_end() -> None:
+def test_message_has_firings_and_end_if_platform_writes_no_time() -> None:
     entry = {**GOOD, "schedule": "0 9 13 * fri", "timezone": "Europe/Paris", "end": "2090-01-01T00:00:00"}
     app = make_app(beat_schedule={"mine": entry})
-    (made,) = platform_schedules(app, app.schedule_entries()[0], "cloud_scheduler", "topic", MOMENT)
+    (made,) = platform_schedules(app, app.schedule_entries()[0], "cloud_scheduler", "topic", FIRE_TIME)
     assert (made.when, made.timezone, made.end) == ("0 9 13 * *", "Europe/Paris", None)
     late = datetime(2026, 11, 13, 8, 30, tzinfo=UTC).timestamp()
     message = ticks.resolved(app.codec.read(made.body, "m"), late)
@@ -216,12 +219,12 @@ def test_where_a_platform_writes_no_time_the_message_says_when_it_fires_and_guar
     assert tick.timing.end is not None
 
 
-def test_no_span_is_longer_than_its_queue_holds_a_message_back() -> None:
-    """Pub/Sub without Cloud Tasks: 600 seconds, with countdown and jitter."""
+def test_span_is_no_longer_than_the_queue_can_hold_a_message_back() -> None:
+    """Pub/Sub without Cloud Tasks holds a message back for 600 seconds, countdown and jitter included."""
 
     def spans(longest_eta: float, **more: Any) -> list[int]:
         app = make_app(beat_schedule={"mine": {**GOOD, "schedule": 90, **more}})
-        made = platform_schedules(app, app.schedule_entries()[0], "cloud_scheduler", "t", MOMENT, longest_eta)
+        made = platform_schedules(app, app.schedule_entries()[0], "cloud_scheduler", "t", FIRE_TIME, longest_eta)
         found = [ticks.tick_of(app.codec.read(each.body, "m")) for each in made]
         return [tick.span_seconds for tick in found if tick is not None]
 
@@ -231,12 +234,12 @@ def test_no_span_is_longer_than_its_queue_holds_a_message_back() -> None:
     assert spans(math.inf, jitter=3600) == [900]
     with pytest.raises(ScheduleError, match=r"'mine'.* a minute, and its queue can't hold them so long"):
         spans(600, options={"countdown": 540})
-    # A guard leaves out what is not due, and nothing has to be sent ahead.
+    # The worker drops firings at which the task is not due, so that no tick has to be sent ahead.
     assert spans(600, schedule=7 * 3600, options={"countdown": 3600}) == [0]
 
 
-def test_a_crontab_that_was_written_with_spaces_can_be_read_from_its_message() -> None:
+def test_crontab_with_spaces_can_be_read_from_its_message() -> None:
     app = make_app(beat_schedule={"mine": {**GOOD, "schedule": crontab(minute="0, 30", hour=[9, 12])}})
-    (made,) = platform_schedules(app, app.schedule_entries()[0], "eventbridge", "arn", MOMENT)
+    (made,) = platform_schedules(app, app.schedule_entries()[0], "eventbridge", "arn", FIRE_TIME)
     message = app.codec.read(made.body.replace(ticks.AWS_SCHEDULED_TIME, "2026-11-23T09:30:00Z"), "m")
     assert message.id == ticks.tick_id("shop", "mine", datetime(2026, 11, 23, 9, 30, tzinfo=UTC))

@@ -39,7 +39,7 @@ def place(
 
 @pytest.fixture
 def worker(place: None, tmp_path: Path) -> Iterator[Path]:
-    """A worker of the application; its log."""
+    """Start a worker of the application, and return the path of its log."""
     command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "tests.beat.periodic_app:app", "-P", "threads"]
     path = tmp_path / "worker.log"
     with path.open("wb") as log:
@@ -50,8 +50,8 @@ def worker(place: None, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.needs("fires_schedules")
-def test_two_firings_of_one_tick_are_one_task(worker: Path) -> None:
-    """Fired twice at one time by schedules that were put for that: a minute's own schedule takes a minute."""
+def test_two_firings_of_one_tick_run_once(worker: Path) -> None:
+    """Two copies of the schedule fire in two seconds: the schedule itself would take a minute."""
     words = ["<aws.scheduler.x>", "<aws.scheduler.scheduled-time>", "<sent>"]
     with closing(make_app(beat_schedule={"minutely": {"task": "report", "schedule": 60, "args": [words]}})) as app:
         ((_, kept),) = app.run(apply.wanted_schedules(app, app.schedule_entries(), datetime.now(UTC)))
@@ -63,15 +63,15 @@ def test_two_firings_of_one_tick_are_one_task(worker: Path) -> None:
         results = [app.AsyncResult(task_id) for task_id in ids]
         until(lambda: any(result.ready() for result in results), lambda: worker.read_text()[-3000:], TIMEOUT_SECONDS)
         (value,) = [result.get() for result in results if result.ready()]
-        assert value == words, "what looks like the platform's words in arguments stays as it is"
-        # Of one deduplication id, a FIFO queue takes one.
+        assert value == words, "arguments that look like the platform's placeholders stay as they are"
+        # A FIFO queue takes only one message of a deduplication id.
         if not os.environ["PERIODIC_QUEUE"].endswith(".fifo"):
             until(lambda: "has come twice" in worker.read_text(), lambda: worker.read_text()[-3000:], TIMEOUT_SECONDS)
         assert worker.read_text().count("succeeded in") == 1
 
 
-def test_what_was_applied_fires_at_its_time(worker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a platform: a command applies, nothing of ours watches, and the next minute runs the task."""
+def test_applied_schedule_fires_at_its_time(worker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a real platform: a command applies the schedule and ends, and the task runs in the next minute."""
     entries = {"each minute": {"task": "report", "schedule": "* * * * *", "args": ["applied"]}}
     monkeypatch.setenv("PERIODIC_ENTRIES", json.dumps(entries))
     command = [sys.executable, "-m", "taskq_cloud", "beat", "apply", "--yes", "-A", "tests.beat.periodic_app:app"]

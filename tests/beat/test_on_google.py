@@ -1,4 +1,4 @@
-"""Plans and what they change in Cloud Scheduler, by calls that are counted, and what becomes of what it publishes."""
+"""Planning and applying schedules in Cloud Scheduler, with counted calls, and the messages that its jobs publish."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_second_apply_writes_nothing(server: CloudSchedulerServer, make: MakeApp, colour: str) -> None:
+def test_second_apply_writes_nothing(server: CloudSchedulerServer, make: MakeApp, colour: str) -> None:
     async def apply_on_a_loop(app: TaskQ) -> list[Change]:
         try:
             changes = await app.arun(applying.make_plan(app, app.schedule_entries(), NOW))
@@ -95,22 +95,22 @@ def test_a_second_apply_writes_nothing(server: CloudSchedulerServer, make: MakeA
         app = make(beat_schedule=EVERYTHING)
         return apply(app, prune=True) if colour == "sync" else asyncio.run(apply_on_a_loop(app))
 
-    assert len(applied()) == len(EVERYTHING) + 1, "every 90 minutes takes two"
+    assert len(applied()) == len(EVERYTHING) + 1, "every 90 minutes takes two jobs"
     assert server.writes == {"CreateJob": len(EVERYTHING) + 1, "PauseJob": 1, "UpdateJob": 1}
     server.calls.clear()
     assert [change for change in applied() if change.action != "unchanged"] == []
     assert server.writes == {}
 
 
-def test_a_thousand_are_made_and_then_read_page_by_page(server: CloudSchedulerServer, make: MakeApp) -> None:
+def test_thousand_schedules_are_read_page_by_page(server: CloudSchedulerServer, make: MakeApp) -> None:
     entries = {f"entry {number}": {**NIGHTLY, "args": [str(number)]} for number in range(1000)}
     assert len(apply(make(beat_schedule=entries))) == 1000
     server.calls.clear()
     assert {change.action for change in plan(make(beat_schedule=entries))} == {"unchanged"}
-    assert server.calls == {"ListJobs": 10 + 2}, "pages of a hundred for the names, and of five hundred for the rest"
+    assert server.calls == {"ListJobs": 10 + 2}, "pages of 100 for the names, and of 500 for the jobs"
 
 
-def test_what_is_changed_is_replaced_as_a_whole_and_what_is_gone_is_pruned(make: MakeApp) -> None:
+def test_changed_entry_is_replaced_and_undeclared_entry_is_pruned(make: MakeApp) -> None:
     apply(make(beat_schedule={"a": {"task": "report", "schedule": "90m"}, "b": NIGHTLY, "gone": NIGHTLY}))
     second = make(beat_schedule={"a": {**NIGHTLY, "args": ["tax"]}, "b": NIGHTLY})
     assert actions(plan(second)) == [("update", "a"), ("delete", "a"), ("unchanged", "b"), ("prune", "gone")]
@@ -119,7 +119,7 @@ def test_what_is_changed_is_replaced_as_a_whole_and_what_is_gone_is_pruned(make:
     assert {change.action for change in plan(second)} == {"unchanged"}
 
 
-def test_a_pause_in_the_console_is_one_and_stays(server: CloudSchedulerServer, make: MakeApp) -> None:
+def test_job_paused_in_the_console_stays_paused(server: CloudSchedulerServer, make: MakeApp) -> None:
     app = make(beat_schedule={"a": NIGHTLY})
     apply(app)
     (job,) = server.jobs.values()
@@ -133,9 +133,7 @@ def test_a_pause_in_the_console_is_one_and_stays(server: CloudSchedulerServer, m
     assert job.state == STATES.ENABLED
 
 
-def test_other_jobs_of_the_location_and_other_applications_are_left_alone(
-    server: CloudSchedulerServer, make: MakeApp
-) -> None:
+def test_jobs_of_others_are_not_changed(server: CloudSchedulerServer, make: MakeApp) -> None:
     shop, other = make(beat_schedule={"a": NIGHTLY}), make(main="other", beat_schedule={"a": NIGHTLY})
     apply(shop)
     apply(other, prune=True)
@@ -148,11 +146,11 @@ def test_other_jobs_of_the_location_and_other_applications_are_left_alone(
     assert theirs.name in server.jobs
 
 
-def test_two_people_who_apply_something_else_are_told(make: MakeApp) -> None:
+def test_different_changes_by_two_people_are_a_conflict(make: MakeApp) -> None:
     first = make(beat_schedule={"a": NIGHTLY})
     creating = plan(first)
     apply(make(beat_schedule={"a": {**NIGHTLY, "args": ["tax"]}}))
-    with pytest.raises(ScheduleConflict, match="made by somebody else at the same time"):
+    with pytest.raises(ScheduleConflict, match="created by another process at the same time"):
         first.run(applying.carry_out(applying.store_of(first), creating))
 
 
@@ -170,7 +168,7 @@ def test_two_people_who_apply_something_else_are_told(make: MakeApp) -> None:
     ],
     ids=["queue", "group", "size", "attribute"],
 )
-def test_one_bad_entry_keeps_all_from_being_changed(
+def test_one_bad_entry_prevents_all_changes(
     server: CloudSchedulerServer, make: MakeApp, entry: Any, kind: type[Exception], says: str
 ) -> None:
     with pytest.raises(kind, match=says):
@@ -178,20 +176,20 @@ def test_one_bad_entry_keeps_all_from_being_changed(
     assert server.writes == {}
 
 
-def test_a_queue_that_keeps_order_has_no_periodic_tasks(server: CloudSchedulerServer, make: MakeApp) -> None:
+def test_ordered_queue_can_not_have_periodic_tasks(server: CloudSchedulerServer, make: MakeApp) -> None:
     server.pubsub.make_queue("shop-work.fifo", ordered=True)
     with pytest.raises(ImproperlyConfigured, match=r"can't go to a \.fifo queue") as raised:
         plan(make(beat_schedule={"a": {**NIGHTLY, "options": {"queue": "work.fifo"}}}))
     assert raised.value.__notes__ == ["periodic task 'a'"]
 
 
-def test_a_topic_that_nobody_receives_from_has_no_periodic_tasks(server: CloudSchedulerServer, make: MakeApp) -> None:
+def test_topic_without_subscription_can_not_have_periodic_tasks(server: CloudSchedulerServer, make: MakeApp) -> None:
     server.pubsub.make_topic("shop-unheard")
     with pytest.raises(QueueNotFound, match="keeps no message"):
         plan(make(beat_schedule={"a": {**NIGHTLY, "options": {"queue": "unheard"}}}))
 
 
-def test_a_quota_says_how_many_were_made(server: CloudSchedulerServer, make: MakeApp) -> None:
+def test_quota_error_says_how_many_changes_were_made(server: CloudSchedulerServer, make: MakeApp) -> None:
     server.most_jobs = 1
     app = make(beat_schedule={"a": NIGHTLY, "b": NIGHTLY})
     with pytest.raises(QuotaExceeded) as raised:
@@ -201,7 +199,7 @@ def test_a_quota_says_how_many_were_made(server: CloudSchedulerServer, make: Mak
     assert actions(apply(app)) == [("create", "b")]
 
 
-def test_a_missing_permission_is_told_before_anything_is_changed(server: CloudSchedulerServer, make: MakeApp) -> None:
+def test_missing_permission_is_reported_before_anything_is_changed(server: CloudSchedulerServer, make: MakeApp) -> None:
     server.denied.add("CreateJob")
     with pytest.raises(AccessDenied, match=r"cloudscheduler\.jobs\.create was denied") as raised:
         apply(make(beat_schedule={"a": NIGHTLY, "b": NIGHTLY}))
@@ -211,8 +209,8 @@ def test_a_missing_permission_is_told_before_anything_is_changed(server: CloudSc
         plan(make(beat_schedule={"a": NIGHTLY}, scheduler="cloudscheduler://test-project/mars-west1"))
 
 
-def test_a_job_fires_what_its_entry_says(server: CloudSchedulerServer, make: MakeApp) -> None:
-    """Whole days of firings, by the expressions that the server has."""
+def test_jobs_fire_at_the_times_of_their_entries(server: CloudSchedulerServer, make: MakeApp) -> None:
+    """The server fires for a whole day, by the expressions of its jobs."""
     apply(make(beat_schedule=EVERYTHING))
     day = datetime(2026, 12, 14, tzinfo=UTC)  # the second Monday
     fired = [server.fire_due_jobs(day + timedelta(hours=hour)) for hour in range(24)]
@@ -220,6 +218,6 @@ def test_a_job_fires_what_its_entry_says(server: CloudSchedulerServer, make: Mak
     assert "disabled" not in entries
     assert entries.count("nightly") == 1
     assert entries.count("second-monday") == 1
-    assert entries.count("every-90-minutes") == 8, "at the full hours; as many fall between"
+    assert entries.count("every-90-minutes") == 8, "at the full hours; the other half falls between them"
     assert entries.count("every-7-seconds") == 24
     assert server.pubsub.left("shop-work") == len(entries)

@@ -1,4 +1,4 @@
-"""The local ticker on a clock of the test's own: when it sends, who leads, and what becomes of missed ticks."""
+"""The local ticker on a fake clock: when it sends, which ticker leads, and what happens to missed ticks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
 
 
 class World:
-    """One broker and one store, and as many tickers as a test makes, each of an application of its own."""
+    """One broker and one store, and as many tickers as a test makes, each with its own application object."""
 
     def __init__(self, **schedule: Any) -> None:
         self.clock = FakeClock(START.timestamp())
@@ -50,7 +50,7 @@ class World:
         return run(flow, nothing)
 
     def live(self, seconds: float, *tickers: Ticker) -> None:
-        """Let time pass; each ticker is called when it has said so."""
+        """Let time pass; each ticker is called after the time that it has asked for."""
         end = self.clock() + seconds
         due = dict.fromkeys(range(len(tickers)), self.clock())
         while (first := min(due, key=lambda number: (due[number], number))) is not None and due[first] <= end:
@@ -60,36 +60,36 @@ class World:
             due[first] = self.clock() + wait_seconds
         self.clock.advance(end - self.clock())
 
-    def sent(self) -> list[tuple[str, str, float]]:
-        """Entry, time it was due, and time it was received, of what was sent since asked before."""
+    def sent(self) -> list[tuple[str, datetime, str]]:
+        """The entry's name, the fire time and the id of each tick that was sent since the last call."""
         found = []
         while deliveries := self.run(self.broker.receive("celery", 10, 0, 1e9)):
             for delivery in deliveries:
                 document = json.loads(delivery.body)
                 headers = document["headers"]
-                moment = datetime.fromisoformat(headers["taskq_scheduled_time"])
-                assert headers["id"] == tick_id("shop", headers["taskq_schedule"]["name"], moment)
-                found.append((headers["taskq_schedule"]["name"], moment, headers["id"]))
+                fire_time = datetime.fromisoformat(headers["taskq_scheduled_time"])
+                assert headers["id"] == tick_id("shop", headers["taskq_schedule"]["name"], fire_time)
+                found.append((headers["taskq_schedule"]["name"], fire_time, headers["id"]))
         return found
 
-    def moments(self) -> list[str]:
-        return [f"{moment:%H:%M:%S}" for _, moment, _ in self.sent()]
+    def fire_times(self) -> list[str]:
+        return [f"{fire_time:%H:%M:%S}" for _, fire_time, _ in self.sent()]
 
 
 def every(seconds: float, **more: Any) -> dict[str, Any]:
     return {"task": "report", "schedule": seconds, **more}
 
 
-def test_it_sends_each_tick_once_at_its_very_time_and_sleeps_between() -> None:
+def test_ticker_sends_each_tick_once_on_time_and_sleeps_between() -> None:
     world = World(minute=every(60), cron={"task": "report", "schedule": crontab(minute="5")})
     world.live(600, world.ticker())
     sent = world.sent()
-    assert [moment for name, moment, _ in sent if name == "minute"] == [START + MINUTE * n for n in range(1, 11)]
-    assert [moment for name, moment, _ in sent if name == "cron"] == [START + MINUTE * 5]
-    assert world.turns <= 600 / (LEASE_SECONDS / RENEWALS) + 10 + 1, "it is called to renew and to send, no more"
+    assert [fire_time for name, fire_time, _ in sent if name == "minute"] == [START + MINUTE * n for n in range(1, 11)]
+    assert [fire_time for name, fire_time, _ in sent if name == "cron"] == [START + MINUTE * 5]
+    assert world.turns <= 600 / (LEASE_SECONDS / RENEWALS) + 10 + 1, "it is called only to renew its lock and to send"
 
 
-def test_of_several_one_sends_and_another_takes_over_within_the_lease() -> None:
+def test_one_of_several_sends_and_another_takes_over_within_the_lease() -> None:
     world = World(often=every(10, catch_up="all"))
     first, second = world.ticker("a"), world.ticker("b")
     world.live(45, first, second)
@@ -97,12 +97,14 @@ def test_of_several_one_sends_and_another_takes_over_within_the_lease() -> None:
     world.live(LEASE_SECONDS * (1 + 1 / RENEWALS), second)  # the first is killed
     assert second.leads
     world.live(40, second)
-    moments = [moment for _, moment, _ in world.sent()]
-    assert moments == [START + timedelta(seconds=10 * n) for n in range(1, len(moments) + 1)], "none lost, none twice"
-    assert moments[-1] >= START + timedelta(seconds=120)
+    fire_times = [fire_time for _, fire_time, _ in world.sent()]
+    assert fire_times == [START + timedelta(seconds=10 * n) for n in range(1, len(fire_times) + 1)], (
+        "none lost, none twice"
+    )
+    assert fire_times[-1] >= START + timedelta(seconds=120)
 
 
-def test_one_that_ends_in_order_is_followed_at_once() -> None:
+def test_resigned_leader_is_followed_at_once() -> None:
     world = World(often=every(10))
     first, second = world.ticker("a"), world.ticker("b")
     world.live(0, first, second)
@@ -117,11 +119,11 @@ def test_one_that_slept_too_long_sends_nothing_under_its_lost_claim() -> None:
     world.live(15, first)
     world.clock.advance(LEASE_SECONDS * 2)  # a suspended machine
     world.live(0, second)
-    assert world.moments() == ["12:00:10", "12:01:10"]
+    assert world.fire_times() == ["12:00:10", "12:01:10"]
     world.clock.advance(5)
     world.live(0, first)
     assert not first.leads
-    assert world.moments() == []
+    assert world.fire_times() == []
 
 
 def test_a_claim_lost_between_two_sends_is_seen_by_the_record() -> None:
@@ -129,12 +131,12 @@ def test_a_claim_lost_between_two_sends_is_seen_by_the_record() -> None:
     first, second = world.ticker("a"), world.ticker("b")
     first.lease_seconds = 300  # so that it is not its renewal that tells
     world.live(15, first)
-    world.run(world.store.claim(first._key, "a", 0))
+    world.run(world.store.claim(first._lock_key, "a", 0))
     world.live(6, second)
-    assert world.moments() == ["12:00:10", "12:00:20"]
-    world.live(0, first)  # it believes to lead; what it sends is the same tick, and it learns from the record
+    assert world.fire_times() == ["12:00:10", "12:00:20"]
+    world.live(0, first)  # it still acts as leader: it sends the same tick again, and learns from the record
     assert not first.leads
-    assert world.moments() == ["12:00:20"]
+    assert world.fire_times() == ["12:00:20"]
 
 
 @pytest.mark.parametrize(
@@ -145,25 +147,25 @@ def test_a_claim_lost_between_two_sends_is_seen_by_the_record() -> None:
         ("all", ["12:02:00", "12:03:00", "12:04:00", "12:05:00", "12:06:00"]),
     ],
 )
-def test_what_was_missed_while_none_ran(catch_up: str, expected: list[str]) -> None:
+def test_ticks_missed_while_no_ticker_ran_are_sent_by_catch_up(catch_up: str, expected: list[str]) -> None:
     world = World(minute=every(60, catch_up=catch_up))
     world.live(60, world.ticker("a"))
-    assert world.moments() == ["12:01:00"]
+    assert world.fire_times() == ["12:01:00"]
     world.clock.advance(240 + 30)
     world.live(60, world.ticker("b"))
-    assert world.moments() == expected
+    assert world.fire_times() == expected
 
 
-def test_many_missed_ticks_go_in_portions() -> None:
+def test_many_missed_ticks_are_sent_in_portions() -> None:
     world = World(second=every(1, catch_up="all"))
     world.live(0, world.ticker("a"))
     world.clock.advance(TICKS_AT_ONCE * 2.5)
     world.live(0, world.ticker("b"))
-    moments = [moment for _, moment, _ in world.sent()]
-    assert moments == [START + timedelta(seconds=n) for n in range(1, int(TICKS_AT_ONCE * 2.5) + 1)]
+    fire_times = [fire_time for _, fire_time, _ in world.sent()]
+    assert fire_times == [START + timedelta(seconds=n) for n in range(1, int(TICKS_AT_ONCE * 2.5) + 1)]
 
 
-def test_a_new_entry_begins_now_and_so_does_one_that_was_disabled() -> None:
+def test_new_and_formerly_disabled_entries_begin_now() -> None:
     world = World(old=every(60))
     world.live(60, world.ticker("a"))
     world.clock.advance(600)
@@ -174,13 +176,13 @@ def test_a_new_entry_begins_now_and_so_does_one_that_was_disabled() -> None:
     assert sorted(name for name, _, _ in world.sent()) == ["new", "old"]
 
 
-def test_a_schedule_over_is_over() -> None:
+def test_entry_is_not_sent_after_its_end() -> None:
     world = World(minute=every(60, end="2026-11-23T12:03:00"))
     world.live(600, world.ticker())
-    assert world.moments() == ["12:01:00", "12:02:00"]
+    assert world.fire_times() == ["12:01:00", "12:02:00"]
 
 
-def test_an_entry_that_cannot_be_sent_keeps_no_other_from_it_and_is_tried_again() -> None:
+def test_entry_that_can_not_be_sent_is_retried_and_holds_up_no_other() -> None:
     world = World(broken=every(60, options={"queue": "gone"}), fine=every(60))
     send, there = world.broker.send, False
 
@@ -193,14 +195,14 @@ def test_an_entry_that_cannot_be_sent_keeps_no_other_from_it_and_is_tried_again(
     world.broker.send = refuse  # type: ignore[method-assign]
     ticker = world.ticker()
     world.live(130, ticker)
-    assert world.moments() == ["12:01:00", "12:02:00"]
+    assert world.fire_times() == ["12:01:00", "12:02:00"]
     there = True
     world.live(64, ticker)
     first, *_ = world.run(world.broker.receive("gone", 10, 0, 1000))
     assert json.loads(first.body)["headers"]["taskq_scheduled_time"] == "2026-11-23T12:02:00Z"
 
 
-def test_a_store_that_is_gone_for_longer_than_the_lease_ends_the_lead() -> None:
+def test_store_outage_longer_than_the_lease_ends_the_lead() -> None:
     world = World(often=every(10))
     ticker = world.ticker()
     world.live(0, ticker)
@@ -215,13 +217,13 @@ def test_a_store_that_is_gone_for_longer_than_the_lease_ends_the_lead() -> None:
     with pytest.raises(Unreachable):
         world.run(ticker.turn())
     assert not ticker.leads
-    assert world.moments() == []
+    assert world.fire_times() == []
     world.store.claim = claim  # type: ignore[method-assign]
     world.live(0, ticker)
-    assert world.moments() == ["12:00:30"]
+    assert world.fire_times() == ["12:00:30"]
 
 
-def test_numbers_of_claims_that_the_store_has_forgotten_hold_nobody_up() -> None:
+def test_ticker_leads_although_store_has_forgotten_fencing_numbers() -> None:
     world = World(minute=every(60))
     for owner in "abc":
         ticker = world.ticker(owner)
@@ -232,18 +234,20 @@ def test_numbers_of_claims_that_the_store_has_forgotten_hold_nobody_up() -> None
     last = world.ticker("d")
     world.live(60, last)
     assert last._fence == 1
-    assert world.moments() == ["12:03:00", "12:04:00"]
+    assert world.fire_times() == ["12:03:00", "12:04:00"]
 
 
-def test_what_the_leader_does_not_have_is_told_by_those_who_do(caplog: pytest.LogCaptureFixture) -> None:
-    """Two applications of one name, or a deployment that is being rolled out."""
+def test_entries_that_the_leader_lacks_are_logged_by_others(caplog: pytest.LogCaptureFixture) -> None:
+    """Two applications have one name, or a deployment is being rolled out."""
     world = World()
     old, new = world.ticker("old", a=every(60), b=every(60)), world.ticker("new", b=every(60), c=every(60), d=every(60))
     same = world.ticker("same", a=every(60), b=every(60))
     world.live(COMPARED_EVERY_SECONDS / 2, old, new, same)
     (told,) = [each for each in caplog.records if getattr(each, "action", "") == "beat.not_sent"]
     assert told.schedules == ["c", "d"]
-    assert told.getMessage().startswith("old leads for application 'shop' and doesn't have the periodic tasks 'c', 'd'")
+    assert told.getMessage().startswith(
+        "ticker old leads for application 'shop' and doesn't have the periodic tasks 'c', 'd'"
+    )
     world.live(COMPARED_EVERY_SECONDS, old, new, same)
     assert caplog.text.count("doesn't have") == 2
     world.run(old.resign())
@@ -252,13 +256,13 @@ def test_what_the_leader_does_not_have_is_told_by_those_who_do(caplog: pytest.Lo
     assert {name for name, _, _ in world.sent()} == {"b", "c", "d"}
 
 
-def test_without_a_name_there_is_no_ticker() -> None:
-    """All that have none would share a leader."""
+def test_application_without_a_name_has_no_ticker() -> None:
+    """All applications without a name would share a leader."""
     with pytest.raises(ImproperlyConfigured, match="no name"):
         Ticker(app=TaskQ(broker="memory://", results="memory://"), entries=[], owner="a", clock=FakeClock())
 
 
-def test_without_claims_there_is_no_ticker() -> None:
+def test_store_without_locks_has_no_ticker() -> None:
     storeless = TaskQ("shop", broker="memory://", results="disabled://")
     with pytest.raises(ImproperlyConfigured, match="TASKQ_RESULTS"):
         Ticker(app=storeless, entries=[], owner="a", clock=FakeClock())

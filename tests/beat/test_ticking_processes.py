@@ -1,4 +1,4 @@
-"""Tickers as processes, on SQLite: the one that leads is killed, and another goes on where it was."""
+"""Tickers as processes on SQLite: the leader is killed or terminated, and another one continues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 40
 
 
 class Process:
-    """A ticker, and what it has logged."""
+    """A ticker process and its log."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.log = folder / f"{name}.log"
@@ -63,9 +63,7 @@ def sent(folder: Path) -> list[tuple[str, datetime]]:
     return found
 
 
-def test_a_killed_leader_is_followed_by_one_that_goes_on_where_it_was(
-    start: Callable[[str], Process], tmp_path: Path
-) -> None:
+def test_second_ticker_continues_where_a_killed_leader_stopped(start: Callable[[str], Process], tmp_path: Path) -> None:
     first = start("first")
     until(lambda: "beat.sent" in first.actions(), "the first to send")
     second = start("second")
@@ -76,18 +74,18 @@ def test_a_killed_leader_is_followed_by_one_that_goes_on_where_it_was(
     assert second.process.wait(TIMEOUT_SECONDS) == 0
     assert second.actions()[-1] == "beat.resigned"
     ticks = dict(sent(tmp_path))
-    moments = sorted(ticks.values())
-    expected = [moments[0] + timedelta(seconds=n) for n in range(len(moments))]
-    assert moments == expected, "no tick is lost, and those sent twice have one id"
+    fire_times = sorted(ticks.values())
+    expected = [fire_times[0] + timedelta(seconds=n) for n in range(len(fire_times))]
+    assert fire_times == expected, "no tick is lost, and a tick that is sent twice has one id"
 
 
-def test_one_that_ends_in_order_hands_over_at_once(start: Callable[[str], Process], tmp_path: Path) -> None:
+def test_terminated_leader_hands_over_at_once(start: Callable[[str], Process], tmp_path: Path) -> None:
     first = start("first")
     until(lambda: "beat.sent" in first.actions(), "the first to send")
     first.process.send_signal(signal.SIGINT)
     assert first.process.wait(TIMEOUT_SECONDS) == 0
     second = start("second")
     until(lambda: "beat.leading" in second.actions(), "the second to lead")
-    # Had the claim not been given up, the second would have found it taken first.
+    # If the lock had not been given up, the second would have found it held by the first.
     until(lambda: "beat.sent" in second.actions(), "the second to send")
     assert len(dict(sent(tmp_path))) >= 2

@@ -1,6 +1,7 @@
-"""An application whose one periodic task is due every second, and a ticker of it with a short lease, as a process.
+"""An application whose only periodic task is due every second, and a ticker process for it, with a short lease.
 
-``python -m tests.beat.ticking``: TICKING_FOLDER says where its queue and its results are.
+Run it with ``python -m tests.beat.ticking``. The environment variable TICKING_FOLDER names the folder of its queue and
+results.
 """
 
 import asyncio

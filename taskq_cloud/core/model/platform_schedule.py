@@ -1,7 +1,7 @@
 """A schedule as a platform keeps it: when it fires, the message it sends, and the queue it sends that to.
 
 These values go through the port ``ScheduleStore``. Schedules for one late message are made in
-``core.messages.late_delivery``, those for periodic tasks in ``beat.declarations``.
+``core.messages.late_delivery``, those for periodic tasks in ``beat.platform_schedules``.
 """
 
 from __future__ import annotations
