@@ -1,4 +1,4 @@
-"""Flows and their drivers: answers in, errors thrown in at the yield, failed calls made again."""
+"""Flows and their drivers: answers, errors that are raised at the yield, and retried calls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DRIVERS = pytest.mark.parametrize("drive", [run, run_async])
 
 
 class Service:
-    """Answers calls from a script: for each operation the troubles it has first, then its name."""
+    """Answers calls: each operation fails with its given troubles first, and then returns its name."""
 
     def __init__(self, **troubles: Sequence[Trouble]) -> None:
         self.troubles = {operation: list(each) for operation, each in troubles.items()}
@@ -73,7 +73,7 @@ def several(*operations: str) -> Flow[list[Any]]:
 
 
 @DRIVERS
-def test_answers_go_back_to_the_line_that_asked(drive: Any) -> None:
+def test_answers_are_sent_to_the_yield_that_asked(drive: Any) -> None:
     def flow() -> Flow[list[Any]]:
         first = yield Call("svc", "a")
         both = yield Gather([Call("svc", "b"), Call("svc", "c")])
@@ -84,7 +84,7 @@ def test_answers_go_back_to_the_line_that_asked(drive: Any) -> None:
 
 
 @DRIVERS
-def test_a_flow_without_steps_returns_its_value(drive: Any) -> None:
+def test_flow_without_steps_returns_its_value(drive: Any) -> None:
     def flow() -> Flow[int]:
         yield from ()
         return 7
@@ -95,7 +95,7 @@ def test_a_flow_without_steps_returns_its_value(drive: Any) -> None:
 
 @DRIVERS
 @pytest.mark.parametrize("wrap", [lambda flow: flow, retrying])
-def test_an_error_is_thrown_in_where_the_call_was_yielded(drive: Any, wrap: Any) -> None:
+def test_error_is_raised_at_the_yield_of_its_call(drive: Any, wrap: Any) -> None:
     def flow() -> Flow[str]:
         try:
             yield GET
@@ -108,7 +108,7 @@ def test_an_error_is_thrown_in_where_the_call_was_yielded(drive: Any, wrap: Any)
 
 @DRIVERS
 @pytest.mark.parametrize("wrap", [lambda flow: flow, retrying])
-def test_a_flow_that_goes_on_after_an_error_gets_its_next_answer(drive: Any, wrap: Any) -> None:
+def test_flow_that_catches_an_error_gets_its_next_answer(drive: Any, wrap: Any) -> None:
     def flow() -> Flow[str]:
         try:
             yield GET
@@ -121,7 +121,7 @@ def test_a_flow_that_goes_on_after_an_error_gets_its_next_answer(drive: Any, wra
 
 @DRIVERS
 @pytest.mark.parametrize("wrap", [lambda flow: flow, retrying])
-def test_what_the_flow_does_not_catch_comes_out_and_the_flow_is_closed(drive: Any, wrap: Any) -> None:
+def test_uncaught_error_is_raised_and_flow_is_closed(drive: Any, wrap: Any) -> None:
     ended = []
 
     def flow() -> Flow[None]:
@@ -137,7 +137,7 @@ def test_what_the_flow_does_not_catch_comes_out_and_the_flow_is_closed(drive: An
 
 @DRIVERS
 @pytest.mark.parametrize("wrap", [lambda flow: flow, retrying])
-def test_an_interrupt_is_not_thrown_in_but_closes_the_flow(drive: Any, wrap: Any) -> None:
+def test_interrupt_closes_the_flow_without_being_thrown_in(drive: Any, wrap: Any) -> None:
     seen: list[BaseException] = []
 
     def flow() -> Flow[None]:
@@ -155,7 +155,7 @@ def test_an_interrupt_is_not_thrown_in_but_closes_the_flow(drive: Any, wrap: Any
     assert [type(each) for each in seen] == [GeneratorExit]
 
 
-async def test_cancelling_the_driver_closes_the_flow() -> None:
+async def test_cancelled_driver_closes_the_flow() -> None:
     closed = asyncio.Event()
     called = asyncio.Event()
 
@@ -178,7 +178,7 @@ async def test_cancelling_the_driver_closes_the_flow() -> None:
 
 
 @pytest.mark.parametrize("trouble", REPEATED)
-def test_a_passing_trouble_is_waited_out(trouble: Trouble) -> None:
+def test_transient_failure_is_retried_after_a_wait(trouble: Trouble) -> None:
     service = Service(get=[trouble, trouble])
     assert run(retrying(one_call(), Backoff(5, 0.1, 5.0), random.Random(1)), service.perform) == "get!"
     rng = random.Random(1)
@@ -195,14 +195,14 @@ def test_waits_double_up_to_the_ceiling() -> None:
     assert [backoff.seconds(attempt, Longest()) for attempt in range(5)] == [1, 2, 4, 5, 5]
 
 
-def test_a_refused_call_is_made_once() -> None:
+def test_refused_call_is_made_once() -> None:
     service = Service(get=[Trouble.REFUSED])
     with pytest.raises(CallError):
         run(retrying(one_call()), service.perform)
     assert service.steps == [GET]
 
 
-def test_expired_credentials_are_renewed_once_and_without_a_wait() -> None:
+def test_expired_credentials_are_renewed_once_without_a_wait() -> None:
     service = Service(get=[Trouble.CREDENTIALS])
     assert run(retrying(one_call()), service.perform) == "get!"
     assert service.steps == [GET, RenewCredentials("svc"), GET]
@@ -214,25 +214,25 @@ def test_expired_credentials_are_renewed_once_and_without_a_wait() -> None:
     assert service.steps == [GET, RenewCredentials("svc"), GET]
 
 
-def test_the_flow_sees_only_the_last_failure_and_after_all_attempts() -> None:
+def test_flow_sees_only_the_failure_of_the_last_attempt() -> None:
     service = Service(get=[Trouble.TRANSIENT] * 9)
     with pytest.raises(CallError):
         run(retrying(one_call(), Backoff(attempts=3)), service.perform)
     assert service.steps.count(GET) == 3
-    assert len(service.sleeps) == 2, "there is nothing to wait for after the last attempt"
+    assert len(service.sleeps) == 2, "no wait follows the last attempt"
 
 
-def test_of_calls_made_together_only_the_failed_are_made_again() -> None:
+def test_only_failed_calls_of_a_gather_are_retried() -> None:
     service = Service(b=[Trouble.THROTTLED], c=[Trouble.REFUSED], d=[Trouble.CREDENTIALS, Trouble.TRANSIENT])
     answers = run(retrying(several("a", "b", "c", "d")), service.perform)
     assert [str(answer) for answer in answers] == ["a!", "b!", "svc.c: Code: message", "d!"]
     rounds = [[call.operation for call in step.calls] for step in service.steps if isinstance(step, Gather)]
     assert rounds == [["a", "b", "c", "d"], ["b", "d"]]
-    assert service.steps[-1] == Call("svc", "d"), "one call needs no company"
+    assert service.steps[-1] == Call("svc", "d"), "a single call is not gathered"
     assert service.renewals == ["svc"]
 
 
-def test_services_are_renewed_each_once() -> None:
+def test_credentials_of_each_service_are_renewed_once() -> None:
     def flow() -> Flow[list[Any]]:
         return (yield Gather([Call("one", "a"), Call("one", "b"), Call("two", "c")]))
 
@@ -242,11 +242,11 @@ def test_services_are_renewed_each_once() -> None:
     assert service.sleeps == []
 
 
-def test_no_calls_together_are_no_calls() -> None:
+def test_empty_gather_makes_no_calls() -> None:
     assert run(retrying(several()), Service().perform) == []
 
 
-def test_steps_of_other_kinds_pass_through() -> None:
+def test_steps_of_other_kinds_pass_through_retrying() -> None:
     def flow() -> Flow[Any]:
         return (yield "an invocation")
 
@@ -257,7 +257,7 @@ TROUBLES = st.lists(st.sampled_from(Trouble), max_size=8)
 
 
 def expected(script: Sequence[Trouble], attempts: int) -> tuple[int, Trouble | None]:
-    """How often a lone call is made, and how it ends: the rule of ``retrying``, said once more."""
+    """How often a single call is made, and how it ends: the rule of ``retrying``, written once more."""
     renewed = False
     for attempt, trouble in enumerate(script, start=1):
         again = trouble in REPEATED or (trouble is Trouble.CREDENTIALS and not renewed)
@@ -268,7 +268,7 @@ def expected(script: Sequence[Trouble], attempts: int) -> tuple[int, Trouble | N
 
 
 @given(script=TROUBLES, attempts=st.integers(1, 6))
-def test_any_script_of_failures_ends_as_the_rule_says(script: list[Trouble], attempts: int) -> None:
+def test_any_failures_of_one_call_follow_the_rule(script: list[Trouble], attempts: int) -> None:
     service = Service(get=script)
     calls, end = expected(script, attempts)
     flow = retrying(one_call(), Backoff(attempts=attempts))
@@ -282,7 +282,7 @@ def test_any_script_of_failures_ends_as_the_rule_says(script: list[Trouble], att
 
 
 @given(scripts=st.lists(TROUBLES, min_size=1, max_size=5), attempts=st.integers(1, 6))
-def test_any_scripts_of_calls_made_together_keep_to_the_attempts(scripts: list[list[Trouble]], attempts: int) -> None:
+def test_any_failures_of_a_gather_keep_to_the_attempts(scripts: list[list[Trouble]], attempts: int) -> None:
     names = [f"call{i}" for i in range(len(scripts))]
     service = Service(**dict(zip(names, scripts, strict=True)))
     answers = run(retrying(several(*names), Backoff(attempts=attempts)), service.perform)
@@ -293,7 +293,7 @@ def test_any_scripts_of_calls_made_together_keep_to_the_attempts(scripts: list[l
     ]
     assert all(made.count(name) <= attempts for name in names)
     for name, script, answer in zip(names, scripts, answers, strict=True):
-        if not set(script) - set(REPEATED):  # credentials are renewed a service, so each by itself is told above
+        if not set(script) - set(REPEATED):  # credentials are renewed once for all calls of a service
             calls, end = expected(script, attempts)
             assert made.count(name) == calls
             assert (answer.trouble if isinstance(answer, CallError) else None) is end

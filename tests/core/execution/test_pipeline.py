@@ -1,3 +1,5 @@
+"""The contract of the pipeline, in memory and on SQLite."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""What an exception that leaves a task means, measured against Celery where Celery has the rule."""
+"""The outcomes of exceptions that a task raises, compared with Celery where the rule is Celery's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def decide(error: BaseException, retries: int = 0, **options: Any) -> Outcome:
     longest=st.integers(1, 10_000),
     jitter=st.booleans(),
 )
-def test_automatic_delays_are_celerys(retries: int, backoff: int, longest: int, jitter: bool) -> None:
+def test_automatic_delays_equal_celerys(retries: int, backoff: int, longest: int, jitter: bool) -> None:
     options = TaskOptions(retry_backoff=backoff, retry_backoff_max=longest, retry_jitter=jitter)
     delay = retry.automatic_delay(retries, options)
     celerys = get_exponential_backoff_interval(int(backoff), retries, longest, full_jitter=False)
@@ -41,11 +41,11 @@ def test_jitter_draws_from_the_whole_range() -> None:
     assert drawn == {0, 1, 2, 3, 4}
 
 
-def test_a_million_retries_do_not_overflow() -> None:
+def test_delay_after_a_million_retries_does_not_overflow() -> None:
     assert retry.automatic_delay(10**6, TaskOptions(retry_backoff=True, retry_jitter=False)) == 600
 
 
-def test_without_backoff_the_delay_is_the_tasks() -> None:
+def test_delay_without_backoff_is_the_tasks_own() -> None:
     assert retry.automatic_delay(3, TaskOptions()) == 180
     assert retry.automatic_delay(3, TaskOptions(default_retry_delay=5)) == 5
     assert retry.automatic_delay(3, TaskOptions(retry_kwargs={"countdown": 7})) == 7
@@ -67,21 +67,21 @@ def test_without_backoff_the_delay_is_the_tasks() -> None:
         (OSError(), 5, {"autoretry_for": (OSError,), "retry_kwargs": {"max_retries": 5}}, False),
     ],
 )
-def test_what_is_retried_without_asking(error: Exception, retries: int, options: Any, again: bool) -> None:
+def test_error_is_retried_automatically_by_options(error: Exception, retries: int, options: Any, again: bool) -> None:
     outcome = decide(error, retries, **options)
     assert isinstance(outcome, Retrying) is again
     assert isinstance(outcome, Failed) is not again
     assert outcome.error.exc_type == type(error).__name__  # type: ignore[union-attr]
 
 
-def test_an_asked_for_retry() -> None:
+def test_requested_retry_has_delay_arguments_and_cause() -> None:
     outcome = decide(Retry(exc=ValueError("why"), when=5, args=(1,), kwargs={"b": 2}))
     assert isinstance(outcome, Retrying)
     assert (outcome.after_seconds, outcome.args, outcome.kwargs) == (5, (1,), {"b": 2})
     assert (outcome.error.exc_type, outcome.error.exc_message) == ("ValueError", ("why",))
 
 
-def test_when_a_retry_is_due() -> None:
+def test_requested_retry_is_due_at_its_time() -> None:
     assert decide(Retry()).after_seconds == 180  # type: ignore[union-attr]
     assert decide(Retry(), default_retry_delay=3).after_seconds == 3  # type: ignore[union-attr]
     assert decide(Retry(when=-5)).after_seconds == 0  # type: ignore[union-attr]
@@ -92,10 +92,10 @@ def test_when_a_retry_is_due() -> None:
     assert decide(Retry(when=past)).after_seconds == 0  # type: ignore[union-attr]
 
 
-def test_no_retry_is_left() -> None:
+def test_retry_beyond_the_limit_is_a_failure() -> None:
     outcome = decide(Retry(exc=ValueError("why")), 3)
     assert isinstance(outcome, Failed)
-    assert outcome.error.exc_type == "ValueError", "Celery raises the cause, where there is one"
+    assert outcome.error.exc_type == "ValueError", "Celery raises the cause, if there is one"
     outcome = decide(Retry(), 3)
     assert isinstance(outcome, Failed)
     assert outcome.error.exc_type == "MaxRetriesExceededError"
@@ -105,14 +105,14 @@ def test_no_retry_is_left() -> None:
     assert isinstance(retry.no_retry_left("t", "id1", None), MaxRetriesExceededError)
 
 
-def test_predicates() -> None:
+def test_ignore_and_reject_are_outcomes() -> None:
     assert decide(Ignore()) == Ignored()
     assert decide(Reject("full", requeue=True)) == Rejected("full", True)
     assert decide(Reject()) == Rejected("rejected by the task", False)
-    assert isinstance(decide(Ignore(), autoretry_for=(Exception,)), Ignored), "a predicate is no error to retry"
+    assert isinstance(decide(Ignore(), autoretry_for=(Exception,)), Ignored), "Ignore is not an error to be retried"
 
 
-def test_expected_exceptions() -> None:
+def test_exceptions_in_throws_are_expected() -> None:
     assert decide(KeyError("x"), throws=(LookupError,)).expected  # type: ignore[union-attr]
     assert not decide(KeyError("x"), throws=(OSError,)).expected  # type: ignore[union-attr]
 
@@ -162,13 +162,13 @@ def test_any_exception_becomes_plain_data(argument: Any) -> None:
     assert (described.exc_type, described.exc_module) == ("ValueError", "builtins")
 
 
-def test_an_exception_that_cannot_be_shown_is_described_too() -> None:
+def test_exception_without_str_and_repr_is_described() -> None:
     described = ErrorInfo.of(Unspeakable("x"))
     assert (described.exc_type, described.exc_message) == ("Unspeakable", ("x",))
     assert described.traceback is not None
 
 
-def test_the_traceback_names_the_cause() -> None:
+def test_traceback_names_the_cause() -> None:
     try:
         try:
             raise KeyError("cause")
@@ -181,7 +181,7 @@ def test_the_traceback_names_the_cause() -> None:
     assert described.traceback.rstrip().endswith("ValueError: effect")
 
 
-def test_an_argument_of_a_megabyte_is_shown_in_short() -> None:
+def test_large_argument_of_an_exception_is_shortened() -> None:
     described = ErrorInfo.of(ValueError({"x" * 1_000_000}))
     assert len(described.exc_message[0]) < 2000
 
@@ -189,12 +189,12 @@ def test_an_argument_of_a_megabyte_is_shown_in_short() -> None:
 @pytest.mark.parametrize(
     "when", ["5 minutes", 1e300, float("nan"), float("inf"), [1], datetime.max.replace(tzinfo=UTC)]
 )
-def test_a_countdown_that_is_none_is_the_tasks_failure(when: Any) -> None:
+def test_invalid_countdown_is_the_tasks_failure(when: Any) -> None:
     outcome = decide(Retry(exc=KeyError("why"), when=when))
     assert isinstance(outcome, Failed)
     assert outcome.error.exc_type in {"ValueError", "TypeError"}
 
 
-def test_options_that_make_no_delay_are_the_tasks_failure() -> None:
+def test_invalid_retry_option_is_the_tasks_failure() -> None:
     outcome = decide(OSError(), autoretry_for=(OSError,), retry_kwargs={"countdown": "soon"})
     assert isinstance(outcome, Failed)

@@ -1,4 +1,4 @@
-"""Running a task's function, and what it comes to."""
+"""Running a task's function, and the outcome of the run."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def coroutine_raising(error: BaseException) -> Callable[[], Any]:
 BOTH = pytest.mark.parametrize("make", [raising, coroutine_raising])
 
 
-def test_a_value_is_json_already() -> None:
+def test_value_of_a_success_is_json() -> None:
     assert invoke(lambda a, b: a + b, 1, 2) == Succeeded("3")
     assert invoke(lambda: None) == Succeeded("null")
 
 
-def test_a_coroutine_function_runs_on_a_loop_that_the_thread_keeps() -> None:
+def test_coroutine_function_runs_on_a_loop_that_the_thread_keeps() -> None:
     async def which() -> int:
         await asyncio.sleep(0)
         return id(asyncio.get_running_loop())
@@ -62,7 +62,7 @@ def test_a_coroutine_function_runs_on_a_loop_that_the_thread_keeps() -> None:
     assert isinstance(first, Succeeded)
 
 
-def test_a_threads_loop_is_closed_when_the_thread_ends() -> None:
+def test_loop_of_a_thread_is_closed_when_the_thread_ends() -> None:
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def which() -> None:
@@ -75,7 +75,7 @@ def test_a_threads_loop_is_closed_when_the_thread_ends() -> None:
     assert loops[0].is_closed()
 
 
-def test_a_loop_is_closed_with_its_runner_even_on_another_loop() -> None:
+def test_loop_is_closed_with_its_runner_while_another_loop_runs() -> None:
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def which() -> None:
@@ -92,7 +92,7 @@ def test_a_loop_is_closed_with_its_runner_even_on_another_loop() -> None:
     asyncio.run(drops())
 
 
-async def test_a_coroutine_function_runs_on_the_running_loop() -> None:
+async def test_coroutine_function_runs_on_the_running_loop() -> None:
     async def which() -> int:
         return id(asyncio.get_running_loop())
 
@@ -100,7 +100,7 @@ async def test_a_coroutine_function_runs_on_the_running_loop() -> None:
     assert outcome == Succeeded(str(id(asyncio.get_running_loop())))
 
 
-async def test_cancelling_the_run_cancels_the_task() -> None:
+async def test_cancelled_run_cancels_the_task() -> None:
     started = asyncio.Event()
 
     async def waits() -> None:
@@ -129,7 +129,7 @@ async def test_cancelling_the_run_cancels_the_task() -> None:
     ],
     ids=repr,
 )
-def test_what_a_task_raises_is_its_outcome(make: Any, error: Exception, options: Any, kind: type) -> None:
+def test_exception_of_a_task_is_its_outcome(make: Any, error: Exception, options: Any, kind: type) -> None:
     async def on_a_loop() -> Outcome:
         runner = runner_of(make(error), **options)
         return await runner.arun(Invocation(message=Message(task="t", id="1")))
@@ -139,13 +139,13 @@ def test_what_a_task_raises_is_its_outcome(make: Any, error: Exception, options:
 
 
 @pytest.mark.parametrize("error", [TimeLimitExceeded(3), SystemExit(3), KeyboardInterrupt()], ids=repr)
-def test_what_is_no_outcome_goes_through(error: BaseException) -> None:
+def test_exception_that_is_not_an_outcome_is_raised(error: BaseException) -> None:
     with pytest.raises(type(error)):
         invoke(raising(error))
     assert current_invocation.get() is None
 
 
-def test_a_failure_is_described_with_its_traceback() -> None:
+def test_failure_has_a_traceback() -> None:
     outcome = invoke(raising(KeyError("k")))
     assert isinstance(outcome, Failed)
     assert (outcome.error.exc_type, outcome.error.exc_message) == ("KeyError", ("k",))
@@ -153,7 +153,7 @@ def test_a_failure_is_described_with_its_traceback() -> None:
     assert "in function" in outcome.error.traceback
 
 
-def test_arguments_that_do_not_fit_are_a_failure() -> None:
+def test_wrong_arguments_are_a_failure() -> None:
     outcome = invoke(lambda a: a, 1, 2)
     assert isinstance(outcome, Failed)
     assert outcome.error.exc_type == "TypeError"
@@ -162,21 +162,21 @@ def test_arguments_that_do_not_fit_are_a_failure() -> None:
 @pytest.mark.parametrize(
     "value", [object(), {1}, {"__type__": "money", "__value__": 1}], ids=["object", "set", "unknown type"]
 )
-def test_a_value_that_json_cannot_carry_is_a_failure_that_names_the_task(value: Any) -> None:
+def test_unserialisable_value_is_a_failure_that_names_the_task(value: Any) -> None:
     outcome = invoke(lambda: value)
     assert isinstance(outcome, Failed)
     assert outcome.error.exc_type == "EncodeError"
     assert outcome.error.exc_message[0].startswith("the result of task t is not serialisable as JSON")
 
 
-def test_a_task_that_is_not_registered_is_a_failure() -> None:
+def test_unregistered_task_is_a_failure() -> None:
     outcome = TaskRunner({}).run(Invocation(message=Message(task="gone", id="1")))
     assert isinstance(outcome, Failed)
     assert outcome.error.exc_type == "NotRegistered"
     assert "'gone'" in outcome.error.exc_message[0]
 
 
-def test_a_later_registration_counts() -> None:
+def test_task_registered_later_is_run() -> None:
     tasks: dict[str, TaskDefinition] = {}
     runner = TaskRunner(tasks)
     tasks["t"] = TaskDefinition("t", lambda: 1, TaskOptions())
@@ -185,7 +185,7 @@ def test_a_later_registration_counts() -> None:
     assert not runner.is_async("gone")
 
 
-def test_a_bound_task_gets_a_self_for_its_run() -> None:
+def test_bound_task_gets_self_of_its_run() -> None:
     selves: list[Any] = []
 
     def bind(invocation: Invocation) -> Any:
@@ -195,7 +195,7 @@ def test_a_bound_task_gets_a_self_for_its_run() -> None:
     assert selves == ["self of id1"]
 
 
-def test_runs_in_threads_know_which_is_theirs() -> None:
+def test_runs_in_threads_have_their_own_invocation() -> None:
     barrier = threading.Barrier(4)
 
     def which() -> str:
@@ -217,7 +217,7 @@ def test_runs_in_threads_know_which_is_theirs() -> None:
     assert outcomes == {name: Succeeded(f'"{name}"') for name in "abcd"}
 
 
-def test_a_run_does_not_change_the_message() -> None:
+def test_run_does_not_replace_the_message_s_arguments() -> None:
     message = Message(task="t", id="1", args=[[1]], kwargs={})
 
     def changes(values: list[int]) -> None:
@@ -225,7 +225,7 @@ def test_a_run_does_not_change_the_message() -> None:
 
     before = replace(message, args=[[1]])
     runner_of(changes).run(Invocation(message=message))
-    assert message.args[0] == [1, 2], "the task's own argument is its to change"
+    assert message.args[0] == [1, 2], "a task may change its own argument"
     assert len(message.args) == len(before.args)
 
 
@@ -238,10 +238,10 @@ def test_a_run_does_not_change_the_message() -> None:
         ({"time_limit": 5, "soft_time_limit": 6}, r"soft_time_limit \(6 s\) is over time_limit \(5 s\)"),
     ],
 )
-def test_options_that_cannot_be_honoured(options: Any, words: str) -> None:
+def test_unsupported_option_is_refused(options: Any, words: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=f"task t: {words}"):
         task_options("t", options)
 
 
-def test_options_that_celery_has_already() -> None:
+def test_celerys_option_values_are_accepted() -> None:
     assert task_options("t", {"acks_late": True, "throws": [KeyError]}).throws == (KeyError,)

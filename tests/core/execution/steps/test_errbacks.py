@@ -1,4 +1,4 @@
-"""Errbacks that take ``(request, exc, traceback)`` are called where the task fails; all others are sent."""
+"""Errbacks: the worker calls those that take ``(request, exc, traceback)``, and sends all others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHY = ErrorInfo("KeyError", ["no such thing", 7], "builtins", "Traceback ...")
 
 
 class Shop:
-    """An application served by hand, and what its errbacks were given."""
+    """An application whose messages a test processes, and the arguments that its errbacks were given."""
 
     def __init__(self) -> None:
         self.app = TaskQ("shop", broker="memory://", results="memory://")
@@ -87,7 +87,7 @@ def shop(caplog: pytest.LogCaptureFixture) -> Iterator[Shop]:
 
 
 @pytest.mark.parametrize("name", ["called", "acalled"])
-def test_it_is_given_the_request_the_exception_and_the_traceback(shop: Shop, name: str) -> None:
+def test_errback_gets_request_exception_and_traceback(shop: Shop, name: str) -> None:
     result = shop.fail.s("no such thing", 7).link_error(getattr(shop, name).s()).apply_async()
     shop.serve()
     ((request, exc, traceback, *_),) = shop.heard
@@ -101,14 +101,14 @@ def test_it_is_given_the_request_the_exception_and_the_traceback(shop: Shop, nam
     assert "in fail" in traceback
 
 
-def test_its_own_arguments_come_after_these(shop: Shop) -> None:
+def test_own_arguments_of_an_errback_come_last(shop: Shop) -> None:
     shop.fail.s().link_error(shop.called.s(1, level="high")).apply_async()
     shop.serve()
     ((*_, own, level),) = shop.heard
     assert (own, level) == ((1,), "high")
 
 
-def test_it_is_recorded_as_a_child_of_the_failed_task(shop: Shop) -> None:
+def test_errback_is_recorded_as_child_of_the_failed_task(shop: Shop) -> None:
     result = shop.fail.s().link_error(shop.called.s()).link_error(shop.told.s()).apply_async()
     shop.serve()
     result.get(timeout=1, propagate=False)
@@ -120,13 +120,13 @@ def test_it_is_recorded_as_a_child_of_the_failed_task(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("name", "rest"), [("told", ()), ("told_more", ("",)), ("bound", (None, None))], ids=["one", "two", "bound"]
 )
-def test_all_others_are_sent_and_take_the_id(shop: Shop, name: str, rest: tuple[Any, ...]) -> None:
+def test_other_errbacks_are_sent_and_get_the_id(shop: Shop, name: str, rest: tuple[Any, ...]) -> None:
     result = shop.fail.s().link_error(getattr(shop, name).s()).apply_async()
     shop.serve()
     assert shop.heard == [(result.id, *rest)]
 
 
-def test_one_that_is_not_registered_here_or_immutable_is_sent(shop: Shop) -> None:
+def test_unregistered_or_immutable_errback_is_sent(shop: Shop) -> None:
     elsewhere = shop.app.signature("elsewhere")
     shop.fail.s().link_error(elsewhere).link_error(shop.called.si(1, 2, 3)).apply_async()
     (delivery,) = shop.app.run(shop.app.broker.receive("celery", 10, 0, 30))
@@ -137,7 +137,7 @@ def test_one_that_is_not_registered_here_or_immutable_is_sent(shop: Shop) -> Non
     assert not shop.heard
 
 
-def test_a_chords_error_comes_to_those_of_its_body(shop: Shop) -> None:
+def test_errbacks_of_a_body_get_the_chords_error(shop: Shop) -> None:
     body = shop.add.s(1).link_error(shop.called.s()).link_error(shop.told.s())
     result = chord([shop.fail.s(), shop.add.s(1, 1)], body).apply_async()
     shop.serve()
@@ -148,7 +148,7 @@ def test_a_chords_error_comes_to_those_of_its_body(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("again", "OSError"), ("requested", "Retry")])
-def test_one_that_fails_is_recorded_and_not_retried(shop: Shop, name: str, kind: str) -> None:
+def test_failed_errback_is_recorded_and_not_retried(shop: Shop, name: str, kind: str) -> None:
     result = shop.fail.s().link_error(getattr(shop, name).s()).apply_async()
     shop.serve()
     (child,) = result.children
@@ -157,7 +157,7 @@ def test_one_that_fails_is_recorded_and_not_retried(shop: Shop, name: str, kind:
 
 
 def processed(shop: Shop, delivery: Any, run: Any) -> tuple[Any, list[Invocation]]:
-    """The settlement of a delivery whose invocations ``run`` answers, and these."""
+    """Process a delivery, with ``run`` for its invocations; return the settlement and the invocations."""
     invocations: list[Invocation] = []
     flow, answer = retrying(shop.app.runtime().pipeline.process(delivery)), None
     while True:
@@ -172,7 +172,7 @@ def processed(shop: Shop, delivery: Any, run: Any) -> tuple[Any, list[Invocation
             answer = shop.app.runtime().connections.perform(step)
 
 
-def test_a_worker_that_stops_before_it_is_called_gives_the_message_back(shop: Shop) -> None:
+def test_worker_that_stops_before_the_call_releases_the_message(shop: Shop) -> None:
     shop.fail.s().link_error(shop.called.s()).apply_async()
     (delivery,) = shop.app.run(shop.app.broker.receive("celery", 1, 0, 30))
 
@@ -187,7 +187,7 @@ def test_a_worker_that_stops_before_it_is_called_gives_the_message_back(shop: Sh
     assert len(shop.heard) == 1
 
 
-def test_one_whose_process_dies_has_failed(shop: Shop) -> None:
+def test_errback_whose_process_dies_has_failed(shop: Shop) -> None:
     result = shop.fail.s().link_error(shop.called.s()).apply_async()
     (delivery,) = shop.app.run(shop.app.broker.receive("celery", 1, 0, 30))
 
@@ -200,7 +200,7 @@ def test_one_whose_process_dies_has_failed(shop: Shop) -> None:
     assert type(child.result).__name__ == "WorkerLostError"
 
 
-def test_it_crosses_to_another_process_as_a_record_of_the_error() -> None:
+def test_failure_is_sent_to_another_process_as_plain_data() -> None:
     def errback(request: Any, exc: Exception, traceback: str, more: int) -> list[Any]:
         return [request.message.id, type(exc).__name__, list(exc.args), traceback, more]
 

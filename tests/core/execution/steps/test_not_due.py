@@ -1,4 +1,4 @@
-"""What is held back by whom: the broker, the receivers, or nobody, by what the broker says of itself."""
+"""Messages that are not due: the broker's capabilities decide whether the broker or the receivers hold them back."""
 
 import json
 import math
@@ -55,7 +55,7 @@ def delay_of(seconds: float, capabilities: BrokerCapabilities, queue: str = "wor
         (WITHOUT_DELAYS, "work", -5, 0),
     ],
 )
-def test_the_broker_holds_back_what_it_can_and_is_worth_it(capabilities, queue, seconds, expected):
+def test_broker_gets_the_delay_that_its_capabilities_allow(capabilities, queue, seconds, expected):
     assert delay_of(seconds, capabilities, queue) == pytest.approx(expected)
 
 
@@ -63,12 +63,12 @@ def test_the_broker_holds_back_what_it_can_and_is_worth_it(capabilities, queue, 
     ("capabilities", "queue"),
     [(WITHOUT_DELAYS, "work"), (WITHOUT_DELAYS, "work.fifo"), (WITH_LONG_DELAYS, "work.fifo")],
 )
-def test_what_nobody_can_hold_back_is_refused(capabilities, queue):
+def test_message_due_too_late_is_refused(capabilities, queue):
     with pytest.raises(DelayTooLong, match=f"notify is due in 601 s, and queue '{queue}' .* at most 600 s: .* a clock"):
         delay_of(601, capabilities, queue)
 
 
-def test_a_broker_says_how_far_ahead_a_message_may_be_due():
+def test_longest_eta_follows_from_the_capabilities():
     assert LIKE_SQS.longest_eta("work") == LIKE_SQS.longest_eta("work.fifo") == math.inf
     assert (WITH_LONG_DELAYS.longest_eta("work"), WITH_LONG_DELAYS.longest_eta("work.fifo")) == (math.inf, 600)
 
@@ -77,7 +77,7 @@ def test_a_broker_says_how_far_ahead_a_message_may_be_due():
 
 
 class Broker(MemoryBroker):
-    """Memory, with another broker's capabilities."""
+    """The memory broker with the capabilities of another one."""
 
     def __init__(self, capabilities: BrokerCapabilities) -> None:
         super().__init__(lambda: NOW)
@@ -85,7 +85,7 @@ class Broker(MemoryBroker):
 
 
 def settled(capabilities: BrokerCapabilities, outcome: Outcome | None, **delivered: Any) -> tuple[Settlement, TaskQ]:
-    """What becomes of a delivery whose run, if it comes to one, ends in ``outcome``."""
+    """Process a delivery whose run, if there is one, ends in ``outcome``; return the settlement and the application."""
     app = TaskQ("parking", broker="memory://", results="memory://")
     app.task(name="notify")(lambda: None)
     if delivered.pop("revoked", False):
@@ -103,7 +103,7 @@ def settled(capabilities: BrokerCapabilities, outcome: Outcome | None, **deliver
     return run(app.runtime().pipeline.process(delivery), perform), app
 
 
-def test_a_receiver_gives_back_what_is_not_due_and_an_answer_to_a_push_can_not():
+def test_early_message_is_released_and_a_pushed_one_is_sent_again():
     due = time.time() + 500
     parked, _ = settled(WITH_LONG_DELAYS, None, eta=due)
     assert isinstance(parked, Release)
@@ -118,13 +118,13 @@ def test_a_receiver_gives_back_what_is_not_due_and_an_answer_to_a_push_can_not()
     [(LIKE_SQS, {}), (LIKE_SQS, {"queue": "work.fifo", "receive_count": 2}), (WITHOUT_DELAYS, {"receive_count": 2})],
     ids=["hops", "ordered", "parked"],
 )
-def test_what_was_revoked_while_it_was_held_back_is_not_held_back_again(capabilities, delivered):
+def test_message_revoked_while_held_back_is_not_held_back_again(capabilities, delivered):
     due = time.time() + 4000
     settlement, app = settled(capabilities, None, eta=due, revoked=True, **delivered)
     assert isinstance(settlement, Acknowledge)
     depths = [app.run(app.broker.depth(queue)) for queue in ("work", "work.fifo")]
     assert [depth.total for depth in depths] == [0, 0]
-    # What nobody has revoked waits on, as does what has only one wait before it: then it is asked for anyway.
+    # Other messages wait on. So does a revoked one before its last wait, as it is looked up after that anyway.
     waiting, app = settled(capabilities, None, eta=due, **delivered)
     assert isinstance(waiting, Release) or app.run(app.broker.depth("work")).delayed == 1
     _, app = settled(LIKE_SQS, None, eta=time.time() + 800, revoked=True)
@@ -132,7 +132,7 @@ def test_what_was_revoked_while_it_was_held_back_is_not_held_back_again(capabili
 
 
 @pytest.mark.parametrize("pushed", [False, True])
-def test_on_an_ordered_queue_what_can_be_parked_keeps_its_place(pushed):
+def test_parked_message_keeps_its_place_on_an_ordered_queue(pushed):
     out_of_order = replace(WITH_LONG_DELAYS, longest_ordered_delay_seconds=86_400, delays_in_order=False)
     soon, _ = settled(out_of_order, None, eta=time.time() + 500, queue="work.fifo", pushed=pushed)
     assert isinstance(soon, Release)
@@ -141,7 +141,7 @@ def test_on_an_ordered_queue_what_can_be_parked_keeps_its_place(pushed):
     assert app.run(app.broker.depth("work.fifo")).delayed == 1
 
 
-def test_a_retry_that_nobody_can_hold_back_fails_the_task():
+def test_retry_due_too_late_fails_the_task():
     again = Retrying(ErrorInfo.of(ValueError("busy")), 3600)
     settlement, app = settled(WITHOUT_DELAYS, again)
     assert isinstance(settlement, Acknowledge)
@@ -149,7 +149,7 @@ def test_a_retry_that_nobody_can_hold_back_fails_the_task():
     assert "DelayTooLong" in repr(app.AsyncResult("t-1").result)
 
 
-def test_where_nobody_counts_a_task_that_kills_its_process_fails_at_once():
+def test_task_that_kills_its_process_fails_at_once_if_receives_are_not_counted():
     settlement, app = settled(ANY, Lost("killed by SIGKILL"), counted=False)
     assert isinstance(settlement, Acknowledge)
     assert app.AsyncResult("t-1").state == "FAILURE"
@@ -157,7 +157,7 @@ def test_where_nobody_counts_a_task_that_kills_its_process_fails_at_once():
     assert isinstance(settlement, Release)
 
 
-def test_where_nobody_counts_the_store_is_asked_before_every_run():
+def test_store_is_asked_before_every_run_if_receives_are_not_counted():
     settlement, app = settled(ANY, Succeeded("1"), counted=False)
     delivery = settlement.delivery
     assert run(app.runtime().pipeline.process(delivery), lambda step: pytest.fail(f"ran again: {step}")) == settlement

@@ -1,4 +1,4 @@
-"""What the pipeline does with tasks that come too fast, on a clock of the test's own."""
+"""Rate limits in the pipeline, on a fake clock: slots, messages that are put back, and checks at the start."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_ROUNDS = 1000
 
 
 class CountedResults(MemoryResults):
-    """Memory that counts what is asked of it."""
+    """A memory store that counts its calls."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
@@ -53,7 +53,7 @@ class Shop:
     queue: str = "work"
     capabilities: dict[str, Any] = field(default_factory=dict)
     admits: bool = True
-    clock: FakeClock = field(default_factory=lambda: FakeClock(1_000_000.0))  # where a float tells microseconds apart
+    clock: FakeClock = field(default_factory=lambda: FakeClock(1_000_000.0))  # a float holds its microseconds
     began: list[tuple[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -94,14 +94,14 @@ class Shop:
         return self.bench.runner.run(invocation)
 
 
-def test_a_task_under_its_limit_costs_one_call_more():
+def test_task_under_its_limit_costs_one_call_more():
     shop = Shop({"rate_limit": "1/m"})
     shop.send()
     shop.work()
     assert shop.store.asked == {"reserve": 1, "save": 1}
 
 
-def test_a_task_over_its_limit_comes_back_at_its_slot_and_does_not_compete_again():
+def test_task_over_its_limit_keeps_its_slot_and_runs_then():
     shop = Shop({"rate_limit": "1/m"})
     started = shop.clock()
     shop.send(3)
@@ -113,11 +113,11 @@ def test_a_task_over_its_limit_comes_back_at_its_slot_and_does_not_compete_again
         shop.clock.advance(60.1)
         shop.work(shop.other_workers)
     assert [after - started for _, after in shop.began] == pytest.approx([0, 119.9, 180])
-    # Three slots for three tasks, and a look at what an earlier delivery may have left for each that came back.
+    # Three slots for three tasks; for each task that came back, one look at what an earlier delivery may have stored.
     assert shop.store.asked == {"reserve": 3, "load": 2, "save": 3}
 
 
-def test_one_that_comes_back_too_late_takes_another_slot():
+def test_task_that_comes_back_too_late_takes_another_slot():
     shop = Shop({"rate_limit": "1/m"})
     shop.send(2)
     shop.work()
@@ -127,21 +127,21 @@ def test_one_that_comes_back_too_late_takes_another_slot():
     assert len(shop.began) == 2
 
 
-def test_a_slot_serves_one_run_only():
+def test_slot_is_used_for_one_run_only():
     shop = Shop({"rate_limit": "1/m"})
     shop.send(2)
     shop.work()
     shop.clock.advance(60.1)
     (delivery,) = shop.receive()
     assert SLOTS in json.loads(delivery.body)["headers"]
-    # Its worker died in the middle of the run: who gets it next can't tell whether it has begun.
+    # Its worker died during the run: the next receiver can't tell whether the run had begun.
     again = replace(delivery, receive_count=2)
     assert isinstance(shop.settled(again), Acknowledge)
     assert len(shop.began) == 1
     assert shop.left() == 1
 
 
-def test_a_retry_takes_a_slot_of_its_own():
+def test_retry_takes_another_slot():
     def fail() -> None:
         raise OSError("busy")
 
@@ -155,7 +155,7 @@ def test_a_retry_takes_a_slot_of_its_own():
     assert len(shop.began) == 2
 
 
-def test_a_slot_of_another_attempt_and_one_that_nobody_gave_are_none():
+def test_slots_of_other_attempts_and_invalid_slots_are_ignored():
     def reservations(held: Any) -> int:
         shop = Shop({"rate_limit": "1/m"})
         shop.send(headers={SLOTS: held})
@@ -178,7 +178,7 @@ def test_a_slot_of_another_attempt_and_one_that_nobody_gave_are_none():
         assert reservations(none) == 1
 
 
-# -- queues that keep order, brokers that don't delay or don't count
+# -- ordered queues, and brokers without delays or counts
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_slot_of_another_attempt_and_one_that_nobody_gave_are_none():
         ("work", {"prefers_parking": True}),
     ],
 )
-def test_what_can_not_be_sent_again_is_given_back_and_its_slot_is_remembered(queue, capabilities):
+def test_released_task_keeps_its_slot_in_a_record(queue, capabilities):
     shop = Shop({"rate_limit": "1/m"}, queue=queue, capabilities=capabilities)
     shop.send(2)
     first, *_ = (shop.settled(each) for each in shop.receive())
@@ -203,7 +203,7 @@ def test_what_can_not_be_sent_again_is_given_back_and_its_slot_is_remembered(que
     assert shop.flow(shop.store.load(["taskq-slots-t-1-0"])) == {}
 
 
-def test_a_release_is_no_longer_than_a_lease_may_be_and_the_slot_stays():
+def test_release_is_at_most_the_longest_lease_and_slot_is_kept():
     shop = Shop({"rate_limit": "1/h"}, queue="work.fifo", capabilities={"longest_lease_seconds": 600})
     shop.send(2)
     assert any(isinstance(each, Release) and each.after_seconds == 600 for each in shop.work())
@@ -218,15 +218,15 @@ LONGEST_DEADLINE_SECONDS = 600
 
 
 def released_for_at_most(shop: Shop, seconds: float, worked: list[Settlement]) -> None:
-    """As a broker does it whose longest release is shorter than the one asked for."""
+    """Shorten releases, as a broker does whose longest release is shorter."""
     for each in worked:
         if isinstance(each, Release):
             held = shop.broker._messages(shop.queue)[int(each.delivery.receipt.partition(".")[0])]
             held.visible_at = min(held.visible_at, shop.clock() + seconds)
 
 
-def test_a_long_wait_in_short_releases_leaves_every_task_receives_to_run_with():
-    """Pub/Sub without Cloud Tasks: 150 tasks at one a minute wait for up to 150 minutes, ten of them a release."""
+def test_long_wait_in_short_releases_leaves_receives_for_the_run():
+    """On Pub/Sub without Cloud Tasks, 150 tasks at one a minute wait up to 150 minutes, in releases of ten minutes."""
     shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB, policy=Policy(max_receives=5))
     shop.send(150)
     received: list[int] = []
@@ -236,36 +236,36 @@ def test_a_long_wait_in_short_releases_leaves_every_task_receives_to_run_with():
         released_for_at_most(shop, LONGEST_DEADLINE_SECONDS, worked)
         shop.clock.advance(30)
     assert len(shop.began) == len({name for name, _ in shop.began}) == 150
-    assert max(received) <= 3, "of five receives two are left for workers that die"
-    # Each keeps the one slot it has taken, however often it is sent again; or else the first hours would be lost.
+    assert max(received) <= 3, "two of five receives are left for workers that die"
+    # Each task keeps its one slot, however often it is sent again. Otherwise slots of the first hours would be lost.
     assert shop.store.asked["reserve"] == 150
     assert shop.began[-1][1] - shop.began[0][1] <= 150 * 60
 
 
-def test_a_task_that_kills_its_worker_is_not_sent_again_for_ever():
-    """Its receives that were no putting back go along with it; once they are used up, the broker counts on."""
+def test_task_that_kills_its_worker_is_not_sent_again_for_ever():
+    """Receives by workers that died are carried over; once they are used up, the broker's own limit ends it."""
     shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB, policy=Policy(max_receives=3))
     shop.send()
     most = 0
     for turn in range(100):
         if turn % 2:
-            shop.flow(shop.store.reserve("task notify", 60, 0))  # another begins in its place
+            shop.flow(shop.store.reserve("task notify", 60, 0))  # another task takes the slot
         for delivery in shop.receive():
             most = max(most, delivery.receive_count)
             running = shop.bench.begin(delivery)
             if running.invocation is not None:
                 running.crash()
         shop.clock.advance(3601)
-    assert most > 3, "where the broker's own limit ends it"
+    assert most > 3, "beyond this the broker's own limit ends it"
 
 
-def test_of_two_messages_of_a_task_that_was_sent_again_one_has_the_slot():
+def test_only_one_of_two_messages_of_a_task_has_the_slot():
     shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB)
     shop.send(2)
     first, second = shop.receive()
     shop.settled(first)
     third_time = replace(second, receive_count=3)
-    # Its worker dies between sending it again and acknowledging it.
+    # The worker dies after it has sent the message again and before it acknowledges it.
     assert isinstance(shop.flow(shop.pipeline.process(third_time)), Acknowledge)
     (again,) = shop.receive()
     assert isinstance(shop.settled(again), Release)
@@ -274,7 +274,7 @@ def test_of_two_messages_of_a_task_that_was_sent_again_one_has_the_slot():
     assert shop.store.asked["reserve"] == 3
 
 
-def test_one_that_was_sent_again_asks_whether_the_message_before_has_run():
+def test_message_sent_again_looks_for_the_result_of_the_earlier_one():
     shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB)
     shop.send(2)
     first, second = shop.receive()
@@ -288,7 +288,7 @@ def test_one_that_was_sent_again_asks_whether_the_message_before_has_run():
     assert [name for name, _ in shop.began] == ["t-0", "t-1"]
 
 
-def test_where_nobody_counts_receives_the_slot_is_kept_in_a_record():
+def test_slot_is_kept_in_a_record_if_receives_are_not_counted():
     shop = Shop({"rate_limit": "1/m"}, capabilities={"counts_receives": False})
     shop.send(2)
     for delivery in shop.receive():
@@ -300,10 +300,10 @@ def test_where_nobody_counts_receives_the_slot_is_kept_in_a_record():
     assert shop.store.asked["reserve"] == 2
 
 
-# -- whose limit it is
+# -- keys and scopes of limits
 
 
-def test_every_value_of_a_key_has_a_limit_of_its_own():
+def test_every_value_of_a_rate_key_has_its_own_limit():
     def notify(text: str, user: dict[str, str], **more: str) -> None: ...
 
     shop = Shop({"rate_limit": "1/m", "rate_key": "{user[id]}-{region}"}, notify)
@@ -313,7 +313,7 @@ def test_every_value_of_a_key_has_a_limit_of_its_own():
     assert [name for name, _ in shop.began] == ["t-a", "t-b"]
 
 
-def test_a_long_key_is_shortened_and_an_omitted_argument_has_its_default():
+def test_long_rate_key_is_hashed_and_omitted_argument_has_its_default():
     shop = Shop({"rate_limit": "1/m", "rate_key": "{tenant}"}, lambda tenant="ü" * 5000: None)
     shop.send(2)
     shop.work()
@@ -323,7 +323,7 @@ def test_a_long_key_is_shortened_and_an_omitted_argument_has_its_default():
 
 
 @pytest.mark.parametrize("arguments", [{"kwargs": {"user": {}}}, {"kwargs": {"user": 3}}, {"args": [1, 2, 3]}])
-def test_arguments_that_make_no_key_fail_the_task(arguments):
+def test_arguments_without_rate_key_fail_the_task(arguments):
     shop = Shop({"rate_limit": "1/m", "rate_key": "{user[id]}"}, lambda user: None)
     shop.send(**arguments)
     shop.work()
@@ -334,14 +334,14 @@ def test_arguments_that_make_no_key_fail_the_task(arguments):
 
 
 @pytest.mark.parametrize("key", ["{who}", "tenant", "{}", "{0}", "{tenant", "{tenant.id}", "{who[tenant]}"])
-def test_a_key_that_names_no_parameter_is_refused_where_the_task_is_declared(key):
+def test_rate_key_without_parameter_is_refused_at_declaration(key):
     app = TaskQ("shop")
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_key="):
         app.task(name="shop.notify", rate_limit="1/m", rate_key=key)(lambda tenant: None)
     assert "shop.notify" not in app.tasks
 
 
-def test_the_self_of_a_bound_task_is_no_parameter():
+def test_rate_key_can_not_use_self_of_a_bound_task():
     def notify(self: Any, tenant: str) -> None: ...
 
     app = TaskQ("shop")
@@ -350,7 +350,7 @@ def test_the_self_of_a_bound_task_is_no_parameter():
         app.task(name="b", bind=True, rate_limit="1/m", rate_key="{self}")(notify)
 
 
-def test_a_queues_limit_is_for_all_its_tasks_and_each_keeps_its_own():
+def test_limit_of_a_queue_adds_to_the_limits_of_its_tasks():
     policy = Policy(queue_rate_limits={"work": Rate(1 / 60, 1)})
     shop = Shop({"rate_limit": "1/h"}, policy=policy)
     shop.tasks["other"] = replace(shop.tasks["notify"], name="other", options=task_options("other", {}))
@@ -364,7 +364,7 @@ def test_a_queues_limit_is_for_all_its_tasks_and_each_keeps_its_own():
     assert starts == {"t-0": 0, "o-0": 60, "t-1": 3600}
 
 
-def test_a_default_limit_is_for_tasks_that_say_nothing():
+def test_default_limit_applies_to_tasks_without_one():
     policy = Policy(default_rate=Rate(1 / 60, 1))
     for options, ran in (({}, 1), ({"rate_limit": 0}, 3), ({"rate_limit": "600/m"}, 3)):
         shop = Shop(options, policy=policy)
@@ -373,7 +373,7 @@ def test_a_default_limit_is_for_tasks_that_say_nothing():
         assert len(shop.began) == ran
 
 
-def test_rate_limits_can_be_disabled():
+def test_disabled_rate_limits_take_no_slots():
     policy = Policy(disable_rate_limits=True, queue_rate_limits={"work": Rate(1, 2)})
     shop = Shop({"rate_limit": "1/m"}, policy=policy)
     shop.send(5)
@@ -382,7 +382,7 @@ def test_rate_limits_can_be_disabled():
     assert shop.store.asked == {"save": 5}
 
 
-def test_a_workers_own_limit_asks_no_store_and_every_worker_has_one():
+def test_limit_per_worker_takes_no_slot_from_the_store():
     shop = Shop({"rate_limit": "1/m", "rate_limit_scope": "worker"})
     shop.send(4)
     one, two, three, four = shop.receive()
@@ -400,7 +400,7 @@ def test_a_workers_own_limit_asks_no_store_and_every_worker_has_one():
     assert shop.store.asked["reserve"] == 0
 
 
-def test_no_slot_is_taken_before_the_run_could_begin():
+def test_no_slot_is_taken_while_the_worker_stops():
     shop = Shop({"rate_limit": "1/m"}, admits=False)
     shop.send()
     (delivery,) = shop.receive()
@@ -408,7 +408,7 @@ def test_no_slot_is_taken_before_the_run_could_begin():
     assert shop.store.asked == {}
 
 
-def test_a_slot_beyond_what_a_message_lives_gives_the_message_back(caplog):
+def test_slot_too_far_ahead_releases_the_message(caplog):
     shop = Shop({"rate_limit": "1/m"})
     shop.flow(shop.store.reserve("task notify", FARTHEST_SLOT_SECONDS + 1, 0))
     shop.send()
@@ -418,7 +418,7 @@ def test_a_slot_beyond_what_a_message_lives_gives_the_message_back(caplog):
     assert "the next slot of the rate limit of task notify is more than 15 days ahead" in caplog.text
 
 
-def test_a_store_that_answers_too_late_every_time_gives_the_message_back(caplog):
+def test_store_that_answers_too_late_releases_the_message(caplog):
     shop = Shop({"rate_limit": "1/s"})
     take = shop.store._slots.take
 
@@ -435,7 +435,7 @@ def test_a_store_that_answers_too_late_every_time_gives_the_message_back(caplog)
     assert shop.began == []
 
 
-# -- whether it can be kept at all
+# -- checks at the start
 
 
 @pytest.mark.parametrize(
@@ -448,21 +448,21 @@ def test_a_store_that_answers_too_late_every_time_gives_the_message_back(caplog)
         ({"queue_rate_limits": {"mail": "often"}}, "queue_rate_limits: mail='often' isn't a rate"),
     ],
 )
-def test_a_limit_that_can_not_be_kept_is_an_error_at_the_start(settings_, message):
+def test_limit_that_the_store_can_not_keep_is_an_error_at_the_start(settings_, message):
     app = TaskQ("shop", **{"broker": "memory://", "results": "memory://", **settings_})
     app.task(name="shop.notify", rate_limit="10/s")(print)
     with pytest.raises(ImproperlyConfigured, match=message):
         app.runtime()
 
 
-def test_a_key_needs_a_rate_from_somewhere():
+def test_rate_key_without_a_rate_is_an_error_at_the_start():
     app = TaskQ("shop", broker="memory://", results="memory://")
     app.task(name="shop.notify", rate_key="{tenant}")(lambda tenant: None)
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_key without a rate"):
         app.runtime()
 
 
-def test_a_workers_own_limit_and_none_need_no_store():
+def test_limit_per_worker_and_disabled_limits_need_no_store():
     for options, more in (({"rate_limit_scope": "worker"}, {}), ({}, {"worker_disable_rate_limits": True})):
         app = TaskQ("shop", broker="memory://", results="disabled://", **more)
         app.task(name="shop.notify", rate_limit="10/s", **options)(print)
@@ -472,12 +472,12 @@ def test_a_workers_own_limit_and_none_need_no_store():
 @pytest.mark.parametrize(
     "options", [{"rate_limit": "10/d"}, {"rate_limit_scope": "cluster"}, {"rate_limit": "1/s", "rate_limit_burst": 1}]
 )
-def test_wrong_options_are_refused_where_the_task_is_declared(options):
+def test_wrong_rate_options_are_refused_at_declaration(options):
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_limit"):
         TaskQ("shop").task(name="shop.notify", **options)(print)
 
 
-# -- any schedule
+# -- any times of arrival
 
 
 @settings(max_examples=60, deadline=None)
@@ -487,7 +487,7 @@ def test_wrong_options_are_refused_where_the_task_is_declared(options):
     waves=st.lists(st.tuples(st.integers(0, 12), st.floats(0.05, 20)), min_size=1, max_size=10),
     pause=st.sampled_from([0.1, 0.9, 1.7]),
 )
-def test_however_tasks_come_no_window_is_over_by_more_than_a_burst(rate, queue, waves, pause):
+def test_no_time_window_exceeds_the_limit_by_more_than_a_burst(rate, queue, waves, pause):
     shop = Shop({"rate_limit": rate}, queue=queue)
     limit = shop.tasks["notify"].options.rate
     assert limit is not None
@@ -506,7 +506,7 @@ def test_however_tasks_come_no_window_is_over_by_more_than_a_burst(rate, queue, 
 
     starts = [at for _, at in shop.began]
     assert len(starts) == len({name for name, _ in shop.began}) == sent
-    # They are looked for within what a slot is good for: none is lost, and none does more than wait its turn.
+    # Messages are received while their slots are good, so no slot is lost, and each task takes only one.
     assert shop.store.asked["reserve"] == sent
     for seconds in (0.5, 1.0, 5.0, 60.0):
         for first in starts:

@@ -1,4 +1,4 @@
-"""Ticks in the pipeline: late, overlapping, of a span, or none at all; on the memory broker and store."""
+"""Ticks in the pipeline: late, overlapping, repeated and unreadable ones, and spans, on the memory broker and store."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class World:
         self.ran: list[str] = []
 
     def send(
-        self, when: Schedule, *moments: datetime | str, span: int = 0, fires: Schedule | None = None, **options: Any
+        self, when: Schedule, *fire_times: datetime | str, span: int = 0, fires: Schedule | None = None, **options: Any
     ) -> None:
         timing = Timing(schedule=when, end=options.pop("end", None))
         entry = ScheduleEntry(name="mine", task="report", timing=timing, **options)
         tick = replace(ticks.tick_of_entry(entry, "shop", span, entry.jitter_seconds), fires=fires)
-        for moment in moments:
-            self.bench.send(ticks.with_tick(Message(task="report", id="?"), tick, moment))
+        for fire_time in fire_times:
+            self.bench.send(ticks.with_tick(Message(task="report", id="?"), tick, fire_time))
 
     def deliveries(self) -> list[Delivery]:
         return self.bench.receive(lease_seconds=1000)
@@ -66,8 +66,8 @@ class World:
                 running.end(outcome())
                 assert running.invocation is None
 
-    def states(self, *moments: datetime) -> list[str | None]:
-        return self.bench.states(*(ticks.tick_id("shop", "mine", moment) for moment in moments))
+    def states(self, *fire_times: datetime) -> list[str | None]:
+        return self.bench.states(*(ticks.tick_id("shop", "mine", fire_time) for fire_time in fire_times))
 
 
 def after(minutes: float) -> datetime:
@@ -81,12 +81,12 @@ BACKLOG = [after(n) for n in range(5)]
     ("catch_up", "ran"),
     [("all", ["12:00", "12:01", "12:02", "12:03", "12:04"]), ("one", ["12:00"]), ("skip", ["12:04"])],
 )
-def test_of_calls_that_come_late_those_run_that_the_entry_says(catch_up: Any, ran: list[str]) -> None:
+def test_late_ticks_run_as_catch_up_says(catch_up: Any, ran: list[str]) -> None:
     world = World(after(4.5))
     world.send(crontab(), *BACKLOG, catch_up=catch_up)
     world.work()
     assert [each[:5] for each in world.ran] == ran
-    expected = ["SUCCESS" if f"{moment:%H:%M}" in ran else "REVOKED" for moment in BACKLOG]
+    expected = ["SUCCESS" if f"{fire_time:%H:%M}" in ran else "REVOKED" for fire_time in BACKLOG]
     assert world.states(*BACKLOG) == expected
     world.clock.advance(60)
     world.send(crontab(), after(5), catch_up=catch_up)
@@ -94,7 +94,7 @@ def test_of_calls_that_come_late_those_run_that_the_entry_says(catch_up: Any, ra
     assert world.ran[-1] == "12:05:00"
 
 
-def test_where_every_call_is_late_one_still_runs_for_each_time_that_has_come() -> None:
+def test_ticks_that_are_always_late_still_run_once_for_each_fire_time() -> None:
     world = World(after(3.5))
     for n in range(4):
         world.send(crontab(), after(n))
@@ -105,7 +105,7 @@ def test_where_every_call_is_late_one_still_runs_for_each_time_that_has_come() -
 
 @pytest.mark.parametrize("catch_up", ["skip", "one"])
 @pytest.mark.parametrize("more", [{"options": {"countdown": 120}}, {"jitter_seconds": 300}])
-def test_what_a_call_is_held_back_for_is_no_lateness(catch_up: Any, more: dict[str, Any]) -> None:
+def test_countdown_and_jitter_do_not_make_a_tick_late(catch_up: Any, more: dict[str, Any]) -> None:
     world = World()
     for n in range(30):
         world.send(crontab(), after(n), catch_up=catch_up, **more)
@@ -119,14 +119,14 @@ def test_what_a_call_is_held_back_for_is_no_lateness(catch_up: Any, more: dict[s
 
 
 @pytest.mark.parametrize(("catch_up", "ran"), [("skip", ["12:04"]), ("one", ["12:00"])])
-def test_what_is_later_than_that_is(catch_up: Any, ran: list[str]) -> None:
+def test_tick_later_than_its_countdown_is_late(catch_up: Any, ran: list[str]) -> None:
     world = World(after(6.5))
     world.send(crontab(), *BACKLOG, catch_up=catch_up, options={"countdown": 120})
     world.work()
     assert [each[:5] for each in world.ran] == ran
 
 
-def test_a_redelivered_call_keeps_its_turn() -> None:
+def test_redelivered_tick_keeps_its_lock() -> None:
     world = World(after(2.5))
     world.send(crontab(), after(0), after(2), catch_up="one")
     first, second = world.deliveries()
@@ -140,7 +140,7 @@ def test_a_redelivered_call_keeps_its_turn() -> None:
 
 
 @pytest.mark.parametrize("catch_up", ["one", "all"])
-def test_a_tick_that_fires_twice_runs_once(catch_up: Any) -> None:
+def test_tick_that_fires_twice_runs_once(catch_up: Any) -> None:
     world = World()
     world.send(crontab(), after(0), after(0), catch_up=catch_up)
     first, second = world.deliveries()
@@ -154,7 +154,7 @@ def test_a_tick_that_fires_twice_runs_once(catch_up: Any) -> None:
     assert world.states(after(0)) == ["SUCCESS"]
 
 
-def test_a_call_does_not_run_beside_the_one_before() -> None:
+def test_tick_is_skipped_while_the_previous_one_runs() -> None:
     world = World()
     world.send(crontab(), after(0), overlap="skip")
     (first,) = world.deliveries()
@@ -171,7 +171,7 @@ def test_a_call_does_not_run_beside_the_one_before() -> None:
     assert world.states(after(0), after(2)) == ["SUCCESS", "SUCCESS"]
 
 
-def test_a_call_that_is_to_be_retried_has_not_ended() -> None:
+def test_tick_is_skipped_while_the_previous_one_waits_for_its_retry() -> None:
     world = World()
     world.send(crontab(), after(0), overlap="skip")
     error = ErrorInfo("ValueError", ["no"], "builtins")
@@ -192,9 +192,7 @@ def test_a_call_that_is_to_be_retried_has_not_ended() -> None:
     ids=["task", "chain"],
 )
 @pytest.mark.parametrize("overlap", ["skip", "allow"])
-def test_a_call_that_was_replaced_has_not_ended_before_what_took_its_place(
-    overlap: Any, instead: dict[str, Any]
-) -> None:
+def test_replaced_tick_ends_with_its_replacement(overlap: Any, instead: dict[str, Any]) -> None:
     world = World()
     world.send(crontab(), after(0), overlap=overlap)
     world.work(lambda: Replaced(instead))
@@ -216,7 +214,7 @@ def test_a_call_that_was_replaced_has_not_ended_before_what_took_its_place(
     assert world.states(after(parts + 1)) == ["SUCCESS"]
 
 
-def test_what_took_its_place_does_not_expire_with_it() -> None:
+def test_replacement_does_not_expire_with_its_tick() -> None:
     world = World()
     world.send(crontab(), after(0), options={"expires": 30, "countdown": 20})
     world.clock.advance(25)
@@ -227,7 +225,7 @@ def test_what_took_its_place_does_not_expire_with_it() -> None:
     assert world.states(after(0)) == ["SUCCESS"]
 
 
-def test_a_call_that_can_not_be_replaced_has_ended() -> None:
+def test_tick_with_invalid_replacement_has_ended() -> None:
     world = World()
     world.send(crontab(), after(0), overlap="skip")
     world.work(lambda: Replaced({"task": "celery.chain", "kwargs": {"tasks": []}}))
@@ -238,7 +236,7 @@ def test_a_call_that_can_not_be_replaced_has_ended() -> None:
     assert world.states(after(1)) == ["SUCCESS"]
 
 
-def test_a_call_that_was_revoked_while_it_was_about_to_begin_has_ended() -> None:
+def test_tick_revoked_just_before_its_run_has_ended() -> None:
     world = World(track_started=True)
     world.send(crontab(), after(0), overlap="skip")
     save = world.store.save
@@ -259,7 +257,7 @@ def test_a_call_that_was_revoked_while_it_was_about_to_begin_has_ended() -> None
     assert world.states(after(1)) == ["SUCCESS"]
 
 
-def test_a_run_whose_worker_died_for_good_is_waited_for_no_longer_than_it_may_take() -> None:
+def test_crashed_run_blocks_the_next_tick_only_for_its_time_limit() -> None:
     world = World()
     world.send(crontab(), after(0), overlap="skip")
     (delivery,) = world.deliveries()
@@ -272,7 +270,7 @@ def test_a_run_whose_worker_died_for_good_is_waited_for_no_longer_than_it_may_ta
     assert world.states(after(7)) == ["SUCCESS"]
 
 
-def test_a_wake_at_which_nothing_is_due_runs_nothing_and_leaves_nothing() -> None:
+def test_firing_without_a_due_tick_runs_and_stores_nothing() -> None:
     world = World(after(1))
     world.send(crontab(minute="*/7"), after(0), after(1))
     world.work()
@@ -280,14 +278,14 @@ def test_a_wake_at_which_nothing_is_due_runs_nothing_and_leaves_nothing() -> Non
     assert world.states(after(1)) == [None]
 
 
-def test_a_time_that_has_not_come_is_not_believed() -> None:
+def test_tick_with_a_fire_time_in_the_future_is_not_run() -> None:
     world = World()
     world.send(crontab(), after(60))
     world.work()
     assert world.ran == []
 
 
-def test_a_span_becomes_the_calls_that_are_due_in_it() -> None:
+def test_span_becomes_the_ticks_that_are_due_in_it() -> None:
     world = World()
     world.send(schedule(25), after(0), span=60)
     world.work()
@@ -301,7 +299,7 @@ def test_a_span_becomes_the_calls_that_are_due_in_it() -> None:
     assert len(world.ran) == 3
 
 
-def test_a_jitter_is_the_same_for_every_firing_of_a_call() -> None:
+def test_jitter_is_equal_for_every_firing_of_a_tick() -> None:
     world = World()
     world.send(crontab(), after(0), after(0), jitter_seconds=50)
     world.work()
@@ -311,7 +309,7 @@ def test_a_jitter_is_the_same_for_every_firing_of_a_call() -> None:
     assert world.ran == ["12:00:00"]
 
 
-def test_where_a_platform_writes_no_time_it_is_the_last_that_was_due() -> None:
+def test_message_without_fire_time_gets_the_last_due_one() -> None:
     world = World(after(0.2))
     world.send(crontab(minute="*/5"), ticks.SENT_TIME)
     world.clock.advance(20)
@@ -320,7 +318,7 @@ def test_where_a_platform_writes_no_time_it_is_the_last_that_was_due() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-4.8, -0.2, 0, 30])
-def test_there_a_message_is_not_the_call_before_where_the_brokers_clock_is_behind(seconds: float) -> None:
+def test_message_without_fire_time_is_not_an_earlier_tick_if_brokers_clock_is_behind(seconds: float) -> None:
     world = World(after(0))
     world.send(crontab(minute=0), ticks.SENT_TIME)
     world.work()
@@ -330,8 +328,8 @@ def test_there_a_message_is_not_the_call_before_where_the_brokers_clock_is_behin
     assert world.ran == ["12:00:00", "13:00:00"]
 
 
-def test_there_a_wake_at_which_nothing_is_due_is_not_taken_for_the_call_before() -> None:
-    """The 13th is a Friday in November 2026, and the next time in August 2027."""
+def test_firing_without_fire_time_and_due_tick_is_not_the_previous_tick() -> None:
+    """The 13th is a Friday in November 2026 and not again before August 2027."""
     world = World(datetime(2026, 11, 13, 9, 0, 2, tzinfo=UTC))
     friday, every_13th = crontab(0, 9, "fri", 13), crontab(0, 9, day_of_month=13)
     for days in (0, 30, 31):
@@ -341,7 +339,7 @@ def test_there_a_wake_at_which_nothing_is_due_is_not_taken_for_the_call_before()
     assert world.ran == ["09:00:00"]
 
 
-def test_nor_is_one_after_the_end() -> None:
+def test_firing_after_the_end_is_not_run() -> None:
     world = World(after(0.2))
     for minutes in (0, 1, 2 * 1440):
         world.clock.advance(60 * minutes)
@@ -350,7 +348,7 @@ def test_nor_is_one_after_the_end() -> None:
     assert world.ran == ["12:00:00"]
 
 
-def test_nor_is_a_span_that_comes_late_taken_for_the_one_after() -> None:
+def test_late_span_without_fire_time_is_not_the_next_span() -> None:
     world = World(after(1.2))
     world.send(schedule(25), ticks.SENT_TIME, span=60, fires=crontab("*/2"), catch_up="all")
     world.work()
@@ -360,7 +358,7 @@ def test_nor_is_a_span_that_comes_late_taken_for_the_one_after() -> None:
 
 @pytest.fixture
 def no_time_zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As in an image without a time zone database."""
+    """Hide the time zones, as in an image without a time zone database."""
     for name in {"tzdata", *(each for each in sys.modules if each.startswith("tzdata."))}:
         monkeypatch.setitem(sys.modules, name, None)
     zoneinfo.ZoneInfo.clear_cache()
@@ -370,7 +368,7 @@ def no_time_zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     zoneinfo.reset_tzpath()
 
 
-def test_a_worker_without_time_zones_gives_back_what_others_can_run(
+def test_worker_without_time_zones_releases_ticks_with_a_zone(
     no_time_zones: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World()
@@ -414,10 +412,10 @@ FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("moment", ["2026-11-23T12:00:00Z", "<sent>"])
-def test_a_message_whose_schedule_can_not_be_read_is_dead_lettered(document: Any, moment: str) -> None:
+@pytest.mark.parametrize("fire_time", ["2026-11-23T12:00:00Z", "<sent>"])
+def test_message_with_unreadable_schedule_is_dead_lettered(document: Any, fire_time: str) -> None:
     world = World()
-    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: moment})
+    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: fire_time})
     world.bench.send(message)
     world.work()
     (dead,) = world.bench.dead_letters()
@@ -425,11 +423,11 @@ def test_a_message_whose_schedule_can_not_be_read_is_dead_lettered(document: Any
     assert world.ran == []
 
 
-@pytest.mark.parametrize("moment", ["now", None, 7, "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", {}])
-def test_a_message_of_no_time_is_not_run(moment: Any) -> None:
+@pytest.mark.parametrize("fire_time", ["now", None, 7, "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", {}])
+def test_message_with_unreadable_fire_time_is_dead_lettered(fire_time: Any) -> None:
     world = World()
     document = {**FINE, "delay_seconds": 86_400}
-    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: moment})
+    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: fire_time})
     world.bench.send(message)
     world.work()
     assert world.ran == []
