@@ -10,10 +10,11 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, Protocol, TypeVar
 
-from taskq_cloud.beat.ticker import Ticker
+from taskq_cloud.beat.ticker import LEASE_SECONDS, Ticker
 from taskq_cloud.core.backoff import growing_delay
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import TaskQError
@@ -21,30 +22,38 @@ from taskq_cloud.runtime.protocols import Application
 
 logger: Final = logging.getLogger("taskq_cloud.beat")
 
+T = TypeVar("T")
+
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 30.0
 """The longest wait after a turn of the ticker has failed several times."""
 
 
-def make_ticker(app: Application, entries: list[ScheduleEntry], **options: Any) -> Ticker:
+class Drive(Protocol):
+    """Drives a flow on the running event loop, as ``TaskQ.arun`` does."""
+
+    async def __call__(self, flow: Flow[T], /) -> T:
+        """Drive the flow, and return its value."""
+        ...
+
+
+def make_ticker(app: Application, entries: list[ScheduleEntry], *, lease_seconds: float = LEASE_SECONDS) -> Ticker:
     """Make a ticker for this process.
 
     Args:
         app: the application.
         entries: the application's periodic tasks.
-        options: further arguments of ``Ticker``.
+        lease_seconds: how long the ticker's lock lasts after it was renewed.
 
     Raises:
         ImproperlyConfigured: the application has no name, or its result store has no locks.
     """
     # The random part tells a restarted process from the killed one, which may have had the same process id.
     owner = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
-    return Ticker(app=app, entries=entries, owner=owner, clock=time.time, **options)
+    return Ticker(app=app, entries=entries, owner=owner, clock=time.time, lease_seconds=lease_seconds)
 
 
-async def tick_until(
-    stopping: asyncio.Event, ticker: Ticker, run: Callable[[Any], Awaitable[Any]], resign_seconds: float = 5.0
-) -> None:
+async def tick_until(stopping: asyncio.Event, ticker: Ticker, run: Drive, resign_seconds: float = 5.0) -> None:
     """Run a ticker until it is told to stop, and then let another ticker lead.
 
     Args:
@@ -73,9 +82,7 @@ async def tick_until(
         logger.warning(text, error or type(error).__name__, extra=extra)
 
 
-async def tick_until_signal(
-    ticker: Ticker, run: Callable[[Any], Awaitable[Any]], close: Callable[[], Awaitable[None]]
-) -> None:
+async def tick_until_signal(ticker: Ticker, run: Drive, close: Callable[[], Awaitable[None]]) -> None:
     """Run a ticker until SIGTERM or SIGINT.
 
     Args:

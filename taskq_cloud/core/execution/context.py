@@ -40,7 +40,7 @@ PipelineFlow: TypeAlias = Generator[Step | Invocation | Admission, Any, T]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The objects that a pipeline works with, the same for every delivery.
+    """The parts of an application that a pipeline works with, for every delivery.
 
     Args:
         outbox: sends messages, and encodes them.
@@ -66,7 +66,7 @@ class Environment:
     call_errbacks: Callable[[Message, Exception], None] | None = None
 
     def options_of(self, task: str) -> TaskOptions:
-        """Return the options of a task, or the defaults if it is not registered here."""
+        """The options of a task; the defaults for a task that is not registered here."""
         definition = self.tasks.get(task)
         return definition.options if definition else TaskOptions()
 

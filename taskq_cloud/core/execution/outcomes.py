@@ -1,4 +1,4 @@
-"""The end of a run (step 7 of ``pipeline``): each outcome leads to a settlement.
+"""Acts on the outcome of a run (step 7 of ``pipeline``): each outcome leads to a settlement.
 
 Succeeded, Failed, TimedOut, Retrying   conclude: 7a record, 7b consequences, 7c acknowledge
 Replaced                                the replacement is sent; its last task records the state

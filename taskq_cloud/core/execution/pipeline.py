@@ -191,7 +191,8 @@ def _known(context: DeliveryContext) -> PipelineFlow[Settlement]:
         lock_seconds = (first_given(message.timelimit[0], context.options.time_limit) or 0) + LOCK_MARGIN_SECONDS
         fence = yield from context.store.claim(message.id, delivery.receipt, lock_seconds)
         if fence is None:
-            context.log(logging.INFO, "task.claimed_elsewhere", "runs elsewhere; given back until that claim lapses")
+            text = "runs elsewhere; given back until the lock of that run lapses"
+            context.log(logging.INFO, "task.claimed_elsewhere", text)
             return Release(delivery, lock_seconds)
         context = replace(context, fence=fence)
     return (yield from _run(context, tick_policy))

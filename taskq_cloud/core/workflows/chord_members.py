@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Signature
@@ -97,7 +97,7 @@ class Membership:
         return f"{self.index}" + (f"/{self.path[0].join}/{self.path[0].member}" if self.path else "")
 
     @classmethod
-    def read(cls, group: Any, index: Any, chord: Signature, task_id: str | None = None) -> Membership:
+    def read(cls, group: object, index: object, chord: Signature, task_id: str | None = None) -> Membership:
         """Read a place from the parts of a message.
 
         Args:
@@ -140,7 +140,7 @@ class Membership:
             yield self.own_ids.get(str(index)) or member_id(self.group, index)
 
 
-def _read_join_place(join: Any, member: Any, size: Any) -> JoinPlace:
+def _read_join_place(join: object, member: object, size: object) -> JoinPlace:
     if not (isinstance(join, str) and isinstance(member, str) and isinstance(size, int) and size > 0):
         raise ValueError(f"this isn't a place in a join: {join!r:.100}, {member!r:.100}, {size!r:.100}")
     text_bytes("its join", join + member)

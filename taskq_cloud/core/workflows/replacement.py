@@ -33,7 +33,7 @@ def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Stage
         stages = planner.ending_in_a_task(signatures.parse(signature))
         check_depth(stages)
         if not stages:
-            raise InvalidTaskError("there is no task in an empty chain")
+            raise InvalidTaskError("an empty chain has no task")
         embed, nesting = message.embed, {"replaced_task_nesting": message.replaced_task_nesting + 1}
         # Tasks in a chord's header get no errbacks: their failure is the chord's, and so the last task's.
         before = set_on_all(stages, {"link_error": embed.errbacks or None})[:-1]

@@ -163,7 +163,7 @@ def _group_members(tasks: Iterable[Signature], options: Mapping[str, Any]) -> It
                 yield stages
 
 
-def _chord(header: Any, body: Stages, options: Mapping[str, Any]) -> Stages:
+def _chord(header: Signature | Iterable[Signature], body: Stages, options: Mapping[str, Any]) -> Stages:
     group = header if isinstance(header, Mapping) else signature_of(GROUP, kwargs={"tasks": list(header)})
     stages = parse(group)
     if len(stages) != 1 or isinstance(stages[0], TaskStage):

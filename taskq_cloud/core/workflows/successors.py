@@ -121,7 +121,7 @@ def _check_membership(message: Message) -> Membership | None:
 
 
 def is_member(message: Message) -> bool:
-    """Whether a task's place in a chord can be read, and the chain between the task and that place, if there is one."""
+    """Whether a task has a place in a chord, and the place and the rest of the task's chain can be read."""
     try:
         rest_of_chain(message)
         return _check_membership(message) is not None

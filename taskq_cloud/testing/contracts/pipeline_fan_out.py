@@ -130,6 +130,6 @@ FAN_OUTS: Final = [
         make=lambda task_id, _now: Message(task=FAN_OUT, id=task_id, kwargs={"pages": []}),
         states={f"{FAN_OUT} ?": None},
         effects=("settle:DeadLetter",),
-        dead_letters=("InvalidTaskError: task taskq.fan_out: its arguments name no pages",),
+        dead_letters=("InvalidTaskError: task taskq.fan_out: its arguments don't name pages",),
     ),
 ]

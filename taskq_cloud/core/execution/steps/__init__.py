@@ -1,1 +1,1 @@
-"""The steps of the pipeline that take a module of their own."""
+"""The steps of the pipeline that have their own modules."""

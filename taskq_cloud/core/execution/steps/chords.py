@@ -46,7 +46,7 @@ LOCK_SECONDS: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The effects of a chord's progress, to be carried out in the order of the fields.
+    """The effects that the end of a task has on a chord; they are carried out in the order of the fields.
 
     Args:
         records: pages of records of tasks that will not run, to be saved.

@@ -63,11 +63,11 @@ def check_has_run(context: DeliveryContext, outcome: Outcome) -> None:
     """Check that an errback has run.
 
     Raises:
-        OperationalError: it could not run now; it is called when the failed task's message comes again.
+        OperationalError: it could not run now; it is called when the failed task's message is delivered again.
     """
     if isinstance(outcome, Abandoned) or (isinstance(outcome, Rejected) and outcome.requeue):
         raise OperationalError(
-            f"errback {context.message.task} could not run now; it is called when its task comes again"
+            f"errback {context.message.task} could not run now; it is called when the failed task is delivered again"
         )
 
 

@@ -57,7 +57,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FanOut:
-    """The effects of one message of the task, to be carried out in the order of the fields.
+    """The effects of a message of ``taskq.fan_out``; they are carried out in the order of the fields.
 
     Args:
         batches: the messages, batch by batch; each batch is made when it is asked for.
@@ -74,7 +74,7 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """The arguments of the task: pages of a group, and the arguments that their members are given."""
+    """The arguments of the task: pages of a group, and what their members are given."""
 
     group: str
     pages: Sequence[PageReference]
@@ -98,7 +98,7 @@ class _Part:
                 part = cls(group=group, pages=found, chord=chord, args=args, kwargs=kwargs, now=now)
                 part.membership(found[0].first)
                 return part
-        raise InvalidTaskError(f"task {FAN_OUT}: its arguments name no pages of a group", message.id)
+        raise InvalidTaskError(f"task {FAN_OUT}: its arguments don't name pages of a group", message.id)
 
     def membership(self, index: int) -> Membership | None:
         try:
@@ -106,7 +106,7 @@ class _Part:
             if member is not None:
                 member.body()
         except (TypeError, ValueError, LookupError, AttributeError) as error:
-            raise InvalidTaskError(f"task {FAN_OUT}: its chord makes no sense: {error}") from error
+            raise InvalidTaskError(f"task {FAN_OUT}: its chord can't be read: {error}") from error
         return member
 
 

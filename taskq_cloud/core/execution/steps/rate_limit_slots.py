@@ -43,7 +43,7 @@ _USED_AT_MOST: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The state that a message carries while it is put back.
+    """The slots and counts that belong to a message that was put back.
 
     Args:
         slots: key -> time of the slot, in seconds since the epoch.

@@ -147,7 +147,9 @@ def check_key(definition: TaskDefinition) -> None:
             f"{definition.name}{signature}: write '{{name}}' or '{{name[key]}}'"
         )
     if not names:
-        raise ImproperlyConfigured(f"task {definition.name}: rate_key={template!r} names no parameter: '{{tenant}}'")
+        raise ImproperlyConfigured(
+            f"task {definition.name}: rate_key={template!r} doesn't name a parameter: write for example '{{tenant}}'"
+        )
 
 
 def _key_value(definition: TaskDefinition, template: str, context: DeliveryContext) -> str:
@@ -165,7 +167,8 @@ def _key_value(definition: TaskDefinition, template: str, context: DeliveryConte
         data = value.encode()
     except Exception as error:  # a caller's arguments can make a template raise anything
         raise RateKeyError(
-            f"task {definition.name}: its arguments make no rate_key {template!r}: {type(error).__name__}: {error}"
+            f"task {definition.name}: rate_key {template!r} can't be made of its arguments: "
+            f"{type(error).__name__}: {error}"
         ) from error
     return value if len(data) <= _LONGEST_KEY_VALUE_BYTES else hashlib.sha256(data).hexdigest()
 

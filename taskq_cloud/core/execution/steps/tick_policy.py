@@ -66,7 +66,7 @@ class TickPolicy:
         return claim is None
 
     def refusal(self) -> Flow[str | None]:
-        """Why the tick is not to be run; None: it is."""
+        """The reason for not running the tick; None: it is to be run."""
         reason: str | None = None
         if not self._begun():
             reason = yield from self._too_late()

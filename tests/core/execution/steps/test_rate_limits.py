@@ -329,7 +329,7 @@ def test_arguments_without_rate_key_fail_the_task(arguments):
     shop.work()
     (record,) = shop.flow(shop.store.load(["t-0"])).values()
     assert record.state == "FAILURE"
-    assert "its arguments make no rate_key '{user[id]}'" in record.payload
+    assert "rate_key '{user[id]}' can't be made of its arguments" in record.payload
     assert shop.began == []
 
 
