@@ -1,4 +1,4 @@
-"""Functions that make workflows of names, of plain JSON, and of many arguments: ``signature``, ``chunks``, ``xmap``."""
+"""Functions that make workflows of names, of plain JSON or of many arguments: ``signature``, ``chunks``, ``xmap``."""
 
 from __future__ import annotations
 

@@ -60,37 +60,37 @@ class Chain(Workflow[AnyResult]):
         return made(Chain, tasks=(*self.tasks, *other.stages)) if isinstance(other, Workflow) else NotImplemented
 
     def __call__(self, *args: object, **kwargs: object) -> AnyResult:
-        """``delay``, as in Celery."""
+        """Send the chain with these arguments for its first task: ``delay``, as in Celery."""
         return self.delay(*args, **kwargs)
 
     @property
     def stages(self) -> tuple[Workflow, ...]:
-        """See ``Workflow.stages``."""
+        """The chain's parts, which another chain takes over."""
         return self.tasks
 
     @property
     def in_chain(self) -> tuple[Workflow, ...]:
-        """See ``Workflow.in_chain``."""
+        """The parts as they run: without groups of one around them, and without empty groups."""
         return tuple(part for each in self.tasks for part in each.in_chain)
 
     @property
     def inner(self) -> tuple[Workflow, ...]:
-        """See ``Workflow.inner``."""
+        """The chain's parts."""
         return self.tasks
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """See ``ReadAsDict.parts``."""
+        """The parts of Celery's signature, by name."""
         return parts_of(CHAIN, "chain", tasks=self.tasks)
 
     @property
     def links(self) -> Sequence[Workflow]:
-        """See ``Workflow.links``."""
+        """The callbacks of the last part."""
         return self.tasks[-1].links if self.tasks else ()
 
     @property
     def size(self) -> int:
-        """See ``Workflow.size``."""
+        """The size of the last part that isn't empty."""
         return next((size for each in reversed(self.tasks) if (size := each.size)), 0)
 
     def unchain_tasks(self) -> list[Workflow]:
@@ -98,13 +98,13 @@ class Chain(Workflow[AnyResult]):
         return list(self.tasks)
 
     def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
-        """See ``Workflow.with_arguments``."""
+        """Return a copy with further arguments for the first part."""
         if not args and not kwargs:
             return self
         return _change_end(self, 0, lambda first: first.with_arguments(args, kwargs))
 
     def with_options(self, options: Options) -> Self:
-        """See ``Workflow.with_options``."""
+        """Return a copy with further options; ``set`` says which part gets which option."""
         of_first = dict(options)
         of_last, links, changed = taken(of_first, "task_id"), taken(of_first, *LINKS), self
         if of_first:
@@ -114,15 +114,15 @@ class Chain(Workflow[AnyResult]):
         return link_all(changed, links)
 
     def link(self, callback: SignatureLike) -> Self:
-        """See ``Workflow.link``: the last task gets the callback."""
+        """Return a copy with a callback for the last part."""
         return _change_end(self, -1, lambda last: last.link(callback))
 
     def link_error(self, errback: SignatureLike) -> Self:
-        """See ``Workflow.link_error``: every task gets the errback."""
+        """Return a copy with an errback for every part."""
         return altered(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
-        """See ``Workflow.stamp``: a group that another workflow follows is stamped as the chord that it becomes."""
+        """Return a copy with stamps. A group that another workflow follows is stamped as the chord that it becomes."""
         of_all = None if visitor is None else visitor.on_chain_start(self, **headers) or {}
         stamps = stamping.added(headers, of_all, append=append_stamps)
         parts = (each.stamp(visitor, append_stamps, **stamps) for each in _with_chords(self.in_chain))
@@ -139,7 +139,7 @@ C = TypeVar("C", bound=Chain)
 
 
 def _change_end(chain: C, end: int, change: Callable[[Workflow], Workflow]) -> C:
-    """Copy a chain with its first part (``end`` 0) or its last part (-1) changed; an empty chain stays as it is."""
+    """Return a copy of a chain whose first part (``end`` 0) or last part (-1) is changed; an empty chain stays."""
     if not chain.tasks:
         return chain
     tasks = list(chain.tasks)
@@ -160,10 +160,10 @@ def _with_chords(tasks: Sequence[Workflow]) -> list[Workflow]:
 
 
 def _kept_in_chain(part: Workflow) -> Workflow:
-    """Keep what a chain has made of one of its parts: a chain that reads it again finds just this part.
+    """Wrap a part that ``in_chain`` has unwrapped, if another ``in_chain`` would unwrap it further.
 
-    Celery takes one group of one away around a part, when the chain is made. Here ``in_chain`` does so each time that
-    it is asked, and would take away the next group around the part.
+    Celery unwraps a group of one once, when the chain is made. Here ``in_chain`` does so each time that it is asked.
+    So a chain that is stamped twice would lose a group of one that stood in another.
     """
     return part if part.in_chain == (part,) else altered(part, tasks=(part,))
 

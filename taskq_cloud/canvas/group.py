@@ -37,9 +37,9 @@ class ChordKeywords(CallKeywords, total=False):
     """The options of a chord as keyword arguments."""
 
     interval: float | None
-    """How often Celery asks whether the header has ended: it has no effect here."""
+    """The pause between two polls of the header in Celery; it has no effect here."""
     max_retries: int | None
-    """How often Celery asks at most: it has no effect here."""
+    """The number of polls of the header in Celery; it has no effect here."""
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -72,7 +72,7 @@ class Group(Workflow[GroupResult]):
         return len(self.tasks)
 
     def __call__(self, *args: object, **options: Unpack[CallKeywords]) -> GroupResult:
-        """``apply_async(args, **options)``, as in Celery."""
+        """Send the group with these arguments for every member: ``apply_async(args, **options)``, as in Celery."""
         return self.apply_async(args, **options)
 
     def __or__(self, other: Workflow) -> Group | Chord:
@@ -83,22 +83,22 @@ class Group(Workflow[GroupResult]):
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """See ``ReadAsDict.parts``."""
+        """The parts of Celery's signature, by name."""
         return parts_of(GROUP, "group", {} if self.id is None else {"task_id": self.id}, tasks=self.tasks)
 
     @property
     def size(self) -> int:
-        """See ``Workflow.size``."""
+        """The sum of the sizes of all members."""
         return sum(each.size for each in self.tasks)
 
     @property
     def inner(self) -> tuple[Workflow, ...]:
-        """See ``Workflow.inner``."""
+        """The group's members."""
         return self.tasks
 
     @property
     def in_chain(self) -> tuple[Workflow, ...]:
-        """See ``Workflow.in_chain``."""
+        """The workflows that run when the group is part of a chain: only its member for a group of one."""
         match self.tasks:
             case ():
                 return ()
@@ -109,7 +109,7 @@ class Group(Workflow[GroupResult]):
         return (self,)
 
     def followed_by(self, other: Workflow) -> Chord | None:
-        """See ``Workflow.followed_by``."""
+        """Make a chord of the group and the workflow after it in a chain; None if that is a group too."""
         return None if isinstance(other, Group) else _chord_of(self, other)
 
     def group(self) -> Self:
@@ -117,7 +117,7 @@ class Group(Workflow[GroupResult]):
         return self
 
     def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> Self:
-        """Copy with countdowns that grow from member to member.
+        """Return a copy with countdowns that grow from member to member.
 
         Args:
             start: the first member's countdown, in seconds.
@@ -133,13 +133,13 @@ class Group(Workflow[GroupResult]):
         return altered(self, tasks=tuple(tasks))
 
     def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
-        """See ``Workflow.with_arguments``."""
+        """Return a copy with further arguments for every member."""
         if not args and not kwargs:
             return self
         return altered(self, tasks=tuple(each.with_arguments(args, kwargs) for each in self.tasks))
 
     def with_options(self, options: Options) -> Self:
-        """See ``Workflow.with_options``."""
+        """Return a copy with further options: ``task_id`` for the group itself, the others for every member."""
         of_members = dict(options)
         own, links = taken(of_members, "task_id"), taken(of_members, *LINKS)
         changed = altered(self, id=own["task_id"]) if own else self
@@ -148,18 +148,21 @@ class Group(Workflow[GroupResult]):
         return link_all(changed, links)
 
     def link(self, callback: SignatureLike) -> Self:
-        """Copy whose first member has the callback, without its value, as in Celery. A chord's body gets all values."""
+        """Return a copy with a callback for the first member, as in Celery; it doesn't get the member's value.
+
+        To have a task run with the values of all members, make it the body of a chord.
+        """
         if not self.tasks:
             return self
         first = self.tasks[0].link(node_of(callback, "link").set(immutable=True))
         return altered(self, tasks=(first, *self.tasks[1:]))
 
     def link_error(self, errback: SignatureLike) -> Self:
-        """See ``Workflow.link_error``: every member gets the errback."""
+        """Return a copy with an errback for every member."""
         return altered(self, tasks=tuple(each.link_error(errback) for each in self.tasks))
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
-        """See ``Workflow.stamp``."""
+        """Return a copy with stamps for every member."""
         of_all = None if visitor is None else visitor.on_group_start(self, **headers) or {}
         stamps = stamping.added(headers, of_all, append=append_stamps)
         changed = altered(self, tasks=tuple(each.stamp(visitor, append_stamps, **stamps) for each in self.tasks))
@@ -204,7 +207,7 @@ class Chord(Workflow[ChordResult]):
         return f"chord([{', '.join(map(repr, self.header.tasks))}], {self.body!r})"
 
     def __call__(self, body: SignatureLike | None = None, **options: Unpack[ChordKeywords]) -> ChordResult:
-        """Send the chord, with ``body`` as its body if that is given: ``chord(header)(body)``."""
+        """Send the chord, as ``chord(header)(body)``; None keeps the body that it has."""
         chord = self if body is None else altered(self, body=node_of(body, "a chord's body"))
         return (chord.with_options(options) if options else chord).apply_async()
 
@@ -221,22 +224,22 @@ class Chord(Workflow[ChordResult]):
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """See ``ReadAsDict.parts``."""
+        """The parts of Celery's signature, by name."""
         return parts_of(CHORD, "chord", header=self.header, body=self.body, kwargs={})
 
     @property
     def inner(self) -> tuple[Workflow, ...]:
-        """See ``Workflow.inner``."""
+        """The members of the header, and the body."""
         return self.header.tasks if self.body is None else (*self.header.tasks, self.body)
 
     @property
     def links(self) -> Sequence[Workflow]:
-        """See ``Workflow.links``."""
+        """The callbacks of the body."""
         return () if self.body is None else self.body.links
 
     @property
     def size(self) -> int:
-        """See ``Workflow.size``."""
+        """The size of the body."""
         return self._body().size
 
     @property
@@ -245,17 +248,17 @@ class Chord(Workflow[ChordResult]):
         return self.header.tasks
 
     def followed_by(self, other: Workflow) -> Chord | None:
-        """See ``Workflow.followed_by``."""
+        """Make a chord whose body goes on with the workflow after it in a chain; None if that is a chord too."""
         return None if isinstance(other, Chord) else altered(self, body=self._body() | other)
 
     def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
-        """See ``Workflow.with_arguments``."""
+        """Return a copy with further arguments for every member of the header."""
         return altered(self, header=self.header.with_arguments(args, kwargs))
 
     def with_options(self, options: Options) -> Self:
-        """See ``Workflow.with_options``."""
+        """Return a copy with further options; ``set`` says which of header and body gets which option."""
         of_both = dict(options)
-        taken(of_both, "interval", "max_retries")  # how often Celery asks whether the header has ended
+        taken(of_both, "interval", "max_retries")  # how often Celery polls the header
         of_body, links = taken(of_both, "task_id"), taken(of_both, *LINKS)
         of_header = taken(of_both, "countdown", "eta", "immutable")
         header = self.header.with_options({**of_both, **of_header})
@@ -263,15 +266,15 @@ class Chord(Workflow[ChordResult]):
         return link_all(altered(self, header=header, body=body), links)
 
     def link(self, callback: SignatureLike) -> Self:
-        """See ``Workflow.link``: the body gets the callback."""
+        """Return a copy with a callback for the body."""
         return altered(self, body=self._body().link(callback))
 
     def link_error(self, errback: SignatureLike) -> Self:
-        """See ``Workflow.link_error``: the body gets the errback; it fails too when a member of the header fails."""
+        """Return a copy with an errback for the body, which fails too if a member of the header fails."""
         return altered(self, body=self._body().link_error(errback))
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
-        """See ``Workflow.stamp``. As in Celery, the body is stamped only if there is a visitor."""
+        """Return a copy with stamps for the header, and with a visitor for the body too, as in Celery."""
         of_all = None if visitor is None else visitor.on_chord_header_start(self, **headers) or {}
         stamps = stamping.added(headers, of_all, append=append_stamps)
         tasks = tuple(each.stamp(visitor, append_stamps, **stamps) for each in self.header.tasks)

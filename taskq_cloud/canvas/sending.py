@@ -1,4 +1,4 @@
-"""Sending a workflow, and running one in place: the methods that every kind of workflow has for it (``Sendable``)."""
+"""The methods that send a workflow, or run it in place (``Sendable``)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ else:
 
 
 class Sendable(Generic[R_co]):
-    """The methods that send a workflow or run it in place, each with the result of its kind of workflow."""
+    """A workflow that can be sent or run in place; ``R_co`` is the class of its result."""
 
     __slots__ = ()
 
@@ -38,13 +38,13 @@ class Sendable(Generic[R_co]):
         return self.apply_async(args, kwargs)
 
     async def adelay(self, *args: object, **kwargs: object) -> R_co:
-        """``delay`` on an event loop."""
+        """Send the workflow with these arguments for its first task, on an event loop: see ``apply_async``."""
         return await self.aapply_async(args, kwargs)
 
     def apply_async(
         self, args: Args | None = None, kwargs: Kwargs | None = None, **options: Unpack[CallKeywords]
     ) -> R_co:
-        """Send the messages that the workflow begins with; they carry along what follows them.
+        """Send the messages that the workflow begins with. Each message carries the signatures of the tasks after it.
 
         Args:
             args: put before the arguments of the first task, or of every task of a first group.
@@ -53,7 +53,7 @@ class Sendable(Generic[R_co]):
 
         Returns:
             The ``AsyncResult`` of the last task, or the ``GroupResult`` of the last group; ``parent`` leads to the
-            results of what comes before. None for an empty chain.
+            results of the tasks and groups before it. None for an empty chain.
 
         Raises:
             TypeError: a task that is registered here doesn't take its arguments, or an option is unknown.
@@ -71,7 +71,7 @@ class Sendable(Generic[R_co]):
     async def aapply_async(
         self, args: Args | None = None, kwargs: Kwargs | None = None, **options: Unpack[CallKeywords]
     ) -> R_co:
-        """``apply_async`` on an event loop."""
+        """Send the messages that the workflow begins with, on an event loop: see ``apply_async``."""
         from taskq_cloud.calling import workflows  # few processes send workflows
 
         written, app = self._written_with(args, kwargs, options), self.find_app()
@@ -114,5 +114,5 @@ class Sendable(Generic[R_co]):
         )
 
     def _own_result(self, result: WorkflowResult) -> R_co:
-        # That a group ends in a GroupResult, for one, follows from what groups mean; types can't tell.
+        # A group ends in a GroupResult, a call in an AsyncResult: the type of the function that sends them can't tell.
         return cast("R_co", result)

@@ -88,7 +88,7 @@ class Call(Workflow[AsyncResult[Any]]):
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """See ``ReadAsDict.parts``."""
+        """The parts of Celery's signature, by name."""
         return {
             "task": self.task,
             "args": self.args,
@@ -100,7 +100,7 @@ class Call(Workflow[AsyncResult[Any]]):
 
     @property
     def type(self) -> Any:
-        """The ``Task`` that the call is of.
+        """The task itself, as it was declared.
 
         Raises:
             NotRegistered: the task isn't registered in the application.
@@ -117,20 +117,20 @@ class Call(Workflow[AsyncResult[Any]]):
 
     @property
     def links(self) -> tuple[Workflow, ...]:
-        """See ``Workflow.links``."""
+        """The callbacks of the task."""
         return tuple(self.options.get("link", ()))
 
     @property
     def size(self) -> int:
-        """See ``Workflow.size``."""
+        """The number of tasks that the call ends in: one."""
         return 1
 
     def reprcall(self, *args: object, **kwargs: object) -> str:
-        """See ``Workflow.reprcall``; an immutable call is shown with the further arguments too, as in Celery."""
+        """Show the call with further arguments, even if it is immutable, as in Celery."""
         return repr(altered(self, immutable=False).clone(args, kwargs))
 
     def replace(self, args: Args | None = None, kwargs: Kwargs | None = None, options: Options | None = None) -> Self:
-        """Copy with other arguments and options in place of the call's own; None keeps them."""
+        """Return a copy with other arguments and options in place of the call's own; None keeps them."""
         _check_arguments(self.task, args, kwargs)
         changed = altered(
             self,
@@ -140,14 +140,14 @@ class Call(Workflow[AsyncResult[Any]]):
         return changed if options is None else altered(changed, options={}).with_options(options)
 
     def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
-        """See ``Workflow.with_arguments``; an immutable call stays as it is."""
+        """Return a copy with further arguments; an immutable call stays as it is."""
         _check_arguments(self.task, args, kwargs)
         if self.immutable or not (args or kwargs):
             return self
         return altered(self, args=(*args, *self.args), kwargs={**self.kwargs, **kwargs})
 
     def with_options(self, options: Options) -> Self:
-        """See ``Workflow.with_options``."""
+        """Return a copy with further options, whose names and types are checked."""
         own = dict(options)
         links, immutable = taken(own, *LINKS), own.pop("immutable", None)
         call_options(self.task, own)
@@ -157,11 +157,11 @@ class Call(Workflow[AsyncResult[Any]]):
         return link_all(changed, links)
 
     def link(self, callback: SignatureLike) -> Self:
-        """See ``Workflow.link``."""
+        """Return a copy with a callback for the task."""
         return self._linked("link", callback)
 
     def link_error(self, errback: SignatureLike) -> Self:
-        """See ``Workflow.link_error``."""
+        """Return a copy with an errback for the task."""
         return self._linked("link_error", errback)
 
     def _linked(self, name: str, other: SignatureLike) -> Self:
@@ -170,7 +170,7 @@ class Call(Workflow[AsyncResult[Any]]):
         return self if node in linked else altered(self, options={**self.options, name: (*linked, node)})
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
-        """See ``Workflow.stamp``."""
+        """Return a copy with stamps for the task and the tasks linked to it."""
         linked = self.stamp_links(visitor, append_stamps, **headers)
         own = None if visitor is None else visitor.on_signature(self, **headers) or {}
         stamps = stamping.with_own(
@@ -183,7 +183,7 @@ class Call(Workflow[AsyncResult[Any]]):
     def stamp_links(
         self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object
     ) -> Self:
-        """Copy whose callbacks and errbacks are stamped, and the call itself is not; arguments as for ``stamp``."""
+        """Return a copy with stamps for the tasks linked to it alone; arguments as for ``stamp``."""
         linked = {name: self._stamped_links(name, visitor, headers, append=append_stamps) for name in LINKS}
         return altered(self, options={**self.options, **{name: links for name, links in linked.items() if links}})
 

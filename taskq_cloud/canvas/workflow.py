@@ -56,7 +56,7 @@ class Workflow(ReadAsDict, Sendable[R_co]):
     call_class: ClassVar[type[Workflow]]
 
     def __new__(cls, *_: object, **__: object) -> Self:
-        """Make a workflow of this class; ``Workflow`` itself makes a ``Call``."""
+        """Make a workflow of this class; the class ``Workflow`` itself makes a ``Call``."""
         node = _new_object(cls.call_class if cls is Workflow else cls)
         assert isinstance(node, cls)  # a Call is a Workflow
         return node
@@ -103,7 +103,7 @@ class Workflow(ReadAsDict, Sendable[R_co]):
 
     @property
     def in_chain(self) -> tuple[Workflow, ...]:
-        """The workflows that run in its place in a chain: for a group of one its member, for an empty group none."""
+        """The workflows that run when this one is part of a chain: only its member for a group of one."""
         return self.stages
 
     def followed_by(self, other: Workflow) -> Workflow | None:
@@ -136,11 +136,11 @@ class Workflow(ReadAsDict, Sendable[R_co]):
     # -- changing: each method makes a new workflow
 
     def partial(self, args: Args | None = None, kwargs: Kwargs | None = None, **options: Unpack[CallKeywords]) -> Self:
-        """Copy with further arguments and options: see ``clone``."""
+        """Return a copy with further arguments and options: see ``clone``."""
         return self.clone(args, kwargs, **options)
 
     def clone(self, args: Args | None = None, kwargs: Kwargs | None = None, **options: Unpack[CallKeywords]) -> Self:
-        """Copy with further arguments and options.
+        """Return a copy with further arguments and options.
 
         Args:
             args: put before the positional arguments that are there.
@@ -150,21 +150,20 @@ class Workflow(ReadAsDict, Sendable[R_co]):
         return self.filled(args, kwargs, options)
 
     def filled(self, args: Args | None, kwargs: Kwargs | None, options: Options) -> Self:
-        """Copy as ``clone`` does, with the options as a mapping."""
+        """Return a copy as ``clone`` does, with the options as a mapping."""
         copy = self.with_arguments(() if args is None else args, {} if kwargs is None else kwargs)
         return copy.with_options(options) if options else copy
 
     def with_arguments(self, args: Args, kwargs: Kwargs) -> Self:
-        """Copy with further arguments: for a chain's first task, or for every member of a group or of a header."""
+        """Return a copy with further arguments for the first task, or for every member of a group or of a header."""
         raise NotImplementedError
 
     def set(self, *, immutable: bool | None = None, **options: Unpack[CallKeywords]) -> Self:
-        """Copy with further options.
+        """Return a copy with further options.
 
         A chain gives them to its first task, a group to every member, a chord to header and body. ``task_id`` is the
         id of the last task, or of a group itself. A chord's ``countdown``, ``eta`` and ``immutable`` are for its
-        header alone, and Celery's ``interval`` and ``max_retries`` of a chord, which say how often Celery asks whether
-        the header has ended, have no effect.
+        header alone. ``interval`` and ``max_retries``, which say how often Celery polls the header, have no effect.
 
         Args:
             immutable: whether the task takes no value from the task before it; None: as it is.
@@ -176,33 +175,33 @@ class Workflow(ReadAsDict, Sendable[R_co]):
         return self.with_options(options if immutable is None else {**options, "immutable": immutable})
 
     def with_options(self, options: Options) -> Self:
-        """Copy with further options, as ``set`` does; ``immutable`` may be among them."""
+        """Return a copy with further options, as ``set`` does; ``immutable`` may be among them."""
         raise NotImplementedError
 
     def set_immutable(self, immutable: bool) -> Self:
-        """Copy that is immutable or not: ``set(immutable=...)``."""
+        """Return a copy that is immutable or not: ``set(immutable=...)``."""
         return self.set(immutable=immutable)
 
     def link(self, callback: SignatureLike) -> Self:
-        """Copy with a callback that runs with the workflow's value: that of a chain's last task or of a chord's body.
+        """Return a copy with a callback, which runs with the value of a chain's last task or of a chord's body.
 
-        A group's callback runs after its first member, without its value.
+        The callback of a group runs after the first member, and doesn't get the member's value.
         """
         raise NotImplementedError
 
     def link_error(self, errback: SignatureLike) -> Self:
-        """Copy with an errback for every task of a chain, every member of a group, or the body of a chord.
+        """Return a copy with an errback for every task of a chain, every member of a group, or the body of a chord.
 
-        An errback runs when its task has failed. It gets the task's id, or the failure itself: see docs/workflows.md.
+        An errback runs when its task has failed. It gets the task's id, or the request and the exception.
         """
         raise NotImplementedError
 
     def on_error(self, errback: SignatureLike) -> Self:
-        """Copy with an errback: see ``link_error``."""
+        """Return a copy with an errback: see ``link_error``."""
         return self.link_error(errback)
 
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: object) -> Self:
-        """Copy with stamps: headers of every task in the workflow, and of the tasks linked to them.
+        """Return a copy with stamps: headers of every task in the workflow, and of the tasks linked to them.
 
         Args:
             visitor: chooses further stamps for each part.
@@ -219,7 +218,7 @@ class Workflow(ReadAsDict, Sendable[R_co]):
     # -- using
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the workflow as Celery's signature: plain JSON, as far as the arguments are."""
+        """Write the workflow as Celery's signature, which is plain JSON if the arguments are JSON values."""
         if self._new:
             mark_new(self, new=False)
         return self._written()
@@ -231,7 +230,7 @@ class Workflow(ReadAsDict, Sendable[R_co]):
         return self.to_dict()
 
     def find_app(self) -> Application | None:
-        """See ``Sendable.find_app``."""
+        """Find the application: the workflow's own, or else that of a workflow inside it; None if there is none."""
         if self.app is not None:
             return self.app
         return next((app for each in self.inner if (app := each.find_app()) is not None), None)
@@ -255,7 +254,7 @@ _READERS: Final[dict[str | None, Reader]] = {}
 
 
 def reads(task: str | None) -> Callable[[R], R]:
-    """Decorate the function that makes workflows of the signatures of task ``task``; None: of all other tasks."""
+    """Register the decorated function as the reader of the signatures that name ``task``; None: of all others."""
 
     def register(reader: R) -> R:
         _READERS[task] = reader
@@ -265,7 +264,7 @@ def reads(task: str | None) -> Callable[[R], R]:
 
 
 def node_of(value: object, where: str, app: Application | None = None) -> Workflow:
-    """Make a workflow of a workflow, of plain JSON, or of a task: see ``SignatureLike``.
+    """Turn a workflow, the plain JSON of one, or a task into a workflow.
 
     Args:
         value: the value that a user has given.
@@ -304,11 +303,11 @@ def read(value: Signature | Workflow, app: Application | None) -> Workflow:
 
 
 def invalid(value: object) -> InvalidTaskError:
-    """Make the error of JSON that isn't a signature."""
+    """Make the error that is raised for a value that isn't a signature."""
     return InvalidTaskError(f"this isn't a signature: {value!r:.200}")
 
 
-# -- for workflows that are made of several
+# -- for workflows that are composed of others
 
 
 def spread(tasks: tuple[object, ...]) -> Iterable[object]:
@@ -322,12 +321,12 @@ def spread(tasks: tuple[object, ...]) -> Iterable[object]:
 
 
 def taken(options: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Remove options from others; the removed ones are returned."""
+    """Take options of these names out of a dict, and return them."""
     return {name: options.pop(name) for name in names if name in options}
 
 
 def link_all(node: W, links: Options) -> W:
-    """Copy a workflow with the callbacks and errbacks that ``set`` was given as ``link`` and ``link_error``."""
+    """Return a copy of a workflow with callbacks and errbacks, given as the options ``link`` and ``link_error``."""
     for name, linked in links.items():
         for each in [linked] if isinstance(linked, Workflow) else as_list(linked):
             other = node_of(each, name)
@@ -336,7 +335,7 @@ def link_all(node: W, links: Options) -> W:
 
 
 def with_known_options(node: W, value: Signature) -> W:
-    """Copy a workflow of several with the parts of its JSON that concern the whole: arguments, id and links."""
+    """Return a copy of a composed workflow with the arguments, the id and the links that its JSON has for the whole."""
     options = value.get("options") or {}
     known = {name: of for name, of in options.items() if name in ("task_id", *LINKS)}
     return node.filled(value.get("args") or (), None, known)

@@ -334,10 +334,10 @@ def forget_all(app: Backend, results: Iterable[TaskResult]) -> Flow[None]:
 
 def revoke_all(app: Backend, results: Iterable[TaskResult]) -> Flow[int]:
     """Record the tasks of results as REVOKED, unless they have ended; their number is returned."""
-    from taskq_cloud.core.messages.late_delivery import keeper  # few processes revoke tasks
+    from taskq_cloud.core.messages.late_delivery import late_scheduler  # few processes revoke tasks
     from taskq_cloud.core.workflows.revocation import revoke_tasks  # few processes revoke tasks
 
-    scheduler, expires_at = keeper(app.scheduler), app.result_expires_at()
+    scheduler, expires_at = late_scheduler(app.scheduler), app.result_expires_at()
     if scheduler is None:
         refuse_without_store(app)
     return (yield from revoke_tasks(app.store, [each.id for each in results], expires_at, scheduler))

@@ -197,13 +197,13 @@ class Result(PlainForm):
         return stages
 
     def _look(self, *, named: bool = False) -> Flow[View]:
-        from taskq_cloud.core.workflows.progress import look  # few processes read workflows
+        from taskq_cloud.core.workflows.progress import load_view  # few processes read workflows
 
         known = self._known_documents()
         if len(known) < sum(1 for _ in self.everyone()):
             refuse_without_store(self.app)
         stages = yield from self._recorded_stages(named=named)
-        return (yield from look(self.app.store, stages, known))
+        return (yield from load_view(self.app.store, stages, known))
 
     def _known_documents(self) -> Mapping[str, Mapping[str, Any]]:
         return {each.id: each.known.document for each in self.everyone() if each.known is not None}

@@ -132,7 +132,23 @@ def workflows() -> None:
     chunks(size.s(), [("a",)], 10).delay()
     signature("sized", ("a",), {}, {"queue": "images"}, app=app).delay()
     size.apply_async(("a",), link=size.s(), link_error=[size.s()])
+    sig = size.s("a").set(queue="images", countdown=1).link(size.s()).link_error(notify)
+    assert_type(sig.clone(("b",)).on_error(notify.s()).stamp(customer=7).task, str)
+    assert_type(sig.delay().state, str)
+    assert_type(chain(sig, size.s()).set(task_id="id").partial(("b",)), chain)
+    assert_type(sig | size.s(), chain)
+    chain(sig, size.s()).delay().get(timeout=10)
+    assert_type(group([sig]).delay(), GroupResult)
+    assert_type([member.id for member in group([sig]).delay()], list[str])
+    chord([sig], size.s()).apply().get()
+    assert_type(signature(group([sig])), group)
+    parent = sig.delay().parent
+    assert parent is None or parent.ready()
     chunks(size.s(), [("a",)], "ten")  # error: arg-type
+    chain(sig, 5)  # error: arg-type
+    sig.link(5)  # error: arg-type
+    sig.set(countdwn=5)  # error: call-arg
+    group([sig]).apply_async(queue=5)  # error: arg-type
     size.s("a").delya()  # error: attr-defined
 
 
