@@ -1,5 +1,7 @@
 """An application that threads ask at once for what it makes when first asked."""
 
+from __future__ import annotations
+
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +13,7 @@ from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.runtime import resources
 
 
-def test_threads_that_are_the_first_to_call_share_one_broker(monkeypatch: pytest.MonkeyPatch):
+def test_threads_that_are_the_first_to_call_share_one_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2, timeout=10)
 
     def make(*_: Any) -> MemoryBroker:

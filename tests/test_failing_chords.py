@@ -1,5 +1,7 @@
 """Members that never run: what their chord hears of it, and when it hears nothing, what helps."""
 
+from __future__ import annotations
+
 import json
 import logging
 
@@ -13,7 +15,7 @@ from tests.chaos import serve
 
 
 @pytest.fixture
-def app(caplog):
+def app(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
     app = TaskQ("chords", broker="memory://", results="memory://")
 
@@ -22,7 +24,7 @@ def app(caplog):
         return number * 2
 
     @app.task(name="reject")
-    def reject():
+    def reject() -> None:
         raise Reject("not mine")
 
     @app.task(name="total")
@@ -46,7 +48,7 @@ def redrive(app):
     return dead
 
 
-def alter(app, change):
+def alter(app, change) -> None:
     """Change the messages that are in the queue."""
     waiting = app.run(app.broker.receive("celery", 10, 0, 30))
     app.run(app.broker.settle([Acknowledge(each) for each in waiting]))
@@ -59,7 +61,7 @@ def alter(app, change):
 @pytest.mark.parametrize(
     ("task", "said"), [("unknown", r"raised NotRegistered\('unknown'\)"), ("reject", r"raised Reject\('not mine'\)")]
 )
-def test_a_member_that_is_dead_lettered_fails_its_chord(app, bench, task, said):
+def test_a_member_that_is_dead_lettered_fails_its_chord(app, bench, task, said) -> None:
     member = chain(app.signature("double", (1,), immutable=True), app.signature(task, immutable=True))
     result = chord([app.tasks["double"].s(1), member], app.tasks["total"].s()).delay()
     serve(bench)
@@ -67,11 +69,11 @@ def test_a_member_that_is_dead_lettered_fails_its_chord(app, bench, task, said):
         result.get(timeout=1)
 
 
-def test_a_member_whose_callbacks_make_no_message_fails_its_chord(app, bench):
+def test_a_member_whose_callbacks_make_no_message_fails_its_chord(app, bench) -> None:
     double = app.tasks["double"]
     result = chord([double.s(1), double.s(2)], app.tasks["total"].s()).delay()
 
-    def wrong_callback(document):
+    def wrong_callback(document) -> None:
         args, kwargs, embed = json.loads(document["body"])
         if document["headers"]["group_index"] == 0:
             embed["callbacks"] = [{"task": "double", "args": [], "kwargs": {}, "options": {"countdown": "soon"}}]
@@ -83,11 +85,11 @@ def test_a_member_whose_callbacks_make_no_message_fails_its_chord(app, bench):
         result.get(timeout=1)
 
 
-def test_a_member_that_cannot_be_read_has_failed_and_its_chord_goes_on_once_it_is_redriven(app, bench):
+def test_a_member_that_cannot_be_read_has_failed_and_its_chord_goes_on_once_it_is_redriven(app, bench) -> None:
     double = app.tasks["double"]
     result = chord([double.s(1), double.s(2)], app.tasks["total"].s()).delay()
 
-    def unreadable(document):
+    def unreadable(document) -> None:
         if document["headers"]["group_index"] == 1:
             document["content-type"] = "application/x-other"
 
@@ -107,7 +109,7 @@ def test_a_member_that_cannot_be_read_has_failed_and_its_chord_goes_on_once_it_i
     assert result.get(timeout=1) == 6
 
 
-def test_what_json_cannot_say_is_refused_with_the_tasks_name(app):
+def test_what_json_cannot_say_is_refused_with_the_tasks_name(app) -> None:
     total = app.tasks["total"]
     with pytest.raises(EncodeError, match="task double: its arguments are not serialisable as JSON"):
         chord([app.tasks["double"].s(object())], total.s()).delay()
@@ -116,7 +118,7 @@ def test_what_json_cannot_say_is_refused_with_the_tasks_name(app):
     assert app.run(app.broker.depth("celery")).total == 0
 
 
-def test_a_body_that_does_not_take_the_values_is_refused_before_anything_is_sent(app):
+def test_a_body_that_does_not_take_the_values_is_refused_before_anything_is_sent(app) -> None:
     with pytest.raises(TypeError, match=r"task total\(numbers\): too many positional arguments"):
         chord([app.tasks["double"].s(1)], app.tasks["total"].s(1)).delay()
     with pytest.raises(TypeError, match=r"task double\(number\): missing a required argument"):

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
     ],
     ids=lambda value: value.operation if isinstance(value, Call) else "",
 )
-def test_what_a_call_takes(call, used):
+def test_what_a_call_takes(call, used) -> None:
     assert set(used_by(call)) == used
 
 
@@ -48,7 +48,7 @@ def test_what_a_call_takes(call, used):
         (OPERATOR, "sqs:DeleteQueue", "sqs:shop-work"),
     ],
 )
-def test_what_nobody_allows_is_named(who, action, resource):
+def test_what_nobody_allows_is_named(who, action, resource) -> None:
     (line,) = not_allowed([(who, action, resource)])
     assert line.startswith(f"{who}: {action} of {resource} ")
 
@@ -64,12 +64,12 @@ def test_what_nobody_allows_is_named(who, action, resource):
         (OPERATOR, "iam:GetRole", "iam:any"),
     ],
 )
-def test_what_is_allowed_is_passed_over(who, action, resource):
+def test_what_is_allowed_is_passed_over(who, action, resource) -> None:
     assert not_allowed([(who, action, resource)]) == []
 
 
 @pytest.mark.parametrize(("operation", "code"), [("tag_queue", 1), ("send_message_batch", 0)])
-def test_one_call_that_is_not_allowed_makes_a_run_of_several_processes_fail(tmp_path, operation, code):
+def test_one_call_that_is_not_allowed_makes_a_run_of_several_processes_fail(tmp_path: Path, operation, code) -> None:
     test = tmp_path / "test_calls.py"
     test.write_text(
         "from unittest.mock import Mock\n"

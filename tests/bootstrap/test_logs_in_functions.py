@@ -1,5 +1,7 @@
 """Log records in a function: the handlers of Lambda and of Powertools get the id and name of the running task."""
 
+from __future__ import annotations
+
 import io
 import json
 import logging
@@ -17,13 +19,13 @@ def app():
     app = TaskQ("shop", broker="memory://", results="memory://")
 
     @app.task(name="greet")
-    def greet(name):
+    def greet(name) -> None:
         logging.getLogger("shop").warning("hello %s", name)
 
     return app
 
 
-def test_library_logs_in_the_json_format_of_powertools(app, library_loggers):
+def test_library_logs_in_the_json_format_of_powertools(app, library_loggers: None) -> None:
     stream = io.StringIO()
     powertools = Logger(service="shop", stream=stream, level="INFO", logger_handler=logging.StreamHandler(stream))
     copy_config_to_registered_loggers(source_logger=powertools, include={"taskq_cloud"})
@@ -32,11 +34,13 @@ def test_library_logs_in_the_json_format_of_powertools(app, library_loggers):
     assert (line["action"], line["task_id"], line["service"]) == ("task.succeeded", "4711", "shop")
 
 
-def test_handlers_set_up_by_lambda_get_the_running_task(app, monkeypatch, library_loggers):
+def test_handlers_set_up_by_lambda_get_the_running_task(
+    app, monkeypatch: pytest.MonkeyPatch, library_loggers: None
+) -> None:
     records = []
 
     class Runtime(logging.Handler):
-        def emit(self, record):
+        def emit(self, record) -> None:
             records.append(record)
 
     handler = Runtime()

@@ -31,7 +31,7 @@ class TestMemoryBroker(BrokerContract):
     def ordered_queue(self):
         return "work.fifo"
 
-    def test_deduplication_id_is_forgotten_after_five_minutes(self, broker, run, clock):
+    def test_deduplication_id_is_forgotten_after_five_minutes(self, broker, run, clock) -> None:
         message = Outgoing(body="x", group="a", deduplication="same")
         [first] = run(broker.send("work.fifo", [message]))
         clock.advance(299)
@@ -42,7 +42,7 @@ class TestMemoryBroker(BrokerContract):
         assert after != first
         assert run(broker.depth("work.fifo")).waiting == 2
 
-    def test_released_message_goes_behind_the_others(self, broker, run):
+    def test_released_message_goes_behind_the_others(self, broker, run) -> None:
         run(broker.send("work", [Outgoing(body="poison"), Outgoing(body="good")]))
         [poison] = run(broker.receive("work", 1, 0, 60))
         run(broker.settle([Release(poison)]))

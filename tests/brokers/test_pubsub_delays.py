@@ -38,12 +38,12 @@ def app_with_tasks(pubsub_server: PubSubServer, app: TaskQ) -> Iterator[TaskQ]:
     other.close()
 
 
-def test_call_due_within_ten_minutes_is_published_at_once(app, pubsub_server):
+def test_call_due_within_ten_minutes_is_published_at_once(app: TaskQ, pubsub_server: PubSubServer) -> None:
     app.tasks["notify"].apply_async(countdown=600)
     assert pubsub_server.left("shop-celery") == 1
 
 
-def test_call_due_after_ten_minutes_is_an_error_without_cloud_tasks(app, pubsub_server):
+def test_call_due_after_ten_minutes_is_an_error_without_cloud_tasks(app: TaskQ, pubsub_server: PubSubServer) -> None:
     with pytest.raises(
         DelayTooLong, match=r"queue 'celery' holds a message back for at most 600 s: .*cloud_tasks_queue"
     ):
@@ -53,7 +53,7 @@ def test_call_due_after_ten_minutes_is_an_error_without_cloud_tasks(app, pubsub_
     assert pubsub_server.left("shop-celery") == 0
 
 
-def test_cloud_tasks_publishes_a_call_when_it_is_due(app_with_tasks, pubsub_server):
+def test_cloud_tasks_publishes_a_call_when_it_is_due(app_with_tasks: TaskQ, pubsub_server: PubSubServer) -> None:
     app_with_tasks.tasks["notify"].apply_async(countdown=3600, message_attributes={"tenant": "a"})
     app_with_tasks.tasks["notify"].apply_async(countdown=60)
     [task] = pubsub_server.tasks
@@ -69,7 +69,7 @@ def test_cloud_tasks_publishes_a_call_when_it_is_due(app_with_tasks, pubsub_serv
     assert due.attributes == {"tenant": "a"}
 
 
-def test_call_from_cloud_tasks_goes_to_the_end_of_its_group(app_with_tasks, pubsub_server):
+def test_call_from_cloud_tasks_goes_to_the_end_of_its_group(app_with_tasks: TaskQ, pubsub_server: PubSubServer) -> None:
     pubsub_server.make_queue("shop-work.fifo", ordered=True)
     broker = app_with_tasks.broker
 
@@ -86,17 +86,17 @@ def test_call_from_cloud_tasks_goes_to_the_end_of_its_group(app_with_tasks, pubs
     assert received(5) == [("later", "a")]
 
 
-def test_call_due_later_on_an_ordered_queue_is_an_error_without_cloud_tasks(app):
+def test_call_due_later_on_an_ordered_queue_is_an_error_without_cloud_tasks(app: TaskQ) -> None:
     with pytest.raises(DelayTooLong, match=r"queue 'work\.fifo' .*: longer takes Cloud Tasks: set cloud_tasks_queue"):
         app.tasks["notify"].apply_async(countdown=3600, queue="work.fifo")
 
 
-def test_missing_cloud_tasks_queue_is_named_in_the_error(app_with_tasks, pubsub_server):
+def test_missing_cloud_tasks_queue_is_named_in_the_error(app_with_tasks: TaskQ, pubsub_server: PubSubServer) -> None:
     pubsub_server.task_queues.clear()
     with pytest.raises(OperationalError, match=f"{TASKS_QUEUE}, which does not exist"):
         app_with_tasks.tasks["notify"].apply_async(countdown=3600)
 
 
-def test_call_too_large_for_cloud_tasks_is_refused(app_with_tasks, pubsub_server):
+def test_call_too_large_for_cloud_tasks_is_refused(app_with_tasks: TaskQ, pubsub_server: PubSubServer) -> None:
     with pytest.raises(PayloadTooLarge, match="held by Cloud Tasks"):
         app_with_tasks.send_task("notify", ["x" * 900_000], countdown=3600)

@@ -1,5 +1,7 @@
 """Tests of how a Pub/Sub broker's URL and transport options are read."""
 
+from __future__ import annotations
+
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,18 +23,18 @@ def read(url: str, **options: Any) -> PubSubOptions:
     return read_options(urlsplit(url), options)
 
 
-def test_url_gives_project_and_prefix():
+def test_url_gives_project_and_prefix() -> None:
     assert read("pubsub://my-project/shop-") == PubSubOptions(project="my-project", prefix="shop-")
     assert read("pubsub://my-project") == PubSubOptions(project="my-project")
     assert isinstance(broker_from_url("pubsub://my-project/shop-", {}), PubSubBroker)
 
 
-def test_url_without_a_project_takes_the_environments(monkeypatch):
+def test_url_without_a_project_takes_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "its-project")
     assert read("pubsub:///shop-") == PubSubOptions(project="its-project", prefix="shop-")
 
 
-def test_known_options_are_read_and_kombus_others_are_ignored():
+def test_known_options_are_read_and_kombus_others_are_ignored() -> None:
     options = read(
         "pubsub://my-project",
         queue_name_prefix="shop-",
@@ -70,12 +72,12 @@ def test_known_options_are_read_and_kombus_others_are_ignored():
         ("pubsub://my-project", {**TASKS, "cloud_tasks_queue": "later"}, "is not projects/"),
     ],
 )
-def test_wrong_url_or_option_is_named_in_the_error(url, options, expected):
+def test_wrong_url_or_option_is_named_in_the_error(url, options, expected) -> None:
     with pytest.raises(ImproperlyConfigured, match=expected) as caught:
         read(url, **options)
     assert "secret" not in str(caught.value)
 
 
-def test_queue_has_kombus_name():
+def test_queue_has_kombus_name() -> None:
     assert canonical_name("a.b/c") == "a-b_c"
     assert canonical_name("a.b/c.fifo") == "a-b_c.fifo"

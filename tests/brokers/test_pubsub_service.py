@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -45,7 +46,9 @@ def run(request: pytest.FixtureRequest, broker: PubSubBroker) -> Iterator[Drive]
 # -- calls
 
 
-def test_thousand_messages_take_one_call_each_way(broker, run, pubsub_server, make_pubsub_queue):
+def test_thousand_messages_take_one_call_each_way(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     sent = run(broker.send(queue, [Outgoing(body=str(number)) for number in range(2500)]))
     assert all(isinstance(each, Sent) for each in sent)
@@ -60,14 +63,18 @@ def test_thousand_messages_take_one_call_each_way(broker, run, pubsub_server, ma
     assert pubsub_server.left(queue) == 0
 
 
-def test_batch_is_divided_by_size(broker, run, pubsub_server, make_pubsub_queue):
+def test_batch_is_divided_by_size(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     sent = run(broker.send(queue, [Outgoing(body="x" * 3_000_000) for _ in range(7)]))
     assert all(isinstance(each, Sent) for each in sent)
     assert pubsub_server.calls == {"Publish": 3}
 
 
-def test_releases_for_equal_times_share_a_call(broker, run, pubsub_server, make_pubsub_queue):
+def test_releases_for_equal_times_share_a_call(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     run(broker.send(queue, [Outgoing(body=str(number)) for number in range(6)]))
     deliveries = take(run, broker, queue, 6)
@@ -77,7 +84,9 @@ def test_releases_for_equal_times_share_a_call(broker, run, pubsub_server, make_
     assert len(receive_now(run, broker, queue)) == 3
 
 
-def test_pushed_delivery_is_settled_without_a_call(broker, run, pubsub_server, make_pubsub_queue):
+def test_pushed_delivery_is_settled_without_a_call(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     run(broker.send(queue, [Outgoing(body="x")]))
     pushed = replace(take(run, broker, queue, 1)[0], pushed=True)
@@ -87,7 +96,9 @@ def test_pushed_delivery_is_settled_without_a_call(broker, run, pubsub_server, m
     assert pubsub_server.calls == {"ListTopicSubscriptions": 1, "Publish": 1}
 
 
-def test_schedulers_target_is_a_topic_with_a_subscription(broker, run, pubsub_server, make_pubsub_queue):
+def test_schedulers_target_is_a_topic_with_a_subscription(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     assert run(broker.target_of(queue)) == f"projects/{PROJECT}/topics/{queue}"
     with pytest.raises(QueueNotFound, match="gcloud pubsub topics create projects/test-project/topics/none"):
@@ -102,7 +113,9 @@ def test_schedulers_target_is_a_topic_with_a_subscription(broker, run, pubsub_se
 # -- attempts and exactly-once
 
 
-def test_pubsub_dead_letters_after_the_last_attempt(broker, run, make_pubsub_queue):
+def test_pubsub_dead_letters_after_the_last_attempt(
+    broker: PubSubBroker, run: Drive, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue(max_delivery_attempts=5)
     run(broker.send(queue, [Outgoing(body="poison")]))
     for attempt in range(1, 6):
@@ -114,7 +127,9 @@ def test_pubsub_dead_letters_after_the_last_attempt(broker, run, make_pubsub_que
     assert dead.body == "poison"
 
 
-def test_missing_dead_letter_policy_is_logged_and_receives_are_not_counted(broker, run, make_pubsub_queue, caplog):
+def test_missing_dead_letter_policy_is_logged_and_receives_are_not_counted(
+    broker: PubSubBroker, run: Drive, make_pubsub_queue: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
     queue = make_pubsub_queue(dead_letter_topic="", ttl_seconds=31 * 86_400)
     run(broker.send(queue, [Outgoing(body="x")]))
     [delivery] = take(run, broker, queue, 1)
@@ -123,7 +138,9 @@ def test_missing_dead_letter_policy_is_logged_and_receives_are_not_counted(broke
     assert "is deleted with its messages after 31 days" in caplog.text
 
 
-def test_acknowledgement_with_a_transient_failure_is_sent_again(broker, run, pubsub_server, make_pubsub_queue):
+def test_acknowledgement_with_a_transient_failure_is_sent_again(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue(exactly_once=True)
     run(broker.send(queue, [Outgoing(body="x"), Outgoing(body="y")]))
     deliveries = take(run, broker, queue, 2)
@@ -134,7 +151,9 @@ def test_acknowledgement_with_a_transient_failure_is_sent_again(broker, run, pub
     assert pubsub_server.left(queue) == 0
 
 
-def test_message_lost_while_it_is_leased_is_not_delivered(broker, run, pubsub_server, make_pubsub_queue):
+def test_message_lost_while_it_is_leased_is_not_delivered(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue(exactly_once=True)
     run(broker.send(queue, [Outgoing(body="x")]))
     [delivery] = take(run, broker, queue, 1)
@@ -148,7 +167,9 @@ def test_message_lost_while_it_is_leased_is_not_delivered(broker, run, pubsub_se
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNAUTHENTICATED"])
-def test_every_operation_survives_a_fault(broker, run, pubsub_server, make_pubsub_queue, code):
+def test_every_operation_survives_a_fault(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str], code
+) -> None:
     queue = make_pubsub_queue()
     methods = (
         "Publish",
@@ -169,7 +190,9 @@ def test_every_operation_survives_a_fault(broker, run, pubsub_server, make_pubsu
     assert pubsub_server.left(dead_letter_queue(queue)) == 0
 
 
-def test_publish_with_lost_answer_is_repeated(broker, run, pubsub_server, make_pubsub_queue):
+def test_publish_with_lost_answer_is_repeated(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     pubsub_server.fail_next("Publish", "UNAVAILABLE", after=True)
     [answer] = run(broker.send(queue, [Outgoing(body="x")]))
@@ -177,7 +200,9 @@ def test_publish_with_lost_answer_is_repeated(broker, run, pubsub_server, make_p
     assert bodies(take(run, broker, queue, 2)) == ["x", "x"]
 
 
-def test_failed_publish_to_an_ordered_queue_stops_the_later_ones(broker, run, pubsub_server, make_pubsub_queue):
+def test_failed_publish_to_an_ordered_queue_stops_the_later_ones(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue("work.fifo")
     pubsub_server.denied.add("Publish")
     with pytest.raises(AccessDenied, match=r"pubsub\.topics\.publish was denied"):
@@ -185,7 +210,9 @@ def test_failed_publish_to_an_ordered_queue_stops_the_later_ones(broker, run, pu
     assert pubsub_server.calls == {"Publish": 1}
 
 
-def test_unreachable_service_is_an_error_of_every_call(broker, run, pubsub_server, make_pubsub_queue):
+def test_unreachable_service_is_an_error_of_every_call(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     run(broker.send(queue, [Outgoing(body="x")]))
     [delivery] = take(run, broker, queue, 1)
@@ -202,7 +229,7 @@ def test_unreachable_service_is_an_error_of_every_call(broker, run, pubsub_serve
 # -- wrong configurations
 
 
-def test_wrong_project_is_named_in_the_error(pubsub_server):
+def test_wrong_project_is_named_in_the_error(pubsub_server: PubSubServer) -> None:
     broker = PubSubBroker(PubSubOptions(project="other-project"))
     with driving("sync", broker.services) as run:
         for flow in (broker.send("work", [Outgoing(body="x")]), broker.receive("work", 1, 0, LEASE_SECONDS)):
@@ -210,7 +237,9 @@ def test_wrong_project_is_named_in_the_error(pubsub_server):
                 run(flow)
 
 
-def test_missing_subscription_error_has_the_command_that_creates_it(broker, run, pubsub_server):
+def test_missing_subscription_error_has_the_command_that_creates_it(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer
+) -> None:
     pubsub_server.make_topic("alone")
     with pytest.raises(QueueNotFound) as caught:
         run(broker.receive("alone", 1, 0, LEASE_SECONDS))
@@ -244,7 +273,9 @@ def _without_topic(server: PubSubServer) -> None:
         (_without_topic, r"has lost its topic, which was deleted"),
     ],
 )
-def test_unsuitable_subscription_is_refused(broker, run, pubsub_server, make, expected):
+def test_unsuitable_subscription_is_refused(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make, expected
+) -> None:
     make(pubsub_server)
     for _ in range(2):  # a failed check is repeated
         with pytest.raises(ImproperlyConfigured, match=expected):
@@ -252,13 +283,17 @@ def test_unsuitable_subscription_is_refused(broker, run, pubsub_server, make, ex
     assert "Pull" not in pubsub_server.calls
 
 
-def test_ordered_queues_unordered_subscription_is_refused(broker, run, make_pubsub_queue):
+def test_ordered_queues_unordered_subscription_is_refused(
+    broker: PubSubBroker, run: Drive, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue("work.fifo", ordered=False)
     with pytest.raises(ImproperlyConfigured, match="--enable-message-ordering"):
         run(broker.receive(queue, 1, 0, LEASE_SECONDS))
 
 
-def test_subscription_that_cannot_be_checked_is_trusted(broker, run, pubsub_server, make_pubsub_queue):
+def test_subscription_that_cannot_be_checked_is_trusted(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     pubsub_server.denied.update({"GetSubscription", "ListTopicSubscriptions"})
     run(broker.send(queue, [Outgoing(body="x")]))
@@ -268,8 +303,8 @@ def test_subscription_that_cannot_be_checked_is_trusted(broker, run, pubsub_serv
 
 
 def test_dead_letter_for_a_topic_without_a_subscription_stays_in_its_queue(
-    broker, run, pubsub_server, make_pubsub_queue
-):
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     dead = pubsub_server.state.subscriptions.pop(f"projects/{PROJECT}/subscriptions/{dead_letter_queue(queue)}")
     run(broker.send(queue, [Outgoing(body="x")]))
@@ -280,7 +315,9 @@ def test_dead_letter_for_a_topic_without_a_subscription_stays_in_its_queue(
     assert pubsub_server.left(queue) == 1
 
 
-def test_missing_credentials_error_says_where_to_put_them(broker, monkeypatch, tmp_path):
+def test_missing_credentials_error_says_where_to_put_them(
+    broker: PubSubBroker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("PUBSUB_EMULATOR_HOST")
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
@@ -293,7 +330,9 @@ def test_missing_credentials_error_says_where_to_put_them(broker, monkeypatch, t
             run(broker.send("work", [Outgoing(body="x")]))
 
 
-def test_channel_without_an_emulator_uses_tls_and_googles_credentials(pubsub_server, monkeypatch, tmp_path):
+def test_channel_without_an_emulator_uses_tls_and_googles_credentials(
+    pubsub_server: PubSubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -311,7 +350,9 @@ def test_channel_without_an_emulator_uses_tls_and_googles_credentials(pubsub_ser
     assert not pubsub_server.calls
 
 
-def test_message_over_ten_megabytes_is_refused_before_sending(broker, run, pubsub_server, make_pubsub_queue):
+def test_message_over_ten_megabytes_is_refused_before_sending(
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str]
+) -> None:
     queue = make_pubsub_queue()
     [refused] = run(broker.send(queue, [Outgoing(body="x" * (TEN_MEGABYTES + 1))]))
     assert isinstance(refused.error, PayloadTooLarge)
@@ -327,7 +368,9 @@ def test_message_over_ten_megabytes_is_refused_before_sending(broker, run, pubsu
         ({str(number): "x" for number in range(101)}, "101 attributes"),
     ],
 )
-def test_illegal_attribute_is_refused(broker, run, make_pubsub_queue, attributes, expected):
+def test_illegal_attribute_is_refused(
+    broker: PubSubBroker, run: Drive, make_pubsub_queue: Callable[..., str], attributes, expected
+) -> None:
     [refused, sent] = run(
         broker.send(make_pubsub_queue(), [Outgoing(body="x", attributes=attributes), Outgoing(body="y")])
     )
@@ -335,12 +378,12 @@ def test_illegal_attribute_is_refused(broker, run, make_pubsub_queue, attributes
     assert isinstance(sent, Sent)
 
 
-def test_illegal_topic_name_is_refused(broker, run):
+def test_illegal_topic_name_is_refused(broker: PubSubBroker, run: Drive) -> None:
     with pytest.raises(ImproperlyConfigured, match="'1work' can't be the name of a topic"):
         run(broker.send("1work", [Outgoing(body="x")]))
 
 
-def test_predefined_queue_uses_its_own_location(pubsub_server):
+def test_predefined_queue_uses_its_own_location(pubsub_server: PubSubServer) -> None:
     subscription = pubsub_server.make_queue("orders-v2")
     location = PubSubLocation(subscription.topic, subscription.name)
     broker = PubSubBroker(PubSubOptions(project=PROJECT, prefix="shop-", locations={"work": location}))

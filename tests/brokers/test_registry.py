@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
@@ -9,7 +11,7 @@ from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.errors import ImproperlyConfigured
 
 
-def test_memory_url_opens_the_memory_broker():
+def test_memory_url_opens_the_memory_broker() -> None:
     assert isinstance(broker_from_url("memory://", {}), MemoryBroker)
 
 
@@ -21,7 +23,7 @@ def test_memory_url_opens_the_memory_broker():
         ("sqlite:///with%20space.db", "{here}/with space.db"),
     ],
 )
-def test_sqlite_url_gives_the_absolute_path(url, path, tmp_path, monkeypatch):
+def test_sqlite_url_gives_the_absolute_path(url, path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     broker = broker_from_url(url, {})
     [service] = broker.services.values()
@@ -29,7 +31,7 @@ def test_sqlite_url_gives_the_absolute_path(url, path, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_sqlite_files_are_two_services():
+def test_two_sqlite_files_are_two_services() -> None:
     first, second = (broker_from_url(f"sqlite:///{name}.db", {}) for name in ("one", "two"))
     assert not first.services.keys() & second.services.keys()
 
@@ -44,7 +46,7 @@ def test_two_sqlite_files_are_two_services():
         ("queues.db", "memory://, pubsub://, sqlite://, sqs://"),
     ],
 )
-def test_wrong_url_error_says_what_is_right(url, says):
+def test_wrong_url_error_says_what_is_right(url, says) -> None:
     with pytest.raises(ImproperlyConfigured) as raised:
         broker_from_url(url, {})
     assert says in str(raised.value)
@@ -53,7 +55,7 @@ def test_wrong_url_error_says_what_is_right(url, says):
 @pytest.mark.parametrize(
     "url", ["redis://me:secret@host/0", "sqlite://me:secret@host/x.db", "redis://me:secret@[host/0"]
 )
-def test_password_in_a_wrong_url_is_not_shown(url):
+def test_password_in_a_wrong_url_is_not_shown(url) -> None:
     with pytest.raises(ImproperlyConfigured) as raised:
         broker_from_url(url, {})
     assert "secret" not in str(raised.value)

@@ -35,7 +35,7 @@ class TestSQLiteBroker(BrokerContract):
         return clock.advance
 
     @pytest.fixture
-    def broker(self, clock, tmp_path):
+    def broker(self, clock, tmp_path: Path):
         return SQLiteBroker(tmp_path / "made" / "queues.db", clock)
 
     @pytest.fixture
@@ -46,7 +46,7 @@ class TestSQLiteBroker(BrokerContract):
     def ordered_queue(self):
         return "work.fifo"
 
-    def test_deduplication_id_is_forgotten_after_five_minutes(self, broker, run, clock):
+    def test_deduplication_id_is_forgotten_after_five_minutes(self, broker, run, clock) -> None:
         message = Outgoing(body="x", group="a", deduplication="same")
         [first] = run(broker.send("work.fifo", [message]))
         clock.advance(299)
@@ -57,27 +57,27 @@ class TestSQLiteBroker(BrokerContract):
         assert after != first
         assert run(broker.depth("work.fifo")).waiting == 2
 
-    def test_released_message_goes_behind_the_others(self, broker, run, clock):
+    def test_released_message_goes_behind_the_others(self, broker, run, clock) -> None:
         run(broker.send("work", [Outgoing(body="poison"), Outgoing(body="good")]))
         [poison] = run(broker.receive("work", 1, 0, 60))
         clock.advance(1)
         run(broker.settle([Release(poison)]))
         assert [each.body for each in run(broker.receive("work", 1, 0, 60))] == ["good"]
 
-    def test_second_broker_on_the_file_receives_the_messages(self, broker, run, tmp_path):
+    def test_second_broker_on_the_file_receives_the_messages(self, broker, run, tmp_path: Path) -> None:
         run(broker.send("work", [Outgoing(body="kept")]))
         other = SQLiteBroker(tmp_path / "made" / "queues.db")
         with driving("sync", other.services) as run_other:
             assert [each.body for each in run_other(other.receive("work", 1, 1, 60))] == ["kept"]
 
-    def test_message_that_is_not_utf8_is_refused_alone(self, broker, run):
+    def test_message_that_is_not_utf8_is_refused_alone(self, broker, run) -> None:
         refused, sent = run(broker.send("work", [Outgoing(body="\ud800"), Outgoing(body="good")]))
         assert isinstance(refused, Refused)
         assert "'work'" in str(refused.error)
         assert isinstance(sent, Sent)
 
     @pytest.mark.parametrize("queue_name", ["work", "work.fifo"])
-    def test_receive_uses_indexes_only(self, broker, run, tmp_path, queue_name):
+    def test_receive_uses_indexes_only(self, broker, run, tmp_path: Path, queue_name) -> None:
         run(broker.send(queue_name, [Outgoing(body="x", group="a")]))
         ready = sql.READY_IN_ORDER if queue_name.endswith(".fifo") else sql.READY
         with closing(sqlite3.connect(tmp_path / "made" / "queues.db")) as connection:
@@ -128,7 +128,7 @@ class Process:
 
 class TestSeveralProcesses:
     @pytest.fixture
-    def path(self, tmp_path):
+    def path(self, tmp_path: Path):
         return tmp_path / "queues.db"
 
     @pytest.fixture
@@ -152,7 +152,7 @@ class TestSeveralProcesses:
         with driving("sync", broker.services) as drive:
             yield drive
 
-    def test_each_message_comes_once_to_four_processes(self, broker, run, start):
+    def test_each_message_comes_once_to_four_processes(self, broker, run, start) -> None:
         sent = run(broker.send("work", [Outgoing(body=str(number)) for number in range(2000)]))
         processes = [start("drain") for _ in range(4)]
         for process in processes:
@@ -163,7 +163,7 @@ class TestSeveralProcesses:
         assert sorted(received) == sorted([each.message_id, 1] for each in sent)
         assert run(broker.depth("work")) == Depth(0, 0, 0)
 
-    def test_messages_of_a_killed_process_come_back_after_their_lease(self, path, broker, run, start):
+    def test_messages_of_a_killed_process_come_back_after_their_lease(self, path, broker, run, start) -> None:
         run(broker.send("work", [Outgoing(body=str(number)) for number in range(10)]))
         process = start("hold")
         process.begin()
@@ -177,7 +177,7 @@ class TestSeveralProcesses:
         assert {each.message_id for each in again} == set(held)
         assert all(each.receive_count == 2 for each in again)
 
-    def test_sends_of_a_killed_process_are_stored_in_whole_batches(self, broker, run, start):
+    def test_sends_of_a_killed_process_are_stored_in_whole_batches(self, broker, run, start) -> None:
         processes = [start("send") for _ in range(2)]
         for process in processes:
             process.begin()
@@ -199,18 +199,18 @@ class TestTrouble:
         with driving("sync", broker.services) as run:
             return run(flow_of(broker))
 
-    def test_file_that_is_not_a_database_is_named_in_the_error(self, tmp_path):
+    def test_file_that_is_not_a_database_is_named_in_the_error(self, tmp_path: Path) -> None:
         path = tmp_path / "notes.txt"
         path.write_text("These are my notes, and they are long enough to be no database. " * 100)
         with pytest.raises(OperationalError, match=r"queue 'work'.*notes\.txt.*isn't an SQLite database"):
             self.use(path, lambda broker: broker.send("work", [Outgoing(body="x")]))
 
-    def test_directory_that_cannot_be_created_is_named_in_the_error(self, tmp_path):
+    def test_directory_that_cannot_be_created_is_named_in_the_error(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
         with pytest.raises(OperationalError, match=r"queue 'work'.*file.*directory"):
             self.use(tmp_path / "file" / "queues.db", lambda broker: broker.depth("work"))
 
-    def test_database_that_stays_locked_is_unreachable(self, tmp_path, monkeypatch):
+    def test_database_that_stays_locked_is_unreachable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "queues.db"
         self.use(path, lambda broker: broker.send("work", [Outgoing(body="x")]))
         monkeypatch.setattr(clients, "BUSY_TIMEOUT_SECONDS", 0.01)

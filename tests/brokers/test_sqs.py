@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from taskq_cloud.errors import (
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take
 from taskq_cloud.testing.driving import Drive, driving
+from tests.conftest import StackAddress
 
 REGION = "eu-west-1"
 MEBIBYTE = 1_048_576
@@ -30,23 +32,23 @@ pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly wi
 @pytest.mark.second_stack
 class TestSQS(BrokerContract):
     @pytest.fixture
-    def broker(self, local_stack, aws_environment) -> SQSBroker:
+    def broker(self, local_stack: StackAddress, aws_environment: dict[str, str]) -> SQSBroker:
         return SQSBroker(SQSOptions(region=REGION, endpoint_url=local_stack.endpoint_url))
 
     @pytest.fixture
-    def queue(self, make_queue) -> str:
+    def queue(self, make_queue: Callable[..., str]) -> str:
         return _with_dead_letter_queue(make_queue, "work")
 
     @pytest.fixture
-    def ordered_queue(self, make_queue) -> str:
+    def ordered_queue(self, make_queue: Callable[..., str]) -> str:
         return _with_dead_letter_queue(make_queue, "work.fifo")
 
     @pytest.mark.needs("tells_stale_receipts")
-    def test_lost_lease_is_not_extended(self, broker, queue, run, advance):
+    def test_lost_lease_is_not_extended(self, broker: SQSBroker, queue: str, run: Drive, advance) -> None:
         super().test_lost_lease_is_not_extended(broker, queue, run, advance)
 
     @pytest.mark.needs("tells_stale_receipts")
-    def test_stale_receipt_changes_nothing(self, broker, queue, run, advance):
+    def test_stale_receipt_changes_nothing(self, broker: SQSBroker, queue: str, run: Drive, advance) -> None:
         super().test_stale_receipt_changes_nothing(broker, queue, run, advance)
 
 
@@ -60,23 +62,25 @@ def _with_dead_letter_queue(make_queue: Callable[..., str], name: str) -> str:
 
 
 @pytest.fixture
-def counter(local_stack, aws_environment) -> Iterator[CallCounter]:
+def counter(local_stack: StackAddress, aws_environment: dict[str, str]) -> Iterator[CallCounter]:
     with CallCounter(local_stack.endpoint_url) as counter:
         yield counter
 
 
 @pytest.fixture
-def broker(counter) -> SQSBroker:
+def broker(counter: CallCounter) -> SQSBroker:
     return SQSBroker(SQSOptions(region=REGION, endpoint_url=counter.endpoint_url))
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request, broker) -> Iterator[Drive]:
+def run(request: pytest.FixtureRequest, broker: SQSBroker) -> Iterator[Drive]:
     with driving(request.param, broker.services) as drive:
         yield drive
 
 
-def test_hundred_messages_take_ten_calls_each_way(broker, run, counter, make_queue):
+def test_hundred_messages_take_ten_calls_each_way(
+    broker: SQSBroker, run: Drive, counter: CallCounter, make_queue: Callable[..., str]
+) -> None:
     queue = make_queue()
     sent = run(broker.send(queue, [Outgoing(body=str(number)) for number in range(100)]))
     assert all(isinstance(each, Sent) for each in sent)
@@ -90,7 +94,7 @@ def test_hundred_messages_take_ten_calls_each_way(broker, run, counter, make_que
     assert counter.counts() == {"ReceiveMessage": 10, "ChangeMessageVisibilityBatch": 10, "DeleteMessageBatch": 10}
 
 
-def test_configured_url_is_not_looked_up(counter, make_queue, sqs_client):
+def test_configured_url_is_not_looked_up(counter: CallCounter, make_queue: Callable[..., str], sqs_client: Any) -> None:
     full_name = make_queue("shop-work")
     url = sqs_client.get_queue_url(QueueName=full_name)["QueueUrl"]
     for name in ("work", "shop-work"):
@@ -102,7 +106,7 @@ def test_configured_url_is_not_looked_up(counter, make_queue, sqs_client):
     assert counter.counts() == {"SendMessageBatch": 2}
 
 
-def test_delivery_has_the_queues_name_without_the_prefix(counter, make_queue):
+def test_delivery_has_the_queues_name_without_the_prefix(counter: CallCounter, make_queue: Callable[..., str]) -> None:
     full_name = make_queue("shop-a-b_c")
     queue = "a.b/c" + full_name.removeprefix("shop-a-b_c")
     broker = SQSBroker(SQSOptions(region=REGION, prefix="shop-", endpoint_url=counter.endpoint_url))
@@ -112,7 +116,9 @@ def test_delivery_has_the_queues_name_without_the_prefix(counter, make_queue):
     assert delivery.queue == queue
 
 
-def test_send_with_lost_answer_is_repeated(broker, run, counter, make_queue):
+def test_send_with_lost_answer_is_repeated(
+    broker: SQSBroker, run: Drive, counter: CallCounter, make_queue: Callable[..., str]
+) -> None:
     queue = make_queue()
     counter.fail_next("SendMessageBatch", "reset_after")
     [answer] = run(broker.send(queue, [Outgoing(body="x")]))
@@ -120,7 +126,9 @@ def test_send_with_lost_answer_is_repeated(broker, run, counter, make_queue):
     assert bodies(take(run, broker, queue, 2)) == ["x", "x"]
 
 
-def test_send_with_lost_answer_to_ordered_queue_is_one_message(broker, run, counter, make_queue):
+def test_send_with_lost_answer_to_ordered_queue_is_one_message(
+    broker: SQSBroker, run: Drive, counter: CallCounter, make_queue: Callable[..., str]
+) -> None:
     queue = make_queue("work.fifo")
     counter.fail_next("SendMessageBatch", "reset_after")
     [answer] = run(broker.send(queue, [Outgoing(body="x")]))
@@ -131,7 +139,9 @@ def test_send_with_lost_answer_to_ordered_queue_is_one_message(broker, run, coun
 
 
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset_before", "expired_token"])
-def test_every_operation_survives_a_fault(broker, run, counter, make_queue, fault):
+def test_every_operation_survives_a_fault(
+    broker: SQSBroker, run: Drive, counter: CallCounter, make_queue: Callable[..., str], fault
+) -> None:
     queue = _with_dead_letter_queue(make_queue, "work")
     for operation in (
         "GetQueueUrl",
@@ -152,7 +162,7 @@ def test_every_operation_survives_a_fault(broker, run, counter, make_queue, faul
     assert run(broker.depth(dead_letter_queue(queue))).waiting == 0
 
 
-def test_missing_queue_error_has_the_command_that_creates_it(counter, run):
+def test_missing_queue_error_has_the_command_that_creates_it(counter: CallCounter, run: Drive) -> None:
     broker = SQSBroker(SQSOptions(region=REGION, prefix="shop-", endpoint_url=counter.endpoint_url))
     with pytest.raises(QueueNotFound) as caught:
         run(broker.send("none.fifo", [Outgoing(body="x")]))
@@ -163,13 +173,13 @@ def test_missing_queue_error_has_the_command_that_creates_it(counter, run):
     assert counter.counts() == {"GetQueueUrl": 1}
 
 
-def test_queue_of_another_region_is_missing(counter, make_queue):
+def test_queue_of_another_region_is_missing(counter: CallCounter, make_queue: Callable[..., str]) -> None:
     broker = SQSBroker(SQSOptions(region="us-west-2", endpoint_url=counter.endpoint_url))
     with driving("sync", broker.services) as run, pytest.raises(QueueNotFound, match="does not exist in us-west-2"):
         run(broker.receive(make_queue(), 1, 0, LEASE_SECONDS))
 
 
-def test_unreachable_endpoint_is_named_in_the_error(aws_environment):
+def test_unreachable_endpoint_is_named_in_the_error(aws_environment: dict[str, str]) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         endpoint_url = f"http://127.0.0.1:{held.getsockname()[1]}"
@@ -179,7 +189,9 @@ def test_unreachable_endpoint_is_named_in_the_error(aws_environment):
             run(broker.send("work", [Outgoing(body="x")]))
 
 
-def test_dead_letter_without_a_dead_letter_queue_stays_in_its_queue(broker, run, counter, make_queue):
+def test_dead_letter_without_a_dead_letter_queue_stays_in_its_queue(
+    broker: SQSBroker, run: Drive, counter: CallCounter, make_queue: Callable[..., str]
+) -> None:
     queue = make_queue()
     run(broker.send(queue, [Outgoing(body="dead"), Outgoing(body="done")]))
     deliveries = {each.body: each for each in take(run, broker, queue, 2)}
@@ -192,7 +204,9 @@ def test_dead_letter_without_a_dead_letter_queue_stays_in_its_queue(broker, run,
     assert run(broker.depth(queue)).in_flight == 1
 
 
-def test_deliveries_of_several_queues_are_settled_together(broker, run, counter, make_queue):
+def test_deliveries_of_several_queues_are_settled_together(
+    broker: SQSBroker, run: Drive, counter: CallCounter, make_queue: Callable[..., str]
+) -> None:
     names = [make_queue(), make_queue()]
     held = []
     for name in names:

@@ -48,7 +48,7 @@ def _delivery(receipt: str = "r", queue: str = "work", **fields: Any) -> Deliver
     return Delivery(queue=queue, message_id="m", receipt=receipt, body=fields.pop("body", "x"), **fields)
 
 
-def test_only_entries_failed_by_sqss_fault_are_sent_again():
+def test_only_entries_failed_by_sqss_fault_are_sent_again() -> None:
     script = Script([refusing("b", "c", code="InternalError", sender_fault=False)])
     answers = script.run(SQSBroker().send("work", _outgoing("a", "b", "c", "d")))
     assert answers == [Sent("a"), Sent("b"), Sent("c"), Sent("d")]
@@ -56,7 +56,7 @@ def test_only_entries_failed_by_sqss_fault_are_sent_again():
     assert script.sleeps == 1
 
 
-def test_entry_that_keeps_failing_is_refused_after_five_calls():
+def test_entry_that_keeps_failing_is_refused_after_five_calls() -> None:
     script = Script([refusing("b", code="InternalError", sender_fault=False)] * 100)
     first, second = script.run(SQSBroker().send("work", _outgoing("a", "b")))
     assert first == Sent("a")
@@ -65,7 +65,7 @@ def test_entry_that_keeps_failing_is_refused_after_five_calls():
     assert len(script.batches) == flows.DEFAULT_BACKOFF.attempts
 
 
-def test_entry_failed_by_the_senders_fault_is_refused_at_once():
+def test_entry_failed_by_the_senders_fault_is_refused_at_once() -> None:
     script = Script([refusing("b", code="InvalidMessageContents", sender_fault=True)])
     first, second = script.run(SQSBroker().send("work", _outgoing("a", "b")))
     assert first == Sent("a")
@@ -74,13 +74,13 @@ def test_entry_failed_by_the_senders_fault_is_refused_at_once():
     assert len(script.batches) == 1
 
 
-def test_entry_missing_in_the_answer_is_sent_again():
+def test_entry_missing_in_the_answer_is_sent_again() -> None:
     script = Script([lambda entries: accept_all(entries[:1])])
     assert script.run(SQSBroker().send("work", _outgoing("a", "b"))) == [Sent("a"), Sent("b")]
     assert _texts(script.batches) == [["a", "b"], ["b"]]
 
 
-def test_failed_call_refuses_its_own_messages_only():
+def test_failed_call_refuses_its_own_messages_only() -> None:
     script = Script([accept_all, failing("InternalFailure", "broken", Trouble.TRANSIENT)])
     answers = script.run(SQSBroker().send("work", _outgoing(*(str(number) for number in range(12)))))
     assert answers[:10] == [Sent(str(number)) for number in range(10)]
@@ -98,7 +98,7 @@ def test_failed_call_refuses_its_own_messages_only():
         (failing("QueueDoesNotExist", "no", Trouble.REFUSED), QueueNotFound, "does not exist in eu-west-1"),
     ],
 )
-def test_failure_of_every_call_is_raised(failure, kind, text):
+def test_failure_of_every_call_is_raised(failure, kind, text) -> None:
     broker = SQSBroker(SQSOptions(region="eu-west-1"))
     with pytest.raises(OperationalError, match=rf"queue 'work'.*{text}") as caught:
         Script([failure] * 2).run(broker.send("work", _outgoing(*"abcdefghijkl")))
@@ -106,13 +106,13 @@ def test_failure_of_every_call_is_raised(failure, kind, text):
     assert isinstance(caught.value.__cause__, CallError)
 
 
-def test_purge_repeated_within_a_minute_says_to_wait():
+def test_purge_repeated_within_a_minute_says_to_wait() -> None:
     failure = failing("AWS.SimpleQueueService.PurgeQueueInProgress", "Only one", Trouble.REFUSED)
     with pytest.raises(OperationalError, match=r"queue 'work' was purged less than 60 s ago.*wait"):
         Script([failure]).run(SQSBroker().purge("work"))
 
 
-def test_batch_is_divided_by_size():
+def test_batch_is_divided_by_size() -> None:
     half = "x" * (MEBIBYTE // 2)
     script = Script()
     script.run(SQSBroker().send("work", _outgoing(half, half, "y", half)))
@@ -122,7 +122,7 @@ def test_batch_is_divided_by_size():
     ]
 
 
-def test_size_counts_an_attributes_name_type_and_value():
+def test_size_counts_an_attributes_name_type_and_value() -> None:
     fits = Outgoing(body="x" * (MEBIBYTE - len("nameStringü".encode())), attributes={"name": "ü"})
     over = Outgoing(body=fits.body + "x", attributes=fits.attributes)
     sent, refused = Script().run(SQSBroker().send("work", [fits, over]))
@@ -131,7 +131,7 @@ def test_size_counts_an_attributes_name_type_and_value():
     assert str(MEBIBYTE + 1) in str(refused.error)
 
 
-def test_message_that_was_not_accepted_stops_its_group():
+def test_message_that_was_not_accepted_stops_its_group() -> None:
     texts = [f"{group}{number}" for number in range(10) for group in "ab"]
     script = Script([refusing("a3", code="InvalidMessageContents", sender_fault=True)])
     answers = script.run(SQSBroker().send("work.fifo", [Outgoing(body=text, group=text[0]) for text in texts]))
@@ -140,7 +140,7 @@ def test_message_that_was_not_accepted_stops_its_group():
     assert refused == ["a3", "a5", "a6", "a7", "a8", "a9"]
 
 
-def test_calls_to_an_ordered_queue_are_made_one_after_the_other():
+def test_calls_to_an_ordered_queue_are_made_one_after_the_other() -> None:
     steps: list[Any] = []
 
     def perform(step: Any) -> Any:
@@ -182,13 +182,13 @@ def test_calls_to_an_ordered_queue_are_made_one_after_the_other():
         ),
     ],
 )
-def test_message_becomes_an_entry(queue, outgoing, expected):
+def test_message_becomes_an_entry(queue, outgoing, expected) -> None:
     parameters = dict(messages.entry_to_send(0, queue, outgoing).parameters)
     assert parameters.pop("MessageBody") == "x"
     assert parameters == expected
 
 
-def test_messages_without_a_deduplication_id_get_different_ones():
+def test_messages_without_a_deduplication_id_get_different_ones() -> None:
     first, second = (
         messages.entry_to_send(0, "work.fifo", Outgoing(body="x")).parameters["MessageDeduplicationId"]
         for _ in range(2)
@@ -207,7 +207,7 @@ def test_messages_without_a_deduplication_id_get_different_ones():
         ("work", Outgoing(body="\ud800"), "UTF-8"),
     ],
 )
-def test_message_that_sqs_cannot_carry_is_refused_before_sending(queue, outgoing, text):
+def test_message_that_sqs_cannot_carry_is_refused_before_sending(queue, outgoing, text) -> None:
     script = Script()
     sent, refused = script.run(SQSBroker().send(queue, [Outgoing(body="fine"), outgoing]))
     assert isinstance(sent, Sent)
@@ -237,7 +237,7 @@ def test_message_that_sqs_cannot_carry_is_refused_before_sending(queue, outgoing
     ],
 )
 @pytest.mark.parametrize("sender_fault", [True, False])
-def test_lost_lease_counts_as_settled_but_not_as_extended(code, message, sender_fault):
+def test_lost_lease_counts_as_settled_but_not_as_extended(code, message, sender_fault) -> None:
     answer = refusing("r", code=code, message=message, sender_fault=sender_fault)
     assert Script([answer]).run(SQSBroker().settle([Acknowledge(_delivery())])) == [None]
     assert Script([answer]).run(SQSBroker().settle([Release(_delivery())])) == [None]
@@ -249,7 +249,7 @@ def test_lost_lease_counts_as_settled_but_not_as_extended(code, message, sender_
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidParameterValueException"])
-def test_lease_beyond_twelve_hours_is_refused_but_not_lost(code):
+def test_lease_beyond_twelve_hours_is_refused_but_not_lost(code) -> None:
     answer = refusing(
         "r",
         code=code,
@@ -262,21 +262,21 @@ def test_lease_beyond_twelve_hours_is_refused_but_not_lost(code):
         assert "beyond the limit" in str(refused.error)
 
 
-def test_failed_settling_call_is_the_answer_for_its_deliveries():
+def test_failed_settling_call_is_the_answer_for_its_deliveries() -> None:
     script = Script([failing("AccessDenied", "no", Trouble.REFUSED)])
     [refused] = script.run(SQSBroker().settle([Acknowledge(_delivery())]))
     assert isinstance(refused.error, AccessDenied)
     assert "sqs:DeleteMessage" in str(refused.error)
 
 
-def test_visibility_timeout_is_whole_seconds_up_to_twelve_hours():
+def test_visibility_timeout_is_whole_seconds_up_to_twelve_hours() -> None:
     script = Script()
     script.run(SQSBroker().extend([_delivery()], 0.5))
     script.run(SQSBroker().extend([_delivery()], 100_000))
     assert [batch[0]["VisibilityTimeout"] for batch in script.batches] == [1, 43_200]
 
 
-def test_dead_letter_without_room_for_its_reason_is_sent_without_it():
+def test_dead_letter_without_room_for_its_reason_is_sent_without_it() -> None:
     full = _delivery(body="x" * MEBIBYTE)
     tight = _delivery(body="x" * (MEBIBYTE - 100))
     for delivery, names in ((full, set()), (tight, {DEAD_LETTER_SOURCE, DEAD_LETTER_REASON})):
@@ -287,7 +287,7 @@ def test_dead_letter_without_room_for_its_reason_is_sent_without_it():
         assert deleted["ReceiptHandle"] == "r"
 
 
-def test_dead_letters_reason_has_legal_characters_and_a_limit():
+def test_dead_letters_reason_has_legal_characters_and_a_limit() -> None:
     attributes = {str(number): "x" for number in range(10)}
     letter = messages.dead_letter(_delivery(attributes=attributes, group="g"), "bad \x00\ud800 byte" + "!" * 5_000)
     assert letter.attributes[DEAD_LETTER_REASON].startswith("bad \ufffd\ufffd byte!!!")
@@ -297,7 +297,7 @@ def test_dead_letters_reason_has_legal_characters_and_a_limit():
     assert (letter.group, letter.deduplication) == ("g", "m")
 
 
-def test_message_of_another_producer_becomes_a_delivery():
+def test_message_of_another_producer_becomes_a_delivery() -> None:
     message = {
         "MessageId": "m",
         "ReceiptHandle": "r",

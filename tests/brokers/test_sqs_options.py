@@ -14,7 +14,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 
 @pytest.mark.parametrize("name", ["work", "a.b", "a.b.fifo", "a/b:c", "tenant@shop!x", "kebab-and_snake", "grüße.x"])
-def test_queue_has_kombus_name(name):
+def test_queue_has_kombus_name(name) -> None:
     assert canonical_name(name) == Channel.entity_name(None, name)
 
 
@@ -39,7 +39,7 @@ def test_queue_has_kombus_name(name):
         ),
     ],
 )
-def test_url_and_celerys_options_are_read(url, options, expected):
+def test_url_and_celerys_options_are_read(url, options, expected) -> None:
     assert SQSBroker.from_url(urlsplit(url), options)._options == expected
 
 
@@ -59,7 +59,7 @@ def test_url_and_celerys_options_are_read(url, options, expected):
         ("sqs://eu-west-1", {"predefined_queues": {"work": {"url": "u", "region": "us-east-1"}}}, "one region"),
     ],
 )
-def test_wrong_url_or_option_is_named_in_the_error(url, options, text):
+def test_wrong_url_or_option_is_named_in_the_error(url, options, text) -> None:
     with pytest.raises(ImproperlyConfigured, match=text) as caught:
         SQSBroker.from_url(urlsplit(url), options)
     assert "secret@" not in str(caught.value)

@@ -1,5 +1,7 @@
 """Celery's result backend over our stores, used as Celery's workers and callers use it. No Celery worker runs."""
 
+from __future__ import annotations
+
 import pickle
 from dataclasses import replace
 from typing import Any
@@ -16,7 +18,7 @@ from celery.exceptions import ImproperlyConfigured
 # -- results
 
 
-def test_states_stored_by_celery_are_read_on_both_sides(app: Any, ours: TaskQ):
+def test_states_stored_by_celery_are_read_on_both_sides(app: Any, ours: TaskQ) -> None:
     backend = app.backend
     backend.store_result("a", {"pid": 1}, "STARTED")
     assert ours.AsyncResult("a").state == "STARTED"
@@ -30,7 +32,7 @@ def test_states_stored_by_celery_are_read_on_both_sides(app: Any, ours: TaskQ):
     assert app.AsyncResult("nowhere").state == "PENDING"
 
 
-def test_final_state_and_later_attempt_are_not_replaced(app: Any):
+def test_final_state_and_later_attempt_are_not_replaced(app: Any) -> None:
     backend = app.backend
     backend.store_result("a", ValueError("1"), "RETRY", request=Context(id="a", retries=1))
     backend.store_result("a", {}, "STARTED", request=Context(id="a", retries=0))
@@ -40,7 +42,7 @@ def test_final_state_and_later_attempt_are_not_replaced(app: Any):
     assert backend.get_state("a") == "FAILURE"
 
 
-def test_many_results_are_read_in_pages_and_forgotten(app: Any):
+def test_many_results_are_read_in_pages_and_forgotten(app: Any) -> None:
     backend, ids = app.backend, [f"t{n}" for n in range(1100)]
     for task_id in ids:
         backend.mark_as_done(task_id, task_id)
@@ -52,7 +54,7 @@ def test_many_results_are_read_in_pages_and_forgotten(app: Any):
         list(backend.get_many(["t0", "t1"], timeout=0))
 
 
-def test_group_saved_by_celery_is_read_on_both_sides(app: Any, ours: TaskQ):
+def test_group_saved_by_celery_is_read_on_both_sides(app: Any, ours: TaskQ) -> None:
     group = app.GroupResult("g", [app.AsyncResult("a"), app.GroupResult("h", [app.AsyncResult("b")])])
     group.save()
     assert app.GroupResult.restore("g") == group
@@ -64,7 +66,9 @@ def test_group_saved_by_celery_is_read_on_both_sides(app: Any, ours: TaskQ):
     group.delete()
 
 
-def test_large_result_is_read_where_its_bucket_is_configured(app: Any, url: str, monkeypatch: pytest.MonkeyPatch):
+def test_large_result_is_read_where_its_bucket_is_configured(
+    app: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, text = app.backend._taskq.store, "x" * 1000
     monkeypatch.setattr(type(store), "capabilities", replace(store.capabilities, largest_record_bytes=800))
     monkeypatch.setenv("TASKQ_PAYLOADS", "s3://bucket")
@@ -76,7 +80,7 @@ def test_large_result_is_read_where_its_bucket_is_configured(app: Any, url: str,
     with_bucket.close()
 
 
-def test_pickled_backend_keeps_url_and_expiry(app: Any):
+def test_pickled_backend_keeps_url_and_expiry(app: Any) -> None:
     app.set_current()
     copy = pickle.loads(pickle.dumps(app.backend))
     assert copy.as_uri() == app.backend.as_uri()
@@ -97,14 +101,16 @@ def test_pickled_backend_keeps_url_and_expiry(app: Any):
         ("taskq+dynamodb://shop-results", {"result_serializer": "pickle"}, "result_serializer='pickle'"),
     ],
 )
-def test_wrong_setting_is_refused_when_celery_opens_the_backend(backend: str, settings: dict[str, Any], reason: str):
+def test_wrong_setting_is_refused_when_celery_opens_the_backend(
+    backend: str, settings: dict[str, Any], reason: str
+) -> None:
     app = celery.Celery("shop", broker="memory://", backend=backend, set_as_current=False)
     app.conf.update(settings)
     with pytest.raises(ImproperlyConfigured, match=reason):
         assert isinstance(app.backend, Backend)
 
 
-def test_error_hides_secrets_of_url():
+def test_error_hides_secrets_of_url() -> None:
     app = celery.Celery("shop", backend="taskq+azureblob://c?account_key=hush&key_format=celery", set_as_current=False)
     with pytest.raises(ImproperlyConfigured) as caught:
         assert isinstance(app.backend, Backend)

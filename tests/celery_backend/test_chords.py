@@ -1,5 +1,7 @@
 """Chords that a Celery application sends, joined over our stores. No Celery worker runs."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +18,7 @@ from celery.exceptions import ImproperlyConfigured, Reject
 from tests.celery_backend.celery_worker import continue_chain, make_chord, sent, start
 
 
-def test_chord_members_carry_their_chords_size_group_and_index(app: Any, ours: TaskQ):
+def test_chord_members_carry_their_chords_size_group_and_index(app: Any, ours: TaskQ) -> None:
     _, members = start(app, make_chord(app))
     for index, member in enumerate(members):
         options = member.chord["options"]
@@ -25,7 +27,7 @@ def test_chord_members_carry_their_chords_size_group_and_index(app: Any, ours: T
     assert [each.id for each in ours.GroupResult(members[0].group).results] == [each.id for each in members]
 
 
-def test_last_member_sends_the_body_once_despite_duplicates(app: Any, ours: TaskQ):
+def test_last_member_sends_the_body_once_despite_duplicates(app: Any, ours: TaskQ) -> None:
     result, members = start(app, make_chord(app))
     for member in (members[0], members[0], members[2], members[1]):
         app.backend.mark_as_done(member.id, sum(member.args), member)
@@ -42,7 +44,7 @@ def test_last_member_sends_the_body_once_despite_duplicates(app: Any, ours: Task
     assert [headers["id"] for _, headers, *_ in sent(app)] == [result.id]
 
 
-def test_chord_member_with_ignored_result_is_recorded(app: Any):
+def test_chord_member_with_ignored_result_is_recorded(app: Any) -> None:
     _, members = start(app, make_chord(app, ignore_result=True))
     assert all(member.ignore_result for member in members)
     for member in members:
@@ -51,7 +53,7 @@ def test_chord_member_with_ignored_result_is_recorded(app: Any):
     assert args == [[0, 2, 4]]
 
 
-def test_failed_member_fails_the_body_and_calls_its_errbacks_once(app: Any):
+def test_failed_member_fails_the_body_and_calls_its_errbacks_once(app: Any) -> None:
     heard: list[Any] = []
 
     @app.task(name="old", shared=False)
@@ -59,7 +61,7 @@ def test_failed_member_fails_the_body_and_calls_its_errbacks_once(app: Any):
         return task_id
 
     @app.task(name="new", shared=False)
-    def new(request, exc, traceback):
+    def new(request, exc, traceback) -> None:
         heard.append((request.id, exc))
 
     add, total = app.tasks["add"], app.tasks["total"]
@@ -76,7 +78,7 @@ def test_failed_member_fails_the_body_and_calls_its_errbacks_once(app: Any):
     assert app.backend.get_state(result.id) == "FAILURE"
 
 
-def test_tasks_chained_to_a_failed_body_fail_and_count_in_the_outer_chord(app: Any):
+def test_tasks_chained_to_a_failed_body_fail_and_count_in_the_outer_chord(app: Any) -> None:
     add, total = app.tasks["add"], app.tasks["total"]
     inner = celery.chain(add.s(1, 1), celery.group(add.s(1), add.s(2)), total.s(), add.s(1), add.s(2), app=app)
     result, (first, other) = start(app, celery.chord([inner, add.s(2, 2)], total.s(), app=app))
@@ -91,7 +93,7 @@ def test_tasks_chained_to_a_failed_body_fail_and_count_in_the_outer_chord(app: A
     assert app.backend.get_state(result.id) == "FAILURE"
 
 
-def test_revoked_member_fails_the_body(app: Any):
+def test_revoked_member_fails_the_body(app: Any) -> None:
     result, members = start(
         app, celery.chord([app.tasks["add"].s(1, 1) | app.tasks["add"].s(1)], app.tasks["total"].s())
     )
@@ -100,7 +102,7 @@ def test_revoked_member_fails_the_body(app: Any):
     assert app.backend.get_state(members[0].chain[0]["options"]["task_id"]) == "REVOKED"
 
 
-def test_chord_body_is_sent_by_celerys_routes_and_signals(app: Any):
+def test_chord_body_is_sent_by_celerys_routes_and_signals(app: Any) -> None:
     app.conf.task_routes = {"total": {"queue": "totals"}}
     published: list[Any] = []
 
@@ -114,7 +116,7 @@ def test_chord_body_is_sent_by_celerys_routes_and_signals(app: Any):
     assert published == [("total", "totals", [[0]])]
 
 
-def test_member_is_requeued_while_the_store_does_not_answer(app: Any, monkeypatch: pytest.MonkeyPatch):
+def test_member_is_requeued_while_the_store_does_not_answer(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _, members = start(app, make_chord(app, 1))
 
     def away(*_: Any) -> Any:
@@ -128,12 +130,12 @@ def test_member_is_requeued_while_the_store_does_not_answer(app: Any, monkeypatc
     assert app.backend.get_state(members[0].id) == "SUCCESS"
 
 
-def test_member_of_another_backends_chord_sends_nothing(app: Any):
+def test_member_of_another_backends_chord_sends_nothing(app: Any) -> None:
     app.backend.on_chord_part_return(Context(id="a", group="g", chord={"task": "total", "options": {}}), "SUCCESS", 1)
     assert not sent(app)
 
 
-def test_chord_on_a_store_without_joins_is_refused_and_not_sent(app: Any, monkeypatch: pytest.MonkeyPatch):
+def test_chord_on_a_store_without_joins_is_refused_and_not_sent(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     store = app.backend._taskq.store
     monkeypatch.setattr(type(store), "capabilities", replace(store.capabilities, joins=False))
     with pytest.raises(ImproperlyConfigured, match="counts its members"):
@@ -141,6 +143,6 @@ def test_chord_on_a_store_without_joins_is_refused_and_not_sent(app: Any, monkey
     assert not sent(app)
 
 
-def test_add_to_chord_is_refused(app: Any):
+def test_add_to_chord_is_refused(app: Any) -> None:
     with pytest.raises(NotImplementedError, match="chord g: add_to_chord"):
         app.backend.add_to_chord("g", app.AsyncResult("a"))

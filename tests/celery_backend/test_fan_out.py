@@ -1,5 +1,7 @@
 """Large groups that a taskq application starts and whose members Celery's workers send. No Celery worker runs."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 
@@ -38,7 +40,7 @@ def start_chord(url: str, size: int) -> tuple[Any, dict[str, Any], dict[str, Any
     return result, document["headers"], kwargs
 
 
-def test_celerys_workers_send_the_members_of_a_large_group(app: Any, url: str):
+def test_celerys_workers_send_the_members_of_a_large_group(app: Any, url: str) -> None:
     assert app.backend
     result, headers, kwargs = start_chord(url, 1500)
     run_fan_out(app, headers, kwargs)
@@ -54,7 +56,7 @@ def test_celerys_workers_send_the_members_of_a_large_group(app: Any, url: str):
     assert (task, of_body["id"], sum(values)) == ("total", result.id, sum(2 * n for n in range(1500)))
 
 
-def test_redelivered_page_sends_its_members_once(app: Any, url: str):
+def test_redelivered_page_sends_its_members_once(app: Any, url: str) -> None:
     assert app.backend
     _, headers, kwargs = start_chord(url, 3)
     run_fan_out(app, headers, kwargs)
@@ -63,7 +65,7 @@ def test_redelivered_page_sends_its_members_once(app: Any, url: str):
     assert not sent(app)
 
 
-def test_missing_page_is_rejected_and_its_chord_fails(app: Any, url: str, ours: TaskQ):
+def test_missing_page_is_rejected_and_its_chord_fails(app: Any, url: str, ours: TaskQ) -> None:
     assert app.backend
     result, headers, kwargs = start_chord(url, 3)
     ours.run(ours.store.delete([f"taskq.fan_out-{derived_id(kwargs['group'], 'page')}"]))
@@ -73,7 +75,7 @@ def test_missing_page_is_rejected_and_its_chord_fails(app: Any, url: str, ours: 
     assert app.backend.get_state(result.id) == "FAILURE"
 
 
-def test_page_is_requeued_while_the_store_does_not_answer(app: Any, url: str, monkeypatch: pytest.MonkeyPatch):
+def test_page_is_requeued_while_the_store_does_not_answer(app: Any, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, headers, kwargs = start_chord(url, 3)
 
     def away(*_: Any) -> Any:
@@ -86,7 +88,7 @@ def test_page_is_requeued_while_the_store_does_not_answer(app: Any, url: str, mo
     assert caught.value.requeue
 
 
-def test_fan_out_task_is_registered_whenever_celery_opens_the_backend(app: Any, url: str):
+def test_fan_out_task_is_registered_whenever_celery_opens_the_backend(app: Any, url: str) -> None:
     """A worker with a quiet log opens the backend while it iterates over its tasks."""
     app.finalize()
     assert len([app.backend for _ in app.tasks.items()]) > 1

@@ -1,5 +1,7 @@
 """``taskq queues`` and ``taskq purge`` on a broker that does not count its messages."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 
@@ -20,7 +22,9 @@ def server(shop: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSubServer]
         yield server
 
 
-def test_queues_prints_a_question_mark_for_uncounted_messages(taskq: TaskQCommand, shop: str, server: PubSubServer):
+def test_queues_prints_a_question_mark_for_uncounted_messages(
+    taskq: TaskQCommand, shop: str, server: PubSubServer
+) -> None:
     _, celery, mail, none = taskq("queues", "-A", shop, "-Q", "celery,mail,none").stdout.splitlines()
     assert celery.split() == ["celery", "?", "?", "?", "?"]
     assert mail.split() == ["mail", "?", "?", "?", "-"]
@@ -29,7 +33,9 @@ def test_queues_prints_a_question_mark_for_uncounted_messages(taskq: TaskQComman
     assert row == {"queue": "celery", "waiting": None, "delayed": None, "in_flight": None, "dead_letters": None}
 
 
-def test_purge_empties_a_queue_without_counting_its_messages(taskq: TaskQCommand, shop: str, server: PubSubServer):
+def test_purge_empties_a_queue_without_counting_its_messages(
+    taskq: TaskQCommand, shop: str, server: PubSubServer
+) -> None:
     find_app(shop).tasks[f"{shop}.forget"].apply_async()
     result = taskq("purge", "-A", shop, "-Q", "celery", input="y\n")
     assert "celery (not counted)" in result.stderr

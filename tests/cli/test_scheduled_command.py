@@ -1,6 +1,9 @@
 """``taskq scheduled`` lists and cancels tasks that wait for their due time."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -8,13 +11,21 @@ from emulators.aws import REGION
 from taskq_cloud.bootstrap.loading import find_app
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.model.message import Message, Outgoing
+from tests.cli.conftest import TaskQCommand
 
 A_YEAR_SECONDS = 365 * 86_400
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
 
 
 @pytest.fixture
-def scheduled(shop, aws_environment, make_queue, make_schedule_group, make_table, monkeypatch):
+def scheduled(
+    shop: str,
+    aws_environment: dict[str, str],
+    make_queue: Callable[..., str],
+    make_schedule_group: Callable[..., str],
+    make_table: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+):
     """The queue, and the ids of three tasks that are due in a year, on the local AWS stack."""
     queue = make_queue()
     monkeypatch.setenv("TASKQ_BROKER", f"sqs://{REGION}/")
@@ -26,7 +37,7 @@ def scheduled(shop, aws_environment, make_queue, make_schedule_group, make_table
     return queue, sorted(result.id for result in results)
 
 
-def test_scheduled_lists_and_cancels_tasks_in_one_off_schedules(taskq, shop, scheduled):
+def test_scheduled_lists_and_cancels_tasks_in_one_off_schedules(taskq: TaskQCommand, shop: str, scheduled) -> None:
     queue, ids = scheduled
     header, *lines = taskq("scheduled", "-A", shop).stdout.splitlines()
     assert header.split() == ["eta", "task", "id", "attempt", "queue"]
@@ -42,7 +53,7 @@ def test_scheduled_lists_and_cancels_tasks_in_one_off_schedules(taskq, shop, sch
     assert taskq("scheduled", "-A", shop, "--cancel", ids[0]).stdout == f"{ids[0]}: nothing to revoke\n"
 
 
-def test_scheduled_continues_from_a_cursor(taskq, shop, monkeypatch):
+def test_scheduled_continues_from_a_cursor(taskq: TaskQCommand, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_SCHEDULER", "memory://")
     app = find_app(shop)
     for number in range(3):
@@ -56,7 +67,7 @@ def test_scheduled_continues_from_a_cursor(taskq, shop, monkeypatch):
     assert "--after" not in last.stderr
 
 
-def test_scheduled_without_scheduler_lists_delayed_messages_of_the_broker(taskq, shop):
+def test_scheduled_without_scheduler_lists_delayed_messages_of_the_broker(taskq: TaskQCommand, shop: str) -> None:
     add = find_app(shop).tasks[f"{shop}.add"]
     add.delay(1, 2)
     later, sooner = (add.apply_async((1, 2), countdown=seconds).id for seconds in (A_YEAR_SECONDS, 3600))
@@ -70,7 +81,9 @@ def test_scheduled_without_scheduler_lists_delayed_messages_of_the_broker(taskq,
     assert taskq("scheduled", "-A", shop, "--cancel", later).stdout == f"{later}: revoked\n"
 
 
-def test_scheduled_without_scheduler_on_sqs_names_the_missing_setting(taskq, shop, monkeypatch):
+def test_scheduled_without_scheduler_on_sqs_names_the_missing_setting(
+    taskq: TaskQCommand, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TASKQ_BROKER", f"sqs://{REGION}/")
     refused = taskq("scheduled", "-A", shop)
     assert refused.exit_code == 1

@@ -20,12 +20,13 @@ from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import ImproperlyConfigured
+from tests.conftest import StackAddress
 
 Run = Callable[[Flow[Any]], Any]
 
 
 @pytest.fixture
-def counter(local_stack, aws_environment) -> Iterator[CallCounter]:
+def counter(local_stack: StackAddress, aws_environment: dict[str, str]) -> Iterator[CallCounter]:
     with CallCounter(local_stack.endpoint_url) as counter:
         yield counter
 
@@ -36,7 +37,7 @@ def _services(endpoint_url: str | None, **options: Any) -> dict[str, Service]:
 
 
 @pytest.fixture(params=["sync", "async"])
-async def run(request, counter) -> Any:
+async def run(request: pytest.FixtureRequest, counter: CallCounter) -> Any:
     """Run a flow with the synchronous or the asynchronous driver and SDK; ``await run(flow)`` works for both."""
     services = _services(counter.endpoint_url)
     if request.param == "async":
@@ -54,7 +55,7 @@ async def run(request, counter) -> Any:
 
 
 @pytest.fixture
-def url(make_queue, sqs_client) -> str:
+def url(make_queue: Callable[..., str], sqs_client: Any) -> str:
     return sqs_client.get_queue_url(QueueName=make_queue())["QueueUrl"]
 
 
@@ -71,7 +72,9 @@ def _bodies(sqs_client: Any, url: str) -> list[str]:
     return sorted(message["Body"] for message in answer.get("Messages", []))
 
 
-async def test_call_is_made_once_and_returns_the_sdks_answer(run, counter, url, sqs_client):
+async def test_call_is_made_once_and_returns_the_sdks_answer(
+    run: Any, counter: CallCounter, url: str, sqs_client: Any
+) -> None:
     answer = await run(_one(_send(url)))
     assert answer["MessageId"]
     assert _bodies(sqs_client, url) == ["x"]
@@ -79,14 +82,16 @@ async def test_call_is_made_once_and_returns_the_sdks_answer(run, counter, url, 
 
 
 @pytest.mark.parametrize("fault", ["throttle", "reset_before", "server_error"])
-async def test_throttled_or_broken_call_is_repeated_until_it_succeeds(run, counter, url, sqs_client, fault):
+async def test_throttled_or_broken_call_is_repeated_until_it_succeeds(
+    run: Any, counter: CallCounter, url: str, sqs_client: Any, fault
+) -> None:
     counter.fail_next("SendMessage", fault, times=2)
     await run(_one(_send(url)))
     assert counter.counts() == {"SendMessage": 3}
     assert _bodies(sqs_client, url) == ["x"]
 
 
-async def test_sdk_repeats_no_call_by_itself(run, counter, url):
+async def test_sdk_repeats_no_call_by_itself(run: Any, counter: CallCounter, url: str) -> None:
     # core.flows makes five attempts; an SDK with retries of its own would make more.
     counter.fail_next("SendMessage", "server_error", times=100)
     with pytest.raises(CallError) as caught:
@@ -95,13 +100,15 @@ async def test_sdk_repeats_no_call_by_itself(run, counter, url):
     assert counter.counts() == {"SendMessage": 5}
 
 
-async def test_send_with_lost_answer_is_repeated(run, counter, url, sqs_client):
+async def test_send_with_lost_answer_is_repeated(run: Any, counter: CallCounter, url: str, sqs_client: Any) -> None:
     counter.fail_next("SendMessage", "reset_after")
     await run(_one(_send(url, "twice")))
     assert _bodies(sqs_client, url) == ["twice", "twice"]
 
 
-async def test_expired_token_opens_a_client_with_new_credentials(run, counter, url, monkeypatch):
+async def test_expired_token_opens_a_client_with_new_credentials(
+    run: Any, counter: CallCounter, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await run(_one(_send(url)))
     opened = _count_openings(monkeypatch)
     counter.fail_next("SendMessage", "expired_token")
@@ -110,7 +117,9 @@ async def test_expired_token_opens_a_client_with_new_credentials(run, counter, u
     assert counter.counts() == {"SendMessage": 3}
 
 
-async def test_credentials_still_expired_after_one_renewal_are_an_error(run, counter, url):
+async def test_credentials_still_expired_after_one_renewal_are_an_error(
+    run: Any, counter: CallCounter, url: str
+) -> None:
     counter.fail_next("SendMessage", "expired_token", times=100)
     with pytest.raises(CallError) as caught:
         await run(_one(_send(url)))
@@ -119,7 +128,7 @@ async def test_credentials_still_expired_after_one_renewal_are_an_error(run, cou
     assert counter.counts() == {"SendMessage": 2}
 
 
-async def test_gathered_calls_fail_independently(run, counter, url, sqs_client):
+async def test_gathered_calls_fail_independently(run: Any, counter: CallCounter, url: str, sqs_client: Any) -> None:
     missing = url + "-missing"
     answers = await run(_one(Gather([_send(url, "a"), _send(missing), _send(url, "b")])))
     assert answers[0]["MessageId"]
@@ -130,7 +139,9 @@ async def test_gathered_calls_fail_independently(run, counter, url, sqs_client):
     assert _bodies(sqs_client, url) == ["a", "b"]
 
 
-async def test_refused_call_is_not_repeated_and_keeps_the_services_code(run, counter, make_table):
+async def test_refused_call_is_not_repeated_and_keeps_the_services_code(
+    run: Any, counter: CallCounter, make_table: Callable[..., str]
+) -> None:
     call = Call("dynamodb", "get_item", {"TableName": "no-such-table", "Key": {"id": {"S": "1"}}})
     with pytest.raises(CallError) as caught:
         await run(_one(call))
@@ -139,14 +150,16 @@ async def test_refused_call_is_not_repeated_and_keeps_the_services_code(run, cou
     assert counter.counts() == {"GetItem": 1}
 
 
-async def test_malformed_call_is_refused_without_a_request(run, counter):
+async def test_malformed_call_is_refused_without_a_request(run: Any, counter: CallCounter) -> None:
     with pytest.raises(CallError, match="MessageBody") as caught:
         await run(_one(Call("sqs", "send_message", {"QueueUrl": "x"})))
     assert (caught.value.code, caught.value.trouble) == ("ParamValidationError", Trouble.REFUSED)
     assert counter.total() == 0
 
 
-async def test_missing_credentials_error_says_where_to_put_them(run, monkeypatch, url):
+async def test_missing_credentials_error_says_where_to_put_them(
+    run: Any, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(CallError, match=r"AWS_ACCESS_KEY_ID.*AWS_PROFILE.*role"):
         await run(_one(_send(url)))
@@ -154,7 +167,9 @@ async def test_missing_credentials_error_says_where_to_put_them(run, monkeypatch
     assert await run(_one(_send(url))), "the same connections work once the credentials are there"
 
 
-async def test_missing_region_error_says_where_to_put_it(run, monkeypatch, aws_environment):
+async def test_missing_region_error_says_where_to_put_it(
+    run: Any, monkeypatch: pytest.MonkeyPatch, aws_environment: dict[str, str]
+) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(ImproperlyConfigured, match=r"sqs://eu-west-1/\.\.\..*AWS_DEFAULT_REGION"):
         Connections(_services(None, region="")).run(_one(_send("x")))
@@ -163,14 +178,14 @@ async def test_missing_region_error_says_where_to_put_it(run, monkeypatch, aws_e
 
 
 @pytest.mark.parametrize("endpoint_url", ["no url", "http://"])
-async def test_malformed_endpoint_is_improperly_configured(aws_environment, endpoint_url):
+async def test_malformed_endpoint_is_improperly_configured(aws_environment: dict[str, str], endpoint_url) -> None:
     with pytest.raises(ImproperlyConfigured):
         Connections(_services(endpoint_url)).run(_one(_send("x")))
     with pytest.raises(ImproperlyConfigured):
         await AsyncConnections(_services(endpoint_url)).run(_one(_send("x")))
 
 
-async def test_unreachable_endpoint_is_transient(aws_environment):
+async def test_unreachable_endpoint_is_transient(aws_environment: dict[str, str]) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         services = _services(f"http://127.0.0.1:{held.getsockname()[1]}")
@@ -184,7 +199,9 @@ async def test_unreachable_endpoint_is_transient(aws_environment):
         await connections.close()
 
 
-def test_environments_endpoint_is_used_if_the_options_have_none(counter, monkeypatch, url):
+def test_environments_endpoint_is_used_if_the_options_have_none(
+    counter: CallCounter, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", counter.endpoint_url)
     connections = Connections({"sqs": Service("aws")})
@@ -196,7 +213,7 @@ def test_environments_endpoint_is_used_if_the_options_have_none(counter, monkeyp
 # Python 3.12 and later warn of a fork beside threads. The only thread is the call counter's, which the child never
 # uses.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_forked_child_opens_its_own_connections(counter, url, sqs_client):
+def test_forked_child_opens_its_own_connections(counter: CallCounter, url: str, sqs_client: Any) -> None:
     connections = Connections(_services(counter.endpoint_url))
     connections.run(_one(_send(url, "before")))
     child = os.fork()
@@ -222,7 +239,7 @@ def test_forked_child_opens_its_own_connections(counter, url, sqs_client):
         (ParamValidationError(report="wrong"), Trouble.REFUSED),
     ],
 )
-def test_sdk_exception_without_an_answer_has_its_trouble(error, trouble):
+def test_sdk_exception_without_an_answer_has_its_trouble(error, trouble) -> None:
     class Failing:
         def send_message(self, **parameters: Any) -> None:
             raise error
@@ -246,7 +263,7 @@ def test_sdk_exception_without_an_answer_has_its_trouble(error, trouble):
         ("ConditionalCheckFailedException", 400, Trouble.REFUSED),
     ],
 )
-def test_service_error_code_has_its_trouble(code, status, trouble):
+def test_service_error_code_has_its_trouble(code, status, trouble) -> None:
     class Failing:
         def send_message(self, **parameters: Any) -> None:
             raise ClientError(
@@ -259,7 +276,7 @@ def test_service_error_code_has_its_trouble(code, status, trouble):
     assert caught.value.trouble is trouble
 
 
-def test_synchronous_client_imports_neither_boto3_nor_aiohttp():
+def test_synchronous_client_imports_neither_boto3_nor_aiohttp() -> None:
     code = (
         "import sys\n"
         "from taskq_cloud.clients.aws import open_client\n"

@@ -1,7 +1,11 @@
 """Tests of the Azure client on Azurite, and of how it reads the SDK's exceptions."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from azure.core import exceptions as sdk
@@ -21,7 +25,7 @@ def one(step):
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request, azure_environment):
+def run(request: pytest.FixtureRequest, azure_environment: str):
     with driving(request.param, {"azureblob": Service("azure")}) as drive:
         yield drive
 
@@ -30,7 +34,9 @@ def call(operation, container, **parameters):
     return one(Call("azureblob", operation, {"container": container, **parameters}))
 
 
-def test_list_blobs_returns_names_in_pages(run, make_container, azure_service, monkeypatch):
+def test_list_blobs_returns_names_in_pages(
+    run, make_container: Callable[..., str], azure_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(azure, "_PAGE_SIZE", 2)
     container = make_container()
     for name in ("a/1", "a/2 %2F", "a/3", "b/1"):
@@ -45,19 +51,19 @@ def test_list_blobs_returns_names_in_pages(run, make_container, azure_service, m
     assert none == {"names": [], "after": None}
 
 
-def test_unknown_operation_is_refused(run, make_container):
+def test_unknown_operation_is_refused(run, make_container: Callable[..., str]) -> None:
     with pytest.raises(CallError, match="UnknownOperation"):
         run(call("break_lease", make_container()))
 
 
-def test_missing_account_error_says_where_to_put_it(monkeypatch):
+def test_missing_account_error_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
     with pytest.raises(ImproperlyConfigured, match=r"account_url=https://.* AZURE_STORAGE_CONNECTION_STRING"):
         azure.open_client("azureblob", {})
 
 
 @pytest.mark.parametrize("text", ["AccountKey=s3cret", "s3cret", "AccountName=shop;s3cret"])
-def test_unreadable_connection_string_is_not_shown(monkeypatch, text):
+def test_unreadable_connection_string_is_not_shown(monkeypatch: pytest.MonkeyPatch, text) -> None:
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
     with pytest.raises(ImproperlyConfigured, match="AZURE_STORAGE_CONNECTION_STRING can't be read") as caught:
         azure.open_client("azureblob", {})
@@ -98,19 +104,19 @@ def answered(status, code, message="No.", *, kind=sdk.HttpResponseError):
         (sdk.AzureError("else"), "AzureError", Trouble.REFUSED),
     ],
 )
-def test_sdk_exception_has_its_code_and_trouble(error, code, trouble):
+def test_sdk_exception_has_its_code_and_trouble(error, code, trouble) -> None:
     failure = azure._call_error(CALL, error)
     assert (failure.code, failure.trouble) == (code, trouble)
 
 
-def test_signature_in_sdk_message_is_hidden():
+def test_signature_in_sdk_message_is_hidden() -> None:
     url = f"/shop/blob?sv=2021-08-06&sig={SIGNATURE}&sp=r"
     failure = azure._call_error(CALL, sdk.ServiceRequestError(f"Max retries exceeded with url: {url} (refused)"))
     assert SIGNATURE not in str(failure)
     assert "sig=***&sp=r (refused)" in str(failure)
 
 
-def test_string_to_sign_is_hidden_but_time_frame_is_shown():
+def test_string_to_sign_is_hidden_but_time_frame_is_shown() -> None:
     detail = "AuthenticationErrorDetail:Signature did not match. String to sign used was rw\n/blob/shop"
     assert "rw" not in str(azure._call_error(CALL, answered(403, "AuthenticationFailed", f"No.\n{detail}")))
     detail = "AuthenticationErrorDetail:Signature not valid in the specified time frame: Expiry [Mon]"
@@ -120,7 +126,7 @@ def test_string_to_sign_is_hidden_but_time_frame_is_shown():
 @pytest.mark.parametrize(
     ("module", "package", "extra"), [("azure", "azure.core", "azure"), ("gcs", "google.cloud.storage", "gcp")]
 )
-def test_missing_sdk_error_names_the_extra(module, package, extra):
+def test_missing_sdk_error_names_the_extra(module, package, extra) -> None:
     program = (
         f"import sys; sys.modules[{package!r}] = None\n"
         "from taskq_cloud.errors import MissingExtra\n"

@@ -1,6 +1,8 @@
 """Tests of when clients are opened and closed: by short-lived event loops, over a fork, and with expired
 credentials."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import os
@@ -32,7 +34,7 @@ def open_files() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
-def test_ended_event_loops_leave_no_open_files(app: TaskQ, caplog: pytest.LogCaptureFixture):
+def test_ended_event_loops_leave_no_open_files(app: TaskQ, caplog: pytest.LogCaptureFixture) -> None:
     async def send() -> None:
         await app.asend_task("any.task")
 
@@ -44,7 +46,7 @@ def test_ended_event_loops_leave_no_open_files(app: TaskQ, caplog: pytest.LogCap
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_closed_application_can_be_used_again(app: TaskQ):
+async def test_closed_application_can_be_used_again(app: TaskQ) -> None:
     for _ in range(2):
         await app.asend_task("any.task")
         await app.aclose()
@@ -65,11 +67,11 @@ class Expiring:
         self.callers = callers
         self.go_on = asyncio.Event()
 
-    def open_client(self, service: str, options: Any) -> "_Client":
+    def open_client(self, service: str, options: Any) -> _Client:
         self.clients.append(_Client(self, expired=not self.clients))
         return self.clients[-1]
 
-    async def open_async_client(self, service: str, options: Any) -> "_AsyncClient":
+    async def open_async_client(self, service: str, options: Any) -> _AsyncClient:
         return _AsyncClient(self.open_client(service, options))
 
 
@@ -110,7 +112,7 @@ def one(call: Call) -> Flow[str]:
 
 async def test_async_calls_with_expired_credentials_renew_once_and_cut_no_call_off(
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     module = Expiring(callers=1)
     monkeypatch.setattr(connections, "_module", lambda services, service: module)
     here = connections.AsyncConnections({"svc": Service("any")})
@@ -125,7 +127,7 @@ async def test_async_calls_with_expired_credentials_renew_once_and_cut_no_call_o
     assert [client.closed for client in module.clients] == [True, True]
 
 
-def test_threads_with_expired_credentials_renew_once(monkeypatch: pytest.MonkeyPatch):
+def test_threads_with_expired_credentials_renew_once(monkeypatch: pytest.MonkeyPatch) -> None:
     module = Expiring(callers=CALLERS)
     monkeypatch.setattr(connections, "_module", lambda services, service: module)
     here = connections.Connections({"svc": Service("any")})
@@ -136,7 +138,7 @@ def test_threads_with_expired_credentials_renew_once(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_forked_process_opens_its_own_clients(app: TaskQ):
+def test_forked_process_opens_its_own_clients(app: TaskQ) -> None:
     app.send_task("any.task")
     child = os.fork()
     if child == 0:

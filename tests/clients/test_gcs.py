@@ -1,6 +1,11 @@
 """Tests of the Cloud Storage client on fake-gcs-server, and of how it reads the SDK's exceptions."""
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from google.api_core import exceptions as sdk
@@ -21,7 +26,7 @@ def one(step):
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request, gcs_environment):
+def run(request: pytest.FixtureRequest, gcs_environment: str):
     with driving(request.param, {"gcs": Service("gcs")}) as drive:
         yield drive
 
@@ -30,7 +35,9 @@ def call(operation, bucket, **parameters):
     return one(Call("gcs", operation, {"bucket": bucket, **parameters}))
 
 
-def test_list_blobs_returns_names_in_pages(run, make_gcs_bucket, gcs_client, monkeypatch):
+def test_list_blobs_returns_names_in_pages(
+    run, make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gcs, "_PAGE_SIZE", 2)
     bucket = make_gcs_bucket()
     for name in ("a/1", "a/2 %2F", "a/3", "b/1"):
@@ -45,7 +52,7 @@ def test_list_blobs_returns_names_in_pages(run, make_gcs_bucket, gcs_client, mon
     assert none == {"names": [], "page_token": None}
 
 
-def test_missing_object_and_missing_bucket_have_different_codes(run, make_gcs_bucket):
+def test_missing_object_and_missing_bucket_have_different_codes(run, make_gcs_bucket: Callable[..., str]) -> None:
     with pytest.raises(CallError) as caught:
         run(call("download", make_gcs_bucket(), name="nothing"))
     assert caught.value.code == "NoSuchObject"
@@ -55,8 +62,8 @@ def test_missing_object_and_missing_bucket_have_different_codes(run, make_gcs_bu
 
 
 def test_generation_written_during_download_does_not_pass_for_the_read_one(
-    run, make_gcs_bucket, gcs_client, monkeypatch
-):
+    run, make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bucket = make_gcs_bucket()
     given = {"name": "a", "data": b"old", "metadata": {"version": "1"}, "if_generation_match": 0}
     run(call("upload", bucket, **given))
@@ -77,11 +84,13 @@ def test_generation_written_during_download_does_not_pass_for_the_read_one(
         run(call("upload", bucket, **{**given, "if_generation_match": int(generation)}))
 
 
-def test_object_replaced_during_download_does_not_pass_for_missing(run, make_gcs_bucket, monkeypatch):
+def test_object_replaced_during_download_does_not_pass_for_missing(
+    run, make_gcs_bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bucket = make_gcs_bucket()
     run(call("upload", bucket, name="a", data=b"old", metadata={}, if_generation_match=0))
 
-    def replaced(blob, **_):
+    def replaced(blob, **_) -> None:
         # The service doesn't keep a replaced generation, so the link to its content leads nowhere.
         raise sdk.NotFound(f"GET {blob.media_link}: No such object: {bucket}/a")
 
@@ -91,7 +100,9 @@ def test_object_replaced_during_download_does_not_pass_for_missing(run, make_gcs
     assert (caught.value.code, caught.value.trouble) == ("PreconditionFailed", Trouble.TRANSIENT)
 
 
-def test_one_call_is_one_request(gcs_url, gcs_environment, make_gcs_bucket, monkeypatch):
+def test_one_call_is_one_request(
+    gcs_url: str, gcs_environment: str, make_gcs_bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bucket, threads = make_gcs_bucket(), set(threading.enumerate())
     with CallCounter(gcs_url) as counter:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", counter.endpoint_url)
@@ -103,12 +114,12 @@ def test_one_call_is_one_request(gcs_url, gcs_environment, make_gcs_bucket, monk
         assert counter.counts() == {f"POST /upload/storage/v1/b/{bucket}/o": 1}
 
 
-def test_unknown_operation_is_refused(run, make_gcs_bucket):
+def test_unknown_operation_is_refused(run, make_gcs_bucket: Callable[..., str]) -> None:
     with pytest.raises(CallError, match="UnknownOperation"):
         run(call("compose", make_gcs_bucket()))
 
 
-def test_missing_credentials_error_says_where_to_put_them(monkeypatch, tmp_path):
+def test_missing_credentials_error_says_where_to_put_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
@@ -142,6 +153,6 @@ def test_missing_credentials_error_says_where_to_put_them(monkeypatch, tmp_path)
         ),
     ],
 )
-def test_sdk_exception_has_its_code_and_trouble(operation, error, code, trouble):
+def test_sdk_exception_has_its_code_and_trouble(operation, error, code, trouble) -> None:
     failure = gcs._call_error(Call("gcs", operation), error)
     assert (failure.code, failure.trouble) == (code, trouble)

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ def query(*statements):
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path):
     return tmp_path / "made" / "for" / "it.db"
 
 
@@ -39,7 +40,7 @@ def client(path):
     client.close()
 
 
-def test_each_statement_returns_its_rows(client):
+def test_each_statement_returns_its_rows(client) -> None:
     answer = client.call(
         transaction((INSERT, ("one",)), (INSERT, ("two",)), ("DELETE FROM numbers WHERE word = 'x'", ()))
     )
@@ -49,7 +50,7 @@ def test_each_statement_returns_its_rows(client):
     ]
 
 
-def test_failed_statement_rolls_back_the_others(client):
+def test_failed_statement_rolls_back_the_others(client) -> None:
     with pytest.raises(CallError) as raised:
         client.call(transaction((INSERT, ("one",)), (INSERT, (None,))))
     assert raised.value.trouble is Trouble.REFUSED
@@ -57,7 +58,7 @@ def test_failed_statement_rolls_back_the_others(client):
     assert client.call(query((COUNT, ()))) == [[{"numbers": 0}]]
 
 
-def test_wrong_statement_is_refused_and_the_client_still_works(client, path):
+def test_wrong_statement_is_refused_and_the_client_still_works(client, path) -> None:
     with pytest.raises(CallError, match="no such column: nonsense") as raised:
         client.call(query(("SELECT nonsense FROM numbers", ())))
     assert raised.value.trouble is Trouble.REFUSED
@@ -67,7 +68,7 @@ def test_wrong_statement_is_refused_and_the_client_still_works(client, path):
     assert client.call(transaction((INSERT, ("one",)))) == [[{"number": 1}]]
 
 
-def test_full_disk_is_refused_with_the_remedy(client):
+def test_full_disk_is_refused_with_the_remedy(client) -> None:
     client.call(transaction((INSERT, ("one",))))
     client.call(query(("PRAGMA max_page_count = 4", ())))
     with pytest.raises(CallError, match="disk is full: free some space") as raised:
@@ -76,7 +77,7 @@ def test_full_disk_is_refused_with_the_remedy(client):
     assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
 
 
-def test_locked_database_is_transient(client, path, monkeypatch):
+def test_locked_database_is_transient(client, path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "BUSY_TIMEOUT_SECONDS", 0.01)
     client.call(transaction((INSERT, ("one",))))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -89,25 +90,25 @@ def test_locked_database_is_transient(client, path, monkeypatch):
     assert client.call(transaction((INSERT, ("two",)))) == [[{"number": 2}]]
 
 
-def test_database_is_in_wal_mode_with_full_synchronous(client):
+def test_database_is_in_wal_mode_with_full_synchronous(client) -> None:
     client.call(transaction())
     [[journal], [synchronous]] = client.call(query(("PRAGMA journal_mode", ()), ("PRAGMA synchronous", ())))
     assert journal == {"journal_mode": "wal"}
     assert synchronous == {"synchronous": 2}, "2 is FULL"
 
 
-def test_unknown_operation_is_refused(client):
+def test_unknown_operation_is_refused(client) -> None:
     with pytest.raises(CallError, match="transaction or query"):
         client.call(Call("sqlite", "vacuum", {}))
 
 
-def test_many_threads_share_one_client(client):
+def test_many_threads_share_one_client(client) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(client.call, [transaction((INSERT, ("word",)))] * 100))
     assert sorted(answer[0][0]["number"] for answer in answers) == list(range(1, 101))
 
 
-def test_many_clients_create_one_database_at_once(path):
+def test_many_clients_create_one_database_at_once(path) -> None:
     opened = [clients.open_client("sqlite", {"path": str(path)}) for _ in range(8)]
     gate = threading.Barrier(8)
 
@@ -124,14 +125,14 @@ def test_many_clients_create_one_database_at_once(path):
     assert sorted(answer[0][0]["number"] for answer in answers) == list(range(1, 9))
 
 
-def test_closed_client_opens_again(client):
+def test_closed_client_opens_again(client) -> None:
     client.call(transaction((INSERT, ("one",))))
     client.close()
     assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_client_works_on_both_sides_of_a_fork(client):
+def test_client_works_on_both_sides_of_a_fork(client) -> None:
     client.call(transaction((INSERT, ("before",))))
     child = os.fork()
     if child == 0:
@@ -148,7 +149,7 @@ def test_client_works_on_both_sides_of_a_fork(client):
     assert client.call(query((COUNT, ()))) == [[{"numbers": 3}]]
 
 
-async def test_async_client_does_not_block_the_event_loop(path, monkeypatch):
+async def test_async_client_does_not_block_the_event_loop(path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = await clients.open_async_client("sqlite", {"path": str(path)})
     await client.call(transaction((INSERT, ("one",))))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

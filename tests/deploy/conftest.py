@@ -12,11 +12,14 @@ from taskq_cloud import TaskQ
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.deploy.doctor.calls import services
+from tests.conftest import StackAddress
 from tests.permissions import CallRecorder
 
 
 @pytest.fixture
-def recorder(local_stack, aws_environment, monkeypatch) -> Iterator[CallRecorder]:
+def recorder(
+    local_stack: StackAddress, aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CallRecorder]:
     """Return a proxy that records the calls of this process's AWS clients."""
     with CallRecorder(local_stack.endpoint_url) as recorder:
         monkeypatch.setenv("AWS_ENDPOINT_URL", recorder.endpoint_url)
@@ -24,7 +27,9 @@ def recorder(local_stack, aws_environment, monkeypatch) -> Iterator[CallRecorder
 
 
 @pytest.fixture
-def make_app(recorder, local_stack, make_aws_client) -> Iterator[Callable[..., TaskQ]]:
+def make_app(
+    recorder: CallRecorder, local_stack: StackAddress, make_aws_client: Callable[[str, str], Any]
+) -> Iterator[Callable[..., TaskQ]]:
     """Return a function that makes an application with a unique prefix; its resources are removed at the end."""
     prefixes, apps = [], []
 

@@ -1,7 +1,12 @@
 """Tests of ``taskq provision`` on the AWS stack: it creates every resource once, and removes nothing."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,7 +16,9 @@ from taskq_cloud import TaskQ
 from taskq_cloud.cli import main
 from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.errors import ImproperlyConfigured
+from tests.conftest import StackAddress
 from tests.deploy.conftest import drive
+from tests.permissions import CallRecorder
 
 pytestmark = pytest.mark.second_stack
 
@@ -28,7 +35,7 @@ def writes(recorder):
     return [name for name in counts if name.startswith(WRITES) or name.partition(" ")[0] in ("PUT", "POST", "DELETE")]
 
 
-def test_provisioned_resources_are_usable_at_once(make_app):
+def test_provisioned_resources_are_usable_at_once(make_app: Callable[..., TaskQ]) -> None:
     app = make_app()
     provision(app)
     result = app.send_task("shop.length", ["x" * 2_000_000])
@@ -36,7 +43,7 @@ def test_provisioned_resources_are_usable_at_once(make_app):
     assert app.run(app.broker.depth("work")).total == 1
 
 
-def test_second_run_makes_no_writes(make_app, recorder):
+def test_second_run_makes_no_writes(make_app: Callable[..., TaskQ], recorder: CallRecorder) -> None:
     app = make_app()
     assert provision(app)
     recorder.forget()
@@ -45,7 +52,7 @@ def test_second_run_makes_no_writes(make_app, recorder):
     assert writes(recorder) == []
 
 
-def test_dry_run_lists_changes_and_writes_nothing(make_app, recorder):
+def test_dry_run_lists_changes_and_writes_nothing(make_app: Callable[..., TaskQ], recorder: CallRecorder) -> None:
     app = make_app()
     said = provision(app, dry_run=True)
     assert writes(recorder) == []
@@ -54,7 +61,9 @@ def test_dry_run_lists_changes_and_writes_nothing(make_app, recorder):
     assert [each for each in done if each.startswith("create")] == [each for each in said if each.startswith("create")]
 
 
-def test_queues_have_declared_attributes(make_app, make_aws_client, local_stack):
+def test_queues_have_declared_attributes(
+    make_app: Callable[..., TaskQ], make_aws_client: Callable[[str, str], Any], local_stack: StackAddress
+) -> None:
     app = make_app()
     provision(app)
     sqs = make_aws_client("sqs", local_stack.endpoint_url)
@@ -70,7 +79,9 @@ def test_queues_have_declared_attributes(make_app, make_aws_client, local_stack)
         assert attributes.get("ContentBasedDeduplication") == ("true" if queue.fifo else None)
 
 
-def test_dead_letter_queue_of_schedules_is_encrypted_and_requires_tls(make_app, make_aws_client, local_stack):
+def test_dead_letter_queue_of_schedules_is_encrypted_and_requires_tls(
+    make_app: Callable[..., TaskQ], make_aws_client: Callable[[str, str], Any], local_stack: StackAddress
+) -> None:
     name = f"late-{uuid4().hex[:8]}"
     role = "arn:aws:iam::000000000000:role/sender"
     dead = f"arn:aws:sqs:eu-west-1:000000000000:{name}"
@@ -87,7 +98,7 @@ def test_dead_letter_queue_of_schedules_is_encrypted_and_requires_tls(make_app, 
     assert attributes["MessageRetentionPeriod"] == "1209600"
 
 
-def test_changed_time_limit_changes_one_attribute_and_keeps_messages(make_app):
+def test_changed_time_limit_changes_one_attribute_and_keeps_messages(make_app: Callable[..., TaskQ]) -> None:
     app = make_app()
     provision(app)
     app.send_task("shop.length", ["abc"])
@@ -97,7 +108,9 @@ def test_changed_time_limit_changes_one_attribute_and_keeps_messages(make_app):
     assert app.run(app.broker.depth("work")).total == 1
 
 
-def test_foreign_rules_and_statements_are_kept(make_app, make_aws_client, local_stack):
+def test_foreign_rules_and_statements_are_kept(
+    make_app: Callable[..., TaskQ], make_aws_client: Callable[[str, str], Any], local_stack: StackAddress
+) -> None:
     app = make_app()
     provision(app)
     s3 = make_aws_client("s3", local_stack.endpoint_url)
@@ -114,7 +127,9 @@ def test_foreign_rules_and_statements_are_kept(make_app, make_aws_client, local_
     assert {each["Sid"] for each in statements} == {"Theirs", "DenyWithoutTLS"}
 
 
-def test_table_with_another_key_is_refused(make_app, make_aws_client, local_stack):
+def test_table_with_another_key_is_refused(
+    make_app: Callable[..., TaskQ], make_aws_client: Callable[[str, str], Any], local_stack: StackAddress
+) -> None:
     app = make_app()
     (declared,) = app.topology().tables
     table = declared.name
@@ -129,7 +144,9 @@ def test_table_with_another_key_is_refused(make_app, make_aws_client, local_stac
         provision(app)
 
 
-def test_command_lists_its_changes(make_app, monkeypatch, tmp_path):
+def test_command_lists_its_changes(
+    make_app: Callable[..., TaskQ], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     app = make_app()
     settings = {"broker": app.conf.broker, "results": app.conf.results, "task_default_queue": "work"}
     (tmp_path / "provisioned_shop.py").write_text(f"from taskq_cloud import TaskQ\napp = TaskQ('shop', **{settings})\n")

@@ -5,17 +5,22 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emulators.aws import Ministack
 from taskq_cloud.testing.waiting import until
+from tests.conftest import StackAddress
 
 
 @pytest.mark.needs("keeps_state")
-def test_it_keeps_its_port_and_what_it_stored_over_a_restart(own_stack: Ministack, make_aws_client):
+def test_it_keeps_its_port_and_what_it_stored_over_a_restart(
+    own_stack: Ministack, make_aws_client: Callable[[str, str], Any]
+) -> None:
     client = make_aws_client("sqs", own_stack.endpoint_url)
     url = client.create_queue(QueueName="kept")["QueueUrl"]
     client.send_message(QueueUrl=url, MessageBody="here before")
@@ -29,7 +34,7 @@ def test_it_keeps_its_port_and_what_it_stored_over_a_restart(own_stack: Ministac
     assert [message["Body"] for message in messages] == ["here before"]
 
 
-def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack: Ministack):
+def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack: Ministack) -> None:
     assert own_stack.log_path is not None
     process_id, directory = own_stack.process_id, own_stack.log_path.parent
     assert process_id is not None
@@ -45,7 +50,7 @@ def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack
     assert not directory.exists()
 
 
-def test_it_ends_when_the_process_that_started_it_is_killed():
+def test_it_ends_when_the_process_that_started_it_is_killed() -> None:
     code = (
         "from emulators.aws import Ministack\n"
         "import sys\n"
@@ -81,19 +86,21 @@ def _listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_port_that_is_taken_is_an_error_that_names_it(own_stack: Ministack):
+def test_a_port_that_is_taken_is_an_error_that_names_it(own_stack: Ministack) -> None:
     second = Ministack(own_stack.port)
     with pytest.raises(RuntimeError, match=rf"port {own_stack.port} of 127\.0\.0\.1 is taken"):
         second.start()
     second.close()
 
 
-def test_sdk_variables_name_the_endpoint(local_stack, aws_environment):
+def test_sdk_variables_name_the_endpoint(local_stack: StackAddress, aws_environment: dict[str, str]) -> None:
     assert os.environ["AWS_ENDPOINT_URL"] == local_stack.endpoint_url
     assert aws_environment["AWS_DEFAULT_REGION"] == "eu-west-1"
 
 
-def test_queues_and_tables_are_made_under_names_of_their_own(make_queue, make_table, sqs_client, dynamodb_client):
+def test_queues_and_tables_are_made_under_names_of_their_own(
+    make_queue: Callable[..., str], make_table: Callable[..., str], sqs_client: Any, dynamodb_client: Any
+) -> None:
     ordered = make_queue("work.fifo")
     assert ordered.endswith(".fifo")
     assert ordered != make_queue("work.fifo")

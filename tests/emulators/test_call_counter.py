@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, RemoteDisconnected
 from typing import Any
 
@@ -10,13 +10,15 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.session import Session
 
+from emulators import aws as stacks
 from emulators.call_counter import CallCounter
+from tests.conftest import StackAddress
 
 _ONE_ATTEMPT = Config(retries={"total_max_attempts": 1, "mode": "standard"})
 
 
 @pytest.fixture
-def counter(local_stack) -> Iterator[CallCounter]:
+def counter(local_stack: StackAddress) -> Iterator[CallCounter]:
     with CallCounter(local_stack.endpoint_url) as counter:
         yield counter
 
@@ -40,7 +42,7 @@ def sqs(counter: CallCounter) -> Iterator[Any]:
 
 
 @pytest.fixture
-def url(make_queue, sqs_client) -> str:
+def url(make_queue: Callable[..., str], sqs_client: Any) -> str:
     return sqs_client.get_queue_url(QueueName=make_queue())["QueueUrl"]
 
 
@@ -49,7 +51,9 @@ def _stored(sqs_client: Any, url: str) -> int:
     return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def test_calls_are_counted_by_operation_and_go_through(counter, sqs, url, make_table):
+def test_calls_are_counted_by_operation_and_go_through(
+    counter: CallCounter, sqs: Any, url: str, make_table: Callable[..., str]
+) -> None:
     dynamodb = _client("dynamodb", counter)
     for number in range(3):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
@@ -67,7 +71,7 @@ def test_calls_are_counted_by_operation_and_go_through(counter, sqs, url, make_t
     assert counter.bytes_in == counter.bytes_out == 0
 
 
-def test_a_body_of_a_megabyte_goes_through(counter, sqs, url):
+def test_a_body_of_a_megabyte_goes_through(counter: CallCounter, sqs: Any, url: str) -> None:
     body = "x" * 1_000_000
     sqs.send_message(QueueUrl=url, MessageBody=body)
     assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == body
@@ -75,7 +79,9 @@ def test_a_body_of_a_megabyte_goes_through(counter, sqs, url):
     assert counter.bytes_out > 1_000_000
 
 
-def test_a_reset_before_leaves_the_endpoint_untouched(counter, sqs, sqs_client, url):
+def test_a_reset_before_leaves_the_endpoint_untouched(
+    counter: CallCounter, sqs: Any, sqs_client: Any, url: str
+) -> None:
     counter.fail_next("SendMessage", "reset_before")
     with pytest.raises(ConnectionClosedError):
         sqs.send_message(QueueUrl=url, MessageBody="lost")
@@ -85,7 +91,7 @@ def test_a_reset_before_leaves_the_endpoint_untouched(counter, sqs, sqs_client, 
     assert counter.counts() == {"SendMessage": 2}
 
 
-def test_a_reset_after_has_taken_effect(counter, sqs, sqs_client, url):
+def test_a_reset_after_has_taken_effect(counter: CallCounter, sqs: Any, sqs_client: Any, url: str) -> None:
     counter.fail_next("SendMessage", "reset_after")
     with pytest.raises(ConnectionClosedError):
         sqs.send_message(QueueUrl=url, MessageBody="stored all the same")
@@ -100,7 +106,9 @@ def test_a_reset_after_has_taken_effect(counter, sqs, sqs_client, url):
         ("server_error", "InternalFailure"),
     ],
 )
-def test_an_error_answer_is_what_the_service_would_say(counter, sqs, sqs_client, url, kind, code):
+def test_an_error_answer_is_what_the_service_would_say(
+    counter: CallCounter, sqs: Any, sqs_client: Any, url: str, kind, code
+) -> None:
     counter.fail_next("SendMessage", kind, times=2)
     for _ in range(2):
         with pytest.raises(ClientError) as caught:
@@ -111,7 +119,7 @@ def test_an_error_answer_is_what_the_service_would_say(counter, sqs, sqs_client,
     assert _stored(sqs_client, url) == 1
 
 
-def test_dynamodb_is_throttled_in_its_own_words(counter, make_table):
+def test_dynamodb_is_throttled_in_its_own_words(counter: CallCounter, make_table: Callable[..., str]) -> None:
     dynamodb = _client("dynamodb", counter)
     counter.fail_next("PutItem", "throttle")
     with pytest.raises(ClientError) as caught:
@@ -120,7 +128,7 @@ def test_dynamodb_is_throttled_in_its_own_words(counter, make_table):
     dynamodb.close()
 
 
-def test_requests_without_a_target_are_counted_by_path_over_one_kept_connection(counter):
+def test_requests_without_a_target_are_counted_by_path_over_one_kept_connection(counter: CallCounter) -> None:
     port = int(counter.endpoint_url.rpartition(":")[2])
     connection = HTTPConnection("127.0.0.1", port)
     for _ in range(2):
@@ -132,7 +140,7 @@ def test_requests_without_a_target_are_counted_by_path_over_one_kept_connection(
     assert counter.counts() == {"GET /_ministack/health": 2}
 
 
-def test_a_client_that_waits_to_be_told_to_continue_is(counter):
+def test_a_client_that_waits_to_be_told_to_continue_is(counter: CallCounter) -> None:
     port = int(counter.endpoint_url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(
@@ -146,7 +154,7 @@ def test_a_client_that_waits_to_be_told_to_continue_is(counter):
     assert counter.counts() == {"ListQueues": 1}
 
 
-def test_an_endpoint_that_is_gone_drops_the_clients_connection(own_stack):
+def test_an_endpoint_that_is_gone_drops_the_clients_connection(own_stack: stacks.Stack) -> None:
     own_stack.stop()
     with CallCounter(own_stack.endpoint_url) as counter:
         connection = HTTPConnection("127.0.0.1", int(counter.endpoint_url.rpartition(":")[2]), timeout=10)

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import signal
 import socket
 import subprocess
@@ -25,13 +27,13 @@ def answers(url):
         return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
 
 
-def test_it_answers_from_entry_to_exit():
+def test_it_answers_from_entry_to_exit() -> None:
     with Emulator("server", lambda port: [sys.executable, "-c", SERVER, str(port)]) as emulator:
         assert answers(emulator.url)
     assert not answers(emulator.url)
 
 
-def test_what_it_prints_before_it_ends_is_shown():
+def test_what_it_prints_before_it_ends_is_shown() -> None:
     program = "import sys; sys.exit('no such flag')"
     with (
         pytest.raises(RuntimeError, match="server has ended: no such flag"),
@@ -40,7 +42,7 @@ def test_what_it_prints_before_it_ends_is_shown():
         pytest.fail("it runs")
 
 
-def test_it_ends_with_the_process_that_started_it():
+def test_it_ends_with_the_process_that_started_it() -> None:
     starter = subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True)
     url = starter.stdout.readline().strip()
     wait_until_it_answers(url, "server")

@@ -1,5 +1,7 @@
 """The demo as a user runs it, with fewer tasks, on several brokers and stores; and its report of a lost task."""
 
+from __future__ import annotations
+
 import os
 import re
 import signal
@@ -87,7 +89,7 @@ VARIANTS = (
 
 
 @pytest.fixture
-def demo_command(tmp_path):
+def demo_command(tmp_path: Path):
     """``subprocess`` arguments that run the demo in a temporary folder, with the emulators of this repository."""
     folders = [ROOT / ".emulators", ROOT / ".emulators" / "node_modules" / ".bin", os.environ["PATH"]]
     return {
@@ -103,7 +105,7 @@ def demo_command(tmp_path):
     }
 
 
-def require(variant):
+def require(variant) -> None:
     reason = variant.missing()
     if reason:
         if os.environ.get("CI") == "true":
@@ -127,20 +129,22 @@ def row(text, first):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.broker}-{variant.results}")
-def test_every_call_has_the_expected_outcome(variant, demo_command, tmp_path):
+def test_every_call_has_the_expected_outcome(variant, demo_command, tmp_path: Path) -> None:
     check_demo(variant, demo_command, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.second_stack
-def test_every_call_has_the_expected_outcome_on_localstack(demo_command, tmp_path, stack_name):
+def test_every_call_has_the_expected_outcome_on_localstack(
+    demo_command, tmp_path: Path, stack_name: str | None
+) -> None:
     if stack_name != "localstack":
         pytest.skip("this run uses another stack: make test-localstack")
     (tmp_path / ".emulators").symlink_to(ROOT / ".emulators")
     check_demo(ON_LOCALSTACK, demo_command, tmp_path)
 
 
-def check_demo(variant, demo_command, tmp_path):
+def check_demo(variant, demo_command, tmp_path) -> None:
     """Run a variant, and check its report."""
     require(variant)
 
@@ -164,7 +168,7 @@ def check_demo(variant, demo_command, tmp_path):
 
 
 @pytest.mark.slow
-def test_lost_task_is_reported_and_makes_the_demo_fail(demo_command):
+def test_lost_task_is_reported_and_makes_the_demo_fail(demo_command) -> None:
     finished = run(demo_command, "--broker", "sqlite", "--results", "sqlite", "--lose-a-task")
 
     assert finished.returncode == 1, finished.stdout
@@ -183,7 +187,7 @@ def test_lost_task_is_reported_and_makes_the_demo_fail(demo_command):
         ),
     ],
 )
-def test_unknown_broker_or_store_is_refused_with_the_known_names(arguments, line, demo_command):
+def test_unknown_broker_or_store_is_refused_with_the_known_names(arguments, line, demo_command) -> None:
     finished = run(demo_command, *arguments)
 
     assert (finished.returncode, finished.stdout) == (2, line)
@@ -197,8 +201,8 @@ def test_unknown_broker_or_store_is_refused_with_the_known_names(arguments, line
     ],
 )
 def test_missing_emulator_is_reported_with_install_instructions_before_anything_starts(
-    arguments, line, demo_command, tmp_path
-):
+    arguments, line, demo_command, tmp_path: Path
+) -> None:
     demo_command["env"]["PATH"] = str(tmp_path)
 
     finished = run(demo_command, *arguments)
@@ -209,7 +213,7 @@ def test_missing_emulator_is_reported_with_install_instructions_before_anything_
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="the test reads the demo's child processes from /proc")
-def test_sigterm_stops_all_processes_that_the_demo_started(demo_command, tmp_path):
+def test_sigterm_stops_all_processes_that_the_demo_started(demo_command, tmp_path: Path) -> None:
     require(ON_AWS)
     with subprocess.Popen([sys.executable, "-m", "demo"], **demo_command) as demo:
         log = tmp_path / ".demo" / "worker.log"

@@ -1,5 +1,7 @@
 """Test that every task is accounted for, whichever process dies: with SQS and DynamoDB on a local stack."""
 
+from __future__ import annotations
+
 import os
 import random
 from collections.abc import Iterator
@@ -70,7 +72,7 @@ def check_accounts(deployment: Deployment, sent: dict[str, int], timeout_seconds
 @pytest.mark.needs("carries_load")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: Deployment):
+def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: Deployment) -> None:
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6")
     sent = send_squares(deployment, range(10_000), 200)
     check_accounts(deployment, sent, 200)
@@ -84,7 +86,7 @@ def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: Deployment):
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: Deployment):
+def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: Deployment) -> None:
     rng = random.Random(20)
     options = ("-P", "processes", "-c", "2")
     for _ in range(2):
@@ -102,7 +104,7 @@ def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: Deploy
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_duplicate_messages_change_no_final_state(deployment: Deployment):
+def test_duplicate_messages_change_no_final_state(deployment: Deployment) -> None:
     deployment.counter.fail_next("SendMessageBatch", "reset_after", 3)
     deployment.counter.fail_next("DeleteMessageBatch", "reset_before", 3)
     sent = send_squares(deployment, range(200), 60)
@@ -115,7 +117,7 @@ def test_duplicate_messages_change_no_final_state(deployment: Deployment):
 @pytest.mark.needs("keeps_state")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_work_resumes_by_itself_after_an_outage(deployment: Deployment):
+def test_work_resumes_by_itself_after_an_outage(deployment: Deployment) -> None:
     worker = deployment.start_worker("-P", "threads", "-c", "4")
     sent = send_squares(deployment, range(400), 60)
     until(lambda: deployment.final() > 40, deployment.logs, 30)
@@ -128,7 +130,7 @@ def test_work_resumes_by_itself_after_an_outage(deployment: Deployment):
 @pytest.mark.needs("carries_load")
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: Deployment):
+def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: Deployment) -> None:
     """Kill workers and children at random, send every tenth message twice, cut calls off, and stop the stack once."""
     rng = random.Random(10)
     options = ("-P", "processes", "-c", "2", "--prefetch-multiplier", "10")
@@ -154,7 +156,7 @@ def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: Deploymen
 
 
 @pytest.mark.slow
-def test_task_five_visibility_timeouts_long_runs_once(deployment: Deployment):
+def test_task_five_visibility_timeouts_long_runs_once(deployment: Deployment) -> None:
     for pool in ("processes", "threads"):
         deployment.start_worker("-P", pool, "-c", "1", "--visibility-timeout", "2")
     with closing(deployment.app()) as app:

@@ -1,5 +1,7 @@
 """Test that a fault of a deployment shows while it lasts, and that work resumes by itself afterwards."""
 
+from __future__ import annotations
+
 import json
 import signal
 import socket
@@ -62,7 +64,9 @@ def check_each_ran_once(deployment: Deployment, numbers: set[int]) -> None:
     until(lambda: deployment.left() == 0, lambda: f"{deployment.left()} messages left", 30)
 
 
-def test_deleted_queue_shows_in_health_and_is_served_once_recreated(deployment: Deployment, app: TaskQ, free_port: int):
+def test_deleted_queue_shows_in_health_and_is_served_once_recreated(
+    deployment: Deployment, app: TaskQ, free_port: int
+) -> None:
     deployment.start_worker("-P", "threads", "-c", "2", "--health-port", str(free_port))
     sent = send_squares(app, range(10))
     check_each_ran_once(deployment, sent)
@@ -77,7 +81,7 @@ def test_deleted_queue_shows_in_health_and_is_served_once_recreated(deployment: 
     assert "Traceback" not in deployment.logs()
 
 
-def test_results_wait_for_a_missing_table(deployment: Deployment, app: TaskQ):
+def test_results_wait_for_a_missing_table(deployment: Deployment, app: TaskQ) -> None:
     sent = send_squares(app, range(12))
     deployment.dynamodb.delete_table(TableName=f"{deployment.prefix}results")
     deployment.start_worker("-P", "threads", "-c", "2")
@@ -86,7 +90,7 @@ def test_results_wait_for_a_missing_table(deployment: Deployment, app: TaskQ):
     check_each_ran_once(deployment, sent)
 
 
-def test_worker_started_before_its_endpoint_serves_it_later(deployment: Deployment, app: TaskQ):
+def test_worker_started_before_its_endpoint_serves_it_later(deployment: Deployment, app: TaskQ) -> None:
     sent = send_squares(app, range(5))
     deployment.stack.stop()
     worker = deployment.start_worker("-P", "threads", "-c", "2")
@@ -96,7 +100,7 @@ def test_worker_started_before_its_endpoint_serves_it_later(deployment: Deployme
     check_each_ran_once(deployment, sent)
 
 
-def test_repeatedly_expired_credentials_cost_no_second_run(deployment: Deployment, app: TaskQ):
+def test_repeatedly_expired_credentials_cost_no_second_run(deployment: Deployment, app: TaskQ) -> None:
     sent = send_squares(app, range(200))
     for operation in ("ReceiveMessage", "PutItem", "UpdateItem", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"):
         deployment.counter.fail_next(operation, "expired_token", 9)
@@ -105,7 +109,7 @@ def test_repeatedly_expired_credentials_cost_no_second_run(deployment: Deploymen
     assert "Traceback" not in deployment.logs()
 
 
-def test_worker_without_its_endpoint_ends_in_time(deployment: Deployment, app: TaskQ):
+def test_worker_without_its_endpoint_ends_in_time(deployment: Deployment, app: TaskQ) -> None:
     worker = deployment.start_worker("-P", "threads", "-c", "1", "--shutdown-timeout", "6")
     app.send_task("fault_app.slow_square", (1, 3600))
     until(lambda: deployment.runs() == {1: 1}, deployment.logs, 30)

@@ -1,5 +1,7 @@
 """Test what a chord costs: its calls to SQS and DynamoDB, counted in front of a local stack, with a worker process."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,7 +30,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Minis
 @pytest.mark.needs("carries_load")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_chord_costs_few_calls_per_member(deployment: Deployment, record_property):
+def test_chord_costs_few_calls_per_member(deployment: Deployment, record_property) -> None:
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6", "--visibility-timeout", "60")
     with closing(deployment.app()) as app:
         header = [app.signature("fault_app.square", (number,)) for number in range(MEMBERS)]

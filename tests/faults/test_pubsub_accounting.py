@@ -1,5 +1,7 @@
 """Test that every task is accounted for on Pub/Sub: with the tests' own server, and results in SQLite."""
 
+from __future__ import annotations
+
 import json
 import random
 import sqlite3
@@ -96,7 +98,7 @@ def check_accounts(deployment: PubSubDeployment, sent: dict[str, int]) -> None:
 
 
 @pytest.mark.slow
-def test_no_task_is_lost_through_kills_duplicates_and_outage(deployment: PubSubDeployment):
+def test_no_task_is_lost_through_kills_duplicates_and_outage(deployment: PubSubDeployment) -> None:
     rng, options = random.Random(3), ("-P", "processes", "-c", "2", "--prefetch-multiplier", "8")
     sent = deployment.send_squares(range(TASKS))
     deployment.server.send_copies("faults-celery", TASKS // 2)
@@ -113,7 +115,7 @@ def test_no_task_is_lost_through_kills_duplicates_and_outage(deployment: PubSubD
 
 
 @pytest.mark.slow
-def test_burst_ends_although_the_broker_does_not_count_messages(deployment: PubSubDeployment):
+def test_burst_ends_although_the_broker_does_not_count_messages(deployment: PubSubDeployment) -> None:
     """The worker has gRPC channels open when its pool starts processes, and when it replaces them."""
     sent = deployment.send_squares(range(20))
     worker = deployment.start_worker("-P", "processes", "-c", "2", "--max-tasks-per-child", "3", "--burst")
@@ -124,7 +126,7 @@ def test_burst_ends_although_the_broker_does_not_count_messages(deployment: PubS
 
 
 @pytest.mark.slow
-def test_task_running_at_sigterm_is_released_before_the_kill(deployment: PubSubDeployment):
+def test_task_running_at_sigterm_is_released_before_the_kill(deployment: PubSubDeployment) -> None:
     """Cloud Run kills ten seconds after SIGTERM. A released message need not wait for its lease to end."""
     app = deployment.app()
     app.send_task("fault_app.slow_square", (3, 60))

@@ -1,5 +1,7 @@
 """Test rate limits across processes that share only a queue and a store, by the times at which their tasks began."""
 
+from __future__ import annotations
+
 import io
 import json
 import math
@@ -9,7 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +21,7 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.rates import parse_rate
 from taskq_cloud.testing.waiting import until
+from tests.conftest import StackAddress
 
 WORKERS = 4
 TASKS = 200
@@ -79,7 +82,9 @@ def start_worker(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def make_function(local_stack, make_aws_client, sqs_client) -> Iterator[Any]:
+def make_function(
+    local_stack: StackAddress, make_aws_client: Callable[[str, str], Any], sqs_client: Any
+) -> Iterator[Any]:
     """Return a function that creates a Lambda function and feeds it from a queue, given by its URL."""
     functions = make_aws_client("lambda", local_stack.endpoint_url)
     made: list[tuple[str, str]] = []
@@ -111,8 +116,14 @@ def make_function(local_stack, make_aws_client, sqs_client) -> Iterator[Any]:
 
 
 def test_workers_and_function_keep_one_rate_limit_together(
-    aws_environment, sqs_client, make_queue, make_table, make_function, start_worker, starts
-):
+    aws_environment: dict[str, str],
+    sqs_client: Any,
+    make_queue: Callable[..., str],
+    make_table: Callable[..., str],
+    make_function: Any,
+    start_worker: Any,
+    starts: Starts,
+) -> None:
     prefix = f"rates-{uuid4().hex[:8]}-"
     make_queue(f"{prefix}celery-dead", exactly=True)
     queue = make_queue(f"{prefix}celery", exactly=True, VisibilityTimeout="120")
@@ -148,7 +159,9 @@ def test_workers_and_function_keep_one_rate_limit_together(
     assert len(who) > 2, f"the function and several of the {WORKERS} workers must have run tasks: {who}"
 
 
-def test_worker_killed_after_taking_a_rate_limit_slot_costs_that_slot(starts, start_worker, tmp_path):
+def test_worker_killed_after_taking_a_rate_limit_slot_costs_that_slot(
+    starts: Starts, start_worker: Any, tmp_path: Path
+) -> None:
     rate, tasks = "2/s", 8
     variables = {
         "TASKQ_BROKER": f"sqlite:///{tmp_path}/broker.db",

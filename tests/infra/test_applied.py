@@ -1,11 +1,16 @@
 """The example ``localstack`` is applied to a local AWS stack with the real provider, used and destroyed."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +27,7 @@ DRIFT = set()
 
 
 @pytest.fixture
-def package(tmp_path):
+def package(tmp_path: Path):
     """The archive of the example's application, made by the command that a user runs."""
     source = tmp_path / "source"
     source.mkdir()
@@ -37,7 +42,7 @@ def package(tmp_path):
     return output / "function.zip"
 
 
-def wait_for_mapping(functions, mapping):
+def wait_for_mapping(functions, mapping) -> None:
     until(
         lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Enabled",
         "the event source mapping to be enabled",
@@ -69,8 +74,12 @@ def existing_resources(make_aws_client, endpoint_url):
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_applied_example_runs_tasks_and_destroy_leaves_nothing(
-    own_stack, package, tmp_path, monkeypatch, make_aws_client
-):
+    own_stack: stacks.Stack,
+    package,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_aws_client: Callable[[str, str], Any],
+) -> None:
     if not (WRAPPERS / "real").exists() and os.environ.get("TASKQ_TEST_TERRAFORM_APPLY") != "1":
         pytest.skip("the AWS provider is not installed; set TASKQ_TEST_TERRAFORM_APPLY=1 to fetch it from its registry")
     for name, value in stacks.environment(own_stack.endpoint_url).items():

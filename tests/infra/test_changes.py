@@ -1,7 +1,10 @@
 """After a change in the code of an application, the plan changes the dependent resources only, and replaces none."""
 
+from __future__ import annotations
+
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +58,7 @@ def declared(*, limit=30, queue=None, entries=NIGHTLY):
     return tfvars.variables(app.topology(app_path="shop:app"))
 
 
-def declare(root, package, shops):
+def declare(root, package, shops) -> None:
     """Write a configuration of several shops, so that one plan shows the changes of each."""
     deployment = {
         "source": "./modules/taskq",
@@ -73,7 +76,7 @@ def escaped(value):
 
 
 @pytest.mark.slow
-def test_plan_after_code_change_contains_only_its_consequences(tmp_path):
+def test_plan_after_code_change_contains_only_its_consequences(tmp_path: Path) -> None:
     root = copy_of(INFRA, tmp_path)
     package = tmp_path / "function.zip"
     package.write_bytes(b"an archive")

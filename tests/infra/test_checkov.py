@@ -1,9 +1,12 @@
 """checkov reports nothing about the Terraform code, and every skipped check has a reason."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +20,7 @@ NO_REASON = "No comment provided"
 
 
 @pytest.mark.slow
-def test_checkov_reports_nothing_and_every_skip_has_a_reason(tmp_path):
+def test_checkov_reports_nothing_and_every_skip_has_a_reason(tmp_path: Path) -> None:
     checkov = str(OWN) if OWN.exists() else shutil.which("checkov")
     if checkov is None:
         pytest.skip("checkov is not installed: run make checkov")

@@ -1,11 +1,14 @@
 """Modules pass their own tests and are documented; examples are valid with versions 5 and 6 of the AWS provider."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -72,7 +75,7 @@ def root_of(examples, tmp_path, *, providers):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
-def test_module_tests_with_stand_in_providers_pass(name, tmp_path):
+def test_module_tests_with_stand_in_providers_pass(name, tmp_path: Path) -> None:
     folder = copy_of(INFRA / "modules" / name, tmp_path)
     terraform = with_providers("offline", tmp_path / "data")
     terraform.init(folder)
@@ -81,7 +84,7 @@ def test_module_tests_with_stand_in_providers_pass(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_examples_with_newest_providers_plan_unique_names(tmp_path):
+def test_examples_with_newest_providers_plan_unique_names(tmp_path: Path) -> None:
     folder = root_of(EXAMPLES, tmp_path, providers=False)
     terraform = with_providers("offline", tmp_path / "data")
     terraform.init(folder)
@@ -98,7 +101,7 @@ def test_examples_with_newest_providers_plan_unique_names(tmp_path):
 
 
 @pytest.mark.slow
-def test_aws_examples_with_provider_version_5_are_valid(tmp_path):
+def test_aws_examples_with_provider_version_5_are_valid(tmp_path: Path) -> None:
     folder = root_of([name for name in EXAMPLES if name != "gcp"], tmp_path, providers=True)
     terraform = with_providers("real", tmp_path / "data")
     terraform.init(folder)
@@ -112,7 +115,7 @@ def samples_of(page):
 
 
 @pytest.mark.slow
-def test_terraform_samples_of_all_pages_are_valid(tmp_path):
+def test_terraform_samples_of_all_pages_are_valid(tmp_path: Path) -> None:
     root = copy_of(INFRA, tmp_path)
     samples = {name: samples_of(INFRA / "modules" / name / "README.md") for name in MODULES}
     samples["page"] = samples_of(ROOT / "docs" / "terraform.md")
@@ -133,12 +136,12 @@ def test_terraform_samples_of_all_pages_are_valid(tmp_path):
     terraform.run(root, "validate", "-no-color")
 
 
-def test_terraform_files_are_formatted(tmp_path):
+def test_terraform_files_are_formatted(tmp_path: Path) -> None:
     with_providers("offline", tmp_path / "data").run(INFRA, "fmt", "-check", "-recursive", "-no-color")
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_readme_of_module_agrees_with_its_files(name):
+def test_readme_of_module_agrees_with_its_files(name) -> None:
     folder = INFRA / "modules" / name
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {name}\n\n")
@@ -149,7 +152,7 @@ def test_readme_of_module_agrees_with_its_files(name):
 @pytest.mark.parametrize(
     "folder", [*(f"modules/{name}" for name in MODULES), *(f"examples/{name}" for name in EXAMPLES)]
 )
-def test_descriptions_of_inputs_and_outputs_are_noun_phrases(folder):
+def test_descriptions_of_inputs_and_outputs_are_noun_phrases(folder) -> None:
     found = configuration.read(INFRA / folder)
     assert [name for name, each in found.variables.items() if not each.type] == []
     descriptions = {name: each.description for name, each in found.variables.items()} | found.outputs
@@ -157,7 +160,7 @@ def test_descriptions_of_inputs_and_outputs_are_noun_phrases(folder):
     assert {name: text for name, text in descriptions.items() if text.split()[0] in NOT_NOUNS} == {}
 
 
-def test_pinned_sources_name_existing_modules_and_one_version():
+def test_pinned_sources_name_existing_modules_and_one_version() -> None:
     pages = [*(ROOT / "docs").glob("*.md"), *INFRA.glob("*/*/README.md"), *INFRA.glob("examples/*/main.tf")]
     found = {page: PINNED.findall(page.read_text(encoding="utf-8")) for page in pages}
     assert {name for sources in found.values() for name, _ in sources} == set(MODULES)
@@ -166,7 +169,7 @@ def test_pinned_sources_name_existing_modules_and_one_version():
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_example_declaration_is_that_of_its_application(name):
+def test_example_declaration_is_that_of_its_application(name) -> None:
     folder = INFRA / "examples" / name
     done = subprocess.run(
         [sys.executable, "-B", "-m", "taskq_cloud", "-A", "shop:app", "topology"],
@@ -179,6 +182,6 @@ def test_example_declaration_is_that_of_its_application(name):
     assert json.loads(done.stdout) == json.loads((folder / "taskq.tfvars.json").read_text())
 
 
-def test_terraform_page_lists_every_module_and_example():
+def test_terraform_page_lists_every_module_and_example() -> None:
     page = (ROOT / "docs" / "terraform.md").read_text()
     assert [name for name in [*MODULES, *EXAMPLES] if f"\n| `{name}` |" not in page] == []

@@ -1,5 +1,7 @@
 """The same application on Celery: real tasks, kombu's SQS transport, Celery's DynamoDB backend."""
 
+from __future__ import annotations
+
 import os
 from urllib.parse import quote, urlsplit
 
@@ -33,7 +35,7 @@ def echo(*args, **kwargs):
 
 
 @app.task(shared=False, name="interop.fail")
-def fail(text):
+def fail(text) -> None:
     raise ValueError(text, 7)
 
 

@@ -1,5 +1,7 @@
 """One application twice, on Celery and here: the same queue, the same table, the same tasks."""
 
+from __future__ import annotations
+
 import importlib
 import os
 import signal
@@ -64,7 +66,7 @@ def app(queue: str, table: str) -> Iterator[TaskQ]:  # noqa: C901 - a function a
         return [list(args), kwargs]
 
     @made.task(name="interop.fail")
-    def fail(text):
+    def fail(text) -> None:
         raise ValueError(text, 7)
 
     @made.task(name="interop.flaky", bind=True, max_retries=2)

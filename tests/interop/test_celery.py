@@ -1,5 +1,7 @@
 """Celery 5.7 and taskq_cloud on one SQS queue and one DynamoDB table, in both directions."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import subprocess
@@ -36,7 +38,7 @@ async def get(result: Any, **options: Any) -> Any:
 # -- Celery calls, we run
 
 
-async def test_celerys_calls_run_here_and_celery_reads_the_results(celery: Any, app: TaskQ):
+async def test_celerys_calls_run_here_and_celery_reads_the_results(celery: Any, app: TaskQ) -> None:
     tasks = celery.tasks
     echoed = tasks["interop.echo"].delay(*RICH, key={"nested": RICH})
     failed = tasks["interop.fail"].delay("no")
@@ -55,13 +57,13 @@ async def test_celerys_calls_run_here_and_celery_reads_the_results(celery: Any, 
 
 
 @pytest.mark.parametrize("compression", ["zlib", "gzip", "bzip2"])
-async def test_celerys_compressed_calls_run_here(celery: Any, app: TaskQ, compression: str):
+async def test_celerys_compressed_calls_run_here(celery: Any, app: TaskQ, compression: str) -> None:
     result = celery.tasks["interop.echo"].apply_async(("x" * 1000,), compression=compression)
     async with serving(app):
         assert await get(result) == [["x" * 1000], {}]
 
 
-async def test_celerys_eta_expiry_and_protocol_1(celery: Any, app: TaskQ):
+async def test_celerys_eta_expiry_and_protocol_1(celery: Any, app: TaskQ) -> None:
     begun = datetime.now(UTC)
     late = celery.tasks["interop.add"].apply_async((1, 1), countdown=3)
     expired = celery.tasks["interop.add"].apply_async((1, 1), expires=begun - timedelta(seconds=5))
@@ -75,7 +77,7 @@ async def test_celerys_eta_expiry_and_protocol_1(celery: Any, app: TaskQ):
         await auntil(lambda: expired.state == "REVOKED", "the expired call to be revoked")
 
 
-async def test_celerys_chain_callback_and_errback_are_followed(celery: Any, app: TaskQ):
+async def test_celerys_chain_callback_and_errback_are_followed(celery: Any, app: TaskQ) -> None:
     add, note, fail = (celery.tasks[f"interop.{name}"] for name in ("add", "note", "fail"))
     chained = (add.s(1, 2) | add.s(10) | add.s(100)).apply_async()
     noted, noted_failure = str(uuid.uuid4()), str(uuid.uuid4())
@@ -88,7 +90,7 @@ async def test_celerys_chain_callback_and_errback_are_followed(celery: Any, app:
         assert await get(celery.AsyncResult(noted_failure)) == ["noted", failed.id]
 
 
-async def test_a_pickled_call_is_dead_lettered_with_its_reason(celery: Any, app: TaskQ, queue: str):
+async def test_a_pickled_call_is_dead_lettered_with_its_reason(celery: Any, app: TaskQ, queue: str) -> None:
     result = celery.tasks["interop.add"].apply_async((1, 2), serializer="pickle")
     async with serving(app):
         await auntil(lambda: result.state == "FAILURE", "its state")
@@ -106,7 +108,9 @@ async def test_a_pickled_call_is_dead_lettered_with_its_reason(celery: Any, app:
 # -- we call, Celery runs
 
 
-def test_a_celery_worker_runs_our_calls_and_we_read_the_results(app: TaskQ, celery_worker: subprocess.Popen[bytes]):
+def test_a_celery_worker_runs_our_calls_and_we_read_the_results(
+    app: TaskQ, celery_worker: subprocess.Popen[bytes]
+) -> None:
     tasks = app.tasks
     added = tasks["interop.add"].delay(2, 3)
     echoed = tasks["interop.echo"].delay(*RICH, key={"nested": RICH})
@@ -127,7 +131,9 @@ def test_a_celery_worker_runs_our_calls_and_we_read_the_results(app: TaskQ, cele
     assert celery_worker.poll() is None
 
 
-async def test_one_queue_served_by_both(app: TaskQ, celery: Any, celery_worker: subprocess.Popen[bytes], queue: str):
+async def test_one_queue_served_by_both(
+    app: TaskQ, celery: Any, celery_worker: subprocess.Popen[bytes], queue: str
+) -> None:
     ours = app.tasks["interop.add"].map_async([(number, 1) for number in range(20)])
     theirs = [celery.tasks["interop.add"].delay(number, 1) for number in range(20)]
     async with serving(app, concurrency=1, prefetch_multiplier=1):

@@ -3,6 +3,8 @@
 Each side has a queue of its own, so that a test says who runs what.
 """
 
+from __future__ import annotations
+
 import asyncio
 import subprocess
 from collections.abc import Callable
@@ -106,7 +108,7 @@ def workflows(w: Writer) -> dict[str, tuple[Any, Any]]:
 @pytest.mark.parametrize("maker", ["celery", "here"])
 async def test_workflows_cross(
     maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
-):
+) -> None:
     writer = make_writer(maker, celery, app, queue, celerys)
     async with serving(app, queues=[queue]):
         started = {name: (each.apply_async(), value) for name, (each, value) in workflows(writer).items()}
@@ -123,7 +125,7 @@ async def test_workflows_cross(
 @pytest.mark.parametrize("maker", ["celery", "here"])
 async def test_failures_cross(
     maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
-):
+) -> None:
     w = make_writer(maker, celery, app, queue, celerys)
     told = {name: f"told-{maker}-{name}" for name in ("here", "there", "chain here", "chain there", "nested")}
 
@@ -154,7 +156,7 @@ async def test_failures_cross(
 @pytest.mark.parametrize("maker", ["celery", "here"])
 async def test_a_tasks_place_is_known_on_either_side(
     maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
-):
+) -> None:
     w = make_writer(maker, celery, app, queue, celerys)
     first, second, third = (f"{maker}-{each}" for each in ("first", "second", "third"))
     chained = w.chain(
@@ -181,7 +183,7 @@ async def test_duplicated_members_leave_the_value_as_it_is(
     queue: str,
     sqs_client: Any,
     request: pytest.FixtureRequest,
-):
+) -> None:
     w = Writer(celery_canvas, celery, queue, celerys)
     bodies: list[Any] = []
 

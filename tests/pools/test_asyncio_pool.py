@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+
+import pytest
 
 from taskq_cloud.core.model.outcome import Abandoned, Failed, Succeeded, TimedOut
 from taskq_cloud.testing.waiting import auntil
@@ -10,7 +13,9 @@ from tests.pools.pool_helpers import StartPool, invocation, make
 from tests.pools.pool_tasks import arrivals
 
 
-async def test_coroutine_that_swallows_cancellation_is_left_behind(start_pool: StartPool, tmp_path, caplog):
+async def test_coroutine_that_swallows_cancellation_is_left_behind(
+    start_pool: StartPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pool = await start_pool("asyncio", 1, grace_seconds=0.1)
     release = tmp_path / "release"
     request = invocation("astubborn", str(release), hard=0.1)
@@ -22,7 +27,7 @@ async def test_coroutine_that_swallows_cancellation_is_left_behind(start_pool: S
     await auntil(lambda: not pool._running)
 
 
-async def test_stop_does_not_wait_for_coroutine_that_swallows_cancellation(tmp_path):
+async def test_stop_does_not_wait_for_coroutine_that_swallows_cancellation(tmp_path: Path) -> None:
     pool = make("asyncio", 1, grace_seconds=0.1)
     await pool.start()
     release = tmp_path / "release"
@@ -34,7 +39,7 @@ async def test_stop_does_not_wait_for_coroutine_that_swallows_cancellation(tmp_p
     await auntil(lambda: not pool._running)
 
 
-async def test_task_that_raises_cancelled_error_itself_fails(start_pool: StartPool):
+async def test_task_that_raises_cancelled_error_itself_fails(start_pool: StartPool) -> None:
     for kind in ("asyncio", "threads", "processes"):
         pool = await start_pool(kind, 1)
         outcome = await pool.run(invocation("await_cancelled"))
@@ -42,23 +47,25 @@ async def test_task_that_raises_cancelled_error_itself_fails(start_pool: StartPo
         assert outcome.error.exc_type == "CancelledError"
 
 
-async def test_soft_limit_passes_through_task_groups_and_timeouts(start_pool: StartPool, tmp_path):
+async def test_soft_limit_passes_through_task_groups_and_timeouts(start_pool: StartPool, tmp_path: Path) -> None:
     pool = await start_pool("asyncio", 1)
     assert await pool.run(invocation("nested", str(tmp_path), soft=0.1)) == Succeeded('"0 cancellations"')
 
 
-async def test_soft_limit_is_raised_although_subtask_swallows_cancellation(start_pool: StartPool, tmp_path):
+async def test_soft_limit_is_raised_although_subtask_swallows_cancellation(
+    start_pool: StartPool, tmp_path: Path
+) -> None:
     pool = await start_pool("asyncio", 1)
     assert await pool.run(invocation("swallowed", str(tmp_path), soft=0.1)) == Succeeded('"limited"')
 
 
-async def test_hard_limit_ends_task_that_caught_soft_limit(start_pool: StartPool, tmp_path):
+async def test_hard_limit_ends_task_that_caught_soft_limit(start_pool: StartPool, tmp_path: Path) -> None:
     pool = await start_pool("asyncio", 1)
     assert await pool.run(invocation("ahang_twice", str(tmp_path), soft=0.1, hard=0.3)) == TimedOut(0.3)
     assert len(arrivals(tmp_path)) == 4
 
 
-async def test_soft_and_hard_limit_at_once_end_the_run(start_pool: StartPool, tmp_path):
+async def test_soft_and_hard_limit_at_once_end_the_run(start_pool: StartPool, tmp_path: Path) -> None:
     pool = await start_pool("asyncio", 1)
     outcome = await pool.run(invocation("ahang", str(tmp_path), soft=0.1, hard=0.1))
     assert isinstance(outcome, TimedOut | Failed)

@@ -25,18 +25,18 @@ from tests.pools.pool_runner import PoolRunner
         ("solo", SoloPool),
     ],
 )
-def test_pool_is_created_by_name(name, kind):
+def test_pool_is_created_by_name(name, kind) -> None:
     pool = make_pool(name, runner=PoolRunner(), app_path="shop:app")
     assert type(pool) is kind
     assert pool.concurrency == (1 if kind is SoloPool else usable_cpus())
 
 
-def test_given_concurrency_is_used():
+def test_given_concurrency_is_used() -> None:
     assert make_pool("threads", runner=PoolRunner(), concurrency=7).concurrency == 7
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no CPU affinity")
-def test_usable_cpus_follow_the_process_affinity():
+def test_usable_cpus_follow_the_process_affinity() -> None:
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
@@ -56,6 +56,6 @@ def test_usable_cpus_follow_the_process_affinity():
         ("solo", {"concurrency": 2}, "--pool threads"),
     ],
 )
-def test_unknown_pool_or_option_is_refused(name, options, text):
+def test_unknown_pool_or_option_is_refused(name, options, text) -> None:
     with pytest.raises(ImproperlyConfigured, match=text):
         make_pool(name, runner=PoolRunner(), **options)

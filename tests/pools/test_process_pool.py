@@ -66,7 +66,9 @@ def children_of(pid: int) -> list[int]:
     ],
     ids=["kill -9", "abort", "a signal with no name", "segfault", "exit 7", "exit 0"],
 )
-async def test_process_death_costs_only_its_own_task(start_pool: StartPool, tmp_path, caplog, death, reason):
+async def test_process_death_costs_only_its_own_task(
+    start_pool: StartPool, tmp_path: Path, caplog: pytest.LogCaptureFixture, death, reason
+) -> None:
     pool = await start_pool("processes")
     bystander = asyncio.create_task(pool.run(invocation("meet", str(tmp_path), 2)))
     await auntil(lambda: arrivals(tmp_path))
@@ -81,7 +83,7 @@ async def test_process_death_costs_only_its_own_task(start_pool: StartPool, tmp_
     assert reason in record.getMessage()
 
 
-async def test_process_killed_during_a_task_loses_that_task(start_pool: StartPool, tmp_path):
+async def test_process_killed_during_a_task_loses_that_task(start_pool: StartPool, tmp_path: Path) -> None:
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
@@ -91,7 +93,7 @@ async def test_process_killed_during_a_task_loses_that_task(start_pool: StartPoo
     assert await value_of(pool, "pid") != pid
 
 
-async def test_process_killed_while_idle_costs_no_task(start_pool: StartPool):
+async def test_process_killed_while_idle_costs_no_task(start_pool: StartPool) -> None:
     pool = await start_pool("processes", 1)
     for _ in range(5):
         pid = await value_of(pool, "pid")
@@ -100,7 +102,7 @@ async def test_process_killed_while_idle_costs_no_task(start_pool: StartPool):
         assert await value_of(pool, "pid") != pid
 
 
-async def test_child_process_ignores_sigterm_and_sigint(start_pool: StartPool):
+async def test_child_process_ignores_sigterm_and_sigint(start_pool: StartPool) -> None:
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,7 +112,7 @@ async def test_child_process_ignores_sigterm_and_sigint(start_pool: StartPool):
     assert await value_of(pool, "subprocess_heeds_sigterm") == -signal.SIGTERM
 
 
-async def test_hard_limit_kills_programs_that_the_task_started(start_pool: StartPool, tmp_path):
+async def test_hard_limit_kills_programs_that_the_task_started(start_pool: StartPool, tmp_path: Path) -> None:
     pool = await start_pool("processes", 1)
     pid_file = tmp_path / "pid"
     run = asyncio.create_task(pool.run(invocation("start_sleeper", str(pid_file), hard=1.0)))
@@ -121,7 +123,7 @@ async def test_hard_limit_kills_programs_that_the_task_started(start_pool: Start
     await auntil(lambda: not is_alive(sleeper))
 
 
-async def test_cancelled_run_kills_the_process(start_pool: StartPool, tmp_path):
+async def test_cancelled_run_kills_the_process(start_pool: StartPool, tmp_path: Path) -> None:
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
@@ -133,20 +135,20 @@ async def test_cancelled_run_kills_the_process(start_pool: StartPool, tmp_path):
     await auntil(lambda: not is_alive(pid))
 
 
-async def test_process_retires_after_max_tasks_per_child(start_pool: StartPool):
+async def test_process_retires_after_max_tasks_per_child(start_pool: StartPool) -> None:
     pool = await start_pool("processes", 1, max_tasks_per_child=3)
     pids = [await value_of(pool, "pid") for _ in range(9)]
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 3]
 
 
-async def test_process_retires_over_max_memory_per_child(start_pool: StartPool):
+async def test_process_retires_over_max_memory_per_child(start_pool: StartPool) -> None:
     pool = await start_pool("processes", 1, max_memory_per_child_kib=200 * 1024)
     small = await value_of(pool, "hoard", 1)
     assert await value_of(pool, "hoard", 250) == small
     assert await value_of(pool, "pid") != small
 
 
-async def test_death_of_process_that_forked_is_noticed(start_pool: StartPool, tmp_path):
+async def test_death_of_process_that_forked_is_noticed(start_pool: StartPool, tmp_path: Path) -> None:
     pool = await start_pool("processes", 1)
     assert await pool.run(invocation("fork_and_die", str(tmp_path))) == Lost("killed by SIGKILL")
     [marker] = arrivals(tmp_path)
@@ -155,7 +157,7 @@ async def test_death_of_process_that_forked_is_noticed(start_pool: StartPool, tm
 
 
 @pytest.mark.parametrize(("name", "reason"), [("babble", "channel"), ("hang_up", "exit code 1")])
-async def test_task_that_breaks_the_channel_is_lost(start_pool: StartPool, name, reason):
+async def test_task_that_breaks_the_channel_is_lost(start_pool: StartPool, name, reason) -> None:
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     outcome = await pool.run(invocation(name))
@@ -164,14 +166,14 @@ async def test_task_that_breaks_the_channel_is_lost(start_pool: StartPool, name,
     assert await value_of(pool, "pid") != pid
 
 
-async def test_large_arguments_and_results_pass_the_channel(start_pool: StartPool):
+async def test_large_arguments_and_results_pass_the_channel(start_pool: StartPool) -> None:
     pool = await start_pool("processes", 1)
     size = 20_000_000
     assert await value_of(pool, "length", "x" * size) == size
     assert len(await value_of(pool, "large", size)) == size
 
 
-async def test_unpicklable_argument_or_retry_fails_the_task(start_pool: StartPool):
+async def test_unpicklable_argument_or_retry_fails_the_task(start_pool: StartPool) -> None:
     pool = await start_pool("processes", 1)
     for request in (invocation("unpicklable"), invocation("length", lambda: None)):
         outcome = await pool.run(request)
@@ -180,7 +182,7 @@ async def test_unpicklable_argument_or_retry_fails_the_task(start_pool: StartPoo
     assert await value_of(pool, "add", 1, 1) == 2
 
 
-async def test_output_of_task_is_the_workers_output(start_pool: StartPool, capfd):
+async def test_output_of_task_is_the_workers_output(start_pool: StartPool, capfd: pytest.CaptureFixture[str]) -> None:
     pool = await start_pool("processes", 1)
     await value_of(pool, "speak", "hello from a task")
     assert "hello from a task" in capfd.readouterr().out
@@ -194,7 +196,7 @@ async def test_output_of_task_is_the_workers_output(start_pool: StartPool, capfd
         ("crashes", "killed by SIGSEGV"),
     ],
 )
-async def test_application_that_cannot_be_imported_is_reported(argument, text):
+async def test_application_that_cannot_be_imported_is_reported(argument, text) -> None:
     pool = ProcessPool(argument, 2, runner_factory=RUNNER_FACTORY)
     before = children_of(os.getpid())
     with pytest.raises(ImproperlyConfigured, match=text) as caught:
@@ -203,7 +205,7 @@ async def test_application_that_cannot_be_imported_is_reported(argument, text):
     assert children_of(os.getpid()) == before
 
 
-async def test_replacement_that_cannot_import_is_retried(tmp_path, caplog):
+async def test_replacement_that_cannot_import_is_retried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     trouble = tmp_path / "trouble"
     pool = ProcessPool(f"broken if {trouble}", 1, runner_factory=RUNNER_FACTORY)
     await pool.start()
@@ -221,7 +223,7 @@ async def test_replacement_that_cannot_import_is_retried(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 5, 50])
-async def test_stop_while_replacement_starts_leaves_no_process(rounds):
+async def test_stop_while_replacement_starts_leaves_no_process(rounds) -> None:
     before = children_of(os.getpid())
     pool = ProcessPool("shop:app", 2, runner_factory=RUNNER_FACTORY)
     await pool.start()
@@ -253,7 +255,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("busy", [0, 2], ids=["idle", "busy"])
-async def test_child_processes_die_with_the_worker(busy):
+async def test_child_processes_die_with_the_worker(busy) -> None:
     program = PARENT.format(path=sys.path, busy=busy)
     with start_program(program) as parent:
         assert parent.stdout is not None
@@ -264,7 +266,7 @@ async def test_child_processes_die_with_the_worker(busy):
     await auntil(lambda: not any(is_alive(pid) for pid in pids))
 
 
-async def test_end_of_channel_ends_a_busy_process(tmp_path):
+async def test_end_of_channel_ends_a_busy_process(tmp_path: Path) -> None:
     """Close the channel only, as on systems that can't tell a process of its parent's death."""
     pool = ProcessPool("shop:app", 1, runner_factory=RUNNER_FACTORY)
     await pool.start()
@@ -278,7 +280,7 @@ async def test_end_of_channel_ends_a_busy_process(tmp_path):
     await pool.stop()
 
 
-async def test_twenty_replacements_leave_no_process_or_descriptor(caplog):
+async def test_twenty_replacements_leave_no_process_or_descriptor(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
 
     async def replace(times: int) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -17,13 +18,15 @@ def task_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "taskq-task"]
 
 
-async def test_idle_thread_is_reused(start_pool: StartPool):
+async def test_idle_thread_is_reused(start_pool: StartPool) -> None:
     pool = await start_pool("threads")
     outcomes = {await pool.run(invocation("thread_id")) for _ in range(10)}
     assert len(outcomes) == 1
 
 
-async def test_thread_that_heeds_hard_limit_ends(start_pool: StartPool, tmp_path, caplog):
+async def test_thread_that_heeds_hard_limit_ends(
+    start_pool: StartPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pool = await start_pool("threads", 1)
     before = len(task_threads())
     assert await pool.run(invocation("hang", str(tmp_path), hard=0.2)) == TimedOut(0.2)
@@ -33,7 +36,9 @@ async def test_thread_that_heeds_hard_limit_ends(start_pool: StartPool, tmp_path
 
 
 @pytest.mark.parametrize("prefix", ["", "a"], ids=["function", "coroutine"])
-async def test_thread_that_ignores_hard_limit_is_left_behind(start_pool: StartPool, tmp_path, caplog, prefix):
+async def test_thread_that_ignores_hard_limit_is_left_behind(
+    start_pool: StartPool, tmp_path: Path, caplog: pytest.LogCaptureFixture, prefix
+) -> None:
     pool = await start_pool("threads", 1, grace_seconds=0.2)
     release = tmp_path / "release"
     request = invocation(f"{prefix}stubborn", str(release), hard=0.2)
@@ -47,7 +52,7 @@ async def test_thread_that_ignores_hard_limit_is_left_behind(start_pool: StartPo
     await auntil(lambda: pool.abandoned_threads == 0)
 
 
-async def test_limit_never_reaches_another_task(start_pool: StartPool):
+async def test_limit_never_reaches_another_task(start_pool: StartPool) -> None:
     """Run tasks that end at about their soft limit, and after each of them a task without a limit."""
     pool = await start_pool("threads", 1)
     for round_number in range(300):
@@ -58,7 +63,7 @@ async def test_limit_never_reaches_another_task(start_pool: StartPool):
         assert await pool.run(invocation("add", round_number, 2)) == Succeeded(str(round_number + 2))
 
 
-async def test_stop_ends_the_threads(tmp_path, start_pool: StartPool):
+async def test_stop_ends_the_threads(tmp_path: Path, start_pool: StartPool) -> None:
     before = len(task_threads())
     pool = await start_pool("threads", 3)
     meeting = invocation("meet", str(tmp_path), 3)
@@ -69,13 +74,13 @@ async def test_stop_ends_the_threads(tmp_path, start_pool: StartPool):
     await auntil(lambda: len(task_threads()) <= before)
 
 
-async def test_coroutines_of_a_thread_share_one_event_loop(start_pool: StartPool):
+async def test_coroutines_of_a_thread_share_one_event_loop(start_pool: StartPool) -> None:
     pool = await start_pool("threads", 1)
     outcomes = [await pool.run(invocation("aloop_id")) for _ in range(3)]
     assert len({json.loads(outcome.payload) for outcome in outcomes}) == 1
 
 
-async def test_context_variables_are_undone_after_the_task(start_pool: StartPool):
+async def test_context_variables_are_undone_after_the_task(start_pool: StartPool) -> None:
     for kind in ("threads", "processes"):
         pool = await start_pool(kind, 1)
         for name in ("set_context", "aset_context"):

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import gc
 from types import SimpleNamespace
 
@@ -22,12 +24,12 @@ def shop():
         return number
 
     @app.task(name="fail")
-    def fail(number):
+    def fail(number) -> None:
         ran.append(number)
         raise ValueError(number)
 
     @app.task(name="again", autoretry_for=(OSError,), default_retry_delay=7)
-    def again(number):
+    def again(number) -> None:
         ran.append(number)
         raise OSError(number)
 

@@ -1,5 +1,7 @@
 """Events as Lambda passes them, a context whose time a test sets, and a broker that records its calls."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass, field
 from itertools import count
@@ -18,7 +20,7 @@ _numbers = count(1)
 class Context:
     """Lambda's context object, with ``seconds`` of the function's time left."""
 
-    def __init__(self, seconds=60.0):
+    def __init__(self, seconds=60.0) -> None:
         self.seconds = seconds
         self.aws_request_id = str(uuid4())
 

@@ -1,5 +1,7 @@
 """The code of the functions that the tests create. It is all that a user's Lambda function needs."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 
@@ -21,7 +23,7 @@ async def aadd(a, b):
 
 
 @app.task(name="fail")
-def fail(text):
+def fail(text) -> None:
     raise ValueError(text)
 
 
@@ -40,7 +42,7 @@ def second_receive(self):
 
 
 @app.task(name="endless", time_limit=1)
-def endless():
+def endless() -> None:
     while True:
         pass
 

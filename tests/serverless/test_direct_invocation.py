@@ -1,5 +1,7 @@
 """Test direct invocations: the answers, and the errors that make Lambda's retries and destinations apply."""
 
+from __future__ import annotations
+
 import json
 import threading
 
@@ -11,7 +13,7 @@ from taskq_cloud.errors import DecodeError, Ignore, NotRegistered, OperationalEr
 from tests.serverless.events import Context, call_of, make_app
 
 
-def test_direct_invocation_returns_the_result_document(shop):
+def test_direct_invocation_returns_the_result_document(shop) -> None:
     context = Context()
     answer = shop.handler({"task": "add", "args": [3], "kwargs": {}}, context)
     assert {key: answer[key] for key in ("status", "result", "task_id", "traceback")} == {
@@ -25,7 +27,7 @@ def test_direct_invocation_returns_the_result_document(shop):
     assert shop.broker.settled == []
 
 
-def test_second_invocation_with_one_task_id_does_not_run_again(shop):
+def test_second_invocation_with_one_task_id_does_not_run_again(shop) -> None:
     event = {"task": "aadd", "args": [3], "id": "mine"}
     answers = [shop.handler(event, Context()) for _ in range(2)]
     assert [answer["task_id"] for answer in answers] == ["mine", "mine"]
@@ -33,33 +35,33 @@ def test_second_invocation_with_one_task_id_does_not_run_again(shop):
     assert shop.ran == [3]
 
 
-def test_second_attempt_by_lambda_is_the_same_task(shop):
+def test_second_attempt_by_lambda_is_the_same_task(shop) -> None:
     context = Context()
     for _ in range(2):
         shop.handler({"task": "add", "args": [3]}, context)
     assert shop.ran == [3]
 
 
-def test_celery_message_is_accepted(shop):
+def test_celery_message_is_accepted(shop) -> None:
     body = json.loads(protocol.encode(call_of("add", 3, id="mine"), "work"))
     assert shop.handler(body, Context())["task_id"] == "mine"
 
 
-def test_failing_task_is_answered_with_failure_document(shop):
+def test_failing_task_is_answered_with_failure_document(shop) -> None:
     answer = shop.handler({"task": "fail", "args": ["why"]}, Context())
     assert answer["status"] == "FAILURE"
     assert answer["result"] == {"exc_type": "ValueError", "exc_message": ["why"], "exc_module": "builtins"}
     assert "ValueError: why" in answer["traceback"]
 
 
-def test_retry_is_sent_to_the_tasks_queue(shop):
+def test_retry_is_sent_to_the_tasks_queue(shop) -> None:
     shop.app.task(name="routed", queue="elsewhere", autoretry_for=(KeyError,))(lambda: {}["nothing"])
     answers = [shop.handler({"task": name, "args": args}, Context()) for name, args in (("again", [1]), ("routed", []))]
     assert [answer["status"] for answer in answers] == ["RETRY", "RETRY"]
     assert [queue for queue, _ in shop.broker.sent] == ["celery", "elsewhere"]
 
 
-def test_task_not_due_yet_is_parked(shop):
+def test_task_not_due_yet_is_parked(shop) -> None:
     answer = shop.handler({"task": "add", "args": [1], "eta": "2999-01-01T00:00:00+00:00", "id": "later"}, Context())
     assert (answer["status"], answer["task_id"]) == ("PENDING", "later")
     ((_, parked),) = shop.broker.sent
@@ -70,9 +72,9 @@ def test_task_not_due_yet_is_parked(shop):
 @pytest.mark.parametrize(
     ("task", "status"), [("add", "SUCCESS"), ("fail", "FAILURE"), ("again", "RETRY"), ("forget", "IGNORED")]
 )
-def test_answer_without_a_stored_result_gives_the_outcome(shop, task, status):
+def test_answer_without_a_stored_result_gives_the_outcome(shop, task, status) -> None:
     @shop.app.task(name="forget")
-    def forget(_number):
+    def forget(_number) -> None:
         raise Ignore
 
     answer = shop.handler({"task": task, "args": [1], "ignore_result": True, "id": "x"}, Context())
@@ -93,7 +95,7 @@ def test_answer_without_a_stored_result_gives_the_outcome(shop, task, status):
     ],
     ids=["eventbridge", "s3", "sns"],
 )
-def test_routed_event_runs_its_task(event):
+def test_routed_event_runs_its_task(event) -> None:
     app = make_app(task_event_routes={"aws*": "on_event"})
 
     @app.task(name="on_event")
@@ -104,7 +106,7 @@ def test_routed_event_runs_its_task(event):
     assert app.lambda_handler()(event, Context())["result"] == sorted(document)
 
 
-def test_task_message_in_sns_notification_runs(shop):
+def test_task_message_in_sns_notification_runs(shop) -> None:
     message = json.dumps({"task": "add", "args": [3]})
     event = {"Records": [{"EventSource": "aws:sns", "Sns": {"TopicArn": "t", "Message": message, "MessageId": "n-1"}}]}
     answer = shop.handler(event, Context())
@@ -121,14 +123,14 @@ def test_task_message_in_sns_notification_runs(shop):
         ({"task": "unknown"}, NotRegistered, "'unknown'"),
     ],
 )
-def test_event_that_is_not_a_task_raises(shop, event, error, text):
+def test_event_that_is_not_a_task_raises(shop, event, error, text) -> None:
     with pytest.raises(error, match=text):
         shop.handler(event, Context())
 
 
-def test_rejected_task_raises(shop):
+def test_rejected_task_raises(shop) -> None:
     @shop.app.task(name="picky")
-    def picky():
+    def picky() -> None:
         raise Reject("not this one")
 
     with pytest.raises(Reject, match="not this one"):
@@ -136,12 +138,12 @@ def test_rejected_task_raises(shop):
     assert shop.app.AsyncResult("x").state == "FAILURE"
 
 
-def test_task_longer_than_the_function_raises_with_remedy(shop):
+def test_task_longer_than_the_function_raises_with_remedy(shop) -> None:
     with pytest.raises(Reject, match="raise the function's timeout to at least 33 s"):
         shop.handler({"task": "slow", "args": [1]}, Context(20))
 
 
-def test_store_error_raises(shop, monkeypatch):
+def test_store_error_raises(shop, monkeypatch: pytest.MonkeyPatch) -> None:
     def save(_records):
         yield from ()
         raise OperationalError("no table")
@@ -152,7 +154,7 @@ def test_store_error_raises(shop, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
-def test_task_that_outlasts_the_function_fails(shop):
+def test_task_that_outlasts_the_function_fails(shop) -> None:
     shop.app.task(name="wait")(lambda: threading.Event().wait(60))
     answer = shop.handler({"task": "wait"}, Context(2.6))
     assert answer["status"] == "FAILURE"
@@ -160,7 +162,7 @@ def test_task_that_outlasts_the_function_fails(shop):
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
-def test_hanging_store_does_not_delay_the_error(shop, monkeypatch):
+def test_hanging_store_does_not_delay_the_error(shop, monkeypatch: pytest.MonkeyPatch) -> None:
     def save(_records):
         yield Sleep(60)
 

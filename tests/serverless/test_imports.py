@@ -1,9 +1,12 @@
 """Test that a function imports only the standard library, pydantic and, at its first call, botocore."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 
 FUNCTION = textwrap.dedent(
     """
@@ -49,11 +52,13 @@ def run_function(broker, results, environment=None):
     return done.stdout.strip()
 
 
-def test_function_runs_without_optional_packages():
+def test_function_runs_without_optional_packages() -> None:
     assert run_function("memory://", "memory://") == '{"status": "SUCCESS", "opened": false}'
 
 
-def test_function_on_aws_needs_only_botocore_and_opens_nothing_early(aws_environment, make_table):
+def test_function_on_aws_needs_only_botocore_and_opens_nothing_early(
+    aws_environment: dict[str, str], make_table: Callable[..., str]
+) -> None:
     table = make_table()
     answer = run_function("sqs://eu-west-1/shop-", f"dynamodb://{table}", aws_environment)
     assert answer == '{"status": "SUCCESS", "opened": false}'

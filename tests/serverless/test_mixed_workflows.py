@@ -1,9 +1,12 @@
 """Test workflows across a function and a container: with real queues, a real function and a worker process."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,13 @@ make_function = test_on_aws.make_function
 
 
 @pytest.fixture
-def mixed(make_function, make_queue, aws_environment, monkeypatch, tmp_path):
+def mixed(
+    make_function,
+    make_queue: Callable[..., str],
+    aws_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+):
     """The callers' application. A function serves the queue ``work``, and a container the queue ``crates``."""
     # Every group is sent by pages, which the function sends as well.
     monkeypatch.setenv("TASKQ_TASK_FAN_OUT_MEMBERS", "1")
@@ -34,13 +43,13 @@ def mixed(make_function, make_queue, aws_environment, monkeypatch, tmp_path):
     assert worker.wait(40) == 0, (tmp_path / "worker.log").read_text()
 
 
-def test_chain_runs_across_function_and_container(mixed):
+def test_chain_runs_across_function_and_container(mixed) -> None:
     places = mixed.signature("places")
     crates = mixed.signature("places", queue="crates")
     assert chain(places, crates, places).delay().get(TIMEOUT_SECONDS) == ["function", "container", "function"]
 
 
-def test_chord_with_members_in_both_runs_its_body_in_either(mixed):
+def test_chord_with_members_in_both_runs_its_body_in_either(mixed) -> None:
     places = mixed.signature("places")
     crates = mixed.signature("places", queue="crates")
     both = [["function"], ["container"]]

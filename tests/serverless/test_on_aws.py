@@ -1,9 +1,12 @@
 """Test a real function on the AWS stack that a real queue feeds through an event source mapping."""
 
+from __future__ import annotations
+
 import io
 import json
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from taskq_cloud import TaskQ
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON
 from taskq_cloud.errors import TimeLimitExceeded
 from taskq_cloud.testing.waiting import until
+from tests.conftest import StackAddress
 
 pytestmark = pytest.mark.second_stack
 
@@ -49,7 +53,7 @@ class Function:
                 found[message["Body"]] = message["MessageAttributes"][DEAD_LETTER_REASON]["StringValue"]
         return found
 
-    def wait_until_empty(self):
+    def wait_until_empty(self) -> None:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
         def counts():
@@ -66,7 +70,14 @@ def code():
 
 
 @pytest.fixture
-def make_function(aws_environment, local_stack, make_aws_client, sqs_client, make_queue, make_table):
+def make_function(
+    aws_environment: dict[str, str],
+    local_stack: StackAddress,
+    make_aws_client: Callable[[str, str], Any],
+    sqs_client: Any,
+    make_queue: Callable[..., str],
+    make_table: Callable[..., str],
+):
     """Create queues, a table, a function and a mapping: ``make_function("work.fifo", TASKQ_...=...) -> Function``."""
     functions = make_aws_client("lambda", local_stack.endpoint_url)
     mappings, names, apps = [], [], []
@@ -110,7 +121,7 @@ def make_function(aws_environment, local_stack, make_aws_client, sqs_client, mak
     functions.close()
 
 
-def test_tasks_with_every_outcome_reach_their_end(make_function):
+def test_tasks_with_every_outcome_reach_their_end(make_function) -> None:
     function = make_function()
     sums = [function.app.send_task(name, (n, 1)) for n in range(10) for name in ("add", "aadd")]
     failed = function.app.send_task("fail", ("why",))
@@ -129,7 +140,7 @@ def test_tasks_with_every_outcome_reach_their_end(make_function):
     function.wait_until_empty()
 
 
-def test_messages_that_cannot_be_run_are_dead_lettered_with_a_reason(make_function):
+def test_messages_that_cannot_be_run_are_dead_lettered_with_a_reason(make_function) -> None:
     function = make_function(TASKQ_TASK_MAX_RECEIVES="1")
     unknown = function.app.send_task("unknown")
     too_long = function.app.send_task("add", (1, 2), time_limit=FUNCTION_SECONDS + 10)
@@ -148,7 +159,7 @@ def test_messages_that_cannot_be_run_are_dead_lettered_with_a_reason(make_functi
     function.wait_until_empty()
 
 
-def test_message_group_keeps_its_order_behind_a_released_record(make_function):
+def test_message_group_keeps_its_order_behind_a_released_record(make_function) -> None:
     function = make_function("work.fifo")
     first = function.app.send_task("second_receive", MessageGroupId="group")
     later = [function.app.send_task("add", (n, 0), MessageGroupId="group") for n in range(3)]
@@ -162,7 +173,7 @@ def test_message_group_keeps_its_order_behind_a_released_record(make_function):
     function.wait_until_empty()
 
 
-def test_function_can_be_invoked_directly(make_function):
+def test_function_can_be_invoked_directly(make_function) -> None:
     function = make_function()
     error, answer = function.invoke({"task": "add", "args": [1, 2], "id": "mine"})
     assert (error, answer["status"], answer["result"]) == (None, "SUCCESS", 3)
@@ -180,7 +191,7 @@ def test_function_can_be_invoked_directly(make_function):
     assert "'unknown'" in answer["errorMessage"]
 
 
-def test_function_process_survives_its_tasks(make_function):
+def test_function_process_survives_its_tasks(make_function) -> None:
     function = make_function()
     before = function.invoke({"task": "process_id"})[1]["result"]
     for event in ({"task": "fail", "args": ["x"]}, {"task": "endless"}, {"task": "aadd", "args": [1, 2]}):

@@ -1,5 +1,7 @@
 """Test batches from SQS without Lambda and SQS: what becomes of each record, and the answer."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import threading
@@ -13,7 +15,7 @@ from taskq_cloud.serverless.sqs_batch import delivery_of, sqs_records
 from tests.serverless.events import Context, NotingBroker, batch, call_of, failures, record
 
 
-def test_record_becomes_a_delivery():
+def test_record_becomes_a_delivery() -> None:
     given = record("{}", message_id="m", receives=3, group="g", attributes={"colour": "red"})
     delivery = delivery_of(given, NotingBroker(), 5.0)
     assert delivery.queue == "work.fifo"
@@ -26,11 +28,11 @@ def test_record_becomes_a_delivery():
 @pytest.mark.parametrize(
     "event", [{}, {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}, {"Records": "x"}, [], "text", None]
 )
-def test_other_events_are_not_a_batch(event):
+def test_other_events_are_not_a_batch(event) -> None:
     assert sqs_records(event) is None
 
 
-def test_finished_records_are_not_listed_as_failures(shop):
+def test_finished_records_are_not_listed_as_failures(shop) -> None:
     calls = [call_of("add", 1), call_of("aadd", 2), call_of("fail", 3), call_of("again", 4), call_of("aadd", 5)]
     answer = shop.handler(batch(*map(record, calls)), Context())
     assert failures(answer) == []
@@ -43,11 +45,11 @@ def test_finished_records_are_not_listed_as_failures(shop):
     assert retry.delay_seconds == pytest.approx(7, abs=1)
 
 
-def test_errback_that_takes_the_error_is_called_in_the_function(shop):
+def test_errback_that_takes_the_error_is_called_in_the_function(shop) -> None:
     heard = []
 
     @shop.app.task(name="called")
-    def called(request, exc, traceback):
+    def called(request, exc, traceback) -> None:
         heard.append((request.id, exc, "in fail" in traceback))
 
     shop.app.tasks["fail"].s(3).link_error(called.s()).apply_async(task_id="f")
@@ -58,11 +60,11 @@ def test_errback_that_takes_the_error_is_called_in_the_function(shop):
     assert len(shop.broker.sent) == 1
 
 
-def test_errback_without_enough_time_is_called_on_the_next_receive(shop):
+def test_errback_without_enough_time_is_called_on_the_next_receive(shop) -> None:
     heard = []
 
     @shop.app.task(name="called", time_limit=30)
-    def called(request, exc, traceback):
+    def called(request, exc, traceback) -> None:
         heard.append(request.id)
 
     shop.app.tasks["fail"].s(3).link_error(called.s()).apply_async(task_id="f")
@@ -70,7 +72,7 @@ def test_errback_without_enough_time_is_called_on_the_next_receive(shop):
     context = Context(40)
 
     @shop.app.task(name="takes_time")
-    def takes_time():
+    def takes_time() -> None:
         context.seconds = 20
 
     event = batch(record(call_of("takes_time")), record(message.body, message_id="m"))
@@ -80,7 +82,7 @@ def test_errback_without_enough_time_is_called_on_the_next_receive(shop):
     assert (heard, shop.ran) == (["f"], [3])
 
 
-def test_unreadable_record_is_dead_lettered_and_not_listed(shop):
+def test_unreadable_record_is_dead_lettered_and_not_listed(shop) -> None:
     answer = shop.handler(batch(record("{", message_id="bad"), record(call_of("add", 1))), Context())
     assert failures(answer) == []
     (settled,) = shop.broker.settled
@@ -90,7 +92,7 @@ def test_unreadable_record_is_dead_lettered_and_not_listed(shop):
     assert shop.ran == [1]
 
 
-def test_record_that_cannot_be_dead_lettered_is_listed_and_logged(shop, caplog):
+def test_record_that_cannot_be_dead_lettered_is_listed_and_logged(shop, caplog: pytest.LogCaptureFixture) -> None:
     shop.broker.refused = {"bad"}
     assert failures(shop.handler(batch(record("{", message_id="bad")), Context())) == ["bad"]
     (line,) = [line for line in caplog.records if getattr(line, "action", "") == "lambda.settle_failed"]
@@ -99,7 +101,7 @@ def test_record_that_cannot_be_dead_lettered_is_listed_and_logged(shop, caplog):
 
 
 @pytest.mark.parametrize("failure", [Unreachable("no answer"), RuntimeError("a bug")])
-def test_broker_that_settles_nothing_does_not_prevent_the_answer(shop, failure):
+def test_broker_that_settles_nothing_does_not_prevent_the_answer(shop, failure) -> None:
     shop.broker.failure = failure
     event = batch(
         record(call_of("add", 1), message_id="good"),
@@ -109,7 +111,7 @@ def test_broker_that_settles_nothing_does_not_prevent_the_answer(shop, failure):
     assert failures(shop.handler(event, Context())) == ["bad", "odd"]
 
 
-def test_unknown_task_is_released_with_a_delay(shop):
+def test_unknown_task_is_released_with_a_delay(shop) -> None:
     answer = shop.handler(batch(record(call_of("unknown"), message_id="odd")), Context())
     assert failures(answer) == ["odd"]
     (settled,) = shop.broker.settled
@@ -117,19 +119,21 @@ def test_unknown_task_is_released_with_a_delay(shop):
     assert settled.after_seconds == 30
 
 
-def test_dead_letters_are_settled_before_releases(shop):
+def test_dead_letters_are_settled_before_releases(shop) -> None:
     shop.handler(batch(record(call_of("unknown")), record("{")), Context())
     assert [type(each) for each in shop.broker.settled] == [DeadLetter, Release]
 
 
-def test_redriven_message_runs_again(shop):
+def test_redriven_message_runs_again(shop) -> None:
     call = call_of("fail", 1)
     shop.handler(batch(record(call)), Context())
     shop.handler(batch(record(call, attributes={DEAD_LETTER_REASON: "x"})), Context())
     assert shop.ran == [1, 1]
 
 
-def test_fault_of_the_package_costs_one_record(shop, monkeypatch, caplog):
+def test_fault_of_the_package_costs_one_record(
+    shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     real = shop.app.store.save
 
     def save(records):
@@ -153,11 +157,13 @@ def test_fault_of_the_package_costs_one_record(shop, monkeypatch, caplog):
 
 @pytest.mark.usefixtures("no_garbage_collection")
 class TestTime:
-    def test_record_whose_limit_does_not_fit_and_all_later_records_are_released(self, shop, caplog):
+    def test_record_whose_limit_does_not_fit_and_all_later_records_are_released(
+        self, shop, caplog: pytest.LogCaptureFixture
+    ) -> None:
         context = Context(60)
 
         @shop.app.task(name="dawdle")
-        def dawdle():
+        def dawdle() -> None:
             context.seconds -= 40
 
         event = batch(
@@ -172,32 +178,34 @@ class TestTime:
         assert "lambda.records_not_begun" in [getattr(line, "action", "") for line in caplog.records]
 
     @pytest.mark.parametrize(("seconds", "ran"), [(10.0, []), (14.0, [1])])
-    def test_time_limit_of_the_message_overrides_the_tasks(self, shop, seconds, ran):
+    def test_time_limit_of_the_message_overrides_the_tasks(self, shop, seconds, ran) -> None:
         context = Context(60)
 
         @shop.app.task(name="dawdle")
-        def dawdle():
+        def dawdle() -> None:
             context.seconds = seconds
 
         shop.handler(batch(record(call_of("dawdle")), record(call_of("slow", 1, timelimit=(10, None)))), context)
         assert shop.ran == ran
 
-    def test_records_are_not_read_when_no_time_is_left(self, shop):
+    def test_records_are_not_read_when_no_time_is_left(self, shop) -> None:
         context = Context(60)
 
         @shop.app.task(name="dawdle")
-        def dawdle():
+        def dawdle() -> None:
             context.seconds = 2.1
 
         event = batch(record(call_of("dawdle")), record("{", message_id="a"), record(call_of("add", 1), message_id="b"))
         assert failures(shop.handler(event, context)) == ["a", "b"]
         assert [type(each) for each in shop.broker.settled] == [Release, Release]
 
-    def test_task_without_limit_runs_within_lambdas_default_timeout(self, shop):
+    def test_task_without_limit_runs_within_lambdas_default_timeout(self, shop) -> None:
         assert failures(shop.handler(batch(record(call_of("add", 1))), Context(2.95))) == []
         assert shop.ran == [1]
 
-    def test_task_longer_than_the_function_is_released_while_others_run(self, shop, caplog):
+    def test_task_longer_than_the_function_is_released_while_others_run(
+        self, shop, caplog: pytest.LogCaptureFixture
+    ) -> None:
         event = batch(record(call_of("slow", 1), message_id="a", receives=3), record(call_of("add", 2), message_id="b"))
         assert failures(shop.handler(event, Context(20))) == ["a"]
         assert shop.ran == [2]
@@ -207,7 +215,7 @@ class TestTime:
         (line,) = [line for line in caplog.records if getattr(line, "action", "") == "task.never_fits"]
         assert "raise the function's timeout to at least 33 s" in line.getMessage()
 
-    def test_task_longer_than_the_function_is_dead_lettered_on_its_last_receive(self, shop):
+    def test_task_longer_than_the_function_is_dead_lettered_on_its_last_receive(self, shop) -> None:
         call = call_of("slow", 1)
         assert failures(shop.handler(batch(record(call, receives=5)), Context(20))) == []
         (settled,) = shop.broker.settled
@@ -215,11 +223,11 @@ class TestTime:
         assert "raise the function's timeout" in settled.reason
         assert shop.app.AsyncResult(call.id).state == "FAILURE"
 
-    def test_task_over_its_limit_fails_and_the_next_runs(self, shop):
+    def test_task_over_its_limit_fails_and_the_next_runs(self, shop) -> None:
         call = call_of("wait", timelimit=(0.05, None))
 
         @shop.app.task(name="wait")
-        async def wait():
+        async def wait() -> None:
             await asyncio.sleep(60)
 
         assert failures(shop.handler(batch(record(call), record(call_of("aadd", 1))), Context())) == []
@@ -227,11 +235,11 @@ class TestTime:
         assert "TimeLimitExceeded" in shop.app.AsyncResult(call.id).load().document["result"]["exc_type"]
         assert shop.ran == [1]
 
-    def test_task_that_outlasts_the_function_fails_on_its_last_receive(self, shop):
+    def test_task_that_outlasts_the_function_fails_on_its_last_receive(self, shop) -> None:
         call = call_of("wait")
 
         @shop.app.task(name="wait")
-        def wait():
+        def wait() -> None:
             threading.Event().wait(60)
 
         assert failures(shop.handler(batch(record(call, message_id="a")), Context(2.6))) == ["a"]
@@ -244,7 +252,9 @@ class TestTime:
         with pytest.raises(WorkerLostError, match="the function's time was over"):
             result.get()
 
-    def test_hanging_store_does_not_prevent_the_answer(self, shop, monkeypatch, caplog):
+    def test_hanging_store_does_not_prevent_the_answer(
+        self, shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         def save(_records):
             yield Sleep(60)
 
@@ -260,7 +270,7 @@ class TestTime:
 
 
 class TestGroups:
-    def test_released_record_blocks_its_group_for_the_same_time(self, shop):
+    def test_released_record_blocks_its_group_for_the_same_time(self, shop) -> None:
         event = batch(
             record(call_of("add", 1), message_id="a1", group="a"),
             record(call_of("unknown"), message_id="a2", group="a"),
@@ -275,14 +285,14 @@ class TestGroups:
             ("a3", 30),
         ]
 
-    def test_group_goes_on_after_dead_letter_and_failure(self, shop):
+    def test_group_goes_on_after_dead_letter_and_failure(self, shop) -> None:
         event = batch(
             record("{", group="a"), record(call_of("fail", 1), group="a"), record(call_of("add", 2), group="a")
         )
         assert failures(shop.handler(event, Context())) == []
         assert shop.ran == [1, 2]
 
-    def test_fault_of_the_package_blocks_the_group(self, shop):
+    def test_fault_of_the_package_blocks_the_group(self, shop) -> None:
         event = batch(
             {**record(call_of("add", 1), message_id="a1", group="a"), "receiptHandle": None, "body": None},
             record(call_of("add", 2), message_id="a2", group="a"),
@@ -290,7 +300,7 @@ class TestGroups:
         assert failures(shop.handler(event, Context())) == ["a1", "a2"]
         assert shop.ran == []
 
-    def test_released_record_on_standard_queue_blocks_no_group(self, shop):
+    def test_released_record_on_standard_queue_blocks_no_group(self, shop) -> None:
         standard = [record(call_of(name, 1)) for name in ("unknown", "add")]
         for each in standard:
             each["attributes"]["MessageGroupId"] = "tenant"
@@ -298,7 +308,7 @@ class TestGroups:
         assert shop.ran == [1]
 
 
-def test_handler_without_context_runs_without_limits(shop, caplog):
+def test_handler_without_context_runs_without_limits(shop, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert failures(shop.handler(batch(record(call_of("slow", 1))), None)) == []
     assert shop.ran == [1]

@@ -1,5 +1,7 @@
 """Test time limits in the main thread. "For ever" is a minute here, so that a limit that isn't kept fails a test."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import math
@@ -23,11 +25,11 @@ pytestmark = pytest.mark.usefixtures("no_garbage_collection")
 SOON = 0.05
 
 
-def wait_for_ever():
+def wait_for_ever() -> None:
     threading.Event().wait(60)
 
 
-async def await_for_ever():
+async def await_for_ever() -> None:
     await asyncio.sleep(60)
 
 
@@ -41,11 +43,11 @@ def run(function, *, soft=None, hard=None, left=60.0, keeper=None, times=1):
     return outcomes if times > 1 else outcomes[0]
 
 
-def test_task_within_its_limits_succeeds():
+def test_task_within_its_limits_succeeds() -> None:
     assert run(lambda: 3, soft=60, hard=60) == Succeeded("3")
 
 
-def test_task_that_catches_soft_limit_can_end_early():
+def test_task_that_catches_soft_limit_can_end_early() -> None:
     def task():
         try:
             wait_for_ever()
@@ -55,35 +57,35 @@ def test_task_that_catches_soft_limit_can_end_early():
     assert run(task, soft=SOON, hard=60) == Succeeded('"cleaned up"')
 
 
-def test_uncaught_soft_limit_is_a_failure():
+def test_uncaught_soft_limit_is_a_failure() -> None:
     outcome = run(wait_for_ever, soft=SOON)
     assert isinstance(outcome, Failed)
     assert outcome.error.exc_type == "SoftTimeLimitExceeded"
 
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
-def test_hard_limit_ends_a_task(function):
+def test_hard_limit_ends_a_task(function) -> None:
     assert run(function, hard=SOON) == TimedOut(SOON)
 
 
 class OneAlarmAtATime(TimeKeeper):
     """Blocks the alarm when it raises, so that the next alarm strikes only where the task allows it."""
 
-    def _raise(self, error):
+    def _raise(self, error) -> None:
         block_alarms()
         super()._raise(error)
 
 
-def block_alarms():
+def block_alarms() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
 
 
-def allow_alarms():
+def allow_alarms() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
 
 
 @pytest.fixture
-def keeper(monkeypatch):
+def keeper(monkeypatch: pytest.MonkeyPatch):
     """A keeper whose alarms repeat soon, and strike only after ``allow_alarms``."""
     monkeypatch.setattr("taskq_cloud.serverless.time_limits.TIME_LIMIT_REPEAT_SECONDS", SOON)
     block_alarms()
@@ -92,10 +94,10 @@ def keeper(monkeypatch):
     allow_alarms()
 
 
-def test_task_that_catches_every_exception_is_ended_by_a_later_alarm(keeper):
+def test_task_that_catches_every_exception_is_ended_by_a_later_alarm(keeper) -> None:
     caught = []
 
-    def stubborn():
+    def stubborn() -> None:
         while len(caught) < 2:
             try:
                 allow_alarms()
@@ -109,10 +111,10 @@ def test_task_that_catches_every_exception_is_ended_by_a_later_alarm(keeper):
     assert caught == [TimeLimitExceeded, TimeLimitExceeded]
 
 
-def test_coroutine_that_catches_every_exception_is_ended_by_a_later_alarm(keeper):
+def test_coroutine_that_catches_every_exception_is_ended_by_a_later_alarm(keeper) -> None:
     caught = []
 
-    async def stubborn():
+    async def stubborn() -> None:
         while len(caught) < 2:
             try:
                 allow_alarms()
@@ -127,7 +129,7 @@ def test_coroutine_that_catches_every_exception_is_ended_by_a_later_alarm(keeper
 
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
-def test_ended_task_leaves_no_reference_cycle(function):
+def test_ended_task_leaves_no_reference_cycle(function) -> None:
     keeper = TimeKeeper()
     alive = weakref.ref(keeper)
     assert run(function, hard=SOON, keeper=keeper) == TimedOut(SOON)
@@ -137,13 +139,13 @@ def test_ended_task_leaves_no_reference_cycle(function):
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
 @pytest.mark.parametrize("hard", [None, 30])
-def test_task_running_at_the_end_of_the_functions_time_is_lost(function, hard):
+def test_task_running_at_the_end_of_the_functions_time_is_lost(function, hard) -> None:
     outcome = run(function, hard=hard, left=SOON)
     assert isinstance(outcome, Lost)
     assert "the function's time was over" in outcome.reason
 
 
-def test_soft_limit_is_raised_where_a_coroutine_awaits():
+def test_soft_limit_is_raised_where_a_coroutine_awaits() -> None:
     async def task():
         try:
             await asyncio.gather(await_for_ever(), await_for_ever())
@@ -154,24 +156,24 @@ def test_soft_limit_is_raised_where_a_coroutine_awaits():
     assert run(task, soft=SOON, hard=60) == Succeeded("0")
 
 
-def test_hard_limit_ends_coroutine_that_blocks_its_loop():
-    async def task():
+def test_hard_limit_ends_coroutine_that_blocks_its_loop() -> None:
+    async def task() -> None:
         wait_for_ever()
 
     assert run(task, hard=SOON) == TimedOut(SOON)
 
 
-def test_hard_limit_ends_coroutine_whose_subtask_blocks_the_loop():
-    async def blocks():
+def test_hard_limit_ends_coroutine_whose_subtask_blocks_the_loop() -> None:
+    async def blocks() -> None:
         wait_for_ever()
 
-    async def task():
+    async def task() -> None:
         await asyncio.create_task(blocks())
 
     assert run(task, hard=SOON) == TimedOut(SOON)
 
 
-def test_coroutines_share_one_loop_after_a_hard_limit():
+def test_coroutines_share_one_loop_after_a_hard_limit() -> None:
     loops = []
 
     async def task():
@@ -184,8 +186,8 @@ def test_coroutines_share_one_loop_after_a_hard_limit():
     assert len(set(loops)) == 1
 
 
-def test_time_limit_error_raised_by_the_task_is_a_failure():
-    def task():
+def test_time_limit_error_raised_by_the_task_is_a_failure() -> None:
+    def task() -> None:
         raise TimeLimitExceeded(5)
 
     outcome = run(task, hard=60)
@@ -194,17 +196,17 @@ def test_time_limit_error_raised_by_the_task_is_a_failure():
 
 
 @pytest.mark.parametrize(("code", "reason"), [(3, "exit code 3"), (None, "exit code 0"), ("bye", "exit code 1")])
-def test_task_that_exits_is_lost_and_the_process_lives_on(code, reason):
-    def task():
+def test_task_that_exits_is_lost_and_the_process_lives_on(code, reason) -> None:
+    def task() -> None:
         raise SystemExit(code)
 
     assert run(task) == Lost(reason)
 
 
-def test_coroutine_that_exits_is_lost_and_the_next_runs():
+def test_coroutine_that_exits_is_lost_and_the_next_runs() -> None:
     runs = []
 
-    async def task():
+    async def task() -> None:
         runs.append(1)
         if len(runs) == 1:
             raise SystemExit(3)
@@ -212,8 +214,8 @@ def test_coroutine_that_exits_is_lost_and_the_next_runs():
     assert run(task, times=2) == [Lost("exit code 3"), Succeeded("null")]
 
 
-def test_coroutine_that_raises_cancelled_error_itself_fails():
-    async def task():
+def test_coroutine_that_raises_cancelled_error_itself_fails() -> None:
+    async def task() -> None:
         raise asyncio.CancelledError
 
     outcome = run(task)
@@ -222,15 +224,15 @@ def test_coroutine_that_raises_cancelled_error_itself_fails():
 
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
-def test_out_of_time_ends_task_that_catches_exceptions(function):
-    def stubborn():
+def test_out_of_time_ends_task_that_catches_exceptions(function) -> None:
+    def stubborn() -> None:
         while True:
             try:
                 wait_for_ever()
             except Exception:
                 continue
 
-    async def astubborn():
+    async def astubborn() -> None:
         while True:
             try:
                 await await_for_ever()
@@ -246,13 +248,13 @@ def test_out_of_time_ends_task_that_catches_exceptions(function):
     assert run(function, hard=SOON, keeper=keeper) == TimedOut(SOON)  # the next invocation works as usual
 
 
-def test_out_of_time_interrupts_code_outside_of_tasks():
+def test_out_of_time_interrupts_code_outside_of_tasks() -> None:
     with pytest.raises(OutOfTime), TimeKeeper().deadline(SOON):
         wait_for_ever()
 
 
-def test_foreign_alarm_handler_and_timer_are_restored():
-    def handler(*_args):
+def test_foreign_alarm_handler_and_timer_are_restored() -> None:
+    def handler(*_args) -> None:
         pass
 
     before, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
@@ -267,10 +269,10 @@ def test_foreign_alarm_handler_and_timer_are_restored():
         signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
-def test_run_in_another_thread_is_unlimited_and_logged_once(caplog):
+def test_run_in_another_thread_is_unlimited_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     keeper, outcomes = TimeKeeper(), []
 
-    def work():
+    def work() -> None:
         outcomes.extend(run(lambda: time.sleep(2 * SOON), hard=SOON, keeper=keeper) for _ in range(2))
 
     with caplog.at_level(logging.WARNING):

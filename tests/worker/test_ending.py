@@ -1,5 +1,7 @@
 """Test that a worker's process ends within its grace period, whatever its tasks do and whenever the signal comes."""
 
+from __future__ import annotations
+
 import signal
 import subprocess
 import sys
@@ -81,7 +83,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("blocks_the_loop", "asyncio", 1),
     ],
 )
-def test_process_with_endless_task_ends_after_signal(folder: Path, task: str, pool: str, code: int):
+def test_process_with_endless_task_ends_after_signal(folder: Path, task: str, pool: str, code: int) -> None:
     app = TaskQ("caller")
     app.send_task(task)
     app.close()
@@ -90,7 +92,7 @@ def test_process_with_endless_task_ends_after_signal(folder: Path, task: str, po
     assert ("time.sleep(3600)" in log) == (task == "blocks_the_loop"), "the log shows what blocks the loop"
 
 
-def test_worker_whose_children_never_start_stops_on_signal(folder: Path):
+def test_worker_whose_children_never_start_stops_on_signal(folder: Path) -> None:
     (folder / "stuck.py").write_text(CHILDREN_NEVER_IMPORTED)
     code, log = start_and_stop(folder, "-A", "stuck")
     assert code == 0, log

@@ -1,5 +1,7 @@
 """Test that the deliveries of a message group run one by one, and none after a released delivery."""
 
+from __future__ import annotations
+
 import asyncio
 
 from taskq_cloud.core.model.message import Delivery
@@ -32,23 +34,23 @@ async def _turns(
     return order
 
 
-async def test_group_deliveries_get_turns_one_by_one_in_order():
+async def test_group_deliveries_get_turns_one_by_one_in_order() -> None:
     order = await _turns(MessageGroups(), [delivery(number) for number in range(5)])
     assert order == [(str(number), False) for number in range(5)]
 
 
-async def test_released_delivery_blocks_the_rest_of_its_group():
+async def test_released_delivery_blocks_the_rest_of_its_group() -> None:
     order = await _turns(MessageGroups(), [delivery(number) for number in range(4)], blocked_at=1)
     assert order == [("0", False), ("1", False), ("2", True), ("3", True)]
 
 
-async def test_blocked_group_without_waiting_deliveries_is_unblocked():
+async def test_blocked_group_without_waiting_deliveries_is_unblocked() -> None:
     groups = MessageGroups()
     await _turns(groups, [delivery(0), delivery(1)], blocked_at=0)
     assert await _turns(groups, [delivery(0), delivery(1)]) == [("0", False), ("1", False)]
 
 
-async def test_other_groups_and_unordered_queues_do_not_wait():
+async def test_other_groups_and_unordered_queues_do_not_wait() -> None:
     groups = MessageGroups()
     first, other_group, unordered = delivery(0), delivery(1, group="b"), delivery(2, queue="plain")
     another = groups.turn(delivery(3, queue="plain"))
@@ -62,7 +64,7 @@ async def test_other_groups_and_unordered_queues_do_not_wait():
         assert not turn.blocked
 
 
-async def test_cancelled_wait_passes_the_turn_to_the_next_delivery():
+async def test_cancelled_wait_passes_the_turn_to_the_next_delivery() -> None:
     groups = MessageGroups()
     async with groups.turn(delivery(0)):
         waiting = asyncio.create_task(_turns(groups, [delivery(1)]))

@@ -1,5 +1,7 @@
 """Test leases and settlements while the broker refuses them one by one, as SQS does, or gives no answer at all."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -97,7 +99,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize("error", [Unreachable("no answer"), AccessDenied("the token has expired")])
 async def test_lease_refused_temporarily_is_renewed_when_broker_is_back(
     broker: RefusingBroker, clock: FakeClock, caplog: pytest.LogCaptureFixture, error: Exception
-):
+) -> None:
     leased = LeasedDeliveries(broker, run, 10, 30, clock)
     (delivery,) = await received(broker)
     leased.add([delivery], 0)
@@ -113,7 +115,7 @@ async def test_lease_refused_temporarily_is_renewed_when_broker_is_back(
     assert logged(caplog) == ["lease.failed"]
 
 
-async def test_lease_not_renewed_in_time_is_lost(broker: RefusingBroker, clock: FakeClock):
+async def test_lease_not_renewed_in_time_is_lost(broker: RefusingBroker, clock: FakeClock) -> None:
     leased = LeasedDeliveries(broker, run, 10, 30, clock)
     (delivery,) = await received(broker)
     leased.add([delivery], 0)
@@ -125,7 +127,7 @@ async def test_lease_not_renewed_in_time_is_lost(broker: RefusingBroker, clock: 
     assert leased.has_lost(delivery)
 
 
-async def test_hanging_renewal_is_abandoned_in_time_for_another(broker: RefusingBroker):
+async def test_hanging_renewal_is_abandoned_in_time_for_another(broker: RefusingBroker) -> None:
     leased = LeasedDeliveries(broker, run, 10, 0.6)
     leased.add(await received(broker), 0)
     broker.hangs = 1
@@ -139,7 +141,7 @@ async def test_hanging_renewal_is_abandoned_in_time_for_another(broker: Refusing
 
 async def test_acknowledgement_without_answer_is_retried_without_delaying_other_queues(
     broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
     leased = LeasedDeliveries(broker, run, 10, 30)
     broker.settling["silent"] = Unreachable("no answer")
@@ -160,7 +162,7 @@ async def test_acknowledgement_without_answer_is_retried_without_delaying_other_
 
 async def test_dead_letter_without_answer_is_retried_and_not_released(
     broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
     leased = LeasedDeliveries(broker, run, 10, 30)
     (delivery,) = await received(broker)
@@ -174,7 +176,9 @@ async def test_dead_letter_without_answer_is_retried_and_not_released(
     assert (await depth(broker, dead_letter_queue("q"))).waiting == 1
 
 
-async def test_settlement_pause_is_cut_short_when_worker_stops(broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch):
+async def test_settlement_pause_is_cut_short_when_worker_stops(
+    broker: RefusingBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
         monkeypatch.setattr(f"taskq_cloud.worker.settlement.{name}", 3600)
     leased = LeasedDeliveries(broker, run, 10, 30)
@@ -210,7 +214,7 @@ async def by_time(broker: RefusingBroker, clock: FakeClock, leased: LeasedDelive
 @pytest.mark.parametrize("lose", [by_another, by_time])
 async def test_denied_settlement_keeps_delivery_only_while_lease_lasts(
     broker: RefusingBroker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, lose: Lose
-):
+) -> None:
     monkeypatch.setattr("taskq_cloud.worker.settlement.LONGEST_PAUSE_SECONDS", 0.05)
     leased = LeasedDeliveries(broker, run, 10, 30, clock)
     broker.settling["q"] = AccessDenied("denied")
@@ -225,7 +229,7 @@ async def test_denied_settlement_keeps_delivery_only_while_lease_lasts(
         await auntil(lambda: len(leased) == 0, "the delivery with the lost lease to be removed")
 
 
-async def test_permanent_refusal_is_not_retried(broker: RefusingBroker, caplog: pytest.LogCaptureFixture):
+async def test_permanent_refusal_is_not_retried(broker: RefusingBroker, caplog: pytest.LogCaptureFixture) -> None:
     leased = LeasedDeliveries(broker, run, 10, 30)
     (delivery,) = await received(broker)
     leased.add([delivery], 0)

@@ -1,5 +1,7 @@
 """Test lease renewal, settlement and polling, each against a broker that fails on demand."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,7 +77,9 @@ async def in_flight(broker: MemoryBroker) -> int:
     return (await run(broker.depth("q"))).in_flight
 
 
-async def test_leases_are_renewed_in_one_batch_after_a_third_of_their_time(broker: FailingBroker, clock: FakeClock):
+async def test_leases_are_renewed_in_one_batch_after_a_third_of_their_time(
+    broker: FailingBroker, clock: FakeClock
+) -> None:
     leased = LeasedDeliveries(broker, run, 10, 30, clock)
     leased.add(await received(broker, 5), 0)
     clock.advance(9)
@@ -88,7 +92,7 @@ async def test_leases_are_renewed_in_one_batch_after_a_third_of_their_time(broke
     assert await in_flight(broker) == 5
 
 
-async def test_failed_renewal_is_retried(broker: FailingBroker, clock: FakeClock):
+async def test_failed_renewal_is_retried(broker: FailingBroker, clock: FakeClock) -> None:
     leased = LeasedDeliveries(broker, run, 10, 30, clock)
     leased.add(await received(broker, 2), 0)
     broker.failures["extend"] = [Unreachable("no answer"), ValueError("a fault")]
@@ -101,7 +105,7 @@ async def test_failed_renewal_is_retried(broker: FailingBroker, clock: FakeClock
 
 async def test_lost_lease_is_logged_once_and_not_renewed(
     broker: FailingBroker, clock: FakeClock, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     leased = LeasedDeliveries(broker, run, 10, 30, clock)
     leased.add(await received(broker, 1), 0)
     clock.advance(31)
@@ -112,7 +116,7 @@ async def test_lost_lease_is_logged_once_and_not_renewed(
     assert [record.action for record in caplog.records] == ["lease.lost"]  # type: ignore[attr-defined]
 
 
-async def test_lease_at_brokers_limit_is_not_renewed(clock: FakeClock, caplog: pytest.LogCaptureFixture):
+async def test_lease_at_brokers_limit_is_not_renewed(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     class Limited(FailingBroker):
         capabilities = replace(MemoryBroker.capabilities, longest_lease_seconds=100)
 
@@ -127,7 +131,7 @@ async def test_lease_at_brokers_limit_is_not_renewed(clock: FakeClock, caplog: p
     assert [record.action for record in caplog.records] == ["lease.limit"]  # type: ignore[attr-defined]
 
 
-async def test_room_is_reserved_for_whole_batches_while_slots_are_busy(broker: FailingBroker):
+async def test_room_is_reserved_for_whole_batches_while_slots_are_busy(broker: FailingBroker) -> None:
     leased = LeasedDeliveries(broker, run, 20, 30)
     leased.slot_is_idle = lambda: False
     assert await leased.reserve(10) == 10
@@ -141,7 +145,7 @@ async def test_room_is_reserved_for_whole_batches_while_slots_are_busy(broker: F
     assert leased.room == 0
 
 
-async def test_settlements_are_batched_and_their_deliveries_removed(broker: FailingBroker):
+async def test_settlements_are_batched_and_their_deliveries_removed(broker: FailingBroker) -> None:
     leased = LeasedDeliveries(broker, run, 100, 30)
     batcher = SettlementBatcher(broker, run, leased)
     deliveries = await received(broker, 25)
@@ -156,7 +160,7 @@ async def test_settlements_are_batched_and_their_deliveries_removed(broker: Fail
 
 async def test_settlements_that_block_an_idle_slot_are_not_delayed(
     broker: FailingBroker, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr("taskq_cloud.worker.settlement.LINGER_SECONDS", 3600)
     leased = LeasedDeliveries(broker, run, 4, 30)
     leased.count_running = lambda: 1
@@ -171,7 +175,7 @@ async def test_settlements_that_block_an_idle_slot_are_not_delayed(
     assert broker.batches == [3]
 
 
-async def test_settlements_are_retried_until_silent_broker_answers(broker: FailingBroker):
+async def test_settlements_are_retried_until_silent_broker_answers(broker: FailingBroker) -> None:
     leased = LeasedDeliveries(broker, run, 100, 30)
     batcher = SettlementBatcher(broker, run, leased)
     broker.failures["settle"] = [Unreachable("no answer"), ValueError("a fault in the package")]
@@ -185,7 +189,7 @@ async def test_settlements_are_retried_until_silent_broker_answers(broker: Faili
     assert await in_flight(broker) == 0
 
 
-async def test_dead_letter_without_dead_letter_queue_is_released(broker: FailingBroker, clock: FakeClock):
+async def test_dead_letter_without_dead_letter_queue_is_released(broker: FailingBroker, clock: FakeClock) -> None:
     leased = LeasedDeliveries(broker, run, 100, 30)
     batcher = SettlementBatcher(broker, run, leased)
     broker.refuse_dead_letters = True
@@ -202,7 +206,7 @@ async def test_dead_letter_without_dead_letter_queue_is_released(broker: Failing
 
 async def test_polling_goes_on_after_errors_and_shows_them(
     broker: FailingBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.setattr("taskq_cloud.worker.poller.FIRST_PAUSE_SECONDS", 0.01)
     broker.failures["receive"] = [QueueNotFound("queue 'q' does not exist"), ValueError("a fault in the package")]
     taken: list[Any] = []
@@ -222,7 +226,7 @@ async def test_polling_goes_on_after_errors_and_shows_them(
     assert leased.room == 9
 
 
-async def test_released_delivery_is_removed(broker: FailingBroker):
+async def test_released_delivery_is_removed(broker: FailingBroker) -> None:
     leased = LeasedDeliveries(broker, run, 100, 30)
     batcher = SettlementBatcher(broker, run, leased)
     (delivery,) = await received(broker, 1)

@@ -1,5 +1,7 @@
 """Test `taskq worker` as a process on SQLite: signals, kill -9, health, and the errors of a bad deployment."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
@@ -73,7 +75,7 @@ class Worker:
     def says(self, text: str) -> bool:
         return text in self.log.read_text()
 
-    def ready(self) -> "Worker":
+    def ready(self) -> Worker:
         until(lambda: self.says("ready: serves") or self.process.poll() is not None, "the worker to be ready")
         assert self.process.poll() is None, self.log.read_text()
         return self
@@ -110,7 +112,7 @@ def waiting(app: TaskQ) -> int:
 
 
 @pytest.mark.parametrize("pool", ["processes", "threads", "asyncio", "solo"])
-def test_worker_serves_and_exits_with_0_on_sigterm(app: TaskQ, start: Callable[..., Worker], pool: str):
+def test_worker_serves_and_exits_with_0_on_sigterm(app: TaskQ, start: Callable[..., Worker], pool: str) -> None:
     worker = start("-P", pool, *(("-c", "1") if pool == "solo" else ())).ready()
     assert app.send_task("shop.add", (2, 3)).get(timeout=TIMEOUT_SECONDS) == 5
     assert worker.end() == 0
@@ -119,7 +121,7 @@ def test_worker_serves_and_exits_with_0_on_sigterm(app: TaskQ, start: Callable[.
 
 def test_sigterm_lets_running_task_finish_and_releases_waiting_messages(
     app: TaskQ, folder: Path, start: Callable[..., Worker]
-):
+) -> None:
     results = [app.send_task("shop.wait_for", ("go",)) for _ in range(4)]
     worker = start("-c", "1").ready()
     until(lambda: len(runs(folder)) == 1, "the first task to begin")
@@ -132,7 +134,9 @@ def test_sigterm_lets_running_task_finish_and_releases_waiting_messages(
     assert sorted(result.state for result in results) == ["PENDING", "PENDING", "PENDING", "SUCCESS"]
 
 
-def test_second_signal_releases_running_task_and_exits_with_0(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+def test_second_signal_releases_running_task_and_exits_with_0(
+    app: TaskQ, folder: Path, start: Callable[..., Worker]
+) -> None:
     result = app.send_task("shop.wait_for", ("go",))
     worker = start().ready()
     until(lambda: len(runs(folder)) == 1, "the task to begin")
@@ -144,7 +148,7 @@ def test_second_signal_releases_running_task_and_exits_with_0(app: TaskQ, folder
     assert result.state == "PENDING"
 
 
-def test_task_running_at_shutdown_timeout_is_released(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+def test_task_running_at_shutdown_timeout_is_released(app: TaskQ, folder: Path, start: Callable[..., Worker]) -> None:
     app.send_task("shop.wait_for", ("never",))
     worker = start("--shutdown-timeout", "1").ready()
     until(lambda: len(runs(folder)) == 1, "the task to begin")
@@ -153,7 +157,7 @@ def test_task_running_at_shutdown_timeout_is_released(app: TaskQ, folder: Path, 
     assert waiting(app) == 1
 
 
-def test_messages_of_killed_worker_are_run_by_another(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+def test_messages_of_killed_worker_are_run_by_another(app: TaskQ, folder: Path, start: Callable[..., Worker]) -> None:
     result = app.send_task("shop.wait_for", ("go",))
     first = start().ready()
     until(lambda: len(runs(folder)) == 1, "the task to begin")
@@ -166,7 +170,7 @@ def test_messages_of_killed_worker_are_run_by_another(app: TaskQ, folder: Path, 
     assert runs(folder).count("ended") == 1, "the killed worker's child must not go on"
 
 
-def test_task_of_killed_child_runs_once_more(app: TaskQ, folder: Path, start: Callable[..., Worker]):
+def test_task_of_killed_child_runs_once_more(app: TaskQ, folder: Path, start: Callable[..., Worker]) -> None:
     start().ready()
     result = app.send_task("shop.wait_for", ("go",))
     other = app.send_task("shop.wait_for", ("go",))
@@ -178,7 +182,7 @@ def test_task_of_killed_child_runs_once_more(app: TaskQ, folder: Path, start: Ca
     assert len(runs(folder)) == 5
 
 
-def test_endless_loop_is_ended_by_time_limit(app: TaskQ, start: Callable[..., Worker]):
+def test_endless_loop_is_ended_by_time_limit(app: TaskQ, start: Callable[..., Worker]) -> None:
     start().ready()
     result = app.send_task("shop.endless")
     until(result.ready, "the task to end")
@@ -186,7 +190,7 @@ def test_endless_loop_is_ended_by_time_limit(app: TaskQ, start: Callable[..., Wo
     assert app.send_task("shop.add", (1, 1)).get(timeout=TIMEOUT_SECONDS) == 2
 
 
-def test_health_of_worker_is_served(start: Callable[..., Worker], free_port: int):
+def test_health_of_worker_is_served(start: Callable[..., Worker], free_port: int) -> None:
     start("--health-port", str(free_port)).ready()
     connection = HTTPConnection("127.0.0.1", free_port, timeout=5)
     connection.request("GET", "/healthz")
@@ -216,7 +220,7 @@ def free_port() -> int:
 )
 def test_bad_deployment_logs_one_clear_line(
     folder: Path, start: Callable[..., Worker], options: tuple[str, ...], code: int, said: str
-):
+) -> None:
     worker = start(*options)
     assert worker.process.wait(TIMEOUT_SECONDS) in (code, 2)
     log = worker.log.read_text()
@@ -224,7 +228,7 @@ def test_bad_deployment_logs_one_clear_line(
     assert "Traceback" not in log
 
 
-def test_failing_import_of_application_is_logged_with_its_cause(folder: Path, start: Callable[..., Worker]):
+def test_failing_import_of_application_is_logged_with_its_cause(folder: Path, start: Callable[..., Worker]) -> None:
     (folder / "broken.py").write_text("import a_package_that_is_not_there\n")
     worker = start("-A", "broken")
     assert worker.process.wait(TIMEOUT_SECONDS) != 0

@@ -1,5 +1,7 @@
 """Test task protection against an agent on a socket that answers as the ECS documentation says."""
 
+from __future__ import annotations
+
 import json
 import logging
 import socket
@@ -93,7 +95,7 @@ async def _pass(protected: Protection, clock: Clock, seconds: int) -> None:
         await protected.check()
 
 
-async def test_short_task_costs_no_protection_request(protected: Protection, agent: Agent, clock: Clock):
+async def test_short_task_costs_no_protection_request(protected: Protection, agent: Agent, clock: Clock) -> None:
     for _ in range(20):
         with protected.run():
             await _pass(protected, clock, 24)
@@ -101,7 +103,9 @@ async def test_short_task_costs_no_protection_request(protected: Protection, age
     assert agent.asked == []
 
 
-async def test_long_task_is_protected_until_a_minute_after_its_end(protected: Protection, agent: Agent, clock: Clock):
+async def test_long_task_is_protected_until_a_minute_after_its_end(
+    protected: Protection, agent: Agent, clock: Clock
+) -> None:
     with protected.run():
         await _pass(protected, clock, 24)
         assert agent.asked == []
@@ -118,7 +122,7 @@ async def test_long_task_is_protected_until_a_minute_after_its_end(protected: Pr
     assert agent.asked == [ON, ON, ON, OFF]
 
 
-async def test_hour_of_long_tasks_costs_thirteen_requests(protected: Protection, agent: Agent, clock: Clock):
+async def test_hour_of_long_tasks_costs_thirteen_requests(protected: Protection, agent: Agent, clock: Clock) -> None:
     for _ in range(36):
         with protected.run(), protected.run():
             await _pass(protected, clock, 100)
@@ -147,7 +151,7 @@ async def test_refused_request_is_logged_once_and_retried(
     answer: tuple[int, Any],
     said: str,
     caplog: pytest.LogCaptureFixture,
-):
+) -> None:
     caplog.set_level(logging.INFO, "taskq_cloud.worker")
     agent.answers = [answer] * 3
     with protected.run():
@@ -160,7 +164,7 @@ async def test_refused_request_is_logged_once_and_retried(
     assert said in caplog.messages[0]
 
 
-async def test_missing_agent_is_logged_once(clock: Clock, caplog: pytest.LogCaptureFixture):
+async def test_missing_agent_is_logged_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as gone:
         uri = f"http://127.0.0.1:{gone.server_port}/api/0123"
     protected = Protection(uri, 25, clock)
@@ -171,7 +175,7 @@ async def test_missing_agent_is_logged_once(clock: Clock, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("uri", ["169.254.170.2/api", "https://127.0.0.1/api", "http://127.0.0.1:port/api"])
-async def test_invalid_agent_address_is_logged_once(uri: str, clock: Clock, caplog: pytest.LogCaptureFixture):
+async def test_invalid_agent_address_is_logged_once(uri: str, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     protected = Protection(uri, 25, clock)
     with protected.run():
         await _pass(protected, clock, 60)
@@ -180,7 +184,7 @@ async def test_invalid_agent_address_is_logged_once(uri: str, clock: Clock, capl
 
 async def test_silent_agent_is_waited_for_only_so_long(
     clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(protection, "ANSWER_SECONDS", 0.05)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts the connection, and nobody answers
@@ -192,7 +196,7 @@ async def test_silent_agent_is_waited_for_only_so_long(
 
 async def test_expired_protection_is_requested_anew(
     protected: Protection, agent: Agent, clock: Clock, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     caplog.set_level(logging.INFO, "taskq_cloud.worker")
     with protected.run():
         await _pass(protected, clock, 25)
@@ -206,7 +210,7 @@ async def test_expired_protection_is_requested_anew(
     ]
 
 
-def test_agent_address_comes_from_ecs_unless_protection_is_off(monkeypatch: pytest.MonkeyPatch):
+def test_agent_address_comes_from_ecs_unless_protection_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     def uri(**settings: Any) -> str | None:
         return WorkerOptions.from_settings(TaskQ("tests", **settings).conf, ["celery"]).ecs_agent_uri
 
@@ -227,7 +231,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_quick")
-async def test_worker_protects_only_long_tasks(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch):
+async def test_worker_protects_only_long_tasks(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECS_AGENT_URI", agent.uri)
     go_on = threading.Event()
 
@@ -254,7 +258,9 @@ async def test_worker_protects_only_long_tasks(app: TaskQ, agent: Agent, monkeyp
 
 
 @pytest.mark.usefixtures("_quick")
-async def test_stopping_worker_ends_its_protection_last(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch):
+async def test_stopping_worker_ends_its_protection_last(
+    app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ECS_AGENT_URI", agent.uri)
     monkeypatch.setattr(protection, "LINGER_SECONDS", 60)
     go_on = threading.Event()
@@ -276,7 +282,7 @@ async def test_stopping_worker_ends_its_protection_last(app: TaskQ, agent: Agent
 
 
 @pytest.mark.usefixtures("_quick")
-async def test_refused_protection_fails_no_task(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch):
+async def test_refused_protection_fails_no_task(app: TaskQ, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECS_AGENT_URI", agent.uri)
     agent.answers = [DENIED] * 9
 

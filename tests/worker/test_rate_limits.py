@@ -1,5 +1,7 @@
 """Test that rate-limited messages stay in the queue, and that a rate-limit slot is taken only when a task can run."""
 
+from __future__ import annotations
+
 import threading
 
 from taskq_cloud import TaskQ
@@ -7,7 +9,7 @@ from taskq_cloud.testing.waiting import auntil
 from tests.worker.serving import serving
 
 
-async def test_rate_limited_tasks_take_neither_pool_slot_nor_lease(app: TaskQ):
+async def test_rate_limited_tasks_take_neither_pool_slot_nor_lease(app: TaskQ) -> None:
     @app.task(rate_limit="1/h")
     def rare(number: int) -> int:
         return number
@@ -26,7 +28,7 @@ async def test_rate_limited_tasks_take_neither_pool_slot_nor_lease(app: TaskQ):
         await auntil(lambda: len(worker._leased) == worker._slots.taken == 0, "all messages to be settled")
 
 
-async def test_busy_worker_takes_no_rate_limit_slot_for_waiting_task(app: TaskQ):
+async def test_busy_worker_takes_no_rate_limit_slot_for_waiting_task(app: TaskQ) -> None:
     begun, end = threading.Event(), threading.Event()
 
     @app.task
@@ -49,7 +51,7 @@ async def test_busy_worker_takes_no_rate_limit_slot_for_waiting_task(app: TaskQ)
     assert [*app.store._slots._next] == ["task limited"]
 
 
-async def test_stopping_worker_releases_rate_limited_task_that_waits(app: TaskQ):
+async def test_stopping_worker_releases_rate_limited_task_that_waits(app: TaskQ) -> None:
     begun, end = threading.Event(), threading.Event()
 
     @app.task

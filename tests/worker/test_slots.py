@@ -1,5 +1,7 @@
 """Test the slots of a pool: fair hand-over, closing and cancellation."""
 
+from __future__ import annotations
+
 import asyncio
 
 import pytest
@@ -11,7 +13,7 @@ def _ignore() -> None:
     """Ignore that a slot is idle."""
 
 
-async def test_slots_are_handed_over_in_turn():
+async def test_slots_are_handed_over_in_turn() -> None:
     slots = Slots(1, _ignore)
     assert await slots.acquire()
     order: list[int] = []
@@ -30,7 +32,7 @@ async def test_slots_are_handed_over_in_turn():
     assert slots.idle
 
 
-async def test_closed_slots_refuse_waiting_and_later_callers():
+async def test_closed_slots_refuse_waiting_and_later_callers() -> None:
     slots = Slots(1, _ignore)
     assert await slots.acquire()
     waiter = asyncio.create_task(slots.acquire())
@@ -40,7 +42,7 @@ async def test_closed_slots_refuse_waiting_and_later_callers():
     assert await slots.acquire() is False
 
 
-async def test_slot_handed_to_cancelled_waiter_is_not_lost():
+async def test_slot_handed_to_cancelled_waiter_is_not_lost() -> None:
     slots = Slots(1, _ignore)
     assert await slots.acquire()
     leaving = asyncio.create_task(slots.acquire())
@@ -53,7 +55,7 @@ async def test_slot_handed_to_cancelled_waiter_is_not_lost():
     assert await staying is True
 
 
-async def test_free_slot_without_waiters_is_announced():
+async def test_free_slot_without_waiters_is_announced() -> None:
     announced: list[bool] = []
     slots = Slots(2, lambda: announced.append(True))
     assert await slots.acquire()

@@ -1,5 +1,7 @@
 """Test a whole worker in this process, with a memory broker, a memory store and the threads pool."""
 
+from __future__ import annotations
+
 import asyncio
 import threading
 import time
@@ -20,7 +22,7 @@ async def dead_letters(app: TaskQ, queue: str) -> list[str]:
     return [delivery.attributes[DEAD_LETTER_REASON] for delivery in deliveries]
 
 
-async def test_every_outcome_ends_in_its_state(app: TaskQ):
+async def test_every_outcome_ends_in_its_state(app: TaskQ) -> None:
     @app.task
     def add(a: int, b: int) -> int:
         return a + b
@@ -56,7 +58,7 @@ async def test_every_outcome_ends_in_its_state(app: TaskQ):
     assert (depth.waiting, depth.delayed, depth.in_flight) == (0, 0, 0)
 
 
-async def test_task_five_leases_long_runs_once(app: TaskQ):
+async def test_task_five_leases_long_runs_once(app: TaskQ) -> None:
     runs = []
 
     @app.task
@@ -70,7 +72,7 @@ async def test_task_five_leases_long_runs_once(app: TaskQ):
     assert len(runs) == 1
 
 
-async def test_delivery_waiting_for_slot_keeps_lease_and_is_released_on_stop(app: TaskQ):
+async def test_delivery_waiting_for_slot_keeps_lease_and_is_released_on_stop(app: TaskQ) -> None:
     began, go_on = threading.Event(), threading.Event()
 
     @app.task
@@ -96,7 +98,7 @@ async def test_delivery_waiting_for_slot_keeps_lease_and_is_released_on_stop(app
             assert await result.aget(timeout=10) == "done"
 
 
-async def test_second_stop_releases_running_task(app: TaskQ):
+async def test_second_stop_releases_running_task(app: TaskQ) -> None:
     began, go_on = threading.Event(), threading.Event()
 
     @app.task
@@ -117,7 +119,7 @@ async def test_second_stop_releases_running_task(app: TaskQ):
         go_on.set()
 
 
-async def test_worker_leases_no_more_than_its_capacity(app: TaskQ):
+async def test_worker_leases_no_more_than_its_capacity(app: TaskQ) -> None:
     go_on = threading.Event()
     most = 0
 
@@ -135,7 +137,7 @@ async def test_worker_leases_no_more_than_its_capacity(app: TaskQ):
     assert most == 6
 
 
-async def test_empty_queue_does_not_starve_another(app: TaskQ):
+async def test_empty_queue_does_not_starve_another(app: TaskQ) -> None:
     @app.task(queue="busy")
     def work() -> int:
         return 1
@@ -150,7 +152,7 @@ async def test_empty_queue_does_not_starve_another(app: TaskQ):
             assert await result.aget(timeout=5) == 1
 
 
-async def test_busy_queue_among_many_fills_every_slot(app: TaskQ):
+async def test_busy_queue_among_many_fills_every_slot(app: TaskQ) -> None:
     all_run = threading.Barrier(4, timeout=15)
 
     @app.task(queue="busy")
@@ -164,7 +166,7 @@ async def test_busy_queue_among_many_fills_every_slot(app: TaskQ):
             await result.aget(timeout=15)
 
 
-async def test_burst_ends_when_queues_are_empty_retries_included(app: TaskQ):
+async def test_burst_ends_when_queues_are_empty_retries_included(app: TaskQ) -> None:
     runs = []
 
     @app.task(autoretry_for=(OSError,), default_retry_delay=0.5)
@@ -180,7 +182,7 @@ async def test_burst_ends_when_queues_are_empty_retries_included(app: TaskQ):
     assert result.get(timeout=0) == 3
 
 
-async def test_order_within_group_is_kept_when_a_message_is_released(app: TaskQ):
+async def test_order_within_group_is_kept_when_a_message_is_released(app: TaskQ) -> None:
     seen = []
 
     @app.task(queue="orders.fifo")
@@ -206,7 +208,7 @@ async def take_over(app: TaskQ, worker: Worker, queue: str) -> list[Delivery]:
 
 
 @pytest.mark.parametrize("queue", ["celery", "orders.fifo"])
-async def test_delivery_that_lost_its_lease_while_waiting_is_left_to_other_worker(app: TaskQ, queue: str):
+async def test_delivery_that_lost_its_lease_while_waiting_is_left_to_other_worker(app: TaskQ, queue: str) -> None:
     runs, go_on = [], threading.Event()
 
     @app.task(queue=queue)

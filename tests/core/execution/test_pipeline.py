@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
@@ -29,9 +31,9 @@ class TestOnSQLite(PipelineContract):
     steps_apart = 4
 
     @pytest.fixture
-    def broker(self, tmp_path, clock):
+    def broker(self, tmp_path: Path, clock):
         return SQLiteBroker(tmp_path / "broker.db", clock)
 
     @pytest.fixture
-    def store(self, tmp_path, clock):
+    def store(self, tmp_path: Path, clock):
         return SQLiteResults(tmp_path / "results.db", clock)

@@ -1,5 +1,7 @@
 """Messages that are due late: the times and names of their schedules, and runs after years on a fake clock."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -63,27 +65,27 @@ def addressed(message, queue="work", capabilities=LIKE_SQS, scheduler=LIKE_EVENT
         ("work.fifo", 60.5, 0, 61),  # never early, since it would block its group
     ],
 )
-def test_message_due_after_the_longest_delay_is_scheduled(queue, due_in, delay, fires_in):
+def test_message_due_after_the_longest_delay_is_scheduled(queue, due_in, delay, fires_in) -> None:
     found = addressed(a_message(due_in), queue)
     assert found.outgoing.delay_seconds == delay
     assert (found.schedule and found.schedule.at - NOW) == fires_in
 
 
-def test_late_message_without_scheduler_gets_the_longest_delay():
+def test_late_message_without_scheduler_gets_the_longest_delay() -> None:
     found = addressed(a_message(5000), scheduler=None)
     assert (found.outgoing.delay_seconds, found.schedule) == (900, None)
 
 
-def test_scheduler_without_one_off_schedules_gets_no_messages():
+def test_scheduler_without_one_off_schedules_gets_no_messages() -> None:
     assert addressed(a_message(5000), scheduler=replace(LIKE_EVENTBRIDGE, one_off=False)).schedule is None
 
 
-def test_message_within_the_longest_parking_is_not_scheduled():
+def test_message_within_the_longest_parking_is_not_scheduled() -> None:
     assert addressed(a_message(600), capabilities=LIKE_PUBSUB).schedule is None
     assert addressed(a_message(700), capabilities=LIKE_PUBSUB).schedule.at == NOW + 700
 
 
-def test_schedule_fires_after_the_longest_lead_for_a_later_message():
+def test_schedule_fires_after_the_longest_lead_for_a_later_message() -> None:
     found = addressed(a_message(YEAR_SECONDS), scheduler=replace(LIKE_EVENTBRIDGE, longest_lead_seconds=86_400))
     assert found.schedule.at == NOW + 86_400
 
@@ -92,7 +94,7 @@ def test_schedule_fires_after_the_longest_lead_for_a_later_message():
     ("due_in", "expires_in", "delay", "fires_in"),
     [(5000, 10, 10, None), (5000, 2000, 0, 1940), (5000, 9000, 0, 4940), (5000, -1, 0, None), (None, 5000, 0, None)],
 )
-def test_message_that_expires_early_is_held_until_it_expires(due_in, expires_in, delay, fires_in):
+def test_message_that_expires_early_is_held_until_it_expires(due_in, expires_in, delay, fires_in) -> None:
     found = addressed(a_message(due_in, expires_in))
     assert found.outgoing.delay_seconds == delay
     assert (found.schedule and found.schedule.at - NOW) == fires_in
@@ -101,12 +103,12 @@ def test_message_that_expires_early_is_held_until_it_expires(due_in, expires_in,
 # Messages that a scheduler doesn't take
 
 
-def test_message_too_large_for_a_schedule_gets_the_longest_delay():
+def test_message_too_large_for_a_schedule_gets_the_longest_delay() -> None:
     found = addressed(a_message(5000, args=["x" * 300_000]))
     assert (found.outgoing.delay_seconds, found.schedule) == (900, None)
 
 
-def test_message_with_stored_payload_is_scheduled_within_the_payload_s_life():
+def test_message_with_stored_payload_is_scheduled_within_the_payload_s_life() -> None:
     shelf = Shelf()
     codec = codec_with(shelf, expires_days=30, compression=None)
     message = a_message(YEAR_SECONDS, args=["x" * 300_000])
@@ -116,7 +118,7 @@ def test_message_with_stored_payload_is_scheduled_within_the_payload_s_life():
     assert addressed(replace(message, eta=time_in(5000)), codec=codec).schedule.at == NOW + 4940
 
 
-def test_attribute_that_the_scheduler_would_alter_prevents_the_schedule():
+def test_attribute_that_the_scheduler_would_alter_prevents_the_schedule() -> None:
     assert addressed(a_message(5000), attributes={"tenant": "a"}).schedule is not None
     assert addressed(a_message(5000), attributes={"tenant": "<aws.scheduler.execution-id>"}).schedule is None
 
@@ -124,7 +126,7 @@ def test_attribute_that_the_scheduler_would_alter_prevents_the_schedule():
 # Names
 
 
-def test_name_depends_on_id_attempt_and_time():
+def test_name_depends_on_id_attempt_and_time() -> None:
     message = a_message(5000, id="6f1c1e6e-8f0b-4b43-9a3c-0f3d6a7c1b2e", retries=3)
     name = addressed(message).schedule.name
     assert name == f"once.6f1c1e6e-8f0b-4b43-9a3c-0f3d6a7c1b2e.3.{NOW + 4940:.0f}"
@@ -135,7 +137,7 @@ def test_name_depends_on_id_attempt_and_time():
 
 
 @pytest.mark.parametrize("task_id", ["größer", "a.b", "a b", "x" * 41, "x" * 4000])
-def test_any_id_has_a_unique_valid_name(task_id):
+def test_any_id_has_a_unique_valid_name(task_id) -> None:
     at = datetime.max.replace(tzinfo=UTC).timestamp() // 1
     name = late_delivery.one_off(a_message(id=task_id, retries=9999), "work", int(at)).name
     assert len(name) <= 64
@@ -155,11 +157,11 @@ class Schedules(MemorySchedules):
     capabilities = LIKE_EVENTBRIDGE
 
 
-def no_calls(step):
+def no_calls(step) -> None:
     raise AssertionError(f"nothing is called, but {step!r} was yielded")
 
 
-def test_text_that_looks_like_a_placeholder_arrives_unchanged():
+def test_text_that_looks_like_a_placeholder_arrives_unchanged() -> None:
     word = "<aws.scheduler.scheduled-time>"
     message = a_message(5000, args=[word])
     schedules, codec = Schedules(), Codec()
@@ -171,7 +173,7 @@ def test_text_that_looks_like_a_placeholder_arrives_unchanged():
     assert list(codec.read(schedule.body, "m-1").args) == [word]
 
 
-def test_ordered_message_keeps_group_and_is_deduplicated_by_schedule_name():
+def test_ordered_message_keeps_group_and_is_deduplicated_by_schedule_name() -> None:
     schedules = Schedules()
     found = addressed(a_message(5000), "work.fifo", group="tenant")
     run(Outbox(Codec(), Broker(), schedules).send([found]), no_calls)
@@ -179,7 +181,7 @@ def test_ordered_message_keeps_group_and_is_deduplicated_by_schedule_name():
     assert (schedule.target, schedule.group, schedule.deduplication) == ("work.fifo", "tenant", schedule.name)
 
 
-def test_refused_schedule_is_one_of_the_answers():
+def test_refused_schedule_is_one_of_the_answers() -> None:
     class Full(Schedules):
         def put(self, schedules, *, replace=False):
             yield from ()
@@ -198,7 +200,7 @@ def test_refused_schedule_is_one_of_the_answers():
 class World:
     """A pipeline, a broker and a scheduler on one clock; ``until`` lets time pass and runs due tasks."""
 
-    def __init__(self, outcomes=(), scheduler=None, broker=None):
+    def __init__(self, outcomes=(), scheduler=None, broker=None) -> None:
         self.clock = FakeClock(NOW)
         self.broker = (broker or Broker)(self.clock)
         self.scheduler = scheduler or Schedules()
@@ -219,7 +221,7 @@ class World:
         )
         self.pipeline = Pipeline(self.environment)
 
-    def call(self, message, queue="work"):
+    def call(self, message, queue="work") -> None:
         outbox = self.environment.outbox
         run(outbox.send([outbox.address(message, queue, self.clock())]), no_calls)
 
@@ -228,7 +230,7 @@ class World:
         self.ran_at.append(self.clock() - NOW)
         return self.outcomes.pop(0) if self.outcomes else Succeeded("1")
 
-    def until(self, seconds, queue="work", *, late=0):
+    def until(self, seconds, queue="work", *, late=0) -> None:
         """Advance the clock to a time, stopping whenever something happens."""
         while True:
             for schedule in self.scheduler.due(self.clock() - late):
@@ -247,7 +249,7 @@ class World:
 
 
 @pytest.mark.parametrize("late", [0, 59])
-def test_task_runs_on_time_after_years_with_two_deliveries(late):
+def test_task_runs_on_time_after_years_with_two_deliveries(late) -> None:
     world = World()
     due_in = 30 * YEAR_SECONDS
     world.call(a_message(due_in))
@@ -260,7 +262,7 @@ def test_task_runs_on_time_after_years_with_two_deliveries(late):
     assert run(world.store.load(["t-1"]), no_calls)["t-1"].state == "SUCCESS"
 
 
-def test_retry_after_years_is_scheduled():
+def test_retry_after_years_is_scheduled() -> None:
     again = Retrying(ErrorInfo.of(ValueError("busy")), 2 * YEAR_SECONDS)
     world = World([again, again])
     world.call(a_message())
@@ -270,7 +272,7 @@ def test_retry_after_years_is_scheduled():
     assert world.ran_at == [0, pytest.approx(2 * YEAR_SECONDS, abs=1), pytest.approx(4 * YEAR_SECONDS, abs=2)]
 
 
-def test_task_that_expires_before_it_is_due_is_revoked():
+def test_task_that_expires_before_it_is_due_is_revoked() -> None:
     world = World()
     world.call(a_message(YEAR_SECONDS, 86_400))
 
@@ -281,7 +283,7 @@ def test_task_that_expires_before_it_is_due_is_revoked():
     assert not run(world.scheduler.names(), no_calls).names
 
 
-def test_crash_before_acknowledgement_makes_no_second_schedule():
+def test_crash_before_acknowledgement_makes_no_second_schedule() -> None:
     world = World()
     body = Codec().write(a_message(YEAR_SECONDS), "work")
     delivery = Delivery(queue="work", message_id="m-1", receipt="r-1", body=body)
@@ -293,7 +295,7 @@ def test_crash_before_acknowledgement_makes_no_second_schedule():
     assert len(run(world.scheduler.names(), no_calls).names) == 1
 
 
-def test_message_that_no_scheduler_takes_is_released_on_queue_without_delays():
+def test_message_that_no_scheduler_takes_is_released_on_queue_without_delays() -> None:
     world = World()
     body = Codec().write(a_message(YEAR_SECONDS, args=["x" * 300_000]), "work.fifo")
     delivery = Delivery(queue="work.fifo", message_id="m-1", receipt="r-1", body=body)
@@ -302,7 +304,7 @@ def test_message_that_no_scheduler_takes_is_released_on_queue_without_delays():
     assert run(world.pipeline.process(small), world.perform) == Acknowledge(small)
 
 
-def test_time_that_passes_during_an_outage_is_not_scheduled():
+def test_time_that_passes_during_an_outage_is_not_scheduled() -> None:
     world = World([Retrying(ErrorInfo.of(ValueError("busy")), 120)])
     body = Codec().write(a_message(), "work.fifo")
     delivery = Delivery(queue="work.fifo", message_id="m-1", receipt="r-1", body=body)
@@ -324,7 +326,7 @@ def test_time_that_passes_during_an_outage_is_not_scheduled():
 # Removing schedules
 
 
-def test_cancel_removes_only_the_schedules_of_the_tasks():
+def test_cancel_removes_only_the_schedules_of_the_tasks() -> None:
     schedules = Schedules()
     ids = ["a", "a", "ab", "b"]
     batch = [addressed(a_message(5000 + number, id=each)) for number, each in enumerate(ids)]
@@ -335,11 +337,11 @@ def test_cancel_removes_only_the_schedules_of_the_tasks():
     assert run(schedules.names(), no_calls).names == [batch[2].schedule.name]
 
 
-def test_cancel_does_not_ask_a_scheduler_without_one_off_schedules():
+def test_cancel_does_not_ask_a_scheduler_without_one_off_schedules() -> None:
     class PeriodicAlone(Schedules):
         capabilities = replace(Schedules.capabilities, one_off=False)
 
-        def names(self, *_arguments, **_options):
+        def names(self, *_arguments, **_options) -> None:
             raise AssertionError("a platform may have to list all its schedules for that")
 
     schedules = PeriodicAlone()
@@ -347,11 +349,11 @@ def test_cancel_does_not_ask_a_scheduler_without_one_off_schedules():
     assert run(late_delivery.cancel(schedules, ["a", "b"]), no_calls) == [False, False]
 
 
-def test_schedule_has_a_description():
+def test_schedule_has_a_description() -> None:
     assert late_delivery.one_off(a_message(), "work", 7) == OneOff("once.t-1.0.7", 7, "task remind[t-1] on queue work")
 
 
-def test_body_of_a_schedule_stays_json():
+def test_body_of_a_schedule_stays_json() -> None:
     schedules = Schedules()
     run(Outbox(Codec(), Broker(), schedules).send([addressed(a_message(5000, args=["<aws.scheduler.x>"]))]), no_calls)
     assert json.loads(schedules.due(NOW + 5000)[0].body)["headers"]["task"] == "remind"

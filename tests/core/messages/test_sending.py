@@ -1,5 +1,9 @@
 """Sending messages to several queues if one of them can't be used."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import pytest
 
 from taskq_cloud import TaskQ, group
@@ -7,14 +11,14 @@ from taskq_cloud.errors import QueueNotFound, SendError
 
 
 @pytest.fixture
-def app(aws_environment):
+def app(aws_environment: dict[str, str]):
     app = TaskQ("shop", broker="sqs://eu-west-1/", results="memory://")
     app.task(name="add")(lambda number: number)
     yield app
     app.close()
 
 
-def test_error_lists_only_the_messages_that_were_not_sent(app, make_queue):
+def test_error_lists_only_the_messages_that_were_not_sent(app, make_queue: Callable[..., str]) -> None:
     work = make_queue("work")
     members = [app.signature("add", [number]).set(queue=queue) for number, queue in enumerate([work, "gone", work])]
     with pytest.raises(SendError) as caught:
@@ -23,6 +27,6 @@ def test_error_lists_only_the_messages_that_were_not_sent(app, make_queue):
     assert app.run(app.broker.depth(work)).total == 2
 
 
-def test_single_missing_queue_raises_its_own_error(app):
+def test_single_missing_queue_raises_its_own_error(app) -> None:
     with pytest.raises(QueueNotFound, match="gone"):
         group(app.signature("add", [number]).set(queue="gone") for number in range(2)).delay()

@@ -1,5 +1,7 @@
 """Rates: the texts that give one, and the bound that its slots keep."""
 
+from __future__ import annotations
+
 import math
 import random
 from itertools import pairwise
@@ -14,14 +16,14 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 
 @pytest.mark.parametrize("value", ["10/s", "100/m", "1000/h", "10", 10, 2.5, "0.5/m", "1/h"])
-def test_rate_is_read_as_celery_reads_it(value):
+def test_rate_is_read_as_celery_reads_it(value) -> None:
     rate = parse_rate(value, of="rate_limit")
     assert rate is not None
     assert rate.per_second == pytest.approx(celerys_rate(value))
 
 
 @pytest.mark.parametrize("value", [None, 0, "0", "0/m", 0.0])
-def test_rate_of_none_or_zero_is_no_limit(value):
+def test_rate_of_none_or_zero_is_no_limit(value) -> None:
     assert not celerys_rate(value)
     assert parse_rate(value, of="rate_limit") is None
 
@@ -29,7 +31,7 @@ def test_rate_of_none_or_zero_is_no_limit(value):
 @pytest.mark.parametrize(
     "value", ["10/d", "ten/s", "10 / s", "", "/m", "-1/s", -1, "1e3/s", "10/s ", math.nan, math.inf, True, [10], "٣/s"]
 )
-def test_malformed_rate_is_refused_with_examples(value):
+def test_malformed_rate_is_refused_with_examples(value) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_limit=.* isn't a rate: write '10/s'"):
         parse_rate(value, of="task shop.notify: rate_limit")
 
@@ -38,7 +40,7 @@ def test_malformed_rate_is_refused_with_examples(value):
     ("value", "burst", "credit", "good"),
     [("20/s", 40, 1, 2), ("100/m", 4, 1.4, 2.4), ("1/m", 1, 0, 60), ("1/h", 1, 0, 3600)],
 )
-def test_default_burst_is_two_seconds_of_the_rate_or_one(value, burst, credit, good):
+def test_default_burst_is_two_seconds_of_the_rate_or_one(value, burst, credit, good) -> None:
     rate = parse_rate(value, of="rate_limit")
     assert rate is not None
     assert rate.burst == burst
@@ -56,7 +58,7 @@ def test_default_burst_is_two_seconds_of_the_rate_or_one(value, burst, credit, g
         ("0.01/h", 2, "at most 1"),
     ],
 )
-def test_burst_out_of_bounds_is_refused(value, burst, message):
+def test_burst_out_of_bounds_is_refused(value, burst, message) -> None:
     with pytest.raises(ImproperlyConfigured, match=message):
         parse_rate(value, burst, of="rate_limit")
 
@@ -78,7 +80,7 @@ def most_in_a_window(starts: list[float], seconds: float) -> int:
     pauses=st.lists(st.floats(0, 100), min_size=1, max_size=60),
     late=st.randoms(use_true_random=False),
 )
-def test_starts_in_any_window_are_at_most_rate_and_burst(rate: Rate, pauses: list[float], late: random.Random):
+def test_starts_in_any_window_are_at_most_rate_and_burst(rate: Rate, pauses: list[float], late: random.Random) -> None:
     slots, now, starts, given_out = LocalSlots(), 1000.0, [], []
     for pause in pauses:
         now += pause if late.random() < 0.5 else 0
@@ -93,7 +95,7 @@ def test_starts_in_any_window_are_at_most_rate_and_burst(rate: Rate, pauses: lis
         assert most_in_a_window(starts, seconds) <= math.ceil(seconds * rate.per_second + 1e-6) + rate.burst
 
 
-def test_starts_in_a_window_can_reach_the_bound():
+def test_starts_in_a_window_can_reach_the_bound() -> None:
     rate = Rate(1.0, 3)
     # Tasks that begin late meet one that begins in time: the slots of 0, 1, 2 and 3 are all used at 3.
     slots = LocalSlots()
@@ -102,14 +104,14 @@ def test_starts_in_a_window_can_reach_the_bound():
     assert most_in_a_window([3.0] * 4, 0.001) == math.ceil(0.001) + rate.burst
 
 
-def test_slot_is_bounded_by_credit_and_by_distance():
+def test_slot_is_bounded_by_credit_and_by_distance() -> None:
     assert take_slot(None, 5, 100) == 95
     assert take_slot(1.0, 5, 100) == 95
     assert take_slot(97.0, 5, 100) == 97
     assert take_slot(101 + FARTHEST_SLOT_SECONDS, 5, 100) is None
 
 
-def test_keys_with_past_slots_are_forgotten():
+def test_keys_with_past_slots_are_forgotten() -> None:
     slots = LocalSlots()
     for number in range(3000):
         slots.take(f"tenant {number}", 1, 1, now=number * 0.1)

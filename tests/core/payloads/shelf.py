@@ -47,7 +47,7 @@ class Shelf:
 def drive(flow):
     """Run a flow that makes no calls."""
 
-    def nothing(step):
+    def nothing(step) -> None:
         raise AssertionError(f"the flow yielded {step!r}")
 
     return run(flow, nothing)

@@ -47,7 +47,7 @@ def inner(store: LargeResults, task_id="id-1") -> dict:
     return json.loads(drive(store.store.load([task_id]))[task_id].payload)
 
 
-def test_record_that_fits_is_passed_through():
+def test_record_that_fits_is_passed_through() -> None:
     shelf = Shelf()
     store, record = a_store(shelf), a_record("small")
     assert drive(store.save([record])) == [True]
@@ -55,7 +55,7 @@ def test_record_that_fits_is_passed_through():
     assert shelf.puts == shelf.gets == []
 
 
-def test_record_that_is_too_large_is_stored_as_a_payload():
+def test_record_that_is_too_large_is_stored_as_a_payload() -> None:
     shelf = Shelf()
     store, record, small = a_store(shelf), a_record(noise(20_000)), a_record(1, task_id="id-2")
     assert drive(store.save([record, small])) == [True, True]
@@ -67,7 +67,7 @@ def test_record_that_is_too_large_is_stored_as_a_payload():
     assert document["result"] == f"{len(record.payload)} bytes in s3://shelf/{shelf.puts[0]}"
 
 
-def test_record_that_fits_when_compressed_needs_no_object():
+def test_record_that_fits_when_compressed_needs_no_object() -> None:
     shelf = Shelf()
     store, record = a_store(shelf), a_record("a" * 20_000)
     assert drive(store.save([record])) == [True]
@@ -79,7 +79,7 @@ def test_record_that_fits_when_compressed_needs_no_object():
     assert len(shelf.puts) == 1
 
 
-def test_large_failure_is_read_as_a_failure_by_celery_too():
+def test_large_failure_is_read_as_a_failure_by_celery_too() -> None:
     error = json.loads(result_document.encode_error(ErrorInfo.of(ValueError(noise(20_000)))))
     shelf = Shelf()
     store, record = a_store(shelf), a_record(error, FAILURE)
@@ -91,7 +91,7 @@ def test_large_failure_is_read_as_a_failure_by_celery_too():
     assert isinstance(seen, ClaimError) and shelf.puts[0] in str(seen)
 
 
-def test_task_value_that_resembles_a_reference_is_read_as_a_value():
+def test_task_value_that_resembles_a_reference_is_read_as_a_value() -> None:
     shelf = Shelf()
     store = a_store(shelf)
     value = {"taskq_claim": {"place": "s3://shelf", "key": "app/x"}, "taskq_compressed": {"data": ""}}
@@ -100,7 +100,7 @@ def test_task_value_that_resembles_a_reference_is_read_as_a_value():
     assert shelf.gets == []
 
 
-def test_missing_object_is_named_with_its_task():
+def test_missing_object_is_named_with_its_task() -> None:
     shelf = Shelf()
     store = a_store(shelf)
     drive(store.save([a_record(noise(20_000))]))
@@ -111,7 +111,7 @@ def test_missing_object_is_named_with_its_task():
     assert caught.value.task_id == "id-1"
 
 
-def test_reference_to_another_place_is_neither_followed_nor_removed():
+def test_reference_to_another_place_is_neither_followed_nor_removed() -> None:
     shelf = Shelf()
     store = a_store(shelf)
     drive(store.save([a_record(noise(20_000))]))
@@ -126,7 +126,7 @@ def test_reference_to_another_place_is_neither_followed_nor_removed():
     assert ("shelf", "secret") in shelf.kept and shelf.gets == []
 
 
-def test_reference_with_a_path_to_another_place_removes_nothing():
+def test_reference_with_a_path_to_another_place_removes_nothing() -> None:
     shelf = Shelf()
     store = a_store(shelf)
     drive(store.save([a_record(noise(20_000))]))
@@ -138,7 +138,7 @@ def test_reference_with_a_path_to_another_place_removes_nothing():
     assert ("shelf", key) in shelf.kept
 
 
-def test_deleted_record_and_its_object_are_gone():
+def test_deleted_record_and_its_object_are_gone() -> None:
     shelf = Shelf()
     store = a_store(shelf)
     drive(store.save([a_record(noise(20_000)), a_record(1, task_id="id-2")]))
@@ -146,7 +146,7 @@ def test_deleted_record_and_its_object_are_gone():
     assert shelf.kept == {} and drive(store.load(["id-1", "id-2"])) == {}
 
 
-def test_record_whose_payload_could_not_be_stored_is_not_written():
+def test_record_whose_payload_could_not_be_stored_is_not_written() -> None:
     shelf = Shelf()
     shelf.failure = Unreachable("no answer")
     store = a_store(shelf)
@@ -156,7 +156,7 @@ def test_record_whose_payload_could_not_be_stored_is_not_written():
 
 
 @pytest.mark.parametrize("damage", [{"data": "?"}, {"data": "AAAA"}, {"compression": "application/x-rar"}, {"data": 7}])
-def test_damaged_record_is_a_decode_error(damage):
+def test_damaged_record_is_a_decode_error(damage) -> None:
     store = a_store(Shelf())
     drive(store.save([a_record("a" * 20_000)]))
     document = inner(store)
@@ -167,7 +167,7 @@ def test_damaged_record_is_a_decode_error(damage):
         drive(store.load(["id-2"]))
 
 
-def test_other_methods_are_those_of_the_store():
+def test_other_methods_are_those_of_the_store() -> None:
     store = a_store(Shelf())
     assert drive(store.join("j", "a", 1, None)) is True
     assert drive(store.claim("k", "me", 10)) == 1

@@ -60,7 +60,7 @@ def sent(codec: Codec, shelf: Shelf, message: Message, **options):
 # Messages that get a reference
 
 
-def test_message_that_fits_is_written_as_without_payloads():
+def test_message_that_fits_is_written_as_without_payloads() -> None:
     shelf = Shelf()
     message = a_message(100, argsrepr="", origin="me")
     packed = pack(codec_with(shelf), message)
@@ -68,12 +68,12 @@ def test_message_that_fits_is_written_as_without_payloads():
     assert packed.payload is None and not packed.attributes
 
 
-def test_large_message_without_payloads_is_left_for_the_broker_to_refuse():
+def test_large_message_without_payloads_is_left_for_the_broker_to_refuse() -> None:
     packed = pack(Codec(), a_message())
     assert len(packed.body) > ROOM and packed.payload is None
 
 
-def test_message_that_fits_when_compressed_is_sent_whole():
+def test_message_that_fits_when_compressed_is_sent_whole() -> None:
     shelf = Shelf()
     message = Message(task="shop.pay", id="1", args=["a" * 50_000])
     packed = pack(codec_with(shelf), message)
@@ -82,7 +82,7 @@ def test_message_that_fits_when_compressed_is_sent_whole():
     assert protocol.decode(json.loads(packed.body), "m").args == message.args
 
 
-def test_compression_is_that_of_the_settings():
+def test_compression_is_that_of_the_settings() -> None:
     shelf = Shelf()
     message = Message(task="shop.pay", id="1", args=["a" * 50_000])
     packed = pack(codec_with(shelf, compression=None), message)
@@ -91,13 +91,13 @@ def test_compression_is_that_of_the_settings():
     assert pack(codec_with(shelf, compression="bzip2"), message).payload is None
 
 
-def test_compressed_message_is_not_compressed_again():
+def test_compressed_message_is_not_compressed_again() -> None:
     packed = pack(codec_with(Shelf()), a_message(), compression="bzip2")
     assert json.loads(packed.body)["headers"]["compression"] == "application/x-bz2"
     assert packed.payload.data.startswith(b"BZ")
 
 
-def test_compression_that_makes_a_payload_larger_is_not_used():
+def test_compression_that_makes_a_payload_larger_is_not_used() -> None:
     shelf = Shelf()
     message = Message(task="shop.pay", id="1", args=[random.Random(1).randbytes(20_000)])
     codec = codec_with(shelf)
@@ -106,19 +106,19 @@ def test_compression_that_makes_a_payload_larger_is_not_used():
     assert "compression" not in json.loads(packed.body)["headers"]
 
 
-def test_message_over_the_threshold_is_stored_though_the_broker_would_take_it():
+def test_message_over_the_threshold_is_stored_though_the_broker_would_take_it() -> None:
     codec = codec_with(Shelf(), threshold_bytes=2000, compression=None)
     assert pack(codec, a_message(1000)).payload is None
     assert pack(codec, a_message(3000)).payload is not None
 
 
-def test_message_too_large_for_a_payload_is_refused_by_name():
+def test_message_too_large_for_a_payload_is_refused_by_name() -> None:
     message = Message(task="shop.pay", id="1", args=["a" * LARGEST_PAYLOAD_BYTES])
     with pytest.raises(PayloadTooLarge, match=r"task shop\.pay"):
         pack(codec_with(Shelf()), message)
 
 
-def test_message_with_large_headers_stays_too_large():
+def test_message_with_large_headers_stays_too_large() -> None:
     message = a_message(argsrepr=noise(ROOM))
     packed = pack(codec_with(Shelf()), message)
     assert packed.payload is None and len(packed.body) > ROOM
@@ -129,7 +129,7 @@ def test_message_with_large_headers_stays_too_large():
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml", "pickle"])
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_message_with_a_stored_payload_is_read_as_it_was_written(serializer, compression):
+def test_message_with_a_stored_payload_is_read_as_it_was_written(serializer, compression) -> None:
     shelf = Shelf()
     payloads = Payloads(store=shelf, compression=compression)
     codec = Codec(payloads=payloads, accept_content=[serializer], serializer=serializer)
@@ -147,7 +147,7 @@ def test_message_with_a_stored_payload_is_read_as_it_was_written(serializer, com
     assert read.payload_reference == payload_references.reference_of(json.loads(packed.body))
 
 
-def test_reference_has_place_digest_size_and_time():
+def test_reference_has_place_digest_size_and_time() -> None:
     shelf = Shelf()
     packed = sent(codec_with(shelf), shelf, a_message())
     reference = payload_references.reference_of(json.loads(packed.body))
@@ -157,7 +157,7 @@ def test_reference_has_place_digest_size_and_time():
     assert payload_references.sha256_of(shelf.kept["shelf", reference.key]) == reference.sha256
 
 
-def test_key_of_any_task_id_is_plain():
+def test_key_of_any_task_id_is_plain() -> None:
     shelf = Shelf()
     for task_id in ("../../x", "..", "a/b", "ö" * 80, "?#%"):
         packed = sent(codec_with(shelf), shelf, replace(a_message(), id=task_id))
@@ -166,7 +166,7 @@ def test_key_of_any_task_id_is_plain():
         assert drive(codec_with(shelf).open(packed.body, "m")).id == task_id
 
 
-def test_message_with_a_reference_is_refused_by_a_celery_worker():
+def test_message_with_a_reference_is_refused_by_a_celery_worker() -> None:
     document = json.loads(pack(codec_with(Shelf()), a_message()).body)
     with pytest.raises(ContentDisallowed):
         serialization.loads(
@@ -174,7 +174,7 @@ def test_message_with_a_reference_is_refused_by_a_celery_worker():
         )
 
 
-def test_reference_header_set_by_a_caller_is_refused():
+def test_reference_header_set_by_a_caller_is_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match="taskq_claim"):
         Codec().write(a_message(headers={"taskq_claim": {}}), "work")
 
@@ -182,7 +182,7 @@ def test_reference_header_set_by_a_caller_is_refused():
 # Sent on
 
 
-def test_retry_with_equal_arguments_reuses_the_reference():
+def test_retry_with_equal_arguments_reuses_the_reference() -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -192,7 +192,7 @@ def test_retry_with_equal_arguments_reuses_the_reference():
     assert drive(codec.open(again.body, "m")).retries == 1
 
 
-def test_retry_with_other_arguments_stores_a_new_payload():
+def test_retry_with_other_arguments_stores_a_new_payload() -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -202,7 +202,7 @@ def test_retry_with_other_arguments_stores_a_new_payload():
 
 
 @pytest.mark.parametrize(("days", "reused"), [(14.9, True), (15, False), (40, False)])
-def test_reference_to_an_old_object_is_replaced(days, reused):
+def test_reference_to_an_old_object_is_replaced(days, reused) -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -211,7 +211,7 @@ def test_reference_to_an_old_object_is_replaced(days, reused):
     assert reused or again.payload.key != read.payload_reference.key
 
 
-def test_reference_to_another_place_is_not_reused():
+def test_reference_to_another_place_is_not_reused() -> None:
     shelf = Shelf()
     codec = codec_with(shelf, sources=["elsewhere"])
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -229,7 +229,7 @@ def tampered(shelf, packed, **fields):
     return json.dumps(document)
 
 
-def test_missing_object_fails_its_task():
+def test_missing_object_fails_its_task() -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = pack(codec, a_message())
@@ -239,7 +239,7 @@ def test_missing_object_fails_its_task():
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1] + b"!", lambda data: data + b" ", lambda _: b""])
-def test_altered_object_is_refused(change):
+def test_altered_object_is_refused(change) -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message())
@@ -263,7 +263,7 @@ def test_altered_object_is_refused(change):
         ("s3://shelf2", "app/x"),
     ],
 )
-def test_reference_to_a_place_not_allowed_is_not_followed(place, key):
+def test_reference_to_a_place_not_allowed_is_not_followed(place, key) -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message())
@@ -273,7 +273,7 @@ def test_reference_to_a_place_not_allowed_is_not_followed(place, key):
     assert caught.value.task_id == "id-1"
 
 
-def test_reference_to_a_place_in_the_settings_is_followed():
+def test_reference_to_a_place_in_the_settings_is_followed() -> None:
     shelf = Shelf()
     codec = codec_with(shelf, sources=["other", "third/part/"])
     packed = sent(codec, shelf, a_message())
@@ -285,7 +285,7 @@ def test_reference_to_a_place_in_the_settings_is_followed():
         drive(codec.open(tampered(shelf, packed, place="s3://third", key="x"), "m"))
 
 
-def test_object_that_is_too_large_is_not_fetched():
+def test_object_that_is_too_large_is_not_fetched() -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message())
@@ -307,14 +307,14 @@ def test_object_that_is_too_large_is_not_fetched():
         {"content_type": 7},
     ],
 )
-def test_malformed_reference_is_refused(fields):
+def test_malformed_reference_is_refused(fields) -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     with pytest.raises(ClaimError, match="malformed"):
         drive(codec.open(tampered(shelf, sent(codec, shelf, a_message()), **fields), "m"))
 
 
-def test_reference_without_payloads_is_refused_with_the_setting():
+def test_reference_without_payloads_is_refused_with_the_setting() -> None:
     packed = pack(codec_with(Shelf()), a_message())
     with pytest.raises(ClaimError, match="set TASKQ_PAYLOADS"):
         drive(Codec().open(packed.body, "m"))
@@ -322,7 +322,7 @@ def test_reference_without_payloads_is_refused_with_the_setting():
         Codec().read(packed.body, "m")
 
 
-def test_payload_that_is_not_text_is_refused():
+def test_payload_that_is_not_text_is_refused() -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message(), compression=None)
@@ -343,12 +343,12 @@ def test_payload_that_is_not_text_is_refused():
         ({"compression": "rar"}, "unknown compression 'rar'"),
     ],
 )
-def test_wrong_option_of_payloads_is_refused(options, text):
+def test_wrong_option_of_payloads_is_refused(options, text) -> None:
     with pytest.raises(ImproperlyConfigured, match=text):
         codec_with(Shelf(), **options)
 
 
-def test_pointer_format_outside_s3_is_refused():
+def test_pointer_format_outside_s3_is_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match="gs://shelf"):
         codec_with(Shelf("gs://shelf"), format="sqs-extended")
 
@@ -360,7 +360,7 @@ def signed(shelf, *keys):
     return replace(signing_codec(*keys, now=NOW), payloads=Payloads(store=shelf))
 
 
-def test_signature_covers_the_payload_of_a_reference():
+def test_signature_covers_the_payload_of_a_reference() -> None:
     shelf = Shelf()
     codec = signed(shelf, HMAC)
     packed = sent(codec, shelf, a_message())
@@ -371,7 +371,7 @@ def test_signature_covers_the_payload_of_a_reference():
         drive(codec.open(swapped, "m"))
 
 
-def test_message_with_a_wrong_signature_has_nothing_fetched(caplog):
+def test_message_with_a_wrong_signature_has_nothing_fetched(caplog: pytest.LogCaptureFixture) -> None:
     shelf = Shelf()
     packed = sent(signed(shelf, OTHER_HMAC), shelf, a_message())
     with pytest.raises(SecurityError, match="unknown here") as caught:
@@ -380,7 +380,7 @@ def test_message_with_a_wrong_signature_has_nothing_fetched(caplog):
     assert [record.action for record in caplog.records] == ["message.refused_signature"]
 
 
-def test_message_with_a_reference_nested_too_deeply_is_refused():
+def test_message_with_a_reference_nested_too_deeply_is_refused() -> None:
     shelf = Shelf()
     codec = signed(shelf, HMAC)
     document = json.loads(sent(codec, shelf, a_message()).body)
@@ -391,7 +391,7 @@ def test_message_with_a_reference_nested_too_deeply_is_refused():
             drive(codec.open(nested, "m"))
 
 
-def test_unsigned_message_with_a_missing_object_fails_no_task():
+def test_unsigned_message_with_a_missing_object_fails_no_task() -> None:
     shelf = Shelf()
     lax = replace(signing_codec(HMAC, now=NOW, accept_unsigned=["all"]), payloads=Payloads(store=shelf))
     packed = pack(codec_with(shelf), a_message())
@@ -400,7 +400,7 @@ def test_unsigned_message_with_a_missing_object_fails_no_task():
     assert caught.value.task_id is None
 
 
-def test_reused_reference_of_a_retry_is_signed_anew():
+def test_reused_reference_of_a_retry_is_signed_anew() -> None:
     shelf = Shelf()
     codec = signed(shelf, HMAC)
     read = drive(codec.open(sent(codec, shelf, a_message()).body, "m"))
@@ -417,7 +417,7 @@ def pointer(bucket="shelf", key="app/x", name=payload_references.POINTER_CLASSES
 
 
 @pytest.mark.parametrize("name", payload_references.POINTER_CLASSES)
-def test_pointer_is_followed(name):
+def test_pointer_is_followed(name) -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     body = codec.write(a_message(), "work")
@@ -426,7 +426,7 @@ def test_pointer_is_followed(name):
     assert read.args == a_message().args and read.payload_reference is None
 
 
-def test_pointer_to_any_form_of_message_is_followed():
+def test_pointer_to_any_form_of_message_is_followed() -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay", "args": [1]}'
@@ -438,7 +438,7 @@ def test_pointer_to_any_form_of_message_is_followed():
         drive(codec.open(pointer(), "m"))
 
 
-def test_pointer_in_a_notification_is_followed():
+def test_pointer_in_a_notification_is_followed() -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay", "args": [1]}'
@@ -462,13 +462,13 @@ def test_pointer_in_a_notification_is_followed():
         ("[" * 10_000, "neither a JSON object"),
     ],
 )
-def test_pointer_that_cannot_be_followed_is_refused(body, text):
+def test_pointer_that_cannot_be_followed_is_refused(body, text) -> None:
     with pytest.raises(DecodeError, match=text):
         drive(codec_with(Shelf()).open(body, "m"))
 
 
 @pytest.mark.parametrize("attribute", [{"ExtendedPayloadSize": "7"}, {"SQSLargePayloadSize": "7"}])
-def test_pointer_with_a_wrong_size_is_refused(attribute):
+def test_pointer_with_a_wrong_size_is_refused(attribute) -> None:
     shelf = Shelf()
     shelf.kept["shelf", "app/x"] = b'{"task": "shop.pay"}'
     with pytest.raises(ClaimError, match="instead of 7"):
@@ -478,12 +478,12 @@ def test_pointer_with_a_wrong_size_is_refused(attribute):
 @pytest.mark.parametrize(
     "attribute", sorted(payload_references.POINTER_ATTRIBUTES - {payload_references.POINTER_SHA256})
 )
-def test_pointer_with_an_endless_size_is_refused(attribute):
+def test_pointer_with_an_endless_size_is_refused(attribute) -> None:
     with pytest.raises(ClaimError):
         drive(codec_with(Shelf()).open(pointer(), "m", None, {attribute: "1" * 5000}))
 
 
-def test_pointer_is_written_in_the_extended_format():
+def test_pointer_is_written_in_the_extended_format() -> None:
     shelf = Shelf()
     codec = codec_with(shelf, format="sqs-extended", compression=None)
     message = a_message()
@@ -499,7 +499,7 @@ def test_pointer_is_written_in_the_extended_format():
         drive(codec.open(packed.body, "m", None, altered))
 
 
-def test_signature_covers_the_payload_of_a_pointer():
+def test_signature_covers_the_payload_of_a_pointer() -> None:
     shelf = Shelf()
     codec = replace(signing_codec(HMAC, now=NOW), payloads=Payloads(store=shelf, format="sqs-extended"))
     packed = sent(codec, shelf, a_message())
@@ -517,7 +517,7 @@ def addressed(codec, message, **attributes):
     return Outbox(codec, broker).address(message, "work", NOW, Transport(attributes=attributes))
 
 
-def test_payloads_are_stored_before_their_messages_are_sent():
+def test_payloads_are_stored_before_their_messages_are_sent() -> None:
     shelf, broker = Shelf(), NotingBroker()
     codec = codec_with(shelf)
     large = [addressed(codec, replace(a_message(), id=str(number))) for number in range(3)]
@@ -527,7 +527,7 @@ def test_payloads_are_stored_before_their_messages_are_sent():
     assert len(shelf.puts) == 3 and len(broker.sent) == 4
 
 
-def test_message_whose_payload_is_refused_is_not_sent():
+def test_message_whose_payload_is_refused_is_not_sent() -> None:
     shelf, broker = Shelf(), NotingBroker()
     codec = codec_with(shelf)
     shelf.failure = Unreachable("no answer")
@@ -536,7 +536,7 @@ def test_message_whose_payload_is_refused_is_not_sent():
     assert len(broker.sent) == 1
 
 
-def test_attributes_of_a_received_pointer_are_not_sent_on():
+def test_attributes_of_a_received_pointer_are_not_sent_on() -> None:
     shelf = Shelf()
     given = {"own": "1", "ExtendedPayloadSize": "9", "SQSLargePayloadSize": "9", "taskq_payload_sha256": "x"}
     assert addressed(codec_with(shelf), a_message(), **given).outgoing.attributes == {"own": "1"}
@@ -544,18 +544,18 @@ def test_attributes_of_a_received_pointer_are_not_sent_on():
     assert extended.keys() == {"own", "ExtendedPayloadSize", "taskq_payload_sha256"} and extended["own"] == "1"
 
 
-def test_attributes_count_towards_the_size_of_a_message():
+def test_attributes_count_towards_the_size_of_a_message() -> None:
     codec = codec_with(Shelf(), compression=None)
     room = ROOM - len(codec.write(a_message(1000), "work"))
     assert addressed(codec, a_message(1000), a="x" * (room - 8)).payload is None
     assert addressed(codec, a_message(1000), a="x" * room).payload is not None
 
 
-def test_reference_is_printed_as_its_place_and_key():
+def test_reference_is_printed_as_its_place_and_key() -> None:
     assert str(PayloadReference(place="s3://b", key="k/1")) == "s3://b/k/1"
 
 
-def test_payload_that_expands_too_far_is_refused():
+def test_payload_that_expands_too_far_is_refused() -> None:
     shelf = Shelf()
     codec = codec_with(shelf)
     packed = sent(codec, shelf, a_message())

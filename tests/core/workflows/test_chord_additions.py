@@ -12,19 +12,19 @@ from tests.workflows import evaluate
 T = ("task", "a", False)
 
 
-def test_lazy_addition_is_sent_by_its_task():
+def test_lazy_addition_is_sent_by_its_task() -> None:
     node = ("chord", [("adding", "a", [T, ("task", "b", False)], True), T], T)
     assert sorted(map(str, run_workflow(node, 0, 0)[0][1])) == sorted(map(str, evaluate(node)[1]))
     assert sorted(map(str, run_workflow(node, 7, 0.2)[0][1])) == sorted(map(str, evaluate(node)[1]))
 
 
-def test_workflow_can_be_added():
+def test_workflow_can_be_added() -> None:
     added = [("chain", [T, T]), ("group", [T, T]), ("chord", [T], T)]
     value, _ = run_workflow(("chord", [("adding", "x", added)], T), 3, 0.1)
     assert value == ["a", [["x"], ["a", ["a"]], [["a"], ["a"]], ["a", [["a"]]]]]
 
 
-def test_many_additions_are_counted_in_shards():
+def test_many_additions_are_counted_in_shards() -> None:
     node = ("chord", [("adding", "x", [T] * (2 * SHARD_MEMBERS + 5)), T], T)
     assert run_workflow(node, 0, 0)[0] == evaluate(node)
 
@@ -35,18 +35,18 @@ class TestWithoutChord:
         app = TaskQ("shop", broker="memory://", results="memory://", task_always_eager=True)
 
         @app.task(name="adding", bind=True)
-        def adding(self):
+        def adding(self) -> None:
             self.add_to_chord(adding.s())
 
         return app
 
-    def test_task_outside_a_chord_fails(self, app):
+    def test_task_outside_a_chord_fails(self, app) -> None:
         for workflow in (app.tasks["adding"].s(), group(app.tasks["adding"].s()), chain(app.tasks["adding"].s())):
             result = workflow.apply_async()
             leaf = result[0] if hasattr(result, "results") else result
             with pytest.raises(ValueError, match=r"task adding: add_to_chord.*not member of any chord"):
                 leaf.get()
 
-    def test_call_as_a_function_raises(self, app):
+    def test_call_as_a_function_raises(self, app) -> None:
         with pytest.raises(ValueError, match="not member of any chord"):
             app.tasks["adding"]()

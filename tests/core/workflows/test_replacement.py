@@ -16,7 +16,7 @@ def replacement_messages(message, workflow):
     return replacement.start(message, replacement.in_place_of(message, workflow, 7), 0.0, None)
 
 
-def test_single_task_takes_id_place_and_following_tasks():
+def test_single_task_takes_id_place_and_following_tasks() -> None:
     embed = Embed(
         callbacks=[{"task": "callback"}], errbacks=[{"task": "errback"}], chain=[{"task": "last"}], chord=BODY
     )
@@ -31,7 +31,7 @@ def test_single_task_takes_id_place_and_following_tasks():
     assert (made.retries, made.attempt, made.fence, made.replaced_task_nesting) == (0, 3, 7, 1)
 
 
-def test_values_of_a_group_are_collected_into_the_task():
+def test_values_of_a_group_are_collected_into_the_task() -> None:
     app = TaskQ("shop", broker="memory://", results="memory://")
     add = app.signature("add")
     made = replacement_messages(Message(task="main", id="m"), group(add, add).to_dict())
@@ -40,13 +40,13 @@ def test_values_of_a_group_are_collected_into_the_task():
     assert (body["task"], body["options"]["task_id"], body["kwargs"]) == ("celery.accumulate", "m", {"index": 0})
 
 
-def test_attempts_count_on_in_replacement():
+def test_attempts_count_on_in_replacement() -> None:
     first = replacement_messages(Message(task="main", id="m", retries=1), {"task": "other"})[0].message
     second = replacement_messages(first, {"task": "another"})[0].message
     assert (first.attempt, second.attempt, second.replaced_task_nesting) == (2, 3, 2)
 
 
-def test_unreadable_header_of_earlier_runs_counts_nothing():
+def test_unreadable_header_of_earlier_runs_counts_nothing() -> None:
     assert Message(task="main", id="m", headers={EARLIER_RUNS: "many"}).attempt == 0
 
 
@@ -59,7 +59,7 @@ def test_unreadable_header_of_earlier_runs_counts_nothing():
     ],
     ids=["empty", "no workflow", "no time"],
 )
-def test_invalid_replacement_raises(workflow, says):
+def test_invalid_replacement_raises(workflow, says) -> None:
     with pytest.raises(InvalidTaskError, match=f"task main: its replacement can't be read: .*{says}"):
         replacement_messages(Message(task="main", id="m"), workflow)
 
@@ -101,11 +101,11 @@ class TestEager:
     @pytest.mark.parametrize(
         ("kind", "value"), [("task", 3), ("chain", 6), ("group", [3, 7]), ("chord", 10), ("nested", 10)]
     )
-    def test_result_has_task_id_and_value_of_replacement(self, app, kind, value):
+    def test_result_has_task_id_and_value_of_replacement(self, app, kind, value) -> None:
         result = app.tasks["replaced"].apply_async((kind,), task_id="the-id")
         assert (result.id, result.get()) == ("the-id", value)
 
-    def test_rest_of_chain_follows_replacement(self, app):
+    def test_rest_of_chain_follows_replacement(self, app) -> None:
         assert chain(app.tasks["replaced"].s("chain"), app.tasks["add"].s(10)).delay().get() == 16
 
     @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ class TestEager:
             ("value", r"EncodeError: task replaced: replace\(\): add.* is "),
         ],
     )
-    def test_invalid_replacement_fails_the_task(self, app, kind, error):
+    def test_invalid_replacement_fails_the_task(self, app, kind, error) -> None:
         result = app.tasks["replaced"].delay(kind)
         assert result.state == "FAILURE"
         kind, says = error.split(": ", 1)
@@ -127,6 +127,6 @@ class TestEager:
         with pytest.raises(type(result.result), match=says):
             result.get()
 
-    def test_call_as_a_function_raises(self, app):
+    def test_call_as_a_function_raises(self, app) -> None:
         with pytest.raises(RuntimeError, match="no message to replace"):
             app.tasks["replaced"]("task")

@@ -1,5 +1,7 @@
 """Tests of ``taskq cost``: the documented example and options, the output formats, and errors for invalid input."""
 
+from __future__ import annotations
+
 import json
 import re
 import sys
@@ -31,7 +33,7 @@ def cost(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["cost", "-A", "cost_shop", *arguments])
 
 
-def test_documented_example_prints_documented_output():
+def test_documented_example_prints_documented_output() -> None:
     line, shown = re.search(
         r"^    taskq (cost -A shop .*--run-seconds.*)\n\n```text\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL
     ).groups()
@@ -40,20 +42,20 @@ def test_documented_example_prints_documented_output():
     assert result.stdout == shown
 
 
-def test_every_command_option_is_documented():
+def test_every_command_option_is_documented() -> None:
     documented = {row[0].strip("`") for row in rows("cost.md") if row[0].startswith("`--")}
     own = {name for option in command.params if option.expose_value for name in option.opts}
     assert documented == own
 
 
-def test_json_output_includes_calls_and_price_pages():
+def test_json_output_includes_calls_and_price_pages() -> None:
     answer = json.loads(cost("--tasks-per-day", "orders=100", "--format", "json").stdout)
     (sends,) = (line for line in answer["lines"] if line["what"] == "SQS sends")
     assert (sends["calls_per_day"], sends["page"]) == (100, "Amazon SQS pricing")
     assert answer["usd_per_month"] == pytest.approx(sum(line["usd_per_month"] for line in answer["lines"]), abs=1e-4)
 
 
-def test_free_tier_is_subtracted_once_per_price():
+def test_free_tier_is_subtracted_once_per_price() -> None:
     def sqs(*options: str) -> float:
         answer = json.loads(cost("--tasks-per-day", "orders=100000", "--format", "json", *options).stdout)
         return sum(line["usd_per_month"] for line in answer["lines"] if line["price"] == "sqs_standard")
@@ -61,7 +63,7 @@ def test_free_tier_is_subtracted_once_per_price():
     assert sqs() - sqs("--free-tier") == pytest.approx(0.40)
 
 
-def test_prices_of_another_region_are_announced():
+def test_prices_of_another_region_are_announced() -> None:
     result = cost("--tasks-per-day", "1", "-b", "sqs://eu-west-1/shop-")
     assert "At the prices of us-east-1; the application's Region is eu-west-1" in result.stderr
 
@@ -82,7 +84,7 @@ def test_prices_of_another_region_are_announced():
         (["--tasks-per-day", "5", "--results", "sqlite:///a.db"], "the results sqlite:///a.db are on one machine"),
     ],
 )
-def test_invalid_input_is_refused_with_a_reason(arguments: list[str], said: str):
+def test_invalid_input_is_refused_with_a_reason(arguments: list[str], said: str) -> None:
     result = cost(*arguments)
     assert result.exit_code == 1
     assert said in result.output
@@ -104,14 +106,14 @@ def test_invalid_input_is_refused_with_a_reason(arguments: list[str], said: str)
         ),
     ],
 )
-def test_invalid_price_list_is_refused_with_a_reason(text: str, said: str, tmp_path: Path):
+def test_invalid_price_list_is_refused_with_a_reason(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(text)
     result = cost("--tasks-per-day", "5", "--prices", "own.toml")
     assert result.exit_code == 1
     assert said in result.output
 
 
-def test_packaged_price_list_names_its_pages_and_date():
+def test_packaged_price_list_names_its_pages_and_date() -> None:
     for region in ("us-central1", "us-east-1"):
         prices = read_prices(OWN_LIST, region)
         assert prices.date == "2026-11"

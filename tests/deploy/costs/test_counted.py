@@ -13,6 +13,7 @@ from taskq_cloud.deploy.costs.load import Containers, Load, QueueLoad, Served
 from taskq_cloud.deploy.costs.model import DOCUMENT_BYTES, ENVELOPE_BYTES, usage
 from taskq_cloud.stores.results import _dynamodb_items
 from taskq_cloud.testing.waiting import auntil
+from tests.conftest import StackAddress
 from tests.worker.serving import serving
 
 NAMES = {
@@ -70,7 +71,12 @@ class Shop:
 
 @pytest.fixture
 def shop(
-    local_stack, aws_environment, make_queue: Callable[..., str], make_table, sqs_client, monkeypatch
+    local_stack: StackAddress,
+    aws_environment: dict[str, str],
+    make_queue: Callable[..., str],
+    make_table: Callable[..., str],
+    sqs_client: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Shop]:
     with CallCounter(local_stack.endpoint_url) as counter:
         monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
@@ -158,7 +164,7 @@ async def test_worker_on_full_queue_makes_a_third_of_a_request_per_task(shop: Sh
         assert model[item] <= counted(shop.counter, item) <= 1.4 * model[item] + 5, shop.counter.counts()
 
 
-def test_message_and_record_sizes_match_model(shop: Shop, sqs_client) -> None:
+def test_message_and_record_sizes_match_model(shop: Shop, sqs_client: Any) -> None:
     result = shop.app.tasks["length"].delay("abc")
     answer = sqs_client.receive_message(QueueUrl=shop._url, VisibilityTimeout=0)
     shop.invoke_until(1)

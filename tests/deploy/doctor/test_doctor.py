@@ -1,7 +1,11 @@
 """Tests of the doctor's checks on constructed data, without a service; ``test_live_doctor`` makes real calls."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -81,7 +85,7 @@ def observed(topology):
     )
 
 
-def test_deployment_as_declared_has_no_findings(topology, observed):
+def test_deployment_as_declared_has_no_findings(topology, observed) -> None:
     assert findings(topology, observed) == []
 
 
@@ -159,7 +163,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("check", "plant"), [pytest.param(*each[1:], id=each[0]) for each in PLANTED])
-def test_planted_fault_is_found_and_explained(topology, observed, check, plant):
+def test_planted_fault_is_found_and_explained(topology, observed, check, plant) -> None:
     found = findings(topology, plant(observed))
     assert check in {each.check for each in found}
     for each in found:
@@ -184,14 +188,14 @@ SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     ],
     ids=["wildcard", "declared", "another queue", "denied", "denied on a condition", "all except some"],
 )
-def test_policy_statements_are_evaluated_as_iam_does(topology, observed, statement, checks):
+def test_policy_statements_are_evaluated_as_iam_does(topology, observed, statement, checks) -> None:
     name = topology.functions[0].role
     more = [*observed.roles[name].statements, statement]
     found = findings(topology, part("roles", name, statements=more)(observed))
     assert {each.check for each in found} == checks
 
 
-def test_condition_that_differs_from_declaration_is_found(topology, observed):
+def test_condition_that_differs_from_declaration_is_found(topology, observed) -> None:
     name = topology.functions[0].role
     for condition, check in ((None, "role.permission_unused"), ({"Bool": {"x": "true"}}, "role.permission_missing")):
         statements = [
@@ -202,18 +206,20 @@ def test_condition_that_differs_from_declaration_is_found(topology, observed):
         assert check in {each.check for each in found}
 
 
-def test_every_check_is_documented():
+def test_every_check_is_documented() -> None:
     assert {row[0].strip("`") for row in rows("doctor.md", "## Checks")} == {check.name for check in CHECKS}
 
 
-def test_provisioned_deployment_has_no_findings(make_app):
+def test_provisioned_deployment_has_no_findings(make_app: Callable[..., TaskQ]) -> None:
     app = make_app(deployment={"runtime": "container"})
     drive(app, Provisioner(app.topology()).run())
     looked = drive(app, observe.everything(app.topology(), skip=["services", "roles"]))
     assert findings(app.topology(), looked) == []
 
 
-def test_command_exits_with_1_on_errors(make_app, monkeypatch, tmp_path):
+def test_command_exits_with_1_on_errors(
+    make_app: Callable[..., TaskQ], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     app = make_app()
     settings = {"broker": app.conf.broker, "results": app.conf.results, "task_default_queue": "work"}
     (tmp_path / "sick_shop.py").write_text(f"from taskq_cloud import TaskQ\napp = TaskQ('shop', **{settings})\n")
@@ -230,7 +236,7 @@ def test_command_exits_with_1_on_errors(make_app, monkeypatch, tmp_path):
     assert (cluster.exit_code, "[service.missing]" in cluster.stdout) == (1, True)
 
 
-def test_command_compares_with_named_application(monkeypatch, tmp_path):
+def test_command_compares_with_named_application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given = []
     monkeypatch.setattr(TaskQ, "topology", lambda _self, app_path=None: given.append(app_path) or Topology(**NOTHING))
     (tmp_path / "named_shop.py").write_text("from taskq_cloud import TaskQ\napp = TaskQ('shop')\n")

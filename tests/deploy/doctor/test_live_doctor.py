@@ -17,6 +17,7 @@ import pytest
 from emulators import aws as stacks
 from taskq_cloud.deploy.doctor.calls import action_of
 from taskq_cloud.deploy.doctor.checks import CHECKS
+from tests.conftest import StackAddress
 from tests.deploy.deployment import Deployment
 from tests.deploy.doctor import faults
 from tests.docs.test_tables import rows
@@ -25,7 +26,7 @@ Plant: TypeAlias = Callable[[Deployment], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
-def live(local_stack) -> Iterator[Deployment]:
+def live(local_stack: StackAddress) -> Iterator[Deployment]:
     """Return one deployment for all tests of this module."""
     from botocore.session import Session  # an optional requirement: without it, the tests without AWS still run
 
@@ -46,7 +47,7 @@ def live(local_stack) -> Iterator[Deployment]:
         deployment.close()
 
 
-def test_deployment_as_declared_has_no_findings(live):
+def test_deployment_as_declared_has_no_findings(live: Deployment) -> None:
     assert live.findings() == []
 
 
@@ -232,7 +233,7 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
 
 
 @pytest.mark.parametrize(("checks", "plant"), [pytest.param(*each[1:], id=each[0]) for each in PLANTED])
-def test_planted_fault_is_the_only_finding(live, checks, plant):
+def test_planted_fault_is_the_only_finding(live: Deployment, checks, plant) -> None:
     with plant(live):
         found = live.findings()
     assert {each.check for each in found} == checks
@@ -242,15 +243,15 @@ def test_planted_fault_is_the_only_finding(live, checks, plant):
         assert each.remedy
 
 
-def test_planted_faults_are_undone(live):
+def test_planted_faults_are_undone(live: Deployment) -> None:
     assert live.findings() == []
 
 
-def test_every_check_that_aws_can_hold_is_planted_here():
+def test_every_check_that_aws_can_hold_is_planted_here() -> None:
     assert {check.name for check in CHECKS} - set().union(*(checks for _, checks, _ in PLANTED)) == {"queue.type"}
 
 
-def test_skipped_areas_are_neither_observed_nor_checked(live):
+def test_skipped_areas_are_neither_observed_nor_checked(live: Deployment) -> None:
     live.calls.clear()
     with live.with_function(Timeout=7), live.with_attributes("work", DelaySeconds="1"):
         found = live.findings(skip=["functions", "services", "stores", "schedules", "roles"])
@@ -258,7 +259,7 @@ def test_skipped_areas_are_neither_observed_nor_checked(live):
     assert {call.service for call in live.calls} == {"sqs"}
 
 
-def test_every_required_permission_is_documented(live):
+def test_every_required_permission_is_documented(live: Deployment) -> None:
     live.calls.clear()
     with faults.attached(live, faults.allow("sqs:SendMessage", live.arn("work"))):
         live.findings()

@@ -1,9 +1,12 @@
 """Tests of ``taskq package``: the contents of a package, reproducible bytes, and errors."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import re
 import zipfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from click.testing import CliRunner
 from taskq_cloud.cli import main
 from taskq_cloud.deploy.packaging import archive, contents
 from taskq_cloud.deploy.packaging import build as building
-from taskq_cloud.deploy.packaging.build import build
+from taskq_cloud.deploy.packaging.build import Package, Plan, build
 from taskq_cloud.deploy.packaging.contents import Requirements
 from taskq_cloud.deploy.packaging.target import Target
 from taskq_cloud.errors import ImproperlyConfigured
@@ -32,7 +35,7 @@ def tops_in(path):
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_function_contains_application_library_and_dependencies(make_plan):
+def test_function_contains_application_library_and_dependencies(make_plan: Callable[..., Plan]) -> None:
     (function,) = build(make_plan()).archives
     tops = tops_in(function.path)
     assert {"shop", "taskq_cloud", "pydantic", "pydantic_core", "pydantic_settings"} <= tops
@@ -44,14 +47,16 @@ def test_function_contains_application_library_and_dependencies(make_plan):
     assert not {name for name in names if name.startswith(("taskq_cloud/cli/", "taskq_cloud/testing/"))}
 
 
-def test_layer_contains_everything_except_the_application(unpacked):
+def test_layer_contains_everything_except_the_application(unpacked: tuple[Package, list[Path]]) -> None:
     function, layer = unpacked[0].archives
     assert tops_in(function.path) == {"shop", "prices.py", "__pycache__"}
     assert tops_in(layer.path) == {"python"}
     assert "python/taskq_cloud/lambda_function.py" in names_in(layer.path)
 
 
-def test_unchanged_files_make_unchanged_bytes(make_plan, unpacked, source):
+def test_unchanged_files_make_unchanged_bytes(
+    make_plan: Callable[..., Plan], unpacked: tuple[Package, list[Path]], source: Path
+) -> None:
     # pip installs the requirements of both packages: here, and once for the session.
     for path in source.rglob("*.py"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -60,7 +65,7 @@ def test_unchanged_files_make_unchanged_bytes(make_plan, unpacked, source):
     assert made[0] == made[1]
 
 
-def test_sizes_and_modules_are_within_documented_limits(unpacked):
+def test_sizes_and_modules_are_within_documented_limits(unpacked: tuple[Package, list[Path]]) -> None:
     package = unpacked[0]
     function, layer = package.archives
     page = DOCS.read_text()
@@ -77,14 +82,16 @@ def test_sizes_and_modules_are_within_documented_limits(unpacked):
     assert len(ours) <= budget("of these, the library's own")
 
 
-def test_requirement_line_of_the_library_adds_only_its_extras(make_plan, tmp_path):
+def test_requirement_line_of_the_library_adds_only_its_extras(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
     file.write_text("taskq-cloud[msgpack]==0.0.1  # another version\nsix\n")
     (function,) = build(make_plan(requirements=Requirements(files=[file], lines=["idna"]))).archives
     assert {"msgpack", "six.py", "idna", "taskq_cloud"} <= tops_in(function.path)
 
 
-def test_package_for_another_processor_and_version_has_its_wheels(make_plan, monkeypatch):
+def test_package_for_another_processor_and_version_has_its_wheels(
+    make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "")
     package = build(make_plan(target=Target("3.13" if HERE != "3.13" else "3.12", "arm64")))
     assert package.modules is None
@@ -105,7 +112,7 @@ def test_package_for_another_processor_and_version_has_its_wheels(make_plan, mon
     ids=["package", "module", "include", "requirement", "extra", "file"],
 )
 @pytest.mark.usefixtures("once_installed")
-def test_missing_input_is_named_and_nothing_is_written(make_plan, changes, text):
+def test_missing_input_is_named_and_nothing_is_written(make_plan: Callable[..., Plan], changes, text) -> None:
     plan = make_plan(**changes)
     with pytest.raises(ImproperlyConfigured, match=re.escape(text)):
         build(plan)
@@ -113,7 +120,7 @@ def test_missing_input_is_named_and_nothing_is_written(make_plan, changes, text)
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_missing_import_of_the_application_is_named(make_plan, source):
+def test_missing_import_of_the_application_is_named(make_plan: Callable[..., Plan], source: Path) -> None:
     (source / "shop" / "tasks.py").write_text("import prices\nimport tomato\n")
     with pytest.raises(ImproperlyConfigured, match=r"No module named 'prices'; .* --include"):
         build(make_plan())
@@ -122,39 +129,41 @@ def test_missing_import_of_the_application_is_named(make_plan, source):
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_packages_of_lambdas_runtime_may_be_left_out(make_plan, source):
+def test_packages_of_lambdas_runtime_may_be_left_out(make_plan: Callable[..., Plan], source: Path) -> None:
     tasks = source / "shop" / "tasks.py"
     tasks.write_text(f"import botocore.session\n{tasks.read_text()}")
     assert "botocore.session" in (build(make_plan()).modules or ())
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_module_that_does_not_compile_is_named(make_plan, source):
+def test_module_that_does_not_compile_is_named(make_plan: Callable[..., Plan], source: Path) -> None:
     (source / "shop" / "broken.py").write_text("def f(:\n")
     with pytest.raises(ImproperlyConfigured, match=r"shop/broken\.py"):
         build(make_plan())
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_package_beyond_lambdas_size_limit_is_refused(make_plan, monkeypatch):
+def test_package_beyond_lambdas_size_limit_is_refused(
+    make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(building, "LARGEST_UNZIPPED_BYTES", 1_000_000)
     with pytest.raises(ImproperlyConfigured, match="Lambda allows 1,000,000 with all layers"):
         build(make_plan())
 
 
 @pytest.mark.parametrize("arguments", [("3.10",), ("4.0",), ("three",), (HERE, "mips")], ids=str)
-def test_unknown_runtime_is_refused(arguments):
+def test_unknown_runtime_is_refused(arguments) -> None:
     with pytest.raises(ImproperlyConfigured):
         Target(*arguments)
 
 
-def test_packaged_library_has_the_installed_version(tmp_path):
+def test_packaged_library_has_the_installed_version(tmp_path: Path) -> None:
     contents.copy_library(tmp_path)
     (about,) = tmp_path.glob("*.dist-info")
     assert metadata.Distribution.at(about).version == metadata.version("taskq-cloud")
 
 
-def test_archive_contains_no_trace_of_the_machine(tmp_path):
+def test_archive_contains_no_trace_of_the_machine(tmp_path: Path) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "a.py").write_text("a = 1\n")
@@ -168,7 +177,7 @@ def test_archive_contains_no_trace_of_the_machine(tmp_path):
 
 
 @pytest.mark.usefixtures("once_installed")
-def test_command_lists_archives_and_modules(source, tmp_path, monkeypatch):
+def test_command_lists_archives_and_modules(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(source)
     output = tmp_path / "out"
     done = CliRunner().invoke(main, ["-A", "shop.tasks:app", "package", "--layer", "-o", str(output)])
@@ -178,7 +187,7 @@ def test_command_lists_archives_and_modules(source, tmp_path, monkeypatch):
     assert {path.name for path in output.iterdir()} == {"function.zip", "layer.zip"}
 
 
-def test_command_without_application_explains_how_to_name_one(monkeypatch):
+def test_command_without_application_explains_how_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TASKQ_APP", raising=False)
     done = CliRunner().invoke(main, ["package"])
     assert done.exit_code == 2

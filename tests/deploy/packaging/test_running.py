@@ -1,9 +1,15 @@
 """Tests of built archives, which AWS's own runtime client runs in an interpreter without other packages."""
 
+from __future__ import annotations
+
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from taskq_cloud import TaskQ
+from taskq_cloud.deploy.packaging.build import Package
 
 APP = {"TASKQ_APP": "shop.tasks:app"}
 
@@ -22,8 +28,13 @@ def sqs_event(message, queue):
 
 
 def test_batch_is_run_and_caller_reads_its_result(
-    unpacked, run_function, aws_environment, sqs_client, make_queue, make_table
-):
+    unpacked: tuple[Package, list[Path]],
+    run_function: Callable[..., Any],
+    aws_environment: dict[str, str],
+    sqs_client: Any,
+    make_queue: Callable[..., str],
+    make_table: Callable[..., str],
+) -> None:
     queue = make_queue("work")
     settings = {"broker": "sqs://eu-west-1/", "results": f"dynamodb://{make_table()}"}
     variables = {f"TASKQ_{name.upper()}": value for name, value in settings.items()}
@@ -38,8 +49,12 @@ def test_batch_is_run_and_caller_reads_its_result(
 
 
 def test_record_that_does_not_fit_into_remaining_time_is_given_back(
-    unpacked, run_function, aws_environment, sqs_client, make_queue
-):
+    unpacked: tuple[Package, list[Path]],
+    run_function: Callable[..., Any],
+    aws_environment: dict[str, str],
+    sqs_client: Any,
+    make_queue: Callable[..., str],
+) -> None:
     queue = make_queue("work")
     url = sqs_client.get_queue_url(QueueName=queue)["QueueUrl"]
     sqs_client.send_message(QueueUrl=url, MessageBody=json.dumps({"task": "shop.tasks.add", "args": [1, 2]}))
@@ -51,8 +66,14 @@ def test_record_that_does_not_fit_into_remaining_time_is_given_back(
 
 
 def test_repeated_message_of_a_schedule_runs_once(
-    unpacked, run_function, aws_environment, sqs_client, dynamodb_client, make_queue, make_table
-):
+    unpacked: tuple[Package, list[Path]],
+    run_function: Callable[..., Any],
+    aws_environment: dict[str, str],
+    sqs_client: Any,
+    dynamodb_client: Any,
+    make_queue: Callable[..., str],
+    make_table: Callable[..., str],
+) -> None:
     queue, table = make_queue("work"), make_table()
     settings = {"broker": "sqs://eu-west-1/", "results": f"dynamodb://{table}"}
     declared = TaskQ(
@@ -85,7 +106,9 @@ def test_repeated_message_of_a_schedule_runs_once(
     assert [json.loads(each)["result"] for each in results] == [5]
 
 
-def test_eventbridge_event_calls_task_of_its_route(unpacked, run_function):
+def test_eventbridge_event_calls_task_of_its_route(
+    unpacked: tuple[Package, list[Path]], run_function: Callable[..., Any]
+) -> None:
     routes = {"TASKQ_TASK_EVENT_ROUTES": json.dumps({"shop:Order*": "shop.tasks.placed"})}
     event = {
         "version": "0",
@@ -106,7 +129,9 @@ def test_eventbridge_event_calls_task_of_its_route(unpacked, run_function):
         assert (kind, answer["errorType"]) == ("error", "DecodeError")
 
 
-def test_direct_invocation_returns_result_or_error(unpacked, run_function):
+def test_direct_invocation_returns_result_or_error(
+    unpacked: tuple[Package, list[Path]], run_function: Callable[..., Any]
+) -> None:
     with run_function(unpacked[1], {**APP, "TASKQ_BROKER": "memory://", "TASKQ_RESULTS": "memory://"}) as (api, _):
         kind, answer = api.invoke({"task": "shop.tasks.add", "args": [2, 3]})
         assert (kind, answer["status"], answer["result"]) == ("response", "SUCCESS", 5)
@@ -114,7 +139,9 @@ def test_direct_invocation_returns_result_or_error(unpacked, run_function):
         assert (kind, answer["errorType"]) == ("error", "NotRegistered")
 
 
-def test_json_log_lines_of_a_task_carry_its_id(unpacked, run_function):
+def test_json_log_lines_of_a_task_carry_its_id(
+    unpacked: tuple[Package, list[Path]], run_function: Callable[..., Any]
+) -> None:
     environment = {
         **APP,
         "TASKQ_BROKER": "memory://",
@@ -132,7 +159,9 @@ def test_json_log_lines_of_a_task_carry_its_id(unpacked, run_function):
     }
 
 
-def test_start_without_application_fails_with_a_reason(unpacked, run_function):
+def test_start_without_application_fails_with_a_reason(
+    unpacked: tuple[Package, list[Path]], run_function: Callable[..., Any]
+) -> None:
     with run_function(unpacked[1], {}) as (api, _):
         kind, answer = api.answer()
     assert kind == "init"

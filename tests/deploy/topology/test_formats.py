@@ -1,7 +1,10 @@
 """Tests of the output formats of a topology, and of ``taskq topology``."""
 
+from __future__ import annotations
+
 import json
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -61,7 +64,7 @@ def test_graph_shows_every_queue_and_its_server(topology: Topology) -> None:
 
 
 @pytest.fixture
-def shop(tmp_path, monkeypatch):
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deployed_shop.py").write_text(
         "from taskq_cloud import TaskQ\n"
         "app = TaskQ('shop', broker='sqs:///shop-', results='dynamodb://shop-results')\n"

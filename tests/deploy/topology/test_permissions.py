@@ -3,9 +3,14 @@
 One test makes all the calls of a role, so an allowed action that none of its lines leads to counts as unused.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,8 +24,9 @@ from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.errors import ClaimError
 from taskq_cloud.testing.waiting import auntil
+from tests.conftest import StackAddress
 from tests.deploy.conftest import drive
-from tests.permissions import compare
+from tests.permissions import CallRecorder, compare
 from tests.serverless.events import Context
 from tests.stores.payloads.noise import noise
 from tests.worker.serving import serving
@@ -30,7 +36,7 @@ LARGE = 1_500_000
 
 
 @pytest.fixture
-def shop(make_app, recorder):
+def shop(make_app: Callable[..., TaskQ], recorder: CallRecorder):
     """Return a function that makes applications on one deployment, none of which knows its queue URLs yet."""
     made = []
 
@@ -50,31 +56,31 @@ def shop(make_app, recorder):
         app.close()
 
 
-def declare(app):
+def declare(app) -> None:
     app.task(name="shop.length", time_limit=5)(len)
     app.task(name="shop.noise", time_limit=5)(noise)
     app.task(name="shop.report", time_limit=3600, queue="reports.fifo")(len)
 
     @app.task(name="shop.again", bind=True, time_limit=5, default_retry_delay=0)
-    def again(self):
+    def again(self) -> None:
         if self.request.retries == 0:
             raise self.retry(countdown=0)
 
     @app.task(name="shop.tomorrow", bind=True, time_limit=5)
-    def tomorrow(self):
+    def tomorrow(self) -> None:
         raise self.retry(countdown=86_400)
 
     @app.task(name="shop.reject", time_limit=5)
-    def reject():
+    def reject() -> None:
         if app.main is not None and not getattr(app, "mended", False):
             raise Reject(noise(LARGE))
 
     @app.task(name="shop.once", once=True, time_limit=5)
-    def once():
+    def once() -> None:
         return None
 
     @app.task(name="shop.slow", time_limit=30)
-    def slow():
+    def slow() -> None:
         time.sleep(1.5)  # longer than the lease, so that the worker renews it
 
 
@@ -84,7 +90,7 @@ def policy_of(app, role):
     return iam.policies(app.topology(), place)[name]["Statement"]
 
 
-def assert_exact(app, role, used):
+def assert_exact(app, role, used) -> None:
     """Assert that all calls are allowed, and that all permissions of the application's own code are used."""
     statements = policy_of(app, role)
     by_platform = {s.sid for s in app.topology().role_named(f"{app.main}-{role}").statements if s.by == "platform"}
@@ -94,7 +100,7 @@ def assert_exact(app, role, used):
 
 
 @pytest.fixture
-def lose(make_aws_client, local_stack):
+def lose(make_aws_client: Callable[[str, str], Any], local_stack: StackAddress):
     """Return a function that deletes the payloads stored since an earlier call, and returns the stored keys."""
     s3 = make_aws_client("s3", local_stack.endpoint_url)
 
@@ -112,7 +118,7 @@ def lose(make_aws_client, local_stack):
 
 @pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
 @pytest.mark.parametrize("scheduler", [True, False], ids=["scheduler", "hops"])
-async def test_producer_uses_exactly_its_permissions(shop, recorder, lose, scheduler, results_in):
+async def test_producer_uses_exactly_its_permissions(shop, recorder: CallRecorder, lose, scheduler, results_in) -> None:
     caller = shop("container", scheduler=scheduler, results_in=results_in)
     async with serving(caller, visibility_timeout=30):
         large = caller.send_task("shop.noise", [LARGE])
@@ -159,7 +165,7 @@ async def send_everything(caller, lose):
     return [*sent, chord.apply_async()]
 
 
-async def redrive(app, expected):
+async def redrive(app, expected) -> None:
     """Move the dead letters back to their queue, as docs/operations.md describes."""
     deliveries = []
     while len(deliveries) < expected:
@@ -170,7 +176,7 @@ async def redrive(app, expected):
 
 
 @pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
-async def test_container_uses_exactly_its_permissions(shop, recorder, lose, results_in):
+async def test_container_uses_exactly_its_permissions(shop, recorder: CallRecorder, lose, results_in) -> None:
     caller = shop("container", results_in=results_in)
     results = await send_everything(caller, lose)
     slow = caller.send_task("shop.slow")
@@ -192,7 +198,14 @@ async def test_container_uses_exactly_its_permissions(shop, recorder, lose, resu
 
 
 @pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
-async def test_function_uses_exactly_its_permissions(shop, recorder, lose, make_aws_client, local_stack, results_in):
+async def test_function_uses_exactly_its_permissions(
+    shop,
+    recorder: CallRecorder,
+    lose,
+    make_aws_client: Callable[[str, str], Any],
+    local_stack: StackAddress,
+    results_in,
+) -> None:
     caller = shop("auto", results_in=results_in)
     await send_everything(caller, lose)
     queue = caller.topology().queue_named("work").name
@@ -265,7 +278,9 @@ app.task(name="shop.report", time_limit=3600, queue="reports.fifo")(len)
 """
 
 
-def test_applier_uses_exactly_its_permissions(make_app, recorder, monkeypatch, tmp_path):
+def test_applier_uses_exactly_its_permissions(
+    make_app: Callable[..., TaskQ], recorder: CallRecorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     app = make_app(scheduler=True)
     drive(app, Provisioner(app.topology()).run())
     recorder.forget()
@@ -293,7 +308,7 @@ BY_THE_PLATFORM = {
 """The permissions that AWS's pages ask for, because the platform makes these calls, and no code here."""
 
 
-def test_platform_permissions_match_the_providers_pages():
+def test_platform_permissions_match_the_providers_pages() -> None:
     role = "arn:aws:iam::000000000000:role/sender"
     dead = "arn:aws:sqs:eu-west-1:000000000000:late"
     app = TaskQ(
@@ -321,7 +336,7 @@ def test_platform_permissions_match_the_providers_pages():
     }
 
 
-def test_role_can_be_passed_to_the_scheduler_only():
+def test_role_can_be_passed_to_the_scheduler_only() -> None:
     app = TaskQ("shop", broker="sqs:///", scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/sender")
     app.task(name="shop.length", time_limit=5)(len)
     roles = [app.topology().role_named(f"shop-{each}") for each in ("applier", "celery-function", "producer")]
@@ -332,7 +347,7 @@ def test_role_can_be_passed_to_the_scheduler_only():
         assert (condition.key, condition.values) == ("iam:PassedToService", ("scheduler.amazonaws.com",))
 
 
-def test_roles_may_use_only_the_declared_key():
+def test_roles_may_use_only_the_declared_key() -> None:
     key = "arn:aws:kms:eu-west-1:000000000000:key/k"
     app = TaskQ("shop", broker="sqs:///", scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/sender")
     app.task(name="shop.length", time_limit=5)(len)

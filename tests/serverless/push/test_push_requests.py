@@ -1,5 +1,7 @@
 """Test how push requests are read: wrapped, unwrapped, truncated, malformed, and of another kind."""
 
+from __future__ import annotations
+
 import asyncio
 import http.client
 import io
@@ -10,15 +12,18 @@ from typing import Any
 
 import pytest
 
+from taskq_cloud import TaskQ
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Message
 from taskq_cloud.core.model.outcome import Abandoned, Invocation
 from taskq_cloud.serverless.oidc import KeySet, TokenVerifier
 from taskq_cloud.serverless.pubsub_push import PushHandler
+from tests.brokers.pubsub_server import PubSubServer
 from tests.serverless.pushing import (
     ACCOUNT,
     AUDIENCE,
     DEADLINE_SECONDS,
     SUBSCRIPTION,
+    Issuer,
     dead_letters,
     envelope,
     post,
@@ -26,7 +31,7 @@ from tests.serverless.pushing import (
 )
 
 
-def test_unwrapped_push_is_read_from_its_headers(url, issuer, app, ran):
+def test_unwrapped_push_is_read_from_its_headers(url: str, issuer: Issuer, app: TaskQ, ran: list[Any]) -> None:
     headers = {
         "x-goog-pubsub-subscription-name": SUBSCRIPTION,
         "x-goog-pubsub-message-id": "m-7",
@@ -43,7 +48,7 @@ UNWRAPPED = {"x-goog-pubsub-subscription-name": SUBSCRIPTION, "x-goog-pubsub-mes
 
 
 @pytest.fixture
-def truncated(app, issuer) -> Iterator[Callable[[str], int]]:
+def truncated(app: TaskQ, issuer: Issuer) -> Iterator[Callable[[str], int]]:
     """Call the endpoint as a server does when the sender disconnects within the body. Return the answer's status."""
     endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
     headers = {**UNWRAPPED, "authorization": f"Bearer {issuer.token()}", "content-length": "100"}
@@ -75,12 +80,12 @@ def truncated(app, issuer) -> Iterator[Callable[[str], int]]:
 
 
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])
-def test_truncated_push_is_answered_400(truncated, server, kind):
+def test_truncated_push_is_answered_400(truncated: Callable[[str], int], server: PubSubServer, kind) -> None:
     assert truncated(kind) == 400
     assert dead_letters(server) == []
 
 
-def test_push_without_length_is_answered_411(app, issuer, server):
+def test_push_without_length_is_answered_411(app: TaskQ, issuer: Issuer, server: PubSubServer) -> None:
     endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
     with served_by_wsgi(endpoint) as url:
         connection = http.client.HTTPConnection(url.split("/")[2], timeout=20)
@@ -92,7 +97,7 @@ def test_push_without_length_is_answered_411(app, issuer, server):
     assert dead_letters(server) == []
 
 
-def test_task_is_not_started_when_push_has_no_time_left(app, ran):
+def test_task_is_not_started_when_push_has_no_time_left(app: TaskQ, ran: list[Any]) -> None:
     push = PushHandler(
         app.runtime(), TokenVerifier(KeySet("http://127.0.0.1:1"), [AUDIENCE], [ACCOUNT], 0), DEADLINE_SECONDS
     )
@@ -103,7 +108,7 @@ def test_task_is_not_started_when_push_has_no_time_left(app, ran):
 
 
 @pytest.mark.parametrize("length", ["\xb2", "9" * 5000])
-def test_invalid_content_length_is_not_a_server_error(app, issuer, length):
+def test_invalid_content_length_is_not_a_server_error(app: TaskQ, issuer: Issuer, length) -> None:
     endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
     statuses: list[str] = []
     environ = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length, "wsgi.input": io.BytesIO()}
@@ -127,12 +132,12 @@ def test_invalid_content_length_is_not_a_server_error(app, issuer, length):
         b'{"message": {"messageId": "1", "attributes": {"a": 1}}, "subscription": "s"}',
     ],
 )
-def test_request_that_is_not_a_push_is_answered_400(url, issuer, ran, body):
+def test_request_that_is_not_a_push_is_answered_400(url: str, issuer: Issuer, ran: list[Any], body) -> None:
     assert post(url, body, issuer.token()) == (400, "not a Pub/Sub push")
     assert ran == []
 
 
-def test_other_method_or_oversized_push_is_not_read(url, issuer):
+def test_other_method_or_oversized_push_is_not_read(url: str, issuer: Issuer) -> None:
     assert post(url, b"", issuer.token(), method="GET")[0] == 405
     headers = {"Content-Length": "16000001"}
     # The answer comes before the body is sent, and sending the body would then fail.
@@ -142,12 +147,12 @@ def test_other_method_or_oversized_push_is_not_read(url, issuer):
     connection.close()
 
 
-def test_message_that_is_not_a_task_is_dead_lettered(url, issuer, server):
+def test_message_that_is_not_a_task_is_dead_lettered(url: str, issuer: Issuer, server: PubSubServer) -> None:
     assert post(url, envelope(b"\xff\x00 no task", SUBSCRIPTION), issuer.token())[0] == 204
     [attributes] = dead_letters(server)
     assert attributes[DEAD_LETTER_REASON].startswith("DecodeError")
 
 
-def test_refused_dead_letter_is_answered_503(url, issuer, server):
+def test_refused_dead_letter_is_answered_503(url: str, issuer: Issuer, server: PubSubServer) -> None:
     server.state.topics.clear()
     assert post(url, envelope(b"no task", SUBSCRIPTION), issuer.token())[0] == 503

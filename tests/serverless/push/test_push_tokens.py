@@ -1,17 +1,23 @@
 """Test who may push: which tokens are accepted, and when the issuer's keys are fetched."""
 
+from __future__ import annotations
+
 import hmac
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from taskq_cloud import TaskQ
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.serverless.oidc import Forbidden, KeySet, KeysUnavailable, TokenVerifier, Unauthenticated
 from taskq_cloud.testing.clock import FakeClock
+from tests.brokers.pubsub_server import PubSubServer
 from tests.serverless.pushing import (
     ACCOUNT,
     AUDIENCE,
@@ -23,7 +29,7 @@ from tests.serverless.pushing import (
 )
 
 
-def test_push_with_valid_token_runs_its_task(push, app, ran):
+def test_push_with_valid_token_runs_its_task(push: Callable[..., int], app: TaskQ, ran: list[Any]) -> None:
     assert push("add", 1) == 204
     assert push("aadd", 2, task_id="t-2") == 204
     assert ran == [1, 2]
@@ -78,7 +84,9 @@ def _strangers_key() -> rsa.RSAPrivateKey:
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_push_without_valid_token_runs_no_task(url, issuer, ran, server, forged):
+def test_push_without_valid_token_runs_no_task(
+    url: str, issuer: Issuer, ran: list[Any], server: PubSubServer, forged
+) -> None:
     body = envelope(json.dumps({"task": "add", "args": [1]}), SUBSCRIPTION)
     status, text = post(url, body, FORGED[forged](issuer))
     assert (status, text) == (401, "no valid token")
@@ -87,14 +95,14 @@ def test_push_without_valid_token_runs_no_task(url, issuer, ran, server, forged)
 
 
 @pytest.mark.parametrize("claims", NOT_FOR_US)
-def test_token_for_or_of_somebody_else_runs_no_task(url, issuer, ran, claims):
+def test_token_for_or_of_somebody_else_runs_no_task(url: str, issuer: Issuer, ran: list[Any], claims) -> None:
     body = envelope(json.dumps({"task": "add", "args": [1]}), SUBSCRIPTION)
     status, text = post(url, body, issuer.token(**NOT_FOR_US[claims]))
     assert (status, text) == (403, "this token may not push here")
     assert ran == []
 
 
-def test_token_is_accepted_when_clocks_differ_a_little(url, issuer, ran):
+def test_token_is_accepted_when_clocks_differ_a_little(url: str, issuer: Issuer, ran: list[Any]) -> None:
     now = int(time.time())
     for number, claims in enumerate(({"exp": now - 4}, {"iat": now + 6})):
         body = envelope(json.dumps({"task": "add", "id": f"t-{number}", "args": [number]}), SUBSCRIPTION)
@@ -106,7 +114,7 @@ def verifier(issuer: Issuer, clock: FakeClock) -> TokenVerifier:
     return TokenVerifier(KeySet(issuer.url, clock), [AUDIENCE], [ACCOUNT], 10)
 
 
-def test_keys_are_fetched_once_and_again_for_a_new_key():
+def test_keys_are_fetched_once_and_again_for_a_new_key() -> None:
     issuer, clock = Issuer(), FakeClock()
     try:
         verify = verifier(issuer, clock).verify
@@ -121,7 +129,7 @@ def test_keys_are_fetched_once_and_again_for_a_new_key():
         issuer.close()
 
 
-def test_made_up_key_ids_cause_no_fetches():
+def test_made_up_key_ids_cause_no_fetches() -> None:
     issuer, clock = Issuer(), FakeClock()
     try:
         verify = verifier(issuer, clock).verify
@@ -141,7 +149,7 @@ def test_made_up_key_ids_cause_no_fetches():
         issuer.close()
 
 
-def test_truncated_key_answer_leaves_the_old_keys():
+def test_truncated_key_answer_leaves_the_old_keys() -> None:
     issuer, clock = Issuer(), FakeClock()
     try:
         verify = verifier(issuer, clock).verify
@@ -154,7 +162,7 @@ def test_truncated_key_answer_leaves_the_old_keys():
         issuer.close()
 
 
-def test_slow_failing_key_fetch_is_not_repeated_at_once():
+def test_slow_failing_key_fetch_is_not_repeated_at_once() -> None:
     issuer, clock = Issuer(), FakeClock()
     issuer.failing, issuer.on_fetch = True, lambda: clock.advance(5)
     try:
@@ -167,7 +175,7 @@ def test_slow_failing_key_fetch_is_not_repeated_at_once():
         issuer.close()
 
 
-def test_push_without_keys_is_answered_503(app, ran):
+def test_push_without_keys_is_answered_503(app: TaskQ, ran: list[Any]) -> None:
     issuer = Issuer()
     issuer.failing = True
     endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
@@ -182,6 +190,6 @@ def test_push_without_keys_is_answered_503(app, ran):
 @pytest.mark.parametrize(
     "wrong", [{"audience": ""}, {"service_account": []}, {"deadline_seconds": 601}, {"deadline_seconds": 1}]
 )
-def test_invalid_endpoint_option_raises_at_once(app, wrong):
+def test_invalid_endpoint_option_raises_at_once(app: TaskQ, wrong) -> None:
     with pytest.raises(ImproperlyConfigured, match=f"pubsub_push_handler: {next(iter(wrong))}"):
         app.pubsub_push_handler(**{"audience": AUDIENCE, "service_account": ACCOUNT, **wrong})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,12 @@ from tests.stores.payloads.noise import noise
 
 
 @pytest.fixture
-def make_shop(aws_environment, make_queue, make_table, make_bucket):
+def make_shop(
+    aws_environment: dict[str, str],
+    make_queue: Callable[..., str],
+    make_table: Callable[..., str],
+    make_bucket: Callable[..., str],
+):
     """Makes an application on SQS, DynamoDB and S3, with its queue, bucket, tasks, and the sizes they received."""
     apps = []
 

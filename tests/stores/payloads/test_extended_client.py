@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqs_extended_client import SQSExtendedClientSession
@@ -18,7 +20,7 @@ TEXT = noise(3 * MB)
 
 
 @pytest.fixture
-def peer(aws_environment):
+def peer(aws_environment: dict[str, str]):
     """Amazon's client; a test sets the client's bucket."""
     client = SQSExtendedClientSession(region_name=REGION).client("sqs")
     yield client
@@ -37,7 +39,9 @@ def send(peer, shop, bucket, *, legacy=False):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-async def test_worker_follows_pointer_to_a_payload_source(make_shop, make_bucket, peer, legacy):
+async def test_worker_follows_pointer_to_a_payload_source(
+    make_shop, make_bucket: Callable[..., str], peer, legacy
+) -> None:
     bucket = make_bucket("shared")
     shop = make_shop(payload_sources=[bucket])
     result = shop.app.AsyncResult(send(peer, shop, bucket, legacy=legacy))
@@ -45,7 +49,9 @@ async def test_worker_follows_pointer_to_a_payload_source(make_shop, make_bucket
         assert await result.aget(timeout=20) == len(TEXT)
 
 
-async def test_message_with_pointer_to_another_bucket_is_dead_lettered(shop, peer, make_bucket, sqs_client):
+async def test_message_with_pointer_to_another_bucket_is_dead_lettered(
+    shop, peer, make_bucket: Callable[..., str], sqs_client: Any
+) -> None:
     bucket = make_bucket("foreign")
     send(peer, shop, bucket)
     handler = shop.app.lambda_handler()
@@ -57,7 +63,9 @@ async def test_message_with_pointer_to_another_bucket_is_dead_lettered(shop, pee
     assert reason.endswith("add other places to payload_sources")
 
 
-def test_lambda_function_follows_pointer_to_a_payload_source(make_shop, make_bucket, peer, sqs_client):
+def test_lambda_function_follows_pointer_to_a_payload_source(
+    make_shop, make_bucket: Callable[..., str], peer, sqs_client: Any
+) -> None:
     bucket = make_bucket("shared")
     shop = make_shop(payload_sources=[bucket])
     result = shop.app.AsyncResult(send(peer, shop, bucket))
@@ -69,7 +77,7 @@ def test_lambda_function_follows_pointer_to_a_payload_source(make_shop, make_buc
     assert shop.app.lambda_handler()(json.loads(message["Body"]), Context())["result"] == len(TEXT)
 
 
-def test_amazons_client_follows_our_pointer(make_shop, peer):
+def test_amazons_client_follows_our_pointer(make_shop, peer) -> None:
     shop = make_shop(payload_format="sqs-extended", payload_compression=None)
     result = shop.length.delay(TEXT)
     peer.large_payload_support = shop.bucket
@@ -82,7 +90,7 @@ def test_amazons_client_follows_our_pointer(make_shop, peer):
     )  # Amazon's client deletes the object by this receipt
 
 
-async def test_worker_follows_our_own_pointer(make_shop, sqs_client):
+async def test_worker_follows_our_own_pointer(make_shop, sqs_client: Any) -> None:
     shop = make_shop(payload_format="sqs-extended", payload_compression=None)
     result = shop.twice.delay(TEXT)
     url = sqs_client.get_queue_url(QueueName=shop.queue)["QueueUrl"]

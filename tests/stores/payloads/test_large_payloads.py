@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,12 +13,13 @@ from emulators.call_counter import CallCounter
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.message import Message, Outgoing, Sent
 from taskq_cloud.errors import ClaimError, ImproperlyConfigured, PayloadTooLarge, StoreNotFound
+from tests.conftest import StackAddress
 from tests.serverless.events import Context, batch, failures, record
 from tests.stores.payloads.noise import MB, dead_letter, keys_of, noise, received
 from tests.worker.serving import serving
 
 
-async def test_large_arguments_and_results_go_through_a_worker(shop, s3_client):
+async def test_large_arguments_and_results_go_through_a_worker(shop, s3_client: Any) -> None:
     text = noise(3 * MB)
     sent, asent = shop.length.delay(text), await shop.length.adelay(text)
     enlarged = shop.enlarge.delay(2 * MB)
@@ -29,7 +32,7 @@ async def test_large_arguments_and_results_go_through_a_worker(shop, s3_client):
     assert kinds == ["arguments", "arguments", "results"]
 
 
-async def test_retry_of_a_message_with_stored_arguments_stores_nothing_new(shop, s3_client):
+async def test_retry_of_a_message_with_stored_arguments_stores_nothing_new(shop, s3_client: Any) -> None:
     text = noise(3 * MB)
     result = shop.twice.delay(text)
     (first,) = keys_of(s3_client, shop.bucket)
@@ -39,7 +42,7 @@ async def test_retry_of_a_message_with_stored_arguments_stores_nothing_new(shop,
     assert keys_of(s3_client, shop.bucket) == [first]
 
 
-async def test_large_result_becomes_the_argument_of_the_next_task(shop, s3_client):
+async def test_large_result_becomes_the_argument_of_the_next_task(shop, s3_client: Any) -> None:
     """The chain is as Celery sends it: the result of ``enlarge`` is the argument of ``length``."""
     follow = {"task": "length", "args": [], "kwargs": {}, "options": {"queue": shop.queue, "task_id": "after"}}
     message = {"task": "enlarge", "args": [2 * MB], "kwargs": {}, "chain": [follow]}
@@ -50,14 +53,14 @@ async def test_large_result_becomes_the_argument_of_the_next_task(shop, s3_clien
     assert sorted(key.split("/")[1] for key in keys_of(s3_client, shop.bucket)) == ["arguments", "results"]
 
 
-async def test_arguments_that_fit_after_compression_are_not_stored(shop, s3_client):
+async def test_arguments_that_fit_after_compression_are_not_stored(shop, s3_client: Any) -> None:
     result = shop.length.delay("a" * 3 * MB)
     async with serving(shop.app):
         assert await result.aget(timeout=20) == 3 * MB
     assert keys_of(s3_client, shop.bucket) == []
 
 
-def test_lambda_function_reads_stored_arguments(shop, sqs_client):
+def test_lambda_function_reads_stored_arguments(shop, sqs_client: Any) -> None:
     text = noise(3 * MB)
     result = shop.length.delay(text)
     message = received(sqs_client, shop.queue)
@@ -66,7 +69,7 @@ def test_lambda_function_reads_stored_arguments(shop, sqs_client):
     assert result.get(timeout=5) == len(text)
 
 
-def test_invoked_lambda_function_returns_large_results(shop, sqs_client):
+def test_invoked_lambda_function_returns_large_results(shop, sqs_client: Any) -> None:
     handler = shop.app.lambda_handler()
     assert handler({"task": "enlarge", "args": [2 * MB]}, Context())["result"] == noise(2 * MB)
     shop.length.delay(noise(3 * MB))
@@ -74,7 +77,7 @@ def test_invoked_lambda_function_returns_large_results(shop, sqs_client):
     assert handler(event, Context())["result"] == 3 * MB
 
 
-def test_invocation_with_missing_payload_raises_an_error_with_its_key(shop, sqs_client, s3_client):
+def test_invocation_with_missing_payload_raises_an_error_with_its_key(shop, sqs_client: Any, s3_client: Any) -> None:
     shop.length.delay(noise(3 * MB))
     event = json.loads(received(sqs_client, shop.queue)["Body"])
     (key,) = keys_of(s3_client, shop.bucket)
@@ -97,14 +100,14 @@ async def dead_letter_reason(shop, sqs_client, result):
     return reason
 
 
-async def test_message_with_missing_payload_is_dead_lettered(shop, sqs_client, s3_client):
+async def test_message_with_missing_payload_is_dead_lettered(shop, sqs_client: Any, s3_client: Any) -> None:
     result = shop.length.delay(noise(3 * MB))
     (key,) = keys_of(s3_client, shop.bucket)
     s3_client.delete_object(Bucket=shop.bucket, Key=key)
     assert f"the payload s3://{shop.bucket}/{key} is missing" in await dead_letter_reason(shop, sqs_client, result)
 
 
-async def test_message_with_altered_payload_is_dead_lettered(shop, sqs_client, s3_client):
+async def test_message_with_altered_payload_is_dead_lettered(shop, sqs_client: Any, s3_client: Any) -> None:
     result = shop.length.delay(noise(3 * MB))
     (key,) = keys_of(s3_client, shop.bucket)
     body = s3_client.get_object(Bucket=shop.bucket, Key=key)["Body"].read()
@@ -112,7 +115,9 @@ async def test_message_with_altered_payload_is_dead_lettered(shop, sqs_client, s
     assert "doesn't have the SHA-256 digest" in await dead_letter_reason(shop, sqs_client, result)
 
 
-async def test_message_with_payload_in_another_bucket_is_dead_lettered(make_shop, make_bucket, sqs_client, s3_client):
+async def test_message_with_payload_in_another_bucket_is_dead_lettered(
+    make_shop, make_bucket: Callable[..., str], sqs_client: Any, s3_client: Any
+) -> None:
     shop = make_shop()
     elsewhere = TaskQ("shop", broker="sqs://", results="disabled://", payloads=f"s3://{make_bucket('foreign')}")
     sent = elsewhere.send_task("length", [noise(3 * MB)], queue=shop.queue)
@@ -121,7 +126,9 @@ async def test_message_with_payload_in_another_bucket_is_dead_lettered(make_shop
     assert f"payloads may come from s3://{shop.bucket}/shop/ only" in reason
 
 
-async def test_message_is_given_back_while_the_payload_store_does_not_answer(shop, sqs_client, caplog, monkeypatch):
+async def test_message_is_given_back_while_the_payload_store_does_not_answer(
+    shop, sqs_client: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = noise(3 * MB)
     result = shop.length.delay(text)
     body = received(sqs_client, shop.queue)["Body"]
@@ -141,14 +148,14 @@ async def test_message_is_given_back_while_the_payload_store_does_not_answer(sho
     assert result.get(timeout=5) == len(text)
 
 
-def test_call_with_missing_bucket_sends_nothing(make_shop):
+def test_call_with_missing_bucket_sends_nothing(make_shop) -> None:
     shop = make_shop(payloads="s3://no-such-bucket-here")
     with pytest.raises(StoreNotFound, match="no-such-bucket-here"):
         shop.length.delay(noise(3 * MB))
     assert shop.app.run(shop.app.broker.depth(shop.queue)).total == 0
 
 
-def test_errors_without_payload_store_name_the_setting(make_shop):
+def test_errors_without_payload_store_name_the_setting(make_shop) -> None:
     shop = make_shop(payloads=None)
     with pytest.raises(PayloadTooLarge, match="set TASKQ_PAYLOADS"):
         shop.length.delay(noise(3 * MB))
@@ -157,12 +164,14 @@ def test_errors_without_payload_store_name_the_setting(make_shop):
     assert "set TASKQ_PAYLOADS" in document["result"]["exc_message"][0]
 
 
-def test_payload_url_that_is_not_a_bucket_is_refused():
+def test_payload_url_that_is_not_a_bucket_is_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"payloads can't be kept in 'sqlite:///x\.db'"):
         TaskQ("shop", payloads="sqlite:///x.db").payloads
 
 
-def test_results_and_payloads_with_different_client_options_are_refused(aws_environment, make_bucket):
+def test_results_and_payloads_with_different_client_options_are_refused(
+    aws_environment: dict[str, str], make_bucket: Callable[..., str]
+) -> None:
     bucket = make_bucket()
     app = TaskQ("shop", broker="memory://", results=f"s3://{bucket}?region=eu-west-1", payloads=f"s3://{bucket}/large")
     with pytest.raises(ImproperlyConfigured, match="give both URLs the same options"):
@@ -173,7 +182,7 @@ def test_results_and_payloads_with_different_client_options_are_refused(aws_envi
 
 
 @pytest.fixture
-def counted(local_stack, monkeypatch, make_shop):
+def counted(local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch, make_shop):
     """An application whose calls are counted, and which stores messages over 10,000 bytes in the bucket."""
     shop = make_shop(payload_threshold=10_000)
     with CallCounter(local_stack.endpoint_url) as counter:
@@ -191,7 +200,7 @@ def calls_of(counter):
     return counts
 
 
-def test_small_message_takes_no_additional_calls(counted):
+def test_small_message_takes_no_additional_calls(counted) -> None:
     shop, counter = counted
     result = shop.length.delay("x" * 10)
     assert calls_of(counter) == {"GetQueueUrl": 1, "SendMessageBatch": 1}
@@ -204,7 +213,7 @@ def test_small_message_takes_no_additional_calls(counted):
     assert calls_of(counter) == {"GetItem": 1}
 
 
-def test_hundred_large_messages_take_a_hundred_puts_and_ten_sends(counted):
+def test_hundred_large_messages_take_a_hundred_puts_and_ten_sends(counted) -> None:
     shop, counter = counted
     shop.length.map_async([(noise(20_000 + 4 * number),) for number in range(100)])
     assert calls_of(counter) == {"GetQueueUrl": 1, "PUT": 100, "SendMessageBatch": 10}

@@ -12,7 +12,7 @@ from taskq_cloud.testing.driving import driving
 
 
 @pytest.fixture(params=["s3", "azureblob", "gs"])
-def make_url(request):
+def make_url(request: pytest.FixtureRequest):
     """The fixture that makes a bucket, and the URL of a payload store with a placeholder for the bucket's name."""
     if request.param == "s3":
         return request.getfixturevalue("make_bucket"), "s3://{}/large"
@@ -22,7 +22,7 @@ def make_url(request):
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request, make_url):
+def run(request: pytest.FixtureRequest, make_url):
     _, url = make_url
     with driving(request.param, payload_store_from_url(url.format("any-bucket")).services) as drive:
         yield drive
@@ -34,7 +34,7 @@ def store(make_url):
     return payload_store_from_url(url.format(make("payloads")))
 
 
-def test_payloads_are_read_back_byte_for_byte(store, run):
+def test_payloads_are_read_back_byte_for_byte(store, run) -> None:
     bucket = store.place.partition("://")[2]
     # The last body ends with blanks like those that the result store on S3 appends, and removes when it reads.
     bodies = {"large/a": bytes(range(256)), "large/b": b"", "large/c": b"x\n" + b" \t" * 32}
@@ -50,14 +50,14 @@ def test_payloads_are_read_back_byte_for_byte(store, run):
     assert run(store.put([])) == [] and run(store.get([])) == []
 
 
-def test_object_of_another_bucket_is_read(store, make_url, run):
+def test_object_of_another_bucket_is_read(store, make_url, run) -> None:
     make, url = make_url
     other = payload_store_from_url(url.format(make("other")))
     run(other.put([Payload("k", b"there")]))
     assert run(store.get([(other.place.partition("://")[2], "k")])) == [b"there"]
 
 
-def test_error_for_missing_bucket_names_it(make_url, run):
+def test_error_for_missing_bucket_names_it(make_url, run) -> None:
     _, url = make_url
     store = payload_store_from_url(url.format("missing-bucket"))
     (answer,) = run(store.put([Payload("k", b"")]))
@@ -66,7 +66,7 @@ def test_error_for_missing_bucket_names_it(make_url, run):
         run(store.get([("missing-bucket", "k")]))
 
 
-def test_lifecycle_rules_cover_arguments_and_results():
+def test_lifecycle_rules_cover_arguments_and_results() -> None:
     store = payload_store_from_url("s3://bucket/shop")
     rules = store.lifecycle_rules(30, 86_400)
     assert [(rule.prefix, rule.days) for rule in rules] == [("shop/arguments/", 30), ("shop/results/", 2)]
@@ -75,6 +75,6 @@ def test_lifecycle_rules_cover_arguments_and_results():
 
 
 @pytest.mark.parametrize("url", ["memory://", "dynamodb://table", "s3://", "bucket"])
-def test_url_that_is_not_a_bucket_is_refused(url):
+def test_url_that_is_not_a_bucket_is_refused(url) -> None:
     with pytest.raises(ImproperlyConfigured):
         payload_store_from_url(url)

@@ -1,7 +1,11 @@
 """The DynamoDB result store: items, calls, failures and URLs. test_dynamodb_celery.py tests sharing with Celery."""
 
+from __future__ import annotations
+
 import contextlib
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -29,20 +33,22 @@ from tests.stores.recorder import Recorder, failing
 @pytest.mark.second_stack
 class TestDynamoDB(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_table, aws_environment, clock):
+    def store(self, make_table: Callable[..., str], aws_environment: dict[str, str], clock):
         return DynamoDBResults(make_table(), clock=clock)
 
 
 class TestDynamoDBWithCelerysKeys(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_table, aws_environment, clock):
+    def store(self, make_table: Callable[..., str], aws_environment: dict[str, str], clock):
         return DynamoDBResults(make_table(), key_format="celery", clock=clock)
 
 
 # The items of the table
 
 
-def test_item_has_celerys_attributes_and_our_own(make_table, aws_environment, dynamodb_client):
+def test_item_has_celerys_attributes_and_our_own(
+    make_table: Callable[..., str], aws_environment: dict[str, str], dynamodb_client: Any
+) -> None:
     table = make_table()
     store = DynamoDBResults(table, clock=lambda: 4_102_444_800.5)
     record = a_record(expires_at=4_102_444_900.25, fence=3)
@@ -62,7 +68,9 @@ def test_item_has_celerys_attributes_and_our_own(make_table, aws_environment, dy
     }
 
 
-def test_item_of_claimed_key_outlives_its_lock(make_table, aws_environment, dynamodb_client):
+def test_item_of_claimed_key_outlives_its_lock(
+    make_table: Callable[..., str], aws_environment: dict[str, str], dynamodb_client: Any
+) -> None:
     table = make_table()
     store = DynamoDBResults(table, clock=lambda: 4_102_444_800.0)
     with driving("sync", store.services) as drive:
@@ -72,7 +80,7 @@ def test_item_of_claimed_key_outlives_its_lock(make_table, aws_environment, dyna
     assert int(item["ttl"]["N"]) == 4_102_444_830 + FENCE_KEPT_SECONDS
 
 
-def test_join_too_large_for_an_item_is_refused_without_a_call():
+def test_join_too_large_for_an_item_is_refused_without_a_call() -> None:
     with pytest.raises(PayloadTooLarge, match="join j of 10000 members") as caught:
         run(DynamoDBResults("results").join("j", "m" * 36, 10_000, None), Recorder(lambda _: pytest.fail("called")))
     assert "smaller joins" in str(caught.value)
@@ -81,7 +89,7 @@ def test_join_too_large_for_an_item_is_refused_without_a_call():
 # Calls
 
 
-def test_loading_one_id_takes_one_consistent_get():
+def test_loading_one_id_takes_one_consistent_get() -> None:
     recorded = Recorder(lambda _: {})
     assert run(DynamoDBResults("results").load(["a", "a"]), recorded) == {}
     (call,) = recorded.calls
@@ -89,7 +97,7 @@ def test_loading_one_id_takes_one_consistent_get():
     assert call.parameters["ConsistentRead"] is True
 
 
-def test_loading_many_ids_takes_one_consistent_batch_per_hundred():
+def test_loading_many_ids_takes_one_consistent_batch_per_hundred() -> None:
     recorded = Recorder(lambda _: {"Responses": {}, "UnprocessedKeys": {}})
     ids = [f"task-{number}" for number in range(250)]
 
@@ -101,7 +109,7 @@ def test_loading_many_ids_takes_one_consistent_batch_per_hundred():
     assert recorded.pauses == 0
 
 
-def test_unprocessed_keys_are_requested_again():
+def test_unprocessed_keys_are_requested_again() -> None:
     records = {f"celery-task-meta-task-{n}": a_record(id=f"task-{n}", value=n) for n in range(130)}
 
     def half(call):
@@ -120,7 +128,7 @@ def test_unprocessed_keys_are_requested_again():
     assert all(call.parameters["RequestItems"]["results"]["ConsistentRead"] for call in recorded.calls)
 
 
-def test_unprocessed_deletions_are_requested_again():
+def test_unprocessed_deletions_are_requested_again() -> None:
     def one(call):
         return {
             "UnprocessedItems": {"results": left} if (left := call.parameters["RequestItems"]["results"][1:]) else {}
@@ -136,7 +144,7 @@ def test_unprocessed_deletions_are_requested_again():
     assert max(len(call.parameters["RequestItems"]["results"]) for call in recorded.calls) == 25
 
 
-def test_table_that_processes_nothing_is_unreachable_after_pauses():
+def test_table_that_processes_nothing_is_unreachable_after_pauses() -> None:
     recorded = Recorder(lambda call: {"Responses": {}, "UnprocessedKeys": call.parameters["RequestItems"]})
     with pytest.raises(Unreachable, match=r"DynamoDB table results .* is throttled: .* 2 items"):
         run(DynamoDBResults("results").load(["a", "b"]), recorded)
@@ -144,7 +152,7 @@ def test_table_that_processes_nothing_is_unreachable_after_pauses():
     assert recorded.pauses == DEFAULT_BACKOFF.attempts - 1
 
 
-def test_save_returns_false_for_failed_condition_and_raises_other_failures():
+def test_save_returns_false_for_failed_condition_and_raises_other_failures() -> None:
     records = [a_record(), a_record()]
     refusing = Recorder(failing("ConditionalCheckFailedException"))
     assert run(DynamoDBResults("results").save(records), refusing) == [False, False]
@@ -157,7 +165,9 @@ def test_save_returns_false_for_failed_condition_and_raises_other_failures():
         run(DynamoDBResults("results").save(records), Recorder(fail_second))
 
 
-def test_reservation_takes_one_call_unless_the_process_does_not_know_the_key(make_table, aws_environment):
+def test_reservation_takes_one_call_unless_the_process_does_not_know_the_key(
+    make_table: Callable[..., str], aws_environment: dict[str, str]
+) -> None:
     table, clock = make_table(), FakeClock(THE_YEAR_2100)
     one, other = DynamoDBResults(table, clock=clock), DynamoDBResults(table, clock=clock)
     with contextlib.closing(Connections(one.services)) as connections:
@@ -184,7 +194,7 @@ def test_reservation_takes_one_call_unless_the_process_does_not_know_the_key(mak
         assert [calls_of(one) for _ in range(3)] == [1] * 3
 
 
-def test_reservation_too_far_ahead_is_given_up_after_three_calls():
+def test_reservation_too_far_ahead_is_given_up_after_three_calls() -> None:
     recorded = Recorder(failing("ConditionalCheckFailedException"))
     assert run(DynamoDBResults("results").reserve("key", 1, 0), recorded) is None
     assert len(recorded.calls) == 3
@@ -204,7 +214,7 @@ def every_method(store):
 
 
 @pytest.mark.parametrize("action", ["GetItem", "BatchGetItem", "PutItem", "BatchWriteItem", "UpdateItem"])
-def test_error_for_missing_table_names_region_and_creation_command(aws_environment, action):
+def test_error_for_missing_table_names_region_and_creation_command(aws_environment: dict[str, str], action) -> None:
     store = DynamoDBResults("no-such-table", "eu-central-1")
     with driving("sync", store.services) as drive, pytest.raises(TableNotFound) as caught:
         drive(every_method(store)[action])
@@ -213,19 +223,19 @@ def test_error_for_missing_table_names_region_and_creation_command(aws_environme
 
 
 @pytest.mark.parametrize("action", ["GetItem", "BatchGetItem", "PutItem", "BatchWriteItem", "UpdateItem"])
-def test_error_for_missing_permission_names_the_action(action):
+def test_error_for_missing_permission_names_the_action(action) -> None:
     recorded = Recorder(failing("AccessDeniedException"))
     with pytest.raises(AccessDenied, match=f"results .*dynamodb:{action} was denied"):
         run(every_method(DynamoDBResults("results"))[action], recorded)
 
 
-def test_expired_credentials_are_access_denied():
+def test_expired_credentials_are_access_denied() -> None:
     recorded = Recorder(failing("ExpiredTokenException", trouble=Trouble.CREDENTIALS))
     with pytest.raises(AccessDenied, match="ExpiredTokenException"):
         run(DynamoDBResults("results").load(["a"]), recorded)
 
 
-def test_endpoint_without_answer_is_unreachable(aws_environment):
+def test_endpoint_without_answer_is_unreachable(aws_environment: dict[str, str]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -234,7 +244,9 @@ def test_endpoint_without_answer_is_unreachable(aws_environment):
             drive(store.load(["a"]))
 
 
-def test_error_for_table_with_another_key_has_the_services_message(aws_environment, dynamodb_client):
+def test_error_for_table_with_another_key_has_the_services_message(
+    aws_environment: dict[str, str], dynamodb_client: Any
+) -> None:
     dynamodb_client.create_table(
         TableName="keyed-otherwise",
         KeySchema=[{"AttributeName": "task", "KeyType": "HASH"}],
@@ -265,7 +277,7 @@ def test_error_for_table_with_another_key_has_the_services_message(aws_environme
         ),
     ],
 )
-def test_url_names_table_region_and_endpoint(url, options):
+def test_url_names_table_region_and_endpoint(url, options) -> None:
     store = store_from_url(url, {})
     assert dict(store.services["dynamodb"].options) == dict(options)
     recorded = Recorder(lambda _: {})
@@ -295,7 +307,7 @@ def test_url_names_table_region_and_endpoint(url, options):
         "dynamodb://eu-west-1/shop/results",
     ],
 )
-def test_invalid_url_is_refused_without_showing_secrets(url):
+def test_invalid_url_is_refused_without_showing_secrets(url) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         store_from_url(url, {})
     assert "s3cret" not in str(caught.value)

@@ -1,6 +1,9 @@
 """A DynamoDB table shared with Celery: Celery's own backend reads our records, and our store reads Celery's results."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 
 import pytest
 from celery import Celery
@@ -17,12 +20,12 @@ TASK = "3f1c8a6e-0000-4000-8000-000000000001"
 
 
 @pytest.fixture
-def table(make_table, aws_environment):
+def table(make_table: Callable[..., str], aws_environment: dict[str, str]):
     return make_table("celery")
 
 
 @pytest.fixture
-def celery_app(table, aws_environment):
+def celery_app(table, aws_environment: dict[str, str]):
     def make(**conf):
         app = Celery("shop", backend=f"dynamodb://@{REGION}/{table}?ttl_seconds=600", set_as_current=False)
         app.conf.update(dynamodb_endpoint_url=aws_environment["AWS_ENDPOINT_URL"], **conf)
@@ -42,12 +45,12 @@ def store(table):
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request, store):
+def run(request: pytest.FixtureRequest, store):
     with driving(request.param, store.services) as drive:
         yield drive
 
 
-def test_record_that_we_save_is_read_by_celery(store, run, celery_app):
+def test_record_that_we_save_is_read_by_celery(store, run, celery_app) -> None:
     record = a_record(value={"größe": [1, 2.5, None]}, id=TASK)
     run(store.save([record]))
 
@@ -58,7 +61,7 @@ def test_record_that_we_save_is_read_by_celery(store, run, celery_app):
     assert result.date_done.isoformat() == "2026-03-01T12:00:00+00:00"
 
 
-def test_failure_that_we_save_is_read_by_celery(store, run, celery_app):
+def test_failure_that_we_save_is_read_by_celery(store, run, celery_app) -> None:
     error = {"exc_type": "ValueError", "exc_message": ["too wide"], "exc_module": "builtins"}
     run(store.save([a_record(FAILURE, value=error, id=TASK)]))
 
@@ -70,7 +73,7 @@ def test_failure_that_we_save_is_read_by_celery(store, run, celery_app):
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
-def test_result_that_celery_saves_is_read_by_us(store, run, celery_app, compression):
+def test_result_that_celery_saves_is_read_by_us(store, run, celery_app, compression) -> None:
     celery_app(result_compression=compression).backend.store_result(TASK, ["größe", 2], "SUCCESS")
 
     record = run(store.load([TASK]))[TASK]
@@ -83,7 +86,7 @@ def test_result_that_celery_saves_is_read_by_us(store, run, celery_app, compress
     assert run(store.load([TASK, "absent"])) == {TASK: record}
 
 
-def test_failure_that_celery_saves_is_read_by_us(store, run, celery_app):
+def test_failure_that_celery_saves_is_read_by_us(store, run, celery_app) -> None:
     celery_app().backend.store_result(TASK, ValueError("too wide"), "FAILURE", traceback="Traceback ...")
 
     record = run(store.load([TASK]))[TASK]
@@ -92,7 +95,7 @@ def test_failure_that_celery_saves_is_read_by_us(store, run, celery_app):
     assert json.loads(record.payload)["result"]["exc_type"] == "ValueError"
 
 
-def test_attempt_number_in_celerys_document_becomes_the_version(store, run, celery_app):
+def test_attempt_number_in_celerys_document_becomes_the_version(store, run, celery_app) -> None:
     app = celery_app(result_extended=True)
     request = Context(id=TASK, retries=2, task="shop.resize", args=(), kwargs={}, children=[])
     app.backend.store_result(TASK, ValueError("later"), "RETRY", request=request)
@@ -102,7 +105,7 @@ def test_attempt_number_in_celerys_document_becomes_the_version(store, run, cele
     assert (record.state, record.version) == (RETRY, version_of(RETRY, 2))
 
 
-def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_app):
+def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_app) -> None:
     celery_app().backend.store_result(TASK, "celery's", "SUCCESS")
 
     assert run(store.save([a_record(SUCCESS, value="ours", id=TASK)])) == [False]
@@ -110,7 +113,7 @@ def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_app):
 
 
 @pytest.mark.parametrize("state", ["STARTED", "RETRY", "PROGRESS"])
-def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_app, state):
+def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_app, state) -> None:
     app = celery_app()
     app.backend.store_result(TASK, {"done": 1}, state)
     ours = a_record(SUCCESS, value="ours", id=TASK)
@@ -120,7 +123,7 @@ def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_app, 
     assert app.AsyncResult(TASK).get(timeout=10) == "ours"
 
 
-def test_one_of_several_final_states_saved_at_once_over_celerys_start_wins(store, run, celery_app):
+def test_one_of_several_final_states_saved_at_once_over_celerys_start_wins(store, run, celery_app) -> None:
     celery_app().backend.store_result(TASK, None, "STARTED")
     finals = [a_record(SUCCESS, value=number, id=TASK) for number in range(6)]
 
@@ -130,7 +133,7 @@ def test_one_of_several_final_states_saved_at_once_over_celerys_start_wins(store
     assert run(store.load([TASK])) == {TASK: finals[saved.index([True])]}
 
 
-def test_celery_replaces_our_start_but_not_our_success(store, run, celery_app):
+def test_celery_replaces_our_start_but_not_our_success(store, run, celery_app) -> None:
     backend = celery_app().backend
     run(store.save([a_record(STARTED, id=TASK)]))
     backend.store_result(TASK, "celery's", "RETRY")
@@ -142,7 +145,7 @@ def test_celery_replaces_our_start_but_not_our_success(store, run, celery_app):
     assert run(store.load([TASK])) == {TASK: ours}
 
 
-def test_error_for_pickled_celery_result_names_task_and_setting(store, run, celery_app):
+def test_error_for_pickled_celery_result_names_task_and_setting(store, run, celery_app) -> None:
     celery_app(result_serializer="pickle", accept_content=["pickle"]).backend.store_result(TASK, {1, 2}, "SUCCESS")
 
     with pytest.raises(DecodeError, match=TASK) as caught:
@@ -150,6 +153,6 @@ def test_error_for_pickled_celery_result_names_task_and_setting(store, run, cele
     assert "result_serializer" in str(caught.value)
 
 
-def test_store_with_plain_keys_does_not_see_celerys_results(store, run, celery_app, table):
+def test_store_with_plain_keys_does_not_see_celerys_results(store, run, celery_app, table) -> None:
     celery_app().backend.store_result(TASK, 1, "SUCCESS")
     assert run(DynamoDBResults(table).load([TASK])) == {}

@@ -1,5 +1,7 @@
 """The result store in memory."""
 
+from __future__ import annotations
+
 import pytest
 
 from taskq_cloud.core.flows import run as drive
@@ -16,7 +18,7 @@ class TestMemory(ResultStoreContract):
         return MemoryResults(clock=clock)
 
 
-def test_expired_entries_are_removed_from_memory():
+def test_expired_entries_are_removed_from_memory() -> None:
     clock = FakeClock()
     store = MemoryResults(clock=clock)
     drive(store.save([a_record(expires_at=clock() + 10) for _ in range(100)]), no_calls)
@@ -32,7 +34,7 @@ def test_expired_entries_are_removed_from_memory():
     assert store._entries.locks == {}
 
 
-def test_stores_made_from_one_url_share_no_records():
+def test_stores_made_from_one_url_share_no_records() -> None:
     first, second = store_from_url("memory://", {}), store_from_url("memory://", {})
     record = a_record()
     drive(first.save([record]), no_calls)

@@ -1,5 +1,7 @@
 """The object stores' calls without a service: error codes, the number of calls, and URLs."""
 
+from __future__ import annotations
+
 import pytest
 
 from taskq_cloud.core.flows import Trouble, run
@@ -45,7 +47,7 @@ def recorder(*answers):
         ("gcs", "Forbidden"),
     ],
 )
-def test_error_for_denied_call_names_permission_and_code(name, code):
+def test_error_for_denied_call_names_permission_and_code(name, code) -> None:
     store = STORES[name]
     with pytest.raises(AccessDenied, match=f"shop.*{PERMISSIONS[name]}.* was denied: {code}: in the service's"):
         run(store.save([a_record()]), recorder(code))
@@ -54,7 +56,7 @@ def test_error_for_denied_call_names_permission_and_code(name, code):
 @pytest.mark.parametrize(
     ("name", "code"), [("s3", "RequestTimeTooSkewed"), ("azure", "RequestDateHeaderTooOld"), ("gcs", "ClockIsWrong")]
 )
-def test_error_for_clock_skew_names_the_clock(name, code):
+def test_error_for_clock_skew_names_the_clock(name, code) -> None:
     store = STORES[name]
     with pytest.raises(AccessDenied, match="this machine's clock is off"):
         run(store.load(["a"]), recorder(code))
@@ -63,7 +65,7 @@ def test_error_for_clock_skew_names_the_clock(name, code):
 @pytest.mark.parametrize(
     ("name", "code"), [("s3", "KeyTooLongError"), ("azure", "LeaseIdMissing"), ("gcs", "BadRequest")]
 )
-def test_error_for_other_refusals_has_the_services_message(name, code):
+def test_error_for_other_refusals_has_the_services_message(name, code) -> None:
     store = STORES[name]
     with pytest.raises(OperationalError, match=f"shop.* was refused: {code}: in the service's own words"):
         run(store.save([a_record()]), recorder(code))
@@ -72,14 +74,14 @@ def test_error_for_other_refusals_has_the_services_message(name, code):
 # The number of calls
 
 
-def test_saving_a_new_record_takes_one_call():
+def test_saving_a_new_record_takes_one_call() -> None:
     recorded = recorder({})
     assert run(S3Results("shop").save([a_record()]), recorded) == [True]
     assert recorded.operations == ["put_object"]
     assert recorded.calls[0].parameters["IfNoneMatch"] == "*"
 
 
-def test_save_after_failed_condition_reads_and_overwrites_what_it_read():
+def test_save_after_failed_condition_reads_and_overwrites_what_it_read() -> None:
     older = a_record(STARTED)
     stored = {
         "Body": older.payload.encode(),
@@ -92,7 +94,7 @@ def test_save_after_failed_condition_reads_and_overwrites_what_it_read():
     assert recorded.calls[2].parameters["IfMatch"] == '"seen"'
 
 
-def test_save_after_conflict_repeats_the_write_without_a_read():
+def test_save_after_conflict_repeats_the_write_without_a_read() -> None:
     recorded = recorder("ConditionalRequestConflict", {})
     assert run(S3Results("shop").save([a_record()]), recorded) == [True]
     assert recorded.operations == ["put_object", "put_object"]
@@ -100,7 +102,7 @@ def test_save_after_conflict_repeats_the_write_without_a_read():
     assert recorded.calls[1].parameters["IfNoneMatch"] == "*"
 
 
-def test_object_deleted_during_save_is_created_again():
+def test_object_deleted_during_save_is_created_again() -> None:
     older = a_record(STARTED)
     stored = {"Body": b"{}", "Metadata": {"state": "STARTED", "version": "0", "fence": "0"}, "ETag": "x"}
     recorded = recorder("PreconditionFailed", stored, "NoSuchKey", "NoSuchKey", {})
@@ -108,7 +110,7 @@ def test_object_deleted_during_save_is_created_again():
     assert recorded.calls[-1].parameters["IfNoneMatch"] == "*"
 
 
-def test_object_that_keeps_changing_is_given_up_after_ten_attempts():
+def test_object_that_keeps_changing_is_given_up_after_ten_attempts() -> None:
     recorded = recorder("ConditionalRequestConflict")
     with pytest.raises(OperationalError, match=r"celery-task-meta-.* could not be written: other writers"):
         run(S3Results("shop").save([a_record()]), recorded)
@@ -116,13 +118,13 @@ def test_object_that_keeps_changing_is_given_up_after_ten_attempts():
     assert recorded.pauses == 8
 
 
-def test_payload_over_the_limit_is_refused():
+def test_payload_over_the_limit_is_refused() -> None:
     large = a_record(payload='"' + "x" * LARGEST_RECORD_BYTES + '"')
     with pytest.raises(PayloadTooLarge, match=f"{large.id} is {LARGEST_RECORD_BYTES + 2} bytes"):
         run(S3Results("shop").save([a_record(), large]), recorder({}))
 
 
-def test_join_counts_the_members_on_all_pages_of_the_listing():
+def test_join_counts_the_members_on_all_pages_of_the_listing() -> None:
     page = {"Contents": [{"Key": "taskq-join-j/a/1.0_never"}], "NextContinuationToken": "more"}
     last = {"Contents": [{"Key": "taskq-join-j/b/2.0_never"}]}
     recorded = recorder({}, page, last, {})
@@ -131,7 +133,7 @@ def test_join_counts_the_members_on_all_pages_of_the_listing():
     assert recorded.calls[2].parameters["ContinuationToken"] == "more"
 
 
-def test_member_that_completes_a_join_is_told_so_although_an_answer_was_lost():
+def test_member_that_completes_a_join_is_told_so_although_an_answer_was_lost() -> None:
     listed = {"Contents": [{"Key": "taskq-join-j/a/1.0_never"}]}
     mine = {"Body": b"a", "Metadata": {}, "ETag": "x"}
     recorded = recorder({}, listed, "PreconditionFailed", mine, mine)
@@ -159,7 +161,7 @@ def test_member_that_completes_a_join_is_told_so_although_an_answer_was_lost():
         ("gs://shop.results/a?project=shop-1", GCSResults, {"gcs": {"project": "shop-1"}}),
     ],
 )
-def test_url_names_bucket_and_client_options(url, kind, services):
+def test_url_names_bucket_and_client_options(url, kind, services) -> None:
     store = store_from_url(url, {})
     assert type(store) is kind
     assert {name: dict(each.options) for name, each in store.services.items()} == services
@@ -168,7 +170,7 @@ def test_url_names_bucket_and_client_options(url, kind, services):
 @pytest.mark.parametrize(
     ("url", "prefix"), [("s3://shop", ""), ("s3://shop/", ""), ("s3://shop/a", "a/"), ("s3://shop/a/b%20c/", "a/b c/")]
 )
-def test_path_of_url_becomes_a_prefix_that_ends_in_a_slash(url, prefix):
+def test_path_of_url_becomes_a_prefix_that_ends_in_a_slash(url, prefix) -> None:
     assert store_from_url(url, {})._key("1") == f"{prefix}celery-task-meta-1"
 
 
@@ -192,7 +194,7 @@ def test_path_of_url_becomes_a_prefix_that_ends_in_a_slash(url, prefix):
         "azureblockblob://DefaultAzureCredential@https://shop.blob.core.windows.net",
     ],
 )
-def test_invalid_url_is_refused_without_showing_secrets(url):
+def test_invalid_url_is_refused_without_showing_secrets(url) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         store_from_url(url, {})
     assert "s3cret" not in str(caught.value)

@@ -1,9 +1,12 @@
 """The three object stores on emulated services: the contract, the stored objects, failures, and lifecycle rules."""
 
+from __future__ import annotations
+
 import json
 import logging
 import socket
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,19 +35,19 @@ SECRET = "c2VjcmV0LXNpZ25hdHVyZQ"
 @pytest.mark.second_stack
 class TestS3(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_bucket, clock):
+    def store(self, make_bucket: Callable[..., str], clock):
         return S3Results(make_bucket(), "shop", clock=clock)
 
 
 class TestAzureBlob(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_container, clock):
+    def store(self, make_container: Callable[..., str], clock):
         return AzureBlobResults(make_container(), "shop", clock=clock)
 
 
 class TestGCS(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_gcs_bucket, clock):
+    def store(self, make_gcs_bucket: Callable[..., str], clock):
         return GCSResults(make_gcs_bucket(), "shop", clock=clock)
 
 
@@ -67,7 +70,7 @@ class Service:
 
 
 @pytest.fixture
-def s3(make_bucket, s3_client):
+def s3(make_bucket: Callable[..., str], s3_client: Any):
     bucket = make_bucket()
 
     def stored(key):
@@ -78,7 +81,7 @@ def s3(make_bucket, s3_client):
 
 
 @pytest.fixture
-def azure(make_container, azure_service, monkeypatch):
+def azure(make_container: Callable[..., str], azure_service: Any, monkeypatch: pytest.MonkeyPatch):
     container = make_container()
 
     def stored(key):
@@ -93,7 +96,7 @@ def azure(make_container, azure_service, monkeypatch):
 
 
 @pytest.fixture
-def gcs(make_gcs_bucket, gcs_client, monkeypatch):
+def gcs(make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch):
     bucket = make_gcs_bucket()
 
     def stored(key):
@@ -108,16 +111,16 @@ def gcs(make_gcs_bucket, gcs_client, monkeypatch):
 
 
 @pytest.fixture(params=["s3", "azure", "gcs"])
-def service(request):
+def service(request: pytest.FixtureRequest):
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(params=["sync", "async"])
-def colour(request):
+def colour(request: pytest.FixtureRequest):
     return request.param
 
 
-def test_object_has_celerys_key_and_document_and_our_fields_as_metadata(service):
+def test_object_has_celerys_key_and_document_and_our_fields_as_metadata(service) -> None:
     store = service.store("shop/results", clock=lambda: THE_YEAR_2100)
     record = a_record(value="größe", fence=3, expires_at=THE_YEAR_2100 + 60.5)
     with driving("sync", store.services) as drive:
@@ -136,7 +139,7 @@ def test_object_has_celerys_key_and_document_and_our_fields_as_metadata(service)
 
 # Azure's SDK passes the bytes to aiohttp, which recommends a file for so many.
 @pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
-def test_large_payload_is_read_back_unchanged(service, colour):
+def test_large_payload_is_read_back_unchanged(service, colour) -> None:
     store = service.store()
     record = a_record(value="ü" * 5_000_000)
     with driving(colour, store.services) as drive:
@@ -144,7 +147,7 @@ def test_large_payload_is_read_back_unchanged(service, colour):
         assert drive(store.load([record.id])) == {record.id: record}
 
 
-def test_custom_state_may_have_any_name(service, colour):
+def test_custom_state_may_have_any_name(service, colour) -> None:
     store = service.store()
     record = a_record("HÄLFTE %2F")
     with driving(colour, store.services) as drive:
@@ -152,7 +155,7 @@ def test_custom_state_may_have_any_name(service, colour):
         assert drive(store.load([record.id])) == {record.id: record}
 
 
-def test_attempts_with_equal_documents_have_different_tags(service, colour):
+def test_attempts_with_equal_documents_have_different_tags(service, colour) -> None:
     # An ETag that is a digest of the body alone would let the first attempt write over the third.
     store = service.store()
     first = a_record(STARTED, 0)
@@ -190,7 +193,7 @@ def every_method(store):
 
 
 @pytest.mark.parametrize("method", ["load", "save", "delete", "join", "claim", "reserve"])
-def test_error_for_missing_bucket_names_it_and_how_to_create_it(service, colour, method):
+def test_error_for_missing_bucket_names_it_and_how_to_create_it(service, colour, method) -> None:
     store = service.kind("nobody-made-me")
     with driving(colour, store.services) as drive:
         if service.kind is GCSResults and method == "delete":
@@ -203,7 +206,7 @@ def test_error_for_missing_bucket_names_it_and_how_to_create_it(service, colour,
 
 
 @pytest.mark.parametrize("method", ["load", "save"])
-def test_endpoint_without_answer_is_unreachable(service, colour, method, caplog):
+def test_endpoint_without_answer_is_unreachable(service, colour, method, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -214,7 +217,9 @@ def test_endpoint_without_answer_is_unreachable(service, colour, method, caplog)
     assert SECRET not in shown
 
 
-def test_error_for_read_only_credentials_names_the_missing_permission(azure, azure_service, colour, monkeypatch):
+def test_error_for_read_only_credentials_names_the_missing_permission(
+    azure, azure_service: Any, colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = generate_container_sas(
         object_stores.AZURITE_ACCOUNT,
         azure.bucket,
@@ -235,7 +240,7 @@ def test_error_for_read_only_credentials_names_the_missing_permission(azure, azu
 # Lifecycle rules
 
 
-def test_lifecycle_rules_are_accepted_by_s3(s3, s3_client):
+def test_lifecycle_rules_are_accepted_by_s3(s3, s3_client: Any) -> None:
     rules = s3.store("shop").lifecycle(86_400)
     s3_client.put_bucket_lifecycle_configuration(Bucket=s3.bucket, LifecycleConfiguration={"Rules": rules})
 
@@ -249,7 +254,7 @@ def test_lifecycle_rules_are_accepted_by_s3(s3, s3_client):
     }
 
 
-def test_lifecycle_rules_for_azure_and_google_have_their_prefixes():
+def test_lifecycle_rules_for_azure_and_google_have_their_prefixes() -> None:
     (results, *_) = AzureBlobResults("results", "shop").lifecycle(7 * 86_400 + 1)
     assert results["definition"]["filters"]["prefixMatch"] == ["results/shop/celery-task-meta-"]
     assert results["definition"]["actions"]["baseBlob"]["delete"]["daysAfterModificationGreaterThan"] == 8

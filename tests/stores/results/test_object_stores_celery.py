@@ -1,6 +1,9 @@
 """A bucket shared with Celery: Celery's own backends read our records, and our stores read Celery's results."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 
 import pytest
 from celery import Celery
@@ -26,7 +29,7 @@ class WithoutFirestore(GCSBackendBase):
 
 
 @pytest.fixture
-def s3(make_bucket, aws_environment):
+def s3(make_bucket: Callable[..., str], aws_environment: dict[str, str]):
     bucket = make_bucket("celery")
     settings = {
         "s3_access_key_id": "test",
@@ -37,28 +40,28 @@ def s3(make_bucket, aws_environment):
         "s3_region": aws_environment["AWS_REGION"],
     }
 
-    def close(backend):
+    def close(backend) -> None:
         backend._s3_resource.meta.client.close()
 
     return S3Results(bucket, "shop"), settings, lambda app: S3Backend(app=app), close
 
 
 @pytest.fixture
-def azure(make_container, azure_environment):
+def azure(make_container: Callable[..., str], azure_environment: str):
     container = make_container("celery")
     settings = {"azureblockblob_container_name": container, "azureblockblob_base_path": "shop/"}
 
     def make(app):
         return AzureBlockBlobBackend(url=f"azureblockblob://{azure_environment}", app=app)
 
-    def close(backend):
+    def close(backend) -> None:
         backend._blob_service_client.close()
 
     return AzureBlobResults(container, "shop"), settings, make, close
 
 
 @pytest.fixture
-def gcs(make_gcs_bucket, gcs_environment):
+def gcs(make_gcs_bucket: Callable[..., str], gcs_environment: str):
     bucket = make_gcs_bucket("celery")
     settings = {"gcs_bucket": bucket, "gcs_project": "shop", "gcs_base_path": "shop"}
     return (
@@ -70,7 +73,7 @@ def gcs(make_gcs_bucket, gcs_environment):
 
 
 @pytest.fixture(params=["s3", "azure", "gcs"])
-def shared(request):
+def shared(request: pytest.FixtureRequest):
     return request.getfixturevalue(request.param)
 
 
@@ -98,12 +101,12 @@ def celery_backend(shared):
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request, store):
+def run(request: pytest.FixtureRequest, store):
     with driving(request.param, store.services) as drive:
         yield drive
 
 
-def test_record_that_we_save_is_read_by_celery(store, run, celery_backend):
+def test_record_that_we_save_is_read_by_celery(store, run, celery_backend) -> None:
     run(store.save([a_record(value={"größe": [1, 2.5, None]}, id=TASK)]))
 
     backend = celery_backend()
@@ -112,7 +115,7 @@ def test_record_that_we_save_is_read_by_celery(store, run, celery_backend):
     assert backend.wait_for(TASK, timeout=10)["result"] == {"größe": [1, 2.5, None]}
 
 
-def test_failure_that_we_save_is_read_by_celery(store, run, celery_backend):
+def test_failure_that_we_save_is_read_by_celery(store, run, celery_backend) -> None:
     error = {"exc_type": "ValueError", "exc_message": ["too wide"], "exc_module": "builtins"}
     run(store.save([a_record(FAILURE, value=error, id=TASK)]))
 
@@ -122,7 +125,7 @@ def test_failure_that_we_save_is_read_by_celery(store, run, celery_backend):
     assert result.args == ("too wide",)
 
 
-def test_result_that_celery_saves_is_read_by_us(store, run, celery_backend):
+def test_result_that_celery_saves_is_read_by_us(store, run, celery_backend) -> None:
     celery_backend().store_result(TASK, ["größe", 2], "SUCCESS")
 
     record = run(store.load([TASK]))[TASK]
@@ -131,7 +134,7 @@ def test_result_that_celery_saves_is_read_by_us(store, run, celery_backend):
     assert json.loads(record.payload)["result"] == ["größe", 2]
 
 
-def test_compressed_result_that_celery_saves_is_read_by_us(gcs):
+def test_compressed_result_that_celery_saves_is_read_by_us(gcs) -> None:
     store, settings, make_backend, close = gcs
     app = Celery("shop", set_as_current=False)
     app.conf.update(**settings, result_compression="gzip")
@@ -143,7 +146,7 @@ def test_compressed_result_that_celery_saves_is_read_by_us(gcs):
     app.close()
 
 
-def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_backend):
+def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_backend) -> None:
     celery_backend().store_result(TASK, "celery's", "SUCCESS")
 
     assert run(store.save([a_record(SUCCESS, value="ours", id=TASK)])) == [False]
@@ -151,7 +154,7 @@ def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_backen
 
 
 @pytest.mark.parametrize("state", ["STARTED", "RETRY"])
-def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_backend, state):
+def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_backend, state) -> None:
     backend = celery_backend()
     backend.store_result(TASK, {"done": 1}, state)
     ours = a_record(SUCCESS, value="ours", id=TASK)
@@ -161,7 +164,7 @@ def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_backe
     assert backend.get_result(TASK) == "ours"
 
 
-def test_celery_replaces_our_start_but_not_our_success(store, run, celery_backend):
+def test_celery_replaces_our_start_but_not_our_success(store, run, celery_backend) -> None:
     backend = celery_backend()
     run(store.save([a_record(STARTED, id=TASK)]))
     backend.store_result(TASK, "celery's", "RETRY")
@@ -173,7 +176,7 @@ def test_celery_replaces_our_start_but_not_our_success(store, run, celery_backen
     assert run(store.load([TASK])) == {TASK: ours}
 
 
-def test_error_for_pickled_celery_result_names_task_and_setting(store, run, celery_backend):
+def test_error_for_pickled_celery_result_names_task_and_setting(store, run, celery_backend) -> None:
     backend = celery_backend(result_serializer="pickle", accept_content=["pickle"])
     backend.store_result(TASK, {1, 2}, "SUCCESS")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
@@ -25,5 +27,5 @@ class TestOnDynamoDB(PipelineContract):
         return MemoryBroker(clock)
 
     @pytest.fixture
-    def store(self, make_table, aws_environment, clock):
+    def store(self, make_table: Callable[..., str], aws_environment: dict[str, str], clock):
         return DynamoDBResults(make_table(), clock=clock)

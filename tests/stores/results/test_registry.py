@@ -1,6 +1,9 @@
 """Finding a result store by its URL."""
 
+from __future__ import annotations
+
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +12,7 @@ from taskq_cloud.stores.results.registry import store_from_url
 
 
 @pytest.fixture
-def installed_package(tmp_path, monkeypatch):
+def installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """An installed package that registers a result store."""
     (tmp_path / "floppy_results.py").write_text(
         "class FloppyResults:\n"
@@ -28,12 +31,12 @@ def installed_package(tmp_path, monkeypatch):
     sys.modules.pop("floppy_results", None)
 
 
-def test_scheme_of_installed_package_opens_the_packages_store(installed_package):
+def test_scheme_of_installed_package_opens_the_packages_store(installed_package) -> None:
     store = store_from_url("floppy://Drive-A/label", {"sides": 2})
     assert store.given == ("Drive-A", "/label", {"sides": 2})
 
 
-def test_error_for_unknown_scheme_lists_known_schemes(installed_package):
+def test_error_for_unknown_scheme_lists_known_schemes(installed_package) -> None:
     with pytest.raises(ImproperlyConfigured, match="no result store serves 'redis://") as caught:
         store_from_url("redis://localhost/0", {})
     for scheme in ("disabled://", "dynamodb://", "floppy://", "memory://", "sqlite://"):
@@ -41,12 +44,12 @@ def test_error_for_unknown_scheme_lists_known_schemes(installed_package):
 
 
 @pytest.mark.parametrize("url", ["", "results.db", "C:\\results.db", "dynamodb:/[/table", "sqlite//x", "://table"])
-def test_malformed_url_is_refused(url):
+def test_malformed_url_is_refused(url) -> None:
     with pytest.raises(ImproperlyConfigured):
         store_from_url(url, {})
 
 
-def test_error_hides_secrets_of_url():
+def test_error_hides_secrets_of_url() -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         store_from_url("redis://user:s3cret@localhost/0", {})
     assert "s3cret" not in str(caught.value)
@@ -65,7 +68,7 @@ def test_error_hides_secrets_of_url():
         "gs://results",
     ],
 )
-def test_known_store_opens_without_calls_or_files(url, tmp_path, monkeypatch):
+def test_known_store_opens_without_calls_or_files(url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = store_from_url(url, {})
     assert store.capabilities is type(store).capabilities

@@ -1,9 +1,12 @@
 """The result store in an SQLite file, shared by several processes."""
 
+from __future__ import annotations
+
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -20,12 +23,12 @@ from taskq_cloud.testing.driving import driving
 
 class TestSQLite(ResultStoreContract):
     @pytest.fixture
-    def store(self, tmp_path, clock):
+    def store(self, tmp_path: Path, clock):
         return SQLiteResults(tmp_path / "results.db", clock=clock)
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path):
     return tmp_path / "results.db"
 
 
@@ -48,7 +51,7 @@ def race(path, owner, ids):
     return saved, fences, joined
 
 
-def test_processes_sharing_a_file_agree_on_one_winner(path):
+def test_processes_sharing_a_file_agree_on_one_winner(path) -> None:
     ids = [f"task-{number}" for number in range(25)]
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as processes:
         racing = [processes.submit(race, path, owner, ids) for owner in range(4)]
@@ -60,7 +63,7 @@ def test_processes_sharing_a_file_agree_on_one_winner(path):
         assert sorted(answers[position] for answers in joined) == [False, False, False, True], task_id
 
 
-def test_record_written_by_one_store_is_read_by_another(path):
+def test_record_written_by_one_store_is_read_by_another(path) -> None:
     record = a_record(value="größer")
     writer, reader = SQLiteResults(path), SQLiteResults(path)
     with driving("sync", writer.services) as run:
@@ -69,7 +72,7 @@ def test_record_written_by_one_store_is_read_by_another(path):
         assert run(reader.load([record.id])) == {record.id: record}
 
 
-def test_expired_rows_are_removed_from_the_file(path):
+def test_expired_rows_are_removed_from_the_file(path) -> None:
     clock = FakeClock()
     store = SQLiteResults(path, clock=clock)
     with driving("sync", store.services) as run:
@@ -87,7 +90,7 @@ def test_expired_rows_are_removed_from_the_file(path):
     assert count_rows(path, "claims") == 1
 
 
-def test_relative_path_is_kept_when_working_directory_changes(tmp_path, monkeypatch):
+def test_relative_path_is_kept_when_working_directory_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = store_from_url("sqlite:///.taskq/results.db", {})
     (tmp_path / "elsewhere").mkdir()
@@ -99,7 +102,7 @@ def test_relative_path_is_kept_when_working_directory_changes(tmp_path, monkeypa
     assert (tmp_path / ".taskq" / "results.db").exists()
 
 
-def test_url_with_four_slashes_is_an_absolute_path(path):
+def test_url_with_four_slashes_is_an_absolute_path(path) -> None:
     store = store_from_url(f"sqlite:///{path}", {})
     record = a_record()
     with driving("sync", store.services) as run:
@@ -108,12 +111,12 @@ def test_url_with_four_slashes_is_an_absolute_path(path):
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite://results.db", "sqlite:///results.db?mode=ro"])
-def test_url_without_path_or_with_options_is_refused(url):
+def test_url_without_path_or_with_options_is_refused(url) -> None:
     with pytest.raises(ImproperlyConfigured, match="sqlite:"):
         store_from_url(url, {})
 
 
-def test_file_that_is_not_a_database_is_named_in_the_error(path):
+def test_file_that_is_not_a_database_is_named_in_the_error(path) -> None:
     path.write_text("no database, but long enough to be taken for one" * 100)
     store = SQLiteResults(path)
     connections = Connections(store.services)
@@ -123,7 +126,7 @@ def test_file_that_is_not_a_database_is_named_in_the_error(path):
     assert path.read_text().startswith("no database")
 
 
-def test_database_that_stays_locked_is_unreachable(path):
+def test_database_that_stays_locked_is_unreachable(path) -> None:
     flow = SQLiteResults(path).load(["task"])
     call = next(flow)
     assert isinstance(call, Call)

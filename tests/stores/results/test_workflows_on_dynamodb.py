@@ -9,11 +9,12 @@ import pytest
 from emulators.call_counter import CallCounter
 from taskq_cloud import TaskQ, chord
 from taskq_cloud.core.workflows import shape
+from tests.conftest import StackAddress
 from tests.workflows import make_app
 
 
 @pytest.fixture
-def counter(local_stack, aws_environment) -> Iterator[CallCounter]:
+def counter(local_stack: StackAddress, aws_environment: dict[str, str]) -> Iterator[CallCounter]:
     with CallCounter(local_stack.endpoint_url) as counter:
         yield counter
 

@@ -1,9 +1,13 @@
 """The EventBridge Scheduler store: its calls, its failures, and schedules that fire on the local stack."""
 
+from __future__ import annotations
+
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -35,7 +39,7 @@ TIMEOUT_SECONDS = 20
 @pytest.mark.second_stack
 class TestEventBridge(ScheduleStoreContract):
     @pytest.fixture
-    def store(self, make_schedule_group, aws_environment):
+    def store(self, make_schedule_group: Callable[..., str], aws_environment: dict[str, str]):
         return scheduler_from_url(f"eventbridge://{make_schedule_group()}?role={ROLE}&dead_letter={DEAD}", {})
 
     @pytest.fixture
@@ -54,7 +58,7 @@ def once(**changes):
 # Calls
 
 
-def test_one_off_time_becomes_a_schedule_that_deletes_itself():
+def test_one_off_time_becomes_a_schedule_that_deletes_itself() -> None:
     recorded = Recorder(lambda call: {})
     store = schedules(f"eventbridge://shop?role={ROLE}&dead_letter={DEAD}")
     east = timezone(timedelta(hours=2))
@@ -87,7 +91,7 @@ def test_one_off_time_becomes_a_schedule_that_deletes_itself():
     )
 
 
-def test_repeated_call_keeps_its_client_token_and_a_later_put_gets_a_new_one():
+def test_repeated_call_keeps_its_client_token_and_a_later_put_gets_a_new_one() -> None:
     """The third of pausing, resuming and pausing has the first one's parameters, and must not get its answer."""
 
     def tokens(enabled):
@@ -102,7 +106,7 @@ def test_repeated_call_keeps_its_client_token_and_a_later_put_gets_a_new_one():
     assert len(first | second | third) == 3
 
 
-def test_message_with_attributes_and_group_goes_through_the_universal_target():
+def test_message_with_attributes_and_group_goes_through_the_universal_target() -> None:
     recorded = Recorder(lambda call: {})
     schedule = once(target=f"{WORK}.fifo", group="tenant", deduplication="t-1:0", attributes={"a": "b"})
 
@@ -119,7 +123,7 @@ def test_message_with_attributes_and_group_goes_through_the_universal_target():
     }
 
 
-def test_conflict_on_create_counts_as_kept_and_put_makes_twenty_calls_at_once():
+def test_conflict_on_create_counts_as_kept_and_put_makes_twenty_calls_at_once() -> None:
     recorded = Recorder(failing("ConflictException"))
     waves = []
 
@@ -131,7 +135,7 @@ def test_conflict_on_create_counts_as_kept_and_put_makes_twenty_calls_at_once():
     assert waves == [20, 5]
 
 
-def test_update_is_repeated_while_another_update_is_in_progress():
+def test_update_is_repeated_while_another_update_is_in_progress() -> None:
     answers = iter(["ConflictException", "ConflictException", None])
 
     def answer(call):
@@ -144,13 +148,13 @@ def test_update_is_repeated_while_another_update_is_in_progress():
     assert recorded.pauses == 2
 
 
-def test_conflict_that_does_not_end_is_an_error():
+def test_conflict_that_does_not_end_is_an_error() -> None:
     (refused,) = run(schedules().delete(["once"]), Recorder(failing("ConflictException")))
     assert isinstance(refused, Refused)
     assert "schedule once of group 'shop'" in str(refused.error)
 
 
-def test_page_of_names_has_the_cursor_of_the_next_page():
+def test_page_of_names_has_the_cursor_of_the_next_page() -> None:
     recorded = Recorder(lambda call: {"Schedules": [{"Name": "a"}], "NextToken": "more"})
 
     page = run(schedules().names("a", limit=500, cursor="here"), recorded)
@@ -164,7 +168,7 @@ def test_page_of_names_has_the_cursor_of_the_next_page():
     }
 
 
-def test_schedule_of_another_program_is_loaded_unchanged():
+def test_schedule_of_another_program_is_loaded_unchanged() -> None:
     answer = {
         "Name": "x",
         "ScheduleExpression": "at(2030-01-01T12:00:00)",
@@ -210,14 +214,14 @@ PASS_ROLE = "User: arn:aws:iam::1:user/x is not authorized to perform: iam:PassR
     ],
     ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",
 )
-def test_error_for_failed_call_says_what_to_do(code, message, trouble, kind, says):
+def test_error_for_failed_call_says_what_to_do(code, message, trouble, kind, says) -> None:
     (refused,) = run(schedules().put([once()]), Recorder(failing(code, message, Trouble[trouble])))
     assert type(refused.error) is kind
     with pytest.raises(kind, match=f"schedule once of group 'shop' in the default region: .*{says}"):
         raise refused.error
 
 
-def test_failed_listing_load_and_removal_are_reported():
+def test_failed_listing_load_and_removal_are_reported() -> None:
     with pytest.raises(ScheduleGroupNotFound, match="group 'shop'"):
         run(schedules().names(), Recorder(failing("ResourceNotFoundException")))
     with pytest.raises(AccessDenied, match="scheduler:GetSchedule was denied"):
@@ -249,7 +253,7 @@ def test_failed_listing_load_and_removal_are_reported():
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_invalid_schedule_is_refused_without_a_call(changes, kind, says):
+def test_invalid_schedule_is_refused_without_a_call(changes, kind, says) -> None:
     recorded = Recorder(lambda call: {})
     refused, kept = run(schedules().put([once(**changes), once()]), recorded)
     assert kept is None
@@ -270,7 +274,7 @@ def test_invalid_schedule_is_refused_without_a_call(changes, kind, says):
         (f"eventbridge://shop?roll={ROLE}", "unknown option 'roll'"),
     ],
 )
-def test_invalid_url_is_refused_with_the_reason(url, says):
+def test_invalid_url_is_refused_with_the_reason(url, says) -> None:
     with pytest.raises(ImproperlyConfigured, match=says):
         schedules(url)
 
@@ -279,7 +283,7 @@ def test_invalid_url_is_refused_with_the_reason(url, says):
 
 
 @pytest.fixture
-def stack(make_schedule_group, aws_environment):
+def stack(make_schedule_group: Callable[..., str], aws_environment: dict[str, str]):
     store = scheduler_from_url(f"eventbridge://{make_schedule_group()}?role={ROLE}&region={REGION}", {})
     connections = Connections(store.services)
     yield store, connections.run
@@ -307,7 +311,9 @@ def received(sqs_client, url):
     ],
     ids=["plain", "attributes", "ordered"],
 )
-def test_one_off_schedule_sends_its_message_and_is_removed(stack, make_queue, sqs_client, name, changes):
+def test_one_off_schedule_sends_its_message_and_is_removed(
+    stack, make_queue: Callable[..., str], sqs_client: Any, name, changes
+) -> None:
     store, drive = stack
     url = sqs_client.get_queue_url(QueueName=make_queue(name))["QueueUrl"]
     arn = sqs_client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

@@ -1,11 +1,15 @@
 """Tasks due later than a queue can delay, on the local AWS stack: scheduled, sent, run on time, revoked and counted."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +17,7 @@ from emulators.call_counter import CallCounter
 from taskq_cloud import SendError, group
 from taskq_cloud.core.workflows.revocation import revocation
 from taskq_cloud.errors import ScheduleGroupNotFound
+from tests.conftest import StackAddress
 from tests.stores.schedules.late_app import make_app
 
 TIMEOUT_SECONDS = 30
@@ -20,7 +25,13 @@ A_YEAR_SECONDS = 365 * 86_400
 
 
 @pytest.fixture
-def environment(request, make_queue, make_schedule_group, make_table, aws_environment):
+def environment(
+    request: pytest.FixtureRequest,
+    make_queue: Callable[..., str],
+    make_schedule_group: Callable[..., str],
+    make_table: Callable[..., str],
+    aws_environment: dict[str, str],
+):
     return {
         "LATE_APP_QUEUE": make_queue(getattr(request, "param", "work")),
         "LATE_APP_GROUP": make_schedule_group(),
@@ -54,14 +65,14 @@ def start_worker(environment, tmp_path):
         return subprocess.Popen([*command, "-c", "2"], env={**os.environ, **environment}, stdout=log, stderr=log)
 
 
-def end(process):
+def end(process) -> None:
     process.kill()
     process.wait()
 
 
 @pytest.mark.needs("fires_schedules")
 @pytest.mark.parametrize("environment", ["work", "work.fifo"], indirect=True)
-def test_late_task_survives_a_killed_worker_and_runs_on_time(app, environment, tmp_path):
+def test_late_task_survives_a_killed_worker_and_runs_on_time(app, environment, tmp_path: Path) -> None:
     due = time.time() + 6
     late = app.send_task("remind", countdown=6)
     revoked = app.send_task("remind", countdown=6)
@@ -88,7 +99,7 @@ def test_late_task_survives_a_killed_worker_and_runs_on_time(app, environment, t
 
 
 @pytest.mark.needs("fires_schedules")
-def test_task_that_fires_during_its_revocation_does_not_run(app, environment, tmp_path):
+def test_task_that_fires_during_its_revocation_does_not_run(app, environment, tmp_path: Path) -> None:
     late = app.send_task("remind", countdown=2)
     app.run(app.store.save([revocation(late.id, None)]))  # only the first half of revoke()
     witness = app.send_task("remind", countdown=3)
@@ -100,7 +111,9 @@ def test_task_that_fires_during_its_revocation_does_not_run(app, environment, tm
     assert late.load().result.args == ("revoked",)
 
 
-def test_task_due_in_a_year_takes_one_call_after_the_first(environment, local_stack, monkeypatch):
+def test_task_due_in_a_year_takes_one_call_after_the_first(
+    environment, local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with CallCounter(local_stack.endpoint_url) as counter:
         monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
         with closing(make_app(*environment.values())) as app:
@@ -114,15 +127,15 @@ def test_task_due_in_a_year_takes_one_call_after_the_first(environment, local_st
             assert counter.total() == 3  # save the record, list the task's schedules, delete the one found
 
 
-def test_group_is_scheduled_and_revoked_as_a_whole(app):
+def test_group_is_scheduled_and_revoked_as_a_whole(app) -> None:
     results = group(app.tasks["remind"].s().set(countdown=A_YEAR_SECONDS) for _ in range(3)).apply_async()
     assert len(names(app)) == 3
     assert results.revoke() == 3
     assert names(app) == []
 
 
-def test_late_task_is_sent_and_revoked_on_an_event_loop(app):
-    async def call():
+def test_late_task_is_sent_and_revoked_on_an_event_loop(app) -> None:
+    async def call() -> None:
         late = await app.asend_task("remind", countdown=A_YEAR_SECONDS)
         assert await late.arevoke()
         assert not await late.arevoke()
@@ -132,20 +145,20 @@ def test_late_task_is_sent_and_revoked_on_an_event_loop(app):
     assert names(app) == []
 
 
-def test_revocation_without_result_store_deletes_the_schedule(environment):
+def test_revocation_without_result_store_deletes_the_schedule(environment) -> None:
     with closing(make_app(environment["LATE_APP_QUEUE"], environment["LATE_APP_GROUP"], "disabled://")) as app:
         late = app.send_task("remind", countdown=A_YEAR_SECONDS)
         assert late.revoke() is True
         assert late.revoke() is False
 
 
-def test_task_due_too_soon_for_a_schedule_is_sent_to_the_queue(app):
+def test_task_due_too_soon_for_a_schedule_is_sent_to_the_queue(app) -> None:
     app.send_task("remind", countdown=0.4)
     assert names(app) == []
 
 
 @pytest.mark.needs("names_missing_groups")
-def test_missing_schedule_group_is_an_error_of_the_call(environment, aws_environment):
+def test_missing_schedule_group_is_an_error_of_the_call(environment, aws_environment: dict[str, str]) -> None:
     with closing(make_app(environment["LATE_APP_QUEUE"], "nobodys", "disabled://")) as app:
         with pytest.raises(ScheduleGroupNotFound, match="create-schedule-group --name nobodys") as caught:
             app.send_task("remind", countdown=A_YEAR_SECONDS)

@@ -1,5 +1,7 @@
 """The schedule store in memory."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,7 +28,7 @@ class TestMemory(ScheduleStoreContract):
         return "work"
 
 
-def test_due_schedules_are_returned_once_in_the_order_of_their_times():
+def test_due_schedules_are_returned_once_in_the_order_of_their_times() -> None:
     schedules = MemorySchedules()
     first = PlatformSchedule(name="b", when=NOON, target="work", body="1")
     second = replace(first, name="a", when=NOON + timedelta(minutes=1))
@@ -42,7 +44,7 @@ def test_due_schedules_are_returned_once_in_the_order_of_their_times():
     assert schedules.due(NOON.timestamp() + 60) == []
 
 
-def test_pages_of_names_together_contain_every_name():
+def test_pages_of_names_together_contain_every_name() -> None:
     schedules = MemorySchedules()
     names = [f"n{number}" for number in range(7)]
     run(schedules.put([PlatformSchedule(name=name, when=NOON, target="work", body="") for name in names]), no_calls)
@@ -56,7 +58,7 @@ def test_pages_of_names_together_contain_every_name():
     assert found == names
 
 
-def test_error_for_unknown_scheme_lists_known_schemes():
+def test_error_for_unknown_scheme_lists_known_schemes() -> None:
     with pytest.raises(
         ImproperlyConfigured,
         match="no scheduler serves 'cron://x'; known schemes: cloudscheduler://, eventbridge://, memory://",

@@ -1,5 +1,7 @@
 """Large groups: their pages, callers that die while they start one, and a chord of a hundred thousand members."""
 
+from __future__ import annotations
+
 import logging
 import random
 from collections import Counter
@@ -56,7 +58,7 @@ def make_app(over=1000, **settings):
 
 
 @given(st.lists(st.text(max_size=600), max_size=30))
-def test_pages_hold_all_members_in_order_within_the_size_limit(texts):
+def test_pages_hold_all_members_in_order_within_the_size_limit(texts) -> None:
     members = [member(number, text) for number, text in enumerate(texts)]
     cut = list(group_pages.cut("g", members, PAGING))
 
@@ -68,18 +70,18 @@ def test_pages_hold_all_members_in_order_within_the_size_limit(texts):
     ]
 
 
-def test_page_has_at_most_the_largest_number_of_members():
+def test_page_has_at_most_the_largest_number_of_members() -> None:
     members = [member(number) for number in range(2 * PAGE_MEMBERS + 1)]
     cut = group_pages.cut("g", members, replace(PAGING, page_bytes=10**9))
     assert [page.reference.size for page in cut] == [PAGE_MEMBERS, PAGE_MEMBERS, 1]
 
 
-def test_member_too_large_for_a_page_is_named():
+def test_member_too_large_for_a_page_is_named() -> None:
     with pytest.raises(PayloadTooLarge, match=r"member 1 of group g is \d+ bytes, and the result store takes at most"):
         list(group_pages.cut("g", [member(0), member(1, "x" * 3000)], PAGING))
 
 
-def test_altered_or_missing_page_is_not_read():
+def test_altered_or_missing_page_is_not_read() -> None:
     (page,) = group_pages.cut("g", [member(0)], PAGING)
     (other,) = group_pages.cut("g", [member(1)], PAGING)
     with pytest.raises(DecodeError, match="it has been altered"):
@@ -91,34 +93,34 @@ def test_altered_or_missing_page_is_not_read():
 # -- groups that start with pages
 
 
-def test_large_group_starts_with_one_message_to_its_members_queue():
+def test_large_group_starts_with_one_message_to_its_members_queue() -> None:
     (one,) = planner.start((GroupStage((member(0), member(1)), "g"),), (), {}, ORIGIN)
     assert (one.message.task, one.queue, one.ids) == (FAN_OUT, "knowns", ["member 0", "member 1"])
     (elsewhere,) = planner.start((GroupStage((member(0, queue="slow"), member(1)), "g"),), (), {}, ORIGIN)
     assert elsewhere.queue == "slow"
 
 
-def test_planning_twice_makes_equal_messages_and_pages():
+def test_planning_twice_makes_equal_messages_and_pages() -> None:
     stages = (GroupStage(tuple(member(number, "x" * 500) for number in range(9)), "g"),)
     (one,), (again,) = (planner.start(stages, (), {}, Origin(now=now, paging=PAGING)) for now in (0, 60))
     assert (one.message.id, one.pages) == (again.message.id, again.pages)
     assert len(one.pages) > 1
 
 
-def test_group_of_tasks_that_may_be_celerys_is_sent_at_once():
+def test_group_of_tasks_that_may_be_celerys_is_sent_at_once() -> None:
     foreign = (member(0, task="theirs"), member(1, task="theirs"))
     assert [each.message.task for each in planner.start((GroupStage(foreign, "g"),), (), {}, ORIGIN)] == ["theirs"] * 2
     ours_to_join = (GroupStage(foreign, "g"), *member(2))
     assert [each.message.task for each in planner.start(ours_to_join, (), {}, ORIGIN)] == [FAN_OUT]
 
 
-def test_group_with_arguments_beyond_json_is_sent_at_once():
+def test_group_with_arguments_beyond_json_is_sent_at_once() -> None:
     stages = (GroupStage((member(0, object()), member(1)), "g"),)
     assert len(list(planner.start(stages, (), {}, ORIGIN))) == 2
 
 
 @pytest.mark.parametrize("over", [0, 3])
-def test_setting_decides_which_groups_are_large(over):
+def test_setting_decides_which_groups_are_large(over) -> None:
     app = make_app(over)
     bench = Bench.of(app)
     result = group(app.tasks["double"].s(number) for number in range(3)).delay()
@@ -127,7 +129,7 @@ def test_setting_decides_which_groups_are_large(over):
     assert result.get(timeout=1) == [0, 2, 4]
 
 
-def test_caller_gets_error_of_a_member_too_large_to_be_sent():
+def test_caller_gets_error_of_a_member_too_large_to_be_sent() -> None:
     app = make_app(1)
     Bench.of(app)
     double = app.tasks["double"]
@@ -137,7 +139,7 @@ def test_caller_gets_error_of_a_member_too_large_to_be_sent():
     assert app.run(app.broker.depth("celery")).total == 0
 
 
-def test_caller_without_result_store_gets_error_of_unsent_members():
+def test_caller_without_result_store_gets_error_of_unsent_members() -> None:
     app = make_app(1)
     bench = Bench.of(app, store=DisabledResults())
     double = app.tasks["double"]
@@ -180,7 +182,9 @@ def dying(call, after):
 
 @pytest.mark.parametrize("as_chord", [True, False])
 @pytest.mark.parametrize(("saves", "runs"), [(0, 0), (1, 0), (2, 0), (99, 5)])
-def test_caller_that_dies_has_started_all_members_or_none(as_chord, saves, runs, monkeypatch):
+def test_caller_that_dies_has_started_all_members_or_none(
+    as_chord, saves, runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(group_pages, "PAGE_MEMBERS", 2)
     monkeypatch.setattr(sending, "RECORDS_AT_ONCE", 1)
     app = make_app(1, task_track_workflows=False)
@@ -203,7 +207,7 @@ def test_caller_that_dies_has_started_all_members_or_none(as_chord, saves, runs,
 # -- the worker
 
 
-def test_redelivered_page_sends_nothing_twice(caplog):
+def test_redelivered_page_sends_nothing_twice(caplog: pytest.LogCaptureFixture) -> None:
     app = make_app(1)
     bench = Bench.of(app)
     chord([app.tasks["double"].s(number) for number in range(5)], app.tasks["total"].s()).delay()
@@ -217,7 +221,7 @@ def test_redelivered_page_sends_nothing_twice(caplog):
     assert "fan_out.already_sent" in {record.action for record in caplog.records}
 
 
-def test_member_that_can_not_be_sent_fails_the_chord_with_its_error():
+def test_member_that_can_not_be_sent_fails_the_chord_with_its_error() -> None:
     app = make_app(1)
     bench = Bench.of(app)
     double, total = app.tasks["double"], app.tasks["total"]
@@ -237,7 +241,7 @@ def hundred_thousand():
     return planner.with_ids((GroupStage(members), TaskStage(signature_of("total"))), "last")
 
 
-def test_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred_thousand):
+def test_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred_thousand) -> None:
     paging = replace(PAGING, page_bytes=group_pages.PAGE_BYTES)
     (one,) = planner.start(hundred_thousand, (), {}, replace(ORIGIN, paging=paging))
     assert len(one.pages) == 100
@@ -246,7 +250,7 @@ def test_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred
     assert len(one.ids) == 1000
 
 
-def test_hundred_thousand_members_are_joined_by_one_call_each_on_two_levels(hundred_thousand):
+def test_hundred_thousand_members_are_joined_by_one_call_each_on_two_levels(hundred_thousand) -> None:
     app = make_app()
     bench = Bench.of(app)
     environment = Environment(

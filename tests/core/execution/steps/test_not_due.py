@@ -1,5 +1,7 @@
 """Messages that are not due: the broker's capabilities decide whether the broker or the receivers hold them back."""
 
+from __future__ import annotations
+
 import json
 import math
 import time
@@ -55,7 +57,7 @@ def delay_of(seconds: float, capabilities: BrokerCapabilities, queue: str = "wor
         (WITHOUT_DELAYS, "work", -5, 0),
     ],
 )
-def test_broker_gets_the_delay_that_its_capabilities_allow(capabilities, queue, seconds, expected):
+def test_broker_gets_the_delay_that_its_capabilities_allow(capabilities, queue, seconds, expected) -> None:
     assert delay_of(seconds, capabilities, queue) == pytest.approx(expected)
 
 
@@ -63,12 +65,12 @@ def test_broker_gets_the_delay_that_its_capabilities_allow(capabilities, queue, 
     ("capabilities", "queue"),
     [(WITHOUT_DELAYS, "work"), (WITHOUT_DELAYS, "work.fifo"), (WITH_LONG_DELAYS, "work.fifo")],
 )
-def test_message_due_too_late_is_refused(capabilities, queue):
+def test_message_due_too_late_is_refused(capabilities, queue) -> None:
     with pytest.raises(DelayTooLong, match=f"notify is due in 601 s, and queue '{queue}' .* at most 600 s: .* a clock"):
         delay_of(601, capabilities, queue)
 
 
-def test_longest_eta_follows_from_the_capabilities():
+def test_longest_eta_follows_from_the_capabilities() -> None:
     assert LIKE_SQS.longest_eta("work") == LIKE_SQS.longest_eta("work.fifo") == math.inf
     assert (WITH_LONG_DELAYS.longest_eta("work"), WITH_LONG_DELAYS.longest_eta("work.fifo")) == (math.inf, 600)
 
@@ -103,7 +105,7 @@ def settled(capabilities: BrokerCapabilities, outcome: Outcome | None, **deliver
     return run(app.runtime().pipeline.process(delivery), perform), app
 
 
-def test_early_message_is_released_and_a_pushed_one_is_sent_again():
+def test_early_message_is_released_and_a_pushed_one_is_sent_again() -> None:
     due = time.time() + 500
     parked, _ = settled(WITH_LONG_DELAYS, None, eta=due)
     assert isinstance(parked, Release)
@@ -118,7 +120,7 @@ def test_early_message_is_released_and_a_pushed_one_is_sent_again():
     [(LIKE_SQS, {}), (LIKE_SQS, {"queue": "work.fifo", "receive_count": 2}), (WITHOUT_DELAYS, {"receive_count": 2})],
     ids=["hops", "ordered", "parked"],
 )
-def test_message_revoked_while_held_back_is_not_held_back_again(capabilities, delivered):
+def test_message_revoked_while_held_back_is_not_held_back_again(capabilities, delivered) -> None:
     due = time.time() + 4000
     settlement, app = settled(capabilities, None, eta=due, revoked=True, **delivered)
     assert isinstance(settlement, Acknowledge)
@@ -132,7 +134,7 @@ def test_message_revoked_while_held_back_is_not_held_back_again(capabilities, de
 
 
 @pytest.mark.parametrize("pushed", [False, True])
-def test_parked_message_keeps_its_place_on_an_ordered_queue(pushed):
+def test_parked_message_keeps_its_place_on_an_ordered_queue(pushed) -> None:
     out_of_order = replace(WITH_LONG_DELAYS, longest_ordered_delay_seconds=86_400, delays_in_order=False)
     soon, _ = settled(out_of_order, None, eta=time.time() + 500, queue="work.fifo", pushed=pushed)
     assert isinstance(soon, Release)
@@ -141,7 +143,7 @@ def test_parked_message_keeps_its_place_on_an_ordered_queue(pushed):
     assert app.run(app.broker.depth("work.fifo")).delayed == 1
 
 
-def test_retry_due_too_late_fails_the_task():
+def test_retry_due_too_late_fails_the_task() -> None:
     again = Retrying(ErrorInfo.of(ValueError("busy")), 3600)
     settlement, app = settled(WITHOUT_DELAYS, again)
     assert isinstance(settlement, Acknowledge)
@@ -149,7 +151,7 @@ def test_retry_due_too_late_fails_the_task():
     assert "DelayTooLong" in repr(app.AsyncResult("t-1").result)
 
 
-def test_task_that_kills_its_process_fails_at_once_if_receives_are_not_counted():
+def test_task_that_kills_its_process_fails_at_once_if_receives_are_not_counted() -> None:
     settlement, app = settled(ANY, Lost("killed by SIGKILL"), counted=False)
     assert isinstance(settlement, Acknowledge)
     assert app.AsyncResult("t-1").state == "FAILURE"
@@ -157,7 +159,7 @@ def test_task_that_kills_its_process_fails_at_once_if_receives_are_not_counted()
     assert isinstance(settlement, Release)
 
 
-def test_store_is_asked_before_every_run_if_receives_are_not_counted():
+def test_store_is_asked_before_every_run_if_receives_are_not_counted() -> None:
     settlement, app = settled(ANY, Succeeded("1"), counted=False)
     delivery = settlement.delivery
     assert run(app.runtime().pipeline.process(delivery), lambda step: pytest.fail(f"ran again: {step}")) == settlement

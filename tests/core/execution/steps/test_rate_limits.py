@@ -94,14 +94,14 @@ class Shop:
         return self.bench.runner.run(invocation)
 
 
-def test_task_under_its_limit_costs_one_call_more():
+def test_task_under_its_limit_costs_one_call_more() -> None:
     shop = Shop({"rate_limit": "1/m"})
     shop.send()
     shop.work()
     assert shop.store.asked == {"reserve": 1, "save": 1}
 
 
-def test_task_over_its_limit_keeps_its_slot_and_runs_then():
+def test_task_over_its_limit_keeps_its_slot_and_runs_then() -> None:
     shop = Shop({"rate_limit": "1/m"})
     started = shop.clock()
     shop.send(3)
@@ -117,7 +117,7 @@ def test_task_over_its_limit_keeps_its_slot_and_runs_then():
     assert shop.store.asked == {"reserve": 3, "load": 2, "save": 3}
 
 
-def test_task_that_comes_back_too_late_takes_another_slot():
+def test_task_that_comes_back_too_late_takes_another_slot() -> None:
     shop = Shop({"rate_limit": "1/m"})
     shop.send(2)
     shop.work()
@@ -127,7 +127,7 @@ def test_task_that_comes_back_too_late_takes_another_slot():
     assert len(shop.began) == 2
 
 
-def test_slot_is_used_for_one_run_only():
+def test_slot_is_used_for_one_run_only() -> None:
     shop = Shop({"rate_limit": "1/m"})
     shop.send(2)
     shop.work()
@@ -141,7 +141,7 @@ def test_slot_is_used_for_one_run_only():
     assert shop.left() == 1
 
 
-def test_retry_takes_another_slot():
+def test_retry_takes_another_slot() -> None:
     def fail() -> None:
         raise OSError("busy")
 
@@ -155,7 +155,7 @@ def test_retry_takes_another_slot():
     assert len(shop.began) == 2
 
 
-def test_slots_of_other_attempts_and_invalid_slots_are_ignored():
+def test_slots_of_other_attempts_and_invalid_slots_are_ignored() -> None:
     def reservations(held: Any) -> int:
         shop = Shop({"rate_limit": "1/m"})
         shop.send(headers={SLOTS: held})
@@ -189,7 +189,7 @@ def test_slots_of_other_attempts_and_invalid_slots_are_ignored():
         ("work", {"prefers_parking": True}),
     ],
 )
-def test_released_task_keeps_its_slot_in_a_record(queue, capabilities):
+def test_released_task_keeps_its_slot_in_a_record(queue, capabilities) -> None:
     shop = Shop({"rate_limit": "1/m"}, queue=queue, capabilities=capabilities)
     shop.send(2)
     first, *_ = (shop.settled(each) for each in shop.receive())
@@ -203,7 +203,7 @@ def test_released_task_keeps_its_slot_in_a_record(queue, capabilities):
     assert shop.flow(shop.store.load(["taskq-slots-t-1-0"])) == {}
 
 
-def test_release_is_at_most_the_longest_lease_and_slot_is_kept():
+def test_release_is_at_most_the_longest_lease_and_slot_is_kept() -> None:
     shop = Shop({"rate_limit": "1/h"}, queue="work.fifo", capabilities={"longest_lease_seconds": 600})
     shop.send(2)
     assert any(isinstance(each, Release) and each.after_seconds == 600 for each in shop.work())
@@ -225,7 +225,7 @@ def released_for_at_most(shop: Shop, seconds: float, worked: list[Settlement]) -
             held.visible_at = min(held.visible_at, shop.clock() + seconds)
 
 
-def test_long_wait_in_short_releases_leaves_receives_for_the_run():
+def test_long_wait_in_short_releases_leaves_receives_for_the_run() -> None:
     """On Pub/Sub without Cloud Tasks, 150 tasks at one a minute wait up to 150 minutes, in releases of ten minutes."""
     shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB, policy=Policy(max_receives=5))
     shop.send(150)
@@ -242,7 +242,7 @@ def test_long_wait_in_short_releases_leaves_receives_for_the_run():
     assert shop.began[-1][1] - shop.began[0][1] <= 150 * 60
 
 
-def test_task_that_kills_its_worker_is_not_sent_again_for_ever():
+def test_task_that_kills_its_worker_is_not_sent_again_for_ever() -> None:
     """Receives by workers that died are carried over; once they are used up, the broker's own limit ends it."""
     shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB, policy=Policy(max_receives=3))
     shop.send()
@@ -259,7 +259,7 @@ def test_task_that_kills_its_worker_is_not_sent_again_for_ever():
     assert most > 3, "beyond this the broker's own limit ends it"
 
 
-def test_only_one_of_two_messages_of_a_task_has_the_slot():
+def test_only_one_of_two_messages_of_a_task_has_the_slot() -> None:
     shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB)
     shop.send(2)
     first, second = shop.receive()
@@ -274,7 +274,7 @@ def test_only_one_of_two_messages_of_a_task_has_the_slot():
     assert shop.store.asked["reserve"] == 3
 
 
-def test_message_sent_again_looks_for_the_result_of_the_earlier_one():
+def test_message_sent_again_looks_for_the_result_of_the_earlier_one() -> None:
     shop = Shop({"rate_limit": "1/m"}, capabilities=LIKE_PUBSUB)
     shop.send(2)
     first, second = shop.receive()
@@ -288,7 +288,7 @@ def test_message_sent_again_looks_for_the_result_of_the_earlier_one():
     assert [name for name, _ in shop.began] == ["t-0", "t-1"]
 
 
-def test_slot_is_kept_in_a_record_if_receives_are_not_counted():
+def test_slot_is_kept_in_a_record_if_receives_are_not_counted() -> None:
     shop = Shop({"rate_limit": "1/m"}, capabilities={"counts_receives": False})
     shop.send(2)
     for delivery in shop.receive():
@@ -303,7 +303,7 @@ def test_slot_is_kept_in_a_record_if_receives_are_not_counted():
 # -- keys and scopes of limits
 
 
-def test_every_value_of_a_rate_key_has_its_own_limit():
+def test_every_value_of_a_rate_key_has_its_own_limit() -> None:
     def notify(text: str, user: dict[str, str], **more: str) -> None: ...
 
     shop = Shop({"rate_limit": "1/m", "rate_key": "{user[id]}-{region}"}, notify)
@@ -313,7 +313,7 @@ def test_every_value_of_a_rate_key_has_its_own_limit():
     assert [name for name, _ in shop.began] == ["t-a", "t-b"]
 
 
-def test_long_rate_key_is_hashed_and_omitted_argument_has_its_default():
+def test_long_rate_key_is_hashed_and_omitted_argument_has_its_default() -> None:
     shop = Shop({"rate_limit": "1/m", "rate_key": "{tenant}"}, lambda tenant="ü" * 5000: None)
     shop.send(2)
     shop.work()
@@ -323,7 +323,7 @@ def test_long_rate_key_is_hashed_and_omitted_argument_has_its_default():
 
 
 @pytest.mark.parametrize("arguments", [{"kwargs": {"user": {}}}, {"kwargs": {"user": 3}}, {"args": [1, 2, 3]}])
-def test_arguments_without_rate_key_fail_the_task(arguments):
+def test_arguments_without_rate_key_fail_the_task(arguments) -> None:
     shop = Shop({"rate_limit": "1/m", "rate_key": "{user[id]}"}, lambda user: None)
     shop.send(**arguments)
     shop.work()
@@ -334,14 +334,14 @@ def test_arguments_without_rate_key_fail_the_task(arguments):
 
 
 @pytest.mark.parametrize("key", ["{who}", "tenant", "{}", "{0}", "{tenant", "{tenant.id}", "{who[tenant]}"])
-def test_rate_key_without_parameter_is_refused_at_declaration(key):
+def test_rate_key_without_parameter_is_refused_at_declaration(key) -> None:
     app = TaskQ("shop")
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_key="):
         app.task(name="shop.notify", rate_limit="1/m", rate_key=key)(lambda tenant: None)
     assert "shop.notify" not in app.tasks
 
 
-def test_rate_key_can_not_use_self_of_a_bound_task():
+def test_rate_key_can_not_use_self_of_a_bound_task() -> None:
     def notify(self: Any, tenant: str) -> None: ...
 
     app = TaskQ("shop")
@@ -350,7 +350,7 @@ def test_rate_key_can_not_use_self_of_a_bound_task():
         app.task(name="b", bind=True, rate_limit="1/m", rate_key="{self}")(notify)
 
 
-def test_limit_of_a_queue_adds_to_the_limits_of_its_tasks():
+def test_limit_of_a_queue_adds_to_the_limits_of_its_tasks() -> None:
     policy = Policy(queue_rate_limits={"work": Rate(1 / 60, 1)})
     shop = Shop({"rate_limit": "1/h"}, policy=policy)
     shop.tasks["other"] = replace(shop.tasks["notify"], name="other", options=task_options("other", {}))
@@ -364,7 +364,7 @@ def test_limit_of_a_queue_adds_to_the_limits_of_its_tasks():
     assert starts == {"t-0": 0, "o-0": 60, "t-1": 3600}
 
 
-def test_default_limit_applies_to_tasks_without_one():
+def test_default_limit_applies_to_tasks_without_one() -> None:
     policy = Policy(default_rate=Rate(1 / 60, 1))
     for options, ran in (({}, 1), ({"rate_limit": 0}, 3), ({"rate_limit": "600/m"}, 3)):
         shop = Shop(options, policy=policy)
@@ -373,7 +373,7 @@ def test_default_limit_applies_to_tasks_without_one():
         assert len(shop.began) == ran
 
 
-def test_disabled_rate_limits_take_no_slots():
+def test_disabled_rate_limits_take_no_slots() -> None:
     policy = Policy(disable_rate_limits=True, queue_rate_limits={"work": Rate(1, 2)})
     shop = Shop({"rate_limit": "1/m"}, policy=policy)
     shop.send(5)
@@ -382,7 +382,7 @@ def test_disabled_rate_limits_take_no_slots():
     assert shop.store.asked == {"save": 5}
 
 
-def test_limit_per_worker_takes_no_slot_from_the_store():
+def test_limit_per_worker_takes_no_slot_from_the_store() -> None:
     shop = Shop({"rate_limit": "1/m", "rate_limit_scope": "worker"})
     shop.send(4)
     one, two, three, four = shop.receive()
@@ -400,7 +400,7 @@ def test_limit_per_worker_takes_no_slot_from_the_store():
     assert shop.store.asked["reserve"] == 0
 
 
-def test_no_slot_is_taken_while_the_worker_stops():
+def test_no_slot_is_taken_while_the_worker_stops() -> None:
     shop = Shop({"rate_limit": "1/m"}, admits=False)
     shop.send()
     (delivery,) = shop.receive()
@@ -408,7 +408,7 @@ def test_no_slot_is_taken_while_the_worker_stops():
     assert shop.store.asked == {}
 
 
-def test_slot_too_far_ahead_releases_the_message(caplog):
+def test_slot_too_far_ahead_releases_the_message(caplog: pytest.LogCaptureFixture) -> None:
     shop = Shop({"rate_limit": "1/m"})
     shop.flow(shop.store.reserve("task notify", FARTHEST_SLOT_SECONDS + 1, 0))
     shop.send()
@@ -418,7 +418,7 @@ def test_slot_too_far_ahead_releases_the_message(caplog):
     assert "the next slot of the rate limit of task notify is more than 15 days ahead" in caplog.text
 
 
-def test_store_that_answers_too_late_releases_the_message(caplog):
+def test_store_that_answers_too_late_releases_the_message(caplog: pytest.LogCaptureFixture) -> None:
     shop = Shop({"rate_limit": "1/s"})
     take = shop.store._slots.take
 
@@ -448,21 +448,21 @@ def test_store_that_answers_too_late_releases_the_message(caplog):
         ({"queue_rate_limits": {"mail": "often"}}, "queue_rate_limits: mail='often' isn't a rate"),
     ],
 )
-def test_limit_that_the_store_can_not_keep_is_an_error_at_the_start(settings_, message):
+def test_limit_that_the_store_can_not_keep_is_an_error_at_the_start(settings_, message) -> None:
     app = TaskQ("shop", **{"broker": "memory://", "results": "memory://", **settings_})
     app.task(name="shop.notify", rate_limit="10/s")(print)
     with pytest.raises(ImproperlyConfigured, match=message):
         app.runtime()
 
 
-def test_rate_key_without_a_rate_is_an_error_at_the_start():
+def test_rate_key_without_a_rate_is_an_error_at_the_start() -> None:
     app = TaskQ("shop", broker="memory://", results="memory://")
     app.task(name="shop.notify", rate_key="{tenant}")(lambda tenant: None)
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_key without a rate"):
         app.runtime()
 
 
-def test_limit_per_worker_and_disabled_limits_need_no_store():
+def test_limit_per_worker_and_disabled_limits_need_no_store() -> None:
     for options, more in (({"rate_limit_scope": "worker"}, {}), ({}, {"worker_disable_rate_limits": True})):
         app = TaskQ("shop", broker="memory://", results="disabled://", **more)
         app.task(name="shop.notify", rate_limit="10/s", **options)(print)
@@ -472,7 +472,7 @@ def test_limit_per_worker_and_disabled_limits_need_no_store():
 @pytest.mark.parametrize(
     "options", [{"rate_limit": "10/d"}, {"rate_limit_scope": "cluster"}, {"rate_limit": "1/s", "rate_limit_burst": 1}]
 )
-def test_wrong_rate_options_are_refused_at_declaration(options):
+def test_wrong_rate_options_are_refused_at_declaration(options) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_limit"):
         TaskQ("shop").task(name="shop.notify", **options)(print)
 
@@ -487,7 +487,7 @@ def test_wrong_rate_options_are_refused_at_declaration(options):
     waves=st.lists(st.tuples(st.integers(0, 12), st.floats(0.05, 20)), min_size=1, max_size=10),
     pause=st.sampled_from([0.1, 0.9, 1.7]),
 )
-def test_no_time_window_exceeds_the_limit_by_more_than_a_burst(rate, queue, waves, pause):
+def test_no_time_window_exceeds_the_limit_by_more_than_a_burst(rate, queue, waves, pause) -> None:
     shop = Shop({"rate_limit": rate}, queue=queue)
     limit = shop.tasks["notify"].options.rate
     assert limit is not None
