@@ -15,17 +15,17 @@ from taskq_cloud.bootstrap import logs
 
 
 @pytest.fixture
-def app():
+def app() -> TaskQ:
     app = TaskQ("shop", broker="memory://", results="memory://")
 
     @app.task(name="greet")
-    def greet(name) -> None:
+    def greet(name: str) -> None:
         logging.getLogger("shop").warning("hello %s", name)
 
     return app
 
 
-def test_library_logs_in_the_json_format_of_powertools(app, library_loggers: None) -> None:
+def test_library_logs_in_the_json_format_of_powertools(app: TaskQ, library_loggers: None) -> None:
     stream = io.StringIO()
     powertools = Logger(service="shop", stream=stream, level="INFO", logger_handler=logging.StreamHandler(stream))
     copy_config_to_registered_loggers(source_logger=powertools, include={"taskq_cloud"})
@@ -35,12 +35,12 @@ def test_library_logs_in_the_json_format_of_powertools(app, library_loggers: Non
 
 
 def test_handlers_set_up_by_lambda_get_the_running_task(
-    app, monkeypatch: pytest.MonkeyPatch, library_loggers: None
+    app: TaskQ, monkeypatch: pytest.MonkeyPatch, library_loggers: None
 ) -> None:
     records = []
 
     class Runtime(logging.Handler):
-        def emit(self, record) -> None:
+        def emit(self, record: logging.LogRecord) -> None:
             records.append(record)
 
     handler = Runtime()
@@ -48,7 +48,7 @@ def test_handlers_set_up_by_lambda_get_the_running_task(
     monkeypatch.setenv("TASKQ_LOG_LEVEL", "info")
     logs.set_up_in_function()
     app.lambda_handler()({"task": "greet", "id": "4711", "args": ["you"]}, None)
-    assert [(record.name, record.task_id) for record in records] == [
+    assert [(record.name, vars(record)["task_id"]) for record in records] == [
         ("shop", "4711"),
         ("taskq_cloud.execution", "4711"),
     ]

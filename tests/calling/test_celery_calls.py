@@ -76,7 +76,7 @@ def test_links_of_send_task_and_map_async_run(app: TaskQ) -> None:
     assert sorted(vars(app)["noted"], key=repr) == sorted(expected, key=repr)
 
 
-def test_links_of_a_call_in_place_run(app: TaskQ) -> None:
+def test_links_of_an_eager_call_run(app: TaskQ) -> None:
     add, fail, note = app.tasks["add"], app.tasks["fail"], app.tasks["note"]
     assert add.apply((1, 2), link=chain(add.s(1), note.s())).get() == 3
     failed = fail.apply(link_error=app.tasks["told"].s())
@@ -123,7 +123,7 @@ def test_maybe_signature_reads_workflows_json_and_none(app: TaskQ) -> None:
     assert maybe_signature(written, app=app) == maybe_signature(signature(written)) == signature(written)
     assert maybe_signature(written, app).apply_async((1,)).id
     with pytest.raises(TypeError, match=r"maybe_signature\(\) takes signatures"):
-        maybe_signature(5)
+        maybe_signature(5)  # type: ignore[call-overload]
 
 
 def test_interval_and_max_retries_of_a_chord_have_no_effect(app: TaskQ) -> None:

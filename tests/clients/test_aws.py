@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, IncompleteReadError, ParamValidationError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from emulators.call_counter import CallCounter
+from emulators.call_counter import CallCounter, Fault
 from taskq_cloud.clients import aws
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
@@ -56,7 +56,7 @@ async def run(request: pytest.FixtureRequest, counter: CallCounter) -> Any:
 
 @pytest.fixture
 def url(make_queue: Callable[..., str], sqs_client: Any) -> str:
-    return sqs_client.get_queue_url(QueueName=make_queue())["QueueUrl"]
+    return str(sqs_client.get_queue_url(QueueName=make_queue())["QueueUrl"])
 
 
 def _one(step: Any) -> Flow[Any]:
@@ -83,7 +83,7 @@ async def test_call_is_made_once_and_returns_the_sdks_answer(
 
 @pytest.mark.parametrize("fault", ["throttle", "reset_before", "server_error"])
 async def test_throttled_or_broken_call_is_repeated_until_it_succeeds(
-    run: Any, counter: CallCounter, url: str, sqs_client: Any, fault
+    run: Any, counter: CallCounter, url: str, sqs_client: Any, fault: Fault
 ) -> None:
     counter.fail_next("SendMessage", fault, times=2)
     await run(_one(_send(url)))
@@ -178,7 +178,7 @@ async def test_missing_region_error_says_where_to_put_it(
 
 
 @pytest.mark.parametrize("endpoint_url", ["no url", "http://"])
-async def test_malformed_endpoint_is_improperly_configured(aws_environment: dict[str, str], endpoint_url) -> None:
+async def test_malformed_endpoint_is_improperly_configured(aws_environment: dict[str, str], endpoint_url: str) -> None:
     with pytest.raises(ImproperlyConfigured):
         Connections(_services(endpoint_url)).run(_one(_send("x")))
     with pytest.raises(ImproperlyConfigured):
@@ -199,7 +199,7 @@ async def test_unreachable_endpoint_is_transient(aws_environment: dict[str, str]
         await connections.close()
 
 
-def test_environments_endpoint_is_used_if_the_options_have_none(
+def test_endpoint_of_the_environment_is_used_when_options_have_none(
     counter: CallCounter, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -239,7 +239,7 @@ def test_forked_child_opens_its_own_connections(counter: CallCounter, url: str, 
         (ParamValidationError(report="wrong"), Trouble.REFUSED),
     ],
 )
-def test_sdk_exception_without_an_answer_has_its_trouble(error, trouble) -> None:
+def test_sdk_exception_without_an_answer_has_its_trouble(error: Exception, trouble: Trouble) -> None:
     class Failing:
         def send_message(self, **parameters: Any) -> None:
             raise error
@@ -263,7 +263,7 @@ def test_sdk_exception_without_an_answer_has_its_trouble(error, trouble) -> None
         ("ConditionalCheckFailedException", 400, Trouble.REFUSED),
     ],
 )
-def test_service_error_code_has_its_trouble(code, status, trouble) -> None:
+def test_service_error_code_has_its_trouble(code: str, status: int, trouble: Trouble) -> None:
     class Failing:
         def send_message(self, **parameters: Any) -> None:
             raise ClientError(

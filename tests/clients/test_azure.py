@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from azure.core import exceptions as sdk
 
 from taskq_cloud.clients import azure
-from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.testing.driving import driving
+from taskq_cloud.testing.driving import Drive, driving
 
 CALL = Call("azureblob", "download_blob")
 SIGNATURE = "c2VjcmV0%2Bc2ln"
 
 
-def one(step):
+def one(step: Call) -> Flow[Any]:
     return (yield step)
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request: pytest.FixtureRequest, azure_environment: str):
+def run(request: pytest.FixtureRequest, azure_environment: str) -> Iterator[Drive]:
     with driving(request.param, {"azureblob": Service("azure")}) as drive:
         yield drive
 
 
-def call(operation, container, **parameters):
+def call(operation: str, container: str, **parameters: Any) -> Flow[Any]:
     return one(Call("azureblob", operation, {"container": container, **parameters}))
 
 
 def test_list_blobs_returns_names_in_pages(
-    run, make_container: Callable[..., str], azure_service: Any, monkeypatch: pytest.MonkeyPatch
+    run: Drive, make_container: Callable[..., str], azure_service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(azure, "_PAGE_SIZE", 2)
     container = make_container()
@@ -51,7 +51,7 @@ def test_list_blobs_returns_names_in_pages(
     assert none == {"names": [], "after": None}
 
 
-def test_unknown_operation_is_refused(run, make_container: Callable[..., str]) -> None:
+def test_unknown_operation_is_refused(run: Drive, make_container: Callable[..., str]) -> None:
     with pytest.raises(CallError, match="UnknownOperation"):
         run(call("break_lease", make_container()))
 
@@ -63,7 +63,7 @@ def test_missing_account_error_says_where_to_put_it(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("text", ["AccountKey=s3cret", "s3cret", "AccountName=shop;s3cret"])
-def test_unreadable_connection_string_is_not_shown(monkeypatch: pytest.MonkeyPatch, text) -> None:
+def test_unreadable_connection_string_is_not_shown(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
     with pytest.raises(ImproperlyConfigured, match="AZURE_STORAGE_CONNECTION_STRING can't be read") as caught:
         azure.open_client("azureblob", {})
@@ -71,9 +71,11 @@ def test_unreadable_connection_string_is_not_shown(monkeypatch: pytest.MonkeyPat
     assert caught.value.__context__ is None
 
 
-def answered(status, code, message="No.", *, kind=sdk.HttpResponseError):
+def answered(
+    status: int, code: str | None, message: str = "No.", *, kind: type[sdk.HttpResponseError] = sdk.HttpResponseError
+) -> sdk.HttpResponseError:
     error = kind(message=message)
-    error.status_code, error.error_code = status, code
+    vars(error).update(status_code=status, error_code=code)
     return error
 
 
@@ -104,7 +106,7 @@ def answered(status, code, message="No.", *, kind=sdk.HttpResponseError):
         (sdk.AzureError("else"), "AzureError", Trouble.REFUSED),
     ],
 )
-def test_sdk_exception_has_its_code_and_trouble(error, code, trouble) -> None:
+def test_sdk_exception_has_its_code_and_trouble(error: sdk.AzureError, code: str, trouble: Trouble) -> None:
     failure = azure._call_error(CALL, error)
     assert (failure.code, failure.trouble) == (code, trouble)
 
@@ -126,7 +128,7 @@ def test_string_to_sign_is_hidden_but_time_frame_is_shown() -> None:
 @pytest.mark.parametrize(
     ("module", "package", "extra"), [("azure", "azure.core", "azure"), ("gcs", "google.cloud.storage", "gcp")]
 )
-def test_missing_sdk_error_names_the_extra(module, package, extra) -> None:
+def test_missing_sdk_error_names_the_extra(module: str, package: str, extra: str) -> None:
     program = (
         f"import sys; sys.modules[{package!r}] = None\n"
         "from taskq_cloud.errors import MissingExtra\n"

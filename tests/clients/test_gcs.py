@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.api_core import exceptions as sdk
-from google.auth import exceptions as auth
+from google.api_core import exceptions as sdk_exceptions
+from google.auth import exceptions as auth_exceptions
 from google.cloud.storage import Blob
 from requests import exceptions as http
 
 from emulators.call_counter import CallCounter
 from taskq_cloud.clients import gcs
-from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import AccessDenied
-from taskq_cloud.testing.driving import driving
+from taskq_cloud.testing.driving import Drive, driving
+
+sdk: Any = sdk_exceptions  # the constructors of these exceptions have no types
+auth: Any = auth_exceptions
 
 
-def one(step):
+def one(step: Call) -> Flow[Any]:
     return (yield step)
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request: pytest.FixtureRequest, gcs_environment: str):
+def run(request: pytest.FixtureRequest, gcs_environment: str) -> Iterator[Drive]:
     with driving(request.param, {"gcs": Service("gcs")}) as drive:
         yield drive
 
 
-def call(operation, bucket, **parameters):
+def call(operation: str, bucket: str, **parameters: Any) -> Flow[Any]:
     return one(Call("gcs", operation, {"bucket": bucket, **parameters}))
 
 
 def test_list_blobs_returns_names_in_pages(
-    run, make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch
+    run: Drive, make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gcs, "_PAGE_SIZE", 2)
     bucket = make_gcs_bucket()
@@ -52,7 +55,9 @@ def test_list_blobs_returns_names_in_pages(
     assert none == {"names": [], "page_token": None}
 
 
-def test_missing_object_and_missing_bucket_have_different_codes(run, make_gcs_bucket: Callable[..., str]) -> None:
+def test_missing_object_and_missing_bucket_have_different_codes(
+    run: Drive, make_gcs_bucket: Callable[..., str]
+) -> None:
     with pytest.raises(CallError) as caught:
         run(call("download", make_gcs_bucket(), name="nothing"))
     assert caught.value.code == "NoSuchObject"
@@ -61,15 +66,15 @@ def test_missing_object_and_missing_bucket_have_different_codes(run, make_gcs_bu
     assert caught.value.code == "NoSuchBucket"
 
 
-def test_generation_written_during_download_does_not_pass_for_the_read_one(
-    run, make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch
+def test_write_based_on_overwritten_download_is_refused(
+    run: Drive, make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = make_gcs_bucket()
     given = {"name": "a", "data": b"old", "metadata": {"version": "1"}, "if_generation_match": 0}
     run(call("upload", bucket, **given))
-    download = Blob.download_as_bytes
+    download: Callable[..., bytes] = Blob.download_as_bytes
 
-    def overtaken(blob, **options):
+    def overtaken(blob: Blob, **options: Any) -> bytes:
         gcs_client.bucket(bucket).blob("a").upload_from_string(b"new")
         return download(blob, **options)
 
@@ -84,13 +89,13 @@ def test_generation_written_during_download_does_not_pass_for_the_read_one(
         run(call("upload", bucket, **{**given, "if_generation_match": int(generation)}))
 
 
-def test_object_replaced_during_download_does_not_pass_for_missing(
-    run, make_gcs_bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+def test_object_replaced_during_download_is_not_reported_missing(
+    run: Drive, make_gcs_bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = make_gcs_bucket()
     run(call("upload", bucket, name="a", data=b"old", metadata={}, if_generation_match=0))
 
-    def replaced(blob, **_) -> None:
+    def replaced(blob: Blob, **_: object) -> None:
         # The service doesn't keep a replaced generation, so the link to its content leads nowhere.
         raise sdk.NotFound(f"GET {blob.media_link}: No such object: {bucket}/a")
 
@@ -100,7 +105,7 @@ def test_object_replaced_during_download_does_not_pass_for_missing(
     assert (caught.value.code, caught.value.trouble) == ("PreconditionFailed", Trouble.TRANSIENT)
 
 
-def test_one_call_is_one_request(
+def test_upload_makes_one_request(
     gcs_url: str, gcs_environment: str, make_gcs_bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket, threads = make_gcs_bucket(), set(threading.enumerate())
@@ -114,7 +119,7 @@ def test_one_call_is_one_request(
         assert counter.counts() == {f"POST /upload/storage/v1/b/{bucket}/o": 1}
 
 
-def test_unknown_operation_is_refused(run, make_gcs_bucket: Callable[..., str]) -> None:
+def test_unknown_operation_is_refused(run: Drive, make_gcs_bucket: Callable[..., str]) -> None:
     with pytest.raises(CallError, match="UnknownOperation"):
         run(call("compose", make_gcs_bucket()))
 
@@ -153,6 +158,6 @@ def test_missing_credentials_error_says_where_to_put_them(monkeypatch: pytest.Mo
         ),
     ],
 )
-def test_sdk_exception_has_its_code_and_trouble(operation, error, code, trouble) -> None:
+def test_sdk_exception_has_its_code_and_trouble(operation: str, error: Exception, code: str, trouble: Trouble) -> None:
     failure = gcs._call_error(Call("gcs", operation), error)
     assert (failure.code, failure.trouble) == (code, trouble)

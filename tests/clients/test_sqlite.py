@@ -6,9 +6,11 @@ import asyncio
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,27 +22,27 @@ INSERT = "INSERT INTO numbers (word) VALUES (?) RETURNING number"
 COUNT = "SELECT count(*) AS numbers FROM numbers"
 
 
-def transaction(*statements):
+def transaction(*statements: Any) -> Call:
     return Call("sqlite", "transaction", {"schema": SCHEMA, "statements": statements})
 
 
-def query(*statements):
+def query(*statements: Any) -> Call:
     return Call("sqlite", "query", {"schema": SCHEMA, "statements": statements})
 
 
 @pytest.fixture
-def path(tmp_path: Path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "made" / "for" / "it.db"
 
 
 @pytest.fixture
-def client(path):
+def client(path: Path) -> Iterator[clients.SQLiteClient]:
     client = clients.open_client("sqlite", {"path": str(path)})
     yield client
     client.close()
 
 
-def test_each_statement_returns_its_rows(client) -> None:
+def test_each_statement_returns_its_rows(client: clients.SQLiteClient) -> None:
     answer = client.call(
         transaction((INSERT, ("one",)), (INSERT, ("two",)), ("DELETE FROM numbers WHERE word = 'x'", ()))
     )
@@ -50,7 +52,7 @@ def test_each_statement_returns_its_rows(client) -> None:
     ]
 
 
-def test_failed_statement_rolls_back_the_others(client) -> None:
+def test_failed_statement_rolls_back_the_others(client: clients.SQLiteClient) -> None:
     with pytest.raises(CallError) as raised:
         client.call(transaction((INSERT, ("one",)), (INSERT, (None,))))
     assert raised.value.trouble is Trouble.REFUSED
@@ -58,7 +60,7 @@ def test_failed_statement_rolls_back_the_others(client) -> None:
     assert client.call(query((COUNT, ()))) == [[{"numbers": 0}]]
 
 
-def test_wrong_statement_is_refused_and_the_client_still_works(client, path) -> None:
+def test_wrong_statement_is_refused_and_the_client_still_works(client: clients.SQLiteClient, path: Path) -> None:
     with pytest.raises(CallError, match="no such column: nonsense") as raised:
         client.call(query(("SELECT nonsense FROM numbers", ())))
     assert raised.value.trouble is Trouble.REFUSED
@@ -68,7 +70,7 @@ def test_wrong_statement_is_refused_and_the_client_still_works(client, path) -> 
     assert client.call(transaction((INSERT, ("one",)))) == [[{"number": 1}]]
 
 
-def test_full_disk_is_refused_with_the_remedy(client) -> None:
+def test_full_disk_is_refused_with_the_remedy(client: clients.SQLiteClient) -> None:
     client.call(transaction((INSERT, ("one",))))
     client.call(query(("PRAGMA max_page_count = 4", ())))
     with pytest.raises(CallError, match="disk is full: free some space") as raised:
@@ -77,7 +79,9 @@ def test_full_disk_is_refused_with_the_remedy(client) -> None:
     assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
 
 
-def test_locked_database_is_transient(client, path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locked_database_is_transient(
+    client: clients.SQLiteClient, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(clients, "BUSY_TIMEOUT_SECONDS", 0.01)
     client.call(transaction((INSERT, ("one",))))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -90,29 +94,29 @@ def test_locked_database_is_transient(client, path, monkeypatch: pytest.MonkeyPa
     assert client.call(transaction((INSERT, ("two",)))) == [[{"number": 2}]]
 
 
-def test_database_is_in_wal_mode_with_full_synchronous(client) -> None:
+def test_database_is_in_wal_mode_with_full_synchronous(client: clients.SQLiteClient) -> None:
     client.call(transaction())
     [[journal], [synchronous]] = client.call(query(("PRAGMA journal_mode", ()), ("PRAGMA synchronous", ())))
     assert journal == {"journal_mode": "wal"}
     assert synchronous == {"synchronous": 2}, "2 is FULL"
 
 
-def test_unknown_operation_is_refused(client) -> None:
+def test_unknown_operation_is_refused(client: clients.SQLiteClient) -> None:
     with pytest.raises(CallError, match="transaction or query"):
         client.call(Call("sqlite", "vacuum", {}))
 
 
-def test_many_threads_share_one_client(client) -> None:
+def test_many_threads_share_one_client(client: clients.SQLiteClient) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(client.call, [transaction((INSERT, ("word",)))] * 100))
     assert sorted(answer[0][0]["number"] for answer in answers) == list(range(1, 101))
 
 
-def test_many_clients_create_one_database_at_once(path) -> None:
+def test_many_clients_create_one_database_at_once(path: Path) -> None:
     opened = [clients.open_client("sqlite", {"path": str(path)}) for _ in range(8)]
     gate = threading.Barrier(8)
 
-    def write(client):
+    def write(client: clients.SQLiteClient) -> list[list[dict[str, Any]]]:
         gate.wait(10)
         return client.call(transaction((INSERT, ("word",))))
 
@@ -125,14 +129,14 @@ def test_many_clients_create_one_database_at_once(path) -> None:
     assert sorted(answer[0][0]["number"] for answer in answers) == list(range(1, 9))
 
 
-def test_closed_client_opens_again(client) -> None:
+def test_closed_client_opens_again(client: clients.SQLiteClient) -> None:
     client.call(transaction((INSERT, ("one",))))
     client.close()
     assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_client_works_on_both_sides_of_a_fork(client) -> None:
+def test_client_works_on_both_sides_of_a_fork(client: clients.SQLiteClient) -> None:
     client.call(transaction((INSERT, ("before",))))
     child = os.fork()
     if child == 0:
@@ -149,7 +153,7 @@ def test_client_works_on_both_sides_of_a_fork(client) -> None:
     assert client.call(query((COUNT, ()))) == [[{"numbers": 3}]]
 
 
-async def test_async_client_does_not_block_the_event_loop(path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_async_client_does_not_block_the_event_loop(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = await clients.open_async_client("sqlite", {"path": str(path)})
     await client.call(transaction((INSERT, ("one",))))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -21,7 +21,7 @@ async def test_coroutine_that_swallows_cancellation_is_left_behind(
     request = invocation("astubborn", str(release), hard=0.1)
     assert await pool.run(request) == TimedOut(0.1)
     [record] = caplog.records
-    assert (record.action, record.task_id) == ("pool.coroutine_abandoned", request.message.id)
+    assert (vars(record)["action"], vars(record)["task_id"]) == ("pool.coroutine_abandoned", request.message.id)
     assert await pool.run(invocation("aadd", 2, 3)) == Succeeded("5")
     release.touch()
     await auntil(lambda: not pool._running)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ async def pool(mode: Mode, start_pool: StartPool) -> Any:
     return await start_pool(mode.kind)
 
 
-async def test_run_returns_the_value(pool: Any, mode: Mode) -> None:
+async def test_run_returns_the_tasks_value(pool: Any, mode: Mode) -> None:
     assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
 
 
@@ -96,7 +97,7 @@ async def test_cancelled_run_makes_room_for_the_next(pool: Any, mode: Mode, tmp_
         directory = tmp_path / str(count)
         directory.mkdir()
         run = asyncio.create_task(pool.run(mode.invocation("hang", str(directory))))
-        await auntil(lambda directory=directory: arrivals(directory))
+        await auntil(partial(arrivals, directory))
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run

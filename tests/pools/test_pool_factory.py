@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.pools.asyncio_pool import AsyncioPool
+from taskq_cloud.pools.base import Pool
 from taskq_cloud.pools.factory import make_pool, usable_cpus
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
@@ -25,7 +27,7 @@ from tests.pools.pool_runner import PoolRunner
         ("solo", SoloPool),
     ],
 )
-def test_pool_is_created_by_name(name, kind) -> None:
+def test_pool_is_created_by_name(name: str, kind: type[Pool]) -> None:
     pool = make_pool(name, runner=PoolRunner(), app_path="shop:app")
     assert type(pool) is kind
     assert pool.concurrency == (1 if kind is SoloPool else usable_cpus())
@@ -56,6 +58,6 @@ def test_usable_cpus_follow_the_process_affinity() -> None:
         ("solo", {"concurrency": 2}, "--pool threads"),
     ],
 )
-def test_unknown_pool_or_option_is_refused(name, options, text) -> None:
+def test_unknown_pool_or_option_is_refused(name: str, options: dict[str, Any], text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=text):
         make_pool(name, runner=PoolRunner(), **options)

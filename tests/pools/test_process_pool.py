@@ -67,7 +67,11 @@ def children_of(pid: int) -> list[int]:
     ids=["kill -9", "abort", "a signal with no name", "segfault", "exit 7", "exit 0"],
 )
 async def test_process_death_costs_only_its_own_task(
-    start_pool: StartPool, tmp_path: Path, caplog: pytest.LogCaptureFixture, death, reason
+    start_pool: StartPool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    death: tuple[str, *tuple[int, ...]],
+    reason: str,
 ) -> None:
     pool = await start_pool("processes")
     bystander = asyncio.create_task(pool.run(invocation("meet", str(tmp_path), 2)))
@@ -79,7 +83,7 @@ async def test_process_death_costs_only_its_own_task(
     for _ in range(pool.concurrency):
         assert await value_of(pool, "add", 1, 1) == 2
     [record] = [record for record in caplog.records if getattr(record, "action", None) == "pool.child_lost"]
-    assert record.task_id == doomed.message.id
+    assert vars(record)["task_id"] == doomed.message.id
     assert reason in record.getMessage()
 
 
@@ -157,7 +161,7 @@ async def test_death_of_process_that_forked_is_noticed(start_pool: StartPool, tm
 
 
 @pytest.mark.parametrize(("name", "reason"), [("babble", "channel"), ("hang_up", "exit code 1")])
-async def test_task_that_breaks_the_channel_is_lost(start_pool: StartPool, name, reason) -> None:
+async def test_task_that_breaks_the_channel_is_lost(start_pool: StartPool, name: str, reason: str) -> None:
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     outcome = await pool.run(invocation(name))
@@ -196,7 +200,7 @@ async def test_output_of_task_is_the_workers_output(start_pool: StartPool, capfd
         ("crashes", "killed by SIGSEGV"),
     ],
 )
-async def test_application_that_cannot_be_imported_is_reported(argument, text) -> None:
+async def test_application_that_cannot_be_imported_is_reported(argument: str, text: str) -> None:
     pool = ProcessPool(argument, 2, runner_factory=RUNNER_FACTORY)
     before = children_of(os.getpid())
     with pytest.raises(ImproperlyConfigured, match=text) as caught:
@@ -223,7 +227,7 @@ async def test_replacement_that_cannot_import_is_retried(tmp_path: Path, caplog:
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 5, 50])
-async def test_stop_while_replacement_starts_leaves_no_process(rounds) -> None:
+async def test_stop_while_replacement_starts_leaves_no_process(rounds: int) -> None:
     before = children_of(os.getpid())
     pool = ProcessPool("shop:app", 2, runner_factory=RUNNER_FACTORY)
     await pool.start()
@@ -255,7 +259,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("busy", [0, 2], ids=["idle", "busy"])
-async def test_child_processes_die_with_the_worker(busy) -> None:
+async def test_child_processes_die_with_the_worker(busy: int) -> None:
     program = PARENT.format(path=sys.path, busy=busy)
     with start_program(program) as parent:
         assert parent.stdout is not None
@@ -266,7 +270,7 @@ async def test_child_processes_die_with_the_worker(busy) -> None:
     await auntil(lambda: not any(is_alive(pid) for pid in pids))
 
 
-async def test_end_of_channel_ends_a_busy_process(tmp_path: Path) -> None:
+async def test_closed_channel_ends_a_busy_process(tmp_path: Path) -> None:
     """Close the channel only, as on systems that can't tell a process of its parent's death."""
     pool = ProcessPool("shop:app", 1, runner_factory=RUNNER_FACTORY)
     await pool.start()
@@ -291,7 +295,8 @@ async def test_twenty_replacements_leave_no_process_or_descriptor(caplog: pytest
 
         async def one(number: int) -> None:
             async with slots:
-                await pool.run(invocation(*([("pid",), ("exit_now", 1), ("leave",)][number % 3])))
+                endings = [invocation("pid"), invocation("exit_now", 1), invocation("leave")]
+                await pool.run(endings[number % 3])
                 seen.update(pool.pids)
 
         await asyncio.gather(*(one(number) for number in range(times)))

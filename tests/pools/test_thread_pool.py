@@ -37,7 +37,7 @@ async def test_thread_that_heeds_hard_limit_ends(
 
 @pytest.mark.parametrize("prefix", ["", "a"], ids=["function", "coroutine"])
 async def test_thread_that_ignores_hard_limit_is_left_behind(
-    start_pool: StartPool, tmp_path: Path, caplog: pytest.LogCaptureFixture, prefix
+    start_pool: StartPool, tmp_path: Path, caplog: pytest.LogCaptureFixture, prefix: str
 ) -> None:
     pool = await start_pool("threads", 1, grace_seconds=0.2)
     release = tmp_path / "release"
@@ -47,7 +47,7 @@ async def test_thread_that_ignores_hard_limit_is_left_behind(
     assert await pool.run(invocation("add", 2, 3)) == Succeeded("5")
     await auntil(lambda: caplog.records)
     [record] = caplog.records
-    assert (record.action, record.task_id) == ("pool.thread_abandoned", request.message.id)
+    assert (vars(record)["action"], vars(record)["task_id"]) == ("pool.thread_abandoned", request.message.id)
     release.touch()
     await auntil(lambda: pool.abandoned_threads == 0)
 

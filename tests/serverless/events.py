@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from taskq_cloud import TaskQ
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages import protocol
 from taskq_cloud.core.model.capabilities import BrokerCapabilities
-from taskq_cloud.core.model.message import Message, Refused, Sent
+from taskq_cloud.core.model.message import Delivery, Message, Outgoing, Refused, Sent, Settlement
+from taskq_cloud.core.ports import Depth, Service
 from taskq_cloud.stores.results.memory import MemoryResults
 
 _numbers = count(1)
@@ -20,17 +23,22 @@ _numbers = count(1)
 class Context:
     """Lambda's context object, with ``seconds`` of the function's time left."""
 
-    def __init__(self, seconds=60.0) -> None:
+    def __init__(self, seconds: float = 60.0) -> None:
         self.seconds = seconds
         self.aws_request_id = str(uuid4())
 
-    def get_remaining_time_in_millis(self):
+    def get_remaining_time_in_millis(self) -> int:
         return int(self.seconds * 1000)
 
 
 @dataclass
 class NotingBroker:
-    """Records sent messages and settlements. ``refused`` are the ids of the messages that it does not settle."""
+    """Records sent messages and settlements.
+
+    Attributes:
+        refused: the ids of the messages that it does not settle.
+        failure: the error that every settlement raises.
+    """
 
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
         largest_message_bytes=1 << 20,
@@ -45,37 +53,73 @@ class NotingBroker:
         shared_between_processes=False,
         durable=False,
     )
-    sent: list = field(default_factory=list)
-    settled: list = field(default_factory=list)
-    refused: set = field(default_factory=set)
+    sent: list[tuple[str, Outgoing]] = field(default_factory=list)
+    settled: list[Any] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
     failure: Exception | None = None
 
-    services: ClassVar[dict] = {}
+    services: ClassVar[Mapping[str, Service]] = {}
 
-    def queue_named(self, physical_name):
-        return physical_name.removeprefix("shop-")
+    def queue_named(self, full_name: str, /) -> str:
+        return full_name.removeprefix("shop-")
 
-    def send(self, queue, messages):
+    def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         yield from ()
         self.sent += [(queue, each) for each in messages]
         return [Sent(str(next(_numbers))) for _ in messages]
 
-    def settle(self, settlements):
+    def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
         yield from ()
         if self.failure:
             raise self.failure
         self.settled += settlements
         return [Refused(OSError("no")) if s.delivery.message_id in self.refused else None for s in settlements]
 
+    def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
+        raise NotImplementedError
 
-def make_app(**settings):
+    def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
+        raise NotImplementedError
+
+    def depth(self, queue: str) -> Flow[Depth | None]:
+        raise NotImplementedError
+
+    def purge(self, queue: str) -> Flow[int | None]:
+        raise NotImplementedError
+
+
+@dataclass
+class Shop:
+    """An application with a task of each kind.
+
+    Attributes:
+        app: the application.
+        ran: the arguments of the runs, in order.
+        broker: the application's broker.
+        handler: the application's Lambda handler.
+    """
+
+    app: TaskQ
+    ran: list[Any]
+    broker: NotingBroker
+    handler: Callable[[Any, Any], Any]
+
+
+def make_app(**settings: Any) -> TaskQ:
     app = TaskQ("lambda-test", broker="memory://", results="memory://", **settings)
-    app.broker = NotingBroker()
-    app.store = MemoryResults()
+    vars(app).update(broker=NotingBroker(), store=MemoryResults())
     return app
 
 
-def record(body, *, message_id=None, receives=1, group=None, queue="shop-work", attributes=None):
+def record(
+    body: str | Message,
+    *,
+    message_id: str | None = None,
+    receives: int = 1,
+    group: str | None = None,
+    queue: str = "shop-work",
+    attributes: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Return a record of a batch. The body is text, or a ``Message`` that is encoded."""
     message_id = message_id or f"m{next(_numbers)}"
     if group is not None and not queue.endswith(".fifo"):
@@ -101,17 +145,17 @@ def record(body, *, message_id=None, receives=1, group=None, queue="shop-work", 
     }
 
 
-def batch(*records):
+def batch(*records: Mapping[str, Any]) -> dict[str, Any]:
     return {"Records": list(records)}
 
 
-def call_of(task, *args, **fields):
+def call_of(task: str, *args: Any, **fields: Any) -> Message:
     """Return the message of a call, with a new id unless one is given."""
     fields.setdefault("id", str(uuid4()))
     return Message(task=task, args=args, **fields)
 
 
-def failures(answer):
+def failures(answer: Mapping[str, Any]) -> list[str]:
     """Return the message ids that an answer lists. Fail if the answer has another shape."""
     assert set(answer) == {"batchItemFailures"}
     assert json.loads(json.dumps(answer)) == answer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from taskq_cloud import TaskQ
 from taskq_cloud.errors import Reject
@@ -12,33 +14,33 @@ app = TaskQ("shop")  # TASKQ_BROKER and TASKQ_RESULTS are in the function's envi
 
 
 @app.task(name="add")
-def add(a, b):
+def add(a: int, b: int) -> int:
     return a + b
 
 
 @app.task(name="aadd")
-async def aadd(a, b):
+async def aadd(a: int, b: int) -> int:
     await asyncio.sleep(0)
     return a + b
 
 
 @app.task(name="fail")
-def fail(text) -> None:
+def fail(text: str) -> None:
     raise ValueError(text)
 
 
 @app.task(name="second_attempt", bind=True)
-def second_attempt(self):
+def second_attempt(self: Any) -> int:
     if self.request.retries == 0:
         raise self.retry(countdown=0)
-    return self.request.retries
+    return int(self.request.retries)
 
 
 @app.task(name="second_receive", bind=True)
-def second_receive(self):
+def second_receive(self: Any) -> int:
     if not self.request.delivery_info["redelivered"]:
         raise Reject("not yet", requeue=True)
-    return self.request.delivery_info["receive_count"]
+    return int(self.request.delivery_info["receive_count"])
 
 
 @app.task(name="endless", time_limit=1)
@@ -48,12 +50,12 @@ def endless() -> None:
 
 
 @app.task(name="process_id")
-def process_id():
+def process_id() -> int:
     return os.getpid()
 
 
 @app.task(name="places")
-def places(before=()):
+def places(before: Sequence[Any] = ()) -> list[Any]:
     return [*before, "function" if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else "container"]
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 FUNCTION = textwrap.dedent(
     """
@@ -38,7 +38,7 @@ FUNCTION = textwrap.dedent(
 )
 
 
-def run_function(broker, results, environment=None):
+def run_function(broker: str, results: str, environment: Mapping[str, str] | None = None) -> str:
     source = FUNCTION.replace("BROKER", repr(broker)).replace("RESULTS", repr(results))
     done = subprocess.run(
         [sys.executable, "-c", source],

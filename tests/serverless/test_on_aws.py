@@ -6,7 +6,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,14 @@ class Function:
     sqs: Any
     functions: Any
 
-    def invoke(self, event):
+    def invoke(self, event: dict[str, Any]) -> tuple[str | None, Any]:
         answer = self.functions.invoke(FunctionName=self.name, Payload=json.dumps(event))
         return answer.get("FunctionError"), json.loads(answer["Payload"].read())
 
-    def dead_letters(self, count):
+    def dead_letters(self, count: int) -> dict[str, str]:
         """Wait for ``count`` dead letters, and return their reasons by their bodies."""
-        found, deadline = {}, time.monotonic() + TIMEOUT_SECONDS
+        found: dict[str, str] = {}
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while len(found) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} dead letters: {found}"
             answer = self.sqs.receive_message(
@@ -56,13 +57,17 @@ class Function:
     def wait_until_empty(self) -> None:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
-        def counts():
-            return self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
+        def counts() -> dict[str, str]:
+            answer = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)
+            return dict(answer["Attributes"])
 
         until(lambda: all(int(count) == 0 for count in counts().values()), lambda: str(counts()), TIMEOUT_SECONDS)
 
 
-def code():
+MakeFunction = Callable[..., Function]
+
+
+def code() -> bytes:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("shop.py", Path(__file__).with_name("shop.py").read_text())
@@ -77,12 +82,12 @@ def make_function(
     sqs_client: Any,
     make_queue: Callable[..., str],
     make_table: Callable[..., str],
-):
+) -> Iterator[MakeFunction]:
     """Create queues, a table, a function and a mapping: ``make_function("work.fifo", TASKQ_...=...) -> Function``."""
     functions = make_aws_client("lambda", local_stack.endpoint_url)
-    mappings, names, apps = [], [], []
+    mappings, names, apps = list[str](), list[str](), list[TaskQ]()
 
-    def make(queue="work", **environment):
+    def make(queue: str = "work", **environment: str) -> Function:
         prefix = f"shop-{uuid4().hex[:8]}-"
         stem, _, fifo = queue.partition(".")
         dead = make_queue(f"{prefix}{stem}-dead{'.fifo' if fifo else ''}", exactly=True)
@@ -121,7 +126,7 @@ def make_function(
     functions.close()
 
 
-def test_tasks_with_every_outcome_reach_their_end(make_function) -> None:
+def test_tasks_with_every_outcome_reach_their_end(make_function: MakeFunction) -> None:
     function = make_function()
     sums = [function.app.send_task(name, (n, 1)) for n in range(10) for name in ("add", "aadd")]
     failed = function.app.send_task("fail", ("why",))
@@ -140,7 +145,7 @@ def test_tasks_with_every_outcome_reach_their_end(make_function) -> None:
     function.wait_until_empty()
 
 
-def test_messages_that_cannot_be_run_are_dead_lettered_with_a_reason(make_function) -> None:
+def test_messages_that_cannot_be_run_are_dead_lettered_with_a_reason(make_function: MakeFunction) -> None:
     function = make_function(TASKQ_TASK_MAX_RECEIVES="1")
     unknown = function.app.send_task("unknown")
     too_long = function.app.send_task("add", (1, 2), time_limit=FUNCTION_SECONDS + 10)
@@ -159,7 +164,7 @@ def test_messages_that_cannot_be_run_are_dead_lettered_with_a_reason(make_functi
     function.wait_until_empty()
 
 
-def test_message_group_keeps_its_order_behind_a_released_record(make_function) -> None:
+def test_message_group_keeps_its_order_behind_a_released_record(make_function: MakeFunction) -> None:
     function = make_function("work.fifo")
     first = function.app.send_task("second_receive", MessageGroupId="group")
     later = [function.app.send_task("add", (n, 0), MessageGroupId="group") for n in range(3)]
@@ -168,12 +173,12 @@ def test_message_group_keeps_its_order_behind_a_released_record(make_function) -
     assert other.get(TIMEOUT_SECONDS) == 5
     assert [each.get(TIMEOUT_SECONDS) for each in later] == [0, 1, 2]
     assert first.load().state == "SUCCESS"
-    ends = [each.load().date_done for each in (first, *later)]
+    ends: list[Any] = [each.load().date_done for each in (first, *later)]
     assert ends == sorted(ends)
     function.wait_until_empty()
 
 
-def test_function_can_be_invoked_directly(make_function) -> None:
+def test_direct_invocation_of_function_returns_the_outcome(make_function: MakeFunction) -> None:
     function = make_function()
     error, answer = function.invoke({"task": "add", "args": [1, 2], "id": "mine"})
     assert (error, answer["status"], answer["result"]) == (None, "SUCCESS", 3)
@@ -191,7 +196,7 @@ def test_function_can_be_invoked_directly(make_function) -> None:
     assert "'unknown'" in answer["errorMessage"]
 
 
-def test_function_process_survives_its_tasks(make_function) -> None:
+def test_function_process_survives_its_tasks(make_function: MakeFunction) -> None:
     function = make_function()
     before = function.invoke({"task": "process_id"})[1]["result"]
     for event in ({"task": "fail", "args": ["x"]}, {"task": "endless"}, {"task": "aadd", "args": [1, 2]}):

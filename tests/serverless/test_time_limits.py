@@ -9,13 +9,15 @@ import signal
 import threading
 import time
 import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.options import TaskOptions
-from taskq_cloud.core.model.outcome import Failed, Invocation, Lost, Succeeded, TimedOut
+from taskq_cloud.core.model.outcome import Failed, Invocation, Lost, Outcome, Succeeded, TimedOut
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper
@@ -33,14 +35,27 @@ async def await_for_ever() -> None:
     await asyncio.sleep(60)
 
 
-def run(function, *, soft=None, hard=None, left=60.0, keeper=None, times=1):
-    """Run a function as a task, and return its outcome; with ``times``, the outcome of each run."""
+def run(function: Callable[..., Any], **options: Any) -> Outcome:
+    """Run a function as a task, and return its outcome. The options are the keyword arguments of ``runs``."""
+    (outcome,) = runs(1, function, **options)
+    return outcome
+
+
+def runs(
+    times: int,
+    function: Callable[..., Any],
+    *,
+    soft: float | None = None,
+    hard: float | None = None,
+    left: float = 60.0,
+    keeper: TimeKeeper | None = None,
+) -> list[Outcome]:
+    """Run a function as a task several times, and return the outcome of each run."""
     runner = TaskRunner({"task": TaskDefinition("task", function, TaskOptions())})
     keeper = keeper or TimeKeeper()
     invocation = Invocation(message=Message(task="task", id="1"), time_limit=hard, soft_time_limit=soft)
     with keeper.deadline(math.inf):
-        outcomes = [keeper.run(runner, invocation, left) for _ in range(times)]
-    return outcomes if times > 1 else outcomes[0]
+        return [keeper.run(runner, invocation, left) for _ in range(times)]
 
 
 def test_task_within_its_limits_succeeds() -> None:
@@ -48,11 +63,12 @@ def test_task_within_its_limits_succeeds() -> None:
 
 
 def test_task_that_catches_soft_limit_can_end_early() -> None:
-    def task():
+    def task() -> str | None:
         try:
             wait_for_ever()
         except SoftTimeLimitExceeded:
             return "cleaned up"
+        return None
 
     assert run(task, soft=SOON, hard=60) == Succeeded('"cleaned up"')
 
@@ -64,14 +80,14 @@ def test_uncaught_soft_limit_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
-def test_hard_limit_ends_a_task(function) -> None:
+def test_hard_limit_ends_a_task(function: Callable[..., Any]) -> None:
     assert run(function, hard=SOON) == TimedOut(SOON)
 
 
 class OneAlarmAtATime(TimeKeeper):
     """Blocks the alarm when it raises, so that the next alarm strikes only where the task allows it."""
 
-    def _raise(self, error) -> None:
+    def _raise(self, error: BaseException) -> None:
         block_alarms()
         super()._raise(error)
 
@@ -85,7 +101,7 @@ def allow_alarms() -> None:
 
 
 @pytest.fixture
-def keeper(monkeypatch: pytest.MonkeyPatch):
+def keeper(monkeypatch: pytest.MonkeyPatch) -> Iterator[TimeKeeper]:
     """A keeper whose alarms repeat soon, and strike only after ``allow_alarms``."""
     monkeypatch.setattr("taskq_cloud.serverless.time_limits.TIME_LIMIT_REPEAT_SECONDS", SOON)
     block_alarms()
@@ -94,8 +110,8 @@ def keeper(monkeypatch: pytest.MonkeyPatch):
     allow_alarms()
 
 
-def test_task_that_catches_every_exception_is_ended_by_a_later_alarm(keeper) -> None:
-    caught = []
+def test_task_that_catches_every_exception_is_ended_by_a_later_alarm(keeper: TimeKeeper) -> None:
+    caught: list[type[Exception]] = []
 
     def stubborn() -> None:
         while len(caught) < 2:
@@ -111,8 +127,8 @@ def test_task_that_catches_every_exception_is_ended_by_a_later_alarm(keeper) -> 
     assert caught == [TimeLimitExceeded, TimeLimitExceeded]
 
 
-def test_coroutine_that_catches_every_exception_is_ended_by_a_later_alarm(keeper) -> None:
-    caught = []
+def test_coroutine_that_catches_every_exception_is_ended_by_a_later_alarm(keeper: TimeKeeper) -> None:
+    caught: list[type[Exception]] = []
 
     async def stubborn() -> None:
         while len(caught) < 2:
@@ -129,7 +145,7 @@ def test_coroutine_that_catches_every_exception_is_ended_by_a_later_alarm(keeper
 
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
-def test_ended_task_leaves_no_reference_cycle(function) -> None:
+def test_ended_task_leaves_no_reference_cycle(function: Callable[..., Any]) -> None:
     keeper = TimeKeeper()
     alive = weakref.ref(keeper)
     assert run(function, hard=SOON, keeper=keeper) == TimedOut(SOON)
@@ -139,19 +155,21 @@ def test_ended_task_leaves_no_reference_cycle(function) -> None:
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
 @pytest.mark.parametrize("hard", [None, 30])
-def test_task_running_at_the_end_of_the_functions_time_is_lost(function, hard) -> None:
+def test_task_running_at_the_end_of_the_functions_time_is_lost(function: Callable[..., Any], hard: int | None) -> None:
     outcome = run(function, hard=hard, left=SOON)
     assert isinstance(outcome, Lost)
     assert "the function's time was over" in outcome.reason
 
 
 def test_soft_limit_is_raised_where_a_coroutine_awaits() -> None:
-    async def task():
+    async def task() -> int | None:
         try:
             await asyncio.gather(await_for_ever(), await_for_ever())
         except SoftTimeLimitExceeded:
             await asyncio.sleep(0)  # the coroutine can still await
-            return asyncio.current_task().cancelling()
+            current = asyncio.current_task()
+            return current.cancelling() if current else None
+        return None
 
     assert run(task, soft=SOON, hard=60) == Succeeded("0")
 
@@ -176,13 +194,13 @@ def test_hard_limit_ends_coroutine_whose_subtask_blocks_the_loop() -> None:
 def test_coroutines_share_one_loop_after_a_hard_limit() -> None:
     loops = []
 
-    async def task():
+    async def task() -> int:
         loops.append(asyncio.get_running_loop())
         if len(loops) == 2:
             await await_for_ever()
         return len(loops)
 
-    assert run(task, hard=0.2, times=3) == [Succeeded("1"), TimedOut(0.2), Succeeded("3")]
+    assert runs(3, task, hard=0.2) == [Succeeded("1"), TimedOut(0.2), Succeeded("3")]
     assert len(set(loops)) == 1
 
 
@@ -196,7 +214,7 @@ def test_time_limit_error_raised_by_the_task_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize(("code", "reason"), [(3, "exit code 3"), (None, "exit code 0"), ("bye", "exit code 1")])
-def test_task_that_exits_is_lost_and_the_process_lives_on(code, reason) -> None:
+def test_task_that_exits_is_lost_and_the_process_lives_on(code: int | str | None, reason: str) -> None:
     def task() -> None:
         raise SystemExit(code)
 
@@ -204,14 +222,14 @@ def test_task_that_exits_is_lost_and_the_process_lives_on(code, reason) -> None:
 
 
 def test_coroutine_that_exits_is_lost_and_the_next_runs() -> None:
-    runs = []
+    begun: list[int] = []
 
     async def task() -> None:
-        runs.append(1)
-        if len(runs) == 1:
+        begun.append(1)
+        if len(begun) == 1:
             raise SystemExit(3)
 
-    assert run(task, times=2) == [Lost("exit code 3"), Succeeded("null")]
+    assert runs(2, task) == [Lost("exit code 3"), Succeeded("null")]
 
 
 def test_coroutine_that_raises_cancelled_error_itself_fails() -> None:
@@ -224,7 +242,7 @@ def test_coroutine_that_raises_cancelled_error_itself_fails() -> None:
 
 
 @pytest.mark.parametrize("function", [wait_for_ever, await_for_ever])
-def test_out_of_time_ends_task_that_catches_exceptions(function) -> None:
+def test_out_of_time_ends_task_that_catches_exceptions(function: Callable[..., Any]) -> None:
     def stubborn() -> None:
         while True:
             try:
@@ -253,8 +271,8 @@ def test_out_of_time_interrupts_code_outside_of_tasks() -> None:
         wait_for_ever()
 
 
-def test_foreign_alarm_handler_and_timer_are_restored() -> None:
-    def handler(*_args) -> None:
+def test_earlier_alarm_handler_and_timer_are_restored() -> None:
+    def handler(*_args: object) -> None:
         pass
 
     before, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
@@ -270,7 +288,7 @@ def test_foreign_alarm_handler_and_timer_are_restored() -> None:
 
 
 def test_run_in_another_thread_is_unlimited_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    keeper, outcomes = TimeKeeper(), []
+    keeper, outcomes = TimeKeeper(), list[Outcome]()
 
     def work() -> None:
         outcomes.extend(run(lambda: time.sleep(2 * SOON), hard=SOON, keeper=keeper) for _ in range(2))
@@ -280,4 +298,4 @@ def test_run_in_another_thread_is_unlimited_and_logged_once(caplog: pytest.LogCa
         thread.start()
         thread.join(60)
     assert outcomes == [Succeeded("null")] * 2
-    assert [record.action for record in caplog.records] == ["lambda.no_limits"]
+    assert [vars(record)["action"] for record in caplog.records] == ["lambda.no_limits"]

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from taskq_cloud import TaskQ
+from taskq_cloud.core.ports import Depth
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.supervisor import Worker
 
@@ -12,9 +14,9 @@ DEADLINE_SECONDS = 20
 
 
 @asynccontextmanager
-async def serving(app: TaskQ, **options) -> AsyncIterator[Worker]:
+async def serving(app: TaskQ, **options: Any) -> AsyncIterator[Worker]:
     """Run a worker that serves the application's queues until the block ends."""
-    chosen = {"pool": "threads", "concurrency": 2, "wait_time_seconds": 0.2, **options}
+    chosen: dict[str, Any] = {"pool": "threads", "concurrency": 2, "wait_time_seconds": 0.2, **options}
     queues = chosen.pop("queues", None) or app.queues()
     worker = Worker(app.runtime(), WorkerOptions.from_settings(app.conf, queues, **chosen))
     serve = asyncio.create_task(worker.serve())
@@ -25,3 +27,10 @@ async def serving(app: TaskQ, **options) -> AsyncIterator[Worker]:
             worker.stop()
         async with asyncio.timeout(DEADLINE_SECONDS):
             await serve
+
+
+def depth(app: TaskQ, queue: str = "celery") -> Depth:
+    """Count the messages of a queue. Fail if the broker doesn't count them."""
+    counted = app.run(app.broker.depth(queue))
+    assert counted is not None
+    return counted

@@ -17,6 +17,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.testing.waiting import until
+from tests.worker.serving import depth
 
 APP = """
 import os, time
@@ -108,7 +109,7 @@ def runs(folder: Path) -> list[str]:
 
 
 def waiting(app: TaskQ) -> int:
-    return app.run(app.broker.depth("celery")).waiting
+    return depth(app).waiting
 
 
 @pytest.mark.parametrize("pool", ["processes", "threads", "asyncio", "solo"])

@@ -11,9 +11,10 @@ import pytest
 from taskq_cloud import Ignore, Reject, TaskQ
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Delivery, Release
+from taskq_cloud.core.ports import Depth
 from taskq_cloud.testing.waiting import auntil
 from taskq_cloud.worker.supervisor import Worker
-from tests.worker.serving import serving
+from tests.worker.serving import depth, serving
 
 
 async def dead_letters(app: TaskQ, queue: str) -> list[str]:
@@ -54,8 +55,7 @@ async def test_every_outcome_ends_in_its_state(app: TaskQ) -> None:
         await auntil(lambda: rejected.state == "FAILURE", "the rejected task's state")
     assert ignored.state == "PENDING"
     assert await dead_letters(app, "celery") == ["Reject: not mine"]
-    depth = await app.arun(app.broker.depth("celery"))
-    assert (depth.waiting, depth.delayed, depth.in_flight) == (0, 0, 0)
+    assert depth(app) == Depth(waiting=0, delayed=0, in_flight=0)
 
 
 async def test_task_five_leases_long_runs_once(app: TaskQ) -> None:
@@ -86,11 +86,7 @@ async def test_delivery_waiting_for_slot_keeps_lease_and_is_released_on_stop(app
         await auntil(began.is_set, "the first task to begin")
         await auntil(lambda: len(worker._leased) == 4, "all four messages to be leased")
         worker.stop()
-
-        async def given_back() -> bool:
-            return (await app.arun(app.broker.depth("celery"))).waiting == 3
-
-        await auntil(given_back, "three waiting messages to be released while the first task runs")
+        await auntil(lambda: depth(app).waiting == 3, "three waiting messages to be released while the first task runs")
         go_on.set()
     assert sorted(result.state for result in results) == ["PENDING", "PENDING", "PENDING", "SUCCESS"]
     async with serving(app):
@@ -112,8 +108,7 @@ async def test_second_stop_releases_running_task(app: TaskQ) -> None:
             await auntil(began.is_set, "the task to begin")
             worker.stop()
             worker.stop()
-        depth = await app.arun(app.broker.depth("celery"))
-        assert (depth.waiting, depth.in_flight) == (1, 0)
+        assert (depth(app).waiting, depth(app).in_flight) == (1, 0)
         assert result.state == "PENDING"
     finally:
         go_on.set()
@@ -130,8 +125,7 @@ async def test_worker_leases_no_more_than_its_capacity(app: TaskQ) -> None:
     block.map_async([()] * 50)
     async with serving(app, concurrency=2, prefetch_multiplier=3) as worker:
         await auntil(lambda: len(worker._leased) == 6, "the worker to be full")
-        depth = await app.arun(app.broker.depth("celery"))
-        most = depth.in_flight
+        most = depth(app).in_flight
         go_on.set()
         await auntil(lambda: not len(worker._leased), "the worker to be empty")
     assert most == 6
@@ -227,6 +221,6 @@ async def test_delivery_that_lost_its_lease_while_waiting_is_left_to_other_worke
             go_on.set()
             await auntil(lambda: not len(worker._leased), "the worker to finish")
             assert runs == [0]
-            assert (await app.arun(app.broker.depth(queue))).in_flight == 3, "the other worker keeps its messages"
+            assert depth(app, queue).in_flight == 3, "the other worker keeps its messages"
     finally:
         go_on.set()

@@ -52,15 +52,18 @@ def truncated(app: TaskQ, issuer: Issuer) -> Iterator[Callable[[str], int]]:
     """Call the endpoint as a server does when the sender disconnects within the body. Return the answer's status."""
     endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
     headers = {**UNWRAPPED, "authorization": f"Bearer {issuer.token()}", "content-length": "100"}
-    half, statuses = b'{"task": "add", "id": ', []
+    half, statuses = b'{"task": "add", "id": ', list[int]()
 
     def by_wsgi() -> None:
-        environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+        environ: dict[str, Any] = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
         environ |= {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "100", "wsgi.input": io.BytesIO(half)}
         list(endpoint(environ, lambda status, _: statuses.append(int(status.split()[0]))))
 
     def by_asgi() -> None:
-        events = [{"type": "http.request", "body": half, "more_body": True}, {"type": "http.disconnect"}]
+        events: list[dict[str, Any]] = [
+            {"type": "http.request", "body": half, "more_body": True},
+            {"type": "http.disconnect"},
+        ]
 
         async def receive() -> dict[str, Any]:
             return events.pop(0)
@@ -80,7 +83,7 @@ def truncated(app: TaskQ, issuer: Issuer) -> Iterator[Callable[[str], int]]:
 
 
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])
-def test_truncated_push_is_answered_400(truncated: Callable[[str], int], server: PubSubServer, kind) -> None:
+def test_truncated_push_is_answered_400(truncated: Callable[[str], int], server: PubSubServer, kind: str) -> None:
     assert truncated(kind) == 400
     assert dead_letters(server) == []
 
@@ -108,7 +111,7 @@ def test_task_is_not_started_when_push_has_no_time_left(app: TaskQ, ran: list[An
 
 
 @pytest.mark.parametrize("length", ["\xb2", "9" * 5000])
-def test_invalid_content_length_is_not_a_server_error(app: TaskQ, issuer: Issuer, length) -> None:
+def test_invalid_content_length_is_not_a_server_error(app: TaskQ, issuer: Issuer, length: str) -> None:
     endpoint = app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT, keys_url=issuer.url)
     statuses: list[str] = []
     environ = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length, "wsgi.input": io.BytesIO()}
@@ -132,7 +135,7 @@ def test_invalid_content_length_is_not_a_server_error(app: TaskQ, issuer: Issuer
         b'{"message": {"messageId": "1", "attributes": {"a": 1}}, "subscription": "s"}',
     ],
 )
-def test_request_that_is_not_a_push_is_answered_400(url: str, issuer: Issuer, ran: list[Any], body) -> None:
+def test_request_that_is_not_a_push_is_answered_400(url: str, issuer: Issuer, ran: list[Any], body: bytes) -> None:
     assert post(url, body, issuer.token()) == (400, "not a Pub/Sub push")
     assert ran == []
 

@@ -52,10 +52,10 @@ def _altered(issuer: Issuer) -> str:
     return f"{head}.{body}.{tail}"
 
 
-FORGED = {
+FORGED: dict[str, Callable[[Issuer], str | None]] = {
     "missing": lambda _: None,
     "no token": lambda _: "x.y.z",
-    "unsigned": lambda issuer: jwt.encode(issuer.claims(), None, "none", headers={"kid": issuer.key_id}),
+    "unsigned": lambda issuer: jwt.encode(issuer.claims(), "", "none", headers={"kid": issuer.key_id}),
     "a public key as a secret": _signed_with_a_public_key,
     "altered": _altered,
     "expired": lambda issuer: issuer.token(exp=int(time.time()) - 30),
@@ -70,7 +70,7 @@ FORGED = {
         issuer.claims(), _strangers_key(), "RS256", headers={"kid": "stranger"}
     ),
 }
-NOT_FOR_US = {
+NOT_FOR_US: dict[str, dict[str, Any]] = {
     "another audience": {"aud": "https://other.example.com/push"},
     "another account": {"email": "someone@my-project.iam.gserviceaccount.com"},
     "no account": {"email": None},
@@ -85,7 +85,7 @@ def _strangers_key() -> rsa.RSAPrivateKey:
 
 @pytest.mark.parametrize("forged", FORGED)
 def test_push_without_valid_token_runs_no_task(
-    url: str, issuer: Issuer, ran: list[Any], server: PubSubServer, forged
+    url: str, issuer: Issuer, ran: list[Any], server: PubSubServer, forged: str
 ) -> None:
     body = envelope(json.dumps({"task": "add", "args": [1]}), SUBSCRIPTION)
     status, text = post(url, body, FORGED[forged](issuer))
@@ -95,7 +95,9 @@ def test_push_without_valid_token_runs_no_task(
 
 
 @pytest.mark.parametrize("claims", NOT_FOR_US)
-def test_token_for_or_of_somebody_else_runs_no_task(url: str, issuer: Issuer, ran: list[Any], claims) -> None:
+def test_token_of_another_audience_or_account_runs_no_task(
+    url: str, issuer: Issuer, ran: list[Any], claims: str
+) -> None:
     body = envelope(json.dumps({"task": "add", "args": [1]}), SUBSCRIPTION)
     status, text = post(url, body, issuer.token(**NOT_FOR_US[claims]))
     assert (status, text) == (403, "this token may not push here")
@@ -190,6 +192,6 @@ def test_push_without_keys_is_answered_503(app: TaskQ, ran: list[Any]) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"audience": ""}, {"service_account": []}, {"deadline_seconds": 601}, {"deadline_seconds": 1}]
 )
-def test_invalid_endpoint_option_raises_at_once(app: TaskQ, wrong) -> None:
+def test_invalid_endpoint_option_raises_at_once(app: TaskQ, wrong: dict[str, Any]) -> None:
     with pytest.raises(ImproperlyConfigured, match=f"pubsub_push_handler: {next(iter(wrong))}"):
         app.pubsub_push_handler(**{"audience": AUDIENCE, "service_account": ACCOUNT, **wrong})
