@@ -26,7 +26,7 @@ localstack: export TASKQ_BROKER ?= sqs://eu-west-1/shop-
 localstack: export TASKQ_RESULTS ?= dynamodb://shop-results
 
 .PHONY: help demo test test-localstack localstack localstack-without-docker emulators lint types imports check format docs
-.PHONY: benchmark build changelog checkov clean
+.PHONY: benchmark build changelog checkov clean diagrams
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -104,6 +104,9 @@ format: $(STAMP)  ## Put style right
 
 docs: $(STAMP)  ## Build the documentation as a site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+diagrams:  ## Draw the diagrams in docs/diagrams from their sources, which needs Graphviz
+	$(PYTHON) docs/diagrams/draw.py
 
 benchmark: $(STAMP)  ## Measure beside Celery and taskiq, and write benchmarks/RESULTS.md
 	$(BIN)/pip install --quiet --group benchmark

@@ -1,4 +1,8 @@
-"""The console sessions of docs/getting-started.md and README.md run in a shell, and print what the pages say."""
+"""The console sessions of docs/getting-started.md and README.md run in a shell, and print what the pages say.
+
+The Python code of such a page is pasted into the files that the page names, and the commands run them: a worker in one
+process, calls in others.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +35,10 @@ def section_of(page: str, title: str) -> str:
     return sections[title]
 
 
-def shop_of(page: str) -> str:
-    """Return the code that the page tells to put into shop.py: the first block after this name."""
-    _, _, rest = (DOCS / page).read_text(encoding="utf-8").partition("`shop.py`")
-    return re.findall(r"^```python\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL)[0]
+def pasted_files(page: str) -> dict[str, str]:
+    """Return the files that the page tells to write: each Python block after a sentence that ends in a file's name."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return dict(re.findall(r"`([\w.]+\.py)`:\n\n```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
 
 
 def commands(section: str) -> list[tuple[str, str]]:
@@ -82,7 +86,8 @@ def test_session_prints_what_page_says(page: str, section: str, tmp_path: Path) 
     steps = commands(section_of(page, section))
     if any("ministack" in command for command, _ in steps) and (reason := Ministack.missing()) is not None:
         pytest.skip(reason)
-    (tmp_path / "shop.py").write_text(shop_of(page))
+    for name, code in pasted_files(page).items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
     port = str(_free_port())
     script = "\n".join(f"{command.replace('4566', port)}\necho; echo ENDS-HERE" for command, _ in steps)
     printed = run_in_one_shell(script, tmp_path).split("ENDS-HERE\n")
@@ -91,3 +96,15 @@ def test_session_prints_what_page_says(page: str, section: str, tmp_path: Path) 
     for (command, prints), answer in zip(steps, printed[:-1], strict=True):
         if not command.startswith("kill"):  # the shell says what has ended, in words of its own
             assert_prints(Block(page, 0, "", command, prints), answer)
+
+
+@pytest.mark.parametrize(("page", "files"), [(README, ["shop.py"]), ("getting-started.md", ["shop.py", "call.py"])])
+def test_session_runs_a_worker_and_calls_its_tasks_from_another_process(page: str, files: list[str]) -> None:
+    assert list(pasted_files(page)) == files
+    typed = [command for section in (each for on, each in SESSIONS if on == page) for command in _typed(page, section)]
+    worker = typed.index("taskq worker -A shop --quiet > worker.log 2>&1 &")
+    assert f"python {files[-1]}" in typed[worker:]
+
+
+def _typed(page: str, section: str) -> list[str]:
+    return [command for command, _ in commands(section_of(page, section))]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,21 @@ def test_pages_show_every_drawing_with_a_description() -> None:
     shown = {name: description for text in texts for description, name in _SHOWN.findall(text)}
     assert shown.keys() == {f"{path.stem}.svg" for path in SOURCES}
     assert all(len(description.split()) >= 10 for description in shown.values())
+
+
+def test_make_diagrams_draws_every_source_again(tmp_path: Path) -> None:
+    makefile = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^diagrams:.*\n\t\$\(PYTHON\) docs/diagrams/draw\.py$", makefile, re.MULTILINE)
+    if shutil.which("dot") is None:
+        pytest.skip("Graphviz is not installed: apt-get install graphviz")
+    for path in [*SOURCES, FOLDER / "draw.py"]:
+        shutil.copy(path, tmp_path)
+    subprocess.run([sys.executable, tmp_path / "draw.py"], check=True, timeout=60)
+    for source in SOURCES:
+        # Another version of Graphviz, or other fonts, may put the labels elsewhere.
+        drawn, kept = ((folder / f"{source.stem}.svg").read_text("utf-8") for folder in (tmp_path, FOLDER))
+        assert _labels(drawn) == _labels(kept)
+
+
+def _labels(drawing: str) -> list[str]:
+    return sorted(re.findall(r"<text [^>]*>([^<]*)</text>", drawing))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 
 import pytest
 
@@ -11,6 +12,8 @@ from tests.docs.samples import DOCS, README, blocks_of
 
 ROOT = DOCS.parent
 TEXT = (DOCS / README).read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LINK = re.compile(r"\]\(([^)]+)\)")
 
 
 def test_readme_fits_on_one_and_a_half_screens() -> None:
@@ -33,13 +36,29 @@ def test_make_targets_exist() -> None:
     assert named <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
-def test_links_lead_to_files() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", TEXT):
-        assert (ROOT / target).exists(), target
+def test_code_has_about_fifteen_lines() -> None:
+    (block,) = blocks_of(README)
+    assert len(block.code.splitlines()) <= 16
+
+
+def test_links_on_github_lead_to_files() -> None:
+    links = LINK.findall(TEXT)
+    assert len(links) >= 5
+    assert [link for link in links if not (ROOT / link.partition("#")[0]).exists()] == []
+
+
+def test_links_on_pypi_lead_to_files_in_the_repository() -> None:
+    assert "readme" in PROJECT["project"]["dynamic"]
+    hook = PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    assert hook["fragments"] == [{"path": "README.md"}]
+    text = TEXT
+    for each in hook["substitutions"]:
+        text = re.sub(each["pattern"], each["replacement"], text)
+    repository = f"{PROJECT['project']['urls']['Documentation']}/blob/main/"
+    assert LINK.findall(text) == [f"{repository}{link}" for link in LINK.findall(TEXT)]
 
 
 def test_extras_can_be_installed() -> None:
     extras = set(re.findall(r"\[(aws|azure|gcp|lambda)\]", TEXT))
-    declared = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert extras
-    assert extras <= set(declared)
+    assert extras <= PROJECT["project"]["optional-dependencies"].keys()
