@@ -137,7 +137,9 @@ def aws_environment(local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch) 
 def _aws_client(service: str, endpoint_url: str) -> Any:
     from botocore.session import Session  # where it is missing, the tests without AWS still run
 
-    return Session().create_client(
+    from taskq_cloud.clients.aws import with_shared_models
+
+    return with_shared_models(Session()).create_client(
         service,
         region_name=stacks.REGION,
         endpoint_url=endpoint_url,
@@ -160,14 +162,14 @@ def make_aws_client() -> Iterator[Callable[[str, str], Any]]:
         client.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sqs_client(local_stack: StackAddress) -> Iterator[Any]:
     client = _aws_client("sqs", local_stack.endpoint_url)
     yield client
     client.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def dynamodb_client(local_stack: StackAddress) -> Iterator[Any]:
     client = _aws_client("dynamodb", local_stack.endpoint_url)
     yield client

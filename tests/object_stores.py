@@ -95,7 +95,9 @@ def gcs_environment(gcs_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def s3_client(aws_environment: dict[str, str]) -> Iterator[Any]:
     from botocore.session import Session  # where it is missing, the tests without AWS still run
 
-    client = Session().create_client("s3")
+    from taskq_cloud.clients.aws import with_shared_models
+
+    client = with_shared_models(Session()).create_client("s3")
     yield client
     client.close()
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import cache
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient
 from taskq_cloud.core.flows import Call, CallError, Trouble
@@ -22,9 +23,12 @@ from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
 try:
     from botocore import exceptions as sdk
+    from botocore.loaders import Loader, create_loader
     from botocore.parsers import ResponseParserError
 except ImportError as error:
     raise MissingExtra("an AWS service", "lambda") from error
+
+S = TypeVar("S")
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 READ_TIMEOUT_SECONDS: Final = 35.0
@@ -117,7 +121,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
     from botocore.session import Session
 
     try:
-        client: Any = Session().create_client(service, **_arguments(options, Config))
+        client: Any = with_shared_models(Session()).create_client(service, **_arguments(options, Config))
     except (sdk.BotoCoreError, ValueError) as error:
         raise _opening_error(service, error) from error
     return AWSClient(client)
@@ -134,11 +138,27 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
     async with AsyncExitStack() as stack:
         try:
             client = await stack.enter_async_context(
-                AioSession().create_client(service, **_arguments(options, AioConfig))
+                with_shared_models(AioSession()).create_client(service, **_arguments(options, AioConfig))
             )
         except (sdk.BotoCoreError, ValueError) as error:
             raise _opening_error(service, error) from error
         return AsyncAWSClient(client, stack.pop_all().aclose)
+
+
+def with_shared_models(session: S) -> S:
+    """Let an SDK session use the descriptions of AWS services that this process has already read.
+
+    By default each session reads its own: some 2 MB of JSON before the first client is open, which is most of the time
+    that opening takes. The credentials and the configuration stay the session's own.
+    """
+    sdk_session: Any = session
+    sdk_session.register_component("data_loader", _models(sdk_session.get_config_variable("data_path")))
+    return session
+
+
+@cache
+def _models(folders: str | None) -> Loader:
+    return create_loader(folders)
 
 
 def _arguments(options: Mapping[str, Any], config: Any) -> dict[str, Any]:
