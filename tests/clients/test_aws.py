@@ -1,5 +1,4 @@
-"""Tests of the AWS clients with both drivers, on the local stack, behind a proxy that counts requests and makes them
-fail."""
+"""Test the AWS clients with both drivers on the local stack, through a proxy that counts requests or fails them."""
 
 from __future__ import annotations
 
@@ -264,12 +263,11 @@ def test_sdk_exception_without_an_answer_has_its_trouble(error: Exception, troub
     ],
 )
 def test_service_error_code_has_its_trouble(code: str, status: int, trouble: Trouble) -> None:
+    answer: Any = {"Error": {"Code": code, "Message": "why"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
     class Failing:
         def send_message(self, **parameters: Any) -> None:
-            raise ClientError(
-                {"Error": {"Code": code, "Message": "why"}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
-                "SendMessage",
-            )
+            raise ClientError(answer, "SendMessage")
 
     with pytest.raises(CallError, match=rf"sqs\.send_message: {code}: why") as caught:
         aws.AWSClient(Failing()).call(_send("x"))

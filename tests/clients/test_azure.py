@@ -1,4 +1,4 @@
-"""Tests of the Azure client on Azurite, and of how it reads the SDK's exceptions."""
+"""Test the Azure client on Azurite, and how it reads the SDK's exceptions."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Tests of when clients are opened and closed: by short-lived event loops, over a fork, and with expired
-credentials."""
+"""Test when clients are opened and closed: by short-lived event loops, across a fork, with expired credentials."""
 
 from __future__ import annotations
 

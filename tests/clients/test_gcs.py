@@ -1,4 +1,4 @@
-"""Tests of the Cloud Storage client on fake-gcs-server, and of how it reads the SDK's exceptions."""
+"""Test the Cloud Storage client on fake-gcs-server, and how it reads the SDK's exceptions."""
 
 from __future__ import annotations
 

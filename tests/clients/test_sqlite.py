@@ -1,4 +1,4 @@
-"""Tests of the SQLite client: transactions, errors, threads, forks and event loops."""
+"""Test the SQLite client: transactions, errors, threads, forks and event loops."""
 
 from __future__ import annotations
 

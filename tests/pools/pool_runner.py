@@ -56,7 +56,7 @@ def outcome_of(value: Any) -> Outcome:
 
 
 def load(argument: str) -> PoolRunner:
-    """Return the runner in a child process. The argument says what goes wrong instead."""
+    """Return the runner in a child process. Some arguments make it raise, exit or crash instead."""
     if argument == "broken":
         raise RuntimeError("this application does not import")
     if argument == "exits":

@@ -21,7 +21,7 @@ _numbers = count(1)
 
 
 class Context:
-    """Lambda's context object, with ``seconds`` of the function's time left."""
+    """Lambda's context object. ``seconds`` is the time that the function has left."""
 
     def __init__(self, seconds: float = 60.0) -> None:
         self.seconds = seconds

@@ -27,7 +27,7 @@ def mixed(
     tmp_path: Path,
 ) -> Iterator[TaskQ]:
     """The callers' application. A function serves the queue ``work``, and a container the queue ``crates``."""
-    # Every group is sent by pages, which the function sends as well.
+    # Every group is sent in pages, and the function sends some of them.
     monkeypatch.setenv("TASKQ_TASK_FAN_OUT_MEMBERS", "1")
     function = make_function()
     for name in ("crates-dead", "crates"):
@@ -56,7 +56,7 @@ def test_chord_with_members_in_function_and_container_runs_its_body_in_either(mi
     both = [["function"], ["container"]]
     assert chord([places, crates], places).delay().get(TIMEOUT_SECONDS) == [*both, "function"]
     assert chord([places, crates], crates).delay().get(TIMEOUT_SECONDS) == [*both, "container"]
-    # The pages of a group behind a task are stored by the function or worker that ends the task.
+    # The pages of a group that follows a task are stored by the function or worker that ends the task.
     longer = chain(crates, chord([places, crates, places], crates))
     expected = [["container", each] for each in ("function", "container", "function")]
     assert longer.delay().get(TIMEOUT_SECONDS) == [*expected, "container"]

@@ -28,7 +28,7 @@ FUNCTION_SECONDS = 20
 
 @dataclass
 class Function:
-    """A function, the application of its callers, and the clients that a test looks with."""
+    """A function, the application of its callers, and the clients with which a test inspects it."""
 
     name: str
     app: TaskQ

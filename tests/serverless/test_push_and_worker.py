@@ -69,7 +69,8 @@ def ended(app: TaskQ, worker: None) -> Iterator[Callable[[Any], Any]]:
                 for delivery in app.run(app.broker.receive("celery", 10, 0.1, 60)):
                     for attempt in (1, 2):
                         pushed = envelope(delivery.body, SUBSCRIPTION, attempt, messageId=delivery.message_id)
-                        # 503 while the worker has claimed a chord's body and not sent it yet: Pub/Sub would push again.
+                        # The answer is 503 until the worker has sent a chord's body that it has claimed.
+                        # Pub/Sub would push again.
                         while (status := post(url, pushed, issuer.token())[0]) == 503:
                             assert time.monotonic() < deadline, "pushes are answered 503"
                         assert status == 204

@@ -1,4 +1,4 @@
-"""Test batches from SQS without Lambda and SQS: what becomes of each record, and the answer."""
+"""Test batches of SQS records without Lambda and SQS: the outcome of each record, and the handler's answer."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def keeper(monkeypatch: pytest.MonkeyPatch) -> Iterator[TimeKeeper]:
     monkeypatch.setattr("taskq_cloud.serverless.time_limits.TIME_LIMIT_REPEAT_SECONDS", SOON)
     block_alarms()
     yield OneAlarmAtATime()
-    signal.sigtimedwait({signal.SIGALRM}, 0)  # an alarm that is still blocked isn't for another handler
+    signal.sigtimedwait({signal.SIGALRM}, 0)  # drop an alarm that is still blocked, so that it reaches no other handler
     allow_alarms()
 
 

@@ -205,7 +205,7 @@ async def by_another(broker: RefusingBroker, clock: FakeClock, leased: LeasedDel
 
 
 async def by_time(broker: RefusingBroker, clock: FakeClock, leased: LeasedDeliveries) -> None:
-    """Lose the lease because its renewal is denied until it is over."""
+    """Lose the lease because its renewal is denied until the lease is over."""
     broker.extending = AccessDenied("sqs:ChangeMessageVisibility was denied")
     clock.advance(31)
     await leased.renew_due()

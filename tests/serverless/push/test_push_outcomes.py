@@ -1,4 +1,4 @@
-"""Test what becomes of a pushed message: the task's outcome, and the status that Pub/Sub is answered with."""
+"""Test the outcome of a pushed message's task, and the status that the endpoint answers Pub/Sub with."""
 
 from __future__ import annotations
 

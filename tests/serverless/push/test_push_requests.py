@@ -1,4 +1,4 @@
-"""Test how push requests are read: wrapped, unwrapped, truncated, malformed, and of another kind."""
+"""Test how push requests are read: wrapped, unwrapped, truncated or malformed ones, and other requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test who may push: which tokens are accepted, and when the issuer's keys are fetched."""
+"""Test the tokens of push requests: which of them are accepted, and when the issuer's keys are fetched."""
 
 from __future__ import annotations
 
