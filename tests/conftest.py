@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -61,13 +61,22 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[_ENDPOINT_VARIABLE] = stack.endpoint_url
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m decides
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A run on another stack than the usual one is of the tests that use it, and of no others."""
+    """Mark the tests that are slow with one driver. A run on another stack than the usual one has its tests only."""
+    for item in items:
+        if item.get_closest_marker("slow_async") and "async" in _parameters(item):
+            item.add_marker("slow")
     if _STACK_CLASS is stacks.Ministack:
         return
     touching = [item for item in items if _USES & set(getattr(item, "fixturenames", ()))]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(touching)])
     items[:] = touching
+
+
+def _parameters(item: pytest.Item) -> Collection[object]:
+    call = getattr(item, "callspec", None)
+    return () if call is None else call.params.values()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -62,6 +62,7 @@ def run(app: TaskQ, workflow: Any) -> Any:
     return result.get(timeout=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "most"), [(bodies, MOST_NESTED), (within, MOST_NESTED // 2)])
 def test_as_deep_as_it_may_be_it_runs(app: TaskQ, make: Any, most: int) -> None:
     assert run(app, make(app.tasks["one"], most)) == 1

@@ -68,6 +68,7 @@ def test_what_is_allowed_is_passed_over(who, action, resource) -> None:
     assert not_allowed([(who, action, resource)]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("operation", "code"), [("tag_queue", 1), ("send_message_batch", 0)])
 def test_one_call_that_is_not_allowed_makes_a_run_of_several_processes_fail(tmp_path: Path, operation, code) -> None:
     test = tmp_path / "test_calls.py"

@@ -71,6 +71,7 @@ def actions(changes: list[Change]) -> list[tuple[str, str]]:
     return [(change.action, change.entry) for change in changes]
 
 
+@pytest.mark.slow
 def test_second_apply_of_a_thousand_entries_writes_nothing(
     make: Any, local_stack: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

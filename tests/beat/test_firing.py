@@ -20,6 +20,8 @@ from taskq_cloud.core.schedules.ticks import tick_id
 from taskq_cloud.testing.waiting import until
 from tests.beat.periodic_app import make_app
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_SECONDS = 30
 
 

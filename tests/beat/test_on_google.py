@@ -102,6 +102,7 @@ def test_second_apply_writes_nothing(server: CloudSchedulerServer, make: MakeApp
     assert server.writes == {}
 
 
+@pytest.mark.slow
 def test_thousand_schedules_are_read_page_by_page(server: CloudSchedulerServer, make: MakeApp) -> None:
     entries = {f"entry {number}": {**NIGHTLY, "args": [str(number)]} for number in range(1000)}
     assert len(apply(make(beat_schedule=entries))) == 1000

@@ -20,6 +20,7 @@ from tests.brokers.conftest import PROJECT
 from tests.brokers.pubsub_server import PubSubServer
 
 
+@pytest.mark.slow_async
 class TestGooglesFake(BrokerContract):
     """Google's fake keeps no order, counts no receives and accepts every receipt."""
 
@@ -69,6 +70,7 @@ class TestPubSub(BrokerContract):
         return pubsub_server.advance
 
 
+@pytest.mark.slow_async
 class TestExactlyOnce(TestPubSub):
     """Exactly-once delivery checks receipts, and a dead-letter policy counts receives."""
 
@@ -87,6 +89,7 @@ class TestExactlyOnce(TestPubSub):
         return make_pubsub_queue("work.fifo", exactly_once=True)
 
 
+@pytest.mark.slow_async
 class TestWithCloudTasks(TestPubSub):
     @pytest.fixture
     def broker(self, pubsub_server: PubSubServer) -> PubSubBroker:

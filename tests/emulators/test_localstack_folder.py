@@ -46,6 +46,7 @@ def test_the_compose_file_serves_loopback_alone() -> None:
     assert [port.startswith("127.0.0.1:") for port in ports] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.second_stack
 def test_the_init_script_makes_what_the_application_declares_and_may_run_again(
     local_stack: Any, aws_environment: Any, sqs_client: Any, dynamodb_client: Any
@@ -75,6 +76,7 @@ def test_the_init_script_makes_what_the_application_declares_and_may_run_again(
     dynamodb_client.delete_table(TableName=f"{prefix}results")
 
 
+@pytest.mark.slow
 @pytest.mark.second_stack
 def test_the_command_runs_a_stack_with_a_script_and_ends_it_when_told(local_stack: Any, stack_name: str | None) -> None:
     """It asks for the run's stack to know which one that is, and starts one of its own."""

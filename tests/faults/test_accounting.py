@@ -15,6 +15,8 @@ from emulators.aws import Ministack, environment
 from taskq_cloud.testing.waiting import until
 from tests.faults.deployment import Deployment, deployed, kill_something
 
+pytestmark = pytest.mark.slow
+
 SQS_OPERATIONS = (
     "SendMessage",
     "SendMessageBatch",
@@ -70,7 +72,6 @@ def check_accounts(deployment: Deployment, sent: dict[str, int], timeout_seconds
 
 
 @pytest.mark.needs("carries_load")
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: Deployment) -> None:
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6")
@@ -84,7 +85,6 @@ def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: Deployment) 
     assert not {"ListQueues", "CreateQueue", "CreateTable"} & counts.keys()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: Deployment) -> None:
     rng = random.Random(20)
@@ -102,7 +102,6 @@ def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: Deploy
     check_accounts(deployment, sent, 90)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_duplicate_messages_change_no_final_state(deployment: Deployment) -> None:
     deployment.counter.fail_next("SendMessageBatch", "reset_after", 3)
@@ -115,7 +114,6 @@ def test_duplicate_messages_change_no_final_state(deployment: Deployment) -> Non
 
 
 @pytest.mark.needs("keeps_state")
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_work_resumes_by_itself_after_an_outage(deployment: Deployment) -> None:
     worker = deployment.start_worker("-P", "threads", "-c", "4")
@@ -128,7 +126,6 @@ def test_work_resumes_by_itself_after_an_outage(deployment: Deployment) -> None:
 
 
 @pytest.mark.needs("carries_load")
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: Deployment) -> None:
     """Kill workers and children at random, send every tenth message twice, cut calls off, and stop the stack once."""
@@ -155,7 +152,6 @@ def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: Deploymen
     check_accounts(deployment, sent, 120)
 
 
-@pytest.mark.slow
 def test_task_five_visibility_timeouts_long_runs_once(deployment: Deployment) -> None:
     for pool in ("processes", "threads"):
         deployment.start_worker("-P", pool, "-c", "1", "--visibility-timeout", "2")

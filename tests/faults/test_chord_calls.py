@@ -14,6 +14,8 @@ from taskq_cloud import chord
 from tests.faults.deployment import Deployment, deployed
 from tests.faults.test_accounting import SQS_OPERATIONS
 
+pytestmark = pytest.mark.slow
+
 MEMBERS = int(os.environ.get("TASKQ_TEST_CHORD_MEMBERS", "1000"))
 """How many members the chord has. The local stack receives more slowly from a longer queue, so the default is small."""
 DYNAMODB_OPERATIONS = ("GetItem", "PutItem", "UpdateItem", "BatchGetItem", "BatchWriteItem", "DeleteItem")
@@ -28,7 +30,6 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Minis
 
 
 @pytest.mark.needs("carries_load")
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_chord_costs_few_calls_per_member(deployment: Deployment, record_property) -> None:
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6", "--visibility-timeout", "60")

@@ -18,6 +18,8 @@ from taskq_cloud.testing.waiting import until
 from tests.brokers.pubsub_server import PubSubServer
 from tests.faults.deployment import Deployment, kill_something
 
+pytestmark = pytest.mark.slow
+
 PROJECT = "test-project"
 TASKS = 200
 
@@ -97,7 +99,6 @@ def check_accounts(deployment: PubSubDeployment, sent: dict[str, int]) -> None:
     assert deployment.server.left("faults-celery-dead") == 0
 
 
-@pytest.mark.slow
 def test_no_task_is_lost_through_kills_duplicates_and_outage(deployment: PubSubDeployment) -> None:
     rng, options = random.Random(3), ("-P", "processes", "-c", "2", "--prefetch-multiplier", "8")
     sent = deployment.send_squares(range(TASKS))
@@ -114,7 +115,6 @@ def test_no_task_is_lost_through_kills_duplicates_and_outage(deployment: PubSubD
     check_accounts(deployment, sent)
 
 
-@pytest.mark.slow
 def test_burst_ends_although_the_broker_does_not_count_messages(deployment: PubSubDeployment) -> None:
     """The worker has gRPC channels open when its pool starts processes, and when it replaces them."""
     sent = deployment.send_squares(range(20))
@@ -125,7 +125,6 @@ def test_burst_ends_although_the_broker_does_not_count_messages(deployment: PubS
     assert "fork" not in deployment.logs()
 
 
-@pytest.mark.slow
 def test_task_running_at_sigterm_is_released_before_the_kill(deployment: PubSubDeployment) -> None:
     """Cloud Run kills ten seconds after SIGTERM. A released message need not wait for its lease to end."""
     app = deployment.app()

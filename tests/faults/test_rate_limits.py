@@ -23,6 +23,8 @@ from taskq_cloud.core.model.rates import parse_rate
 from taskq_cloud.testing.waiting import until
 from tests.conftest import StackAddress
 
+pytestmark = pytest.mark.slow
+
 WORKERS = 4
 TASKS = 200
 RATE = "20/s"

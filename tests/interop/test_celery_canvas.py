@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from taskq_cloud.canvas import signature
 from tests.workflows import Failure, build, ends_in_group, evaluate, is_nothing, make_app, workflows
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("celery_canvas.py")
 SECONDS = 110
 """More than the script gives all its workflows, each of which it waits for no longer than that allows."""

@@ -18,6 +18,8 @@ from taskq_cloud.errors import ChordError
 from taskq_cloud.testing.waiting import auntil
 from tests.worker.serving import serving
 
+pytestmark = pytest.mark.slow
+
 celery_canvas = pytest.importorskip("celery.canvas")
 
 

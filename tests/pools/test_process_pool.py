@@ -284,6 +284,7 @@ async def test_closed_channel_ends_a_busy_process(tmp_path: Path) -> None:
     await pool.stop()
 
 
+@pytest.mark.slow
 async def test_twenty_replacements_leave_no_process_or_descriptor(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
 

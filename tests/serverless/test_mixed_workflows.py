@@ -15,6 +15,8 @@ from taskq_cloud import TaskQ, chain, chord
 from tests.serverless import test_on_aws
 from tests.serverless.test_on_aws import TIMEOUT_SECONDS, MakeFunction
 
+pytestmark = pytest.mark.slow
+
 make_function = test_on_aws.make_function
 
 

@@ -70,6 +70,7 @@ def app_in(zone: str) -> Celery:
     return app
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))
 @bounded
 @given(fields=CRONTABS, moment=zoned_times(), fold=st.integers(0, 1))
@@ -140,6 +141,7 @@ def test_crontab_fires_when_celery_runs_it_over_years(text: str, zone: str) -> N
             assert ticks(timing, platform, begin, end, fold) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))
 @bounded
 @given(

@@ -22,6 +22,8 @@ from tests.deploy.deployment import Deployment
 from tests.deploy.doctor import faults
 from tests.docs.test_tables import rows
 
+pytestmark = pytest.mark.slow
+
 Plant: TypeAlias = Callable[[Deployment], AbstractContextManager[None]]
 
 

@@ -22,6 +22,8 @@ from taskq_cloud.deploy.packaging.target import Target
 from taskq_cloud.errors import ImproperlyConfigured
 from tests.deploy.packaging.conftest import HERE
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[3] / "docs" / "packaging.md"
 
 

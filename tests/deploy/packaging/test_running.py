@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from taskq_cloud import TaskQ
 from taskq_cloud.deploy.packaging.build import Package
+
+pytestmark = pytest.mark.slow
 
 APP = {"TASKQ_APP": "shop.tasks:app"}
 

@@ -31,6 +31,8 @@ from tests.serverless.events import Context
 from tests.stores.payloads.noise import noise
 from tests.worker.serving import serving
 
+pytestmark = pytest.mark.slow
+
 LARGE = 1_500_000
 """The length of a random text that exceeds the limits of SQS and DynamoDB even when it is compressed."""
 

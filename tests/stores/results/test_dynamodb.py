@@ -30,6 +30,7 @@ from taskq_cloud.testing.driving import driving
 from tests.stores.recorder import Recorder, failing
 
 
+@pytest.mark.slow_async
 @pytest.mark.second_stack
 class TestDynamoDB(ResultStoreContract):
     @pytest.fixture
@@ -37,6 +38,7 @@ class TestDynamoDB(ResultStoreContract):
         return DynamoDBResults(make_table(), clock=clock)
 
 
+@pytest.mark.slow
 class TestDynamoDBWithCelerysKeys(ResultStoreContract):
     @pytest.fixture
     def store(self, make_table: Callable[..., str], aws_environment: dict[str, str], clock):

@@ -32,6 +32,7 @@ from taskq_cloud.testing.driving import driving
 SECRET = "c2VjcmV0LXNpZ25hdHVyZQ"
 
 
+@pytest.mark.slow_async
 @pytest.mark.second_stack
 class TestS3(ResultStoreContract):
     @pytest.fixture

@@ -12,6 +12,8 @@ from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.pipeline import PipelineContract
 from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100
 
+pytestmark = pytest.mark.slow
+
 
 class TestOnDynamoDB(PipelineContract):
     interleavings = 2

@@ -23,6 +23,8 @@ from taskq_cloud.testing.clock import FakeClock
 from tests.chaos import run_workflow
 from tests.workflows import evaluate, workflows
 
+pytestmark = pytest.mark.slow
+
 STORES = ("azure", "dynamodb", "gcs", "s3")
 MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
 """Enough members for more than one set; docs/workflows.md states the cost of 1,000 members."""

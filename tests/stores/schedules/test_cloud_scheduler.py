@@ -38,6 +38,7 @@ class TestCloudScheduler(ScheduleStoreContract):
         return server.pubsub.make_topic("work.fifo")
 
 
+@pytest.mark.slow_async
 class TestCloudSchedulerEnablingUpdatedJobs(TestCloudScheduler):
     @pytest.fixture
     def store(self, server: CloudSchedulerServer) -> ScheduleStore:
@@ -45,6 +46,7 @@ class TestCloudSchedulerEnablingUpdatedJobs(TestCloudScheduler):
         return scheduler_from_url(server.url, {})
 
 
+@pytest.mark.slow_async
 class TestCloudSchedulerRejectingUpdatesOfPausedJobs(TestCloudScheduler):
     @pytest.fixture
     def store(self, server: CloudSchedulerServer) -> ScheduleStore:

@@ -36,6 +36,7 @@ NOON = datetime(2030, 1, 1, 12, 0, 30, tzinfo=UTC)
 TIMEOUT_SECONDS = 20
 
 
+@pytest.mark.slow_async
 @pytest.mark.second_stack
 class TestEventBridge(ScheduleStoreContract):
     @pytest.fixture

@@ -70,6 +70,7 @@ def end(process) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.needs("fires_schedules")
 @pytest.mark.parametrize("environment", ["work", "work.fifo"], indirect=True)
 def test_late_task_survives_a_killed_worker_and_runs_on_time(app, environment, tmp_path: Path) -> None:
