@@ -91,7 +91,8 @@ def test_workflows_with_equal_parts_are_equal() -> None:
     assert add.s(1) | add.s(2) | add.s(3) == chain(add.s(1), chain(add.s(2), add.s(3)))
     assert add.s(1) != add.si(1)
     assert add.s(1) != add.s(2)
-    assert group(add.s(1)) != chain(add.s(1))
+    sides: Any = group(add.s(1))
+    assert sides != chain(add.s(1))
 
 
 def test_change_returns_a_new_workflow() -> None:
@@ -106,30 +107,38 @@ def test_immutable_call_ignores_further_arguments() -> None:
     assert add.si(1).clone((2,), {"y": 3}) == add.si(1)
 
 
+def calls_of(workflow: Any) -> list[Call]:
+    """The tasks of a chain or group, all of which are calls."""
+    assert all(isinstance(each, Call) for each in workflow.tasks)
+    return list(workflow.tasks)
+
+
 def test_options_and_links_of_a_workflow_go_to_the_parts_celery_gives_them() -> None:
     line = chain(add.s(1), add.s(2)).set(queue="q", task_id="last").link(add.s(3)).link_error(nothing.si())
-    first, last = line.tasks
+    first, last = calls_of(line)
     assert first.options == {"queue": "q", "link_error": (nothing.si(),)}
     assert last.options == {"task_id": "last", "link": (add.s(3),), "link_error": (nothing.si(),)}
     joined = chord([add.s(1)], total.s()).set(queue="q", countdown=3).link(add.s(3)).link_error(nothing.si())
-    assert joined.header.tasks[0].options == {"queue": "q", "countdown": 3}
+    assert isinstance(joined.body, Call)
+    assert calls_of(joined.header)[0].options == {"queue": "q", "countdown": 3}
     assert joined.body.options == {"queue": "q", "link": (add.s(3),), "link_error": (nothing.si(),)}
-    assert [each.options["countdown"] for each in group(add.s(1), add.s(2)).skew(1, step=2).tasks] == [1, 3]
+    skewed = group(add.s(1), add.s(2)).skew(1, step=2)
+    assert [each.options["countdown"] for each in calls_of(skewed)] == [1, 3]
 
 
 @pytest.mark.parametrize(
     ("make", "kind", "message"),
     [
-        (lambda: chain(add.s(1), 5), TypeError, r"chain\(\) takes signatures, such as task.s\(...\), not int: 5"),
-        (lambda: group("add"), TypeError, "takes signatures"),
-        (lambda: add.s(1).set(countdwon=3), TypeError, "task add: unknown option 'countdwon'"),
-        (lambda: add.s(1).link(3), TypeError, "link takes signatures"),
+        (lambda: chain(add.s(1), 5), TypeError, r"chain\(\) takes signatures, such as task.s\(...\), not int: 5"),  # type: ignore[arg-type]
+        (lambda: group("add"), TypeError, "takes signatures"),  # type: ignore[arg-type]
+        (lambda: add.s(1).set(countdwon=3), TypeError, "task add: unknown option 'countdwon'"),  # type: ignore[call-arg]
+        (lambda: add.s(1).link(3), TypeError, "link takes signatures"),  # type: ignore[arg-type]
         (lambda: chord([add.s(1)]).apply_async(), TypeError, "has no body"),
         (lambda: signature({"task": "celery.chain"}), InvalidTaskError, "this isn't a signature"),
         (lambda: signature({"args": []}), InvalidTaskError, "this isn't a signature"),
         (lambda: signature("add").apply_async(), RuntimeError, r"add\(\) doesn't belong to an application"),
         (lambda: add.chunks([(1, 2)], 0), ValueError, "chunks of 0"),
-        (lambda: add.s(1).apply_async(5), TypeError, "args must be a list or tuple, not int"),
+        (lambda: add.s(1).apply_async(5), TypeError, "args must be a list or tuple, not int"),  # type: ignore[arg-type]
         ((add.s(1) | nothing.s()).apply_async, TypeError, r"task nothing.* too many positional"),
         (lambda: chord([add.s(1)], nothing.s()).apply_async(), TypeError, "task nothing"),
         ((add.s(1) | add.s(y=object())).apply_async, EncodeError, "task add: its arguments are not serial"),
@@ -177,9 +186,10 @@ def test_workflow_applied_in_place_has_its_value() -> None:
     assert chain(add.s(1, 2), add.s(3)).apply().get() == 6
     assert chord([add.s(1, 2), add.s(3, 4)], total.s()).apply().get() == 10
     assert group(add.s(1, 2), add.s(3, 4)).apply().get() == [3, 7]
-    failed = chain(add.s(1, 2), total.s(), add.s(1)).apply()
+    failed: Any = chain(add.s(1, 2), total.s(), add.s(1)).apply()
     assert (failed.state, failed.parent.state, failed.parent.parent.state) == ("FAILURE", "FAILURE", "SUCCESS")
-    assert chord([total.s(1)], total.s()).apply().state == "FAILURE"
+    without_body: Any = chord([total.s(1)], total.s()).apply()
+    assert without_body.state == "FAILURE"
 
 
 @pytest.mark.parametrize(
@@ -325,7 +335,8 @@ def test_mappings_of_a_call_are_read_only(name: str) -> None:
 
 
 def test_call_stays_when_the_given_arguments_change() -> None:
-    args, kwargs, options = [1], {"y": 2}, {"queue": "q"}
+    args, kwargs = [1], {"y": 2}
+    options: dict[str, Any] = {"queue": "q"}
     sig = add.signature(args, kwargs, options)
     changed = sig.replace(args, kwargs, options).clone(kwargs=kwargs)
     args.append(5)

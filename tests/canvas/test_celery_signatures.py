@@ -138,7 +138,7 @@ def test_length_of_a_chord_equals_celerys(add: Any) -> None:
         assert len(joined) == celery.chord(other, there.signature("add")).__length_hint__()
 
 
-def test_in_place_or_makes_a_new_workflow(add: Any) -> None:
+def test_in_place_or_operator_makes_a_new_workflow(add: Any) -> None:
     line = before = add.s(1)
     line |= add.s(2)
     assert (line, before) == (chain(add.s(1), add.s(2)), add.s(1))

@@ -57,7 +57,7 @@ def test_received_signature_can_be_sent(app: TaskQ) -> None:
 def test_workflows_in_arguments_of_chains_chords_and_links_arrive_as_json(app: TaskQ) -> None:
     add, notify = app.tasks["add"], app.tasks["notify"]
     joined = chord([notify.s(callback=add.s(4)), notify.si(0)], notify.s(callback=add.s(5)))
-    result = chain(add.s(1, 1), notify.s(callback=add.s(3)).link(notify.s(callback=add.s(6))), joined).delay()
+    result: Any = chain(add.s(1, 1), notify.s(callback=add.s(3)).link(notify.s(callback=add.s(6))), joined).delay()
     run_tasks(app)
     before = [2, add.s(3).to_dict()]
     assert result.get(timeout=0) == [[[before, add.s(4).to_dict()], [0, None]], add.s(5).to_dict()]
@@ -65,7 +65,7 @@ def test_workflows_in_arguments_of_chains_chords_and_links_arrive_as_json(app: T
 
 
 def test_workflow_as_a_value_is_stored_as_json(app: TaskQ) -> None:
-    result = chain(app.tasks["make"].s(), app.tasks["notify"].s()).delay()
+    result: Any = chain(app.tasks["make"].s(), app.tasks["notify"].s()).delay()
     run_tasks(app)
     made = group(app.tasks["add"].s(1, 1), app.tasks["add"].s(2, 2)).to_dict()
     assert result.parent.get(timeout=0) == made

@@ -22,8 +22,8 @@ CELERYS = (celery.chain, celery.group, celery.chord)
 
 VALUES = st.one_of(st.sampled_from(["x", "y", ""]), st.integers(0, 3), st.none())
 STAMPS = st.dictionaries(st.sampled_from(["one", "two", "three"]), VALUES, max_size=2)
-# Lists are left out, and a visitor together with append_stamps, which makes lists: Celery shares a list between tasks
-# and changes it in place.
+# No stamp is a list, and no visitor comes together with append_stamps, which makes lists: Celery shares a list between
+# tasks and changes it in place.
 HOW = st.sampled_from([(False, False), (False, True), (True, False)])
 STAMPINGS = st.lists(st.tuples(STAMPS, HOW), min_size=1, max_size=3)
 
@@ -98,7 +98,7 @@ def leaves(written: Any) -> list[str]:
 
 @settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=200)
 @given(node=workflows(), stampings=STAMPINGS)
-@example(  # a chain takes one group of one away around its part, and only one, however often it is stamped
+@example(  # a chain unwraps one group of a single member, and only one, however often it is stamped
     node=("group", [("group", [("failing", "a")])]), stampings=[({}, (False, False)), ({}, (False, True))]
 )
 def test_stamps_of_random_workflows_equal_celerys(node: Any, stampings: Any) -> None:

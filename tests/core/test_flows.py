@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -69,7 +69,8 @@ def one_call(call: Call = GET) -> Flow[Any]:
 
 
 def several(*operations: str) -> Flow[list[Any]]:
-    return (yield Gather([Call("svc", each) for each in operations]))
+    answers: list[Any] = yield Gather([Call("svc", each) for each in operations])
+    return answers
 
 
 @DRIVERS
@@ -113,7 +114,8 @@ def test_flow_that_catches_an_error_gets_its_next_answer(drive: Any, wrap: Any) 
         try:
             yield GET
         except CallError:
-            return (yield Call("svc", "other"))
+            answer: str = yield Call("svc", "other")
+            return answer
         return "not thrown"
 
     assert drive(wrap(flow()), Service(get=[Trouble.REFUSED]).perform) == "other!"
@@ -234,7 +236,8 @@ def test_only_failed_calls_of_a_gather_are_retried() -> None:
 
 def test_credentials_of_each_service_are_renewed_once() -> None:
     def flow() -> Flow[list[Any]]:
-        return (yield Gather([Call("one", "a"), Call("one", "b"), Call("two", "c")]))
+        answers: list[Any] = yield Gather([Call("one", "a"), Call("one", "b"), Call("two", "c")])
+        return answers
 
     service = Service(a=[Trouble.CREDENTIALS], b=[Trouble.CREDENTIALS], c=[Trouble.CREDENTIALS])
     assert run(retrying(flow()), service.perform) == ["a!", "b!", "c!"]
@@ -247,7 +250,7 @@ def test_empty_gather_makes_no_calls() -> None:
 
 
 def test_steps_of_other_kinds_pass_through_retrying() -> None:
-    def flow() -> Flow[Any]:
+    def flow() -> Generator[Any, Any, Any]:
         return (yield "an invocation")
 
     assert run(retrying(flow()), lambda step: f"{step} ran") == "an invocation ran"
@@ -257,7 +260,7 @@ TROUBLES = st.lists(st.sampled_from(Trouble), max_size=8)
 
 
 def expected(script: Sequence[Trouble], attempts: int) -> tuple[int, Trouble | None]:
-    """How often a single call is made, and how it ends: the rule of ``retrying``, written once more."""
+    """The number of attempts at a single call, and the trouble it ends with; restates the rule of ``retrying``."""
     renewed = False
     for attempt, trouble in enumerate(script, start=1):
         again = trouble in REPEATED or (trouble is Trouble.CREDENTIALS and not renewed)

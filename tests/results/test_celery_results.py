@@ -1,4 +1,4 @@
-"""Celery's names for results, for code that was written for Celery: making, asking and passing them on."""
+"""Results under Celery's names, for code that was written for Celery: how they are made, read and passed on."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def ended(app: TaskQ, result: Any) -> Any:
     return result
 
 
-# -- making them
+# -- making results
 
 
 def test_every_exported_name_exists() -> None:
@@ -109,9 +109,9 @@ async def test_saved_group_is_restored_in_each_way(app: TaskQ) -> None:
 
 def test_result_is_made_of_its_tuple(app: TaskQ) -> None:
     add = app.tasks["add"]
-    result = chain(add.s(1, 1), group(add.s(1), chain(add.s(2), add.s(3)))).delay()
+    result: Any = chain(add.s(1, 1), group(add.s(1), chain(add.s(2), add.s(3)))).delay()
     for written in (result.as_tuple(), json.loads(json.dumps(result.as_tuple()))):
-        again = result_from_tuple(written, app=app)
+        again: Any = result_from_tuple(written, app=app)
         assert (again, again.parent, again[1].parent) == (result, result.parent, result[1].parent)
         assert result_from_tuple(again) is again
     assert result_from_tuple(["some-id", None], app) == app.AsyncResult("some-id")
@@ -138,7 +138,8 @@ def test_waiting_inside_a_task_is_refused_unless_allowed(app: TaskQ) -> None:
     @app.task(name="waiting")
     def waiting(allowed: bool) -> int:
         if not allowed:
-            return app.AsyncResult(done.id).get(timeout=0)
+            value: int = app.AsyncResult(done.id).get(timeout=0)
+            return value
         with allow_join_result():
             return sum(ResultSet([app.AsyncResult(done.id)]).get(timeout=0))
 
@@ -149,7 +150,7 @@ def test_waiting_inside_a_task_is_refused_unless_allowed(app: TaskQ) -> None:
         refused.get(timeout=0)
 
 
-# -- asking them
+# -- reading results
 
 
 def test_get_takes_its_arguments_in_celerys_order(app: TaskQ) -> None:
@@ -257,7 +258,7 @@ async def test_result_reads_the_parts_of_its_record() -> None:
     await app.aclose()
 
 
-# -- handing them on
+# -- passing results on
 
 
 def test_result_that_a_task_returns_is_read_back(app: TaskQ) -> None:
@@ -278,7 +279,7 @@ def test_result_that_a_task_returns_is_read_back(app: TaskQ) -> None:
 
 
 def test_tuple_of_a_result_has_celerys_form(app: TaskQ) -> None:
-    result = chain(app.tasks["add"].s(1, 1), group(app.tasks["add"].s(1), app.tasks["add"].s(2))).delay()
+    result: Any = chain(app.tasks["add"].s(1, 1), group(app.tasks["add"].s(1), app.tasks["add"].s(2))).delay()
     first, members = ((result.parent.id, None), None), [((each.id, None), None) for each in result]
     assert result.as_tuple() == ((result.id, first), members)
     with pytest.raises(TypeError, match="has no id, by which it could be found later"):

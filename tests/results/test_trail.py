@@ -61,7 +61,7 @@ def test_task_without_a_trail_has_no_children(app: TaskQ) -> None:
 
 
 def test_children_begin_with_the_next_task_and_are_limited(app: TaskQ) -> None:
-    result = (calls.s(MOST_CHILDREN + 5) | leaf.s()).delay()
+    result: Any = (calls.s(MOST_CHILDREN + 5) | leaf.s()).delay()
     run_tasks(app)
     first = children(result.parent)
     assert (first[0], len(first)) == (result.id, MOST_CHILDREN)
@@ -80,7 +80,7 @@ def test_call_outside_a_task_is_nobodys_child(app: TaskQ) -> None:
     assert (children(before), len(children(after))) == ([], 1)
 
 
-# -- where it runs
+# -- pools and Lambda
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A workflow as a whole: how far it has come, what it looks like, its end before its time, and Celery's graph."""
+"""A workflow as a whole: its progress, its tree, its revocation, and Celery's graph of it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from taskq_cloud.canvas import signature
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.workflows import shape
 from taskq_cloud.core.workflows.progress import NO_RECORD, GroupNode, TaskNode, tasks
+from taskq_cloud.core.workflows.stages import GroupStage
 from taskq_cloud.errors import ChordError, ImproperlyConfigured, IncompleteStream, TaskRevokedError
 from taskq_cloud.results.group_result import result_from_tuple
 from taskq_cloud.results.result_set import ResultSet
@@ -70,8 +71,8 @@ def failing(app: TaskQ) -> Any:
 # -- progress
 
 
-def test_it_is_the_same_from_the_callers_result_and_from_an_id_alone(app: TaskQ, bench: Bench) -> None:
-    result = chain(task(app), group(task(app), task(app) | failing(app)), task(app)).delay()
+def test_progress_by_id_equals_progress_of_the_callers_result(app: TaskQ, bench: Bench) -> None:
+    result: Any = chain(task(app), group(task(app), task(app) | failing(app)), task(app)).delay()
     by_id = app.AsyncResult(result.id)
     assert dict(result.progress().states) == {"PENDING": 5}
     assert (result.progress().fraction, result.progress().ended) == (0, 0)
@@ -83,9 +84,9 @@ def test_it_is_the_same_from_the_callers_result_and_from_an_id_alone(app: TaskQ,
         assert repr(progress) == "<Progress: 5 of 5 ended (100 %): SUCCESS 3, FAILURE 2>"
 
 
-async def test_on_an_event_loop() -> None:
+async def test_workflow_methods_work_on_an_event_loop() -> None:
     app, _ = make()
-    result = await chain(task(app), task(app)).adelay()
+    result: Any = await chain(task(app), task(app)).adelay()
     assert (await app.AsyncResult(result.id).aprogress()).total == 2
     assert [node.name for node in (await result.atree()).branch] == ["task", "task"]
     assert await result.arevoke_workflow() == 2
@@ -94,15 +95,15 @@ async def test_on_an_event_loop() -> None:
     await app.aclose()
 
 
-def test_of_a_header_it_is_what_has_led_to_it(app: TaskQ) -> None:
-    result = chain(task(app), group(task(app), task(app)), task(app)).delay()
+def test_progress_of_a_header_counts_the_tasks_up_to_the_header(app: TaskQ) -> None:
+    result: Any = chain(task(app), group(task(app), task(app)), task(app)).delay()
     assert (result.progress().total, result.parent.progress().total) == (4, 3)
     assert ResultSet([result.parent, result], app).progress().total == 4
 
 
-def test_ignored_results_are_not_waited_for(app: TaskQ, bench: Bench) -> None:
+def test_tasks_with_ignored_results_count_as_not_stored(app: TaskQ, bench: Bench) -> None:
     quiet = task(app).set(ignore_result=True)
-    result = chain(quiet, task(app), quiet).delay()
+    result: Any = chain(quiet, task(app), quiet).delay()
     serve(bench)
     progress = app.AsyncResult(result.id).progress()
     assert (progress.total, progress.completed, progress.not_stored) == (1, 1, 2)
@@ -111,17 +112,17 @@ def test_ignored_results_are_not_waited_for(app: TaskQ, bench: Bench) -> None:
     assert result.tree().successful
 
 
-def test_what_has_no_record_though_it_must_have_ended_is_not_pending(app: TaskQ, bench: Bench) -> None:
-    result = chain(task(app), group(task(app), task(app)), task(app)).delay()
+def test_ended_task_without_a_record_is_not_pending(app: TaskQ, bench: Bench) -> None:
+    result: Any = chain(task(app), group(task(app), task(app)), task(app)).delay()
     serve(bench)
     result.parent.results[0].forget()
     assert dict(result.progress().states) == {"SUCCESS": 3, NO_RECORD: 1}
     assert result.progress().fraction == 1
 
 
-def test_what_starts_inside_a_task_is_found_by_its_children(app: TaskQ, bench: Bench) -> None:
+def test_linked_workflow_is_found_by_the_children_of_its_task(app: TaskQ, bench: Bench) -> None:
     inner = chain(task(app, "b"), task(app, "c"))
-    result = chain(task(app), task(app).link(inner)).delay()
+    result: Any = chain(task(app), task(app).link(inner)).delay()
     assert result.progress().total == 2
     serve(bench)
     assert result.progress().completed == 4
@@ -129,18 +130,18 @@ def test_what_starts_inside_a_task_is_found_by_its_children(app: TaskQ, bench: B
     assert isinstance(last, TaskNode)
     (called,) = last.inside
     assert len(called.inside) == 1
-    # From the first task's id all follow.
+    # The first task's id leads to all tasks.
     assert app.AsyncResult(result.parent.id).progress().completed == 4
 
 
-def test_without_the_record_an_id_alone_is_that_task(app: TaskQ) -> None:
-    result = chain(task(app), task(app)).delay()
+def test_id_without_a_stored_shape_stands_for_a_single_task(app: TaskQ) -> None:
+    result: Any = chain(task(app), task(app)).delay()
     app.run(app.store.delete([shape.key(result.id)]))
     assert app.AsyncResult(result.id).progress().total == 1
     assert result.progress().total == 2
 
 
-def test_results_in_place_have_it_without_a_store() -> None:
+def test_result_in_place_has_progress_without_a_store() -> None:
     app = make_app(broker="memory://", results="disabled://")
     assert chain(task(app), group(task(app), task(app))).apply().progress().completed == 3
     with pytest.raises(ImproperlyConfigured, match="no result store is configured"):
@@ -148,7 +149,7 @@ def test_results_in_place_have_it_without_a_store() -> None:
 
 
 class Counting(MemoryResults):
-    """A store that counts what is asked of it."""
+    """A store that counts its loads and saves."""
 
     loads = saves = 0
 
@@ -161,22 +162,23 @@ class Counting(MemoryResults):
         return super().save(records)
 
 
-def test_a_large_group_is_read_and_revoked_in_pages() -> None:
+def test_large_group_is_read_and_revoked_in_pages() -> None:
     app, _ = make(Counting)
-    result = chord([task(app)] * 2000, task(app)).delay()
-    sent = app.store.saves
+    result: Any = chord([task(app)] * 2000, task(app)).delay()
+    store: Any = app.store
+    sent = store.saves
     assert app.AsyncResult(result.id).progress().total == 2001
-    assert app.store.loads == 1 + 5
+    assert store.loads == 1 + 5
     assert result.revoke_workflow() == 2001
-    assert app.store.saves == sent + 5
+    assert store.saves == sent + 5
 
 
 # -- the tree
 
 
-def test_the_tree_has_names_states_and_times() -> None:
+def test_tree_has_names_states_and_times() -> None:
     app, bench = make(result_extended=True)
-    result = chain(group(task(app), failing(app)), task(app)).delay()
+    result: Any = chain(group(task(app), failing(app)), task(app)).delay()
     serve(bench)
     view = app.AsyncResult(result.id).tree()
     assert (view.known, view.ended, view.successful) == (True, True, False)
@@ -200,11 +202,11 @@ def test_the_tree_has_names_states_and_times() -> None:
     assert not app.AsyncResult("nobody").tree().known
 
 
-# -- ending it
+# -- revoking
 
 
-def test_revoked_before_it_begins_nothing_is_sent_that_follows(app: TaskQ, bench: Bench) -> None:
-    result = chain(task(app), task(app), task(app)).delay()
+def test_workflow_revoked_before_its_first_task_sends_nothing_more(app: TaskQ, bench: Bench) -> None:
+    result: Any = chain(task(app), task(app), task(app)).delay()
     assert app.AsyncResult(result.id).revoke_workflow() == 3
     assert serve(bench).runs == 1
     assert dict(result.progress().states) == {"REVOKED": 3}
@@ -214,7 +216,7 @@ def test_revoked_before_it_begins_nothing_is_sent_that_follows(app: TaskQ, bench
 
 
 def revoking_while_it_runs(app: TaskQ) -> Any:
-    """A task that has its own workflow revoked: the surest moment in the middle of a run."""
+    """A task that revokes its own workflow: a revocation that is certain to happen during a run."""
 
     @app.task(name="revoking")
     def revoking(*args: Any, of: str) -> str:
@@ -224,32 +226,34 @@ def revoking_while_it_runs(app: TaskQ) -> Any:
     return revoking
 
 
-def test_a_running_task_of_a_revoked_chain_sends_nothing(app: TaskQ, bench: Bench) -> None:
+def test_running_task_of_a_revoked_chain_sends_nothing(app: TaskQ, bench: Bench) -> None:
     revoking = revoking_while_it_runs(app)
-    result = chain(task(app), revoking.s(of="last"), task(app).link(task(app)), task(app)).apply_async(task_id="last")
+    result: Any = chain(task(app), revoking.s(of="last"), task(app).link(task(app)), task(app)).apply_async(
+        task_id="last"
+    )
     assert serve(bench).runs == 2
     assert dict(result.progress().states) == {"SUCCESS": 1, "REVOKED": 3}
 
 
-def test_a_running_member_of_a_revoked_chord_ends_it(app: TaskQ, bench: Bench) -> None:
+def test_running_member_of_a_revoked_chord_ends_the_chord(app: TaskQ, bench: Bench) -> None:
     revoking = revoking_while_it_runs(app)
     header = [revoking.s(of="body"), chain(task(app), task(app)), task(app)]
-    result = chord(header, task(app) | task(app)).apply_async(task_id="body")
+    result: Any = chord(header, task(app) | task(app)).apply_async(task_id="body")
     serve(bench)
     assert result.tree().ended
     assert result.progress().ended == result.progress().total
     assert [result.state, result.parent.state] == ["REVOKED", "REVOKED"]
 
 
-def test_a_running_body_of_a_revoked_chord_sends_nothing(app: TaskQ, bench: Bench) -> None:
+def test_running_body_of_a_revoked_chord_sends_nothing(app: TaskQ, bench: Bench) -> None:
     revoking = revoking_while_it_runs(app)
-    result = chord([task(app), task(app)], chain(revoking.s(of="last"), task(app))).apply_async(task_id="last")
+    result: Any = chord([task(app), task(app)], chain(revoking.s(of="last"), task(app))).apply_async(task_id="last")
     assert serve(bench).runs == 3
     assert dict(result.progress().states) == {"SUCCESS": 2, "REVOKED": 2}
 
 
-def test_a_chord_whose_members_were_revoked_fails_and_so_does_what_follows(app: TaskQ, bench: Bench) -> None:
-    result = chain(group(task(app), task(app)), task(app), group(task(app), task(app))).delay()
+def test_chord_with_revoked_members_fails_with_all_following_tasks(app: TaskQ, bench: Bench) -> None:
+    result: Any = chain(group(task(app), task(app)), task(app), group(task(app), task(app))).delay()
     header = result.parent.parent
     assert header.revoke() == 2
     serve(bench)
@@ -260,10 +264,10 @@ def test_a_chord_whose_members_were_revoked_fails_and_so_does_what_follows(app: 
 
 @settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=60)
 @given(node=workflows(), seed=st.integers(0, 2**32), whole=st.booleans())
-def test_whatever_is_revoked_nobody_waits_for_ever(node: Any, seed: int, whole: bool) -> None:
+def test_random_workflow_ends_whichever_tasks_are_revoked(node: Any, seed: int, whole: bool) -> None:
     assume(not is_nothing(node))
     (app, bench), rng = make(), random.Random(seed)
-    result = signature(build(app, node), app=app).apply_async()
+    result: Any = signature(build(app, node), app=app).apply_async()
     if whole:
         result.revoke_workflow()
     else:
@@ -276,8 +280,8 @@ def test_whatever_is_revoked_nobody_waits_for_ever(node: Any, seed: int, whole: 
     app.close()
 
 
-def test_forgotten_is_all_of_it(app: TaskQ, bench: Bench) -> None:
-    result = chain(task(app), group(task(app), task(app)), task(app).link(task(app))).delay()
+def test_forget_workflow_removes_all_its_records(app: TaskQ, bench: Bench) -> None:
+    result: Any = chain(task(app), group(task(app), task(app)), task(app).link(task(app))).delay()
     serve(bench)
     ids = [each.id for each in result.tree().tasks()]
     assert len(ids) == 5
@@ -289,8 +293,8 @@ def test_forgotten_is_all_of_it(app: TaskQ, bench: Bench) -> None:
 # -- Celery's graph
 
 
-def test_the_graph_leads_from_a_task_to_all_that_followed(app: TaskQ, bench: Bench) -> None:
-    result = chain(task(app), task(app).link(task(app)), task(app)).delay()
+def test_graph_leads_from_a_task_to_all_following_tasks(app: TaskQ, bench: Bench) -> None:
+    result: Any = chain(task(app), task(app).link(task(app)), task(app)).delay()
     first = result.parent.parent
     with pytest.raises(IncompleteStream, match="has not ended"):
         _ = first.graph
@@ -307,13 +311,13 @@ def test_the_graph_leads_from_a_task_to_all_that_followed(app: TaskQ, bench: Ben
     assert f'"{result.parent.id}" -> "{result.id}"' in written.getvalue()
 
 
-def test_lists_and_tuples_of_ids(app: TaskQ) -> None:
-    result = chain(task(app), group(task(app), task(app)), task(app)).delay()
+def test_list_and_tuple_of_a_result_have_the_ids_of_its_parents(app: TaskQ) -> None:
+    result: Any = chain(task(app), group(task(app), task(app)), task(app)).delay()
     assert result.as_list() == [result.id, result.parent.id, result.parent.parent.id]
     assert result.as_tuple()[0][0] == result.id
 
 
-def test_maybe_throw(app: TaskQ, bench: Bench) -> None:
+def test_maybe_throw_raises_the_error_once_the_task_has_failed(app: TaskQ, bench: Bench) -> None:
     result, seen = failing(app).delay(), []
     assert result.maybe_throw() is None
     serve(bench)
@@ -331,6 +335,12 @@ def long_chain() -> Iterator[Any]:
     app.close()
 
 
+def tasks_in_a_set(result: Any) -> int:
+    stage = ResultSet([result]).stages()[0]
+    assert isinstance(stage, GroupStage)
+    return len(stage.members[0])
+
+
 @pytest.mark.parametrize(
     "ask",
     [
@@ -340,7 +350,7 @@ def long_chain() -> Iterator[Any]:
         lambda result: len(list(result.everyone())),
         lambda result: len(result.stages()),
         lambda result: len(result_from_tuple(result.as_tuple(), result.app).as_list()),
-        lambda result: len(ResultSet([result]).stages()[0].members[0]),
+        tasks_in_a_set,
         lambda result: len([task for task in result.tree().tasks() if task.state == "PENDING"]),
         lambda result: result.revoke_workflow(),
         lambda result: result.forget() or 3000,
@@ -360,5 +370,5 @@ def long_chain() -> Iterator[Any]:
         "forget all",
     ],
 )
-def test_a_chain_may_be_longer_than_the_stack_is_deep(long_chain: Any, ask: Any) -> None:
+def test_chain_longer_than_the_recursion_limit_is_supported(long_chain: Any, ask: Any) -> None:
     assert ask(long_chain) == 3000

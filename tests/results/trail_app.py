@@ -43,8 +43,8 @@ def no_trail() -> str:
 @app.task(name="calls_in_each_way")
 def calls_in_each_way() -> Any:
     sides = group(leaf.s(1), leaf.s(2)).delay()
-    line = chain(leaf.s(3), leaf.s()).delay()
-    joined = chord([leaf.s(4)], leaf.s()).delay()
+    line: Any = chain(leaf.s(3), leaf.s()).delay()
+    joined: Any = chord([leaf.s(4)], leaf.s()).delay()
     mapped = leaf.map_async([(5,), (6,)])
     named = app.send_task("leaf", (7,))
     for sig in (leaf.s(8), group(leaf.s(8)), chain(leaf.s(8), leaf.s())):

@@ -10,6 +10,7 @@ from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.stores.results.sqlite import SQLiteResults
+from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.pipeline import PipelineContract
 
 
@@ -17,11 +18,11 @@ class TestInMemory(PipelineContract):
     interleavings = 50
 
     @pytest.fixture
-    def broker(self, clock):
+    def broker(self, clock: FakeClock) -> MemoryBroker:
         return MemoryBroker(clock)
 
     @pytest.fixture
-    def store(self, clock):
+    def store(self, clock: FakeClock) -> MemoryResults:
         return MemoryResults(clock)
 
 
@@ -31,9 +32,9 @@ class TestOnSQLite(PipelineContract):
     steps_apart = 4
 
     @pytest.fixture
-    def broker(self, tmp_path: Path, clock):
+    def broker(self, tmp_path: Path, clock: FakeClock) -> SQLiteBroker:
         return SQLiteBroker(tmp_path / "broker.db", clock)
 
     @pytest.fixture
-    def store(self, tmp_path: Path, clock):
+    def store(self, tmp_path: Path, clock: FakeClock) -> SQLiteResults:
         return SQLiteResults(tmp_path / "results.db", clock)

@@ -188,10 +188,14 @@ def test_task_registered_later_is_run() -> None:
 def test_bound_task_gets_self_of_its_run() -> None:
     selves: list[Any] = []
 
+    def bound(self: Any, x: int) -> int:
+        selves.append(self)
+        return x
+
     def bind(invocation: Invocation) -> Any:
         return f"self of {invocation.message.id}"
 
-    assert invoke(lambda self, x: selves.append(self) or x, 5, bind=bind) == Succeeded("5")
+    assert invoke(bound, 5, bind=bind) == Succeeded("5")
     assert selves == ["self of id1"]
 
 
@@ -217,7 +221,7 @@ def test_runs_in_threads_have_their_own_invocation() -> None:
     assert outcomes == {name: Succeeded(f'"{name}"') for name in "abcd"}
 
 
-def test_run_does_not_replace_the_message_s_arguments() -> None:
+def test_run_leaves_the_arguments_of_its_message() -> None:
     message = Message(task="t", id="1", args=[[1]], kwargs={})
 
     def changes(values: list[int]) -> None:

@@ -55,7 +55,7 @@ def test_notification_gives_the_task_its_id() -> None:
     assert read(notification("x")).args == [notification("x")]
 
 
-def test_s3_event_without_an_id_gets_that_of_the_broker() -> None:
+def test_s3_event_without_an_id_gets_the_id_of_the_broker() -> None:
     assert read(S3, "m1").id == read(S3, "m1").id != read(S3, "m2").id
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.execution.context import Environment
 from taskq_cloud.core.execution.pipeline import Pipeline
-from taskq_cloud.core.flows import run
+from taskq_cloud.core.flows import Flow, run
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.late_delivery import OneOff
-from taskq_cloud.core.messages.sending import Outbox, Transport
+from taskq_cloud.core.messages.sending import Addressed, Outbox, Transport
+from taskq_cloud.core.model.capabilities import BrokerCapabilities, ScheduleCapabilities
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Outgoing, Refused, Release, Sent
 from taskq_cloud.core.model.options import Policy, TaskOptions
-from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Retrying, Succeeded
+from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome, Retrying, Succeeded
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import QuotaExceeded
 from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.stores.schedules.eventbridge import EventBridgeSchedules
@@ -35,18 +40,32 @@ LIKE_EVENTBRIDGE = EventBridgeSchedules.capabilities
 YEAR_SECONDS = 365 * 86_400
 
 
-def time_in(seconds):
+def time_in(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(NOW + seconds, UTC)
 
 
-def a_message(due_in=None, expires_in=None, **changes):
+def a_message(due_in: float | None = None, expires_in: float | None = None, **changes: Any) -> Message:
     return Message(**{"task": "remind", "id": "t-1", "eta": time_in(due_in), "expires": time_in(expires_in), **changes})
 
 
-def addressed(message, queue="work", capabilities=LIKE_SQS, scheduler=LIKE_EVENTBRIDGE, codec=None, **transport):
-    broker = SimpleNamespace(capabilities=capabilities)
-    scheduler = None if scheduler is None else SimpleNamespace(capabilities=scheduler)
-    return Outbox(codec or Codec(), broker, scheduler).address(message, queue, NOW, Transport(**transport))
+def addressed(
+    message: Message,
+    queue: str = "work",
+    capabilities: BrokerCapabilities = LIKE_SQS,
+    scheduler: ScheduleCapabilities | None = LIKE_EVENTBRIDGE,
+    codec: Codec | None = None,
+    **transport: Any,
+) -> Addressed:
+    broker: Any = SimpleNamespace(capabilities=capabilities)
+    schedules: Any = None if scheduler is None else SimpleNamespace(capabilities=scheduler)
+    return Outbox(codec or Codec(), broker, schedules).address(message, queue, NOW, Transport(**transport))
+
+
+def scheduled(message: Message, **options: Any) -> OneOff:
+    """The schedule of a message that has one; takes the options of ``addressed``."""
+    schedule = addressed(message, **options).schedule
+    assert schedule is not None
+    return schedule
 
 
 # Which messages are scheduled, and for which time
@@ -65,7 +84,9 @@ def addressed(message, queue="work", capabilities=LIKE_SQS, scheduler=LIKE_EVENT
         ("work.fifo", 60.5, 0, 61),  # never early, since it would block its group
     ],
 )
-def test_message_due_after_the_longest_delay_is_scheduled(queue, due_in, delay, fires_in) -> None:
+def test_message_due_after_the_longest_delay_is_scheduled(
+    queue: str, due_in: float | None, delay: float, fires_in: float | None
+) -> None:
     found = addressed(a_message(due_in), queue)
     assert found.outgoing.delay_seconds == delay
     assert (found.schedule and found.schedule.at - NOW) == fires_in
@@ -82,19 +103,21 @@ def test_scheduler_without_one_off_schedules_gets_no_messages() -> None:
 
 def test_message_within_the_longest_parking_is_not_scheduled() -> None:
     assert addressed(a_message(600), capabilities=LIKE_PUBSUB).schedule is None
-    assert addressed(a_message(700), capabilities=LIKE_PUBSUB).schedule.at == NOW + 700
+    assert scheduled(a_message(700), capabilities=LIKE_PUBSUB).at == NOW + 700
 
 
 def test_schedule_fires_after_the_longest_lead_for_a_later_message() -> None:
-    found = addressed(a_message(YEAR_SECONDS), scheduler=replace(LIKE_EVENTBRIDGE, longest_lead_seconds=86_400))
-    assert found.schedule.at == NOW + 86_400
+    found = scheduled(a_message(YEAR_SECONDS), scheduler=replace(LIKE_EVENTBRIDGE, longest_lead_seconds=86_400))
+    assert found.at == NOW + 86_400
 
 
 @pytest.mark.parametrize(
     ("due_in", "expires_in", "delay", "fires_in"),
     [(5000, 10, 10, None), (5000, 2000, 0, 1940), (5000, 9000, 0, 4940), (5000, -1, 0, None), (None, 5000, 0, None)],
 )
-def test_message_that_expires_early_is_held_until_it_expires(due_in, expires_in, delay, fires_in) -> None:
+def test_message_that_expires_early_is_held_until_it_expires(
+    due_in: float | None, expires_in: float, delay: float, fires_in: float | None
+) -> None:
     found = addressed(a_message(due_in, expires_in))
     assert found.outgoing.delay_seconds == delay
     assert (found.schedule and found.schedule.at - NOW) == fires_in
@@ -108,14 +131,15 @@ def test_message_too_large_for_a_schedule_gets_the_longest_delay() -> None:
     assert (found.outgoing.delay_seconds, found.schedule) == (900, None)
 
 
-def test_message_with_stored_payload_is_scheduled_within_the_payload_s_life() -> None:
+def test_message_with_stored_payload_is_scheduled_within_the_life_of_its_payload() -> None:
     shelf = Shelf()
     codec = codec_with(shelf, expires_days=30, compression=None)
     message = a_message(YEAR_SECONDS, args=["x" * 300_000])
     found = addressed(message, codec=codec)
     assert found.payload is not None
+    assert found.schedule is not None
     assert found.schedule.at == NOW + 10 * 86_400
-    assert addressed(replace(message, eta=time_in(5000)), codec=codec).schedule.at == NOW + 4940
+    assert scheduled(replace(message, eta=time_in(5000)), codec=codec).at == NOW + 4940
 
 
 def test_attribute_that_the_scheduler_would_alter_prevents_the_schedule() -> None:
@@ -128,16 +152,16 @@ def test_attribute_that_the_scheduler_would_alter_prevents_the_schedule() -> Non
 
 def test_name_depends_on_id_attempt_and_time() -> None:
     message = a_message(5000, id="6f1c1e6e-8f0b-4b43-9a3c-0f3d6a7c1b2e", retries=3)
-    name = addressed(message).schedule.name
+    name = scheduled(message).name
     assert name == f"once.6f1c1e6e-8f0b-4b43-9a3c-0f3d6a7c1b2e.3.{NOW + 4940:.0f}"
     assert name.startswith(late_delivery.prefix_of(message.id))
-    assert addressed(message).schedule.name == name
-    assert addressed(replace(message, retries=4)).schedule.name != name
-    assert addressed(replace(message, eta=time_in(5001))).schedule.name != name
+    assert scheduled(message).name == name
+    assert scheduled(replace(message, retries=4)).name != name
+    assert scheduled(replace(message, eta=time_in(5001))).name != name
 
 
 @pytest.mark.parametrize("task_id", ["größer", "a.b", "a b", "x" * 41, "x" * 4000])
-def test_any_id_has_a_unique_valid_name(task_id) -> None:
+def test_any_id_has_a_unique_valid_name(task_id: str) -> None:
     at = datetime.max.replace(tzinfo=UTC).timestamp() // 1
     name = late_delivery.one_off(a_message(id=task_id, retries=9999), "work", int(at)).name
     assert len(name) <= 64
@@ -157,7 +181,7 @@ class Schedules(MemorySchedules):
     capabilities = LIKE_EVENTBRIDGE
 
 
-def no_calls(step) -> None:
+def no_calls(step: Any) -> None:
     raise AssertionError(f"nothing is called, but {step!r} was yielded")
 
 
@@ -183,12 +207,13 @@ def test_ordered_message_keeps_group_and_is_deduplicated_by_schedule_name() -> N
 
 def test_refused_schedule_is_one_of_the_answers() -> None:
     class Full(Schedules):
-        def put(self, schedules, *, replace=False):
+        def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
             yield from ()
             return [None, Refused(QuotaExceeded("full"))]
 
     batch = [addressed(a_message(due_in)) for due_in in (5000, 0, 6000)]
     first, second, third = run(Outbox(Codec(), Broker(), Full()).send(batch), no_calls)
+    assert batch[0].schedule is not None
     assert first == Sent(batch[0].schedule.name)
     assert isinstance(second, Sent)
     assert isinstance(third, Refused)
@@ -200,13 +225,13 @@ def test_refused_schedule_is_one_of_the_answers() -> None:
 class World:
     """A pipeline, a broker and a scheduler on one clock; ``until`` lets time pass and runs due tasks."""
 
-    def __init__(self, outcomes=(), scheduler=None, broker=None) -> None:
+    def __init__(self, outcomes: Sequence[Outcome] = ()) -> None:
         self.clock = FakeClock(NOW)
-        self.broker = (broker or Broker)(self.clock)
-        self.scheduler = scheduler or Schedules()
+        self.broker = Broker(self.clock)
+        self.scheduler = Schedules()
         self.store = MemoryResults(self.clock)
         self.outcomes = list(outcomes)
-        self.ran_at = []
+        self.ran_at: list[float] = []
         self.deliveries = 0
         tasks = {"remind": TaskDefinition("remind", lambda: None, TaskOptions())}
         policy = Policy(result_expires=None)
@@ -221,16 +246,16 @@ class World:
         )
         self.pipeline = Pipeline(self.environment)
 
-    def call(self, message, queue="work") -> None:
+    def call(self, message: Message, queue: str = "work") -> None:
         outbox = self.environment.outbox
         run(outbox.send([outbox.address(message, queue, self.clock())]), no_calls)
 
-    def perform(self, step):
+    def perform(self, step: Any) -> Outcome:
         assert isinstance(step, Invocation), step
         self.ran_at.append(self.clock() - NOW)
         return self.outcomes.pop(0) if self.outcomes else Succeeded("1")
 
-    def until(self, seconds, queue="work", *, late=0) -> None:
+    def until(self, seconds: float, queue: str = "work", *, late: float = 0) -> None:
         """Advance the clock to a time, stopping whenever something happens."""
         while True:
             for schedule in self.scheduler.due(self.clock() - late):
@@ -249,7 +274,7 @@ class World:
 
 
 @pytest.mark.parametrize("late", [0, 59])
-def test_task_runs_on_time_after_years_with_two_deliveries(late) -> None:
+def test_task_runs_on_time_after_years_with_two_deliveries(late: float) -> None:
     world = World()
     due_in = 30 * YEAR_SECONDS
     world.call(a_message(due_in))
@@ -309,14 +334,14 @@ def test_time_that_passes_during_an_outage_is_not_scheduled() -> None:
     body = Codec().write(a_message(), "work.fifo")
     delivery = Delivery(queue="work.fifo", message_id="m-1", receipt="r-1", body=body)
 
-    def perform(step):
+    def perform(step: Any) -> Outcome:
         outcome, save = world.perform(step), world.store.save
 
-        def save_slowly(records):
+        def save_slowly(records: Sequence[Record]) -> Flow[list[bool]]:
             world.clock.advance(300)
             return save(records)
 
-        world.store.save = save_slowly
+        vars(world.store)["save"] = save_slowly
         return outcome
 
     assert isinstance(run(world.pipeline.process(delivery), perform), Release)
@@ -334,6 +359,7 @@ def test_cancel_removes_only_the_schedules_of_the_tasks() -> None:
 
     assert run(late_delivery.cancel(schedules, ["a", "none", "b"]), no_calls) == [True, False, True]
 
+    assert batch[2].schedule is not None
     assert run(schedules.names(), no_calls).names == [batch[2].schedule.name]
 
 
@@ -341,7 +367,7 @@ def test_cancel_does_not_ask_a_scheduler_without_one_off_schedules() -> None:
     class PeriodicAlone(Schedules):
         capabilities = replace(Schedules.capabilities, one_off=False)
 
-        def names(self, *_arguments, **_options) -> None:
+        def names(self, *_arguments: Any, **_options: Any) -> NoReturn:
             raise AssertionError("a platform may have to list all its schedules for that")
 
     schedules = PeriodicAlone()

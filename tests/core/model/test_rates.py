@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from celery.utils.time import rate as celerys_rate
@@ -16,14 +17,14 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 
 @pytest.mark.parametrize("value", ["10/s", "100/m", "1000/h", "10", 10, 2.5, "0.5/m", "1/h"])
-def test_rate_is_read_as_celery_reads_it(value) -> None:
+def test_rate_is_read_as_celery_reads_it(value: Any) -> None:
     rate = parse_rate(value, of="rate_limit")
     assert rate is not None
     assert rate.per_second == pytest.approx(celerys_rate(value))
 
 
 @pytest.mark.parametrize("value", [None, 0, "0", "0/m", 0.0])
-def test_rate_of_none_or_zero_is_no_limit(value) -> None:
+def test_rate_of_none_or_zero_is_no_limit(value: Any) -> None:
     assert not celerys_rate(value)
     assert parse_rate(value, of="rate_limit") is None
 
@@ -31,7 +32,7 @@ def test_rate_of_none_or_zero_is_no_limit(value) -> None:
 @pytest.mark.parametrize(
     "value", ["10/d", "ten/s", "10 / s", "", "/m", "-1/s", -1, "1e3/s", "10/s ", math.nan, math.inf, True, [10], "٣/s"]
 )
-def test_malformed_rate_is_refused_with_examples(value) -> None:
+def test_malformed_rate_is_refused_with_examples(value: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_limit=.* isn't a rate: write '10/s'"):
         parse_rate(value, of="task shop.notify: rate_limit")
 
@@ -40,7 +41,7 @@ def test_malformed_rate_is_refused_with_examples(value) -> None:
     ("value", "burst", "credit", "good"),
     [("20/s", 40, 1, 2), ("100/m", 4, 1.4, 2.4), ("1/m", 1, 0, 60), ("1/h", 1, 0, 3600)],
 )
-def test_default_burst_is_two_seconds_of_the_rate_or_one(value, burst, credit, good) -> None:
+def test_default_burst_is_two_seconds_of_the_rate_or_one(value: str, burst: int, credit: float, good: float) -> None:
     rate = parse_rate(value, of="rate_limit")
     assert rate is not None
     assert rate.burst == burst
@@ -58,7 +59,7 @@ def test_default_burst_is_two_seconds_of_the_rate_or_one(value, burst, credit, g
         ("0.01/h", 2, "at most 1"),
     ],
 )
-def test_burst_out_of_bounds_is_refused(value, burst, message) -> None:
+def test_burst_out_of_bounds_is_refused(value: str, burst: Any, message: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=message):
         parse_rate(value, burst, of="rate_limit")
 
@@ -97,7 +98,7 @@ def test_starts_in_any_window_are_at_most_rate_and_burst(rate: Rate, pauses: lis
 
 def test_starts_in_a_window_can_reach_the_bound() -> None:
     rate = Rate(1.0, 3)
-    # Tasks that begin late meet one that begins in time: the slots of 0, 1, 2 and 3 are all used at 3.
+    # Tasks that begin late coincide with a task that begins in time: the slots of 0, 1, 2 and 3 are all used at 3.
     slots = LocalSlots()
     held = [slots.take("key", 1, rate.credit_seconds, now) for now in (2.0, 2.0, 2.0, 3.0)]
     assert held == [0, 1, 2, 3]

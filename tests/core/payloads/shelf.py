@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from taskq_cloud.core.flows import run
+from taskq_cloud.core.flows import Flow, Step, run
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.message import Refused
+from taskq_cloud.core.model.payload_references import Payload
 from taskq_cloud.core.payloads.policy import Payloads
+from taskq_cloud.core.ports import Service
+
+T = TypeVar("T")
 
 
 class Shelf:
@@ -16,13 +21,13 @@ class Shelf:
     def __init__(self, place: str = "s3://shelf", prefix: str = "app/") -> None:
         self.place = place
         self.prefix = prefix
-        self.services = {}
-        self.kept = {}
-        self.puts = []
-        self.gets = []
+        self.services: Mapping[str, Service] = {}
+        self.kept: dict[tuple[str, str], bytes] = {}
+        self.puts: list[str] = []
+        self.gets: list[tuple[str, str]] = []
         self.failure: Exception | None = None
 
-    def put(self, payloads: Sequence):
+    def put(self, payloads: Sequence[Payload]) -> Flow[list[Refused | None]]:
         yield from ()
         self.puts += [each.key for each in payloads]
         if self.failure:
@@ -31,29 +36,29 @@ class Shelf:
             self.kept.setdefault((self.place.partition("://")[2], each.key), each.data)
         return [None] * len(payloads)
 
-    def get(self, wanted: Sequence):
+    def get(self, wanted: Sequence[tuple[str, str]]) -> Flow[list[bytes | None]]:
         yield from ()
         self.gets += wanted
         if self.failure:
             raise self.failure
         return [self.kept.get(each) for each in wanted]
 
-    def delete(self, keys: Sequence[str]):
+    def delete(self, keys: Sequence[str]) -> Flow[None]:
         yield from ()
         for key in keys:
             self.kept.pop((self.place.partition("://")[2], key), None)
 
 
-def drive(flow):
+def drive(flow: Flow[T]) -> T:
     """Run a flow that makes no calls."""
 
-    def nothing(step) -> None:
+    def nothing(step: Step) -> None:
         raise AssertionError(f"the flow yielded {step!r}")
 
     return run(flow, nothing)
 
 
-def codec_with(shelf: Shelf, **options) -> Codec:
+def codec_with(shelf: Shelf, **options: Any) -> Codec:
     """A codec with a shelf for its payloads; takes the options of ``Payloads``, and ``security``."""
     security = options.pop("security", None)
     return Codec(payloads=Payloads(store=shelf, **options), security=security)

@@ -6,6 +6,7 @@ import base64
 import json
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -29,7 +30,7 @@ class SmallResults(MemoryResults):
     capabilities = replace(MemoryResults.capabilities, largest_record_bytes=LIMIT)
 
 
-def a_store(shelf: Shelf, **options) -> LargeResults:
+def a_store(shelf: Shelf, **options: Any) -> LargeResults:
     return LargeResults(SmallResults(lambda: NOW), Payloads(store=shelf, **options), lambda: NOW)
 
 
@@ -37,14 +38,15 @@ def noise(size: int) -> str:
     return base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
 
 
-def a_record(value, state=SUCCESS, task_id="id-1") -> Record:
+def a_record(value: Any, state: str = SUCCESS, task_id: str = "id-1") -> Record:
     message = Message(task="t", id=task_id)
     payload = result_document.encode(message, state, json.dumps(value), now=NOW, traceback="tb", children=["c"])
     return Record(task_id, state, FINAL_VERSION, payload)
 
 
-def inner(store: LargeResults, task_id="id-1") -> dict:
-    return json.loads(drive(store.store.load([task_id]))[task_id].payload)
+def inner(store: LargeResults) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(drive(store.store.load(["id-1"]))["id-1"].payload)
+    return document
 
 
 def test_record_that_fits_is_passed_through() -> None:
@@ -52,7 +54,7 @@ def test_record_that_fits_is_passed_through() -> None:
     store, record = a_store(shelf), a_record("small")
     assert drive(store.save([record])) == [True]
     assert drive(store.store.load(["id-1"])) == drive(store.load(["id-1"])) == {"id-1": record}
-    assert shelf.puts == shelf.gets == []
+    assert (shelf.puts, shelf.gets) == ([], [])
 
 
 def test_record_that_is_too_large_is_stored_as_a_payload() -> None:
@@ -156,7 +158,7 @@ def test_record_whose_payload_could_not_be_stored_is_not_written() -> None:
 
 
 @pytest.mark.parametrize("damage", [{"data": "?"}, {"data": "AAAA"}, {"compression": "application/x-rar"}, {"data": 7}])
-def test_damaged_record_is_a_decode_error(damage) -> None:
+def test_damaged_record_is_a_decode_error(damage: dict[str, Any]) -> None:
     store = a_store(Shelf())
     drive(store.save([a_record("a" * 20_000)]))
     document = inner(store)
@@ -167,7 +169,7 @@ def test_damaged_record_is_a_decode_error(damage) -> None:
         drive(store.load(["id-2"]))
 
 
-def test_other_methods_are_those_of_the_store() -> None:
+def test_other_methods_are_passed_to_the_store() -> None:
     store = a_store(Shelf())
     assert drive(store.join("j", "a", 1, None)) is True
     assert drive(store.claim("k", "me", 10)) == 1

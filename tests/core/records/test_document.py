@@ -24,7 +24,7 @@ from taskq_cloud.core.records.record import FAILURE, RETRY, STARTED, SUCCESS
 NOW = 1_795_415_075.5
 
 
-class Kept(KeyValueStoreBackend):
+class Kept(KeyValueStoreBackend):  # type: ignore[misc]
     """Celery's own reader and writer of results, with a dict as its store."""
 
     def __init__(self, app: Celery) -> None:

@@ -35,7 +35,9 @@ def numbers(text: str, least: int, most: int) -> set[int]:
 def of_eventbridge(expression: str, zone: str, begin: datetime, end: datetime, fold: int) -> Iterator[datetime]:
     """The times at which ``cron(...)`` fires; ``fold`` chooses the first or second of two equal local times."""
     assert len(expression) <= 256, "API Reference, CreateSchedule"
-    minute, hour, of_month, month, of_week, year = re.fullmatch(r"cron\((.*)\)", expression)[1].split()  # type: ignore[index]
+    matched = re.fullmatch(r"cron\((.*)\)", expression)
+    assert matched is not None, expression
+    minute, hour, of_month, month, of_week, year = matched[1].split()
     assert year == "*"
     assert (of_month == "?") != (of_week == "?")
     minutes, hours = numbers(minute, *RANGES[0]), numbers(hour, *RANGES[1])
@@ -54,7 +56,7 @@ def of_eventbridge(expression: str, zone: str, begin: datetime, end: datetime, f
 
 
 def of_cloud_scheduler(expression: str, zone: str, begin: datetime, end: datetime, fold: int) -> Iterator[datetime]:
-    """The times at which unix-cron fires; ``fold`` 0 or 1: times that are skipped or repeat fire never or twice."""
+    """The times at which unix-cron fires; with ``fold`` 0, skipped and repeated times never fire, with 1 twice."""
     minute, hour, of_month, month, of_week = expression.split()
     assert "*" in (of_month, of_week), "cron would fire on days that match either field"
     minutes, hours = numbers(minute, *RANGES[0]), numbers(hour, *RANGES[1])

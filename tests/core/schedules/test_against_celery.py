@@ -26,7 +26,7 @@ for name in ZONES:
     APPS[name].conf.timezone = name
 
 
-def crontabs(given_fields: dict[str, str], now: datetime) -> tuple[ours.crontab, Any]:
+def crontabs(given_fields: dict[str, Any], now: datetime) -> tuple[ours.crontab, Any]:
     name = getattr(now.tzinfo, "key", "UTC")
     try:
         celerys = theirs.crontab(**given_fields, app=APPS[name], nowfun=lambda: now)
@@ -59,10 +59,8 @@ def test_crontab_is_due_when_celerys_is(given_fields: dict[str, str], last: date
 
 @settings(bounded, max_examples=100)
 @given(CRONTABS, zoned_times())
-def test_crontab_fire_times_are_those_of_a_celery_that_never_stopped(
-    given_fields: dict[str, str], begin: datetime
-) -> None:
-    """Celery has run since thirty hours before, with no change of the clock in the three days before that."""
+def test_crontab_fires_as_in_a_celery_that_never_stopped(given_fields: dict[str, str], begin: datetime) -> None:
+    """Celery has run for thirty hours, and the clock was not changed in the three days before it started."""
     moment, zone = begin.astimezone(UTC), begin.tzinfo
     own, celerys = crontabs(given_fields, begin)
     last = (moment - timedelta(hours=30)).astimezone(zone)
@@ -108,7 +106,7 @@ FIELDS = {
 @example(fields.MINUTE, "1-5/")
 @example(fields.MINUTE, "50-10/10")
 def test_field_has_celerys_numbers_or_is_refused(field: fields.Field, text: str) -> None:
-    """Of some texts Celery reads only a beginning and ignores the rest; these are refused here."""
+    """Celery reads only the beginning of some texts and ignores the rest; such texts are refused here."""
     try:
         numbers = theirs.crontab_parser(*FIELDS[field]).parse(text)
     except theirs.ParseException:
@@ -243,7 +241,7 @@ def test_schedules_compare_hash_and_pickle_as_values() -> None:
         (lambda: ours.crontab(timezone=timezone_of_nobody()), ScheduleError, "no name"),
         (lambda: ours.crontab.from_string("0 9 * *"), ScheduleError, "4 fields"),
         (lambda: ours.schedule(0), ScheduleError, "more than 0"),
-        (lambda: ours.schedule("5m"), TypeError, "number of seconds"),
+        (lambda: ours.schedule("5m"), TypeError, "number of seconds"),  # type: ignore[arg-type]
         (lambda: ours.solar("moonrise", 0, 0), ScheduleError, "sunrise"),
         (lambda: ours.solar("sunrise", 91, 0), ScheduleError, "latitude"),
         (lambda: ours.solar("sunrise", 0, 181), ScheduleError, "longitude"),

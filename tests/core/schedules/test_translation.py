@@ -53,7 +53,8 @@ def ticks(
 
 def celerys(its: Any, begin: datetime, end: datetime, last: datetime) -> list[datetime]:
     """The times at which Celery's beat runs a schedule, if the beat has run since ``last``."""
-    found, zone = [], last.tzinfo
+    found: list[datetime] = []
+    zone = last.tzinfo
     while True:
         its.nowfun = lambda last=last: last
         last = (last.astimezone(UTC) + its.remaining_estimate(last)).astimezone(zone)
@@ -74,7 +75,7 @@ def app_in(zone: str) -> Celery:
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))
 @bounded
 @given(fields=CRONTABS, moment=zoned_times(), fold=st.integers(0, 1))
-def test_crontab_fires_when_celery_runs_it(platform: str, fields: dict[str, str], moment: datetime, fold: int) -> None:
+def test_crontab_fires_when_celery_runs_it(platform: str, fields: dict[str, Any], moment: datetime, fold: int) -> None:
     zone = getattr(moment.tzinfo, "key", "UTC")
     try:
         timing = Timing(schedule=crontab(**fields, timezone=zone))

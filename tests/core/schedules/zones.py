@@ -25,7 +25,8 @@ END = datetime(2033, 1, 1, tzinfo=UTC)
 
 def clock_changes(name: str) -> list[datetime]:
     """The hours during which a zone's offset changes."""
-    zone, found = ZoneInfo(name), []
+    zone = ZoneInfo(name)
+    found: list[datetime] = []
     for day in range((END - BEGIN).days):
         begin = BEGIN + timedelta(days=day)
         if begin.astimezone(zone).utcoffset() != (begin + timedelta(days=1)).astimezone(zone).utcoffset():
@@ -41,7 +42,7 @@ CHANGES = {name: clock_changes(name) for name in ZONES}
 def zoned_times(draw: st.DrawFn) -> datetime:
     """A time in one of the zones; every second one is within a day of a change of the zone's clock."""
     name = draw(st.sampled_from(ZONES))
-    if CHANGES[name] and draw(st.booleans()):
+    if bool(CHANGES[name]) and draw(st.booleans()):
         near = draw(st.sampled_from(CHANGES[name]))
         moment = near + timedelta(seconds=draw(st.integers(-86_400, 86_400)))
     else:

@@ -258,7 +258,7 @@ def test_wrong_settings_are_errors_before_the_first_message(
     (tmp_path / "twice").mkdir()
     for name in "ab":
         (tmp_path / "twice" / name).write_bytes(paths[1].read_bytes())
-    for change, words in [
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"security_key": None}, "must be set together"),
         ({"security_certificate": None}, "must be set together"),
         ({"security_cert_store": None}, "needs the setting security_cert_store"),
@@ -272,7 +272,8 @@ def test_wrong_settings_are_errors_before_the_first_message(
         ({"security_certificate": str(curve[1])}, "isn't RSA"),
         ({"security_digest": "md5"}, "security_digest 'md5' is unknown"),
         ({"security_serializer": "toml"}, "unknown serializer 'toml'"),
-    ]:
+    ]
+    for change, words in changes:
         with pytest.raises(ImproperlyConfigured, match=words):
             auth_codec(paths, **change)
 

@@ -41,7 +41,8 @@ def test_unsigned_message_is_dead_lettered_by_the_pipeline(caplog: pytest.LogCap
     app.task(name="shop.pay")(ran.append)
     body = Codec().write(SENT, "q")
     delivery = Delivery(queue="work", message_id="m1", receipt="r1", body=body)
-    settlement = app.run(app.runtime().pipeline.process(delivery))
+    flow: Any = app.runtime().pipeline.process(delivery)
+    settlement = app.run(flow)
     assert isinstance(settlement, DeadLetter)
     assert settlement.reason == "SecurityError: the message is not signed, and message_signing_keys is set"
     assert ran == []

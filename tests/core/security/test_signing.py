@@ -8,7 +8,7 @@ import hmac
 import json
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,6 @@ from celery import Celery
 from celery.worker.request import Request
 from hypothesis import given
 from hypothesis import strategies as st
-from kombu import Connection
 
 from taskq_cloud import TaskQ
 from taskq_cloud.core.messages.codec import Codec
@@ -25,6 +24,7 @@ from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER, MessageSigning, key_from_text, public_key
 from taskq_cloud.errors import DecodeError, ImproperlyConfigured, MissingExtra, SecurityError
 from tests.core.security.signed import ED25519, HMAC, NOW, OTHER_HMAC, SENT, signing_codec
+from tests.core.untyped_kombu import Connection
 
 
 @pytest.mark.parametrize("key", [HMAC, ED25519], ids=["hmac", "ed25519"])
@@ -76,17 +76,18 @@ SIGNED = {key: json.loads(signing_codec(key).write(SENT, "q")) for key in (HMAC,
 @pytest.mark.parametrize("path", list(places(SIGNED[HMAC])), ids=lambda path: ".".join(map(str, path)))
 def test_message_with_any_altered_value_is_refused(key: str, path: tuple[Any, ...]) -> None:
     codec = signing_codec(key)
-    for change in (lambda _: "other", lambda _: None, lambda value: [value], "remove"):
+    changes: list[Callable[[Any], Any] | None] = [lambda _: "other", lambda _: None, lambda value: [value], None]
+    for change in changes:
         document = copy.deepcopy(SIGNED[key])
         where = document
         for name in path[:-1]:
             where = where[name]
-        if change == "remove":
+        if change is None:
             del where[path[-1]]
-        elif change(where[path[-1]]) == where[path[-1]]:  # type: ignore[operator]
+        elif change(where[path[-1]]) == where[path[-1]]:
             continue
         else:
-            where[path[-1]] = change(where[path[-1]])  # type: ignore[operator]
+            where[path[-1]] = change(where[path[-1]])
         # A document without a body isn't even taken for a message.
         with pytest.raises(DecodeError if "body" not in document else SecurityError) as caught:
             codec.read(json.dumps(document), "m1")
@@ -142,7 +143,8 @@ def test_unsigned_message_is_refused_and_logged(text: str, caplog: pytest.LogCap
         codec.read(text, "m1", "work")
     assert caught.value.task_id is None
     (record,) = caplog.records
-    assert (record.action, record.message_id, record.queue) == ("message.refused_signature", "m1", "work")
+    logged = vars(record)
+    assert (logged["action"], logged["message_id"], logged["queue"]) == ("message.refused_signature", "m1", "work")
     assert record.levelno == logging.ERROR
 
 
@@ -188,7 +190,7 @@ def test_signature_older_than_allowed_counted_from_the_eta_is_refused() -> None:
 def test_unsigned_message_is_accepted_only_as_accept_unsigned_says() -> None:
     event = json.dumps({"source": "aws.s3", "detail-type": "Object Created", "id": "e1"})
     unsigned = Codec().write(SENT, "q")
-    routed = {"event_routes": {"aws.*": "on_s3"}}
+    routed: dict[str, Any] = {"event_routes": {"aws.*": "on_s3"}}
     events = signing_codec(HMAC, accept_unsigned=("events",), **routed)
     assert events.read(event, "m1").task == "on_s3"
     with pytest.raises(SecurityError, match="not signed"):
@@ -214,7 +216,7 @@ def test_task_id_of_an_unreadable_unsigned_message_is_not_used() -> None:
     assert caught.value.task_id == SENT.id
 
 
-def test_signed_bytes_are_the_documented_ones() -> None:
+def test_signed_bytes_are_as_documented() -> None:
     secret = bytes(range(32))
     document = {"body": "[[2], {}, {}]", "headers": {"task": "ł", "id": "1"}, "properties": {}}
     key = key_from_text("hmac:" + base64.b64encode(secret).decode())
@@ -259,9 +261,9 @@ def test_ed25519_key_without_cryptography_names_the_extra(monkeypatch: pytest.Mo
 def test_signature_is_ignored_by_a_celery_worker() -> None:
     celery = Celery("proj", set_as_current=False, broker="memory://")
 
-    @celery.task(name=SENT.task, shared=False)
     def pay(*args: Any, **kwargs: Any) -> None: ...
 
+    celery.task(name=SENT.task, shared=False)(pay)
     queues = {"celery": {"url": "https://sqs.eu-west-1.amazonaws.com/1/celery"}}
     options = {"predefined_queues": queues, "region": "eu-west-1"}
     with Connection("sqs://key:secret@", transport_options=options) as connection:

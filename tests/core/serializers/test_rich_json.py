@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kombu import compression as kombu_compression
-from kombu.utils import json as kombu_json
 
 from taskq_cloud.core import serializers
 from taskq_cloud.errors import ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured
+from tests.core.untyped_kombu import compression as kombu_compression
+from tests.core.untyped_kombu import json as kombu_json
 
 RICH = [
     datetime(2026, 1, 1, 12, 30, 15, 123456),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from taskq_cloud import TaskQ, chain, group
@@ -18,7 +20,7 @@ def test_lazy_addition_is_sent_by_its_task() -> None:
     assert sorted(map(str, run_workflow(node, 7, 0.2)[0][1])) == sorted(map(str, evaluate(node)[1]))
 
 
-def test_workflow_can_be_added() -> None:
+def test_workflow_added_to_a_chord_is_part_of_its_value() -> None:
     added = [("chain", [T, T]), ("group", [T, T]), ("chord", [T], T)]
     value, _ = run_workflow(("chord", [("adding", "x", added)], T), 3, 0.1)
     assert value == ["a", [["x"], ["a", ["a"]], [["a"], ["a"]], ["a", [["a"]]]]]
@@ -31,22 +33,22 @@ def test_many_additions_are_counted_in_shards() -> None:
 
 class TestWithoutChord:
     @pytest.fixture
-    def app(self):
+    def app(self) -> TaskQ:
         app = TaskQ("shop", broker="memory://", results="memory://", task_always_eager=True)
 
         @app.task(name="adding", bind=True)
-        def adding(self) -> None:
+        def adding(self: Any) -> None:
             self.add_to_chord(adding.s())
 
         return app
 
-    def test_task_outside_a_chord_fails(self, app) -> None:
+    def test_task_outside_a_chord_fails(self, app: TaskQ) -> None:
         for workflow in (app.tasks["adding"].s(), group(app.tasks["adding"].s()), chain(app.tasks["adding"].s())):
-            result = workflow.apply_async()
+            result: Any = workflow.apply_async()
             leaf = result[0] if hasattr(result, "results") else result
             with pytest.raises(ValueError, match=r"task adding: add_to_chord.*not member of any chord"):
                 leaf.get()
 
-    def test_call_as_a_function_raises(self, app) -> None:
+    def test_add_to_chord_in_a_plain_function_call_raises(self, app: TaskQ) -> None:
         with pytest.raises(ValueError, match="not member of any chord"):
             app.tasks["adding"]()

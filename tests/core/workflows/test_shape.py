@@ -54,9 +54,10 @@ def test_stored_shape_has_every_task_and_id(node: Any) -> None:
     assert names(again) == names(planner.with_ids(stages, "last"))
 
 
-def test_sending_saves_shape(app: TaskQ) -> None:
+def test_sent_workflow_has_a_stored_shape(app: TaskQ) -> None:
     task = app.tasks["task"]
-    result = chain(task.s(tag="a"), chord([task.s(tag="b").set(task_id="own")] * 2, task.s(tag="c"))).apply_async()
+    workflow = chain(task.s(tag="a"), chord([task.s(tag="b").set(task_id="own")] * 2, task.s(tag="c")))
+    result: Any = workflow.apply_async()
     stages = loaded(app, result.id)
     assert stages is not None
     first, header, body = stages
@@ -108,7 +109,7 @@ def test_too_many_different_members_are_not_saved_but_logged(
 def test_ignored_results_are_marked_unless_a_chord_needs_them(app: TaskQ) -> None:
     task = app.tasks["task"]
     quiet = task.s(tag="a").set(ignore_result=True)
-    result = chord([quiet, chain(quiet, quiet)], quiet).apply_async()
+    result: Any = chord([quiet, chain(quiet, quiet)], quiet).apply_async()
     stages = loaded(app, result.id)
     assert stages is not None
     assert [bool(step.options.get("ignore_result")) for step in every_task(stages)] == [False, True, False, True]
@@ -127,13 +128,15 @@ def test_workflow_is_sent_although_store_fails(app: TaskQ, caplog: pytest.LogCap
     vars(app)["store"] = Silent()
     task = app.tasks["task"]
     result = chain(task.s(tag="a"), task.s(tag="b")).apply_async()
-    assert app.run(app.broker.depth("celery")).total == 1
+    depth = app.run(app.broker.depth("celery"))
+    assert depth is not None
+    assert depth.total == 1
     (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
-    assert (record.action, record.task_id) == ("workflow.not_recorded", result.id)
+    assert (vars(record)["action"], vars(record)["task_id"]) == ("workflow.not_recorded", result.id)
     assert "the store gives no answer" in record.getMessage()
 
 
-def test_setting_turns_saving_off() -> None:
+def test_shape_is_not_stored_if_workflows_are_not_tracked() -> None:
     app = make_app(broker="memory://", results="memory://", task_track_workflows=False)
     task = app.tasks["task"]
     assert loaded(app, chain(task.s(tag="a"), task.s(tag="b")).apply_async().id) is None
@@ -141,7 +144,7 @@ def test_setting_turns_saving_off() -> None:
 
 
 @pytest.mark.parametrize("content", [[], {"line": []}, {"last_id": "x", "line": [7]}, {"members": 1}])
-def test_record_of_another_form_raises(app: TaskQ, content: Any) -> None:
+def test_malformed_record_of_a_shape_raises(app: TaskQ, content: Any) -> None:
     written = shape._record(shape.key("w"), serializers.dumps(content), None)
     app.run(app.store.save([written]))
     with pytest.raises(DecodeError, match="this isn't"):

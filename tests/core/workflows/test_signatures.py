@@ -26,7 +26,7 @@ def composed(**options: Any) -> list[tuple[Any, list[Any]]]:
     return [
         (task("a", **options), ["a"]),
         (signature_of(CHAIN, kwargs={"tasks": [task("a"), task("b")]}, options=options), ["a", "b"]),
-        (group | {"options": options}, [[["a"], ["b", "b"]]]),
+        ({**group, "options": options}, [[["a"], ["b", "b"]]]),
         (signature_of(CHORD, kwargs={"header": group, "body": task("c")}, options=options), [[["a"], ["b", "b"]], "c"]),
     ]
 

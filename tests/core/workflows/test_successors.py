@@ -63,7 +63,7 @@ def test_ids_of_all_following_tasks_differ() -> None:
 
 
 def test_options_of_a_signature_are_in_the_message() -> None:
-    options = {
+    options: dict[str, Any] = {
         "queue": "other",
         "countdown": 60,
         "expires": 120.5,

@@ -1,4 +1,4 @@
-"""Errbacks: the worker calls those that take ``(request, exc, traceback)``, and sends all others."""
+"""Errbacks: the worker calls errbacks that take ``(request, exc, traceback)``, and sends all others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ, chord
+from taskq_cloud.core import serializers
 from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.flows import retrying
 from taskq_cloud.core.model.message import Acknowledge, Message, Release
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import Abandoned, ErrorInfo, FailedCall, Invocation, Lost, Outcome, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.records import document
 from taskq_cloud.errors import ChordError, Retry
 from taskq_cloud.testing.bench import Bench
 from tests.chaos import serve
@@ -208,7 +208,7 @@ def test_failure_is_sent_to_another_process_as_plain_data() -> None:
     run = Invocation(message=Message(task="t", id="e", args=[1]), failed=failed)
     outcome = TaskRunner({"t": TaskDefinition("t", errback, TaskOptions())}).run(pickle.loads(pickle.dumps(run)))
     assert isinstance(outcome, Succeeded)
-    assert document.serializers.loads(outcome.payload) == [
+    assert serializers.loads(outcome.payload) == [
         "f",
         "KeyError",
         ["no such thing", 7],

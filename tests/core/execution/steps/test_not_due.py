@@ -20,6 +20,7 @@ from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Release, Settlement
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Lost, Outcome, Retrying, Succeeded
+from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import DelayTooLong
 
 NOW = 1_750_000_000.0
@@ -38,7 +39,7 @@ LIKE_SQS = replace(ANY, longest_delay_seconds=900, longest_ordered_delay_seconds
 
 def delay_of(seconds: float, capabilities: BrokerCapabilities, queue: str = "work") -> float:
     message = Message(task="notify", id="t-1", eta=datetime.fromtimestamp(NOW + seconds, UTC))
-    broker = SimpleNamespace(capabilities=capabilities)
+    broker: Any = SimpleNamespace(capabilities=capabilities)
     return Outbox(Codec(), broker).address(message, queue, NOW).outgoing.delay_seconds
 
 
@@ -57,7 +58,9 @@ def delay_of(seconds: float, capabilities: BrokerCapabilities, queue: str = "wor
         (WITHOUT_DELAYS, "work", -5, 0),
     ],
 )
-def test_broker_gets_the_delay_that_its_capabilities_allow(capabilities, queue, seconds, expected) -> None:
+def test_broker_gets_the_delay_that_its_capabilities_allow(
+    capabilities: BrokerCapabilities, queue: str, seconds: float, expected: float
+) -> None:
     assert delay_of(seconds, capabilities, queue) == pytest.approx(expected)
 
 
@@ -65,7 +68,7 @@ def test_broker_gets_the_delay_that_its_capabilities_allow(capabilities, queue, 
     ("capabilities", "queue"),
     [(WITHOUT_DELAYS, "work"), (WITHOUT_DELAYS, "work.fifo"), (WITH_LONG_DELAYS, "work.fifo")],
 )
-def test_message_due_too_late_is_refused(capabilities, queue) -> None:
+def test_message_due_too_late_is_refused(capabilities: BrokerCapabilities, queue: str) -> None:
     with pytest.raises(DelayTooLong, match=f"notify is due in 601 s, and queue '{queue}' .* at most 600 s: .* a clock"):
         delay_of(601, capabilities, queue)
 
@@ -105,6 +108,12 @@ def settled(capabilities: BrokerCapabilities, outcome: Outcome | None, **deliver
     return run(app.runtime().pipeline.process(delivery), perform), app
 
 
+def depth(app: TaskQ, queue: str = "work") -> Depth:
+    found = app.run(app.broker.depth(queue))
+    assert found is not None
+    return found
+
+
 def test_early_message_is_released_and_a_pushed_one_is_sent_again() -> None:
     due = time.time() + 500
     parked, _ = settled(WITH_LONG_DELAYS, None, eta=due)
@@ -112,7 +121,7 @@ def test_early_message_is_released_and_a_pushed_one_is_sent_again() -> None:
     assert parked.after_seconds == pytest.approx(500, abs=60)
     pushed, app = settled(WITH_LONG_DELAYS, None, eta=due, pushed=True)
     assert isinstance(pushed, Acknowledge)
-    assert app.run(app.broker.depth("work")).delayed == 1
+    assert depth(app).delayed == 1
 
 
 @pytest.mark.parametrize(
@@ -120,27 +129,28 @@ def test_early_message_is_released_and_a_pushed_one_is_sent_again() -> None:
     [(LIKE_SQS, {}), (LIKE_SQS, {"queue": "work.fifo", "receive_count": 2}), (WITHOUT_DELAYS, {"receive_count": 2})],
     ids=["hops", "ordered", "parked"],
 )
-def test_message_revoked_while_held_back_is_not_held_back_again(capabilities, delivered) -> None:
+def test_message_revoked_while_held_back_is_not_held_back_again(
+    capabilities: BrokerCapabilities, delivered: dict[str, Any]
+) -> None:
     due = time.time() + 4000
     settlement, app = settled(capabilities, None, eta=due, revoked=True, **delivered)
     assert isinstance(settlement, Acknowledge)
-    depths = [app.run(app.broker.depth(queue)) for queue in ("work", "work.fifo")]
-    assert [depth.total for depth in depths] == [0, 0]
-    # Other messages wait on. So does a revoked one before its last wait, as it is looked up after that anyway.
+    assert [depth(app, queue).total for queue in ("work", "work.fifo")] == [0, 0]
+    # Other messages keep waiting. So does a revoked message before its last wait: it is looked up afterwards anyway.
     waiting, app = settled(capabilities, None, eta=due, **delivered)
-    assert isinstance(waiting, Release) or app.run(app.broker.depth("work")).delayed == 1
+    assert isinstance(waiting, Release) or depth(app).delayed == 1
     _, app = settled(LIKE_SQS, None, eta=time.time() + 800, revoked=True)
-    assert app.run(app.broker.depth("work")).delayed == 1
+    assert depth(app).delayed == 1
 
 
 @pytest.mark.parametrize("pushed", [False, True])
-def test_parked_message_keeps_its_place_on_an_ordered_queue(pushed) -> None:
+def test_parked_message_keeps_its_place_on_an_ordered_queue(pushed: bool) -> None:
     out_of_order = replace(WITH_LONG_DELAYS, longest_ordered_delay_seconds=86_400, delays_in_order=False)
     soon, _ = settled(out_of_order, None, eta=time.time() + 500, queue="work.fifo", pushed=pushed)
     assert isinstance(soon, Release)
     late, app = settled(out_of_order, None, eta=time.time() + 5000, queue="work.fifo", pushed=pushed)
     assert isinstance(late, Acknowledge)
-    assert app.run(app.broker.depth("work.fifo")).delayed == 1
+    assert depth(app, "work.fifo").delayed == 1
 
 
 def test_retry_due_too_late_fails_the_task() -> None:

@@ -58,7 +58,7 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.broker = MemoryBroker(self.clock)
-        self.broker.capabilities = replace(MemoryBroker.capabilities, **self.capabilities)
+        vars(self.broker)["capabilities"] = replace(MemoryBroker.capabilities, **self.capabilities)
         self.store = CountedResults(self.clock)
         definition = TaskDefinition(
             "notify", self.function or (lambda tenant="a": None), task_options("notify", self.options)
@@ -113,7 +113,7 @@ def test_task_over_its_limit_keeps_its_slot_and_runs_then() -> None:
         shop.clock.advance(60.1)
         shop.work(shop.other_workers)
     assert [after - started for _, after in shop.began] == pytest.approx([0, 119.9, 180])
-    # Three slots for three tasks; for each task that came back, one look at what an earlier delivery may have stored.
+    # Three slots for three tasks. The result of an earlier delivery is looked up once for each task that came back.
     assert shop.store.asked == {"reserve": 3, "load": 2, "save": 3}
 
 
@@ -189,7 +189,7 @@ def test_slots_of_other_attempts_and_invalid_slots_are_ignored() -> None:
         ("work", {"prefers_parking": True}),
     ],
 )
-def test_released_task_keeps_its_slot_in_a_record(queue, capabilities) -> None:
+def test_released_task_keeps_its_slot_in_a_record(queue: str, capabilities: dict[str, Any]) -> None:
     shop = Shop({"rate_limit": "1/m"}, queue=queue, capabilities=capabilities)
     shop.send(2)
     first, *_ = (shop.settled(each) for each in shop.receive())
@@ -323,7 +323,7 @@ def test_long_rate_key_is_hashed_and_omitted_argument_has_its_default() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"kwargs": {"user": {}}}, {"kwargs": {"user": 3}}, {"args": [1, 2, 3]}])
-def test_arguments_without_rate_key_fail_the_task(arguments) -> None:
+def test_arguments_without_rate_key_fail_the_task(arguments: dict[str, Any]) -> None:
     shop = Shop({"rate_limit": "1/m", "rate_key": "{user[id]}"}, lambda user: None)
     shop.send(**arguments)
     shop.work()
@@ -334,7 +334,7 @@ def test_arguments_without_rate_key_fail_the_task(arguments) -> None:
 
 
 @pytest.mark.parametrize("key", ["{who}", "tenant", "{}", "{0}", "{tenant", "{tenant.id}", "{who[tenant]}"])
-def test_rate_key_without_parameter_is_refused_at_declaration(key) -> None:
+def test_rate_key_without_parameter_is_refused_at_declaration(key: str) -> None:
     app = TaskQ("shop")
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_key="):
         app.task(name="shop.notify", rate_limit="1/m", rate_key=key)(lambda tenant: None)
@@ -427,7 +427,7 @@ def test_store_that_answers_too_late_releases_the_message(caplog: pytest.LogCapt
         shop.clock.advance(10)
         return slot
 
-    shop.store._slots.take = slow  # type: ignore[method-assign]
+    vars(shop.store._slots)["take"] = slow
     shop.send()
     (delivery,) = shop.receive()
     assert isinstance(shop.settled(delivery), Release)
@@ -448,7 +448,7 @@ def test_store_that_answers_too_late_releases_the_message(caplog: pytest.LogCapt
         ({"queue_rate_limits": {"mail": "often"}}, "queue_rate_limits: mail='often' isn't a rate"),
     ],
 )
-def test_limit_that_the_store_can_not_keep_is_an_error_at_the_start(settings_, message) -> None:
+def test_limit_that_the_store_can_not_keep_is_an_error_at_the_start(settings_: dict[str, Any], message: str) -> None:
     app = TaskQ("shop", **{"broker": "memory://", "results": "memory://", **settings_})
     app.task(name="shop.notify", rate_limit="10/s")(print)
     with pytest.raises(ImproperlyConfigured, match=message):
@@ -463,8 +463,12 @@ def test_rate_key_without_a_rate_is_an_error_at_the_start() -> None:
 
 
 def test_limit_per_worker_and_disabled_limits_need_no_store() -> None:
-    for options, more in (({"rate_limit_scope": "worker"}, {}), ({}, {"worker_disable_rate_limits": True})):
-        app = TaskQ("shop", broker="memory://", results="disabled://", **more)
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"rate_limit_scope": "worker"}, {}),
+        ({}, {"worker_disable_rate_limits": True}),
+    ]
+    for options, more in cases:
+        app: Any = TaskQ("shop", broker="memory://", results="disabled://", **more)
         app.task(name="shop.notify", rate_limit="10/s", **options)(print)
         app.runtime()
 
@@ -472,9 +476,10 @@ def test_limit_per_worker_and_disabled_limits_need_no_store() -> None:
 @pytest.mark.parametrize(
     "options", [{"rate_limit": "10/d"}, {"rate_limit_scope": "cluster"}, {"rate_limit": "1/s", "rate_limit_burst": 1}]
 )
-def test_wrong_rate_options_are_refused_at_declaration(options) -> None:
+def test_wrong_rate_options_are_refused_at_declaration(options: dict[str, Any]) -> None:
+    app: Any = TaskQ("shop")
     with pytest.raises(ImproperlyConfigured, match=r"task shop\.notify: rate_limit"):
-        TaskQ("shop").task(name="shop.notify", **options)(print)
+        app.task(name="shop.notify", **options)(print)
 
 
 # -- any times of arrival
@@ -487,7 +492,9 @@ def test_wrong_rate_options_are_refused_at_declaration(options) -> None:
     waves=st.lists(st.tuples(st.integers(0, 12), st.floats(0.05, 20)), min_size=1, max_size=10),
     pause=st.sampled_from([0.1, 0.9, 1.7]),
 )
-def test_no_time_window_exceeds_the_limit_by_more_than_a_burst(rate, queue, waves, pause) -> None:
+def test_no_time_window_exceeds_the_limit_by_more_than_a_burst(
+    rate: str, queue: str, waves: list[tuple[int, float]], pause: float
+) -> None:
     shop = Shop({"rate_limit": rate}, queue=queue)
     limit = shop.tasks["notify"].options.rate
     assert limit is not None

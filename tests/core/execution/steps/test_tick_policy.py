@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.model.message import Delivery, Message
+from taskq_cloud.core.model.message import SCHEDULE, SCHEDULED_TIME, Delivery, Message
 from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Outcome, Replaced, Retrying, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
@@ -55,7 +55,7 @@ class World:
         running = self.bench.begin(delivery)
         if running.invocation is None:
             return None
-        self.ran.append(running.invocation.message.headers.get(ticks.SCHEDULED_TIME, "T")[11:19])
+        self.ran.append(running.invocation.message.headers.get(SCHEDULED_TIME, "T")[11:19])
         return running
 
     def work(self, outcome: Callable[[], Outcome] = lambda: Succeeded("null")) -> None:
@@ -242,12 +242,12 @@ def test_tick_revoked_just_before_its_run_has_ended() -> None:
     save = world.store.save
 
     def save_after_it_was_revoked(records: Any) -> Flow[Any]:
-        world.store.save = save  # type: ignore[method-assign]
+        vars(world.store)["save"] = save
         revoked = replace(records[0], state="REVOKED", version=version_of("REVOKED", 0))
         yield from save([replace(revoked, payload=revoked.payload.replace('"STARTED"', '"REVOKED"'))])
         return (yield from save(records))
 
-    world.store.save = save_after_it_was_revoked  # type: ignore[method-assign]
+    vars(world.store)["save"] = save_after_it_was_revoked
     world.work()
     assert world.ran == []
     assert world.states(after(0)) == ["REVOKED"]
@@ -373,7 +373,7 @@ def test_worker_without_time_zones_releases_ticks_with_a_zone(
 ) -> None:
     world = World()
     for timing in ({"crontab": "0 12 * * *", "timezone": "Europe/Paris"}, {"crontab": "0 12 * * *", "timezone": "UTC"}):
-        headers = {ticks.SCHEDULE: {**FINE, "timing": timing}, ticks.SCHEDULED_TIME: "2026-11-23T12:00:00Z"}
+        headers = {SCHEDULE: {**FINE, "timing": timing}, SCHEDULED_TIME: "2026-11-23T12:00:00Z"}
         world.bench.send(Message(task="report", id="1", headers=headers))
     world.work()
     assert world.ran == ["12:00:00"]
@@ -415,7 +415,7 @@ FINE: dict[str, Any] = {"application": "shop", "name": "mine", "timing": {"every
 @pytest.mark.parametrize("fire_time", ["2026-11-23T12:00:00Z", "<sent>"])
 def test_message_with_unreadable_schedule_is_dead_lettered(document: Any, fire_time: str) -> None:
     world = World()
-    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: fire_time})
+    message = Message(task="report", id="1", headers={SCHEDULE: document, SCHEDULED_TIME: fire_time})
     world.bench.send(message)
     world.work()
     (dead,) = world.bench.dead_letters()
@@ -427,7 +427,7 @@ def test_message_with_unreadable_schedule_is_dead_lettered(document: Any, fire_t
 def test_message_with_unreadable_fire_time_is_dead_lettered(fire_time: Any) -> None:
     world = World()
     document = {**FINE, "delay_seconds": 86_400}
-    message = Message(task="report", id="1", headers={ticks.SCHEDULE: document, ticks.SCHEDULED_TIME: fire_time})
+    message = Message(task="report", id="1", headers={SCHEDULE: document, SCHEDULED_TIME: fire_time})
     world.bench.send(message)
     world.work()
     assert world.ran == []
