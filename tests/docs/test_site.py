@@ -129,10 +129,17 @@ def test_code_in_table_cells_is_broken_between_words_only(name: str, site: Path)
     assert 'href="site.css"' in html
 
 
-def test_pages_link_to_previous_and_next_page(site: Path) -> None:
-    html = (site / "retries.html").read_text(encoding="utf-8")
-    assert re.search(r'href="delivery.html" class="md-footer__link md-footer__link--prev"', html)
-    assert re.search(r'href="how-workflows-run.html" class="md-footer__link md-footer__link--next"', html)
+NAVIGATION = re.findall(r"- ([\w-]+)\.md$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NAVIGATION)
+def test_page_links_to_its_neighbours_and_to_the_repository(name: str, site: Path) -> None:
+    html = (site / f"{name}.html").read_text(encoding="utf-8")
+    linked = dict(re.findall(r'href="([\w-]+)\.html" class="md-footer__link md-footer__link--(prev|next)"', html))
+    at = NAVIGATION.index(name)
+    neighbours = {NAVIGATION[at - 1]: "prev"} if at > 0 else {}
+    assert linked == neighbours | dict.fromkeys(NAVIGATION[at + 1 : at + 2], "next")
+    assert re.search(r'<a href="[^"]+" title="[^"]*" class="md-source"', html)
 
 
 def test_links_by_file_name_show_the_title_of_the_page(site: Path) -> None:
