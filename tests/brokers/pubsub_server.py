@@ -10,9 +10,10 @@ import threading
 import time
 from base64 import b64decode
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self
 
 import grpc
@@ -20,7 +21,7 @@ from google.cloud.tasks_v2 import types as tasks
 from google.protobuf import any_pb2, empty_pb2
 from google.pubsub_v1 import types as pubsub
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
+from grpc_status import rpc_status  # type: ignore[import-untyped]  # the package has no types
 
 from tests.brokers.pubsub_state import DELETED_TOPIC, Fault, State, Subscription
 
@@ -63,7 +64,7 @@ class PubSubServer:
         # A server that is started again takes its old port.
         options = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
         self._server = grpc.server(ThreadPoolExecutor(64), options=options)
-        self._server.add_generic_rpc_handlers((_handlers(self),))
+        self._server.add_generic_rpc_handlers(_handlers(self))
         port = self._server.add_insecure_port(self.host)
         self.host = f"127.0.0.1:{port}"
         self._server.start()
@@ -77,9 +78,17 @@ class PubSubServer:
         with self._lock:
             self.state.advance(seconds)
 
-    def fail_next(self, method: str, code: str, *, after: bool = False, times: int = 1, **details: str) -> None:
+    def fail_next(
+        self,
+        method: str,
+        code: str,
+        *,
+        after: bool = False,
+        times: int = 1,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
         """Answer the next calls of a method with a status, either before or after they take effect."""
-        self._faults[method].extend([(code, after, details)] * times)
+        self._faults[method].extend([(code, after, dict(details or {}))] * times)
 
     def make_topic(self, name: str) -> str:
         topic = f"projects/{self.project}/topics/{name}"
@@ -226,7 +235,7 @@ class PubSubServer:
         return task
 
     def _dispatch(self, request: Any) -> None:
-        """Publish what a task of Cloud Tasks posts, as Pub/Sub's REST method does."""
+        """Publish the messages that a task of Cloud Tasks posts, as Pub/Sub's REST method does."""
         topic = request.url.removeprefix("https://pubsub.googleapis.com/v1/").removesuffix(":publish")
         messages = json.loads(request.body)["messages"]
         self.state.publish(
@@ -271,38 +280,44 @@ def _abort(context: Any, fault: Fault) -> None:
     context.abort_with_status(rpc_status.to_status(status))
 
 
-def _handlers(server: PubSubServer) -> grpc.GenericRpcHandler:
-    requests = {
-        "/google.pubsub.v1.Publisher/Publish": pubsub.PublishRequest,
-        "/google.pubsub.v1.Publisher/ListTopicSubscriptions": pubsub.ListTopicSubscriptionsRequest,
-        "/google.pubsub.v1.Publisher/DeleteTopic": pubsub.DeleteTopicRequest,
-        "/google.pubsub.v1.Subscriber/GetSubscription": pubsub.GetSubscriptionRequest,
-        "/google.pubsub.v1.Subscriber/Pull": pubsub.PullRequest,
-        "/google.pubsub.v1.Subscriber/Acknowledge": pubsub.AcknowledgeRequest,
-        "/google.pubsub.v1.Subscriber/ModifyAckDeadline": pubsub.ModifyAckDeadlineRequest,
-        "/google.pubsub.v1.Subscriber/Seek": pubsub.SeekRequest,
-        "/google.cloud.tasks.v2.CloudTasks/CreateTask": tasks.CreateTaskRequest,
+def _handlers(server: PubSubServer) -> list[Any]:
+    services: dict[str, dict[str, Any]] = {
+        "google.pubsub.v1.Publisher": {
+            "Publish": pubsub.PublishRequest,
+            "ListTopicSubscriptions": pubsub.ListTopicSubscriptionsRequest,
+            "DeleteTopic": pubsub.DeleteTopicRequest,
+        },
+        "google.pubsub.v1.Subscriber": {
+            "GetSubscription": pubsub.GetSubscriptionRequest,
+            "Pull": pubsub.PullRequest,
+            "Acknowledge": pubsub.AcknowledgeRequest,
+            "ModifyAckDeadline": pubsub.ModifyAckDeadlineRequest,
+            "Seek": pubsub.SeekRequest,
+        },
+        "google.cloud.tasks.v2.CloudTasks": {"CreateTask": tasks.CreateTaskRequest},
     }
-
-    class Handlers(grpc.GenericRpcHandler):
-        def service(self, handler_call_details: Any) -> Any:
-            kind = requests.get(handler_call_details.method)
-            if kind is None:
-                return None
-            return grpc.unary_unary_rpc_method_handler(
-                _answering(server, handler_call_details.method.rpartition("/")[2]),
-                request_deserializer=kind.deserialize,
-                response_serializer=_serialize,
-            )
-
-    return Handlers()
+    return [service_handler(server.answer, name, requests) for name, requests in services.items()]
 
 
-def _answering(server: PubSubServer, method: str) -> Callable[[Any, Any], Any]:
-    return lambda request, context: server.answer(method, request, context)
+def service_handler(answer: Callable[[str, Any, Any], Any], service: str, requests: Mapping[str, Any]) -> Any:
+    """Make the handler of a gRPC service.
+
+    Args:
+        answer: is called with a method's name, the request and the call's context, and returns the response.
+        service: the full name of the service.
+        requests: method -> the class of its requests.
+    """
+    methods = {
+        method: grpc.unary_unary_rpc_method_handler(
+            partial(answer, method), request_deserializer=kind.deserialize, response_serializer=_serialize
+        )
+        for method, kind in requests.items()
+    }
+    return grpc.method_handlers_generic_handler(service, methods)
 
 
 def _serialize(response: Any) -> bytes:
-    if isinstance(response, empty_pb2.Empty):
-        return response.SerializeToString()
-    return type(response).serialize(response)
+    serialized: bytes = (
+        response.SerializeToString() if isinstance(response, empty_pb2.Empty) else type(response).serialize(response)
+    )
+    return serialized

@@ -10,7 +10,7 @@ import sys
 
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.model.message import Acknowledge, Outgoing
+from taskq_cloud.core.model.message import Acknowledge, Outgoing, Sent
 
 
 def say(value: object) -> None:
@@ -34,7 +34,9 @@ def hold(broker: SQLiteBroker, connections: Connections, queue: str) -> None:
 def send(broker: SQLiteBroker, connections: Connections, queue: str) -> None:
     while True:
         answers = connections.run(broker.send(queue, [Outgoing(body="x" * 2000)] * 10))
-        say([each.message_id for each in answers])
+        sent = [each.message_id for each in answers if isinstance(each, Sent)]
+        assert len(sent) == len(answers), answers
+        say(sent)
 
 
 def main() -> None:

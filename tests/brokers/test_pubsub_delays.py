@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,13 +74,18 @@ def test_call_from_cloud_tasks_goes_to_the_end_of_its_group(app_with_tasks: Task
     pubsub_server.make_queue("shop-work.fifo", ordered=True)
     broker = app_with_tasks.broker
 
-    def received(wait_seconds):
+    def received(wait_seconds: float) -> list[tuple[str, str | None]]:
         found = app_with_tasks.run(broker.receive("work.fifo", 10, wait_seconds, LEASE_SECONDS))
         app_with_tasks.run(broker.settle([Acknowledge(each) for each in found]))
         return [(json.loads(each.body)["headers"]["id"], each.group) for each in found]
 
     for task_id, seconds in (("later", 3600), ("now", None)):
-        options = {"queue": "work.fifo", "MessageGroupId": "a", "task_id": task_id, "countdown": seconds}
+        options: dict[str, Any] = {
+            "queue": "work.fifo",
+            "MessageGroupId": "a",
+            "task_id": task_id,
+            "countdown": seconds,
+        }
         app_with_tasks.tasks["notify"].apply_async(**options)
     assert received(1) == [("now", "a")]
     pubsub_server.advance(3601)

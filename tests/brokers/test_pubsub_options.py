@@ -29,9 +29,9 @@ def test_url_gives_project_and_prefix() -> None:
     assert isinstance(broker_from_url("pubsub://my-project/shop-", {}), PubSubBroker)
 
 
-def test_url_without_a_project_takes_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "its-project")
-    assert read("pubsub:///shop-") == PubSubOptions(project="its-project", prefix="shop-")
+def test_url_without_project_takes_it_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "environments-project")
+    assert read("pubsub:///shop-") == PubSubOptions(project="environments-project", prefix="shop-")
 
 
 def test_known_options_are_read_and_kombus_others_are_ignored() -> None:
@@ -72,7 +72,7 @@ def test_known_options_are_read_and_kombus_others_are_ignored() -> None:
         ("pubsub://my-project", {**TASKS, "cloud_tasks_queue": "later"}, "is not projects/"),
     ],
 )
-def test_wrong_url_or_option_is_named_in_the_error(url, options, expected) -> None:
+def test_wrong_url_or_option_is_named_in_the_error(url: str, options: dict[str, Any], expected: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=expected) as caught:
         read(url, **options)
     assert "secret" not in str(caught.value)

@@ -145,7 +145,7 @@ def test_acknowledgement_with_a_transient_failure_is_sent_again(
     run(broker.send(queue, [Outgoing(body="x"), Outgoing(body="y")]))
     deliveries = take(run, broker, queue, 2)
     answer = {deliveries[0].receipt: "TRANSIENT_FAILURE_OTHER"}
-    pubsub_server.fail_next("Acknowledge", "FAILED_PRECONDITION", **answer)
+    pubsub_server.fail_next("Acknowledge", "FAILED_PRECONDITION", details=answer)
     assert run(broker.settle([Acknowledge(each) for each in deliveries])) == [None, None]
     assert pubsub_server.calls["Acknowledge"] == 2
     assert pubsub_server.left(queue) == 0
@@ -159,7 +159,7 @@ def test_message_lost_while_it_is_leased_is_not_delivered(
     [delivery] = take(run, broker, queue, 1)
     run(broker.settle([Release(delivery)]))
     lost = {f"{delivery.message_id}-2-{queue}": "PERMANENT_FAILURE_INVALID_ACK_ID"}
-    pubsub_server.fail_next("ModifyAckDeadline", "FAILED_PRECONDITION", **lost)
+    pubsub_server.fail_next("ModifyAckDeadline", "FAILED_PRECONDITION", details=lost)
     assert run(broker.receive(queue, 1, 5, LEASE_SECONDS)) == []
 
 
@@ -168,7 +168,7 @@ def test_message_lost_while_it_is_leased_is_not_delivered(
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNAUTHENTICATED"])
 def test_every_operation_survives_a_fault(
-    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str], code
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make_pubsub_queue: Callable[..., str], code: str
 ) -> None:
     queue = make_pubsub_queue()
     methods = (
@@ -221,6 +221,7 @@ def test_unreachable_service_is_an_error_of_every_call(
         with pytest.raises(Unreachable, match=f"queue '{queue}': no answer from Pub/Sub"):
             run(flow)
     [refused] = run(broker.settle([Acknowledge(delivery)]))
+    assert isinstance(refused, Refused)
     assert isinstance(refused.error, Unreachable)
     pubsub_server.start()
     until(lambda: run(broker.settle([Acknowledge(delivery)])) == [None])
@@ -274,7 +275,7 @@ def _without_topic(server: PubSubServer) -> None:
     ],
 )
 def test_unsuitable_subscription_is_refused(
-    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make, expected
+    broker: PubSubBroker, run: Drive, pubsub_server: PubSubServer, make: Callable[[PubSubServer], None], expected: str
 ) -> None:
     make(pubsub_server)
     for _ in range(2):  # a failed check is repeated
@@ -355,6 +356,7 @@ def test_message_over_ten_megabytes_is_refused_before_sending(
 ) -> None:
     queue = make_pubsub_queue()
     [refused] = run(broker.send(queue, [Outgoing(body="x" * (TEN_MEGABYTES + 1))]))
+    assert isinstance(refused, Refused)
     assert isinstance(refused.error, PayloadTooLarge)
     assert "10000001 bytes" in str(refused.error)
     assert "Publish" not in pubsub_server.calls
@@ -369,11 +371,12 @@ def test_message_over_ten_megabytes_is_refused_before_sending(
     ],
 )
 def test_illegal_attribute_is_refused(
-    broker: PubSubBroker, run: Drive, make_pubsub_queue: Callable[..., str], attributes, expected
+    broker: PubSubBroker, run: Drive, make_pubsub_queue: Callable[..., str], attributes: dict[str, str], expected: str
 ) -> None:
     [refused, sent] = run(
         broker.send(make_pubsub_queue(), [Outgoing(body="x", attributes=attributes), Outgoing(body="y")])
     )
+    assert isinstance(refused, Refused)
     assert expected in str(refused.error)
     assert isinstance(sent, Sent)
 

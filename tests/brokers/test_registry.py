@@ -23,7 +23,9 @@ def test_memory_url_opens_the_memory_broker() -> None:
         ("sqlite:///with%20space.db", "{here}/with space.db"),
     ],
 )
-def test_sqlite_url_gives_the_absolute_path(url, path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_url_gives_the_absolute_path(
+    url: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     broker = broker_from_url(url, {})
     [service] = broker.services.values()
@@ -46,7 +48,7 @@ def test_two_sqlite_files_are_two_services() -> None:
         ("queues.db", "memory://, pubsub://, sqlite://, sqs://"),
     ],
 )
-def test_wrong_url_error_says_what_is_right(url, says) -> None:
+def test_wrong_url_error_says_what_is_right(url: str, says: str) -> None:
     with pytest.raises(ImproperlyConfigured) as raised:
         broker_from_url(url, {})
     assert says in str(raised.value)
@@ -55,7 +57,7 @@ def test_wrong_url_error_says_what_is_right(url, says) -> None:
 @pytest.mark.parametrize(
     "url", ["redis://me:secret@host/0", "sqlite://me:secret@host/x.db", "redis://me:secret@[host/0"]
 )
-def test_password_in_a_wrong_url_is_not_shown(url) -> None:
+def test_password_in_a_wrong_url_is_not_shown(url: str) -> None:
     with pytest.raises(ImproperlyConfigured) as raised:
         broker_from_url(url, {})
     assert "secret" not in str(raised.value)

@@ -8,45 +8,51 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from taskq_cloud.brokers import _sqlite_statements as sql
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.clients import sqlite as clients
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Outgoing, Refused, Release, Sent
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import OperationalError, Unreachable
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
-from taskq_cloud.testing.driving import driving
+from taskq_cloud.testing.driving import Drive, driving
+
+T = TypeVar("T")
 
 
 class TestSQLiteBroker(BrokerContract):
     @pytest.fixture
-    def clock(self):
+    def clock(self) -> FakeClock:
         return FakeClock()
 
     @pytest.fixture
-    def advance(self, clock):
+    def advance(self, clock: FakeClock) -> Callable[[float], None]:
         return clock.advance
 
     @pytest.fixture
-    def broker(self, clock, tmp_path: Path):
+    def broker(self, clock: FakeClock, tmp_path: Path) -> SQLiteBroker:
         return SQLiteBroker(tmp_path / "made" / "queues.db", clock)
 
     @pytest.fixture
-    def queue(self):
+    def queue(self) -> str:
         return "work"
 
     @pytest.fixture
-    def ordered_queue(self):
+    def ordered_queue(self) -> str:
         return "work.fifo"
 
-    def test_deduplication_id_is_forgotten_after_five_minutes(self, broker, run, clock) -> None:
+    def test_deduplication_id_is_forgotten_after_five_minutes(
+        self, broker: SQLiteBroker, run: Drive, clock: FakeClock
+    ) -> None:
         message = Outgoing(body="x", group="a", deduplication="same")
         [first] = run(broker.send("work.fifo", [message]))
         clock.advance(299)
@@ -57,27 +63,29 @@ class TestSQLiteBroker(BrokerContract):
         assert after != first
         assert run(broker.depth("work.fifo")).waiting == 2
 
-    def test_released_message_goes_behind_the_others(self, broker, run, clock) -> None:
+    def test_released_message_goes_behind_the_others(self, broker: SQLiteBroker, run: Drive, clock: FakeClock) -> None:
         run(broker.send("work", [Outgoing(body="poison"), Outgoing(body="good")]))
         [poison] = run(broker.receive("work", 1, 0, 60))
         clock.advance(1)
         run(broker.settle([Release(poison)]))
         assert [each.body for each in run(broker.receive("work", 1, 0, 60))] == ["good"]
 
-    def test_second_broker_on_the_file_receives_the_messages(self, broker, run, tmp_path: Path) -> None:
+    def test_second_broker_on_the_file_receives_the_messages(
+        self, broker: SQLiteBroker, run: Drive, tmp_path: Path
+    ) -> None:
         run(broker.send("work", [Outgoing(body="kept")]))
         other = SQLiteBroker(tmp_path / "made" / "queues.db")
         with driving("sync", other.services) as run_other:
             assert [each.body for each in run_other(other.receive("work", 1, 1, 60))] == ["kept"]
 
-    def test_message_that_is_not_utf8_is_refused_alone(self, broker, run) -> None:
+    def test_message_that_is_not_utf8_is_refused_alone(self, broker: SQLiteBroker, run: Drive) -> None:
         refused, sent = run(broker.send("work", [Outgoing(body="\ud800"), Outgoing(body="good")]))
         assert isinstance(refused, Refused)
         assert "'work'" in str(refused.error)
         assert isinstance(sent, Sent)
 
     @pytest.mark.parametrize("queue_name", ["work", "work.fifo"])
-    def test_receive_uses_indexes_only(self, broker, run, tmp_path: Path, queue_name) -> None:
+    def test_receive_uses_indexes_only(self, broker: SQLiteBroker, run: Drive, tmp_path: Path, queue_name: str) -> None:
         run(broker.send(queue_name, [Outgoing(body="x", group="a")]))
         ready = sql.READY_IN_ORDER if queue_name.endswith(".fifo") else sql.READY
         with closing(sqlite3.connect(tmp_path / "made" / "queues.db")) as connection:
@@ -93,31 +101,33 @@ class Process:
 
     def __init__(self, action: str, path: Path) -> None:
         script = Path(__file__).with_name("sqlite_process.py")
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(script), action, str(path), "work"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert process.stdin is not None and process.stdout is not None
+        self._process, self._input, self._output = process, process.stdin, process.stdout
         assert self.answer() == "ready"
 
     def begin(self) -> None:
-        self._process.stdin.write("begin\n")
-        self._process.stdin.flush()
+        self._input.write("begin\n")
+        self._input.flush()
 
     def answer(self) -> Any:
-        return json.loads(self._process.stdout.readline())
+        return json.loads(self._output.readline())
 
     def all_answers(self) -> list[Any]:
         """Wait for the process to end without an error, and return the rest of its answers."""
-        lines = self._process.stdout.readlines()
+        lines = self._output.readlines()
         assert self._process.wait(60) == 0
         return [json.loads(line) for line in lines]
 
     def kill(self) -> list[Any]:
         """Kill the process with SIGKILL, and return the answers that it had written before."""
         self._process.kill()
-        lines = self._process.stdout.readlines()
+        lines = self._output.readlines()
         assert self._process.wait(60) == -signal.SIGKILL
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
@@ -128,12 +138,12 @@ class Process:
 
 class TestSeveralProcesses:
     @pytest.fixture
-    def path(self, tmp_path: Path):
+    def path(self, tmp_path: Path) -> Path:
         return tmp_path / "queues.db"
 
     @pytest.fixture
-    def start(self, path):
-        started = []
+    def start(self, path: Path) -> Iterator[Callable[[str], Process]]:
+        started: list[Process] = []
 
         def start(action: str) -> Process:
             started.append(Process(action, path))
@@ -144,16 +154,20 @@ class TestSeveralProcesses:
             process.clean_up()
 
     @pytest.fixture
-    def broker(self, path):
+    def broker(self, path: Path) -> SQLiteBroker:
         return SQLiteBroker(path)
 
     @pytest.fixture
-    def run(self, broker):
+    def run(self, broker: SQLiteBroker) -> Iterator[Drive]:
         with driving("sync", broker.services) as drive:
             yield drive
 
-    def test_each_message_comes_once_to_four_processes(self, broker, run, start) -> None:
-        sent = run(broker.send("work", [Outgoing(body=str(number)) for number in range(2000)]))
+    def test_each_message_comes_once_to_four_processes(
+        self, broker: SQLiteBroker, run: Drive, start: Callable[[str], Process]
+    ) -> None:
+        answers = run(broker.send("work", [Outgoing(body=str(number)) for number in range(2000)]))
+        sent = [answer for answer in answers if isinstance(answer, Sent)]
+        assert len(sent) == 2000
         processes = [start("drain") for _ in range(4)]
         for process in processes:
             process.begin()
@@ -163,7 +177,9 @@ class TestSeveralProcesses:
         assert sorted(received) == sorted([each.message_id, 1] for each in sent)
         assert run(broker.depth("work")) == Depth(0, 0, 0)
 
-    def test_messages_of_a_killed_process_come_back_after_their_lease(self, path, broker, run, start) -> None:
+    def test_messages_of_a_killed_process_come_back_after_their_lease(
+        self, path: Path, broker: SQLiteBroker, run: Drive, start: Callable[[str], Process]
+    ) -> None:
         run(broker.send("work", [Outgoing(body=str(number)) for number in range(10)]))
         process = start("hold")
         process.begin()
@@ -177,7 +193,9 @@ class TestSeveralProcesses:
         assert {each.message_id for each in again} == set(held)
         assert all(each.receive_count == 2 for each in again)
 
-    def test_sends_of_a_killed_process_are_stored_in_whole_batches(self, broker, run, start) -> None:
+    def test_sends_of_a_killed_process_are_stored_in_whole_batches(
+        self, broker: SQLiteBroker, run: Drive, start: Callable[[str], Process]
+    ) -> None:
         processes = [start("send") for _ in range(2)]
         for process in processes:
             process.begin()
@@ -194,14 +212,14 @@ class TestSeveralProcesses:
 
 
 class TestTrouble:
-    def use(self, path, flow_of):
+    def use(self, path: Path, flow_of: Callable[[SQLiteBroker], Flow[T]]) -> T:
         broker = SQLiteBroker(path)
         with driving("sync", broker.services) as run:
             return run(flow_of(broker))
 
     def test_file_that_is_not_a_database_is_named_in_the_error(self, tmp_path: Path) -> None:
         path = tmp_path / "notes.txt"
-        path.write_text("These are my notes, and they are long enough to be no database. " * 100)
+        path.write_text("These are my notes. They are not a database, but long enough for one. " * 100)
         with pytest.raises(OperationalError, match=r"queue 'work'.*notes\.txt.*isn't an SQLite database"):
             self.use(path, lambda broker: broker.send("work", [Outgoing(body="x")]))
 

@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 
-from emulators.call_counter import CallCounter
+from emulators.call_counter import CallCounter, Fault
 from taskq_cloud.brokers._sqs_options import SQSOptions
 from taskq_cloud.brokers.sqs import SQSBroker
 from taskq_cloud.core.model.capabilities import dead_letter_queue
-from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Sent
-from taskq_cloud.errors import (
-    QueueNotFound,
-    Unreachable,
-)
-from taskq_cloud.testing.contracts.broker import BrokerContract
+from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Refused, Sent
+from taskq_cloud.core.ports import Broker
+from taskq_cloud.errors import QueueNotFound, Unreachable
+from taskq_cloud.testing.contracts.broker import Advance, BrokerContract
 from taskq_cloud.testing.contracts.receiving import LEASE_SECONDS, bodies, receive_now, take
 from taskq_cloud.testing.driving import Drive, driving
 from tests.conftest import StackAddress
@@ -25,7 +23,7 @@ from tests.conftest import StackAddress
 REGION = "eu-west-1"
 MEBIBYTE = 1_048_576
 
-# aiohttp warns of a body of a mebibyte, SQS's largest, that is given as bytes, as the SDK does.
+# The SDK gives aiohttp a body as bytes, and aiohttp warns when the body has a mebibyte, which is SQS's limit.
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
 
 
@@ -44,11 +42,11 @@ class TestSQS(BrokerContract):
         return _with_dead_letter_queue(make_queue, "work.fifo")
 
     @pytest.mark.needs("tells_stale_receipts")
-    def test_lost_lease_is_not_extended(self, broker: SQSBroker, queue: str, run: Drive, advance) -> None:
+    def test_lost_lease_is_not_extended(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
         super().test_lost_lease_is_not_extended(broker, queue, run, advance)
 
     @pytest.mark.needs("tells_stale_receipts")
-    def test_stale_receipt_changes_nothing(self, broker: SQSBroker, queue: str, run: Drive, advance) -> None:
+    def test_stale_receipt_changes_nothing(self, broker: Broker, queue: str, run: Drive, advance: Advance) -> None:
         super().test_stale_receipt_changes_nothing(broker, queue, run, advance)
 
 
@@ -132,6 +130,7 @@ def test_send_with_lost_answer_to_ordered_queue_is_one_message(
     queue = make_queue("work.fifo")
     counter.fail_next("SendMessageBatch", "reset_after")
     [answer] = run(broker.send(queue, [Outgoing(body="x")]))
+    assert isinstance(answer, Sent)
     [delivery] = take(run, broker, queue, 1)
     assert delivery.message_id == answer.message_id
     assert delivery.group == "default"
@@ -140,7 +139,7 @@ def test_send_with_lost_answer_to_ordered_queue_is_one_message(
 
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset_before", "expired_token"])
 def test_every_operation_survives_a_fault(
-    broker: SQSBroker, run: Drive, counter: CallCounter, make_queue: Callable[..., str], fault
+    broker: SQSBroker, run: Drive, counter: CallCounter, make_queue: Callable[..., str], fault: Fault
 ) -> None:
     queue = _with_dead_letter_queue(make_queue, "work")
     for operation in (
@@ -199,6 +198,7 @@ def test_dead_letter_without_a_dead_letter_queue_stays_in_its_queue(
     refused, done = run(broker.settle([DeadLetter(deliveries["dead"], "why"), Acknowledge(deliveries["done"])]))
 
     assert done is None
+    assert isinstance(refused, Refused)
     assert isinstance(refused.error, QueueNotFound)
     assert dead_letter_queue(queue) in str(refused.error)
     assert run(broker.depth(queue)).in_flight == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from taskq_cloud.brokers import _sqs_messages as messages
 from taskq_cloud.brokers._sqs_options import SQSOptions
 from taskq_cloud.brokers.sqs import SQSBroker
 from taskq_cloud.core import flows
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF
 from taskq_cloud.core.flows import CallError, Gather, Trouble
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
@@ -62,7 +63,7 @@ def test_entry_that_keeps_failing_is_refused_after_five_calls() -> None:
     assert first == Sent("a")
     assert isinstance(second.error, Unreachable)
     assert "queue 'work': sqs:SendMessage failed (InternalError: why)" in str(second.error)
-    assert len(script.batches) == flows.DEFAULT_BACKOFF.attempts
+    assert len(script.batches) == DEFAULT_BACKOFF.attempts
 
 
 def test_entry_failed_by_the_senders_fault_is_refused_at_once() -> None:
@@ -98,7 +99,7 @@ def test_failed_call_refuses_its_own_messages_only() -> None:
         (failing("QueueDoesNotExist", "no", Trouble.REFUSED), QueueNotFound, "does not exist in eu-west-1"),
     ],
 )
-def test_failure_of_every_call_is_raised(failure, kind, text) -> None:
+def test_failure_of_every_call_is_raised(failure: Callable[..., Any], kind: type[Exception], text: str) -> None:
     broker = SQSBroker(SQSOptions(region="eu-west-1"))
     with pytest.raises(OperationalError, match=rf"queue 'work'.*{text}") as caught:
         Script([failure] * 2).run(broker.send("work", _outgoing(*"abcdefghijkl")))
@@ -182,7 +183,7 @@ def test_calls_to_an_ordered_queue_are_made_one_after_the_other() -> None:
         ),
     ],
 )
-def test_message_becomes_an_entry(queue, outgoing, expected) -> None:
+def test_message_becomes_an_entry(queue: str, outgoing: Outgoing, expected: dict[str, Any]) -> None:
     parameters = dict(messages.entry_to_send(0, queue, outgoing).parameters)
     assert parameters.pop("MessageBody") == "x"
     assert parameters == expected
@@ -207,7 +208,7 @@ def test_messages_without_a_deduplication_id_get_different_ones() -> None:
         ("work", Outgoing(body="\ud800"), "UTF-8"),
     ],
 )
-def test_message_that_sqs_cannot_carry_is_refused_before_sending(queue, outgoing, text) -> None:
+def test_message_that_sqs_cannot_carry_is_refused_before_sending(queue: str, outgoing: Outgoing, text: str) -> None:
     script = Script()
     sent, refused = script.run(SQSBroker().send(queue, [Outgoing(body="fine"), outgoing]))
     assert isinstance(sent, Sent)
@@ -237,7 +238,7 @@ def test_message_that_sqs_cannot_carry_is_refused_before_sending(queue, outgoing
     ],
 )
 @pytest.mark.parametrize("sender_fault", [True, False])
-def test_lost_lease_counts_as_settled_but_not_as_extended(code, message, sender_fault) -> None:
+def test_lost_lease_counts_as_settled_but_not_as_extended(code: str, message: str, sender_fault: bool) -> None:
     answer = refusing("r", code=code, message=message, sender_fault=sender_fault)
     assert Script([answer]).run(SQSBroker().settle([Acknowledge(_delivery())])) == [None]
     assert Script([answer]).run(SQSBroker().settle([Release(_delivery())])) == [None]
@@ -249,7 +250,7 @@ def test_lost_lease_counts_as_settled_but_not_as_extended(code, message, sender_
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidParameterValueException"])
-def test_lease_beyond_twelve_hours_is_refused_but_not_lost(code) -> None:
+def test_lease_beyond_twelve_hours_is_refused_but_not_lost(code: str) -> None:
     answer = refusing(
         "r",
         code=code,

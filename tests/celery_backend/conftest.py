@@ -23,14 +23,14 @@ def app(url: str) -> Iterator[Any]:
     made = celery.Celery("shop", broker="memory://", backend=f"taskq+{url}", set_as_current=False)
     made.conf.result_extended = True
 
-    @made.task(name="add", shared=False)
-    def add(a, b):
+    def add(a: int, b: int) -> int:
         return a + b
 
-    @made.task(name="total", shared=False)
-    def total(values):
+    def total(values: list[int]) -> int:
         return sum(values)
 
+    for function in (add, total):
+        made.task(name=function.__name__, shared=False)(function)
     yield made
     made.close()
     Channel.queues.clear()

@@ -56,16 +56,15 @@ def test_chord_member_with_ignored_result_is_recorded(app: Any) -> None:
 def test_failed_member_fails_the_body_and_calls_its_errbacks_once(app: Any) -> None:
     heard: list[Any] = []
 
-    @app.task(name="old", shared=False)
-    def old(task_id):
+    def old(task_id: str) -> str:
         return task_id
 
-    @app.task(name="new", shared=False)
-    def new(request, exc, traceback) -> None:
+    def new(request: Any, exc: Exception, traceback: Any) -> None:
         heard.append((request.id, exc))
 
+    errbacks = [app.task(name=each.__name__, shared=False)(each) for each in (old, new)]
     add, total = app.tasks["add"], app.tasks["total"]
-    body = total.s().on_error(old.s()).on_error(new.s())
+    body = total.s().on_error(errbacks[0].s()).on_error(errbacks[1].s())
     failing = celery.chain(add.s(1, 1), add.s(1), app=app)
     result, members = start(app, celery.chord([failing, add.s(2, 2)], body, app=app))
     app.backend.mark_as_done(members[1].id, 4, members[1])

@@ -1,8 +1,13 @@
-"""The same application on Celery: real tasks, kombu's SQS transport, Celery's DynamoDB backend."""
+"""The Celery application of the tests: real tasks, kombu's SQS transport, and Celery's DynamoDB backend.
+
+``conftest`` has an application of ours with equal tasks.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from celery import Celery
@@ -24,48 +29,55 @@ app.conf.update(
 assert quote(table) == table
 
 
-@app.task(shared=False, name="interop.add")
-def add(a, b):
+def task(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a task with types, which Celery's own decorator doesn't have."""
+    decorator: Callable[[Callable[..., Any]], Any] = app.task(shared=False, name=name, **options)
+    return decorator
+
+
+@task("interop.add")
+def add(a: int, b: int) -> int:
     return a + b
 
 
-@app.task(shared=False, name="interop.echo")
-def echo(*args, **kwargs):
+@task("interop.echo")
+def echo(*args: Any, **kwargs: Any) -> list[Any]:
     return [list(args), kwargs]
 
 
-@app.task(shared=False, name="interop.fail")
-def fail(text) -> None:
+@task("interop.fail")
+def fail(text: str) -> None:
     raise ValueError(text, 7)
 
 
-@app.task(shared=False, name="interop.flaky", bind=True, max_retries=2)
-def flaky(self):
+@task("interop.flaky", bind=True, max_retries=2)
+def flaky(self: Any) -> int:
     if self.request.retries < 2:
         raise self.retry(countdown=1, exc=OSError("not yet"))
-    return self.request.retries
+    retries: int = self.request.retries
+    return retries
 
 
-@app.task(shared=False, name="interop.note")
-def note(value):
+@task("interop.note")
+def note(value: Any) -> list[Any]:
     return ["noted", value]
 
 
-@app.task(shared=False, name="interop.total")
-def total(values):
+@task("interop.total")
+def total(values: list[int]) -> int:
     return sum(values)
 
 
-@app.task(shared=False, name="interop.same")
-def same(value):
+@task("interop.same")
+def same(value: Any) -> Any:
     return value
 
 
-@app.task(shared=False, name="interop.where", bind=True)
-def where(self, *came_before):
+@task("interop.where", bind=True)
+def where(self: Any, *came_before: Any) -> str:
     return "celery"
 
 
-@app.task(shared=False, name="interop.place", bind=True)
-def place(self, *came_before):
+@task("interop.place", bind=True)
+def place(self: Any, *came_before: Any) -> list[Any]:
     return [self.request.root_id, self.request.parent_id, self.request.group, self.request.group_index]

@@ -1,7 +1,8 @@
-"""Runs workflows on a Celery worker of its own, with Celery's in-memory transport: JSON in on stdin, out on stdout.
+"""A script that runs workflows on a Celery worker of its own, with Celery's in-memory transport.
 
-Run as a script, with the URL of a result backend. In: a list of signatures; out, for each, its value (a list for a
-group), ``{"failed": the exception's repr}``, or ``{"hangs": the workflow's repr}``.
+Its argument is the URL of a result backend. It reads a JSON list of signatures from stdin, and writes a JSON list to
+stdout with an outcome for each: the value (a list for a group), ``{"failed": the exception's repr}``, or
+``{"hangs": the workflow's repr}``.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from celery.signals import worker_ready
 from tests.workflows import build
 
 LONGEST_SECONDS: Final = 8.0
-"""Of one workflow; it takes some hundredths of one."""
+"""The longest wait for one workflow, which usually takes some hundredths of a second."""
 ALL_SECONDS: Final = 70.0
-"""Of all of them: well below the time that the test gives this script."""
+"""The longest wait for all workflows: well below the time that the test gives this script."""
 
 app = celery.Celery("flow", broker="memory://", backend=sys.argv[1])
 app.conf.update(
@@ -35,19 +36,22 @@ app.conf.update(
 KINDS: Final = (celery.chain, celery.group, celery.chord)
 
 
-@app.task(name="task")
 def task(*args: Any, tag: str) -> list[Any]:
     return [tag, *args]
 
 
-@app.task(name="failing")
 def failing(*_: Any, tag: str) -> None:
     raise ValueError(tag)
 
 
-@app.task(name="replaced", bind=True)
 def replaced(self: Any, *_: Any, instead: Any) -> Any:
     return self.replace(build(app, instead, KINDS))
+
+
+# Celery's decorators have no types.
+app.task(name="task")(task)
+app.task(name="failing")(failing)
+app.task(name="replaced", bind=True)(replaced)
 
 
 def value(result: Any, deadline: float) -> Any:
@@ -74,16 +78,16 @@ def outcome(written: dict[str, Any], all_until: float) -> Any:
 if __name__ == "__main__":
     ready = threading.Event()
 
-    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # Celery has no types
     def begin(**_: Any) -> None:
         ready.set()
 
+    worker_ready.connect(begin, weak=False)
     app.finalize()
     worker = app.Worker(
         pool="solo", loglevel="CRITICAL", without_heartbeat=True, without_mingle=True, without_gossip=True
     )
     threading.Thread(target=worker.start, daemon=True).start()
-    # What is sent before the worker listens may go to a queue that it then makes anew.
+    # A message that is sent before the worker listens may be lost: the worker then makes the queue anew.
     if not ready.wait(30):
         sys.exit("Celery's worker was not ready after 30 s")
     until = time.monotonic() + ALL_SECONDS

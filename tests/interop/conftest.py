@@ -1,4 +1,4 @@
-"""One application twice, on Celery and here: the same queue, the same table, the same tasks."""
+"""Fixtures of two applications, one on Celery and one of ours, with one queue, one table and equal tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud import TaskQ
+from taskq_cloud import BoundTask, TaskQ
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def table(make_table: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> st
 
 @pytest.fixture
 def celery(queue: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The Celery application of ``celery_app``, made afresh for this test's queue."""
+    """The Celery application of ``celery_app``, imported anew for the queue of each test."""
     monkeypatch.syspath_prepend(str(HERE))
     sys.modules.pop("celery_app", None)
     module = importlib.import_module("celery_app")
@@ -45,8 +45,8 @@ def celery(queue: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.fixture
-def app(queue: str, table: str) -> Iterator[TaskQ]:  # noqa: C901 - a function a task
-    """The same tasks here."""
+def app(queue: str, table: str) -> Iterator[TaskQ]:  # noqa: C901 - one function for each task
+    """Our application, with the tasks of ``celery_app``."""
     made = TaskQ(
         "interop",
         broker="sqs://eu-west-1/",
@@ -58,41 +58,41 @@ def app(queue: str, table: str) -> Iterator[TaskQ]:  # noqa: C901 - a function a
     )
 
     @made.task(name="interop.add")
-    def add(a, b):
+    def add(a: int, b: int) -> int:
         return a + b
 
     @made.task(name="interop.echo")
-    def echo(*args, **kwargs):
+    def echo(*args: Any, **kwargs: Any) -> list[Any]:
         return [list(args), kwargs]
 
     @made.task(name="interop.fail")
-    def fail(text) -> None:
+    def fail(text: str) -> None:
         raise ValueError(text, 7)
 
     @made.task(name="interop.flaky", bind=True, max_retries=2)
-    def flaky(self):
+    def flaky(self: BoundTask) -> int:
         if self.request.retries < 2:
             self.retry(countdown=1, exc=OSError("not yet"))
         return self.request.retries
 
     @made.task(name="interop.note")
-    def note(value):
+    def note(value: Any) -> list[Any]:
         return ["noted", value]
 
     @made.task(name="interop.total")
-    def total(values):
+    def total(values: list[int]) -> int:
         return sum(values)
 
     @made.task(name="interop.same")
-    def same(value):
+    def same(value: Any) -> Any:
         return value
 
     @made.task(name="interop.where")
-    def where(*came_before):
+    def where(*came_before: Any) -> str:
         return "here"
 
     @made.task(name="interop.place", bind=True)
-    def place(self, *came_before):
+    def place(self: BoundTask, *came_before: Any) -> list[Any]:
         return [self.request.root_id, self.request.parent_id, self.request.group, self.request.group_index]
 
     yield made
@@ -101,7 +101,7 @@ def app(queue: str, table: str) -> Iterator[TaskQ]:  # noqa: C901 - a function a
 
 @pytest.fixture
 def celery_worker(queue: str, table: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real Celery worker on the queue."""
+    """A real Celery worker that serves the queue, or the queue that INTEROP_CELERY_QUEUE names."""
     command = [sys.executable, "-m", "celery", "-A", "celery_app", "worker", "-P", "solo", "-l", "INFO"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     command += ["-Q", os.environ.get("INTEROP_CELERY_QUEUE", queue)]

@@ -31,11 +31,11 @@ RICH = [
 
 
 async def get(result: Any, **options: Any) -> Any:
-    """Celery's blocking ``get`` on a thread, as our worker runs on this one."""
+    """Call Celery's blocking ``get`` on another thread, because our worker runs on this one."""
     return await asyncio.to_thread(result.get, timeout=20, interval=0.1, **options)
 
 
-# -- Celery calls, we run
+# -- Celery's calls on our worker
 
 
 async def test_celerys_calls_run_here_and_celery_reads_the_results(celery: Any, app: TaskQ) -> None:
@@ -63,7 +63,7 @@ async def test_celerys_compressed_calls_run_here(celery: Any, app: TaskQ, compre
         assert await get(result) == [["x" * 1000], {}]
 
 
-async def test_celerys_eta_expiry_and_protocol_1(celery: Any, app: TaskQ) -> None:
+async def test_celerys_eta_expiry_and_protocol_1_are_obeyed(celery: Any, app: TaskQ) -> None:
     begun = datetime.now(UTC)
     late = celery.tasks["interop.add"].apply_async((1, 1), countdown=3)
     expired = celery.tasks["interop.add"].apply_async((1, 1), expires=begun - timedelta(seconds=5))
@@ -90,10 +90,10 @@ async def test_celerys_chain_callback_and_errback_are_followed(celery: Any, app:
         assert await get(celery.AsyncResult(noted_failure)) == ["noted", failed.id]
 
 
-async def test_a_pickled_call_is_dead_lettered_with_its_reason(celery: Any, app: TaskQ, queue: str) -> None:
+async def test_pickled_call_is_dead_lettered_with_its_reason(celery: Any, app: TaskQ, queue: str) -> None:
     result = celery.tasks["interop.add"].apply_async((1, 2), serializer="pickle")
     async with serving(app):
-        await auntil(lambda: result.state == "FAILURE", "its state")
+        await auntil(lambda: result.state == "FAILURE", "the state FAILURE")
         read: list[Any] = []
 
         async def dead() -> bool:
@@ -105,10 +105,10 @@ async def test_a_pickled_call_is_dead_lettered_with_its_reason(celery: Any, app:
     assert "x-python-serialize" in read[0].attributes[DEAD_LETTER_REASON]
 
 
-# -- we call, Celery runs
+# -- our calls on Celery's worker
 
 
-def test_a_celery_worker_runs_our_calls_and_we_read_the_results(
+def test_our_calls_run_on_celerys_worker_and_we_read_the_results(
     app: TaskQ, celery_worker: subprocess.Popen[bytes]
 ) -> None:
     tasks = app.tasks
@@ -131,7 +131,7 @@ def test_a_celery_worker_runs_our_calls_and_we_read_the_results(
     assert celery_worker.poll() is None
 
 
-async def test_one_queue_served_by_both(
+async def test_queue_served_by_both_workers_gives_every_result(
     app: TaskQ, celery: Any, celery_worker: subprocess.Popen[bytes], queue: str
 ) -> None:
     ours = app.tasks["interop.add"].map_async([(number, 1) for number in range(20)])

@@ -1,4 +1,4 @@
-"""What plain Python makes of a random workflow is what Celery makes of it, written down by us and run by its worker."""
+"""Random workflows written down by us: Celery's worker gives each the value that plain Python computes for it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).with_name("celery_canvas.py")
 SECONDS = 110
-"""More than the script gives all its workflows, each of which it waits for no longer than that allows."""
+"""How long the script may take: longer than it waits for all its workflows."""
 WORKFLOWS = 20
 CELERYS, SHARED = "cache+memory://", "taskq+sqlite:////{}/results.db"
 
 
 def drawn(*, ending_well: bool) -> list[Any]:
-    """Workflows of tasks that all succeed; or those in which one fails, or is replaced."""
+    """Draw random workflows: either all their tasks succeed, or at least one task fails or is replaced."""
     found: list[Any] = []
 
     @settings(
@@ -48,10 +48,11 @@ def drawn(*, ending_well: bool) -> list[Any]:
 
 
 def hangs(node: Any, *, replaces: bool = False) -> bool:
-    """What Celery 5.7 waits for without end.
+    """Whether Celery 5.7 would wait for a workflow without end.
 
-    In a task's place, a chord that ends in a group: the group has the task's id, and no result ever has. With Celery's
-    own backends, a chord that ends in a group and is followed by another: nobody sends the last group.
+    It does so in two cases. A task is replaced by a chord that ends in a group: the group gets the task's id, and no
+    result ever has that id. With Celery's own backends, a chord that ends in a group is followed by another group:
+    nobody sends the last group.
     """
     match node:
         case ("replaced", instead):
@@ -70,10 +71,10 @@ def hangs(node: Any, *, replaces: bool = False) -> bool:
 
 
 def differs(node: Any) -> bool:
-    """Where Celery 5.7 has another meaning, by accident.
+    """Whether Celery 5.7 gives a workflow another meaning than ours, by accident.
 
-    The order of a group's members is turned round where the group is a member of a chord's header; and an empty chain
-    counts as a member when a group of one is looked for.
+    It reverses the members of a group that is a member of a chord's header. And it counts an empty chain as a member
+    when it looks for groups of one.
     """
     match node:
         case ("chain", steps):
@@ -88,7 +89,7 @@ def differs(node: Any) -> bool:
 
 
 def compared(nodes: list[Any], backend: str) -> list[Any]:
-    """Runs workflows on Celery; those of which it makes something else, with that and what was wanted."""
+    """Run workflows on Celery; returns each workflow with another value than wanted, with both values."""
     ours = make_app(broker="memory://", results="memory://")
     written = json.dumps([signature(build(ours, node), app=ours).to_dict() for node in nodes])
     done = subprocess.run(
@@ -107,7 +108,11 @@ def compared(nodes: list[Any], backend: str) -> list[Any]:
 
 
 def shown(value: Any) -> Any:
-    """Values, and that something has failed; not why: of a chord, Celery raises now its error, now the member's."""
+    """A value in which every failure is ``"failed"``.
+
+    The kind of the error is left out: for a failed chord, Celery sometimes raises its own error, and sometimes the
+    member's.
+    """
     match value:
         case Failure() | {"failed": _}:
             return "failed"
@@ -117,14 +122,14 @@ def shown(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("backend", [CELERYS, SHARED])
-def test_celery_makes_the_same_of_them(backend: str, tmp_path: Path) -> None:
+def test_workflow_that_succeeds_has_pythons_value_on_celery(backend: str, tmp_path: Path) -> None:
     nodes = drawn(ending_well=True)
     assert len(nodes) == WORKFLOWS
     assert not compared(nodes, backend.format(tmp_path))
 
 
-def test_it_comes_to_the_same_states_with_failures_and_replaced_tasks(tmp_path: Path) -> None:
-    """With the shared backend: with its own, Celery waits without end for much of what follows a failed chord."""
+def test_workflow_with_failed_or_replaced_tasks_has_pythons_outcome_on_celery(tmp_path: Path) -> None:
+    """The backend is ours: with Celery's own, many tasks that follow a failed chord would be waited for without end."""
     nodes = drawn(ending_well=False)
     assert len(nodes) == WORKFLOWS
     assert any(shown(evaluate(node)) == "failed" for node in nodes)

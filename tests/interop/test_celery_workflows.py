@@ -1,6 +1,6 @@
-"""Workflows whose tasks run partly on Celery's workers and partly on ours, with the result backend that both share.
+"""Workflows whose tasks run partly on Celery's worker and partly on ours, which share a result backend.
 
-Each side has a queue of its own, so that a test says who runs what.
+Each worker has a queue of its own, so that a test decides which worker runs a task.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ def celerys(make_queue: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Writer:
-    """Writes one workflow down with Celery's canvas or with ours; ``here`` and ``there`` say who runs a task."""
+    """Writes workflows with Celery's canvas or with ours.
+
+    ``here`` makes a task that runs on our worker, and ``there`` one that runs on Celery's.
+    """
 
     def __init__(self, module: Any, app: Any, here: str, there: str) -> None:
         self.chord, self.chain, self.group = module.chord, module.chain, module.group
-        self.here = lambda name, *args: self._signature(app, name, args, here)
-        self.there = lambda name, *args: self._signature(app, name, args, there)
+        self.here: Callable[..., Any] = lambda name, *args: self._signature(app, name, args, here)
+        self.there: Callable[..., Any] = lambda name, *args: self._signature(app, name, args, there)
 
     def _signature(self, app: Any, name: str, args: Any, queue: str) -> Any:
         return app.signature(f"interop.{name}", args=args).set(queue=queue)
@@ -58,18 +61,18 @@ def make_writer(maker: str, celery: Any, app: TaskQ, here: str, there: str) -> W
 
 
 def workflows(w: Writer) -> dict[str, tuple[Any, Any]]:
-    """Name -> the workflow and its value."""
+    """The workflows and their values, by name."""
     here, there, chord, chain, group = w.here, w.there, w.chord, w.chain, w.group
     members = [here("add", 1, 1), there("add", 2, 2), here("add", 3, 3), there("add", 4, 4)]
     return {
         "body here": (chord(members, here("total")), 20),
         "body there": (chord(members, there("total")), 20),
-        "who ran them": (chord([here("where"), there("where")], there("same")), ["here", "celery"]),
+        "the workers of the members": (chord([here("where"), there("where")], there("same")), ["here", "celery"]),
         "header in the middle of a chain": (
             chain(there("add", 0, 1), group([here("add", 1), there("add", 2)]), here("total"), there("add", 100)),
             105,
         ),
-        "the same, the other way round": (
+        "header in the middle of a chain, workers swapped": (
             chain(here("add", 0, 1), group([there("add", 1), here("add", 2)]), there("total"), here("add", 100)),
             105,
         ),
@@ -83,7 +86,7 @@ def workflows(w: Writer) -> dict[str, tuple[Any, Any]]:
             chord([chord([there("add", 1, 1), here("add", 2, 2)], here("total")), there("add", 1, 1)], here("total")),
             8,
         ),
-        "the same, body there": (
+        "a chord in a header, body there": (
             chord([chord([there("add", 1, 1), here("add", 2, 2)], there("total")), here("add", 1, 1)], there("total")),
             8,
         ),
@@ -98,7 +101,7 @@ def workflows(w: Writer) -> dict[str, tuple[Any, Any]]:
             ),
             [[3, 4], 2],
         ),
-        "the same, told by Celery": (
+        "a member that ends in a group, body there": (
             chord(
                 [chain(there("add", 1, 1), group([here("add", 1), there("add", 2)])), here("add", 1, 1)], there("same")
             ),
@@ -108,7 +111,7 @@ def workflows(w: Writer) -> dict[str, tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize("maker", ["celery", "here"])
-async def test_workflows_cross(
+async def test_workflows_across_both_workers_have_their_values(
     maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
 ) -> None:
     writer = make_writer(maker, celery, app, queue, celerys)
@@ -125,7 +128,7 @@ async def test_workflows_cross(
 
 
 @pytest.mark.parametrize("maker", ["celery", "here"])
-async def test_failures_cross(
+async def test_failures_across_both_workers_reach_the_chords_errbacks(
     maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
 ) -> None:
     w = make_writer(maker, celery, app, queue, celerys)
@@ -156,7 +159,7 @@ async def test_failures_cross(
 
 
 @pytest.mark.parametrize("maker", ["celery", "here"])
-async def test_a_tasks_place_is_known_on_either_side(
+async def test_task_knows_its_place_in_a_workflow_on_both_workers(
     maker: str, app: TaskQ, celery: Any, celerys: str, queue: str, celery_worker: subprocess.Popen[bytes]
 ) -> None:
     w = make_writer(maker, celery, app, queue, celerys)
@@ -178,7 +181,7 @@ async def test_a_tasks_place_is_known_on_either_side(
     assert len({group for *_, group, _ in members}) == 1
 
 
-async def test_duplicated_members_leave_the_value_as_it_is(
+async def test_chord_with_duplicated_members_keeps_its_value(
     app: TaskQ,
     celery: Any,
     celerys: str,
@@ -190,7 +193,7 @@ async def test_duplicated_members_leave_the_value_as_it_is(
     bodies: list[Any] = []
 
     @app.task(name="interop.body")
-    def body(values):
+    def body(values: list[int]) -> list[int]:
         bodies.append(values)
         return values
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from taskq_cloud import TaskQ
+from taskq_cloud import BoundTask, TaskQ
 from tests.stores.payloads.noise import noise
 
 
@@ -15,11 +16,14 @@ def make_shop(
     make_queue: Callable[..., str],
     make_table: Callable[..., str],
     make_bucket: Callable[..., str],
-):
-    """Makes an application on SQS, DynamoDB and S3, with its queue, bucket, tasks, and the sizes they received."""
-    apps = []
+) -> Iterator[Callable[..., SimpleNamespace]]:
+    """A function that makes an application on SQS, DynamoDB and S3, and returns it with its queue, bucket and tasks.
 
-    def make(**settings):
+    ``seen`` lists the sizes of the arguments that the tasks received.
+    """
+    apps: list[TaskQ] = []
+
+    def make(**settings: Any) -> SimpleNamespace:
         queue, bucket = make_queue(VisibilityTimeout="30"), make_bucket("payloads")
         make_queue(f"{queue}-dead", exactly=True)
         chosen = {
@@ -32,20 +36,20 @@ def make_shop(
         }
         app = TaskQ("shop", **chosen)
         apps.append(app)
-        seen = []
+        seen: list[int] = []
 
         @app.task(name="length")
-        def length(text):
+        def length(text: str) -> int:
             seen.append(len(text))
             return len(text)
 
         @app.task(name="enlarge")
-        def enlarge(size):
+        def enlarge(size: int) -> str:
             seen.append(size)
             return noise(size)
 
         @app.task(name="twice", bind=True, max_retries=1)
-        def twice(self, text):
+        def twice(self: BoundTask, text: str) -> int:
             seen.append(len(text))
             if self.request.retries == 0:
                 raise self.retry(countdown=0)
@@ -61,5 +65,5 @@ def make_shop(
 
 
 @pytest.fixture
-def shop(make_shop):
+def shop(make_shop: Callable[..., SimpleNamespace]) -> SimpleNamespace:
     return make_shop()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqs_extended_client import SQSExtendedClientSession
+from sqs_extended_client.client import SQSExtendedClientSession
 
 from emulators.aws import REGION
 from taskq_cloud.core.messages import protocol
@@ -20,15 +21,16 @@ TEXT = noise(3 * MB)
 
 
 @pytest.fixture
-def peer(aws_environment: dict[str, str]):
+def peer(aws_environment: dict[str, str]) -> Iterator[Any]:
     """Amazon's client; a test sets the client's bucket."""
-    client = SQSExtendedClientSession(region_name=REGION).client("sqs")
+    session: Any = SQSExtendedClientSession
+    client = session(region_name=REGION).client("sqs")
     yield client
     client.close()
     client.s3_client.close()
 
 
-def send(peer, shop, bucket, *, legacy=False):
+def send(peer: Any, shop: SimpleNamespace, bucket: str, *, legacy: bool = False) -> str:
     """Send a large message through Amazon's client; returns the task's id."""
     peer.large_payload_support = bucket
     peer.use_legacy_attribute = legacy
@@ -40,7 +42,7 @@ def send(peer, shop, bucket, *, legacy=False):
 
 @pytest.mark.parametrize("legacy", [False, True])
 async def test_worker_follows_pointer_to_a_payload_source(
-    make_shop, make_bucket: Callable[..., str], peer, legacy
+    make_shop: Callable[..., SimpleNamespace], make_bucket: Callable[..., str], peer: Any, legacy: bool
 ) -> None:
     bucket = make_bucket("shared")
     shop = make_shop(payload_sources=[bucket])
@@ -50,7 +52,7 @@ async def test_worker_follows_pointer_to_a_payload_source(
 
 
 async def test_message_with_pointer_to_another_bucket_is_dead_lettered(
-    shop, peer, make_bucket: Callable[..., str], sqs_client: Any
+    shop: SimpleNamespace, peer: Any, make_bucket: Callable[..., str], sqs_client: Any
 ) -> None:
     bucket = make_bucket("foreign")
     send(peer, shop, bucket)
@@ -64,7 +66,7 @@ async def test_message_with_pointer_to_another_bucket_is_dead_lettered(
 
 
 def test_lambda_function_follows_pointer_to_a_payload_source(
-    make_shop, make_bucket: Callable[..., str], peer, sqs_client: Any
+    make_shop: Callable[..., SimpleNamespace], make_bucket: Callable[..., str], peer: Any, sqs_client: Any
 ) -> None:
     bucket = make_bucket("shared")
     shop = make_shop(payload_sources=[bucket])
@@ -77,7 +79,7 @@ def test_lambda_function_follows_pointer_to_a_payload_source(
     assert shop.app.lambda_handler()(json.loads(message["Body"]), Context())["result"] == len(TEXT)
 
 
-def test_amazons_client_follows_our_pointer(make_shop, peer) -> None:
+def test_amazons_client_follows_our_pointer(make_shop: Callable[..., SimpleNamespace], peer: Any) -> None:
     shop = make_shop(payload_format="sqs-extended", payload_compression=None)
     result = shop.length.delay(TEXT)
     peer.large_payload_support = shop.bucket
@@ -90,7 +92,7 @@ def test_amazons_client_follows_our_pointer(make_shop, peer) -> None:
     )  # Amazon's client deletes the object by this receipt
 
 
-async def test_worker_follows_our_own_pointer(make_shop, sqs_client: Any) -> None:
+async def test_worker_follows_our_own_pointer(make_shop: Callable[..., SimpleNamespace], sqs_client: Any) -> None:
     shop = make_shop(payload_format="sqs-extended", payload_compression=None)
     result = shop.twice.delay(TEXT)
     url = sqs_client.get_queue_url(QueueName=shop.queue)["QueueUrl"]

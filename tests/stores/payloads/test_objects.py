@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
 import pytest
 
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.payload_references import Payload
 from taskq_cloud.errors import ImproperlyConfigured, StoreNotFound
+from taskq_cloud.stores.payloads.objects import ObjectPayloads
 from taskq_cloud.stores.payloads.registry import payload_store_from_url
-from taskq_cloud.testing.driving import driving
+from taskq_cloud.testing.driving import Drive, driving
+
+MakeURL: TypeAlias = tuple[Callable[[str], str], str]
 
 
 @pytest.fixture(params=["s3", "azureblob", "gs"])
-def make_url(request: pytest.FixtureRequest):
+def make_url(request: pytest.FixtureRequest) -> MakeURL:
     """The fixture that makes a bucket, and the URL of a payload store with a placeholder for the bucket's name."""
     if request.param == "s3":
         return request.getfixturevalue("make_bucket"), "s3://{}/large"
@@ -22,19 +28,19 @@ def make_url(request: pytest.FixtureRequest):
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request: pytest.FixtureRequest, make_url):
+def run(request: pytest.FixtureRequest, make_url: MakeURL) -> Iterator[Drive]:
     _, url = make_url
     with driving(request.param, payload_store_from_url(url.format("any-bucket")).services) as drive:
         yield drive
 
 
 @pytest.fixture
-def store(make_url):
+def store(make_url: MakeURL) -> ObjectPayloads:
     make, url = make_url
     return payload_store_from_url(url.format(make("payloads")))
 
 
-def test_payloads_are_read_back_byte_for_byte(store, run) -> None:
+def test_payloads_are_read_back_byte_for_byte(store: ObjectPayloads, run: Drive) -> None:
     bucket = store.place.partition("://")[2]
     # The last body ends with blanks like those that the result store on S3 appends, and removes when it reads.
     bodies = {"large/a": bytes(range(256)), "large/b": b"", "large/c": b"x\n" + b" \t" * 32}
@@ -50,14 +56,14 @@ def test_payloads_are_read_back_byte_for_byte(store, run) -> None:
     assert run(store.put([])) == [] and run(store.get([])) == []
 
 
-def test_object_of_another_bucket_is_read(store, make_url, run) -> None:
+def test_object_of_another_bucket_is_read(store: ObjectPayloads, make_url: MakeURL, run: Drive) -> None:
     make, url = make_url
     other = payload_store_from_url(url.format(make("other")))
     run(other.put([Payload("k", b"there")]))
     assert run(store.get([(other.place.partition("://")[2], "k")])) == [b"there"]
 
 
-def test_error_for_missing_bucket_names_it(make_url, run) -> None:
+def test_error_for_missing_bucket_names_it(make_url: MakeURL, run: Drive) -> None:
     _, url = make_url
     store = payload_store_from_url(url.format("missing-bucket"))
     (answer,) = run(store.put([Payload("k", b"")]))
@@ -75,6 +81,6 @@ def test_lifecycle_rules_cover_arguments_and_results() -> None:
 
 
 @pytest.mark.parametrize("url", ["memory://", "dynamodb://table", "s3://", "bucket"])
-def test_url_that_is_not_a_bucket_is_refused(url) -> None:
+def test_url_that_is_not_a_bucket_is_refused(url: str) -> None:
     with pytest.raises(ImproperlyConfigured):
         payload_store_from_url(url)

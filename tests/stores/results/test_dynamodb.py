@@ -11,7 +11,7 @@ import pytest
 
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF
-from taskq_cloud.core.flows import Call, Trouble, run
+from taskq_cloud.core.flows import Call, Flow, Step, Trouble, run
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION
 from taskq_cloud.errors import (
     AccessDenied,
@@ -34,14 +34,18 @@ from tests.stores.recorder import Recorder, failing
 @pytest.mark.second_stack
 class TestDynamoDB(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_table: Callable[..., str], aws_environment: dict[str, str], clock):
+    def store(
+        self, make_table: Callable[..., str], aws_environment: dict[str, str], clock: FakeClock
+    ) -> DynamoDBResults:
         return DynamoDBResults(make_table(), clock=clock)
 
 
 @pytest.mark.slow
 class TestDynamoDBWithCelerysKeys(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_table: Callable[..., str], aws_environment: dict[str, str], clock):
+    def store(
+        self, make_table: Callable[..., str], aws_environment: dict[str, str], clock: FakeClock
+    ) -> DynamoDBResults:
         return DynamoDBResults(make_table(), key_format="celery", clock=clock)
 
 
@@ -114,7 +118,7 @@ def test_loading_many_ids_takes_one_consistent_batch_per_hundred() -> None:
 def test_unprocessed_keys_are_requested_again() -> None:
     records = {f"celery-task-meta-task-{n}": a_record(id=f"task-{n}", value=n) for n in range(130)}
 
-    def half(call):
+    def half(call: Call) -> dict[str, Any]:
         request = call.parameters["RequestItems"]["results"]
         keys = request["Keys"]
         done, left = keys[: -(-len(keys) // 2)], keys[-(-len(keys) // 2) :]
@@ -131,7 +135,7 @@ def test_unprocessed_keys_are_requested_again() -> None:
 
 
 def test_unprocessed_deletions_are_requested_again() -> None:
-    def one(call):
+    def one(call: Call) -> dict[str, Any]:
         return {
             "UnprocessedItems": {"results": left} if (left := call.parameters["RequestItems"]["results"][1:]) else {}
         }
@@ -159,7 +163,7 @@ def test_save_returns_false_for_failed_condition_and_raises_other_failures() -> 
     refusing = Recorder(failing("ConditionalCheckFailedException"))
     assert run(DynamoDBResults("results").save(records), refusing) == [False, False]
 
-    def fail_second(call):
+    def fail_second(call: Call) -> Any:
         key = call.parameters["Item"]["id"]["S"]
         return failing("InternalServerError", trouble=Trouble.TRANSIENT)(call) if records[1].id in key else {}
 
@@ -174,10 +178,10 @@ def test_reservation_takes_one_call_unless_the_process_does_not_know_the_key(
     one, other = DynamoDBResults(table, clock=clock), DynamoDBResults(table, clock=clock)
     with contextlib.closing(Connections(one.services)) as connections:
 
-        def calls_of(store):
-            steps = []
+        def calls_of(store: DynamoDBResults) -> int:
+            steps: list[Step] = []
 
-            def perform(step):
+            def perform(step: Step) -> Any:
                 steps.append(step)
                 return connections.perform(step)
 
@@ -205,7 +209,7 @@ def test_reservation_too_far_ahead_is_given_up_after_three_calls() -> None:
 # Failures
 
 
-def every_method(store):
+def every_method(store: DynamoDBResults) -> dict[str, Flow[Any]]:
     return {
         "GetItem": store.load(["a"]),
         "BatchGetItem": store.load(["a", "b"]),
@@ -216,7 +220,9 @@ def every_method(store):
 
 
 @pytest.mark.parametrize("action", ["GetItem", "BatchGetItem", "PutItem", "BatchWriteItem", "UpdateItem"])
-def test_error_for_missing_table_names_region_and_creation_command(aws_environment: dict[str, str], action) -> None:
+def test_error_for_missing_table_names_region_and_creation_command(
+    aws_environment: dict[str, str], action: str
+) -> None:
     store = DynamoDBResults("no-such-table", "eu-central-1")
     with driving("sync", store.services) as drive, pytest.raises(TableNotFound) as caught:
         drive(every_method(store)[action])
@@ -225,7 +231,7 @@ def test_error_for_missing_table_names_region_and_creation_command(aws_environme
 
 
 @pytest.mark.parametrize("action", ["GetItem", "BatchGetItem", "PutItem", "BatchWriteItem", "UpdateItem"])
-def test_error_for_missing_permission_names_the_action(action) -> None:
+def test_error_for_missing_permission_names_the_action(action: str) -> None:
     recorded = Recorder(failing("AccessDeniedException"))
     with pytest.raises(AccessDenied, match=f"results .*dynamodb:{action} was denied"):
         run(every_method(DynamoDBResults("results"))[action], recorded)
@@ -279,7 +285,7 @@ def test_error_for_table_with_another_key_has_the_services_message(
         ),
     ],
 )
-def test_url_names_table_region_and_endpoint(url, options) -> None:
+def test_url_names_table_region_and_endpoint(url: str, options: tuple[tuple[str, str], ...]) -> None:
     store = store_from_url(url, {})
     assert dict(store.services["dynamodb"].options) == dict(options)
     recorded = Recorder(lambda _: {})
@@ -309,7 +315,7 @@ def test_url_names_table_region_and_endpoint(url, options) -> None:
         "dynamodb://eu-west-1/shop/results",
     ],
 )
-def test_invalid_url_is_refused_without_showing_secrets(url) -> None:
+def test_invalid_url_is_refused_without_showing_secrets(url: str) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         store_from_url(url, {})
     assert "s3cret" not in str(caught.value)

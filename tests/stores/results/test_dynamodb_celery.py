@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -14,25 +15,26 @@ from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, RETRY, START
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.stores.results.dynamodb import DynamoDBResults
 from taskq_cloud.testing.contracts.result_store import a_record
-from taskq_cloud.testing.driving import driving
+from taskq_cloud.testing.driving import Drive, driving
 
 TASK = "3f1c8a6e-0000-4000-8000-000000000001"
 
 
 @pytest.fixture
-def table(make_table: Callable[..., str], aws_environment: dict[str, str]):
+def table(make_table: Callable[..., str], aws_environment: dict[str, str]) -> str:
     return make_table("celery")
 
 
 @pytest.fixture
-def celery_app(table, aws_environment: dict[str, str]):
-    def make(**conf):
+def celery_app(table: str, aws_environment: dict[str, str]) -> Iterator[Callable[..., Any]]:
+    apps: list[Any] = []
+
+    def make(**conf: Any) -> Any:
         app = Celery("shop", backend=f"dynamodb://@{REGION}/{table}?ttl_seconds=600", set_as_current=False)
         app.conf.update(dynamodb_endpoint_url=aws_environment["AWS_ENDPOINT_URL"], **conf)
         apps.append(app)
         return app
 
-    apps = []
     yield make
     for app in apps:
         app.backend.client.close()
@@ -40,17 +42,19 @@ def celery_app(table, aws_environment: dict[str, str]):
 
 
 @pytest.fixture
-def store(table):
+def store(table: str) -> DynamoDBResults:
     return DynamoDBResults(table, key_format="celery")
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request: pytest.FixtureRequest, store):
+def run(request: pytest.FixtureRequest, store: DynamoDBResults) -> Iterator[Drive]:
     with driving(request.param, store.services) as drive:
         yield drive
 
 
-def test_record_that_we_save_is_read_by_celery(store, run, celery_app) -> None:
+def test_record_that_we_save_is_read_by_celery(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any]
+) -> None:
     record = a_record(value={"größe": [1, 2.5, None]}, id=TASK)
     run(store.save([record]))
 
@@ -61,7 +65,9 @@ def test_record_that_we_save_is_read_by_celery(store, run, celery_app) -> None:
     assert result.date_done.isoformat() == "2026-03-01T12:00:00+00:00"
 
 
-def test_failure_that_we_save_is_read_by_celery(store, run, celery_app) -> None:
+def test_failure_that_we_save_is_read_by_celery(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any]
+) -> None:
     error = {"exc_type": "ValueError", "exc_message": ["too wide"], "exc_module": "builtins"}
     run(store.save([a_record(FAILURE, value=error, id=TASK)]))
 
@@ -73,7 +79,9 @@ def test_failure_that_we_save_is_read_by_celery(store, run, celery_app) -> None:
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
-def test_result_that_celery_saves_is_read_by_us(store, run, celery_app, compression) -> None:
+def test_result_that_celery_saves_is_read_by_us(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any], compression: str | None
+) -> None:
     celery_app(result_compression=compression).backend.store_result(TASK, ["größe", 2], "SUCCESS")
 
     record = run(store.load([TASK]))[TASK]
@@ -86,7 +94,9 @@ def test_result_that_celery_saves_is_read_by_us(store, run, celery_app, compress
     assert run(store.load([TASK, "absent"])) == {TASK: record}
 
 
-def test_failure_that_celery_saves_is_read_by_us(store, run, celery_app) -> None:
+def test_failure_that_celery_saves_is_read_by_us(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any]
+) -> None:
     celery_app().backend.store_result(TASK, ValueError("too wide"), "FAILURE", traceback="Traceback ...")
 
     record = run(store.load([TASK]))[TASK]
@@ -95,7 +105,9 @@ def test_failure_that_celery_saves_is_read_by_us(store, run, celery_app) -> None
     assert json.loads(record.payload)["result"]["exc_type"] == "ValueError"
 
 
-def test_attempt_number_in_celerys_document_becomes_the_version(store, run, celery_app) -> None:
+def test_attempt_number_in_celerys_document_becomes_the_version(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any]
+) -> None:
     app = celery_app(result_extended=True)
     request = Context(id=TASK, retries=2, task="shop.resize", args=(), kwargs={}, children=[])
     app.backend.store_result(TASK, ValueError("later"), "RETRY", request=request)
@@ -105,7 +117,9 @@ def test_attempt_number_in_celerys_document_becomes_the_version(store, run, cele
     assert (record.state, record.version) == (RETRY, version_of(RETRY, 2))
 
 
-def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_app) -> None:
+def test_final_state_that_celery_saved_is_not_replaced(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any]
+) -> None:
     celery_app().backend.store_result(TASK, "celery's", "SUCCESS")
 
     assert run(store.save([a_record(SUCCESS, value="ours", id=TASK)])) == [False]
@@ -113,7 +127,9 @@ def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_app) -
 
 
 @pytest.mark.parametrize("state", ["STARTED", "RETRY", "PROGRESS"])
-def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_app, state) -> None:
+def test_unfinished_state_that_celery_saved_is_replaced(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any], state: str
+) -> None:
     app = celery_app()
     app.backend.store_result(TASK, {"done": 1}, state)
     ours = a_record(SUCCESS, value="ours", id=TASK)
@@ -123,7 +139,9 @@ def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_app, 
     assert app.AsyncResult(TASK).get(timeout=10) == "ours"
 
 
-def test_one_of_several_final_states_saved_at_once_over_celerys_start_wins(store, run, celery_app) -> None:
+def test_one_of_several_final_states_saved_at_once_over_celerys_start_wins(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any]
+) -> None:
     celery_app().backend.store_result(TASK, None, "STARTED")
     finals = [a_record(SUCCESS, value=number, id=TASK) for number in range(6)]
 
@@ -133,7 +151,9 @@ def test_one_of_several_final_states_saved_at_once_over_celerys_start_wins(store
     assert run(store.load([TASK])) == {TASK: finals[saved.index([True])]}
 
 
-def test_celery_replaces_our_start_but_not_our_success(store, run, celery_app) -> None:
+def test_celery_replaces_our_start_but_not_our_success(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any]
+) -> None:
     backend = celery_app().backend
     run(store.save([a_record(STARTED, id=TASK)]))
     backend.store_result(TASK, "celery's", "RETRY")
@@ -145,7 +165,9 @@ def test_celery_replaces_our_start_but_not_our_success(store, run, celery_app) -
     assert run(store.load([TASK])) == {TASK: ours}
 
 
-def test_error_for_pickled_celery_result_names_task_and_setting(store, run, celery_app) -> None:
+def test_error_for_pickled_celery_result_names_task_and_setting(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any]
+) -> None:
     celery_app(result_serializer="pickle", accept_content=["pickle"]).backend.store_result(TASK, {1, 2}, "SUCCESS")
 
     with pytest.raises(DecodeError, match=TASK) as caught:
@@ -153,6 +175,8 @@ def test_error_for_pickled_celery_result_names_task_and_setting(store, run, cele
     assert "result_serializer" in str(caught.value)
 
 
-def test_store_with_plain_keys_does_not_see_celerys_results(store, run, celery_app, table) -> None:
+def test_store_with_plain_keys_does_not_see_celerys_results(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any], table: str
+) -> None:
     celery_app().backend.store_result(TASK, 1, "SUCCESS")
     assert run(DynamoDBResults(table).load([TASK])) == {}

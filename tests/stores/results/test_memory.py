@@ -14,7 +14,7 @@ from tests.stores.recorder import no_calls
 
 class TestMemory(ResultStoreContract):
     @pytest.fixture
-    def store(self, clock):
+    def store(self, clock: FakeClock) -> MemoryResults:
         return MemoryResults(clock=clock)
 
 

@@ -22,7 +22,7 @@ arrivals = st.lists(
 
 
 @given(arrivals)
-def test_join_by_object_keys_completes_when_join_in_memory_does(steps) -> None:
+def test_join_by_object_keys_completes_when_join_in_memory_does(steps: list[tuple[float, str, int | None]]) -> None:
     clock = FakeClock(1_000.0)
     memory = MemoryResults(clock)
     keys = []
@@ -38,7 +38,7 @@ def test_join_by_object_keys_completes_when_join_in_memory_does(steps) -> None:
 
 
 @given(st.text(), st.floats(0, 1e12), st.none() | st.floats(0, 1e12))
-def test_arrival_read_from_its_key_is_unchanged(member, arrived_at, expires_at) -> None:
+def test_arrival_read_from_its_key_is_unchanged(member: str, arrived_at: float, expires_at: float | None) -> None:
     arrival = Arrival(member, arrived_at, expires_at)
     assert arrival_of(arrival.key) == arrival
     assert arrival.key.count("/") == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from taskq_cloud.core.flows import Trouble, run
+from taskq_cloud.core.flows import Call, Trouble, run
+from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records.record import STARTED
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, OperationalError, PayloadTooLarge
-from taskq_cloud.stores.results._objects import LARGEST_RECORD_BYTES
+from taskq_cloud.stores.results._objects import LARGEST_RECORD_BYTES, ObjectResults
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.gcs import GCSResults
 from taskq_cloud.stores.results.registry import store_from_url
@@ -18,16 +21,20 @@ from tests.stores.recorder import Recorder, failing
 # Error codes
 
 
-STORES = {"s3": S3Results("shop"), "azure": AzureBlobResults("shop"), "gcs": GCSResults("shop")}
+STORES: dict[str, ObjectResults] = {
+    "s3": S3Results("shop"),
+    "azure": AzureBlobResults("shop"),
+    "gcs": GCSResults("shop"),
+}
 
 PERMISSIONS = {"s3": "s3:PutObject", "azure": "containers/blobs/write", "gcs": "storage.objects.create"}
 
 
-def recorder(*answers):
+def recorder(*answers: Any) -> Recorder:
     """Answer the calls in turn, and all further calls with the last answer; a text is the code of a failure."""
     left = list(answers)
 
-    def answer(call):
+    def answer(call: Call) -> Any:
         given = left.pop(0) if len(left) > 1 else left[0]
         if not isinstance(given, str):
             return given
@@ -47,7 +54,7 @@ def recorder(*answers):
         ("gcs", "Forbidden"),
     ],
 )
-def test_error_for_denied_call_names_permission_and_code(name, code) -> None:
+def test_error_for_denied_call_names_permission_and_code(name: str, code: str) -> None:
     store = STORES[name]
     with pytest.raises(AccessDenied, match=f"shop.*{PERMISSIONS[name]}.* was denied: {code}: in the service's"):
         run(store.save([a_record()]), recorder(code))
@@ -56,7 +63,7 @@ def test_error_for_denied_call_names_permission_and_code(name, code) -> None:
 @pytest.mark.parametrize(
     ("name", "code"), [("s3", "RequestTimeTooSkewed"), ("azure", "RequestDateHeaderTooOld"), ("gcs", "ClockIsWrong")]
 )
-def test_error_for_clock_skew_names_the_clock(name, code) -> None:
+def test_error_for_clock_skew_names_the_clock(name: str, code: str) -> None:
     store = STORES[name]
     with pytest.raises(AccessDenied, match="this machine's clock is off"):
         run(store.load(["a"]), recorder(code))
@@ -65,7 +72,7 @@ def test_error_for_clock_skew_names_the_clock(name, code) -> None:
 @pytest.mark.parametrize(
     ("name", "code"), [("s3", "KeyTooLongError"), ("azure", "LeaseIdMissing"), ("gcs", "BadRequest")]
 )
-def test_error_for_other_refusals_has_the_services_message(name, code) -> None:
+def test_error_for_other_refusals_has_the_services_message(name: str, code: str) -> None:
     store = STORES[name]
     with pytest.raises(OperationalError, match=f"shop.* was refused: {code}: in the service's own words"):
         run(store.save([a_record()]), recorder(code))
@@ -133,7 +140,7 @@ def test_join_counts_the_members_on_all_pages_of_the_listing() -> None:
     assert recorded.calls[2].parameters["ContinuationToken"] == "more"
 
 
-def test_member_that_completes_a_join_is_told_so_although_an_answer_was_lost() -> None:
+def test_member_that_completes_a_join_is_told_so_despite_a_lost_answer() -> None:
     listed = {"Contents": [{"Key": "taskq-join-j/a/1.0_never"}]}
     mine = {"Body": b"a", "Metadata": {}, "ETag": "x"}
     recorded = recorder({}, listed, "PreconditionFailed", mine, mine)
@@ -161,7 +168,9 @@ def test_member_that_completes_a_join_is_told_so_although_an_answer_was_lost() -
         ("gs://shop.results/a?project=shop-1", GCSResults, {"gcs": {"project": "shop-1"}}),
     ],
 )
-def test_url_names_bucket_and_client_options(url, kind, services) -> None:
+def test_url_names_bucket_and_client_options(
+    url: str, kind: type[ResultStore], services: dict[str, dict[str, str]]
+) -> None:
     store = store_from_url(url, {})
     assert type(store) is kind
     assert {name: dict(each.options) for name, each in store.services.items()} == services
@@ -170,8 +179,10 @@ def test_url_names_bucket_and_client_options(url, kind, services) -> None:
 @pytest.mark.parametrize(
     ("url", "prefix"), [("s3://shop", ""), ("s3://shop/", ""), ("s3://shop/a", "a/"), ("s3://shop/a/b%20c/", "a/b c/")]
 )
-def test_path_of_url_becomes_a_prefix_that_ends_in_a_slash(url, prefix) -> None:
-    assert store_from_url(url, {})._key("1") == f"{prefix}celery-task-meta-1"
+def test_path_of_url_becomes_a_prefix_that_ends_in_a_slash(url: str, prefix: str) -> None:
+    store = store_from_url(url, {})
+    assert isinstance(store, ObjectResults)
+    assert store._key("1") == f"{prefix}celery-task-meta-1"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +205,7 @@ def test_path_of_url_becomes_a_prefix_that_ends_in_a_slash(url, prefix) -> None:
         "azureblockblob://DefaultAzureCredential@https://shop.blob.core.windows.net",
     ],
 )
-def test_invalid_url_is_refused_without_showing_secrets(url) -> None:
+def test_invalid_url_is_refused_without_showing_secrets(url: str) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         store_from_url(url, {})
     assert "s3cret" not in str(caught.value)

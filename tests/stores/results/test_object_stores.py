@@ -9,25 +9,27 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
 from emulators import object_stores
-from taskq_cloud.core.flows import CallError, Gather
+from taskq_cloud.core.flows import CallError, Flow, Gather, Step
 from taskq_cloud.core.records.record import FINAL_VERSION, STARTED
 from taskq_cloud.errors import (
     AccessDenied,
     StoreNotFound,
     Unreachable,
 )
-from taskq_cloud.stores.results._objects import ObjectResults
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.gcs import GCSResults
 from taskq_cloud.stores.results.s3 import S3Results
+from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100, ResultStoreContract, a_record
 from taskq_cloud.testing.driving import driving
+
+Store: TypeAlias = S3Results | AzureBlobResults | GCSResults
 
 SECRET = "c2VjcmV0LXNpZ25hdHVyZQ"
 
@@ -36,19 +38,19 @@ SECRET = "c2VjcmV0LXNpZ25hdHVyZQ"
 @pytest.mark.second_stack
 class TestS3(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_bucket: Callable[..., str], clock):
+    def store(self, make_bucket: Callable[..., str], clock: FakeClock) -> Store:
         return S3Results(make_bucket(), "shop", clock=clock)
 
 
 class TestAzureBlob(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_container: Callable[..., str], clock):
+    def store(self, make_container: Callable[..., str], clock: FakeClock) -> Store:
         return AzureBlobResults(make_container(), "shop", clock=clock)
 
 
 class TestGCS(ResultStoreContract):
     @pytest.fixture
-    def store(self, make_gcs_bucket: Callable[..., str], clock):
+    def store(self, make_gcs_bucket: Callable[..., str], clock: FakeClock) -> Store:
         return GCSResults(make_gcs_bucket(), "shop", clock=clock)
 
 
@@ -59,22 +61,22 @@ class TestGCS(ResultStoreContract):
 class Service:
     """One bucket of an emulated service, with ways to inspect it."""
 
-    kind: type[ObjectResults]
+    kind: Callable[..., Store]
     bucket: str
-    stored: Any
+    stored: Callable[[str], tuple[bytes, dict[str, str]]]
     """Function: key -> body and metadata, read with the SDK."""
-    unreachable: Any
+    unreachable: Callable[[str], Store]
     """Function: URL -> a store whose service is at that URL."""
 
-    def store(self, prefix: str = "", **options: Any) -> ObjectResults:
+    def store(self, prefix: str = "", **options: Any) -> Store:
         return self.kind(self.bucket, prefix, **options)
 
 
 @pytest.fixture
-def s3(make_bucket: Callable[..., str], s3_client: Any):
+def s3(make_bucket: Callable[..., str], s3_client: Any) -> Service:
     bucket = make_bucket()
 
-    def stored(key):
+    def stored(key: str) -> tuple[bytes, dict[str, str]]:
         answer = s3_client.get_object(Bucket=bucket, Key=key)
         return answer["Body"].read(), answer["Metadata"]
 
@@ -82,14 +84,14 @@ def s3(make_bucket: Callable[..., str], s3_client: Any):
 
 
 @pytest.fixture
-def azure(make_container: Callable[..., str], azure_service: Any, monkeypatch: pytest.MonkeyPatch):
+def azure(make_container: Callable[..., str], azure_service: Any, monkeypatch: pytest.MonkeyPatch) -> Service:
     container = make_container()
 
-    def stored(key):
+    def stored(key: str) -> tuple[bytes, dict[str, str]]:
         blob = azure_service.get_blob_client(container, key).download_blob()
         return blob.readall(), blob.properties.metadata
 
-    def unreachable(url):
+    def unreachable(url: str) -> Store:
         monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", f"sv=2021-08-06&se=2099-01-01&sp=rwdl&sig={SECRET}")
         return AzureBlobResults(container, account_url=f"{url}/devstoreaccount1")
 
@@ -97,14 +99,14 @@ def azure(make_container: Callable[..., str], azure_service: Any, monkeypatch: p
 
 
 @pytest.fixture
-def gcs(make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch):
+def gcs(make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch) -> Service:
     bucket = make_gcs_bucket()
 
-    def stored(key):
+    def stored(key: str) -> tuple[bytes, dict[str, str]]:
         blob = gcs_client.bucket(bucket).get_blob(key)
         return blob.download_as_bytes(), blob.metadata
 
-    def unreachable(url):
+    def unreachable(url: str) -> Store:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         return GCSResults(bucket)
 
@@ -112,16 +114,18 @@ def gcs(make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytes
 
 
 @pytest.fixture(params=["s3", "azure", "gcs"])
-def service(request: pytest.FixtureRequest):
-    return request.getfixturevalue(request.param)
+def service(request: pytest.FixtureRequest) -> Service:
+    service: Service = request.getfixturevalue(request.param)
+    return service
 
 
 @pytest.fixture(params=["sync", "async"])
-def colour(request: pytest.FixtureRequest):
-    return request.param
+def colour(request: pytest.FixtureRequest) -> str:
+    colour: str = request.param
+    return colour
 
 
-def test_object_has_celerys_key_and_document_and_our_fields_as_metadata(service) -> None:
+def test_object_has_celerys_key_and_document_and_our_fields_as_metadata(service: Service) -> None:
     store = service.store("shop/results", clock=lambda: THE_YEAR_2100)
     record = a_record(value="größe", fence=3, expires_at=THE_YEAR_2100 + 60.5)
     with driving("sync", store.services) as drive:
@@ -140,7 +144,7 @@ def test_object_has_celerys_key_and_document_and_our_fields_as_metadata(service)
 
 # Azure's SDK passes the bytes to aiohttp, which recommends a file for so many.
 @pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
-def test_large_payload_is_read_back_unchanged(service, colour) -> None:
+def test_large_payload_is_read_back_unchanged(service: Service, colour: str) -> None:
     store = service.store()
     record = a_record(value="ü" * 5_000_000)
     with driving(colour, store.services) as drive:
@@ -148,7 +152,7 @@ def test_large_payload_is_read_back_unchanged(service, colour) -> None:
         assert drive(store.load([record.id])) == {record.id: record}
 
 
-def test_custom_state_may_have_any_name(service, colour) -> None:
+def test_custom_state_may_have_any_name(service: Service, colour: str) -> None:
     store = service.store()
     record = a_record("HÄLFTE %2F")
     with driving(colour, store.services) as drive:
@@ -156,7 +160,7 @@ def test_custom_state_may_have_any_name(service, colour) -> None:
         assert drive(store.load([record.id])) == {record.id: record}
 
 
-def test_attempts_with_equal_documents_have_different_tags(service, colour) -> None:
+def test_attempts_with_equal_documents_have_different_tags(service: Service, colour: str) -> None:
     # An ETag that is a digest of the body alone would let the first attempt write over the third.
     store = service.store()
     first = a_record(STARTED, 0)
@@ -166,6 +170,7 @@ def test_attempts_with_equal_documents_have_different_tags(service, colour) -> N
     with driving(colour, store.services) as drive:
         drive(store.save([first]))
         seen = drive(store._read([key]))[key]
+        assert seen is not None
         drive(store.save([third]))
         assert drive(store._change({key: lambda _: None}, {key: seen})) == {key: None}
         call = store._put(key, seen, seen)
@@ -175,14 +180,14 @@ def test_attempts_with_equal_documents_have_different_tags(service, colour) -> N
         assert drive(store.load([first.id])) == {first.id: third}
 
 
-def once(step):
+def once(step: Step) -> Flow[Any]:
     return (yield step)
 
 
 # Failures of the services
 
 
-def every_method(store):
+def every_method(store: Store) -> dict[str, Flow[Any]]:
     return {
         "load": store.load(["a"]),
         "save": store.save([a_record()]),
@@ -194,7 +199,7 @@ def every_method(store):
 
 
 @pytest.mark.parametrize("method", ["load", "save", "delete", "join", "claim", "reserve"])
-def test_error_for_missing_bucket_names_it_and_how_to_create_it(service, colour, method) -> None:
+def test_error_for_missing_bucket_names_it_and_how_to_create_it(service: Service, colour: str, method: str) -> None:
     store = service.kind("nobody-made-me")
     with driving(colour, store.services) as drive:
         if service.kind is GCSResults and method == "delete":
@@ -207,7 +212,9 @@ def test_error_for_missing_bucket_names_it_and_how_to_create_it(service, colour,
 
 
 @pytest.mark.parametrize("method", ["load", "save"])
-def test_endpoint_without_answer_is_unreachable(service, colour, method, caplog: pytest.LogCaptureFixture) -> None:
+def test_endpoint_without_answer_is_unreachable(
+    service: Service, colour: str, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -219,7 +226,7 @@ def test_endpoint_without_answer_is_unreachable(service, colour, method, caplog:
 
 
 def test_error_for_read_only_credentials_names_the_missing_permission(
-    azure, azure_service: Any, colour, monkeypatch: pytest.MonkeyPatch
+    azure: Service, azure_service: Any, colour: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = generate_container_sas(
         object_stores.AZURITE_ACCOUNT,
@@ -241,7 +248,7 @@ def test_error_for_read_only_credentials_names_the_missing_permission(
 # Lifecycle rules
 
 
-def test_lifecycle_rules_are_accepted_by_s3(s3, s3_client: Any) -> None:
+def test_lifecycle_rules_are_accepted_by_s3(s3: Service, s3_client: Any) -> None:
     rules = s3.store("shop").lifecycle(86_400)
     s3_client.put_bucket_lifecycle_configuration(Bucket=s3.bucket, LifecycleConfiguration={"Rules": rules})
 

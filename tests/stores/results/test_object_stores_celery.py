@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import pytest
 from celery import Celery
@@ -17,19 +18,25 @@ from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.gcs import GCSResults
 from taskq_cloud.stores.results.s3 import S3Results
 from taskq_cloud.testing.contracts.result_store import a_record
-from taskq_cloud.testing.driving import driving
+from taskq_cloud.testing.driving import Drive, driving
 
 TASK = "3f1c8a6e-0000-4000-8000-000000000002"
 
 
-class WithoutFirestore(GCSBackendBase):
+Store: TypeAlias = S3Results | AzureBlobResults | GCSResults
+Shared: TypeAlias = tuple[Store, dict[str, str], Callable[[Any], Any], Callable[[Any], None]]
+"""A store; Celery's settings for its bucket; a function that makes Celery's backend for an application; and a function
+that closes the backend."""
+
+
+class WithoutFirestore(GCSBackendBase):  # type: ignore[misc]  # Celery has no types
     """Celery's ``GCSBackend`` without Firestore, where Celery counts the members of a chord."""
 
     supports_result_compression = GCSBackend.supports_result_compression
 
 
 @pytest.fixture
-def s3(make_bucket: Callable[..., str], aws_environment: dict[str, str]):
+def s3(make_bucket: Callable[..., str], aws_environment: dict[str, str]) -> Shared:
     bucket = make_bucket("celery")
     settings = {
         "s3_access_key_id": "test",
@@ -40,28 +47,28 @@ def s3(make_bucket: Callable[..., str], aws_environment: dict[str, str]):
         "s3_region": aws_environment["AWS_REGION"],
     }
 
-    def close(backend) -> None:
+    def close(backend: Any) -> None:
         backend._s3_resource.meta.client.close()
 
     return S3Results(bucket, "shop"), settings, lambda app: S3Backend(app=app), close
 
 
 @pytest.fixture
-def azure(make_container: Callable[..., str], azure_environment: str):
+def azure(make_container: Callable[..., str], azure_environment: str) -> Shared:
     container = make_container("celery")
     settings = {"azureblockblob_container_name": container, "azureblockblob_base_path": "shop/"}
 
-    def make(app):
+    def make(app: Any) -> Any:
         return AzureBlockBlobBackend(url=f"azureblockblob://{azure_environment}", app=app)
 
-    def close(backend) -> None:
+    def close(backend: Any) -> None:
         backend._blob_service_client.close()
 
     return AzureBlobResults(container, "shop"), settings, make, close
 
 
 @pytest.fixture
-def gcs(make_gcs_bucket: Callable[..., str], gcs_environment: str):
+def gcs(make_gcs_bucket: Callable[..., str], gcs_environment: str) -> Shared:
     bucket = make_gcs_bucket("celery")
     settings = {"gcs_bucket": bucket, "gcs_project": "shop", "gcs_base_path": "shop"}
     return (
@@ -73,22 +80,23 @@ def gcs(make_gcs_bucket: Callable[..., str], gcs_environment: str):
 
 
 @pytest.fixture(params=["s3", "azure", "gcs"])
-def shared(request: pytest.FixtureRequest):
-    return request.getfixturevalue(request.param)
+def shared(request: pytest.FixtureRequest) -> Shared:
+    shared: Shared = request.getfixturevalue(request.param)
+    return shared
 
 
 @pytest.fixture
-def store(shared):
+def store(shared: Shared) -> Store:
     return shared[0]
 
 
 @pytest.fixture
-def celery_backend(shared):
-    """Makes Celery's backend on the store's bucket, with further settings."""
+def celery_backend(shared: Shared) -> Iterator[Callable[..., Any]]:
+    """A function that makes Celery's backend on the store's bucket, with further settings."""
     _, settings, make_backend, close = shared
-    made = []
+    made: list[tuple[Any, Any]] = []
 
-    def make(**conf):
+    def make(**conf: Any) -> Any:
         app = Celery("shop", set_as_current=False)
         app.conf.update(**settings, **conf)
         made.append((app, make_backend(app)))
@@ -101,12 +109,12 @@ def celery_backend(shared):
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request: pytest.FixtureRequest, store):
+def run(request: pytest.FixtureRequest, store: Store) -> Iterator[Drive]:
     with driving(request.param, store.services) as drive:
         yield drive
 
 
-def test_record_that_we_save_is_read_by_celery(store, run, celery_backend) -> None:
+def test_record_that_we_save_is_read_by_celery(store: Store, run: Drive, celery_backend: Callable[..., Any]) -> None:
     run(store.save([a_record(value={"größe": [1, 2.5, None]}, id=TASK)]))
 
     backend = celery_backend()
@@ -115,7 +123,7 @@ def test_record_that_we_save_is_read_by_celery(store, run, celery_backend) -> No
     assert backend.wait_for(TASK, timeout=10)["result"] == {"größe": [1, 2.5, None]}
 
 
-def test_failure_that_we_save_is_read_by_celery(store, run, celery_backend) -> None:
+def test_failure_that_we_save_is_read_by_celery(store: Store, run: Drive, celery_backend: Callable[..., Any]) -> None:
     error = {"exc_type": "ValueError", "exc_message": ["too wide"], "exc_module": "builtins"}
     run(store.save([a_record(FAILURE, value=error, id=TASK)]))
 
@@ -125,7 +133,7 @@ def test_failure_that_we_save_is_read_by_celery(store, run, celery_backend) -> N
     assert result.args == ("too wide",)
 
 
-def test_result_that_celery_saves_is_read_by_us(store, run, celery_backend) -> None:
+def test_result_that_celery_saves_is_read_by_us(store: Store, run: Drive, celery_backend: Callable[..., Any]) -> None:
     celery_backend().store_result(TASK, ["größe", 2], "SUCCESS")
 
     record = run(store.load([TASK]))[TASK]
@@ -134,7 +142,7 @@ def test_result_that_celery_saves_is_read_by_us(store, run, celery_backend) -> N
     assert json.loads(record.payload)["result"] == ["größe", 2]
 
 
-def test_compressed_result_that_celery_saves_is_read_by_us(gcs) -> None:
+def test_compressed_result_that_celery_saves_is_read_by_us(gcs: Shared) -> None:
     store, settings, make_backend, close = gcs
     app = Celery("shop", set_as_current=False)
     app.conf.update(**settings, result_compression="gzip")
@@ -146,7 +154,9 @@ def test_compressed_result_that_celery_saves_is_read_by_us(gcs) -> None:
     app.close()
 
 
-def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_backend) -> None:
+def test_final_state_that_celery_saved_is_not_replaced(
+    store: Store, run: Drive, celery_backend: Callable[..., Any]
+) -> None:
     celery_backend().store_result(TASK, "celery's", "SUCCESS")
 
     assert run(store.save([a_record(SUCCESS, value="ours", id=TASK)])) == [False]
@@ -154,7 +164,9 @@ def test_final_state_that_celery_saved_is_not_replaced(store, run, celery_backen
 
 
 @pytest.mark.parametrize("state", ["STARTED", "RETRY"])
-def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_backend, state) -> None:
+def test_unfinished_state_that_celery_saved_is_replaced(
+    store: Store, run: Drive, celery_backend: Callable[..., Any], state: str
+) -> None:
     backend = celery_backend()
     backend.store_result(TASK, {"done": 1}, state)
     ours = a_record(SUCCESS, value="ours", id=TASK)
@@ -164,7 +176,9 @@ def test_unfinished_state_that_celery_saved_is_replaced(store, run, celery_backe
     assert backend.get_result(TASK) == "ours"
 
 
-def test_celery_replaces_our_start_but_not_our_success(store, run, celery_backend) -> None:
+def test_celery_replaces_our_start_but_not_our_success(
+    store: Store, run: Drive, celery_backend: Callable[..., Any]
+) -> None:
     backend = celery_backend()
     run(store.save([a_record(STARTED, id=TASK)]))
     backend.store_result(TASK, "celery's", "RETRY")
@@ -176,7 +190,9 @@ def test_celery_replaces_our_start_but_not_our_success(store, run, celery_backen
     assert run(store.load([TASK])) == {TASK: ours}
 
 
-def test_error_for_pickled_celery_result_names_task_and_setting(store, run, celery_backend) -> None:
+def test_error_for_pickled_celery_result_names_task_and_setting(
+    store: Store, run: Drive, celery_backend: Callable[..., Any]
+) -> None:
     backend = celery_backend(result_serializer="pickle", accept_content=["pickle"])
     backend.store_result(TASK, {1, 2}, "SUCCESS")
 

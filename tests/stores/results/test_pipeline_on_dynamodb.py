@@ -21,13 +21,15 @@ class TestOnDynamoDB(PipelineContract):
     steps_apart = 4
 
     @pytest.fixture
-    def clock(self):
+    def clock(self) -> FakeClock:
         return FakeClock(THE_YEAR_2100)  # the stack removes expired items by its own clock
 
     @pytest.fixture
-    def broker(self, clock):
+    def broker(self, clock: FakeClock) -> MemoryBroker:
         return MemoryBroker(clock)
 
     @pytest.fixture
-    def store(self, make_table: Callable[..., str], aws_environment: dict[str, str], clock):
+    def store(
+        self, make_table: Callable[..., str], aws_environment: dict[str, str], clock: FakeClock
+    ) -> DynamoDBResults:
         return DynamoDBResults(make_table(), clock=clock)

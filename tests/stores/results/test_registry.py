@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from taskq_cloud.stores.results.registry import store_from_url
 
 
 @pytest.fixture
-def installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An installed package that registers a result store."""
     (tmp_path / "floppy_results.py").write_text(
         "class FloppyResults:\n"
@@ -31,12 +33,12 @@ def installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sys.modules.pop("floppy_results", None)
 
 
-def test_scheme_of_installed_package_opens_the_packages_store(installed_package) -> None:
-    store = store_from_url("floppy://Drive-A/label", {"sides": 2})
+def test_scheme_of_installed_package_opens_the_packages_store(installed_package: None) -> None:
+    store: Any = store_from_url("floppy://Drive-A/label", {"sides": 2})
     assert store.given == ("Drive-A", "/label", {"sides": 2})
 
 
-def test_error_for_unknown_scheme_lists_known_schemes(installed_package) -> None:
+def test_error_for_unknown_scheme_lists_known_schemes(installed_package: None) -> None:
     with pytest.raises(ImproperlyConfigured, match="no result store serves 'redis://") as caught:
         store_from_url("redis://localhost/0", {})
     for scheme in ("disabled://", "dynamodb://", "floppy://", "memory://", "sqlite://"):
@@ -44,7 +46,7 @@ def test_error_for_unknown_scheme_lists_known_schemes(installed_package) -> None
 
 
 @pytest.mark.parametrize("url", ["", "results.db", "C:\\results.db", "dynamodb:/[/table", "sqlite//x", "://table"])
-def test_malformed_url_is_refused(url) -> None:
+def test_malformed_url_is_refused(url: str) -> None:
     with pytest.raises(ImproperlyConfigured):
         store_from_url(url, {})
 
@@ -68,8 +70,8 @@ def test_error_hides_secrets_of_url() -> None:
         "gs://results",
     ],
 )
-def test_known_store_opens_without_calls_or_files(url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_store_opens_without_calls_or_files(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    store = store_from_url(url, {})
+    store: Any = store_from_url(url, {})
     assert store.capabilities is type(store).capabilities
     assert list(tmp_path.iterdir()) == []

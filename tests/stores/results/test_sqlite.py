@@ -23,21 +23,23 @@ from taskq_cloud.testing.driving import driving
 
 class TestSQLite(ResultStoreContract):
     @pytest.fixture
-    def store(self, tmp_path: Path, clock):
+    def store(self, tmp_path: Path, clock: FakeClock) -> SQLiteResults:
         return SQLiteResults(tmp_path / "results.db", clock=clock)
 
 
 @pytest.fixture
-def path(tmp_path: Path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "results.db"
 
 
-def count_rows(path, table):
+def count_rows(path: Path, table: str) -> int:
     with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    rows: int = count
+    return rows
 
 
-def race(path, owner, ids):
+def race(path: Path, owner: int, ids: list[str]) -> tuple[list[bool], list[int | None], list[bool]]:
     """Run in one of several processes.
 
     Returns:
@@ -51,7 +53,7 @@ def race(path, owner, ids):
     return saved, fences, joined
 
 
-def test_processes_sharing_a_file_agree_on_one_winner(path) -> None:
+def test_processes_sharing_a_file_agree_on_one_winner(path: Path) -> None:
     ids = [f"task-{number}" for number in range(25)]
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as processes:
         racing = [processes.submit(race, path, owner, ids) for owner in range(4)]
@@ -63,7 +65,7 @@ def test_processes_sharing_a_file_agree_on_one_winner(path) -> None:
         assert sorted(answers[position] for answers in joined) == [False, False, False, True], task_id
 
 
-def test_record_written_by_one_store_is_read_by_another(path) -> None:
+def test_record_written_by_one_store_is_read_by_another(path: Path) -> None:
     record = a_record(value="größer")
     writer, reader = SQLiteResults(path), SQLiteResults(path)
     with driving("sync", writer.services) as run:
@@ -72,7 +74,7 @@ def test_record_written_by_one_store_is_read_by_another(path) -> None:
         assert run(reader.load([record.id])) == {record.id: record}
 
 
-def test_expired_rows_are_removed_from_the_file(path) -> None:
+def test_expired_rows_are_removed_from_the_file(path: Path) -> None:
     clock = FakeClock()
     store = SQLiteResults(path, clock=clock)
     with driving("sync", store.services) as run:
@@ -102,7 +104,7 @@ def test_relative_path_is_kept_when_working_directory_changes(tmp_path: Path, mo
     assert (tmp_path / ".taskq" / "results.db").exists()
 
 
-def test_url_with_four_slashes_is_an_absolute_path(path) -> None:
+def test_url_with_four_slashes_is_an_absolute_path(path: Path) -> None:
     store = store_from_url(f"sqlite:///{path}", {})
     record = a_record()
     with driving("sync", store.services) as run:
@@ -111,22 +113,22 @@ def test_url_with_four_slashes_is_an_absolute_path(path) -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite://results.db", "sqlite:///results.db?mode=ro"])
-def test_url_without_path_or_with_options_is_refused(url) -> None:
+def test_url_without_path_or_with_options_is_refused(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="sqlite:"):
         store_from_url(url, {})
 
 
-def test_file_that_is_not_a_database_is_named_in_the_error(path) -> None:
-    path.write_text("no database, but long enough to be taken for one" * 100)
+def test_file_that_is_not_a_database_is_named_in_the_error(path: Path) -> None:
+    path.write_text("not a database, but long enough to be taken for one" * 100)
     store = SQLiteResults(path)
     connections = Connections(store.services)
     with pytest.raises(OperationalError, match=str(path)):
         connections.run(store.load(["task"]))
     connections.close()
-    assert path.read_text().startswith("no database")
+    assert path.read_text().startswith("not a database")
 
 
-def test_database_that_stays_locked_is_unreachable(path) -> None:
+def test_database_that_stays_locked_is_unreachable(path: Path) -> None:
     flow = SQLiteResults(path).load(["task"])
     call = next(flow)
     assert isinstance(call, Call)

@@ -8,7 +8,6 @@ counts the calls.
 import re
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
@@ -18,14 +17,15 @@ import grpc
 from google.cloud.scheduler_v1 import types as scheduler
 from google.protobuf import empty_pb2
 
-from tests.brokers.pubsub_server import PubSubServer, _abort, _serialize
+from tests.brokers.pubsub_server import PubSubServer, _abort, service_handler
 from tests.brokers.pubsub_state import Fault
 from tests.core.schedules import platforms
 
-PACKAGE = "/google.cloud.scheduler.v1.CloudScheduler/"
+SERVICE = "google.cloud.scheduler.v1.CloudScheduler"
+METHODS = ("CreateJob", "DeleteJob", "GetJob", "ListJobs", "PauseJob", "ResumeJob", "RunJob", "UpdateJob")
 LARGEST_JOB_BYTES = 1_000_000
 READS = frozenset({"GetJob", "ListJobs"})
-STATES = scheduler.Job.State
+STATES: Any = scheduler.Job.State
 FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
@@ -59,7 +59,8 @@ class CloudSchedulerServer:
     def __enter__(self) -> Self:
         self.pubsub.start()
         self._server = grpc.server(ThreadPoolExecutor(16), options=(("grpc.max_receive_message_length", -1),))
-        self._server.add_generic_rpc_handlers((_Handlers(self),))
+        requests = {method: getattr(scheduler, f"{method}Request") for method in METHODS}
+        self._server.add_generic_rpc_handlers([service_handler(self.answer, SERVICE, requests)])
         self.host = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
         return self
@@ -254,32 +255,3 @@ def _is_zone(name: str) -> bool:
 def now() -> datetime:
     """The current minute."""
     return datetime.now(UTC).replace(second=0, microsecond=0)
-
-
-class _Handlers(grpc.GenericRpcHandler):
-    def __init__(self, server: CloudSchedulerServer) -> None:
-        self._server = server
-        self._requests: Mapping[str, Any] = {
-            f"{PACKAGE}{method}": getattr(scheduler, f"{method}Request")
-            for method in (
-                "CreateJob",
-                "DeleteJob",
-                "GetJob",
-                "ListJobs",
-                "PauseJob",
-                "ResumeJob",
-                "RunJob",
-                "UpdateJob",
-            )
-        }
-
-    def service(self, handler_call_details: Any) -> Any:
-        path = handler_call_details.method
-        if path not in self._requests:
-            return None
-        method = path.rpartition("/")[2]
-        return grpc.unary_unary_rpc_method_handler(
-            lambda request, context: self._server.answer(method, request, context),
-            request_deserializer=self._requests[path].deserialize,
-            response_serializer=_serialize,
-        )

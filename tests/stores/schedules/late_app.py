@@ -8,7 +8,7 @@ import os
 import time
 from dataclasses import replace
 
-from taskq_cloud import TaskQ
+from taskq_cloud import BoundTask, TaskQ
 from taskq_cloud.brokers.sqs import SQSBroker
 from taskq_cloud.stores.schedules.eventbridge import EventBridgeSchedules
 
@@ -32,6 +32,7 @@ def make_app(queue: str, group: str, results: str) -> TaskQ:
         wait_time_seconds=1,
     )
     broker, scheduler = app.broker, app.scheduler
+    assert isinstance(broker, SQSBroker) and isinstance(scheduler, EventBridgeSchedules)
     vars(app)["broker"] = PromptQueues(broker._options)
     vars(app)["scheduler"] = PromptSchedules(scheduler._group)
 
@@ -40,7 +41,7 @@ def make_app(queue: str, group: str, results: str) -> TaskQ:
         return time.time()
 
     @app.task(name="flaky", bind=True, max_retries=1)
-    def flaky(self) -> int:
+    def flaky(self: BoundTask) -> int:
         if self.request.retries == 0:
             raise self.retry(countdown=3)
         return self.request.retries

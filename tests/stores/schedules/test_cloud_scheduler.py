@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -158,9 +159,13 @@ def test_job_of_another_program_is_loaded_unchanged_and_listed_if_its_id_is_a_na
     assert (page.names, page.cursor) == (["warm-up"], "more")
 
 
+def job_in(state: Any, _call: Call) -> Job:
+    return Job(state=state)
+
+
 def test_job_disabled_by_google_differs_from_its_schedule() -> None:
     for state in (STATES.DISABLED, STATES.UPDATE_FAILED):
-        (found,) = run(jobs().load(["a"]), Recorder(lambda _call, state=state: Job(state=state))).values()
+        (found,) = run(jobs().load(["a"]), Recorder(partial(job_in, state))).values()
         assert (found.enabled, found.sender) == (True, state.name), "nobody has paused it"
 
 

@@ -10,6 +10,7 @@ import pytest
 from google.cloud.scheduler_v1 import Job
 
 from taskq_cloud.core.flows import Call, Gather, Sleep, Trouble, run
+from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import ScheduleStore
 from taskq_cloud.errors import (
@@ -72,6 +73,7 @@ def test_error_for_failed_call_says_what_to_do(
     code: str, message: str, trouble: str, kind: type[Exception], says: str
 ) -> None:
     (refused,) = run(jobs().put([nightly()]), Recorder(failing(code, message, Trouble[trouble])))
+    assert isinstance(refused, Refused)
     assert type(refused.error) is kind
     where = f"schedule {nightly().name} in Cloud Scheduler, project my-project, location europe-west1: .*{says}"
     with pytest.raises(kind, match=where):
@@ -86,6 +88,7 @@ def test_failed_listing_load_and_removal_are_reported() -> None:
     with pytest.raises(Unreachable, match="throttled get_job"):
         run(jobs().load(["x"]), Recorder(failing("RESOURCE_EXHAUSTED", trouble=Trouble.THROTTLED)))
     (refused,) = run(jobs().delete(["x"]), Recorder(failing("PERMISSION_DENIED")))
+    assert isinstance(refused, Refused)
     assert "cloudscheduler.jobs.delete was denied" in str(refused.error)
 
 
@@ -113,6 +116,7 @@ def test_calls_over_the_quota_wait_for_the_next_minute(caplog: pytest.LogCapture
 def test_quota_that_stays_used_up_is_an_error_after_ten_pauses() -> None:
     recorded = Recorder(failing("RESOURCE_EXHAUSTED", RATE, Trouble.THROTTLED))
     (refused,) = run(jobs().put([nightly()]), recorded)
+    assert isinstance(refused, Refused)
     assert isinstance(refused.error, QuotaExceeded)
     assert len(recorded.calls) == 11
 
@@ -127,6 +131,7 @@ def test_error_for_denied_pause_or_resume_names_the_permission(operation: str, p
         schedule = nightly(enabled=operation == "resume_job")
         if replacing or operation == "pause_job":
             (refused,) = run(jobs().put([schedule], replace=replacing), Recorder(answer))
+            assert isinstance(refused, Refused)
             assert f"cloudscheduler.jobs.{permission} was denied" in str(refused.error)
 
 
@@ -152,6 +157,7 @@ def test_error_for_denied_pause_or_resume_names_the_permission(operation: str, p
 def test_invalid_schedule_is_refused_without_a_call(changes: dict[str, Any], kind: type[Exception], says: str) -> None:
     recorded = Recorder(lambda _call: Job(state=STATES.ENABLED))
     refused, kept = run(jobs().put([nightly(**changes), nightly()]), recorded)
+    assert isinstance(refused, Refused)
     assert kept is None
     assert len(recorded.calls) == 1
     with pytest.raises(kind, match=says):
@@ -202,11 +208,11 @@ def test_job_over_the_quota_is_refused(server: CloudSchedulerServer, monkeypatch
     server.most_jobs = 2
     store, topic = jobs(server.url), server.pubsub.make_topic("work")
     with driving("sync", store.services) as drive:
-        answers = _put_impatiently(drive, store, [nightly(name=f"n{n}", target=topic) for n in range(3)])
+        answers = _put_one_by_one(drive, store, [nightly(name=f"n{n}", target=topic) for n in range(3)])
     assert [type(each.error) if each else None for each in answers] == [None, None, QuotaExceeded]
 
 
-def _put_impatiently(drive: Drive, store: ScheduleStore, schedules: list[PlatformSchedule]) -> list[Any]:
+def _put_one_by_one(drive: Drive, store: ScheduleStore, schedules: list[PlatformSchedule]) -> list[Any]:
     """Put the schedules one at a time, so that the last one exceeds the quota."""
     return [drive(store.put([each]))[0] for each in schedules]
 

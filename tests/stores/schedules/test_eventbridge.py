@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -13,9 +13,10 @@ import pytest
 
 from emulators.aws import REGION
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.flows import Call, CallError, Trouble, retrying, run
+from taskq_cloud.core.flows import Call, CallError, Flow, Trouble, retrying, run
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
+from taskq_cloud.core.ports import ScheduleStore
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,
@@ -40,19 +41,19 @@ TIMEOUT_SECONDS = 20
 @pytest.mark.second_stack
 class TestEventBridge(ScheduleStoreContract):
     @pytest.fixture
-    def store(self, make_schedule_group: Callable[..., str], aws_environment: dict[str, str]):
+    def store(self, make_schedule_group: Callable[..., str], aws_environment: dict[str, str]) -> ScheduleStore:
         return scheduler_from_url(f"eventbridge://{make_schedule_group()}?role={ROLE}&dead_letter={DEAD}", {})
 
     @pytest.fixture
-    def target(self):
+    def target(self) -> str:
         return WORK
 
 
-def schedules(url=f"eventbridge://shop?role={ROLE}"):
+def schedules(url: str = f"eventbridge://shop?role={ROLE}") -> ScheduleStore:
     return scheduler_from_url(url, {})
 
 
-def once(**changes):
+def once(**changes: Any) -> PlatformSchedule:
     return replace(PlatformSchedule(name="once", when=NOON, target=WORK, body='{"id": "t-1"}'), **changes)
 
 
@@ -93,9 +94,9 @@ def test_one_off_time_becomes_a_schedule_that_deletes_itself() -> None:
 
 
 def test_repeated_call_keeps_its_client_token_and_a_later_put_gets_a_new_one() -> None:
-    """The third of pausing, resuming and pausing has the first one's parameters, and must not get its answer."""
+    """The third of three puts (pause, resume, pause) has the first one's parameters, and must not get its answer."""
 
-    def tokens(enabled):
+    def tokens(enabled: bool) -> set[str]:
         recorded = Recorder(failing("InternalServerException", trouble=Trouble.TRANSIENT))
         (refused,) = run(retrying(schedules().put([once(enabled=enabled)], replace=True)), recorded)
         assert isinstance(refused, Refused)
@@ -128,7 +129,7 @@ def test_conflict_on_create_counts_as_kept_and_put_makes_twenty_calls_at_once() 
     recorded = Recorder(failing("ConflictException"))
     waves = []
 
-    def perform(step):
+    def perform(step: Any) -> Any:
         waves.append(len(step.calls))
         return recorded(step)
 
@@ -139,7 +140,7 @@ def test_conflict_on_create_counts_as_kept_and_put_makes_twenty_calls_at_once() 
 def test_update_is_repeated_while_another_update_is_in_progress() -> None:
     answers = iter(["ConflictException", "ConflictException", None])
 
-    def answer(call):
+    def answer(call: Call) -> Any:
         code = next(answers)
         return CallError(call, code, "being updated", Trouble.REFUSED) if code else {}
 
@@ -215,8 +216,11 @@ PASS_ROLE = "User: arn:aws:iam::1:user/x is not authorized to perform: iam:PassR
     ],
     ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",
 )
-def test_error_for_failed_call_says_what_to_do(code, message, trouble, kind, says) -> None:
+def test_error_for_failed_call_says_what_to_do(
+    code: str, message: str, trouble: str, kind: type[Exception], says: str
+) -> None:
     (refused,) = run(schedules().put([once()]), Recorder(failing(code, message, Trouble[trouble])))
+    assert isinstance(refused, Refused)
     assert type(refused.error) is kind
     with pytest.raises(kind, match=f"schedule once of group 'shop' in the default region: .*{says}"):
         raise refused.error
@@ -228,6 +232,7 @@ def test_failed_listing_load_and_removal_are_reported() -> None:
     with pytest.raises(AccessDenied, match="scheduler:GetSchedule was denied"):
         run(schedules().load(["x"]), Recorder(failing("AccessDeniedException")))
     (refused,) = run(schedules().delete(["x"]), Recorder(failing("AccessDeniedException")))
+    assert isinstance(refused, Refused)
     assert isinstance(refused.error, AccessDenied)
 
 
@@ -254,9 +259,10 @@ def test_failed_listing_load_and_removal_are_reported() -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_invalid_schedule_is_refused_without_a_call(changes, kind, says) -> None:
+def test_invalid_schedule_is_refused_without_a_call(changes: dict[str, Any], kind: type[Exception], says: str) -> None:
     recorded = Recorder(lambda call: {})
     refused, kept = run(schedules().put([once(**changes), once()]), recorded)
+    assert isinstance(refused, Refused)
     assert kept is None
     assert len(recorded.calls) == 1
     with pytest.raises(kind, match=says):
@@ -275,7 +281,7 @@ def test_invalid_schedule_is_refused_without_a_call(changes, kind, says) -> None
         (f"eventbridge://shop?roll={ROLE}", "unknown option 'roll'"),
     ],
 )
-def test_invalid_url_is_refused_with_the_reason(url, says) -> None:
+def test_invalid_url_is_refused_with_the_reason(url: str, says: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=says):
         schedules(url)
 
@@ -284,14 +290,16 @@ def test_invalid_url_is_refused_with_the_reason(url, says) -> None:
 
 
 @pytest.fixture
-def stack(make_schedule_group: Callable[..., str], aws_environment: dict[str, str]):
+def stack(
+    make_schedule_group: Callable[..., str], aws_environment: dict[str, str]
+) -> Iterator[tuple[ScheduleStore, Callable[[Flow[Any]], Any]]]:
     store = scheduler_from_url(f"eventbridge://{make_schedule_group()}?role={ROLE}&region={REGION}", {})
     connections = Connections(store.services)
     yield store, connections.run
     connections.close()
 
 
-def received(sqs_client, url):
+def received(sqs_client: Any, url: str) -> Any:
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         answer = sqs_client.receive_message(
@@ -313,7 +321,11 @@ def received(sqs_client, url):
     ids=["plain", "attributes", "ordered"],
 )
 def test_one_off_schedule_sends_its_message_and_is_removed(
-    stack, make_queue: Callable[..., str], sqs_client: Any, name, changes
+    stack: tuple[ScheduleStore, Callable[[Flow[Any]], Any]],
+    make_queue: Callable[..., str],
+    sqs_client: Any,
+    name: str,
+    changes: dict[str, Any],
 ) -> None:
     store, drive = stack
     url = sqs_client.get_queue_url(QueueName=make_queue(name))["QueueUrl"]

@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from emulators.call_counter import CallCounter
-from taskq_cloud import SendError, group
+from taskq_cloud import SendError, TaskQ, group
 from taskq_cloud.core.workflows.revocation import revocation
 from taskq_cloud.errors import ScheduleGroupNotFound
 from tests.conftest import StackAddress
@@ -31,7 +31,7 @@ def environment(
     make_schedule_group: Callable[..., str],
     make_table: Callable[..., str],
     aws_environment: dict[str, str],
-):
+) -> dict[str, str]:
     return {
         "LATE_APP_QUEUE": make_queue(getattr(request, "param", "work")),
         "LATE_APP_GROUP": make_schedule_group(),
@@ -40,17 +40,18 @@ def environment(
 
 
 @pytest.fixture
-def app(environment):
+def app(environment: dict[str, str]) -> Iterator[TaskQ]:
     app = make_app(*environment.values())
     with closing(app):
         yield app
 
 
-def names(app):
-    return app.run(app.scheduler.names()).names
+def names(app: TaskQ) -> list[str]:
+    assert app.scheduler is not None
+    return list(app.run(app.scheduler.names()).names)
 
 
-def start_worker(environment, tmp_path):
+def start_worker(environment: dict[str, str], tmp_path: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-m",
@@ -65,7 +66,7 @@ def start_worker(environment, tmp_path):
         return subprocess.Popen([*command, "-c", "2"], env={**os.environ, **environment}, stdout=log, stderr=log)
 
 
-def end(process) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
 
@@ -73,7 +74,9 @@ def end(process) -> None:
 @pytest.mark.slow
 @pytest.mark.needs("fires_schedules")
 @pytest.mark.parametrize("environment", ["work", "work.fifo"], indirect=True)
-def test_late_task_survives_a_killed_worker_and_runs_on_time(app, environment, tmp_path: Path) -> None:
+def test_late_task_survives_a_killed_worker_and_runs_on_time(
+    app: TaskQ, environment: dict[str, str], tmp_path: Path
+) -> None:
     due = time.time() + 6
     late = app.send_task("remind", countdown=6)
     revoked = app.send_task("remind", countdown=6)
@@ -100,7 +103,9 @@ def test_late_task_survives_a_killed_worker_and_runs_on_time(app, environment, t
 
 
 @pytest.mark.needs("fires_schedules")
-def test_task_that_fires_during_its_revocation_does_not_run(app, environment, tmp_path: Path) -> None:
+def test_task_that_fires_during_its_revocation_does_not_run(
+    app: TaskQ, environment: dict[str, str], tmp_path: Path
+) -> None:
     late = app.send_task("remind", countdown=2)
     app.run(app.store.save([revocation(late.id, None)]))  # only the first half of revoke()
     witness = app.send_task("remind", countdown=3)
@@ -113,7 +118,7 @@ def test_task_that_fires_during_its_revocation_does_not_run(app, environment, tm
 
 
 def test_task_due_in_a_year_takes_one_call_after_the_first(
-    environment, local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with CallCounter(local_stack.endpoint_url) as counter:
         monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
@@ -128,14 +133,14 @@ def test_task_due_in_a_year_takes_one_call_after_the_first(
             assert counter.total() == 3  # save the record, list the task's schedules, delete the one found
 
 
-def test_group_is_scheduled_and_revoked_as_a_whole(app) -> None:
+def test_group_is_scheduled_and_revoked_as_a_whole(app: TaskQ) -> None:
     results = group(app.tasks["remind"].s().set(countdown=A_YEAR_SECONDS) for _ in range(3)).apply_async()
     assert len(names(app)) == 3
     assert results.revoke() == 3
     assert names(app) == []
 
 
-def test_late_task_is_sent_and_revoked_on_an_event_loop(app) -> None:
+def test_late_task_is_sent_and_revoked_on_an_event_loop(app: TaskQ) -> None:
     async def call() -> None:
         late = await app.asend_task("remind", countdown=A_YEAR_SECONDS)
         assert await late.arevoke()
@@ -146,20 +151,22 @@ def test_late_task_is_sent_and_revoked_on_an_event_loop(app) -> None:
     assert names(app) == []
 
 
-def test_revocation_without_result_store_deletes_the_schedule(environment) -> None:
+def test_revocation_without_result_store_deletes_the_schedule(environment: dict[str, str]) -> None:
     with closing(make_app(environment["LATE_APP_QUEUE"], environment["LATE_APP_GROUP"], "disabled://")) as app:
         late = app.send_task("remind", countdown=A_YEAR_SECONDS)
         assert late.revoke() is True
         assert late.revoke() is False
 
 
-def test_task_due_too_soon_for_a_schedule_is_sent_to_the_queue(app) -> None:
+def test_task_due_too_soon_for_a_schedule_is_sent_to_the_queue(app: TaskQ) -> None:
     app.send_task("remind", countdown=0.4)
     assert names(app) == []
 
 
 @pytest.mark.needs("names_missing_groups")
-def test_missing_schedule_group_is_an_error_of_the_call(environment, aws_environment: dict[str, str]) -> None:
+def test_missing_schedule_group_is_an_error_of_the_call(
+    environment: dict[str, str], aws_environment: dict[str, str]
+) -> None:
     with closing(make_app(environment["LATE_APP_QUEUE"], "nobodys", "disabled://")) as app:
         with pytest.raises(ScheduleGroupNotFound, match="create-schedule-group --name nobodys") as caught:
             app.send_task("remind", countdown=A_YEAR_SECONDS)

@@ -20,11 +20,11 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 class TestMemory(ScheduleStoreContract):
     @pytest.fixture
-    def store(self):
+    def store(self) -> MemorySchedules:
         return MemorySchedules()
 
     @pytest.fixture
-    def target(self):
+    def target(self) -> str:
         return "work"
 
 
@@ -48,7 +48,8 @@ def test_pages_of_names_together_contain_every_name() -> None:
     schedules = MemorySchedules()
     names = [f"n{number}" for number in range(7)]
     run(schedules.put([PlatformSchedule(name=name, when=NOON, target="work", body="") for name in names]), no_calls)
-    found, cursor = [], None
+    found: list[str] = []
+    cursor = None
     while True:
         page = run(schedules.names("n", limit=3, cursor=cursor), no_calls)
         found += page.names
