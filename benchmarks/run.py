@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import botocore.session
 
@@ -111,7 +112,7 @@ class Bench:
         self.contender = contender
         self.stack = stack
         self.directory = directory
-        self.client = botocore.session.get_session().create_client(
+        self.client: Any = botocore.session.get_session().create_client(
             "sqs",
             region_name="eu-west-1",
             endpoint_url=stack.endpoint_url,

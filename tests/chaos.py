@@ -1,4 +1,4 @@
-"""A service that runs tasks while it loses, repeats and reorders their messages, and workflows that it runs."""
+"""A service that runs tasks while it loses, repeats and reorders their messages, and a function that runs workflows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Chaos:
         self.calls: Counter[str] = Counter()
 
     def serve(self) -> None:
-        """Process deliveries until the queue is empty, several at once: which one takes the next step is drawn."""
+        """Process deliveries until the queue is empty, several at once; the generator draws whose turn is next."""
         bench = self._bench
         under_way: list[Iterator[None]] = []
         for _ in range(MOST_STEPS):
@@ -98,7 +98,7 @@ class Chaos:
         return self._bench.runner.run(invocation)
 
     def _steps(self, flow: Generator[Any, Any, Any], steps: int | None) -> Iterator[None]:
-        """Drive a flow, with a pause after each step; with ``steps``, the worker crashes after as many."""
+        """Drive a flow with a pause after each step; the worker crashes after ``steps`` steps, if they are given."""
         flow, answer, error = retrying(flow), None, None
         try:
             while steps is None or steps >= 0:
@@ -119,7 +119,7 @@ class Chaos:
 
 
 def serve(bench: Bench, trouble: float = 0.0, rng: random.Random | None = None) -> Chaos:
-    """Process deliveries until the queue is empty; returns the service, with its numbers of runs and calls."""
+    """Process deliveries until the queue is empty; return the service, which has counted runs and calls."""
     chaos = Chaos(bench, rng or random.Random(0), trouble)
     chaos.serve()
     return chaos

@@ -1,7 +1,7 @@
-"""Object stores for every test that asks for one: a plugin of pytest, named in conftest.py.
+"""A pytest plugin, named in conftest.py, with object stores for the tests that ask for one.
 
-S3 is the local AWS stack's. Azurite and fake-gcs-server are started once for a run, as that is: with pytest-xdist by
-the controller, which doesn't wait for them, as most runs of a part of the tests need neither.
+The local AWS stack serves S3. Azurite and fake-gcs-server start once for a run, like the stack. With pytest-xdist the
+controller starts them, and does not wait for them because most runs of a few tests need neither.
 """
 
 from __future__ import annotations
@@ -62,19 +62,19 @@ def _address(variable: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def azurite_url() -> Iterator[str]:
-    """The run's Azurite."""
+    """The URL of the run's Azurite."""
     yield from _address(_AZURITE_VARIABLE)
 
 
 @pytest.fixture(scope="session")
 def gcs_url() -> Iterator[str]:
-    """The run's fake-gcs-server."""
+    """The URL of the run's fake-gcs-server."""
     yield from _address(_GCS_VARIABLE)
 
 
 @pytest.fixture
 def azure_environment(azurite_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """This process's environment points Azure's SDK at the emulator; the connection string."""
+    """Point Azure's SDK in this process at the emulator, and return the connection string."""
     for name in [name for name in os.environ if name.startswith("AZURE_")]:
         monkeypatch.delenv(name)
     connection_string = object_stores.azurite_connection_string(azurite_url)
@@ -84,7 +84,7 @@ def azure_environment(azurite_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def gcs_environment(gcs_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """This process's environment points Google's SDK at the emulator; its address."""
+    """Point Google's SDK in this process at the emulator, and return its URL."""
     for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_url)
@@ -93,7 +93,7 @@ def gcs_environment(gcs_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def s3_client(aws_environment: dict[str, str]) -> Iterator[Any]:
-    from botocore.session import Session  # where it is missing, the tests without AWS still run
+    from botocore.session import Session  # an optional requirement: without it, the tests without AWS still run
 
     from taskq_cloud.clients.aws import with_shared_models
 
@@ -104,7 +104,7 @@ def s3_client(aws_environment: dict[str, str]) -> Iterator[Any]:
 
 @pytest.fixture
 def make_bucket(s3_client: Any) -> Callable[..., str]:
-    """Create an S3 bucket, its name made unique; it goes with the stack."""
+    """Return a function that creates an S3 bucket with a unique name; the bucket lasts as long as the stack."""
 
     def make(name: str = "results") -> str:
         unique = f"{name}-{uuid4().hex[:8]}"
@@ -116,7 +116,7 @@ def make_bucket(s3_client: Any) -> Callable[..., str]:
 
 @pytest.fixture
 def azure_service(azure_environment: str) -> Iterator[Any]:
-    from azure.storage.blob import BlobServiceClient  # as botocore above
+    from azure.storage.blob import BlobServiceClient  # optional, like botocore above
 
     with BlobServiceClient.from_connection_string(azure_environment) as client:
         yield client
@@ -124,7 +124,7 @@ def azure_service(azure_environment: str) -> Iterator[Any]:
 
 @pytest.fixture
 def make_container(azure_service: Any) -> Callable[..., str]:
-    """Create a container, its name made unique; it goes with the emulator."""
+    """Return a function that creates a container with a unique name; the container lasts as long as the emulator."""
 
     def make(name: str = "results") -> str:
         unique = f"{name}-{uuid4().hex[:8]}"
@@ -136,7 +136,7 @@ def make_container(azure_service: Any) -> Callable[..., str]:
 
 @pytest.fixture
 def gcs_client(gcs_environment: str) -> Iterator[Any]:
-    from google.cloud import storage  # as botocore above
+    from google.cloud import storage  # optional, like botocore above
 
     client = storage.Client()
     yield client
@@ -145,7 +145,7 @@ def gcs_client(gcs_environment: str) -> Iterator[Any]:
 
 @pytest.fixture
 def make_gcs_bucket(gcs_client: Any) -> Callable[..., str]:
-    """Create a bucket, its name made unique; it goes with the emulator."""
+    """Return a function that creates a bucket with a unique name; the bucket lasts as long as the emulator."""
 
     def make(name: str = "results") -> str:
         unique = f"{name}-{uuid4().hex[:8]}"

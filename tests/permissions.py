@@ -1,7 +1,7 @@
-"""Records which permissions the calls on an AWS endpoint take, and on what: to be held against a policy.
+"""Records the permissions and resources that calls on an AWS endpoint use, and compares them with a policy.
 
-The names of permissions and the form of ARNs are the Service Authorization Reference's. Operations of services that
-are not known here are an error, so that a policy is not found complete for what nobody looked at.
+The names of permissions and the form of ARNs follow the Service Authorization Reference. A call of an unknown operation
+is an error; otherwise a policy could seem complete although a call was ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _S3: Final = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELE
 
 @dataclass(frozen=True, slots=True, order=True)
 class Used:
-    """A permission that a call took.
+    """A permission that a call used.
 
     Args:
         action: ``sqs:SendMessage``.
@@ -38,7 +38,7 @@ class Used:
 
 
 class CallRecorder(CallCounter):
-    """A ``CallCounter`` that also keeps what each call was about."""
+    """A ``CallCounter`` that also keeps the permission and the resource of each call."""
 
     def __init__(self, endpoint_url: str) -> None:
         super().__init__(endpoint_url)
@@ -46,10 +46,10 @@ class CallRecorder(CallCounter):
         self._not_found: list[str] = []
 
     def used(self) -> set[Used]:
-        """The permissions that were used since the start or ``forget``.
+        """The permissions that calls have used since the start or the last ``forget``.
 
         Raises:
-            ValueError: a call is of an operation that is not known here.
+            ValueError: the operation of a call is unknown.
         """
         with self._lock:
             requests, not_found = list(self._requests), list(self._not_found)
@@ -57,26 +57,26 @@ class CallRecorder(CallCounter):
         return used | {used for request_line in not_found for used in _of_absent_object(request_line)}
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget all calls up to now."""
         self.reset()
         with self._lock:
             self._requests.clear()
             self._not_found.clear()
 
     def look_at(self, request_line: str, target: str, body: bytes) -> None:
-        """Note a request."""
+        """Keep a request."""
         with self._lock:
             self._requests.append((request_line, target, body))
 
     def look_at_answer(self, request_line: str, status: int) -> None:
-        """Note that something was not there."""
+        """Keep a request that was answered with 404."""
         if status == HTTPStatus.NOT_FOUND:
             with self._lock:
                 self._not_found.append(request_line)
 
 
 def _of_absent_object(request_line: str) -> Iterable[Used]:
-    """To be told that an object is not there, and not that access is denied (Amazon S3 API Reference, "GetObject")."""
+    """The permission for an answer of 404 and not 403 when an object does not exist (S3 API Reference, "GetObject")."""
     method, target_path, *_ = request_line.split(" ")
     bucket, _, key = unquote(urlsplit(target_path).path).strip("/").partition("/")
     if key and _S3.get(method) == "GetObject" and bucket not in ("schedules", "schedule-groups"):
@@ -109,27 +109,27 @@ def _of_path(method: str, target_path: str, body: bytes) -> Iterable[Used]:
         if "Target" in sent:
             yield Used("iam:PassRole", "iam:" + sent["Target"]["RoleArn"].split(":", 5)[5])
     elif first == "schedules":
-        # It has no resource type: whatever group it names, it is authorised against all schedules.
+        # This operation has no resource type: whatever group it names, AWS authorises it against all schedules.
         yield Used("scheduler:ListSchedules", "scheduler:schedule/*/*")
     elif first == "schedule-groups":
         yield Used(f"scheduler:{_SCHEDULE[method]}ScheduleGroup", f"scheduler:schedule-group/{rest}")
     elif re.match(r"\d{4}-\d\d-\d\d/", path):
-        raise ValueError(f"{method} {path} is a call of a service that is not known here")
+        raise ValueError(f"{method} {path} is a call of an unknown service")
     elif rest:
         yield Used(f"s3:{_S3[method]}", f"s3:{path}")
     elif method == "GET" and "list-type" in query:
         yield Used("s3:ListBucket", f"s3:{first}")
     else:
-        raise ValueError(f"{method} {target_path} is an operation that is not known here")
+        raise ValueError(f"{method} {target_path} is an unknown operation")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A policy held against what was used.
+    """The differences between a policy and the used permissions.
 
     Args:
-        missing: used, and not allowed.
-        unused: actions that are allowed, and were never used on any of the statement's resources.
+        missing: permissions that were used and are not allowed.
+        unused: actions that are allowed and were never used on any of the statement's resources.
     """
 
     missing: Sequence[Used]
@@ -137,11 +137,11 @@ class Comparison:
 
 
 def compare(used: Iterable[Used], statements: Iterable[Mapping[str, Any]]) -> Comparison:
-    """Hold the statements of an IAM policy document against what was used.
+    """Compare the statements of an IAM policy with the permissions that were used.
 
     Args:
-        used: what a recorder has seen.
-        statements: ``Action`` and ``Resource``, both lists.
+        used: the permissions from a recorder.
+        statements: the statements; ``Action`` and ``Resource`` are lists.
     """
     seen, allowed = sorted(set(used)), list(statements)
     missing = [

@@ -1,11 +1,11 @@
-"""A plugin of the whole run: every call that the library makes on AWS, in any test, is one that a policy allows.
+"""A pytest plugin that fails the run if the library makes a call on AWS, in any test, that no policy allows.
 
-The calls are written down where the library makes them (``clients.aws``), so those of fixtures, which set up what the
-runtime never creates, are not among them. At the end of the run they are held against the policies that
-``taskq topology`` generates: what a worker calls against a service's, what a Lambda handler calls against a function's,
-what else is called against all roles' together, what ``taskq provision`` and ``taskq doctor`` call against their pages.
-A call that none of them allows makes the run fail. Child processes keep no record. The other direction, that nothing
-is allowed that no work of a role takes, is ``tests/topology/test_permissions``'.
+The calls are recorded where the library makes them (``clients.aws``), so the calls of fixtures, which create resources
+that the library never creates, are not recorded. Child processes record nothing. At the end of the run, the calls are
+compared with the policies that ``taskq topology`` generates: the calls of a worker with a service's policy, the calls
+of a Lambda handler with a function's policy, and other calls with the policies of all roles together. The calls of
+``taskq provision`` and ``taskq doctor`` are compared with their pages. ``tests/deploy/topology/test_permissions``
+checks the other direction: no role is allowed more than its work needs.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ BY_HAND: Final = {
     ("sqs:PurgeQueue", "sqs:shop-work"): "taskq purge",
     ("sqs:GetQueueAttributes", "sqs:shop-work"): "taskq queues, taskq purge, taskq worker --burst",
     ("sqs:GetQueueAttributes", "sqs:shop-work-dead"): "taskq queues",
-    ("sqs:PurgeQueue", "sqs:shop-work-dead"): "taskq purge, of dead letters",
-    ("sqs:ReceiveMessage", "sqs:shop-work-dead"): "dead letters that are looked at, or moved back",
-    ("sqs:DeleteMessage", "sqs:shop-work-dead"): "the same",
-    ("sqs:ChangeMessageVisibility", "sqs:shop-work-dead"): "the same",
+    ("sqs:PurgeQueue", "sqs:shop-work-dead"): "taskq purge on a dead-letter queue",
+    ("sqs:ReceiveMessage", "sqs:shop-work-dead"): "dead letters that are read, or moved back",
+    ("sqs:DeleteMessage", "sqs:shop-work-dead"): "dead letters that are moved back",
+    ("sqs:ChangeMessageVisibility", "sqs:shop-work-dead"): "dead letters that are read, or moved back",
 }
-"""What no role's own work takes: the commands and the deeds of an operator, with what each is for."""
+"""Permissions that no role needs, with the commands and actions of an operator that use them."""
 
 _OTHER_NAMES: Final = {"s3:HeadObject": "s3:GetObject", "s3:ListObjectsV2": "s3:ListBucket"}
 _OWN_NAME: Final = re.compile(r"Batch$")
 
 _recorded: set[tuple[str, str, str]] = set()
-"""Who made the call, the permission that it took, and on what: the name in the application that stands for all."""
+"""The caller, the permission and the resource of each call; resources are named as in the application ``shop``."""
 
 _who: ContextVar[str] = ContextVar("_who", default=ANYONE)
 
@@ -55,7 +55,7 @@ class OperatorCall(Call):
 
 
 def used_by(call: Call) -> Iterator[Used]:
-    """The permissions that a call takes, on what it would be about in the application ``shop``."""
+    """The permissions that a call uses, on resources named as in the application ``shop``."""
     action, parameters = action_of(call.service, call.operation), call.parameters
     if call.service == "sqs":
         queue = str(parameters.get("QueueName") or parameters["QueueUrl"]).rpartition("/")[2]
@@ -76,7 +76,7 @@ def used_by(call: Call) -> Iterator[Used]:
 
 
 def policies() -> dict[str, list[Mapping[str, Any]]]:
-    """The statements of whoever makes calls, of an application that has everything, with either store of results."""
+    """The policy statements of each caller, for an application with every kind of resource, on either result store."""
     found: dict[str, list[Mapping[str, Any]]] = {ANYONE: [], WORKER: [], FUNCTION: []}
     for results in ("dynamodb://shop-results", "s3://shop-data/live"):
         app = TaskQ(
@@ -92,7 +92,7 @@ def policies() -> dict[str, list[Mapping[str, Any]]]:
             app.task(name="shop.length", time_limit=5)(len)
             topology = app.topology()
             for role, policy in iam.policies(topology, iam.ArnPlaceholders("000000000000")).items():
-                # What the platform calls in a role's name allows none of the library's calls.
+                # A statement for calls that the platform makes in a role's name allows no call of the library.
                 own = {each.sid for each in topology.role_named(role).statements if each.by == "application"}
                 statements = [each for each in policy["Statement"] if each["Sid"] in own]
                 found[ANYONE] += statements
@@ -103,10 +103,10 @@ def policies() -> dict[str, list[Mapping[str, Any]]]:
 
 
 def not_allowed(calls: Iterable[tuple[str, str, str]]) -> list[str]:
-    """What was called and nobody allows, a line each.
+    """Return a line for each call that no policy allows.
 
     Args:
-        calls: who, the permission, and on what.
+        calls: the caller, the permission and the resource of each call.
     """
     allowed = policies()
     documented = _documented()
@@ -123,8 +123,8 @@ def not_allowed(calls: Iterable[tuple[str, str, str]]) -> list[str]:
 
 
 def _documented() -> set[str]:
-    """What the pages of ``taskq provision`` and ``taskq doctor`` say that they take."""
-    from tests.docs.test_tables import rows  # a test module: pytest is to be the first to import it
+    """The permissions that the pages of ``taskq provision`` and ``taskq doctor`` list."""
+    from tests.docs.test_tables import rows  # a test module, which pytest must be the first to import
 
     found = {
         action for _, actions in rows("doctor.md", "## Permissions") for action in re.findall(r"[\w]+:\w+", actions)
@@ -137,7 +137,7 @@ def _documented() -> set[str]:
 
 
 def note(call: Call) -> None:
-    """Write a call down."""
+    """Record a call."""
     who = OPERATOR if isinstance(call, OperatorCall) else _who.get()
     _recorded.update((who, used.action, used.resource) for used in used_by(call))
 
@@ -152,11 +152,12 @@ def _as(who: str) -> Iterator[None]:
 
 
 def _install(patch: pytest.MonkeyPatch) -> None:
-    from taskq_cloud.clients import aws  # where the SDK is missing, the tests without AWS still run
-    from taskq_cloud.deploy import provision  # with it
-    from taskq_cloud.deploy.doctor import calls as asking  # with it
-    from taskq_cloud.serverless import aws_lambda  # the same
-    from taskq_cloud.worker.supervisor import Worker  # with it
+    # These need the AWS SDK, which is optional: without it, the tests without AWS still run.
+    from taskq_cloud.clients import aws
+    from taskq_cloud.deploy import provision
+    from taskq_cloud.deploy.doctor import calls as asking
+    from taskq_cloud.serverless import aws_lambda
+    from taskq_cloud.worker.supervisor import Worker
 
     call, call_async = aws.AWSClient.call, aws.AsyncAWSClient.call
     serve, make_handler = Worker.serve, aws_lambda.make_handler
@@ -204,13 +205,13 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         _install(config.stash[_PATCH])
     except ImportError:
-        # Without the SDK no test makes a call on AWS.
+        # Without the SDK, no test makes a call on AWS.
         return
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """What one of pytest-xdist's processes has written down; one that crashed has said nothing."""
+    """Add the calls that a process of pytest-xdist recorded. A process that crashed reports none."""
     del error
     _recorded.update(tuple(each) for each in getattr(node, "workeroutput", {}).get("recorded_calls", ()))
 

@@ -1,4 +1,4 @@
-"""Declaring tasks, calling them, their results, and the settings."""
+"""Tests of ``TaskQ``: declared tasks, calls, results, eager calls and settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from taskq_cloud.errors import AlreadyRegistered, EncodeError, ImproperlyConfigu
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder without .env, and an environment without settings."""
+    """Run each test in a folder without .env and in an environment without settings."""
     monkeypatch.chdir(tmp_path)
     for name in ("TASKQ_BROKER", "TASKQ_BROKER_URL", "TASKQ_RESULTS", "TASKQ_RESULT_BACKEND"):
         monkeypatch.delenv(name, raising=False)
@@ -49,7 +49,7 @@ def app() -> Iterator[TaskQ]:
 
 
 def work(app: TaskQ, queue: str = "celery") -> int:
-    """Do what a worker does with what is in a queue now; how many deliveries it was."""
+    """Process the messages that are in a queue now, as a worker does; return how many there were."""
     runtime = app.runtime(patience_seconds=0)
 
     def perform(step: Any) -> Any:
@@ -69,7 +69,7 @@ def sent(app: TaskQ, queue: str = "celery") -> list[dict[str, Any]]:
 # -- declaring
 
 
-def test_a_task_is_still_a_function(app: TaskQ) -> None:
+def test_decorated_function_can_be_called_without_sending(app: TaskQ) -> None:
     @app.task
     def add(a: int, b: int) -> int:
         """Add."""
@@ -82,19 +82,19 @@ def test_a_task_is_still_a_function(app: TaskQ) -> None:
     assert sent(app) == []
 
 
-def test_a_task_of_a_script_is_named_for_the_application(app: TaskQ) -> None:
+def test_task_in_a_script_is_named_after_the_application(app: TaskQ) -> None:
     assert app.gen_task_name("add", "__main__") == "shop.add"
     assert app.gen_task_name("add", "proj.tasks") == "proj.tasks.add"
     assert TaskQ().gen_task_name("add", "__main__") == "__main__.add"
 
 
-def test_two_functions_of_one_name(app: TaskQ) -> None:
+def test_second_function_with_the_name_of_a_task_is_refused(app: TaskQ) -> None:
     app.task(name="x")(lambda: 1)
     with pytest.raises(AlreadyRegistered, match="give one of the two its own name="):
         app.task(name="x")(lambda: 2)
 
 
-def test_the_same_function_twice_is_one_task(app: TaskQ) -> None:
+def test_function_declared_twice_is_one_task(app: TaskQ) -> None:
     def add() -> None: ...
 
     assert app.task(add).name == app.task(add).name
@@ -102,16 +102,16 @@ def test_the_same_function_twice_is_one_task(app: TaskQ) -> None:
 
 
 @pytest.mark.parametrize("wrong", [5, "name", functools.partial(print)])
-def test_what_is_no_function_is_no_task(app: TaskQ, wrong: Any) -> None:
+def test_object_that_is_not_a_function_is_refused(app: TaskQ, wrong: Any) -> None:
     with pytest.raises(TypeError, match="decorates a function"):
         app.task(wrong)
 
 
-def test_options_stand_by_keyword(app: TaskQ) -> None:
+def test_positional_and_unknown_options_are_refused(app: TaskQ) -> None:
     with pytest.raises(TypeError, match="by keyword only"):
         app.task(print, print)  # type: ignore[call-overload]
     with pytest.raises(ImproperlyConfigured, match="unknown option 'max_retry'"):
-        app.task(max_retry=3)(lambda: None)
+        app.task(max_retry=3)(lambda: None)  # type: ignore[call-overload]
 
 
 # -- calling
@@ -126,7 +126,7 @@ def add(app: TaskQ) -> Any:
     return add
 
 
-def test_a_call_there_and_back(app: TaskQ, add: Any) -> None:
+def test_called_task_runs_and_returns_its_result(app: TaskQ, add: Any) -> None:
     result = add.delay(2, b=3)
     assert isinstance(result, AsyncResult)
     assert (result.state, result.ready()) == ("PENDING", False)
@@ -140,7 +140,7 @@ def test_a_call_there_and_back(app: TaskQ, add: Any) -> None:
     assert add.AsyncResult(result.id).get() == 5
 
 
-async def test_the_same_on_an_event_loop(app: TaskQ, add: Any) -> None:
+async def test_task_called_on_an_event_loop_returns_its_result(app: TaskQ, add: Any) -> None:
     result = await add.adelay(2, b=3)
     assert await result.astate() == "PENDING"
     waiting = asyncio.create_task(result.aget(timeout=10))
@@ -155,7 +155,7 @@ async def test_the_same_on_an_event_loop(app: TaskQ, add: Any) -> None:
     await app.aclose()
 
 
-def test_arguments_are_checked_at_the_call(app: TaskQ, add: Any) -> None:
+def test_arguments_that_do_not_fit_are_refused_when_the_task_is_called(app: TaskQ, add: Any) -> None:
     with pytest.raises(
         TypeError, match=r"task add\(a: 'int', b: 'int' = 1\) -> 'int': missing a required argument: 'a'"
     ):
@@ -164,10 +164,10 @@ def test_arguments_are_checked_at_the_call(app: TaskQ, add: Any) -> None:
         add.apply_async((1,), {"c": 1})
     with pytest.raises(TypeError, match="too many positional arguments"):
         add.map_async([(1,), (1, 2, 3)])
-    assert sent(app) == [], "of a batch with a wrong one, none is sent"
+    assert sent(app) == [], "no call of a batch is sent if one of them is wrong"
 
 
-def test_typing_may_be_off(app: TaskQ) -> None:
+def test_task_without_typing_accepts_any_arguments(app: TaskQ) -> None:
     @app.task(name="loose", typing=False)
     def loose(a: int) -> None: ...
 
@@ -175,13 +175,13 @@ def test_typing_may_be_off(app: TaskQ) -> None:
     assert len(sent(app)) == 1
 
 
-def test_a_bound_task_is_checked_without_its_self(app: TaskQ) -> None:
+def test_arguments_of_a_bound_task_are_checked_without_self(app: TaskQ) -> None:
     @app.task(bind=True, name="bound")
     def bound(self: BoundTask, a: int) -> str:
         return f"{self.name} {a} {self.request.id}"
 
     with pytest.raises(TypeError, match="missing a required argument: 'a'"):
-        bound.delay()
+        bound.delay()  # type: ignore[call-arg]
     result = bound.delay(7)
     work(app)
     assert result.get(timeout=1) == f"bound 7 {result.id}"
@@ -198,18 +198,18 @@ def test_a_bound_task_is_checked_without_its_self(app: TaskQ) -> None:
         ({"time_limit": "1m"}, "time_limit is a number of seconds"),
     ],
 )
-def test_options_of_a_call_are_checked(add: Any, options: Any, words: str) -> None:
+def test_wrong_option_of_a_call_is_refused_by_name(add: Any, options: Any, words: str) -> None:
     with pytest.raises(TypeError, match=f"task add: {words}"):
         add.apply_async((1,), **options)
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [("text", {}), (5, {}), ((1,), [1])])
-def test_arguments_must_be_a_list_and_a_mapping(app: TaskQ, args: Any, kwargs: Any) -> None:
+def test_arguments_other_than_a_list_and_a_mapping_are_refused(app: TaskQ, args: Any, kwargs: Any) -> None:
     with pytest.raises(TypeError, match="must be a"):
         app.send_task("any", args, kwargs)
 
 
-def test_arguments_that_cannot_be_sent(app: TaskQ, add: Any) -> None:
+def test_arguments_headers_and_serializers_that_cannot_be_sent_are_refused(app: TaskQ, add: Any) -> None:
     with pytest.raises(EncodeError, match="task add: its arguments are not serialisable as JSON: <object object"):
         add.delay(object())
     with pytest.raises(ImproperlyConfigured, match="header 'id' is one of the protocol's own"):
@@ -218,7 +218,7 @@ def test_arguments_that_cannot_be_sent(app: TaskQ, add: Any) -> None:
         add.apply_async((1,), serializer="xml")
 
 
-def test_what_a_call_may_say(app: TaskQ, add: Any) -> None:
+def test_options_of_a_call_are_in_its_message(app: TaskQ, add: Any) -> None:
     due = datetime(2030, 1, 1, tzinfo=UTC)
     result = add.apply_async(
         (1,), task_id="my-id", queue="other", expires=due, time_limit=9, soft_time_limit=8, priority=3,
@@ -233,19 +233,20 @@ def test_what_a_call_may_say(app: TaskQ, add: Any) -> None:
     assert (message["properties"]["priority"], message["properties"]["delivery_info"]["routing_key"]) == (3, "other")
 
 
-def test_a_countdown_is_the_brokers_delay(app: TaskQ, add: Any) -> None:
+def test_countdown_becomes_a_delay_of_the_broker(app: TaskQ, add: Any) -> None:
     add.apply_async((1,), countdown=100)
     depth = app.run(app.broker.depth("celery"))
+    assert depth
     assert (depth.waiting, depth.delayed) == (0, 1)
 
 
-def test_a_task_that_is_not_declared_here_can_be_called(app: TaskQ) -> None:
+def test_undeclared_task_can_be_called_by_name(app: TaskQ) -> None:
     result = app.send_task("elsewhere.resize", ["a.png"], {"width": 5})
     (message,) = sent(app)
     assert (message["headers"]["task"], message["headers"]["id"]) == ("elsewhere.resize", result.id)
 
 
-def test_where_tasks_go() -> None:
+def test_tasks_are_routed_by_option_then_name_then_pattern() -> None:
     routes = {"shop.*": "shop", "shop.pay": {"queue": "money"}}
     app = TaskQ(broker="memory://", task_routes=routes, task_default_queue="rest")
     app.task(name="shop.own", queue="own")(lambda: None)
@@ -255,7 +256,7 @@ def test_where_tasks_go() -> None:
 
 
 class Choosy(MemoryBroker):
-    """Takes no message that mentions ``no``; a service refuses single messages of a batch like that."""
+    """A broker that refuses each message with the argument ``no``, as a service may refuse some messages of a batch."""
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         taken = [each for each in messages if '"no"' not in json.loads(each.body)["body"]]
@@ -263,7 +264,9 @@ class Choosy(MemoryBroker):
         return [next(answers) if each in taken else Refused(OperationalError("not this one")) for each in messages]
 
 
-def test_a_batch_of_which_some_are_refused(app: TaskQ, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partly_refused_batch_names_its_failures_and_keeps_the_other_results(
+    app: TaskQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @app.task(name="echo")
     def echo(text: str) -> str:
         return text
@@ -283,7 +286,7 @@ def test_a_batch_of_which_some_are_refused(app: TaskQ, monkeypatch: pytest.Monke
     assert alone.value.__notes__[0].startswith("task echo[")
 
 
-def test_a_large_batch(app: TaskQ, add: Any) -> None:
+def test_batch_of_a_thousand_calls_runs_completely(app: TaskQ, add: Any) -> None:
     results = add.map_async((number,) for number in range(1000))
     assert len({result.id for result in results}) == 1000
     while work(app):
@@ -293,12 +296,12 @@ def test_a_large_batch(app: TaskQ, add: Any) -> None:
 
 
 @pytest.mark.parametrize("one", ["task_id", "MessageDeduplicationId"])
-def test_a_batch_cannot_share_an_id(add: Any, one: str) -> None:
+def test_batch_with_one_id_for_all_calls_is_refused(add: Any, one: str) -> None:
     with pytest.raises(TypeError, match=f"one {one} for 2 calls"):
         add.map_async([(1,), (2,)], **{one: "x"})
 
 
-def test_a_call_within_a_task_knows_its_parent(app: TaskQ, add: Any) -> None:
+def test_message_sent_by_a_task_names_its_parent_and_root(app: TaskQ, add: Any) -> None:
     @app.task(name="outer")
     def outer() -> str:
         request = current_request()
@@ -316,7 +319,7 @@ def test_a_call_within_a_task_knows_its_parent(app: TaskQ, add: Any) -> None:
 # -- results
 
 
-def test_a_failure_is_raised_where_it_is_asked_for(app: TaskQ) -> None:
+def test_failure_of_a_task_is_raised_by_get(app: TaskQ) -> None:
     @app.task(name="fails")
     def fails() -> None:
         raise KeyError("lost", 1)
@@ -334,13 +337,13 @@ def test_a_failure_is_raised_where_it_is_asked_for(app: TaskQ) -> None:
     assert isinstance(result.result, KeyError)
 
 
-def test_waiting_has_an_end(app: TaskQ) -> None:
+def test_get_raises_a_timeout_error_after_its_timeout(app: TaskQ) -> None:
     with pytest.raises(TimeoutError, match="task nobody-knows is PENDING after") as caught:
         app.AsyncResult("nobody-knows").get(timeout=0.05)
     assert isinstance(caught.value, taskq_errors.TimeoutError)
 
 
-def test_waiting_ends_when_the_task_does(app: TaskQ, add: Any) -> None:
+def test_get_returns_once_the_task_has_ended(app: TaskQ, add: Any) -> None:
     result = add.delay(1)
     thread = threading.Thread(target=work, args=(app,))
     thread.start()
@@ -348,7 +351,7 @@ def test_waiting_ends_when_the_task_does(app: TaskQ, add: Any) -> None:
     thread.join()
 
 
-def test_a_forgotten_result(app: TaskQ, add: Any) -> None:
+def test_forgotten_result_is_pending(app: TaskQ, add: Any) -> None:
     result = add.delay(1)
     work(app)
     assert result.get(timeout=1) == 2
@@ -357,7 +360,7 @@ def test_a_forgotten_result(app: TaskQ, add: Any) -> None:
     result.forget()
 
 
-def test_an_ignored_result(app: TaskQ) -> None:
+def test_ignored_result_is_not_stored_unless_the_call_asks_for_it(app: TaskQ) -> None:
     @app.task(name="quiet", ignore_result=True)
     def quiet() -> int:
         return 1
@@ -371,7 +374,7 @@ def test_an_ignored_result(app: TaskQ) -> None:
     assert kept.get(timeout=1) == 1
 
 
-def test_a_revoked_task_that_is_delayed_does_not_run(app: TaskQ) -> None:
+def test_revoked_task_in_the_queue_does_not_run(app: TaskQ) -> None:
     ran = []
     app.task(name="late", track_started=True)(lambda: ran.append(1))
     result = app.tasks["late"].apply_async()
@@ -383,20 +386,20 @@ def test_a_revoked_task_that_is_delayed_does_not_run(app: TaskQ) -> None:
         result.get(timeout=1)
 
 
-def test_a_task_that_has_ended_cannot_be_revoked(app: TaskQ, add: Any) -> None:
+def test_task_that_has_ended_cannot_be_revoked(app: TaskQ, add: Any) -> None:
     result = add.delay(1)
     work(app)
     assert not result.revoke()
     assert result.get(timeout=1) == 2
 
 
-async def test_revoking_on_an_event_loop(app: TaskQ) -> None:
+async def test_task_can_be_revoked_on_an_event_loop(app: TaskQ) -> None:
     assert await app.AsyncResult("some-id").arevoke()
     assert await app.AsyncResult("some-id").astate() == "REVOKED"
     await app.aclose()
 
 
-def test_no_task_waits_for_another(app: TaskQ, add: Any) -> None:
+def test_get_inside_a_task_is_refused_unless_allowed(app: TaskQ, add: Any) -> None:
     @app.task(name="waits")
     def waits(**how: Any) -> str:
         try:
@@ -412,7 +415,7 @@ def test_no_task_waits_for_another(app: TaskQ, add: Any) -> None:
     assert allowed.get(timeout=1) == "waited"
 
 
-def test_without_a_store_there_is_nothing_to_wait_for(add: Any) -> None:
+def test_get_without_a_result_store_names_the_missing_setting(add: Any) -> None:
     app = TaskQ(broker="memory://", results="disabled://")
     with pytest.raises(ImproperlyConfigured, match="no result store is configured: set TASKQ_RESULTS"):
         app.AsyncResult("x").get(timeout=1)
@@ -421,7 +424,7 @@ def test_without_a_store_there_is_nothing_to_wait_for(add: Any) -> None:
 # -- inside a task
 
 
-def test_a_retry_that_is_asked_for(app: TaskQ) -> None:
+def test_retried_task_runs_again_with_the_new_arguments(app: TaskQ) -> None:
     seen: list[tuple[int, int]] = []
 
     @app.task(bind=True, name="again")
@@ -441,7 +444,7 @@ def test_a_retry_that_is_asked_for(app: TaskQ) -> None:
     assert seen == [(0, 1), (1, 2), (2, 3)]
 
 
-def test_no_retry_is_left(app: TaskQ) -> None:
+def test_last_retry_raises_its_cause_or_an_error_of_its_own(app: TaskQ) -> None:
     @app.task(bind=True, name="with_cause", max_retries=0)
     def with_cause(self: BoundTask) -> None:
         self.retry(exc=ValueError("cause"))
@@ -460,7 +463,7 @@ def test_no_retry_is_left(app: TaskQ) -> None:
         with_cause()
 
 
-def test_progress(app: TaskQ) -> None:
+def test_progress_is_stored_while_the_task_runs(app: TaskQ) -> None:
     states: list[Any] = []
 
     @app.task(bind=True, name="steps")
@@ -478,7 +481,7 @@ def test_progress(app: TaskQ) -> None:
     assert result.get(timeout=1) == "end"
 
 
-def test_progress_of_a_coroutine_function(app: TaskQ) -> None:
+def test_progress_of_a_coroutine_function_is_stored_while_it_runs(app: TaskQ) -> None:
     @app.task(bind=True, name="steps")
     async def steps(self: BoundTask) -> str:
         await self.aupdate_state("PROGRESS", 1)
@@ -489,9 +492,9 @@ def test_progress_of_a_coroutine_function(app: TaskQ) -> None:
     assert result.get(timeout=1) == "PROGRESS"
 
 
-def test_what_a_task_knows_of_its_call(app: TaskQ) -> None:
+def test_request_of_a_bound_task_describes_its_call(app: TaskQ) -> None:
     @app.task(bind=True, name="asks", time_limit=9)
-    def asks(self: BoundTask, value: int, **more: int) -> dict[str, Any]:
+    def asks(self: BoundTask, /, value: int, **more: int) -> dict[str, Any]:
         request = self.request
         return {
             "args": request.args,
@@ -516,16 +519,16 @@ def test_what_a_task_knows_of_its_call(app: TaskQ) -> None:
     assert (got["info"]["routing_key"], got["info"]["redelivered"]) == ("celery", False)
 
 
-# -- in place
+# -- eager calls
 
 
-def test_a_task_may_run_in_place(app: TaskQ, add: Any) -> None:
+def test_applied_task_runs_at_once_without_a_message(app: TaskQ, add: Any) -> None:
     result = add.apply((1,), {"b": 5})
     assert (result.get(), result.state, result.ready()) == (6, "SUCCESS", True)
     assert sent(app) == []
 
 
-def test_always_eager() -> None:
+def test_calls_with_always_eager_run_at_once_with_their_retries() -> None:
     app = TaskQ(broker="memory://", task_always_eager=True)
     calls: list[int] = []
 
@@ -542,7 +545,7 @@ def test_always_eager() -> None:
     assert sent(app) == []
 
 
-async def test_always_eager_on_an_event_loop() -> None:
+async def test_calls_with_always_eager_on_an_event_loop_run_at_once() -> None:
     app = TaskQ(broker="memory://", task_always_eager=True)
 
     @app.task(name="waits")
@@ -554,7 +557,7 @@ async def test_always_eager_on_an_event_loop() -> None:
     assert [await each.aget() for each in await waits.amap_async([(1,), (2,)])] == [1, 2]
 
 
-def test_arguments_in_place_take_the_way_through_json(app: TaskQ) -> None:
+def test_arguments_of_an_applied_task_go_through_json(app: TaskQ) -> None:
     app.task(name="kind")(lambda value: type(value).__name__)
     assert app.tasks["kind"].apply(((1, 2),)).get() == "list"
     with pytest.raises(EncodeError):
@@ -566,7 +569,7 @@ def test_arguments_in_place_take_the_way_through_json(app: TaskQ) -> None:
     [(ValueError("x"), "FAILURE"), (Ignore(), "IGNORED"), (Reject("no"), "REJECTED")],
     ids=["failure", "ignored", "rejected"],
 )
-def test_ends_in_place(app: TaskQ, error: Exception, state: str) -> None:
+def test_applied_task_has_the_state_that_its_error_means(app: TaskQ, error: Exception, state: str) -> None:
     @app.task(name="ends")
     def ends() -> None:
         raise error
@@ -578,7 +581,7 @@ def test_ends_in_place(app: TaskQ, error: Exception, state: str) -> None:
             result.get()
 
 
-def test_errors_in_place_may_propagate() -> None:
+def test_eager_call_raises_the_error_if_errors_propagate() -> None:
     app = TaskQ(broker="memory://", task_always_eager=True, task_eager_propagates=True)
 
     @app.task(name="fails")
@@ -592,7 +595,7 @@ def test_errors_in_place_may_propagate() -> None:
 # -- settings
 
 
-def test_without_settings_everything_is_local(tmp_path: Path) -> None:
+def test_application_without_settings_uses_local_files(tmp_path: Path) -> None:
     app = TaskQ("shop")
     app.task(name="add")(lambda a: a + 1)
     assert (app.conf.broker, app.conf.results_url()) == ("sqlite:///.taskq/broker.db", "sqlite:///.taskq/results.db")
@@ -604,7 +607,9 @@ def test_without_settings_everything_is_local(tmp_path: Path) -> None:
     app.close()
 
 
-def test_where_settings_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keyword_overrides_environment_which_overrides_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / ".env").write_text("TASKQ_TASK_DEFAULT_QUEUE=from-file\nTASKQ_TASK_TIME_LIMIT=7\nOTHER=1\n")
     assert TaskQ().conf.task_default_queue == "from-file"
     monkeypatch.setenv("TASKQ_TASK_DEFAULT_QUEUE", "from-environment")
@@ -617,12 +622,12 @@ def test_where_settings_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", ["TASKQ_BROKER", "TASKQ_BROKER_URL"])
-def test_names_of_the_broker_in_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broker_is_read_from_either_environment_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "memory://")
     assert TaskQ().conf.broker == "memory://"
 
 
-def test_names_of_celery_as_keywords() -> None:
+def test_celery_names_of_settings_are_accepted_as_keywords() -> None:
     conf = TaskQ(broker_url="memory://", result_backend="disabled://").conf
     assert (conf.broker, conf.results) == ("memory://", "disabled://")
 
@@ -638,13 +643,13 @@ def test_names_of_celery_as_keywords() -> None:
         ({"accept_content": 5}, "accept_content"),
     ],
 )
-def test_a_wrong_setting_is_named_when_it_is_needed(given: dict[str, Any], words: str) -> None:
+def test_wrong_keyword_is_named_when_settings_are_read(given: dict[str, Any], words: str) -> None:
     app = TaskQ(**given)
     with pytest.raises(ImproperlyConfigured, match=words):
         _ = app.conf
 
 
-def test_a_wrong_setting_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_environment_variable_is_named_when_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_WORKER_CONCURRENCY", "many")
     with pytest.raises(
         ImproperlyConfigured, match=r"wrong setting \(keyword, TASKQ_\.\.\. or \.env\): .*worker_concurrency"
@@ -653,12 +658,12 @@ def test_a_wrong_setting_in_the_environment_is_named(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("url", ["redis://localhost", "nonsense", ""])
-def test_a_broker_that_there_is_not(url: str) -> None:
+def test_url_of_an_unknown_broker_is_refused_with_the_known_schemes(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"no broker serves '.*'; known schemes: .*sqlite://, sqs://"):
         _ = TaskQ(broker=url).broker
 
 
-def test_how_long_results_are_kept() -> None:
+def test_result_expires_is_a_day_by_default_and_zero_keeps_results() -> None:
     def kept(**given: Any) -> float | None:
         return TaskQ(broker="memory://", **given).conf.policy(0).result_expires
 
@@ -668,7 +673,7 @@ def test_how_long_results_are_kept() -> None:
     assert (kept(result_expires=0), kept(result_expires=None)) == (None, None)
 
 
-def test_a_policy_has_what_the_settings_say() -> None:
+def test_policy_has_the_values_of_the_settings() -> None:
     conf = TaskQ(broker="memory://", task_time_limit=5, task_ignore_result=True, result_extended=True).conf
     policy = conf.policy(3)
     assert (policy.time_limit, policy.ignore_result, policy.result_extended) == (5, True, True)

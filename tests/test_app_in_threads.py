@@ -1,4 +1,4 @@
-"""An application that threads ask at once for what it makes when first asked."""
+"""Test that threads which use an application at the same time share its broker, which is made on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.runtime import resources
 
 
-def test_threads_that_are_the_first_to_call_share_one_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_make_the_first_call_share_one_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2, timeout=10)
 
     def make(*_: Any) -> MemoryBroker:

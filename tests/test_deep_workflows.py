@@ -1,4 +1,4 @@
-"""Workflows of many stages: what they cost, and how deep they may be."""
+"""Tests of workflows with many stages: their greatest depth, and how often their signatures are parsed."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def run(app: TaskQ, workflow: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("make", "most"), [(bodies, MOST_NESTED), (within, MOST_NESTED // 2)])
-def test_as_deep_as_it_may_be_it_runs(app: TaskQ, make: Any, most: int) -> None:
+def test_workflow_of_the_greatest_depth_runs(app: TaskQ, make: Any, most: int) -> None:
     assert run(app, make(app.tasks["one"], most)) == 1
 
 
 @MAKES
 @pytest.mark.parametrize("much", [1, 1_000])
-def test_any_deeper_it_is_refused_when_it_is_called(app: TaskQ, make: Any, most: int, much: int) -> None:
+def test_deeper_workflow_is_refused_when_it_is_called(app: TaskQ, make: Any, most: int, much: int) -> None:
     workflow = make(app.tasks["one"], most + much)
     for call in (workflow.apply_async, workflow.apply):
         with pytest.raises(
@@ -79,12 +79,12 @@ def test_any_deeper_it_is_refused_when_it_is_called(app: TaskQ, make: Any, most:
             call()
 
 
-def test_what_replaces_a_task_is_no_deeper(app: TaskQ) -> None:
+def test_replacement_that_nests_too_deeply_fails_the_task(app: TaskQ) -> None:
     with pytest.raises(InvalidTaskError, match="its replacement can't be read: this workflow nests too deeply"):
         run(app, app.tasks["deeper"].s(MOST_NESTED + 1))
 
 
-def test_what_is_left_is_read_once_a_message(app: TaskQ, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rest_of_a_workflow_is_parsed_once_per_message(app: TaskQ, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
 
     def counted(signature: Any) -> Any:
@@ -94,5 +94,5 @@ def test_what_is_left_is_read_once_a_message(app: TaskQ, monkeypatch: pytest.Mon
     monkeypatch.setattr(chord_members, "parse", counted)
     stages = 10
     run(app, following(app.tasks["one"], stages))
-    # Members of all groups but the last carry a body; and the last of each sends it.
+    # The members of every group except the last carry a body, and each group's last member sends the body.
     assert len(read) == 2 * (stages - 1) + (stages - 1)

@@ -1,26 +1,28 @@
-"""Members that never run: what their chord hears of it, and when it hears nothing, what helps."""
+"""Tests of chords whose members never run: the chord fails, or continues once the member is redriven."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from taskq_cloud import TaskQ, chain, chord
-from taskq_cloud.core.model.message import Acknowledge, Outgoing
+from taskq_cloud import AsyncResult, GroupResult, TaskQ, chain, chord
+from taskq_cloud.core.model.message import Acknowledge, Delivery, Outgoing
 from taskq_cloud.errors import ChordError, EncodeError, Reject
 from taskq_cloud.testing.bench import Bench
 from tests.chaos import serve
 
 
 @pytest.fixture
-def app(caplog: pytest.LogCaptureFixture):
+def app(caplog: pytest.LogCaptureFixture) -> Iterator[TaskQ]:
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
     app = TaskQ("chords", broker="memory://", results="memory://")
 
     @app.task(name="double")
-    def double(number):
+    def double(number: int) -> int:
         return number * 2
 
     @app.task(name="reject")
@@ -28,7 +30,7 @@ def app(caplog: pytest.LogCaptureFixture):
         raise Reject("not mine")
 
     @app.task(name="total")
-    def total(numbers):
+    def total(numbers: list[int]) -> int:
         return sum(numbers)
 
     yield app
@@ -36,11 +38,11 @@ def app(caplog: pytest.LogCaptureFixture):
 
 
 @pytest.fixture
-def bench(app):
+def bench(app: TaskQ) -> Bench:
     return Bench.of(app)
 
 
-def redrive(app):
+def redrive(app: TaskQ) -> list[Delivery]:
     dead = app.run(app.broker.receive("celery-dead", 10, 0, 30))
     for each in dead:
         app.run(app.broker.send("celery", [Outgoing(body=each.body, attributes=each.attributes)]))
@@ -48,8 +50,8 @@ def redrive(app):
     return dead
 
 
-def alter(app, change) -> None:
-    """Change the messages that are in the queue."""
+def alter(app: TaskQ, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change every message in the queue."""
     waiting = app.run(app.broker.receive("celery", 10, 0, 30))
     app.run(app.broker.settle([Acknowledge(each) for each in waiting]))
     for each in waiting:
@@ -61,7 +63,7 @@ def alter(app, change) -> None:
 @pytest.mark.parametrize(
     ("task", "said"), [("unknown", r"raised NotRegistered\('unknown'\)"), ("reject", r"raised Reject\('not mine'\)")]
 )
-def test_a_member_that_is_dead_lettered_fails_its_chord(app, bench, task, said) -> None:
+def test_dead_lettered_member_fails_its_chord(app: TaskQ, bench: Bench, task: str, said: str) -> None:
     member = chain(app.signature("double", (1,), immutable=True), app.signature(task, immutable=True))
     result = chord([app.tasks["double"].s(1), member], app.tasks["total"].s()).delay()
     serve(bench)
@@ -69,11 +71,11 @@ def test_a_member_that_is_dead_lettered_fails_its_chord(app, bench, task, said) 
         result.get(timeout=1)
 
 
-def test_a_member_whose_callbacks_make_no_message_fails_its_chord(app, bench) -> None:
+def test_member_with_an_unreadable_callback_fails_its_chord(app: TaskQ, bench: Bench) -> None:
     double = app.tasks["double"]
     result = chord([double.s(1), double.s(2)], app.tasks["total"].s()).delay()
 
-    def wrong_callback(document) -> None:
+    def wrong_callback(document: dict[str, Any]) -> None:
         args, kwargs, embed = json.loads(document["body"])
         if document["headers"]["group_index"] == 0:
             embed["callbacks"] = [{"task": "double", "args": [], "kwargs": {}, "options": {"countdown": "soon"}}]
@@ -85,19 +87,23 @@ def test_a_member_whose_callbacks_make_no_message_fails_its_chord(app, bench) ->
         result.get(timeout=1)
 
 
-def test_a_member_that_cannot_be_read_has_failed_and_its_chord_goes_on_once_it_is_redriven(app, bench) -> None:
+def test_chord_of_an_unreadable_member_continues_once_the_member_is_redriven(app: TaskQ, bench: Bench) -> None:
     double = app.tasks["double"]
     result = chord([double.s(1), double.s(2)], app.tasks["total"].s()).delay()
 
-    def unreadable(document) -> None:
+    def unreadable(document: dict[str, Any]) -> None:
         if document["headers"]["group_index"] == 1:
             document["content-type"] = "application/x-other"
 
     alter(app, unreadable)
     serve(bench)
-    # The body, which only the message's body tells of, is not known: it waits.
+    # Only the member's own message names the chord's body. The message can't be read, so the body stays pending.
+    assert isinstance(result, AsyncResult)
     assert result.state == "PENDING"
-    assert result.parent[1].state == "FAILURE"
+    assert isinstance(result.parent, GroupResult)
+    member = result.parent[1]
+    assert isinstance(member, AsyncResult)
+    assert member.state == "FAILURE"
     (dead,) = redrive(app)
     assert "ContentDisallowed" in dead.attributes["dead_letter_reason"]
 
@@ -109,18 +115,24 @@ def test_a_member_that_cannot_be_read_has_failed_and_its_chord_goes_on_once_it_i
     assert result.get(timeout=1) == 6
 
 
-def test_what_json_cannot_say_is_refused_with_the_tasks_name(app) -> None:
+def test_argument_that_json_cannot_express_is_refused_with_the_name_of_its_task(app: TaskQ) -> None:
     total = app.tasks["total"]
     with pytest.raises(EncodeError, match="task double: its arguments are not serialisable as JSON"):
         chord([app.tasks["double"].s(object())], total.s()).delay()
     with pytest.raises(EncodeError, match="task total: its arguments are"):
         chord([app.tasks["double"].s(1)], total.si(object())).delay()
-    assert app.run(app.broker.depth("celery")).total == 0
+    depth = app.run(app.broker.depth("celery"))
+    assert depth
+    assert depth.total == 0
 
 
-def test_a_body_that_does_not_take_the_values_is_refused_before_anything_is_sent(app) -> None:
-    with pytest.raises(TypeError, match=r"task total\(numbers\): too many positional arguments"):
+def test_chord_with_arguments_that_do_not_fit_is_refused_before_anything_is_sent(app: TaskQ) -> None:
+    with pytest.raises(
+        TypeError, match=r"task total\(numbers: 'list\[int\]'\) -> 'int': too many positional arguments"
+    ):
         chord([app.tasks["double"].s(1)], app.tasks["total"].s(1)).delay()
-    with pytest.raises(TypeError, match=r"task double\(number\): missing a required argument"):
+    with pytest.raises(TypeError, match=r"task double\(number: 'int'\) -> 'int': missing a required argument"):
         chord([app.tasks["double"].s()], app.tasks["total"].s()).delay()
-    assert app.run(app.broker.depth("celery")).total == 0
+    depth = app.run(app.broker.depth("celery"))
+    assert depth
+    assert depth.total == 0

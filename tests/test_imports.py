@@ -1,6 +1,7 @@
-"""What is imported when: a Lambda function pays for every module at each cold start.
+"""Tests of which modules a process imports, because a Lambda function pays for every module at each cold start.
 
-Modules are counted, not seconds; in a process of its own, without what the test run has imported.
+They count modules, which repeat exactly, and not seconds. Each test counts in a process of its own, in which the test
+run has imported nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 IMPORT_BUDGET = 360
-"""Modules that ``import taskq_cloud`` may add to those Python starts with. Measured: 346 on Python 3.11, of which
-some 75 are pydantic's, 73 our own."""
+"""The modules that ``import taskq_cloud`` may add to Python's own. Measured: 346 on Python 3.11, of which some 75 are
+pydantic's and 73 are this package's."""
 
 ENQUEUE_BUDGET = 530
-"""The same of a process that has sent one message to SQS. Measured: 482 with botocore 1.43."""
+"""The modules that a process may import to send one message to SQS. Measured: 482 with botocore 1.43."""
 
 SDKS = ("boto3", "botocore", "aiobotocore", "aiohttp", "s3transfer", "celery", "kombu", "google", "azure", "click")
 
@@ -34,7 +35,7 @@ print(json.dumps({{"modules": sorted(set(sys.modules) - before), "opened": opene
 
 
 def report_of(code: str, tmp_path: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """What a fresh process has imported and opened after ``code``."""
+    """Run code in a new process, and return the modules that it has imported and the files that it has opened."""
     ran = subprocess.run(
         [sys.executable, "-c", REPORT.format(code=code)],
         env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -53,7 +54,7 @@ def roots(modules: list[str]) -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-def test_the_package_imports_no_sdk(tmp_path: Path) -> None:
+def test_package_imports_no_sdk(tmp_path: Path) -> None:
     modules = report_of("import taskq_cloud", tmp_path)["modules"]
     assert "taskq_cloud.app" in modules
     assert not roots(modules) & set(SDKS)
@@ -61,7 +62,7 @@ def test_the_package_imports_no_sdk(tmp_path: Path) -> None:
     assert len(modules) <= IMPORT_BUDGET, f"{len(modules)} modules; the budget is {IMPORT_BUDGET}"
 
 
-def test_declaring_a_task_opens_no_adapter(tmp_path: Path) -> None:
+def test_declared_task_imports_no_adapter(tmp_path: Path) -> None:
     code = """
 from taskq_cloud import TaskQ
 app = TaskQ("shop", broker="sqs://eu-west-1/shop-", results="dynamodb://shop-results")
@@ -75,7 +76,7 @@ def add(a, b): return a + b
     assert set(own) == adapters
 
 
-def test_a_call_on_one_machine_needs_no_sdk(tmp_path: Path) -> None:
+def test_call_on_one_machine_imports_no_sdk(tmp_path: Path) -> None:
     code = """
 from taskq_cloud import TaskQ
 app = TaskQ("shop")
@@ -88,7 +89,7 @@ app.close()
     assert (tmp_path / ".taskq" / "broker.db").exists()
 
 
-def test_enqueueing_to_sqs_imports_botocores_sqs_alone(
+def test_call_on_sqs_reads_only_the_sqs_description_of_botocore(
     tmp_path: Path, aws_environment: dict[str, str], make_queue: Callable[..., str]
 ) -> None:
     code = f"""
@@ -107,4 +108,4 @@ app.close()
     assert len(modules) <= ENQUEUE_BUDGET, f"{len(modules)} modules; the budget is {ENQUEUE_BUDGET}"
     data = [path.partition("/botocore/data/")[2] for path in report["opened"] if "/botocore/data/" in path]
     services = {path.partition("/")[0] for path in data if "/" in path}
-    assert services == {"sqs"}, "each service's description is read and parsed whole"
+    assert services == {"sqs"}, "botocore reads and parses the whole description of every service that is used"

@@ -1,4 +1,4 @@
-"""The public names of the package. A name that leaves these lists breaks an application, an adapter or a test."""
+"""Tests of the package's public names. Removing one breaks an application, an adapter or a user's test."""
 
 from __future__ import annotations
 

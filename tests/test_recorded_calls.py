@@ -1,4 +1,4 @@
-"""The record of the run's calls: what a call takes, what is found missing, and that it makes a run fail."""
+"""Tests of ``recorded_calls``: the permissions of a call, calls that no policy allows, and the run that they fail."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
     ],
     ids=lambda value: value.operation if isinstance(value, Call) else "",
 )
-def test_what_a_call_takes(call, used) -> None:
+def test_call_takes_the_permissions_of_its_operation(call: Call, used: set[Used]) -> None:
     assert set(used_by(call)) == used
 
 
@@ -43,12 +43,12 @@ def test_what_a_call_takes(call, used) -> None:
         (ANYONE, "sqs:TagQueue", "sqs:shop-work"),
         (ANYONE, "dynamodb:Scan", "dynamodb:table/shop-results"),
         (WORKER, "scheduler:DeleteSchedule", "scheduler:schedule/shop/name"),
-        # The pollers' own, in the function's name.
+        # Lambda's pollers make this call in the function's name; the function itself must not.
         (FUNCTION, "sqs:ReceiveMessage", "sqs:shop-work"),
         (OPERATOR, "sqs:DeleteQueue", "sqs:shop-work"),
     ],
 )
-def test_what_nobody_allows_is_named(who, action, resource) -> None:
+def test_call_that_no_policy_allows_is_named(who: str, action: str, resource: str) -> None:
     (line,) = not_allowed([(who, action, resource)])
     assert line.startswith(f"{who}: {action} of {resource} ")
 
@@ -64,13 +64,13 @@ def test_what_nobody_allows_is_named(who, action, resource) -> None:
         (OPERATOR, "iam:GetRole", "iam:any"),
     ],
 )
-def test_what_is_allowed_is_passed_over(who, action, resource) -> None:
+def test_allowed_call_is_not_reported(who: str, action: str, resource: str) -> None:
     assert not_allowed([(who, action, resource)]) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "code"), [("tag_queue", 1), ("send_message_batch", 0)])
-def test_one_call_that_is_not_allowed_makes_a_run_of_several_processes_fail(tmp_path: Path, operation, code) -> None:
+def test_forbidden_call_in_one_of_several_processes_fails_the_run(tmp_path: Path, operation: str, code: int) -> None:
     test = tmp_path / "test_calls.py"
     test.write_text(
         "from unittest.mock import Mock\n"

@@ -1,4 +1,4 @@
-"""What a task knows of the call that runs, and the same call as a signature."""
+"""Tests of a task's request, which describes the running call, and of ``signature_from_request``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def app() -> Iterator[TaskQ]:
     app.close()
 
 
-def test_what_follows_it(app: TaskQ) -> None:
+def test_request_shows_callbacks_errbacks_and_rest_of_the_chain(app: TaskQ) -> None:
     ask, total = app.tasks["ask"], app.tasks["total"]
     expires = datetime.now(UTC) + timedelta(hours=1)
     first = ask.s(1).set(link=total.s("linked"), link_error=total.si("failed"), expires=expires, shadow="x")
@@ -50,13 +50,13 @@ def test_what_follows_it(app: TaskQ) -> None:
     (seen,) = vars(app)["seen"]
     assert [each["args"] for each in seen["callbacks"]] == [["linked"]]
     assert [each["args"] for each in seen["errbacks"]] == [["failed"]]
-    assert [each["args"] for each in seen["chain"]] == [[3], [2]], "the last first"
+    assert [each["args"] for each in seen["chain"]] == [[3], [2]], "the chain lists its last task first"
     assert (seen["chord"], seen["eta"], seen["expires"]) == (None, None, expires.isoformat())
     assert (seen["is_eager"], seen["ignore_result"], seen["task"], seen["shadow"]) == (False, False, "ask", "x")
     assert (seen["reply_to"], seen["replaced_task_nesting"], seen["called_directly"]) == (None, 0, False)
 
 
-def test_a_member_of_a_chord(app: TaskQ) -> None:
+def test_request_of_a_chord_member_shows_index_and_body(app: TaskQ) -> None:
     ask, total = app.tasks["ask"], app.tasks["total"]
     chord([ask.s(1), ask.s(2)], total.s("body")).delay()
     run_tasks(app)
@@ -64,7 +64,7 @@ def test_a_member_of_a_chord(app: TaskQ) -> None:
         assert (seen["group_index"], seen["chord"]["task"], seen["chord"]["args"]) == (index, "total", ["body"])
 
 
-def test_a_retry_has_the_same(app: TaskQ) -> None:
+def test_request_of_a_retry_equals_the_first_one(app: TaskQ) -> None:
     ask, total = app.tasks["ask"], app.tasks["total"]
     result = chain(ask.s(1, retries=2).set(link=total.s("linked"), ignore_result=True), total.s()).delay()
     run_tasks(app)
@@ -73,7 +73,7 @@ def test_a_retry_has_the_same(app: TaskQ) -> None:
     assert (first["ignore_result"], result.get(timeout=0)) == (True, [[1]])
 
 
-def test_in_place_and_called(app: TaskQ) -> None:
+def test_request_tells_an_applied_task_from_a_called_function(app: TaskQ) -> None:
     ask = app.tasks["ask"]
     result = ask.apply((1,))
     ask(2)
@@ -82,14 +82,20 @@ def test_in_place_and_called(app: TaskQ) -> None:
     assert (called["is_eager"], called["called_directly"]) == (False, True)
 
 
-def test_the_call_as_a_signature(app: TaskQ) -> None:
+def test_signature_from_request_keeps_options_and_what_follows(app: TaskQ) -> None:
     again, total = app.tasks["again"], app.tasks["total"]
-    options = {"time_limit": 60, "headers": {"tenant": "acme"}, "queue": "celery", "ignore_result": False}
+    options: dict[str, Any] = {
+        "time_limit": 60,
+        "headers": {"tenant": "acme"},
+        "queue": "celery",
+        "ignore_result": False,
+    }
     sig = again.s("a", times=1).set(**options, link=total.s("linked"), link_error=total.s("failed")).stamp(order=7)
     result = chain(sig, total.s("next")).delay()
     run_tasks(app)
     (made,) = vars(app)["seen"]
     own = made["sig"]
+    assert result.parent
     assert (own.task, own.args, own.kwargs, own.id) == ("again", ("a",), {"times": 0}, result.parent.id)
     assert {name: own.options[name] for name in options} == options
     assert (own.options["stamped_headers"], own.options["order"]) == (["order"], 7)
@@ -98,7 +104,7 @@ def test_the_call_as_a_signature(app: TaskQ) -> None:
     assert [each["args"] for each in own.options["chain"]] == [["next"]]
 
 
-def test_sent_again_it_is_the_same_task(app: TaskQ) -> None:
+def test_signature_from_request_is_sent_with_the_id_of_the_task(app: TaskQ) -> None:
     sent: list[Any] = []
 
     @app.task(name="resend", bind=True)
@@ -113,7 +119,7 @@ def test_sent_again_it_is_the_same_task(app: TaskQ) -> None:
     assert run_tasks(app, ["other"]) == 1
 
 
-def test_the_place_in_a_group_is_kept(app: TaskQ) -> None:
+def test_signature_from_request_keeps_index_and_id_of_the_group(app: TaskQ) -> None:
     again = app.tasks["again"]
     result = group(again.s(times=1), again.s(times=1)).delay()
     run_tasks(app)
@@ -122,7 +128,7 @@ def test_the_place_in_a_group_is_kept(app: TaskQ) -> None:
     assert {each.options["group_id"] for each in made} == {result.id}
 
 
-def test_a_task_that_is_replaced_by_itself_keeps_what_follows_it_once() -> None:
+def test_callbacks_of_a_task_replaced_by_itself_run_once() -> None:
     app, heard = TaskQ("shop", broker="memory://", results="memory://"), []
 
     @app.task(name="again", bind=True)

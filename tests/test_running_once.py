@@ -1,4 +1,4 @@
-"""What follows a task runs once in effect, though the task comes twice or whoever runs it dies at any line."""
+"""Tests that a task's followers run once, although the task is delivered twice or its worker dies at any line."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from taskq_cloud.testing.clock import FakeClock
 from tests.chaos import Chaos
 
 MOST_STEPS = 20
-"""More than any delivery here takes."""
+"""More steps than any delivery in these tests takes."""
 
 
 class CountedResults(MemoryResults):
-    """Results, and how often they were asked for."""
+    """A result store in memory that counts its reads."""
 
     loads = 0
 
@@ -34,14 +34,14 @@ class CountedResults(MemoryResults):
 
 
 class Shop:
-    """An application whose queue is served by hand, and how often each of its tasks has run."""
+    """An application whose queue a test serves step by step; it counts the runs of each task."""
 
     def __init__(self) -> None:
         self.app = TaskQ("shop", broker="memory://", results="memory://")
         clock, self.runs, tasks = FakeClock(), Counter[str](), self.app.tasks
         self.store = CountedResults(clock)
         self.bench = Bench.of(self.app, clock=clock, store=self.store)
-        # Copies of a message that are processed at the same time both run.
+        # One delivery at a time: two copies of a message that are processed at the same time would both run.
         self.chaos = Chaos(self.bench, random.Random(0), at_once=1)
 
         def ran(name: str) -> None:
@@ -81,7 +81,7 @@ class Shop:
         self.told, self.called = told, called
 
     def bodies(self) -> list[str]:
-        """What is in the queue: received, and not settled."""
+        """Receive all messages without settling them, and return their bodies."""
         return [each.body for each in self.bench.receive(lease_seconds=30)]
 
 
@@ -113,7 +113,9 @@ OF_CALLED = ["task", "body", "chain"]
 
 @pytest.mark.parametrize("workflow", FOLLOWED, ids=NAMES)
 @pytest.mark.parametrize("steps", range(MOST_STEPS))
-def test_though_its_worker_dies_at_any_step(shop: Shop, workflow: Callable[[Shop], Any], steps: int) -> None:
+def test_follower_runs_once_although_a_worker_dies_at_any_step(
+    shop: Shop, workflow: Callable[[Shop], Any], steps: int
+) -> None:
     workflow(shop).apply_async()
     assert shop.chaos.crash(steps)
     shop.chaos.serve()
@@ -122,7 +124,7 @@ def test_though_its_worker_dies_at_any_step(shop: Shop, workflow: Callable[[Shop
 
 @pytest.mark.parametrize("workflow", CALLED, ids=OF_CALLED)
 @pytest.mark.usefixtures("shop")
-def test_what_is_called_where_the_task_fails_unless_its_worker_dies_before_that_is_recorded(
+def test_called_errback_runs_twice_only_if_the_worker_dies_before_the_failure_is_recorded(
     workflow: Callable[[Shop], Any],
 ) -> None:
     runs = []
@@ -133,12 +135,14 @@ def test_what_is_called_where_the_task_fails_unless_its_worker_dies_before_that_
         shop.chaos.serve()
         runs.append(shop.runs["follower"])
         shop.app.close()
-    # Two steps: the run has ended, and the record is about to be saved.
+    # Two steps lie between the end of the run and the recorded failure: after a crash there, the errback runs again.
     assert Counter(runs) == {1: MOST_STEPS - 2, 2: 2}
 
 
 @pytest.mark.parametrize("workflow", [*FOLLOWED, *CALLED], ids=[*NAMES, *OF_CALLED])
-def test_though_the_task_comes_again_when_all_has_ended(shop: Shop, workflow: Callable[[Shop], Any]) -> None:
+def test_follower_runs_once_although_messages_are_redelivered_after_the_end(
+    shop: Shop, workflow: Callable[[Shop], Any]
+) -> None:
     workflow(shop).apply_async()
     bodies = shop.bodies()
     shop.bench.clock.advance(45)
@@ -150,14 +154,14 @@ def test_though_the_task_comes_again_when_all_has_ended(shop: Shop, workflow: Ca
 
 
 @pytest.mark.parametrize("steps", range(MOST_STEPS))
-def test_what_replaces_a_task_though_its_worker_dies(shop: Shop, steps: int) -> None:
+def test_replacement_runs_once_although_a_worker_dies_at_any_step(shop: Shop, steps: int) -> None:
     shop.replaced.s().apply_async()
     shop.chaos.crash(steps)
     shop.chaos.serve()
     assert shop.runs["follower"] == 1
 
 
-def test_only_what_may_have_been_sent_asks_the_store(shop: Shop) -> None:
+def test_undisturbed_chain_reads_no_record(shop: Shop) -> None:
     chain(shop.add.s(1, 1), shop.follower.s()).apply_async()
     shop.chaos.serve()
     assert shop.store.loads == 0

@@ -1,4 +1,4 @@
-"""The structure that CONTRIBUTING.md promises: small modules and functions, few of them side by side, checked types.
+"""Tests of the structure that CONTRIBUTING.md promises: small modules and functions, small folders, checked types.
 
 The direction of imports is checked by import-linter (``make imports``).
 """
@@ -56,12 +56,12 @@ def test_application_is_a_facade() -> None:
 
 
 @pytest.mark.parametrize("room", ["canvas", "results", "calling"])
-def test_rooms_that_users_type_against_hardly_use_any(room: str) -> None:
+def test_rooms_with_signatures_for_users_hardly_use_any(room: str) -> None:
     lines = [line for path in (PACKAGE / room).rglob("*.py") for line in lines_of(path)]
     uses = sum(len(re.findall(r"\bAny\b", line)) for line in lines)
     assert uses * 1000 <= 60 * len(lines), f"{uses} in {len(lines)} lines"
 
 
-def test_rules_are_switched_off_in_the_settings_and_rarely_on_a_line() -> None:
+def test_rules_are_rarely_switched_off_on_a_line() -> None:
     sources = [path for part in PARTS_WITH_PYTHON for path in (TREE / part).rglob("*.py")]
     assert sum(len(re.findall(r"#\s*noqa", path.read_text(encoding="utf-8"))) for path in sources) <= 70

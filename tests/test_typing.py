@@ -1,7 +1,7 @@
-"""What type checkers tell a user: a task's parameters and its value are known, and so are the options of a call.
+"""Tests that type checkers know the parameters and the value of a user's task, and the options of a call.
 
-The sample in ``tests/typed`` is read by mypy and by pyright. A line marked ``# error: code`` must be an error of both,
-the code being mypy's, and no other line may be one.
+mypy and pyright read the sample in ``tests/typed``. Both must report every line marked ``# error: code``, where the
+code is mypy's, and no other line.
 """
 
 from __future__ import annotations
@@ -63,6 +63,6 @@ def test_pyright_reports_exactly_the_marked_lines() -> None:
 
 
 @pytest.mark.parametrize(("keywords", "options"), [(CallKeywords, CallOptions), (TaskKeywords, TaskOptions)])
-def test_keywords_are_those_of_the_options(keywords: type, options: type) -> None:
+def test_keyword_types_have_a_key_for_each_option(keywords: type, options: type) -> None:
     names = {field.name for field in dataclasses.fields(options)}
     assert set(keywords.__annotations__) - {"acks_late"} == names

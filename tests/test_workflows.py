@@ -1,4 +1,4 @@
-"""Random workflows come to what plain Python makes of them: undisturbed, disturbed, in place, and as Celery has it."""
+"""Tests that random workflows have the value that plain Python computes: run with and without faults, and eagerly."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 @example(node=("chain", [T, ("replaced", ("chain", [("failing", "a"), T]))]))
 @example(node=("replaced", ("chain", [("failing", "a"), ("group", [T, U])])))
 @example(node=("chain", [("failing", "a"), ("chord", [T], U), ("group", [T, U])]))
-def test_undisturbed(node: Any) -> None:
+def test_undisturbed_workflow_has_the_value_of_plain_python(node: Any) -> None:
     assume(not is_nothing(node))
     value, _ = run_workflow(node, 0, 0)
     assert value == evaluate(node)
@@ -44,7 +44,7 @@ def test_undisturbed(node: Any) -> None:
 
 @QUICK
 @given(node=workflows(), seed=st.integers(0, 2**32))
-def test_with_crashes_duplicates_and_in_any_order(node: Any, seed: int) -> None:
+def test_workflow_with_crashes_and_duplicates_in_any_order_has_the_value_of_plain_python(node: Any, seed: int) -> None:
     assume(not is_nothing(node))
     value, _ = run_workflow(node, seed, 0.2)
     assert value == evaluate(node)
@@ -53,7 +53,7 @@ def test_with_crashes_duplicates_and_in_any_order(node: Any, seed: int) -> None:
 @QUICK
 @given(node=workflows(), seed=st.integers(0, 2**32))
 @example(node=("chain", [T, ("group", [("chord", [T, U], ("group", [T, U])), T]), U]), seed=1)
-def test_with_groups_in_pages(node: Any, seed: int) -> None:
+def test_workflow_with_paged_groups_has_the_value_of_plain_python(node: Any, seed: int) -> None:
     assume(not is_nothing(node))
     value, _ = run_workflow(node, seed, 0.2, fan_out_members=1)
     assert value == evaluate(node)
@@ -61,7 +61,9 @@ def test_with_groups_in_pages(node: Any, seed: int) -> None:
 
 @SLOW
 @given(node=workflows(), seed=st.integers(0, 2**32))
-def test_on_sqlite(tmp_path_factory: pytest.TempPathFactory, node: Any, seed: int) -> None:
+def test_workflow_on_sqlite_has_the_value_of_plain_python(
+    tmp_path_factory: pytest.TempPathFactory, node: Any, seed: int
+) -> None:
     assume(not is_nothing(node))
     clock, directory = FakeClock(), tmp_path_factory.mktemp("workflow")
     broker, store = SQLiteBroker(directory / "broker.db", clock), SQLiteResults(directory / "results.db", clock)
@@ -72,7 +74,7 @@ def test_on_sqlite(tmp_path_factory: pytest.TempPathFactory, node: Any, seed: in
 
 @QUICK
 @given(node=workflows())
-def test_in_place(node: Any) -> None:
+def test_applied_workflow_has_the_value_of_plain_python(node: Any) -> None:
     assume(not is_nothing(node))
     app = make_app(broker="memory://", results="memory://")
     assert outcome(signature(build(app, node), app=app).apply()) == evaluate(node)
@@ -80,13 +82,13 @@ def test_in_place(node: Any) -> None:
 
 @QUICK
 @given(node=workflows())
-def test_it_is_the_same_when_it_comes_back_from_json(node: Any) -> None:
+def test_json_round_trip_keeps_a_workflow(node: Any) -> None:
     app = make_app(broker="memory://", results="memory://")
     workflow = build(app, node)
     assert signature(workflow.to_dict(), app=app) == workflow
 
 
-def test_every_task_of_an_undisturbed_workflow_runs_once() -> None:
+def test_undisturbed_workflow_runs_every_task_once() -> None:
     node = ("chain", [("group", [T, U, ("chain", [T, U])]), T, ("group", [T, U]), T])
     _, chaos = run_workflow(node, 0, 0)
     assert chaos.runs == 8
@@ -95,12 +97,12 @@ def test_every_task_of_an_undisturbed_workflow_runs_once() -> None:
 @QUICK
 @given(node=chords_that_grow(), seed=st.integers(0, 2**32))
 @example(node=("chord", [("adding", "a", [("adding", "b", [T, U]), ("adding", "c", [("failing", "d")])])], T), seed=0)
-def test_what_is_added_to_a_chord(node: Any, seed: int) -> None:
+def test_chord_with_added_members_has_the_value_of_plain_python(node: Any, seed: int) -> None:
     assert run_workflow(node, 0, 0)[0] == evaluate(node)
     assert run_workflow(node, seed, 0.2)[0] == evaluate(node)
 
 
-def test_a_large_header_is_joined_in_shards() -> None:
+def test_large_header_is_joined_in_shards() -> None:
     node = ("chord", [("task", "abcd"[number % 4], False) for number in range(450)], T)
     value, chaos = run_workflow(node, 0, 0)
     assert value == evaluate(node)
@@ -108,8 +110,8 @@ def test_a_large_header_is_joined_in_shards() -> None:
 
 
 @pytest.mark.parametrize("seed", [467, *range(30)])
-def test_a_body_is_sent_though_who_has_claimed_it_dies_and_its_message_is_acknowledged_elsewhere(seed: int) -> None:
-    """With 467, one of two workers that hold a member's message claims the body and dies; the other has gone."""
+def test_body_is_sent_although_its_claimant_dies_and_the_message_is_acknowledged_elsewhere(seed: int) -> None:
+    """With seed 467, two workers hold the message of one member. One claims the body and dies; the other has gone."""
     growing = ("adding", "b", [("adding", "a", [("task", "c", False)])])
     node = ("chord", [growing, growing], ("task", "b", True))
     assert run_workflow(node, seed, 0.2)[0] == evaluate(node)

@@ -1,8 +1,8 @@
-"""Random workflows, what plain Python makes of them, and a service that loses, repeats and reorders while it runs them.
+"""Random workflows, the values that plain Python computes for them, and their tasks in an application.
 
 A workflow is a tuple: ``("task", tag, immutable)``, ``("failing", tag)``, ``("chain", steps)``, ``("group", members)``,
-``("chord", members, body)``, and ``("replaced", workflow)``: a task that is replaced by it. A task's value is
-``[tag, *arguments]``, so that a value shows all that has led to it.
+``("chord", members, body)``, or ``("replaced", workflow)`` for a task that a workflow replaces. A task's value is
+``[tag, *arguments]``, so a value shows every task that contributed to it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def workflows(*, failing: bool = True) -> Any:
 
 
 def chords_that_grow() -> Any:
-    """Chords whose members add to them; so do some of those."""
+    """Chords whose members add further members, some of which add members too."""
     plain = st.one_of(TASKS, TASKS, FAILING)
     adding = st.recursive(
         plain, lambda inner: st.tuples(st.just("adding"), TAGS, st.lists(inner, max_size=3)), max_leaves=6
@@ -57,7 +57,7 @@ class Failure:
 
 
 def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:  # noqa: C901, PLR0911 - one return a kind
-    """The value of a workflow, a ``Failure``, or for a group at its end a list of these."""
+    """The value of a workflow: a value, a ``Failure``, or a list of both if the workflow ends in a group."""
     match node:
         case ("adding", tag, *_):
             return [tag, *args]
@@ -87,7 +87,7 @@ def evaluate(node: Any, args: tuple[Any, ...] = ()) -> Any:  # noqa: C901, PLR09
 
 
 def all_added(members: Any) -> list[Any]:
-    """What members of a header add to it, then what that adds, and so on."""
+    """All members that the members of a header add, then the members that these add, and so on."""
     now = [each for member in members if member[0] == "adding" for each in member[2]]
     return [*now, *all_added(now)] if now else []
 
@@ -114,7 +114,7 @@ def _one_by_one(steps: list[Any], args: tuple[Any, ...]) -> Any:
 
 
 def doomed(node: Any, failure: Failure) -> Any:
-    """What becomes of a workflow that does not begin, as something before it has failed."""
+    """The value of a workflow that does not begin because a task before it has failed."""
     match node:
         case ("task" | "failing" | "replaced" | "collected", *_):
             return failure
@@ -133,7 +133,11 @@ def doomed(node: Any, failure: Failure) -> Any:
 
 
 def effective(chain_node: Any) -> list[Any]:
-    """A chain's steps: chains in it are part of it, groups of one their member, empty groups nothing (or all of it)."""
+    """A chain's steps as they run.
+
+    Inner chains become part of the chain, and a group of one is its member. An empty group is left out unless the chain
+    has nothing else.
+    """
     steps: list[Any] = []
     empty: list[Any] = []
     for step in chain_node[1]:
@@ -181,7 +185,7 @@ def holds_failure(value: Any) -> bool:
     return isinstance(value, Failure) or (isinstance(value, list) and any(map(holds_failure, value)))
 
 
-# -- as it is
+# -- the application
 
 
 def make_app(**settings: Any) -> TaskQ:
@@ -233,7 +237,7 @@ def build(app: Any, node: Any, kinds: Any = (chain, group, chord)) -> Any:  # no
 
 
 def outcome(result: Any) -> Any:
-    """What a result holds, in the form of ``evaluate``."""
+    """The value of a result, in the form of ``evaluate``."""
     if isinstance(result, GroupResult):
         return [outcome(each) for each in result]
     state = result.load()

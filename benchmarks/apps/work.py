@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 
@@ -24,8 +25,12 @@ def _lines() -> int:
     return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
-def produce(one, many) -> None:
-    """``bulk N``: send N calls. ``trips N``: one after another, each when the last has run. ``first 1``: just one."""
+def produce(one: Callable[[int], object], many: Callable[[list[int]], object]) -> None:
+    """Send calls, as the command line says.
+
+    ``bulk N`` sends N calls at once; ``trips N`` sends N calls, each once the task of the one before has run; and
+    ``first 1`` sends a single call.
+    """
     mode, count = sys.argv[1], int(sys.argv[2])
     if mode == "bulk":
         many(list(range(count)))
@@ -42,7 +47,9 @@ def produce(one, many) -> None:
             time.sleep(0.001)
 
 
-async def produce_async(one, many) -> None:
+async def produce_async(
+    one: Callable[[int], Awaitable[object]], many: Callable[[list[int]], Awaitable[object]]
+) -> None:
     """``produce`` on an event loop."""
     mode, count = sys.argv[1], int(sys.argv[2])
     if mode == "bulk":

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final, TypeVar
+from typing import Final, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -38,6 +38,22 @@ def until(
             raise _too_late(what, timeout_seconds)
         time.sleep(next(pauses))
     return value
+
+
+@overload
+async def auntil(
+    condition: Callable[[], Awaitable[T]],
+    what: str | Callable[[], str] = "the condition",
+    timeout_seconds: float = DEADLINE_SECONDS,
+) -> T: ...
+
+
+@overload
+async def auntil(
+    condition: Callable[[], T],
+    what: str | Callable[[], str] = "the condition",
+    timeout_seconds: float = DEADLINE_SECONDS,
+) -> T: ...
 
 
 async def auntil(

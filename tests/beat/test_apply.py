@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_paused_entry_stays_paused_until_resumed(make: Any) -> None:
     assert app.run(applying.set_enabled(app, b, enabled=True)) == []
 
 
-def test_entry_declared_disabled_can_not_be_resumed(make: Any) -> None:
+def test_entry_declared_disabled_cannot_be_resumed(make: Any) -> None:
     disabled = make(beat_schedule={"a": {**FAR, "enabled": False}})
     apply(disabled)
     with pytest.raises(ImproperlyConfigured, match="declared with enabled=False"):
@@ -146,7 +147,7 @@ def test_entry_declared_disabled_can_not_be_resumed(make: Any) -> None:
     assert live.enabled
 
 
-def test_same_creation_by_two_people_is_no_conflict(make: Any) -> None:
+def test_same_creation_by_two_people_is_not_a_conflict(make: Any) -> None:
     first, second = make(beat_schedule={"a": FAR}), make(beat_schedule={"a": FAR})
     changes = plan(first)
     apply(second)
@@ -154,7 +155,7 @@ def test_same_creation_by_two_people_is_no_conflict(make: Any) -> None:
     assert actions(plan(first)) == [("unchanged", "a")]
 
 
-def test_same_update_and_removal_by_two_people_is_no_conflict(make: Any) -> None:
+def test_same_update_and_removal_by_two_people_is_not_a_conflict(make: Any) -> None:
     apply(make(beat_schedule={"a": FAR, "b": FAR, "gone": FAR}))
     later = {"a": {**FAR, "args": ["tax"]}, "b": FAR}
     first, second = make(beat_schedule=later), make(beat_schedule=later)
@@ -298,13 +299,13 @@ def test_schedule_without_digests_is_pruned_only_if_its_task_is_known(make: Any)
     app = make(beat_schedule={"a": FAR, "b": {**FAR, "task": "slow"}})
     for change in plan(app):
         assert change.wanted is not None
-        unmarked = planning.replace(change.wanted, description=f"[beat] periodic task {change.entry}")
+        unmarked = replace(change.wanted, description=f"[beat] periodic task {change.entry}")
         app.run(applying.store_of(app).put([unmarked]))
     later = another(make, tasks=("report",), beat_schedule={})
     assert actions(plan(later)) == [("prune", "a"), ("foreign", "b")]
 
 
-def test_entry_of_another_application_can_not_be_paused(make: Any) -> None:
+def test_entry_of_another_application_cannot_be_paused(make: Any) -> None:
     apply(make(beat_schedule={"a": FAR}))
     second = another(make, tasks=("bill", "remind"), beat_schedule={"a": {**FAR, "task": "bill"}})
     with pytest.raises(ScheduleConflict, match="has 0 of 2"):
@@ -322,7 +323,7 @@ def test_foreign_schedule_with_our_name_is_a_conflict(make: Any, body: str, says
     app = make(beat_schedule={"a": FAR})
     (change,) = plan(app)
     assert change.wanted is not None
-    theirs = planning.replace(change.wanted, body=body)
+    theirs = replace(change.wanted, body=body)
     app.run(applying.store_of(app).put([theirs]))
     with pytest.raises(ScheduleConflict, match=says):
         plan(app)
@@ -352,7 +353,8 @@ def test_schedules_kept_by_terraform_are_not_changed(make: Any) -> None:
 )
 def test_one_bad_entry_prevents_all_changes(make: Any, entry: Any, kind: type[Exception], says: str) -> None:
     def declared() -> TaskQ:
-        return make(beat_schedule={"bad": entry, "good": FAR})
+        app: TaskQ = make(beat_schedule={"bad": entry, "good": FAR})
+        return app
 
     with pytest.raises(kind, match=says):
         apply(declared())
@@ -381,7 +383,7 @@ def test_refusal_of_first_change_prevents_the_others(make: Any) -> None:
 
     changes = plan(app)
     vars(app)["scheduler"] = store
-    store.put = put
+    store.put = put  # type: ignore[method-assign]
     with pytest.raises(AccessDenied) as raised:
         app.run(applying.carry_out(store, changes))
     assert len(asked) == 1

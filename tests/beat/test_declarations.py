@@ -104,7 +104,7 @@ def test_wrong_declaration_is_refused_by_name(entry: Any, text: str) -> None:
     assert str(raised.value).startswith("periodic task 'mine': ")
 
 
-def test_equal_declarations_are_one_and_different_ones_of_one_name_are_refused() -> None:
+def test_equal_declarations_are_one_entry_and_different_ones_with_one_name_are_refused() -> None:
     app = make_app(beat_schedule={"mine": GOOD})
     app.add_periodic_task(60, app.tasks["report"].s("x"), name="mine")
     assert len(app.schedule_entries()) == 1
@@ -113,7 +113,7 @@ def test_equal_declarations_are_one_and_different_ones_of_one_name_are_refused()
         app.schedule_entries()
 
 
-def test_workflow_can_not_be_periodic() -> None:
+def test_workflow_cannot_be_periodic() -> None:
     app = make_app()
     with pytest.raises(ScheduleError, match="group, chain or chord"):
         app.add_periodic_task(60, group(app.tasks["tidy"].s()))

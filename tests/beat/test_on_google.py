@@ -124,7 +124,8 @@ def test_job_paused_in_the_console_stays_paused(server: CloudSchedulerServer, ma
     app = make(beat_schedule={"a": NIGHTLY})
     apply(app)
     (job,) = server.jobs.values()
-    job.state = STATES.PAUSED
+    paused: Any = STATES.PAUSED  # a number to type checkers
+    job.state = paused
     assert [(change.action, change.paused) for change in plan(app)] == [("unchanged", True)]
     apply(make(beat_schedule={"a": {**NIGHTLY, "args": ["tax"]}}))
     (job,) = server.jobs.values()
@@ -177,14 +178,14 @@ def test_one_bad_entry_prevents_all_changes(
     assert server.writes == {}
 
 
-def test_ordered_queue_can_not_have_periodic_tasks(server: CloudSchedulerServer, make: MakeApp) -> None:
+def test_ordered_queue_cannot_have_periodic_tasks(server: CloudSchedulerServer, make: MakeApp) -> None:
     server.pubsub.make_queue("shop-work.fifo", ordered=True)
     with pytest.raises(ImproperlyConfigured, match=r"can't go to a \.fifo queue") as raised:
         plan(make(beat_schedule={"a": {**NIGHTLY, "options": {"queue": "work.fifo"}}}))
     assert raised.value.__notes__ == ["periodic task 'a'"]
 
 
-def test_topic_without_subscription_can_not_have_periodic_tasks(server: CloudSchedulerServer, make: MakeApp) -> None:
+def test_topic_without_subscription_cannot_have_periodic_tasks(server: CloudSchedulerServer, make: MakeApp) -> None:
     server.pubsub.make_topic("shop-unheard")
     with pytest.raises(QueueNotFound, match="keeps no message"):
         plan(make(beat_schedule={"a": {**NIGHTLY, "options": {"queue": "unheard"}}}))

@@ -14,6 +14,7 @@ from tests.cli.conftest import TaskQCommand
 def depth(shop: str, queue: str = "celery") -> tuple[int, int]:
     app = find_app(shop)
     counted = app.run(app.broker.depth(queue))
+    assert counted is not None
     return counted.waiting, counted.delayed
 
 

@@ -25,7 +25,9 @@ def filled(shop: str) -> str:
 
 def depth(shop: str, queue: str) -> Depth:
     app = find_app(shop)
-    return app.run(app.broker.depth(queue))
+    counted = app.run(app.broker.depth(queue))
+    assert counted is not None
+    return counted
 
 
 def test_queues_counts_the_messages_of_each_queue(taskq: TaskQCommand, filled: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TypeAlias
 
 import pytest
 
@@ -12,6 +13,9 @@ from taskq_cloud.bootstrap.loading import find_app
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.model.message import Message, Outgoing
 from tests.cli.conftest import TaskQCommand
+
+Scheduled: TypeAlias = tuple[str, list[str]]
+"""A queue, and the ids of the tasks that are sent to it later."""
 
 A_YEAR_SECONDS = 365 * 86_400
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
@@ -25,7 +29,7 @@ def scheduled(
     make_schedule_group: Callable[..., str],
     make_table: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> Scheduled:
     """The queue, and the ids of three tasks that are due in a year, on the local AWS stack."""
     queue = make_queue()
     monkeypatch.setenv("TASKQ_BROKER", f"sqs://{REGION}/")
@@ -37,7 +41,9 @@ def scheduled(
     return queue, sorted(result.id for result in results)
 
 
-def test_scheduled_lists_and_cancels_tasks_in_one_off_schedules(taskq: TaskQCommand, shop: str, scheduled) -> None:
+def test_scheduled_lists_and_cancels_tasks_in_one_off_schedules(
+    taskq: TaskQCommand, shop: str, scheduled: Scheduled
+) -> None:
     queue, ids = scheduled
     header, *lines = taskq("scheduled", "-A", shop).stdout.splitlines()
     assert header.split() == ["eta", "task", "id", "attempt", "queue"]
@@ -56,6 +62,7 @@ def test_scheduled_lists_and_cancels_tasks_in_one_off_schedules(taskq: TaskQComm
 def test_scheduled_continues_from_a_cursor(taskq: TaskQCommand, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_SCHEDULER", "memory://")
     app = find_app(shop)
+    assert app.scheduler is not None
     for number in range(3):
         once = late_delivery.one_off(Message(task="t", id=f"id{number}"), "mail", 2_000_000_000)
         app.run(late_delivery.put(app.scheduler, app.broker, [("mail", Outgoing(body="[1]"), once)]))

@@ -25,12 +25,13 @@ pytestmark = pytest.mark.second_stack
 WRITES = ("Create", "Set", "Put", "Update", "Delete", "Tag")
 
 
-def provision(app, **options):
+def provision(app: TaskQ, **options: Any) -> list[str]:
     provisioner = Provisioner(app.topology(), **options)
-    return drive(app, provisioner.run())
+    made: list[str] = drive(app, provisioner.run())
+    return made
 
 
-def writes(recorder):
+def writes(recorder: CallRecorder) -> list[str]:
     counts = recorder.counts()
     return [name for name in counts if name.startswith(WRITES) or name.partition(" ")[0] in ("PUT", "POST", "DELETE")]
 
@@ -40,7 +41,9 @@ def test_provisioned_resources_are_usable_at_once(make_app: Callable[..., TaskQ]
     provision(app)
     result = app.send_task("shop.length", ["x" * 2_000_000])
     assert app.run(app.store.load([result.id])) == {}
-    assert app.run(app.broker.depth("work")).total == 1
+    depth = app.run(app.broker.depth("work"))
+    assert depth
+    assert depth.total == 1
 
 
 def test_second_run_makes_no_writes(make_app: Callable[..., TaskQ], recorder: CallRecorder) -> None:
@@ -105,7 +108,9 @@ def test_changed_time_limit_changes_one_attribute_and_keeps_messages(make_app: C
     app.task(name="shop.longer", time_limit=20)(len)
     name = app.topology().queue_named("work").name
     assert provision(app) == [f"set VisibilityTimeout=1218 on queue {name}"]
-    assert app.run(app.broker.depth("work")).total == 1
+    depth = app.run(app.broker.depth("work"))
+    assert depth
+    assert depth.total == 1
 
 
 def test_foreign_rules_and_statements_are_kept(

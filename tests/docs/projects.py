@@ -21,6 +21,7 @@ ROOT = DOCS.parent
 PYTEST = ("pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
 """The command that runs a project's own tests."""
 
+_TIMEOUT_SECONDS = 100
 _FILE = re.compile(r"^```\w+ file\n# (?P<path>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -37,9 +38,7 @@ def write_project(page: str, folder: Path) -> None:
         (folder / path).write_text(text)
 
 
-def run_in(
-    folder: Path, command: Sequence[str], timeout_seconds: float = 100, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run_in(folder: Path, command: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a Python module (``["pytest", "-q"]``) in a folder, without the settings of whoever runs the tests."""
     return subprocess.run(
         [sys.executable, "-m", *command],
@@ -47,7 +46,7 @@ def run_in(
         env=environment_for(folder, environment),
         capture_output=True,
         text=True,
-        timeout=timeout_seconds,
+        timeout=_TIMEOUT_SECONDS,
         check=False,
     )
 

@@ -55,11 +55,11 @@ def blocks_of(page: str) -> list[Block]:
         language, _, mark = fence["info"].partition(" ")
         if language != "python":
             continue
-        answered = (
-            following is not None and following["info"] == "text" and not text[fence.end() : following.start()].strip()
-        )
+        answer = None
+        if following is not None and following["info"] == "text" and not text[fence.end() : following.start()].strip():
+            answer = following["code"]
         line = text.count("\n", 0, fence.start("code")) + 1
-        blocks.append(Block(page, line, mark, fence["code"], following["code"] if answered else None))
+        blocks.append(Block(page, line, mark, fence["code"], answer))
     return blocks
 
 

@@ -31,7 +31,7 @@ TIMEOUT_SECONDS = 100
 def section_of(page: str, title: str) -> str:
     """Return the text under a heading of the second level."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", text, re.MULTILINE))
+    sections: dict[str, str] = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", text, re.MULTILINE))
     return sections[title]
 
 

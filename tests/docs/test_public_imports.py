@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_samples_of_a_page_import_public_names_only(page: str) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(DOCS.parent)))
-def test_examples_import_public_names_only(path) -> None:
+def test_examples_import_public_names_only(path: Path) -> None:
     assert list(private_imports(path.read_text(encoding="utf-8"))) == []
 
 

@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 
-from tests.docs.samples import DOCS, README, blocks_of
+from tests.docs.samples import DOCS, README, Block, blocks_of
 
 ROOT = DOCS.parent
 TEXT = (DOCS / README).read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ def test_readme_fits_on_one_and_a_half_screens() -> None:
 
 
 @pytest.mark.parametrize("block", blocks_of(README), ids=lambda block: block.name)
-def test_code_can_be_pasted_without_change(block) -> None:
+def test_code_of_readme_can_be_pasted_without_change(block: Block) -> None:
     tree = ast.parse(block.code)  # fails for an await outside of a coroutine
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value is ...]
     waits = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "get"]
@@ -29,25 +29,25 @@ def test_code_can_be_pasted_without_change(block) -> None:
     assert not [node for each in imported for node in ast.walk(each) if node in waits]
 
 
-def test_make_targets_exist() -> None:
+def test_make_targets_in_readme_exist() -> None:
     named = set(re.findall(r"make ([a-z-]+)", TEXT))
     assert {"demo", "test"} <= named
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert named <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
-def test_code_has_about_fifteen_lines() -> None:
+def test_code_of_readme_has_about_fifteen_lines() -> None:
     (block,) = blocks_of(README)
     assert len(block.code.splitlines()) <= 16
 
 
-def test_links_on_github_lead_to_files() -> None:
+def test_links_in_readme_on_github_lead_to_files() -> None:
     links = LINK.findall(TEXT)
     assert len(links) >= 5
     assert [link for link in links if not (ROOT / link.partition("#")[0]).exists()] == []
 
 
-def test_links_on_pypi_lead_to_files_in_the_repository() -> None:
+def test_links_in_readme_on_pypi_lead_to_files_in_the_repository() -> None:
     assert "readme" in PROJECT["project"]["dynamic"]
     hook = PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
     assert hook["fragments"] == [{"path": "README.md"}]
@@ -58,7 +58,7 @@ def test_links_on_pypi_lead_to_files_in_the_repository() -> None:
     assert LINK.findall(text) == [f"{repository}{link}" for link in LINK.findall(TEXT)]
 
 
-def test_extras_can_be_installed() -> None:
+def test_extras_in_readme_can_be_installed() -> None:
     extras = set(re.findall(r"\[(aws|azure|gcp|lambda)\]", TEXT))
     assert extras
     assert extras <= PROJECT["project"]["optional-dependencies"].keys()

@@ -18,7 +18,7 @@ from tests.conftest import StackAddress
 
 
 @pytest.mark.needs("keeps_state")
-def test_it_keeps_its_port_and_what_it_stored_over_a_restart(
+def test_restarted_stack_keeps_its_port_and_data(
     own_stack: Ministack, make_aws_client: Callable[[str, str], Any]
 ) -> None:
     client = make_aws_client("sqs", own_stack.endpoint_url)
@@ -34,7 +34,7 @@ def test_it_keeps_its_port_and_what_it_stored_over_a_restart(
     assert [message["Body"] for message in messages] == ["here before"]
 
 
-def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack: Ministack) -> None:
+def test_stopped_stack_closes_its_port_and_leaves_nothing_behind(own_stack: Ministack) -> None:
     assert own_stack.log_path is not None
     process_id, directory = own_stack.process_id, own_stack.log_path.parent
     assert process_id is not None
@@ -50,7 +50,7 @@ def test_nothing_listens_while_it_is_stopped_and_nothing_is_left_after(own_stack
     assert not directory.exists()
 
 
-def test_it_ends_when_the_process_that_started_it_is_killed() -> None:
+def test_stack_ends_when_the_process_that_started_it_is_killed() -> None:
     code = (
         "from emulators.aws import Ministack\n"
         "import sys\n"
@@ -86,7 +86,7 @@ def _listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_port_that_is_taken_is_an_error_that_names_it(own_stack: Ministack) -> None:
+def test_taken_port_is_an_error_that_names_it(own_stack: Ministack) -> None:
     second = Ministack(own_stack.port)
     with pytest.raises(RuntimeError, match=rf"port {own_stack.port} of 127\.0\.0\.1 is taken"):
         second.start()
@@ -98,7 +98,7 @@ def test_sdk_variables_name_the_endpoint(local_stack: StackAddress, aws_environm
     assert aws_environment["AWS_DEFAULT_REGION"] == "eu-west-1"
 
 
-def test_queues_and_tables_are_made_under_names_of_their_own(
+def test_queues_and_tables_of_tests_have_unique_names(
     make_queue: Callable[..., str], make_table: Callable[..., str], sqs_client: Any, dynamodb_client: Any
 ) -> None:
     ordered = make_queue("work.fifo")

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.session import Session
 
 from emulators import aws as stacks
-from emulators.call_counter import CallCounter
+from emulators.call_counter import CallCounter, Fault
 from tests.conftest import StackAddress
 
 _ONE_ATTEMPT = Config(retries={"total_max_attempts": 1, "mode": "standard"})
@@ -43,7 +43,8 @@ def sqs(counter: CallCounter) -> Iterator[Any]:
 
 @pytest.fixture
 def url(make_queue: Callable[..., str], sqs_client: Any) -> str:
-    return sqs_client.get_queue_url(QueueName=make_queue())["QueueUrl"]
+    url: str = sqs_client.get_queue_url(QueueName=make_queue())["QueueUrl"]
+    return url
 
 
 def _stored(sqs_client: Any, url: str) -> int:
@@ -71,7 +72,7 @@ def test_calls_are_counted_by_operation_and_go_through(
     assert counter.bytes_in == counter.bytes_out == 0
 
 
-def test_a_body_of_a_megabyte_goes_through(counter: CallCounter, sqs: Any, url: str) -> None:
+def test_body_of_a_megabyte_goes_through(counter: CallCounter, sqs: Any, url: str) -> None:
     body = "x" * 1_000_000
     sqs.send_message(QueueUrl=url, MessageBody=body)
     assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == body
@@ -79,7 +80,7 @@ def test_a_body_of_a_megabyte_goes_through(counter: CallCounter, sqs: Any, url: 
     assert counter.bytes_out > 1_000_000
 
 
-def test_a_reset_before_leaves_the_endpoint_untouched(
+def test_reset_before_the_call_leaves_the_endpoint_untouched(
     counter: CallCounter, sqs: Any, sqs_client: Any, url: str
 ) -> None:
     counter.fail_next("SendMessage", "reset_before")
@@ -91,7 +92,7 @@ def test_a_reset_before_leaves_the_endpoint_untouched(
     assert counter.counts() == {"SendMessage": 2}
 
 
-def test_a_reset_after_has_taken_effect(counter: CallCounter, sqs: Any, sqs_client: Any, url: str) -> None:
+def test_call_takes_effect_before_a_reset_after_it(counter: CallCounter, sqs: Any, sqs_client: Any, url: str) -> None:
     counter.fail_next("SendMessage", "reset_after")
     with pytest.raises(ConnectionClosedError):
         sqs.send_message(QueueUrl=url, MessageBody="stored all the same")
@@ -106,8 +107,8 @@ def test_a_reset_after_has_taken_effect(counter: CallCounter, sqs: Any, sqs_clie
         ("server_error", "InternalFailure"),
     ],
 )
-def test_an_error_answer_is_what_the_service_would_say(
-    counter: CallCounter, sqs: Any, sqs_client: Any, url: str, kind, code
+def test_planted_error_has_the_code_of_the_service(
+    counter: CallCounter, sqs: Any, sqs_client: Any, url: str, kind: Fault, code: str
 ) -> None:
     counter.fail_next("SendMessage", kind, times=2)
     for _ in range(2):
@@ -119,7 +120,9 @@ def test_an_error_answer_is_what_the_service_would_say(
     assert _stored(sqs_client, url) == 1
 
 
-def test_dynamodb_is_throttled_in_its_own_words(counter: CallCounter, make_table: Callable[..., str]) -> None:
+def test_throttled_call_of_dynamodb_has_the_code_of_dynamodb(
+    counter: CallCounter, make_table: Callable[..., str]
+) -> None:
     dynamodb = _client("dynamodb", counter)
     counter.fail_next("PutItem", "throttle")
     with pytest.raises(ClientError) as caught:
@@ -140,7 +143,7 @@ def test_requests_without_a_target_are_counted_by_path_over_one_kept_connection(
     assert counter.counts() == {"GET /_ministack/health": 2}
 
 
-def test_a_client_that_waits_to_be_told_to_continue_is(counter: CallCounter) -> None:
+def test_client_that_expects_100_continue_gets_it(counter: CallCounter) -> None:
     port = int(counter.endpoint_url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(
@@ -154,7 +157,7 @@ def test_a_client_that_waits_to_be_told_to_continue_is(counter: CallCounter) -> 
     assert counter.counts() == {"ListQueues": 1}
 
 
-def test_an_endpoint_that_is_gone_drops_the_clients_connection(own_stack: stacks.Stack) -> None:
+def test_client_connection_is_dropped_if_the_endpoint_is_gone(own_stack: stacks.Stack) -> None:
     own_stack.stop()
     with CallCounter(own_stack.endpoint_url) as counter:
         connection = HTTPConnection("127.0.0.1", int(counter.endpoint_url.rpartition(":")[2]), timeout=10)

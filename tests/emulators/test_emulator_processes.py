@@ -22,18 +22,18 @@ with Emulator("server", lambda port: [sys.executable, "-c", {SERVER!r}, str(port
 """
 
 
-def answers(url):
+def answers(url: str) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
 
 
-def test_it_answers_from_entry_to_exit() -> None:
+def test_emulator_answers_from_entry_to_exit() -> None:
     with Emulator("server", lambda port: [sys.executable, "-c", SERVER, str(port)]) as emulator:
         assert answers(emulator.url)
     assert not answers(emulator.url)
 
 
-def test_what_it_prints_before_it_ends_is_shown() -> None:
+def test_error_shows_last_output_of_an_emulator_that_has_ended() -> None:
     program = "import sys; sys.exit('no such flag')"
     with (
         pytest.raises(RuntimeError, match="server has ended: no such flag"),
@@ -42,8 +42,9 @@ def test_what_it_prints_before_it_ends_is_shown() -> None:
         pytest.fail("it runs")
 
 
-def test_it_ends_with_the_process_that_started_it() -> None:
+def test_emulator_ends_with_the_process_that_started_it() -> None:
     starter = subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout
     url = starter.stdout.readline().strip()
     wait_until_it_answers(url, "server")
 

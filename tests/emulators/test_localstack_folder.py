@@ -25,7 +25,7 @@ SHOP = {"TASKQ_APP": "shop", "TASKQ_BROKER": "sqs://eu-west-1/shop-", "TASKQ_RES
 TIMEOUT_SECONDS = 60
 
 
-def test_there_is_one_version_of_localstack() -> None:
+def test_all_files_name_one_version_of_localstack() -> None:
     compose = yaml.safe_load((FOLDER / "compose.yaml").read_text())
     assert compose["services"]["localstack"]["image"] == f"localstack/localstack:{localstack.VERSION}"
     install = (FOLDER / "install.sh").read_text()
@@ -33,7 +33,7 @@ def test_there_is_one_version_of_localstack() -> None:
     assert f"localstack-{localstack.VERSION}\n" in install
 
 
-def test_what_the_compose_file_mounts_is_there() -> None:
+def test_paths_mounted_by_the_compose_file_exist() -> None:
     volumes = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["localstack"]["volumes"]
     sources = [re.sub(r"\$\{\w+:-(.+)\}", r"\1", each.rpartition(":/")[0]) for each in volumes]
     assert sources == ["./init/ready.d", "../examples", "..", "/var/run/docker.sock"]
@@ -41,14 +41,14 @@ def test_what_the_compose_file_mounts_is_there() -> None:
     assert os.access(SCRIPT, os.X_OK)
 
 
-def test_the_compose_file_serves_loopback_alone() -> None:
+def test_compose_file_publishes_ports_on_loopback_only() -> None:
     ports = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["localstack"]["ports"]
     assert [port.startswith("127.0.0.1:") for port in ports] == [True]
 
 
 @pytest.mark.slow
 @pytest.mark.second_stack
-def test_the_init_script_makes_what_the_application_declares_and_may_run_again(
+def test_init_script_creates_declared_resources_and_can_run_again(
     local_stack: Any, aws_environment: Any, sqs_client: Any, dynamodb_client: Any
 ) -> None:
     prefix = f"init-{os.urandom(4).hex()}-"
@@ -78,7 +78,7 @@ def test_the_init_script_makes_what_the_application_declares_and_may_run_again(
 
 @pytest.mark.slow
 @pytest.mark.second_stack
-def test_the_command_runs_a_stack_with_a_script_and_ends_it_when_told(local_stack: Any, stack_name: str | None) -> None:
+def test_command_runs_script_on_a_stack_and_stops_it_on_sigterm(local_stack: Any, stack_name: str | None) -> None:
     """It asks for the run's stack to know which one that is, and starts one of its own."""
     port = free_port()
     command = [sys.executable, "-m", "emulators.aws", stack_name or "ministack", "--port", str(port)]
@@ -101,7 +101,7 @@ def test_the_command_runs_a_stack_with_a_script_and_ends_it_when_told(local_stac
     assert aws.stack_at(f"http://127.0.0.1:{port}") is None
 
 
-def test_a_script_that_fails_ends_it_with_the_reason(local_stack: Any, tmp_path: Path) -> None:
+def test_failing_script_ends_the_command_with_the_reason(local_stack: Any, tmp_path: Path) -> None:
     script = tmp_path / "init.sh"
     script.write_text("#!/bin/sh\nexit 3\n")
     script.chmod(0o755)
@@ -111,7 +111,7 @@ def test_a_script_that_fails_ends_it_with_the_reason(local_stack: Any, tmp_path:
     assert "returned non-zero exit status 3" in done.stderr
 
 
-def test_what_is_not_installed_is_said_with_the_way_out(tmp_path: Path) -> None:
+def test_missing_stack_is_reported_with_install_instructions(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "emulators.aws", "localstack"]
     environment = {**os.environ, "TASKQ_LOCALSTACK": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -122,7 +122,7 @@ def test_what_is_not_installed_is_said_with_the_way_out(tmp_path: Path) -> None:
     )
 
 
-def test_capabilities_are_names_and_every_stack_that_lacks_one_says_what_it_does_instead(
+def test_lacking_returns_a_reason_and_refuses_unknown_capabilities(
     local_stack: StackAddress, stack_name: str | None
 ) -> None:
     assert aws.lacking("localstack", "fires_schedules") == "LocalStack keeps schedules, and fires none"

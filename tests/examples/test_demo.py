@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ class Variant:
     logs: tuple[str, ...]
     stack: str = "ministack"
 
-    def missing(self):
+    def missing(self) -> str | None:
         reasons = {
             "sqs": aws.STACKS[self.stack].missing,
             "dynamodb": aws.STACKS[self.stack].missing,
@@ -89,7 +90,7 @@ VARIANTS = (
 
 
 @pytest.fixture
-def demo_command(tmp_path: Path):
+def demo_command(tmp_path: Path) -> dict[str, Any]:
     """``subprocess`` arguments that run the demo in a temporary folder, with the emulators of this repository."""
     folders = [ROOT / ".emulators", ROOT / ".emulators" / "node_modules" / ".bin", os.environ["PATH"]]
     return {
@@ -105,7 +106,7 @@ def demo_command(tmp_path: Path):
     }
 
 
-def require(variant) -> None:
+def require(variant: Variant) -> None:
     reason = variant.missing()
     if reason:
         if os.environ.get("CI") == "true":
@@ -113,7 +114,7 @@ def require(variant) -> None:
         pytest.skip(reason)
 
 
-def run(command, *arguments):
+def run(command: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "demo", "--tasks", "40", "--deadline", "90", *arguments],
         timeout=TIMEOUT_SECONDS,
@@ -122,21 +123,22 @@ def run(command, *arguments):
     )
 
 
-def row(text, first):
+def row(text: str, first: str) -> list[str]:
     """The cells of the first table row that begins with ``first``."""
-    return re.findall(rf"^ {first} .*$", text, re.MULTILINE)[0].split()
+    found: list[str] = re.findall(rf"^ {first} .*$", text, re.MULTILINE)
+    return found[0].split()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.broker}-{variant.results}")
-def test_every_call_has_the_expected_outcome(variant, demo_command, tmp_path: Path) -> None:
+def test_every_call_has_the_expected_outcome(variant: Variant, demo_command: dict[str, Any], tmp_path: Path) -> None:
     check_demo(variant, demo_command, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.second_stack
 def test_every_call_has_the_expected_outcome_on_localstack(
-    demo_command, tmp_path: Path, stack_name: str | None
+    demo_command: dict[str, Any], tmp_path: Path, stack_name: str | None
 ) -> None:
     if stack_name != "localstack":
         pytest.skip("this run uses another stack: make test-localstack")
@@ -144,7 +146,7 @@ def test_every_call_has_the_expected_outcome_on_localstack(
     check_demo(ON_LOCALSTACK, demo_command, tmp_path)
 
 
-def check_demo(variant, demo_command, tmp_path) -> None:
+def check_demo(variant: Variant, demo_command: dict[str, Any], tmp_path: Path) -> None:
     """Run a variant, and check its report."""
     require(variant)
 
@@ -168,7 +170,7 @@ def check_demo(variant, demo_command, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_lost_task_is_reported_and_makes_the_demo_fail(demo_command) -> None:
+def test_lost_task_is_reported_and_makes_the_demo_fail(demo_command: dict[str, Any]) -> None:
     finished = run(demo_command, "--broker", "sqlite", "--results", "sqlite", "--lose-a-task")
 
     assert finished.returncode == 1, finished.stdout
@@ -187,7 +189,9 @@ def test_lost_task_is_reported_and_makes_the_demo_fail(demo_command) -> None:
         ),
     ],
 )
-def test_unknown_broker_or_store_is_refused_with_the_known_names(arguments, line, demo_command) -> None:
+def test_unknown_broker_or_store_is_refused_with_the_known_names(
+    arguments: tuple[str, ...], line: str, demo_command: dict[str, Any]
+) -> None:
     finished = run(demo_command, *arguments)
 
     assert (finished.returncode, finished.stdout) == (2, line)
@@ -201,7 +205,7 @@ def test_unknown_broker_or_store_is_refused_with_the_known_names(arguments, line
     ],
 )
 def test_missing_emulator_is_reported_with_install_instructions_before_anything_starts(
-    arguments, line, demo_command, tmp_path: Path
+    arguments: tuple[str, ...], line: str, demo_command: dict[str, Any], tmp_path: Path
 ) -> None:
     demo_command["env"]["PATH"] = str(tmp_path)
 
@@ -213,7 +217,7 @@ def test_missing_emulator_is_reported_with_install_instructions_before_anything_
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="the test reads the demo's child processes from /proc")
-def test_sigterm_stops_all_processes_that_the_demo_started(demo_command, tmp_path: Path) -> None:
+def test_sigterm_stops_all_processes_that_the_demo_started(demo_command: dict[str, Any], tmp_path: Path) -> None:
     require(ON_AWS)
     with subprocess.Popen([sys.executable, "-m", "demo"], **demo_command) as demo:
         log = tmp_path / ".demo" / "worker.log"
@@ -235,7 +239,7 @@ def test_sigterm_stops_all_processes_that_the_demo_started(demo_command, tmp_pat
     )
 
 
-def processes():
+def processes() -> list[tuple[int, int]]:
     """The process id and the parent's id of each running process, without zombies."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -248,7 +252,7 @@ def processes():
     return found
 
 
-def descendants(process_id):
+def descendants(process_id: int) -> set[int]:
     """The ids of all descendants of a process."""
     pairs, found, before = processes(), {process_id}, 0
     while len(found) > before:

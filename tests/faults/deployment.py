@@ -45,8 +45,8 @@ class Deployment:
             "aws_access_key_id": "test",
             "aws_secret_access_key": "test",
         }
-        self.sqs = session.create_client("sqs", **options)
-        self.dynamodb = session.create_client("dynamodb", **options)
+        self.sqs: Any = session.create_client("sqs", **options)
+        self.dynamodb: Any = session.create_client("dynamodb", **options)
         self.queue_url = self._create()
 
     def _create(self) -> str:

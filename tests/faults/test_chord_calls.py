@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -31,7 +31,9 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Minis
 
 @pytest.mark.needs("carries_load")
 @pytest.mark.timeout(600)
-def test_chord_costs_few_calls_per_member(deployment: Deployment, record_property) -> None:
+def test_chord_costs_few_calls_per_member(
+    deployment: Deployment, record_property: Callable[[str, object], None]
+) -> None:
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6", "--visibility-timeout", "60")
     with closing(deployment.app()) as app:
         header = [app.signature("fault_app.square", (number,)) for number in range(MEMBERS)]

@@ -22,12 +22,12 @@ from tests.infra.terraform import INFRA, WRAPPERS, changes, copy_of, with_provid
 
 TIMEOUT_SECONDS = 60
 MINUTE = timedelta(minutes=1)
-DRIFT = set()
+DRIFT: set[str] = set()
 """Addresses of resources that the stack describes differently from their configuration."""
 
 
 @pytest.fixture
-def package(tmp_path: Path):
+def package(tmp_path: Path) -> Path:
     """The archive of the example's application, made by the command that a user runs."""
     source = tmp_path / "source"
     source.mkdir()
@@ -42,7 +42,7 @@ def package(tmp_path: Path):
     return output / "function.zip"
 
 
-def wait_for_mapping(functions, mapping) -> None:
+def wait_for_mapping(functions: Any, mapping: str) -> None:
     until(
         lambda: functions.get_event_source_mapping(UUID=mapping)["State"] == "Enabled",
         "the event source mapping to be enabled",
@@ -50,7 +50,7 @@ def wait_for_mapping(functions, mapping) -> None:
     )
 
 
-def existing_resources(make_aws_client, endpoint_url):
+def existing_resources(make_aws_client: Callable[[str, str], Any], endpoint_url: str) -> dict[str, set[str]]:
     """Return the names of all resources on the stack, by kind, for every kind that the example makes."""
     names = ("dynamodb", "iam", "lambda", "logs", "scheduler", "sqs")
     dynamodb, iam, functions, logs, scheduler, sqs = (make_aws_client(name, endpoint_url) for name in names)
@@ -75,7 +75,7 @@ def existing_resources(make_aws_client, endpoint_url):
 @pytest.mark.timeout(400)
 def test_applied_example_runs_tasks_and_destroy_leaves_nothing(
     own_stack: stacks.Stack,
-    package,
+    package: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     make_aws_client: Callable[[str, str], Any],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ NEW = (
 """Addresses of all resources of a new queue that a function serves."""
 
 
-def declared(*, limit=30, queue=None, entries=NIGHTLY):
+def declared(*, limit: float = 30, queue: str | None = None, entries: dict[str, Any] = NIGHTLY) -> dict[str, Any]:
     """Return the declaration of a shop.
 
     Args:
@@ -58,7 +59,7 @@ def declared(*, limit=30, queue=None, entries=NIGHTLY):
     return tfvars.variables(app.topology(app_path="shop:app"))
 
 
-def declare(root, package, shops) -> None:
+def declare(root: Path, package: Path, shops: dict[str, dict[str, Any]]) -> None:
     """Write a configuration of several shops, so that one plan shows the changes of each."""
     deployment = {
         "source": "./modules/taskq",
@@ -70,7 +71,7 @@ def declare(root, package, shops) -> None:
     (root / "main.tf.json").write_text(json.dumps({"provider": {"aws": {}}, "module": modules}))
 
 
-def escaped(value):
+def escaped(value: Any) -> Any:
     """Escape template markers, which Terraform expands in a JSON configuration and not in a decoded JSON file."""
     return json.loads(re.sub(r"([$%])\{", r"\1\1{", json.dumps(value)))
 
@@ -89,7 +90,7 @@ def test_plan_after_code_change_contains_only_its_consequences(tmp_path: Path) -
     after = (declared(), declared(queue="mail"), declared(limit=60), declared(entries=NIGHTLY | HOURLY))
     declare(root, package, dict(zip(names, after, strict=True)))
     plan = terraform.plan(root)
-    found = {name: {} for name in names}
+    found: dict[str, dict[str, list[str]]] = {name: {} for name in names}
     for address, actions in changes(plan).items():
         _, name, rest = address.split(".", 2)
         found[name][rest] = actions
@@ -124,13 +125,14 @@ def test_plan_after_code_change_contains_only_its_consequences(tmp_path: Path) -
     assert after[2]["roles"] == after[3]["roles"] == before
 
 
-def name_of(entry, variables):
+def name_of(entry: str, variables: dict[str, Any]) -> str:
     """Return the name of the schedule that an entry of ``beat_schedule`` becomes."""
-    (name,) = (name for name in variables["schedules"] if f".{entry}-" in name)
+    names: dict[str, Any] = variables["schedules"]
+    (name,) = (name for name in names if f".{entry}-" in name)
     return name
 
 
-def updates(plan, prefix):
+def updates(plan: dict[str, Any], prefix: str) -> dict[str, dict[str, Any]]:
     """Return the attributes that updates change, before and after, by address without the prefix."""
     found = {}
     for each in plan["resource_changes"]:

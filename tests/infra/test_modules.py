@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ NOT_NOUNS |= {"Whether", "When", "Where", "Which", "Who", "Whoever", "Whose", "W
 """First words that don't begin a noun phrase."""
 
 
-def root_of(examples, tmp_path, *, providers):
+def root_of(examples: list[str], tmp_path: Path, *, providers: bool) -> Path:
     """Write a root module that calls several examples, because each start of Terraform takes seconds.
 
     Args:
@@ -49,7 +50,7 @@ def root_of(examples, tmp_path, *, providers):
     package = tmp_path / "package.zip"
     package.write_bytes(b"an archive")
     function = {"package_filename": str(package)}
-    given = {
+    given: dict[str, dict[str, Any]] = {
         "complete": {
             **function,
             "layer_filename": str(package),
@@ -61,7 +62,7 @@ def root_of(examples, tmp_path, *, providers):
         "localstack": function,
         "minimal": function,
     }
-    written = {"module": {name: {"source": f"./examples/{name}", **given[name]} for name in examples}}
+    written: dict[str, Any] = {"module": {name: {"source": f"./examples/{name}", **given[name]} for name in examples}}
     if not providers:
         written["provider"] = {"aws": {"region": "eu-west-1"}, "google": {"project": "shop-prod"}}
         for name in examples:
@@ -75,7 +76,7 @@ def root_of(examples, tmp_path, *, providers):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
-def test_module_tests_with_stand_in_providers_pass(name, tmp_path: Path) -> None:
+def test_module_tests_with_stand_in_providers_pass(name: str, tmp_path: Path) -> None:
     folder = copy_of(INFRA / "modules" / name, tmp_path)
     terraform = with_providers("offline", tmp_path / "data")
     terraform.init(folder)
@@ -108,7 +109,7 @@ def test_aws_examples_with_provider_version_5_are_valid(tmp_path: Path) -> None:
     terraform.run(folder, "validate", "-no-color")
 
 
-def samples_of(page):
+def samples_of(page: Path) -> list[str]:
     """Return the Terraform samples of a page, with the modules of the copy beside them in place of pinned ones."""
     samples = re.findall(r"```hcl\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     return [PINNED.sub(r"../../modules/\1", each) for each in samples]
@@ -141,7 +142,7 @@ def test_terraform_files_are_formatted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_readme_of_module_agrees_with_its_files(name) -> None:
+def test_readme_of_module_agrees_with_its_files(name: str) -> None:
     folder = INFRA / "modules" / name
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {name}\n\n")
@@ -152,7 +153,7 @@ def test_readme_of_module_agrees_with_its_files(name) -> None:
 @pytest.mark.parametrize(
     "folder", [*(f"modules/{name}" for name in MODULES), *(f"examples/{name}" for name in EXAMPLES)]
 )
-def test_descriptions_of_inputs_and_outputs_are_noun_phrases(folder) -> None:
+def test_descriptions_of_inputs_and_outputs_are_noun_phrases(folder: str) -> None:
     found = configuration.read(INFRA / folder)
     assert [name for name, each in found.variables.items() if not each.type] == []
     descriptions = {name: each.description for name, each in found.variables.items()} | found.outputs
@@ -169,7 +170,7 @@ def test_pinned_sources_name_existing_modules_and_one_version() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_example_declaration_is_that_of_its_application(name) -> None:
+def test_declaration_of_example_equals_topology_of_its_application(name: str) -> None:
     folder = INFRA / "examples" / name
     done = subprocess.run(
         [sys.executable, "-B", "-m", "taskq_cloud", "-A", "shop:app", "topology"],

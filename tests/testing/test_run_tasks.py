@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskq_cloud import Reject, TaskQ
+from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import QueueNotFound
 from taskq_cloud.testing import run_tasks
 
@@ -40,6 +41,12 @@ def app() -> TaskQ:
     return made
 
 
+def depth(app: TaskQ, queue: str) -> Depth:
+    counted = app.run(app.broker.depth(queue))
+    assert counted is not None
+    return counted
+
+
 def test_tasks_of_all_queues_run_and_their_results_are_stored(app: TaskQ) -> None:
     first, second = app.tasks["double"].delay(21), app.tasks["add_later"].delay(1, 2)
     assert run_tasks(app) == 2
@@ -69,21 +76,21 @@ def test_message_that_is_due_later_stays(app: TaskQ) -> None:
     retried = app.tasks["wait"].delay()
     assert run_tasks(app) == 1
     assert (late.state, retried.state) == ("PENDING", "RETRY")
-    assert app.run(app.broker.depth("numbers")).delayed == 1
+    assert depth(app, "numbers").delayed == 1
 
 
 def test_rejected_message_goes_to_the_dead_letter_queue(app: TaskQ) -> None:
     result = app.tasks["refuse"].delay()
     assert run_tasks(app) == 1
     assert result.state == "FAILURE"
-    assert app.run(app.broker.depth("celery-dead")).waiting == 1
+    assert depth(app, "celery-dead").waiting == 1
 
 
 def test_rate_limit_of_a_worker_sends_the_rest_back(app: TaskQ) -> None:
     results = [app.tasks["limited"].delay() for _ in range(3)]
     run_tasks(app)
     assert sorted(each.state for each in results).count("SUCCESS") >= 1
-    assert app.run(app.broker.depth("celery")).total >= 1
+    assert depth(app, "celery").total >= 1
 
 
 def test_empty_queues_are_left_at_once(app: TaskQ) -> None:

@@ -13,7 +13,7 @@ def test_until_returns_the_first_true_value() -> None:
 
 
 def test_until_fails_with_the_description_after_the_timeout() -> None:
-    looks = []
+    looks: list[int] = []
     with pytest.raises(AssertionError, match=r"^not within 0\.05 s: 3 messages left$"):
         until(lambda: looks.append(1), lambda: "3 messages left", 0.05)
     assert len(looks) > 1
@@ -22,7 +22,7 @@ def test_until_fails_with_the_description_after_the_timeout() -> None:
 async def test_auntil_takes_functions_and_coroutine_functions() -> None:
     values = iter([0, 7, 0, 8])
 
-    async def following():
+    async def following() -> int:
         return next(values)
 
     assert await auntil(lambda: next(values)) == 7

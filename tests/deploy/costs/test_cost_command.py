@@ -34,9 +34,11 @@ def cost(*arguments: str) -> Result:
 
 
 def test_documented_example_prints_documented_output() -> None:
-    line, shown = re.search(
+    example = re.search(
         r"^    taskq (cost -A shop .*--run-seconds.*)\n\n```text\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL
-    ).groups()
+    )
+    assert example
+    line, shown = example.groups()
     result = CliRunner().invoke(main, line.replace("-A shop", "-A cost_shop").split())
     assert result.exit_code == 0, result.output
     assert result.stdout == shown
@@ -58,7 +60,7 @@ def test_json_output_includes_calls_and_price_pages() -> None:
 def test_free_tier_is_subtracted_once_per_price() -> None:
     def sqs(*options: str) -> float:
         answer = json.loads(cost("--tasks-per-day", "orders=100000", "--format", "json", *options).stdout)
-        return sum(line["usd_per_month"] for line in answer["lines"] if line["price"] == "sqs_standard")
+        return float(sum(line["usd_per_month"] for line in answer["lines"] if line["price"] == "sqs_standard"))
 
     assert sqs() - sqs("--free-tier") == pytest.approx(0.40)
 

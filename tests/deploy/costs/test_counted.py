@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emulators.call_counter import CallCounter
-from taskq_cloud import TaskQ, chord
+from taskq_cloud import BoundTask, TaskQ, chord
 from taskq_cloud.deploy.costs.load import Containers, Load, QueueLoad, Served
 from taskq_cloud.deploy.costs.model import DOCUMENT_BYTES, ENVELOPE_BYTES, usage
 from taskq_cloud.stores.results import _dynamodb_items
@@ -116,7 +116,7 @@ def test_retry_adds_one_send_one_write_and_one_read(shop: Shop) -> None:
     runs = []
 
     @shop.app.task(name="flaky", bind=True, default_retry_delay=0, max_retries=2)
-    def flaky(self) -> int:
+    def flaky(self: BoundTask) -> int:
         runs.append(1)
         if self.request.retries < 2:
             raise self.retry()

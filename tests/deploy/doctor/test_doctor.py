@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 from click.testing import CliRunner
@@ -30,13 +31,16 @@ from taskq_cloud.deploy.topology.model import Topology
 from tests.deploy.conftest import drive
 from tests.docs.test_tables import rows
 
+Plant: TypeAlias = Callable[[Observed], Observed]
+"""Returns an observed deployment with one fault in it."""
+
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
 ARN = "arn:aws:sqs:eu-west-1:123456789012:"
 TABLE, BUCKET, FUNCTION, WORK, DEAD = "shop-results", "shop-data", "shop-work", "shop-work", "shop-work-dead"
 
 
 @pytest.fixture
-def topology():
+def topology() -> Topology:
     app = TaskQ(
         "shop",
         broker="sqs://eu-west-1/shop-",
@@ -50,7 +54,7 @@ def topology():
 
 
 @pytest.fixture
-def observed(topology):
+def observed(topology: Topology) -> Observed:
     """Return a deployment that matches its declaration."""
     (queue,), (function,), (bucket,) = topology.queues, topology.functions, topology.buckets
     attributes = aws_settings.queue_attributes(topology, queue, ARN + WORK, ARN + DEAD)
@@ -85,45 +89,58 @@ def observed(topology):
     )
 
 
-def test_deployment_as_declared_has_no_findings(topology, observed) -> None:
+def test_deployment_as_declared_has_no_findings(topology: Topology, observed: Observed) -> None:
     assert findings(topology, observed) == []
 
 
-def without(section, name):
-    return lambda o: replace(o, **{section: {key: value for key, value in getattr(o, section).items() if key != name}})
+def without(section: str, name: str) -> Plant:
+    def plant(o: Observed) -> Observed:
+        changes: dict[str, Any] = {section: {key: value for key, value in getattr(o, section).items() if key != name}}
+        return replace(o, **changes)
+
+    return plant
 
 
-def queue(name, **attributes):
-    def plant(o):
+def queue(name: str, **attributes: str) -> Plant:
+    def plant(o: Observed) -> Observed:
         there = o.queues[name]
         return replace(o, queues={**o.queues, name: replace(there, attributes={**there.attributes, **attributes})})
 
     return plant
 
 
-def part(section, name, **fields):
-    return lambda o: replace(
-        o, **{section: {**getattr(o, section), name: replace(getattr(o, section)[name], **fields)}}
-    )
+def part(section: str, name: str, **fields: Any) -> Plant:
+    def plant(o: Observed) -> Observed:
+        there = getattr(o, section)
+        changes: dict[str, Any] = {section: {**there, name: replace(there[name], **fields)}}
+        return replace(o, **changes)
+
+    return plant
 
 
-def mapping(**fields):
-    def plant(o):
+def mapping(**fields: Any) -> Plant:
+    def plant(o: Observed) -> Observed:
         there = o.functions[FUNCTION]
         return part("functions", FUNCTION, mappings=[replace(there.mappings[0], **fields)])(o)
 
     return plant
 
 
-def redrive(**fields):
+def redrive(**fields: str) -> Plant:
     policy = {"deadLetterTargetArn": ARN + DEAD, "maxReceiveCount": "5", **fields}
     return queue(WORK, RedrivePolicy=json.dumps(policy))
 
 
-NOTHING = {"name": "shop", "provider": "aws", "region": "eu-west-1", "kms_key_arn": None, "environment": {}}
+NOTHING: dict[str, Any] = {
+    "name": "shop",
+    "provider": "aws",
+    "region": "eu-west-1",
+    "kms_key_arn": None,
+    "environment": {},
+}
 UNBLOCKED = {**aws_settings.PUBLIC_ACCESS_BLOCK, "BlockPublicPolicy": False}
 
-PLANTED = [
+PLANTED: list[tuple[str, str, Plant]] = [
     ("queue missing", "queue.missing", without("queues", WORK)),
     ("no dead-letter queue", "queue.dead_letter_missing", without("queues", DEAD)),
     ("visibility under 6 timeouts", "queue.visibility", queue(WORK, VisibilityTimeout="317")),
@@ -163,7 +180,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("check", "plant"), [pytest.param(*each[1:], id=each[0]) for each in PLANTED])
-def test_planted_fault_is_found_and_explained(topology, observed, check, plant) -> None:
+def test_planted_fault_is_found_and_explained(topology: Topology, observed: Observed, check: str, plant: Plant) -> None:
     found = findings(topology, plant(observed))
     assert check in {each.check for each in found}
     for each in found:
@@ -188,14 +205,16 @@ SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     ],
     ids=["wildcard", "declared", "another queue", "denied", "denied on a condition", "all except some"],
 )
-def test_policy_statements_are_evaluated_as_iam_does(topology, observed, statement, checks) -> None:
+def test_policy_statements_are_evaluated_as_iam_does(
+    topology: Topology, observed: Observed, statement: dict[str, Any], checks: set[str]
+) -> None:
     name = topology.functions[0].role
     more = [*observed.roles[name].statements, statement]
     found = findings(topology, part("roles", name, statements=more)(observed))
     assert {each.check for each in found} == checks
 
 
-def test_condition_that_differs_from_declaration_is_found(topology, observed) -> None:
+def test_condition_that_differs_from_declaration_is_found(topology: Topology, observed: Observed) -> None:
     name = topology.functions[0].role
     for condition, check in ((None, "role.permission_unused"), ({"Bool": {"x": "true"}}, "role.permission_missing")):
         statements = [
@@ -237,8 +256,13 @@ def test_command_exits_with_1_on_errors(
 
 
 def test_command_compares_with_named_application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    given = []
-    monkeypatch.setattr(TaskQ, "topology", lambda _self, app_path=None: given.append(app_path) or Topology(**NOTHING))
+    given: list[str | None] = []
+
+    def topology(_self: TaskQ, app_path: str | None = None) -> Topology:
+        given.append(app_path)
+        return Topology(**NOTHING)
+
+    monkeypatch.setattr(TaskQ, "topology", topology)
     (tmp_path / "named_shop.py").write_text("from taskq_cloud import TaskQ\napp = TaskQ('shop')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

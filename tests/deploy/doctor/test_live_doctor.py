@@ -235,7 +235,7 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
 
 
 @pytest.mark.parametrize(("checks", "plant"), [pytest.param(*each[1:], id=each[0]) for each in PLANTED])
-def test_planted_fault_is_the_only_finding(live: Deployment, checks, plant) -> None:
+def test_planted_fault_is_the_only_finding(live: Deployment, checks: set[str], plant: Plant) -> None:
     with plant(live):
         found = live.findings()
     assert {each.check for each in found} == checks

@@ -174,6 +174,7 @@ def run_function(tmp_path: Path) -> Callable[..., Any]:
             finally:
                 process.kill()
                 process.wait()
+                assert process.stdout
                 process.stdout.close()
 
     return run

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -27,12 +28,12 @@ pytestmark = pytest.mark.slow
 DOCS = Path(__file__).parents[3] / "docs" / "packaging.md"
 
 
-def names_in(path):
+def names_in(path: Path) -> set[str]:
     with zipfile.ZipFile(path) as file:
         return set(file.namelist())
 
 
-def tops_in(path):
+def tops_in(path: Path) -> set[str]:
     return {name.partition("/")[0] for name in names_in(path)}
 
 
@@ -72,13 +73,14 @@ def test_sizes_and_modules_are_within_documented_limits(unpacked: tuple[Package,
     function, layer = package.archives
     page = DOCS.read_text()
 
-    def budget(row):
+    def budget(row: str) -> int:
         (number,) = re.findall(rf"^\| {row} \| ([\d,]+)", page, re.MULTILINE)
         return int(number.replace(",", ""))
 
     assert layer.zipped_bytes <= budget("the layer, zipped, bytes")
     assert package.unzipped_bytes <= budget("unzipped, all together, bytes")
     assert function.zipped_bytes < 10_000
+    assert package.modules is not None
     ours = [name for name in package.modules if name.partition(".")[0] == "taskq_cloud"]
     assert len(package.modules) <= budget("modules a cold start imports")
     assert len(ours) <= budget("of these, the library's own")
@@ -114,7 +116,9 @@ def test_package_for_another_processor_and_version_has_its_wheels(
     ids=["package", "module", "include", "requirement", "extra", "file"],
 )
 @pytest.mark.usefixtures("once_installed")
-def test_missing_input_is_named_and_nothing_is_written(make_plan: Callable[..., Plan], changes, text) -> None:
+def test_missing_input_is_named_and_nothing_is_written(
+    make_plan: Callable[..., Plan], changes: dict[str, Any], text: str
+) -> None:
     plan = make_plan(**changes)
     with pytest.raises(ImproperlyConfigured, match=re.escape(text)):
         build(plan)
@@ -154,7 +158,7 @@ def test_package_beyond_lambdas_size_limit_is_refused(
 
 
 @pytest.mark.parametrize("arguments", [("3.10",), ("4.0",), ("three",), (HERE, "mips")], ids=str)
-def test_unknown_runtime_is_refused(arguments) -> None:
+def test_unknown_runtime_is_refused(arguments: tuple[str, ...]) -> None:
     with pytest.raises(ImproperlyConfigured):
         Target(*arguments)
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 APP = {"TASKQ_APP": "shop.tasks:app"}
 
 
-def sqs_event(message, queue):
+def sqs_event(message: dict[str, Any], queue: str) -> dict[str, Any]:
     record = {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],

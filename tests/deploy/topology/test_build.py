@@ -10,7 +10,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 
 def declare(app: TaskQ, name: str, **options: Any) -> None:
-    app.task(name=name, **options)(lambda: None)
+    app.task(name=name, bind=False, **options)(lambda: None)
 
 
 def make(tasks: dict[str, dict[str, Any]], **settings: Any) -> Topology:
@@ -103,7 +103,7 @@ def test_visibility_timeout_of_container_queue_covers_longest_task(limit: float,
 
 
 @pytest.mark.parametrize(("receives", "count"), [(1, 5), (5, 5), (8, 8)])
-def test_max_receive_count_is_at_least_that_of_the_worker(receives: int, count: int) -> None:
+def test_max_receive_count_is_at_least_the_limit_of_the_worker(receives: int, count: int) -> None:
     queue = make({"a": {}}, task_max_receives=receives).queue_named("celery")
     assert queue.max_receive_count == count
     assert queue.dead_letter_queue.name == "shop-celery-dead"

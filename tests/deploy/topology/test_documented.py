@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from pydantic import BaseModel
 
 from taskq_cloud.deploy.topology import schema
 from taskq_cloud.deploy.topology.deployment import Deployment, FunctionOptions, ServiceOptions
@@ -24,7 +25,7 @@ def test_documented_variables_match_the_application() -> None:
 
 
 @pytest.mark.parametrize("kind", [Deployment, FunctionOptions, ServiceOptions], ids=lambda kind: kind.__name__)
-def test_every_deployment_option_is_documented(kind: type) -> None:
+def test_every_deployment_option_is_documented(kind: type[BaseModel]) -> None:
     documented = {row[0].strip("`"): row[1].strip("`") for row in rows("topology.md", "## Deployment")}
     for name in kind.model_fields:
         assert name in documented

@@ -8,25 +8,25 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
 
-from taskq_cloud import Reject, TaskQ, group
+from taskq_cloud import AsyncResult, BoundTask, Reject, TaskQ, group
 from taskq_cloud.cli import main
 from taskq_cloud.core.model.capabilities import dead_letter_queue
-from taskq_cloud.core.model.message import Acknowledge, Outgoing
+from taskq_cloud.core.model.message import Acknowledge, Delivery, Outgoing
 from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.errors import ClaimError
 from taskq_cloud.testing.waiting import auntil
 from tests.conftest import StackAddress
 from tests.deploy.conftest import drive
-from tests.permissions import CallRecorder, compare
+from tests.permissions import CallRecorder, Used, compare
 from tests.serverless.events import Context
 from tests.stores.payloads.noise import noise
 from tests.worker.serving import serving
@@ -37,12 +37,24 @@ LARGE = 1_500_000
 """The length of a random text that exceeds the limits of SQS and DynamoDB even when it is compressed."""
 
 
-@pytest.fixture
-def shop(make_app: Callable[..., TaskQ], recorder: CallRecorder):
-    """Return a function that makes applications on one deployment, none of which knows its queue URLs yet."""
-    made = []
+class MakeShop(Protocol):
+    """Makes an application on one deployment; the application does not know its queue URLs yet."""
 
-    def make(runtime, *, scheduler=True, results_in="dynamodb"):
+    def __call__(self, runtime: str, *, scheduler: bool = True, results_in: str = "dynamodb") -> TaskQ: ...
+
+
+class Lose(Protocol):
+    """Deletes the payloads stored since an earlier call, and returns the keys of all stored ones."""
+
+    def __call__(self, app: TaskQ, before: set[str] | None = None) -> set[str]: ...
+
+
+@pytest.fixture
+def shop(make_app: Callable[..., TaskQ], recorder: CallRecorder) -> Iterator[MakeShop]:
+    """Return a function that makes applications on one deployment, none of which knows its queue URLs yet."""
+    made: list[TaskQ] = []
+
+    def make(runtime: str, *, scheduler: bool = True, results_in: str = "dynamodb") -> TaskQ:
         if not made:
             app = make_app(deployment={"runtime": runtime}, scheduler=scheduler, results_in=results_in)
             drive(app, Provisioner(app.topology()).run())
@@ -58,18 +70,18 @@ def shop(make_app: Callable[..., TaskQ], recorder: CallRecorder):
         app.close()
 
 
-def declare(app) -> None:
+def declare(app: TaskQ) -> None:
     app.task(name="shop.length", time_limit=5)(len)
     app.task(name="shop.noise", time_limit=5)(noise)
     app.task(name="shop.report", time_limit=3600, queue="reports.fifo")(len)
 
     @app.task(name="shop.again", bind=True, time_limit=5, default_retry_delay=0)
-    def again(self) -> None:
+    def again(self: BoundTask) -> None:
         if self.request.retries == 0:
             raise self.retry(countdown=0)
 
     @app.task(name="shop.tomorrow", bind=True, time_limit=5)
-    def tomorrow(self) -> None:
+    def tomorrow(self: BoundTask) -> None:
         raise self.retry(countdown=86_400)
 
     @app.task(name="shop.reject", time_limit=5)
@@ -86,13 +98,14 @@ def declare(app) -> None:
         time.sleep(1.5)  # longer than the lease, so that the worker renews it
 
 
-def policy_of(app, role):
+def policy_of(app: TaskQ, role: str) -> list[dict[str, Any]]:
     name = f"{app.main}-{role}"
     place = iam.ArnPlaceholders("000000000000", "eu-west-1")
-    return iam.policies(app.topology(), place)[name]["Statement"]
+    statements: list[dict[str, Any]] = iam.policies(app.topology(), place)[name]["Statement"]
+    return statements
 
 
-def assert_exact(app, role, used) -> None:
+def assert_exact(app: TaskQ, role: str, used: set[Used]) -> None:
     """Assert that all calls are allowed, and that all permissions of the application's own code are used."""
     statements = policy_of(app, role)
     by_platform = {s.sid for s in app.topology().role_named(f"{app.main}-{role}").statements if s.by == "platform"}
@@ -102,13 +115,13 @@ def assert_exact(app, role, used) -> None:
 
 
 @pytest.fixture
-def lose(make_aws_client: Callable[[str, str], Any], local_stack: StackAddress):
+def lose(make_aws_client: Callable[[str, str], Any], local_stack: StackAddress) -> Lose:
     """Return a function that deletes the payloads stored since an earlier call, and returns the stored keys."""
     s3 = make_aws_client("s3", local_stack.endpoint_url)
 
-    def lose(app, before=None):
+    def lose(app: TaskQ, before: set[str] | None = None) -> set[str]:
         found = s3.list_objects_v2(Bucket=f"{app.main}-payloads").get("Contents", [])
-        keys = {each["Key"] for each in found}
+        keys: set[str] = {each["Key"] for each in found}
         if before is not None:
             assert keys - before
             for key in keys - before:
@@ -120,7 +133,9 @@ def lose(make_aws_client: Callable[[str, str], Any], local_stack: StackAddress):
 
 @pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
 @pytest.mark.parametrize("scheduler", [True, False], ids=["scheduler", "hops"])
-async def test_producer_uses_exactly_its_permissions(shop, recorder: CallRecorder, lose, scheduler, results_in) -> None:
+async def test_producer_uses_exactly_its_permissions(
+    shop: MakeShop, recorder: CallRecorder, lose: Lose, scheduler: bool, results_in: str
+) -> None:
     caller = shop("container", scheduler=scheduler, results_in=results_in)
     async with serving(caller, visibility_timeout=30):
         large = caller.send_task("shop.noise", [LARGE])
@@ -148,7 +163,7 @@ async def test_producer_uses_exactly_its_permissions(shop, recorder: CallRecorde
     assert_exact(producer, "producer", recorder.used())
 
 
-async def send_everything(caller, lose):
+async def send_everything(caller: TaskQ, lose: Lose) -> list[AsyncResult[Any]]:
     """Call one task of each kind, and return the results."""
     before = lose(caller)
     gone = caller.send_task("shop.length", [noise(LARGE + 1)])
@@ -164,12 +179,14 @@ async def send_everything(caller, lose):
         gone,
     ]
     chord = group(caller.tasks["shop.length"].s("abc") for _ in range(3)) | caller.tasks["shop.length"].s()
-    return [*sent, chord.apply_async()]
+    result = chord.apply_async()
+    assert isinstance(result, AsyncResult)
+    return [*sent, result]
 
 
-async def redrive(app, expected) -> None:
+async def redrive(app: TaskQ, expected: int) -> None:
     """Move the dead letters back to their queue, as docs/operations.md describes."""
-    deliveries = []
+    deliveries: list[Delivery] = []
     while len(deliveries) < expected:
         deliveries += app.run(app.broker.receive(dead_letter_queue("work"), 10, 1, 30))
     again = [Outgoing(body=each.body, group=each.group, attributes=each.attributes) for each in deliveries]
@@ -178,7 +195,9 @@ async def redrive(app, expected) -> None:
 
 
 @pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
-async def test_container_uses_exactly_its_permissions(shop, recorder: CallRecorder, lose, results_in) -> None:
+async def test_container_uses_exactly_its_permissions(
+    shop: MakeShop, recorder: CallRecorder, lose: Lose, results_in: str
+) -> None:
     caller = shop("container", results_in=results_in)
     results = await send_everything(caller, lose)
     slow = caller.send_task("shop.slow")
@@ -189,11 +208,11 @@ async def test_container_uses_exactly_its_permissions(shop, recorder: CallRecord
         )
     worker.send_task("shop.length", ["abc"], queue="reports.fifo")
     seen = recorder.used()
-    worker.mended = True
+    vars(worker)["mended"] = True
     await redrive(caller, 2)
     recorder.forget()
     mender = shop("container")
-    mender.mended = True
+    vars(mender)["mended"] = True
     async with serving(mender, visibility_timeout=30):
         await auntil(lambda: caller.AsyncResult(results[5].id).state == "SUCCESS", "the dead letter to run")
     assert_exact(mender, "worker-service", seen | recorder.used())
@@ -201,12 +220,12 @@ async def test_container_uses_exactly_its_permissions(shop, recorder: CallRecord
 
 @pytest.mark.parametrize("results_in", ["dynamodb", "s3"])
 async def test_function_uses_exactly_its_permissions(
-    shop,
+    shop: MakeShop,
     recorder: CallRecorder,
-    lose,
+    lose: Lose,
     make_aws_client: Callable[[str, str], Any],
     local_stack: StackAddress,
-    results_in,
+    results_in: str,
 ) -> None:
     caller = shop("auto", results_in=results_in)
     await send_everything(caller, lose)
@@ -218,7 +237,7 @@ async def test_function_uses_exactly_its_permissions(
     unknown = json.dumps({"task": "shop.nobody", "id": str(uuid4())})
     sqs.send_message(QueueUrl=url, MessageBody=unknown)
 
-    def poll():
+    def poll() -> bool:
         """Receive a batch and run it, as Lambda's pollers do; return whether there were messages."""
         found = sqs.receive_message(
             QueueUrl=url,
@@ -241,12 +260,12 @@ async def test_function_uses_exactly_its_permissions(
     seen = recorder.used()
     await redrive(caller, 2)
     recorder.forget()
-    function.mended = True
+    vars(function)["mended"] = True
     poll()
-    assert_exact(function, f"{queue.removeprefix(function.main + '-')}-function", seen | recorder.used())
+    assert_exact(function, f"{queue.removeprefix(f'{function.main}-')}-function", seen | recorder.used())
 
 
-def record_of(message, queue):
+def record_of(message: dict[str, Any], queue: str) -> dict[str, Any]:
     """Return a message in the form in which Lambda hands it to a function."""
     attributes = {
         name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
@@ -286,6 +305,7 @@ def test_applier_uses_exactly_its_permissions(
     app = make_app(scheduler=True)
     drive(app, Provisioner(app.topology()).run())
     recorder.forget()
+    assert app.main is not None
     monkeypatch.setenv("APPLIED", app.main)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -322,7 +342,7 @@ def test_platform_permissions_match_the_providers_pages() -> None:
     )
     app.task(name="shop.length", time_limit=5)(len)
     app.task(name="shop.report", queue="reports")(len)
-    found = {}
+    found: dict[str, dict[str | None, set[str]]] = {}
     for each in app.topology().roles:
         for statement in each.statements:
             if statement.by == "platform":
