@@ -10,6 +10,7 @@ _LINK_BY_FILE = re.compile(r"\[([\w-]+\.md)\]\((?=\1[)#])")
 _MARKED_FENCE = re.compile(r"^(```[a-z]+) \w+$", re.MULTILINE)
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _CODE = re.compile(r"<code>([^<]*)</code>")
+_PAGE_IN_DOCSTRING = re.compile(r"(?P<code><code.*?</code>)|docs/(?P<page>[\w-]+)\.md", re.DOTALL)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -18,14 +19,26 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Write the tables' code so that no name is broken, and so that an escaped bar is a bar."""
-    return _TABLE.sub(lambda table: _CODE.sub(_unbroken, table[0].replace(r"\|", "|")), html)
+    """Keep names in tables unbroken and escaped bars bars, and link the pages that docstrings name."""
+    html = _TABLE.sub(lambda table: _CODE.sub(_unbroken, table[0].replace(r"\|", "|")), html)
+    return _PAGE_IN_DOCSTRING.sub(_linked_page, html)
 
 
 def _link_by_title(link: re.Match[str]) -> str:
-    page = _DOCS / link[1]
-    heading = _HEADING.search(page.read_text(encoding="utf-8")) if page.exists() else None
-    return f"[{heading[1]}](" if heading else link[0]
+    title = _title(link[1].removesuffix(".md"))
+    return f"[{title}](" if title else link[0]
+
+
+def _linked_page(found: re.Match[str]) -> str:
+    """Link a page that a docstring names by its file; code stays as it is."""
+    title = _title(found["page"]) if found["page"] else None
+    return f'<a href="{found["page"]}.html">{title}</a>' if title else found[0]
+
+
+def _title(page: str) -> str | None:
+    path = _DOCS / f"{page}.md"
+    heading = _HEADING.search(path.read_text(encoding="utf-8")) if path.exists() else None
+    return heading[1] if heading else None
 
 
 def _unbroken(code: re.Match[str]) -> str:

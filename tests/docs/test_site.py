@@ -148,6 +148,13 @@ def test_links_by_file_name_show_the_title_of_the_page(site: Path) -> None:
     assert not re.search(r"<a [^>]*>[\w-]+\.md</a>", html)
 
 
+def test_pages_named_in_docstrings_are_links(site: Path) -> None:
+    html = (site / "api.html").read_text(encoding="utf-8")
+    assert 'see <a href="calling.html">Calling tasks</a>' in html
+    assert "docs/" not in Page(html).text
+    assert "python -m tests.docs.cli &gt; docs/cli.md" in (site / "cli.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("environment", "address"),
     [({}, "https://example.com/taskq-cloud"), ({"TASKQ_REPO_URL": "https://git.example/q"}, "https://git.example/q")],

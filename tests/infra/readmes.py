@@ -1,7 +1,7 @@
-"""The reference part of each Terraform module's README, in the format of ``terraform-docs markdown table``.
+"""The reference part of the README of a Terraform module or example, as ``terraform-docs markdown table`` writes it.
 
 Unlike terraform-docs' default, names have no anchors, links or escapes, so that the source text is easy to read.
-After a change in a module, write all README files again with::
+After a change in a module or an example, write all README files again with::
 
     python -m tests.infra.readmes
 """
@@ -22,7 +22,7 @@ END: Final = "<!-- END_TF_DOCS -->"
 
 
 def updated(folder: Path) -> str:
-    """The text of a module's README, with the reference part written anew."""
+    """The text of a folder's README, with the reference part written anew."""
     written = (folder / "README.md").read_text(encoding="utf-8").partition(BEGIN)[0].rstrip()
     return f"{written}\n\n{BEGIN}\n{reference(configuration.read(folder))}\n{END}\n"
 
@@ -87,5 +87,5 @@ def _code(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for each in sorted((INFRA / "modules").iterdir()):
-        (each / "README.md").write_text(updated(each), encoding="utf-8")
+    for readme in sorted(INFRA.glob("*/*/README.md")):
+        readme.write_text(updated(readme.parent), encoding="utf-8")

@@ -150,6 +150,15 @@ def test_readme_of_module_agrees_with_its_files(name: str) -> None:
     assert text == readmes.updated(folder), "run: python -m tests.infra.readmes"
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_readme_of_example_agrees_with_its_files(name: str) -> None:
+    folder = INFRA / "examples" / name
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {name}\n\n")
+    assert "\n## Usage\n" in text
+    assert text == readmes.updated(folder), "run: python -m tests.infra.readmes"
+
+
 @pytest.mark.parametrize(
     "folder", [*(f"modules/{name}" for name in MODULES), *(f"examples/{name}" for name in EXAMPLES)]
 )
