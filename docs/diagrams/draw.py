@@ -1,6 +1,7 @@
 """Draw the diagrams of the documentation: each ``.dot`` file in this folder becomes the ``.svg`` file beside it.
 
-Needs Graphviz (Debian: ``apt-get install graphviz``). Run it with ``make diagrams`` after a change of a source.
+Needs Graphviz (Debian: ``apt-get install graphviz``). Run it with ``make diagrams`` after a change of a source. The
+drawings were made with Graphviz 2.43; another version, or other fonts, may move boxes and labels a little.
 """
 
 import hashlib
