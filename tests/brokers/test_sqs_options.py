@@ -16,7 +16,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 @pytest.mark.parametrize("name", ["work", "a.b", "a.b.fifo", "a/b:c", "tenant@shop!x", "kebab-and_snake", "grüße.x"])
 def test_queue_has_kombus_name(name: str) -> None:
-    kombus: Any = Channel.entity_name  # doesn't use its channel
+    kombus: Any = Channel.entity_name  # the method doesn't use its channel
     assert canonical_name(name) == kombus(None, name)
 
 

@@ -40,7 +40,7 @@ def count_rows(path: Path, table: str) -> int:
 
 
 def race(path: Path, owner: int, ids: list[str]) -> tuple[list[bool], list[int | None], list[bool]]:
-    """Run in one of several processes.
+    """Compete with other processes for the records, locks and joins of some ids.
 
     Returns:
         For each id: whether the final record was written, the fence of the claimed key, whether the join is complete.

@@ -124,7 +124,7 @@ def test_task_due_in_a_year_takes_one_call_after_the_first(
         monkeypatch.setenv("AWS_ENDPOINT_URL", counter.endpoint_url)
         with closing(make_app(*environment.values())) as app:
             app.send_task("remind", countdown=A_YEAR_SECONDS)
-            assert counter.total() == 3  # two of them, GetQueueUrl and QueueArn, only once a process
+            assert counter.total() == 3  # GetQueueUrl and QueueArn are called only once in a process
             counter.reset()
             late = app.send_task("remind", countdown=A_YEAR_SECONDS)
             assert counter.total() == 1
