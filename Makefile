@@ -120,7 +120,7 @@ docs: $(STAMP)  ## Build the documentation as a site, into site/
 diagrams:  ## Draw the diagrams in docs/diagrams from their sources, which needs Graphviz
 	$(PYTHON) docs/diagrams/draw.py
 
-benchmark: $(STAMP)  ## Measure beside Celery and taskiq, and write benchmarks/RESULTS.md
+benchmark: $(STAMP)  ## Measure beside Celery and taskiq, and write docs/benchmarks.md
 	$(BIN)/pip install --quiet --group benchmark
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/run.py
 

@@ -15,8 +15,6 @@ from taskq_cloud.testing.contracts.pipeline import PipelineContract
 
 
 class TestInMemory(PipelineContract):
-    interleavings = 50
-
     @pytest.fixture
     def broker(self, clock: FakeClock) -> MemoryBroker:
         return MemoryBroker(clock)
@@ -26,6 +24,12 @@ class TestInMemory(PipelineContract):
         return MemoryResults(clock)
 
 
+@pytest.mark.slow
+class TestInMemoryAtLength(TestInMemory):
+    interleavings = 50
+
+
+@pytest.mark.slow
 class TestOnSQLite(PipelineContract):
     interleavings = 3
     crash_before_too = False
