@@ -78,7 +78,7 @@ resource "aws_iam_role_policy" "execution" {
   policy = data.aws_iam_policy_document.execution.json
 }
 
-# While a worker runs a task, it asks ECS to protect its container from scaling in and from deployments.
+# While a worker runs a long task, it asks ECS to protect its container from scaling in and from deployments.
 data "aws_iam_policy_document" "task_protection" {
   statement {
     sid       = "ProtectItself"
