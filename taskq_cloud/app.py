@@ -241,7 +241,7 @@ class TaskQ(Registry):
             app_path: the path from which functions and containers import the application: ``"shop:app"``.
 
         Raises:
-            ImproperlyConfigured: the application can't be deployed as it is; says what to change.
+            ImproperlyConfigured: the application can't be deployed as it is; the error says what to change.
         """
         from taskq_cloud.beat.apply import schedules_for_terraform
         from taskq_cloud.deploy.topology.build import build  # no runtime needs it

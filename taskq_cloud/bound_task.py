@@ -167,7 +167,7 @@ class BoundTask:
 
         message, added = self.request.invocation.message, added_to_chord.get()
         if message.embed.chord is None or added is None:
-            raise ValueError(f"task {self.name}: add_to_chord(): the current task is not member of any chord")
+            raise ValueError(f"task {self.name}: add_to_chord(): this call is not a member of a chord's header")
         task_id, kept = chord_additions.with_id(message, self._plain(sig, "add_to_chord()"), added)
         if lazy:
             placed = chord_additions.with_place(message, task_id, kept, added)

@@ -106,6 +106,8 @@ __all__ = [
 class TaskQError(Exception):
     """The base class of all errors of this package, except ``SoftTimeLimitExceeded``."""
 
+    __str__ = Exception.__str__  # KeyError, a base class of some of these errors, would quote the text
+
 
 class ImproperlyConfigured(TaskQError):
     """A setting or a task option is wrong."""
@@ -122,9 +124,8 @@ class TimeZonesMissing(ImproperlyConfigured):
     """This machine has no time zone database, so no time zone can be looked up; the schedule itself may be right."""
 
     def __init__(self, name: object) -> None:
-        super().__init__(
-            f"time zone {name!r} can't be looked up: this machine has no time zone database; pip install tzdata"
-        )
+        cause = "this machine has no time zone database"
+        super().__init__(f"time zone {name!r} can't be looked up: {cause}; pip install tzdata")
 
 
 class ScheduleError(ImproperlyConfigured, ValueError):
@@ -153,8 +154,6 @@ class AccessDenied(OperationalError):
 
 class QueueNotFound(OperationalError, KeyError):
     """A queue does not exist; queues are never created implicitly."""
-
-    __str__ = OperationalError.__str__
 
 
 class StoreNotFound(OperationalError):
@@ -206,11 +205,7 @@ class EncodeError(TaskQError, TypeError):
 
 
 class DecodeError(TaskQError, ValueError):
-    """A message can't be read. It goes to the dead-letter queue with this error as the reason.
-
-    Attributes:
-        task_id: the task's id; None if it could not be read either.
-    """
+    """A message can't be read, and is dead-lettered for this reason; ``task_id`` is None if it can't be read either."""
 
     def __init__(self, message: str, task_id: str | None = None) -> None:
         super().__init__(message)
@@ -239,8 +234,6 @@ class TaskError(TaskQError):
 
 class NotRegistered(TaskError, KeyError):
     """No task of this name is registered with the application."""
-
-    __str__ = TaskError.__str__
 
 
 class AlreadyRegistered(TaskError):
@@ -280,12 +273,7 @@ class RateKeyError(TaskError):
 
 
 class RemoteError(TaskError):
-    """Stands for a task's exception if the exception's own class can't be imported in this process.
-
-    Attributes:
-        exc_type: the qualified name of the exception's class.
-        exc_module: the module of the exception's class.
-    """
+    """Stands for a task's exception whose class, ``exc_type`` in ``exc_module``, can't be imported in this process."""
 
     def __init__(self, *args: Any, exc_type: str = "Exception", exc_module: str = "builtins") -> None:
         super().__init__(*args)
@@ -337,11 +325,7 @@ class Ignore(TaskPredicate):
 
 
 class Replaced(Ignore):
-    """Run another task or workflow instead of this task; ``self.replace()`` raises this.
-
-    Args:
-        signature: the signature of the task or workflow, as plain JSON.
-    """
+    """Run the task or workflow of a signature, in plain JSON, instead of this task; ``self.replace()`` raises this."""
 
     def __init__(self, signature: Mapping[str, Any]) -> None:
         super().__init__("replaced by a new task")
@@ -357,8 +341,8 @@ class Reject(TaskPredicate):
     """
 
     def __init__(self, reason: Any = None, requeue: bool = False) -> None:
-        super().__init__(str(reason) if reason is not None else "rejected by the task")
         self.reason = str(reason) if reason is not None else "rejected by the task"
+        super().__init__(self.reason)
         self.requeue = requeue
 
 

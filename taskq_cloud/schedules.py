@@ -44,8 +44,8 @@ class PeriodicKeywords(TypedDict, total=False):
         start: the time before which the task isn't called.
         end: the time after which the task isn't called.
         jitter: the longest random delay of a call: seconds, a ``timedelta``, or a text.
-        overlap: what happens to a call that comes before the previous one has ended: it runs too, or it is left out.
-        catch_up: which calls run after a time in which nothing could be called: one, all, or none.
+        overlap: the handling of a call that comes before the previous one has ended: it runs too, or it is left out.
+        catch_up: the calls that run after a time in which nothing could be called: one, all, or none.
     """
 
     every: float | str | timedelta

@@ -192,10 +192,10 @@ def test_arguments_of_a_bound_task_are_checked_without_self(app: TaskQ) -> None:
     ("options", "words"),
     [
         ({"count_down": 1}, "unknown option 'count_down' of the call; known: .*countdown"),
-        ({"countdown": "5"}, "countdown is a number of seconds, not '5'"),
-        ({"eta": 5}, "eta is a datetime, not 5"),
-        ({"expires": "soon"}, "expires is a number of seconds or a datetime"),
-        ({"time_limit": "1m"}, "time_limit is a number of seconds"),
+        ({"countdown": "5"}, "countdown must be a number of seconds, not '5'"),
+        ({"eta": 5}, "eta must be a datetime, not 5"),
+        ({"expires": "soon"}, "expires must be a number of seconds or a datetime"),
+        ({"time_limit": "1m"}, "time_limit must be a number of seconds"),
     ],
 )
 def test_wrong_option_of_a_call_is_refused_by_name(add: Any, options: Any, words: str) -> None:
@@ -297,7 +297,7 @@ def test_batch_of_a_thousand_calls_runs_completely(app: TaskQ, add: Any) -> None
 
 @pytest.mark.parametrize("one", ["task_id", "MessageDeduplicationId"])
 def test_batch_with_one_id_for_all_calls_is_refused(add: Any, one: str) -> None:
-    with pytest.raises(TypeError, match=f"one {one} for 2 calls"):
+    with pytest.raises(TypeError, match=f"2 calls can't share one {one}"):
         add.map_async([(1,), (2,)], **{one: "x"})
 
 

@@ -21,11 +21,11 @@ from taskq_cloud.errors import ImproperlyConfigured, ScheduleConflict
 from taskq_cloud.runtime.protocols import Application
 
 NAMES_AT_ONCE: Final = 100
-"""Names of schedules that are listed in one call."""
+"""The number of schedule names that one call lists."""
 
 
 def store_of(app: Application) -> ScheduleStore:
-    """The application's store of schedules, which has to be able to keep periodic ones.
+    """Return the application's store of schedules, and check that it can keep periodic schedules.
 
     Raises:
         ImproperlyConfigured: the application has no such store, or no name.
@@ -80,12 +80,12 @@ def wanted_schedules(
 
     Raises:
         QueueNotFound: a queue doesn't exist.
-        ImproperlyConfigured: an entry can't be kept; names it, and says why.
+        ImproperlyConfigured: an entry can't be kept; the error names it, and says why.
         PayloadTooLarge: an entry's message is too large.
     """
     store, broker = store_of(app), app.broker
     expressions = store.capabilities.expressions
-    assert expressions  # store_of() has made sure of it
+    assert expressions  # store_of() has checked this
     targets: dict[str, str] = {}
     found: dict[str, str] = {}
     wanted = []
@@ -113,14 +113,14 @@ def schedules_for_terraform(app: Application, entries: Sequence[ScheduleEntry]) 
     """Make the schedules that entries need, for Terraform: the target is the queue's name. Makes no calls.
 
     Raises:
-        ImproperlyConfigured: the application has no scheduler, which would say how expressions are written.
+        ImproperlyConfigured: the application has no scheduler, on which the form of the expressions depends.
     """
     if not entries:
         return []
     expressions = app.scheduler.capabilities.expressions if app.scheduler is not None else ""
     if not expressions:
         raise ImproperlyConfigured(
-            "deployment: schedules='terraform' needs a scheduler that the schedules are for: set TASKQ_SCHEDULER to "
+            "deployment: schedules='terraform' needs a scheduler for the periodic tasks: set TASKQ_SCHEDULER to "
             "eventbridge://group?role=ARN or cloudscheduler://project/location"
         )
     now = datetime.now(UTC)
@@ -134,13 +134,13 @@ def schedules_for_terraform(app: Application, entries: Sequence[ScheduleEntry]) 
 def make_plan(
     app: Application, entries: Sequence[ScheduleEntry], now: datetime, *, take_over: bool = False
 ) -> Flow[list[Change]]:
-    """Plan the changes of the platform's schedules; makes none.
+    """Plan the changes of the platform's schedules, without making them.
 
     Args:
         app: the application.
         entries: the declared entries.
         now: the time.
-        take_over: whether the application may take schedules that seem to belong to another one of its name.
+        take_over: whether the application may take schedules that seem to belong to another application of its name.
 
     Raises:
         ImproperlyConfigured: Terraform keeps the application's schedules, or an entry can't be kept.
@@ -167,7 +167,7 @@ def carry_out(store: ScheduleStore, changes: Sequence[Change]) -> Flow[int]:
 
     Raises:
         ScheduleConflict: another process has written one of the schedules differently since the plan.
-        TaskQError: a change was refused; says how many changes were made before.
+        TaskQError: a change was refused; the error says how many changes were made before it.
     """
     changes = yield from _still_to_make(store, changes)
     written = [change for change in changes if change.wanted is not None]
@@ -196,7 +196,7 @@ def set_enabled(app: Application, entry: ScheduleEntry, *, enabled: bool) -> Flo
 
     Raises:
         ScheduleConflict: the entry's schedules belong to another application of the same name, or to Terraform.
-        ImproperlyConfigured: the entry has no schedules, or it is to be resumed and is declared as disabled.
+        ImproperlyConfigured: the entry has no schedules, or can't be resumed because it is declared as disabled.
     """
     live = yield from live_schedules(app)
     schedules = {name: each for name, each in live.items() if source_of(each).entry == entry.name}
@@ -252,7 +252,7 @@ def _still_to_make(store: ScheduleStore, changes: Sequence[Change]) -> Flow[list
 
 
 def _check_made(store: ScheduleStore, made: Sequence[Change]) -> Flow[None]:
-    """Check the schedules that were created: ``put`` leaves a schedule as it is whose name was taken since the plan."""
+    """Check the created schedules, because ``put`` keeps a schedule of that name that was created since the plan."""
     found = yield from store.load([change.name for change in made])
     for change in made:
         live = found.get(change.name)

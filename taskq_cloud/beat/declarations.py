@@ -43,7 +43,7 @@ DECORATOR_OPTIONS: Final = (
 _DICT_KEYS: Final = frozenset({*DECORATOR_OPTIONS, "task", "relative"} - {"every", "cron"})
 
 _NOT_OF_A_TICK: Final = ("task_id", "eta", "MessageDeduplicationId")
-"""Options of a call that each tick needs a value of its own for, so that a periodic task can't set them."""
+"""Options of a call that need a different value for each tick, so that a periodic task can't set them."""
 
 
 @dataclass(slots=True)
@@ -134,7 +134,7 @@ def make_entries(app: Application, declared: Sequence[Declaration]) -> list[Sche
         declared: the declarations that were made in code.
 
     Raises:
-        ScheduleError: a declaration is wrong, or two different ones have one name; names the periodic task.
+        ScheduleError: a declaration is wrong, or two of them have the same name; the error names the periodic task.
     """
     conf = app.conf
     if not conf.enable_utc and conf.timezone is None:
@@ -158,7 +158,7 @@ def make_entries(app: Application, declared: Sequence[Declaration]) -> list[Sche
 def _entry(app: Application, declared: Declaration) -> ScheduleEntry:
     where, given = f"periodic task {declared.name!r}", declared.given
     if not isinstance(given, Mapping):
-        raise ScheduleError(f"{where}: a declaration is a mapping with the keys task, schedule..., not {given!r:.100}")
+        raise ScheduleError(f"{where}: declare it as a mapping with the keys task and schedule, not {given!r:.100}")
     unknown = sorted(given.keys() - _DICT_KEYS)
     if unknown:
         raise ScheduleError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_DICT_KEYS))}")

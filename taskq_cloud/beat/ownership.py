@@ -1,9 +1,9 @@
 """The owner of a platform's schedule: the tool that keeps it, and the application that it belongs to.
 
 A schedule's description begins with ``[beat] {sqs://eu-west-1/shop-: 1a2b3c 4d5e6f}``: the tool, the broker of the
-application, and digests of some of the tasks that the application had when the schedule was written. They tell two
-applications of one name apart. A single unknown task doesn't: the application may have had it before. So it counts
-whether most of the tasks are known.
+application, and digests of some of the tasks that the application had when the schedule was written. The digests tell
+two applications with the same name apart. A single unknown task proves nothing, because the application may have had
+that task before. So a schedule counts as the application's if the application knows most of these tasks.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Owner = Literal["beat", "terraform"]
 LONGEST_DESCRIPTION_CHARACTERS: Final = 500
 """The longest description: EventBridge Scheduler takes 512 characters, Cloud Scheduler 500."""
 MOST_TASKS: Final = 8
-"""The most tasks whose digests a description holds: the smallest digests, which stay the same while most tasks stay."""
+"""The most tasks whose digests a description holds: the smallest digests, few of which change when few tasks change."""
 _DIGEST_CHARACTERS: Final = 6
 _LONGEST_PLACE_CHARACTERS: Final = 120
 _MARK: Final = re.compile(r"(\[\w+(?:, disabled)?\] \{)([^{}]*)(?:: ((?:[0-9a-f]{6} ?)*))\}")
 
 
 class Source(NamedTuple):
-    """The parts of a schedule's message that say what it was made from; None for a part that is missing.
+    """The origin of a schedule, as its message states it; None for a part that is missing.
 
     Args:
         application: the name of the application.
@@ -75,7 +75,7 @@ class Identity:
 
 
 def with_owner(schedule: PlatformSchedule, owner: Owner, identity: Identity | None = None) -> PlatformSchedule:
-    """Note in a schedule's description who keeps it, for which application, and whether its entry is disabled.
+    """Note in a schedule's description the tool that keeps it, its application, and whether its entry is disabled.
 
     Args:
         schedule: the schedule.
@@ -119,10 +119,10 @@ def check(found: PlatformSchedule, identity: Identity, *, removing: bool, take_o
         found: the schedule.
         identity: the application's identity.
         removing: whether the schedule is to be removed. Then its task may be unknown, if most other tasks are known.
-        take_over: whether the application may take schedules that seem to belong to another one of its name.
+        take_over: whether the application may take schedules that seem to belong to another application of its name.
 
     Raises:
-        ScheduleConflict: the schedule belongs to another application, or may do so; says what to do.
+        ScheduleConflict: the schedule belongs to another application, or may belong to one; the error says what to do.
     """
     source = source_of(found)
     where = f"schedule {found.name} (periodic task {source.entry!r})"

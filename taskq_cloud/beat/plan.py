@@ -72,7 +72,7 @@ def plan(
         wanted: the declared schedules, each with the name of its entry, as the platform will return them.
         live: name -> schedule, for the existing schedules that have the application's names.
         identity: the application's identity.
-        take_over: whether the application may take schedules that seem to belong to another one of its name.
+        take_over: whether the application may take schedules that seem to belong to another application of its name.
 
     Raises:
         ScheduleConflict: a schedule that the application needs belongs to another application, or to another tool.
@@ -120,7 +120,7 @@ def _removal(live: PlatformSchedule, declared: set[str], identity: Identity, *, 
 
 
 def differences_of(live: PlatformSchedule, wanted: PlatformSchedule) -> dict[str, tuple[Any, Any]]:
-    """The differences between two schedules of one name, as JSON values: part -> its value now and as wanted."""
+    """The differences between two schedules with the same name, as JSON: part -> its present and its wanted value."""
     found: dict[str, tuple[Any, Any]] = {}
     for part in _COMPARED:
         was, will = getattr(live, part), getattr(wanted, part)
@@ -142,7 +142,7 @@ def to_write(changes: Sequence[Change], *, prune: bool) -> list[Change]:
 
     Args:
         changes: the plan.
-        prune: whether schedules are removed whose entries are no longer declared.
+        prune: whether to remove schedules whose entries are no longer declared.
 
     Raises:
         ScheduleConflict: with ``prune``, the plan has schedules that seem to belong to another application.

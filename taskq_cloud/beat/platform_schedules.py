@@ -26,10 +26,11 @@ from taskq_cloud.runtime.protocols import Application
 from taskq_cloud.schedules import crontab
 
 ORIGIN: Final = "taskq beat"
-"""The sender that the messages of schedules name: not the process that has made the schedules."""
+"""The sender in the messages of schedules. It doesn't name the process that made them, so that equal schedules have
+equal messages."""
 
 _AWS_WORD: Final = "<aws.scheduler."
-"""The beginning of the words that EventBridge Scheduler replaces: User Guide,
+"""The beginning of the placeholders that EventBridge Scheduler replaces: User Guide,
 "managing-schedule-context-attributes"."""
 
 _LONGEST_DESCRIPTION_CHARACTERS: Final = 512
@@ -53,13 +54,13 @@ def platform_schedules(
         entry: the entry.
         platform: the platform.
         target: the entry's queue, as the platform addresses it.
-        now: the time. Expressions depend on the clock changes after it, and on nothing else about it.
+        now: the time. The expressions depend only on the clock changes that follow it.
         longest_eta_seconds: how far ahead a message of the entry's queue can be due when a worker sends it.
 
     Raises:
         EncodeError: the arguments can't be serialised.
-        ScheduleError: the platform can't be given the schedule, or no queue holds its ticks back for long enough; names
-            the entry.
+        ScheduleError: the platform can't express the schedule, or the queue can't hold its ticks back for long enough;
+            the error names the entry.
     """
     if entry.timing.end is not None and entry.timing.end <= now:
         return []
@@ -69,7 +70,7 @@ def platform_schedules(
 
 
 def schedule_prefix(application: str) -> str:
-    """The beginning of the names of an application's periodic schedules; no other application has it."""
+    """The beginning of the names of an application's periodic schedules; no other application's names begin so."""
     digest = hashlib.sha256(application.encode()).hexdigest()[:8]
     return f"beat.{_slug(application)[:12]}-{digest}."
 

@@ -24,7 +24,7 @@ def queue_of(app: Application, entry: ScheduleEntry) -> str:
 
 
 def transport_of(app: Application, entry: ScheduleEntry) -> Transport:
-    """How the messages of an entry's ticks are carried."""
+    """The transport of the messages of an entry's ticks."""
     return make_transport(call_options(entry.task, entry.options), app.options_of(entry.task))
 
 

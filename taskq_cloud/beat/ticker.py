@@ -35,11 +35,11 @@ from taskq_cloud.runtime.protocols import Application
 logger: Final = logging.getLogger("taskq_cloud.beat")
 
 LEASE_SECONDS: Final = 30.0
-"""How long the lock of a leader lasts that has died."""
+"""The time after which the lock of a leader that has died lapses."""
 RENEWALS: Final = 3
-"""How often the lock is renewed while it lasts: two renewals may fail."""
+"""The number of renewals within that time, so that two of them may fail."""
 TICKS_AT_ONCE: Final = 100
-"""The most messages that are sent before the store is told so."""
+"""The most messages that are sent before the store records it."""
 COMPARED_EVERY_SECONDS: Final = 600.0
 """How often a ticker that doesn't lead compares its entries with the leader's: rarely, so that it costs little and
 doesn't fill the log."""
@@ -96,7 +96,7 @@ class Ticker:
         return self._fence is not None
 
     def turn(self) -> Flow[float]:
-        """Send the ticks that are due, and return in how many seconds this method is to be called again.
+        """Send the ticks that are due, and return the seconds after which to call this method again.
 
         Ticks that can't be sent stay due.
 
@@ -160,8 +160,8 @@ class Ticker:
         missing = sorted({entry.name for entry in self._enabled()} - set(leader["entries"]))
         if missing:
             logger.warning(
-                "ticker %s leads for application %r and doesn't have the periodic tasks %s, so they are not sent. This "
-                "ends with a deployment that is under way; two applications that share a result store need two names",
+                "ticker %s leads for application %r and doesn't have the periodic tasks %s, so they are not sent. If a "
+                "deployment is under way, wait for its end; two applications that share a result store need two names",
                 leader["owner"],
                 self._application,
                 ", ".join(map(repr, missing)),
@@ -169,12 +169,13 @@ class Ticker:
             )
 
     def _take_over(self, fence: int) -> Flow[None]:
-        """Read up to which times ticks were sent; entries that are new, or were disabled, begin now."""
+        """Read the times up to which ticks were sent. New entries, and entries that were disabled, begin now."""
         now = self._now()
         enabled = {self._record_id(entry): entry for entry in self._enabled()}
         disabled = [self._record_id(entry) for entry in self.entries if not entry.enabled]
         found = yield from self._store.load([*enabled, self._leader_id])
-        # A store forgets fencing numbers after a time. These records would not be replaced under the new, smaller one.
+        # A store forgets a lock's fencing number after a time, and begins again with a smaller one. A record with a
+        # larger number could not be replaced under it.
         outlived = [each for each in found if found[each].fence > fence]
         yield from self._store.delete([*disabled, *outlived])
         self._sent_until = {
@@ -211,7 +212,7 @@ class Ticker:
             self._again_at.pop(entry.name, None)
 
     def _send_due(self, entry: ScheduleEntry, now: datetime) -> Flow[None]:
-        """Send an entry's ticks up to now; of several, those that its ``catch_up`` asks for."""
+        """Send an entry's due ticks; if several are due, the ones that its ``catch_up`` asks for."""
         while due := self._due(entry, now):
             addressed = [self._addressed(entry, fire_time) for fire_time in due]
             answers = yield from self.app.outbox.send(addressed)
@@ -243,7 +244,7 @@ class Ticker:
         return app.outbox.address(message, queue_of(app, entry), self.clock(), transport_of(app, entry))
 
     def _save_sent_until(self, entry: ScheduleEntry) -> Flow[bool]:
-        """Save up to which time an entry's ticks were sent; returns whether this ticker still leads."""
+        """Save the time up to which an entry's ticks were sent, and return whether this ticker still leads."""
         (written,) = yield from self._store.save([self._record(entry, self._fence or 0)])
         if not written:
             stored = (yield from self._store.load([self._record_id(entry)])).get(self._record_id(entry))

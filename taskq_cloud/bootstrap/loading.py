@@ -1,4 +1,4 @@
-"""How a process finds its application, from a path such as ``shop.tasks:app``.
+"""Finds a process's application from a path such as ``shop.tasks:app``.
 
 The path comes from the command line or the environment; the child processes of a pool are given it by their worker.
 """

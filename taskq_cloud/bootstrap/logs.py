@@ -24,7 +24,7 @@ FORMAT_VARIABLE: Final = "TASKQ_LOG_FORMAT"
 IDS: Final = ("queue", "task_id", "message_id")
 """The ids that a line of text ends with, unless its message contains them already."""
 
-_CHATTY: Final = ("aiobotocore", "asyncio", "boto3", "botocore", "urllib3")
+_VERBOSE_LOGGERS: Final = ("aiobotocore", "asyncio", "boto3", "botocore", "urllib3")
 """Loggers that log warnings and errors only: botocore's debug records hold whole requests, with their signatures."""
 
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -76,7 +76,7 @@ def _set_up(level: str, output_format: str) -> logging.Handler:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for name in _CHATTY:
+    for name in _VERBOSE_LOGGERS:
         if logging.getLogger(name).level == logging.NOTSET:
             logging.getLogger(name).setLevel(logging.WARNING)
     return handler

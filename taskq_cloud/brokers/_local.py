@@ -32,8 +32,8 @@ LOCAL_CAPABILITIES: Final = BrokerCapabilities(
     durable=True,
     queues_must_exist=False,
 )
-"""The capabilities of the SQLite broker. The memory broker differs only in that it isn't shared or durable, so that
-tests with it meet SQLite's limits."""
+"""The capabilities of the SQLite broker. The memory broker has the same limits, so that tests with it meet them, but it
+isn't shared or durable."""
 
 
 def size_bytes(message: Outgoing) -> int:
@@ -75,7 +75,7 @@ def refusal(queue: str, message: Outgoing, capabilities: BrokerCapabilities) -> 
 
 
 def lost_lease(delivery: Delivery) -> Refused:
-    """The answer to the extension of a lease that is over."""
+    """The answer to an attempt to extend a lease that is over."""
     return Refused(
         OperationalError(
             f"queue {delivery.queue!r}: the lease of message {delivery.message_id} is lost: it ran out, or the message"

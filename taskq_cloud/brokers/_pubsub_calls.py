@@ -24,7 +24,7 @@ MODIFY_DEADLINE: Final = "modify_ack_deadline"
 
 _PERMANENT: Final = "PERMANENT_FAILURE_"
 _TRANSIENT: Final = "TRANSIENT_FAILURE_"
-"""How the answer for one acknowledgement id begins, in the error of a request to a subscription with exactly-once
+"""The beginning of the answer for one acknowledgement id, in the error of a request to a subscription with exactly-once
 delivery (Pub/Sub documentation, "Exactly-once delivery")."""
 
 _PERMISSIONS: Final = {
@@ -86,7 +86,7 @@ class QueueErrors:
         return kind(f"{self}: {what} ({answer})")
 
     def lost_lease(self, message_id: str) -> OperationalError:
-        """The error for the extension of a lease that is over."""
+        """The error for an attempt to extend a lease that is over."""
         return OperationalError(
             f"{self}: the lease of message {message_id} is lost: it ran out, or the message is settled"
         )

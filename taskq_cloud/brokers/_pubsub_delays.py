@@ -1,4 +1,4 @@
-"""Delays that are longer than Pub/Sub can park a message: Cloud Tasks holds it, and publishes it when it is due."""
+"""Delay a message for longer than Pub/Sub can park it: Cloud Tasks holds it, and publishes it when it is due."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCOPE: Final = "https://www.googleapis.com/auth/pubsub"
 
 
 def call_to_delay(queue: str, entry: Entry, due_at: float, topic: str, options: PubSubOptions) -> Call:
-    """Make the call that has Cloud Tasks publish a message later.
+    """Make the call that tells Cloud Tasks to publish a message later.
 
     The task has no name. Cloud Tasks refuses a name for hours after its task has ended, but a message may be held back
     more than once.

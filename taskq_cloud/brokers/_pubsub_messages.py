@@ -1,4 +1,4 @@
-"""Messages in Pub/Sub's form: their limits, batches of them, and deliveries made of pulled ones."""
+"""Messages in Pub/Sub's form: their limits, the batches to publish, and the deliveries made of pulled messages."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class PubSubOptions:
     Args:
         project: the id of the Google Cloud project.
         prefix: the text before a queue's name in the names of its topic and its subscription.
-        locations: queue -> its topic and subscription, for queues whose names don't give these.
+        locations: queue -> its topic and subscription, for queues whose topic and subscription have other names.
         endpoint: a regional endpoint, ``europe-west1-pubsub.googleapis.com:443``; None: the global one.
         cloud_tasks_queue: the full name of the Cloud Tasks queue that holds back delayed messages; None: there is no
             such queue.

@@ -26,7 +26,7 @@ CALLS_AT_ONCE: Final = 20
 """How many calls of a large batch are made at once. It bounds the memory for their requests."""
 
 PURGE_INTERVAL_SECONDS: Final = 60
-"""How long a queue can't be purged again (SQS API Reference, "PurgeQueue")."""
+"""The time after a purge during which SQS refuses another purge (SQS API Reference, "PurgeQueue")."""
 
 LOST_LEASE: Final = frozenset(
     {"ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"}
@@ -152,7 +152,7 @@ class QueueErrors:
         return kind(f"{self}: {_ACTIONS[operation]} failed ({answer.code}: {answer.message})")
 
     def lost_lease(self, message_id: str) -> OperationalError:
-        """The error for the extension of a lease that is over."""
+        """The error for an attempt to extend a lease that is over."""
         return OperationalError(
             f"{self}: the lease of message {message_id} is lost: it ran out, or the message is settled"
         )

@@ -1,4 +1,4 @@
-"""Messages in SQS's form: their limits, entries to send, receives, and deliveries made of received ones."""
+"""Messages in SQS's form: their limits, the entries to send, and the deliveries made of received messages."""
 
 from __future__ import annotations
 

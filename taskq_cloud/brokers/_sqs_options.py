@@ -40,7 +40,7 @@ encodings of a body are read."""
 _CREDENTIAL_OPTIONS: Final = frozenset(
     {"access_key_id", "secret_access_key", "sts_role_arn", "sts_token_buffer_time", "sts_token_timeout"}
 )
-"""Options that are errors: if they were ignored, other credentials than the intended ones would be used."""
+"""Options that are refused, because ignoring them would use other credentials than the user intended."""
 
 _CREDENTIALS_HINT: Final = (
     "give them where every AWS SDK looks: the environment, a profile (role_arn in ~/.aws/config), or a role"

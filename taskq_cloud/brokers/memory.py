@@ -46,7 +46,7 @@ class _Message:
     """A message in a queue.
 
     Args:
-        receipt: the receipt of the last delivery; None if there was none yet, or if the message was released.
+        receipt: the receipt of the last delivery; None before the first delivery and after a release.
     """
 
     message_id: str
@@ -228,8 +228,8 @@ class MemoryBroker:
                 message.receipt = None
                 message.visible_at = self._clock() + after_seconds
                 if not is_ordered(delivery.queue):
-                    # A released message goes to the end, so that one that is released again and again doesn't keep the
-                    # others waiting.
+                    # A released message goes to the end, so that a message that is released again and again doesn't
+                    # keep the others waiting.
                     messages[number] = messages.pop(number)
             case DeadLetter(reason=reason):
                 del messages[number]
@@ -250,7 +250,7 @@ class MemoryBroker:
         return None
 
     def _find(self, delivery: Delivery) -> tuple[int, _Message | None]:
-        """Find the number and the message of a delivery; the message is None if a later delivery or settlement came."""
+        """Find a delivery's number and message; the message is None if it was delivered again or settled since."""
         number = int(delivery.receipt.partition(".")[0])
         message = self._messages(delivery.queue).get(number)
         return number, message if message is not None and message.receipt == delivery.receipt else None

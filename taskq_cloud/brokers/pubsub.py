@@ -1,4 +1,4 @@
-"""The Google Pub/Sub broker. A queue is a topic and the subscription that is pulled from; neither is created here.
+"""The Google Pub/Sub broker. A queue is a topic with a pull subscription; the broker creates neither.
 
 Messages are pulled by single calls, not by a stream. So a worker has only messages that it has room for, and gives all
 of them back when it stops. Pub/Sub doesn't count a queue's messages and doesn't delay messages, and it counts receives
@@ -50,7 +50,7 @@ SHORTEST_PULL_SECONDS: Final = 1.0
 over would come back only after its acknowledgement deadline."""
 
 EMPTY_PULL_PAUSE_SECONDS: Final = 0.05
-"""The pause between two pulls of one receive, the first of which came back early and empty."""
+"""The pause after a pull that came back early and empty, before the receive pulls again."""
 
 
 class PubSubBroker:
@@ -65,7 +65,7 @@ class PubSubBroker:
         self._options = options
         self._clock = clock
         self._checked: set[str] = set()
-        # The delays are those of Cloud Tasks, which publishes a message to the end of its ordering key.
+        # Cloud Tasks provides the delays. It publishes a delayed message to the end of its ordering key.
         longest_delay_seconds = LONGEST_DELAY_SECONDS if options.cloud_tasks_queue else 0
         self.capabilities = BrokerCapabilities(
             largest_message_bytes=LARGEST_MESSAGE_BYTES,

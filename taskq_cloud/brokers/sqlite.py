@@ -1,4 +1,4 @@
-"""The SQLite broker, which keeps messages in a file: durable, and shared by all of a machine's processes that name it.
+"""The SQLite broker, which keeps messages in a file: they are durable, and a machine's processes can share them.
 
 The file can't be on a network file system, as SQLite's write-ahead log needs memory that all its users share
 (https://www.sqlite.org/wal.html). The tables are described in ``_sqlite_statements``.

@@ -24,7 +24,7 @@ Linked: TypeAlias = "PlainForm | Signature | Iterable[PlainForm | Signature]"
 
 
 class CallKeywords(TypedDict, total=False):
-    """The options of ``apply_async`` as keyword arguments; ``CallOptions`` says what each of them means."""
+    """The options of ``apply_async`` as keyword arguments; ``CallOptions`` explains each of them."""
 
     task_id: str | None
     countdown: float | None
@@ -52,7 +52,7 @@ class CallKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """How a task is called; names and meanings are Celery's. None leaves an option to the task, then to the settings.
+    """The options of a call, with Celery's names and meanings. None leaves an option to the task, then to the settings.
 
     Args:
         task_id: the task's id; None: a new one.
@@ -110,7 +110,7 @@ def call_options(task: str, given: Mapping[str, Any]) -> CallOptions:
     """Check the options of a call.
 
     Raises:
-        TypeError: an option is unknown, or its value has the wrong type; names the task and the option.
+        TypeError: an option is unknown, or its value has the wrong type; the error names the task and the option.
         InvalidTaskError: linked JSON is not a signature.
     """
     unknown = sorted(given.keys() - _NAMES)
@@ -119,11 +119,11 @@ def call_options(task: str, given: Mapping[str, Any]) -> CallOptions:
     options = CallOptions(**given)
     for name in ("countdown", "time_limit", "soft_time_limit"):
         if not isinstance(getattr(options, name), int | float | None):
-            raise TypeError(f"task {task}: {name} is a number of seconds, not {getattr(options, name)!r}")
+            raise TypeError(f"task {task}: {name} must be a number of seconds, not {getattr(options, name)!r}")
     if not isinstance(options.eta, datetime | None):
-        raise TypeError(f"task {task}: eta is a datetime, not {options.eta!r}; for seconds there is countdown")
+        raise TypeError(f"task {task}: eta must be a datetime, not {options.eta!r}; for seconds, use countdown")
     if not isinstance(options.expires, int | float | datetime | None):
-        raise TypeError(f"task {task}: expires is a number of seconds or a datetime, not {options.expires!r}")
+        raise TypeError(f"task {task}: expires must be a number of seconds or a datetime, not {options.expires!r}")
     if options.link is None and options.link_error is None:
         return options
     return replace(
@@ -182,5 +182,5 @@ def make_message(
 
 
 def make_transport(call: CallOptions, task: TaskOptions) -> Transport:
-    """How the message of a call is carried: the call decides, then the task's declaration, then the settings."""
+    """Make the transport of a call's message: the call decides, then the task's declaration, then the settings."""
     return Transport.of({name: getattr(call, name) for name in TRANSPORT_OPTIONS}, task)

@@ -38,7 +38,7 @@ def send(app: Application, task: str, calls: Sequence[Arguments], options: CallO
     """
     if len(calls) != 1 and (options.task_id is not None or options.MessageDeduplicationId is not None):
         one = "task_id" if options.task_id is not None else "MessageDeduplicationId"
-        raise TypeError(f"task {task}: one {one} for {len(calls)} calls")
+        raise TypeError(f"task {task}: {len(calls)} calls can't share one {one}: leave it out, or send them one by one")
     declared = app.options_of(task)
     queue, transport = options.queue or app.route(task), make_transport(options, declared)
     messages = [make_message(task, args, kwargs, options, declared) for args, kwargs in calls]
@@ -66,8 +66,8 @@ def raise_refusals(
     Args:
         answers: the broker's answer to each message.
         results: the result of each message, for ``SendError.results``; may be empty.
-        one: what was sent, where that is one message, for the note of its error.
-        all_of_them: what was sent, where that is several messages, for the text of their error.
+        one: the name of a single message, for the note of its error.
+        all_of_them: the name of several messages, for the text of their error.
 
     Raises:
         OperationalError: the only message was refused.

@@ -1,6 +1,6 @@
 """The sending of workflows: the messages that a workflow begins with, and the result that stands for all of it.
 
-Everything that can be wrong with any of the tasks, as far as it is known here, shows before the first message is sent.
+All tasks of the workflow are checked, as far as they are known here, before the first message is sent.
 ``eager_workflows`` runs a workflow in place.
 """
 
@@ -85,7 +85,7 @@ def read(signature: Signature) -> Stages:
     """Read the stages of a workflow.
 
     Raises:
-        InvalidTaskError: the signature is not one of a workflow, or nests too deeply.
+        InvalidTaskError: the signature isn't that of a workflow, or nests too deeply.
     """
     try:
         stages = signatures.parse(signature)

@@ -68,8 +68,8 @@ def signature(
 
     Args:
         task: the name, the task, the workflow or the JSON.
-        args: positional arguments, put before those that are there.
-        kwargs: keyword arguments, added to those that are there; they win.
+        args: positional arguments, put before the ones that the workflow has.
+        kwargs: keyword arguments, added to the ones that the workflow has; of equal names, these win.
         options: as for ``set``.
         immutable: the task takes no value from the task before it.
         app: the application, for a workflow that has none.

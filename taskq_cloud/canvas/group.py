@@ -1,4 +1,4 @@
-"""Workflows that run side by side (``group``), and workflows whose values one more workflow gets (``chord``)."""
+"""Workflows that run side by side (``group``), also with one more workflow that gets all their values (``chord``)."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Call(Workflow[AsyncResult[Any]]):
         if not isinstance(task, str) or not task:
             raise TypeError(f"a signature takes the name of a task, not {task!r:.100}")
         _check_arguments(task, args, kwargs)
-        # The arguments are copied: a caller may change his own lists and dicts afterwards, but a signature stays.
+        # The arguments are copied: a caller may change the lists and dicts afterwards, but a signature doesn't change.
         own = {"args": tuple(args or ()), "kwargs": kwargs or {}, "options": options or {}}
         fill(self, task=task, **own, immutable=immutable, app=app)
         if more:
@@ -82,7 +82,9 @@ class Call(Workflow[AsyncResult[Any]]):
         """
         tasks = self._tasks()
         if self.task not in tasks:
-            raise InvalidTaskError(f"task {self.task} is not registered here, so it can't be run here")
+            raise InvalidTaskError(
+                f"task {self.task} is not registered here, so it can't be run here: import its module"
+            )
         filled = self.clone(args, kwargs)
         return tasks[self.task](*filled.args, **filled.kwargs)
 

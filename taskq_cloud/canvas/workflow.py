@@ -143,8 +143,8 @@ class Workflow(ReadAsDict, Sendable[R_co]):
         """Return a copy with further arguments and options.
 
         Args:
-            args: put before the positional arguments that are there.
-            kwargs: added to the keyword arguments that are there; they win.
+            args: put before the positional arguments that the workflow has.
+            kwargs: added to the keyword arguments that the workflow has; of equal names, these win.
             options: as for ``set``.
         """
         return self.filled(args, kwargs, options)

@@ -23,7 +23,7 @@ from celery.utils.log import get_task_logger
 
 from taskq_cloud.app import TaskQ
 from taskq_cloud.celery_backend import fan_out
-from taskq_cloud.celery_backend.chords import effects_of
+from taskq_cloud.celery_backend.chords import context_of
 from taskq_cloud.core.execution import consequences
 from taskq_cloud.core.execution.context import PipelineFlow
 from taskq_cloud.core.flows import Flow
@@ -190,7 +190,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
             raise CeleryImproperlyConfigured(f"result_backend: {error}") from error
 
     def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
-        """Write into a body what its members are counted by, before the header is sent with it.
+        """Write the number of a header's members into the body, by which they are counted, before the header is sent.
 
         Args:
             header_result_args: the group's id and its members' results.
@@ -203,14 +203,14 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         members = list(saved_groups.leaves(group))
         counted: dict[str, Any] = {"chord_size": len(members), SAVED_CHORD: header.id}
         if any(isinstance(each, GroupResult) for each in header.results):
-            # The tasks of a group in the header count from 0 again: there the id says which member a task is.
+            # The tasks of a group in the header count from 0 again, so these members are recognised by their ids.
             counted["chord_ids"] = {str(index): task_id for index, task_id in enumerate(members)}
         body.options.update(counted)
 
     def mark_as_done(
         self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS
     ) -> None:
-        """Record a success; that of a chord's member whether its result is ignored or not."""
+        """Record a success. The success of a chord's member is recorded even if its result is ignored."""
         if request and request.chord and (request.ignore_result or not store_result):
             self.store_result(task_id, result, state, request=request)
         super().mark_as_done(task_id, result, request, store_result, state)
@@ -225,9 +225,9 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         call_errbacks: bool = True,
         state: str = states.FAILURE,
     ) -> None:
-        """Record a failure, and that of what was to follow, however it is composed."""
+        """Record the failure of a task, and of the tasks and workflows that were to follow it in its chain."""
         if request and request.chain:
-            # Celery would end what is left of a chain too, and looks into less of it: its errbacks would run twice.
+            # Celery would end the rest of the chain too, but doesn't look into all of it, and errbacks would run twice.
             alone = Context(vars(request), chain=None)
             super().mark_as_failure(task_id, exc, traceback, alone, store_result, call_errbacks, state)
             self._conclude(request, state, replace(ErrorInfo.of(exc), traceback=traceback and str(traceback)))
@@ -243,7 +243,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         store_result: bool = True,
         state: str = states.REVOKED,
     ) -> None:
-        """Record a revocation, and that of what was to follow."""
+        """Record the revocation of a task, and of the tasks and workflows that were to follow it in its chain."""
         super().mark_as_revoked(task_id, reason, request, store_result or bool(request and request.chord), state)
         if request and request.chain:
             self._conclude(request, state, ErrorInfo.of(TaskRevokedError(reason)))
@@ -253,26 +253,29 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         self._conclude(request, state)
 
     def fan_out(self, request: Context) -> Settlement:
-        """Do what a message of ``taskq.fan_out`` asks for: send the members of a group that was started here."""
-        effects = effects_of(self.app, self._taskq.store, self._policy(), request)
+        """Send the members of a large group, for a message of the task ``taskq.fan_out``."""
+        context = context_of(self.app, self._taskq.store, self._policy(), request)
         try:
-            return self._run(consequences.send_group(effects))
+            return self._run(consequences.send_group(context))
         except OperationalError as trouble:
             raise Reject(trouble, requeue=True) from trouble
 
     def add_to_chord(self, chord_id: str, result: Any) -> None:
-        """Not there: the members that have been sent say how many they are."""
-        raise NotImplementedError(f"chord {chord_id}: add_to_chord is not possible with the taskq result backend")
+        """Not implemented: the members that were already sent carry the number of members."""
+        raise NotImplementedError(
+            f"chord {chord_id}: add_to_chord is not supported by the taskq result backend: put the task into the header"
+        )
 
     def _conclude(self, request: Any, state: str, error: ErrorInfo | None = None) -> None:
-        effects = effects_of(self.app, self._taskq.store, self._policy(), request)
+        context = context_of(self.app, self._taskq.store, self._policy(), request)
         try:
-            self._run(consequences.end_in_chord(effects, state, error))
+            self._run(consequences.end_in_chord(context, state, error))
         except BodyPending as pending:
-            # Celery's worker has acknowledged its message, or would take it up again at once.
+            # Giving the message back would not help: Celery's worker has acknowledged it, or would take it up at once.
             logger.info("task %s[%s]: %s", request.task, request.id, pending)
         except OperationalError as trouble:
-            # With acks_late the message comes again, and with it the member; without, it is gone already.
+            # With acks_late, the message is delivered again, and its member is counted then. Without acks_late, the
+            # message is gone already.
             raise Reject(trouble, requeue=True) from trouble
 
     def _policy(self) -> Policy:
@@ -283,12 +286,12 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
             result_extended=bool(conf.result_extended),
             result_expires=self.expires or None,
             patience_seconds=PATIENCE_SECONDS,
-            fan_out_members=0,  # a Celery worker may serve the queue that has another backend, and not the task
+            fan_out_members=0,  # the queue may be served by a Celery worker without this backend and its task
         )
 
     def _expires_at(self) -> float | None:
         return time.time() + self.expires if self.expires else None
 
     def _run(self, flow: PipelineFlow[T]) -> T:
-        # A flow that has to do with no registered task wants none to be run.
+        # No registered task is involved, so the flow asks for no run.
         return self._taskq.run(cast("Flow[T]", flow))

@@ -1,6 +1,6 @@
-"""What a Celery worker does for a workflow when one of its tasks has ended: what ``core.joins`` does in ours.
+"""Makes the context in which ``core.execution.consequences`` ends a task of a workflow in a Celery worker.
 
-Here a request of Celery's becomes a message, and the errbacks of a chord are called as Celery calls them.
+Celery's request becomes a message, and the errbacks of a chord are called as Celery calls them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from taskq_cloud.errors import ChordError
 
 
 def _call_errbacks(app: Celery, failed: Message, error: Exception) -> None:
-    """By Celery's rule: ``(request, exc, traceback)`` at once where one takes these, a message otherwise."""
+    """Call the errbacks that take ``(request, exc, traceback)``, and send the others as messages, as Celery does."""
     request = Context(id=failed.id, task=failed.task, root_id=failed.root_id, delivery_info={})
     request.errbacks = list(failed.embed.errbacks or ())
     if request.errbacks:
@@ -33,14 +33,14 @@ def _call_errbacks(app: Celery, failed: Message, error: Exception) -> None:
         app.backend._call_task_errbacks(request, shown, None)
 
 
-def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context) -> DeliveryContext:
-    """The effects of a task.
+def context_of(app: Celery, store: ResultStore, policy: Policy, request: Context) -> DeliveryContext:
+    """Make the context of a task that runs in a Celery worker.
 
     Args:
         app: Celery's application.
-        store: its backend's.
-        policy: what its settings say of every task.
-        request: the task's request, or a step of its chain that Celery has made one of.
+        store: the store of the application's backend.
+        policy: the settings of the application that hold for all tasks.
+        request: the task's request, or a request that Celery has made of a later task of its chain.
     """
     info = request.delivery_info or {}
     message, broker = message_of(request), CeleryBroker(app)
@@ -66,7 +66,7 @@ def effects_of(app: Celery, store: ResultStore, policy: Policy, request: Context
 
 
 def message_of(request: Context) -> Message:
-    """A request as the message that it was."""
+    """Make the message that a request came in."""
     return Message(
         task=str(request.get("task")),
         id=str(request.id),

@@ -1,4 +1,4 @@
-"""How a command opens the application that it works with: working folder, logging, settings and import."""
+"""Open the application that a command works with: change to its folder, start logging, and import it."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def open_app(context: click.Context, *, loglevel: str = "warning", settings: Map
     Args:
         context: the command's context.
         loglevel: the log level to use if the user names none.
-        settings: settings from the command's own options; those that are None were not given.
+        settings: settings from the command's own options; None stands for an option that was not given.
 
     Raises:
         UsageError: neither an application nor a broker nor a result store is named.
         ClickException: the application's modules raise an exception while they are imported.
         TaskQError: there is no such application.
     """
-    # The logs end with the outermost command, which prints the error as its last act.
+    # The resources belong to the outermost command, because it logs an error after the inner command has ended.
     root = context.find_root()
     if workdir := given(context, "workdir"):
         os.chdir(workdir)
     overrides = {"broker": given(context, "broker"), "results": given(context, "results"), **(settings or {})}
     overrides = {name: value for name, value in overrides.items() if value is not None}
     level, output_format = log_level(context, loglevel), log_format(context)
-    # Passed through the environment because the child processes of a pool import the application again, and log too.
+    # The child processes of a pool import the application again, and log too. They inherit these variables.
     variables = {logs.LEVEL_VARIABLE: level, logs.FORMAT_VARIABLE: output_format, COMMAND_LINE: json.dumps(overrides)}
     root.with_resource(_environment(variables))
     root.with_resource(logs.logging_to_stderr(level, output_format))

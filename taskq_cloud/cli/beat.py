@@ -22,9 +22,9 @@ from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import ImproperlyConfigured
 
 CHANGES_EXIT_CODE: Final = 2
-"""The exit code of a plan with changes, as ``terraform plan -detailed-exitcode`` has it."""
+"""The exit code of a plan with changes; ``terraform plan -detailed-exitcode`` uses it too."""
 _LONGEST_VALUE: Final = 100
-"""Characters of a value that are printed."""
+"""The most characters of a value that are printed."""
 _SIGNS: Final = {"create": "+", "update": "~", "delete": "-", "prune": "-"}
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -1,4 +1,4 @@
-"""What commands print besides their result, and the layout of tables."""
+"""Print a command's hints and warnings, and lay out the tables of its result."""
 
 from __future__ import annotations
 

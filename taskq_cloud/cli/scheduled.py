@@ -59,7 +59,7 @@ _COLUMNS: Final = ("eta", "task", "id", "attempt", "queue")
     show_default=True,
     help="The maximum number of tasks to list.",
 )
-@click.option("--after", metavar="CURSOR", help="Continue an earlier list, which has printed CURSOR at its end.")
+@click.option("--after", metavar="CURSOR", help="Continue an earlier list from the CURSOR that it printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @click.option(
     "--cancel",
@@ -83,7 +83,7 @@ def command(
     scheduler, broker = late_delivery.late_scheduler(app.scheduler), app.broker
     if scheduler is None and not isinstance(broker, ListsHeld):
         raise ImproperlyConfigured(
-            "tasks that wait can't be listed: the application has no scheduler for late tasks, and its broker doesn't "
+            "waiting tasks can't be listed: the application has no scheduler for late tasks, and its broker doesn't "
             "list delayed messages; set TASKQ_SCHEDULER, for example to "
             "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler. (Cloud Scheduler holds periodic "
             "tasks only, which taskq beat list prints; late tasks wait in Cloud Tasks.)"

@@ -1,4 +1,4 @@
-"""How ``taskq call`` and ``taskq result`` wait for a task, print its value and choose their exit code."""
+"""Wait for a task, print its value and choose the exit code, for ``taskq call`` and ``taskq result``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def require_store(app: TaskQ) -> None:
 
 def wait_for(result: AsyncResult[Any], seconds: float) -> TaskState:
     """Wait until a task has ended, for at most ``seconds``, and return its state."""
-    with suppress(errors.TimeoutError):  # the state that the task has reached is the answer then
+    with suppress(errors.TimeoutError):  # then the state that the task has reached is returned
         result.get(timeout=seconds, propagate=False)
     return result.load()
 

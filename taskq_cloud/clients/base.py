@@ -59,7 +59,7 @@ class AsyncClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SDK:
-    """How calls are made with one SDK, and how its exceptions are read.
+    """One SDK: the functions that make its calls and read its exceptions.
 
     Args:
         operation: makes the steps of a call, given the SDK's own client and the call.

@@ -57,8 +57,8 @@ _CREDENTIALS_HINT: Final = (
 )
 
 _WITHOUT_BUCKET_METADATA: Final = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
-"""The SDK's own switch. Without it, the first call on a bucket has google-cloud-storage 3.17 start a thread that reads
-the bucket's metadata for traces: a request that no flow has asked for, repeated by the SDK, which needs the permission
+"""The SDK's own switch. Without it, google-cloud-storage 3.17 starts a thread at the first call on a bucket, to read
+the bucket's metadata for traces. No flow has asked for that request, the SDK repeats it, and it needs the permission
 ``storage.buckets.get``."""
 
 _FAILURES: Final = (sdk.GoogleAPIError, auth.GoogleAuthError, http.RequestException)

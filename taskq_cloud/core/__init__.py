@@ -1,1 +1,1 @@
-"""The rules, with no I/O and no SDK."""
+"""The rules for tasks, messages, workflows and schedules, without any I/O and without an SDK."""

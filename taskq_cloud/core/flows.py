@@ -69,16 +69,16 @@ Flow: TypeAlias = Generator[Step, Any, T]
 
 
 class Trouble(Enum):
-    """Why a call failed, as far as a retry is concerned."""
+    """The reason why a call failed, as far as it matters to a retry."""
 
     TRANSIENT = "transient"
-    """The connection broke, or the service had an error of its own: the call may have taken effect."""
+    """The connection broke, or the service had an internal error: the call may have taken effect."""
     THROTTLED = "throttled"
     """The service asked for fewer calls."""
     CREDENTIALS = "credentials"
     """The credentials have expired; there may be new ones."""
     REFUSED = "refused"
-    """The service understood and said no; the same call gets the same answer."""
+    """The service refused the call, and would refuse it again."""
 
 
 class CallError(Exception):
@@ -89,7 +89,7 @@ class CallError(Exception):
         code: the service's own error code (``"AWS.SimpleQueueService.NonExistentQueue"``), or the name of the
             exception's class if no answer came.
         message: the service's own message.
-        trouble: what a retry may expect.
+        trouble: the reason for the failure, which decides about a retry.
         details: further parts of the service's answer, as plain data.
     """
 
@@ -189,7 +189,7 @@ def retrying(
 
 
 def _make_all(calls: Sequence[Call]) -> Flow[list[Any]]:
-    """Make calls at once; the answers in order, in which a failed call is its ``CallError``."""
+    """Make calls at once, and return their answers in order; a failed call is answered by its ``CallError``."""
     if len(calls) != 1:
         return list((yield Gather(calls)))
     try:
@@ -204,7 +204,7 @@ def _repeat_failed(calls: Sequence[Call], answers: list[Any], backoff: Backoff, 
     Args:
         calls: all calls, each made once.
         answers: their answers, in order; changed in place.
-        backoff: how often a call is made, and how long to wait before.
+        backoff: how often a call is made, and the waits between its attempts.
         rng: draws the jitter.
     """
     to_repeat, renewed = list(range(len(calls))), set[str]()

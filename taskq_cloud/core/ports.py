@@ -126,7 +126,7 @@ class Broker(Protocol):
         ...
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
-        """Send any number of messages in as few calls as the provider allows; one answer for each, in order."""
+        """Send messages in as few calls as the provider allows, and return one answer for each message, in order."""
         ...
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
@@ -134,7 +134,7 @@ class Broker(Protocol):
         ...
 
     def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
-        """Settle deliveries of any queues; one answer for each settlement, in order, None for success.
+        """Settle deliveries of any queues, and return one answer for each settlement, in order; None is success.
 
         A delivery whose lease was lost counts as settled: the message has another receiver now, or is gone. A
         ``DeadLetter`` is first sent to the dead-letter queue, and then removed from its own queue.
@@ -190,14 +190,14 @@ class ResultStore(Protocol):
         ...
 
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
-        """Count ``member`` as arrived, once however often it arrives; whether all ``size`` members have arrived now.
+        """Count ``member`` once, however often it arrives, and return whether all ``size`` members have arrived.
 
         Every arrival after the last one gets the answer True as well. The latest arrival sets the join's expiry.
         """
         ...
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
-        """Claim a lock: a fencing number that grows with each new claim, or None while another owner holds the lock.
+        """Claim a lock, and return its fencing number, which grows with each new claim; None: another owner holds it.
 
         If the holder claims it again, it gets the same number, and the lock is renewed. The lock lapses after
         ``ttl_seconds``, or when its holder claims it with a ``ttl_seconds`` of 0.
@@ -236,7 +236,7 @@ class PayloadStore(Protocol):
         ...
 
     def put(self, payloads: Sequence[Payload]) -> Flow[list[Refused | None]]:
-        """Store payloads, byte for byte; one answer for each payload, in order, None for success.
+        """Store payloads, byte for byte, and return one answer for each payload, in order; None is success.
 
         An object that is there already is left as it is: keys are derived from the content.
         """
@@ -265,16 +265,16 @@ class ScheduleStore(Protocol):
         ...
 
     def kept(self, schedule: PlatformSchedule) -> PlatformSchedule:
-        """The schedule that ``load`` will return once this one was put; makes no call.
+        """Return the schedule that ``load`` will return once this schedule is put, without a call.
 
         Raises:
-            ImproperlyConfigured: the store can't keep the schedule; names the part that is wrong.
+            ImproperlyConfigured: the store can't keep the schedule; the error names the part that is wrong.
             PayloadTooLarge: the schedule's message is too large.
         """
         ...
 
     def put(self, schedules: Sequence[PlatformSchedule], *, replace: bool = False) -> Flow[list[Refused | None]]:
-        """Keep schedules; one answer for each schedule, in order, None for success.
+        """Keep schedules, and return one answer for each schedule, in order; None is success.
 
         A schedule whose name is there already is left as it is, or with ``replace`` is replaced as a whole. So putting
         a schedule twice keeps it once. With ``replace``, a schedule that is gone is created anew.
@@ -282,7 +282,7 @@ class ScheduleStore(Protocol):
         ...
 
     def delete(self, names: Sequence[str]) -> Flow[list[bool | Refused]]:
-        """Remove schedules; one answer for each name, in order: whether there was a schedule."""
+        """Remove schedules, and return for each name, in order, whether there was a schedule."""
         ...
 
     def names(self, prefix: str = "", *, limit: int = 100, cursor: str | None = None) -> Flow[SchedulePage]:

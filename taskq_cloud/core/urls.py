@@ -1,7 +1,7 @@
 """URLs of brokers and stores: their parts, their secrets, and the registry of the adapters that serve them.
 
 An adapter is made by its class method ``from_url(url, options)``, which gets the URL split into parts and decides what
-may follow the scheme. The schemes stand in the registry of each port; other packages add theirs as entry points.
+may follow the scheme. The registry of each port lists its schemes; other packages add theirs as entry points.
 """
 
 from __future__ import annotations

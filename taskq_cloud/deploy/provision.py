@@ -51,8 +51,8 @@ class Provisioner:
 
         Raises:
             ImproperlyConfigured: the provider isn't AWS, or a table can't be changed as declared.
-            AccessDenied: a permission is missing; names it.
-            OperationalError: a service did not answer or refused a call; names the resource.
+            AccessDenied: a permission is missing; the error names it.
+            OperationalError: a service did not answer or refused a call; the error names the resource.
         """
         if self._topology.provider != "aws":
             raise ImproperlyConfigured(

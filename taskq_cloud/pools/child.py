@@ -167,10 +167,10 @@ def _ignore_requests_to_end() -> None:
     """Ignore SIGINT and SIGTERM by handlers: unlike SIG_IGN, programs that a task executes don't inherit them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _do_nothing)
-    os.register_at_fork(after_in_child=_heed_requests_to_end)
+    os.register_at_fork(after_in_child=_accept_requests_to_end)
 
 
-def _heed_requests_to_end() -> None:
+def _accept_requests_to_end() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

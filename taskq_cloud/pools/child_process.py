@@ -106,11 +106,11 @@ class ChildProcess:
             return outcome_of_error(error)
         self._no_run.clear()
         try:
-            return await self._converse(request)
+            return await self._request_outcome(request)
         finally:
             self._no_run.set()
 
-    async def _converse(self, request: bytes) -> Outcome:
+    async def _request_outcome(self, request: bytes) -> Outcome:
         try:
             await self._send(request)
             await self._expect(TaskStarted)

@@ -43,7 +43,7 @@ def make_pool(
         raise ImproperlyConfigured(f"no pool is named {name!r}; there are {', '.join(POOLS)}")
     size = usable_cpus() if concurrency is None else concurrency
     if size < 1:
-        raise ImproperlyConfigured(f"concurrency is {size}, but a pool needs at least 1: it is the tasks run at a time")
+        raise ImproperlyConfigured(f"concurrency is {size}; it must be at least 1, the number of tasks run at a time")
     if kind == "processes":
         if app_path is None:
             raise ImproperlyConfigured(

@@ -1,4 +1,4 @@
-"""Raise an exception inside a coroutine while it awaits: how the time limits of coroutine functions are kept."""
+"""Raise an exception inside a coroutine while it awaits. This enforces the time limits of coroutine functions."""
 
 from __future__ import annotations
 

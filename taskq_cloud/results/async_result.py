@@ -333,7 +333,7 @@ def forget_all(app: Backend, results: Iterable[TaskResult]) -> Flow[None]:
 
 
 def revoke_all(app: Backend, results: Iterable[TaskResult]) -> Flow[int]:
-    """Record the tasks of results as REVOKED, unless they have ended; their number is returned."""
+    """Record the tasks of results as REVOKED, unless they have ended, and return their number."""
     from taskq_cloud.core.messages.late_delivery import late_scheduler  # few processes revoke tasks
     from taskq_cloud.core.workflows.revocation import revoke_tasks  # few processes revoke tasks
 

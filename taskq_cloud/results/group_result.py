@@ -55,12 +55,12 @@ class GroupResult(ResultSet):
         return self.results
 
     def save(self) -> Self:
-        """Save in the store which tasks the group has, for ``restore``; kept as long as results are."""
+        """Save the list of the group's tasks in the store, for ``restore``. It is kept for as long as results are."""
         self.app.run(self._save())
         return self
 
     async def asave(self) -> Self:
-        """Save in the store which tasks the group has, on an event loop: see ``save``."""
+        """Save the list of the group's tasks in the store, on an event loop: see ``save``."""
         await self.app.arun(self._save())
         return self
 

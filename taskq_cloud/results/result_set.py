@@ -280,7 +280,7 @@ class ResultSet(Result):
         await self.app.arun(forget_all(self.app, self.own_results()))
 
     def revoke(self) -> int:
-        """Record the tasks that have not ended as REVOKED, as ``AsyncResult.revoke`` does; their number is returned.
+        """Record the tasks that have not ended as REVOKED, as ``AsyncResult.revoke`` does, and return their number.
 
         Of a member that is a chain, only the last task is revoked, as in Celery. ``revoke_workflow`` revokes all tasks
         of the chain.

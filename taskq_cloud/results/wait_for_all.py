@@ -76,7 +76,7 @@ def wait_for_all(
 
 
 def _poll(app: Backend, pages: Sequence[Results], number: int, *, propagate: bool) -> Flow[Sequence[Results]]:
-    """Read the first ``number`` pages; the pages of results that are still missing are returned."""
+    """Read the first ``number`` pages, and return the pages of the results that are still missing."""
     left: list[Results] = []
     for page in pages[:number]:
         found = yield from app.store.load([each.id for each in page])

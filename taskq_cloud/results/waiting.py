@@ -1,4 +1,4 @@
-"""What results need of their surroundings: an application, a result store, and leave to wait; how often they poll."""
+"""The preconditions of waiting for results: an application, a result store, no task around; and the pauses of polls."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def refuse_inside_a_task(disable_sync_subtasks: bool) -> None:
     if disable_sync_subtasks and current_invocation.get() is not None and not _joins_allowed.get():
         raise RuntimeError(
             "get() inside a task waits for a worker that may be waiting for this task: let a chain or a callback "
-            "pass the value on, or say disable_sync_subtasks=False, or wait within allow_join_result()"
+            "pass the value on, or pass disable_sync_subtasks=False, or wait within allow_join_result()"
         )
 
 

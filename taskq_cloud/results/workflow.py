@@ -76,11 +76,11 @@ class Result(PlainForm):
         raise NotImplementedError
 
     def revoke(self) -> int:
-        """Record the tasks that have not ended as REVOKED; their number is returned."""
+        """Record the tasks that have not ended as REVOKED, and return their number."""
         raise NotImplementedError
 
     def arevoke(self) -> Coroutine[Any, Any, int]:
-        """Record the tasks that have not ended as REVOKED, on an event loop; their number is returned."""
+        """Record the tasks that have not ended as REVOKED, on an event loop, and return their number."""
         raise NotImplementedError
 
     # -- the workflow that leads to it
@@ -160,7 +160,7 @@ class Result(PlainForm):
         return await self.app.arun(self._look(named=True))
 
     def revoke_workflow(self) -> int:
-        """Record every task of the workflow that has not ended as REVOKED; their number is returned.
+        """Record every task of the workflow that has not ended as REVOKED, and return their number.
 
         A running task goes on, but its value is dropped and nothing that follows it is sent. A task that waits on a
         queue may still begin: see ``AsyncResult.revoke``. A task whose result is ignored can't be kept from sending

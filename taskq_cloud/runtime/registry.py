@@ -31,7 +31,7 @@ class DeclaredTask(Protocol):
 
 
 class Registry(Resources):
-    """The tasks of an application: those declared on it, and the built-in ones.
+    """The tasks of an application: the tasks declared on it, and the built-in ones.
 
     Args:
         main: the application's name, which replaces ``__main__`` in the names of tasks that a script declares.

@@ -53,7 +53,7 @@ def answer(runtime: Runtime, invocation: LambdaInvocation, event: Any, request_i
         receipt=request_id,
         body=json.dumps(event),
         # At least 2, because Lambda may have invoked the function with this event before: the pipeline then looks in
-        # the store for an earlier run. And the highest number, because no queue takes the message back.
+        # the store for an earlier run. The highest number, because there is no queue to give the message back to.
         receive_count=max(2, settings.task_max_receives),
         received_at=time.time(),
     )

@@ -1,4 +1,4 @@
-"""Verify the OpenID Connect tokens that Google signs for pushes: who sent a request, and for which endpoint.
+"""Verify the OpenID Connect tokens that Google signs for pushes: each names a request's sender and endpoint.
 
 Signatures are verified with the issuer's published keys, which are fetched when first needed and then kept. A request
 can't cause a second fetch within a minute, whichever key it names.

@@ -39,7 +39,7 @@ OUT_OF_TIME_REPEAT_SECONDS: Final = 0.1
 
 
 class OutOfTime(BaseException):
-    """The invocation must be answered now. Not an ``Exception``, so a task's ``except Exception`` lets it through."""
+    """The invocation must be answered now. This isn't an ``Exception``, so ``except Exception`` lets it through."""
 
 
 _SEVEREST_FIRST: Final = (OutOfTime, TimeLimitExceeded, SoftTimeLimitExceeded)

@@ -1,4 +1,4 @@
-"""A test bench for the pipeline: a test sends messages, decides how their runs end, and looks at what comes of it.
+"""A test bench for the pipeline: a test sends messages, decides how their runs end, and checks the effects.
 
 The pipeline is the one that workers use. Broker, store and clock are the test's own, in memory unless it brings others.
 Nothing happens by itself: the test receives each message, drives it, and moves the clock. ::
@@ -57,7 +57,7 @@ class Bench:
         queue: the queue that messages are sent to and received from, unless a call names another one.
         route: task name -> queue, for messages that the pipeline sends; None: all go to ``queue``.
         codec: encodes messages.
-        run_task: says how a run ends, given the invocation; None: the task's function runs.
+        run_task: decides how a run ends, given the invocation; None: the task's function runs.
         admits: whether a run may begin; False is the answer of a worker that stops.
     """
 

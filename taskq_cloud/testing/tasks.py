@@ -12,7 +12,7 @@ from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import Admission, Invocation
 
 _LEASE_SECONDS: Final = 600
-"""Longer than a task of a test runs: nothing renews the lease."""
+"""The lease of a message. Nothing renews it, so it is longer than any run of a task in a test."""
 
 
 def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar, overload
 T = TypeVar("T")
 
 DEADLINE_SECONDS: Final = 40.0
-"""The longest wait unless a test says otherwise: long enough for what takes milliseconds on an idle machine."""
+"""The longest wait unless a test gives another: on a busy machine, milliseconds of work can take seconds."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.005
 _LONGEST_PAUSE_SECONDS: Final = 0.05

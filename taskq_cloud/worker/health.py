@@ -23,7 +23,7 @@ def report(queues: Mapping[str, PollHealth], wait_seconds: float, now: float) ->
     waits for room because the worker is full. One failed receive is shown, but it isn't a reason to end the container.
 
     Args:
-        queues: how the polling of each queue goes, by the queue's name.
+        queues: the state of each queue's polling, by the queue's name.
         wait_seconds: how long a receive waits for messages.
         now: the time on the monotonic clock.
     """

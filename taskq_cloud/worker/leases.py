@@ -93,12 +93,12 @@ class LeasedDeliveries:
     async def reserve(self, limit: int) -> int:
         """Wait for room, reserve it, and return how much was reserved, in deliveries.
 
-        Room for ``limit`` deliveries is waited for while all slots are busy. Less is enough once a slot is idle. That
-        keeps the receive calls few and the slots busy.
+        While all slots are busy, this waits for room for ``limit`` deliveries, which keeps the receive calls few. Once
+        a slot is idle, less room is enough, which keeps the slots busy.
         """
         await self._until(lambda: self.room >= limit or (self.room > 0 and self.slot_is_idle()))
         if self.room < limit:
-            with suppress(TimeoutError):  # no more room has become free, so the room there is has to do
+            with suppress(TimeoutError):  # no more room has become free: make do with the room that there is
                 async with asyncio.timeout(LINGER_SECONDS):
                     await self._until(lambda: self.room >= limit)
             await self._until(lambda: self.room > 0)

@@ -40,7 +40,7 @@ class MessageGroups:
         """Wait for a delivery's turn in its message group. On a queue without order, the turn comes at once.
 
         The deliveries of a group get their turns in the order of their calls. When a delivery is given back, its caller
-        sets ``blocked`` on its turn. The deliveries that are waiting then find it set on theirs.
+        sets ``blocked`` on its turn. It is then set on the turns of all deliveries of the group that are waiting.
         """
         if delivery.group is None or not is_ordered(delivery.queue):
             yield Turn()

@@ -23,7 +23,7 @@ LONGEST_PAUSE_SECONDS: Final = 30
 
 @dataclass(slots=True)
 class PollHealth:
-    """How the polling of a queue goes.
+    """The state of a queue's polling.
 
     Args:
         polled_at: when a receive last succeeded, on the monotonic clock; before the first, when polling began.

@@ -1,4 +1,4 @@
-"""Run the worker as a process: handle signals, return the exit code, and end in time whatever tasks leave behind.
+"""Run the worker as a process: handle signals, return the exit code, and end in time even if a task hangs.
 
 ``asyncio.run`` waits for every task of its loop and every thread of its executor, and the interpreter waits for every
 thread that isn't a daemon. One coroutine that swallows its cancellation, or one call that never returns, would keep the

@@ -107,7 +107,7 @@ class SettlementBatcher:
                 self._release_dead_letter(settlement, answer)
             else:
                 if isinstance(answer, Refused):
-                    # The lease will lapse. When the message comes again, the store knows whether its task has run.
+                    # The lease will lapse. When the message is delivered again, the store knows whether its task ran.
                     self._log(settlement, f"could not be settled, so it will be received again: {answer.error}")
                 done.append(settlement.delivery)
         self._leased.remove(done)
@@ -115,7 +115,7 @@ class SettlementBatcher:
             self._pause(again, reason)
 
     def _is_worth_another_try(self, settlement: Settlement, error: Exception) -> bool:
-        """Return whether a later try may succeed. Until then the message stays leased, or it would run again.
+        """Return whether a later try may succeed. The message stays leased until then, so its task isn't run again.
 
         A release that is denied needs no other try: the message comes back when its lease ends. An acknowledgement that
         is denied is tried again only while the lease lasts, so that missing permissions don't fill the worker with

@@ -93,7 +93,7 @@ def test_call_from_cloud_tasks_goes_to_the_end_of_its_group(app_with_tasks: Task
 
 
 def test_call_due_later_on_an_ordered_queue_is_an_error_without_cloud_tasks(app: TaskQ) -> None:
-    with pytest.raises(DelayTooLong, match=r"queue 'work\.fifo' .*: longer takes Cloud Tasks: set cloud_tasks_queue"):
+    with pytest.raises(DelayTooLong, match=r"queue 'work\.fifo' .*: a longer delay needs Cloud Tasks: set cloud_tasks"):
         app.tasks["notify"].apply_async(countdown=3600, queue="work.fifo")
 
 

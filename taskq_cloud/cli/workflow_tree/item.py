@@ -17,7 +17,7 @@ from taskq_cloud.core.workflows.progress import Branch, GroupNode, TaskNode, Vie
 MOST_MEMBERS: Final = 20
 """Groups with more members are summarised."""
 MOST_LISTED: Final = 20
-"""Failed or revoked members that are listed of a summarised group."""
+"""The most failed or revoked members of a summarised group that get a line each."""
 
 COLOURS: Final = {
     record.SUCCESS: ("green", "#1b7f3b"),
@@ -39,7 +39,7 @@ class Item:
         label: a task's name, or a description of several tasks.
         state: the state; None for several tasks with different states.
         id: the id of the task or the group.
-        note: times, and the error.
+        note: the task's times and its error.
         stages: whether the children run one after the other; otherwise they run side by side.
         children: the parts of this item.
     """
@@ -95,7 +95,7 @@ def _summary(members: Sequence[Branch], listed: Sequence[Branch], left_out: Sequ
     Args:
         members: all members of a group.
         listed: the members that have lines of their own.
-        left_out: members that would have lines of their own, were they not too many; their count says "more".
+        left_out: failed or revoked members that get no line because there are too many; their count says "more".
     """
     counts = Counter((_name(member), _state(member)) for member in members)
     counts.subtract((_name(member), _state(member)) for member in listed)

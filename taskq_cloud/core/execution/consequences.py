@@ -4,8 +4,8 @@
     follow_up     7b  the messages that follow the task, then its chord, then the errbacks that take the error itself
 
 ``steps.chords``, ``steps.fan_out`` and ``steps.errbacks`` decide what is to be done, and this module does it.
-Everything here can be done twice: a record is written by condition, and the id of a message is made from that of its
-parent.
+Everything here can be done twice: a record is written by condition, and the id of a message is derived from the id of
+its parent.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def record(
     """Save a state of the task, unless its results are ignored (7a).
 
     Args:
-        context: the task's.
+        context: the task's context.
         state: the state.
         result: the value as JSON text, or the error.
         following: the messages that follow the task, which are the record's children.
 
     Returns:
-        False if the store holds a state that stands.
+        False if the store holds a state that this state must not replace.
     """
     if not context.keeps(state):
         return True
@@ -51,10 +51,10 @@ def record(
 def follow_up(
     context: DeliveryContext, state: str, messages: Sequence[Addressed], error: ErrorInfo | None = None
 ) -> PipelineFlow[None]:
-    """Do what the end of a task asks for (7b); it is done again when it is in doubt.
+    """Carry out the consequences of a task's end (7b). They are carried out again if it is unknown whether they were.
 
     Args:
-        context: the task's.
+        context: the task's context.
         state: the state in which it has ended.
         messages: the messages that follow it.
         error: the error, if it has not succeeded.
@@ -136,7 +136,7 @@ def _carry_out(context: DeliveryContext, decision: Decision) -> PipelineFlow[Non
         yield from context.store.save(records)
     yield from context.send(decision.messages)
     for message in decision.not_run:
-        assert decision.error is not None  # it is why they will not run
+        assert decision.error is not None  # the error that keeps them from running
         yield from _call_errbacks_of_task_not_run(context, message, decision.error)
     if decision.arrival is not None:
         yield from _arrive(context, decision.arrival)

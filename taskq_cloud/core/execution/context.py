@@ -71,7 +71,7 @@ class Environment:
         return definition.options if definition else TaskOptions()
 
     def paging(self) -> Paging | None:
-        """How large groups are kept in pages; None: they are not."""
+        """The rules for keeping large groups in pages; None: no groups are kept in pages."""
         from taskq_cloud.core.workflows.group_pages import Paging  # not at a function's cold start
 
         return Paging.of(self.store, self.policy.fan_out_members, self.tasks, self.route)
@@ -82,7 +82,7 @@ class DeliveryContext:
     """One delivery of one task.
 
     Args:
-        environment: what the pipeline works with.
+        environment: the parts of the application that the pipeline works with.
         delivery: the delivery.
         message: the task's message.
         options: the task's options.
@@ -102,7 +102,7 @@ class DeliveryContext:
     called: Sequence[str] = ()
 
     def about(self, message: Message) -> DeliveryContext:
-        """The context of another task that this delivery has to do with."""
+        """The context of another task that this delivery affects, such as the body of its chord."""
         options = self.environment.options_of(message.task)
         return replace(
             self, message=message, options=options, fence=message.fence, started_at=None, added=(), called=()
@@ -128,12 +128,12 @@ class DeliveryContext:
 
     @property
     def patience(self) -> Patience:
-        """How long an effect of a finished run is repeated."""
+        """The patience with which a failed effect of a finished run is repeated."""
         return Patience(self.environment.policy.patience_seconds, self.environment.clock, self.log)
 
     @property
     def store(self) -> PatientStore:
-        """The result store, waiting while it can't be used: for effects of a finished run."""
+        """The result store for the effects of a finished run, which waits while the store can't be used."""
         return PatientStore(self.environment.store, self.patience)
 
     @property
@@ -240,16 +240,16 @@ class DeliveryContext:
         return list(successors.on_failure(message, self.now, paging, only=sent))
 
     def address(self, following: Sequence[Successor]) -> list[Addressed]:
-        """Encode messages, so that one that can't be encoded shows before anything is done.
+        """Encode messages, so that a message that can't be encoded is noticed before anything is done.
 
         Raises:
-            EncodeError: arguments can't be serialised; names the task.
-            PayloadTooLarge: a message is over the broker's limit; names the task.
+            EncodeError: arguments can't be serialised; the error names the task.
+            PayloadTooLarge: a message is over the broker's limit; the error names the task.
         """
         return [self._addressed(each) for each in following]
 
     def send(self, addressed: Sequence[Addressed]) -> Flow[None]:
-        """Send messages, and save the records that they need before.
+        """Save the records that messages need, and then send the messages.
 
         Raises:
             OperationalError: one of them was not accepted; sending all of them again does no harm.
@@ -268,7 +268,8 @@ class DeliveryContext:
         transport = Transport(
             # A task keeps its place in its group. A task that follows it on an ordered queue takes its parent's group.
             group=first_given(own.group, self.delivery.group),
-            # A message that is sent again is still the same one. A retry is a new one: not redriven, if this one was.
+            # The delivery's attributes stay on its own message when that is sent again. A retry is a new message, which
+            # must not count as redriven from the dead-letter queue.
             attributes=self.delivery.attributes if message is self.message else {},
             serializer=own.serializer,
             compression=own.compression,

@@ -55,10 +55,10 @@ LONGEST_RELEASE_SECONDS: Final = 900
 
 
 def carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float) -> PipelineFlow[Settlement]:
-    """Do what an outcome asks for.
+    """Carry out an outcome.
 
     Args:
-        context: the task's.
+        context: the task's context.
         outcome: the outcome of its run.
         runtime_seconds: how long the run took.
     """
@@ -104,7 +104,7 @@ def conclude(
     """Record a state (7a), carry out its consequences (7b), and acknowledge the message (7c).
 
     Args:
-        context: the task's.
+        context: the task's context.
         state: the state.
         result: the value as JSON text, or the error.
         following: the messages that follow the task.
@@ -138,7 +138,7 @@ def record_dead_letter(context: DeliveryContext, error: ErrorInfo) -> PipelineFl
 
 
 def give_up_lock(context: DeliveryContext) -> Flow[None]:
-    """Give up the lock of a ``once`` task before another run of it is made possible.
+    """Give up the lock of a ``once`` task, so that the task can run again.
 
     After its last run the lock is kept, so that a late duplicate is kept out.
     """
@@ -147,7 +147,7 @@ def give_up_lock(context: DeliveryContext) -> Flow[None]:
 
 
 def _settle_by_stored_state(context: DeliveryContext) -> PipelineFlow[Settlement]:
-    """Settle a message whose state was not recorded, since the store holds a state that stands."""
+    """Settle a message whose state was not recorded, because the stored state must not be replaced."""
     stored = yield from context.load()
     done = duplicates.judge(context, stored)
     if done is not None:

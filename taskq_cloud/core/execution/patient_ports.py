@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 FIRST_DELAY_SECONDS: Final = 0.5
 LONGEST_DELAY_SECONDS: Final = 15
-PASSING: Final = (Unreachable, AccessDenied, StoreNotFound, QueueNotFound)
+TEMPORARY: Final = (Unreachable, AccessDenied, StoreNotFound, QueueNotFound)
 """Errors that may end while a run waits: an outage, an expired token, a missing permission, a missing table."""
 
 
@@ -40,7 +40,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long an operation is repeated.
+    """Repeats a failed operation for a limited time.
 
     Args:
         seconds: the time after which the error is raised.
@@ -58,11 +58,11 @@ class Patience:
         for attempt in count(1):
             try:
                 return (yield from operation())
-            except PASSING as error:
+            except TEMPORARY as error:
                 wait_seconds = growing_delay(attempt, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
                 if self.clock() + wait_seconds > deadline:
                     raise
-                text = "an effect of its run failed; repeated in %.1f s: %s"
+                text = "can't be finished yet, because one of its effects failed; next attempt in %.1f s: %s"
                 self.log(logging.WARNING, "task.effect_repeated", text, wait_seconds, error)
                 yield Sleep(wait_seconds)
         raise AssertionError("count() has no end")

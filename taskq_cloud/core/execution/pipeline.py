@@ -7,7 +7,7 @@ steps:
 
     step                            module                    what happens
     1  decode                       messages.codec            an unreadable message is dead-lettered with the reason
-    2  no task of ours              pipeline                  an unknown task is given back with a growing delay, and
+    2  not registered here          pipeline                  an unknown task is given back with a growing delay, and
                                                               dead-lettered when its receives run out
        fan-out of a large group     steps.fan_out             the members are sent, the message is acknowledged
        trigger of a periodic task   steps.tick_policy         its ticks are sent, the message is acknowledged
@@ -67,14 +67,14 @@ UNKNOWN_TASK_FIRST_DELAY_SECONDS: Final = 30
 """A rolling deploy has replaced most workers within minutes: 30 + 60 + 120 + 240 s pass before the fifth receive."""
 FAILED_EFFECT_FIRST_DELAY_SECONDS: Final = 10
 BODY_PENDING_FIRST_DELAY_SECONDS: Final = 5
-"""The holder of a chord's lock has mostly sent the body within a second. 5 + 10 + 20 + 40 s are longer than the
-lock."""
+"""The holder of a chord's lock usually sends the body within a second. 5 + 10 + 20 + 40 s are longer than the lock
+lasts."""
 LOCK_MARGIN_SECONDS: Final = 30
 """A lock outlasts the time limit by the time it takes to record the end."""
 
 
 class Pipeline:
-    """Decides what becomes of deliveries. It holds no state of any of them."""
+    """Takes deliveries to their settlements, and keeps no state from one delivery to the next."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -82,7 +82,7 @@ class Pipeline:
     def process(self, delivery: Delivery, message: Message | None = None) -> PipelineFlow[Settlement]:
         """Take a delivery through the steps of this module's docstring.
 
-        The flow never raises for what the message or the task does. When the policy's patience with an
+        No fault of the message or of the task makes the flow raise. When the policy's patience with an
         ``OperationalError`` of broker or store is over, the message is given back with a growing delay.
 
         Args:
@@ -104,7 +104,7 @@ class Pipeline:
         except DecodeError as error:
             return (yield from self._undecodable(delivery, error, message))
         except (OperationalError, ImproperlyConfigured) as error:  # of its payload reference, or of its schedule
-            return _give_back(self._nameless(delivery), error)
+            return _give_back(self._context_of_unreadable(delivery), error)
         context = DeliveryContext(environment, delivery, message, environment.options_of(message.task), message.fence)
         try:
             if message.task == FAN_OUT:
@@ -117,7 +117,7 @@ class Pipeline:
         except (OperationalError, ImproperlyConfigured, DecodeError) as error:  # DecodeError: of a stored document
             return _give_back(context, error)
 
-    def _nameless(self, delivery: Delivery, task_id: str | None = None) -> DeliveryContext:
+    def _context_of_unreadable(self, delivery: Delivery, task_id: str | None = None) -> DeliveryContext:
         """The context of a message that can't be read."""
         message = Message(task="?", id=task_id or delivery.message_id)
         return DeliveryContext(self._environment, delivery, message, TaskOptions())
@@ -125,9 +125,9 @@ class Pipeline:
     def _undecodable(self, delivery: Delivery, error: DecodeError, message: Message | None) -> PipelineFlow[Settlement]:
         # The error may quote characters that UTF-8 can't encode.
         reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
-        context = self._nameless(delivery, error.task_id)
+        context = self._context_of_unreadable(delivery, error.task_id)
         if message is not None and successors.is_member(message):
-            # The messages that follow can't be read, but the task's chord can, and is not to wait for it.
+            # The messages that follow the task can't be read, but its chord can, and must not wait for the task.
             context = context.about(message)
         context.log(logging.ERROR, "message.dead_lettered", "can't be read and is dead-lettered: %s", reason)
         if error.task_id is not None:
@@ -280,7 +280,7 @@ def _run(context: DeliveryContext, tick_policy: TickPolicy | None) -> PipelineFl
                 return settlement
     outcome: Outcome = yield _invocation(context)  # 6
     if tick_policy is not None:
-        yield from tick_policy.before_more(outcome)
+        yield from tick_policy.block_next_tick(outcome)
     settlement = yield from outcomes.carry_out(context, outcome, context.now - started_at)  # 7
     if tick_policy is not None:
         yield from tick_policy.after_run(outcome, settlement)

@@ -1,7 +1,7 @@
 """The codec by which one application writes and reads its messages, with its serializers, keys and payload store.
 
 Every part that sends or receives messages uses the application's codec. The bytes are written and read in ``protocol``
-and ``events``; the rules for signatures are in ``core.security.policy``, those for large payloads in ``core.payloads``.
+and ``events``. ``core.security.policy`` has the rules for signatures, ``core.payloads`` the rules for large payloads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Messages of other services: SNS notifications, EventBridge and S3 events, and the rule that gives them a task.
 
-The rule takes off SNS's envelope. A task's message is read as that. Any other message is an event with a key,
+The rule first takes off SNS's envelope. A task's message is then decoded. Any other message is an event with a key,
 
 - EventBridge: ``source:detail-type`` (``aws.s3:Object Created``),
 - S3's own notifications: ``eventSource:eventName`` of the first record (``aws:s3:ObjectCreated:Put``),

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 
 PREFIX: Final = "once."
-"""The beginning of the names of one-off schedules; periodic schedules, which may be in the same group, have another."""
+"""The beginning of the names of one-off schedules. The names of periodic schedules, which may be in the same group,
+begin differently."""
 
 _PLAIN_ID: Final = re.compile(r"[0-9a-zA-Z\-_]{1,40}")
-"""A task id that can be part of a schedule's name: 40 of the 64 characters are left for it, and dots separate the
-parts."""
+"""Matches a task id that can be a part of a schedule's name. A name has at most 64 characters, of which 40 are left for
+the id, and the id can't contain dots, because dots separate the parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class OneOff:
 
 
 def due_at(message: Message) -> float | None:
-    """When a message is due, in seconds since the epoch: at its eta, or when it expires if that is earlier.
+    """The time at which a message is due, in seconds since the epoch: its eta, or its expiry if that is earlier.
 
     None for a message without an eta.
     """
@@ -62,7 +63,7 @@ def due_at(message: Message) -> float | None:
 def fires_at(
     broker: BrokerCapabilities, scheduler: ScheduleCapabilities | None, queue: str, due: float | None, now: float
 ) -> int | None:
-    """Decide when a schedule is to send a message; None: the broker or the message's receivers hold it back.
+    """Decide the time at which a schedule is to send a message; None: the broker or the receivers hold it back.
 
     A queue that can delay single messages gets the message early, by as much as the scheduler may be late: the queue
     holds it back for the rest, and the message arrives on time. On a queue that can't, an early message would block the
@@ -119,12 +120,12 @@ def fits(outgoing: Outgoing, scheduler: ScheduleCapabilities) -> bool:
 def put(
     scheduler: ScheduleStore, broker: Broker, messages: Sequence[tuple[str, Outgoing, OneOff]]
 ) -> Flow[list[Refused | None]]:
-    """Schedule messages; one answer for each message, in order, None for success.
+    """Schedule messages, and return one answer for each of them, in order; None: the message is scheduled.
 
     Args:
         scheduler: the scheduler.
         broker: the broker, which knows the scheduler's names for its queues.
-        messages: queue, message and schedule of each.
+        messages: the messages, each with its queue and its schedule.
 
     Raises:
         OperationalError: a queue doesn't exist, or can't be looked up.
@@ -147,7 +148,7 @@ def late_scheduler(scheduler: ScheduleStore | None) -> ScheduleStore | None:
 
 
 def cancel(scheduler: ScheduleStore, task_ids: Sequence[str]) -> Flow[list[bool]]:
-    """Remove the schedules of tasks; for each task, in order, whether it had one.
+    """Remove the schedules of tasks, and return for each task, in order, whether it had one.
 
     Raises:
         OperationalError: a schedule could not be removed.
@@ -180,7 +181,7 @@ def _schedule(
 
     body = outgoing.body
     if placeholder:
-        # As JSON it is still the same text, but the scheduler doesn't find the word that it would replace.
+        # The escape doesn't change the JSON, but the scheduler no longer finds the word that it would replace.
         body = body.replace(placeholder, f"\\u{ord(placeholder[0]):04x}{placeholder[1:]}")
     return PlatformSchedule(
         name=once.name,
@@ -188,7 +189,7 @@ def _schedule(
         target=targets[queue],
         body=body,
         group=outgoing.group,
-        # Not the message's own id: if it is scheduled again within five minutes, it would be dropped as a duplicate.
+        # The message's own deduplication id would drop the message if it is scheduled again within five minutes.
         deduplication=once.name if is_ordered(queue) else None,
         attributes=outgoing.attributes,
         description=once.description,

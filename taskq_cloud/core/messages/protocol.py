@@ -321,7 +321,7 @@ def _message(
         priority=values.number(task, "priority", properties.get("priority")) or 0,
         reply_to=properties.get("reply_to"),
         headers=own,
-        **{name: headers.get(name) for name in _AS_THEY_ARE},
+        **{name: headers.get(name) for name in _COPIED_HEADERS},
     )
     if SCHEDULE not in own:
         return message
@@ -330,7 +330,7 @@ def _message(
     return ticks.resolved(message)
 
 
-_AS_THEY_ARE: Final = [
+_COPIED_HEADERS: Final = [
     "root_id",
     "parent_id",
     "group",

@@ -24,7 +24,7 @@ from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import DelayTooLong, EncodeError, OperationalError, PayloadTooLarge
 
 RECORDS_AT_ONCE: Final = 10
-"""Records of a quarter of a megabyte each that are saved in one call."""
+"""The most records, of up to a quarter of a megabyte each, that are saved in one call."""
 UNSENDABLE: Final = (DelayTooLong, EncodeError, PayloadTooLarge)
 """Errors of a message that stay the same however often it is sent."""
 
@@ -36,17 +36,17 @@ TRANSPORT_OPTIONS: Final = (
     "serializer",
     "compression",
 )
-"""The options of a call that say how its message is carried."""
+"""The options of a call that determine how its message is carried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """How a message is carried, beside what the message itself says.
+    """The options by which a message is carried, beside those that the message itself contains.
 
     Args:
         group: the message group; on an unordered queue the tenant, where the broker knows tenants.
-        deduplication: the deduplication id: a queue that deduplicates takes two sends with one id for one. None: it is
-            made from the task's id and the number of its attempt.
+        deduplication: the deduplication id: of two messages with one id, a queue that deduplicates keeps the first.
+            None: the id is made from the task's id and the number of its attempt.
         attributes: the broker's message attributes, as strings.
         trace_header: the provider's trace header.
         serializer: the serializer of the arguments; None: the application's.
@@ -85,8 +85,8 @@ class Addressed:
     Args:
         queue: its queue.
         outgoing: the message as the broker is given it.
-        payload: the part that goes to the payload store before.
-        records: the records that go to the result store before.
+        payload: the part that must be in the payload store before the message is sent.
+        records: the records that must be in the result store before the message is sent.
         schedule: the schedule that is to send the message later; None: the broker gets it now.
     """
 
@@ -99,7 +99,7 @@ class Addressed:
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """The place where an application's messages leave.
+    """Sends an application's messages to its broker and its scheduler.
 
     Args:
         codec: encodes messages, and signs them.
@@ -121,7 +121,7 @@ class Outbox:
         return capabilities if self.prefers_parking else replace(capabilities, prefers_parking=False)
 
     def scheduled_at(self, queue: str, due: float | None, now: float) -> int | None:
-        """When a schedule is to send a message that is due at ``due``; None: the broker or the receivers hold it."""
+        """The time at which a schedule sends a message that is due at ``due``; None: no schedule holds it."""
         scheduler = None if self.scheduler is None else self.scheduler.capabilities
         return late_delivery.fires_at(self.capabilities, scheduler, queue, due, now)
 
@@ -137,7 +137,7 @@ class Outbox:
         has a payload store. Without one, a message that is too large for the scheduler goes to the broker.
 
         Raises:
-            EncodeError: the arguments can't be serialised; names the task.
+            EncodeError: the arguments can't be serialised; the error names the task.
             PayloadTooLarge: the message is too large for the payload store.
             ImproperlyConfigured: the serializer, the compression or a header is wrong.
             DelayTooLong: the message is due later than the broker can hold it back.
@@ -169,7 +169,7 @@ class Outbox:
         """Check a message against the size that the broker takes.
 
         Raises:
-            PayloadTooLarge: names the task, the size, the limit and the way out.
+            PayloadTooLarge: the message is too large; the error names the task, the size, the limit and the way out.
         """
         size, largest = size_bytes(addressed.outgoing), self.capabilities.largest_message_bytes
         if size > largest:
@@ -180,13 +180,14 @@ class Outbox:
             )
 
     def send(self, addressed: Sequence[Addressed]) -> Flow[list[Sent | Refused]]:
-        """Send messages to any queues, one batch for each queue; one answer for each message, in order.
+        """Send messages to any queues, one batch for each queue, and return one answer for each message, in order.
 
-        Payloads are stored before, all of them together; a message whose payload is refused is not sent. Messages with
-        a schedule are given to the scheduler; the name of the schedule stands for the broker's message id.
+        All payloads are stored first, together; a message whose payload is refused is not sent. Messages with a
+        schedule are given to the scheduler; the name of the schedule stands for the broker's message id.
 
         Raises:
-            OperationalError: all messages go to one queue, and it can't be used. Of several queues the answers say it.
+            OperationalError: all messages go to one queue, and it can't be used. With several queues, the answers of
+                its messages contain the error.
         """
         answers: list[Any] = [None] * len(addressed)
         if self.codec.payloads is not None:
@@ -236,10 +237,11 @@ class Outbox:
         capabilities = self.capabilities
         delay, longest = 0.0 if due is None else max(0.0, due - now), capabilities.longest_eta(queue)
         if delay > longest:
-            way_out = f": longer takes {capabilities.beyond_parking}" if capabilities.beyond_parking else ""
+            beyond = capabilities.beyond_parking
+            way_out = f"a longer delay needs {beyond}" if beyond else "choose an earlier time"
             raise DelayTooLong(
                 f"task {message.task} is due in {delay:.0f} s, and queue {queue!r} holds a message back for at most "
-                f"{longest:g} s{way_out}"
+                f"{longest:g} s: {way_out}"
             )
         return 0.0 if capabilities.parks(queue, delay) else min(delay, capabilities.longest_delay(queue))
 

@@ -35,13 +35,13 @@ class BrokerCapabilities:
         queues_must_exist: using a queue that nobody has created raises ``QueueNotFound``. If False, a queue exists once
             it is used.
         longest_extension_seconds: how long a lease can last before it has to be extended again.
-        longest_release_seconds: the longest ``Release``; a message that is released for longer comes back then.
+        longest_release_seconds: the longest ``Release``; a message that is released for longer comes back after that.
         longest_parking_seconds: how far ahead a message can be due if the broker can't hold it back itself, so that it
             is parked: its receivers give it back until it is due. A message that is due later is refused
             (``DelayTooLong``).
         prefers_parking: a message that is due within ``longest_parking_seconds`` is parked even if the broker could
             hold it back itself.
-        beyond_parking: the way to hold a message back for longer: the end of the sentence that refuses a message.
+        beyond_parking: the way to hold a message back for longer, as the object of "a longer delay needs ...".
         counts_messages: ``depth`` can count the messages of a queue.
         counts_receives: every delivery says how often its message was received. If False, ``Delivery.counted`` marks
             the deliveries that do.

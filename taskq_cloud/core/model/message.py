@@ -158,11 +158,11 @@ class Delivery:
         message_id: the broker's own id of the message.
         receipt: the token that settles this delivery; every delivery has its own.
         body: the message, still encoded.
-        receive_count: how often the message has been handed over, this delivery included; 1 where nobody counts.
+        receive_count: how often the message has been handed over, this delivery included; 1 if nothing is counted.
         sent_at: when the broker accepted the message, in seconds since the epoch, where known.
         received_at: when the message was handed over, in seconds since the epoch.
-        lease_seconds: how long the lease runs from ``received_at``; None where someone else holds it (an event source
-            mapping does so for a Lambda function).
+        lease_seconds: how long the lease runs from ``received_at``; None where another service holds the lease (an
+            event source mapping does so for a Lambda function).
         group: the message group, where there is one.
         attributes: the provider's message attributes, as strings.
         counted: whether the broker counts receives; if not, ``receive_count`` is 1.
@@ -197,7 +197,7 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Settle a delivery: the broker hands the message over again after ``after_seconds``, or its own limit if less."""
+    """Settle a delivery: the broker hands the message over again after ``after_seconds`` or its own, shorter limit."""
 
     delivery: Delivery
     after_seconds: float = 0

@@ -28,7 +28,7 @@ SCOPES: Final = (TASK, QUEUE, WORKER)
 
 
 class TaskKeywords(TypedDict, total=False):
-    """The options of ``@app.task`` as keyword arguments; ``TaskOptions`` says what each of them means."""
+    """The options of ``@app.task`` as keyword arguments; ``TaskOptions`` explains each of them."""
 
     acks_late: Literal[True]
     max_retries: int | None
@@ -70,11 +70,11 @@ class TaskOptions:
         max_retries: the number of attempts after the first; None: no limit.
         default_retry_delay: seconds before a retry that names no delay.
         autoretry_for: exceptions that are retried automatically.
-        dont_autoretry_for: exceptions that aren't, though ``autoretry_for`` covers them.
+        dont_autoretry_for: exceptions that are not retried, although ``autoretry_for`` covers them.
         retry_kwargs: ``countdown`` and ``max_retries`` of automatic retries.
         retry_backoff: True or a factor in seconds: automatic retries wait factor, 2 factor, 4 factor...
         retry_backoff_max: the longest wait before an automatic retry with ``retry_backoff``, in seconds.
-        retry_jitter: the wait is drawn at random, between zero and what ``retry_backoff`` gives.
+        retry_jitter: the wait is drawn at random, between zero and the wait that ``retry_backoff`` gives.
         time_limit: seconds after which the task is ended and fails with ``TimeLimitExceeded``.
         soft_time_limit: seconds after which ``SoftTimeLimitExceeded`` is raised inside the task.
         ignore_result: no result is stored.
@@ -99,8 +99,8 @@ class TaskOptions:
             limit; None: ``task_default_rate_limit``.
         rate_limit_burst: runs that may begin beyond the rate in any window of time; None: as many as two seconds allow,
             and at least 1.
-        rate_limit_scope: the runs that share the limit: ``"task"``: all runs of the task; ``"queue"``: all runs of
-            those tasks on its queue that have this scope; ``"worker"``: the task's runs in one process, as in Celery.
+        rate_limit_scope: the runs that share the limit: ``"task"``: all runs of the task; ``"queue"``: all runs of the
+            tasks on its queue that have this scope; ``"worker"``: the task's runs in one process, as in Celery.
         rate_key: a template filled with the arguments, such as ``"{tenant}"``: each value has its own limit.
     """
 
@@ -154,7 +154,7 @@ def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
         ImproperlyConfigured: an option is unknown, or its value isn't supported.
     """
     given = dict(given)
-    # Every delivery is acknowledged after the run; an application that says so already need not change.
+    # Every delivery is acknowledged after the run, so an application that sets acks_late=True need not change.
     if given.pop("acks_late", True) is not True:
         raise ImproperlyConfigured(
             f"task {task}: acks_late=False is not supported: messages are always acknowledged after the run; "
@@ -212,9 +212,9 @@ class Policy:
     Args:
         time_limit: the time limit of tasks without their own, in seconds.
         soft_time_limit: the soft time limit of tasks without their own, in seconds.
-        ignore_result: whether results are ignored, of tasks that don't say.
-        store_errors_even_if_ignored: whether errors are stored though results are ignored, of tasks that don't say.
-        track_started: whether the state STARTED is stored, of tasks that don't say.
+        ignore_result: whether the results of tasks without their own setting are ignored.
+        store_errors_even_if_ignored: whether their errors are stored although results are ignored.
+        track_started: whether the state STARTED of tasks without their own setting is stored.
         result_extended: records hold the task's name, arguments, worker, retries and queue.
         result_expires: seconds for which a record is kept; None: for ever.
         max_receives: deliveries of a message, after which a message that can't be run is dead-lettered.
@@ -241,7 +241,7 @@ class Policy:
     disable_rate_limits: bool = False
 
     def limits_rate(self, task: TaskOptions, queue: str) -> bool:
-        """Whether a task on this queue may have a rate limit, so that its slots have to be looked at."""
+        """Whether a task on this queue may have a rate limit, so that it needs a slot."""
         if self.disable_rate_limits:
             return False
         return self.default_rate is not None or task.rate_limit is not None or queue in self.queue_rate_limits

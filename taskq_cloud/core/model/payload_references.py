@@ -46,13 +46,13 @@ POINTER_CLASSES: Final = (
 POINTER_SIZE: Final = "ExtendedPayloadSize"
 LEGACY_POINTER_SIZE: Final = "SQSLargePayloadSize"
 POINTER_SHA256: Final = "taskq_payload_sha256"
-"""Our attribute beside theirs: their pointer has no digest, and its readers refuse unknown fields."""
+"""Our own message attribute with the digest. The libraries' pointer has none, and their readers refuse more fields."""
 
 POINTER_ATTRIBUTES: Final = frozenset({POINTER_SIZE, LEGACY_POINTER_SIZE, POINTER_SHA256})
 """The message attributes that belong to a pointer, and not to the message that it stands for."""
 
 LONGEST_SIZE_CHARACTERS: Final = 20
-"""The longest number of bytes that is read; Python refuses to read a number of some thousand digits."""
+"""The most digits of a size that are read. Python refuses to read a number with some thousand digits."""
 
 _PLACE: Final = re.compile(r"[a-z0-9]+://[^/?#\s]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -153,8 +153,8 @@ def reference_of(document: Mapping[str, Any]) -> PayloadReference | None:
     """The reference in a message's envelope, or None.
 
     Raises:
-        ClaimError: the reference is malformed, or it and the content type contradict each other: the one is there
-            without the other.
+        ClaimError: the reference is malformed, or the message has a reference without the content type of a reference,
+            or that content type without a reference.
     """
     headers = document.get("headers")
     value = headers.get(REFERENCE_KEY) if isinstance(headers, dict) else None

@@ -1,4 +1,4 @@
-"""A schedule as a platform keeps it: when it fires, the message it sends, and the queue it sends that to.
+"""A schedule as a platform keeps it: its fire times, the message that it sends, and the queue that it sends to.
 
 These values go through the port ``ScheduleStore``. Schedules for one late message are made in
 ``core.messages.late_delivery``, those for periodic tasks in ``beat.platform_schedules``.
@@ -26,8 +26,8 @@ class PlatformSchedule:
         start: the first time at which an expression may fire; None: at once. Aware, whole seconds.
         end: the time from which an expression no longer fires; None: never. Aware, whole seconds.
         enabled: whether the schedule fires.
-        window_minutes: the schedule fires at any time within so many minutes after its time; 0: as soon as the platform
-            can.
+        window_minutes: the schedule fires at any time within this many minutes after its time; 0: as soon as the
+            platform can.
         group: the message's group.
         deduplication: the message's deduplication id.
         attributes: the message's attributes.

@@ -1,4 +1,4 @@
-"""Rates of tasks, and the arithmetic that says when the next task of a rate may begin.
+"""Rates of tasks, and the arithmetic that decides when the next task may begin.
 
 The algorithm is GCRA (ITU-T I.371, "virtual scheduling") with reservations: every request is given the next *slot*, a
 time, and the slot after it is one interval later. Two slots of one key are never closer than an interval. A slot may

@@ -124,7 +124,7 @@ class Payloads:
         return data, None
 
     def put(self, payloads: Sequence[Payload]) -> Flow[list[Refused | None]]:
-        """Store payloads, all at once; one answer for each payload, in order."""
+        """Store payloads, all at once, and return one answer for each payload, in order."""
         return (yield from self.store.put(payloads)) if payloads else []
 
     def fetch(self, reference: PayloadReference) -> Flow[bytes]:
@@ -140,7 +140,7 @@ class Payloads:
         return answer
 
     def fetch_all(self, references: Sequence[PayloadReference]) -> Flow[list[bytes | ClaimError]]:
-        """Fetch the payloads of several references together; one answer for each reference, in order.
+        """Fetch the payloads of several references together, and return one answer for each reference, in order.
 
         Raises:
             OperationalError: the store could not be used.

@@ -23,7 +23,7 @@ STARTED_AT: Final = "date_started"
 """A key that Celery's documents don't have, beside its ``date_done``."""
 
 MOST_CHILDREN: Final = 1000
-"""The ids of children that a record holds at most: more would not fit into a record of DynamoDB's."""
+"""The most ids of children that a record holds: more would not fit into a record of DynamoDB's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The record of a task's state, and the rules that say which record may replace another and who gets a lock.
+"""The record of a task's state, and the rules for replacing a record and for giving out a lock.
 
 The payload of a record is Celery's result document (JSON), so that Celery's readers can read it; a store looks only at
 the fields beside it.

@@ -18,7 +18,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ScheduleState(NamedTuple):
-    """Whether a task is due, and in how many seconds it is due next: Celery's ``schedstate``."""
+    """Whether a task is due, and the seconds until it is due next: Celery's ``schedstate``."""
 
     is_due: bool
     next: float
@@ -37,7 +37,7 @@ class Schedule(Protocol):
         ...
 
     def is_due(self, last_run_at: datetime) -> ScheduleState:
-        """Whether a task that last ran at ``last_run_at`` is due, and in how many seconds to ask again."""
+        """Whether a task that last ran at ``last_run_at`` is due, and the seconds after which to ask again."""
         ...
 
     def following(self, moment: datetime, anchor: datetime = EPOCH) -> datetime:
@@ -95,7 +95,7 @@ def utc_of(wall: datetime, zone: tzinfo, fold: int = 0) -> datetime:
     """The instant of a naive local time in a zone, in UTC.
 
     Of a local time that repeats, ``fold`` 0 and 1 choose the first and the second instant. A local time that the zone's
-    clock skips becomes an instant as much later as the clock skips.
+    clock skips is moved later by the length of the gap.
     """
     return wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
 

@@ -1,7 +1,7 @@
 """``crontab``: local times that match a minute, an hour, a weekday, a day and a month.
 
-Around changes of a zone's clock the times are those of Celery 5.7: a time that the clock skips comes as much later as
-the clock skips, and of several such times only the first; a time that repeats is due the first time.
+Around changes of a zone's clock the times are those of Celery 5.7. A time that the clock skips is moved later by the
+length of the gap; of several skipped times, only the first is due. A time that repeats is due the first time.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class crontab:
         return self._step(aware(last_run_at)) - now_of(self.nowfun)
 
     def is_due(self, last_run_at: datetime) -> ScheduleState:
-        """Whether a task that last ran at ``last_run_at`` is due, and in how many seconds it is due next."""
+        """Whether a task that last ran at ``last_run_at`` is due, and the seconds until it is due next."""
         remaining = self.remaining_estimate(last_run_at)
         if remaining > timedelta(0):
             return ScheduleState(is_due=False, next=remaining.total_seconds())

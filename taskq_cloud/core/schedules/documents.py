@@ -67,7 +67,7 @@ def schedule_from_document(document: Mapping[str, Any]) -> Schedule:
     """Read a schedule from JSON.
 
     Raises:
-        ScheduleError, TypeError: the document isn't a schedule's.
+        ScheduleError, TypeError: the document isn't a schedule.
     """
     match document:
         case {"crontab": str(text)}:
@@ -76,7 +76,7 @@ def schedule_from_document(document: Mapping[str, Any]) -> Schedule:
             return schedule(seconds, document.get("relative") is True, timezone=document.get("timezone"))
         case {"solar": [str(event), int() | float() as lat, int() | float() as lon]}:
             return solar(event, lat, lon)
-    raise ScheduleError(f"the document isn't a schedule's: {document!r:.200}")
+    raise ScheduleError(f"the document isn't a schedule: {document!r:.200}")
 
 
 def to_document(timing: Timing) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def from_document(document: Mapping[str, Any]) -> Timing:
     """Read a timing from JSON.
 
     Raises:
-        ScheduleError, TypeError, ValueError: the document isn't a timing's.
+        ScheduleError, TypeError, ValueError: the document isn't a timing.
     """
     bounds = {
         name: aware(datetime.fromisoformat(document[name]))

@@ -24,7 +24,7 @@ _LONGEST_LOOK_BACK: Final = timedelta(days=366 * 41)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """The fire times of a periodic task: those of a schedule, from a start to an end.
+    """The fire times of a periodic task: the times of a schedule, from a start to an end.
 
     Args:
         schedule: the schedule, with a known time zone.
@@ -100,10 +100,10 @@ class ScheduleEntry:
             time at which the call is due.
         enabled: whether the task is called; an entry that isn't enabled is only declared.
         jitter_seconds: the largest random delay of a call.
-        overlap: what happens to a call that comes before the previous one has ended: it runs too (``allow``), or it is
+        overlap: the handling of a call that comes before the previous one has ended: it runs too (``allow``), or it is
             left out (``skip``).
-        catch_up: what happens to calls that come after the next one was due: one call runs for all that were due until
-            it began (``one``), all of them run (``all``), or none does (``skip``).
+        catch_up: the handling of late calls, which would begin after the next call is due: one call runs for all that
+            are due by then (``one``), all of them run (``all``), or none of them runs (``skip``).
     """
 
     name: str

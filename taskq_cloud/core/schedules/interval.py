@@ -94,7 +94,7 @@ class schedule:
         return self._step(aware(last_run_at)) - now_of(self.nowfun)
 
     def is_due(self, last_run_at: datetime) -> ScheduleState:
-        """Whether a task that last ran at ``last_run_at`` is due, and in how many seconds it is due next."""
+        """Whether a task that last ran at ``last_run_at`` is due, and the seconds until it is due next."""
         remaining = self.remaining_estimate(last_run_at)
         if remaining > timedelta(0):
             return ScheduleState(is_due=False, next=remaining.total_seconds())
@@ -122,7 +122,7 @@ class schedule:
         )  # where the clock skips midnight, the day's time comes later
 
     def steps(self, anchor: datetime) -> tuple[timedelta, datetime]:
-        """The distance between the times, and one of them, in UTC. Not for relative days, whose lengths differ."""
+        """The distance between the times, and one of them, in UTC. Relative days have none, as their lengths differ."""
         anchor = anchor.astimezone(UTC)
         if not self.relative or self.unit is None:
             return self.run_every, anchor

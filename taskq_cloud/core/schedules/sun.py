@@ -15,7 +15,7 @@ from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, now_of
 from taskq_cloud.errors import MissingExtra, ScheduleError
 
 _STANDARD_REFRACTION: Final = "-0:34"
-"""The Naval Observatory's horizon for rising and setting, which are those of the sun's upper limb."""
+"""The Naval Observatory's horizon for sunrise and sunset, at which the sun's upper limb crosses the horizon."""
 
 _EVENTS: Final = {
     "dawn_astronomical": ("next_rising", "-18"),
@@ -32,7 +32,7 @@ _EVENTS: Final = {
 
 LONGEST_SEARCH_DAYS: Final = 366
 _GRID: Final = timedelta(hours=6)
-"""A time shorter than that between two events of a kind."""
+"""A time that is shorter than the time between two events of one kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class solar:
         return self._next_event(aware(last_run_at)) - now_of(self.nowfun)
 
     def is_due(self, last_run_at: datetime) -> ScheduleState:
-        """Whether a task that last ran at ``last_run_at`` is due, and in how many seconds it is due next."""
+        """Whether a task that last ran at ``last_run_at`` is due, and the seconds until it is due next."""
         remaining = self.remaining_estimate(last_run_at)
         if remaining > timedelta(0):
             return ScheduleState(is_due=False, next=remaining.total_seconds())

@@ -28,11 +28,11 @@ AWS_SCHEDULED_TIME: Final = "<aws.scheduler.scheduled-time>"
 
 SENT_TIME: Final = "<sent>"
 """The fire time in messages of a platform that writes no time into them (Cloud Scheduler to Pub/Sub): it stands for the
-last time at which the platform was to fire when the broker took the message."""
+platform's latest fire time at the moment when the broker took the message."""
 
 CLOCKS_DIFFER_SECONDS: Final = 5
 """The assumed difference between the clocks of two of a provider's services, or of a service and a worker. A message
-sent up to so many seconds before a firing counts as that firing's: firings are a minute or more apart."""
+sent up to this many seconds before a firing belongs to that firing, because firings are a minute or more apart."""
 
 _LATEST_LEAD: Final = timedelta(minutes=5)
 """The largest accepted difference between the clocks of a platform and of a worker."""
@@ -40,7 +40,7 @@ _LATEST_LEAD: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """The facts about its entry that the message of a tick carries.
+    """The facts about a periodic task that the message of its tick carries.
 
     Args:
         application: the name of the application that declared the entry.
@@ -51,9 +51,9 @@ class Tick:
         delay_seconds: seconds from the fire time until the task is to run (``countdown``).
         jitter_seconds: the largest random delay beyond that, in seconds.
         expires_seconds: seconds from the fire time until the task is no longer run; None: no limit.
-        span_seconds: 0 for a tick; otherwise the message stands for all ticks of a span of so many seconds.
-        fires: the platform's firings, if it writes no time into its messages and fires at other times than those of the
-            entry too; None: it fires at the entry's times.
+        span_seconds: 0 for a tick; otherwise the message stands for all ticks of a span of this many seconds.
+        fires: the platform's fire times, if it writes no time into its messages and also fires when the entry isn't
+            due; None: it fires at the entry's times.
     """
 
     application: str
@@ -112,7 +112,7 @@ def tick_id(application: str, name: str, fire_time: datetime) -> str:
 
 
 def with_tick(message: Message, tick: Tick, fire_time: datetime | str) -> Message:
-    """Make a call of a task a tick of an entry.
+    """Turn a call of a task into a tick of an entry.
 
     Args:
         message: the call; its id, eta and expiry are replaced.
@@ -178,7 +178,7 @@ def fire_time_of(message: Message) -> datetime:
 
 
 def resolved(message: Message, sent_at: float | None = None) -> Message:
-    """Add to a tick that was read everything that depends on its fire time; any other message is returned unchanged.
+    """Add everything that depends on the fire time to a tick's message, and return any other message unchanged.
 
     Args:
         message: the message.
@@ -216,7 +216,7 @@ def at(message: Message, tick: Tick, fire_time: datetime, unread_id: str | None 
     """
     task_id = tick_id(tick.application, tick.name, fire_time)
     if tick.span_seconds:
-        # Not the id of a tick, as a tick of the span may be due at the span's beginning.
+        # A span must not have the id of a tick, because a tick of the span may be due at the span's beginning.
         task_id = derived_id(task_id, "span", tick.span_seconds)
     changes: dict[str, Any] = {"id": task_id, "headers": {**message.headers, SCHEDULED_TIME: _text(fire_time)}}
     if message.root_id in (None, unread_id, message.id):
@@ -250,13 +250,13 @@ def spread(message: Message, tick: Tick) -> list[Message]:
 
 
 def is_due(message: Message, tick: Tick, now: datetime) -> bool:
-    """Whether the fire time of a tick has come, and the tick's timing has it; a span's message needs only the first."""
+    """Whether a tick's fire time has come and is in its timing; for the message of a span, whether it has come."""
     fire_time = fire_time_of(message)
     return fire_time <= now + _LATEST_LEAD and (bool(tick.span_seconds) or tick.timing.fires_at(fire_time))
 
 
 def _fired_at(tick: Tick, sent: datetime) -> datetime:
-    """The time for which the platform sent the message that the broker took at ``sent``.
+    """The fire time for which the platform sent a message that the broker took at ``sent``.
 
     The entry need not be due then. Its start and end are left out, as the platform doesn't know them either.
     """

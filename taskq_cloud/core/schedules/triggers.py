@@ -38,7 +38,7 @@ LONG_SPAN_SECONDS: Final = 900
 SHORT_SPAN_SECONDS: Final = 60
 """The span of intervals under a minute: 60 messages at once are enough, and a pause takes effect sooner."""
 HORIZON_YEARS: Final = 30
-"""Changes of clocks that lie further ahead are left out of account."""
+"""Clock changes that are further ahead than this are ignored."""
 _HOUR_MINUTES: Final = 60
 _DAY_MINUTES: Final = 1440
 _WEEK_DAYS: Final = 7
@@ -114,7 +114,7 @@ def triggers_of(
 
 def _of_crontab(cron: crontab, now: datetime, *, weeks: bool) -> list[Trigger]:
     name = cron.timezone or "UTC"
-    if any(_meets(cron, *change) for change in _clock_changes(name, now.year)):
+    if any(_matches_between(cron, *change) for change in _clock_changes(name, now.year)):
         return _in_utc(cron, now)
     return [Trigger(minute=cron.minute, hour=cron.hour, timezone=name, **_days(cron, weeks=weeks))]
 
@@ -129,7 +129,7 @@ class _Days(TypedDict):
 
 
 def _days(cron: crontab, *, weeks: bool) -> _Days:
-    """The days of a crontab as a trigger has them: if days of both kinds are limited, those that are fewer."""
+    """The days of a crontab for a trigger. If days of both kinds are limited, the kind with fewer days is used."""
     of_month = None if cron.day_of_month == fields.DAY_OF_MONTH.all else cron.day_of_month
     of_week = None if cron.day_of_week == fields.DAY_OF_WEEK.all else cron.day_of_week
     week: int | None = None
@@ -157,7 +157,7 @@ def _in_utc(cron: crontab, now: datetime) -> list[Trigger]:
     triggers = []
     for of_day in sorted(set(days.values()), key=lambda each: [sorted(part) for part in each]):
         months, of_month, of_week = of_day
-        # Made into a crontab again, as _days takes the days that are fewer.
+        # _days needs a crontab, to choose the kind of days with fewer days.
         chosen = crontab(day_of_week=of_week, day_of_month=of_month, month_of_year=months)
         minutes = [minute for minute, each in days.items() if each == of_day]
         for hours, of_hour in _by_hours(minutes):
@@ -196,8 +196,8 @@ def _span(longest_seconds: float) -> int:
     minutes = int(min(longest_seconds, LONG_SPAN_SECONDS)) // 60
     if minutes < 1:
         raise ScheduleError(
-            "it needs messages that are held back for a minute, and its queue can't hold them so long beside the "
-            "countdown and the jitter"
+            "its messages have to be held back for a minute, but its queue can't do that in addition to the countdown "
+            "and the jitter: lower them, or use another queue"
         )
     return 60 * next(each for each in range(minutes, 0, -1) if _HOUR_MINUTES % each == 0)
 
@@ -216,7 +216,7 @@ def _of_interval(interval: schedule, anchor: datetime, longest_span_seconds: flo
 
 
 def _of_sun(sun: solar, now: datetime, span_seconds: int) -> Trigger:
-    """A trigger whose spans cover the hours of UTC in which the sun's event falls or to which it is near."""
+    """A trigger whose spans cover the hours of UTC in which, or close to which, the sun's event occurs."""
     hours, due = set(), now.astimezone(UTC)
     for _ in range(_SOLAR_SAMPLE_DAYS):
         due = sun.following(due)
@@ -228,7 +228,7 @@ def _every(span_seconds: int, hours: frozenset[int]) -> Trigger:
     return Trigger(minute=frozenset(range(0, 60, span_seconds // 60)), hour=hours, span_seconds=span_seconds)
 
 
-def _meets(cron: crontab, begin: datetime, end: datetime, *_offsets: int) -> bool:
+def _matches_between(cron: crontab, begin: datetime, end: datetime, *_offsets: int) -> bool:
     """Whether a crontab matches a local time from ``begin`` on and before ``end``."""
     while begin < end:
         if begin.hour in cron.hour and begin.minute in cron.minute and cron.matches_day(begin.date()):

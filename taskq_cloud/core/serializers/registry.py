@@ -52,7 +52,7 @@ def register_serializer(
     content_type: str,
     encoding: str = "utf-8",
 ) -> None:
-    """Add a serializer for all applications of this process. Call it where tasks are declared, so in each process.
+    """Add a serializer for all applications of this process. Call it where tasks are declared, in every process.
 
     Args:
         name: the name for ``task_serializer`` and ``accept_content``.

@@ -27,7 +27,7 @@ LAZY: Final = "lazy"
 
 
 def with_id(message: Message, signature: Signature, before: Sequence[Signature]) -> tuple[str, Signature]:
-    """Make the signature that is kept of an addition: it ends in a task, and that task has an id.
+    """Complete the signature of an addition: it has to end in a task, and that task needs an id.
 
     Args:
         message: the message of the task that adds.
@@ -53,7 +53,7 @@ def with_place(message: Message, task_id: str, signature: Signature, before: Seq
         before: the signatures that it has added before.
     """
     member = successors.membership(message)
-    assert member is not None  # the task has looked
+    assert member is not None  # the task has checked this
     path = (JoinPlace(_pair_id(message, task_id), "1", 2), *_after_lazy_additions(message, member, before).path)
     return to_signature(set_on_last(parse(signature), _place_options(message, member, path)))
 
@@ -78,7 +78,7 @@ def messages(message: Message, added: Sequence[Signature], origin: Origin) -> It
 
 
 def own_place(message: Message, member: Membership, added: Sequence[Signature]) -> Membership:
-    """The place at which a task arrives that has succeeded and has added signatures.
+    """The place at which a task that has added signatures arrives once it has succeeded.
 
     Args:
         message: the task's message.
@@ -121,7 +121,7 @@ def _not_lazy(added: Sequence[Signature]) -> list[Signature]:
 
 
 def _join_id(message: Message, added: Sequence[Signature]) -> str:
-    # Derived from the additions, too: a second run that adds something else counts in another join.
+    # The id depends on the additions, too, so that a second run that adds something else counts in another join.
     return derived_id(message.id, f"additions {_digest(list(added))}")
 
 

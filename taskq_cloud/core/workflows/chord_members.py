@@ -29,7 +29,7 @@ def check_store_counts_members(store: ResultStore) -> None:
     """Check that a result store can count a chord's members.
 
     Raises:
-        ImproperlyConfigured: the store can't; names the setting.
+        ImproperlyConfigured: the store can't count them; the error names the setting.
     """
     if not (store.capabilities.joins and store.capabilities.keeps_records):
         raise ImproperlyConfigured(_NO_JOINS.format(type(store).__name__))

@@ -52,7 +52,7 @@ class Stored(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """A message to be sent, and how its signature wants it sent.
+    """A message to be sent, with the options that its signature has for the sending.
 
     Args:
         message: the message.
@@ -124,7 +124,7 @@ def with_ids(stages: Stages, last_id: str) -> Stages:
 
 
 def _with_ids(stages: Stages, last_id: Callable[[], str]) -> Stages:
-    # Ids are made where one is missing only: most stages that come in a message have theirs.
+    # An id is made only where one is missing: most stages that come in a message have one.
     last = len(stages) - 1
 
     def own_id(index: int) -> str:

@@ -28,7 +28,7 @@ NOT_STORED: Final = "not stored"
 PAGE_RECORDS: Final = 500
 """Records read or written at a time."""
 DEEPEST: Final = 100
-"""How many tasks that start inside each other are followed."""
+"""The depth to which tasks that start inside other tasks are followed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

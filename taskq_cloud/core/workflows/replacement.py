@@ -27,7 +27,7 @@ def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Stage
         fence: the fencing number of the lock that the task ran under, 0 without one.
 
     Raises:
-        InvalidTaskError: the signature isn't a workflow; names the task.
+        InvalidTaskError: the signature isn't a workflow; the error names the task.
     """
     try:
         stages = planner.ending_in_a_task(signatures.parse(signature))
@@ -38,7 +38,7 @@ def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Stage
         # Tasks in a chord's header get no errbacks: their failure is the chord's, and so the last task's.
         before = set_on_all(stages, {"link_error": embed.errbacks or None})[:-1]
         last = _last(message, stages[-1], fence)
-        # Derived from the attempt, too: the ids of the earlier tasks of its chain are derived from the task's id alone.
+        # The ids depend on the attempt, too: ids of earlier tasks of the chain are derived from the task's id alone.
         base = derived_id(message.id, "replaced", message.attempt)
         return planner.with_ids(change_every_task((*before, last), lambda task: task.with_options(**nesting)), base)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
@@ -54,11 +54,11 @@ def start(
         message: the message of the task that is replaced.
         stages: the workflow that runs in its place.
         now: the time, in seconds since the epoch.
-        paging: the rules for keeping large groups in pages; None: none are.
+        paging: the rules for keeping large groups in pages; None: no groups are kept in pages.
         resent: whether an earlier delivery of the message may have been replaced already.
 
     Raises:
-        InvalidTaskError: an option has the wrong type or value; names the task.
+        InvalidTaskError: an option has the wrong type or value; the error names the task.
     """
     # The replacement takes the task's place, so it has the task's parent.
     origin = replace(successors.origin_of(message, now, paging, resent=resent), parent_id=message.parent_id)

@@ -24,7 +24,7 @@ from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.errors import TaskRevokedError
 
 MOST_ROUNDS: Final = 5
-"""How often a workflow is read at most while its tasks go on ending and sending others."""
+"""The most times that a workflow is read, while its tasks go on ending and sending others."""
 
 
 def revocation(task_id: str, results_expire_at: float | None) -> Record:

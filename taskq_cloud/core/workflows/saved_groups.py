@@ -1,9 +1,9 @@
 """Lists of a group's tasks in the result store, for ``GroupResult.restore`` and for chords.
 
-For Celery's chords, such a list alone says who the members are; our own chords need one if many ids were given.
+For Celery's chords, only such a list names the members; our own chords need one if many ids were given.
 
-A group is written as Celery's tuple of it in JSON, ``[[id, parent], [member, ...]]``. A member that is a task has None
-in place of the list of its members. ``results`` and ``execution.steps.chords`` make results and values of it.
+A group is written as Celery writes it in JSON: ``[[id, parent], [member, ...]]``. A member that is a task has None
+in place of the list of its members. ``results`` makes results from a list, and ``execution.steps.chords`` values.
 """
 
 from __future__ import annotations

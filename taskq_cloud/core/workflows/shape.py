@@ -154,7 +154,7 @@ def from_json(stages: list[Any]) -> Stages:
     """Read the stages that ``to_json`` has written; they hold names, ids, and whether results are ignored.
 
     Raises:
-        DecodeError: the JSON isn't of ``to_json``.
+        DecodeError: the JSON isn't in the form that ``to_json`` writes.
     """
     return tuple(map(_stage_from_json, stages))
 

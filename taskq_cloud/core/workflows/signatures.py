@@ -46,8 +46,8 @@ _NOT_COPIED: Final = (*_LAST_TASK_OPTIONS, *_HEADER_OPTIONS, "link_error")
 SAVED_CHORD: Final = "chord_group"
 """The option of a chord's body that names the header's group, if the result store has the list of its members."""
 CHORD_PLACES: Final = "chord_places"
-"""The option of the body that a task carries that was added to the chord: the joins in which the task counts before it
-counts in the header."""
+"""An option of the chord's body in the message of a task that was added to the chord: the joins in which that task
+counts before it counts in the header."""
 CHORD_OPTIONS: Final = ("chord_size", "chord_ids", SAVED_CHORD, CHORD_PLACES)
 """The options of a chord's body by which the members of its header are counted."""
 
@@ -60,11 +60,11 @@ def is_composed(signature: Signature) -> bool:
 def parse(signature: Signature) -> Stages:
     """Read a signature.
 
-    Signatures that follow it may stand in its option ``chain``: so does Celery write the rest of a chain whose first
-    part is a chord's body.
+    Signatures that follow it may be in its option ``chain``: Celery puts the rest of a chain there if the first part of
+    the chain is a chord's body.
 
     Raises:
-        InvalidTaskError: the value, or a part of it, isn't a signature; quotes that part.
+        InvalidTaskError: the value, or a part of it, isn't a signature; the error quotes that part.
     """
     options = dict(signature.get("options") or {})
     follows = parse_all(reversed(options.pop("chain", None) or ()))

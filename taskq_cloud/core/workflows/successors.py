@@ -34,7 +34,7 @@ def check(parent: Message, now: float) -> None:
         now: the time, in seconds since the epoch.
 
     Raises:
-        InvalidTaskError: an option of a signature has the wrong type or value; names the task.
+        InvalidTaskError: an option of a signature has the wrong type or value; the error names the task.
     """
     try:
         deque(on_success(parent, None, now), maxlen=0)
@@ -53,9 +53,9 @@ def on_success(
 
     Args:
         parent: the message of the task that has succeeded.
-        value: the task's value, which each of them is given.
+        value: the task's value, which each of these tasks gets.
         now: the time, in seconds since the epoch.
-        paging: the rules for keeping large groups in pages; None: none are.
+        paging: the rules for keeping large groups in pages; None: no groups are kept in pages.
         resent: whether the messages may have been sent before, so that each has to look for its task's result first.
     """
     origin = origin_of(parent, now, paging, resent=resent)
@@ -81,7 +81,7 @@ def on_failure(
     Args:
         parent: the message of the task that has failed.
         now: the time, in seconds since the epoch.
-        paging: the rules for keeping large groups in pages; None: none are.
+        paging: the rules for keeping large groups in pages; None: no groups are kept in pages.
         only: the positions of the errbacks to make; None: all errbacks.
         given: the arguments put before their own; None: the id of the failed task.
     """
@@ -155,7 +155,7 @@ def origin_of(parent: Message, now: float, paging: Paging | None, *, resent: boo
     Args:
         parent: the task's message.
         now: the time, in seconds since the epoch.
-        paging: the rules for keeping large groups in pages; None: none are.
+        paging: the rules for keeping large groups in pages; None: no groups are kept in pages.
         resent: whether the messages may have been sent before.
     """
     headers = {planner.RESENT: True} if resent else {}

@@ -35,7 +35,7 @@ class Load:
         idle_hours: hours of a day in which the queues are polled and are empty; None: the hours in which no task runs.
 
     Raises:
-        ImproperlyConfigured: a number is out of its range; names the option of ``taskq cost``.
+        ImproperlyConfigured: a number is out of its range; the error names the option of ``taskq cost``.
     """
 
     payload_bytes: int = 1000
@@ -61,7 +61,7 @@ def check(name: str, value: float | None, least: float = 0, most: float | None =
     """Refuse an option whose number is out of its range.
 
     Raises:
-        ImproperlyConfigured: the number is not finite, too small or too large; names the option and its range.
+        ImproperlyConfigured: the number is not finite, or out of its range; the error names the option and the range.
     """
     if value is None:
         return

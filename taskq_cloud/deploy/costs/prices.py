@@ -40,7 +40,7 @@ class PriceList(BaseModel):
         """Return a price by its name.
 
         Raises:
-            ImproperlyConfigured: the list has no price of that name; says how to add it.
+            ImproperlyConfigured: the list has no price of that name; the error says how to add it.
         """
         found = self.prices.get(name)
         if found is None:
@@ -63,7 +63,7 @@ def read_prices(path: Path, region: str) -> PriceList:
 
     Raises:
         ImproperlyConfigured: the file can't be read, lacks its date or the Region, or holds an entry that is not a
-            price; names the entry.
+            price; the error names the entry.
     """
     try:
         lists = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ class PricedItem:
 
     Args:
         item: the calls and units of a day.
-        month_usd: what they cost in 30 days, in US dollars.
+        month_usd: their cost in 30 days, in US dollars.
     """
 
     item: CostItem

@@ -56,9 +56,9 @@ def call(
         The service's answer; None if the resource does not exist.
 
     Raises:
-        AccessDenied: the call is not permitted; names the permission.
+        AccessDenied: the call is not permitted; the error names the permission.
         Unreachable: the service did not answer.
-        OperationalError: the service refused the call; names the resource and quotes the service's error.
+        OperationalError: the service refused the call; the error names the resource and quotes the service's error.
     """
     try:
         return (yield Call(service, operation, parameters))

@@ -1,4 +1,4 @@
-"""The doctor's checks of Lambda functions; ``checks_mapping`` has those of their event source mappings."""
+"""The doctor's checks of Lambda functions; ``checks_mapping`` checks their event source mappings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Pairs of a declared resource and the deployed resource of its name, which the doctor's checks compare.
 
-Each kind of resource yields two sequences of pairs: the deployed resources, and those that are missing.
+Each kind of resource yields two sequences of pairs: the deployed resources, and the missing ones.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Kind(Generic[D_co, L_co]):
         label: how findings name the kind: ``"queue"``.
         declared: returns the declared resources.
         live: returns the observed resources, by name.
-        remedy: the usual remedy: whatever creates resources of this kind.
+        remedy: the usual remedy: the command that creates resources of this kind.
         name: returns the name that a declared resource is deployed under.
     """
 

@@ -143,7 +143,7 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
         skip: areas to leave out, of ``SKIPPABLE``.
 
     Raises:
-        AccessDenied: a permission is missing; names it.
+        AccessDenied: a permission is missing; the error names it.
         OperationalError: a service did not answer, or refused a call.
     """
     queues = yield from _queues(topology)

@@ -46,7 +46,7 @@ def compile_all(interpreter: str, folder: Path, runs_in: str) -> None:
         runs_in: the folder that the modules will run in, for tracebacks.
 
     Raises:
-        ImproperlyConfigured: a module can't be compiled; names it and the reason.
+        ImproperlyConfigured: a module can't be compiled; the error names it and the reason.
     """
     arguments = ["-m", "compileall", "-q", "-f", "-s", str(folder), "-p", runs_in]
     done = _run(interpreter, [*arguments, "--invalidation-mode", "unchecked-hash", str(folder)])
@@ -64,7 +64,7 @@ def start(interpreter: str, folders: Sequence[Path], app: str) -> list[str]:
         app: the value of ``TASKQ_APP``.
 
     Raises:
-        ImproperlyConfigured: the package doesn't start; says why.
+        ImproperlyConfigured: the package doesn't start; the error says why.
     """
     # -S hides the packages that are installed here.
     paths = json.dumps([_RUNTIME_PACKAGES, [path for path in sys.path if path], *map(str, folders)])

@@ -99,7 +99,7 @@ def install(requirements: Requirements, target: Target, destination: Path) -> No
         destination: the folder to install into.
 
     Raises:
-        ImproperlyConfigured: pip is missing or failed; quotes its error.
+        ImproperlyConfigured: pip is missing or failed; the error quotes pip's error.
     """
     with tempfile.TemporaryDirectory() as scratch:
         file, extras = Path(scratch, "requirements.txt"), set(requirements.extras)
@@ -168,7 +168,7 @@ def _sdk() -> list[str]:
 
 
 def _without_library(path: Path) -> tuple[list[str], set[str]]:
-    """Return the lines of a requirement file without those for this library, and the extras that these ask for."""
+    """Return the lines of a requirement file without this library, and the extras of this library that they name."""
     kept: list[str] = []
     extras: set[str] = set()
     try:

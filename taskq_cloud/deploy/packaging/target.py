@@ -25,7 +25,8 @@ LARGEST_UPLOAD_BYTES: Final = 52_428_800
 
 _WHEELS: Final = {"x86_64": "x86_64", "arm64": "aarch64"}
 _GLIBCS: Final = ((2, 28), (2, 27), (2, 26), (2, 17))
-"""Amazon Linux 2 has 2.26. Python 3.12 and newer run on Amazon Linux 2023, which has 2.34."""
+"""The versions of glibc that wheels may need, best first. Amazon Linux 2 has glibc 2.26. Python 3.12 and newer run on
+Amazon Linux 2023, which has glibc 2.34."""
 
 
 @dataclass(frozen=True, slots=True)

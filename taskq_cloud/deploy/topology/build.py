@@ -65,13 +65,13 @@ def build(
 
     Args:
         app: the application.
-        app_path: the path that functions and containers import it from: ``"shop:app"``; None: ``TASKQ_APP`` says it.
+        app_path: the path that functions and containers import it from: ``"shop:app"``; None: the one in ``TASKQ_APP``.
         periodic: returns the schedules of its periodic tasks, whose targets are names of queues; it is called only if
             Terraform manages them.
 
     Raises:
         ImproperlyConfigured: the broker is on this machine, the ``deployment`` setting is wrong, or tasks of one queue
-            need two runtimes; says what to change.
+            need two runtimes; the error says what to change.
     """
     try:
         return _build(app, app_path, periodic)

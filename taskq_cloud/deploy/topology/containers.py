@@ -47,7 +47,7 @@ class WorkerPlatform:
         aws: whether the containers run on ECS; otherwise they run on Cloud Run.
         stop_timeout_seconds: the time from SIGTERM to SIGKILL.
         environment: the environment variables.
-        app_path: the path that the containers import the application from; None: ``TASKQ_APP`` says it.
+        app_path: the path that the containers import the application from; None: the path in ``TASKQ_APP``.
     """
 
     name: str
@@ -165,7 +165,7 @@ def fargate_size(where: str, cpu_units: int, memory_mb: int) -> tuple[int, int]:
         memory_mb: the least memory in MiB.
 
     Raises:
-        ImproperlyConfigured: no container is large enough; says how large the largest is.
+        ImproperlyConfigured: no container is large enough; the error gives the largest size.
     """
     for cpu, sizes in MEMORY_SIZES_MB.items():
         fitting = [memory for memory in sizes if memory >= memory_mb]
@@ -182,7 +182,7 @@ def _check_queues(where: str, queues: tuple[str, ...]) -> None:
     """Refuse more queues than one service can scale by.
 
     Raises:
-        ImproperlyConfigured: names the queues, and says how to spread them over services.
+        ImproperlyConfigured: there are more queues; the error names them, and says how to spread them over services.
     """
     if len(queues) > MOST_QUEUES:
         raise ImproperlyConfigured(

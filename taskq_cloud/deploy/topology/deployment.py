@@ -86,7 +86,7 @@ def read_deployment(given: Mapping[str, Any]) -> Deployment:
         given: the value of the setting.
 
     Raises:
-        ImproperlyConfigured: an option is unknown or has a wrong value; names the option and the reason.
+        ImproperlyConfigured: an option is unknown or has a wrong value; the error names the option and the reason.
     """
     try:
         return Deployment.model_validate(given)

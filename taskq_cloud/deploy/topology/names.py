@@ -40,7 +40,7 @@ def check_deployment(deployment: Deployment, served: Sequence[Served]) -> None:
     """Check that every queue in the ``deployment`` setting exists, is served by that runtime, and is named once.
 
     Raises:
-        ImproperlyConfigured: names the queue, and the queues to choose from.
+        ImproperlyConfigured: a queue fails the check; the error names it, and the queues to choose from.
     """
     functions = {each.queue for each in served if each.runtime == "lambda"}
     containers = {each.queue for each in served if each.runtime == "container"}
@@ -68,7 +68,7 @@ def check_functions(functions: Sequence[Function]) -> None:
     """Check that function names are unique; a function's name can't contain dots, so two queues may share one.
 
     Raises:
-        ImproperlyConfigured: names the two queues.
+        ImproperlyConfigured: two functions have the same name; the error names their queues.
     """
     _check_unique("a Lambda function {}", ((each.name, each.queue) for each in functions))
 
@@ -77,7 +77,7 @@ def check_queues(queues: Sequence[Queue]) -> None:
     """Check that the names of queues and dead-letter queues are unique in SQS, which allows fewer characters.
 
     Raises:
-        ImproperlyConfigured: names the two queues.
+        ImproperlyConfigured: two queues have the same name in SQS; the error names both.
     """
     names = ((name, each.queue) for each in queues for name in (each.name, each.dead_letter_queue.name))
     _check_unique("a queue {} in SQS", names)
@@ -102,7 +102,7 @@ def check_variables(where: str, environment: Mapping[str, str]) -> None:
         environment: the variables.
 
     Raises:
-        ImproperlyConfigured: names the refused variables.
+        ImproperlyConfigured: Lambda refuses some of the variables; the error names them.
     """
     found = sorted(environment.keys() & RESERVED)
     if found:

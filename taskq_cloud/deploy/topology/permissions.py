@@ -73,7 +73,7 @@ def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
 
 
 def _delays(topology: Topology) -> Iterable[Statement | None]:
-    """Allow one-time schedules for late tasks; their target is a queue's ARN, which an attribute of the queue tells."""
+    """Allow one-time schedules for late tasks, and the read of a queue's ARN, which is the target of a schedule."""
     group = topology.schedule_group
     if group is None:
         return []

@@ -54,7 +54,7 @@ def serve(
         The runtime, and the queue's tasks with the reason for it.
 
     Raises:
-        ImproperlyConfigured: some tasks have to run in Lambda, and others can't or must not; names both.
+        ImproperlyConfigured: some tasks have to run in Lambda, and others can't or must not; the error names both.
     """
     requested = {name: _requested(options, deployment) for name, options in tasks.items()}
     limits = {name: options.time_limit or default_time_limit for name, options in tasks.items()}

@@ -21,7 +21,7 @@ def schedule_group(settings: Settings) -> ScheduleGroup | None:
     """Return the group that contains the schedules; None unless the ``scheduler`` setting is EventBridge Scheduler.
 
     Raises:
-        ImproperlyConfigured: the setting is wrong; says why.
+        ImproperlyConfigured: the setting is wrong; the error says why.
     """
     if settings.scheduler is None or urlsplit(settings.scheduler).scheme != _SCHEME:
         return None

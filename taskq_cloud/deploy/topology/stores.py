@@ -46,7 +46,7 @@ def stores(settings: Settings) -> Stores:
     """Return the tables and buckets that the ``results`` and ``payloads`` settings name.
 
     Raises:
-        ImproperlyConfigured: a URL is wrong; says why.
+        ImproperlyConfigured: a URL is wrong; the error says why.
     """
     tables: list[Table] = []
     buckets: dict[tuple[Provider, str], Bucket] = {}

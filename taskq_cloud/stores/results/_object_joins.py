@@ -1,4 +1,4 @@
-"""Determines which members have arrived at a join from object keys alone, as keys are all that every provider lists.
+"""Determines the members that have arrived at a join from the keys of objects, because a listing contains only keys.
 
 Every arrival creates one object, which no other arrival writes. So there is no counter that could count a member twice,
 and no object that all members write at once. The object's key states the member, the time of the arrival, and the time

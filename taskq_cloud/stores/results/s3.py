@@ -172,8 +172,8 @@ class _S3Bucket:
 def _salted(body: bytes) -> bytes:
     """Append random blanks to a body, so that every write has a different body and thus a different ETag.
 
-    An ETag is a digest of the body and not of the metadata. Without the blanks, If-Match would take two states with the
-    same document, such as two attempts that have started, for one. JSON ignores the blanks, and so does Celery.
+    An ETag is a digest of the body and not of the metadata. Without the blanks, If-Match could not tell two states with
+    one document apart, such as two attempts that have started. JSON ignores the blanks, and so does Celery.
     """
     blanks = format(randbits(_SALT_BITS), f"0{_SALT_BITS}b").replace("0", " ").replace("1", "\t")
     return b"%b\n%b" % (body, blanks.encode())

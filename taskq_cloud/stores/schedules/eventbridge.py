@@ -119,7 +119,7 @@ class EventBridgeSchedules:
                 answers[position] = error
         missing = set(parameters)
         if replace:
-            updated = yield from self._insist("update_schedule", parameters)
+            updated = yield from self._repeat_on_conflict("update_schedule", parameters)
             missing = {position for position, answer in updated.items() if _code(answer) == MISSING}
             answers.update({position: updated[position] for position in updated.keys() - missing})
         answers.update((yield from self._each("create_schedule", {p: parameters[p] for p in sorted(missing)})))
@@ -132,7 +132,7 @@ class EventBridgeSchedules:
 
     def delete(self, names: Sequence[str]) -> Flow[list[bool | Refused]]:
         """Remove schedules, one call each: see ``ScheduleStore.delete``."""
-        answers = yield from self._insist("delete_schedule", self._named(names))
+        answers = yield from self._repeat_on_conflict("delete_schedule", self._named(names))
         return [
             False if _code(answers[position]) == MISSING else self._refused(answers[position], name) or True
             for position, name in enumerate(names)
@@ -172,7 +172,7 @@ class EventBridgeSchedules:
             return Refused(explain(self._group, answer, name))
         return Refused(answer) if isinstance(answer, TaskQError) else None
 
-    def _insist(self, operation: str, parameters: Mapping[int, Mapping[str, Any]]) -> Flow[dict[int, Any]]:
+    def _repeat_on_conflict(self, operation: str, parameters: Mapping[int, Mapping[str, Any]]) -> Flow[dict[int, Any]]:
         """Make calls like ``_each``, and repeat those with a conflict: another call was changing the same schedule."""
         answers: dict[int, Any] = {}
         waiting = dict(parameters)

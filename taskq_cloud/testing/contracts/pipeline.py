@@ -49,8 +49,8 @@ class PipelineContract:
     """The number of orders in which two workers take turns, for each scenario."""
 
     crash_before_too = True
-    """Whether workers crash before a step as well as after it. A slow adapter may do without: both crashes leave behind
-    the same things."""
+    """Whether workers crash before a step as well as after it. A slow adapter may set this to False, because both
+    crashes leave the same things behind."""
 
     steps_apart = 1
     """Crash at every step, or at every second, third, ... step of a slow adapter, which differs between scenarios."""

@@ -1,6 +1,6 @@
-"""The scenarios of the pipeline's contract: what a scenario consists of, and the tasks that many scenarios share.
+"""The scenarios of the pipeline's contract: the parts of a scenario, and the tasks that many scenarios share.
 
-The first task of every scenario is ``main``, and each further task has its own name. What a task does depends on its
+The first task of every scenario is ``main``, and each further task has its own name. The run of a task depends on its
 message and on the number of its deliveries, and never on earlier runs. So a crash must not change the end.
 """
 

@@ -51,7 +51,7 @@ class Simulation:
     """One run of a scenario.
 
     Args:
-        scenario: the message that is sent, and what its tasks do.
+        scenario: the message that is sent, and the tasks that it leads to.
         bench: the broker and the store under test, their queue and their clock.
         task_id: the id of the first task.
         crash_after: the number of half-steps after which the worker crashes; None: it doesn't.

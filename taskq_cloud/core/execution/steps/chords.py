@@ -41,7 +41,7 @@ T = TypeVar("T")
 PAGE_RECORDS: Final = 500
 """Records read or written at a time."""
 LOCK_SECONDS: Final = 60
-"""How long the member that sends the body is the only one; it claims the lock again with each page of results."""
+"""How long the lock of the member that sends the body lasts; the member renews it with each page of results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Decision:
         records: pages of records of tasks that will not run, to be saved.
         messages: the messages of a body, to be sent.
         not_run: messages of tasks that failed without having run, whose errbacks are to be called.
-        error: why the tasks of ``not_run`` failed.
+        error: the error with which the tasks of ``not_run`` failed.
         arrival: the place of a task that will not run, which counts in a chord as ended.
     """
 
@@ -80,7 +80,7 @@ def decide_end(context: DeliveryContext, state: str, error: ErrorInfo | None = N
     """Decide what the end of a task means for the tasks after it in its chain, and for its chord.
 
     Args:
-        context: the task's.
+        context: the task's context.
         state: the state in which it has ended.
         error: the error, if it has not succeeded.
     """
@@ -139,13 +139,13 @@ def decide_completion(context: DeliveryContext, completion: Completion) -> Flow[
 
 
 def _load_saved(context: DeliveryContext, completion: Completion) -> Flow[list[Any]]:
-    """Read the values of a header whose members are listed in the store, as Celery does, or as many own ids need it."""
+    """Read the values of a header whose members are listed in the store: a Celery chord, or one with many given ids."""
     from taskq_cloud.core.workflows import saved_groups  # few headers are
 
     store, group_id = context.environment.store, completion.member.group
     group = yield from context.patience.repeat(lambda: saved_groups.load(store, group_id))
     if group is None:
-        raise ChordError(f"group {group_id} is not in the result store: forgotten, expired, or another's")
+        raise ChordError(f"group {group_id} is not in the result store: it was forgotten, or has expired")
     return (
         yield from _load_all(
             context,
@@ -186,7 +186,7 @@ def _load(context: DeliveryContext, completion: Completion, ids: Iterable[str]) 
         for task_id in page:
             record = found.get(task_id)
             if record is None or record.state != SUCCESS:
-                raise _why(task_id, record)
+                raise _dependency_error(task_id, record)
             result = document.decode(record.payload)
             values.append(result.get("result"))
             if result.get("added"):
@@ -196,7 +196,7 @@ def _load(context: DeliveryContext, completion: Completion, ids: Iterable[str]) 
     return values, added
 
 
-def _why(task_id: str, record: Record | None) -> ChordError:
+def _dependency_error(task_id: str, record: Record | None) -> ChordError:
     if record is None or record.state not in PROPAGATE_STATES:
         return ChordError(f"Dependency {task_id} has no result: it was ignored, forgotten or has expired")
     cause = document.exception_of(document.decode(record.payload).get("result"))

@@ -1,4 +1,4 @@
-"""Duplicates: what an earlier delivery or attempt of a task has left in the store (step 5 of ``pipeline``).
+"""Duplicates: messages that the stored state of their task settles without a run (step 5 of ``pipeline``).
 
 Most tasks are not looked up: the store is read only if an earlier delivery or attempt may have stored something.
 """
@@ -27,7 +27,7 @@ class AlreadyDone:
 
     Args:
         settlement: the settlement of the message.
-        context: the task's, with the signatures that its run has added to its chord.
+        context: the task's context, with the signatures that its run has added to its chord.
         state: the final state, whose consequences are to be repeated; None: there are none.
         value: the value, if the state is SUCCESS.
         error: the error, if there is one.
@@ -43,11 +43,11 @@ class AlreadyDone:
 
 
 def look_up(context: DeliveryContext) -> Flow[AlreadyDone | None]:
-    """Read what an earlier delivery or attempt may have left; None: the task is still to run."""
+    """Read the state that an earlier delivery or attempt may have stored; None: the task is still to run."""
     message, delivery = context.message, context.delivery
     dead_lettered = DEAD_LETTER_REASON in delivery.attributes
     # A chord's body may have been sent twice: by a member that died before it was acknowledged, and by its redelivery.
-    # So may the messages that follow any task: the sender of a repeated message marks it.
+    # Other messages that follow a task may have been sent twice, too: the sender of a repeated message marks it.
     twice = delivery.redelivered or context.options.once or JOINED in message.headers or RESENT in message.headers
     # A periodic task's tick may have been sent twice as well; where the store has locks, ``tick_policy`` notices.
     twice = twice or (SCHEDULE in message.headers and not context.environment.store.capabilities.claims)
@@ -55,8 +55,8 @@ def look_up(context: DeliveryContext) -> Flow[AlreadyDone | None]:
         return None
     stored = yield from context.load()
     if dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery):
-        # An operator has moved the message back from the dead-letter queue: it is to run, and its result counts.
-        # So do the results of the tasks that it had kept from running.
+        # An operator has moved the message back from the dead-letter queue, so the task must run and store its result.
+        # The same holds for the tasks that its failure had kept from running.
         left = [task.id for task in awaited_tasks(successors.rest_of_chain(message)) if task.id]
         yield from context.environment.store.delete([message.id, *left])
         return None

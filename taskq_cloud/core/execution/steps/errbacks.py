@@ -51,8 +51,8 @@ def calls(context: DeliveryContext, error: ErrorInfo) -> list[ErrbackCall]:
     """Make the calls of the errbacks of a failed task.
 
     Args:
-        context: the failed task's.
-        error: why it has failed.
+        context: the failed task's context.
+        error: the error with which it failed.
     """
     failed = FailedCall(context.message, error)
     contexts = [context.about(each.message) for each in messages(context)]

@@ -74,7 +74,7 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """The arguments of the task: pages of a group, and what their members are given."""
+    """The arguments of ``taskq.fan_out``: pages of a group, and the arguments that their members are given."""
 
     group: str
     pages: Sequence[PageReference]
@@ -118,7 +118,7 @@ def _is_page(value: Any) -> bool:
 
 
 def decide(context: DeliveryContext) -> Flow[FanOut]:
-    """Decide what a message of the task leads to.
+    """Decide the effects of a message of ``taskq.fan_out``.
 
     Raises:
         OperationalError: the store can't be read; repeating all of it does no harm.
@@ -164,7 +164,7 @@ def _decide_page(context: DeliveryContext, part: _Part, page: PageReference) -> 
 def _member(signature: Signature) -> Stages:
     stages = parse(signature)
     if not stages or any(not task.id for task in every_task(stages)):
-        raise InvalidTaskError(f"this signature is not one of a member of a group: {signature!r:.200}")
+        raise InvalidTaskError(f"this signature isn't that of a group's member: {signature!r:.200}")
     return stages
 
 
@@ -210,7 +210,7 @@ def _batches(context: DeliveryContext, messages: Iterator[Successor]) -> Iterato
 
 
 def _one_by_one(context: DeliveryContext, messages: Sequence[Successor]) -> Batch:
-    """A batch with a message that can't be sent: tell it from the others."""
+    """Encode the messages of a batch one by one, to tell those that can't be sent from the others."""
     addressed: list[Addressed] = []
     failures: list[Failure] = []
     for each in messages:

@@ -1,4 +1,4 @@
-"""Messages that are not due yet (step 4 of ``pipeline``): they are held back elsewhere, since none waits in a worker.
+"""Messages that are not due yet (step 4 of ``pipeline``): the broker or the scheduler holds them, never a worker.
 
 A message is sent once more with a delay or a schedule. On a queue without delays it is given back until it is due.
 """
@@ -23,10 +23,10 @@ def has_waited(context: DeliveryContext, wait_seconds: float) -> bool:
 
 
 def hold_back(context: DeliveryContext, due: float, now: float) -> Flow[Settlement]:
-    """Have a message come again when it is due, or earlier by as little as the queue allows.
+    """Send a message again, or give it back, so that it comes when it is due or as shortly before as the queue allows.
 
     Args:
-        context: the task's.
+        context: the task's context.
         due: when the message is due, in seconds since the epoch.
         now: the time.
     """

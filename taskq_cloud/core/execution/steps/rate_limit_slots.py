@@ -31,8 +31,8 @@ from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows.planner import RESENT, Successor
 
 SLOTS: Final = "taskq_rate_slots"
-"""The header of a message that was put back: its slots by key, its task's id and attempt. A task may hand headers
-on."""
+"""The header of a message that was put back: its slots by key, and the id and the attempt of its task, because a task
+may hand headers on to other tasks."""
 STATE: Final = "RATE_LIMITED"
 """The state of the record that keeps the slots where the message can't."""
 
@@ -112,25 +112,25 @@ class SlotKeeper:
         return Acknowledge(delivery)
 
     def forget(self) -> Flow[None]:
-        """Remove the record before the run: delivered once more, the message would run twice on the same slots."""
+        """Remove the record before the run. A message that is delivered once more must not run on the same slots."""
         if self._has_record:
             yield from self._context.environment.store.delete([self._record_id])
 
     def _send_again(self, slots: Mapping[str, float], due: float, *, parks: bool) -> Flow[None]:
-        # If the acknowledgement fails, this message may run first. Then the new one has to ask the store, and no eta
-        # makes it do so where it is parked.
+        # If the acknowledgement fails, this message may run first. Then the new one has to ask the store. A parked
+        # message has no eta that would make it ask, so a header does.
         header = {SLOTS: self._document(_Kept(slots, failures=self._failures)), **({RESENT: True} if parks else {})}
         message = self._context.message
         again = replace(
             self._context,
             message=replace(
                 message,
-                # Where it is parked, its receivers give it back until its slot, which may be farther than an eta.
+                # A parked message is given back until the time of its slot, which may be further ahead than an eta.
                 eta=message.eta if parks else datetime.fromtimestamp(due, UTC),
                 headers={**message.headers, **header},
             ),
         )
-        # In the context of this very message, so that it keeps its attributes.
+        # The new message is sent in the context of this message, so that it keeps the attributes.
         yield from again.send(again.address([Successor(again.message, again.delivery.queue)]))
 
     @property

@@ -1,4 +1,4 @@
-"""Rate limits: holding a task back that its limits don't allow to begin yet (step 5 of ``pipeline``).
+"""Rate limits: holding back a task that its limits don't allow to begin yet (step 5 of ``pipeline``).
 
 Every limit hands out slots (``model.rates``): a worker's own limit from the worker's memory, all others from the result
 store. A task takes the next slot of each of its limits. If a slot lies ahead, the message is put back to come again at
@@ -98,7 +98,7 @@ def _slot(context: DeliveryContext, limit: _Limit, slot: float | None) -> Flow[f
     )
 
 
-# -- which limits a task has
+# -- the limits of a task
 
 
 def _limits(context: DeliveryContext) -> list[_Limit]:
@@ -189,7 +189,7 @@ def check(
     """Check that the store can keep all rate limits, before anything is served: a limit must not lapse in silence.
 
     Raises:
-        ImproperlyConfigured: the store can't keep a limit; names the task or queue, and the way out.
+        ImproperlyConfigured: the store can't keep a limit; the error names the task or queue, and the way out.
     """
     if policy.disable_rate_limits:
         return

@@ -1,7 +1,7 @@
 """The policy of a periodic task's tick: its entry's rules for late and overlapping ticks (step 5 of ``pipeline``).
 
-The policy is decided when the message is here, before the run, by claiming locks in the result store, which only one of
-several workers gets. Where the store has no locks, every tick runs.
+The policy is applied when the message has been received, before the run, by claiming locks in the result store; of
+several workers, only one gets a lock. Where the store has no locks, every tick runs.
 """
 
 from __future__ import annotations
@@ -70,24 +70,24 @@ class TickPolicy:
         reason: str | None = None
         if not self._begun():
             reason = yield from self._too_late()
-        if reason is None and self._keeps_apart():
+        if reason is None and self._skips_overlaps():
             claim = yield from self._claim_run(self._run_seconds())
             if claim is None:
                 reason = f"the run of schedule {self.tick.name!r} before it has not ended (overlap='skip')"
         return reason
 
-    def before_more(self, outcome: Outcome) -> Flow[None]:
+    def block_next_tick(self, outcome: Outcome) -> Flow[None]:
         """Keep the next tick from running beside a retry or a replacement, before these are sent.
 
         The last task of a replacement is still the tick: it renews the lock when it begins, and gives it up at its end.
         """
-        if isinstance(outcome, Retrying | Replaced) and self._keeps_apart():
+        if isinstance(outcome, Retrying | Replaced) and self._skips_overlaps():
             until = outcome.after_seconds if isinstance(outcome, Retrying) else LONGEST_RUN_SECONDS
             yield from self._claim_run(until + self._run_seconds())
 
     def after_run(self, outcome: Outcome, settlement: Settlement) -> Flow[None]:
         """Let the next tick run, unless more of this tick is still to run."""
-        if isinstance(settlement, Release) or not self._keeps_apart():
+        if isinstance(settlement, Release) or not self._skips_overlaps():
             return
         if isinstance(outcome, Retrying | Replaced):
             stored = yield from self.context.load()
@@ -97,7 +97,7 @@ class TickPolicy:
 
     def ended(self) -> Flow[None]:
         """Let the next tick run, as this one is over."""
-        if self._keeps_apart():
+        if self._skips_overlaps():
             yield from self._claim_run(0)
 
     def _too_late(self) -> Flow[str | None]:
@@ -131,7 +131,7 @@ class TickPolicy:
         """Whether the tick has run before: it is a retry, a replacement, or was redriven by an operator."""
         return self.context.message.attempt > 0 or DEAD_LETTER_REASON in self.context.delivery.attributes
 
-    def _keeps_apart(self) -> bool:
+    def _skips_overlaps(self) -> bool:
         return self.tick.overlap == "skip" and self._has_locks()
 
     def _has_locks(self) -> bool:

@@ -1,7 +1,7 @@
 """The declaration for Terraform: one JSON object, which the modules ``taskq`` and ``gcp_taskq`` take as ``declared``.
 
-Collections are maps, so that Terraform's ``for_each`` leaves all others alone when a queue is added. Their keys are
-sorted, and are the application's own names where it has any. docs/topology.md shows the shape.
+Collections are maps, so that Terraform's ``for_each`` leaves the other queues alone when a queue is added. Their keys
+are sorted, and are the application's own names where it has any. docs/topology.md shows the shape.
 """
 
 from __future__ import annotations
