@@ -90,7 +90,7 @@ def test_paused_schedule_stays_paused_until_resumed(periodic: Any, taskq: TaskQC
         return row["state"]
 
     assert state() is None
-    assert "no schedule yet" in taskq("-A", shop, "beat", "pause", "nightly").stderr
+    assert "has no schedule on the platform" in taskq("-A", shop, "beat", "pause", "nightly").stderr
     taskq("-A", shop, "beat", "apply", "-y")
     assert taskq("-A", shop, "beat", "pause", "nightly").stdout == "nightly: paused\n"
     assert state() == "paused"
