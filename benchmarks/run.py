@@ -1,7 +1,7 @@
-"""Measures taskq_cloud beside Celery and taskiq on one local AWS stack, and writes the table in docs/benchmarks.md.
+"""Measure taskq_cloud, Celery and taskiq on a local AWS stack, and write the table in docs/benchmarks.md.
 
-Counts (API calls, bytes, modules) are exact and repeat; times are of one machine, and mean something only beside each
-other. Rounds alternate between the contenders, and medians are given, because a machine's speed drifts.
+Counts (API calls, bytes, modules) are exact and repeat. Times depend on the machine, and mean something only in
+comparison. Because a machine's speed drifts, rounds alternate between the contenders and the table shows medians.
 
     python benchmarks/run.py [--tasks 500] [--rounds 3]
 """
@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 APPS = HERE / "apps"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
-"""The table stands between these two lines of the page."""
+"""The lines of the page around the table."""
 BIN = Path(sys.executable).parent
 CONCURRENCY = 2
 DRAIN_TIMEOUT_SECONDS = 180
@@ -44,7 +44,7 @@ DRAIN_TIMEOUT_SECONDS = 180
 
 @dataclass(frozen=True)
 class Contender:
-    """A task queue, and the commands that run it."""
+    """A task queue, with its package, its application and the command of its worker."""
 
     name: str
     package: str
@@ -106,7 +106,7 @@ CONTENDERS = (
 
 
 class Bench:
-    """One contender on one stack, for one measurement at a time."""
+    """A contender on a stack; it takes one measurement at a time."""
 
     def __init__(self, contender: Contender, stack: Ministack, directory: Path) -> None:
         self.contender = contender
@@ -122,7 +122,7 @@ class Bench:
 
     @contextmanager
     def queue(self, counter: CallCounter) -> Iterator[dict[str, str]]:
-        """A fresh queue, and the environment of the processes that use it through the counter."""
+        """Create a queue, and return the environment of the processes that use it through the counter."""
         name = f"bench-{self.contender.module}-{time.time_ns()}"
         url = self.client.create_queue(QueueName=name)["QueueUrl"]
         done = self.directory / f"{name}.done"
@@ -134,7 +134,7 @@ class Bench:
             self.client.delete_queue(QueueUrl=url)
 
     def produce(self, env: dict[str, str], mode: str, count: int) -> tuple[str, float]:
-        """Run the producer to its end; what it printed, and the CPU seconds it took."""
+        """Run the producer to its end; return its output and the CPU seconds that it used."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, str(APPS / self.contender.app), mode, str(count)]
         printed = subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=300).stdout
@@ -143,7 +143,7 @@ class Bench:
 
     @contextmanager
     def worker(self, env: dict[str, str]) -> Iterator[list[float]]:
-        """Run a worker; afterwards the list holds the CPU seconds it and its children took."""
+        """Run a worker; at the end, the list contains the CPU seconds of the worker and its child processes."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [str(BIN / self.contender.worker[0]), *self.contender.worker[1:]]
         cpu: list[float] = []
@@ -172,7 +172,7 @@ def _done(env: dict[str, str]) -> list[tuple[int, float]]:
 
 
 def throughput(bench: Bench, tasks: int, rows: dict[str, list[float]]) -> None:
-    """Send so many no-op tasks in bulk, then start a worker and let it drain them."""
+    """Measure a worker that runs ``tasks`` no-op tasks, which were sent in bulk before it started."""
     with CallCounter(bench.stack.endpoint_url) as counter, bench.queue(counter) as env:
         _, producer_cpu = bench.produce(env, "bulk", tasks)
         sent = counter.total()
@@ -192,7 +192,7 @@ def throughput(bench: Bench, tasks: int, rows: dict[str, list[float]]) -> None:
 
 
 def round_trips(bench: Bench, trips: int, rows: dict[str, list[float]]) -> None:
-    """Send one call after another to a waiting worker; the time from the call to the task's first line."""
+    """Measure the time from a call to the task's first line, for calls that are sent one by one to an idle worker."""
     with CallCounter(bench.stack.endpoint_url) as counter, bench.queue(counter) as env, bench.worker(env):
         printed, _ = bench.produce(env, "trips", trips)
         sent = [float(line) for line in printed.split()]
@@ -202,7 +202,7 @@ def round_trips(bench: Bench, trips: int, rows: dict[str, list[float]]) -> None:
 
 
 def first_call(bench: Bench, rows: dict[str, list[float]]) -> None:
-    """What a process takes that starts, sends one call and ends: a script, or a function's cold start."""
+    """Measure a process that starts, sends one call and ends, such as a script or the cold start of a function."""
     with CallCounter(bench.stack.endpoint_url) as counter, bench.queue(counter) as env:
         printed, cpu = bench.produce(env, "first", 1)
         rows["first call of a process, CPU s"].append(cpu)
@@ -219,7 +219,7 @@ def main() -> None:
     table: dict[str, dict[str, list[float]]] = {each.name: defaultdict(list) for each in CONTENDERS}
     for number in range(arguments.rounds):
         for contender in CONTENDERS:
-            # A stack of its own for each: what an emulator keeps from one run must not slow the next.
+            # Each contender gets a new stack: the data that an emulator keeps from one run must not slow the next one.
             with Ministack() as stack:
                 bench = Bench(contender, stack, directory)
                 rows = table[contender.name]
@@ -240,7 +240,7 @@ def with_table(page: str, text: str) -> str:
 
 
 def render(table: dict[str, dict[str, list[float]]], arguments: argparse.Namespace) -> str:
-    """The table, as Markdown."""
+    """Return the table as Markdown."""
     names = [each.name for each in CONTENDERS]
     heads = [f"{each.name} {version(each.package)}" for each in CONTENDERS]
     intro = (
@@ -261,7 +261,7 @@ def render(table: dict[str, dict[str, list[float]]], arguments: argparse.Namespa
 
 
 def _cell(values: list[float], digits: int) -> str:
-    """The median, and the range where the rounds differ by more than a third."""
+    """Return the median, and the range if the rounds differ by more than a third."""
     low, middle, high = min(values), statistics.median(values), max(values)
     spread = f" ({low:,.{digits}f} to {high:,.{digits}f})" if high > low * 4 / 3 else ""
     return f"{middle:,.{digits}f}{spread}"

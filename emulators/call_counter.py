@@ -1,8 +1,9 @@
-"""Counts the calls made to an AWS endpoint, and makes chosen ones fail: a reverse proxy for tests and benchmarks.
+"""A reverse proxy for tests and benchmarks that counts the calls to an AWS endpoint and makes chosen calls fail.
 
-It speaks HTTP/1.1 with kept-alive connections on loopback, in a thread of its own, and passes requests on unchanged but
-for ``Expect``. An operation is what ``X-Amz-Target`` names (``"SendMessageBatch"``); a request without that header is
-counted as its method and path (``"POST /2015-03-31/functions"``). What the answers mean is the endpoint's business.
+The proxy speaks HTTP/1.1 on loopback, keeps connections alive and runs in a thread of its own. It forwards requests
+unchanged, except for the header ``Expect``, and does not interpret the answers. The header ``X-Amz-Target`` names the
+operation of a request (``"SendMessageBatch"``); a request without it is counted by its method and path
+(``"POST /2015-03-31/functions"``).
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 Fault: TypeAlias = Literal["reset_before", "reset_after", "throttle", "expired_token", "server_error"]
-"""What becomes of a call: the connection is dropped before it is passed on, or after (the caller can't know whether it
-took effect); or it is answered with an error and not passed on."""
+"""A fault of a call. Either the connection is dropped, before the call is forwarded or after it (the caller can't know
+whether the call took effect), or the call is answered with an error and not forwarded."""
 
 _ERRORS: Final[Mapping[tuple[str, str], tuple[int, str]]] = {
-    # SQS and DynamoDB have names of their own for one thing (their API references, "Common Errors").
+    # SQS and DynamoDB name one error differently (their API references, "Common Errors").
     ("AmazonSQS", "throttle"): (400, "com.amazonaws.sqs#RequestThrottled"),
     ("", "throttle"): (400, "com.amazon.coral.availability#ThrottlingException"),
     ("", "expired_token"): (400, "com.amazon.coral.service#ExpiredTokenException"),
@@ -34,7 +35,7 @@ _LARGEST_HEAD_BYTES: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """A request or a response: everything before the body, as it was sent, and the body, framed as it was sent."""
+    """A request or a response: the bytes before the body, and the body with its framing, both unchanged."""
 
     head: bytes
     headers: Mapping[str, str]
@@ -43,10 +44,10 @@ class _Message:
 
 
 class CallCounter:
-    """A counting proxy in front of ``endpoint_url``. A context manager: listens from entry to exit.
+    """A counting proxy in front of an endpoint. As a context manager it listens from entry to exit.
 
     Args:
-        endpoint_url: where the calls are passed on to: ``"http://127.0.0.1:4566"``.
+        endpoint_url: the endpoint that calls are forwarded to, such as ``"http://127.0.0.1:4566"``.
     """
 
     def __init__(self, endpoint_url: str) -> None:
@@ -64,7 +65,7 @@ class CallCounter:
 
     @property
     def endpoint_url(self) -> str:
-        """Where the counter listens."""
+        """The URL at which the counter listens."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
@@ -78,7 +79,7 @@ class CallCounter:
         return self._bytes_out
 
     def counts(self) -> Mapping[str, int]:
-        """Calls by operation since the start or ``reset``, those that were made to fail included."""
+        """Calls by operation since the start or ``reset``, including the calls that were made to fail."""
         with self._lock:
             return dict(self._counts)
 
@@ -87,22 +88,22 @@ class CallCounter:
         return sum(self.counts().values())
 
     def reset(self) -> None:
-        """Count from zero again, and forget the faults that are still to come."""
+        """Count from zero again, and forget the planned faults."""
         with self._lock:
             self._counts.clear()
             self._faults.clear()
             self._bytes_in = self._bytes_out = 0
 
     def fail_next(self, operation: str, kind: Fault, times: int = 1) -> None:
-        """Have the next ``times`` calls of ``operation`` fail, after those that are to fail already."""
+        """Make the next ``times`` calls of an operation fail, after the calls that an earlier plan makes fail."""
         with self._lock:
             self._faults.setdefault(operation, deque()).extend([kind] * times)
 
     def look_at(self, request_line: str, target: str, body: bytes) -> None:
-        """What is told of each request beside the count: for those who want to know more, by inheriting."""
+        """Called with each request; a subclass may override it to record more than the count."""
 
     def look_at_answer(self, request_line: str, status: int) -> None:
-        """What is told of each answer that the endpoint gave: its HTTP status."""
+        """Called with the HTTP status of each answer from the endpoint; a subclass may override it."""
 
     def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
@@ -146,7 +147,7 @@ class CallCounter:
         task.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on one client's requests over one connection of its own, until either side closes."""
+        """Forward one client's requests over one connection to the endpoint, until either side closes it."""
         upstream = _Upstream(*self._upstream)
         try:
             async for request in _requests(reader, writer):
@@ -168,7 +169,7 @@ class CallCounter:
                 if not (request.keep_alive and answer.keep_alive):
                     break
         except (OSError, asyncio.IncompleteReadError):
-            # Either side went away: the client sees its connection dropped, as it would without the proxy.
+            # Either side has closed its connection: the client's connection is dropped, as without the proxy.
             writer.transport.abort()
         finally:
             upstream.close()
@@ -183,7 +184,7 @@ class CallCounter:
 
 
 class _Upstream:
-    """One connection to the endpoint, opened when first needed."""
+    """One connection to the endpoint, which the first request opens."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -220,7 +221,7 @@ async def _read(
     bodiless: bool = False,
     writer: asyncio.StreamWriter | None = None,
 ) -> _Message | None:
-    """Read one message; None where the other side closed the connection instead of sending one."""
+    """Read one message, or return None if the other side closed the connection instead of sending one."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
@@ -236,7 +237,7 @@ async def _read(
         head = "\r\n".join([first_line, *kept, "", ""]).encode("latin-1")
     keep_alive = headers.get("connection", "").lower() != "close"
     if bodiless:
-        body = b""  # whatever length it names: it is that of the answer to a GET
+        body = b""  # its Content-Length is the length of the answer to a GET
     elif headers.get("transfer-encoding", "").lower() == "chunked":
         body = await _read_chunks(reader)
     elif "content-length" in headers:

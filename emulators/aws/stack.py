@@ -1,4 +1,4 @@
-"""A local AWS stack's process: started, waited for, stopped and started again. Which program it is, its class says."""
+"""The process of a local AWS stack: it starts, is waited for, stops and restarts. A subclass names the program."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROGRAMS: Final = Path(__file__).with_name("programs")
 
 
 def environment(endpoint_url: str) -> dict[str, str]:
-    """The environment variables with which an AWS SDK or a child process finds a local endpoint, and nothing else."""
+    """Return environment variables that make AWS SDKs and child processes use a local endpoint and nothing else."""
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_ACCESS_KEY_ID": "test",
@@ -41,10 +41,10 @@ def environment(endpoint_url: str) -> dict[str, str]:
 
 
 class Stack(ABC):
-    """One local AWS stack. A context manager: started on entry, ended with all it stored on exit.
+    """A local AWS stack. As a context manager it starts on entry; on exit it ends, and its data is removed.
 
     Args:
-        port: the port to listen on; None picks a free one, which a restart keeps.
+        port: the port to listen on. None picks a free port, which a restart keeps.
     """
 
     name: ClassVar[str]
@@ -59,44 +59,44 @@ class Stack(ABC):
     @classmethod
     @abstractmethod
     def missing(cls) -> str | None:
-        """Why it can't be started here, with the way out; or None."""
+        """Why the stack can't be started on this machine, and how to change that; None if it can."""
 
     @abstractmethod
     def _command(self) -> list[str]:
-        """What is run: a script of ``programs``, whose standard input ends when this process does."""
+        """The command of the stack: a script of ``programs``, whose standard input closes when this process ends."""
 
     @abstractmethod
     def _settings(self, directory: Path) -> dict[str, str]:
-        """Its environment variables, beside this process's.
+        """The stack's environment variables, in addition to those of this process.
 
         Args:
-            directory: where it may keep files; it is removed at the end.
+            directory: the folder for the stack's files; it is removed at the end.
         """
 
     @property
     def endpoint_url(self) -> str:
-        """Where it answers."""
+        """The URL at which the stack answers."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def process_id(self) -> int | None:
-        """The process's id while it runs."""
+        """The id of the stack's process while it runs."""
         return self._process.pid if self._process else None
 
     @property
     def log_path(self) -> Path | None:
-        """The file its output goes to."""
+        """The file with the stack's output."""
         return self._directory / "stack.log" if self._directory else None
 
     def environment(self) -> dict[str, str]:
-        """What an AWS SDK needs to find it: ``environment(self.endpoint_url)``."""
+        """The environment variables that make an AWS SDK use the stack: ``environment(self.endpoint_url)``."""
         return environment(self.endpoint_url)
 
     def start(self) -> None:
-        """Start it and wait until it answers. What it had stored before ``stop`` is there again.
+        """Start the stack and wait until it answers. Data from before a ``stop`` is still there.
 
         Raises:
-            RuntimeError: it ended or gave no answer; says what it printed.
+            RuntimeError: the stack ended or gave no answer; the message contains its last output.
         """
         reason = self.missing()
         if reason:
@@ -104,13 +104,13 @@ class Stack(ABC):
         if self._process is not None:
             raise RuntimeError(f"{self.name} is already running at {self.endpoint_url}")
         if not is_free(self.port):
-            # Whoever has the port might even answer like the stack.
+            # Another stack might listen there, and its answers would look right.
             raise RuntimeError(f"{self.name} can't start: port {self.port} of 127.0.0.1 is taken")
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="taskq-local-stack-"))
         with (self._directory / "stack.log").open("ab") as log:
-            # A session of its own: Ctrl-C in a terminal reaches the worker under test, which drains against a stack
-            # that is still there; and the functions' processes can be ended with it.
+            # The stack has a session of its own: Ctrl-C in a terminal reaches only the worker under test, which can
+            # still finish its tasks on the stack. And the functions' processes can be ended with the stack.
             self._process = subprocess.Popen(
                 self._command(),
                 env={**os.environ, **self.environment(), **self._settings(self._directory)},
@@ -127,7 +127,7 @@ class Stack(ABC):
             raise
 
     def stop(self) -> None:
-        """End it; what it stored is kept for the next ``start``, as far as it ends by itself."""
+        """End the process. Its data is kept for the next ``start``, unless the process had to be killed."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -140,18 +140,18 @@ class Stack(ABC):
         if process.stdin is not None:
             process.stdin.close()
         try:
-            # The functions' processes are in its session's group, whose number is its process id.
+            # The functions' processes are in the stack's process group, whose id is the stack's process id.
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
 
     def restart(self) -> None:
-        """Stop it and start it again on the same port, with what it had stored."""
+        """Stop the stack and start it again on its port, with its data."""
         self.stop()
         self.start()
 
     def close(self) -> None:
-        """End it and remove all it stored."""
+        """End the process and remove its data."""
         self.stop()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -189,11 +189,11 @@ class Stack(ABC):
 
 
 def answers(host: str, port: int, path: str) -> bool:
-    """Whether a server says that it is well."""
+    """Whether a server answers a health check with 200."""
     connection = HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
-        # Any path may be a bucket's: another stack answers, but not so.
+        # Another stack reads the path as the name of a bucket, and answers with another status.
         return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False

@@ -1,4 +1,4 @@
-"""Planning and applying schedules on the local stack's EventBridge Scheduler, also by two processes, and failures."""
+"""Tests of planned and applied schedules on the local stack's EventBridge Scheduler, by one or two processes."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def people(make: Any) -> Iterator[Any]:
 def test_two_processes_can_apply_one_plan_at_the_same_time(
     make: Any, people: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both have made their plan before either is answered, so that each may meet any write of the other."""
+    """Both processes plan before either is allowed to write, so each may meet any write of the other."""
     entry = {"task": "report", "schedule": "0 3 1 1 *"}
     before = {f"entry {number}": entry for number in range(30)}
     after = {f"entry {number}": {**entry, "args": ["tax"]} for number in range(10, 40)}

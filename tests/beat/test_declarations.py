@@ -1,4 +1,4 @@
-"""Declarations of periodic tasks, correct and wrong, and the schedules and messages that are made of them."""
+"""Tests of declared periodic tasks, right and wrong, and of the schedules and messages that they become."""
 
 from __future__ import annotations
 

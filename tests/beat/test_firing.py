@@ -1,4 +1,4 @@
-"""Periodic tasks from their declaration to their run, fired by the local stack's EventBridge Scheduler."""
+"""Tests of periodic tasks from declaration to run, fired by the local stack's EventBridge Scheduler."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_two_firings_of_one_tick_run_once(worker: Path) -> None:
         until(lambda: any(result.ready() for result in results), lambda: worker.read_text()[-3000:], TIMEOUT_SECONDS)
         (value,) = [result.get() for result in results if result.ready()]
         assert value == words, "arguments that look like the platform's placeholders stay as they are"
-        # A FIFO queue takes only one message of a deduplication id.
+        # A FIFO queue accepts only one message with a deduplication id.
         if not os.environ["PERIODIC_QUEUE"].endswith(".fifo"):
             until(lambda: "has come twice" in worker.read_text(), lambda: worker.read_text()[-3000:], TIMEOUT_SECONDS)
         assert worker.read_text().count("succeeded in") == 1
 
 
 def test_applied_schedule_fires_at_its_time(worker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a real platform: a command applies the schedule and ends, and the task runs in the next minute."""
+    """As on the real platform, a command applies the schedule and ends, and the task runs in the next minute."""
     entries = {"each minute": {"task": "report", "schedule": "* * * * *", "args": ["applied"]}}
     monkeypatch.setenv("PERIODIC_ENTRIES", json.dumps(entries))
     command = [sys.executable, "-m", "taskq_cloud", "beat", "apply", "--yes", "-A", "tests.beat.periodic_app:app"]

@@ -1,4 +1,4 @@
-"""Planning and applying schedules in Cloud Scheduler, with counted calls, and the messages that its jobs publish."""
+"""Tests of planned and applied schedules in Cloud Scheduler, their numbers of calls, and the published messages."""
 
 from __future__ import annotations
 

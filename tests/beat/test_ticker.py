@@ -1,4 +1,4 @@
-"""The local ticker on a fake clock: when it sends, which ticker leads, and what happens to missed ticks."""
+"""Tests of the local ticker on a fake clock: its times of sending, the choice of the leader, and missed ticks."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_ticker_sends_each_tick_once_on_time_and_sleeps_between() -> None:
     sent = world.sent()
     assert [fire_time for name, fire_time, _ in sent if name == "minute"] == [START + MINUTE * n for n in range(1, 11)]
     assert [fire_time for name, fire_time, _ in sent if name == "cron"] == [START + MINUTE * 5]
-    assert world.turns <= 600 / (LEASE_SECONDS / RENEWALS) + 10 + 1, "it is called only to renew its lock and to send"
+    assert world.turns <= 600 / (LEASE_SECONDS / RENEWALS) + 10 + 1, "it runs only to renew its lock and to send"
 
 
 def test_one_of_several_tickers_sends_and_another_takes_over_within_the_lease() -> None:
@@ -94,12 +94,12 @@ def test_one_of_several_tickers_sends_and_another_takes_over_within_the_lease() 
     first, second = world.ticker("a"), world.ticker("b")
     world.live(45, first, second)
     assert (first.leads, second.leads) == (True, False)
-    world.live(LEASE_SECONDS * (1 + 1 / RENEWALS), second)  # the first is killed
+    world.live(LEASE_SECONDS * (1 + 1 / RENEWALS), second)  # the first ticker is killed
     assert second.leads
     world.live(40, second)
     fire_times = [fire_time for _, fire_time, _ in world.sent()]
     assert fire_times == [START + timedelta(seconds=10 * n) for n in range(1, len(fire_times) + 1)], (
-        "none lost, none twice"
+        "no tick is lost and none is sent twice"
     )
     assert fire_times[-1] >= START + timedelta(seconds=120)
 
@@ -129,12 +129,12 @@ def test_ticker_that_slept_past_its_lease_sends_nothing() -> None:
 def test_ticker_that_loses_its_lock_between_two_sends_stops_at_the_record() -> None:
     world = World(often=every(10))
     first, second = world.ticker("a"), world.ticker("b")
-    first.lease_seconds = 300  # so that it is not its renewal that tells
+    first.lease_seconds = 300  # so long that no renewal reveals the loss
     world.live(15, first)
     world.run(world.store.claim(first._lock_key, "a", 0))
     world.live(6, second)
     assert world.fire_times() == ["12:00:10", "12:00:20"]
-    world.live(0, first)  # it still acts as leader: it sends the same tick again, and learns from the record
+    world.live(0, first)  # it still acts as leader: it sends the tick again, and the record reveals the loss
     assert not first.leads
     assert world.fire_times() == ["12:00:20"]
 

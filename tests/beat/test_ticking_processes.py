@@ -86,6 +86,6 @@ def test_terminated_leader_hands_over_at_once(start: Callable[[str], Process], t
     assert first.process.wait(TIMEOUT_SECONDS) == 0
     second = start("second")
     until(lambda: "beat.leading" in second.actions(), "the second to lead")
-    # If the lock had not been given up, the second would have found it held by the first.
+    # If the first ticker had kept its lock, the second one would have found it taken.
     until(lambda: "beat.sent" in second.actions(), "the second to send")
     assert len(dict(sent(tmp_path))) >= 2

@@ -15,7 +15,7 @@ from taskq_cloud.core.model.message import Message, Outgoing
 from tests.cli.conftest import TaskQCommand
 
 Scheduled: TypeAlias = tuple[str, list[str]]
-"""A queue, and the ids of the tasks that are sent to it later."""
+"""A queue, and the ids of the tasks that are due later."""
 
 A_YEAR_SECONDS = 365 * 86_400
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"

@@ -36,7 +36,7 @@ def page() -> str:
         _HEAD,
         *_contents(context),
         "## Options of all commands\n",
-        *list(_paragraphs(main))[1:],  # the first says what the program is
+        *list(_paragraphs(main))[1:],  # the first paragraph describes the program
         *_table(context, [each for each in _options(main) if each.name not in _NOT_SHARED]),
         "`taskq --version` prints the version, and `--help`, after any command, its description and options.\n",
         *(part for name in main.list_commands(context) for part in _section(name, context, shared)),

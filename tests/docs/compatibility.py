@@ -69,7 +69,7 @@ def _table(kind: type[Any], columns: Mapping[str, Any]) -> str:
 
 
 def _descriptions(kind: type[Any]) -> dict[str, str]:
-    """Name -> what the docstring's ``Args`` say of it, on one line."""
+    """The descriptions in a docstring's ``Args``, each on one line, by name."""
     text = inspect.getdoc(kind) or ""
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", text, re.MULTILINE)
     return {name: re.sub(r"\s+", " ", description).replace("``", "`").rstrip(".") for name, description in entries}

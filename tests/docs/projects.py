@@ -26,7 +26,7 @@ _FILE = re.compile(r"^```\w+ file\n# (?P<path>\S+)\n(?P<text>.*?)^```$", re.MULT
 
 
 def files_of(page: str) -> dict[str, str]:
-    """Path -> text of a page's files."""
+    """The texts of a page's files, by path."""
     text = (DOCS / page).read_text(encoding="utf-8")
     return {file["path"]: file["text"] for file in _FILE.finditer(text)}
 
@@ -39,7 +39,7 @@ def write_project(page: str, folder: Path) -> None:
 
 
 def run_in(folder: Path, command: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python module (``["pytest", "-q"]``) in a folder, without the settings of whoever runs the tests."""
+    """Run a Python module (``["pytest", "-q"]``) in a folder, without the settings of the test run."""
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,

@@ -34,7 +34,7 @@ _FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | 
 
 @dataclass(frozen=True)
 class Block:
-    """A Python block: where it is, how it is marked, and what it prints (None: the page doesn't say)."""
+    """A Python block: its place, its mark, and its output (None if the page shows none)."""
 
     page: str
     line: int
@@ -73,8 +73,8 @@ class Page:
         self._stack = contextlib.ExitStack()
 
     def run(self, block: Block) -> str:
-        """Run a block; what it prints."""
-        # As if the block were a file whose other lines are empty: a traceback names the page's line.
+        """Run a block, and return its output."""
+        # Empty lines come before the block, so that a traceback names the line of the page.
         source = "\n" * (block.line - 1) + block.code
         code = compile(source, str(DOCS / block.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         out = io.StringIO()

@@ -94,7 +94,7 @@ def test_session_prints_what_page_says(page: str, section: str, tmp_path: Path) 
     logs = "".join(path.read_text() for path in sorted(tmp_path.glob("*.log")))
     assert len(printed) == len(steps) + 1, f"{printed}\n{logs}"
     for (command, prints), answer in zip(steps, printed[:-1], strict=True):
-        if not command.startswith("kill"):  # the shell says what has ended, in words of its own
+        if not command.startswith("kill"):  # the shell reports the ended process in its own words
             assert_prints(Block(page, 0, "", command, prints), answer)
 
 

@@ -53,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Page(HTMLParser):
-    """What a page loads; the tags of its article, the text outside of code, and the text and tags in table cells."""
+    """The addresses that a page loads, the tags and text of its article, and the text and tags in table cells."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

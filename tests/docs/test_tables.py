@@ -128,7 +128,7 @@ _OPERATION = re.compile(r'"((?:send|receive|delete|change|get|batch|put|update|p
 
 
 def actions_of(service: str) -> set[str]:
-    """The API operations that the adapters of a service call, as IAM actions. Batches of SQS need no others."""
+    """The API operations that the adapters of a service call, as IAM actions; SQS has no actions for batches."""
     operations = {
         name
         for path in ADAPTERS[service].glob(f"*{service}*.py")

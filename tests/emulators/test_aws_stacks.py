@@ -67,7 +67,7 @@ def test_stack_ends_when_the_process_that_started_it_is_killed() -> None:
     starter.stdout.close()
     starter.stdin.close()
 
-    # It listens no more some time before it has removed its own files.
+    # The stack closes its port before it has removed its own files.
     until(lambda: not _runs(int(process_id)), "the stack to end after its starter was killed")
     assert not _listens(int(port))
     shutil.rmtree(directory)

@@ -1,4 +1,4 @@
-"""What ``make localstack`` runs: the folder localstack/, and the command that runs a stack until it is told to stop."""
+"""Tests of the folder localstack/, and of the command that runs a stack for ``make localstack``."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_init_script_creates_declared_resources_and_can_run_again(
 @pytest.mark.slow
 @pytest.mark.second_stack
 def test_command_runs_script_on_a_stack_and_stops_it_on_sigterm(local_stack: Any, stack_name: str | None) -> None:
-    """It asks for the run's stack to know which one that is, and starts one of its own."""
+    """The fixtures only name the run's stack; the command starts another one of that kind."""
     port = free_port()
     command = [sys.executable, "-m", "emulators.aws", stack_name or "ministack", "--port", str(port)]
     variables = {**os.environ, **SHOP, "TASKQ_LOCALSTACK": str(ROOT / ".emulators"), "TASKQ_SCHEDULER": ""}
@@ -125,10 +125,10 @@ def test_missing_stack_is_reported_with_install_instructions(tmp_path: Path) -> 
 def test_lacking_returns_a_reason_and_refuses_unknown_capabilities(
     local_stack: StackAddress, stack_name: str | None
 ) -> None:
-    assert aws.lacking("localstack", "fires_schedules") == "LocalStack keeps schedules, and fires none"
+    assert aws.lacking("localstack", "fires_schedules") == "LocalStack keeps schedules but never fires them"
     assert aws.lacking("ministack", "fires_schedules") is None
     assert aws.lacking(None, "fires_schedules") is None
-    with pytest.raises(ValueError, match="'flies' is no capability of a stack; there are fires_schedules, "):
+    with pytest.raises(ValueError, match="'flies' isn't a capability of a stack; known: fires_schedules, "):
         aws.lacking("localstack", "flies")
     assert stack_name in aws.STACKS
     assert set(aws.LACKING) <= set(aws.STACKS)

@@ -1,4 +1,4 @@
-"""The demo as a user runs it, with fewer tasks, on several brokers and stores; and its report of a lost task."""
+"""Tests of the demo, run as by a user but with fewer tasks, on several brokers and stores; and of a lost task."""
 
 from __future__ import annotations
 

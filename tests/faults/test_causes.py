@@ -1,4 +1,4 @@
-"""Test that a fault of a deployment shows while it lasts, and that work resumes by itself afterwards."""
+"""Tests that a fault of a deployment is reported while it lasts, and that work resumes by itself afterwards."""
 
 from __future__ import annotations
 

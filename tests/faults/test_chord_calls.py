@@ -1,4 +1,4 @@
-"""Test what a chord costs: its calls to SQS and DynamoDB, counted in front of a local stack, with a worker process."""
+"""Test the cost of a chord: its calls to SQS and DynamoDB, counted in front of a local stack."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Variable:
 
 @dataclass
 class Configuration:
-    """What a module declares, by name.
+    """The declarations of a module, by name.
 
     Args:
         requirements: version constraints of ``terraform`` and of each provider.

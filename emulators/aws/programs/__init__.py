@@ -1,1 +1,1 @@
-"""What runs in a stack's own process, each as a script in the stack's interpreter: it imports its neighbours alone."""
+"""Scripts that run as a stack's process, in the stack's interpreter. They import only modules of this folder."""

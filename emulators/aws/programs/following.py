@@ -1,4 +1,4 @@
-"""Ends a stack's process with the one that has started it."""
+"""Ends a stack's process when the process that started it ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 
 
 def end_with_the_starter() -> None:
-    """Have this process terminated once its standard input, a pipe from whoever started it, is closed."""
+    """Terminate this process once its standard input closes, which is a pipe from the process that started it."""
 
     def wait() -> None:
         sys.stdin.buffer.read()

@@ -1,8 +1,8 @@
-"""Runs LocalStack without Docker: a script of ``localstack.LocalStack``, in LocalStack's own interpreter.
+"""Run LocalStack without Docker: the script that ``localstack.LocalStack`` runs in LocalStack's own interpreter.
 
-Two things LocalStack downloads or has in containers are given to it: Amazon's DynamoDB Local, from an npm package, and
-functions, which run in processes under the interpreter ``TASKQ_FUNCTIONS_PYTHON`` with AWS's own runtime client
-(awslambdaric) and can import what is installed there. Standard input is a pipe from the process that started it.
+LocalStack would download DynamoDB Local and run functions in containers. Here DynamoDB Local comes from an npm package.
+Functions run as processes of the interpreter ``TASKQ_FUNCTIONS_PYTHON`` with AWS's own runtime client (awslambdaric),
+and can import the packages that are installed there. Standard input is a pipe from the process that started the script.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from following import end_with_the_starter  # type: ignore[import-not-found]  # its folder is the script's
+from following import end_with_the_starter  # type: ignore[import-not-found]  # beside this script
 from localstack.runtime.main import main
 from localstack.services.dynamodb import server as dynamodb
 from localstack.services.lambda_.invocation import runtime_executor
@@ -26,8 +26,8 @@ STOP_TIMEOUT_SECONDS = 5.0
 LOOPBACK = "127.0.0.1"
 
 
-class ProcessExecutor(runtime_executor.RuntimeExecutor):  # type: ignore[misc]  # LocalStack's interpreter has it
-    """A function's execution environment that is a process, and no container."""
+class ProcessExecutor(runtime_executor.RuntimeExecutor):  # type: ignore[misc]  # installed in LocalStack's interpreter
+    """A function's execution environment as a process instead of a container."""
 
     def __init__(self, id: str, function_version: FunctionVersion) -> None:
         super().__init__(id, function_version)
@@ -37,7 +37,7 @@ class ProcessExecutor(runtime_executor.RuntimeExecutor):  # type: ignore[misc]  
         self._log: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by stop
 
     def start(self, env_vars: dict[str, str]) -> None:
-        """Start the function's process; its first invocation waits for it."""
+        """Start the function's process; the first invocation waits until it is ready."""
         self._api.__enter__()
         self._environment = {
             **{name: str(value) for name, value in env_vars.items()},
@@ -55,7 +55,7 @@ class ProcessExecutor(runtime_executor.RuntimeExecutor):  # type: ignore[misc]  
         self._log.close()
 
     def invoke(self, payload: dict[str, str]) -> InvocationResult:
-        """Run the function once. As in Lambda, a process that ends over it or takes too long is replaced."""
+        """Run the function once. As in Lambda, a process that ends during the run or takes too long is replaced."""
         if self._process is None or self._process.poll() is not None:
             self._process = self._run()
         begin = self._log.seek(0, os.SEEK_END)
@@ -90,39 +90,39 @@ class ProcessExecutor(runtime_executor.RuntimeExecutor):  # type: ignore[misc]  
         return Path(self.function_version.config.code.get_unzipped_code_location())
 
     def get_address(self) -> str:
-        """Where the process is."""
+        """The host of the function's process."""
         return LOOPBACK
 
     def get_endpoint_from_executor(self) -> str:
-        """Where LocalStack is for it."""
+        """The host of LocalStack, for the function."""
         return LOOPBACK
 
     def get_runtime_endpoint(self) -> str:
-        """Told to the function, and not asked there: its process speaks Lambda's Runtime API."""
+        """The URL that LocalStack names to the function. Nothing calls it: the process uses ``RuntimeApi``."""
         return f"http://{LOOPBACK}"
 
     def get_logs(self) -> str:
-        """All it has printed."""
+        """The output of the function's processes."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
     @classmethod
     def prepare_version(cls, function_version: FunctionVersion) -> None:
-        """Unpack the code."""
+        """Unpack the function's code."""
         function_version.config.code.prepare_for_execution()
 
     @classmethod
     def cleanup_version(cls, function_version: FunctionVersion) -> None:
-        """There is nothing to clean up: LocalStack removes the code."""
+        """Do nothing: LocalStack removes the code itself."""
 
 
 def start_dynamodb(server: Any) -> ShellCommandThread:
-    """What LocalStack's DynamoDB runs: Amazon's jar without the agent that LocalStack would download for it."""
+    """Start DynamoDB Local from its jar, without the agent that LocalStack would download."""
     folder = Path(os.environ["TASKQ_DYNAMODB_LOCAL"])
     command = ["java", "-Xmx256m", f"-Djava.library.path={folder / 'DynamoDBLocal_lib'}"]
     command += ["-jar", str(folder / "DynamoDBLocal.jar"), "-port", str(server.port)]
     thread = ShellCommandThread([*command, "-inMemory", "-sharedDb", "-disableTelemetry"], auto_restart=True)
-    TMP_THREADS.append(thread)  # LocalStack ends it with itself
+    TMP_THREADS.append(thread)  # LocalStack stops these threads when it ends
     thread.start()
     return thread
 

@@ -1,7 +1,7 @@
-"""Runs ministack, made to do what AWS does where our tests would see the difference: a script of ``Ministack``.
+"""Run ministack, changed to behave as AWS does where tests would see a difference: the script of ``Ministack``.
 
-Schedules are looked at every ``TICK_SECONDS``, fill in their context attributes and know SQS's SendMessage as a target;
-their lists have pages. Standard input is a pipe from the process that started it: what ends that one closes the pipe.
+Schedules are checked every ``TICK_SECONDS``, have values for their context attributes, can call SQS's SendMessage, and
+are listed in pages. Standard input is a pipe from the process that started the script, and closes when that one ends.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from following import end_with_the_starter  # type: ignore[import-not-found]  # its folder is the script's
+from following import end_with_the_starter  # type: ignore[import-not-found]  # beside this script
 from ministack.app import main
 from ministack.services import eventbridge, scheduler, sqs
 
 TICK_SECONDS = 0.25
-"""ministack's own 10 s make every test of a schedule wait."""
+"""The interval between checks. With ministack's own 10 s, every test of a schedule would wait."""
 
 
 def filled(target: dict[str, Any], event: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
-    """A target with values in place of the context attributes, which ministack leaves as they are."""
+    """Return a target with its context attributes replaced by values, which ministack does not do."""
     # A cron schedule is due at the beginning of a minute.
     moment = datetime.fromtimestamp(int(event["Time"]), UTC).replace(tzinfo=None)
     if "cron(" in str(schedule.get("ScheduleExpression")):
@@ -38,7 +38,7 @@ def filled(target: dict[str, Any], event: dict[str, Any], schedule: dict[str, An
 
 
 def list_schedules_by_pages() -> None:
-    """ministack ends a list at its first page, and finds nothing in a group that isn't there."""
+    """Make lists of schedules continue after the first page, and refuse a group that does not exist."""
     list_all = scheduler._list_schedules
 
     def list_schedules(query: dict[str, str]) -> Any:
@@ -54,7 +54,7 @@ def list_schedules_by_pages() -> None:
 
 
 def send_messages_of_universal_targets() -> None:
-    """ministack sends to a queue that is the target itself, and knows no target that is SQS's SendMessage."""
+    """Make schedules accept SQS's SendMessage as their target; ministack accepts only a queue."""
     invoke = eventbridge._invoke_target
 
     def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> Any:

@@ -1,6 +1,6 @@
-"""Lambda's Runtime API on loopback, as AWS's own runtime client asks for it ("Using the Lambda runtime API").
+"""Lambda's Runtime API on loopback, for AWS's own runtime client ("Using the Lambda runtime API").
 
-The standard library is all it needs: it is imported by tests, and by LocalStack's interpreter.
+Tests and LocalStack's interpreter import this module, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOOK_SECONDS = 0.1
 
 @dataclass
 class RuntimeApi:
-    """Hands out events to one function, and what it answers. A context manager: listens from entry to exit."""
+    """Gives events to one function, and returns its answers. As a context manager it listens from entry to exit."""
 
     _events: queue.Queue[tuple[bytes, float] | None] = field(default_factory=queue.Queue)
     _answers: queue.Queue[tuple[str, bytes]] = field(default_factory=queue.Queue)
@@ -49,7 +49,7 @@ class RuntimeApi:
         return f"127.0.0.1:{self._server.server_port}"
 
     def invoke(self, event: Any, *, seconds: float = 30) -> tuple[str, Any]:
-        """Invoke the function with an event that is JSON: ``call``, and the answer read as such."""
+        """Invoke the function with an event that is sent as JSON, and decode its answer: see ``call``."""
         kind, content = self.call(json.dumps(event).encode(), seconds=seconds)
         return kind, json.loads(content)
 
@@ -59,13 +59,14 @@ class RuntimeApi:
         """Invoke the function once.
 
         Args:
-            event: what it is given.
-            seconds: until its timeout.
-            ended: the exit code of the function's process, or None while it runs.
+            event: the event.
+            seconds: the function's timeout.
+            ended: returns the exit code of the function's process, or None while it runs.
 
         Returns:
-            The kind of its answer and what it says: ``"response"``, ``"error"``, ``"init"`` for an error before it
-            could be invoked; ``EXIT`` and ``TIMEOUT``, with Lambda's own words, where it gave none.
+            The kind and the content of the answer. The kind is ``"response"``, ``"error"``, or ``"init"`` for an error
+            before the function could be invoked. If the function gave no answer, it is ``EXIT`` or ``TIMEOUT``, and the
+            content is an error in Lambda's own words.
         """
         self._events.put((event, seconds))
         deadline = time.monotonic() + seconds
@@ -74,21 +75,21 @@ class RuntimeApi:
                 return self._answers.get(timeout=_LOOK_SECONDS)
         if code is None:
             return TIMEOUT, _error("Sandbox.Timedout", f"Task timed out after {seconds:.2f} seconds")
-        with suppress(queue.Empty):  # the last thing it did may have been to answer
+        with suppress(queue.Empty):  # the function may have answered just before it ended
             return self._answers.get_nowait()
         return EXIT, _error("Runtime.ExitError", f"Runtime exited with error: exit status {code}")
 
     def answer(self) -> tuple[str, Any]:
-        """The answer to no event: what the function says of its own accord when it can't be loaded."""
+        """Return an answer that the function gave without an event: the error if it can't be loaded."""
         kind, content = self._answers.get(timeout=30)
         return kind, json.loads(content)
 
-    def _handler(api) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - self is the handler's
+    def _handler(api) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - self is the name in the handler
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def handle(self) -> None:
-                # A function that is ended while it waits resets its connection.
+                # A function that is ended while it waits for an event resets its connection.
                 with suppress(ConnectionError):
                     super().handle()
 
@@ -103,7 +104,7 @@ class RuntimeApi:
                     "Lambda-Runtime-Aws-Request-Id": str(uuid4()),
                     "Lambda-Runtime-Deadline-Ms": str(int((time.time() + seconds) * 1000)),
                     "Lambda-Runtime-Invoked-Function-Arn": ARN,
-                    # The client reads these two unasked, and dies without them.
+                    # The client reads these two headers in any case, and fails without them.
                     "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0",
                     "Content-Type": "application/json",
                 }
@@ -123,7 +124,7 @@ class RuntimeApi:
                 self.wfile.write(content)
 
             def log_message(self, format: str, *values: object) -> None:
-                """Requests are not worth a line."""
+                """Do not log requests."""
 
         return Handler
 

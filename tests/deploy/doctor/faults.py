@@ -30,7 +30,7 @@ def changed(do: Callable[[], Any], undo: Callable[[], Any]) -> Iterator[None]:
 
 
 def without_queue(live: Deployment, name: str) -> AbstractContextManager[None]:
-    """Delete a queue, and create it again with its old attributes, which is all that tells the two apart."""
+    """Delete a queue; afterwards create it again with its old attributes, so that it looks unchanged."""
     sqs, url = live.clients["sqs"], live.url(name)
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     settable = ("Policy", "KmsMasterKeyId", "RedriveAllowPolicy", "MessageRetentionPeriod", "VisibilityTimeout")

@@ -195,7 +195,7 @@ SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
 @pytest.mark.parametrize(
     ("statement", "checks"),
     [
-        # It covers the declared statements, and more.
+        # The wildcard covers the declared statements, and more.
         ({"Effect": "Allow", "Action": ["SQS:*"], "Resource": ["*"]}, {"role.permission_unused"}),
         ({**SEND, "Resource": f"{ARN}{WORK}"}, set()),
         ({**SEND, "Resource": f"{ARN}other"}, {"role.permission_unused"}),

@@ -18,7 +18,7 @@ def test_source_archive_contains_files_that_tests_read() -> None:
     assert {"docs", "infra", "mkdocs.yml"} <= named
     included = set(PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
     assert named - included - {"pyproject.toml"} == set()
-    # Tests find these by other ways: an example as a module, a folder by the command that the documentation gives.
+    # Tests find these folders in other ways: as a module, or by a command in the documentation.
     assert {"benchmarks", "examples", "lambda", "tests"} <= included
 
 
@@ -27,7 +27,8 @@ def test_image_installs_pinned_packages_and_runs_without_root() -> None:
     (install,) = re.findall(r"^RUN .*pip install (.*)$", recipe, flags=re.MULTILINE)
     packages = dict(each.split("==") for each in shlex.split(install) if not each.startswith("-"))
     assert packages.keys() == {"awslambdaric", "boto3"}
-    pins = [each for extra in PROJECT["project"]["optional-dependencies"].values() for each in extra]
+    groups = [*PROJECT["project"]["optional-dependencies"].values(), *PROJECT["dependency-groups"].values()]
+    pins = [each for group in groups for each in group if isinstance(each, str)]
     assert {f"{name}=={version}" for name, version in packages.items()} <= set(pins)
     (user,) = re.findall(r"^USER (\S+)$", recipe, flags=re.MULTILINE)
     assert user != "root"

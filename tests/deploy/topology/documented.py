@@ -24,6 +24,6 @@ def documented_app() -> TaskQ:
 
 
 def example(app: TaskQ) -> dict[str, Any]:
-    """Return its variables; of the roles only the producer, which is the shortest."""
+    """Return the application's Terraform variables, with only the shortest role, the producer's."""
     variables = tfvars.variables(app.topology(app_path="shop:app"))
     return {**variables, "roles": {"shop-producer": variables["roles"]["shop-producer"]}}

@@ -327,7 +327,7 @@ BY_THE_PLATFORM = {
     # EventBridge Scheduler User Guide, "setting-up": the execution role of a schedule whose target is a queue.
     "SendTasks": {"sqs:SendMessage"},
 }
-"""The permissions that AWS's pages ask for, because the platform makes these calls, and no code here."""
+"""The permissions for calls that the platform itself makes, as AWS's pages list them."""
 
 
 def test_platform_permissions_match_the_providers_pages() -> None:
