@@ -19,7 +19,7 @@ def depth(shop: str, queue: str = "celery") -> tuple[int, int]:
 
 
 def work(taskq: TaskQCommand, shop: str) -> None:
-    """Run all tasks that are on the queues."""
+    """Run all tasks in the queues."""
     result = taskq("worker", "-A", shop, "--pool", "solo", "--burst", "-q", "-l", "error")
     assert result.exit_code == 0, result.stderr
 

@@ -100,7 +100,7 @@ def test_broker_option_works_without_an_application(taskq: TaskQCommand, shop: s
     assert '"waiting": 1' in result.stdout
 
 
-def test_broker_option_overrides_the_application_s_setting(taskq: TaskQCommand, shop: str, tmp_path: Path) -> None:
+def test_broker_option_overrides_the_setting_of_the_application(taskq: TaskQCommand, shop: str, tmp_path: Path) -> None:
     module = tmp_path / f"{shop}.py"
     module.write_text(module.read_text().replace('TaskQ("shop")', 'TaskQ("shop", broker="sqlite:///own.db")'))
     assert taskq("-A", shop, "-b", "sqlite:///other.db", "call", f"{shop}.forget").exit_code == 0

@@ -82,7 +82,7 @@ def test_worker_without_application_is_a_usage_error(taskq: TaskQCommand) -> Non
     assert "-A shop" in result.stderr
 
 
-def test_worker_name_follows_celery_s_rules() -> None:
+def test_worker_name_follows_the_rules_of_celery() -> None:
     host = socket.gethostname()
     assert worker_name("one") == f"one@{host}"
     assert worker_name("one@%h") == f"one@{host}"
