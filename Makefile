@@ -94,8 +94,14 @@ lint: $(STAMP)  ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Applications of one name, shop, are checked one by one.
 types: $(STAMP)  ## Check types
 	$(BIN)/mypy
+	MYPYPATH=examples $(BIN)/mypy -p demo -p shop
+	MYPYPATH=benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/apps/*.py
+	for script in infra/terraform/examples/*/shop.py docs/site_hooks.py docs/diagrams/draw.py; do \
+	    $(BIN)/mypy --no-error-summary $$script || exit 1; \
+	done
 
 imports: $(STAMP)  ## Check the direction of imports
 	$(BIN)/lint-imports
