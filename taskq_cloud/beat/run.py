@@ -1,4 +1,4 @@
-"""Runs a ticker until it is told to stop, beside a worker or in a process of its own."""
+"""Runs a ticker until it is told to stop, together with a worker or in its own process."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ def find_app(path: str) -> TaskQ:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the application's module exists, but imports a module that doesn't
         raise ImproperlyConfigured(
-            f"no module {module_name!r} (-A {path}) in {working_folder} or the installed packages"
+            f"no module {module_name!r} (-A {path}) in {working_folder} or in the installed packages: check -A and "
+            "--workdir"
         ) from error
     app = getattr(module, attribute, None) if attribute else _only_app(module_name, vars(module))
     if not isinstance(app, TaskQ):

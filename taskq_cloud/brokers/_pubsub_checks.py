@@ -88,7 +88,7 @@ def check_topic(errors: QueueErrors) -> Flow[None]:
 def _problem(subscription: Any, topic: str, *, ordered: bool) -> str | None:
     """The reason why a worker can't use a subscription, as the end of a sentence; None if it can."""
     if subscription.topic == "_deleted-topic_":
-        return f"has lost its topic, which was deleted: create {topic} and the subscription anew"
+        return f"has lost its topic, which was deleted: create {topic} and the subscription again"
     if subscription.topic != topic:
         return (
             f"is attached to {subscription.topic}, but the queue's messages are published to {topic}: create a "

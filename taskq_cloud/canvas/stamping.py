@@ -84,7 +84,7 @@ def stamped(options: Options, headers: Stamps, task: str) -> tuple[Options, Opti
 
     Args:
         options: the options of the signature.
-        headers: the stamps, and options of the call that a visitor has returned beside them.
+        headers: the stamps, and options of the call that a visitor has returned with them.
         task: the task's name, for errors.
 
     Returns:
@@ -97,7 +97,9 @@ def stamped(options: Options, headers: Stamps, task: str) -> tuple[Options, Opti
     names = headers[STAMPED_HEADERS]
     for name in names:
         if name in _OPTIONS:
-            raise ValueError(f"task {task}: a stamp can't be named {name!r}, which is an option's name")
+            raise ValueError(
+                f"task {task}: a stamp can't be named {name!r}, the name of an option: give it another name"
+            )
         if name not in headers:
             raise ValueError(f"task {task}: stamped_headers names a stamp {name!r} that has no value; give it one")
         try:

@@ -18,7 +18,7 @@ from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.pools.factory import ALIASES, POOLS
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.process import run_worker
-from taskq_cloud.worker.supervisor import Beside
+from taskq_cloud.worker.supervisor import SideService
 
 _POSITIVE: Final = click.IntRange(min=1)
 _SECONDS: Final = click.FloatRange(min=0, min_open=True)
@@ -125,9 +125,9 @@ def command(
     worker_options = WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
     if log_format(context) == "text":
         say(context, banner(app, path, name, worker_options))
-    beside = _ticker(app) if beat else None
+    side_service = _ticker(app) if beat else None
     try:
-        code = run_worker(app.runtime(hostname=name, app_path=path), worker_options, beside)
+        code = run_worker(app.runtime(hostname=name, app_path=path), worker_options, side_service)
     except OSError as error:
         if worker_options.health_port is None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
@@ -138,7 +138,7 @@ def command(
     context.exit(code)
 
 
-def _ticker(app: TaskQ) -> Beside:
+def _ticker(app: TaskQ) -> SideService:
     from taskq_cloud.beat.run import make_ticker, tick_until  # most workers don't send periodic tasks
 
     ticker = make_ticker(app, app.schedule_entries())

@@ -159,7 +159,7 @@ class GCSClient:
 def _download(blob: Any) -> dict[str, Any]:
     blob.reload(retry=None, timeout=TIMEOUT_SECONDS)
     # Both are copied before the download, as the SDK then overwrites them from the download's headers. If another
-    # writer has replaced the object by then, the newer generation would stand beside the older metadata, and a
+    # writer has replaced the object by then, the newer generation would come with the older metadata, and a
     # conditional write over the newer object would pass.
     generation, metadata = blob.generation, dict(blob.metadata or {})
     try:

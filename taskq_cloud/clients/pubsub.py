@@ -89,7 +89,7 @@ _TROUBLES: Final = {
 """The meaning of status codes (Pub/Sub documentation, "Error codes"); a code that isn't here is a refusal."""
 
 _PLUGIN_FAILED: Final = "Getting metadata from plugin failed"
-"""gRPC's text if the credentials gave no token; the status beside it differs between gRPC's versions."""
+"""gRPC's text if the credentials gave no token; the status that comes with it differs between gRPC's versions."""
 
 _CREDENTIALS_HINT: Final = (
     "run under a service account, set GOOGLE_APPLICATION_CREDENTIALS, or log in with gcloud auth application-default "

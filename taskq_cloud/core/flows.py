@@ -53,7 +53,7 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class RenewCredentials:
-    """Forget the client whose credentials have expired, so that the next call reads them anew. The answer is None.
+    """Forget the client whose credentials have expired, so that the next call reads them again. The answer is None.
 
     Nothing happens if another flow has done so already. Calls under way with the old client come to their end.
     """

@@ -277,7 +277,7 @@ class ScheduleStore(Protocol):
         """Keep schedules, and return one answer for each schedule, in order; None is success.
 
         A schedule whose name is there already is left as it is, or with ``replace`` is replaced as a whole. So putting
-        a schedule twice keeps it once. With ``replace``, a schedule that is gone is created anew.
+        a schedule twice keeps it once. With ``replace``, a schedule that is gone is created again.
         """
         ...
 

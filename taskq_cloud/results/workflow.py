@@ -178,7 +178,7 @@ class Result(PlainForm):
     def forget_workflow(self) -> None:
         """Remove all results of the workflow from the store, and the record of its shape.
 
-        Tasks that end later store their results anew.
+        Tasks that end later store their results again.
         """
         self.app.run(self._forget_workflow())
 
@@ -293,5 +293,5 @@ class TaskResult(StoredState, Result):
 
     @property
     def graph(self) -> DependencyGraph[TaskResult]:
-        """The graph of this result and all results that follow from it, read anew each time: see ``iterdeps``."""
+        """The graph of this result and all results that follow from it, read again each time: see ``iterdeps``."""
         return self.build_graph()

@@ -25,7 +25,7 @@ from typing import Final
 
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.worker.options import WorkerOptions
-from taskq_cloud.worker.supervisor import Beside, Worker
+from taskq_cloud.worker.supervisor import SideService, Worker
 
 logger = logging.getLogger("taskq_cloud.worker")
 
@@ -38,7 +38,7 @@ LAST_LOG_SECONDS: Final = 1
 _FAILED: Final = 1
 
 
-def run_worker(runtime: Runtime, options: WorkerOptions, beside: Beside | None = None) -> int:
+def run_worker(runtime: Runtime, options: WorkerOptions, side_service: SideService | None = None) -> int:
     """Run a worker in this process until a signal, or the end of a burst, stops it.
 
     SIGTERM and SIGINT stop it. A second signal, or SIGQUIT, also makes it give back the messages whose tasks still run.
@@ -47,7 +47,7 @@ def run_worker(runtime: Runtime, options: WorkerOptions, beside: Beside | None =
     Args:
         runtime: the application's runtime.
         options: the worker's options.
-        beside: a service that runs along with the worker.
+        side_service: a service that runs along with the worker.
 
     Returns:
         The exit code: 0, or 1 if a part of the worker crashed.
@@ -57,7 +57,7 @@ def run_worker(runtime: Runtime, options: WorkerOptions, beside: Beside | None =
     try:
         asyncio.set_event_loop(loop)
         with suppress(KeyboardInterrupt):
-            watchdog.code = loop.run_until_complete(_serve(Worker(runtime, options, beside), watchdog))
+            watchdog.code = loop.run_until_complete(_serve(Worker(runtime, options, side_service), watchdog))
             loop.run_until_complete(_end_leftovers())
             return watchdog.code
         return 0

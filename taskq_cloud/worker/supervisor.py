@@ -34,7 +34,7 @@ from taskq_cloud.worker.slots import Slots
 
 logger = logging.getLogger("taskq_cloud.worker")
 
-Beside: TypeAlias = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+SideService: TypeAlias = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """A service that runs along with the worker until the event is set, such as the ticker of ``--beat``."""
 
 SETTLE_RESERVE_SECONDS: Final = 3
@@ -58,7 +58,7 @@ class Worker:
     Args:
         runtime: the application's runtime.
         options: the worker's options.
-        beside: a service that runs along with the worker.
+        side_service: a service that runs along with the worker.
 
     Attributes:
         crashed: a part of the worker has crashed.
@@ -67,9 +67,9 @@ class Worker:
         ImproperlyConfigured: the pool doesn't exist, or doesn't have one of the options.
     """
 
-    def __init__(self, runtime: Runtime, options: WorkerOptions, beside: Beside | None = None) -> None:
+    def __init__(self, runtime: Runtime, options: WorkerOptions, side_service: SideService | None = None) -> None:
         self._runtime = runtime
-        self._beside = beside
+        self._side_service = side_service
         self._options = options
         self._pool = make_pool(
             options.pool,
@@ -175,18 +175,20 @@ class Worker:
     async def _serve(self) -> None:
         polls = [asyncio.create_task(self._watch(f"queue {p.queue}", p.poll(self._stopping))) for p in self._pollers]
         burst = asyncio.create_task(self._watch("burst", self._stop_when_empty())) if self._options.burst else None
-        beside = asyncio.create_task(self._watch("beat", self._beside(self._stopping))) if self._beside else None
+        side_service = (
+            asyncio.create_task(self._watch("beat", self._side_service(self._stopping))) if self._side_service else None
+        )
         logger.info("ready: serves %s", ", ".join(self._options.queues), extra={"action": "worker.ready"})
         try:
             await self._stopping.wait()
             logger.info("stopping: %d messages are not settled", len(self._leased), extra={"action": "worker.stopping"})
             await self._drain(polls)
-            if beside is not None:
-                await asyncio.wait((beside,), timeout=LAST_RECEIVE_SECONDS)
+            if side_service is not None:
+                await asyncio.wait((side_service,), timeout=LAST_RECEIVE_SECONDS)
         finally:
-            for task in filter(None, (*polls, burst, beside)):
+            for task in filter(None, (*polls, burst, side_service)):
                 task.cancel()
-            await asyncio.gather(*filter(None, (*polls, burst, beside)), return_exceptions=True)
+            await asyncio.gather(*filter(None, (*polls, burst, side_service)), return_exceptions=True)
 
     async def _drain(self, polls: list[asyncio.Task[None]]) -> None:
         """Let running tasks come to their end, then give back the other messages, within the shutdown timeout."""

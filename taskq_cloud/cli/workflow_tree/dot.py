@@ -48,7 +48,7 @@ class _Writer:
         self._statements.append(f"  {node} [{attributes}]")
         self._statements += [f"  {each} -> {node}" for each in before]
         if item.state is not None:
-            # Tasks that a task has started run beside the stages after it, so no stage follows them.
+            # Tasks that a task has started run side by side with the stages after it, so no stage follows them.
             for child in item.children:
                 self._write(child, [node])
             return [node]

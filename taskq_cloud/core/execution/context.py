@@ -35,7 +35,7 @@ logger: Final = logging.getLogger("taskq_cloud.execution")
 T = TypeVar("T")
 
 PipelineFlow: TypeAlias = Generator[Step | Invocation | Admission, Any, T]
-"""A flow of the pipeline: beside the steps of every flow, it yields the runs that it wants, and waits for admission."""
+"""A flow of the pipeline: besides the steps of every flow, it yields runs of tasks, and waits for admission."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,7 +129,8 @@ class TaskRunner:
         try:
             return self._tasks[invocation.message.task]
         except KeyError:
-            raise NotRegistered(f"task {invocation.message.task!r} is not registered in this process") from None
+            task = invocation.message.task
+            raise NotRegistered(f"task {task!r} is not registered in this process: import its module") from None
 
     @staticmethod
     def _succeeded(definition: TaskDefinition, value: Any) -> Outcome:
@@ -193,7 +194,7 @@ def _call(tasks: Mapping[str, TaskDefinition], signature: Signature, args: Seque
     name = signature["task"]
     definition = tasks.get(name)
     if definition is None:
-        raise NotRegistered(f"task {name!r}, which is to be called for each item, is not registered in this process")
+        raise NotRegistered(f"task {name!r}, called for each item, is not registered here: import its module")
     invocation = current_invocation.get()
     bound = [] if definition.bind is None or invocation is None else [definition.bind(invocation)]
     own_args, kwargs = signature.get("args") or (), signature.get("kwargs") or {}

@@ -110,7 +110,7 @@ class Codec:
         Args:
             message: the message.
             queue: the queue that the message is sent to.
-            room_bytes: the largest body that the broker takes beside the message's attributes.
+            room_bytes: the largest body that the broker takes in addition to the message's attributes.
             now: the time, in seconds since the epoch.
             serializer: the serializer of the arguments; None: the application's.
             compression: the compression of the arguments; None: the application's.

@@ -40,5 +40,7 @@ class Router:
 def _queue_of(key: str, route: str | Mapping[str, Any]) -> str:
     queue = route if isinstance(route, str) else route.get("queue")
     if not isinstance(queue, str) or not queue:
-        raise ImproperlyConfigured(f"task_routes: the route of {key!r} names no queue: {route!r}")
+        raise ImproperlyConfigured(
+            f"task_routes: the route of {key!r} names no queue: {route!r}; write a queue's name, or {{'queue': name}}"
+        )
     return queue

@@ -41,7 +41,7 @@ TRANSPORT_OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """The options by which a message is carried, beside those that the message itself contains.
+    """The options by which a message is carried, besides those that the message itself contains.
 
     Args:
         group: the message group; on an unordered queue the tenant, where the broker knows tenants.
@@ -246,7 +246,7 @@ class Outbox:
         return 0.0 if capabilities.parks(queue, delay) else min(delay, capabilities.longest_delay(queue))
 
     def _kept_seconds(self, packed: Packed, message: Message) -> float:
-        """How long a message can wait before its payload has to be stored anew, which its receiver does."""
+        """How long a message can wait before its payload has to be stored again, which its receiver does."""
         refers = packed.payload is not None or message.payload_reference is not None
         return self.codec.payloads.longest_wait_seconds if refers and self.codec.payloads is not None else math.inf
 

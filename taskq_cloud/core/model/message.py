@@ -65,7 +65,7 @@ class Message:
     ``retries`` counts the attempts before this one. ``timelimit`` is (hard, soft), in seconds. ``ignore_result`` None
     leaves the decision to the task. ``headers`` are the caller's own and never replace a header of the protocol.
     ``payload_reference`` says where the arguments were fetched from: a message that is sent on with unchanged arguments
-    can carry it again, and nothing is stored anew.
+    can carry it again, and nothing is stored again.
     """
 
     task: str

@@ -2,7 +2,7 @@
 
 The small document has the keys that Celery's readers expect, with a sentence in place of the value, and a further key:
 ``taskq_claim`` for a reference, or ``taskq_compressed`` if the compressed document fits into the record. A task can't
-write either key, as they stand beside its result, not in it. Records that fit are passed through without further calls.
+write either key, as they are next to its result, not in it. Records that fit are passed through without further calls.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from taskq_cloud.core.records.record import EXCEPTION_STATES, READY_STATES
 _CELERY_MODULES: Final = frozenset({"celery.exceptions", "celery.backends.base", "billiard.exceptions"})
 
 STARTED_AT: Final = "date_started"
-"""A key that Celery's documents don't have, beside its ``date_done``."""
+"""A key that Celery's documents don't have, next to its ``date_done``."""
 
 MOST_CHILDREN: Final = 1000
 """The most ids of children that a record holds: more would not fit into a record of DynamoDB's."""

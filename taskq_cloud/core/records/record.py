@@ -1,7 +1,7 @@
 """The record of a task's state, and the rules for replacing a record and for giving out a lock.
 
 The payload of a record is Celery's result document (JSON), so that Celery's readers can read it; a store looks only at
-the fields beside it.
+the other fields.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class Authenticator:
         if key is not None and certificate is not None:
             own, certified = key.public_key().public_numbers(), certificate.public_key.public_numbers()
             if own != certified:
-                raise ImproperlyConfigured("security_key is not the key of security_certificate")
+                raise ImproperlyConfigured("security_key is not the key of security_certificate: set both to one pair")
         self.serializer = Serializer(AUTH, AUTH_CONTENT_TYPE, "utf-8", self._encode, self._decode)
 
     def __repr__(self) -> str:
@@ -213,6 +213,6 @@ def _by_id(store: Iterable[Certificate]) -> Mapping[str, Certificate]:
     by_id: dict[str, Certificate] = {}
     for certificate in store:
         if certificate.id in by_id:
-            raise ImproperlyConfigured(f"security_cert_store holds certificate {certificate.id!r} twice")
+            raise ImproperlyConfigured(f"security_cert_store holds certificate {certificate.id!r} twice: remove one")
         by_id[certificate.id] = certificate
     return by_id

@@ -3,7 +3,7 @@ r"""Signatures of whole messages, with HMAC-SHA256 or Ed25519: headers and prope
 The message header ``taskq_signature`` holds ``algorithm``, ``key`` (the key's id), ``created`` (seconds since the
 epoch) and ``value`` (base64). The signature covers the line ``taskq-signature-v1``, a line feed, and the message as
 JSON without ``value``: keys sorted by code point, no spaces, characters beyond ASCII as ``\uXXXX``. So a message can
-be serialised anew on its way, but not altered. Celery's workers ignore the header. The message of a periodic task,
+be serialised again on its way, but not altered. Celery's workers ignore the header. The message of a periodic task,
 which a schedule holds for all its fire times, is signed without fire time and id.
 
 A key as text: ``hmac:<base64 of 32 bytes or more>``, ``ed25519:<base64 of the 32 bytes of the private key>``, or

@@ -2,7 +2,7 @@
 
 The number of a chord's members is fixed, and each member carries it. So additions are counted in the place of the
 member that adds: in a join of that member and all that it adds. Once that join is complete, the member itself counts as
-arrived. Added tasks can add further tasks. The additions stand in the member's record, beside its value: a member that
+arrived. Added tasks can add further tasks. The additions are in the member's record, next to its value: a member that
 has ended already sends them again when its message is delivered again.
 """
 

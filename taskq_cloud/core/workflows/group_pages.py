@@ -30,7 +30,7 @@ PAGE_BYTES: Final = 256 * 1024
 """The largest page, unless the store takes less. DynamoDB charges a record by its KiB, so smaller pages would save
 nothing."""
 _DOCUMENT_BYTES: Final = 1024
-"""The room that a record needs beside its page."""
+"""The room that a record needs in addition to its page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

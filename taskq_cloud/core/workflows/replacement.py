@@ -84,7 +84,7 @@ def _last(message: Message, stage: object, fence: int) -> TaskStage:
         chord=embed.chord,
         headers={
             **(options.get("headers") or {}),
-            # The replacement of a periodic task's tick is the tick: the next one may not be allowed to run beside it.
+            # The replacement of a periodic task's tick is the tick: the next tick may have to wait until it has ended.
             **{name: message.headers[name] for name in (SCHEDULE, SCHEDULED_TIME) if name in message.headers},
             EARLIER_RUNS: [message.attempt + 1, fence or message.fence],
         },

@@ -1,4 +1,4 @@
-"""The shape of a workflow, stored beside its results, so that the id of its last task leads to all its tasks.
+"""The shape of a workflow, stored with its results, so that the id of its last task leads to all its tasks.
 
 A record holds the stages and the names of tasks. It holds ids only if they were given, as all others are derived from
 the last one (``planner.with_ids``). Equal members of a group are stored once, with their number. It holds no arguments,

@@ -37,7 +37,7 @@ READ_BATCH: Final = 100
 LEAST_BILLED_BYTES: Final = 1000
 """The least size that a request of Pub/Sub is billed for (Pub/Sub pricing)."""
 PAGE_MESSAGES: Final = 3
-"""The messages that each page of a group's members takes, beside the members' own messages."""
+"""The messages that each page of a group's members takes, besides the members' own messages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Reads the price list: ``prices.toml`` beside this file, or another file of that form."""
+"""Reads the price list: ``prices.toml`` next to this file, or another file of that form."""
 
 from __future__ import annotations
 

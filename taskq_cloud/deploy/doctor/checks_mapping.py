@@ -15,7 +15,7 @@ MappingPair: TypeAlias = Pair[Function, ObservedMapping]
 
 
 def _mappings(topology: Topology, observed: Observed) -> Iterator[MappingPair]:
-    """Yield the declared function beside each of its deployed mappings."""
+    """Yield the declared function with each of its deployed mappings."""
     for function in FUNCTIONS.deployed(topology, observed):
         for mapping in function.live.mappings:
             yield Pair(function.resource, function.declared, mapping, function.remedy, topology, observed)

@@ -114,7 +114,7 @@ CHECKS: Final = (
             f"it {'should' if queue.declared.fifo else 'should not'} be a FIFO queue",
         ),
         "messages are refused because they lack a message group, or they lose their order",
-        "create the queue anew under the declared name: the type of a queue can't be changed",
+        "create the queue again under the declared name: the type of a queue can't be changed",
     ),
     Check(
         "queue.dead_letter_retention",

@@ -19,8 +19,8 @@ Statement: TypeAlias = Mapping[str, Any]
 _POLICY: Final = "apply Terraform, or replace the policy with the one that taskq topology --format iam writes"
 
 _ALSO_ALLOWED: Final = {"ecs-tasks.amazonaws.com": frozenset({"ecs:gettaskprotection", "ecs:updatetaskprotection"})}
-"""Actions that a role may have beside its declaration: a worker protects its own container from being stopped, and only
-Terraform knows the container's ARN."""
+"""Actions that a role may have in addition to its declaration: a worker protects its own container from being stopped,
+and only Terraform knows the container's ARN."""
 
 
 def _trusts_its_service(role: Pair[Role, ObservedRole]) -> str | None:

@@ -23,7 +23,7 @@ PROVISION: Final = "apply Terraform, or run taskq provision"
 
 @dataclass(frozen=True, slots=True)
 class Pair(Generic[D_co, L_co]):
-    """A declared resource beside the deployed one.
+    """A declared resource with the deployed one.
 
     Args:
         resource: the resource as findings name it: ``"queue shop-orders"``.

@@ -43,7 +43,7 @@ def services(topology: Topology, cluster: str) -> Flow[dict[str, ObservedService
 
 
 def _worker(containers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the container whose command runs the worker; others beside it may collect logs or traces."""
+    """Return the container whose command runs the worker; other containers may collect logs or traces."""
     return next((each for each in containers if "worker" in each.get("command", ())), containers[0])
 
 

@@ -21,7 +21,7 @@ class Plan:
     Args:
         app: the application's path, as in ``TASKQ_APP``: ``"shop.tasks:app"``.
         source: the folder that its modules are imported from.
-        include: names at the top of ``source`` to package beside the application's own package.
+        include: names at the top of ``source`` to package in addition to the application's own package.
         requirements: the packages to install.
         target: the Lambda runtime to build for.
         output: the folder for the archives.

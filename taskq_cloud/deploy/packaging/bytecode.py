@@ -38,7 +38,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 
 def compile_all(interpreter: str, folder: Path, runs_in: str) -> None:
-    """Compile every module in a folder, and write the bytecode beside it.
+    """Compile every module in a folder, and write the bytecode next to it.
 
     Args:
         interpreter: the path of an interpreter of the target's version.

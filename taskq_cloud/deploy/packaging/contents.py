@@ -1,6 +1,6 @@
 """Collects the contents of a package: the application's modules, this library, and the wheels that they require.
 
-The library is the one that builds the package, and its dependencies have the versions that are installed beside it, so
+The library is the one that builds the package, and its dependencies have the versions that are installed with it, so
 the versions that were tested here run in the function. botocore is Lambda's own unless it is requested.
 """
 
@@ -36,7 +36,7 @@ _NOT_SHIPPED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """The packages that an application requires, beside this library.
+    """The packages that an application requires, besides this library.
 
     Args:
         lines: single requirements, as pip reads them: ``"requests==2.32"``.

@@ -68,7 +68,7 @@ class Deployment(_Options):
     schedules: Literal["beat", "terraform"] = "beat"
     """Whether ``taskq beat apply`` or Terraform, through its variables, manages the schedules of periodic tasks."""
     environment: dict[str, str] = {}
-    """Environment variables for functions, services and callers, beside the variables that follow from the settings."""
+    """Environment variables of functions, services and callers, besides the variables that follow from the settings."""
     function: FunctionOptions = FunctionOptions()
     functions: dict[str, FunctionOptions] = {}
     services: dict[str, ServiceOptions] = {}

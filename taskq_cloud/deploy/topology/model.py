@@ -1,4 +1,4 @@
-"""The topology of an application: all resources that it needs. Its JSON Schema is ``schema.json`` beside this file.
+"""The topology of an application: all resources that it needs. Its JSON Schema is ``schema.json`` next to this file.
 
 ``name`` is a resource's full name at the provider, with its prefix; ``queue`` is always the application's own name of a
 queue. ARNs contain the placeholders ``{partition}``, ``{region}`` and ``{account}``, because an application does not

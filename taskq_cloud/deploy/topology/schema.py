@@ -1,4 +1,4 @@
-"""The JSON Schema of a topology, which is stored in ``schema.json`` beside this file.
+"""The JSON Schema of a topology, which is stored in ``schema.json`` next to this file.
 
 After a change of the model, ``python -m taskq_cloud.deploy.topology.schema`` writes the file again; a test compares it.
 """

@@ -232,18 +232,19 @@ def _check_target(schedule: PlatformSchedule, where: str, location: JobLocation)
 def _check_attributes(attributes: Mapping[str, str], where: str) -> None:
     if len(attributes) > _MOST_ATTRIBUTES:
         raise ImproperlyConfigured(
-            f"{where}: the message has {len(attributes)} attributes, and Pub/Sub takes at most {_MOST_ATTRIBUTES}"
+            f"{where}: the message has {len(attributes)} attributes, and Pub/Sub takes at most {_MOST_ATTRIBUTES}: "
+            "send fewer"
         )
     for name, value in attributes.items():
         if not name or name.startswith("goog") or _size(name) > _LONGEST_ATTRIBUTE_NAME_BYTES:
             raise ImproperlyConfigured(
-                f"{where}: an attribute can't be called {name[:80]!r}: Pub/Sub takes 1 to "
+                f"{where}: an attribute can't be called {name[:80]!r}: use 1 to "
                 f"{_LONGEST_ATTRIBUTE_NAME_BYTES} bytes that don't begin with goog"
             )
         if _size(value) > _LONGEST_ATTRIBUTE_VALUE_BYTES:
             raise ImproperlyConfigured(
                 f"{where}: attribute {name!r} has {_size(value)} bytes, and Pub/Sub takes at most "
-                f"{_LONGEST_ATTRIBUTE_VALUE_BYTES}"
+                f"{_LONGEST_ATTRIBUTE_VALUE_BYTES}: shorten it"
             )
 
 

@@ -163,7 +163,7 @@ def _times(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
         if not 1 <= len(text) <= most:
             raise ImproperlyConfigured(
                 f"{where}: the {part} {text!r:.300} has {len(text)} characters, and EventBridge Scheduler takes 1 to "
-                f"{most}"
+                f"{most}: change it"
             )
     times: dict[str, Any] = {
         "ScheduleExpression": schedule.when,
@@ -180,7 +180,10 @@ def _times(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
 def _target(schedule: PlatformSchedule, where: str) -> dict[str, Any]:
     found = _QUEUE_ARN.fullmatch(schedule.target)
     if not found:
-        raise ImproperlyConfigured(f"{where}: the target {schedule.target!r} is not the ARN of an SQS queue")
+        raise ImproperlyConfigured(
+            f"{where}: the target {schedule.target!r} is not the ARN of an SQS queue: use EventBridge Scheduler with a "
+            "broker sqs://region/prefix"
+        )
     partition, region, account, name = found.groups()
     if schedule.group is not None and not _GROUP.fullmatch(schedule.group):
         raise ImproperlyConfigured(

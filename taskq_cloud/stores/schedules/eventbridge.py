@@ -92,7 +92,8 @@ class EventBridgeSchedules:
             raise ImproperlyConfigured(f"{shown(url)}: role={role!r} is not the ARN of an IAM role: write {_EXAMPLE}")
         if dead_letter and (dead_letter.endswith(".fifo") or not _QUEUE_ARN.fullmatch(dead_letter)):
             raise ImproperlyConfigured(
-                f"{shown(url)}: dead_letter={dead_letter!r} is not the ARN of a standard SQS queue"
+                f"{shown(url)}: dead_letter={dead_letter!r} is not the ARN of a standard SQS queue: write "
+                "arn:aws:sqs:REGION:ACCOUNT:NAME"
             )
         return cls(ScheduleGroup(check_name(group), role, dead_letter, query.get("region"), query.get("endpoint_url")))
 

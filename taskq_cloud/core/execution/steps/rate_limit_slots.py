@@ -11,7 +11,7 @@ ordered              released until then: it keeps its place, and uses   in a re
                      up receives
 ===================  ==================================================  ==========================================
 
-A message that is sent again begins to count its receives anew. Receives caused by a crashed worker are carried over.
+A message that is sent again begins to count its receives again. Receives caused by a crashed worker are carried over.
 Otherwise a rate limit would keep a task that kills its workers out of the dead-letter queue for ever.
 """
 

@@ -4,7 +4,7 @@ Every limit hands out slots (``model.rates``): a worker's own limit from the wor
 store. A task takes the next slot of each of its limits. If a slot lies ahead, the message is put back to come again at
 that time. It keeps the slot, so it does not compete for one again, and no worker waits.
 
-``rate_limit_slots`` knows how a message is put back and where its slots are meanwhile. A crash between taking a slot
+``rate_limit_slots`` defines how a message is put back and where its slots are until then. A crash between taking a slot
 and putting the message back costs the slot, and so does a message that comes back after the slot was good. No slot is
 used twice.
 """
@@ -90,11 +90,11 @@ def _slot(context: DeliveryContext, limit: _Limit, slot: float | None) -> Flow[f
         if slot is None:
             raise OperationalError(
                 f"the next slot of the rate limit of {limit.key} is more than 15 days ahead: more tasks wait than may "
-                "begin by then, or the clock of a worker was wrong; remove the key's entry from the store to begin anew"
+                "begin by then, or the clock of a worker was wrong; to begin again, remove the key's entry in the store"
             )
     raise OperationalError(
         f"the rate limit of {limit.key} can't be kept: {_RESERVATIONS} slots, good for {rate.good_for_seconds:g} s, "
-        "were over before the store had answered"
+        "were over before the store had answered: use a faster result store, or a larger rate_limit_burst"
     )
 
 

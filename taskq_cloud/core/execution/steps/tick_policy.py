@@ -77,7 +77,7 @@ class TickPolicy:
         return reason
 
     def block_next_tick(self, outcome: Outcome) -> Flow[None]:
-        """Keep the next tick from running beside a retry or a replacement, before these are sent.
+        """Keep the next tick from running at the same time as a retry or a replacement, before these are sent.
 
         The last task of a replacement is still the tick: it renews the lock when it begins, and gives it up at its end.
         """
