@@ -29,6 +29,7 @@ def marked_lines() -> set[tuple[int, str]]:
     return {(number, line.rpartition("# error: ")[2]) for number, line in enumerate(lines, 1) if "# error: " in line}
 
 
+@pytest.mark.slow
 def test_mypy_reports_exactly_the_marked_lines(tmp_path: Path) -> None:
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", f"--cache-dir={tmp_path}", str(SAMPLE)],
@@ -43,6 +44,7 @@ def test_mypy_reports_exactly_the_marked_lines(tmp_path: Path) -> None:
     assert found == marked_lines(), checked.stdout + checked.stderr
 
 
+@pytest.mark.slow
 def test_pyright_reports_exactly_the_marked_lines() -> None:
     pyright = next((ROOT / ".emulators").glob("pyright-*/node_modules/.bin/pyright"), None)
     if pyright is None:

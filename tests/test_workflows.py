@@ -50,6 +50,7 @@ def test_workflow_with_crashes_and_duplicates_in_any_order_has_the_value_of_plai
     assert value == evaluate(node)
 
 
+@pytest.mark.slow
 @QUICK
 @given(node=workflows(), seed=st.integers(0, 2**32))
 @example(node=("chain", [T, ("group", [("chord", [T, U], ("group", [T, U])), T]), U]), seed=1)
@@ -94,6 +95,7 @@ def test_undisturbed_workflow_runs_every_task_once() -> None:
     assert chaos.runs == 8
 
 
+@pytest.mark.slow
 @QUICK
 @given(node=chords_that_grow(), seed=st.integers(0, 2**32))
 @example(node=("chord", [("adding", "a", [("adding", "b", [T, U]), ("adding", "c", [("failing", "d")])])], T), seed=0)

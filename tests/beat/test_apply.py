@@ -198,6 +198,7 @@ def people(make: Any) -> Iterator[Any]:
         each.communicate()
 
 
+@pytest.mark.slow
 def test_two_processes_can_apply_one_plan_at_the_same_time(
     make: Any, people: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.testing.waiting import until
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_SECONDS = 40
 
 

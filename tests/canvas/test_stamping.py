@@ -96,6 +96,7 @@ def leaves(written: Any) -> list[str]:
     return sorted(found + [leaf for each in inner for leaf in leaves(each)])
 
 
+@pytest.mark.slow
 @settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=200)
 @given(node=workflows(), stampings=STAMPINGS)
 @example(  # a chain unwraps one group of a single member, and only one, however often it is stamped

@@ -40,6 +40,7 @@ def start_chord(url: str, size: int) -> tuple[Any, dict[str, Any], dict[str, Any
     return result, document["headers"], kwargs
 
 
+@pytest.mark.slow
 def test_celerys_workers_send_the_members_of_a_large_group(app: Any, url: str) -> None:
     assert app.backend
     result, headers, kwargs = start_chord(url, 1500)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.docs.projects import PYTEST, files_of, run_in, write_project
 
+pytestmark = pytest.mark.slow
+
 PAGE = "adapters.md"
 SHOP = """
 from taskq_cloud import TaskQ

@@ -24,6 +24,7 @@ SESSIONS = [
     ("getting-started.md", "On a local AWS stack"),
     (README, "A first task"),
 ]
+SLOW = {"On a local AWS stack": pytest.mark.slow}
 INSTALLS = ("pip install", "python3 -m venv")
 TIMEOUT_SECONDS = 100
 
@@ -81,7 +82,9 @@ def _free_port() -> int:
         return port
 
 
-@pytest.mark.parametrize(("page", "section"), SESSIONS)
+@pytest.mark.parametrize(
+    ("page", "section"), [pytest.param(page, section, marks=SLOW.get(section, ())) for page, section in SESSIONS]
+)
 def test_session_prints_what_page_says(page: str, section: str, tmp_path: Path) -> None:
     steps = commands(section_of(page, section))
     if any("ministack" in command for command, _ in steps) and (reason := Ministack.missing()) is not None:

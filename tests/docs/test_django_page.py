@@ -10,6 +10,8 @@ import pytest
 
 from tests.docs.projects import environment_for, require, run_in, write_project
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "shop.settings"}
 PLACE_ORDER = """
 import django

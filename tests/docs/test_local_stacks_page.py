@@ -12,6 +12,8 @@ from emulators.aws import Ministack
 from emulators.ports import free_port
 from tests.docs.projects import PYTEST, run_in, write_project
 
+pytestmark = pytest.mark.slow
+
 
 def test_project_passes_its_test_on_its_own_stack(tmp_path: Path) -> None:
     if (reason := Ministack.missing()) is not None:

@@ -16,6 +16,8 @@ import pytest
 from tests.docs.samples import DOCS
 from tests.test_public_names import PUBLIC
 
+pytestmark = pytest.mark.slow
+
 ROOT = DOCS.parent
 PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
 LOADS = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
@@ -155,16 +157,19 @@ def test_pages_named_in_docstrings_are_links(site: Path) -> None:
     assert "python -m tests.docs.cli &gt; docs/cli.md" in (site / "cli.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("environment", "address"),
-    [({}, "https://example.com/taskq-cloud"), ({"TASKQ_REPO_URL": "https://git.example/q"}, "https://git.example/q")],
-    ids=["default", "from the environment"],
-)
-def test_pages_link_to_the_repository(environment: dict[str, str], address: str, tmp_path: Path) -> None:
+def test_pages_link_to_the_repository(site: Path) -> None:
+    check_repository(site, "https://example.com/taskq-cloud")
+
+
+def test_environment_sets_the_repository(tmp_path: Path) -> None:
     _require_mkdocs()
-    built = build(ROOT, tmp_path, **environment)
+    built = build(ROOT, tmp_path, TASKQ_REPO_URL="https://git.example/q")
     assert built.returncode == 0, built.stderr
-    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    check_repository(tmp_path, "https://git.example/q")
+
+
+def check_repository(site: Path, address: str) -> None:
+    html = (site / "index.html").read_text(encoding="utf-8")
     assert f'<a href="{address}"' in html
     assert "/edit/" not in html
 
@@ -183,31 +188,33 @@ def test_styles_load_nothing_from_other_hosts(site: Path) -> None:
         assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text(encoding="utf-8")), style
 
 
-@pytest.mark.parametrize(
-    ("added", "said"),
-    [
-        ("\n[a page](nowhere.md)\n", "nowhere.md"),
-        ("\n[a heading](tasks.md#nothing-like-it)\n", "nothing-like-it"),
-        ("\n[a file](../README.md)\n", "README.md"),
-    ],
-    ids=["page", "heading", "outside"],
-)
-def test_link_that_leads_nowhere_is_an_error(added: str, said: str, tmp_path: Path) -> None:
-    _require_mkdocs()
-    shutil.copytree(DOCS, tmp_path / "docs")
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    page = tmp_path / "docs" / "calling.md"
-    page.write_text(page.read_text(encoding="utf-8") + added, encoding="utf-8")
-    built = build(tmp_path, tmp_path / "site")
-    assert built.returncode == 1
-    assert said in built.stderr
+FAULTS = {
+    "page": ("[a page](nowhere.md)", "nowhere.md"),
+    "heading": ("[a heading](tasks.md#nothing-like-it)", "nothing-like-it"),
+    "file outside": ("[a file](../README.md)", "../README.md"),
+}
+"""Kind -> a link that leads nowhere, and the part of it that the error names."""
 
 
-def test_page_outside_the_navigation_is_an_error(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """The end of a build with every fault in ``FAULTS``, and a page that no other page leads to."""
     _require_mkdocs()
-    shutil.copytree(DOCS, tmp_path / "docs")
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    (tmp_path / "docs" / "lost.md").write_text("# Lost\n", encoding="utf-8")
-    built = build(tmp_path, tmp_path / "site")
-    assert built.returncode == 1
-    assert "lost.md" in built.stderr
+    project = tmp_path_factory.mktemp("faulty")
+    shutil.copytree(DOCS, project / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", project)
+    with (project / "docs" / "calling.md").open("a", encoding="utf-8") as page:
+        page.writelines(f"\n{link}\n" for link, _ in FAULTS.values())
+    (project / "docs" / "lost.md").write_text("# Lost\n", encoding="utf-8")
+    return build(project, project / "site")
+
+
+@pytest.mark.parametrize("said", [said for _, said in FAULTS.values()], ids=FAULTS)
+def test_link_that_leads_nowhere_is_an_error(said: str, faulty: subprocess.CompletedProcess[str]) -> None:
+    assert faulty.returncode == 1
+    assert re.search(rf"^(WARNING|ERROR).*{re.escape(said)}", faulty.stderr, re.MULTILINE), faulty.stderr
+
+
+def test_page_outside_the_navigation_is_an_error(faulty: subprocess.CompletedProcess[str]) -> None:
+    assert faulty.returncode == 1
+    assert re.search(r"^(WARNING|ERROR)(.*\n)?.*lost\.md", faulty.stderr, re.MULTILINE), faulty.stderr

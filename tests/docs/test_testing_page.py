@@ -8,6 +8,8 @@ import pytest
 
 from tests.docs.projects import PYTEST, run_in, write_project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

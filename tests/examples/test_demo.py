@@ -16,6 +16,8 @@ import pytest
 from emulators import aws, object_stores
 from taskq_cloud.testing.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PSTEST = ROOT / ".emulators" / "pstestd"
 TIMEOUT_SECONDS = 110
@@ -129,13 +131,11 @@ def row(text: str, first: str) -> list[str]:
     return found[0].split()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.broker}-{variant.results}")
 def test_every_call_has_the_expected_outcome(variant: Variant, demo_command: dict[str, Any], tmp_path: Path) -> None:
     check_demo(variant, demo_command, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.second_stack
 def test_every_call_has_the_expected_outcome_on_localstack(
     demo_command: dict[str, Any], tmp_path: Path, stack_name: str | None
@@ -169,7 +169,6 @@ def check_demo(variant: Variant, demo_command: dict[str, Any], tmp_path: Path) -
     assert "shop.images.publish_photo" in images_log.read_text()
 
 
-@pytest.mark.slow
 def test_lost_task_is_reported_and_makes_the_demo_fail(demo_command: dict[str, Any]) -> None:
     finished = run(demo_command, "--broker", "sqlite", "--results", "sqlite", "--lose-a-task")
 
@@ -215,7 +214,6 @@ def test_missing_emulator_is_reported_with_install_instructions_before_anything_
     assert re.fullmatch(line, finished.stdout)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="the test reads the demo's child processes from /proc")
 def test_sigterm_stops_all_processes_that_the_demo_started(demo_command: dict[str, Any], tmp_path: Path) -> None:
     require(ON_AWS)

@@ -56,6 +56,7 @@ async def test_celerys_calls_run_here_and_celery_reads_the_results(celery: Any, 
     assert flaky.retries == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["zlib", "gzip", "bzip2"])
 async def test_celerys_compressed_calls_run_here(celery: Any, app: TaskQ, compression: str) -> None:
     result = celery.tasks["interop.echo"].apply_async(("x" * 1000,), compression=compression)

@@ -294,6 +294,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(message=messages, changes=st.lists(st.tuples(st.sampled_from(PLACES), anything), min_size=1, max_size=3))
 def test_message_with_random_parts_gives_a_message_or_a_decode_error(

@@ -131,6 +131,7 @@ def test_retry_adds_one_send_one_write_and_one_read(shop: Shop) -> None:
     assert shop.counter.counts()["GetItem"] == model["DynamoDB records read"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [4, 250])
 def test_chord_makes_modelled_calls(shop: Shop, members: int) -> None:
     shop.app.task(name="total")(sum)

@@ -244,6 +244,7 @@ def hundred_thousand() -> Stages:
     return planner.with_ids((GroupStage(members), TaskStage(signature_of("total"))), "last")
 
 
+@pytest.mark.slow
 def test_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred_thousand: Stages) -> None:
     paging = replace(PAGING, page_bytes=group_pages.PAGE_BYTES)
     (one,) = planner.start(hundred_thousand, (), {}, replace(ORIGIN, paging=paging))
@@ -253,6 +254,7 @@ def test_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred
     assert len(one.ids) == 1000
 
 
+@pytest.mark.slow
 def test_hundred_thousand_members_are_joined_by_one_call_each_on_two_levels(hundred_thousand: Stages) -> None:
     app = make_app()
     bench = Bench.of(app)

@@ -485,6 +485,7 @@ def test_wrong_rate_options_are_refused_at_declaration(options: dict[str, Any]) 
 # -- any times of arrival
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     rate=st.sampled_from(["30/m", "100/m", "3/s", "20/s"]),
