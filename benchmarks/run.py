@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -214,11 +214,14 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=500)
     parser.add_argument("--trips", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
+    known = {each.module: each for each in CONTENDERS}
+    parser.add_argument("--only", choices=known, help="measure one contender, and leave the page as it is")
     arguments = parser.parse_args()
+    contenders = (known[arguments.only],) if arguments.only else CONTENDERS
     directory = Path(tempfile.mkdtemp(prefix="taskq-benchmark-"))
-    table: dict[str, dict[str, list[float]]] = {each.name: defaultdict(list) for each in CONTENDERS}
+    table: dict[str, dict[str, list[float]]] = {each.name: defaultdict(list) for each in contenders}
     for number in range(arguments.rounds):
-        for contender in CONTENDERS:
+        for contender in contenders:
             # Each contender gets a new stack: the data that an emulator keeps from one run must not slow the next one.
             with Ministack() as stack:
                 bench = Bench(contender, stack, directory)
@@ -227,9 +230,10 @@ def main() -> None:
                 throughput(bench, arguments.tasks, rows)
                 round_trips(bench, arguments.trips, rows)
             print(f"round {number + 1}: {contender.name} done", flush=True)
-    text = render(table, arguments)
+    text = render(table, contenders, arguments)
     print(text)
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+    if not arguments.only:
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
 
 
 def with_table(page: str, text: str) -> str:
@@ -239,10 +243,12 @@ def with_table(page: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
-def render(table: dict[str, dict[str, list[float]]], arguments: argparse.Namespace) -> str:
+def render(
+    table: dict[str, dict[str, list[float]]], contenders: Sequence[Contender], arguments: argparse.Namespace
+) -> str:
     """Return the table as Markdown."""
-    names = [each.name for each in CONTENDERS]
-    heads = [f"{each.name} {version(each.package)}" for each in CONTENDERS]
+    names = [each.name for each in contenders]
+    heads = [f"{each.name} {version(each.package)}" for each in contenders]
     intro = (
         f"Medians, and ranges where they are wide, of {arguments.rounds} alternating rounds: {arguments.tasks} no-op "
         f"tasks without results, {CONCURRENCY} processes each, Python {platform.python_version()}, {os.cpu_count()} "

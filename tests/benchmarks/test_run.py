@@ -1,0 +1,37 @@
+"""The benchmark measures taskq_cloud with few tasks: it runs to its end, and its counts are the product's."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+TASKS = 40
+
+
+def test_benchmark_of_taskq_cloud_has_a_value_for_every_measure() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    command = [sys.executable, "benchmarks/run.py", "--only", "taskq_cloud", "--tasks", str(TASKS), "--trips", "10"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, "--rounds", "1"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    printed = {measure: float(value.replace(",", "")) for measure, value in rows(done.stdout)}
+    assert list(printed) == [measure for measure, _ in rows(page)]
+    assert all(value > 0 for value in printed.values()), printed
+    # One request looks up the queue's address; each of the others sends ten messages.
+    assert printed["API calls per 1,000 tasks, producer"] == 1000 * (1 + TASKS // 10) / TASKS
+    assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page
+
+
+def rows(text: str) -> list[tuple[str, str]]:
+    """Return the measures of a printed table, each with the first contender's value."""
+    return re.findall(r"^\| ([a-zA-Z][^|]*?) \| ([\d.,]+)[ |]", text, re.MULTILINE)
