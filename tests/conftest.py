@@ -22,6 +22,7 @@ pytest_plugins = ["tests.object_stores", "tests.randomised", "tests.recorded_cal
 _ENDPOINT_VARIABLE = "TASKQ_TEST_AWS_ENDPOINT"
 _STACK = pytest.StashKey[stacks.Stack]()
 _USES = frozenset({"local_stack", "own_stack"})
+SLOW_TIMEOUT_SECONDS = 300
 _STACK_CLASS = stacks.STACKS[os.environ.get("TASKQ_TEST_STACK", "ministack")]
 
 
@@ -67,6 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("slow_async") and "async" in _parameters(item):
             item.add_marker("slow")
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
     if _STACK_CLASS is stacks.Ministack:
         return
     touching = [item for item in items if _USES & set(getattr(item, "fixturenames", ()))]

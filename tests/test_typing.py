@@ -37,7 +37,7 @@ def test_mypy_reports_exactly_the_marked_lines(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=240,
     )
     found = {(int(line), code) for line, code in ERROR.findall(checked.stdout)}
     assert len(marked_lines()) >= 10
@@ -58,7 +58,7 @@ def test_pyright_reports_exactly_the_marked_lines() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=240,
     )
     found = {each["range"]["start"]["line"] + 1 for each in json.loads(checked.stdout)["generalDiagnostics"]}
     assert found == {number for number, _ in marked_lines()}, checked.stdout + checked.stderr

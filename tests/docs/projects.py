@@ -21,7 +21,7 @@ ROOT = DOCS.parent
 PYTEST = ("pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
 """The command that runs a project's own tests."""
 
-_TIMEOUT_SECONDS = 100
+_TIMEOUT_SECONDS = 240
 _FILE = re.compile(r"^```\w+ file\n# (?P<path>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

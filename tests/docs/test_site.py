@@ -38,7 +38,7 @@ def build(project: Path, site: Path, **environment: str) -> subprocess.Completed
         capture_output=True,
         text=True,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1", **environment},
-        timeout=100,
+        timeout=240,
         check=False,
     )
 
