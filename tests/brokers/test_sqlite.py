@@ -136,6 +136,7 @@ class Process:
             self._process.kill()
 
 
+@pytest.mark.slow
 class TestSeveralProcesses:
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:

@@ -14,6 +14,8 @@ from taskq_cloud.core.schedules.ticks import tick_id
 from tests.cli.conftest import TaskQCommand
 from tests.stores.schedules.cloud_scheduler_server import CloudSchedulerServer, now
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(shop: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudSchedulerServer]:

@@ -24,7 +24,7 @@ SESSIONS = [
     ("getting-started.md", "On a local AWS stack"),
     (README, "A first task"),
 ]
-SLOW = {"On a local AWS stack": pytest.mark.slow}
+SLOW = {"On one machine": pytest.mark.slow, "On a local AWS stack": pytest.mark.slow}
 INSTALLS = ("pip install", "python3 -m venv")
 TIMEOUT_SECONDS = 100
 

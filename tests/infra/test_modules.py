@@ -16,6 +16,8 @@ import pytest
 from tests.infra import configuration, readmes
 from tests.infra.terraform import INFRA, ROOT, copy_of, planned, with_providers
 
+pytestmark = pytest.mark.slow
+
 NAMES = {
     "aws_cloudwatch_log_group": "name",
     "aws_cloudwatch_metric_alarm": "alarm_name",
@@ -74,7 +76,6 @@ def root_of(examples: list[str], tmp_path: Path, *, providers: bool) -> Path:
     return root
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_module_tests_with_stand_in_providers_pass(name: str, tmp_path: Path) -> None:
     folder = copy_of(INFRA / "modules" / name, tmp_path)
@@ -84,7 +85,6 @@ def test_module_tests_with_stand_in_providers_pass(name: str, tmp_path: Path) ->
     assert "0 failed" in done.stdout
 
 
-@pytest.mark.slow
 def test_examples_with_newest_providers_plan_unique_names(tmp_path: Path) -> None:
     folder = root_of(EXAMPLES, tmp_path, providers=False)
     terraform = with_providers("offline", tmp_path / "data")
@@ -101,7 +101,6 @@ def test_examples_with_newest_providers_plan_unique_names(tmp_path: Path) -> Non
         assert [name for name, times in names.items() if times > 1 or not name[1]] == []
 
 
-@pytest.mark.slow
 def test_aws_examples_with_provider_version_5_are_valid(tmp_path: Path) -> None:
     folder = root_of([name for name in EXAMPLES if name != "gcp"], tmp_path, providers=True)
     terraform = with_providers("real", tmp_path / "data")
@@ -115,7 +114,6 @@ def samples_of(page: Path) -> list[str]:
     return [PINNED.sub(r"../../modules/\1", each) for each in samples]
 
 
-@pytest.mark.slow
 def test_terraform_samples_of_all_pages_are_valid(tmp_path: Path) -> None:
     root = copy_of(INFRA, tmp_path)
     samples = {name: samples_of(INFRA / "modules" / name / "README.md") for name in MODULES}

@@ -12,6 +12,8 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.testing.waiting import until
 
+pytestmark = pytest.mark.slow
+
 APP = """
 import asyncio, sys, time
 from pathlib import Path
