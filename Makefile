@@ -55,7 +55,9 @@ $(PYRIGHT):
 demo: $(STAMP) $(DEMO_EMULATORS)  ## Run a small shop, here: BROKER=sqs|pubsub|sqlite RESULTS=dynamodb|s3|azureblob|gs|sqlite
 	PYTHONPATH=examples $(BIN)/python -m demo --broker '$(BROKER)' --results '$(RESULTS)' --stack '$(STACK)'
 
-PYTEST := $(BIN)/pytest -n $(PROCESSES) --dist worksteal
+PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal
+# The slow tests wait for most of their time.
+test-slow: PROCESSES = 5
 
 test: $(STAMP) $(AZURITE) $(PYRIGHT) emulators $(LOCALSTACK)  ## Run the fast tests, against emulators on loopback; STACK=localstack: those of AWS
 	TASKQ_TEST_STACK=$(STACK) $(PYTEST) -m 'not slow' $(PYTEST_ARGS)
