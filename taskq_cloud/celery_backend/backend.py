@@ -36,6 +36,7 @@ from taskq_cloud.core.workflows import saved_groups
 from taskq_cloud.core.workflows.chord_members import check_store_counts_members
 from taskq_cloud.core.workflows.signatures import SAVED_CHORD
 from taskq_cloud.errors import BodyPending, ImproperlyConfigured, OperationalError
+from taskq_cloud.results.waiting import deadline_after
 
 logger = get_task_logger(__name__)
 
@@ -130,7 +131,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         Raises:
             celery.exceptions.TimeoutError: some results are still missing after ``timeout`` seconds.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         missing, looks = set(task_ids), 0
         while missing:
             ready = {k: meta for k, meta in self._load(sorted(missing)).items() if meta["status"] in READY_STATES}
@@ -143,13 +144,13 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
             looks += 1
             if not missing or (max_iterations and looks >= max_iterations):
                 return
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise CeleryTimeoutError(f"{len(missing)} results are still missing after {timeout} s")
             if on_interval:
                 on_interval()
             pause = 0.5 if interval is None else interval
-            self._sleep(pause if left is None else min(pause, left))
+            self._sleep(min(pause, left))
 
     def _load(self, task_ids: list[str]) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}

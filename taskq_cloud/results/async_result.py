@@ -17,7 +17,14 @@ from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.results.state import PENDING, TaskState
-from taskq_cloud.results.waiting import needed, pauses, refuse_inside_a_task, refuse_on_message, refuse_without_store
+from taskq_cloud.results.waiting import (
+    deadline_after,
+    needed,
+    pauses,
+    refuse_inside_a_task,
+    refuse_on_message,
+    refuse_without_store,
+)
 from taskq_cloud.results.workflow import Result, TaskResult
 from taskq_cloud.runtime.protocols import Backend
 
@@ -286,17 +293,17 @@ class AsyncResult(TaskResult, Generic[T_co]):
         self, timeout: float | None, interval: float, on_interval: Callable[[], object] | None = None
     ) -> Flow[TaskState]:
         refuse_without_store(self.app)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         for pause in pauses(interval):
             state = yield from self._load()
             if state.ready:
                 return state
             if on_interval is not None:
                 on_interval()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise errors.TimeoutError(f"task {self.id} is {state.state} after {timeout} s; it may still end")
-            yield Sleep(pause if left is None else min(pause, left))
+            yield Sleep(min(pause, left))
         raise AssertionError("pauses() has no end")
 
     def _value(self, state: TaskState, *, propagate: bool) -> T_co:

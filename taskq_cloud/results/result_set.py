@@ -16,7 +16,7 @@ from taskq_cloud.core.records import record
 from taskq_cloud.core.workflows.stages import GroupStage, Stages
 from taskq_cloud.results.async_result import AsyncResult, forget_all, revoke_all
 from taskq_cloud.results.state import TaskState
-from taskq_cloud.results.waiting import NoApplication, pauses, refuse_inside_a_task, refuse_on_message
+from taskq_cloud.results.waiting import NoApplication, deadline_after, pauses, refuse_inside_a_task, refuse_on_message
 from taskq_cloud.results.workflow import Result, ResultTuple, TaskResult
 from taskq_cloud.runtime.protocols import Backend
 
@@ -219,7 +219,7 @@ class ResultSet(Result):
         refuse_on_message(on_message)
         refuse_inside_a_task(disable_sync_subtasks=True)
         missing = [leaf for leaf in self._leaves() if not leaf.ignored]
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         for pause in pauses(interval):
             self.app.run(self._states())
             ended = [leaf for leaf in missing if leaf.known is not None]
@@ -229,10 +229,10 @@ class ResultSet(Result):
                 return
             if on_interval is not None:
                 on_interval()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise errors.TimeoutError(f"{len(missing)} tasks have not ended after {timeout} s; they may still end")
-            self.app.run(_sleep(pause if left is None else min(pause, left)))
+            self.app.run(_sleep(min(pause, left)))
 
     def then(
         self,

@@ -17,7 +17,7 @@ from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.records import record
 from taskq_cloud.results.async_result import AsyncResult
-from taskq_cloud.results.waiting import FIRST_POLL_SECONDS, POLL_GROWTH, refuse_without_store
+from taskq_cloud.results.waiting import FIRST_POLL_SECONDS, POLL_GROWTH, deadline_after, refuse_without_store
 from taskq_cloud.runtime.protocols import Backend
 
 PAGE_RESULTS: Final = 500
@@ -56,7 +56,7 @@ def wait_for_all(
     pages = _pages(_missing(results))
     if pages:
         refuse_without_store(app)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = deadline_after(timeout)
     polls, pause = count(1), min(FIRST_POLL_SECONDS, interval)
     while pages:
         everything = next(polls) % POLLS_UNTIL_ALL == 0
@@ -64,13 +64,13 @@ def wait_for_all(
         pages = yield from _poll(app, pages, len(pages) if everything else 1, propagate=propagate)
         if len(pages) < before:
             continue  # the next page may have ended too
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
+        left = deadline - time.monotonic()
+        if left <= 0:
             pages = yield from _poll(app, pages, len(pages), propagate=propagate)
             return _time_out(results, pages, timeout)
         if on_interval is not None:
             on_interval()
-        yield Sleep(pause if left is None else min(pause, left))
+        yield Sleep(min(pause, left))
         pause = min(pause * POLL_GROWTH, interval * math.sqrt(len(pages)))
     return None
 

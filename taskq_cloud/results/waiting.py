@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
 from taskq_cloud.core.execution.runner import current_invocation
-from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.flows import Flow, Step, run
 from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Backend, V
@@ -94,12 +96,7 @@ class NoApplication:
 
     def run(self, flow: Flow[V]) -> V:
         """Drive a flow that makes no calls."""
-        try:
-            step = next(flow)
-        except StopIteration as ended:
-            value: V = ended.value
-            return value
-        raise AssertionError(f"nothing can answer {step!r}")
+        return run(flow, _no_answer)
 
     async def arun(self, flow: Flow[V]) -> V:
         """Drive a flow that makes no calls, on an event loop."""
@@ -110,6 +107,10 @@ class NoApplication:
         return None
 
 
+def _no_answer(step: Step) -> object:
+    raise AssertionError(f"nothing can answer {step!r}")
+
+
 def refuse_without_store(backend: Backend) -> None:
     """Refuse an operation that needs stored results.
 
@@ -118,6 +119,11 @@ def refuse_without_store(backend: Backend) -> None:
     """
     if not backend.store.capabilities.keeps_records:
         raise ImproperlyConfigured("no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table")
+
+
+def deadline_after(timeout: float | None) -> float:
+    """The time at which a wait ends, by the monotonic clock: ``timeout`` seconds from now; None: infinity."""
+    return math.inf if timeout is None else time.monotonic() + timeout
 
 
 def pauses(longest: float) -> Iterator[float]:
