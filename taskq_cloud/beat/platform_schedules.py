@@ -66,7 +66,7 @@ def platform_schedules(
         return []
     syntax = import_module(f"taskq_cloud.core.schedules.{platform}")
     triggers = _triggers(entry, now, longest_eta_seconds, weeks=syntax.WEEKS)
-    return [_schedule(app, entry, trigger, number, platform, target) for number, trigger in enumerate(triggers)]
+    return [_schedule(app, entry, trigger, number, platform, target, syntax) for number, trigger in enumerate(triggers)]
 
 
 def schedule_prefix(application: str) -> str:
@@ -90,9 +90,14 @@ def _triggers(entry: ScheduleEntry, now: datetime, longest_eta_seconds: float, *
 
 
 def _schedule(
-    app: Application, entry: ScheduleEntry, trigger: Trigger, number: int, platform: Platform, target: str
+    app: Application,
+    entry: ScheduleEntry,
+    trigger: Trigger,
+    number: int,
+    platform: Platform,
+    target: str,
+    syntax: Any,
 ) -> PlatformSchedule:
-    syntax: Any = import_module(f"taskq_cloud.core.schedules.{platform}")
     application, queue = application_name(app), queue_of(app, entry)
     tick = ticks.tick_of_entry(entry, application, trigger.span_seconds, entry.jitter_seconds)
     expression = syntax.expression(trigger)
