@@ -31,6 +31,7 @@ import botocore.session
 
 from emulators.aws import Ministack, environment
 from emulators.call_counter import CallCounter
+from emulators.process import wait_or_kill
 
 HERE = Path(__file__).parent
 APPS = HERE / "apps"
@@ -153,11 +154,7 @@ class Bench:
                 yield cpu
             finally:
                 process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(60)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                wait_or_kill(process, 60)
                 cpu.append(_cpu(before, resource.getrusage(resource.RUSAGE_CHILDREN)))
 
 

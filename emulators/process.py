@@ -69,11 +69,7 @@ class Emulator:
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
             process.stdin.close()
-            try:
-                process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            wait_or_kill(process, STOP_TIMEOUT_SECONDS)
         if self._output is not None:
             self._output.close()
             self._output = None
@@ -97,6 +93,15 @@ class Emulator:
             return None
         self._output.seek(0)
         return self._output.read()[-2000:].decode(errors="replace").strip() or "it printed nothing"
+
+
+def wait_or_kill(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Wait for a process that was told to end, kill it if it is too slow, and return its exit code."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def wait_until_it_answers(url: str, name: str, ended: Callable[[], str | None] = lambda: None) -> None:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import ClassVar, Final, Self
 
 from emulators.ports import free_port, is_free
+from emulators.process import wait_or_kill
 
 REGION: Final = "eu-west-1"
 
@@ -132,11 +133,7 @@ class Stack(ABC):
         if process is None:
             return
         process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        wait_or_kill(process, STOP_TIMEOUT_SECONDS)
         if process.stdin is not None:
             process.stdin.close()
         try:

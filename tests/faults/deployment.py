@@ -17,6 +17,7 @@ import botocore.session
 
 from emulators.aws import Ministack, environment
 from emulators.call_counter import CallCounter
+from emulators.process import wait_or_kill
 from taskq_cloud import TaskQ
 
 REGION = "eu-west-1"
@@ -108,14 +109,7 @@ class Deployment:
         for worker in self.workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGTERM)
-        codes = []
-        for worker in self.workers:
-            try:
-                codes.append(worker.wait(40))
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                codes.append(worker.wait())
-        return codes
+        return [wait_or_kill(worker, 40) for worker in self.workers]
 
     def logs(self) -> str:
         """Return the last lines of the workers' logs."""

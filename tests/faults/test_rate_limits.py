@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import pytest
 
+from emulators.process import wait_or_kill
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.rates import parse_rate
 from taskq_cloud.testing.waiting import until
@@ -76,11 +77,7 @@ def start_worker(tmp_path: Path) -> Iterator[Any]:
     for worker in workers:
         worker.terminate()
     for worker in workers:
-        try:
-            worker.wait(30)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
+        wait_or_kill(worker, 30)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from emulators.process import wait_or_kill
 from taskq_cloud import BoundTask, TaskQ
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 
@@ -111,8 +112,4 @@ def celery_worker(queue: str, table: str, tmp_path: Path) -> Iterator[subprocess
         )
         yield worker
         worker.send_signal(signal.SIGTERM)
-        try:
-            worker.wait(20)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
+        wait_or_kill(worker, 20)
