@@ -12,24 +12,22 @@ from typing import Any, NoReturn
 import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.execution.context import Environment
-from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.flows import Flow, run
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.late_delivery import OneOff
 from taskq_cloud.core.messages.sending import Addressed, Outbox, Transport
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, ScheduleCapabilities
-from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Outgoing, Refused, Release, Sent
+from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Outgoing, Refused, Release, Sent, Settlement
 from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome, Retrying, Succeeded
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import QuotaExceeded
-from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.stores.schedules.eventbridge import EventBridgeSchedules
 from taskq_cloud.stores.schedules.memory import MemorySchedules
+from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
 from tests.core.payloads.shelf import Shelf, codec_with
 
@@ -223,51 +221,43 @@ def test_refused_schedule_is_one_of_the_answers() -> None:
 
 
 class World:
-    """A pipeline, a broker and a scheduler on one clock; ``until`` lets time pass and runs due tasks."""
+    """A bench with a scheduler; ``until`` lets time pass and runs due tasks."""
 
     def __init__(self, outcomes: Sequence[Outcome] = ()) -> None:
-        self.clock = FakeClock(NOW)
-        self.broker = Broker(self.clock)
-        self.scheduler = Schedules()
-        self.store = MemoryResults(self.clock)
         self.outcomes = list(outcomes)
         self.ran_at: list[float] = []
         self.deliveries = 0
-        tasks = {"remind": TaskDefinition("remind", lambda: None, TaskOptions())}
-        policy = Policy(result_expires=None)
-        self.environment = Environment(
-            outbox=Outbox(Codec(), self.broker, self.scheduler),
-            store=self.store,
-            tasks=tasks,
-            policy=policy,
-            route=lambda task: "work",
-            hostname="test",
-            clock=self.clock,
+        self.clock = FakeClock(NOW)
+        self.scheduler = Schedules()
+        self.bench = Bench.in_memory(
+            {"remind": TaskDefinition("remind", lambda: None, TaskOptions())},
+            self.clock,
+            broker=Broker(self.clock),
+            scheduler=self.scheduler,
+            policy=Policy(result_expires=None),
+            run_task=self.run_task,
         )
-        self.pipeline = Pipeline(self.environment)
 
-    def call(self, message: Message, queue: str = "work") -> None:
-        outbox = self.environment.outbox
-        run(outbox.send([outbox.address(message, queue, self.clock())]), no_calls)
-
-    def perform(self, step: Any) -> Outcome:
-        assert isinstance(step, Invocation), step
+    def run_task(self, _invocation: Invocation) -> Outcome:
         self.ran_at.append(self.clock() - NOW)
         return self.outcomes.pop(0) if self.outcomes else Succeeded("1")
 
-    def until(self, seconds: float, queue: str = "work", *, late: float = 0) -> None:
+    def process(self, delivery: Delivery) -> Settlement:
+        return self.bench.run(self.bench.pipeline.process(delivery))
+
+    def until(self, seconds: float, *, late: float = 0) -> None:
         """Advance the clock to a time, stopping whenever something happens."""
+        bench = self.bench
         while True:
             for schedule in self.scheduler.due(self.clock() - late):
-                run(self.broker.send(schedule.target, [Outgoing(body=schedule.body, group=schedule.group)]), no_calls)
-            for delivery in run(self.broker.receive(queue, 10, 0, 60), no_calls):
+                bench.run(bench.broker.send(schedule.target, [Outgoing(body=schedule.body, group=schedule.group)]))
+            for delivery in bench.receive():
                 self.deliveries += 1
-                settlement = run(self.pipeline.process(delivery), self.perform)
-                run(self.broker.settle([settlement]), no_calls)
+                bench.deliver(delivery)
             left = NOW + seconds - self.clock()
             if left <= 0:
                 return
-            names = run(self.scheduler.names("once."), no_calls).names
+            names = bench.run(self.scheduler.names("once.")).names
             ahead = [int(name.rpartition(".")[2]) + late - self.clock() for name in names]
             # If nothing is scheduled, all waiting messages are in the queue, for at most 900 s.
             self.clock.advance(min([left, *(seconds for seconds in ahead if seconds > 0)] if ahead else [left, 0.5]))
@@ -277,20 +267,20 @@ class World:
 def test_task_runs_on_time_after_years_with_two_deliveries(late: float) -> None:
     world = World()
     due_in = 30 * YEAR_SECONDS
-    world.call(a_message(due_in))
+    world.bench.call(a_message(due_in))
 
     world.until(due_in + 1, late=late)
 
     assert world.ran_at == [pytest.approx(due_in, abs=1)]
     assert world.ran_at[0] >= due_in
     assert world.deliveries == 2
-    assert run(world.store.load(["t-1"]), no_calls)["t-1"].state == "SUCCESS"
+    assert world.bench.states("t-1") == ["SUCCESS"]
 
 
 def test_retry_after_years_is_scheduled() -> None:
     again = Retrying(ErrorInfo.of(ValueError("busy")), 2 * YEAR_SECONDS)
     world = World([again, again])
-    world.call(a_message())
+    world.bench.call(a_message())
 
     world.until(4 * YEAR_SECONDS + 10)
 
@@ -299,12 +289,12 @@ def test_retry_after_years_is_scheduled() -> None:
 
 def test_task_that_expires_before_it_is_due_is_revoked() -> None:
     world = World()
-    world.call(a_message(YEAR_SECONDS, 86_400))
+    world.bench.call(a_message(YEAR_SECONDS, 86_400))
 
     world.until(86_400 + 1)
 
     assert world.ran_at == []
-    assert run(world.store.load(["t-1"]), no_calls)["t-1"].state == "REVOKED"
+    assert world.bench.states("t-1") == ["REVOKED"]
     assert not run(world.scheduler.names(), no_calls).names
 
 
@@ -315,7 +305,7 @@ def test_crash_before_acknowledgement_makes_no_second_schedule() -> None:
 
     for receive_count in (1, 2):
         again = replace(delivery, receive_count=receive_count)
-        assert run(world.pipeline.process(again), world.perform) == Acknowledge(again)
+        assert world.process(again) == Acknowledge(again)
 
     assert len(run(world.scheduler.names(), no_calls).names) == 1
 
@@ -324,9 +314,9 @@ def test_message_that_no_scheduler_takes_is_released_on_queue_without_delays() -
     world = World()
     body = Codec().write(a_message(YEAR_SECONDS, args=["x" * 300_000]), "work.fifo")
     delivery = Delivery(queue="work.fifo", message_id="m-1", receipt="r-1", body=body)
-    assert isinstance(run(world.pipeline.process(delivery), world.perform), Release)
+    assert isinstance(world.process(delivery), Release)
     small = replace(delivery, body=Codec().write(a_message(YEAR_SECONDS), "work.fifo"))
-    assert run(world.pipeline.process(small), world.perform) == Acknowledge(small)
+    assert world.process(small) == Acknowledge(small)
 
 
 def test_time_that_passes_during_an_outage_is_not_scheduled() -> None:
@@ -334,17 +324,18 @@ def test_time_that_passes_during_an_outage_is_not_scheduled() -> None:
     body = Codec().write(a_message(), "work.fifo")
     delivery = Delivery(queue="work.fifo", message_id="m-1", receipt="r-1", body=body)
 
-    def perform(step: Any) -> Outcome:
-        outcome, save = world.perform(step), world.store.save
+    def run_task(invocation: Invocation) -> Outcome:
+        outcome, save = world.run_task(invocation), world.bench.store.save
 
         def save_slowly(records: Sequence[Record]) -> Flow[list[bool]]:
             world.clock.advance(300)
             return save(records)
 
-        vars(world.store)["save"] = save_slowly
+        vars(world.bench.store)["save"] = save_slowly
         return outcome
 
-    assert isinstance(run(world.pipeline.process(delivery), perform), Release)
+    bench = world.bench.changed(run_task=run_task)
+    assert isinstance(bench.run(bench.pipeline.process(delivery)), Release)
     assert not run(world.scheduler.names(), no_calls).names
 
 

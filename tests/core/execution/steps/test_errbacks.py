@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +12,7 @@ import pytest
 from taskq_cloud import TaskQ, chord
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution.runner import TaskRunner
-from taskq_cloud.core.flows import retrying
-from taskq_cloud.core.model.message import Acknowledge, Message, Release
+from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Release, Settlement
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import Abandoned, ErrorInfo, FailedCall, Invocation, Lost, Outcome, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
@@ -156,20 +155,18 @@ def test_failed_errback_is_recorded_and_not_retried(shop: Shop, name: str, kind:
     assert type(result.result) is KeyError
 
 
-def processed(shop: Shop, delivery: Any, run: Any) -> tuple[Any, list[Invocation]]:
+def processed(
+    shop: Shop, delivery: Delivery, run: Callable[[Invocation], Outcome]
+) -> tuple[Settlement, list[Invocation]]:
     """Process a delivery, with ``run`` for its invocations; return the settlement and the invocations."""
     invocations: list[Invocation] = []
-    flow, answer = retrying(shop.app.runtime().pipeline.process(delivery)), None
-    while True:
-        try:
-            step = flow.send(answer)
-        except StopIteration as stop:
-            return stop.value, invocations
-        if isinstance(step, Invocation):
-            invocations.append(step)
-            answer = run(step)
-        else:
-            answer = shop.app.runtime().connections.perform(step)
+
+    def run_task(invocation: Invocation) -> Outcome:
+        invocations.append(invocation)
+        return run(invocation)
+
+    bench = shop.bench.changed(run_task=run_task)
+    return bench.run(bench.pipeline.process(delivery)), invocations
 
 
 def test_worker_that_stops_before_the_call_releases_the_message(shop: Shop) -> None:

@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.core.execution import consequences
-from taskq_cloud.core.execution.context import DeliveryContext, Environment
+from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow, run
 from taskq_cloud.core.messages import protocol, sending
-from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.message import Delivery, Embed, Message, Outgoing, Refused, Sent
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo
@@ -258,15 +256,6 @@ def test_hundred_thousand_members_fit_in_a_hundred_pages_and_one_message(hundred
 def test_hundred_thousand_members_are_joined_by_one_call_each_on_two_levels(hundred_thousand: Stages) -> None:
     app = make_app()
     bench = Bench.of(app)
-    environment = Environment(
-        outbox=Outbox(Codec(), app.broker),
-        store=app.store,
-        tasks={},
-        policy=app.conf.policy(0),
-        route=app.route,
-        hostname="w",
-        clock=bench.clock,
-    )
     join, done = app.store.join, ErrorInfo("ValueError", ["first"], "builtins")
     joined: Counter[str] = Counter()
 
@@ -293,7 +282,7 @@ def test_hundred_thousand_members_are_joined_by_one_call_each_on_two_levels(hund
             group_index=index,
             embed=Embed(chord=chord_of_all),
         )
-        context = DeliveryContext(environment, delivery, message, TaskOptions())
+        context = DeliveryContext(bench.environment, delivery, message, TaskOptions())
         run(consequences.end_in_chord(context, FAILURE, done), no_call)
     largest = max(joined.values())
     assert sum(joined.values()) == 100_000 + 500
