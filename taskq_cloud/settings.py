@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
 from taskq_cloud.core.model.rates import parse_rate
 from taskq_cloud.core.security.signing import public_key
+from taskq_cloud.core.serializers.limits import LARGEST_BODY_BYTES
 from taskq_cloud.errors import ImproperlyConfigured
 
 __all__ = ["Settings", "load_settings", "public_key"]
@@ -83,6 +84,9 @@ class Settings(BaseSettings):
     """The format of references to the bucket: ``taskq``, or ``sqs-extended`` for Amazon's libraries."""
     payload_sources: tuple[str, ...] = ()
     """Other buckets, as ``bucket`` or ``bucket/prefix``, that payloads may be read from."""
+    payload_pointers: bool | None = None
+    """Whether pointers of Amazon's SQS Extended Client libraries are followed. None: yes, except that an application
+    that signs messages follows them only with ``payload_format="sqs-extended"``."""
     payload_threshold: PositiveInt | None = None
     """The size in bytes above which a message goes to the bucket; None: the broker's own limit."""
     payload_expires_days: PositiveInt = 30
@@ -123,6 +127,9 @@ class Settings(BaseSettings):
     task_max_receives: PositiveInt = 5
     """The deliveries after which a message that can't be run is dead-lettered; a queue's ``maxReceiveCount`` should
     not be lower."""
+    task_max_body_bytes: PositiveInt = LARGEST_BODY_BYTES
+    """The size of the largest message body, expanded, that is sent and read. Its values may take eight times as much
+    memory; a body with more of them is refused, too."""
     task_fan_out_members: NonNegativeInt = FAN_OUT_MEMBERS
     """The members above which a group is sent by a task, ``taskq.fan_out``, instead of by the caller; 0: never."""
     task_default_rate_limit: str | float | None = None

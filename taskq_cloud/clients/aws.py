@@ -11,13 +11,14 @@ own retries are off. boto3 is not used: it would add some 60 modules to botocore
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient
+from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, too_large
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -102,6 +103,9 @@ _CONNECTION_ERRORS: Final = (
     ResponseParserError,
 )
 
+_RANGE: Final = re.compile(r"bytes=0-(\d+)")
+"""The range of an object that may have so many bytes, and of one byte more."""
+
 _FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError)
 
 
@@ -179,8 +183,25 @@ def _operation(client: Any, call: Call) -> Operation:
     answer = yield getattr(client, call.operation)(**call.parameters)
     read = {}
     for name, value in answer.items():
-        read[name] = (yield value.read()) if _is_stream(value) else value
+        if _is_stream(value):
+            _check_size(call, answer, value)
+            read[name] = yield value.read()
+        else:
+            read[name] = value
     return read
+
+
+def _check_size(call: Call, answer: Mapping[str, Any], stream: Any) -> None:
+    """Compare an object's size with the range that was asked for, before any of its content is read."""
+    wanted = _RANGE.fullmatch(call.parameters.get("Range", ""))
+    if wanted is None:
+        return
+    # "bytes 0-99/2000000000"; an endpoint that knows no ranges sends the whole object, without this header.
+    total = answer.get("ContentRange", "").rpartition("/")[2]
+    size = int(total) if total.isdigit() else answer.get("ContentLength", 0)
+    if size > int(wanted[1]):
+        stream.close()
+        raise too_large(call, f"{size:,}")
 
 
 def _is_stream(value: Any) -> bool:

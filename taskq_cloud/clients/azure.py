@@ -3,7 +3,7 @@
 ==================  =================================================  =============================================
 operation           parameters                                         answer
 ==================  =================================================  =============================================
-``download_blob``   container, blob                                    content, metadata, etag
+``download_blob``   container, blob, most_bytes                        content, metadata, etag
 ``upload_blob``     container, blob, data, metadata, etag              (nothing)
 ``delete_blob``     container, blob                                    (nothing)
 ``list_blobs``      container, name_starts_with, after                 names, after
@@ -29,7 +29,7 @@ from contextlib import AsyncExitStack, ExitStack
 from http import HTTPStatus
 from typing import Any, Final
 
-from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient
+from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, too_large
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
@@ -130,7 +130,12 @@ def _operation(client: Any, call: Call) -> Operation:
     given = call.parameters
     match call.operation:
         case "download_blob":
-            stream = yield _blob(client, given).download_blob()
+            most_bytes = given.get("most_bytes")
+            # One byte more than the blob may have shows that it has more.
+            part = {} if most_bytes is None else {"offset": 0, "length": most_bytes + 1}
+            stream = yield _blob(client, given).download_blob(**part)
+            if most_bytes is not None and stream.size > most_bytes:
+                raise too_large(call, f"more than {most_bytes:,}")
             content = yield stream.readall()
             properties = stream.properties
             return {"content": content, "metadata": dict(properties.metadata or {}), "etag": properties.etag}

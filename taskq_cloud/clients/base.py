@@ -12,9 +12,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
-from taskq_cloud.core.flows import Call, CallError, arun, run
+from taskq_cloud.core.flows import Call, CallError, Trouble, arun, run
 
 Operation: TypeAlias = Generator[Any, Any, Any]
 """The steps of one call, written once for both variants of an SDK.
@@ -23,6 +23,15 @@ The generator yields what a method of the SDK returned and is sent the method's 
 its result at once; an asynchronous one returns an awaitable, which the client awaits. The generator returns the call's
 answer.
 """
+
+
+TOO_LARGE: Final = "ObjectTooLarge"
+"""Our own code for an object that has more bytes than the call asks for; its content was not read."""
+
+
+def too_large(call: Call, size: str) -> CallError:
+    """The error for an object that has more bytes than the call asks for, given its size in words."""
+    return CallError(call, TOO_LARGE, f"the object has {size} bytes", Trouble.REFUSED)
 
 
 class Client(Protocol):

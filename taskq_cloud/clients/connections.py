@@ -18,7 +18,19 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from taskq_cloud.clients.base import AsyncClient, Client
-from taskq_cloud.core.flows import Call, CallError, Flow, Gather, RenewCredentials, Sleep, Trouble, arun, retrying, run
+from taskq_cloud.core.flows import (
+    Call,
+    CallError,
+    Compute,
+    Flow,
+    Gather,
+    RenewCredentials,
+    Sleep,
+    Trouble,
+    arun,
+    retrying,
+    run,
+)
 from taskq_cloud.core.ports import Service
 
 T = TypeVar("T")
@@ -67,6 +79,8 @@ class Connections:
             case RenewCredentials():
                 self._close_expired(step.service)
                 return None
+            case Compute():
+                return step.function()
         raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
 
     def close(self) -> None:
@@ -146,6 +160,7 @@ class AsyncConnections:
     def __init__(self, services: Mapping[str, Service]) -> None:
         self._services = dict(services)
         self._loops: dict[asyncio.AbstractEventLoop, _LoopClients] = {}
+        self._thread: ThreadPoolExecutor | None = None
 
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end and return its result. ``core.flows.retrying`` repeats failed calls."""
@@ -172,6 +187,8 @@ class AsyncConnections:
                 if clients is not None:
                     await clients.renew(step.service)
                 return None
+            case Compute():
+                return await self._compute(step)
         raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
 
     async def close(self) -> None:
@@ -179,6 +196,15 @@ class AsyncConnections:
         clients = self._loops.get(asyncio.get_running_loop())
         if clients is not None:
             await clients.lifetime.aclose()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown(wait=False)
+
+    async def _compute(self, step: Compute) -> Any:
+        if self._thread is None:
+            # One thread: large messages are decoded one after the other, so that their memory doesn't add up.
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="taskq-compute")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, step.function)
 
     async def _call_or_error(self, call: Call, gate: asyncio.Semaphore) -> Any:
         async with gate:

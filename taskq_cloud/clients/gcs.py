@@ -3,7 +3,7 @@
 ==================  ===================================================  ===========================================
 operation           parameters                                           answer
 ==================  ===================================================  ===========================================
-``download``        bucket, name                                         content, metadata, generation
+``download``        bucket, name, most_bytes                             content, metadata, generation
 ``upload``          bucket, name, data, metadata, if_generation_match    (nothing)
 ``delete``          bucket, name                                         (nothing)
 ``list_blobs``      bucket, prefix, page_token                           names, page_token
@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from taskq_cloud.clients.base import ThreadedClient
+from taskq_cloud.clients.base import ThreadedClient, too_large
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -112,7 +112,7 @@ class GCSClient:
             bucket = self._client.bucket(given["bucket"])
             match call.operation:
                 case "download":
-                    return _download(bucket.blob(given["name"]))
+                    return _download(call, bucket.blob(given["name"]))
                 case "upload":
                     return _upload(bucket.blob(given["name"]), given)
                 case "delete":
@@ -156,8 +156,11 @@ class GCSClient:
         return CallError(call, NO_OBJECT, message, Trouble.REFUSED)
 
 
-def _download(blob: Any) -> dict[str, Any]:
+def _download(call: Call, blob: Any) -> dict[str, Any]:
     blob.reload(retry=None, timeout=TIMEOUT_SECONDS)
+    most_bytes = call.parameters.get("most_bytes")
+    if most_bytes is not None and (blob.size or 0) > most_bytes:
+        raise too_large(call, f"{blob.size:,}")
     # Both are copied before the download, as the SDK then overwrites them from the download's headers. If another
     # writer has replaced the object by then, the newer generation would come with the older metadata, and a
     # conditional write over the newer object would pass.

@@ -61,7 +61,18 @@ class RenewCredentials:
     service: str
 
 
-Step: TypeAlias = Call | Gather | Sleep | RenewCredentials
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A computation that may take long, such as the decoding of a large message. The answer is its value.
+
+    On an event loop it is made in a thread, so that the loop goes on meanwhile; ``function`` must not need the loop. A
+    flow yields it only where its driver asked for that.
+    """
+
+    function: Callable[[], Any]
+
+
+Step: TypeAlias = Call | Gather | Sleep | RenewCredentials | Compute
 """A step that any flow may yield. The pipeline's flows also yield runs of tasks (``execution.context``)."""
 
 Flow: TypeAlias = Generator[Step, Any, T]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, ScheduleCapabilities, StoreCapabilities
 from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
-from taskq_cloud.core.model.payload_references import Payload
+from taskq_cloud.core.model.payload_references import Payload, WantedPayload
 from taskq_cloud.core.records.record import Record
 
 if TYPE_CHECKING:  # few processes have to do with schedules
@@ -242,8 +242,11 @@ class PayloadStore(Protocol):
         """
         ...
 
-    def get(self, wanted: Sequence[tuple[str, str]]) -> Flow[list[bytes | None]]:
-        """Read objects by bucket and key, from other buckets too; None for an object that doesn't exist."""
+    def get(self, wanted: Sequence[WantedPayload]) -> Flow[list[bytes | Refused | None]]:
+        """Read objects, from other buckets too; None for an object that doesn't exist.
+
+        An object that is larger than ``most_bytes`` is a ``Refused`` whose error says its size. It is not read.
+        """
         ...
 
     def delete(self, keys: Sequence[str]) -> Flow[None]:

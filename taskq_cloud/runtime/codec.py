@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.payloads.policy import Payloads
+from taskq_cloud.core.payloads.policy import SQS_EXTENDED, Payloads
 from taskq_cloud.core.security.policy import Security
 from taskq_cloud.core.security.signing import Key, MessageSigning, key_from_text
 from taskq_cloud.core.serializers import serializer_named
@@ -41,6 +41,7 @@ def codec_from_settings(settings: Settings, payloads: Payloads | None = None) ->
         compression=settings.task_compression,
         security=security,
         payloads=payloads,
+        most_bytes=settings.task_max_body_bytes,
     )
 
 
@@ -59,9 +60,17 @@ def payloads_from_settings(settings: Settings) -> Payloads | None:
         compression=settings.payload_compression,
         format=settings.payload_format,
         sources=settings.payload_sources,
+        pointers=_follows_pointers(settings),
         threshold_bytes=settings.payload_threshold,
         expires_days=settings.payload_expires_days,
     )
+
+
+def _follows_pointers(settings: Settings) -> bool:
+    if settings.payload_pointers is not None:
+        return settings.payload_pointers
+    signs = bool(settings.message_signing_keys) or bool({"auth", "application/data"} & {*settings.accept_content})
+    return not signs or settings.payload_format == SQS_EXTENDED
 
 
 def _signing(settings: Settings) -> MessageSigning | None:

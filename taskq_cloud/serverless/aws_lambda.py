@@ -26,6 +26,9 @@ for the answer: Lambda does not invoke the function again for it, and the task's
 message that can't be run at all, or is rejected, raises an error, so that Lambda's retries and the function's
 on-failure destination apply.
 
+**HTTP requests** (API Gateway, Function URLs, load balancers) are refused with an error: the function would otherwise
+run whatever task the sender of a request names.
+
 Sources: "Handling errors for an SQS event source in Lambda", "Invoking a Lambda function asynchronously".
 """
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.messages.events import check_not_http
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Message
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Ignored, Lost, Outcome, Retrying, Succeeded, TimedOut
@@ -70,9 +71,25 @@ def answer(runtime: Runtime, invocation: LambdaInvocation, event: Any, request_i
 
 
 def _opened(runtime: Runtime, event: Any, request_id: str) -> Flow[Message]:
+    if isinstance(event, dict) and "body" in event and "task" not in event:
+        _check_envelope(event)
     if payload_references.pointer_of(event, {}) is not None:
         return (yield from runtime.codec.open(json.dumps(event), request_id))
     return (yield from runtime.codec.open_document(_without_sns(event), request_id))
+
+
+def _check_envelope(event: Mapping[str, Any]) -> None:
+    """Check that an event with a body is a message of Celery's, and not another service's event with a body.
+
+    Raises:
+        DecodeError: the event lacks the parts that each message of Celery's has.
+    """
+    check_not_http(event)
+    if "headers" in event and not {"properties", "content-type"} & event.keys():
+        raise DecodeError(
+            "the event has a body and headers, but neither properties nor a content-type, so it isn't a message of "
+            'Celery\'s; to run a task by hand, pass {"task": name, "args": [...], "kwargs": {...}}'
+        )
 
 
 def _without_sns(event: Any) -> Mapping[str, Any]:

@@ -34,6 +34,8 @@ class FailureKind(Enum):
 
     NOT_FOUND = "the object does not exist"
     CONDITION_FAILED = "the condition of the write does not hold: the object has changed"
+    EMPTY = "the object has no bytes"
+    TOO_LARGE = "the object has more bytes than were to be read"
     CONFLICT = "another write of the object was in progress: repeat the same call"
     BUCKET_NOT_FOUND = "the bucket does not exist"
     ACCESS_DENIED = "a permission or a credential is missing"
@@ -107,8 +109,8 @@ class Bucket(Protocol):
         """Write exactly these bytes, unless the object exists."""
         ...
 
-    def get(self, key: str) -> Call:
-        """Read an object."""
+    def get(self, key: str, most_bytes: int) -> Call:
+        """Read an object; one that has more than ``most_bytes`` is a failure, and is not read."""
         ...
 
     def put(self, key: str, new: StoredObject, over: str | None) -> Call:

@@ -281,7 +281,8 @@ class Worker:
 
     async def _run_pipeline(self, delivery: Delivery) -> Settlement:
         try:
-            return await arun(retrying(self._runtime.pipeline.process(delivery)), partial(self._perform, delivery))
+            flow = self._runtime.pipeline.process(delivery, offload=True)
+            return await arun(retrying(flow), partial(self._perform, delivery))
         except Exception:
             # A fault of this package must delay this message, and never end the worker.
             after = growing_delay(delivery.receive_count, CRASHED_FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)

@@ -131,6 +131,34 @@ def test_event_that_is_not_a_task_raises(shop: Shop, event: Any, error: type[Exc
         shop.handler(event, Context())
 
 
+TASK_IN_A_REQUEST = {"headers": {"task": "add", "id": "mine", "host": "api"}, "body": "[[3], {}, null]"}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {**TASK_IN_A_REQUEST, "version": "2.0", "rawPath": "/", "requestContext": {"http": {"method": "POST"}}},
+        {**TASK_IN_A_REQUEST, "httpMethod": "POST", "path": "/", "requestContext": {"stage": "prod"}},
+        {**TASK_IN_A_REQUEST, "httpMethod": "POST", "requestContext": {"elb": {"targetGroupArn": "arn"}}},
+        {"body": '{"task": "add", "args": [3]}', "requestContext": {"eventType": "MESSAGE"}},
+        {**TASK_IN_A_REQUEST, "raw_path": "/", "method": "POST", "is_base64_encoded": False},
+        {"type": "REQUEST", "methodArn": "arn", "headers": {"task": "add"}, "body": "[[3], {}, {}]"},
+        {"task": "add", "args": [3], "requestContext": {}},
+    ],
+    ids=["api-v2", "api-v1", "alb", "websocket", "lattice", "authorizer", "with-a-task"],
+)
+def test_http_request_is_not_run(shop: Shop, event: Any) -> None:
+    with pytest.raises(DecodeError, match="is an HTTP request"):
+        shop.handler(event, Context())
+    assert shop.ran == []
+
+
+def test_event_with_foreign_headers_is_not_run(shop: Shop) -> None:
+    with pytest.raises(DecodeError, match="isn't a message of Celery's"):
+        shop.handler(TASK_IN_A_REQUEST, Context())
+    assert shop.ran == []
+
+
 def test_direct_invocation_of_rejected_task_raises(shop: Shop) -> None:
     @shop.app.task(name="picky")
     def picky() -> None:

@@ -79,7 +79,9 @@ class Pipeline:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
 
-    def process(self, delivery: Delivery, message: Message | None = None) -> PipelineFlow[Settlement]:
+    def process(
+        self, delivery: Delivery, message: Message | None = None, *, offload: bool = False
+    ) -> PipelineFlow[Settlement]:
         """Take a delivery through the steps of this module's docstring.
 
         No fault of the message or of the task makes the flow raise. When the policy's patience with an
@@ -88,12 +90,13 @@ class Pipeline:
         Args:
             delivery: the delivery.
             message: its message, where the runtime has decoded it already.
+            offload: whether the flow yields ``Compute`` for what would keep an event loop busy.
         """
         environment = self._environment
         try:
             if message is None:
                 message = yield from environment.outbox.codec.open(  # 1
-                    delivery.body, delivery.message_id, delivery.queue, delivery.attributes
+                    delivery.body, delivery.message_id, delivery.queue, delivery.attributes, offload=offload
                 )
             now = environment.clock()
             if SCHEDULE in message.headers:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from taskq_cloud.core import serializers
-from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.messages import events, protocol
+from taskq_cloud.core.flows import Compute, Flow
+from taskq_cloud.core.messages import envelope, events, protocol
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.payload_references import POINTER_SHA256, POINTER_SIZE, Payload, PayloadReference
@@ -22,10 +23,16 @@ from taskq_cloud.core.payloads.policy import ARGUMENTS, LARGEST_PAYLOAD_BYTES, S
 from taskq_cloud.core.security.policy import Security
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.core.serializers.compression import check_compression
+from taskq_cloud.core.serializers.limits import LARGEST_BODY_BYTES, largest_text
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE, AUTH_NEEDS, check_accepted, check_serializer
 from taskq_cloud.errors import ClaimError, DecodeError, ImproperlyConfigured, PayloadTooLarge, SecurityError
 
 logger: Final = logging.getLogger("taskq_cloud.security")
+
+T = TypeVar("T")
+
+QUICK_CHARACTERS: Final = 65_536
+"""Messages up to this length are read at once: a thread would cost more time than their JSON, which takes 1 ms."""
 
 _NONE: Final[Mapping[str, str]] = {}
 
@@ -56,6 +63,7 @@ class Codec:
         compression: the compression of messages that name none.
         security: the rules for signatures; None: nothing is signed, and anyone who can write to the queue is trusted.
         payloads: the store of payloads; None: messages that are too large can't be sent, and no reference is followed.
+        most_bytes: the size of the largest body, expanded (``task_max_body_bytes``).
 
     Raises:
         ImproperlyConfigured: a serializer or compression is unknown, or lacks its package or its settings.
@@ -67,6 +75,7 @@ class Codec:
     compression: str | None = None
     security: Security | None = None
     payloads: Payloads | None = None
+    most_bytes: int = LARGEST_BODY_BYTES
 
     def __post_init__(self) -> None:
         named = {*self.accept_content, self.serializer}
@@ -93,6 +102,7 @@ class Codec:
             serializer=serializer or self.serializer,
             compression=compression or self.compression,
             security=self.security,
+            most_bytes=self.most_bytes,
         )
 
     def pack(
@@ -164,7 +174,13 @@ class Codec:
         return Packed(reference.as_pointer(), attributes, payload)
 
     def open(
-        self, body: str, message_id: str, queue: str | None = None, attributes: Mapping[str, str] = _NONE
+        self,
+        body: str,
+        message_id: str,
+        queue: str | None = None,
+        attributes: Mapping[str, str] = _NONE,
+        *,
+        offload: bool = False,
     ) -> Flow[Message]:
         """Read a message, and fetch its payload from the object store if the message has a reference to one.
 
@@ -173,6 +189,7 @@ class Codec:
             message_id: the broker's id of the message.
             queue: the queue that the message was received from, for the log.
             attributes: the message's attributes.
+            offload: whether the reading of a large message, or of one that may expand, is yielded as ``Compute``.
 
         Raises:
             SecurityError: the message lacks a required signature, or its signature is wrong; nothing was fetched.
@@ -183,29 +200,54 @@ class Codec:
         pointer = payload_references.pointer_in(body, attributes)
         if pointer is not None:
             body = yield from self._fetch_text(pointer)
-        return (yield from self.open_document(protocol.read_envelope(body), message_id, queue))
+        large = offload and len(body) > QUICK_CHARACTERS
+        document = yield from _compute(partial(envelope.read, body, self.most_bytes), offload=large)
+        return (yield from self.open_document(document, message_id, queue, offload=offload, large=large))
 
-    def open_document(self, document: Mapping[str, Any], message_id: str, queue: str | None = None) -> Flow[Message]:
-        """Read a message whose body is already parsed, and fetch its payload; raises the errors of ``open``."""
+    def open_document(
+        self,
+        document: Mapping[str, Any],
+        message_id: str,
+        queue: str | None = None,
+        *,
+        offload: bool = False,
+        large: bool = False,
+    ) -> Flow[Message]:
+        """Read a message whose body is already parsed, and fetch its payload; raises the errors of ``open``.
+
+        Args:
+            document: the parsed body.
+            message_id: the broker's id of the message.
+            queue: the queue that the message was received from, for the log.
+            offload: as in ``open``.
+            large: whether the message is known to be large.
+        """
         if events.is_notification(document):
             pointer = payload_references.pointer_in(document["Message"], events.attributes_of(document))
             if pointer is not None:
-                document = {**document, "Message": (yield from self._fetch_text(pointer))}
-        inner = events.unwrapped(document)
+                document, large = {**document, "Message": (yield from self._fetch_text(pointer))}, offload
+        inner = yield from _compute(partial(events.unwrapped, document, self.most_bytes), offload=large)
         reference = payload_references.reference_of(inner)
-        if reference is None:
-            return self.read_document(document, message_id, queue)
-        trusted = self.security is None or self._checked(self.security, inner, message_id, queue)
+        data: bytes | None = None
+        if reference is not None:
+            data = yield from self._fetch_arguments(reference, inner, message_id, queue)
+        read = partial(self.read_document, document, message_id, queue, data)
+        message = yield from _compute(read, offload=large or (offload and _expands(inner)))
+        return message if reference is None else replace(message, payload_reference=reference)
+
+    def _fetch_arguments(
+        self, reference: PayloadReference, document: Mapping[str, Any], message_id: str, queue: str | None
+    ) -> Flow[bytes]:
+        trusted = self.security is None or self._checked(self.security, document, message_id, queue)
         try:
-            data = yield from self._payloads_of(reference).fetch(reference)
+            return (yield from self._payloads_of(reference).fetch(reference, self.most_bytes))
         except ClaimError as error:
             # An unsigned message can name any task's id, and must not make that task fail.
-            error.task_id = protocol.task_id_of(inner) if trusted else None
+            error.task_id = protocol.task_id_of(document) if trusted else None
             raise
-        return replace(self.read_document(document, message_id, queue, data), payload_reference=reference)
 
     def _fetch_text(self, pointer: PayloadReference) -> Flow[str]:
-        data = yield from self._payloads_of(pointer).fetch(pointer)
+        data = yield from self._payloads_of(pointer).fetch_pointer(pointer, largest_text(self.most_bytes))
         try:
             return data.decode()
         except UnicodeDecodeError as error:
@@ -233,7 +275,7 @@ class Codec:
             SecurityError: the message lacks a required signature, or its signature is wrong.
             DecodeError: the message can't be read, or is an event without a route.
         """
-        return self.read_document(protocol.read_envelope(body), message_id, queue)
+        return self.read_document(envelope.read(body, self.most_bytes), message_id, queue)
 
     def read_document(
         self, document: Mapping[str, Any], message_id: str, queue: str | None = None, payload: bytes | None = None
@@ -241,7 +283,7 @@ class Codec:
         """Read a message whose body is already parsed, with its fetched payload; raises the errors of ``read``."""
         try:
             return events.from_document(
-                document, message_id, self.accept_content, self.event_routes, self.security, payload
+                document, message_id, self.accept_content, self.event_routes, self.security, payload, self.most_bytes
             )
         except SecurityError as error:
             _log_refused(error, message_id, queue)
@@ -256,6 +298,18 @@ class Codec:
             raise
         except RecursionError:
             raise DecodeError("the message is nested too deeply") from None
+
+
+def _compute(function: Callable[[], T], *, offload: bool) -> Flow[T]:
+    return (yield Compute(function)) if offload else function()
+
+
+def _expands(document: Mapping[str, Any]) -> bool:
+    """Whether a short message may take long to decode: its body is compressed, is fetched, or isn't JSON."""
+    headers, content_type = document.get("headers"), document.get("content-type")
+    return (isinstance(headers, dict) and bool(headers.get("compression"))) or (
+        content_type is not None and content_type != "application/json"
+    )
 
 
 def _log_refused(error: SecurityError, message_id: str, queue: str | None) -> None:

@@ -9,6 +9,9 @@ The rule first takes off SNS's envelope. A task's message is then decoded. Any o
 and the first pattern of ``task_event_routes`` that matches the key (``*`` and ``?`` as in file names) names the task.
 The task is called with the whole event as its only argument. Its id is derived from the event's id, so that an event
 delivered twice is one task. An event that no pattern matches is refused, with its key in the reason.
+
+An HTTP request, as API Gateway, a Function URL or a load balancer passes it on, has a body and headers like a message
+of Celery's, but its sender has written them. It is always refused.
 """
 
 from __future__ import annotations
@@ -16,14 +19,34 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
-from taskq_cloud.core.messages import protocol
+from taskq_cloud.core.messages import envelope, protocol
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.validation import text_bytes
 from taskq_cloud.core.security.policy import Security
+from taskq_cloud.core.serializers.limits import LARGEST_BODY_BYTES, check_text
 from taskq_cloud.errors import DecodeError
+
+HTTP_REQUEST: Final = frozenset(
+    {
+        "requestContext",
+        "httpMethod",
+        "multiValueHeaders",
+        "queryStringParameters",
+        "isBase64Encoded",
+        "rawPath",
+        "routeKey",
+        "methodArn",
+        # VPC Lattice
+        "raw_path",
+        "is_base64_encoded",
+        "query_string_parameters",
+    }
+)
+"""The keys by which an HTTP request is known (Lambda Developer Guide, "Using API Gateway", "Function URLs", "Using an
+Application Load Balancer" and "VPC Lattice"; API Gateway Developer Guide, "Lambda authorizers")."""
 
 
 def read(
@@ -46,7 +69,7 @@ def read(
         SecurityError: the message lacks a required signature, or its signature is wrong.
         DecodeError: the message can't be read, or is an event without a route.
     """
-    return from_document(protocol.read_envelope(body), message_id, accept, routes, security)
+    return from_document(envelope.read(body), message_id, accept, routes, security)
 
 
 def from_document(
@@ -56,6 +79,7 @@ def from_document(
     routes: Mapping[str, str],
     security: Security | None = None,
     payload: bytes | None = None,
+    most_bytes: int = LARGEST_BODY_BYTES,
 ) -> Message:
     """Read any message of a queue whose body is already parsed; raises the errors of ``read``.
 
@@ -66,11 +90,26 @@ def from_document(
         routes: patterns of event keys -> task names.
         security: the rules for signatures; None: messages need none.
         payload: the arguments that were fetched, if the message has a reference to them.
+        most_bytes: the size of the largest body of a task.
     """
     try:
-        return _from_document(document, message_id, accept, routes, security, payload)
+        return _from_document(document, message_id, accept, routes, security, payload, most_bytes)
     except RecursionError:
         raise DecodeError("the message is nested too deeply") from None
+
+
+def check_not_http(document: Mapping[str, Any]) -> None:
+    """Check that a message isn't an HTTP request.
+
+    Raises:
+        DecodeError: it is one.
+    """
+    found = HTTP_REQUEST & document.keys()
+    if found:
+        raise DecodeError(
+            f"the message is an HTTP request (it has {min(found)!r}): its body comes from whoever sent the request and "
+            "is not run as a task. Let a function of your own check the request and call the task"
+        )
 
 
 def is_notification(document: Mapping[str, Any]) -> bool:
@@ -78,9 +117,17 @@ def is_notification(document: Mapping[str, Any]) -> bool:
     return document.get("Type") == "Notification" and isinstance(document.get("Message"), str)
 
 
-def unwrapped(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take SNS's envelope off a body, unless the text in it isn't a JSON object."""
-    inner = _json_object(document["Message"]) if is_notification(document) else None
+def unwrapped(document: Mapping[str, Any], most_bytes: int = LARGEST_BODY_BYTES) -> Mapping[str, Any]:
+    """Take SNS's envelope off a body, unless the text in it isn't a JSON object.
+
+    Args:
+        document: the parsed body.
+        most_bytes: the size of the largest body of a task.
+
+    Raises:
+        DecodeError: the text in the envelope is too large to be read.
+    """
+    inner = _json_object(document["Message"], most_bytes) if is_notification(document) else None
     return document if inner is None else inner
 
 
@@ -98,15 +145,17 @@ def _from_document(
     routes: Mapping[str, str],
     security: Security | None,
     payload: bytes | None,
+    most_bytes: int,
 ) -> Message:
     key: str | None = None
     event_id = message_id
     if is_notification(document):
         topic = str(document.get("TopicArn", "")).rpartition(":")[2]
         key, event_id = f"aws.sns:{topic}", str(document.get("MessageId") or message_id)
-        document = unwrapped(document)
+        document = unwrapped(document, most_bytes)
+    check_not_http(document)
     if protocol.is_task_message(document):
-        return protocol.decode(document, event_id, accept, security, payload)
+        return protocol.decode(document, event_id, accept, security, payload, most_bytes)
     if isinstance(document.get("source"), str) and isinstance(document.get("detail-type"), str):
         key, event_id = f"{document['source']}:{document['detail-type']}", str(document.get("id") or event_id)
     elif (record := _first_record(document)) is not None:
@@ -124,7 +173,8 @@ def _from_document(
     raise DecodeError(f"no pattern of task_event_routes matches the event {key!r}; add a route for it")
 
 
-def _json_object(text: str) -> dict[str, Any] | None:
+def _json_object(text: str, most_bytes: int) -> dict[str, Any] | None:
+    check_text(text, most_bytes)
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):

@@ -2,8 +2,8 @@
 
 Messages are written in protocol 2 as plain JSON, with base64 only around bodies that aren't text. They are read in this
 form, in kombu's base64 around the whole message, in protocol 1, in a hybrid of both protocols, and in the hand-written
-form ``{"task": ..., "args": [...]}``. A message that can't be read raises ``DecodeError``. Messages in other envelopes
-(SNS, EventBridge, S3) are read in ``core.messages.events``.
+form ``{"task": ..., "args": [...]}``. A message that can't be read raises ``DecodeError``. ``envelope`` parses the text
+of a message and of its body; messages in other envelopes (SNS, EventBridge, S3) are read in ``events``.
 
 Source: Celery's documentation, "Message Protocol"; the bytes of kombu 5.7.
 """
@@ -11,7 +11,6 @@ Source: Celery's documentation, "Message Protocol"; the bytes of kombu 5.7.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import reprlib
@@ -22,13 +21,22 @@ from functools import cache
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.messages import envelope
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model import validation as values
 from taskq_cloud.core.model.message import SCHEDULE, Embed, Message
 from taskq_cloud.core.security.policy import Security
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
+from taskq_cloud.core.serializers.limits import LARGEST_BODY_BYTES
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
-from taskq_cloud.errors import ContentDisallowed, DecodeError, ImproperlyConfigured, InvalidTaskError, SecurityError
+from taskq_cloud.errors import (
+    ContentDisallowed,
+    DecodeError,
+    ImproperlyConfigured,
+    InvalidTaskError,
+    PayloadTooLarge,
+    SecurityError,
+)
 
 RESERVED_HEADERS: Final = frozenset(
     [
@@ -70,6 +78,7 @@ def encode(
     serializer: str = "json",
     compression: str | None = None,
     security: Security | None = None,
+    most_bytes: int = LARGEST_BODY_BYTES,
 ) -> str:
     """Write a message.
 
@@ -79,9 +88,11 @@ def encode(
         serializer: the name of the serializer of the arguments.
         compression: the name of the compression of the arguments, or None.
         security: signs the message, or None.
+        most_bytes: the size of the largest body, before compression.
 
     Raises:
         EncodeError: the arguments can't be serialised; the error names the part that can't.
+        PayloadTooLarge: a receiver would refuse the arguments for their size.
         ImproperlyConfigured: the serializer or compression is unknown, or a header of the caller's has a name that the
             protocol uses.
     """
@@ -94,15 +105,21 @@ def encode(
         codec = security.auth.serializer
     else:
         codec = serializers.serializer_named(serializer)
-    text = serializers.dumps(_envelope(message, queue, codec, compression))
+    text = serializers.dumps(_envelope(message, queue, codec, compression, most_bytes))
     if security is None:
         return text
     # A reader verifies the JSON it has parsed, so that is signed: with strings for keys, and lists for tuples.
     return serializers.dumps(security.sign(json.loads(text)))
 
 
-def _envelope(message: Message, queue: str, codec: serializers.Serializer, compression: str | None) -> dict[str, Any]:
+def _envelope(
+    message: Message, queue: str, codec: serializers.Serializer, compression: str | None, most_bytes: int
+) -> dict[str, Any]:
     body = codec.encode((message.args, message.kwargs, {name: getattr(message.embed, name) for name in _EMBED}))
+    try:
+        codec.check_size(body, most_bytes)
+    except DecodeError as error:
+        raise PayloadTooLarge(f"task {message.task}: the arguments are too large: {error}") from None
     headers = {**_headers(message), **message.headers}
     properties: dict[str, Any] = {
         "correlation_id": message.id,
@@ -161,27 +178,6 @@ def _host() -> str:
     return socket.gethostname()
 
 
-def read_envelope(text: str) -> dict[str, Any]:
-    """Read the JSON object in a message body, which may be in kombu's base64.
-
-    Raises:
-        DecodeError: the body doesn't hold a JSON object.
-    """
-    source = text.lstrip()
-    if not source.startswith("{"):
-        try:
-            source = base64.b64decode(source, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError, ValueError):
-            raise DecodeError(f"the body is neither a JSON object nor one in base64: {text[:80]!r}") from None
-    try:
-        document = json.loads(source)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"the body is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise DecodeError(f"the body is JSON, but not an object: {source[:80]!r}")
-    return document
-
-
 def is_task_message(document: Mapping[str, Any]) -> bool:
     """Whether a JSON object is a task's message, in one of the forms that ``decode`` reads."""
     enveloped = "body" in document and ("headers" in document or "properties" in document)
@@ -194,16 +190,18 @@ def decode(
     accept: Collection[str] = ("json",),
     security: Security | None = None,
     payload: bytes | None = None,
+    most_bytes: int = LARGEST_BODY_BYTES,
 ) -> Message:
     """Read a message.
 
     Args:
-        document: the envelope, as ``read_envelope`` returns it.
+        document: the envelope, as ``envelope.read`` returns it.
         message_id: the broker's id of the message. It becomes the task's id if the message has none, so that all
             deliveries of the message are one task.
         accept: the accepted serializers (``accept_content``).
         security: the rules for signatures; None: messages need none.
         payload: the fetched body, if the envelope has a reference to it.
+        most_bytes: the size of the largest body, expanded.
 
     Raises:
         SecurityError: the message lacks a required signature, or its signature is wrong.
@@ -220,7 +218,7 @@ def decode(
     try:
         if payload is not None:
             document = payload_references.with_body(document, payload)  # its digest is in the signed reference
-        body = _read_body(document, headers, properties, _serializer_of(document, accept, security))
+        body = envelope.read_body(document, headers, properties, _serializer_of(document, accept, security), most_bytes)
         if isinstance(body, dict):  # protocol 1, or a hybrid with the headers of version 2
             merged = {**body, **headers}
             merged.setdefault("group", body.get("taskset"))
@@ -258,29 +256,6 @@ def _serializer_of(
         raise SecurityError(
             f"the message is not signed, and only messages signed with 'auth' are accepted: {error}"
         ) from None
-
-
-def _read_body(
-    document: Mapping[str, Any],
-    headers: Mapping[str, Any],
-    properties: Mapping[str, Any],
-    codec: serializers.Serializer,
-) -> Any:
-    body = document["body"]
-    if not isinstance(body, str):
-        if codec.name != "json":
-            raise DecodeError(f"the body is JSON, but its content type is {codec.content_type!r}")
-        # A hand-written message may hold the body as JSON rather than as a string of JSON.
-        return serializers.loads(json.dumps(body))
-    data = values.text_bytes("the body", body)
-    if properties.get("body_encoding") == "base64":
-        try:
-            data = base64.b64decode(data, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise DecodeError(f"the body isn't in base64, as the message says it is: {error}") from None
-    if headers.get("compression"):
-        data = serializers.decompress(data, str(headers["compression"]))
-    return codec.decode(data)
 
 
 def _message(

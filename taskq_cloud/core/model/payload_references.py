@@ -54,6 +54,9 @@ POINTER_ATTRIBUTES: Final = frozenset({POINTER_SIZE, LEGACY_POINTER_SIZE, POINTE
 LONGEST_SIZE_CHARACTERS: Final = 20
 """The most digits of a size that are read. Python refuses to read a number with some thousand digits."""
 
+LONGEST_POINTER_CHARACTERS: Final = 10_000
+"""The longest pointer: S3's keys have at most 1,024 bytes, and JSON writes a byte in at most 6 characters."""
+
 _PLACE: Final = re.compile(r"[a-z0-9]+://[^/?#\s]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -114,6 +117,15 @@ class Payload:
 
     key: str
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WantedPayload:
+    """An object to read: its bucket, its key, and the most bytes that it may have."""
+
+    bucket: str
+    key: str
+    most_bytes: int
 
 
 def sha256_of(data: bytes) -> str:
@@ -233,7 +245,7 @@ def pointer_of(value: Any, attributes: Mapping[str, str]) -> PayloadReference | 
 
 def pointer_in(text: str, attributes: Mapping[str, str]) -> PayloadReference | None:
     """Read a pointer of the SQS Extended Client libraries from any text; None if the text isn't one."""
-    if not text.lstrip().startswith("["):
+    if len(text) > LONGEST_POINTER_CHARACTERS or not text.lstrip().startswith("["):
         return None
     try:
         value = json.loads(text)

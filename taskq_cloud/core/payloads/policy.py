@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.model.payload_references import Payload, PayloadReference, check_payload, sha256_of
+from taskq_cloud.core.model.payload_references import Payload, PayloadReference, WantedPayload, check_payload, sha256_of
 from taskq_cloud.core.ports import PayloadStore
 from taskq_cloud.core.serializers.compression import check_compression, compress
+from taskq_cloud.core.serializers.limits import remedy
 from taskq_cloud.errors import ClaimError, ImproperlyConfigured
 
 TASKQ: Final = "taskq"
@@ -51,6 +52,7 @@ class Payloads:
         compression: the compression of payloads, which may make them fit without the store; None: no compression.
         format: the format of messages: ``"taskq"``, or ``"sqs-extended"`` for readers that use Amazon's libraries.
         sources: other places that references may name: ``"bucket"`` or ``"bucket/prefix"``, in the store's service.
+        pointers: whether pointers of the SQS Extended Client libraries are followed: a signature does not cover them.
         threshold_bytes: the size over which a message's arguments are stored although the broker would take it; None:
             they are stored only if the broker would not take the message.
         expires_days: how long an object is kept.
@@ -63,6 +65,7 @@ class Payloads:
     compression: str | None = "gzip"
     format: str = TASKQ
     sources: Collection[str] = ()
+    pointers: bool = True
     threshold_bytes: int | None = None
     expires_days: int = 30
 
@@ -127,20 +130,39 @@ class Payloads:
         """Store payloads, all at once, and return one answer for each payload, in order."""
         return (yield from self.store.put(payloads)) if payloads else []
 
-    def fetch(self, reference: PayloadReference) -> Flow[bytes]:
+    def fetch_pointer(self, pointer: PayloadReference, most_bytes: int) -> Flow[bytes]:
+        """Fetch the message of an SQS Extended Client pointer; see ``fetch``."""
+        if not self.pointers:
+            raise ClaimError(
+                f"the SQS Extended Client pointer to {pointer} is not followed, since this application's messages are "
+                "signed and pointers are not: set payload_pointers=True to follow them"
+            )
+        return (yield from self.fetch(pointer, most_bytes))
+
+    def fetch(self, reference: PayloadReference, most_bytes: int = LARGEST_PAYLOAD_BYTES) -> Flow[bytes]:
         """Fetch the payload of a reference.
+
+        Args:
+            reference: the reference.
+            most_bytes: the size of the largest payload that is read.
 
         Raises:
             ClaimError: the reference names a place that isn't allowed, or the object is missing, too large or altered.
             OperationalError: the store could not be used.
         """
-        (answer,) = yield from self.fetch_all([reference])
+        (answer,) = yield from self.fetch_all([reference], most_bytes)
         if isinstance(answer, ClaimError):
             raise answer
         return answer
 
-    def fetch_all(self, references: Sequence[PayloadReference]) -> Flow[list[bytes | ClaimError]]:
+    def fetch_all(
+        self, references: Sequence[PayloadReference], most_bytes: int = LARGEST_PAYLOAD_BYTES
+    ) -> Flow[list[bytes | ClaimError]]:
         """Fetch the payloads of several references together, and return one answer for each reference, in order.
+
+        Args:
+            references: the references.
+            most_bytes: the size of the largest payload that is read.
 
         Raises:
             OperationalError: the store could not be used.
@@ -148,20 +170,26 @@ class Payloads:
         answers: dict[int, bytes | ClaimError] = {}
         for position, reference in enumerate(references):
             try:
-                self._check(reference)
+                self._check(reference, most_bytes)
             except ClaimError as error:
                 answers[position] = error
         followed = [position for position in range(len(references)) if position not in answers]
-        wanted = [(references[position].bucket, references[position].key) for position in followed]
+        # A reference can name any object, so no more is read of one than the reference says.
+        wanted = [
+            WantedPayload(each.bucket, each.key, most_bytes if each.size_bytes is None else each.size_bytes)
+            for each in (references[position] for position in followed)
+        ]
         found = (yield from self.store.get(wanted)) if wanted else []
         for position, data in zip(followed, found, strict=True):
             try:
+                if isinstance(data, Refused):
+                    raise _too_large(references[position], data.error, most_bytes)
                 answers[position] = check_payload(references[position], data)
             except ClaimError as error:
                 answers[position] = error
         return [answers[position] for position in range(len(references))]
 
-    def _check(self, reference: PayloadReference) -> None:
+    def _check(self, reference: PayloadReference, most_bytes: int) -> None:
         scheme = self.store.place.partition("://")[0]
         own = f"{self.store.place}/{self.store.prefix}"
         allowed = [own, *(f"{scheme}://{source.strip('/')}/" for source in self.sources)]
@@ -174,8 +202,14 @@ class Payloads:
             raise ClaimError(
                 f"the payload {reference!s:.200} is not fetched: its key has a '.' or '..' part, or can't be printed"
             )
-        if reference.size_bytes is not None and reference.size_bytes > LARGEST_PAYLOAD_BYTES:
+        if reference.size_bytes is not None and reference.size_bytes > most_bytes:
             raise ClaimError(
                 f"the payload {reference} is not fetched: it has {reference.size_bytes} bytes, and at most "
-                f"{LARGEST_PAYLOAD_BYTES} are read"
+                f"{most_bytes} are read ({remedy()})"
             )
+
+
+def _too_large(reference: PayloadReference, error: Exception, most_bytes: int) -> ClaimError:
+    if reference.size_bytes is not None:
+        return ClaimError(f"the payload {reference}: {error} instead of {reference.size_bytes}: it has been altered")
+    return ClaimError(f"the payload {reference} is not read: {error}, and at most {most_bytes} are read ({remedy()})")

@@ -14,7 +14,7 @@ from typing import Any, Final
 from taskq_cloud.errors import ContentDisallowed, DecodeError, ImproperlyConfigured, MissingExtra
 
 LARGEST_EXPANDED_BYTES: Final = 64 * 1024 * 1024
-"""The largest size of a body when expanded: a few compressed kilobytes can hold gigabytes of zeros."""
+"""The largest size of a stored result when expanded: a few compressed kilobytes can hold gigabytes of zeros."""
 
 LARGEST_LZMA_MEMORY_BYTES: Final = 128 * 1024 * 1024
 """The memory that LZMA may use: a header can ask for a dictionary of 4 GiB, and the strongest preset needs 65 MiB."""
@@ -97,16 +97,17 @@ def _named(name: str) -> _Compression:
         raise ImproperlyConfigured(f"unknown compression {name!r}; known: {', '.join(sorted(_BY_NAME))}") from None
 
 
-def decompress(data: bytes, content_type: str) -> bytes:
+def decompress(data: bytes, content_type: str, most_bytes: int = LARGEST_EXPANDED_BYTES) -> bytes:
     """Expand bytes that ``compress`` or Celery has compressed.
 
     Args:
         data: the compressed bytes.
         content_type: the compression's content type.
+        most_bytes: the most bytes that they may expand to; no more are expanded.
 
     Raises:
         ContentDisallowed: the compression is unknown, or its package is not installed.
-        DecodeError: the bytes are damaged, or the expanded ones are more than ``LARGEST_EXPANDED_BYTES``.
+        DecodeError: the bytes are damaged, or they expand to more than ``most_bytes``.
     """
     compression = _BY_CONTENT_TYPE.get(content_type)
     if compression is None:
@@ -118,9 +119,9 @@ def decompress(data: bytes, content_type: str) -> bytes:
     errors = (OSError, EOFError, ValueError, *((getattr(module, compression.error),) if compression.error else ()))
     try:
         expander = compression.expander(module)
-        expanded: bytes = expander.decompress(data, LARGEST_EXPANDED_BYTES)
+        expanded: bytes = expander.decompress(data, most_bytes)
     except errors as error:
         raise DecodeError(f"the {content_type} body is damaged: {error}") from error
     if not expander.eof:
-        raise DecodeError(f"the {content_type} body is damaged, or expands to more than {LARGEST_EXPANDED_BYTES} bytes")
+        raise DecodeError(f"the {content_type} body is damaged, or expands to more than {most_bytes} bytes")
     return expanded

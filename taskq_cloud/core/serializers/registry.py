@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taskq_cloud.core.serializers import formats, rich_json
+from taskq_cloud.core.serializers import formats, limits, rich_json
 from taskq_cloud.errors import ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured
 
 AUTH: Final = "auth"
@@ -25,6 +25,8 @@ class Serializer:
         encoding: ``utf-8`` if the bytes are text, otherwise ``binary``.
         encode: value -> bytes; raises ``EncodeError``.
         decode: bytes -> value; raises ``DecodeError``.
+        check: looks at bytes before they are decoded, and raises ``DecodeError`` if their values would take too much
+            memory, given the size of the largest body; None: the size of the bytes alone is limited.
     """
 
     name: str
@@ -32,13 +34,42 @@ class Serializer:
     encoding: str
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Any]
+    check: Callable[[bytes, int], None] | None = None
+
+    def check_size(self, data: bytes, most_bytes: int) -> None:
+        """Check bytes before they are decoded, or after they were encoded.
+
+        Args:
+            data: the bytes.
+            most_bytes: the size of the largest body.
+
+        Raises:
+            DecodeError: there are more bytes, or their values would take too much memory.
+        """
+        limits.check_bytes(data, most_bytes)
+        if self.check is not None:
+            self.check(data, most_bytes)
 
 
 _BUILT_IN: Final = (
-    Serializer("json", "application/json", "utf-8", lambda value: rich_json.dumps(value).encode(), rich_json.loads),
+    Serializer(
+        "json",
+        "application/json",
+        "utf-8",
+        lambda value: rich_json.dumps(value).encode(),
+        rich_json.loads,
+        limits.check_json,
+    ),
     Serializer("pickle", "application/x-python-serialize", "binary", formats.pickle_encode, formats.pickle_decode),
     Serializer("yaml", "application/x-yaml", "utf-8", formats.yaml_encode, formats.yaml_decode),
-    Serializer("msgpack", "application/x-msgpack", "binary", formats.msgpack_encode, formats.msgpack_decode),
+    Serializer(
+        "msgpack",
+        "application/x-msgpack",
+        "binary",
+        formats.msgpack_encode,
+        formats.msgpack_decode,
+        formats.check_msgpack,
+    ),
 )
 _by_name: Final = {serializer.name: serializer for serializer in _BUILT_IN}
 _by_content_type: Final = {serializer.content_type: serializer for serializer in _BUILT_IN}

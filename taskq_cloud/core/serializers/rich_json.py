@@ -55,6 +55,8 @@ def loads(text: str | bytes) -> Any:
         DecodeError: the text isn't JSON, or it names an unknown type.
     """
     try:
+        if isinstance(text, bytes):
+            text = text.decode(errors="surrogatepass")  # json would also guess UTF-16 and UTF-32
         return json.loads(text, object_hook=_from_rich)
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DecodeError(f"not readable as JSON: {error}") from error

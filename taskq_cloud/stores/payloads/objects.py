@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.model.payload_references import Payload
+from taskq_cloud.core.model.payload_references import Payload, WantedPayload
 from taskq_cloud.core.payloads.policy import ARGUMENTS, DAY_SECONDS, RESULTS
 from taskq_cloud.core.ports import Service
-from taskq_cloud.errors import TaskQError, Unreachable
+from taskq_cloud.errors import ClaimError, TaskQError, Unreachable
 from taskq_cloud.stores.buckets import Bucket, FailureKind, LifecycleRule
 
 _WRITE_ATTEMPTS: Final = 5
@@ -77,10 +77,11 @@ class ObjectPayloads:
             answers[at] = Refused(Unreachable(conflict))
         return answers
 
-    def get(self, wanted: Sequence[tuple[str, str]]) -> Flow[list[bytes | None]]:
+    def get(self, wanted: Sequence[WantedPayload]) -> Flow[list[bytes | Refused | None]]:
         """Read objects, one call each, in parallel: see ``PayloadStore.get``."""
-        buckets = [self._bucket if name == self._name else self._bucket.named(name) for name, _ in wanted]
-        answers = yield from _together([bucket.get(key) for bucket, (_, key) in zip(buckets, wanted, strict=True)])
+        buckets = [self._bucket if each.bucket == self._name else self._bucket.named(each.bucket) for each in wanted]
+        calls = [bucket.get(each.key, each.most_bytes) for bucket, each in zip(buckets, wanted, strict=True)]
+        answers = yield from _together(calls)
         return [_data(bucket, answer) for bucket, answer in zip(buckets, answers, strict=True)]
 
     def delete(self, keys: Sequence[str]) -> Flow[None]:
@@ -120,7 +121,12 @@ def _together(calls: Sequence[Call]) -> Flow[list[Any]]:
         return [error]
 
 
-def _data(bucket: Bucket, answer: Any) -> bytes | None:
-    if bucket.errors.kind(answer) is FailureKind.NOT_FOUND:
-        return None
+def _data(bucket: Bucket, answer: Any) -> bytes | Refused | None:
+    match bucket.errors.kind(answer):
+        case FailureKind.NOT_FOUND:
+            return None
+        case FailureKind.EMPTY:
+            return b""
+        case FailureKind.TOO_LARGE:
+            return Refused(ClaimError(answer.message))
     return bucket.bytes_of(bucket.errors.check(answer))

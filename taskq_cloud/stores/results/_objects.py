@@ -44,6 +44,8 @@ LARGEST_RECORD_BYTES: Final = 64 * 1024 * 1024
 """The largest payload of one record. The services take gigabytes, but a payload is in memory several times while it is
 made, sent and read, and this is the most that Azure's SDK sends in one request (``max_single_put_size``). Larger data
 belongs in an object that the task itself writes."""
+LARGEST_OBJECT_BYTES: Final = LARGEST_RECORD_BYTES + 1024
+"""The largest object that is read: a record, with the blanks that S3's adapter appends."""
 
 SAFE_CHARACTERS: Final = "!*'()"
 """The characters that a key may contain besides letters, digits and ``_.-~``. Other characters of an id are percent-
@@ -194,7 +196,7 @@ class ObjectResults:
         return f"{self.prefix}celery-task-meta-{_quoted(task_id)}"
 
     def _read(self, keys: Collection[str]) -> Flow[dict[str, StoredObject | None]]:
-        answers = (yield Gather([self.bucket.get(key) for key in keys])) if keys else []
+        answers = (yield Gather([self.bucket.get(key, LARGEST_OBJECT_BYTES) for key in keys])) if keys else []
         return {
             key: None
             if self._errors.kind(answer) is FailureKind.NOT_FOUND

@@ -21,6 +21,8 @@ from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
 _KINDS: Final = {
     "BlobNotFound": FailureKind.NOT_FOUND,
+    "InvalidRange": FailureKind.EMPTY,
+    "ObjectTooLarge": FailureKind.TOO_LARGE,
     "ConditionNotMet": FailureKind.CONDITION_FAILED,
     # The code is compared, as other errors have the status 409, too: a container being deleted, a leased blob.
     "BlobAlreadyExists": FailureKind.CONDITION_FAILED,
@@ -145,8 +147,8 @@ class _AzureContainer:
     def create(self, key: str, body: bytes) -> Call:
         return self._call("upload_blob", blob=key, data=body, metadata={}, etag=None)
 
-    def get(self, key: str) -> Call:
-        return self._call("download_blob", blob=key)
+    def get(self, key: str, most_bytes: int) -> Call:
+        return self._call("download_blob", blob=key, most_bytes=most_bytes)
 
     def put(self, key: str, new: StoredObject, over: str | None) -> Call:
         return self._call("upload_blob", blob=key, data=new.body, metadata=dict(new.metadata), etag=over)

@@ -24,6 +24,7 @@ from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
 _KINDS: Final = {
     "NoSuchObject": FailureKind.NOT_FOUND,
+    "ObjectTooLarge": FailureKind.TOO_LARGE,
     "PreconditionFailed": FailureKind.CONDITION_FAILED,
     "Conflict": FailureKind.CONFLICT,
     "NoSuchBucket": FailureKind.BUCKET_NOT_FOUND,
@@ -125,8 +126,8 @@ class _GCSBucket:
     def create(self, key: str, body: bytes) -> Call:
         return self._call("upload", name=key, data=body, metadata={}, if_generation_match=0)
 
-    def get(self, key: str) -> Call:
-        return self._call("download", name=key)
+    def get(self, key: str, most_bytes: int) -> Call:
+        return self._call("download", name=key, most_bytes=most_bytes)
 
     def put(self, key: str, new: StoredObject, over: str | None) -> Call:
         generation = 0 if over is None else int(over)

@@ -23,6 +23,8 @@ from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
 _KINDS: Final = {
     "NoSuchKey": FailureKind.NOT_FOUND,
+    "InvalidRange": FailureKind.EMPTY,
+    "ObjectTooLarge": FailureKind.TOO_LARGE,
     "PreconditionFailed": FailureKind.CONDITION_FAILED,
     "ConditionalRequestConflict": FailureKind.CONFLICT,
     "OperationAborted": FailureKind.CONFLICT,
@@ -32,7 +34,7 @@ _KINDS: Final = {
     "SignatureDoesNotMatch": FailureKind.ACCESS_DENIED,
     "RequestTimeTooSkewed": FailureKind.CLOCK_SKEW,
 }
-"""Error code -> kind of failure (Amazon S3 API Reference, "Error responses")."""
+"""Error code -> kind of failure (Amazon S3 API Reference, "Error responses"; ObjectTooLarge is ``clients.aws``'s)."""
 
 _PERMISSIONS: Final = {
     # Without s3:ListBucket, S3 answers "access denied" for an object that does not exist.
@@ -141,8 +143,9 @@ class _S3Bucket:
     def create(self, key: str, body: bytes) -> Call:
         return self._call("put_object", Key=key, Body=body, IfNoneMatch="*")
 
-    def get(self, key: str) -> Call:
-        return self._call("get_object", Key=key)
+    def get(self, key: str, most_bytes: int) -> Call:
+        # The range limits what S3 sends. Its answer has the object's size, which the client looks at first.
+        return self._call("get_object", Key=key, Range=f"bytes=0-{most_bytes}")
 
     def put(self, key: str, new: StoredObject, over: str | None) -> Call:
         condition = {"IfNoneMatch": "*"} if over is None else {"IfMatch": over}

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from taskq_cloud.core.flows import Flow, Step, run
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.model.payload_references import Payload
+from taskq_cloud.core.model.payload_references import Payload, WantedPayload
 from taskq_cloud.core.payloads.policy import Payloads
 from taskq_cloud.core.ports import Service
+from taskq_cloud.errors import ClaimError
 
 T = TypeVar("T")
 
@@ -36,12 +37,16 @@ class Shelf:
             self.kept.setdefault((self.place.partition("://")[2], each.key), each.data)
         return [None] * len(payloads)
 
-    def get(self, wanted: Sequence[tuple[str, str]]) -> Flow[list[bytes | None]]:
+    def get(self, wanted: Sequence[WantedPayload]) -> Flow[list[bytes | Refused | None]]:
         yield from ()
-        self.gets += wanted
+        self.gets += [(each.bucket, each.key) for each in wanted]
         if self.failure:
             raise self.failure
-        return [self.kept.get(each) for each in wanted]
+        found = [self.kept.get((each.bucket, each.key)) for each in wanted]
+        return [
+            Refused(ClaimError(f"the object has {len(data):,} bytes")) if data and len(data) > each.most_bytes else data
+            for each, data in zip(wanted, found, strict=True)
+        ]
 
     def delete(self, keys: Sequence[str]) -> Flow[None]:
         yield from ()
