@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+from unittest import mock
 
 import pytest
 
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.model.payload_references import Payload
-from taskq_cloud.errors import ImproperlyConfigured, StoreNotFound
+from taskq_cloud.core.model.payload_references import Payload, WantedPayload
+from taskq_cloud.errors import ClaimError, ImproperlyConfigured, StoreNotFound
 from taskq_cloud.stores.payloads.objects import ObjectPayloads
 from taskq_cloud.stores.payloads.registry import payload_store_from_url
 from taskq_cloud.testing.driving import Drive, driving
+
+
+class Count:
+    """The bytes that this process has received on its sockets."""
+
+    received = 0
+
+
+@contextmanager
+def counted_bytes() -> Iterator[Count]:
+    """Count the bytes that synchronous and asynchronous clients receive while the context lasts."""
+    count, recv_into, recv = Count(), socket.socket.recv_into, socket.socket.recv
+
+    def counting_into(self: socket.socket, *arguments: Any) -> int:
+        size = recv_into(self, *arguments)
+        count.received += size
+        return size
+
+    def counting(self: socket.socket, *arguments: Any) -> bytes:
+        data = recv(self, *arguments)
+        count.received += len(data)
+        return data
+
+    with mock.patch.multiple(socket.socket, recv_into=counting_into, recv=counting):
+        yield count
+
 
 MakeURL: TypeAlias = tuple[Callable[[str], str], str]
 
@@ -47,7 +76,7 @@ def test_payloads_are_read_back_byte_for_byte(store: ObjectPayloads, run: Drive)
     payloads = [Payload(key, body) for key, body in bodies.items()]
     assert run(store.put(payloads)) == [None] * 3
     assert run(store.put(payloads[:1])) == [None]
-    wanted = [(bucket, each.key) for each in [*payloads, Payload("large/none", b"")]]
+    wanted = [WantedPayload(bucket, each.key, 1_000) for each in [*payloads, Payload("large/none", b"")]]
     assert run(store.get(wanted)) == [*(each.data for each in payloads), None]
     assert run(store.get(wanted[:1])) == [payloads[0].data]
     run(store.delete(["large/a", "large/none"]))
@@ -60,7 +89,21 @@ def test_object_of_another_bucket_is_read(store: ObjectPayloads, make_url: MakeU
     make, url = make_url
     other = payload_store_from_url(url.format(make("other")))
     run(other.put([Payload("k", b"there")]))
-    assert run(store.get([(other.place.partition("://")[2], "k")])) == [b"there"]
+    assert run(store.get([WantedPayload(other.place.partition("://")[2], "k", 5)])) == [b"there"]
+
+
+def test_object_larger_than_wanted_is_not_read(store: ObjectPayloads, run: Drive) -> None:
+    bucket = store.place.partition("://")[2]
+    run(store.put([Payload("large/a", b"x" * 1_000_000)]))
+    with counted_bytes() as count:
+        too_large, whole, empty = run(
+            store.get([WantedPayload(bucket, "large/a", most) for most in (13, 1_000_000, 0)])
+        )
+    assert whole == b"x" * 1_000_000
+    for answer in (too_large, empty):
+        assert isinstance(answer, Refused) and isinstance(answer.error, ClaimError)
+        assert "bytes" in str(answer.error)
+    assert count.received < 1_500_000, "the large object was sent once, and a few bytes of it twice"
 
 
 def test_error_for_missing_bucket_names_it(make_url: MakeURL, run: Drive) -> None:
@@ -69,7 +112,7 @@ def test_error_for_missing_bucket_names_it(make_url: MakeURL, run: Drive) -> Non
     (answer,) = run(store.put([Payload("k", b"")]))
     assert isinstance(answer, Refused) and isinstance(answer.error, StoreNotFound)
     with pytest.raises(StoreNotFound, match="missing-bucket"):
-        run(store.get([("missing-bucket", "k")]))
+        run(store.get([WantedPayload("missing-bucket", "k", 5)]))
 
 
 def test_lifecycle_rules_cover_arguments_and_results() -> None:
