@@ -67,7 +67,7 @@ def used_by(call: Call) -> Iterator[Used]:
         action = _OTHER_NAMES.get(action, action)
         yield Used(action, "s3:shop-data/live/key" if "Key" in parameters else "s3:shop-data")
     elif call.service == "scheduler":
-        name = "*/*" if call.operation == "list_schedules" else "shop/name"
+        name = "*/*" if call.operation == "list_schedules" else f"shop/{call.parameters.get('Name', 'name')}"
         yield Used(action, f"scheduler:schedule/{name}")
         if "Target" in parameters:
             yield Used("iam:PassRole", "iam:role/sender")

@@ -42,7 +42,8 @@ def test_call_takes_the_permissions_of_its_operation(call: Call, used: set[Used]
     [
         (ANYONE, "sqs:TagQueue", "sqs:shop-work"),
         (ANYONE, "dynamodb:Scan", "dynamodb:table/shop-results"),
-        (WORKER, "scheduler:DeleteSchedule", "scheduler:schedule/shop/name"),
+        (WORKER, "scheduler:DeleteSchedule", "scheduler:schedule/shop/once.1.0.2"),
+        (WORKER, "scheduler:CreateSchedule", "scheduler:schedule/shop/beat.shop-1.nightly-2.0"),
         # Lambda's pollers make this call in the function's name; the function itself must not.
         (FUNCTION, "sqs:ReceiveMessage", "sqs:shop-work"),
         (OPERATOR, "sqs:DeleteQueue", "sqs:shop-work"),
@@ -58,7 +59,7 @@ def test_call_that_no_policy_allows_is_named(who: str, action: str, resource: st
     [
         (WORKER, "sqs:ReceiveMessage", "sqs:shop-work"),
         (FUNCTION, "sqs:ChangeMessageVisibility", "sqs:shop-work"),
-        (ANYONE, "scheduler:DeleteSchedule", "scheduler:schedule/shop/name"),
+        (ANYONE, "scheduler:DeleteSchedule", "scheduler:schedule/shop/once.1.0.2"),
         (ANYONE, "sqs:PurgeQueue", "sqs:shop-work"),
         (OPERATOR, "sqs:CreateQueue", "sqs:shop-work"),
         (OPERATOR, "iam:GetRole", "iam:any"),

@@ -9,6 +9,10 @@ The database is in WAL mode with ``synchronous=FULL``: a committed transaction s
 power. ``NORMAL`` survives a kill too, but a loss of power may undo the last commits, and an accepted task must not be
 lost (https://www.sqlite.org/pragma.html#pragma_synchronous).
 
+A file that is created can be read by its user alone, as can its folder, since messages and results may hold anything.
+SQLite gives its further files (``-wal``, ``-shm``) the permissions of the database. A symbolic link in place of the
+file is not followed: in a folder that others can write to, somebody else may have made it.
+
 A broker and a result store may use different files, so a service has the name of its file: ``"sqlite:" + path``. The
 adapters decide what the statements mean.
 """
@@ -33,6 +37,9 @@ OLDEST_SQLITE = (3, 35, 0)
 BUSY_TIMEOUT_SECONDS = 5.0
 """The longest wait for another process's transaction. This package's own take milliseconds; a backup or a shell may
 take longer. After that long the call fails as transient, and ``core.flows.retrying`` repeats it."""
+
+OWN_FOLDER = ".taskq"
+"""The folder of the local databases, which is no symbolic link either."""
 
 _OPEN_TRANSACTION = {"transaction": "BEGIN IMMEDIATE", "query": "BEGIN"}
 
@@ -122,7 +129,7 @@ class SQLiteClient:
 
     def _open(self, schema: str | None) -> sqlite3.Connection:
         if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            _make_file(self._path)
             connection = sqlite3.connect(
                 self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -144,6 +151,8 @@ class SQLiteClient:
         return self._connection
 
     def _call_error(self, call: Call, error: sqlite3.Error | OSError) -> CallError:
+        if isinstance(error, _LinkRefused):
+            return CallError(call, "SymbolicLink", str(error), Trouble.REFUSED)
         if isinstance(error, OSError):
             reason = error.strerror or error
             message = f"{self._path}: {reason}: check that its directory can be created and is writable"
@@ -159,6 +168,37 @@ class SQLiteClient:
         hint = _HINTS.get(primary)
         message = f"{self._path}: {error}" + (f": {hint}" if hint else "")
         return CallError(call, name, message, Trouble.REFUSED)
+
+
+class _LinkRefused(OSError):
+    """A symbolic link is in place of the database's file or folder."""
+
+
+def _make_file(path: Path) -> None:
+    """Create the file and its folder for this user alone, unless they exist, and refuse symbolic links.
+
+    Raises:
+        OSError: the file can't be created, or is a symbolic link.
+    """
+    folder = path.parent
+    for each in reversed([folder, *folder.parents]):
+        if not each.exists():
+            each.mkdir(mode=0o700, exist_ok=True)
+    _check_no_link(path)
+    if folder.name == OWN_FOLDER:
+        _check_no_link(folder)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        _check_no_link(path)  # it may have been made since the first look
+
+
+def _check_no_link(path: Path) -> None:
+    if path.is_symlink():
+        raise _LinkRefused(
+            f"{path} is a symbolic link, which is not followed, as somebody else may have made it: remove it, or name "
+            f"the place that it leads to, {path.resolve()}"
+        )
 
 
 def _transact(

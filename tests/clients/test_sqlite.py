@@ -164,3 +164,70 @@ async def test_async_client_does_not_block_the_event_loop(path: Path, monkeypatc
         other.execute("ROLLBACK")
     assert await waiting == [[{"number": 2}]]
     await client.close()
+
+
+# -- who can read the file
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_created_files_and_folders_are_for_their_user_alone(client: clients.SQLiteClient, path: Path) -> None:
+    client.call(transaction((INSERT, ("a",))))
+    files = sorted(path.parent.iterdir())
+    assert len(files) > 1, "the write-ahead log is there too"
+    assert {each.name: mode_of(each) for each in files} == {each.name: 0o600 for each in files}
+    assert [mode_of(each) for each in (path.parent, path.parent.parent)] == [0o700, 0o700]
+
+
+def test_permissions_of_existing_file_and_folder_are_left(client: clients.SQLiteClient, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.touch()
+    path.chmod(0o660)
+    path.parent.chmod(0o750)
+    client.call(transaction((INSERT, ("a",))))
+    assert (mode_of(path), mode_of(path.parent)) == (0o660, 0o750)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_symbolic_link_in_place_of_the_file_is_refused(
+    client: clients.SQLiteClient, path: Path, tmp_path: Path, exists: bool
+) -> None:
+    target = tmp_path / "elsewhere.db"
+    if exists:
+        target.touch()
+    path.parent.mkdir(parents=True)
+    path.symlink_to(target)
+    with pytest.raises(CallError, match="symbolic link, which is not followed.*elsewhere.db") as caught:
+        client.call(transaction((INSERT, ("a",))))
+    assert caught.value.trouble is Trouble.REFUSED
+    assert target.exists() == exists and (not exists or target.stat().st_size == 0)
+
+
+def test_symbolic_link_in_place_of_the_own_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".taskq").symlink_to(tmp_path / "elsewhere")
+    client = clients.open_client("sqlite", {"path": str(tmp_path / ".taskq" / "broker.db")})
+    with pytest.raises(CallError, match=r"\.taskq is a symbolic link"):
+        client.call(transaction((INSERT, ("a",))))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_folder_behind_a_symbolic_link_is_used(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    client = clients.open_client("sqlite", {"path": str(tmp_path / "link" / "broker.db")})
+    client.call(transaction((INSERT, ("a",))))
+    client.close()
+    assert (tmp_path / "data" / "broker.db").exists()

@@ -11,7 +11,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.deploy.topology.formats import tfvars
-from tests.infra.terraform import INFRA, changes, copy_of, with_providers
+from tests.infra.terraform import INFRA, changes, copy_of, planned, with_providers
 
 ACCOUNT = "123456789012"
 NIGHTLY = {"nightly": {"task": "shop.charge", "schedule": "0 3 * * *", "args": [1]}}
@@ -141,3 +141,32 @@ def updates(plan: dict[str, Any], prefix: str) -> dict[str, dict[str, Any]]:
             different = {key: (before[key], after[key]) for key in after if before[key] != after[key]}
             found[each["address"].removeprefix(prefix)] = different
     return found
+
+
+KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/shop"
+ENCRYPTED = {
+    "aws_cloudwatch_log_group": lambda values: values["kms_key_id"],
+    "aws_dynamodb_table": lambda values: values["server_side_encryption"][0]["kms_key_arn"],
+    "aws_lambda_function": lambda values: values["kms_key_arn"],
+    "aws_scheduler_schedule": lambda values: values["kms_key_arn"],
+    "aws_sqs_queue": lambda values: values["kms_master_key_id"],
+}
+"""Type of each resource that keeps data -> the key that encrypts it."""
+
+
+@pytest.mark.slow
+def test_own_key_encrypts_every_resource_that_keeps_data(tmp_path: Path) -> None:
+    root = copy_of(INFRA, tmp_path)
+    package = tmp_path / "function.zip"
+    package.write_bytes(b"an archive")
+    terraform = with_providers("offline", tmp_path / "data")
+    declare(root, package, {"shop": {**declared(), "kms_key_arn": KEY}})
+    terraform.init(root)
+    resources = planned(terraform.plan(root))
+    keys = {
+        address: ENCRYPTED[each["type"]](each["values"])
+        for address, each in resources.items()
+        if each["type"] in ENCRYPTED
+    }
+    assert {resources[address]["type"] for address in keys} == ENCRYPTED.keys()
+    assert {address: key for address, key in keys.items() if key != KEY} == {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from taskq_cloud.core.messages.late_delivery import PREFIX
 from taskq_cloud.deploy.topology.model import (
     Bucket,
     Condition,
@@ -79,7 +80,7 @@ def _delays(topology: Topology) -> Iterable[Statement | None]:
         return []
     return [
         _allow("FindTargets", ("sqs:GetQueueAttributes",), (queue_arn(each.name) for each in topology.queues)),
-        _allow("DelayTasks", ("scheduler:CreateSchedule",), [_schedules_of(group)]),
+        _allow("DelayTasks", ("scheduler:CreateSchedule",), [_late_schedules_of(group)]),
         _pass_role(group),
     ]
 
@@ -89,11 +90,16 @@ def _revocations(topology: Topology) -> Iterable[Statement | None]:
     group = topology.schedule_group
     if group is None:
         return []
-    return [_allow("RevokeTasks", ("scheduler:DeleteSchedule",), [_schedules_of(group)]), _list_schedules()]
+    return [_allow("RevokeTasks", ("scheduler:DeleteSchedule",), [_late_schedules_of(group)]), _list_schedules()]
 
 
 def _schedules_of(group: ScheduleGroup) -> str:
     return f"{_SCHEDULES}{group.name}/*"
+
+
+def _late_schedules_of(group: ScheduleGroup) -> str:
+    """The schedules of late tasks: who may call tasks may neither write nor remove the schedules of periodic tasks."""
+    return f"{_SCHEDULES}{group.name}/{PREFIX}*"
 
 
 def _list_schedules() -> Statement | None:

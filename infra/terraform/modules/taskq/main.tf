@@ -55,6 +55,8 @@ module "function" {
   environment                      = each.value.environment
   vpc                              = var.function_vpc
   tracing                          = var.tracing
+  kms_key_arn                      = var.declared.kms_key_arn
+  log_kms_key_arn                  = var.declared.kms_key_arn
   log_retention_days               = var.log_retention_days
   tags                             = local.tags
 }
@@ -101,6 +103,7 @@ module "service" {
   subnet_ids               = try(var.network.subnet_ids, [])
   security_group_ids       = try(var.network.security_group_ids, [])
   assign_public_ip         = try(var.network.assign_public_ip, false)
+  log_kms_key_arn          = var.declared.kms_key_arn
   log_retention_days       = var.log_retention_days
   permissions_boundary_arn = var.permissions_boundary_arn
   tags                     = local.tags
