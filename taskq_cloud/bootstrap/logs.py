@@ -1,5 +1,8 @@
 """Logging of ``taskq`` commands and of the processes of their pools: text or JSON lines on standard error.
 
+Names, ids and errors in log records may come from whoever can send a message. Control characters in them are escaped,
+as they would move a terminal's cursor, and a further line of a record is indented if it looks like a record.
+
 A library doesn't configure logging, so an application that only imports ``taskq_cloud`` gets none of this.
 """
 
@@ -8,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +30,11 @@ IDS: Final = ("queue", "task_id", "message_id")
 
 _VERBOSE_LOGGERS: Final = ("aiobotocore", "asyncio", "boto3", "botocore", "urllib3")
 """Loggers that log warnings and errors only: botocore's debug records hold whole requests, with their signatures."""
+
+_CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab and line feed, line separators, changes of the direction of writing, and surrogates."""
+
+_LIKE_A_RECORD: Final = re.compile(r"^(?=\d{4}-\d\d-\d\dT)", re.MULTILINE)
 
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -98,6 +107,11 @@ def add_running_task(record: logging.LogRecord) -> bool:
     return True
 
 
+def printable(text: str) -> str:
+    """Escape the characters of a text that a terminal would act upon, except tabs and line feeds."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 class TextFormatter(logging.Formatter):
     """Formats a record as ``2030-01-31T12:00:00.000Z INFO    taskq_cloud.worker: text [queue=... task_id=...]``."""
 
@@ -105,10 +119,12 @@ class TextFormatter(logging.Formatter):
         """Return a record's text; the ids come at the end of its first line, and a traceback on further lines."""
         text = record.getMessage()
         missing = [(name, value) for name in IDS if (value := getattr(record, name, None)) and str(value) not in text]
-        ids = f" [{' '.join(f'{name}={value}' for name, value in missing)}]" if missing else ""
+        ids = " ".join(f"{name}={value}" for name, value in missing).replace("\n", "\\n")
         first, newline, rest = text.partition("\n")
-        line = f"{_time(record)} {record.levelname:<7} {record.name}: {first}{ids}{newline}{rest}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{record.levelname:<7} {record.name}: {first}{f' [{ids}]' if ids else ''}{newline}{rest}"
+        if record.exc_info:
+            line += f"\n{self.formatException(record.exc_info)}"
+        return f"{_time(record)} {_LIKE_A_RECORD.sub('  ', printable(line))}"
 
 
 class JsonFormatter(logging.Formatter):

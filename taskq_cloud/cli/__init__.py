@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import click
 
+from taskq_cloud.bootstrap.logs import printable
 from taskq_cloud.cli.options import common_options
 from taskq_cloud.errors import TaskQError
 
@@ -62,7 +63,7 @@ class Commands(click.Group):
         except TaskQError as error:
             logger.debug("%s", type(error).__name__, exc_info=error, extra={"action": "command.failed"})
             text = "; ".join([str(error), *getattr(error, "__notes__", ())])
-            raise click.ClickException(" ".join(text.split())) from error
+            raise click.ClickException(printable(" ".join(text.split()))) from error
 
 
 @click.group("taskq", cls=Commands)

@@ -17,7 +17,7 @@ from taskq_cloud.beat.plan import Change, to_write
 from taskq_cloud.beat.run import make_ticker, tick_until_signal
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
-from taskq_cloud.cli.output import as_table, say
+from taskq_cloud.cli.output import as_table, echo, say
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -126,10 +126,10 @@ def list_entries(context: click.Context, /, as_json: bool) -> None:
     states = _states(app) if app.scheduler is not None else {}
     rows = [_row(entry, states.get(entry.name)) for entry in app.schedule_entries()]
     if as_json:
-        click.echo(json.dumps(rows))
+        echo(json.dumps(rows))
         return
     columns = ("name", "task", "schedule", "timezone", "next", "state")
-    click.echo(as_table(columns, [[str(row[column] or "-") for column in columns] for row in rows]))
+    echo(as_table(columns, [[str(row[column] or "-") for column in columns] for row in rows]))
 
 
 @command.command("pause", short_help="Pause a periodic task until it is resumed.")
@@ -162,7 +162,7 @@ def run_now(context: click.Context, /, name: str) -> None:
     app = open_app(context)
     entry = _entry(app.schedule_entries(), name)
     options = {option: value for option, value in entry.options.items() if option != "countdown"}
-    click.echo(app.send_task(entry.task, entry.args, entry.kwargs, **options).id)
+    echo(app.send_task(entry.task, entry.args, entry.kwargs, **options).id)
 
 
 @command.command("run", short_help="Run a ticker, which sends periodic tasks when they are due.")
@@ -208,7 +208,7 @@ def _pause_or_resume(context: click.Context, name: str, *, enabled: bool) -> Non
     app = open_app(context)
     changes = app.run(set_enabled(app, _entry(app.schedule_entries(), name), enabled=enabled))
     state = "enabled" if enabled else "paused"
-    click.echo(f"{name}: {state}" if changes else f"{name}: was already {state}")
+    echo(f"{name}: {state}" if changes else f"{name}: was already {state}")
 
 
 def _entry(entries: Sequence[ScheduleEntry], name: str) -> ScheduleEntry:
@@ -221,27 +221,27 @@ def _entry(entries: Sequence[ScheduleEntry], name: str) -> ScheduleEntry:
 
 def _print_changes(changes: Sequence[Change], entries: Sequence[ScheduleEntry], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([change.to_document() for change in changes]))
+        echo(json.dumps([change.to_document() for change in changes]))
         return
     now = datetime.now(UTC)
     for entry in entries:
         if entry.timing.end is not None and entry.timing.end <= now:
-            click.echo(f"  {entry.name} needs no schedule: it ended at {entry.timing.end.isoformat()}")
+            echo(f"  {entry.name} needs no schedule: it ended at {entry.timing.end.isoformat()}")
     for change in changes:
         if change.paused:
-            click.echo(f"  {change.entry} is paused and stays paused; taskq beat resume {change.entry} resumes it")
+            echo(f"  {change.entry} is paused and stays paused; taskq beat resume {change.entry} resumes it")
         if change.action == "foreign":
-            click.echo(f"! {change.entry} is kept: {change.reason}")
+            echo(f"! {change.entry} is kept: {change.reason}")
         if change.action in ("unchanged", "foreign"):
             continue
         why = " (no longer declared, or ended; taskq beat prune removes it)" if change.action == "prune" else ""
         schedule = change.wanted or change.live
         when = f": {schedule.when} {schedule.timezone}" if schedule is not None else ""
-        click.echo(f"{_SIGNS[change.action]} {change.entry}  {change.name}{when}{why}")
+        echo(f"{_SIGNS[change.action]} {change.entry}  {change.name}{when}{why}")
         for part, (was, will) in change.differences.items():
-            click.echo(f"    {part}: {_value_text(was)} -> {_value_text(will)}")
+            echo(f"    {part}: {_value_text(was)} -> {_value_text(will)}")
     counts = {action: sum(change.action == action for change in changes) for action in (*_SIGNS, "unchanged")}
-    click.echo(
+    echo(
         ", ".join(f"{count} to {action}" for action, count in counts.items() if action != "unchanged" and count)
         or "no changes"
     )

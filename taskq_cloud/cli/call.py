@@ -10,7 +10,7 @@ import click
 
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
-from taskq_cloud.cli.output import say
+from taskq_cloud.cli.output import echo, one_line, say
 from taskq_cloud.cli.task_results import exit_code, require_store, value_text, wait_for
 from taskq_cloud.core.model.validation import aware
 
@@ -141,13 +141,13 @@ def command(
     if wait is not None and not result.ignored:
         state = wait_for(result, wait)
         if not state.ready:
-            click.echo(result.id)
+            echo(result.id)
             say(context, f"The task is {state.state} after {wait:g} s; it may still end: taskq result {result.id}")
         elif exit_code(state) == 0:
-            click.echo(value_text(state))
+            echo(value_text(state))
         else:
-            click.echo(f"Error: task {name}[{result.id}] is {state.state}: {value_text(state)}", err=True)
+            echo(f"Error: task {name}[{result.id}] is {state.state}: {one_line(value_text(state))}", err=True)
         context.exit(exit_code(state))
     if wait is not None:
         say(context, f"Warning: task {name!r} stores no result, so there is nothing to wait for")
-    click.echo(result.id)
+    echo(result.id)

@@ -10,7 +10,7 @@ import click
 
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import C, app_path, common_options
-from taskq_cloud.cli.output import say
+from taskq_cloud.cli.output import echo, say
 from taskq_cloud.deploy.costs import report
 from taskq_cloud.deploy.costs.load import Load
 from taskq_cloud.deploy.costs.model import usage
@@ -98,4 +98,4 @@ def command(
     served = of_application(topology, app.conf, tasks)
     costs = report.price(usage(served, load), prices, free_tier=free_tier)
     write = report.as_json if output_format == "json" else report.as_text
-    click.echo(write(costs, prices, served.tasks))
+    echo(write(costs, prices, served.tasks))

@@ -10,7 +10,7 @@ import click
 
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import app_path, common_options
-from taskq_cloud.cli.output import say
+from taskq_cloud.cli.output import echo, say
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.deploy.doctor import observe
 from taskq_cloud.deploy.doctor.calls import services
@@ -60,9 +60,9 @@ def command(context: click.Context, /, output_format: str, cluster: str | None, 
     finally:
         connections.close()
     if output_format == "json":
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+        echo(json.dumps([asdict(finding) for finding in found], indent=2))
     elif found:
-        click.echo(_as_text(found))
+        echo(_as_text(found))
     else:
         say(context, "The deployment is as the application declares it.")
     context.exit(1 if any(finding.severity == "error" for finding in found) else 0)

@@ -1,4 +1,8 @@
-"""Print a command's hints and warnings, and lay out the tables of its result."""
+"""Print a command's result, hints and warnings, and lay out tables.
+
+Names, values and errors that are printed may come from whoever can send a message or write a result. So all texts are
+printed by this module, which escapes their control characters.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,24 @@ from collections.abc import Sequence
 
 import click
 
+from taskq_cloud.bootstrap.logs import printable
 from taskq_cloud.cli.options import given
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text, on standard error if ``err`` is set."""
+    click.echo(printable(text), err=err)
+
+
+def one_line(text: str) -> str:
+    """Escape line breaks, so that a text can't pass for several lines of the output."""
+    return printable(text).replace("\n", "\\n")
 
 
 def say(context: click.Context, text: str) -> None:
     """Print a hint or a warning on standard error, unless ``--quiet`` is given."""
     if not given(context, "quiet"):
-        click.echo(text, err=True)
+        echo(text, err=True)
 
 
 def as_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
@@ -23,7 +38,7 @@ def as_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers:
         rows: the cells of each row, in the order of the headings.
         numbers: whether all columns but the first hold numbers, which are aligned to the right.
     """
-    table = [headings, *rows]
+    table = [list(map(one_line, cells)) for cells in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         "  ".join(

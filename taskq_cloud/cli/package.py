@@ -11,7 +11,7 @@ import click
 
 from taskq_cloud.bootstrap.loading import APP_VARIABLE
 from taskq_cloud.cli.options import app_path, common_options
-from taskq_cloud.cli.output import say
+from taskq_cloud.cli.output import echo, say
 from taskq_cloud.errors import ImproperlyConfigured
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def command(context: click.Context, /, *, as_json: bool, **chosen: Any) -> None:
             f"no application is named: add -A shop.tasks:app, or set {APP_VARIABLE} in the environment"
         )
     package = build(_plan(app, **chosen))
-    click.echo(_as_json(package) if as_json else _as_text(package))
+    echo(_as_json(package) if as_json else _as_text(package))
     if package.modules is None:
         say(context, f"The package was neither compiled nor tried out: python{chosen['python']} is not installed here.")
 

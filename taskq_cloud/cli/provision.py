@@ -6,7 +6,7 @@ import click
 
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
-from taskq_cloud.cli.output import say
+from taskq_cloud.cli.output import echo, say
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.deploy.doctor.calls import services
 from taskq_cloud.deploy.provision import Provisioner
@@ -31,6 +31,6 @@ def command(context: click.Context, /, dry_run: bool) -> None:
     finally:
         connections.close()
         for change in provisioner.changes:
-            click.echo(f"would {change}" if dry_run else change)
+            echo(f"would {change}" if dry_run else change)
     if not provisioner.changes:
         say(context, "Everything is there, as the application declares it.")

@@ -6,6 +6,7 @@ import click
 
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options, queues_option
+from taskq_cloud.cli.output import echo
 
 
 @click.command("purge", short_help="Remove all messages from queues.")
@@ -27,4 +28,4 @@ def command(context: click.Context, /, queues: tuple[str, ...], force: bool) -> 
     for name in names:
         count = app.run(app.broker.purge(name))
         removed = "all messages" if count is None else f"{count} message{'' if count == 1 else 's'}"
-        click.echo(f"{name}: {removed} removed")
+        echo(f"{name}: {removed} removed")

@@ -12,7 +12,7 @@ import click
 from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options, queues_option
-from taskq_cloud.cli.output import as_table
+from taskq_cloud.cli.output import as_table, echo
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import QueueNotFound
@@ -72,7 +72,7 @@ def command(context: click.Context, /, queues: tuple[str, ...], as_json: bool) -
     """
     app = open_app(context)
     rows = [_count(app, name) for name in queues or app.queues()]
-    click.echo(_as_json(rows) if as_json else as_table(_COLUMNS, [row.cells for row in rows], numbers=True))
+    echo(_as_json(rows) if as_json else as_table(_COLUMNS, [row.cells for row in rows], numbers=True))
     for row in rows:
         if row.missing is not None:
             raise row.missing

@@ -12,7 +12,7 @@ import click
 
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
-from taskq_cloud.cli.output import say
+from taskq_cloud.cli.output import echo, one_line, say
 from taskq_cloud.cli.task_results import FAILED, NOT_ENDED, SUCCEEDED, exit_code, require_store, value_text, wait_for
 from taskq_cloud.cli.workflow_tree import dot, json, svg, text
 from taskq_cloud.cli.workflow_tree.item import item_of
@@ -68,7 +68,7 @@ def command(context: click.Context, /, task_id: str, tree: bool, **options: Any)
     if tree:
         context.exit(_show_tree(result, output_format or "text", options["wait"], watch=options["watch"]))
     state = result.load() if options["wait"] is None else wait_for(result, options["wait"])
-    click.echo(_as_json(task_id, state) if output_format else _as_text(state, traceback=options["traceback"]))
+    echo(_as_json(task_id, state) if output_format else _as_text(state, traceback=options["traceback"]))
     if state.state == record.PENDING:
         say(context, _UNKNOWN)
     context.exit(exit_code(state))
@@ -82,7 +82,7 @@ def _show_tree(result: AsyncResult[Any], output_format: str, wait: float | None,
         view = result.tree()
         known = view.known or view.progress.total + view.progress.not_stored > 1
         if not known and not wait:
-            click.echo(_UNKNOWN, err=True)
+            echo(_UNKNOWN, err=True)
             return NOT_ENDED
         if live:
             drawn_lines = _redraw(result.id, view, drawn_lines)
@@ -91,9 +91,9 @@ def _show_tree(result: AsyncResult[Any], output_format: str, wait: float | None,
             break
         time.sleep(min(WATCH_SECONDS, left))
     if not known:
-        click.echo(_UNKNOWN, err=True)
+        echo(_UNKNOWN, err=True)
     elif not live:
-        click.echo(_drawing(result.id, view, output_format), color=_colour())
+        _draw(result.id, view, output_format)
     if not view.ended:
         return NOT_ENDED
     return SUCCEEDED if view.successful else FAILED
@@ -106,13 +106,16 @@ def _seconds_left(deadline: float | None, *, live: bool) -> float:
     return WATCH_SECONDS if live else 0
 
 
-def _drawing(workflow_id: str, view: View, output_format: str) -> str:
+def _draw(workflow_id: str, view: View, output_format: str) -> None:
     if output_format == "json":
-        return json.write(workflow_id, view)
+        echo(json.write(workflow_id, view))
+        return
     item = item_of(workflow_id, view)
     if output_format == "text":
-        return "\n".join(text.lines_of(item, encoding=_encoding()))
-    return dot.write(item) if output_format == "dot" else svg.write(item)
+        # Its lines hold the colours, and no other control characters.
+        click.echo("\n".join(text.lines_of(item, encoding=_encoding())), color=_colour())
+        return
+    echo(dot.write(item) if output_format == "dot" else svg.write(item))
 
 
 def _redraw(workflow_id: str, view: View, drawn_lines: int) -> int:
@@ -151,9 +154,9 @@ def _as_json(task_id: str, state: TaskState) -> str:
 
 
 def _as_text(state: TaskState, *, traceback: bool) -> str:
-    lines = [f"state   {state.state}"]
+    lines = [f"state   {one_line(state.state)}"]
     if state.document:
-        lines.append(f"result  {value_text(state)}")
+        lines.append(f"result  {one_line(value_text(state))}")
     if state.date_done:
         lines.append(f"ended   {state.date_done.isoformat(sep=' ', timespec='seconds')}")
     if traceback and state.traceback:

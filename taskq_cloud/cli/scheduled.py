@@ -13,7 +13,7 @@ import click
 from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
-from taskq_cloud.cli.output import as_table, say
+from taskq_cloud.cli.output import as_table, echo, say
 from taskq_cloud.core.messages import envelope, late_delivery
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import HeldMessage, KnowsPhysicalNames, ListsHeld, ScheduleStore
@@ -97,7 +97,7 @@ def command(
         assert isinstance(broker, ListsHeld)  # for the type checker: checked above
         page = app.run(broker.held(app.queues(), limit=limit, cursor=after))
         rows, cursor = [_held_row(message) for message in page.messages], page.cursor
-    click.echo(json.dumps([asdict(row) for row in rows]) if as_json else _as_table(rows))
+    echo(json.dumps([asdict(row) for row in rows]) if as_json else _as_table(rows))
     if cursor is not None:
         say(context, f"There are more tasks; to list them, add --after {cursor}")
 
@@ -105,7 +105,7 @@ def command(
 def _cancel(app: TaskQ, ids: Sequence[str]) -> None:
     for task_id in ids:
         revoked = app.AsyncResult(task_id).revoke()
-        click.echo(f"{task_id}: {'revoked' if revoked else 'nothing to revoke'}")
+        echo(f"{task_id}: {'revoked' if revoked else 'nothing to revoke'}")
 
 
 def _rows(app: TaskQ, scheduler: ScheduleStore, limit: int, cursor: str | None) -> tuple[list[Row], str | None]:

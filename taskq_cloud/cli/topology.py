@@ -9,7 +9,7 @@ import click
 
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import app_path, common_options
-from taskq_cloud.cli.output import say
+from taskq_cloud.cli.output import echo, say
 from taskq_cloud.deploy.topology.formats import graph, iam, json, tfvars
 from taskq_cloud.deploy.topology.model import Topology
 
@@ -54,7 +54,7 @@ def command(
     app = open_app(context)
     topology = app.topology(app_path=app_path(context))
     text = _WRITERS[output_format](topology, iam.ArnPlaceholders(account, region, partition))
-    click.echo(text)
+    echo(text)
     if output_format == "iam":
         missing = [f"--{name}" for name in ("account", "region") if f"{{{name}}}" in text]
         if missing:

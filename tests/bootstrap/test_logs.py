@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 
-from taskq_cloud.bootstrap.logs import JsonFormatter, TextFormatter
+from taskq_cloud.bootstrap.logs import JsonFormatter, TextFormatter, printable
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
@@ -24,6 +24,35 @@ def test_ids_are_on_the_first_line_of_a_message() -> None:
     first, second = TextFormatter().format(record("failed: no\npaper", queue="mail")).splitlines()
     assert first.endswith("failed: no [queue=mail]")
     assert second == "paper"
+
+
+def test_control_characters_are_escaped() -> None:
+    hostile = "\x1b[2J\r\x07\x9b1m \u202egnp.exe \u2028 \ud800"
+    text = TextFormatter().format(record("task %s\tfailed", hostile, task_id="a\x1b]0;\nb"))
+    assert text.endswith(
+        r"task \x1b[2J\r\x07\x9b1m \u202egnp.exe \u2028 \ud800" + "\t" + r"failed [task_id=a\x1b]0;\nb]"
+    )
+    try:
+        raise ValueError(hostile)
+    except ValueError:
+        text = TextFormatter().format(record("failed", exc_info=sys.exc_info()))
+    assert "\x1b" not in text and "\r" not in text and text.endswith(r"\ud800")
+
+
+def test_line_of_a_message_cannot_pass_for_a_record() -> None:
+    genuine = TextFormatter().format(record("a genuine record"))
+    first, second, third = TextFormatter().format(record("task %s", f"x\n{genuine}\nfailed")).split("\n")
+    assert first.endswith("task x") and second == f"  {genuine}" and third == "failed"
+    try:
+        raise ValueError(f"x\n{genuine}")
+    except ValueError:
+        text = TextFormatter().format(record("failed", exc_info=sys.exc_info()))
+    assert genuine not in text.split("\n")
+
+
+def test_ordinary_text_is_not_escaped() -> None:
+    words = "Zoë 北京 🎉 naïve\u00a0½\tend"
+    assert printable(words) == words
 
 
 def test_json_line_holds_extra_fields_of_the_record() -> None:

@@ -160,3 +160,29 @@ def test_result_without_result_store_is_an_error(taskq: TaskQCommand, shop: str)
 
 def test_help_of_result_lists_exit_codes(taskq: TaskQCommand) -> None:
     assert "it has not ended yet" in taskq("result", "--help").stdout
+
+
+def test_control_characters_of_a_task_are_escaped(taskq: TaskQCommand, shop: str) -> None:
+    text = "\x1b[2J\r\nstate   SUCCESS\x9b1m\u202e"
+    task_id = taskq("-A", shop, "call", f"{shop}.fail", "-a", json.dumps([text])).stdout.strip()
+    work(taskq, shop)
+    for options in ((), ("-t",), ("--tree",), ("--tree", "--format", "dot"), ("--json",)):
+        shown = taskq("-A", shop, "result", task_id, *options).stdout
+        assert not {"\x1b", "\r", "\x9b", "\u202e"} & set(shown), options
+    assert "state   SUCCESS" not in taskq("-A", shop, "result", task_id).stdout.splitlines()
+    answer = taskq("-A", shop, "call", f"{shop}.fail", "-a", json.dumps([text]), "--wait", "0")
+    assert answer.exit_code == 2
+
+
+def test_control_characters_of_waiting_tasks_are_escaped(taskq: TaskQCommand, shop: str) -> None:
+    app = find_app(shop)
+    app.send_task("\x1b]0;evil\x07\n2031-01-01 other", countdown=600, task_id="a\x1bb")
+    shown = taskq("-A", shop, "scheduled").stdout
+    assert r"\x1b]0;evil\x07\n2031-01-01 other" in shown and "\x1b" not in shown
+    assert len(shown.splitlines()) == 2
+
+
+def test_control_characters_of_an_error_are_escaped(taskq: TaskQCommand, shop: str) -> None:
+    answer = taskq("-A", shop, "queues", "--broker", "nothing\x1b[2J://x")
+    assert answer.exit_code == 1
+    assert "\x1b" not in answer.stderr

@@ -209,7 +209,7 @@ def test_symbolic_link_in_place_of_the_file_is_refused(
         target.touch()
     path.parent.mkdir(parents=True)
     path.symlink_to(target)
-    with pytest.raises(CallError, match="symbolic link, which is not followed.*elsewhere.db") as caught:
+    with pytest.raises(CallError, match=r"symbolic link, which is not followed.*elsewhere\.db") as caught:
         client.call(transaction((INSERT, ("a",))))
     assert caught.value.trouble is Trouble.REFUSED
     assert target.exists() == exists and (not exists or target.stat().st_size == 0)
