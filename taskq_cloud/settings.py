@@ -29,7 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
 from taskq_cloud.core.model.rates import parse_rate
 from taskq_cloud.core.security.signing import public_key
-from taskq_cloud.core.serializers.limits import LARGEST_BODY_BYTES
+from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
 from taskq_cloud.errors import ImproperlyConfigured
 
 __all__ = ["Settings", "load_settings", "public_key"]

@@ -14,7 +14,7 @@ from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
 from taskq_cloud.cli.output import as_table, echo, say
-from taskq_cloud.core.messages import envelope, late_delivery
+from taskq_cloud.core.messages import events, late_delivery
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import HeldMessage, KnowsPhysicalNames, ListsHeld, ScheduleStore
 from taskq_cloud.errors import DecodeError, ImproperlyConfigured
@@ -149,7 +149,7 @@ def _held_row(held: HeldMessage) -> Row:
 
 def _headers(body: str) -> dict[str, Any]:
     try:
-        headers = envelope.read(body).get("headers")
+        headers = events.read_envelope(body).get("headers")
     except DecodeError:  # the body is a reference to a message in a bucket
         return {}
     return headers if isinstance(headers, dict) else {}

@@ -15,15 +15,14 @@ from typing import Any, Final, TypeVar
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
-from taskq_cloud.core.messages import envelope, events, protocol
+from taskq_cloud.core.messages import events, protocol
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.payload_references import POINTER_SHA256, POINTER_SIZE, Payload, PayloadReference
 from taskq_cloud.core.payloads.policy import ARGUMENTS, LARGEST_PAYLOAD_BYTES, SQS_EXTENDED, Payloads
 from taskq_cloud.core.security.policy import Security
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
-from taskq_cloud.core.serializers.compression import check_compression
-from taskq_cloud.core.serializers.limits import LARGEST_BODY_BYTES, largest_text
+from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES, check_compression, largest_text
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE, AUTH_NEEDS, check_accepted, check_serializer
 from taskq_cloud.errors import ClaimError, DecodeError, ImproperlyConfigured, PayloadTooLarge, SecurityError
 
@@ -201,7 +200,7 @@ class Codec:
         if pointer is not None:
             body = yield from self._fetch_text(pointer)
         large = offload and len(body) > QUICK_CHARACTERS
-        document = yield from _compute(partial(envelope.read, body, self.most_bytes), offload=large)
+        document = yield from _compute(partial(events.read_envelope, body, self.most_bytes), offload=large)
         return (yield from self.open_document(document, message_id, queue, offload=offload, large=large))
 
     def open_document(
@@ -275,7 +274,7 @@ class Codec:
             SecurityError: the message lacks a required signature, or its signature is wrong.
             DecodeError: the message can't be read, or is an event without a route.
         """
-        return self.read_document(envelope.read(body, self.most_bytes), message_id, queue)
+        return self.read_document(events.read_envelope(body, self.most_bytes), message_id, queue)
 
     def read_document(
         self, document: Mapping[str, Any], message_id: str, queue: str | None = None, payload: bytes | None = None

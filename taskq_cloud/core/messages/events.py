@@ -16,17 +16,19 @@ of Celery's, but its sender has written them. It is always refused.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from taskq_cloud.core.messages import envelope, protocol
+from taskq_cloud.core.messages import protocol
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.validation import text_bytes
 from taskq_cloud.core.security.policy import Security
-from taskq_cloud.core.serializers.limits import LARGEST_BODY_BYTES, check_text
+from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES, check_text
 from taskq_cloud.errors import DecodeError
 
 HTTP_REQUEST: Final = frozenset(
@@ -69,7 +71,34 @@ def read(
         SecurityError: the message lacks a required signature, or its signature is wrong.
         DecodeError: the message can't be read, or is an event without a route.
     """
-    return from_document(envelope.read(body), message_id, accept, routes, security)
+    return from_document(read_envelope(body), message_id, accept, routes, security)
+
+
+def read_envelope(text: str, most_bytes: int = LARGEST_BODY_BYTES) -> dict[str, Any]:
+    """Read the JSON object in a message body, which may be in kombu's base64.
+
+    Args:
+        text: the message body.
+        most_bytes: the size of the largest body of a task.
+
+    Raises:
+        DecodeError: the body doesn't hold a JSON object, or a far too large one.
+    """
+    check_text(text, most_bytes)
+    source = text.lstrip()
+    if not source.startswith("{"):
+        try:
+            source = base64.b64decode(source, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            raise DecodeError(f"the body is neither a JSON object nor one in base64: {text[:80]!r}") from None
+        check_text(source, most_bytes)
+    try:
+        document = json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise DecodeError(f"the body is JSON, but not an object: {source[:80]!r}")
+    return document
 
 
 def from_document(

@@ -2,8 +2,8 @@
 
 Messages are written in protocol 2 as plain JSON, with base64 only around bodies that aren't text. They are read in this
 form, in kombu's base64 around the whole message, in protocol 1, in a hybrid of both protocols, and in the hand-written
-form ``{"task": ..., "args": [...]}``. A message that can't be read raises ``DecodeError``. ``envelope`` parses the text
-of a message and of its body; messages in other envelopes (SNS, EventBridge, S3) are read in ``events``.
+form ``{"task": ..., "args": [...]}``. A message that can't be read raises ``DecodeError``. The module ``events`` parses
+the text of messages, and reads messages in other envelopes (SNS, EventBridge, S3).
 
 Source: Celery's documentation, "Message Protocol"; the bytes of kombu 5.7.
 """
@@ -11,6 +11,7 @@ Source: Celery's documentation, "Message Protocol"; the bytes of kombu 5.7.
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import os
 import reprlib
@@ -21,13 +22,12 @@ from functools import cache
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
-from taskq_cloud.core.messages import envelope
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model import validation as values
 from taskq_cloud.core.model.message import SCHEDULE, Embed, Message
 from taskq_cloud.core.security.policy import Security
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
-from taskq_cloud.core.serializers.limits import LARGEST_BODY_BYTES
+from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
 from taskq_cloud.errors import (
     ContentDisallowed,
@@ -195,7 +195,7 @@ def decode(
     """Read a message.
 
     Args:
-        document: the envelope, as ``envelope.read`` returns it.
+        document: the envelope, as ``events.read_envelope`` returns it.
         message_id: the broker's id of the message. It becomes the task's id if the message has none, so that all
             deliveries of the message are one task.
         accept: the accepted serializers (``accept_content``).
@@ -218,7 +218,7 @@ def decode(
     try:
         if payload is not None:
             document = payload_references.with_body(document, payload)  # its digest is in the signed reference
-        body = envelope.read_body(document, headers, properties, _serializer_of(document, accept, security), most_bytes)
+        body = _read_body(document, headers, properties, _serializer_of(document, accept, security), most_bytes)
         if isinstance(body, dict):  # protocol 1, or a hybrid with the headers of version 2
             merged = {**body, **headers}
             merged.setdefault("group", body.get("taskset"))
@@ -256,6 +256,31 @@ def _serializer_of(
         raise SecurityError(
             f"the message is not signed, and only messages signed with 'auth' are accepted: {error}"
         ) from None
+
+
+def _read_body(
+    document: Mapping[str, Any],
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    codec: serializers.Serializer,
+    most_bytes: int,
+) -> Any:
+    body = document["body"]
+    if not isinstance(body, str):
+        if codec.name != "json":
+            raise DecodeError(f"the body is JSON, but its content type is {codec.content_type!r}")
+        # A hand-written message may hold the body as JSON rather than as a string of JSON.
+        return serializers.loads(json.dumps(body))
+    data = values.text_bytes("the body", body)
+    if properties.get("body_encoding") == "base64":
+        try:
+            data = base64.b64decode(data, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise DecodeError(f"the body isn't in base64, as the message says it is: {error}") from None
+    if headers.get("compression"):
+        data = serializers.decompress(data, str(headers["compression"]), most_bytes)
+    codec.check_size(data, most_bytes)
+    return codec.decode(data)
 
 
 def _message(

@@ -17,8 +17,7 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.payload_references import Payload, PayloadReference, WantedPayload, check_payload, sha256_of
 from taskq_cloud.core.ports import PayloadStore
-from taskq_cloud.core.serializers.compression import check_compression, compress
-from taskq_cloud.core.serializers.limits import remedy
+from taskq_cloud.core.serializers.compression import check_compression, compress, remedy
 from taskq_cloud.errors import ClaimError, ImproperlyConfigured
 
 TASKQ: Final = "taskq"

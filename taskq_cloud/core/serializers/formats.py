@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any, Final
 
-from taskq_cloud.core.serializers import limits
+from taskq_cloud.core.serializers import compression
 from taskq_cloud.core.serializers.rich_json import PlainForm
 from taskq_cloud.errors import DecodeError, EncodeError, MissingExtra
 
@@ -114,8 +114,8 @@ def check_msgpack(data: bytes, most_bytes: int) -> None:
         DecodeError: the values would take more than ``MEMORY_PER_BYTE`` times ``most_bytes``.
         MissingExtra: msgpack is not installed.
     """
-    most_memory, memory = limits.MEMORY_PER_BYTE * most_bytes, 0
-    if len(data) * limits.OBJECT_BYTES <= most_memory:
+    most_memory, memory = compression.MEMORY_PER_BYTE * most_bytes, 0
+    if len(data) * compression.OBJECT_BYTES <= most_memory:
         return
     msgpack = _msgpack()
 
@@ -123,7 +123,7 @@ def check_msgpack(data: bytes, most_bytes: int) -> None:
         nonlocal memory
         memory += more
         if memory > most_memory:
-            raise limits.too_much_memory(memory, most_memory)
+            raise compression.too_much_memory(memory, most_memory)
 
     def counted(**hooks: Callable[[Any], None]) -> Any:
         unpacker = msgpack.Unpacker(raw=False, ext_hook=lambda *_: None, max_buffer_size=len(data), **hooks)
@@ -134,8 +134,10 @@ def check_msgpack(data: bytes, most_bytes: int) -> None:
         # A list can claim to be long without being so. Skipping it finds that, and reserves no memory for it.
         counted().skip()
         counted(
-            list_hook=lambda values: add(limits.LIST_BYTES + limits.VALUE_BYTES * len(values)),
-            object_hook=lambda pairs: add(limits.OBJECT_BYTES + (limits.KEY_BYTES + limits.VALUE_BYTES) * len(pairs)),
+            list_hook=lambda values: add(compression.LIST_BYTES + compression.VALUE_BYTES * len(values)),
+            object_hook=lambda pairs: add(
+                compression.OBJECT_BYTES + (compression.KEY_BYTES + compression.VALUE_BYTES) * len(pairs)
+            ),
         ).unpack()
     except DecodeError:
         raise

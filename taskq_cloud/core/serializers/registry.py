@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taskq_cloud.core.serializers import formats, limits, rich_json
+from taskq_cloud.core.serializers import compression, formats, rich_json
 from taskq_cloud.errors import ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured
 
 AUTH: Final = "auth"
@@ -46,7 +46,7 @@ class Serializer:
         Raises:
             DecodeError: there are more bytes, or their values would take too much memory.
         """
-        limits.check_bytes(data, most_bytes)
+        compression.check_bytes(data, most_bytes)
         if self.check is not None:
             self.check(data, most_bytes)
 
@@ -58,7 +58,7 @@ _BUILT_IN: Final = (
         "utf-8",
         lambda value: rich_json.dumps(value).encode(),
         rich_json.loads,
-        limits.check_json,
+        compression.check_json,
     ),
     Serializer("pickle", "application/x-python-serialize", "binary", formats.pickle_encode, formats.pickle_decode),
     Serializer("yaml", "application/x-yaml", "utf-8", formats.yaml_encode, formats.yaml_decode),

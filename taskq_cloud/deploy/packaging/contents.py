@@ -6,7 +6,6 @@ the versions that were tested here run in the function. botocore is Lambda's own
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -17,14 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from taskq_cloud import errors
+from taskq_cloud.deploy.packaging.requirement_files import LIBRARY, read_requirements
 from taskq_cloud.deploy.packaging.target import Target
 from taskq_cloud.errors import ImproperlyConfigured
 
-LIBRARY: Final = "taskq-cloud"
 _LIBRARY_FOLDER: Final = Path(errors.__file__).parent
 LEFT_OUT: Final = frozenset({"__main__.py", "cli", "deploy", "testing"})
 """The parts of this library that no function imports."""
@@ -60,7 +59,8 @@ def copy_application(source: Path, names: Iterable[str], destination: Path) -> N
         destination: an empty folder.
 
     Raises:
-        ImproperlyConfigured: the folder contains nothing of that name.
+        ImproperlyConfigured: the folder contains nothing of that name, or a symbolic link leads out of it, or in a
+            circle.
     """
     for name in names:
         found = next((path for path in (source / name, source / f"{name}.py") if path.exists()), None)
@@ -68,10 +68,39 @@ def copy_application(source: Path, names: Iterable[str], destination: Path) -> N
             raise ImproperlyConfigured(
                 f"there is no module, package, file or folder {name!r} in {source}: check --source"
             )
+        _check_links(found, source.resolve())
         if found.is_dir():
             shutil.copytree(found, destination / found.name, ignore=_NOT_SHIPPED)
         else:
             shutil.copy2(found, destination / found.name)
+
+
+def _check_links(path: Path, root: Path, within: tuple[Path, ...] = ()) -> None:
+    """Check that only files of the source folder are copied, as links are followed.
+
+    Args:
+        path: a file or folder that is to be copied.
+        root: the source folder, without links.
+        within: the folders that it is in, without links.
+    """
+    leads_to = path.resolve()
+    if not leads_to.is_relative_to(root):
+        raise ImproperlyConfigured(
+            f"{path} leads to {leads_to}, which is outside of the source folder {root} and is not packaged: copy it "
+            "into the folder, or leave it out"
+        )
+    hidden = any(part.startswith(".") for part in leads_to.relative_to(root).parts)
+    if path.is_symlink() and hidden:
+        raise ImproperlyConfigured(
+            f"{path} is a link to {leads_to}, and hidden files are not packaged: remove the link"
+        )
+    if not path.is_dir():
+        return
+    if leads_to in within:
+        raise ImproperlyConfigured(f"{path} is a link to a folder that contains the link: remove it")
+    names = sorted(each.name for each in path.iterdir())
+    for name in sorted({*names} - _NOT_SHIPPED(str(path), names)):
+        _check_links(path / name, root, (*within, leads_to))
 
 
 def copy_library(destination: Path) -> None:
@@ -93,6 +122,9 @@ def copy_library(destination: Path) -> None:
 def install(requirements: Requirements, target: Target, destination: Path) -> None:
     """Install the requirements of the library and of the application, as wheels for the target.
 
+    If the application's requirements have hashes, pip demands a hash of everything that it installs with them. Those of
+    the library have none, so they are then installed by themselves, without what the application has pinned.
+
     Args:
         requirements: the application's requirements.
         target: the Lambda runtime.
@@ -101,17 +133,32 @@ def install(requirements: Requirements, target: Target, destination: Path) -> No
     Raises:
         ImproperlyConfigured: pip is missing or failed; the error quotes pip's error.
     """
+    given = read_requirements(requirements.files)
+    lines = [*given.lines, *requirements.lines]
+    pinned = [*_pinned(_of_library({*requirements.extras, *given.extras}, target), target)]
+    pinned += _sdk() if requirements.sdk else ()
+    if not given.hashed:
+        _pip_install([*pinned, *lines], target, destination)
+    else:
+        _pip_install(lines, target, destination)
+        rest = [line for line in pinned if canonicalize_name(Requirement(line).name) not in given.names]
+        unknown = [line for line in rest if "==" not in line]
+        if unknown:
+            raise ImproperlyConfigured(
+                f"the requirements have hashes, but {', '.join(unknown)}, which {LIBRARY} requires, is neither among "
+                "them nor installed here: add it to the requirement file, with its hashes"
+            )
+        if rest:
+            _pip_install([*given.sources, *rest], target, destination, "--no-deps")
+    _clean(destination)
+
+
+def _pip_install(lines: Sequence[str], target: Target, destination: Path, *options: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        file, extras = Path(scratch, "requirements.txt"), set(requirements.extras)
-        lines = list(requirements.lines)
-        for path in requirements.files:
-            other_lines, library_extras = _without_library(path)
-            lines += other_lines
-            extras |= library_extras
-        pinned = list(_pinned(_of_library(extras, target), target))
-        file.write_text("\n".join([*pinned, *(_sdk() if requirements.sdk else ()), *lines]))
+        file = Path(scratch, "requirements.txt")
+        file.write_text("\n".join(lines))
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-        command += ["--target", str(destination), "--only-binary", ":all:", "--implementation", "cp"]
+        command += ["--target", str(destination), "--only-binary", ":all:", "--implementation", "cp", *options]
         command += ["--python-version", target.python, "--requirement", str(file)]
         command += [f"--platform={platform}" for platform in target.platforms]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -120,7 +167,6 @@ def install(requirements: Requirements, target: Target, destination: Path) -> No
         raise ImproperlyConfigured(
             f"pip can't install the requirements for Python {target.python} on {target.architecture}: {said[0]}"
         )
-    _clean(destination)
 
 
 def _of_library(extras: Iterable[str], target: Target) -> Iterator[str]:
@@ -165,27 +211,6 @@ def _sdk() -> list[str]:
         return [f"botocore=={metadata.version('botocore')}"]
     except metadata.PackageNotFoundError:
         return ["botocore"]
-
-
-def _without_library(path: Path) -> tuple[list[str], set[str]]:
-    """Return the lines of a requirement file without this library, and the extras of this library that they name."""
-    kept: list[str] = []
-    extras: set[str] = set()
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise ImproperlyConfigured(f"the requirement file {path} can't be read: {error.strerror}") from error
-    for line in lines:
-        try:
-            required = Requirement(re.sub(r"\s+#.*$", "", line))
-        except InvalidRequirement:  # an option, a URL or a comment, which pip reads
-            kept.append(line)
-            continue
-        if canonicalize_name(required.name) == LIBRARY:
-            extras |= required.extras
-        else:
-            kept.append(line)
-    return kept, extras
 
 
 def _clean(folder: Path) -> None:

@@ -23,7 +23,7 @@ from taskq_cloud.core.messages.codec import QUICK_CHARACTERS, Codec
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Message
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.serializers import limits
+from taskq_cloud.core.serializers.compression import check_json
 from taskq_cloud.errors import DecodeError, PayloadTooLarge
 from taskq_cloud.testing.bench import Bench
 
@@ -149,10 +149,10 @@ def test_setting_raises_and_lowers_the_limit() -> None:
 def test_size_of_a_json_text_is_counted_outside_its_strings() -> None:
     most = 1_000
     for text in ('"' + "[" * 900 + '"', '"\\"' + "[" * 900 + '"', '"\\\\"', '["' + '\\"[' * 250 + '"]'):
-        limits.check_json(text.encode(), most)
+        check_json(text.encode(), most)
     for text in ("[" * 200, '"\\\\"' + "[" * 200, '"\\""' + "[" * 200, '"","\\\\\\""' + "[" * 200):
         with pytest.raises(DecodeError, match="bytes of memory"):
-            limits.check_json(text.encode(), most)
+            check_json(text.encode(), most)
 
 
 def test_utf_16_does_not_hide_values_from_the_count() -> None:

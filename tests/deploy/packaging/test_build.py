@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from importlib import metadata
@@ -93,6 +95,35 @@ def test_requirement_line_of_the_library_adds_only_its_extras(make_plan: Callabl
     assert {"msgpack", "six.py", "idna", "taskq_cloud"} <= tops_in(function.path)
 
 
+def hash_of(requirement: str, folder: Path) -> str:
+    """Download a wheel, and return the line that pins it with its hash."""
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), requirement]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = folder.iterdir()
+    return f"{requirement} \\\n    --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+
+
+def test_requirements_with_hashes_are_installed_and_checked(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    pinned = hash_of(f"idna=={metadata.version('idna')}", tmp_path / "wheels")
+    file = tmp_path / "requirements.txt"
+    file.write_text(f"# made by a tool\ntaskq-cloud[msgpack]==0.0.1 \\\n    --hash=sha256:{'0' * 64}\n{pinned}\n")
+    (function,) = build(make_plan(requirements=Requirements(files=[file]))).archives
+    assert {"idna", "msgpack", "pydantic", "pydantic_core", "taskq_cloud"} <= tops_in(function.path)
+    file.write_text(re.sub(r"sha256:\w{8}", "sha256:00000000", pinned))
+    with pytest.raises(ImproperlyConfigured, match=r"[Hh]ash|HASH"):
+        build(make_plan(requirements=Requirements(files=[file])))
+
+
+def test_requirement_without_hash_beside_others_with_one_is_refused(
+    make_plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text(f"idna==3.10 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(ImproperlyConfigured, match=r"[Hh]ash"):
+        build(make_plan(requirements=Requirements(files=[file], lines=["six"])))
+
+
 def test_package_for_another_processor_and_version_has_its_wheels(
     make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +154,43 @@ def test_missing_input_is_named_and_nothing_is_written(
     with pytest.raises(ImproperlyConfigured, match=re.escape(text)):
         build(plan)
     assert not plan.output.exists()
+
+
+@pytest.mark.parametrize(
+    ("link", "leads_to", "words"),
+    [
+        ("shop/secrets", "../../outside", "outside of the source folder"),
+        ("shop/key.pem", "../../outside/key.pem", "outside of the source folder"),
+        ("shop/data/key.pem", "../../../outside/key.pem", "outside of the source folder"),
+        ("linked", "../outside", "outside of the source folder"),
+        ("shop/itself", ".", "contains the link"),
+        ("shop/all", "..", "contains the link"),
+        ("shop/settings", ".env", "hidden files are not packaged"),
+    ],
+)
+def test_symbolic_link_is_not_followed_out_of_the_source_folder(
+    make_plan: Callable[..., Plan], source: Path, link: str, leads_to: str, words: str
+) -> None:
+    outside = source.parent / "outside"
+    outside.mkdir()
+    (outside / "key.pem").write_text("secret")
+    (source / link).parent.mkdir(exist_ok=True)
+    (source / link).symlink_to(leads_to)
+    with pytest.raises(ImproperlyConfigured, match=words):
+        build(make_plan(include=["linked"] if link == "linked" else []))
+
+
+def test_include_does_not_reach_out_of_the_source_folder(make_plan: Callable[..., Plan], source: Path) -> None:
+    (source.parent / "other.py").write_text("SECRET = 1")
+    with pytest.raises(ImproperlyConfigured, match="outside of the source folder"):
+        build(make_plan(include=["../other.py"]))
+
+
+@pytest.mark.usefixtures("once_installed")
+def test_symbolic_link_within_the_source_folder_is_packaged(make_plan: Callable[..., Plan], source: Path) -> None:
+    (source / "shop" / "costs.py").symlink_to("../prices.py")
+    (function,) = build(make_plan()).archives
+    assert "shop/costs.py" in names_in(function.path)
 
 
 @pytest.mark.usefixtures("once_installed")
