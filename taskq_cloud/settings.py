@@ -84,9 +84,9 @@ class Settings(BaseSettings):
     """The format of references to the bucket: ``taskq``, or ``sqs-extended`` for Amazon's libraries."""
     payload_sources: tuple[str, ...] = ()
     """Other buckets, as ``bucket`` or ``bucket/prefix``, that payloads may be read from."""
-    payload_pointers: bool | None = None
-    """Whether pointers of Amazon's SQS Extended Client libraries are followed. None: yes, except that an application
-    that signs messages follows them only with ``payload_format="sqs-extended"``."""
+    payload_pointers: bool = False
+    """Whether an application that signs its messages follows pointers of Amazon's SQS Extended Client libraries, which
+    no signature covers. With ``payload_format="sqs-extended"``, and without signatures, they are always followed."""
     payload_threshold: PositiveInt | None = None
     """The size in bytes above which a message goes to the bucket; None: the broker's own limit."""
     payload_expires_days: PositiveInt = 30

@@ -67,10 +67,8 @@ def payloads_from_settings(settings: Settings) -> Payloads | None:
 
 
 def _follows_pointers(settings: Settings) -> bool:
-    if settings.payload_pointers is not None:
-        return settings.payload_pointers
     signs = bool(settings.message_signing_keys) or bool({"auth", "application/data"} & {*settings.accept_content})
-    return not signs or settings.payload_format == SQS_EXTENDED
+    return not signs or settings.payload_pointers or settings.payload_format == SQS_EXTENDED
 
 
 def _signing(settings: Settings) -> MessageSigning | None:

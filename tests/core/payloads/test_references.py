@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from kombu.exceptions import ContentDisallowed
 
+from taskq_cloud import TaskQ
 from taskq_cloud.core.messages import protocol
 from taskq_cloud.core.messages.codec import Codec, Packed
 from taskq_cloud.core.messages.sending import Addressed, Outbox, Transport
@@ -464,6 +465,33 @@ def test_pointer_in_a_notification_is_followed() -> None:
     shelf.kept["shelf", "app/x"] += b" "
     with pytest.raises(ClaimError, match="34 bytes instead of 33"):
         drive(codec.open(json.dumps(notification), "m"))
+
+
+SIGNED: dict[str, Any] = {"message_signing_keys": ["hmac:" + "A" * 44], "payloads": "s3://shelf/app"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "followed"),
+    [
+        ({"payloads": "s3://shelf/app"}, True),
+        (SIGNED, False),
+        ({**SIGNED, "payload_format": "sqs-extended"}, True),
+        ({**SIGNED, "payload_pointers": True}, True),
+    ],
+)
+def test_signing_application_follows_pointers_only_where_asked_to(settings: dict[str, Any], followed: bool) -> None:
+    payloads = TaskQ(broker="memory://", **settings).codec.payloads
+    assert payloads is not None and payloads.pointers == followed
+
+
+def test_pointer_that_is_not_followed_fetches_nothing() -> None:
+    shelf = Shelf()
+    codec = codec_with(shelf, pointers=False)
+    notification = {"Type": "Notification", "Message": pointer(), "MessageId": "n"}
+    for body in (pointer(), json.dumps(notification)):
+        with pytest.raises(ClaimError, match=r"is not followed.*set payload_pointers=True"):
+            drive(codec.open(body, "m"))
+    assert shelf.gets == []
 
 
 @pytest.mark.parametrize(
