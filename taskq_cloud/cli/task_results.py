@@ -9,7 +9,8 @@ from taskq_cloud import errors
 from taskq_cloud.app import TaskQ
 from taskq_cloud.core import serializers
 from taskq_cloud.core.records import record
-from taskq_cloud.errors import ImproperlyConfigured, RemoteError
+from taskq_cloud.core.records.document import error_of
+from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.results.state import TaskState
 
@@ -42,9 +43,8 @@ def value_text(state: TaskState) -> str:
     """Return the text of a task's value: JSON, or the class and message of its exception."""
     if not isinstance(state.result, BaseException):
         return serializers.dumps(state.result)
-    if isinstance(state.result, RemoteError):
-        return str(state.result)
-    return f"{type(state.result).__name__}: {state.result}"
+    error = error_of(state.document)
+    return f"{type(state.result).__name__}: {state.result}" if error is None else error.summary
 
 
 def exit_code(state: TaskState) -> int:

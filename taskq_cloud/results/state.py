@@ -41,7 +41,7 @@ class TaskState:
         state, result, done = str(document["status"]), document.get("result"), document.get("date_done")
         return cls(
             state=state,
-            result=result_document.exception_of(result) if state in record.EXCEPTION_STATES else result,
+            result=result_document.exception_in(document) if state in record.EXCEPTION_STATES else result,
             traceback=document.get("traceback"),
             date_done=datetime.fromisoformat(done) if isinstance(done, str) else None,
             children=tuple(result_document.child_ids(document)),

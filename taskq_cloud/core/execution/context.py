@@ -188,13 +188,11 @@ class DeliveryContext:
             following: the messages that follow the task, which are the record's children.
         """
         environment, message = self.environment, self.message
-        error = result if isinstance(result, ErrorInfo) else None
         payload = document.encode(
             message,
             state,
-            document.encode_error(result) if isinstance(result, ErrorInfo) else result,
+            result,
             now=self.now,
-            traceback=None if error is None else error.traceback,
             children=self._children(state, following),
             run=document.RunDetails(
                 worker=environment.hostname,

@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
@@ -21,7 +21,6 @@ from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.records import document
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.workflows.signatures import ACCUMULATE, MAP, STARMAP
 from taskq_cloud.errors import EncodeError, NotRegistered, TimeLimitExceeded
@@ -159,9 +158,11 @@ def _called() -> tuple[str, ...]:
 def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list[Any], dict[str, Any]]:
     args = list(invocation.message.args)
     if invocation.failed is not None:
+        from taskq_cloud.core.records.exceptions import rebuild  # few tasks are errbacks
+
         failed, error = invocation.failed.message, invocation.failed.error
         request = definition.request(replace(invocation, message=failed, failed=None))
-        args[:0] = [request, document.exception_of(asdict(error)), error.traceback]
+        args[:0] = [request, rebuild(error), error.traceback]
     elif definition.bind is not None:
         args.insert(0, definition.bind(invocation))
     return args, dict(invocation.message.kwargs)

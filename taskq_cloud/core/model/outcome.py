@@ -5,13 +5,13 @@ Both cross process boundaries, so they hold plain data only: encoded values, and
 
 from __future__ import annotations
 
-import json
 import reprlib
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self, TypeAlias
 
+from taskq_cloud.core import serializers
 from taskq_cloud.core.model.message import Message, Signature
 
 SHORT_CHARACTERS: Final = 4000
@@ -21,51 +21,124 @@ _repr = reprlib.Repr()  # also copes with a __repr__ that raises
 _repr.maxstring = _repr.maxother = 1000
 
 
+DESCRIPTION: Final = "_taskq_description"
+"""The attribute of an exception that was made anew and is not of its own class: its description, which is passed on."""
+MOST_BASES: Final = 10
+"""The base classes of an exception that are stored at most."""
+MOST_MEMBERS: Final = 20
+"""The exceptions of an exception group that are stored at most, in each group."""
+DEEPEST_GROUP: Final = 5
+"""How many exception groups inside each other are stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """An exception as Celery's JSON results describe it.
+    """An exception as plain data: its class, arguments and module as Celery's JSON results have them, and more.
 
     Args:
         exc_type: the class's qualified name.
-        exc_message: its arguments, each a JSON value.
+        exc_message: its arguments, each a value that JSON with the rich types can carry.
         exc_module: the module that defines the class.
         traceback: the formatted traceback, or None.
+        text: ``str(error)``; None if the arguments alone say it.
+        notes: the notes that were added to the exception.
+        bases: module and qualified name of the classes that its class derives from, the nearest first. ``Exception``
+            is left out, and so are the bases of builtin classes.
+        members: the exceptions of an exception group.
     """
 
     exc_type: str
     exc_message: Sequence[Any]
     exc_module: str
     traceback: str | None = None
+    text: str | None = None
+    notes: Sequence[str] = ()
+    bases: Sequence[tuple[str, str]] = ()
+    members: Sequence[ErrorInfo] = ()
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
         """Describe an exception as plain data; arguments that JSON can't carry become their ``repr``."""
-        kind = type(error)
+        return replace(cls._of(error), traceback=_formatted(error))
+
+    @classmethod
+    def _of(cls, error: BaseException, depth: int = 1) -> Self:
+        attributes = vars(error)  # a class may compute its other attributes, and fail
+        added = attributes.get("__notes__")
+        notes = tuple(note for note in added if isinstance(note, str)) if isinstance(added, list | tuple) else ()
+        described = attributes.get(DESCRIPTION)
+        if isinstance(described, cls):
+            return replace(described, notes=notes)
+        kind, arguments = type(error), tuple(map(_plain, error.args))
+        members = error.exceptions if isinstance(error, BaseExceptionGroup) and depth <= DEEPEST_GROUP else ()
         return cls(
             exc_type=kind.__qualname__,
-            exc_message=tuple(_plain(argument) for argument in error.args),
+            exc_message=arguments,
             exc_module=kind.__module__,
-            traceback="".join(traceback.format_exception(error)),
+            text=_text(error, arguments),
+            notes=notes,
+            bases=_bases(kind),
+            members=tuple(cls._of(member, depth + 1) for member in members[:MOST_MEMBERS]),
         )
 
     @property
+    def message(self) -> str:
+        """The text of the exception, ``str(error)``."""
+        return text_of_arguments(self.exc_message) if self.text is None else self.text
+
+    @property
     def summary(self) -> str:
-        """The class's name and the arguments, as logs show them: ``"ValueError: no such user"``."""
-        return f"{self.exc_type}: {', '.join(map(str, self.exc_message))}"
+        """The class's name and the text, as logs show them: ``"ValueError: no such user"``."""
+        return f"{self.exc_type}: {self.message}"
 
     def shortened(self) -> Self:
         """Cut the error to a size that every store accepts."""
-        short_traceback = (self.traceback or "")[-SHORT_CHARACTERS:]
-        return replace(self, exc_message=[self.summary[:SHORT_CHARACTERS]], traceback=short_traceback)
+        return replace(
+            self,
+            exc_message=[self.summary[:SHORT_CHARACTERS]],
+            traceback=(self.traceback or "")[-SHORT_CHARACTERS:],
+            text=None if self.text is None else self.text[:SHORT_CHARACTERS],
+            notes=[note[:SHORT_CHARACTERS] for note in self.notes[:1]],
+            members=(),
+        )
+
+
+def text_of_arguments(arguments: Sequence[Any]) -> str:
+    """The text of an exception whose class leaves it to the arguments, as most classes do."""
+    return str(arguments[0]) if len(arguments) == 1 else str(tuple(arguments)) if arguments else ""
+
+
+def _text(error: BaseException, arguments: Sequence[Any]) -> str | None:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a class may do anything in its __str__
+        return None
+    # The text of a class with a __str__ of its own is stored even if the arguments say the same: that method may
+    # need more than the arguments.
+    said = type(error).__str__ is BaseException.__str__ and text == text_of_arguments(arguments)
+    return None if said else text
+
+
+def _formatted(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - a class may do anything when one of its attributes is read
+        return "".join([*traceback.format_tb(error.__traceback__), type(error).__qualname__, "\n"])
+
+
+def _bases(kind: type[BaseException]) -> Sequence[tuple[str, str]]:
+    if kind.__module__ in ("builtins", "taskq_cloud.errors"):  # every reader has these
+        return ()
+    derived = (each for each in kind.__mro__[1:] if issubclass(each, Exception) and each is not Exception)
+    return tuple((each.__module__, each.__qualname__) for each in derived)[:MOST_BASES]
 
 
 def _plain(value: Any) -> Any:
     try:
-        text = json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
+        # Reading the JSON back leaves nothing of the task's own classes.
+        return serializers.loads(serializers.dumps(value))
+    except Exception:  # noqa: BLE001 - a value may have a __json__ method that raises anything
         return _repr.repr(value)
-    # Reading the JSON back leaves nothing of the task's own classes, unless the text would be read as a rich value.
-    return _repr.repr(value) if '"__type__"' in text else json.loads(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,22 @@ Source: Celery 5.7, ``celery.backends.base.Backend._get_result_meta``.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from taskq_cloud import errors
 from taskq_cloud.core import serializers
 from taskq_cloud.core.model.message import Message, Signature
-from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.model.outcome import DEEPEST_GROUP, MOST_MEMBERS, ErrorInfo
 from taskq_cloud.core.records.record import EXCEPTION_STATES, READY_STATES
-
-_CELERY_MODULES: Final = frozenset({"celery.exceptions", "celery.backends.base", "billiard.exceptions"})
 
 STARTED_AT: Final = "date_started"
 """A key that Celery's documents don't have, next to its ``date_done``."""
+
+EXCEPTION: Final = "exception"
+"""A key that Celery's documents don't have: what Celery's form of an exception, under ``result``, leaves out."""
 
 MOST_CHILDREN: Final = 1000
 """The most ids of children that a record holds: more would not fit into a record of DynamoDB's."""
@@ -48,7 +48,7 @@ class RunDetails:
 def encode(
     message: Message,
     state: str,
-    result: str,
+    result: str | ErrorInfo,
     *,
     now: float,
     traceback: str | None = None,
@@ -60,14 +60,15 @@ def encode(
     Args:
         message: the task's message.
         state: the task's state.
-        result: the task's value, error or progress as JSON text, which goes into the document as it is.
+        result: the task's value or progress as JSON text, which goes into the document as it is; or its error.
         now: the time, in seconds since the epoch.
-        traceback: the formatted traceback of an error.
+        traceback: the formatted traceback; None: that of the error, if there is one.
         children: ids of the tasks that follow from this one.
         run: the parts that only the run of the task knows.
     """
+    error, text = (result, encode_error(result)) if isinstance(result, ErrorInfo) else (None, result)
     after: dict[str, Any] = {
-        "traceback": traceback,
+        "traceback": traceback if error is None else traceback or error.traceback,
         "children": [[[child, None], None] for child in children],
         "date_done": _iso(now) if state in READY_STATES else None,
     }
@@ -75,6 +76,8 @@ def encode(
         after["group_id"] = message.group
     if message.parent_id:
         after["parent_id"] = message.parent_id
+    if error is not None and (details := _details(error)):
+        after[EXCEPTION] = details
     if run.added:
         after["added"] = list(run.added)
     if message.replaced_task_nesting:
@@ -89,7 +92,7 @@ def encode(
     except errors.EncodeError:
         # Arguments that came pickled may not fit into JSON: they are shown as their sender described them.
         rest = serializers.dumps({**after, "args": message.argsrepr, "kwargs": message.kwargsrepr})
-    return f'{{"status":{serializers.dumps(state)},"result":{result},{rest[1:]}'
+    return f'{{"status":{serializers.dumps(state)},"result":{text},{rest[1:]}'
 
 
 def _extended_keys(message: Message, run: RunDetails) -> dict[str, Any]:
@@ -105,9 +108,21 @@ def _extended_keys(message: Message, run: RunDetails) -> dict[str, Any]:
 
 def encode_error(error: ErrorInfo) -> str:
     """Write an error as JSON text, in the form that it has as the ``result`` of a document."""
-    return serializers.dumps(
-        {"exc_type": error.exc_type, "exc_message": list(error.exc_message), "exc_module": error.exc_module}
-    )
+    return serializers.dumps(_celery_form(error))
+
+
+def _celery_form(error: ErrorInfo) -> dict[str, Any]:
+    return {"exc_type": error.exc_type, "exc_message": list(error.exc_message), "exc_module": error.exc_module}
+
+
+def _details(error: ErrorInfo) -> dict[str, Any]:
+    details: dict[str, Any] = {} if error.text is None else {"text": error.text}
+    for name, value in (("notes", error.notes), ("bases", error.bases)):
+        if value:
+            details[name] = list(value)
+    if error.members:
+        details["members"] = [[_celery_form(member), _details(member)] for member in error.members]
+    return details
 
 
 def decode(payload: str) -> dict[str, Any]:
@@ -131,35 +146,55 @@ def child_ids(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def error_of(document: Mapping[str, Any]) -> ErrorInfo | None:
-    """Read the error of a failed task from its document, as ``encode_error`` was given it; None if there is none."""
-    match document.get("result"):
-        case {"exc_type": str(kind), "exc_message": [*message], **rest} if document["status"] in EXCEPTION_STATES:
-            return ErrorInfo(kind, message, str(rest.get("exc_module") or "builtins"), document.get("traceback"))
-    return None
+    """Read the error of a failed task from its document, as ``encode`` was given it; None if there is none."""
+    if document["status"] not in EXCEPTION_STATES:
+        return None
+    error = _described(document.get("result"), document.get(EXCEPTION))
+    return None if error is None else replace(error, traceback=document.get("traceback"))
 
 
-def exception_of(result: Any) -> Exception:
-    """Make the exception that a document's ``result`` describes.
+def exception_in(document: Mapping[str, Any]) -> Exception:
+    """Make the exception that a document describes: see ``exceptions.rebuild``."""
+    return exception_of(document.get("result"), document.get(EXCEPTION))
 
-    Its class is looked up in the modules that are already imported; no module is imported for it. A name that isn't
-    found, or isn't an exception's, gives a ``RemoteError`` with that name, so that a stored document can't make its
-    reader call anything else.
+
+def exception_of(result: Any, details: Any = None) -> Exception:
+    """Make the exception that the ``result`` of a document describes.
+
+    Args:
+        result: the ``result``.
+        details: what the document has under ``EXCEPTION``.
     """
+    from taskq_cloud.core.records import exceptions  # most tasks succeed
+
+    error = _described(result, details)
+    return errors.RemoteError(result) if error is None else exceptions.rebuild(error)
+
+
+def _described(result: Any, details: Any, depth: int = 1) -> ErrorInfo | None:
     if not isinstance(result, dict) or "exc_type" not in result:
-        return errors.RemoteError(result)
-    name, module = str(result["exc_type"]), str(result.get("exc_module") or "builtins")
-    arguments = result.get("exc_message", ())
-    arguments = tuple(arguments) if isinstance(arguments, list | tuple) else (arguments,)
-    found: Any = errors if module in _CELERY_MODULES else sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    # SystemExit and its like are left out: a stored document must not end its reader's process or cancel its coroutine.
-    if isinstance(found, type) and issubclass(found, Exception):
-        try:
-            return found(*arguments)
-        except Exception:  # noqa: BLE001 - a class may do anything with arguments that it doesn't expect
-            return errors.RemoteError(*arguments, exc_type=name, exc_module=module)
-    return errors.RemoteError(*arguments, exc_type=name, exc_module=module)
+        return None
+    message, more = result.get("exc_message", ()), details if isinstance(details, dict) else {}
+    listed = _listed(more, "members")[:MOST_MEMBERS] if depth <= DEEPEST_GROUP else ()
+    members = [_described(form, rest, depth + 1) for form, rest in filter(_is_pair, listed)]
+    return ErrorInfo(
+        str(result["exc_type"]),
+        message if isinstance(message, list | tuple) else (message,),
+        str(result.get("exc_module") or "builtins"),
+        text=text if isinstance(text := more.get("text"), str) else None,
+        notes=[note for note in _listed(more, "notes") if isinstance(note, str)],
+        bases=[(str(base[0]), str(base[1])) for base in _listed(more, "bases") if _is_pair(base)],
+        members=[member for member in members if member is not None],
+    )
+
+
+def _listed(details: Mapping[str, Any], key: str) -> Sequence[Any]:
+    value = details.get(key)
+    return value if isinstance(value, list) else ()
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2  # noqa: PLR2004
 
 
 def _iso(seconds: float) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document as result_document
-from taskq_cloud.core.records.record import EXCEPTION_STATES, FAILURE, PENDING, READY_STATES, REVOKED, SUCCESS
+from taskq_cloud.core.records.record import FAILURE, PENDING, READY_STATES, REVOKED, SUCCESS
 from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, every_task
 
 NO_RECORD: Final = "no record"
@@ -207,16 +207,13 @@ class _Summary:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> _Summary:
-        state, error = str(document["status"]), None
-        if state in EXCEPTION_STATES:
-            raised = result_document.exception_of(document.get("result"))
-            error = f"{type(raised).__name__}: {raised}"
+        error = result_document.error_of(document)
         return cls(
-            state=state,
+            state=str(document["status"]),
             name=document.get("name"),
             started_at=_time(document.get(result_document.STARTED_AT)),
             ended_at=_time(document.get("date_done")),
-            error=error,
+            error=None if error is None else error.summary,
             children=tuple(result_document.child_ids(document)),
         )
 

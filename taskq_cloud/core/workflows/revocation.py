@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -35,7 +36,8 @@ def revocation(task_id: str, results_expire_at: float | None) -> Record:
         results_expire_at: when a result that is written now expires, in seconds since the epoch; None: never.
     """
     now = time.time()
-    error = document.encode_error(ErrorInfo.of(TaskRevokedError("revoked")))
+    # The traceback of an error that nobody has raised is only its text.
+    error = replace(ErrorInfo.of(TaskRevokedError("revoked")), traceback=None)
     payload = document.encode(Message(task="", id=task_id), REVOKED, error, now=now)
     # The task's message must not outlive the revocation.
     expires_at = None if results_expire_at is None else max(results_expire_at, now + LONGEST_MESSAGE_SECONDS)

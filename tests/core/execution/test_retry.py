@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from celery.utils.time import get_exponential_backoff_interval
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Ignored, Outcome, Rejected, Retrying
@@ -171,9 +171,10 @@ class Text(str):
 )
 def test_any_exception_becomes_plain_data(argument: Any) -> None:
     described = ErrorInfo.of(ValueError(argument, "second"))
-    plain = json.loads(json.dumps(described.exc_message))
+    plain = serializers.loads(serializers.dumps(described.exc_message))
     assert plain[1] == "second"
-    assert type(described.exc_message[0]) in (int, str, list, dict, float, type(None))
+    assert repr(plain) == repr(list(described.exc_message))
+    assert type(described.exc_message[0]) in (int, str, list, dict, float, datetime, bytes, type(None))
     assert (described.exc_type, described.exc_module) == ("ValueError", "builtins")
 
 

@@ -199,7 +199,7 @@ def _load(context: DeliveryContext, completion: Completion, ids: Iterable[str]) 
 def _dependency_error(task_id: str, record: Record | None) -> ChordError:
     if record is None or record.state not in PROPAGATE_STATES:
         return ChordError(f"Dependency {task_id} has no result: it was ignored, forgotten or has expired")
-    cause = document.exception_of(document.decode(record.payload).get("result"))
+    cause = document.exception_in(document.decode(record.payload))
     return ChordError(f"Dependency {task_id} raised {cause!r}")
 
 
