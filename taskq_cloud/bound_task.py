@@ -177,7 +177,9 @@ class BoundTask:
         return AsyncResult(task_id, self._app)
 
     def update_state(self, state: str, meta: Any = None) -> None:
-        """Record a custom state of the task, such as ``"PROGRESS"``. It has no effect once the task has ended.
+        """Record a custom state of the task, such as ``"PROGRESS"``.
+
+        It has no effect once the task has ended, nor in place, where no result is stored.
 
         Args:
             state: the state's name.
@@ -186,11 +188,15 @@ class BoundTask:
         Raises:
             ValueError: the state is SUCCESS, FAILURE or REVOKED.
         """
-        self._app.run(self._app.store.save([self._record(state, meta)]))
+        record = self._record(state, meta)
+        if not self.request.is_eager:
+            self._app.run(self._app.store.save([record]))
 
     async def aupdate_state(self, state: str, meta: Any = None) -> None:
         """Record a custom state of the task, on an event loop: see ``update_state``."""
-        await self._app.arun(self._app.store.save([self._record(state, meta)]))
+        record = self._record(state, meta)
+        if not self.request.is_eager:
+            await self._app.arun(self._app.store.save([record]))
 
     def _plain(self, sig: Any, where: str) -> Signature:
         """Write a signature as the plain JSON that the pipeline takes; raises as ``replace`` does."""

@@ -6,63 +6,95 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.execution.retry import Describe
 from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.model import outcome as outcomes
 from taskq_cloud.core.model.message import Message, Signature
-from taskq_cloud.core.model.outcome import Invocation, Outcome
+from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome
 from taskq_cloud.core.records import document, record
 from taskq_cloud.core.workflows.successors import on_retry
 from taskq_cloud.results.state import TaskState
 
 
-def run_in_place(runner: TaskRunner, message: Message, replace: Callable[[Message, Signature], TaskState]) -> TaskState:
+class _Raised:
+    """Keeps the exception that a run has ended in, beside its description."""
+
+    def __init__(self) -> None:
+        self.exception: BaseException | None = None
+        self._description: ErrorInfo | None = None
+
+    def describe(self, error: BaseException) -> ErrorInfo:
+        self.exception, self._description = error, ErrorInfo.of(error)
+        return self._description
+
+    def is_end_of(self, outcome: Outcome) -> bool:
+        return isinstance(outcome, outcomes.Failed) and outcome.error is self._description
+
+
+def run_in_place(
+    runner: TaskRunner, message: Message, run_replacement: Callable[[Message, Signature], TaskState]
+) -> TaskState:
     """Run a task here and now, and return its final state. Arguments and result are serialised, as if they were sent.
+
+    The state of a failed task has the exception that was raised, and not one that was made anew.
 
     Args:
         runner: runs the task's function.
         message: the message of the call.
-        replace: runs the workflow that replaces the task (``self.replace``), and returns its final state.
+        run_replacement: runs the workflow that replaces the task (``self.replace``), and returns its final state.
 
     Raises:
         EncodeError: the arguments can't be serialised, and so could not be sent either.
     """
     args, kwargs = serializers.loads(serializers.dumps([message.args, message.kwargs]))
-    message = Message(task=message.task, id=message.id, args=args, kwargs=kwargs)
-    outcome = run_here_and_now(runner, Invocation(message=message))
+    message = Message(
+        task=message.task,
+        id=message.id,
+        args=args,
+        kwargs=kwargs,
+        root_id=message.root_id or message.id,
+        parent_id=message.parent_id,
+        group=message.group,
+        group_index=message.group_index,
+    )
+    raised = _Raised()
+    outcome = run_here_and_now(runner, Invocation(message=message), raised.describe)
     while isinstance(outcome, outcomes.Retrying):
         message = on_retry(message, outcome, time.time())
-        outcome = run_here_and_now(runner, Invocation(message=message))
+        outcome = run_here_and_now(runner, Invocation(message=message), raised.describe)
     if isinstance(outcome, outcomes.Replaced):
-        return replace(message, outcome.signature)
-    return TaskState.of(_document(message, outcome))
+        return run_replacement(message, outcome.signature)
+    state = TaskState.of(_document(message, outcome))
+    return replace(state, result=raised.exception) if raised.is_end_of(outcome) else state
 
 
-def run_here_and_now(runner: TaskRunner, invocation: Invocation) -> Outcome:
+def run_here_and_now(runner: TaskRunner, invocation: Invocation, describe: Describe = ErrorInfo.of) -> Outcome:
     """Run a function to its end, whether an event loop runs here or not."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return runner.run(invocation)
+        return runner.run(invocation, describe)
     if not runner.is_async(invocation.message.task):
-        return runner.run(invocation)
+        return runner.run(invocation, describe)
     # A loop that is running already can't run a coroutine to its end, so the coroutine gets a loop in another thread.
+    # That loop is closed at once: an exception that is kept would keep it open with its frames.
     with ThreadPoolExecutor(1, thread_name_prefix="taskq-eager") as thread:
-        return thread.submit(runner.run, invocation).result()
+        return thread.submit(asyncio.run, runner.arun(invocation, describe)).result()
 
 
 def _document(message: Message, outcome: Outcome) -> str:
     match outcome:
         case outcomes.Succeeded():
-            state, result, traceback = record.SUCCESS, outcome.payload, None
+            state, result = record.SUCCESS, outcome.payload
         case outcomes.Failed():
-            state, traceback = record.FAILURE, outcome.error.traceback
-            result = document.encode_error(outcome.error)
+            return document.encode(message, record.FAILURE, outcome.error, now=time.time())
         case outcomes.Ignored():
-            state, result, traceback = record.IGNORED, "null", None
+            state, result = record.IGNORED, "null"
         case outcomes.Rejected():
-            state, result, traceback = record.REJECTED, serializers.dumps(outcome.reason), None
+            state, result = record.REJECTED, serializers.dumps(outcome.reason)
         case _:
             raise AssertionError(f"a run in place can't end in {outcome!r}")
-    return document.encode(message, state, result, now=time.time(), traceback=traceback)
+    return document.encode(message, state, result, now=time.time())

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from taskq_cloud.calling.eager import run_here_and_now, run_in_place
 from taskq_cloud.calling.options import CallOptions, call_options, make_message
 from taskq_cloud.calling.workflows import WorkflowResult, read
+from taskq_cloud.core.execution.runner import current_invocation
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo, FailedCall, Invocation, Succeeded
@@ -23,7 +25,14 @@ from taskq_cloud.core.records.record import FAILURE, SUCCESS
 from taskq_cloud.core.workflows import errbacks, planner, signatures
 from taskq_cloud.core.workflows.planner import Origin
 from taskq_cloud.core.workflows.signatures import CHORD_OPTIONS
-from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, set_on_last, tasks_told_of_failure
+from taskq_cloud.core.workflows.stages import (
+    GroupStage,
+    Stages,
+    TaskStage,
+    every_task,
+    set_on_last,
+    tasks_told_of_failure,
+)
 from taskq_cloud.errors import ChordError
 from taskq_cloud.results.async_result import AsyncResult, EagerResult
 from taskq_cloud.results.group_result import GroupResult
@@ -36,6 +45,30 @@ _PLACE_OPTIONS: Final = ("group_id", "group_index", "chord", *CHORD_OPTIONS)
 """Options that say where a task stands in a workflow; ``apply_async`` does not take them."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """The origin of a task in a workflow, as its request shows it.
+
+    Args:
+        root_id: the id of the workflow's first task; None: the task itself is the first.
+        parent_id: the id of the task that it follows from.
+    """
+
+    root_id: str | None = None
+    parent_id: str | None = None
+
+    @classmethod
+    def of(cls, message: Message) -> _Origin:
+        """The origin of the tasks that follow from a task."""
+        return cls(message.root_id or message.id, message.id)
+
+    @classmethod
+    def here(cls) -> _Origin:
+        """The origin of a workflow that is called here, which may be inside a task."""
+        within = current_invocation.get()
+        return cls() if within is None else cls.of(within.message)
+
+
 def run_task(
     app: Application, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
 ) -> EagerResult[Any]:
@@ -45,7 +78,10 @@ def run_task(
         EncodeError: the arguments can't be serialised.
         Exception: the task's own exception, with ``task_eager_propagates``.
     """
-    message = make_message(task, args, kwargs, options, app.options_of(task))
+    return _run_message(app, make_message(task, args, kwargs, options, app.options_of(task)))
+
+
+def _run_message(app: Application, message: Message) -> EagerResult[Any]:
     state = run_in_place(app.runner, message, partial(_run_replacement, app))
     result: EagerResult[Any] = EagerResult(message.id, app, state)
     _run_linked(app, result, message)
@@ -56,61 +92,86 @@ def run_task(
 
 def run_workflow(app: Application, signature: Signature) -> WorkflowResult:
     """Run a workflow in place, one task after the other; the result of its last task or group, None without one."""
-    return _run_stages(app, planner.with_ids(read(signature), new_id()), ())
+    return _run_stages(app, planner.with_ids(read(signature), new_id()), (), _Origin.here())
 
 
 def _run_replacement(app: Application, message: Message, signature: Signature) -> TaskState:
-    """Run the workflow that replaces a task; its last task has the task's id."""
+    """Run the workflow that replaces a task; its last task has the task's id, and its first one the task's parent."""
     stages = planner.ending_in_a_task(signatures.parse(signature))
-    result = _run_stages(app, planner.with_ids(set_on_last(stages, {"task_id": message.id}), message.id), ())
+    place = {"task_id": message.id, "group_id": message.group, "group_index": message.group_index}
+    origin = replace(_Origin.of(message), parent_id=message.parent_id)
+    result = _run_stages(app, planner.with_ids(set_on_last(stages, place), message.id), (), origin)
     assert isinstance(result, AsyncResult)  # the stages end in a task
     return result.load()
 
 
-def _run_stages(app: Application, stages: Stages, args: Sequence[Any]) -> WorkflowResult:
+def _run_stages(app: Application, stages: Stages, args: Sequence[Any], origin: _Origin) -> WorkflowResult:
     result: WorkflowResult = None
     for index, stage in enumerate(stages):
         before, rest = result, stages[index + 1 :]
+        # Where a group begins the workflow, its first task is the root of all.
+        origin = replace(origin, root_id=origin.root_id or _first_id(stages))
         match stage:
             case TaskStage():
-                ended = _run_stage(app, stage, args)
+                ended = _run_stage(app, stage, args, origin)
                 ended.parent = before
                 if ended.state != SUCCESS:
                     return _fail_stages(app, rest, ended, ended.load())
                 result, args = ended, (ended.result,)
+                origin = replace(origin, parent_id=ended.id)
             case GroupStage():
-                members = [_run_stages(app, member, args) for member in stage.members]
-                group = GroupResult(str(stage.id), members, before, app)
+                group = _run_group(app, stage, args, origin)
+                group.parent = before
                 if rest and not group.successful():
                     state = _chord_failed(group)
                     for body in tasks_told_of_failure(rest):
                         _call_errbacks_of_task_not_run(app, body, state)
                     return _fail_stages(app, rest, group, state)
-                result, args = group, (group.get(propagate=False) if rest else None,)
+                # The values are here: a group that was run in place, perhaps inside a task, is not waited for.
+                values = group.get(propagate=False, disable_sync_subtasks=False) if rest else None
+                result, args = group, (values,)
+                last = next(reversed(group.leaves()), None)
+                origin = origin if last is None else replace(origin, parent_id=last.id)
     return result
 
 
-def _run_stage(app: Application, stage: TaskStage, args: Sequence[Any]) -> EagerResult[Any]:
+def _run_group(app: Application, group: GroupStage, args: Sequence[Any], origin: _Origin) -> GroupResult:
+    results = []
+    for index, member in enumerate(group.members):
+        place = {"group_id": str(group.id), "group_index": index}
+        placed = member if isinstance(member[-1], GroupStage) else set_on_last(member, place)
+        results.append(_run_stages(app, placed, args, origin))
+    return GroupResult(str(group.id), results, app=app)
+
+
+def _first_id(stages: Stages) -> str | None:
+    return next((str(task.id) for task in every_task(stages)), None)
+
+
+def _run_stage(app: Application, stage: TaskStage, args: Sequence[Any], origin: _Origin) -> EagerResult[Any]:
     signature = stage.signature
     given = () if signature.get("immutable") else args
     left_out = (*_PLACE_OPTIONS, "stamped_headers", *(stage.options.get("stamped_headers") or ()))
     options = {name: value for name, value in stage.options.items() if name not in left_out}
-    return run_task(
-        app,
+    message = make_message(
         stage.task,
         [*given, *(signature.get("args") or ())],
         signature.get("kwargs") or {},
         call_options(stage.task, options),
+        app.options_of(stage.task),
     )
+    group, index = stage.options.get("group_id"), stage.options.get("group_index")
+    placed = replace(message, root_id=origin.root_id, parent_id=origin.parent_id, group=group, group_index=index)
+    return _run_message(app, placed)
 
 
 def _run_linked(app: Application, result: EagerResult[Any], message: Message) -> None:
     """Run the callbacks of a task that has succeeded, or the errbacks of one that has not."""
-    if result.state != SUCCESS:
+    if result.state == FAILURE:
         _call_errbacks(app, message, result.load())
-        return
-    for callback in message.embed.callbacks or ():
-        _run_stages(app, planner.with_ids(signatures.parse(callback), new_id()), (result.result,))
+    for callback in message.embed.callbacks or () if result.state == SUCCESS else ():
+        stages = planner.with_ids(signatures.parse(callback), new_id())
+        _run_stages(app, stages, (result.result,), _Origin.of(message))
 
 
 def _call_errbacks_of_task_not_run(app: Application, stage: TaskStage, state: TaskState) -> None:
@@ -124,15 +185,17 @@ def _call_errbacks(app: Application, message: Message, state: TaskState) -> None
     with_exception = errbacks.called_errbacks(message, app.runner.tasks)
     for index, errback in enumerate(message.embed.errbacks or ()):
         if index in with_exception:
-            _call_with_exception(app, message, errback, ErrorInfo.of(state.result))
+            _call_with_exception(app, message, errback, state.result)
         else:
-            _run_stages(app, planner.with_ids(signatures.parse(errback), new_id()), (message.id,))
+            stages = planner.with_ids(signatures.parse(errback), new_id())
+            _run_stages(app, stages, (message.id,), _Origin.of(message))
 
 
-def _call_with_exception(app: Application, failed: Message, errback: Signature, error: ErrorInfo) -> None:
+def _call_with_exception(app: Application, failed: Message, errback: Signature, error: Exception) -> None:
     args, kwargs = errback.get("args") or (), errback.get("kwargs") or {}
     message = Message(task=errback["task"], id=new_id(), args=args, kwargs=kwargs)
-    outcome = run_here_and_now(app.runner, Invocation(message=message, failed=FailedCall(failed, error)))
+    call = FailedCall(failed, ErrorInfo.of(error), error)
+    outcome = run_here_and_now(app.runner, Invocation(message=message, failed=call))
     if not isinstance(outcome, Succeeded):
         # As in Celery: an exception that an errback raises is nobody's result.
         extra = {"action": "errback.failed", "task": message.task, "task_id": failed.id}
@@ -141,7 +204,9 @@ def _call_with_exception(app: Application, failed: Message, errback: Signature, 
 
 def _chord_failed(header: GroupResult) -> TaskState:
     failed = next(each for each in header.leaves() if not each.successful())
-    return _failure(str(header.id), ChordError(f"Dependency {failed.id} raised {failed.result!r}"))
+    error = ChordError(f"Dependency {failed.id} raised {failed.result!r}")
+    error.__cause__ = failed.result if isinstance(failed.result, BaseException) else None
+    return _failure(str(header.id), error)
 
 
 def _fail_stages(
@@ -162,5 +227,5 @@ def _fail_stages(
 
 
 def _failure(task_id: str, error: Exception) -> TaskState:
-    text = document.encode_error(ErrorInfo.of(error))
-    return TaskState.of(document.encode(Message(task="", id=task_id), FAILURE, text, now=time.time()))
+    described = document.encode(Message(task="", id=task_id), FAILURE, ErrorInfo.of(error), now=time.time())
+    return replace(TaskState.of(described), result=error)

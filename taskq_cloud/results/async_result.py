@@ -292,6 +292,8 @@ class AsyncResult(TaskResult, Generic[T_co]):
     def _wait(
         self, timeout: float | None, interval: float, on_interval: Callable[[], object] | None = None
     ) -> Flow[TaskState]:
+        if self.known is not None:
+            return self.known
         refuse_without_store(self.app)
         deadline = deadline_after(timeout)
         for pause in pauses(interval):
@@ -314,13 +316,15 @@ class AsyncResult(TaskResult, Generic[T_co]):
 
 
 class EagerResult(AsyncResult[T_co]):
-    """The result of a task that ran in place, by ``apply`` or with the setting ``task_always_eager``.
+    """The result of a task that ran in place, by ``apply`` or with the setting ``task_always_eager``: it isn't stored.
 
     Args:
         id: the task's id.
         backend: the application.
         state: the state in which the task has ended.
     """
+
+    in_place = True
 
     def __init__(self, id: str, backend: Backend, state: TaskState) -> None:
         super().__init__(id, backend)
@@ -332,7 +336,7 @@ class EagerResult(AsyncResult[T_co]):
 
 def forget_all(app: Backend, results: Iterable[TaskResult]) -> Flow[None]:
     """Remove the records of results from the store."""
-    forgotten = list(results)
+    forgotten = [each for each in results if not each.in_place]
     if forgotten:
         yield from app.store.delete([each.id for each in forgotten])
     for each in forgotten:
@@ -344,7 +348,10 @@ def revoke_all(app: Backend, results: Iterable[TaskResult]) -> Flow[int]:
     from taskq_cloud.core.messages.late_delivery import late_scheduler  # few processes revoke tasks
     from taskq_cloud.core.workflows.revocation import revoke_tasks  # few processes revoke tasks
 
+    ids = [each.id for each in results if not each.in_place]
+    if not ids:
+        return 0
     scheduler, expires_at = late_scheduler(app.scheduler), app.result_expires_at()
     if scheduler is None:
         refuse_without_store(app)
-    return (yield from revoke_tasks(app.store, [each.id for each in results], expires_at, scheduler))
+    return (yield from revoke_tasks(app.store, ids, expires_at, scheduler))

@@ -184,7 +184,7 @@ class ResultSet(Result):
             Exception: the exception of a task that failed.
         """
         refuse_on_message(on_message)
-        refuse_inside_a_task(disable_sync_subtasks)
+        refuse_inside_a_task(disable_sync_subtasks and self._waits())
         self.app.run(self._wait(timeout, interval, propagate=propagate, on_interval=on_interval))
         if callback is None:
             return _values(self.results)
@@ -217,7 +217,7 @@ class ResultSet(Result):
         Every poll reads the records of all tasks that are missing. Arguments and errors are those of ``get``.
         """
         refuse_on_message(on_message)
-        refuse_inside_a_task(disable_sync_subtasks=True)
+        refuse_inside_a_task(self._waits())
         missing = [leaf for leaf in self._leaves() if not leaf.ignored]
         deadline = deadline_after(timeout)
         for pause in pauses(interval):
@@ -290,6 +290,10 @@ class ResultSet(Result):
     async def arevoke(self) -> int:
         """Record the tasks that have not ended as REVOKED, on an event loop: see ``revoke``."""
         return await self.app.arun(self._revoke())
+
+    def _waits(self) -> bool:
+        """Whether there is a task that runs elsewhere, and so may have to be waited for."""
+        return not all(leaf.in_place for leaf in self._leaves())
 
     # -- flows
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow
@@ -208,9 +208,14 @@ class Result(PlainForm):
     def _known_documents(self) -> Mapping[str, Mapping[str, Any]]:
         return {each.id: each.known.document for each in self.everyone() if each.known is not None}
 
+    def _ran_in_place(self) -> bool:
+        return all(each.in_place for each in self.everyone())
+
     def _revoke_workflow(self) -> Flow[int]:
         from taskq_cloud.core.workflows import revocation  # few processes revoke workflows
 
+        if self._ran_in_place():
+            return 0
         refuse_without_store(self.app)
         stages = yield from self._recorded_stages()
         scheduler, expires_at = self.app.scheduler, self.app.result_expires_at()
@@ -219,6 +224,8 @@ class Result(PlainForm):
     def _forget_workflow(self) -> Flow[None]:
         from taskq_cloud.core.workflows import revocation  # few processes forget workflows
 
+        if self._ran_in_place():
+            return
         stages = yield from self._recorded_stages()
         yield from revocation.forget(self.app.store, stages, self.id)
         for each in self.everyone():
@@ -231,10 +238,12 @@ class TaskResult(StoredState, Result):
     Attributes:
         ignored: the call said that no result is stored.
         known: the final state, once it has been read.
+        in_place: the task ran in the calling process, so the store has no record of it.
     """
 
     ignored: bool
     known: TaskState | None
+    in_place: ClassVar[bool] = False
 
     @property
     def children(self) -> Sequence[TaskResult]:

@@ -6,8 +6,9 @@ Nothing is done here: the outcome is a value, and ``outcomes`` acts on it.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from taskq_cloud import errors
 from taskq_cloud.core.model.options import TaskOptions
@@ -20,6 +21,9 @@ LONGEST_DELAY_SECONDS: Final = 10 * 366 * 86_400
 
 _RNG = random.Random()
 
+Describe: TypeAlias = Callable[[BaseException], ErrorInfo]
+"""Describes an exception as plain data; a run in place also keeps the exception itself."""
+
 
 def decide(
     error: BaseException,
@@ -28,6 +32,7 @@ def decide(
     retries: int,
     options: TaskOptions,
     rng: random.Random = _RNG,
+    describe: Describe = ErrorInfo.of,
 ) -> Outcome:
     """Decide the outcome of a run that ended in an exception.
 
@@ -38,16 +43,23 @@ def decide(
         retries: the number of attempts before this one.
         options: the options that the task was declared with.
         rng: draws the jitter.
+        describe: describes the exception that the outcome names, which need not be ``error``.
     """
     try:
-        return _decide(error, task, task_id, retries, options, rng)
+        return _decide(error, task, task_id, retries, options, rng, describe)
     except (TypeError, ValueError, OverflowError) as wrong:
         # A mistake of the task, such as a countdown that isn't a number, is the task's failure.
-        return Failed(ErrorInfo.of(wrong))
+        return Failed(describe(wrong))
 
 
 def _decide(
-    error: BaseException, task: str, task_id: str, retries: int, options: TaskOptions, rng: random.Random
+    error: BaseException,
+    task: str,
+    task_id: str,
+    retries: int,
+    options: TaskOptions,
+    rng: random.Random,
+    describe: Describe,
 ) -> Outcome:
     match error:
         case errors.Replaced():
@@ -57,12 +69,12 @@ def _decide(
         case Reject():
             return Rejected(error.reason, error.requeue)
         case Retry():
-            return _requested(error, task, task_id, retries, options)
+            return _requested(error, task, task_id, retries, options, describe)
     if isinstance(error, options.autoretry_for) and not isinstance(error, options.dont_autoretry_for):
         max_retries = options.retry_kwargs.get("max_retries", options.max_retries)
         if not exhausted(retries, max_retries):
-            return Retrying(ErrorInfo.of(error), _checked_delay(automatic_delay(retries, options, rng)))
-    return Failed(ErrorInfo.of(error), expected=isinstance(error, options.throws))
+            return Retrying(describe(error), _checked_delay(automatic_delay(retries, options, rng)))
+    return Failed(describe(error), expected=isinstance(error, options.throws))
 
 
 def exhausted(retries: int, max_retries: int | None) -> bool:
@@ -85,10 +97,12 @@ def automatic_delay(retries: int, options: TaskOptions, rng: random.Random = _RN
     return float(rng.randint(0, int(delay))) if options.retry_jitter else delay
 
 
-def _requested(request: Retry, task: str, task_id: str, retries: int, options: TaskOptions) -> Outcome:
+def _requested(
+    request: Retry, task: str, task_id: str, retries: int, options: TaskOptions, describe: Describe
+) -> Outcome:
     max_retries = options.max_retries if request.max_retries is None else request.max_retries
     if exhausted(retries, max_retries):
-        return Failed(ErrorInfo.of(no_retry_left(task, task_id, request.exc)))
+        return Failed(describe(no_retry_left(task, task_id, request.exc)))
     match request.when:
         case None:
             delay = options.default_retry_delay
@@ -97,7 +111,7 @@ def _requested(request: Retry, task: str, task_id: str, retries: int, options: T
         case _:
             delay = float(request.when)
     cause = request.exc or request
-    return Retrying(ErrorInfo.of(cause), _checked_delay(delay), request.retry_args, request.retry_kwargs)
+    return Retrying(describe(cause), _checked_delay(delay), request.retry_args, request.retry_kwargs)
 
 
 def _checked_delay(delay_seconds: float) -> float:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
+from taskq_cloud.core.execution.retry import Describe
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Succeeded
@@ -80,8 +81,12 @@ class TaskRunner:
         definition = self._tasks.get(task)
         return definition is not None and definition.is_async
 
-    def run(self, invocation: Invocation) -> Outcome:
+    def run(self, invocation: Invocation, describe: Describe = ErrorInfo.of) -> Outcome:
         """Run the function in this thread; a coroutine function runs on an event loop that the thread keeps.
+
+        Args:
+            invocation: the run.
+            describe: describes the exception that the run ends in.
 
         Raises:
             TimeLimitExceeded: the caller raised it in the function.
@@ -91,34 +96,34 @@ class TaskRunner:
             loop: _ThreadLoop | None = getattr(self._loops, "of_this_thread", None)
             if loop is None:
                 loop = self._loops.of_this_thread = _ThreadLoop()
-            return loop.runner.run(self.arun(invocation))
+            return loop.runner.run(self.arun(invocation, describe))
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
-            return self._succeeded(definition, definition.function(*args, **kwargs))
+            return self._succeeded(definition, definition.function(*args, **kwargs), describe)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
-            return self._ended(error, invocation)
+            return self._ended(error, invocation, describe)
         finally:
             called_within.reset(calling)
             added_to_chord.reset(adding)
             current_invocation.reset(token)
 
-    async def arun(self, invocation: Invocation) -> Outcome:
+    async def arun(self, invocation: Invocation, describe: Describe = ErrorInfo.of) -> Outcome:
         """Run the coroutine function on the running loop. If this coroutine is cancelled, so is the task."""
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
-            return self._succeeded(definition, await definition.function(*args, **kwargs))
+            return self._succeeded(definition, await definition.function(*args, **kwargs), describe)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
-            return self._ended(error, invocation)
+            return self._ended(error, invocation, describe)
         finally:
             called_within.reset(calling)
             added_to_chord.reset(adding)
@@ -132,18 +137,18 @@ class TaskRunner:
             raise NotRegistered(f"task {task!r} is not registered in this process: import its module") from None
 
     @staticmethod
-    def _succeeded(definition: TaskDefinition, value: Any) -> Outcome:
+    def _succeeded(definition: TaskDefinition, value: Any, describe: Describe) -> Outcome:
         try:
             return Succeeded(serializers.dumps(value), tuple(added_to_chord.get() or ()), _called())
         except EncodeError as error:
-            described = ErrorInfo.of(EncodeError(f"the result of task {definition.name} is {error}"))
-            return Failed(described, called=_called())
+            unfit = EncodeError(f"the result of task {definition.name} is {error}")
+            return Failed(describe(unfit), called=_called())
 
-    def _ended(self, error: Exception, invocation: Invocation) -> Outcome:
+    def _ended(self, error: Exception, invocation: Invocation, describe: Describe) -> Outcome:
         message = invocation.message
         definition = self._tasks.get(message.task)
         options = definition.options if definition else TaskOptions()
-        outcome = retry.decide(error, message.task, message.id, message.retries, options)
+        outcome = retry.decide(error, message.task, message.id, message.retries, options, describe=describe)
         return replace(outcome, called=_called()) if isinstance(outcome, Failed) else outcome
 
     def _has_trail(self, invocation: Invocation) -> bool:
@@ -162,7 +167,8 @@ def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list
 
         failed, error = invocation.failed.message, invocation.failed.error
         request = definition.request(replace(invocation, message=failed, failed=None))
-        args[:0] = [request, rebuild(error), error.traceback]
+        exception = rebuild(error) if invocation.failed.exception is None else invocation.failed.exception
+        args[:0] = [request, exception, error.traceback]
     elif definition.bind is not None:
         args.insert(0, definition.bind(invocation))
     return args, dict(invocation.message.kwargs)

@@ -143,10 +143,11 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FailedCall:
-    """A failed task as its errback gets it: the message and the error."""
+    """A failed task as its errback gets it: the message and the error; in place also the exception itself."""
 
     message: Message
     error: ErrorInfo
+    exception: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

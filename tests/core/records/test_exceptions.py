@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.message import Message as Headers
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pydantic
@@ -25,14 +25,16 @@ import requests
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
-from kombu.utils.json import dumps as kombu_dumps
-from kombu.utils.json import loads as kombu_loads
+from kombu.utils import json as kombu_json
 
 from taskq_cloud import errors
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document as documents
 from taskq_cloud.core.records.record import FAILURE
+
+
+json_of_kombu: Any = kombu_json  # its functions have no types
 
 
 def stored(error: BaseException) -> str:
@@ -128,7 +130,7 @@ class Frozen(Exception):
 
 
 class MadeByNew(Exception):
-    def __new__(cls, *_: object) -> MadeByNew:
+    def __new__(cls, *_: object) -> Self:
         raise AssertionError("the class was called")
 
     @classmethod
@@ -180,7 +182,7 @@ def test_exception_comes_back_with_its_class_text_and_notes(error: Exception) ->
     assert type(made) is type(error)
     assert str(made) == str(error)
     assert made.__notes__ == ["order 5", "second line"]
-    if not isinstance(error, ExceptionGroup):
+    if not isinstance(error, ExceptionGroup | SyntaxError):  # whose arguments hold a list or a tuple
         assert made.args == error.args
 
 
@@ -262,8 +264,8 @@ def test_argument_of_a_rich_type_is_stored_as_celery_stores_it(argument: Any) ->
     assert str(made) == str(KeyError(argument))
     result = json.dumps(json.loads(stored(KeyError(argument)))["result"], separators=(",", ":"))
     celerys = {"exc_type": "KeyError", "exc_message": [argument], "exc_module": "builtins"}
-    assert result == kombu_dumps(celerys, separators=(",", ":"))
-    assert kombu_loads(result) == celerys
+    assert result == json_of_kombu.dumps(celerys, separators=(",", ":"))
+    assert json_of_kombu.loads(result) == celerys
 
 
 def test_plain_exception_adds_nothing_to_celerys_document() -> None:
