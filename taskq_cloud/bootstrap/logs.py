@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from taskq_cloud.core import serializers
 from taskq_cloud.core.execution.runner import current_invocation
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
@@ -141,7 +142,7 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return serializers.strict(json.dumps(line, default=str))
 
 
 def _time(record: logging.LogRecord) -> str:

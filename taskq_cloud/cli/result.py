@@ -141,16 +141,15 @@ def _colour() -> bool | None:
 
 
 def _as_json(task_id: str, state: TaskState) -> str:
-    return serializers.dumps(
-        {
-            "task_id": task_id,
-            "state": state.state,
-            "result": state.document.get("result"),
-            "traceback": state.traceback,
-            "date_done": state.date_done.isoformat() if state.date_done else None,
-            "children": list(state.children),
-        }
-    )
+    document = {
+        "task_id": task_id,
+        "state": state.state,
+        "result": state.document.get("result"),
+        "traceback": state.traceback,
+        "date_done": state.date_done.isoformat() if state.date_done else None,
+        "children": list(state.children),
+    }
+    return serializers.strict(serializers.dumps(document))
 
 
 def _as_text(state: TaskState, *, traceback: bool) -> str:

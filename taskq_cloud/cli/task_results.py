@@ -42,7 +42,7 @@ def wait_for(result: AsyncResult[Any], seconds: float) -> TaskState:
 def value_text(state: TaskState) -> str:
     """Return the text of a task's value: JSON, or the class and message of its exception."""
     if not isinstance(state.result, BaseException):
-        return serializers.dumps(state.result)
+        return serializers.strict(serializers.dumps(state.result))
     error = error_of(state.document)
     return f"{type(state.result).__name__}: {state.result}" if error is None else error.summary
 

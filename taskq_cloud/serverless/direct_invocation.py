@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages.events import check_not_http
 from taskq_cloud.core.model import payload_references
@@ -106,23 +107,23 @@ def _document(runtime: Runtime, invocation: LambdaInvocation, message: Message) 
     """Return the result document from the store. If the store has none, the run's outcome makes one."""
     record = invocation.run(runtime.store.load([message.id])).get(message.id)
     payload = _encode_outcome(message, invocation.outcome) if record is None else record.payload
-    document: dict[str, Any] = json.loads(payload)
+    # Lambda writes the answer as JSON, for a caller that need not be Python.
+    document: dict[str, Any] = json.loads(serializers.strict(payload))
     return document
 
 
 def _encode_outcome(message: Message, outcome: Outcome | None) -> str:
-    traceback: str | None = None
-    state, result = records.PENDING, "null"  # the message was parked until it is due
+    state: str = records.PENDING
+    result: str | ErrorInfo = "null"  # the message was parked until it is due
     match outcome:
         case Succeeded():
             state, result = records.SUCCESS, outcome.payload
         case Ignored():
             state = records.IGNORED
         case Failed() | Retrying() | TimedOut() | Lost():
-            error = _error_of(outcome)
             state = records.RETRY if isinstance(outcome, Retrying) else records.FAILURE
-            result, traceback = result_document.encode_error(error), error.traceback
-    return result_document.encode(message, state, result, now=time.time(), traceback=traceback)
+            result = _error_of(outcome)
+    return result_document.encode(message, state, result, now=time.time())
 
 
 def _error_of(outcome: Failed | Retrying | TimedOut | Lost) -> ErrorInfo:

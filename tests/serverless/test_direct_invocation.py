@@ -30,6 +30,17 @@ def test_direct_invocation_returns_the_result_document(shop: Shop) -> None:
     assert shop.broker.settled == []
 
 
+@pytest.mark.parametrize("ignored", [False, True], ids=["from the store", "from the outcome"])
+def test_answer_is_json_whatever_the_task_returns(shop: Shop, ignored: bool) -> None:
+    @shop.app.task(name="ratio", ignore_result=ignored)
+    def ratio() -> list[float]:
+        return [float("nan"), float("inf"), 0.5]
+
+    answer = shop.handler({"task": "ratio", "args": []}, Context())
+    assert answer["result"] == [None, None, 0.5]
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+
+
 def test_second_invocation_with_one_task_id_does_not_run_again(shop: Shop) -> None:
     event = {"task": "aadd", "args": [3], "id": "mine"}
     answers = [shop.handler(event, Context()) for _ in range(2)]

@@ -12,7 +12,7 @@ from taskq_cloud.core.serializers.registry import (
     serializer_named,
     unregister_serializer,
 )
-from taskq_cloud.core.serializers.rich_json import PlainForm, dumps, loads
+from taskq_cloud.core.serializers.rich_json import PlainForm, dumps, loads, strict
 
 __all__ = [
     "LARGEST_EXPANDED_BYTES",
@@ -25,5 +25,6 @@ __all__ = [
     "register_serializer",
     "serializer_for",
     "serializer_named",
+    "strict",
     "unregister_serializer",
 ]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import re
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime, time
@@ -14,6 +16,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from taskq_cloud.errors import DecodeError, EncodeError
+
+_MAY_BE_BEYOND_JSON: Final = re.compile(r"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")
+"""What JSON text has in it if a number may not be finite: a name, or a number beyond the largest of a float."""
 
 
 class PlainForm:
@@ -60,6 +65,19 @@ def loads(text: str | bytes) -> Any:
         return json.loads(text, object_hook=_from_rich)
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DecodeError(f"not readable as JSON: {error}") from error
+
+
+def strict(text: str) -> str:
+    """Write JSON text of Python's so that any reader takes it: JSON has no NaN and no infinity, which become null."""
+    if _MAY_BE_BEYOND_JSON.search(text) is None:
+        return text
+    value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
 
 
 def _rich(value: Any) -> Any:

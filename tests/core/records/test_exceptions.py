@@ -33,7 +33,6 @@ from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document as documents
 from taskq_cloud.core.records.record import FAILURE
 
-
 json_of_kombu: Any = kombu_json  # its functions have no types
 
 

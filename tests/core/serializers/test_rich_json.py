@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -167,3 +168,26 @@ def test_truncated_zlib_body_is_refused() -> None:
     packed, content_type = serializers.compress(b"x" * 1000, "zlib")
     with pytest.raises(DecodeError, match="damaged"):
         serializers.decompress(packed[:-5], content_type)
+
+
+def refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} isn't JSON")
+
+
+@pytest.mark.parametrize(
+    ("value", "strict"),
+    [
+        (float("nan"), None),
+        ([1.5, float("inf"), {"x": -float("inf")}], [1.5, None, {"x": None}]),
+        ({"NaN": "Infinity", "1e999": "NaN"}, {"NaN": "Infinity", "1e999": "NaN"}),
+        ([1e308, -1e-300, 10**400, "\ud800", "ł"], [1e308, -1e-300, 10**400, "\ud800", "ł"]),
+    ],
+    ids=repr,
+)
+def test_strict_text_has_null_for_numbers_that_json_does_not_have(value: Any, strict: Any) -> None:
+    text = serializers.strict(serializers.dumps(value))
+    assert json.loads(text, parse_constant=refuse_constant) == strict
+
+
+def test_number_beyond_floats_becomes_null() -> None:
+    assert serializers.strict('[1e999,-1E+0999,"1e999",1.5]') == '[null,null,"1e999",1.5]'
