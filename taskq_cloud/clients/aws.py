@@ -12,6 +12,7 @@ own retries are off. boto3 is not used: it would add some 60 modules to botocore
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import cache
@@ -124,10 +125,11 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
     from botocore.config import Config  # an event loop needs aiobotocore's classes instead
     from botocore.session import Session
 
+    before = sys.exception()
     try:
         client: Any = with_shared_models(Session()).create_client(service, **_arguments(options, Config))
     except (sdk.BotoCoreError, ValueError) as error:
-        raise _opening_error(service, error) from error
+        raise _opening_error(service, error, before) from error
     return AWSClient(client)
 
 
@@ -139,13 +141,14 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
     except ImportError as error:
         raise MissingExtra(f"the AWS service {service} on an event loop", "aws") from error
 
+    before = sys.exception()
     async with AsyncExitStack() as stack:
         try:
             client = await stack.enter_async_context(
                 with_shared_models(AioSession()).create_client(service, **_arguments(options, AioConfig))
             )
         except (sdk.BotoCoreError, ValueError) as error:
-            raise _opening_error(service, error) from error
+            raise _opening_error(service, error, before) from error
         return AsyncAWSClient(client, stack.pop_all().aclose)
 
 
@@ -208,7 +211,12 @@ def _is_stream(value: Any) -> bool:
     return callable(getattr(value, "read", None))
 
 
-def _opening_error(service: str, error: Exception) -> Exception:
+def _opening_error(service: str, error: Exception, before: BaseException | None) -> BaseException:
+    from taskq_cloud.clients.interruptions import interruption_in  # few clients can't be opened
+
+    interruption = interruption_in(error, before, sdk.HTTPClientError)  # credentials may have been read by HTTP
+    if interruption is not None:
+        return interruption
     if isinstance(error, sdk.NoRegionError):
         return ImproperlyConfigured(
             f"AWS {service}: no region is configured: put one into the URL (sqs://eu-west-1/...), or set "
@@ -244,7 +252,7 @@ def _trouble(code: str, status: int) -> Trouble:
     return Trouble.REFUSED
 
 
-_AWS: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_error)
+_AWS: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_error, wrapper=sdk.HTTPClientError)
 
 
 class AWSClient(SDKClient):

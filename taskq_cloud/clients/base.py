@@ -9,6 +9,7 @@ called, and what an exception means, is defined in the module of each SDK.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -76,12 +77,14 @@ class SDK:
         call_error: turns such an exception into a ``CallError``.
         chain_errors: whether the ``CallError`` keeps the SDK's exception as its cause. False keeps secrets in the
             exception's text out of logs.
+        wrapper: the class in which the SDK wraps each exception that it doesn't know, if there is one.
     """
 
     operation: Callable[[Any, Call], Operation]
     failures: tuple[type[Exception], ...]
     call_error: Callable[[Call, Any], CallError]
     chain_errors: bool = True
+    wrapper: type[Exception] | None = None
 
 
 class SDKClient:
@@ -103,13 +106,15 @@ class SDKClient:
 
         Raises:
             CallError: the call failed.
+            Exception: the exception that was raised into the call, such as a time limit.
         """
-        sdk = self.sdk
+        sdk, before = self.sdk, sys.exception()
+        failure: BaseException
         try:
             return run(sdk.operation(self._client, call), _finished)
         except sdk.failures as error:
-            failure = sdk.call_error(call, error)
-            if sdk.chain_errors:
+            failure, own = _failure(sdk, call, error, before)
+            if own and sdk.chain_errors:
                 raise failure from error
         # Raised outside the handler, so that the SDK's exception isn't even the context of this one.
         raise failure
@@ -138,13 +143,15 @@ class AsyncSDKClient:
 
         Raises:
             CallError: the call failed.
+            Exception: the exception that was raised into the call, such as a time limit.
         """
-        sdk = self.sdk
+        sdk, before = self.sdk, sys.exception()
+        failure: BaseException
         try:
             return await arun(sdk.operation(self._client, call), _awaitable)
         except sdk.failures as error:
-            failure = sdk.call_error(call, error)
-            if sdk.chain_errors:
+            failure, own = _failure(sdk, call, error, before)
+            if own and sdk.chain_errors:
                 raise failure from error
         raise failure
 
@@ -178,6 +185,14 @@ class ThreadedClient:
         """Close the client after the calls that were made before."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self._client.close)
         self._threads.shutdown(wait=False)
+
+
+def _failure(sdk: SDK, call: Call, error: Exception, before: BaseException | None) -> tuple[BaseException, bool]:
+    """What to raise for an SDK's exception, and whether that is a failure of the call."""
+    from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
+
+    interruption = interruption_in(error, before, sdk.wrapper)
+    return (sdk.call_error(call, error), True) if interruption is None else (interruption, False)
 
 
 def _finished(result: Any) -> Any:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -107,7 +108,7 @@ class GCSClient:
         Raises:
             CallError: the call failed.
         """
-        given = call.parameters
+        given, before = call.parameters, sys.exception()
         try:
             bucket = self._client.bucket(given["bucket"])
             match call.operation:
@@ -122,7 +123,12 @@ class GCSClient:
         except sdk.NotFound as error:
             raise self._missing(call, error) from error
         except _FAILURES as error:
-            raise _call_error(call, error) from error
+            from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
+
+            interruption = interruption_in(error, before)
+            if interruption is None:
+                raise _call_error(call, error) from error
+            raise interruption from interruption.__cause__
         raise CallError(call, "UnknownOperation", "this module has no such operation", Trouble.REFUSED)
 
     def close(self) -> None:

@@ -104,6 +104,10 @@ class SQLiteClient:
                 connection = self._open(call.parameters.get("schema"))
                 return _transact(connection, opening, call.parameters["statements"])
             except (sqlite3.Error, OSError) as error:
+                from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
+
+                if interruption_in(error, None) is error:
+                    raise
                 raise self._call_error(call, error) from error
 
     def close(self) -> None:

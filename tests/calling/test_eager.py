@@ -78,7 +78,8 @@ def retry(self: Any) -> None:
 def test_exception_of_an_eager_task_is_the_one_that_was_raised(
     app: TaskQ, function: Callable[..., Any], options: dict[str, Any]
 ) -> None:
-    task: Any = app.task(name="decline", **options)(function)
+    decorate: Any = app.task
+    task = decorate(name="decline", **options)(function)
     result = task.delay()
     assert (result.state, result.result) == ("FAILURE", RAISED)
     assert "no funds" in str(result.traceback)
@@ -143,7 +144,7 @@ def test_exhausted_retries_without_an_exception_are_their_own_error(app: TaskQ) 
 
 def test_failed_chord_has_the_members_exception_as_its_cause(app: TaskQ) -> None:
     failing: Any = app.task(name="decline")(decline)
-    result = chord([app.tasks["add"].s(1, 1), failing.s()])(app.tasks["total"].s())
+    result: Any = chord([app.tasks["add"].s(1, 1), failing.s()])(app.tasks["total"].s())
     with pytest.raises(ChordError, match="raised Declined") as caught:
         result.get()
     assert caught.value is result.result

@@ -84,6 +84,32 @@ def test_progress_by_id_equals_progress_of_the_callers_result(app: TaskQ, bench:
         assert repr(progress) == "<Progress: 5 of 5 ended (100 %): SUCCESS 3, FAILURE 2>"
 
 
+class NotShownAnew(Exception):
+    """An exception whose text needs more than its arguments, and whose module asks for it."""
+
+    def __init__(self, order: dict[str, int]) -> None:
+        super().__init__(order)
+        self.order = order
+
+    def __str__(self) -> str:
+        return f"order {self.order['id']}"
+
+
+def test_exception_that_can_not_be_shown_anew_leaves_the_workflow_readable(app: TaskQ, bench: Bench) -> None:
+    @app.task(name="refuses")
+    def refuses() -> None:
+        raise NotShownAnew({"id": 5})
+
+    result: Any = chain(app.tasks["refuses"].si(), group(task(app), task(app)), task(app)).delay()
+    serve(bench)
+    refused = next(node for node in result.tree().tasks() if node.name == "refuses")
+    assert refused.error == "NotShownAnew: order 5"
+    assert (result.progress().failed, result.progress().ended) == (2, 4)
+    assert result.revoke_workflow() == 0
+    with pytest.raises(NotShownAnew, match="order 5"):
+        result.get(timeout=0)
+
+
 async def test_workflow_methods_work_on_an_event_loop() -> None:
     app, _ = make()
     result: Any = await chain(task(app), task(app)).adelay()

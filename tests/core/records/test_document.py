@@ -80,14 +80,17 @@ def test_success_is_readable_by_celery(celery_backend: Kept) -> None:
 
 
 def test_failure_is_readable_by_celery(celery_backend: Kept) -> None:
-    described = ErrorInfo.of(KeyError("lost", 1))
-    error = result_document.encode_error(described)
-    payload = result_document.encode(Message(task="t", id="1"), FAILURE, error, now=NOW, traceback=described.traceback)
+    error = KeyError("lost", 1)
+    error.add_note("which Celery doesn't read")
+    described = ErrorInfo.of(error)
+    payload = result_document.encode(Message(task="t", id="1"), FAILURE, described, now=NOW)
     celery_backend.kept[celery_backend.get_key_for_task("1")] = payload
     meta = celery_backend.get_task_meta("1")
     assert isinstance(meta["result"], KeyError)
     assert meta["result"].args == ("lost", 1)
     assert meta["traceback"] == described.traceback
+    celerys = json.dumps(celery_backend.prepare_exception(error), separators=(",", ":"))
+    assert f'"result":{celerys},' in payload
 
 
 def test_failure_stored_by_celery_is_read(celery_backend: Kept) -> None:
