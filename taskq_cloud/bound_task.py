@@ -17,7 +17,7 @@ from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records import document, record
 from taskq_cloud.core.records.record import Record, version_of
 from taskq_cloud.core.workflows import signatures
-from taskq_cloud.errors import EncodeError, ImproperlyConfigured, Replaced, Retry
+from taskq_cloud.errors import EncodeError, ImproperlyConfigured, InvalidTaskError, Replaced, Retry
 from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.runtime.protocols import Application
 
@@ -209,7 +209,11 @@ class BoundTask:
             plain: Signature = serializers.loads(serializers.dumps(node.to_dict()))
         except EncodeError as error:
             raise EncodeError(f"task {self.name}: {where}: {node!r:.100} is {error}") from error
-        if not signatures.parse(plain):
+        try:
+            stages = signatures.parse(plain)
+        except InvalidTaskError as error:
+            raise InvalidTaskError(f"task {self.name}: {where}: {error}") from error
+        if not stages:
             raise ImproperlyConfigured(f"task {self.name}: {where} takes no empty chain")
         return plain
 

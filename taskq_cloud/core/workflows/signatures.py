@@ -7,14 +7,17 @@ Source: Celery 5.7, "Canvas: Designing Work-flows", and its signatures on the wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.workflows.stages import (
+    MOST_NESTED,
     GroupStage,
     Stages,
     TaskStage,
+    check_depth,
+    nests_too_deeply,
     set_on_all,
     set_on_first,
     set_on_last,
@@ -43,6 +46,10 @@ _HEADER_OPTIONS: Final = ("countdown", "eta")
 _NOT_COPIED: Final = (*_LAST_TASK_OPTIONS, *_HEADER_OPTIONS, "link_error")
 """Options of a chord that header and body don't both get."""
 
+_MOST_LEVELS: Final = 2 * MOST_NESTED
+"""The most signatures inside each other: a group and the chain around it are two. The calls that read them are as many,
+and Python's own limit is 1,000."""
+
 SAVED_CHORD: Final = "chord_group"
 """The option of a chord's body that names the header's group, if the result store has the list of its members."""
 CHORD_PLACES: Final = "chord_places"
@@ -64,39 +71,48 @@ def parse(signature: Signature) -> Stages:
     the chain is a chord's body.
 
     Raises:
-        InvalidTaskError: the value, or a part of it, isn't a signature; the error quotes that part.
+        InvalidTaskError: the value, or a part of it, isn't a signature, and the error quotes that part; or the value nests
+            too deeply.
     """
-    options = dict(signature.get("options") or {})
-    follows = parse_all(reversed(options.pop("chain", None) or ()))
-    return _parse({**signature, "options": options} if follows else signature, options) + follows
-
-
-def _parse(signature: Signature, options: Mapping[str, Any]) -> Stages:
-    match signature:
-        case {"task": "celery.chain", "kwargs": {"tasks": [*tasks]}}:
-            stages = _chain(parse(each) for each in tasks)
-            last = (*_LAST_TASK_OPTIONS, *_PLACE_OPTIONS)
-            first = {name: value for name, value in options.items() if name not in (*last, "link_error")}
-            stages = set_on_all(stages, {"link_error": options.get("link_error")})
-            stages = set_on_last(set_on_first(stages, first), {name: options.get(name) for name in last})
-        case {"task": "celery.group", "kwargs": {"tasks": [*tasks]}}:
-            others = {name: value for name, value in options.items() if name not in ("task_id", "link")}
-            stages = (GroupStage(tuple(_group_members(tasks, others)), options.get("task_id")),)
-        case {"task": "celery.chord", "kwargs": {"header": header, "body": {} as body}}:
-            stages = _chord(header, parse(body), options)
-        case {"task": "celery.chunks", "kwargs": {"task": {} as task, "it": [*items], "n": int(n)}} if n > 0:
-            parts = [starmap(task, items[begin : begin + n]) for begin in range(0, len(items), n)]
-            return (GroupStage(tuple((TaskStage(part),) for part in parts), options.get("task_id")),)
-        case {"task": str(name)} if name and name not in _COMPOSED:
-            return (TaskStage(signature),)
-        case _:
-            raise InvalidTaskError(f"this isn't a signature: {signature!r:.200}")
-    return with_arguments(stages, signature.get("args") or (), {})
+    stages = _parse(signature, 0)
+    if len(stages) > 1 or isinstance(stages[0] if stages else None, GroupStage):
+        check_depth(stages)
+    return stages
 
 
 def parse_all(signatures: Iterable[Signature]) -> Stages:
     """Read signatures that run one after the other."""
     return tuple(stage for each in signatures for stage in parse(each))
+
+
+def _parse(signature: Signature, level: int) -> Stages:
+    """Read a signature; ``level`` counts the signatures around it, each of which takes one nested call or two."""
+    if level > _MOST_LEVELS:
+        raise nests_too_deeply()
+    options = dict(signature.get("options") or {})
+    follows: list[TaskStage | GroupStage] = []
+    for each in reversed(options.pop("chain", None) or ()):
+        follows += _parse(each, level + 1)
+    if follows:
+        signature = {**signature, "options": options}
+    stages: Stages
+    match signature:
+        case {"task": "celery.chain" | "celery.group" as kind, "kwargs": {"tasks": [*tasks]}}:
+            parts: list[Stages] = []
+            for each in tasks:  # not a comprehension, which would be one more nested call
+                parts.append(_parse(each, level + 1))  # noqa: PERF401
+            stages = _chain(parts, options) if kind == CHAIN else _group_of(tasks, parts, options)
+        case {"task": "celery.chord", "kwargs": {"header": header, "body": {} as body}}:
+            group = header if isinstance(header, Mapping) else signature_of(GROUP, kwargs={"tasks": list(header)})
+            stages = _chord(_parse(group, level + 1), _parse(body, level + 1), options)
+        case {"task": "celery.chunks", "kwargs": {"task": {} as task, "it": [*items], "n": int(n)}} if n > 0:
+            pieces = [starmap(task, items[begin : begin + n]) for begin in range(0, len(items), n)]
+            return (GroupStage(tuple((TaskStage(piece),) for piece in pieces), options.get("task_id")), *follows)
+        case {"task": str(name)} if name and name not in _COMPOSED:
+            return (TaskStage(signature), *follows)
+        case _:
+            raise InvalidTaskError(f"this isn't a signature: {signature!r:.200}")
+    return (*with_arguments(stages, signature.get("args") or (), {}), *follows)
 
 
 def starmap(task: Signature, items: Sequence[Any], *, name: str = STARMAP) -> Signature:
@@ -132,49 +148,54 @@ def signature_of(
     }
 
 
-def _chain(parts: Iterable[Stages]) -> Stages:
+def _chain(parts: Iterable[Stages], options: Mapping[str, Any]) -> Stages:
     """Put workflows one after the other. A group of one member becomes that member, and an empty group is left out."""
-    stages: list[TaskStage | GroupStage] = []
+    joined: list[TaskStage | GroupStage] = []
     empty: Stages = ()
     for part in parts:
         match part:
             case (GroupStage(members=()),):
                 empty = part
             case (GroupStage(members=(only,)),):
-                stages += only
+                joined += only
             case _:
-                stages += part
-    return tuple(stages) or empty
+                joined += part
+    last = (*_LAST_TASK_OPTIONS, *_PLACE_OPTIONS)
+    first = {name: value for name, value in options.items() if name not in (*last, "link_error")}
+    stages = set_on_all(tuple(joined) or empty, {"link_error": options.get("link_error")})
+    return set_on_last(set_on_first(stages, first), {name: options.get(name) for name in last})
 
 
-def _group_members(tasks: Iterable[Signature], options: Mapping[str, Any]) -> Iterator[Stages]:
-    """Read the members of a group. Members of a group inside it become its own, and empty chains are left out.
+def _group_of(tasks: Iterable[Signature], parts: Iterable[Stages], options: Mapping[str, Any]) -> Stages:
+    """Put workflows side by side.
 
-    A chain that ends in a group stays one member.
+    Members of a group inside it become its own, and empty chains are left out. A chain that ends in a group stays one
+    member.
     """
-    for task in tasks:
-        stages = set_on_first(parse(task), options)
+    others = {name: value for name, value in options.items() if name not in ("task_id", "link")}
+    members: list[Stages] = []
+    for task, part in zip(tasks, parts, strict=True):
+        stages = set_on_first(part, others)
         match stages:
             case ():
                 pass
-            case (GroupStage(members=members),) if task["task"] == GROUP:
-                yield from members
+            case (GroupStage(members=inner),) if task["task"] == GROUP:
+                members += inner
             case _:
-                yield stages
+                members.append(stages)
+    return (GroupStage(tuple(members), options.get("task_id")),)
 
 
-def _chord(header: Signature | Iterable[Signature], body: Stages, options: Mapping[str, Any]) -> Stages:
-    group = header if isinstance(header, Mapping) else signature_of(GROUP, kwargs={"tasks": list(header)})
-    stages = parse(group)
-    if len(stages) != 1 or isinstance(stages[0], TaskStage):
-        stages = (GroupStage((stages,)),)
+def _chord(header: Stages, body: Stages, options: Mapping[str, Any]) -> Stages:
+    if len(header) != 1 or isinstance(header[0], TaskStage):
+        header = (GroupStage((header,)),)
     if not body:
         raise InvalidTaskError("a chord's body is an empty chain")
     last = {name: value for name in _LAST_TASK_OPTIONS if (value := options.get(name)) and not _has(body, name)}
     last |= {name: options[name] for name in _PLACE_OPTIONS if name in options}
     both = {name: value for name, value in options.items() if name not in (*last, *_NOT_COPIED)}
     body = set_on_all(set_on_last(set_on_first(body, both), last), {"link_error": options.get("link_error")})
-    return set_on_first(stages, {**both, **{name: options.get(name) for name in _HEADER_OPTIONS}}) + body
+    return set_on_first(header, {**both, **{name: options.get(name) for name in _HEADER_OPTIONS}}) + body
 
 
 def _has(body: Stages, name: str) -> bool:
