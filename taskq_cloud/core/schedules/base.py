@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from taskq_cloud.core.model.validation import aware
 from taskq_cloud.errors import ScheduleError, TimeZonesMissing
 
 Now: TypeAlias = Callable[[], datetime]
+
+_LONGEST_ZONE_CHARACTERS: Final = 60
+"""More characters than any zone's name has."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The anchor from which an interval is counted if no other is given."""
@@ -69,9 +72,9 @@ def zone_named(name: str | None) -> tzinfo:
         known = available_timezones()
         if not known:
             raise TimeZonesMissing(name) from None
-        close = get_close_matches(str(name), known, n=3)
+        close = get_close_matches(str(name)[:_LONGEST_ZONE_CHARACTERS], known, n=3)
         raise ScheduleError(
-            f"unknown time zone {name!r}: give a name of the IANA database, such as "
+            f"unknown time zone {name!r:.200}: give a name of the IANA database, such as "
             f"{', '.join(map(repr, close or ['Europe/Paris', 'UTC']))}"
         ) from None
 
@@ -86,7 +89,7 @@ def zone_name(timezone: str | tzinfo | None) -> str | None:
         return None if timezone is None else "UTC"
     name = timezone if isinstance(timezone, str) else getattr(timezone, "key", None)
     if name is None:
-        raise ScheduleError(f"the time zone {timezone!r} has no name in the IANA database: give the zone by its name")
+        raise ScheduleError(f"the time zone {timezone!r:.200} has no name in the IANA database: give it by its name")
     zone_named(name)
     return str(name)
 

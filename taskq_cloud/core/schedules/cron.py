@@ -97,7 +97,8 @@ class crontab:
         parts = text.split()
         if len(parts) != _CRONTAB_FIELDS:
             raise ScheduleError(
-                f"crontab {text!r} has {len(parts)} fields, not five: minute, hour, day of month, month, day of week"
+                f"crontab {text!r:.99} has {len(parts)} fields, not five: "
+                "minute, hour, day of month, month, day of week"
             )
         minute, hour, day_of_month, month_of_year, day_of_week = parts
         return cls(minute, hour, day_of_week, day_of_month, month_of_year, timezone=timezone)

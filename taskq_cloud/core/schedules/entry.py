@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from taskq_cloud.core.schedules.base import EPOCH, Schedule
 from taskq_cloud.core.schedules.cron import crontab
@@ -14,7 +14,10 @@ from taskq_cloud.errors import ScheduleError
 
 Overlap = Literal["allow", "skip"]
 CatchUp = Literal["one", "all", "skip"]
+OVERLAPS: Final[tuple[str, ...]] = get_args(Overlap)
+CATCH_UPS: Final[tuple[str, ...]] = get_args(CatchUp)
 
+_SECOND: Final = timedelta(seconds=1)
 _MINUTE_SECONDS: Final = 60
 _LONGEST_JITTER_SECONDS: Final = 86_400
 """The longest flexible window of EventBridge Scheduler."""
@@ -44,34 +47,51 @@ class Timing:
 
     def following(self, moment: datetime) -> datetime | None:
         """The first fire time after ``moment``, in UTC; None if there is none before the end."""
-        if self.start is not None:
-            moment = max(moment, self.start - timedelta(seconds=1))
         try:
+            if self.start is not None:
+                moment = max(moment, self.start - _SECOND)
             due = self.schedule.following(moment, self.anchor)
-        except (OverflowError, StopIteration):  # after the year 9999
+        except (OverflowError, StopIteration):  # before the year 1 or after the year 9999
             return None
         return due if self.end is None or due < self.end else None
 
     def between(self, begin: datetime, end: datetime) -> Iterator[datetime]:
         """The fire times from ``begin`` on and before ``end``, in UTC."""
-        due = self.following(begin - timedelta(seconds=1))
+        due = self.following(begin - _SECOND)
         while due is not None and due < end:
             yield due
             due = self.following(due)
 
     def fires_at(self, moment: datetime) -> bool:
         """Whether the task is due in exactly this second."""
-        return self.following(moment - timedelta(seconds=1)) == moment
+        return self.following(moment - _SECOND) == moment
 
-    def latest(self, moment: datetime) -> datetime | None:
-        """The last fire time at or before ``moment``, in UTC; None if there was none."""
-        reach = timedelta(minutes=1)
-        while (due := self.following(moment - reach)) is None or due > moment:
+    def latest(self, moment: datetime, known: datetime | None = None) -> datetime | None:
+        """The last fire time at or before ``moment``, in UTC; None if there was none.
+
+        The number of its steps depends on how long ago that was, and not on how often the task was due.
+
+        Args:
+            moment: an aware time.
+            known: a fire time at or before ``moment``, if one is known; it saves the search for one.
+        """
+        due, reach = known, timedelta(minutes=1)
+        while due is None:
+            due = self.following(moment - reach)
+            if due is not None and due <= moment:
+                break
             if reach > _LONGEST_LOOK_BACK or (self.start is not None and moment - reach < self.start):
                 return None
-            reach *= 2
-        while (later := self.following(due)) is not None and later <= moment:
+            due, reach = None, reach * 2
+        # A fire time is known at or before which the last one can't be, and a time after which there is none.
+        none_after = moment
+        while (later := self.following(due)) is not None and later <= none_after:
             due = later
+            middle = due + (none_after - due) / 2
+            if (after := self.following(middle)) is not None and after <= none_after:
+                due = after
+            else:
+                none_after = middle
         return due
 
     @property
@@ -155,8 +175,8 @@ def check(entry: ScheduleEntry) -> ScheduleEntry:
     if not 0 <= entry.jitter_seconds <= _LONGEST_JITTER_SECONDS:
         raise ScheduleError(f"{where}: jitter is {entry.jitter_seconds:g} s; use a time from 0 to a day, 86400 s")
     for name, value, known in (
-        ("overlap", entry.overlap, ("allow", "skip")),
-        ("catch_up", entry.catch_up, ("one", "all", "skip")),
+        ("overlap", entry.overlap, OVERLAPS),
+        ("catch_up", entry.catch_up, CATCH_UPS),
     ):
         if value not in known:
             raise ScheduleError(f"{where}: {name} is {value!r}; use one of {', '.join(known)}")

@@ -16,6 +16,10 @@ from taskq_cloud.errors import ParseException, ScheduleError
 CronSpec: TypeAlias = int | str | Iterable[int]
 """The types that specify a field: ``5``, ``"mon-fri"``, ``[0, 30]``."""
 
+LONGEST_TEXT: Final = 500
+"""The most characters of a field: a list of all 60 minutes has 169. Fields come in messages too, and no message may
+keep its reader busy."""
+
 _PART: Final = re.compile(r"(?:(?P<all>\*)|(?P<first>[^/*-]+)(?:-(?P<last>[^/*-]+))?)(?P<slash>/(?P<step>\w*))?")
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -41,10 +45,15 @@ class Field:
 
         Raises:
             ParseException: the text can't be read.
-            ScheduleError: a number is out of range, a name is unknown, a step is 0, or there is no number at all.
+            ScheduleError: a number is out of range, a name is unknown, a step is 0, there is no number at all, or the
+                text has more than ``LONGEST_TEXT`` characters.
             TypeError: the specification isn't an int, a str or an iterable of ints.
         """
         if isinstance(spec, str):
+            if len(spec) > LONGEST_TEXT:
+                raise ScheduleError(
+                    f"crontab: {self.name} has {len(spec)} characters; at most {LONGEST_TEXT} are read: {spec!r:.80}"
+                )
             numbers = frozenset(number for part in spec.split(",") for number in self._part(part, spec))
         elif isinstance(spec, int):
             numbers = frozenset({spec})

@@ -18,8 +18,10 @@ from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import SCHEDULE, SCHEDULED_TIME, Message
 from taskq_cloud.core.model.validation import LARGEST_NUMBER
 from taskq_cloud.core.schedules import documents
-from taskq_cloud.core.schedules.base import Schedule
-from taskq_cloud.core.schedules.entry import CatchUp, Overlap, ScheduleEntry, Timing
+from taskq_cloud.core.schedules.base import EPOCH, Schedule
+from taskq_cloud.core.schedules.cron import crontab
+from taskq_cloud.core.schedules.entry import CATCH_UPS, OVERLAPS, CatchUp, Overlap, ScheduleEntry, Timing
+from taskq_cloud.core.schedules.interval import schedule
 from taskq_cloud.core.schedules.triggers import LONG_SPAN_SECONDS
 from taskq_cloud.errors import InvalidTaskError, MissingExtra, ScheduleError
 
@@ -33,6 +35,12 @@ platform's latest fire time at the moment when the broker took the message."""
 CLOCKS_DIFFER_SECONDS: Final = 5
 """The assumed difference between the clocks of two of a provider's services, or of a service and a worker. A message
 sent up to this many seconds before a firing belongs to that firing, because firings are a minute or more apart."""
+
+MOST_OF_A_SPAN: Final = 60
+"""The most ticks that one message stands for: an interval under a minute has spans of a minute."""
+
+_BEFORE_ALL: Final = EPOCH - timedelta(seconds=1)
+"""A time that can't be a fire time."""
 
 _LATEST_LEAD: Final = timedelta(minutes=5)
 """The largest accepted difference between the clocks of a platform and of a worker."""
@@ -148,8 +156,13 @@ def tick_of(message: Message) -> Tick | None:
 
 
 def _checked(tick: Tick) -> Tick:
+    """Check a tick that was read as its entry was checked, so that no message makes its reader compute for long."""
     if not (isinstance(tick.application, str) and isinstance(tick.name, str)):
         raise TypeError("application and name must be texts")
+    if tick.overlap not in OVERLAPS or tick.catch_up not in CATCH_UPS:
+        raise ValueError(f"overlap {tick.overlap!r:.100} or catch_up {tick.catch_up!r:.100} is unknown")
+    if not isinstance(tick.span_seconds, int):
+        raise TypeError("a span must be whole seconds")
     for value, most in (
         (tick.delay_seconds, LARGEST_NUMBER),
         (tick.jitter_seconds, LARGEST_NUMBER),
@@ -158,7 +171,24 @@ def _checked(tick: Tick) -> Tick:
     ):
         if not (isinstance(value, int | float) and 0 <= value <= most):
             raise ValueError(f"{value!r:.100} isn't a number of seconds from 0 to {most}")
+    if not isinstance(tick.fires, crontab | None):
+        raise TypeError("a platform's firings must be a crontab")
+    _check_timing(tick)
     return tick
+
+
+def _check_timing(tick: Tick) -> None:
+    if any(bound is not None and bound.microsecond for bound in (tick.timing.start, tick.timing.end)):
+        raise ValueError("start and end must be whole seconds")
+    match tick.timing.schedule:
+        case schedule(run_every=every):
+            if every % timedelta(seconds=1):
+                raise ValueError(f"the interval of {every.total_seconds():g} s isn't a whole number of seconds")
+            if timedelta(seconds=tick.span_seconds) > MOST_OF_A_SPAN * every:
+                raise ValueError(
+                    f"an interval of {every.total_seconds():g} s can't have a span of {tick.span_seconds} s: a message "
+                    f"stands for at most {MOST_OF_A_SPAN} ticks"
+                )
 
 
 def fire_time_of(message: Message) -> datetime:
@@ -169,12 +199,15 @@ def fire_time_of(message: Message) -> datetime:
     """
     value = message.headers.get(SCHEDULED_TIME)
     try:
-        return datetime.fromisoformat(str(value)).astimezone(UTC).replace(microsecond=0)
+        fire_time = max(datetime.fromisoformat(str(value)).astimezone(UTC), _BEFORE_ALL).replace(microsecond=0)
     except (ValueError, OverflowError):
+        fire_time = _BEFORE_ALL
+    if fire_time < EPOCH:
         raise InvalidTaskError(
             f"task {message.task}: the header {SCHEDULED_TIME} isn't a time: {value!r:.100}; only a platform's "
             "schedule replaces the placeholder by a time"
-        ) from None
+        )
+    return fire_time
 
 
 def resolved(message: Message, sent_at: float | None = None) -> Message:
@@ -192,6 +225,10 @@ def resolved(message: Message, sent_at: float | None = None) -> Message:
         return message
     text = str(message.headers.get(SCHEDULED_TIME))
     if text == SENT_TIME:
+        if not isinstance(tick.fires or tick.timing.schedule, crontab):
+            raise InvalidTaskError(
+                f"task {message.task}: a platform that writes no fire time fires at the times of a crontab only"
+            )
         if sent_at is None:
             return message
         fire_time = _fired_at(tick, datetime.fromtimestamp(sent_at, UTC))

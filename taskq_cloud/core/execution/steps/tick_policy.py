@@ -113,7 +113,7 @@ class TickPolicy:
         if tick.catch_up != "one" or not self._has_locks():
             return None
         # One run begins for each fire time that is the last one due. It stands for all earlier ticks that have not run.
-        latest = tick.timing.latest(now) or fire_time
+        latest = tick.timing.latest(now, fire_time) or fire_time
         upcoming = tick.timing.following(now)
         # Other ticks of the fire time are held back for up to the jitter.
         until = (
