@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from taskq_cloud.core.execution.patient_ports import Patience, PatientOutbox, PatientStore
 from taskq_cloud.core.flows import Flow, Step
-from taskq_cloud.core.messages.sending import Addressed, Outbox, Transport, store_records
+from taskq_cloud.core.messages.sending import (
+    LARGEST_SENT_BYTES,
+    Addressed,
+    Outbox,
+    Transport,
+    store_records,
+    total_bytes,
+)
 from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Delivery, Message, Signature
 from taskq_cloud.core.model.options import Policy, TaskOptions, first_given, ignores_result
@@ -26,6 +33,7 @@ from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import FAILURE, READY_STATES, SUCCESS, Record, version_of
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.planner import Successor
+from taskq_cloud.errors import PayloadTooLarge
 
 if TYPE_CHECKING:  # few groups are kept in pages
     from taskq_cloud.core.workflows.group_pages import Paging
@@ -242,9 +250,23 @@ class DeliveryContext:
 
         Raises:
             EncodeError: arguments can't be serialised; the error names the task.
-            PayloadTooLarge: a message is over the broker's limit; the error names the task.
+            PayloadTooLarge: a message is over the broker's limit, or all of them together are over
+                ``LARGEST_SENT_BYTES``; the error names the task.
         """
-        return [self._addressed(each) for each in following]
+        if len(following) == 1:
+            return [self._addressed(following[0])]
+        addressed: list[Addressed] = []
+        size = 0
+        for each in following:
+            addressed.append(self._addressed(each))
+            size += total_bytes(addressed[-1])
+            if size > LARGEST_SENT_BYTES:
+                raise PayloadTooLarge(
+                    f"the {len(following)} messages that follow task {self.message.task} have more than "
+                    f"{LARGEST_SENT_BYTES} bytes, as each member of a group carries the value and the chord's body: "
+                    "store large values elsewhere and send their location, or start fewer tasks at once"
+                )
+        return addressed
 
     def send(self, addressed: Sequence[Addressed]) -> Flow[None]:
         """Save the records that messages need, and then send the messages.

@@ -25,6 +25,9 @@ from taskq_cloud.errors import DelayTooLong, EncodeError, OperationalError, Payl
 
 RECORDS_AT_ONCE: Final = 10
 """The most records, of up to a quarter of a megabyte each, that are saved in one call."""
+LARGEST_SENT_BYTES: Final = 32 * 1024 * 1024
+"""The most bytes of messages that one message leads to. Each member of a group carries the value and the body that the
+group is given, so a few hundred kilobytes could otherwise become gigabytes."""
 UNSENDABLE: Final = (DelayTooLong, EncodeError, PayloadTooLarge)
 """Errors of a message that stay the same however often it is sent."""
 
@@ -264,6 +267,11 @@ class Outbox:
                 raise
             # The messages to other queues are sent all the same, and the caller is told which were not.
             return [Refused(error)] * len(messages)
+
+
+def total_bytes(addressed: Addressed) -> int:
+    """The bytes of a message and of its payload."""
+    return size_bytes(addressed.outgoing) + (len(addressed.payload.data) if addressed.payload is not None else 0)
 
 
 def size_bytes(message: Outgoing) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.messages.sending import LARGEST_SENT_BYTES
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.ports import ResultStore
@@ -21,7 +22,7 @@ from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, PENDING, SUCCESS, Record
 from taskq_cloud.core.workflows.signatures import FAN_OUT, to_signature
 from taskq_cloud.core.workflows.stages import Stages
-from taskq_cloud.errors import DecodeError, PayloadTooLarge
+from taskq_cloud.errors import DecodeError, EncodeError, PayloadTooLarge
 
 PAGE_MEMBERS: Final = 1_000
 """The most members of a page: their messages are encoded and sent in two seconds, which is far less than any lease or
@@ -132,6 +133,30 @@ def cut(group: str, members: Iterable[Stages], paging: Paging) -> Iterator[Page]
         size += added
     if texts:
         yield _page(group, first, texts)
+
+
+def check_carried(group: str, carried: Any, pages: Sequence[PageReference]) -> None:
+    """Check the size of messages that all carry the same: the chord's body, and the arguments of the stage before.
+
+    Args:
+        group: the group's id.
+        carried: the values that each message carries.
+        pages: the group's pages. Each of them has a message, and each of their members.
+
+    Raises:
+        PayloadTooLarge: the messages of all pages, or those of a page's members, have more than ``LARGEST_SENT_BYTES``;
+            names the group and the way out.
+    """
+    try:
+        size = len(serializers.dumps(carried))
+    except EncodeError:
+        size = len(repr(carried))  # the message's own serializer may write it
+    messages = max(len(pages), *(page.size for page in pages))
+    if size * messages > LARGEST_SENT_BYTES:
+        raise PayloadTooLarge(
+            f"{messages} messages of group {group} would each carry {size} bytes of arguments and chord body, and "
+            f"together at most {LARGEST_SENT_BYTES} are sent: store large values elsewhere and send their location"
+        )
 
 
 def record_id(group: str, first: int) -> str:

@@ -228,6 +228,7 @@ def _paged(
         pages = list(group_pages.cut(group_id, group.members, paging))
     except EncodeError:
         return None  # arguments that JSON can't hold may be possible with the message's serializer
+    group_pages.check_carried(group_id, [chord, args, kwargs], [page.reference for page in pages])
     message = Message(
         task=FAN_OUT,
         id=derived_id(group_id, "fan-out"),

@@ -12,10 +12,12 @@ This module reads and decides; ``pipeline`` carries out what ``FanOut`` holds.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Final, Self
 
 from taskq_cloud.core.execution.context import DeliveryContext
@@ -25,6 +27,7 @@ from taskq_cloud.core.messages.sending import UNSENDABLE, Addressed
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Embed, Message, Settlement, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.model.validation import LARGEST_NUMBER
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import group_pages, planner, saved_groups
 from taskq_cloud.core.workflows.chord_members import Membership
@@ -32,10 +35,12 @@ from taskq_cloud.core.workflows.group_pages import PageReference
 from taskq_cloud.core.workflows.planner import RESENT, GroupPosition, Origin, Successor
 from taskq_cloud.core.workflows.signatures import FAN_OUT, parse
 from taskq_cloud.core.workflows.stages import Stages, every_task
-from taskq_cloud.errors import DecodeError, InvalidTaskError
+from taskq_cloud.errors import DecodeError, InvalidTaskError, PayloadTooLarge
 
 BATCH_MESSAGES: Final = 100
 """Messages encoded and sent at a time: the part of each that belongs to a chord may be as large as a message."""
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+_LATEST: Final = datetime.max.replace(tzinfo=UTC).timestamp()
 _UNREADABLE: Final = (DecodeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
@@ -93,12 +98,25 @@ class _Part:
                 "args": [*args],
                 "kwargs": {} as kwargs,
                 "now": int() | float() as now,
-            } if all(map(_is_page, pages)):
+            } if all(map(_is_page, pages)) and 0 <= now < _LATEST:
                 found = [PageReference(*page) for page in pages]
                 part = cls(group=group, pages=found, chord=chord, args=args, kwargs=kwargs, now=now)
-                part.membership(found[0].first)
+                part.check()
                 return part
         raise InvalidTaskError(f"task {FAN_OUT}: its arguments don't name pages of a group", message.id)
+
+    def check(self) -> None:
+        """Check that the pages follow each other, have places in the chord, and lead to messages of a bounded size.
+
+        Raises:
+            InvalidTaskError: they don't.
+            PayloadTooLarge: the messages would be too large together.
+        """
+        if any(page.first + page.size != after.first for page, after in pairwise(self.pages)):
+            raise InvalidTaskError(f"task {FAN_OUT}: the pages of group {self.group!r:.100} don't follow each other")
+        self.membership(self.pages[0].first)
+        self.membership(self.pages[-1].first + self.pages[-1].size - 1)
+        group_pages.check_carried(self.group, [self.chord, self.args, self.kwargs], self.pages)
 
     def membership(self, index: int) -> Membership | None:
         try:
@@ -112,8 +130,10 @@ class _Part:
 
 def _is_page(value: Any) -> bool:
     match value:
-        case [int(first), int(size), str()] if first >= 0 and size > 0:
-            return True
+        case [int(first), int(size), str(sha256)] if (
+            0 <= first < LARGEST_NUMBER and 0 < size <= group_pages.PAGE_MEMBERS
+        ):
+            return _SHA256.fullmatch(sha256) is not None
     return False
 
 
@@ -125,7 +145,7 @@ def decide(context: DeliveryContext) -> Flow[FanOut]:
     """
     try:
         part = _Part.of(context.message)
-    except InvalidTaskError as error:
+    except (InvalidTaskError, PayloadTooLarge) as error:
         return _dead_letter(context, error)
     if len(part.pages) > 1:
         return FanOut(

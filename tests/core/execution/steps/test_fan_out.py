@@ -289,3 +289,69 @@ def test_hundred_thousand_members_are_joined_by_one_call_each_on_two_levels(hund
     assert joined[group_id] == 500
     assert largest == 500
     assert app.AsyncResult("last").state == "FAILURE"
+
+
+# -- hostile messages
+
+
+def fan_out_message(**changes: Any) -> Message:
+    pages = [[0, 1, "0" * 64]]
+    kwargs = {"group": "g", "pages": pages, "chord": None, "args": [], "kwargs": {}, "now": 0}
+    return Message(task=FAN_OUT, id="f", kwargs={**kwargs, **changes})
+
+
+CHORD = {"task": "total", "options": {"chord_size": 1, "task_id": "body"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pages": [[0, 10**9, "0" * 64]]}, "don't name pages"),
+        ({"pages": [[0, PAGE_MEMBERS + 1, "0" * 64]]}, "don't name pages"),
+        ({"pages": [[10**30, 1, "0" * 64]]}, "don't name pages"),
+        ({"pages": [[0, 1, ""]]}, "don't name pages"),
+        ({"pages": [[0, 1, "0" * 64]] * 3}, "don't follow each other"),
+        ({"pages": [[0, 2, "0" * 64], [3, 1, "0" * 64]]}, "don't follow each other"),
+        ({"pages": [[0, 2, "0" * 64]], "chord": CHORD}, "isn't a place in a chord"),
+        ({"now": float("nan")}, "don't name pages"),
+        ({"now": 1e300}, "don't name pages"),
+        ({"pages": [[n, 1, "0" * 64] for n in range(1000)], "args": ["x" * 40_000]}, "at most 33554432 are sent"),
+        ({"pages": [[0, PAGE_MEMBERS, "0" * 64]], "kwargs": {"x": "x" * 40_000}}, "at most 33554432 are sent"),
+    ],
+)
+def test_fan_out_that_no_group_leads_to_writes_nothing(changes: Any, words: str) -> None:
+    bench = Bench.of(make_app())
+    bench.send(fan_out_message(**changes))
+    bench.work()
+    (dead,) = bench.dead_letters()
+    assert words in dead.attributes["dead_letter_reason"]
+    assert bench.left() == 0
+    assert bench.states("f", *(planner.member_id("g", index) for index in range(3))) == [None] * 4
+
+
+def test_missing_page_fails_its_members_only() -> None:
+    bench = Bench.of(make_app())
+    bench.send(fan_out_message(pages=[[0, 3, "0" * 64]]))
+    bench.work()
+    assert bench.states(*(planner.member_id("g", index) for index in range(4))) == [FAILURE] * 3 + [None]
+
+
+def test_group_whose_members_would_carry_too_much_is_refused_at_the_call() -> None:
+    app = make_app(10)
+    bench = Bench.of(app)
+    body = app.tasks["total"].s().set(headers={"note": "x" * 40_000})
+    with pytest.raises(PayloadTooLarge, match=r"1000 messages of group .* would each carry \d+ bytes .*: store large"):
+        chord([app.tasks["double"].s(number) for number in range(1000)], body).delay()
+    assert bench.left() == 0
+
+
+def test_task_whose_successors_would_be_too_large_together_fails() -> None:
+    bench = Bench.of(make_app())
+    header = [{"task": "double", "args": [number], "options": {"task_id": f"m{number}"}} for number in range(1000)]
+    body = {"task": "total", "kwargs": {"note": "x" * 40_000}}
+    following = {"task": "celery.chord", "kwargs": {"header": header, "body": body}, "immutable": True}
+    bench.send(Message(task="double", id="t", args=[1], embed=Embed(chain=[following])))
+    (delivery,) = bench.receive()
+    bench.deliver(delivery)
+    assert bench.states("t") == [FAILURE]
+    assert bench.left() == 0
