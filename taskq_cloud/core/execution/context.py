@@ -112,6 +112,8 @@ class DeliveryContext:
     def about(self, message: Message) -> DeliveryContext:
         """The context of another task that this delivery affects, such as the body of its chord."""
         options = self.environment.options_of(message.task)
+        if self.message.unsigned:
+            message = replace(message, unsigned=True)
         return replace(
             self, message=message, options=options, fence=message.fence, started_at=None, added=(), called=()
         )
@@ -208,6 +210,7 @@ class DeliveryContext:
                 extended=environment.policy.result_extended,
                 started_at=self.started_at,
                 added=self.added if state == SUCCESS else (),
+                added_signature=self._seal_of_additions() if self.added and state == SUCCESS else None,
             ),
         )
         return Record(
@@ -281,7 +284,9 @@ class DeliveryContext:
 
     def _addressed(self, following: Successor) -> Addressed:
         environment, message, now = self.environment, following.message, self.now
-        outbox = self.outbox
+        outbox, again = self.outbox, message is self.message
+        if self.message.unsigned and not message.unsigned:
+            message = replace(message, unsigned=True)
         if following.largest is not None:
             self.address([following.largest])
         own = Transport.of(following.options, environment.options_of(message.task))
@@ -290,7 +295,7 @@ class DeliveryContext:
             group=first_given(own.group, self.delivery.group),
             # The delivery's attributes stay on its own message when that is sent again. A retry is a new message, which
             # must not count as redriven from the dead-letter queue.
-            attributes=self.delivery.attributes if message is self.message else {},
+            attributes=self.delivery.attributes if again else {},
             serializer=own.serializer,
             compression=own.compression,
         )
@@ -298,6 +303,13 @@ class DeliveryContext:
         addressed = replace(addressed, records=[page.record(now) for page in following.pages])
         outbox.check_size(message.task, addressed)
         return addressed
+
+    def _seal_of_additions(self) -> str | None:
+        from taskq_cloud.core.workflows import chord_additions  # few tasks add to their chord
+
+        if self.message.unsigned:
+            return None
+        return self.outbox.codec.seal(chord_additions.seal_statement(self.message.id, self.added))
 
     def _children(self, state: str, following: Sequence[Successor]) -> list[str]:
         # The next tasks come first: they lead to the rest of a workflow, however many tasks this one has called.

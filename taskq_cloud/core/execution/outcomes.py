@@ -22,7 +22,7 @@ from taskq_cloud.core.execution.steps import duplicates
 from taskq_cloud.core.execution.steps.duplicates import AlreadyDone
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages.sending import UNSENDABLE
-from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Release, Settlement
+from taskq_cloud.core.model.message import Acknowledge, Release, Settlement
 from taskq_cloud.core.model.outcome import (
     Abandoned,
     ErrorInfo,
@@ -219,6 +219,8 @@ def _end_without_state(context: DeliveryContext, outcome: Ignored | Abandoned) -
 
 
 def _reject(context: DeliveryContext, outcome: Rejected) -> PipelineFlow[Settlement]:
+    from taskq_cloud.core.execution.steps.dead_letters import dead_letter  # few messages are rejected
+
     delivery = context.delivery
     if outcome.requeue:
         after = growing_delay(delivery.receive_count, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
@@ -226,7 +228,7 @@ def _reject(context: DeliveryContext, outcome: Rejected) -> PipelineFlow[Settlem
         return Release(delivery, after)
     context.log(logging.ERROR, "message.dead_lettered", "rejected and dead-lettered: %s", outcome.reason)
     yield from record_dead_letter(context, ErrorInfo.of(Reject(outcome.reason)))
-    return DeadLetter(delivery, f"Reject: {outcome.reason}")
+    return dead_letter(context, f"Reject: {outcome.reason}")
 
 
 def _lose(context: DeliveryContext, outcome: Lost) -> PipelineFlow[Settlement]:

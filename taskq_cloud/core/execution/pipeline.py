@@ -116,7 +116,7 @@ class Pipeline:
             return (yield from (_known if known else _unknown)(context))  # 3 to 7, or 2
         except UNSENDABLE as error:
             context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
-            return DeadLetter(delivery, f"{type(error).__name__}: {error}")
+            return _dead_letter(context, f"{type(error).__name__}: {error}")
         except (OperationalError, ImproperlyConfigured, DecodeError) as error:  # DecodeError: of a stored document
             return _give_back(context, error)
 
@@ -141,7 +141,14 @@ class Pipeline:
                     return _give_back(context, failure)
                 # The message is worth more than its state: it goes to the dead-letter queue all the same.
                 context.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %s", failure)
-        return DeadLetter(delivery, reason)
+        # Only an id that can be trusted makes its message one that starts afresh when it is moved back.
+        return DeadLetter(delivery, reason) if error.task_id is None else _dead_letter(context, reason)
+
+
+def _dead_letter(context: DeliveryContext, reason: str) -> DeadLetter:
+    from taskq_cloud.core.execution.steps import dead_letters  # few messages are dead-lettered
+
+    return dead_letters.dead_letter(context, reason)
 
 
 def _give_back(context: DeliveryContext, error: Exception) -> Release:
@@ -169,7 +176,7 @@ def _unknown(context: DeliveryContext) -> PipelineFlow[Settlement]:
     )
     context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
     yield from outcomes.record_dead_letter(context, ErrorInfo.of(NotRegistered(task)))
-    return DeadLetter(delivery, reason)
+    return _dead_letter(context, reason)
 
 
 def _known(context: DeliveryContext) -> PipelineFlow[Settlement]:
@@ -181,7 +188,7 @@ def _known(context: DeliveryContext) -> PipelineFlow[Settlement]:
             " and the URL of TASKQ_RESULTS (taskq+dynamodb://my-table), then start the workflow again"
         )
         context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
-        return DeadLetter(delivery, reason)
+        return _dead_letter(context, reason)
     if chord is not None:
         check_store_counts_members(context.environment.store)
     tick_policy = _tick_policy_of(context)

@@ -20,7 +20,7 @@ from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.payload_references import POINTER_SHA256, POINTER_SIZE, Payload, PayloadReference
 from taskq_cloud.core.payloads.policy import ARGUMENTS, LARGEST_PAYLOAD_BYTES, SQS_EXTENDED, Payloads
-from taskq_cloud.core.security.policy import Security
+from taskq_cloud.core.security.policy import Security, Trust
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES, check_compression, largest_text
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE, AUTH_NEEDS, check_accepted, check_serializer
@@ -164,7 +164,7 @@ class Codec:
             reference, stored = received, None
         document = payload_references.with_reference(document, reference)
         # The reference has the payload's digest, so that its signature covers the payload too.
-        signed = document if self.security is None else self.security.sign(document)
+        signed = document if self.security is None or message.unsigned else self.security.sign(document)
         return Packed(serializers.dumps(signed), payload=stored)
 
     def _with_pointer(self, message: Message, texts: Sequence[str], now: float) -> Packed:
@@ -237,13 +237,21 @@ class Codec:
     def _fetch_arguments(
         self, reference: PayloadReference, document: Mapping[str, Any], message_id: str, queue: str | None
     ) -> Flow[bytes]:
-        trusted = self.security is None or self._checked(self.security, document, message_id, queue)
+        trusted = self.security is None or self._checked(self.security, document, message_id, queue).headers
         try:
             return (yield from self._payloads_of(reference).fetch(reference, self.most_bytes))
         except ClaimError as error:
             # An unsigned message can name any task's id, and must not make that task fail.
             error.task_id = protocol.task_id_of(document) if trusted else None
             raise
+
+    def seal(self, statement: Mapping[str, str]) -> str | None:
+        """Sign a statement that isn't a message; None: the application doesn't sign."""
+        return None if self.security is None else self.security.seal(statement)
+
+    def sealed_at(self, statement: Mapping[str, str], seal: object) -> float | None:
+        """Check the seal of a statement: see ``Security.sealed_at``."""
+        return None if self.security is None else self.security.sealed_at(statement, seal)
 
     def _fetch_text(self, pointer: PayloadReference) -> Flow[str]:
         data = yield from self._payloads_of(pointer).fetch_pointer(pointer, largest_text(self.most_bytes))
@@ -289,7 +297,7 @@ class Codec:
             raise
 
     @staticmethod
-    def _checked(security: Security, document: Mapping[str, Any], message_id: str, queue: str | None) -> bool:
+    def _checked(security: Security, document: Mapping[str, Any], message_id: str, queue: str | None) -> Trust:
         try:
             return security.check(document)
         except SecurityError as error:

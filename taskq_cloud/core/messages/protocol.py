@@ -25,7 +25,7 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model import validation as values
 from taskq_cloud.core.model.message import SCHEDULE, Embed, Message
-from taskq_cloud.core.security.policy import Security
+from taskq_cloud.core.security.policy import TRUSTED, Security, Trust
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
@@ -106,7 +106,7 @@ def encode(
     else:
         codec = serializers.serializer_named(serializer)
     text = serializers.dumps(_envelope(message, queue, codec, compression, most_bytes))
-    if security is None:
+    if security is None or message.unsigned:
         return text
     # A reader verifies the JSON it has parsed, so that is signed: with strings for keys, and lists for tuples.
     return serializers.dumps(security.sign(json.loads(text)))
@@ -209,10 +209,10 @@ def decode(
         InvalidTaskError: the parts of the message don't describe a task.
         DecodeError: the message can't be read.
     """
-    trusted = security is None or security.check(document)
+    trust = TRUSTED if security is None else security.check(document)
     if "body" not in document:
         _serializer_of({}, accept, security)  # such a message is JSON, which must be accepted
-        return _message(document, document, document.get("args"), document.get("kwargs"), message_id)
+        return _message(document, document, document.get("args"), document.get("kwargs"), message_id, trust)
     headers = values.mapping(document.get("headers"), "headers")
     properties = values.mapping(document.get("properties"), "properties")
     try:
@@ -222,14 +222,14 @@ def decode(
         if isinstance(body, dict):  # protocol 1, or a hybrid with the headers of version 2
             merged = {**body, **headers}
             merged.setdefault("group", body.get("taskset"))
-            return _message(merged, body, body.get("args"), body.get("kwargs"), message_id, properties)
+            return _message(merged, body, body.get("args"), body.get("kwargs"), message_id, trust, properties)
         if not isinstance(body, list | tuple) or len(body) not in (2, 3):
             raise InvalidTaskError(f"the body isn't a list [args, kwargs, embed]: {body!r:.200}")
         args, kwargs, embed = (*body, None)[:3]
-        return _message(headers, values.mapping(embed, "embed"), args, kwargs, message_id, properties)
+        return _message(headers, values.mapping(embed, "embed"), args, kwargs, message_id, trust, properties)
     except DecodeError as error:
         # An unsigned message can name any task's id, and must not make that task fail.
-        error.task_id = error.task_id or (task_id_of(document) if trusted else None)
+        error.task_id = error.task_id or (task_id_of(document) if trust.headers else None)
         raise
 
 
@@ -289,6 +289,7 @@ def _message(
     args: Any,
     kwargs: Any,
     message_id: str,
+    trust: Trust,
     properties: Mapping[str, Any] | None = None,
 ) -> Message:
     properties = properties or {}
@@ -321,6 +322,8 @@ def _message(
         priority=values.number(task, "priority", properties.get("priority")) or 0,
         reply_to=properties.get("reply_to"),
         headers=own,
+        unsigned=trust.unsigned,
+        template_signed_at=trust.template_signed_at,
         **{name: headers.get(name) for name in _COPIED_HEADERS},
     )
     if SCHEDULE not in own:

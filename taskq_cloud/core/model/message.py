@@ -15,6 +15,9 @@ from taskq_cloud.core.model.payload_references import PayloadReference
 DEAD_LETTER_REASON: Final = "dead_letter_reason"
 """The attribute of a dead-lettered message that holds the reason; a redrive keeps it."""
 
+DEAD_LETTER_SEAL: Final = "dead_letter_signature"
+"""The attribute of a dead-lettered message that says, signed by the application, that a worker has dead-lettered it."""
+
 DEAD_LETTER_SOURCE: Final = "dead_letter_source"
 """The attribute of a dead-lettered message that names the queue it was taken from."""
 
@@ -65,7 +68,9 @@ class Message:
     ``retries`` counts the attempts before this one. ``timelimit`` is (hard, soft), in seconds. ``ignore_result`` None
     leaves the decision to the task. ``headers`` are the caller's own and never replace a header of the protocol.
     ``payload_reference`` says where the arguments were fetched from: a message that is sent on with unchanged arguments
-    can carry it again, and nothing is stored again.
+    can carry it again, and nothing is stored again. ``unsigned``: it came without a signature and was accepted all the
+    same, so it is sent on without one. ``template_signed_at``: when the message was signed, in seconds since the epoch,
+    if its signature leaves the fire time of a periodic task open.
     """
 
     task: str
@@ -93,6 +98,8 @@ class Message:
     reply_to: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     payload_reference: PayloadReference | None = None
+    unsigned: bool = False
+    template_signed_at: float | None = None
 
     @property
     def attempt(self) -> int:

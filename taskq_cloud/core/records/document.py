@@ -36,6 +36,7 @@ class RunDetails:
         extended: whether to write the keys of ``result_extended``: name, arguments, worker, retries and queue.
         started_at: when the run began, in seconds since the epoch; None: not written.
         added: the signatures that the task has added to its chord.
+        added_signature: their seal; None: the application doesn't sign.
     """
 
     worker: str | None = None
@@ -43,6 +44,7 @@ class RunDetails:
     extended: bool = False
     started_at: float | None = None
     added: Sequence[Signature] = ()
+    added_signature: str | None = None
 
 
 def encode(
@@ -80,6 +82,8 @@ def encode(
         after[EXCEPTION] = details
     if run.added:
         after["added"] = list(run.added)
+        if run.added_signature is not None:
+            after["added_signature"] = run.added_signature
     if message.replaced_task_nesting:
         after["replaced_task_nesting"] = message.replaced_task_nesting
     if run.extended:

@@ -36,6 +36,12 @@ CLOCKS_DIFFER_SECONDS: Final = 5
 """The assumed difference between the clocks of two of a provider's services, or of a service and a worker. A message
 sent up to this many seconds before a firing belongs to that firing, because firings are a minute or more apart."""
 
+LATEST_FIRING_SECONDS: Final = 86_400
+"""EventBridge Scheduler gives up after a day at the latest (User Guide, "managing-schedule-retry-policy")."""
+
+_TOLERANCE_SECONDS: Final = 60
+"""The assumed difference between the clocks of the process that signs, of the platform and of the broker."""
+
 MOST_OF_A_SPAN: Final = 60
 """The most ticks that one message stands for: an interval under a minute has spans of a minute."""
 
@@ -232,6 +238,7 @@ def resolved(message: Message, sent_at: float | None = None) -> Message:
         if sent_at is None:
             return message
         fire_time = _fired_at(tick, datetime.fromtimestamp(sent_at, UTC))
+        message = replace(message, template_signed_at=None)  # the broker has said the time
     else:
         fire_time = fire_time_of(message)
     if tick.span_seconds or tick.timing.whole_minutes:
@@ -290,6 +297,28 @@ def is_due(message: Message, tick: Tick, now: datetime) -> bool:
     """Whether a tick's fire time has come and is in its timing; for the message of a span, whether it has come."""
     fire_time = fire_time_of(message)
     return fire_time <= now + _LATEST_LEAD and (bool(tick.span_seconds) or tick.timing.fires_at(fire_time))
+
+
+def forged_time(message: Message, sent_at: float) -> str | None:
+    """Why a platform can't have fired for a tick's fire time when the broker took the message; None: it can have.
+
+    The signature of a schedule's message leaves the fire time open, so that whoever has seen one could write any other
+    time into it.
+
+    Args:
+        message: the tick's message.
+        sent_at: when the broker took it, in seconds since the epoch.
+    """
+    signed_at, fire_time = message.template_signed_at, fire_time_of(message).timestamp()
+    if signed_at is None:
+        return None
+    if fire_time < signed_at - _TOLERANCE_SECONDS:
+        return "lies before the schedule's message was signed"
+    if fire_time > sent_at + _TOLERANCE_SECONDS:
+        return "lies after the message was sent"
+    if fire_time < sent_at - LATEST_FIRING_SECONDS - _TOLERANCE_SECONDS:
+        return f"lies more than {LATEST_FIRING_SECONDS} s before the message was sent, and no platform fires so late"
+    return None
 
 
 def _fired_at(tick: Tick, sent: datetime) -> datetime:

@@ -4,7 +4,10 @@ The message header ``taskq_signature`` holds ``algorithm``, ``key`` (the key's i
 epoch) and ``value`` (base64). The signature covers the line ``taskq-signature-v1``, a line feed, and the message as
 JSON without ``value``: keys sorted by code point, no spaces, characters beyond ASCII as ``\uXXXX``. So a message can
 be serialised again on its way, but not altered. Celery's workers ignore the header. The message of a periodic task,
-which a schedule holds for all its fire times, is signed without fire time and id.
+which a schedule holds for all its fire times, is signed without fire time and id. In a tick's message that has its fire
+time when it is signed, the signature covers that too, and says so by ``"fire_time": true``.
+
+A *seal* is the signature of a statement that isn't a message: of what a record or a message attribute says.
 
 A key as text: ``hmac:<base64 of 32 bytes or more>``, ``ed25519:<base64 of the 32 bytes of the private key>``, or
 ``ed25519-public:<base64 of the 32 bytes of the public key>``, which verifies and can't sign.
@@ -28,9 +31,13 @@ from taskq_cloud.errors import ImproperlyConfigured, MissingExtra, SecurityError
 
 SIGNATURE_HEADER: Final = "taskq_signature"
 _CONTEXT: Final = b"taskq-signature-v1\n"
+_SEAL_CONTEXT: Final = b"taskq-seal-v1\n"
+_COVERS_FIRE_TIME: Final = "fire_time"
 SMALLEST_SECRET_BYTES: Final = 32
 """The shortest secret; a key shorter than the hash's output is weaker (RFC 2104, section 3)."""
 ED25519_KEY_BYTES: Final = 32
+_SEAL_PARTS: Final = 4
+_SEAL_TIME_DIGITS: Final = 13
 _MISSING: Final = "Ed25519 signatures"
 
 
@@ -177,13 +184,23 @@ class MessageSigning:
             document: the message, as plain JSON.
             now: the time, in seconds since the epoch.
         """
-        signature = {"algorithm": self._signer.algorithm, "key": self._signer.id, "created": int(now)}
+        signature: dict[str, Any] = {
+            "algorithm": self._signer.algorithm,
+            "key": self._signer.id,
+            "created": int(now),
+        }
+        if SCHEDULE in document["headers"] and _seconds(document["headers"].get(SCHEDULED_TIME)):
+            signature[_COVERS_FIRE_TIME] = True
         signed = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: signature}}
         signature["value"] = base64.b64encode(self._signer.sign(_CONTEXT + canonical(_signed_part(signed)))).decode()
         return signed
 
-    def verify(self, document: Mapping[str, Any], now: float) -> None:
+    def verify(self, document: Mapping[str, Any], now: float) -> float | None:
         """Check a message's signature.
+
+        Returns:
+            When the message was signed, in seconds since the epoch, if the signature leaves the fire time of a periodic
+            task open; otherwise None.
 
         Raises:
             SecurityError: the message isn't signed, its key is unknown, it was altered, or its signature is too old.
@@ -193,11 +210,9 @@ class MessageSigning:
             raise SecurityError("the message is not signed, and message_signing_keys is set")
         match signature:
             case {"algorithm": str(algorithm), "key": str(key_id), "created": int(created), "value": str(value)}:
-                key = self._keys.get(key_id)
+                key = self._key("the message", key_id, algorithm)
             case _:
                 raise SecurityError("the message's signature is malformed")
-        if key is None or key.algorithm != algorithm:
-            raise SecurityError(f"the message is signed with the key {key_id!r:.40} ({algorithm!r:.40}), unknown here")
         unsigned = {name: part for name, part in signature.items() if name != "value"}
         content = {**document, "headers": {**document["headers"], SIGNATURE_HEADER: unsigned}}
         if not key.verifies(_CONTEXT + canonical(_signed_part(content)), strict_base64(value)):
@@ -206,6 +221,38 @@ class MessageSigning:
             age = now - max(created, _due_at(document["headers"]))
             if age > self._max_age_seconds:
                 raise SecurityError(f"the signature is {age:.0f} s old; {self._max_age_seconds:g} s are allowed")
+        return created if _is_template(content) else None
+
+    def seal(self, statement: Mapping[str, str], now: float) -> str:
+        """Sign a statement.
+
+        Args:
+            statement: the statement; its ``kind`` tells it from all other kinds.
+            now: the time, in seconds since the epoch.
+        """
+        head = f"{self._signer.algorithm}:{self._signer.id}:{int(now)}"
+        return f"{head}:{base64.b64encode(self._signer.sign(_sealed(head, statement))).decode()}"
+
+    def sealed_at(self, statement: Mapping[str, str], seal: object) -> float:
+        """Check a statement's seal, and return when it was made, in seconds since the epoch.
+
+        Raises:
+            SecurityError: there is no seal, its key is unknown, or it is another statement's.
+        """
+        parts = seal.split(":") if isinstance(seal, str) and seal.isascii() else []
+        if len(parts) != _SEAL_PARTS or not (parts[2].isdigit() and len(parts[2]) < _SEAL_TIME_DIGITS):
+            raise SecurityError(f"{statement['kind']} isn't signed, and message_signing_keys is set")
+        algorithm, key_id, created, value = parts
+        key = self._key(statement["kind"], key_id, algorithm)
+        if not key.verifies(_sealed(f"{algorithm}:{key_id}:{created}", statement), strict_base64(value)):
+            raise SecurityError(f"the signature of {statement['kind']} by key {key_id} doesn't match: it was altered")
+        return float(created)
+
+    def _key(self, what: str, key_id: str, algorithm: str) -> Key:
+        key = self._keys.get(key_id)
+        if key is None or key.algorithm != algorithm:
+            raise SecurityError(f"{what} is signed with the key {key_id!r:.40} ({algorithm!r:.40}), unknown here")
+        return key
 
 
 def signature_of(document: Mapping[str, Any]) -> Any:
@@ -214,15 +261,23 @@ def signature_of(document: Mapping[str, Any]) -> Any:
     return headers.get(SIGNATURE_HEADER) if isinstance(headers, dict) else None
 
 
-def _signed_part(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of a message that its signature covers: all of it, or of a tick all but its fire time and its id.
-
-    The signer of a tick doesn't know these two: the platform fills in the fire time, and the reader derives the id from
-    the fire time and the signed name, whatever id the message has.
-    """
+def _is_template(document: Mapping[str, Any]) -> bool:
+    """Whether a signature leaves the fire time open, as that of the message that a schedule holds for all its ticks."""
     headers = document.get("headers")
     if not isinstance(headers, Mapping) or SCHEDULE not in headers:
+        return False
+    return headers[SIGNATURE_HEADER].get(_COVERS_FIRE_TIME) is not True
+
+
+def _signed_part(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a message that its signature covers: all of it, or of a template all but its fire time and its id.
+
+    The signer of a template doesn't know these two: the platform fills in the fire time, and the reader derives the id
+    from the fire time and the signed name, whatever id the message has.
+    """
+    if not _is_template(document):
         return document
+    headers = document["headers"]
     timeless = {**headers, SCHEDULED_TIME: None, "id": None}
     signed = {**document, "headers": timeless}
     if headers.get("root_id") == headers.get("id"):
@@ -231,6 +286,10 @@ def _signed_part(document: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(properties, Mapping) and properties.get("correlation_id") == headers.get("id"):
         signed["properties"] = {**properties, "correlation_id": None}
     return signed
+
+
+def _sealed(head: str, statement: Mapping[str, str]) -> bytes:
+    return _SEAL_CONTEXT + head.encode() + b"\n" + canonical(statement)
 
 
 def _due_at(headers: Mapping[str, Any]) -> float:

@@ -9,11 +9,13 @@ has ended already sends them again when its message is delivered again.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.workflows import planner, successors
@@ -21,7 +23,13 @@ from taskq_cloud.core.workflows.chord_members import JoinPlace, Membership, join
 from taskq_cloud.core.workflows.planner import Origin, Successor
 from taskq_cloud.core.workflows.signatures import CHORD_PLACES, parse, to_signature
 from taskq_cloud.core.workflows.stages import set_on_last
+from taskq_cloud.errors import DecodeError, SecurityError
 
+ADDED: Final = "added"
+"""The key of a record's additions."""
+SEAL: Final = "added_signature"
+"""The key of their seal: a redelivered member sends what its record holds, so in an application that signs messages the
+additions are signed too. Whoever can write to the result store could otherwise have any task sent."""
 LAZY: Final = "lazy"
 """The key of an addition that the task sends itself (``lazy=True``): the value is the added task's id."""
 
@@ -94,7 +102,46 @@ def own_place(message: Message, member: Membership, added: Sequence[Signature]) 
 def added_ids(added: Iterable[Signature]) -> Iterator[str]:
     """The ids of added tasks, whose values the chord's body gets."""
     for each in added:
-        yield each[LAZY] if LAZY in each else str(parse(each)[-1].id)
+        added_id = each[LAZY] if LAZY in each else parse(each)[-1].id
+        if not isinstance(added_id, str):
+            raise TypeError(f"this isn't the id of an added task: {added_id!r:.100}")
+        yield added_id
+
+
+def seal_statement(task_id: str, added: Sequence[Signature]) -> dict[str, str]:
+    """The statement that is signed about a task's additions."""
+    return {"kind": ADDED, "id": task_id, "digest": _digest(list(added))}
+
+
+def read(task_id: str, result: Mapping[str, Any], codec: Codec) -> tuple[list[Signature], bool]:
+    """Read the additions in a task's result document.
+
+    Args:
+        task_id: the task's id.
+        result: the document.
+        codec: the application's.
+
+    Returns:
+        The additions, and whether they are signed as the application asks for. False: they are accepted nevertheless,
+        while signing is being introduced.
+
+    Raises:
+        SecurityError: the application signs messages, and the additions aren't signed or were altered.
+        DecodeError: the additions can't be read.
+    """
+    added = result.get(ADDED)
+    if not added:
+        return [], True
+    try:
+        sealed_at = codec.sealed_at(seal_statement(task_id, added), result.get(SEAL))
+        deque(added_ids(added), maxlen=0)
+    except SecurityError as error:
+        raise SecurityError(f"task {task_id}: the tasks that its record adds to its chord: {error}") from None
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise DecodeError(
+            f"task {task_id}: the tasks that its record adds to its chord can't be read: {error}"
+        ) from None
+    return list(added), sealed_at is not None or codec.security is None or codec.security.signing is None
 
 
 def _after_lazy_additions(message: Message, member: Membership, added: Sequence[Signature]) -> Membership:

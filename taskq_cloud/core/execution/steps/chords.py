@@ -34,7 +34,7 @@ from taskq_cloud.core.workflows import planner, successors
 from taskq_cloud.core.workflows.chord_members import Membership, check_store_counts_members, is_sized, join_places
 from taskq_cloud.core.workflows.planner import JOINED, Origin, Successor
 from taskq_cloud.core.workflows.stages import Stages, TaskStage, awaited_tasks, tasks_told_of_failure
-from taskq_cloud.errors import BodyPending, ChordError
+from taskq_cloud.errors import BodyPending, ChordError, DecodeError
 
 T = TypeVar("T")
 
@@ -165,7 +165,11 @@ def _load_all(
     """Read the values of members, arranged as their group is, and then those of the tasks that they added."""
     values, added = yield from _load(context, completion, ids)
     values = arrange(values)
+    seen: set[str] = set()
     while added:
+        if not seen.isdisjoint(added):
+            raise ChordError(f"task {min(seen.intersection(added))} was added to the chord by a task that it has added")
+        seen.update(added)
         more, added = yield from _load(context, completion, added)
         values += more
     return values
@@ -192,7 +196,11 @@ def _load(context: DeliveryContext, completion: Completion, ids: Iterable[str]) 
             if result.get("added"):
                 from taskq_cloud.core.workflows import chord_additions
 
-                added += chord_additions.added_ids(result["added"])
+                try:
+                    more, _ = chord_additions.read(task_id, result, context.outbox.codec)
+                except DecodeError as error:
+                    raise ChordError(str(error)) from error
+                added += chord_additions.added_ids(more)
     return values, added
 
 

@@ -6,6 +6,7 @@ Most tasks are not looked up: the store is read only if an earlier delivery or a
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from taskq_cloud.core.records.record import FAILURE, STARTED, Record, version_of
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.planner import JOINED, RESENT
 from taskq_cloud.core.workflows.stages import awaited_tasks
+from taskq_cloud.errors import DecodeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,11 @@ def look_up(context: DeliveryContext) -> Flow[AlreadyDone | None]:
         return None
     stored = yield from context.load()
     if dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery):
+        from taskq_cloud.core.execution.steps import dead_letters  # few messages are moved back
+
+        if not dead_letters.is_redriven(context, stored):
+            context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", dead_letters.UNPROVEN)
+            return AlreadyDone(settlement=DeadLetter(delivery, dead_letters.UNPROVEN), context=context)
         # An operator has moved the message back from the dead-letter queue, so the task must run and store its result.
         # The same holds for the tasks that its failure had kept from running.
         left = [task.id for task in awaited_tasks(successors.rest_of_chain(message)) if task.id]
@@ -82,17 +89,36 @@ def _ended(context: DeliveryContext, stored: Record) -> AlreadyDone:
     if (result.get("replaced_task_nesting") or 0) > context.message.replaced_task_nesting:
         # The replacement has ended, and what follows it was sent.
         return AlreadyDone(settlement=Acknowledge(context.delivery), context=context)
+    try:
+        context = _with_additions(context, result)
+    except DecodeError as error:
+        reason = f"{type(error).__name__}: {error}; to run the task again, forget its result and redrive the message"
+        context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
+        return AlreadyDone(settlement=DeadLetter(context.delivery, reason), context=context)
     done = AlreadyDone(
         settlement=Acknowledge(context.delivery),
-        context=replace(context, added=result.get("added") or ()),
+        context=context,
         state=stored.state,
         value=result.get("result"),
         error=document.error_of(result),
     )
     match done.value:
         case {"exc_type": "Reject", "exc_message": [reason]} if stored.state == FAILURE:
-            return replace(done, settlement=DeadLetter(context.delivery, f"Reject: {reason}"), counts_only=True)
+            from taskq_cloud.core.execution.steps.dead_letters import dead_letter  # few messages are rejected
+
+            return replace(done, settlement=dead_letter(context, f"Reject: {reason}"), counts_only=True)
     return done
+
+
+def _with_additions(context: DeliveryContext, result: Mapping[str, Any]) -> DeliveryContext:
+    """The context with the signatures that the task's run has added to its chord."""
+    if not result.get("added"):
+        return context
+    from taskq_cloud.core.workflows import chord_additions  # few tasks add to their chord
+
+    added, signed = chord_additions.read(context.message.id, result, context.outbox.codec)
+    message = context.message if signed else replace(context.message, unsigned=True)
+    return replace(context, message=message, added=added)
 
 
 def _precedes(failure: Record, delivery: Delivery) -> bool:

@@ -21,11 +21,12 @@ from itertools import islice, pairwise
 from typing import Any, Final, Self
 
 from taskq_cloud.core.execution.context import DeliveryContext
+from taskq_cloud.core.execution.steps.dead_letters import dead_letter
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
 from taskq_cloud.core.messages.sending import UNSENDABLE, Addressed
 from taskq_cloud.core.model.ids import derived_id
-from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Embed, Message, Settlement, Signature
+from taskq_cloud.core.model.message import Acknowledge, Embed, Message, Settlement, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.model.validation import LARGEST_NUMBER
 from taskq_cloud.core.records.record import Record
@@ -270,5 +271,5 @@ def _dead_letter(context: DeliveryContext, error: Exception) -> FanOut:
     reason = f"{type(error).__name__}: {error}"
     return FanOut(
         report=partial(context.log, logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason),
-        settlement=DeadLetter(context.delivery, reason),
+        settlement=dead_letter(context, reason),
     )

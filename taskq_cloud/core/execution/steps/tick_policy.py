@@ -12,18 +12,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from taskq_cloud.core.execution.context import DeliveryContext
+from taskq_cloud.core.execution.steps.dead_letters import redriven_at
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Release, Settlement
+from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Release, Settlement
 from taskq_cloud.core.model.options import first_given
 from taskq_cloud.core.model.outcome import Outcome, Replaced, Retrying
+from taskq_cloud.core.records.record import LONGEST_MESSAGE_SECONDS
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.ticks import Tick
 from taskq_cloud.core.workflows.planner import Successor
 
 LOCK_MARGIN_SECONDS: Final = 60
 """Clocks differ, and a run is not over at the moment when its time limit is."""
-REPEATED_WITHIN_SECONDS: Final = 86_400.0
-"""EventBridge Scheduler gives up after a day at the latest (User Guide, "managing-schedule-retry-policy")."""
+REPEATED_WITHIN_SECONDS: Final = float(ticks.LATEST_FIRING_SECONDS + LONGEST_MESSAGE_SECONDS)
+"""A platform may fire again for so long, and the message may then wait in its queue for so long."""
 LONGEST_RUN_SECONDS: Final = 3600.0
 """The assumed length of a run without a time limit; declaring ``overlap`` asks for a time limit."""
 
@@ -43,6 +45,14 @@ class TickPolicy:
     def not_run(self) -> Flow[Settlement | None]:
         """Settle a message that stands for several ticks, or for none; None: it is one tick."""
         context, tick = self.context, self.tick
+        if context.message.template_signed_at is not None and not self._begun():
+            sent_at = context.delivery.sent_at
+            forged = ticks.forged_time(context.message, context.now if sent_at is None else sent_at)
+            if forged is not None:
+                # No state is recorded, and the dead letter has no mark: the message's id follows from its fire time.
+                reason = f"SecurityError: the fire time of schedule {tick.name!r} {forged}"
+                context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
+                return DeadLetter(context.delivery, reason)
         if not ticks.is_due(context.message, tick, self._now()):
             context.log(logging.DEBUG, "tick.not_due", "schedule %r is not due at that time", tick.name)
             return Acknowledge(context.delivery)
@@ -129,7 +139,7 @@ class TickPolicy:
 
     def _begun(self) -> bool:
         """Whether the tick has run before: it is a retry, a replacement, or was redriven by an operator."""
-        return self.context.message.attempt > 0 or DEAD_LETTER_REASON in self.context.delivery.attributes
+        return self.context.message.attempt > 0 or redriven_at(self.context) is not None
 
     def _skips_overlaps(self) -> bool:
         return self.tick.overlap == "skip" and self._has_locks()
