@@ -14,6 +14,7 @@ from taskq_cloud import errors
 from taskq_cloud.core import serializers
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import DEEPEST_GROUP, MOST_MEMBERS, ErrorInfo
+from taskq_cloud.core.model.validation import aware
 from taskq_cloud.core.records.record import EXCEPTION_STATES, READY_STATES
 
 STARTED_AT: Final = "date_started"
@@ -141,9 +142,30 @@ def decode(payload: str) -> dict[str, Any]:
     return document
 
 
+def date_done(document: Mapping[str, Any]) -> datetime | None:
+    """When a task ended, by its document; None if it doesn't say, or not in ISO 8601."""
+    return time_in(document, "date_done")
+
+
+def time_in(document: Mapping[str, Any], key: str) -> datetime | None:
+    """The time under a key of a document, which may be anyone's; None if it isn't one."""
+    value: Any = document.get(key)
+    try:
+        return aware(value if isinstance(value, datetime) else datetime.fromisoformat(value))
+    except (TypeError, ValueError):
+        return None
+
+
+def nesting(document: Mapping[str, Any]) -> int:
+    """How often the task had been replaced that ended, by its document; 0 if it doesn't say."""
+    value = document.get("replaced_task_nesting")
+    return value if isinstance(value, int) else 0
+
+
 def child_ids(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the ids of a document's children, which Celery writes as ``[[id, parent], children]`` tuples."""
-    for child in document.get("children") or ():
+    children = document.get("children")
+    for child in children[:MOST_CHILDREN] if isinstance(children, list) else ():
         match child:
             case [[str() as child_id, *_], *_]:
                 yield child_id

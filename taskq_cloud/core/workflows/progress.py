@@ -18,7 +18,7 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import FAILURE, PENDING, READY_STATES, REVOKED, SUCCESS
-from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage, every_task
+from taskq_cloud.core.workflows.stages import MOST_TASKS, GroupStage, Stages, TaskStage, every_task
 
 NO_RECORD: Final = "no record"
 """The state of a task without a record, if a task after it has one: the task has ended, or will not run."""
@@ -210,9 +210,9 @@ class _Summary:
         error = result_document.error_of(document)
         return cls(
             state=str(document["status"]),
-            name=document.get("name"),
-            started_at=_time(document.get(result_document.STARTED_AT)),
-            ended_at=_time(document.get("date_done")),
+            name=name if isinstance(name := document.get("name"), str) else None,
+            started_at=result_document.time_in(document, result_document.STARTED_AT),
+            ended_at=result_document.date_done(document),
             error=None if error is None else error.summary,
             children=tuple(result_document.child_ids(document)),
         )
@@ -249,6 +249,8 @@ def load_view(store: ResultStore, stages: Stages, known: Mapping[str, Mapping[st
     asked: set[str] = set()
     for _ in range(DEEPEST):
         new_ids = [task_id for task_id in dict.fromkeys(ids) if task_id not in asked]
+        if asked:  # the workflow's own tasks are all read
+            new_ids = new_ids[: max(0, MOST_TASKS - len(asked))]
         if not new_ids:
             break
         asked.update(new_ids)
@@ -312,7 +314,3 @@ def _pages(ids: Iterable[str]) -> Iterator[list[str]]:
     iterator = iter(ids)
     while page := list(islice(iterator, PAGE_RECORDS)):
         yield page
-
-
-def _time(value: Any) -> datetime | None:
-    return datetime.fromisoformat(value) if isinstance(value, str) else None

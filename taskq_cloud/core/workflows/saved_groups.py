@@ -20,6 +20,8 @@ from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, PENDING, Record
+from taskq_cloud.core.workflows.stages import MOST_NESTED, MOST_TASKS
+from taskq_cloud.errors import DecodeError
 
 PAGE_MEMBERS: Final = 2000
 """The members of a saved group in one record: half of the number that DynamoDB's largest item could hold."""
@@ -81,7 +83,11 @@ def save(store: ResultStore, group: Group, expires_at: float | None) -> Flow[Non
 
 
 def load(store: ResultStore, group_id: str) -> Flow[Group | None]:
-    """Read a group; None if it was not saved, or has expired."""
+    """Read a group; None if it was not saved, or has expired.
+
+    Raises:
+        DecodeError: the record isn't a group's, or the group nests too deeply or has more than ``MOST_TASKS`` members.
+    """
     members: list[Any] = []
     parent: Any = None
     for page in count():
@@ -91,11 +97,35 @@ def load(store: ResultStore, group_id: str) -> Flow[Group | None]:
             if page == 0:
                 return None
             break
-        (_, parent), members_of_page = document.decode(found[key].payload)["result"]
+        parent, members_of_page = _page(group_id, document.decode(found[key].payload).get("result"))
         members += members_of_page
+        if len(members) > MOST_TASKS:
+            raise DecodeError(f"the saved group {group_id} has more than {MOST_TASKS} members")
         if len(members_of_page) < PAGE_MEMBERS:
             break
     return [[group_id, parent], members]
+
+
+def _page(group_id: str, content: Any) -> tuple[Any, list[Any]]:
+    """The parent and the members in a record, which may be anyone's."""
+    match content:
+        case [[str(), parent], [*members]]:
+            left, depth = members, 0
+            while left:
+                if depth > MOST_NESTED:
+                    raise DecodeError(f"the saved group {group_id} nests too deeply")
+                inner: list[Any] = []
+                for member in left:
+                    match member:
+                        case [[str(), *_], None]:
+                            pass
+                        case [[str(), *_], [*inside]]:
+                            inner += inside
+                        case _:
+                            raise DecodeError(f"this isn't a member of the saved group {group_id}: {member!r:.100}")
+                left, depth = inner, depth + 1
+            return parent, members
+    raise DecodeError(f"this isn't the record of a saved group: {content!r:.200}")
 
 
 def delete(store: ResultStore, group_id: str, size: int) -> Flow[None]:

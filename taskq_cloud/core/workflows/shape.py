@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from itertools import chain, groupby
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
@@ -20,7 +20,16 @@ from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import LONGEST_MESSAGE_SECONDS, PENDING, Record
 from taskq_cloud.core.workflows import planner, signatures
-from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage
+from taskq_cloud.core.workflows.stages import (
+    MOST_NESTED,
+    MOST_TASKS,
+    GroupStage,
+    Stages,
+    TaskStage,
+    check_depth,
+    every_task,
+    nests_too_deeply,
+)
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, TaskQError
 
 PAGE_CHARACTERS: Final = 50_000
@@ -67,18 +76,22 @@ def save(
     if expires_at is not None:
         # The workflow's last result is written, and expires, later by as long as its messages take.
         expires_at += LONGEST_MESSAGE_SECONDS
+    if sum(1 for _ in every_task(stages)) > MOST_TASKS:
+        _warn(workflow_id, f"it has more than {MOST_TASKS} tasks")
+        return
     contents = _in_pages(serializers.dumps({"last_id": last_id, "line": to_json(stages, ignores)}))
     try:
         yield from store.save(
             [_record(key(workflow_id, page), content, expires_at) for page, content in enumerate(contents)]
         )
     except TaskQError as error:
-        logger.warning(
-            "workflow %s can't be watched or revoked by its id, as its record was not saved: %s",
-            workflow_id,
-            error,
-            extra={"action": "workflow.not_recorded", "task_id": workflow_id},
-        )
+        _warn(workflow_id, error)
+
+
+def _warn(workflow_id: str, reason: object) -> None:
+    extra = {"action": "workflow.not_recorded", "task_id": workflow_id}
+    text = "workflow %s can't be watched or revoked by its id, as its record was not saved: %s"
+    logger.warning(text, workflow_id, reason, extra=extra)
 
 
 def load(store: ResultStore, workflow_id: str) -> Flow[Stages | None]:
@@ -104,12 +117,12 @@ def read(store: ResultStore, workflow_id: str, first: Record) -> Flow[Stages | N
     """
     content = document.decode(first.payload).get("result")
     match content:
-        case {"pages": int(pages), "part": str(part)}:
+        case {"pages": int(pages), "part": str(part)} if 1 <= pages <= MOST_PAGES:
             keys = [key(workflow_id, page) for page in range(1, pages)]
             found = yield from store.load(keys)
             if len(found) < len(keys):
                 return None
-            parts = [document.decode(found[each].payload)["result"]["part"] for each in keys]
+            parts = [_part_of(document.decode(found[each].payload)) for each in keys]
             content = serializers.loads("".join([part, *parts]))
     match content:
         case {"last_id": str(last_id), "line": [*stages]}:
@@ -123,9 +136,16 @@ def keys_of(store: ResultStore, workflow_id: str) -> Flow[list[str]]:
     if first is None:
         return []
     match document.decode(first.payload).get("result"):
-        case {"pages": int(pages)}:
+        case {"pages": int(pages)} if 1 <= pages <= MOST_PAGES:
             return [key(workflow_id, page) for page in range(pages)]
     return [key(workflow_id)]
+
+
+def _part_of(result: Mapping[str, Any]) -> str:
+    match result.get("result"):
+        case {"part": str(part)}:
+            return part
+    raise DecodeError(f"this isn't a part of a workflow's record: {result!r:.200}")
 
 
 def to_json(stages: Stages, ignores: Callable[[TaskStage], bool], *, counted: bool = False) -> list[Any]:
@@ -154,9 +174,33 @@ def from_json(stages: list[Any]) -> Stages:
     """Read the stages that ``to_json`` has written; they hold names, ids, and whether results are ignored.
 
     Raises:
-        DecodeError: the JSON isn't in the form that ``to_json`` writes.
+        DecodeError: the JSON isn't in the form that ``to_json`` writes, has more than ``MOST_TASKS`` tasks, or nests too
+            deeply.
     """
-    return tuple(map(_stage_from_json, stages))
+    if _count(stages) > MOST_TASKS:
+        raise DecodeError(f"the record of a workflow has more than {MOST_TASKS} tasks")
+    read = tuple(map(_stage_from_json, stages))
+    check_depth(read)
+    return read
+
+
+def _count(stages: Any, depth: int = 0) -> int:
+    """Count the tasks, and the members without tasks, before any of them is made; more than enough is not counted."""
+    if depth > MOST_NESTED:
+        raise nests_too_deeply()
+    total = 0
+    for stage in stages if isinstance(stages, list) else ():
+        match stage:
+            case {"members": [*runs]}:
+                for run in runs:
+                    match run:
+                        case [int(number), inner] if number >= 0:
+                            total += number * max(1, _count(inner, depth + 1))
+            case _:
+                total += 1
+        if total > MOST_TASKS:
+            break
+    return total
 
 
 def _task_to_json(task: TaskStage, *, ignored: bool) -> str | dict[str, Any]:
@@ -171,19 +215,21 @@ def _stage_from_json(written: Any) -> TaskStage | GroupStage:
     match written:
         case str(name):
             return TaskStage(signatures.signature_of(name))
-        case {"task": str(name), **others}:
+        case {"task": str(name), **others} if isinstance(others.get("id"), str | None):
             options = {"task_id": others.get("id"), "ignore_result": others.get("ignored")}
             return TaskStage(signatures.signature_of(name, options={k: value for k, value in options.items() if value}))
-        case {"members": [*runs]}:
-            return GroupStage(tuple(chain.from_iterable(map(_equal_members, runs))), written.get("id"))
+        case {"members": [*runs]} if isinstance(group_id := written.get("id"), str | None):
+            members: list[Stages] = []
+            for run in runs:
+                members += _equal_members(run)
+            return GroupStage(tuple(members), group_id)
     raise DecodeError(f"this isn't a stage of a workflow: {written!r:.200}")
 
 
-def _equal_members(run: Any) -> Iterator[Stages]:
+def _equal_members(run: Any) -> list[Stages]:
     match run:
-        case [int(number), [*stages]]:
-            member = from_json(stages)
-            return (member for _ in range(number))
+        case [int(number), [*stages]] if number >= 0:
+            return [tuple(map(_stage_from_json, stages))] * number
     raise DecodeError(f"these aren't members of a group: {run!r:.200}")
 
 

@@ -21,6 +21,9 @@ _ADDED_TO_LISTS: Final = ("link", "link_error")
 MOST_NESTED: Final = 200
 """Python's own limit of 1,000 nested calls is reached by 300 groups in a row, and by 150 groups inside each other."""
 
+MOST_TASKS: Final = 200_000
+"""The most tasks of a workflow that is read from the result store, whose records may be anyone's: they take 100 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskStage:

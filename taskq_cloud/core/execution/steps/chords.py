@@ -143,7 +143,10 @@ def _load_saved(context: DeliveryContext, completion: Completion) -> Flow[list[A
     from taskq_cloud.core.workflows import saved_groups  # few headers are
 
     store, group_id = context.environment.store, completion.member.group
-    group = yield from context.patience.repeat(lambda: saved_groups.load(store, group_id))
+    try:
+        group = yield from context.patience.repeat(lambda: saved_groups.load(store, group_id))
+    except DecodeError as error:
+        raise ChordError(str(error)) from error
     if group is None:
         raise ChordError(f"group {group_id} is not in the result store: it was forgotten, or has expired")
     return (

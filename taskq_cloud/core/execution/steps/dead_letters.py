@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 from taskq_cloud.core.execution.context import DeliveryContext
@@ -60,10 +59,10 @@ def redriven_at(context: DeliveryContext) -> float | None:
 
 def is_redriven(context: DeliveryContext, failure: Record) -> bool:
     """Whether the message was dead-lettered for a failure that is recorded, and not for an earlier one."""
-    redriven, done = redriven_at(context), document.decode(failure.payload).get("date_done")
+    redriven, done = redriven_at(context), document.date_done(document.decode(failure.payload))
     if redriven is None or done is None:
         return redriven is not None
-    return datetime.fromisoformat(done).timestamp() <= redriven + CLOCKS_DIFFER_SECONDS
+    return done.timestamp() <= redriven + CLOCKS_DIFFER_SECONDS
 
 
 def _statement(message: Message) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from taskq_cloud.core.execution.context import DeliveryContext
@@ -86,7 +85,7 @@ def judge(context: DeliveryContext, stored: Record | None) -> AlreadyDone | None
 
 def _ended(context: DeliveryContext, stored: Record) -> AlreadyDone:
     result = document.decode(stored.payload)
-    if (result.get("replaced_task_nesting") or 0) > context.message.replaced_task_nesting:
+    if document.nesting(result) > context.message.replaced_task_nesting:
         # The replacement has ended, and what follows it was sent.
         return AlreadyDone(settlement=Acknowledge(context.delivery), context=context)
     try:
@@ -125,9 +124,5 @@ def _precedes(failure: Record, delivery: Delivery) -> bool:
     """Whether a failure was recorded before its message came back from the dead-letter queue, not by a run since."""
     if not delivery.redelivered:
         return True
-    done = document.decode(failure.payload).get("date_done")
-    return (
-        delivery.sent_at is not None
-        and done is not None
-        and datetime.fromisoformat(done).timestamp() < delivery.sent_at
-    )
+    done = document.date_done(document.decode(failure.payload))
+    return delivery.sent_at is not None and done is not None and done.timestamp() < delivery.sent_at

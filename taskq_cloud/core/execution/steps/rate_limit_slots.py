@@ -79,7 +79,7 @@ class SlotKeeper:
         found = yield from self._context.environment.store.load([self._record_id])
         self._has_record = self._record_id in found
         if self._has_record:
-            document = json.loads(found[self._record_id].payload)
+            document = _json_object(found[self._record_id].payload)
             # If a worker sent the message again and died before the acknowledgement, one of the two has the slots.
             if not self._context.delivery.counted or document.get("message_id") == self._context.delivery.message_id:
                 self._kept = _read(document, self._context.message)
@@ -160,6 +160,14 @@ def _read(kept: Any, message: Message) -> _Kept:
                 _count(kept.get("failures")),
             )
     return _Kept()
+
+
+def _json_object(text: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    return document if isinstance(document, dict) else {}
 
 
 def _count(value: Any) -> int:
