@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core.model.payload_references import PayloadReference
+from taskq_cloud.core.model.validation import LARGEST_NUMBER
 
 DEAD_LETTER_REASON: Final = "dead_letter_reason"
 """The attribute of a dead-lettered message that holds the reason; a redrive keeps it."""
@@ -114,7 +115,7 @@ class Message:
     @property
     def _earlier_runs(self) -> tuple[int, int]:
         match self.headers.get(EARLIER_RUNS):
-            case [int(runs), int(fence)] if runs >= 0 and fence >= 0:
+            case [int(runs), int(fence)] if 0 <= runs < LARGEST_NUMBER and 0 <= fence < LARGEST_NUMBER:
                 return runs, fence
         return 0, 0
 

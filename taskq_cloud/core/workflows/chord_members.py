@@ -8,7 +8,7 @@ from typing import Final
 
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Signature
-from taskq_cloud.core.model.validation import text_bytes
+from taskq_cloud.core.model.validation import LARGEST_NUMBER, text_bytes
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.workflows.planner import member_id, with_ids
 from taskq_cloud.core.workflows.signatures import CHORD_PLACES, SAVED_CHORD, parse
@@ -116,7 +116,12 @@ class Membership:
             # A group inside the header has its own id, and its tasks have indexes in that group.
             group = options[SAVED_CHORD]
             index = next((int(place) for place, own_id in own_ids.items() if own_id == task_id), index)
-        if not (isinstance(size, int) and isinstance(index, int) and 0 <= index < size and isinstance(group, str)):
+        if not (
+            isinstance(size, int)
+            and isinstance(index, int)
+            and isinstance(group, str)
+            and 0 <= index < size < LARGEST_NUMBER
+        ):
             raise ValueError(
                 f"this isn't a place in a chord: group {group!r:.100}, index {index!r:.100}, size {size!r:.100}"
             )
@@ -141,7 +146,7 @@ class Membership:
 
 
 def _read_join_place(join: object, member: object, size: object) -> JoinPlace:
-    if not (isinstance(join, str) and isinstance(member, str) and isinstance(size, int) and size > 0):
+    if not (isinstance(join, str) and isinstance(member, str) and isinstance(size, int) and 0 < size < LARGEST_NUMBER):
         raise ValueError(f"this isn't a place in a join: {join!r:.100}, {member!r:.100}, {size!r:.100}")
     text_bytes("its join", join + member)
     return JoinPlace(join, member, size)
