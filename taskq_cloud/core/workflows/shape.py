@@ -174,8 +174,8 @@ def from_json(stages: list[Any]) -> Stages:
     """Read the stages that ``to_json`` has written; they hold names, ids, and whether results are ignored.
 
     Raises:
-        DecodeError: the JSON isn't in the form that ``to_json`` writes, has more than ``MOST_TASKS`` tasks, or nests too
-            deeply.
+        DecodeError: the JSON isn't in the form that ``to_json`` writes, has more than ``MOST_TASKS`` tasks, or nests
+            too deeply.
     """
     if _count(stages) > MOST_TASKS:
         raise DecodeError(f"the record of a workflow has more than {MOST_TASKS} tasks")

@@ -71,8 +71,8 @@ def parse(signature: Signature) -> Stages:
     the chain is a chord's body.
 
     Raises:
-        InvalidTaskError: the value, or a part of it, isn't a signature, and the error quotes that part; or the value nests
-            too deeply.
+        InvalidTaskError: the value, or a part of it, isn't a signature, and the error quotes that part; or the value
+            nests too deeply.
     """
     stages = _parse(signature, 0)
     if len(stages) > 1 or isinstance(stages[0] if stages else None, GroupStage):

@@ -93,7 +93,7 @@ def test_start_at_the_edge_of_time_is_read(start: str) -> None:
 )
 def test_search_for_the_latest_fire_time_takes_few_steps(each: Schedule, moment: str, latest: str) -> None:
     counted = Counted(each)
-    timing = Timing(schedule=counted)  # type: ignore[arg-type] - only its fire times are asked for
+    timing = Timing(schedule=counted)  # type: ignore[arg-type]  # only its fire times are asked for
     assert timing.latest(datetime.fromisoformat(moment)) == datetime.fromisoformat(latest)
     assert counted.asked <= MOST_STEPS
 
@@ -102,6 +102,6 @@ def test_latest_fire_time_after_a_known_one_is_found_without_a_search() -> None:
     counted = Counted(solar("sunrise", 52, 13))
     known = counted.following(datetime(2026, 6, 1, tzinfo=UTC))
     counted.asked = 0
-    timing = Timing(schedule=counted)  # type: ignore[arg-type] - as above
+    timing = Timing(schedule=counted)  # type: ignore[arg-type]  # as above
     assert timing.latest(known + timedelta(hours=1), known) == known
     assert counted.asked == 1

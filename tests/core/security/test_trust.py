@@ -121,7 +121,7 @@ def test_pages_and_members_of_an_unsigned_group_are_not_signed() -> None:
     pages = list(cut)
     world.bench.run(world.bench.store.save([page.record(world.clock()) for page in pages]))
     references = [[each.reference.first, each.reference.size, each.reference.sha256] for each in pages]
-    kwargs = {"group": "g", "pages": references, "chord": None, "args": [], "kwargs": {}, "now": 0}
+    kwargs: dict[str, Any] = {"group": "g", "pages": references, "chord": None, "args": [], "kwargs": {}, "now": 0}
     world.post(Codec().write(Message(task=FAN_OUT, id="f", kwargs=kwargs), "work"))
     for _ in range(4):
         assert SIGNATURE_HEADER not in json.loads(world.step().body)["headers"]

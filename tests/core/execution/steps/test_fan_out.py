@@ -296,7 +296,7 @@ def test_hundred_thousand_members_are_joined_by_one_call_each_on_two_levels(hund
 
 def fan_out_message(**changes: Any) -> Message:
     pages = [[0, 1, "0" * 64]]
-    kwargs = {"group": "g", "pages": pages, "chord": None, "args": [], "kwargs": {}, "now": 0}
+    kwargs: dict[str, Any] = {"group": "g", "pages": pages, "chord": None, "args": [], "kwargs": {}, "now": 0}
     return Message(task=FAN_OUT, id="f", kwargs={**kwargs, **changes})
 
 
