@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from taskq_cloud.core.model.outcome import Invocation, Outcome
@@ -16,6 +17,11 @@ class Runner(Protocol):
     An exception that a task raises becomes an outcome. That includes ``SoftTimeLimitExceeded``, which the pool raises
     inside the task.
     """
+
+    @property
+    def packages(self) -> Collection[str]:
+        """The top-level packages and modules that declare tasks: a time limit is raised in a thread only in these."""
+        ...
 
     def is_async(self, task: str) -> bool:
         """Return whether the function of the named task is a coroutine function."""

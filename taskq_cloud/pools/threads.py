@@ -1,16 +1,15 @@
 """The threads pool: tasks share the worker's process, and each runs in its own thread.
 
-A thread can't be killed. A time limit is an exception raised inside the thread, which takes effect at the thread's next
-Python instruction: not while it sleeps, waits for a socket or runs C code. So the hard limit decides the outcome at
-once and leaves the thread behind. A thread that does not end is reported. If tasks must end in time, use the processes
-pool.
+A thread can't be killed. A time limit is an exception raised inside the thread, as soon as it executes the
+application's own code (``thread_limits``): not while it sleeps, waits for a socket, or is in a library. So the hard
+limit decides the outcome at once and leaves the thread behind. A thread that does not end is reported. If tasks must
+end in time, use the processes pool.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import queue
 import threading
@@ -19,6 +18,10 @@ from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, Timed
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.pools.base import GRACE_SECONDS, Runner
 from taskq_cloud.pools.task_calls import TaskLoop, call, outcome_of_error
+from taskq_cloud.pools.thread_limits import ThreadLimits, make_thread_limits
+
+REQUEST_AGAIN_SECONDS = 0.05
+"""How long to wait before a limit that the thread could not take yet is requested once more."""
 
 logger = logging.getLogger(__name__)
 
@@ -117,8 +120,7 @@ class _TaskThread:
     """A thread that runs one task after the other.
 
     Only the event loop gives the thread tasks, interrupts it and receives its outcomes, and a thread that was
-    interrupted gets no further task. So an exception can't reach a task that it was not meant for. It also means that
-    no lock is needed, which an exception could leave taken.
+    interrupted gets no further task. So an exception can't reach a task that it was not meant for.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -132,6 +134,8 @@ class _TaskThread:
         self._answer: asyncio.Future[Outcome] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._retired = False
+        self._limits: ThreadLimits | None = None
+        self._limit: type[Exception] | None = None
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
         # A daemon, because a thread that can't be ended must not keep the process from ending.
         self._thread = threading.Thread(target=self._main, name="taskq-task", daemon=True)
@@ -157,7 +161,6 @@ class _TaskThread:
             self._task_loop.end()
         else:
             self._interrupt(TimeLimitExceeded)
-        # Last: once the thread reads the flag, the exception has taken effect, and can't disturb the thread's own end.
         self.retire()
 
     def answer_abandoned(self) -> None:
@@ -172,7 +175,19 @@ class _TaskThread:
 
     def _interrupt(self, error: type[Exception]) -> None:
         self.interrupted = True
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident or 0), ctypes.py_object(error))
+        self._limit = error
+        self._request_limit()
+
+    def _request_limit(self) -> None:
+        """Request the limit, and do it again until it was raised or the task has ended."""
+        if self.running and self._limit is not None:
+            if self._limits is not None:  # the thread has begun
+                self._limits.request(self._limit, self._runner.packages)
+            self._loop.call_later(REQUEST_AGAIN_SECONDS, self._request_again)
+
+    def _request_again(self) -> None:
+        if self._limits is None or self._limits.pending:
+            self._request_limit()
 
     def _answered(self, outcome: Outcome) -> None:
         self.running = False
@@ -185,30 +200,22 @@ class _TaskThread:
             self.ended.set_result(None)
 
     def _main(self) -> None:
-        with contextlib.suppress(SoftTimeLimitExceeded, TimeLimitExceeded):
-            self._serve()
-        self._task_loop.close()
-        with contextlib.suppress(RuntimeError):  # the worker's loop is closed, so nobody waits for this thread
-            self._loop.call_soon_threadsafe(self._has_ended)
-
-    def _serve(self) -> None:
-        """Wait for a task, run it, answer: one step a round, so that an exception in between never skips a step."""
-        invocation: Invocation | None = None
-        outcome: Outcome | None = None
-        while not self._retired and not self._loop.is_closed():
+        limits = self._limits = make_thread_limits()
+        while True:
+            self._wake_ups.get()
+            if self._retired or self._loop.is_closed() or self.invocation is None:
+                break
             try:
-                if invocation is None:
-                    self._wake_ups.get()
-                    invocation = self.invocation
-                elif outcome is None:
-                    outcome = self._run(invocation)
-                else:
-                    self._loop.call_soon_threadsafe(self._answered, outcome)
-                    invocation = outcome = None
+                outcome = self._run(self.invocation)
             except BaseException as error:  # the thread outlives its tasks
-                # A limit may be so short that it strikes before the run begins. It is still this task's outcome.
-                invocation = invocation or self.invocation
-                outcome = outcome or outcome_of_error(error)
+                outcome = outcome_of_error(error)
+            limits.withdraw()
+            with contextlib.suppress(RuntimeError):  # the worker's loop is closed, so nobody waits for this thread
+                self._loop.call_soon_threadsafe(self._answered, outcome)
+        limits.close()
+        self._task_loop.close()
+        with contextlib.suppress(RuntimeError):  # as above
+            self._loop.call_soon_threadsafe(self._has_ended)
 
     def _run(self, invocation: Invocation) -> Outcome:
         if self._runner.is_async(invocation.message.task):

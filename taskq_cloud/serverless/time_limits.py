@@ -30,12 +30,15 @@ from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.pools.interruptible import Interruptible
+from taskq_cloud.pools.own_code import is_logging
 from taskq_cloud.pools.task_calls import call, outcome_of_error
 
 logger = logging.getLogger("taskq_cloud.serverless")
 
 TIME_LIMIT_REPEAT_SECONDS: Final = 1.0
 OUT_OF_TIME_REPEAT_SECONDS: Final = 0.1
+ALARM_AGAIN_SECONDS: Final = 0.001
+"""How long to wait before a time limit that meets the task in ``logging`` is raised."""
 
 
 class OutOfTime(BaseException):
@@ -169,11 +172,14 @@ class TimeKeeper:
         seconds = 0.0 if math.isinf(at) else max(at - time.monotonic(), 0.000_1)
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
-    def _on_alarm(self, _signal_number: int, _frame: FrameType | None) -> None:
+    def _on_alarm(self, _signal_number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         kind = next((kind for kind in _SEVEREST_FIRST if self._due_at.get(kind, math.inf) <= now), None)
         if kind is None:
             self._set_timer()
+            return
+        if kind is not OutOfTime and is_logging(frame):  # it would keep its lock, or swallow the exception
+            signal.setitimer(signal.ITIMER_REAL, ALARM_AGAIN_SECONDS)
             return
         del self._due_at[kind]
         if kind is TimeLimitExceeded:

@@ -16,7 +16,7 @@ from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcom
 from taskq_cloud.errors import TimeLimitExceeded
 
 TASKS: dict[str, Callable[..., Any]] = {}
-TASK_MODULES = ("tests.pools.pool_tasks", "tests.pools.process_tasks")
+TASK_MODULES = ("tests.pools.pool_tasks", "tests.pools.limit_tasks", "tests.pools.process_tasks")
 
 
 def task(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,6 +30,10 @@ class PoolRunner:
     def __init__(self) -> None:
         for module in TASK_MODULES:
             import_module(module)
+
+    @property
+    def packages(self) -> frozenset[str]:
+        return frozenset(function.__module__.partition(".")[0] for function in TASKS.values())
 
     def is_async(self, name: str) -> bool:
         return inspect.iscoroutinefunction(TASKS[name])

@@ -8,6 +8,7 @@ groups are made of them.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
@@ -25,6 +26,8 @@ from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.workflows.signatures import ACCUMULATE, MAP, STARMAP
 from taskq_cloud.errors import EncodeError, NotRegistered, TimeLimitExceeded
+
+_THIS_PACKAGE: Final = __name__.partition(".")[0]
 
 current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)
 """The run of a task that is under way in this context; None outside a task."""
@@ -75,6 +78,12 @@ class TaskRunner:
     def tasks(self) -> Mapping[str, TaskDefinition]:
         """The registered tasks, by name."""
         return self._tasks
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """The top-level packages and modules that declare tasks, except this package and the standard library."""
+        modules = (str(getattr(each.function, "__module__", "")) for each in list(self._tasks.values()))
+        return frozenset(module.partition(".")[0] for module in modules) - sys.stdlib_module_names - {_THIS_PACKAGE}
 
     def is_async(self, task: str) -> bool:
         """Whether the task's function is a coroutine function."""
