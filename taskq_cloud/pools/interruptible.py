@@ -6,7 +6,19 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
+from taskq_cloud import errors
+
 T = TypeVar("T")
+
+
+class SoftTimeLimitExceeded(errors.SoftTimeLimitExceeded, asyncio.CancelledError):
+    """The soft limit as a waiting coroutine gets it: also a cancellation.
+
+    The innermost coroutine that waits is mostly a library's, and libraries expect nothing but a cancellation there. At
+    another exception, an ``asyncio.Lock`` forgets to wake the next waiter, and ``asyncio.wait_for`` its subtask.
+    """
+
+    __module__ = errors.__name__
 
 
 class Interruptible(Generic[T]):
@@ -28,6 +40,8 @@ class Interruptible(Generic[T]):
 
     def interrupt(self, error: BaseException) -> None:
         """Raise an exception in the coroutine, unless it has ended. Call this method on the coroutine's event loop."""
+        if type(error) is errors.SoftTimeLimitExceeded:
+            error = SoftTimeLimitExceeded(*error.args)
         if self._task is not None and self._error is None:
             self._task.cancel()
         self._error = error

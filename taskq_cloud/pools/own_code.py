@@ -120,5 +120,5 @@ def _lines_of_finally(code: CodeType) -> frozenset[int]:
 
 
 def _exception_table(code: CodeType) -> Sequence[Any]:
-    entries: Sequence[Any] = dis.Bytecode(code).exception_entries
+    entries: Sequence[Any] = getattr(dis.Bytecode(code), "exception_entries")  # noqa: B009 - typeshed doesn't know it
     return entries

@@ -91,7 +91,9 @@ class ThreadLimits:
 
 def make_thread_limits() -> ThreadLimits:
     """Make the object that raises limits in the calling thread."""
-    return _MonitoredLimits() if sys.version_info >= (3, 12) else _TracedLimits()
+    if sys.version_info >= (3, 12):
+        return _MonitoredLimits()
+    return _TracedLimits()
 
 
 if sys.version_info >= (3, 12):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from tests.pools.pool_runner import task
-from tests.pools.pool_tasks import DEADLINE_SECONDS, ticks
+from tests.pools.pool_tasks import DEADLINE_SECONDS, ahang, is_there, ticks
 
 LOCK = threading.Lock()
 CONDITION = threading.Condition()
@@ -108,3 +109,37 @@ def catch_limit_around_one_call() -> str:
 def sort_all_the_time() -> None:
     for _ in ticks():
         sorted(range(1000), key=lambda number: -number)
+
+
+ASYNC_LOCKS: dict[int, asyncio.Lock] = {}
+
+
+def _async_lock() -> asyncio.Lock:
+    return ASYNC_LOCKS.setdefault(id(asyncio.get_running_loop()), asyncio.Lock())
+
+
+@task
+async def wait_for_async_lock() -> None:
+    async with _async_lock():
+        pass
+
+
+@task
+async def hold_async_lock_until(path: str) -> str:
+    async with _async_lock():
+        for _ in ticks():
+            if is_there(path):
+                break
+            await asyncio.sleep(0.002)
+    return "released"
+
+
+@task
+async def leave_subtask_behind(directory: str) -> str:
+    """Wait for a subtask with a timeout, and say what became of the subtask at the soft limit."""
+    subtask = asyncio.create_task(ahang(directory))
+    try:
+        await asyncio.wait_for(subtask, DEADLINE_SECONDS)
+    except SoftTimeLimitExceeded:
+        return "cancelled" if subtask.cancelled() else "left behind"
+    return "not limited"

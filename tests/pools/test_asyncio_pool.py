@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from taskq_cloud.core.model.outcome import Abandoned, Failed, Succeeded, TimedOut
 from taskq_cloud.testing.waiting import auntil
+from tests.pools import limit_tasks
 from tests.pools.pool_helpers import StartPool, invocation, make
 from tests.pools.pool_tasks import arrivals
 
@@ -69,3 +71,29 @@ async def test_soft_and_hard_limit_at_once_end_the_run(start_pool: StartPool, tm
     pool = await start_pool("asyncio", 1)
     outcome = await pool.run(invocation("ahang", str(tmp_path), soft=0.1, hard=0.1))
     assert isinstance(outcome, TimedOut | Failed)
+
+
+async def test_subtask_is_cancelled_at_soft_limit(start_pool: StartPool, tmp_path: Path) -> None:
+    pool = await start_pool("asyncio", 1)
+    assert await pool.run(invocation("leave_subtask_behind", str(tmp_path), soft=0.1, hard=15)) == Succeeded(
+        '"cancelled"'
+    )
+
+
+async def test_soft_limit_in_wait_for_lock_leaves_the_lock_usable(start_pool: StartPool, tmp_path: Path) -> None:
+    """Let a limit reach a waiter that was just handed the lock: the next waiter must get it all the same."""
+    pool = await start_pool("asyncio", 3)
+    lock = asyncio.Lock()
+    limit_tasks.ASYNC_LOCKS[id(asyncio.get_running_loop())] = lock
+    await lock.acquire()
+    loop = asyncio.get_running_loop()
+    limited = asyncio.create_task(pool.run(invocation("wait_for_async_lock", soft=0.1, hard=15)))
+    await auntil(lambda: bool(lock._waiters))
+    other = asyncio.create_task(pool.run(invocation("wait_for_async_lock", hard=15)))
+    await auntil(lambda: len(lock._waiters or ()) == 2)
+    # The limit's timer comes due while the loop is busy, so the loop's next round wakes the waiter and limits it.
+    loop.call_soon(lambda: (time.sleep(0.2), loop.call_soon(lock.release)))
+    assert await asyncio.wait_for(other, 10) == Succeeded("null")
+    outcome = await limited
+    assert isinstance(outcome, Failed)
+    assert outcome.error.exc_type == "SoftTimeLimitExceeded"
