@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +18,7 @@ from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.runtime.protocols import Application
+from taskq_cloud.runtime.signals import stopping_signals
 
 logger: Final = logging.getLogger("taskq_cloud.beat")
 
@@ -83,7 +83,7 @@ async def tick_until(stopping: asyncio.Event, ticker: Ticker, run: Drive, resign
 
 
 async def tick_until_signal(ticker: Ticker, run: Drive, close: Callable[[], Awaitable[None]]) -> None:
-    """Run a ticker until SIGTERM or SIGINT.
+    """Run a ticker until a signal stops it: SIGTERM, SIGINT, SIGQUIT, or SIGHUP unless it is ignored.
 
     Args:
         ticker: the ticker.
@@ -92,7 +92,7 @@ async def tick_until_signal(ticker: Ticker, run: Drive, close: Callable[[], Awai
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stopping_signals():
         loop.add_signal_handler(number, stopping.set)
     try:
         logger.info("ready: %d periodic tasks", len(ticker.entries), extra={"action": "beat.ready"})

@@ -11,6 +11,7 @@ wrong option or argument is a usage error of click, with exit code 2.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ import click
 from taskq_cloud.bootstrap.logs import printable
 from taskq_cloud.cli.options import common_options
 from taskq_cloud.errors import TaskQError
+from taskq_cloud.runtime import signals
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,12 @@ COMMANDS: Final = (
 class Commands(click.Group):
     """A group that imports a command from the module of its name when the command is called."""
 
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """Run a command line. None: the command line of this process, whose signals are then the command's."""
+        if args is None:
+            signals.own_process()
+        return super().main(args, *rest, **options)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in the order of the help text."""
         return list(COMMANDS)
@@ -49,6 +57,8 @@ class Commands(click.Group):
         """Import a command; return None if there is no command of this name."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name == "worker":
+            signals.end_on_signals()  # before the imports, which take most of a worker's start
         command: click.Command = import_module(f"taskq_cloud.cli.{cmd_name}").command
         return command
 

@@ -20,6 +20,7 @@ from taskq_cloud.cli.options import common_options
 from taskq_cloud.cli.output import as_table, echo, say
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.runtime import signals
 
 CHANGES_EXIT_CODE: Final = 2
 """The exit code of a plan with changes; ``terraform plan -detailed-exitcode`` uses it too."""
@@ -169,14 +170,16 @@ def run_now(context: click.Context, /, name: str) -> None:
 @common_options
 @click.pass_context
 def run(context: click.Context, /) -> None:
-    """Run a ticker, which sends each periodic task when it is due, until SIGTERM or SIGINT.
+    """Run a ticker, which sends each periodic task when it is due, until SIGTERM, SIGINT or SIGHUP.
 
     Several tickers can run: one sends and the others stand by. No ticker is needed where the platform's scheduler
     sends the tasks.
     """
+    signals.end_on_signals()
     app = open_app(context, loglevel="info")
     ticker = make_ticker(app, app.schedule_entries())
     asyncio.run(tick_until_signal(ticker, app.arun, app.aclose))
+    signals.end_on_signals()  # the event loop has put the default actions back
 
 
 def _plan_changes(app: TaskQ, entries: Sequence[ScheduleEntry], *, take_over: bool) -> list[Change]:

@@ -16,6 +16,7 @@ from taskq_cloud.cli.options import app_path, common_options, log_format, queues
 from taskq_cloud.cli.output import say
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.pools.factory import ALIASES, POOLS
+from taskq_cloud.runtime import signals
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.process import run_worker
 from taskq_cloud.worker.supervisor import SideService
@@ -108,7 +109,7 @@ def command(
     beat: bool,
     **options: Any,
 ) -> None:
-    """Run a worker, which takes messages from queues and runs their tasks, until SIGTERM or SIGINT.
+    """Run a worker, which takes messages from queues and runs their tasks, until SIGTERM, SIGINT or SIGHUP.
 
     After the first signal, the worker receives no more messages and waits for the running tasks. A second signal
     returns the running tasks to their queues at once.
@@ -135,6 +136,7 @@ def command(
             f"/healthz can't be served on port {worker_options.health_port}: {os.strerror(error.errno)}; "
             "choose another --health-port"
         ) from error
+    signals.end_with(code)
     context.exit(code)
 
 

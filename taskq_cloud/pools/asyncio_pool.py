@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
+from weakref import WeakSet
 
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.pools.base import GRACE_SECONDS, Runner
-from taskq_cloud.pools.task_calls import acall
+from taskq_cloud.pools.task_calls import acall, outcome_of_error
 from taskq_cloud.pools.threads import ThreadPool
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class AsyncioPool:
         self._grace_seconds = grace_seconds
         self._threads = ThreadPool(runner, concurrency, grace_seconds=grace_seconds)
         self._running: dict[asyncio.Task[Outcome], Invocation] = {}
+        self._cancelled: WeakSet[asyncio.Task[Outcome]] = WeakSet()
         self._stopped: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
@@ -54,8 +56,7 @@ class AsyncioPool:
             limit = invocation.time_limit
             await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
-                # Only stop() cancels the task while this call still waits for it.
-                return Abandoned() if task.cancelled() else task.result()
+                return self._outcome_of(task)
             if limit is None or self._stopped.done():
                 return Abandoned()
             await self._end({task})
@@ -70,8 +71,16 @@ class AsyncioPool:
         if self._stopped is not None and not self._stopped.done():
             self._stopped.set_result(None)
 
+    def _outcome_of(self, task: asyncio.Task[Outcome]) -> Outcome:
+        try:
+            return task.result()
+        except asyncio.CancelledError as error:
+            # While the run is waited for, only stop() cancels it; or the task itself does, and so it has failed.
+            return Abandoned() if task in self._cancelled else outcome_of_error(error)
+
     async def _end(self, tasks: set[asyncio.Task[Outcome]]) -> None:
         for task in tasks:
+            self._cancelled.add(task)
             task.cancel()
         if not tasks:
             return

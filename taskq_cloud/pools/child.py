@@ -37,6 +37,8 @@ from taskq_cloud.pools.task_calls import TaskLoop, call, outcome_of_error
 ALARM_AGAIN_SECONDS = 0.001
 """How long to wait before a soft limit that meets the task in ``logging`` is raised."""
 
+REQUESTS_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
 # prctl(2)
 PR_SET_PDEATHSIG = 1
 
@@ -171,15 +173,17 @@ def _resident_kib() -> int:
 
 
 def _ignore_requests_to_end() -> None:
-    """Ignore SIGINT and SIGTERM by handlers: unlike SIG_IGN, programs that a task executes don't inherit them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _do_nothing)
+    """Ignore the requests by handlers: unlike SIG_IGN, programs that a task executes don't inherit them."""
+    for number in REQUESTS_TO_END:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _do_nothing)
     os.register_at_fork(after_in_child=_accept_requests_to_end)
 
 
 def _accept_requests_to_end() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in REQUESTS_TO_END:
+        if signal.getsignal(number) is _do_nothing:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _do_nothing(*_args: Any) -> None:

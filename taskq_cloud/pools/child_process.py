@@ -19,9 +19,16 @@ F = TypeVar("F")
 # How long to wait for the last frame of a process that died, and for the death of a process that closed its channel.
 DRAIN_SECONDS = 1.0
 
+# The exit codes of a process that somebody else has ended: a person, or the kernel because memory is short.
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+
 
 class LoadError(Exception):
     """A process could not import the application, or died while importing it. The text gives the reason."""
+
+
+class DiedWhileLoading(LoadError):
+    """A process was killed by a signal while it imported the application, perhaps by chance."""
 
 
 class TaskNotStarted(Exception):
@@ -132,8 +139,11 @@ class ChildProcess:
         """Kill the process, and the programs that its task has started."""
         self.leaving.set()
         if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def retire(self) -> None:
         """Let the process end by itself. It must not be running a task."""
@@ -157,9 +167,9 @@ class ChildProcess:
             await self._send(pack(Setup(list(sys.path))))
             first = await self._expect(Ready, LoadFailed)
         except EOFError as error:
-            raise LoadError(
-                f"the process died while it imported the application: {await self._cause_of_death()}"
-            ) from error
+            cause = await self._cause_of_death()
+            kind = DiedWhileLoading if self._process.returncode in _KILLED else LoadError
+            raise kind(f"the process died while it imported the application: {cause}") from error
         except BrokenFrame as error:
             raise LoadError(str(error)) from error
         if isinstance(first, LoadFailed):
@@ -191,8 +201,11 @@ class ChildProcess:
         except ValueError:  # of the real-time signals, only the first and the last have names
             return f"killed by signal {-code}"
 
-    def _on_exit(self, _: asyncio.Task[int]) -> None:
+    def _on_exit(self, exit_: asyncio.Task[int]) -> None:
         self.leaving.set()
+        if not exit_.cancelled() and exit_.result() != 0:
+            # Its task is run again elsewhere. The kernel gives the group's id to nobody else while it has members.
+            self._kill_group()
         # The channel ends by itself, unless a process that the task has forked holds it open.
         transport = self._writer.transport
         asyncio.get_running_loop().call_later(DRAIN_SECONDS, transport.abort)

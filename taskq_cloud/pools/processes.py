@@ -12,13 +12,16 @@ import logging
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.pools.base import GRACE_SECONDS
-from taskq_cloud.pools.child_process import ChildProcess, LoadError, TaskNotStarted
+from taskq_cloud.pools.child_process import ChildProcess, DiedWhileLoading, LoadError, TaskNotStarted
+from taskq_cloud.pools.guard import Guard
 
 logger = logging.getLogger(__name__)
 
 APP_RUNNER = "taskq_cloud.bootstrap.loading:load_runner"
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 30.0
+FIRST_STARTS = 3
+"""How often a process is started that is killed while the worker starts. A process that always dies ends the worker."""
 
 
 class ProcessPool:
@@ -52,6 +55,7 @@ class ProcessPool:
         self._children: set[ChildProcess] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._reapers: set[asyncio.Task[None]] = set()
+        self._guard = Guard()
         self._stopping = False
 
     @property
@@ -65,7 +69,8 @@ class ProcessPool:
         Raises:
             ImproperlyConfigured: a process can't import the application.
         """
-        starts = [self._start_child() for _ in range(self.concurrency)]
+        await self._guard.start()
+        starts = [self._start_first() for _ in range(self.concurrency)]
         results = await asyncio.gather(*starts, return_exceptions=True)
         started = [result for result in results if isinstance(result, ChildProcess)]
         failures = [result for result in results if isinstance(result, BaseException)]
@@ -107,6 +112,7 @@ class ProcessPool:
             else:
                 child.kill()
         await asyncio.gather(*self._reapers, *(self._reap(child) for child in set(self._children)))
+        await self._guard.stop()
         self._idle.put_nowait(None)
 
     async def _run_on(self, child: ChildProcess, invocation: Invocation) -> Outcome:
@@ -160,6 +166,14 @@ class ProcessPool:
             failures = 0 if child.tasks_started else failures + 1
             child = await self._start_replacement(failures)
 
+    async def _start_first(self) -> ChildProcess:
+        for failures in range(1, FIRST_STARTS):
+            try:
+                return await self._start_child()
+            except DiedWhileLoading as error:
+                self._log_failed_start(error, failures)
+        return await self._start_child()
+
     async def _start_replacement(self, failures: int) -> ChildProcess:
         while True:
             if failures:
@@ -168,22 +182,27 @@ class ProcessPool:
                 return await self._start_child()
             except (LoadError, OSError) as error:
                 failures += 1
-                logger.error(  # noqa: TRY400 - the text has the process's traceback, which is the one that helps
-                    "a new child process can't import the application %s (attempt %d); tasks wait until one can: %s",
-                    self._app_path,
-                    failures,
-                    error,
-                    extra={"action": "pool.child_start_failed"},
-                )
+                self._log_failed_start(error, failures)
 
     async def _start_child(self) -> ChildProcess:
         child = await ChildProcess.start(self._runner_factory, self._app_path)
         self._children.add(child)
+        self._guard.add(child.pid)
         return child
 
     async def _reap(self, child: ChildProcess) -> None:
         await child.reap(GRACE_SECONDS)
+        self._guard.remove(child.pid)
         self._children.discard(child)
+
+    def _log_failed_start(self, error: Exception, failures: int) -> None:
+        logger.error(
+            "a new child process can't import the application %s (attempt %d); tasks wait until one can: %s",
+            self._app_path,
+            failures,
+            error,
+            extra={"action": "pool.child_start_failed"},
+        )
 
     def _log_loss(self, child: ChildProcess, invocation: Invocation, outcome: Lost) -> None:
         logger.error(

@@ -83,7 +83,14 @@ class TaskLoop:
         """Run a coroutine function to its end in this thread."""
         if self._asyncio_runner is None:
             self._asyncio_runner = asyncio.Runner()
-        return self._asyncio_runner.run(self._acall(invocation), context=contextvars.copy_context())
+        try:
+            return self._asyncio_runner.run(self._acall(invocation), context=contextvars.copy_context())
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            # Work that a task has left on the loop has stopped it, and this coroutine must not go on in the next run.
+            self.close()
+            raise
 
     def end(self) -> None:
         """Cancel the running coroutine and run no further one. Any thread may call this method."""
@@ -95,8 +102,9 @@ class TaskLoop:
 
     def close(self) -> None:
         """Cancel the background work that is left on the loop, and close the loop."""
-        if self._asyncio_runner is not None:
-            self._asyncio_runner.close()
+        runner, self._asyncio_runner = self._asyncio_runner, None
+        if runner is not None:
+            runner.close()
 
     async def _acall(self, invocation: Invocation) -> Outcome:
         # Set _running before reading _ended. end() does it the other way round, so one of the two sees the other.

@@ -18,12 +18,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from taskq_cloud.runtime.runtime import Runtime
+from taskq_cloud.runtime.signals import stopping_signals
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.supervisor import SideService, Worker
 
@@ -41,8 +42,9 @@ _FAILED: Final = 1
 def run_worker(runtime: Runtime, options: WorkerOptions, side_service: SideService | None = None) -> int:
     """Run a worker in this process until a signal, or the end of a burst, stops it.
 
-    SIGTERM and SIGINT stop it. A second signal, or SIGQUIT, also makes it give back the messages whose tasks still run.
-    After a signal the process ends ``OVERTIME_SECONDS`` after the shutdown timeout at the latest.
+    SIGTERM, SIGINT and SIGHUP stop it; SIGHUP doesn't if it is ignored, as under ``nohup``. A second signal, or
+    SIGQUIT, also makes it give back the messages whose tasks still run. After a signal the process ends
+    ``OVERTIME_SECONDS`` after the shutdown timeout at the latest.
 
     Args:
         runtime: the application's runtime.
@@ -56,14 +58,34 @@ def run_worker(runtime: Runtime, options: WorkerOptions, side_service: SideServi
     loop = asyncio.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
-        with suppress(KeyboardInterrupt):
-            watchdog.code = loop.run_until_complete(_serve(Worker(runtime, options, side_service), watchdog))
-            loop.run_until_complete(_end_leftovers())
-            return watchdog.code
-        return 0
+        worker = Worker(runtime, options, side_service)
+        with _signals(loop, worker, watchdog):
+            _complete(loop, worker.serve())
+            watchdog.code = _FAILED if worker.crashed else 0
+            _complete(loop, _end_leftovers())
+        return watchdog.code
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _complete(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, whatever work that tasks have left on the loop does to the loop.
+
+    asyncio lets a SystemExit or a KeyboardInterrupt of any callback end the loop, and ``loop.stop()`` ends it too.
+    """
+    task = loop.create_task(coroutine)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+            if task.done() or loop.is_closed():
+                raise
+            text = (
+                "work that a task has left on the event loop has stopped it (%s). The worker goes on; let the task "
+                "return, or raise another error"
+            )
+            logger.exception(text, type(error).__name__, extra={"action": "worker.loop_stopped"})
 
 
 class Watchdog:
@@ -112,25 +134,18 @@ class Watchdog:
         )
 
 
-async def _serve(worker: Worker, watchdog: Watchdog) -> int:
-    with _signals(worker, watchdog):
-        await worker.serve()
-    return _FAILED if worker.crashed else 0
-
-
 @contextmanager
-def _signals(worker: Worker, watchdog: Watchdog) -> Iterator[None]:
+def _signals(loop: asyncio.AbstractEventLoop, worker: Worker, watchdog: Watchdog) -> Iterator[None]:
     """Stop the worker on signals.
 
     The event loop's own signal handlers would not do: they run on the loop, which a task of the asyncio pool may block.
     """
-    loop = asyncio.get_running_loop()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         watchdog.arm()
         loop.call_soon_threadsafe(worker.stop, number == signal.SIGQUIT)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)}
+    before = {number: signal.signal(number, on_signal) for number in stopping_signals()}
     try:
         yield
     finally:

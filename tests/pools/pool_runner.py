@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -67,6 +68,12 @@ def load(argument: str) -> PoolRunner:
         sys.exit("not like this")
     if argument == "crashes":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if argument == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if argument.startswith("killed once, see "):
+        with contextlib.suppress(FileExistsError):
+            Path(argument.removeprefix("killed once, see "), "killed").touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
     if argument.startswith("broken if "):
         path = Path(argument.removeprefix("broken if "))
         if path.exists():

@@ -234,3 +234,52 @@ async def ahang_twice(directory: str) -> None:
         await ahang(directory)
     except SoftTimeLimitExceeded:
         await ahang(directory)
+
+
+@task
+async def cancel_itself() -> None:
+    current = asyncio.current_task()
+    assert current is not None
+    current.cancel()
+    await asyncio.sleep(DEADLINE_SECONDS)
+
+
+@task
+async def cancel_itself_and_go_on() -> str:
+    try:
+        await cancel_itself()
+    except asyncio.CancelledError:
+        await asyncio.sleep(0)
+    return "went on"
+
+
+def _raise(error: type[BaseException]) -> None:
+    raise error
+
+
+def _touch(directory: str, name: str) -> None:
+    Path(directory, name).touch()
+
+
+async def _raise_in_background(directory: str, error: type[BaseException]) -> None:
+    asyncio.get_running_loop().call_soon(_raise, error)
+    try:
+        await asyncio.sleep(0.05)
+        _touch(directory, "went on")
+    finally:
+        _touch(directory, "ended")
+
+
+@task
+async def exit_in_background(directory: str) -> None:
+    await _raise_in_background(directory, SystemExit)
+
+
+@task
+async def interrupt_in_background(directory: str) -> None:
+    await _raise_in_background(directory, KeyboardInterrupt)
+
+
+@task
+async def wait_a_little() -> None:
+    await asyncio.sleep(0.2)

@@ -76,10 +76,27 @@ def unpicklable() -> Outcome:
 @task
 def start_sleeper(pid_file: str) -> None:
     """Start a program and wait for it."""
+    start_program(pid_file).wait()
+
+
+def start_program(pid_file: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Path(pid_file + ".new").write_text(str(process.pid))
     Path(pid_file + ".new").rename(pid_file)
-    process.wait()
+    return process
+
+
+@task
+def start_sleeper_and_exit(pid_file: str) -> None:
+    """Start a program and end this process in spite of it."""
+    start_program(pid_file)
+    os._exit(3)
+
+
+@task
+def leave_sleeper() -> int:
+    """Start a program that outlives the task."""
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid
 
 
 @task

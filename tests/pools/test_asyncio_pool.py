@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskq_cloud.core.model.outcome import Abandoned, Failed, Succeeded, TimedOut
+from taskq_cloud.core.model.outcome import Abandoned, Failed, Lost, Succeeded, TimedOut
 from taskq_cloud.testing.waiting import auntil
 from tests.pools import limit_tasks
 from tests.pools.pool_helpers import StartPool, invocation, make
@@ -97,3 +97,28 @@ async def test_soft_limit_in_wait_for_lock_leaves_the_lock_usable(start_pool: St
     outcome = await limited
     assert isinstance(outcome, Failed)
     assert outcome.error.exc_type == "SoftTimeLimitExceeded"
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "threads", "processes"])
+@pytest.mark.parametrize("name", ["cancel_itself", "cancel_itself_and_go_on"])
+async def test_task_that_cancels_itself_has_an_outcome(start_pool: StartPool, kind: str, name: str) -> None:
+    pool = await start_pool(kind, 1)
+    for _ in range(2):
+        outcome = await pool.run(invocation(name))
+        if name == "cancel_itself_and_go_on":
+            assert outcome == Succeeded('"went on"')
+        else:
+            assert isinstance(outcome, Failed)
+            assert outcome.error.exc_type == "CancelledError"
+    assert await pool.run(invocation("aadd", 2, 3)) == Succeeded("5")
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.parametrize("name", ["exit_in_background", "interrupt_in_background"])
+async def test_coroutine_does_not_go_on_after_its_loop_was_stopped(
+    start_pool: StartPool, tmp_path: Path, kind: str, name: str
+) -> None:
+    pool = await start_pool(kind, 1)
+    assert isinstance(await pool.run(invocation(name, str(tmp_path))), Lost)
+    assert await pool.run(invocation("wait_a_little")) == Succeeded("null")
+    assert arrivals(tmp_path) == ["ended"]

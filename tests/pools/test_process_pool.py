@@ -106,10 +106,10 @@ async def test_process_killed_while_idle_costs_no_task(start_pool: StartPool) ->
         assert await value_of(pool, "pid") != pid
 
 
-async def test_child_process_ignores_sigterm_and_sigint(start_pool: StartPool) -> None:
+async def test_child_process_ignores_signals_that_ask_it_to_end(start_pool: StartPool) -> None:
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         os.kill(pid, number)
     assert await value_of(pool, "pid") == pid
     assert os.getsid(pid) == pid
@@ -125,6 +125,30 @@ async def test_hard_limit_kills_programs_that_the_task_started(start_pool: Start
     assert is_alive(sleeper)
     assert await run == TimedOut(1.0)
     await auntil(lambda: not is_alive(sleeper))
+
+
+@pytest.mark.parametrize("name", ["start_sleeper", "start_sleeper_and_exit"])
+async def test_programs_of_a_task_end_with_its_dead_process(start_pool: StartPool, tmp_path: Path, name: str) -> None:
+    pool = await start_pool("processes", 1)
+    [pid] = pool.pids
+    pid_file = tmp_path / "pid"
+    run = asyncio.create_task(pool.run(invocation(name, str(pid_file))))
+    await auntil(pid_file.exists)
+    sleeper = int(pid_file.read_text())
+    if name == "start_sleeper":
+        os.kill(pid, signal.SIGKILL)
+    assert isinstance(await run, Lost)
+    await auntil(lambda: not is_alive(sleeper))
+
+
+async def test_program_of_a_retired_process_goes_on(start_pool: StartPool, tmp_path: Path) -> None:
+    pool = await start_pool("processes", 1, max_tasks_per_child=1)
+    sleeper = await value_of(pool, "leave_sleeper")
+    assert await value_of(pool, "add", 1, 1) == 2
+    try:
+        assert is_alive(sleeper)
+    finally:
+        os.kill(sleeper, signal.SIGKILL)
 
 
 async def test_cancelled_run_kills_the_process(start_pool: StartPool, tmp_path: Path) -> None:
@@ -268,6 +292,51 @@ async def test_child_processes_die_with_the_worker(busy: int) -> None:
         assert all(is_alive(pid) for pid in pids)
         parent.kill()
     await auntil(lambda: not any(is_alive(pid) for pid in pids))
+
+
+BUSY_PARENT = """
+import asyncio, sys
+sys.path[:] = {path!r}
+from tests.pools.pool_helpers import invocation, make
+
+async def main():
+    pool = make("processes", 1)
+    await pool.start()
+    await pool.run(invocation("start_sleeper", {pid_file!r}))
+
+asyncio.run(main())
+"""
+
+
+async def test_programs_of_tasks_die_with_the_worker(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with start_program(BUSY_PARENT.format(path=sys.path, pid_file=str(pid_file))) as parent:
+        await auntil(pid_file.exists)
+        sleeper = int(pid_file.read_text())
+        assert is_alive(sleeper)
+        parent.kill()
+    await auntil(lambda: not is_alive(sleeper))
+
+
+async def test_process_killed_while_the_pool_starts_is_started_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = ProcessPool(f"killed once, see {tmp_path}", 2, runner_factory=RUNNER_FACTORY)
+    await pool.start()
+    try:
+        assert await pool.run(invocation("add", 1, 1)) == Succeeded("2")
+    finally:
+        await pool.stop()
+    assert [vars(record)["action"] for record in caplog.records] == ["pool.child_start_failed"]
+    assert "killed by SIGKILL" in caplog.text
+
+
+async def test_process_killed_at_each_start_ends_the_worker() -> None:
+    pool = ProcessPool("killed", 1, runner_factory=RUNNER_FACTORY)
+    before = children_of(os.getpid())
+    with pytest.raises(ImproperlyConfigured, match="killed by SIGKILL"):
+        await pool.start()
+    assert children_of(os.getpid()) == before
 
 
 async def test_closed_channel_ends_a_busy_process(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""The signals that stop a long-running command, and what they do before and after it heeds them itself.
+
+The kernel ignores a signal without a handler in a container's first process, so a command needs handlers from its first
+moment on. At the end, Python puts the default actions back before the process is gone, and a late signal would turn the
+exit code 0 into a death.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Final
+
+_STOPPING: Final = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP")
+_owns_process = False
+_exit_code = 0
+
+
+def own_process() -> None:
+    """Allow ``end_on_signals``: this process runs a command and nothing else. A test that calls a command does not."""
+    global _owns_process  # noqa: PLW0603 - a process has one owner
+    _owns_process = threading.current_thread() is threading.main_thread()
+
+
+def stopping_signals() -> list[signal.Signals]:
+    """Return the signals that stop a command. SIGHUP is one unless it is ignored, as under ``nohup``."""
+    known = [signal.Signals[name] for name in _STOPPING if name in signal.Signals.__members__]
+    return [number for number in known if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def end_on_signals() -> None:
+    """Let the stopping signals end a command at once, as it has nothing to give back yet. Its exit code is 0."""
+    if not _owns_process:
+        return
+    for number in stopping_signals():
+        signal.signal(number, _end)
+    # Registered first, so it is called last. Python puts default actions in the place of handlers, not of SIG_IGN.
+    atexit.register(_ignore_signals)
+
+
+def end_with(code: int) -> None:
+    """Let a signal that comes from now on end the process with this exit code: its work is done."""
+    global _exit_code  # noqa: PLW0603 - a process has one exit code
+    _exit_code = code
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    os._exit(_exit_code)
+
+
+def _ignore_signals() -> None:
+    for number in stopping_signals():
+        if signal.getsignal(number) is _end:
+            signal.signal(number, signal.SIG_IGN)
