@@ -32,6 +32,7 @@ from taskq_cloud.core.flows import (
     run,
 )
 from taskq_cloud.core.ports import Service
+from taskq_cloud.errors import ImproperlyConfigured, TaskQError
 
 T = TypeVar("T")
 
@@ -190,6 +191,21 @@ class AsyncConnections:
             case Compute():
                 return await self._compute(step)
         raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
+
+    async def open(self) -> None:
+        """Open every client of the running event loop now, so that a wrong setting shows before the first call.
+
+        Raises:
+            ImproperlyConfigured: a package or a setting is missing, or a URL is wrong. Other errors may pass, and are
+                left to the first call.
+        """
+        clients = await self._running_loop_clients()
+        for service in self._services:
+            try:
+                await clients.get(service)
+            except TaskQError as error:
+                if isinstance(error, ImproperlyConfigured):
+                    raise
 
     async def close(self) -> None:
         """Close the clients of the running event loop. The next call opens a new one."""

@@ -100,7 +100,8 @@ class Worker:
         """Serve the queues until told to stop, or, in a burst, until they are empty.
 
         Raises:
-            ImproperlyConfigured: the pool can't run the application at all.
+            ImproperlyConfigured: the pool can't run the application at all, or a client can't be opened because a
+                package or a setting is missing.
             OSError: the health port is taken.
         """
         health = HealthServer(self._options.health_port, self.health) if self._options.health_port is not None else None
@@ -158,7 +159,7 @@ class Worker:
 
     async def _start_pool(self) -> bool:
         """Start the pool. Return False if the worker is stopped first: a child's import may never come to an end."""
-        starting = asyncio.create_task(self._pool.start())
+        starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -171,6 +172,10 @@ class Worker:
             starting.cancel()
             stopping.cancel()
             await asyncio.gather(starting, stopping, return_exceptions=True)
+
+    async def _start(self) -> None:
+        await self._runtime.async_connections.open()
+        await self._pool.start()
 
     async def _serve(self) -> None:
         polls = [asyncio.create_task(self._watch(f"queue {p.queue}", p.poll(self._stopping))) for p in self._pollers]

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from tests.pools.pool_runner import task
@@ -74,7 +75,7 @@ USERS_OF_LOCKS: dict[str, Callable[[], None]] = {
 def take_all_locks() -> list[str]:
     """Return the locks that can't be had."""
     log = [handler.lock for handler in logger.handlers if handler.lock is not None]
-    locks = {
+    locks: dict[str, Any] = {
         "lock": LOCK,
         "condition": CONDITION,
         "queue": QUEUE.mutex,

@@ -92,7 +92,8 @@ async def test_soft_limit_in_wait_for_lock_leaves_the_lock_usable(start_pool: St
     other = asyncio.create_task(pool.run(invocation("wait_for_async_lock", hard=15)))
     await auntil(lambda: len(lock._waiters or ()) == 2)
     # The limit's timer comes due while the loop is busy, so the loop's next round wakes the waiter and limits it.
-    loop.call_soon(lambda: (time.sleep(0.2), loop.call_soon(lock.release)))
+    loop.call_soon(time.sleep, 0.2)
+    loop.call_soon(loop.call_soon, lock.release)
     assert await asyncio.wait_for(other, 10) == Succeeded("null")
     outcome = await limited
     assert isinstance(outcome, Failed)

@@ -1,0 +1,73 @@
+"""Test that a worker which could never receive a message ends at its start, with exit code 1 and the reason."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+APP = """
+from taskq_cloud import TaskQ
+
+app = TaskQ("shop")
+
+@app.task
+def add(x, y):
+    return x + y
+"""
+WITHOUT_PACKAGE = "raise ImportError(f'no module named {__name__}')\n"
+TIMEOUT_SECONDS = 60
+
+
+def worker(folder: Path, *options: str, missing: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a worker in which some packages can't be imported."""
+    (folder / "shop.py").write_text(APP)
+    stubs = folder / "stubs"
+    for package in missing:
+        (stubs / package).mkdir(parents=True)
+        (stubs / package / "__init__.py").write_text(WITHOUT_PACKAGE)
+    path = os.pathsep.join([str(stubs), *filter(None, sys.path)])
+    return subprocess.run(
+        [sys.executable, "-m", "taskq_cloud", "worker", "-A", "shop", "-c", "1", *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("mode", [(), ("--burst",)], ids=["worker", "burst"])
+@pytest.mark.parametrize(
+    ("options", "missing", "reason"),
+    [
+        (("-b", "sqs://eu-west-1/shop"), ("aiobotocore", "botocore"), "pip install 'taskq-cloud["),
+        (("-b", "sqs://eu-west-1/shop"), ("aiobotocore",), "pip install 'taskq-cloud[aws]'"),
+        (("-b", "pubsub://project/shop"), ("grpc",), "pip install 'taskq-cloud[gcp]'"),
+        (("--results", "dynamodb://eu-west-1/results"), ("aiobotocore",), "pip install 'taskq-cloud[aws]'"),
+        (("-b", "memory://"), (), "no message can reach this worker"),
+        (("-b", "sqlite:////nonexistent/x"), (), "the directory /nonexistent"),
+        (("--results", "sqlite:////nonexistent/deep/x"), (), "the directory /nonexistent/deep"),
+    ],
+)
+def test_worker_that_could_serve_nothing_ends_with_the_reason(
+    tmp_path: Path, mode: tuple[str, ...], options: tuple[str, ...], missing: tuple[str, ...], reason: str
+) -> None:
+    ended = worker(tmp_path, *options, *mode, missing=missing)
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert reason in last
+    assert "ready" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not Path("/nonexistent").exists()
+
+
+def test_directories_below_the_working_directory_are_created(tmp_path: Path) -> None:
+    ended = worker(tmp_path, "-b", "sqlite:///queues/own/broker.db", "--results", "sqlite:///queues/r.db", "--burst")
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "queues" / "own" / "broker.db").exists()
