@@ -8,16 +8,17 @@ A library doesn't configure logging, so an application that only imports ``taskq
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from taskq_cloud.bootstrap.log_output import PatientOutput, log_output
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution.runner import current_invocation
 
@@ -56,6 +57,7 @@ def logging_to_stderr(level: str, output_format: str) -> Iterator[None]:
     finally:
         root.setLevel(level_before)
         root.removeHandler(handler)
+        _close(handler)
 
 
 def set_up_from_environment() -> None:
@@ -65,7 +67,7 @@ def set_up_from_environment() -> None:
     """
     level = os.environ.get(LEVEL_VARIABLE)
     if level in LEVELS:
-        _set_up(level, os.environ.get(FORMAT_VARIABLE, "text"))
+        atexit.register(_close, _set_up(level, os.environ.get(FORMAT_VARIABLE, "text")))
 
 
 def set_up_in_function() -> None:
@@ -81,7 +83,7 @@ def set_up_in_function() -> None:
         logging.getLogger("taskq_cloud").setLevel(level.upper())
 
 
-def _set_up(level: str, output_format: str) -> logging.Handler:
+def _set_up(level: str, output_format: str) -> logging.StreamHandler[Any]:
     handler = _handler(output_format)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -92,8 +94,13 @@ def _set_up(level: str, output_format: str) -> logging.Handler:
     return handler
 
 
-def _handler(output_format: str) -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
+def _close(handler: logging.StreamHandler[Any]) -> None:
+    if isinstance(handler.stream, PatientOutput):
+        handler.stream.close()
+
+
+def _handler(output_format: str) -> logging.StreamHandler[Any]:
+    handler: logging.StreamHandler[Any] = logging.StreamHandler(log_output())
     handler.addFilter(add_running_task)
     handler.setFormatter(JsonFormatter() if output_format == "json" else TextFormatter())
     return handler
