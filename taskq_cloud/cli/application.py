@@ -17,7 +17,8 @@ from taskq_cloud.app import TaskQ
 from taskq_cloud.bootstrap import logs
 from taskq_cloud.bootstrap.loading import APP_VARIABLE, find_app
 from taskq_cloud.cli.options import app_path, given, log_format, log_level
-from taskq_cloud.errors import TaskQError
+from taskq_cloud.core.urls import without_secrets
+from taskq_cloud.errors import ImproperlyConfigured, TaskQError
 from taskq_cloud.settings import COMMAND_LINE
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,34 @@ def open_app(context: click.Context, *, loglevel: str = "warning", settings: Map
         )
     root.call_on_close(app.close)
     return app
+
+
+def check_reachable(app: TaskQ, command: str) -> None:
+    """Check that a process which runs for long can meet others at its broker and its stores.
+
+    Args:
+        app: the application.
+        command: what runs, for errors: ``"this worker"``.
+
+    Raises:
+        ImproperlyConfigured: the broker keeps messages in one process, or an SQLite file is in no existing directory.
+            Directories below the working directory, as that of the default file, are created at the first call.
+    """
+    if not app.broker.capabilities.shared_between_processes:
+        raise ImproperlyConfigured(
+            f"the broker {without_secrets(app.conf.broker)} keeps its messages in the process that sends them, so no "
+            f"message can pass between {command} and other processes: name another broker, such as the default "
+            "sqlite:///.taskq/broker.db"
+        )
+    for service in app.services().values():
+        path = dict(service.options).get("path") if service.module == "sqlite" else None
+        if path is None:
+            continue
+        directory = Path(path).parent
+        if not directory.exists() and not directory.is_relative_to(Path.cwd()):
+            raise ImproperlyConfigured(
+                f"the directory {directory} of the SQLite file {path} doesn't exist: create it, or name another path"
+            )
 
 
 @contextmanager

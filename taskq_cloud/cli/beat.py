@@ -15,7 +15,7 @@ from taskq_cloud.beat import ownership
 from taskq_cloud.beat.apply import carry_out, live_schedules, make_plan, set_enabled, store_of
 from taskq_cloud.beat.plan import Change, to_write
 from taskq_cloud.beat.run import make_ticker, tick_until_signal
-from taskq_cloud.cli.application import open_app
+from taskq_cloud.cli.application import check_reachable, open_app
 from taskq_cloud.cli.options import common_options
 from taskq_cloud.cli.output import as_table, echo, say
 from taskq_cloud.core.schedules.entry import ScheduleEntry
@@ -177,6 +177,7 @@ def run(context: click.Context, /) -> None:
     """
     signals.end_on_signals()
     app = open_app(context, loglevel="info")
+    check_reachable(app, "this ticker")
     ticker = make_ticker(app, app.schedule_entries())
     asyncio.run(tick_until_signal(ticker, app.arun, app.aclose))
     signals.end_on_signals()  # the event loop has put the default actions back

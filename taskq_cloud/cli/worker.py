@@ -11,11 +11,10 @@ from typing import Any, Final
 import click
 
 from taskq_cloud.app import TaskQ
-from taskq_cloud.cli.application import open_app
+from taskq_cloud.cli.application import check_reachable, open_app
 from taskq_cloud.cli.options import app_path, common_options, log_format, queues_option
 from taskq_cloud.cli.output import say
 from taskq_cloud.core.urls import without_secrets
-from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.pools.factory import ALIASES, POOLS
 from taskq_cloud.runtime import signals
 from taskq_cloud.worker.options import WorkerOptions
@@ -122,12 +121,7 @@ def command(
     path = app_path(context)
     if path is None:
         raise click.UsageError("a worker needs an application: add -A shop (or -A shop.tasks:app)")
-    if not (beat or app.broker.capabilities.shared_between_processes):
-        raise ImproperlyConfigured(
-            f"the broker {without_secrets(app.conf.broker)} keeps its messages in the process that sends them, so no "
-            "message can reach this worker: name another broker with -b, or drop it and serve the default "
-            "sqlite:///.taskq/broker.db"
-        )
+    check_reachable(app, "this worker")
     name = worker_name(hostname)
     options["pool"] = ALIASES.get(options["pool"], options["pool"])
     worker_options = WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)

@@ -58,23 +58,16 @@ def open_client(service: str, options: Mapping[str, Any]) -> SQLiteClient:
 
     Args:
         service: the service's name, for errors.
-        options: ``path``, the database's file. The first call creates a missing file; its directory is created only
-            below the working directory, as that of the default path is.
+        options: ``path``, the database's file. The first call creates a missing file and its directory.
 
     Raises:
-        ImproperlyConfigured: this Python's SQLite is too old, or the file's directory doesn't exist.
+        ImproperlyConfigured: this Python's SQLite is too old.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise ImproperlyConfigured(
             f"{service} needs SQLite {'.'.join(map(str, OLDEST_SQLITE))}, and this Python has {sqlite3.sqlite_version}"
         )
-    path = Path(options["path"])
-    if not path.parent.exists() and not path.is_relative_to(Path.cwd()):
-        raise ImproperlyConfigured(
-            f"the directory {path.parent} of the SQLite file {path} doesn't exist: create it, or name another path "
-            "(only directories below the working directory are created)"
-        )
-    return SQLiteClient(path)
+    return SQLiteClient(Path(options["path"]))
 
 
 async def open_async_client(service: str, options: Mapping[str, Any]) -> ThreadedClient:

@@ -49,7 +49,7 @@ def worker(folder: Path, *options: str, missing: tuple[str, ...] = ()) -> subpro
         (("-b", "sqs://eu-west-1/shop"), ("aiobotocore",), "pip install 'taskq-cloud[aws]'"),
         (("-b", "pubsub://project/shop"), ("grpc",), "pip install 'taskq-cloud[gcp]'"),
         (("--results", "dynamodb://eu-west-1/results"), ("aiobotocore",), "pip install 'taskq-cloud[aws]'"),
-        (("-b", "memory://"), (), "no message can reach this worker"),
+        (("-b", "memory://"), (), "no message can pass"),
         (("-b", "sqlite:////nonexistent/x"), (), "the directory /nonexistent"),
         (("--results", "sqlite:////nonexistent/deep/x"), (), "the directory /nonexistent/deep"),
     ],
