@@ -29,9 +29,17 @@ class Reader:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._text = bytearray()
+        self._thread = threading.Thread(target=self._read, daemon=True)
 
     def start(self) -> None:
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Wait for the end of the stream: a later test may get the same descriptor."""
+        if self._thread.ident is None:
+            self.start()
+        self._thread.join(20)
+        os.close(self._descriptor)
 
     def _read(self) -> None:
         with suppress(OSError):
@@ -61,7 +69,7 @@ def output(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         def refuse(*_: object) -> int:
             raise PermissionError
 
-        monkeypatch.setattr(log_output.os, "open", refuse)
+        monkeypatch.setattr("taskq_cloud.bootstrap.log_output.os.open", refuse)
     stream = io.TextIOWrapper(io.FileIO(write, "w", closefd=False))
     monkeypatch.setattr(sys, "stderr", stream)
     made = log_output.log_output()
@@ -69,10 +77,9 @@ def output(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     assert isinstance(made, PatientOutput)
     reader = Reader(read)
     yield made, reader
-    reader.start()
-    made.close()
+    made.close(0)
     os.close(write)
-    os.close(read)
+    reader.close()
 
 
 def test_lines_are_written_at_once_while_there_is_room(output: tuple[PatientOutput, Reader]) -> None:
