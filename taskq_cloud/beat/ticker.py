@@ -76,6 +76,7 @@ class Ticker:
     _failures: dict[str, int] = field(init=False, default_factory=dict)
     _again_at: dict[str, float] = field(init=False, default_factory=dict)
     _compared_at: float = field(init=False, default=-math.inf)
+    _turned_at: float = field(init=False, default=-math.inf)
 
     def __post_init__(self) -> None:
         if self.app.main is None:
@@ -103,6 +104,7 @@ class Ticker:
         Raises:
             TaskQError: the result store can't be used.
         """
+        self._notice_clock_set_back()
         yield from self._lead_or_follow()
         if self._fence is None:
             return self.lease_seconds / RENEWALS
@@ -284,6 +286,20 @@ class Ticker:
 
     def _enabled(self) -> list[ScheduleEntry]:
         return [entry for entry in self.entries if entry.enabled]
+
+    def _notice_clock_set_back(self) -> None:
+        """Begin anew at the time that the clock shows now, if it was set back; ticks sent before keep their ids."""
+        now, last = self.clock(), self._turned_at
+        self._turned_at = now
+        if now >= last - ticks.CLOCKS_DIFFER_SECONDS:
+            return
+        text = "the clock was set back by %.0f s; periodic tasks that are due again keep their ids, and run only once"
+        logger.warning(text, last - now, extra={"action": "beat.clock_set_back"})
+        self._renewed_at, self._compared_at = min(now, self._renewed_at), -math.inf
+        self._again_at = {name: min(at, now + LONGEST_RETRY_SECONDS) for name, at in self._again_at.items()}
+        for entry in self._enabled() if self._sent_until else ():
+            self._sent_until[entry.name] = min(self._now(), self._sent_until[entry.name])
+            self._upcoming[entry.name] = entry.timing.following(self._sent_until[entry.name])
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(math.floor(self.clock()), UTC)

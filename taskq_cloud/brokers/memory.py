@@ -37,6 +37,7 @@ from taskq_cloud.core.model.message import (
     Sent,
     Settlement,
 )
+from taskq_cloud.core.model.rates import CLOCK_SET_BACK_SECONDS
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.urls import query_of
 
@@ -88,6 +89,7 @@ class MemoryBroker:
         self._lock = threading.Lock()
         self._queues: dict[str, _Queue] = {}
         self._numbers = itertools.count(1)
+        self._latest = clock()
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemoryBroker:
@@ -137,8 +139,8 @@ class MemoryBroker:
     def depth(self, queue: str) -> Flow[Depth]:
         """Count a queue's messages; see ``Broker.depth``."""
         yield from ()
-        now = self._clock()
         with self._lock:
+            now = self._now()
             messages = list(self._messages(queue).values())
             delayed = sum(each.visible_at > now and each.receipt is None for each in messages)
             in_flight = sum(each.visible_at > now and each.receipt is not None for each in messages)
@@ -147,8 +149,9 @@ class MemoryBroker:
     def held(self, queues: Sequence[str], *, limit: int, cursor: str | None = None) -> Flow[HeldPage]:
         """List the messages that queues hold back; see ``ListsHeld.held``."""
         yield from ()
-        now, after = self._clock(), read_cursor(cursor)
+        after = read_cursor(cursor)
         with self._lock:
+            now = self._now()
             found = sorted(
                 (each.visible_at, number, HeldMessage(queue, each.body, each.visible_at))
                 for queue in queues
@@ -167,12 +170,23 @@ class MemoryBroker:
             self._messages(queue).clear()
         return count
 
+    def _now(self) -> float:
+        """Read the clock. If it was set back, move all times back: see ``CLOCK_SET_BACK_SECONDS``."""
+        now = self._clock()
+        back_seconds, self._latest = self._latest - now, now
+        if back_seconds > CLOCK_SET_BACK_SECONDS:
+            for queue in self._queues.values():
+                for message in queue.messages.values():
+                    message.visible_at -= back_seconds
+                queue.seen = {each: (at - back_seconds, first) for each, (at, first) in queue.seen.items()}
+        return now
+
     def _messages(self, queue: str) -> dict[int, _Message]:
         found = self._queues.get(queue)
         return found.messages if found else {}
 
     def _put(self, queue: str, message: Outgoing) -> Sent:
-        now = self._clock()
+        now = self._now()
         target = self._queues.setdefault(queue, _Queue())
         message_id = str(uuid4())
         if is_ordered(queue) and message.deduplication is not None:
@@ -191,8 +205,8 @@ class MemoryBroker:
         return Sent(message_id)
 
     def _take(self, queue: str, limit: int, lease_seconds: float) -> list[Delivery]:
-        now = self._clock()
         with self._lock:
+            now = self._now()
             messages = self._messages(queue)
             ready = _ordered_ready(messages, now) if is_ordered(queue) else _ready(messages, now)
             numbers = list(itertools.islice(ready, min(limit, self.capabilities.receive_batch)))
@@ -226,7 +240,7 @@ class MemoryBroker:
                 del messages[number]
             case Release(after_seconds=after_seconds):
                 message.receipt = None
-                message.visible_at = self._clock() + after_seconds
+                message.visible_at = self._now() + after_seconds
                 if not is_ordered(delivery.queue):
                     # A released message goes to the end, so that a message that is released again and again doesn't
                     # keep the others waiting.
@@ -243,7 +257,7 @@ class MemoryBroker:
 
     def _extend(self, delivery: Delivery, lease_seconds: float) -> Refused | None:
         _, message = self._find(delivery)
-        now = self._clock()
+        now = self._now()
         if message is None or message.visible_at <= now:
             return lost_lease(delivery)
         message.visible_at = now + lease_seconds

@@ -269,7 +269,7 @@ class PubSubBroker:
 
     def _pull(self, queue: str, limit: int, wait_seconds: float) -> Flow[Sequence[Any]]:
         """Pull until a message comes or the wait is over; Pub/Sub may answer early and empty."""
-        ends_at = self._clock() + wait_seconds
+        ends_at = time.monotonic() + wait_seconds
         request = {"subscription": self._options.location(queue).subscription, "max_messages": limit}
         if wait_seconds <= 0:
             # The flag is deprecated, as such a pull may miss waiting messages. A receive without a wait accepts that.
@@ -278,7 +278,7 @@ class PubSubBroker:
         left_seconds = wait_seconds
         while True:
             answer = yield from self._call(queue, "pull", {"request": request, "timeout": left_seconds})
-            left_seconds = ends_at - self._clock() - EMPTY_PULL_PAUSE_SECONDS
+            left_seconds = ends_at - time.monotonic() - EMPTY_PULL_PAUSE_SECONDS
             if answer.received_messages or left_seconds < SHORTEST_PULL_SECONDS:
                 return list(answer.received_messages)
             yield Sleep(EMPTY_PULL_PAUSE_SECONDS)

@@ -24,7 +24,8 @@ from taskq_cloud.brokers._local import (
     refusal,
     write_cursor,
 )
-from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
+from taskq_cloud.core.file_errors import operational_error
+from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, BrokerCapabilities, dead_letter_queue, is_ordered
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
@@ -40,7 +41,7 @@ from taskq_cloud.core.model.message import (
 )
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.urls import file_of, query_of
-from taskq_cloud.errors import AccessDenied, OperationalError, Unreachable
+from taskq_cloud.errors import OperationalError
 
 _Statement = tuple[str, Mapping[str, Any]]
 _Rows = list[list[dict[str, Any]]]
@@ -108,9 +109,7 @@ class SQLiteBroker:
         if settlements:
             now = self._clock()
             queues = _queue_names(settlement.delivery for settlement in settlements)
-            yield from self._call(
-                "transaction", queues, [_settle_statement(settlement, now) for settlement in settlements]
-            )
+            yield from self._write(queues, now, [_settle_statement(settlement, now) for settlement in settlements])
         return [None] * len(settlements)
 
     def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
@@ -122,7 +121,7 @@ class SQLiteBroker:
             (sql.EXTEND, {**_receipt_parameters(delivery), "now": now, "visible_at": now + lease_seconds})
             for delivery in deliveries
         ]
-        rows = yield from self._call("transaction", _queue_names(deliveries), statements)
+        rows = yield from self._write(_queue_names(deliveries), now, statements)
         return [None if extended else lost_lease(delivery) for delivery, extended in zip(deliveries, rows, strict=True)]
 
     def depth(self, queue: str) -> Flow[Depth]:
@@ -150,8 +149,9 @@ class SQLiteBroker:
 
     def purge(self, queue: str) -> Flow[int | None]:
         """Remove a queue's messages; see ``Broker.purge``."""
-        statements = [(sql.COUNT, {"queue": queue}), (sql.PURGE, {"queue": queue})]
-        [[row], _] = yield from self._call("transaction", f"queue {queue!r}", statements)
+        parameters = {"queue": queue}
+        statements = [(sql.COUNT, parameters), (sql.PURGE_GROUPS, parameters), (sql.PURGE, parameters)]
+        [[row], *_] = yield from self._call("transaction", f"queue {queue!r}", statements)
         count: int = row["messages"]
         return count
 
@@ -174,37 +174,39 @@ class SQLiteBroker:
             statements.append((sql.INSERT, row))
             answers.append(Sent(row["message_id"]))
         if statements:
-            rows = yield from self._call("transaction", f"queue {queue!r}", statements)
+            rows = yield from self._write(f"queue {queue!r}", now, statements)
             for position, message_position in remembered.items():
                 answers[message_position] = Sent(rows[position][0]["message_id"])
         return answers
 
     def _take(self, queue: str, limit: int, lease_seconds: float) -> Flow[list[Delivery]]:
         now = self._clock()
-        statement = sql.RECEIVE.format(ready=sql.READY_IN_ORDER if is_ordered(queue) else sql.READY)
         limit = min(limit, self.capabilities.receive_batch)
         parameters = {"queue": queue, "now": now, "lease": lease_seconds, "limit": limit}
-        [rows] = yield from self._call("transaction", f"queue {queue!r}", [(statement, parameters)])
+        statements = [(sql.RECEIVE.format(ready=sql.READY), parameters)]
+        if is_ordered(queue):
+            statements = [(sql.UNBLOCK, parameters), (sql.RECEIVE.format(ready=sql.READY_IN_ORDER), parameters)]
+        [*_, rows] = yield from self._write(f"queue {queue!r}", now, statements)
         # RETURNING guarantees no order (https://www.sqlite.org/lang_returning.html, section 3).
         rows.sort(key=lambda row: row["sequence"])
         return [_delivery(queue, row, now, lease_seconds) for row in rows]
 
     def _has_ready(self, queue: str) -> Flow[bool]:
-        ready = sql.READY_IN_ORDER if is_ordered(queue) else sql.READY
+        ready = sql.HAS_READY_IN_ORDER if is_ordered(queue) else sql.READY
         parameters = {"queue": queue, "now": self._clock(), "limit": 1}
         [rows] = yield from self._call("query", f"queue {queue!r}", [(ready, parameters)])
         return bool(rows)
+
+    def _write(self, about: str, now: float, statements: Sequence[_Statement]) -> Flow[_Rows]:
+        """Run a transaction that first looks whether the clock was set back."""
+        [_, *rows] = yield from self._call("transaction", about, [(sql.SEE_TIME, {"now": now}), *statements])
+        return rows
 
     def _call(self, operation: str, about: str, statements: Sequence[_Statement]) -> Flow[_Rows]:
         try:
             rows: _Rows = yield Call(self._service, operation, {"schema": sql.SCHEMA, "statements": statements})
         except CallError as error:
-            kind = OperationalError
-            if error.trouble is Trouble.TRANSIENT:
-                kind = Unreachable
-            elif error.code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "PermissionError")):
-                kind = AccessDenied
-            raise kind(f"{about}: {error.message}") from error
+            raise operational_error(about, error) from error
         return rows
 
 

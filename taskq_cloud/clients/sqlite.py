@@ -13,12 +13,20 @@ A file that is created can be read by its user alone, as can its folder, since m
 SQLite gives its further files (``-wal``, ``-shm``) the permissions of the database. A symbolic link in place of the
 file is not followed: in a folder that others can write to, somebody else may have made it.
 
+A call may be interrupted anywhere: a signal handler raises, or a time limit is thrown into the thread. The exception
+may strike when ``BEGIN`` has just taken the lock that all processes share. So a transaction is the body of ``with
+connection``, whose end commits or rolls back in C code, where no exception strikes.
+
+A file that is deleted or replaced while a connection is open would be used on by this process alone. Each call
+compares the path with the open file, and opens the path anew if they differ.
+
 A broker and a result store may use different files, so a service has the name of its file: ``"sqlite:" + path``. The
 adapters decide what the statements mean.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -30,6 +38,8 @@ from typing import Any
 from taskq_cloud.clients.base import ThreadedClient
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured
+
+logger = logging.getLogger(__name__)
 
 OLDEST_SQLITE = (3, 35, 0)
 """The first version with RETURNING (https://www.sqlite.org/lang_returning.html)."""
@@ -45,12 +55,16 @@ _OPEN_TRANSACTION = {"transaction": "BEGIN IMMEDIATE", "query": "BEGIN"}
 
 _HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
+    sqlite3.SQLITE_IOERR: "the disk can't be read or written: check it and its file system",
     sqlite3.SQLITE_READONLY: "the file or its directory isn't writable: check the permissions of both",
     sqlite3.SQLITE_CANTOPEN: "the file can't be opened: check that its directory exists and is writable",
     sqlite3.SQLITE_NOTADB: "the file isn't an SQLite database: name another path, or move the file away",
     sqlite3.SQLITE_CORRUPT: "the database is damaged: restore it, or recover it with sqlite3's .recover",
 }
-"""SQLite's primary result code -> the remedy, for errors that a repeated call would meet again."""
+"""SQLite's primary result code -> the remedy."""
+
+_TRANSIENT = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""Errors of the disk, which may end while the caller waits: the call has changed nothing, and can be repeated."""
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> SQLiteClient:
@@ -86,6 +100,7 @@ class SQLiteClient:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._schemas: set[str] = set()
         self._lock = threading.Lock()
         _CLIENTS.add(self)
@@ -94,7 +109,8 @@ class SQLiteClient:
         """Run one transaction.
 
         Raises:
-            CallError: transient if another process kept the database locked, refused otherwise.
+            CallError: transient if another process kept the database locked, or the disk is full or fails; refused
+                otherwise.
         """
         opening = _OPEN_TRANSACTION.get(call.operation)
         if opening is None:
@@ -132,6 +148,8 @@ class SQLiteClient:
         return connection
 
     def _open(self, schema: str | None) -> sqlite3.Connection:
+        if self._connection is not None and _identity(self._path) != self._file:
+            self._abandon_connection()
         if self._connection is None:
             _make_file(self._path)
             connection = sqlite3.connect(
@@ -144,15 +162,24 @@ class SQLiteClient:
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._file = connection, _identity(self._path)
         if schema is not None and schema not in self._schemas:
-            try:
-                self._connection.executescript(f"BEGIN IMMEDIATE;\n{schema};\nCOMMIT")
-            except BaseException:
-                _roll_back(self._connection)
-                raise
+            with self._connection:
+                self._connection.executescript(f"BEGIN IMMEDIATE;\n{schema};")
             self._schemas.add(schema)
         return self._connection
+
+    def _abandon_connection(self) -> None:
+        connection = self.give_up_connection()
+        logger.error(
+            "%s was deleted or replaced while it was open; this process now uses the file that is there, or makes a "
+            "new one. The contents of the old file are lost to it: to restore or move a database, stop its processes "
+            "first",
+            self._path,
+            extra={"action": "sqlite.file_replaced"},
+        )
+        if connection is not None:
+            connection.close()  # SQLite sees that the file has gone, and leaves the new file's journal alone
 
     def _call_error(self, call: Call, error: sqlite3.Error | OSError) -> CallError:
         if isinstance(error, _LinkRefused):
@@ -171,7 +198,7 @@ class SQLiteClient:
             return CallError(call, name, message, Trouble.TRANSIENT)
         hint = _HINTS.get(primary)
         message = f"{self._path}: {error}" + (f": {hint}" if hint else "")
-        return CallError(call, name, message, Trouble.REFUSED)
+        return CallError(call, name, message, Trouble.TRANSIENT if primary in _TRANSIENT else Trouble.REFUSED)
 
 
 class _LinkRefused(OSError):
@@ -208,20 +235,18 @@ def _check_no_link(path: Path) -> None:
 def _transact(
     connection: sqlite3.Connection, opening: str, statements: Sequence[tuple[str, Sequence[Any] | Mapping[str, Any]]]
 ) -> list[list[dict[str, Any]]]:
-    connection.execute(opening)
+    with connection:
+        connection.execute(opening)
+        return [connection.execute(sql, parameters).fetchall() for sql, parameters in statements]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell the file at a path from others; None: there is no file."""
     try:
-        answer = [connection.execute(sql, parameters).fetchall() for sql, parameters in statements]
-        connection.execute("COMMIT")
-    except BaseException:
-        _roll_back(connection)
-        raise
-    return answer
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    # SQLite itself rolls back when the disk is full; then no transaction is left.
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:

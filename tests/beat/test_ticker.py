@@ -266,3 +266,76 @@ def test_store_without_locks_has_no_ticker() -> None:
     storeless = TaskQ("shop", broker="memory://", results="disabled://")
     with pytest.raises(ImproperlyConfigured, match="TASKQ_RESULTS"):
         Ticker(app=storeless, entries=[], owner="a", clock=FakeClock())
+
+
+def test_ticks_go_on_when_clock_is_set_back() -> None:
+    world = World(minute=every(60))
+    ticker = world.ticker()
+    world.live(300, ticker)
+    world.sent()
+    world.clock.advance(-3600)
+    world.live(300, ticker)
+    assert world.fire_times() == ["11:06:00", "11:07:00", "11:08:00", "11:09:00", "11:10:00"]
+
+
+def test_ticks_of_time_that_was_skipped_are_sent_when_clock_is_set_right() -> None:
+    world = World(minute=every(60), half=every(1800))
+    ticker = world.ticker()
+    world.live(60, ticker)
+    world.clock.advance(3600)
+    world.live(60, ticker)
+    assert world.fire_times() == ["12:01:00", "13:00:00", "13:01:00", "13:02:00"]
+    world.clock.advance(-3600)
+    world.live(1800, ticker)
+    sent = [(name, f"{fire_time:%H:%M}") for name, fire_time, _ in world.sent()]
+    assert [time for name, time in sent if name == "minute"] == [f"12:{minute:02}" for minute in range(3, 33)]
+    assert [time for name, time in sent if name == "half"] == ["12:30"]
+
+
+def test_new_leader_begins_now_when_clock_was_set_back_before() -> None:
+    world = World(minute=every(60))
+    first = world.ticker("a")
+    world.live(300, first)
+    world.run(first.resign())
+    world.sent()
+    world.clock.advance(-3600)
+    world.live(120, world.ticker("b"))
+    assert world.fire_times() == ["11:06:00", "11:07:00"]
+
+
+def test_leader_keeps_its_lock_when_clock_is_set_back_and_forth() -> None:
+    world = World(minute=every(60))
+    leader, other = world.ticker("a"), world.ticker("b")
+    world.live(60, leader, other)
+    for step in (-3600, 7200, -3600):
+        world.clock.advance(step)
+        world.live(60, leader, other)
+        assert leader.leads is not other.leads
+
+
+def test_small_correction_of_clock_sends_no_tick_again() -> None:
+    world = World(second=every(1))
+    ticker = world.ticker()
+    world.live(10, ticker)
+    world.clock.advance(-2)
+    world.live(10, ticker)
+    fire_times = world.fire_times()
+    assert len(fire_times) == len(set(fire_times)) == 18
+
+
+def test_entry_that_failed_is_tried_again_when_clock_is_set_back() -> None:
+    world = World(minute=every(60))
+    ticker = world.ticker()
+    world.live(30, ticker)
+    send = world.broker.send
+
+    def refuse(queue: str, messages: Any) -> Flow[Any]:
+        yield from ()
+        return [Refused(QueueNotFound("gone")) for _ in messages]
+
+    world.broker.send = refuse  # type: ignore[method-assign]
+    world.live(60, ticker)
+    world.broker.send = send  # type: ignore[method-assign]
+    world.clock.advance(-3600)
+    world.live(90, ticker)
+    assert world.fire_times() == ["11:02:00", "11:03:00"]

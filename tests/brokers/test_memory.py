@@ -11,9 +11,10 @@ from taskq_cloud.core.model.message import Outgoing, Release
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from taskq_cloud.testing.driving import Drive
+from tests.brokers.clock_set_back import ClockSetBackContract
 
 
-class TestMemoryBroker(BrokerContract):
+class TestMemoryBroker(ClockSetBackContract, BrokerContract):
     @pytest.fixture
     def clock(self) -> FakeClock:
         return FakeClock()

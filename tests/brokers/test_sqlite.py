@@ -8,28 +8,31 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import pytest
 
 from taskq_cloud.brokers import _sqlite_statements as sql
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.clients import sqlite as clients
-from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.model.message import Outgoing, Refused, Release, Sent
+from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.flows import run as drive
+from taskq_cloud.core.model.message import Acknowledge, Outgoing, Refused, Release, Sent
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import OperationalError, Unreachable
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from taskq_cloud.testing.driving import Drive, driving
+from tests.brokers.clock_set_back import HOUR, ClockSetBackContract
 
 T = TypeVar("T")
 
 
-class TestSQLiteBroker(BrokerContract):
+class TestSQLiteBroker(ClockSetBackContract, BrokerContract):
     @pytest.fixture
     def clock(self) -> FakeClock:
         return FakeClock()
@@ -93,7 +96,128 @@ class TestSQLiteBroker(BrokerContract):
                 f"EXPLAIN QUERY PLAN {ready}", {"queue": queue_name, "now": 0, "limit": 1}
             ).fetchall()
         steps = [row[3] for row in plan]
-        assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), steps
+        scans = [step for step in steps if step.startswith("SCAN") and step != "SCAN ready"]
+        assert not [step for step in scans if "subquery" not in step], steps
+        # An ordered queue's few candidates are sorted, and nothing else.
+        assert queue_name.endswith(".fifo") or not any("TEMP B-TREE" in step for step in steps), steps
+
+    def test_clock_set_back_for_one_process_is_noticed_by_the_others(
+        self, broker: SQLiteBroker, run: Drive, clock: FakeClock, tmp_path: Path
+    ) -> None:
+        run(broker.send("work", [Outgoing(body="x")]))
+        clock.advance(-HOUR)
+        other = SQLiteBroker(tmp_path / "made" / "queues.db", clock)
+        run(other.send("elsewhere", [Outgoing(body="y")]))
+        assert run(broker.depth("work")) == Depth(waiting=1, delayed=0, in_flight=0)
+
+    def test_file_of_earlier_version_keeps_its_groups(
+        self, broker: SQLiteBroker, run: Drive, clock: FakeClock, tmp_path: Path
+    ) -> None:
+        """An earlier version had neither the table of groups nor its triggers."""
+        run(broker.send("work.fifo", [Outgoing(body=str(number), group="ab"[number % 2]) for number in range(4)]))
+        run(broker.receive("work.fifo", 1, 0, 30))
+        with closing(sqlite3.connect(tmp_path / "made" / "queues.db", isolation_level=None)) as connection:
+            for name in ("sent", "removed", "changed", "moved"):
+                connection.execute(f"DROP TRIGGER taskq_message_{name}")
+            connection.execute("DROP TABLE taskq_groups")
+            connection.execute(
+                "CREATE INDEX taskq_messages_in_order ON taskq_messages (queue, sequence)"
+                " WHERE message_group IS NOT NULL"
+            )
+        with driving("sync", broker.services) as run_newer:
+            assert [each.body for each in run_newer(broker.receive("work.fifo", 10, 0, 30))] == ["1", "3"]
+
+
+class CountedBroker:
+    """A broker whose calls are counted in steps of SQLite's virtual machine, which repeat exactly.
+
+    Args:
+        path: the database's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.clock = FakeClock()
+        self.broker = SQLiteBroker(path, self.clock)
+        self._client = clients.open_client("sqlite", {"path": str(path)})
+        self._steps = 0
+
+    def run(self, flow: Flow[T]) -> T:
+        def perform(step: Any) -> Any:
+            return self.clock.advance(step.seconds) if isinstance(step, Sleep) else self._client.call(step)
+
+        return drive(flow, perform)
+
+    def steps(self, flow: Flow[Any]) -> int:
+        def count() -> int:
+            self._steps += 1
+            return 0
+
+        connection = self._client._connection
+        assert connection is not None, "the broker has been used before"
+        self._steps = 0
+        connection.set_progress_handler(count, 1)
+        self.run(flow)
+        connection.set_progress_handler(None, 1)
+        return self._steps
+
+    def fill(self, messages: Sequence[Outgoing]) -> None:
+        self.run(self.broker.send("work.fifo", messages))
+
+    def close(self) -> None:
+        self._client.close()
+
+
+BACKLOGS: dict[str, Callable[[int], Outgoing]] = {
+    "one group": lambda number: Outgoing(body="x", group="a", deduplication=f"id {number}"),
+    "a group for each message": lambda number: Outgoing(body="x", group=f"g{number}", deduplication=f"id {number}"),
+    "two groups": lambda number: Outgoing(body="x", group="a" if number else "b", deduplication=f"id {number}"),
+    "delayed messages of many groups": lambda number: Outgoing(body="x", group=f"g{number}", delay_seconds=1e6),
+    "delayed messages of one group": lambda number: Outgoing(body="x", group="a", delay_seconds=1e6),
+}
+
+
+@pytest.mark.parametrize("backlog", BACKLOGS)
+def test_calls_of_ordered_queue_take_as_many_steps_with_long_backlog_as_with_short(
+    tmp_path: Path, backlog: str
+) -> None:
+    def steps(length: int) -> dict[str, int]:
+        counted = CountedBroker(tmp_path / f"{length}.db")
+        broker = counted.broker
+        with closing(counted):
+            counted.fill([BACKLOGS[backlog](number) for number in range(length)])
+            found = {"first receive": counted.steps(broker.receive("work.fifo", 10, 0, 30))}
+            deliveries = counted.run(broker.receive("work.fifo", 10, 0, 30))
+            found["receive while the first are in flight"] = counted.steps(broker.receive("work.fifo", 10, 0, 30))
+            found["poll of an idle worker"] = counted.steps(broker.receive("work.fifo", 10, 1, 30))
+            found["send"] = counted.steps(
+                broker.send("work.fifo", [Outgoing(body="x", group="a", deduplication="new")])
+            )
+            found["settle"] = counted.steps(broker.settle([Acknowledge(each) for each in deliveries]))
+        return found
+
+    short, long = steps(100), steps(3000)
+    assert {name: count for name, count in long.items() if count > 1.2 * short[name] + 100} == {}, (short, long)
+
+
+def test_delayed_messages_of_many_groups_become_due_a_part_at_a_time(tmp_path: Path) -> None:
+    counted = CountedBroker(tmp_path / "queues.db")
+    with closing(counted):
+        for _ in range(3):
+            counted.fill([Outgoing(body="x", group=str(uuid4()), delay_seconds=60) for _ in range(1000)])
+        counted.clock.advance(60)
+        received = [len(counted.run(counted.broker.receive("work.fifo", 1000, 0, 30))) for _ in range(4)]
+    assert received == [1000, 1000, 1000, 0]
+
+
+def test_purge_of_ordered_queue_removes_its_groups(tmp_path: Path) -> None:
+    counted = CountedBroker(tmp_path / "queues.db")
+    broker = counted.broker
+    with closing(counted):
+        counted.fill([Outgoing(body="x", group=str(number)) for number in range(10)])
+        assert counted.run(broker.purge("work.fifo")) == 10
+        assert counted.run(broker.receive("work.fifo", 10, 0, 30)) == []
+        counted.fill([Outgoing(body="y", group="3")])
+        assert [each.body for each in counted.run(broker.receive("work.fifo", 10, 0, 30))] == ["y"]
 
 
 class Process:

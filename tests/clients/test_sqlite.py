@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import queue
+import signal
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -70,12 +73,12 @@ def test_wrong_statement_is_refused_and_the_client_still_works(client: clients.S
     assert client.call(transaction((INSERT, ("one",)))) == [[{"number": 1}]]
 
 
-def test_full_disk_is_refused_with_the_remedy(client: clients.SQLiteClient) -> None:
+def test_full_disk_is_transient_and_names_the_remedy(client: clients.SQLiteClient) -> None:
     client.call(transaction((INSERT, ("one",))))
     client.call(query(("PRAGMA max_page_count = 4", ())))
     with pytest.raises(CallError, match="disk is full: free some space") as raised:
         client.call(transaction((INSERT, ("x" * 1_000_000,))))
-    assert raised.value.trouble is Trouble.REFUSED
+    assert raised.value.trouble is Trouble.TRANSIENT
     assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
 
 
@@ -231,3 +234,111 @@ def test_folder_behind_a_symbolic_link_is_used(tmp_path: Path) -> None:
     client.call(transaction((INSERT, ("a",))))
     client.close()
     assert (tmp_path / "data" / "broker.db").exists()
+
+
+class Interruption(Exception):
+    """An exception that strikes from outside: of a signal handler, or of a time limit."""
+
+
+def is_free(path: Path) -> bool:
+    """Whether another process could write to the database at once."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+
+def strike_while_waiting_for_lock(client: clients.SQLiteClient, path: Path, interrupt: Callable[[int], object]) -> None:
+    """Interrupt a call of this thread while its BEGIN waits for another connection's transaction."""
+    client.call(transaction())
+    statements: queue.SimpleQueue[str] = queue.SimpleQueue()
+    assert client._connection is not None
+    client._connection.set_trace_callback(statements.put)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        caller = threading.get_ident()
+
+        def interrupt_and_unlock() -> None:
+            assert statements.get(timeout=10) == "BEGIN IMMEDIATE"
+            interrupt(caller)
+            other.execute("ROLLBACK")
+
+        interrupter = threading.Thread(target=interrupt_and_unlock)
+        interrupter.start()
+        try:
+            client.call(transaction((INSERT, ("one",))))
+        finally:
+            interrupter.join(10)
+
+
+def check_interrupted_call_left_nothing(client: clients.SQLiteClient, path: Path) -> None:
+    assert is_free(path), "the transaction of the interrupted call is still open"
+    assert client.call(query((COUNT, ()))) == [[{"numbers": 0}]]
+    assert client.call(transaction((INSERT, ("two",)))) == [[{"number": 1}]]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the system has no signals for threads")
+def test_signal_handler_that_raises_during_begin_leaves_database_unlocked(
+    client: clients.SQLiteClient, path: Path
+) -> None:
+    def handle(number: int, frame: object) -> None:
+        raise Interruption
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(Interruption):
+            strike_while_waiting_for_lock(client, path, lambda caller: signal.pthread_kill(caller, signal.SIGUSR1))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    check_interrupted_call_left_nothing(client, path)
+
+
+def test_limit_thrown_into_thread_during_begin_leaves_database_unlocked(
+    client: clients.SQLiteClient, path: Path
+) -> None:
+    def throw(caller: int) -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(caller), ctypes.py_object(Interruption))
+
+    caught: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            strike_while_waiting_for_lock(client, path, throw)
+        except Interruption as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join(30)
+    assert len(caught) == 1
+    check_interrupted_call_left_nothing(client, path)
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+def test_deleted_file_is_made_anew_and_shared_with_other_processes(
+    client: clients.SQLiteClient, path: Path, caplog: pytest.LogCaptureFixture, replaced: bool
+) -> None:
+    client.call(transaction((INSERT, ("in the old file",))))
+    for each in path.parent.iterdir():
+        each.unlink()
+    with closing(clients.open_client("sqlite", {"path": str(path)})) as other:
+        if replaced:
+            other.call(transaction((INSERT, ("in the new file",))))
+            assert client.call(query((COUNT, ()))) == [[{"numbers": 1}]]
+        assert client.call(transaction((INSERT, ("by the first client",))))
+        assert other.call(query(("SELECT word FROM numbers ORDER BY number", ())))[0][-1] == {
+            "word": "by the first client"
+        }
+        assert other.call(query(("PRAGMA integrity_check", ()))) == [[{"integrity_check": "ok"}]]
+    records = [record for record in caplog.records if getattr(record, "action", "") == "sqlite.file_replaced"]
+    assert len(records) == 1
+    assert str(path) in records[0].getMessage()
+
+
+def test_query_of_deleted_file_reads_none_of_its_rows(client: clients.SQLiteClient, path: Path) -> None:
+    client.call(transaction((INSERT, ("in the old file",))))
+    path.unlink()
+    assert client.call(query((COUNT, ()))) == [[{"numbers": 0}]]
+    assert path.exists()

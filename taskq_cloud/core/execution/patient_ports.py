@@ -8,6 +8,7 @@ once instead: the pipeline uses the plain store there.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +45,7 @@ class Patience:
 
     Args:
         seconds: the time after which the error is raised.
-        clock: seconds since the epoch.
+        clock: seconds since the epoch, for the times of schedules.
         log: logs each repetition.
     """
 
@@ -54,13 +55,15 @@ class Patience:
 
     def repeat(self, operation: Callable[[], Flow[T]]) -> Flow[T]:
         """Repeat an operation while its error may pass; raises the last error when patience is over."""
-        deadline = self.clock() + self.seconds
+        left_seconds = self.seconds
         for attempt in count(1):
+            began_at = time.monotonic()  # nobody sets this clock
             try:
                 return (yield from operation())
             except TEMPORARY as error:
                 wait_seconds = growing_delay(attempt, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
-                if self.clock() + wait_seconds > deadline:
+                left_seconds -= time.monotonic() - began_at + wait_seconds
+                if left_seconds < 0:
                     raise
                 text = "can't be finished yet, because one of its effects failed; next attempt in %.1f s: %s"
                 self.log(logging.WARNING, "task.effect_repeated", text, wait_seconds, error)

@@ -119,6 +119,12 @@ def take_slot(next_slot: float | None, credit_seconds: float, now: float) -> flo
     return None if next_slot > now + FARTHEST_SLOT_SECONDS else max(next_slot, now - credit_seconds)
 
 
+CLOCK_SET_BACK_SECONDS: Final = 10
+"""A time that is earlier than the latest by more than this means that the machine's clock was set back. Times that were
+computed from the old clock are then moved back by the step, so that no wait becomes longer by it. Processes that share
+a file write their times in another order than they read them, which makes smaller differences."""
+
+
 class LocalSlots:
     """The slots of all keys in this process's memory; safe for threads."""
 
@@ -127,16 +133,24 @@ class LocalSlots:
         self._next: dict[str, float] = {}
         self._spent_at: dict[str, float] = {}
         self._sweep_over = 1000
+        self._latest = 0.0
 
     def take(self, key: str, interval_seconds: float, credit_seconds: float, now: float) -> float | None:
         """Take a key's next slot: see ``ResultStore.reserve``."""
         with self._lock:
+            self._follow_clock(now)
             self._sweep(now)
             slot = take_slot(self._next.get(key), credit_seconds, now)
             if slot is not None:
                 self._next[key] = slot + interval_seconds
                 self._spent_at[key] = slot + interval_seconds + credit_seconds
             return slot
+
+    def _follow_clock(self, now: float) -> None:
+        back_seconds, self._latest = self._latest - now, now
+        if back_seconds > CLOCK_SET_BACK_SECONDS:
+            self._next = {key: at - back_seconds for key, at in self._next.items()}
+            self._spent_at = {key: at - back_seconds for key, at in self._spent_at.items()}
 
     def _sweep(self, now: float) -> None:
         """Forget keys whose next slot is long past. It reads every key, so it waits until their number has doubled."""

@@ -7,13 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
-from taskq_cloud.core.model.rates import LocalSlots
+from taskq_cloud.core.model.rates import CLOCK_SET_BACK_SECONDS, LocalSlots
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
 from taskq_cloud.core.urls import query_of
@@ -57,7 +57,7 @@ class MemoryResults:
         self._lock = threading.Lock()
         self._entries = _Entries()
         self._slots = LocalSlots()
-        self._swept_at = clock()
+        self._swept_at = self._latest = clock()
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemoryResults:
@@ -110,6 +110,7 @@ class MemoryResults:
         yield from ()
         now = self._clock()
         with self._lock:
+            self._follow_clock(now)
             self._sweep(now)
             lock = claimed(self._entries.locks.get(key), owner, ttl_seconds, now)
             if lock is None:
@@ -128,7 +129,15 @@ class MemoryResults:
         self._entries.records[record.id] = record
         return True
 
+    def _follow_clock(self, now: float) -> None:
+        """Move the locks' times back if the clock was set back: see ``CLOCK_SET_BACK_SECONDS``."""
+        back_seconds, self._latest = self._latest - now, now
+        if back_seconds > CLOCK_SET_BACK_SECONDS:
+            locks = self._entries.locks
+            locks.update({key: replace(each, lapses_at=each.lapses_at - back_seconds) for key, each in locks.items()})
+
     def _sweep(self, now: float) -> None:
+        self._swept_at = min(self._swept_at, now)
         if now - self._swept_at < SWEEP_INTERVAL_SECONDS:
             return
         self._swept_at = now

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
+from taskq_cloud.core.file_errors import operational_error
+from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
-from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
+from taskq_cloud.core.model.rates import CLOCK_SET_BACK_SECONDS, FARTHEST_SLOT_SECONDS
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record
 from taskq_cloud.core.urls import file_of, query_of
-from taskq_cloud.errors import OperationalError, PayloadTooLarge, Unreachable
+from taskq_cloud.errors import PayloadTooLarge
 
 _Statement: TypeAlias = tuple[str, Mapping[str, Any]]
 _Rows: TypeAlias = list[dict[str, Any]]
@@ -29,7 +30,10 @@ LARGEST_RECORD_BYTES: Final = 900_000_000
 """The largest payload of one record. SQLite's own limit is 1,000,000,000 bytes a row
 (https://www.sqlite.org/limits.html, SQLITE_MAX_LENGTH)."""
 
-_SCHEMA = """
+CLOCK_STEP_SECONDS: Final = 1
+"""The latest time is written at most this often, which keeps most transactions free of that write."""
+
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS results (
     id TEXT PRIMARY KEY, state TEXT NOT NULL, version INTEGER NOT NULL, payload TEXT NOT NULL, expires_at REAL,
     fence INTEGER NOT NULL
@@ -46,7 +50,24 @@ CREATE TABLE IF NOT EXISTS claims (
 CREATE INDEX IF NOT EXISTS claims_lapse ON claims (lapses_at);
 CREATE TABLE IF NOT EXISTS rates (key TEXT PRIMARY KEY, next_slot REAL NOT NULL, spent_at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS rates_spent ON rates (spent_at);
-"""
+CREATE TABLE IF NOT EXISTS results_clock (id INTEGER PRIMARY KEY, latest REAL NOT NULL);
+INSERT INTO results_clock (id, latest) VALUES (1, 0) ON CONFLICT DO NOTHING;
+CREATE TRIGGER IF NOT EXISTS results_clock_set_back AFTER UPDATE OF latest ON results_clock
+WHEN new.latest < old.latest BEGIN
+    UPDATE claims SET lapses_at = lapses_at - (old.latest + {CLOCK_STEP_SECONDS} - new.latest)
+    WHERE lapses_at > new.latest;
+    UPDATE rates SET next_slot = next_slot - (old.latest + {CLOCK_STEP_SECONDS} - new.latest),
+        spent_at = spent_at - (old.latest + {CLOCK_STEP_SECONDS} - new.latest)
+    WHERE spent_at > new.latest;
+END
+"""  # noqa: S608 - the inserted values are constants
+
+# A lock and a slot must not last longer than they were meant to because the machine's clock was set back. The trigger
+# moves their times back by the step.
+_SEE_TIME = f"""
+UPDATE results_clock SET latest = :now
+WHERE id = 1 AND (latest < :now - {CLOCK_STEP_SECONDS} OR latest > :now + {CLOCK_SET_BACK_SECONDS})
+"""  # noqa: S608 - the inserted values are constants
 
 _LOAD = """
 SELECT id, state, version, payload, expires_at, fence FROM results
@@ -182,7 +203,8 @@ class SQLiteResults:
             "forgotten_at": now - FENCE_KEPT_SECONDS,
         }
         statement = _LOCK if ttl_seconds > 0 else _UNLOCK
-        rows = yield from self._run("transaction", [(_REMOVE_OLD_LOCKS, values), (statement, values)])
+        statements = [(each, values) for each in (_SEE_TIME, _REMOVE_OLD_LOCKS, statement)]
+        rows = yield from self._run("transaction", statements)
         return rows[-1][0]["fence"] if rows[-1] else None
 
     def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
@@ -196,7 +218,8 @@ class SQLiteResults:
             "credit": credit_seconds,
             "farthest": now + FARTHEST_SLOT_SECONDS,
         }
-        rows = yield from self._run("transaction", [(_REMOVE_OLD_RATES, values), (_RESERVE, values)])
+        statements = [(each, values) for each in (_SEE_TIME, _REMOVE_OLD_RATES, _RESERVE)]
+        rows = yield from self._run("transaction", statements)
         return rows[-1][0]["next_slot"] - interval_seconds if rows[-1] else None
 
     def _run(self, operation: str, statements: Sequence[_Statement]) -> Flow[list[_Rows]]:
@@ -205,9 +228,7 @@ class SQLiteResults:
                 self._service, operation, {"schema": _SCHEMA, "statements": list(statements)}
             )
         except CallError as error:
-            # The client's message names the file and the remedy.
-            kind = Unreachable if error.trouble is Trouble.TRANSIENT else OperationalError
-            raise kind(f"the result store can't be used: {error.message}") from error
+            raise operational_error("the result store can't be used", error) from error
         return answer
 
 

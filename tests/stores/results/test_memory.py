@@ -10,9 +10,10 @@ from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
 from tests.stores.recorder import no_calls
+from tests.stores.results.clock_set_back import ClockSetBackContract
 
 
-class TestMemory(ResultStoreContract):
+class TestMemory(ClockSetBackContract, ResultStoreContract):
     @pytest.fixture
     def store(self, clock: FakeClock) -> MemoryResults:
         return MemoryResults(clock=clock)

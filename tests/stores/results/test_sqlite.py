@@ -7,21 +7,27 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Sleep, Trouble
+from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.options import Policy, TaskOptions
+from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.record import SUCCESS
-from taskq_cloud.errors import ImproperlyConfigured, OperationalError, Unreachable
+from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, OperationalError, Unreachable
 from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.stores.results.sqlite import SQLiteResults
+from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
 from taskq_cloud.testing.driving import driving
+from tests.stores.results.clock_set_back import ClockSetBackContract
 
 
-class TestSQLite(ResultStoreContract):
+class TestSQLite(ClockSetBackContract, ResultStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path, clock: FakeClock) -> SQLiteResults:
         return SQLiteResults(tmp_path / "results.db", clock=clock)
@@ -134,3 +140,63 @@ def test_database_that_stays_locked_is_unreachable(path: Path) -> None:
     assert isinstance(call, Call)
     with pytest.raises(Unreachable, match="locked"):
         flow.throw(CallError(call, "SQLITE_BUSY", "another process kept the database locked", Trouble.TRANSIENT))
+
+
+class FullDiskBench(Bench):
+    """A bench whose results have no more room on the disk, until the pipeline has paused a number of times."""
+
+    pauses = 0
+
+    def limit_pages(self, pages: int) -> None:
+        """Limit the database's size. The size that it has is the least limit."""
+        (service,) = self.store.services
+        self.connections.perform(
+            Call(service, "query", {"statements": [(f"PRAGMA max_page_count = {pages}", ())]}),
+        )
+
+    def perform(self, step: Any) -> Any:
+        if isinstance(step, Sleep):
+            self.pauses += 1
+            if self.pauses == 12:
+                self.limit_pages(1_000_000)
+        return super().perform(step)
+
+
+def test_finished_task_waits_for_full_disk_and_runs_once(path: Path) -> None:
+    clock, runs = FakeClock(), 0
+
+    def grow() -> str:
+        nonlocal runs
+        runs += 1
+        bench.limit_pages(1)
+        return "x" * 200_000
+
+    tasks = {"grow": TaskDefinition("grow", grow, TaskOptions())}
+    store = SQLiteResults(path, clock)
+    bench = FullDiskBench.in_memory(tasks, clock, store=store, policy=Policy(patience_seconds=300))
+    with closing(bench):
+        bench.run(store.save([a_record(SUCCESS, id="earlier")]))
+        bench.send(Message(task="grow", id="t-1"))
+        bench.work()
+        assert bench.pauses >= 12, "the disk was not full"
+        assert bench.states("t-1") == ["SUCCESS"]
+        assert bench.left() == 0
+    assert runs == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("SQLITE_READONLY_DIRECTORY", AccessDenied),
+        ("SQLITE_CANTOPEN", AccessDenied),
+        ("SQLITE_ERROR", OperationalError),
+    ],
+)
+def test_error_that_may_pass_is_told_from_one_that_will_not(path: Path, code: str, kind: type[Exception]) -> None:
+    store = SQLiteResults(path)
+    flow = store.load(["t-1"])
+    call = next(flow)
+    assert isinstance(call, Call)
+    with pytest.raises(OperationalError) as raised:
+        flow.throw(CallError(call, code, f"{path}: the file isn't writable", Trouble.REFUSED))
+    assert type(raised.value) is kind
