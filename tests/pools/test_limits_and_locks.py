@@ -108,6 +108,7 @@ def lines_that_take_a_limit(package: str) -> list[str]:
 def test_limit_is_raised_where_no_lock_stays_taken() -> None:
     assert lines_that_take_a_limit("tests") == [
         '_ = "in with"',
+        "lock.acquire()",
         '_ = "in try"',
         '_ = "after"',
     ]
