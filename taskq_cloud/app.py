@@ -14,7 +14,7 @@ from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.results.group_result import GroupResults
 from taskq_cloud.results.result_set import ResultSet
 from taskq_cloud.runtime.registry import Registry
-from taskq_cloud.task import Args, Kwargs, Task, define
+from taskq_cloud.task import Args, Kwargs, Task, TaskId, define
 
 if TYPE_CHECKING:
     from taskq_cloud.beat.declarations import Declaration, Signal
@@ -179,7 +179,7 @@ class TaskQ(Registry):
         """Make a signature of this application: see ``taskq_cloud.signature``. The task need not be registered here."""
         return canvas.signature(task, args, kwargs, options, app=self, **more)
 
-    def AsyncResult(self, task_id: str, parent: Any = None) -> AsyncResult[Any]:
+    def AsyncResult(self, task_id: TaskId, parent: Any = None) -> AsyncResult[Any]:
         """Return the result of an earlier call, by the task's id."""
         return AsyncResult(task_id, self, parent=parent)
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Unpack, overload
 
 from taskq_cloud.canvas import Call
 from taskq_cloud.canvas.workflow import node_of
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
 from taskq_cloud.core.execution.runner import added_to_chord, current_invocation
+from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
 from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.model.options import RetryKeywords, first_given, retry_arguments
 from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records import document, record
 from taskq_cloud.core.records.record import Record, version_of
 from taskq_cloud.core.workflows import signatures
-from taskq_cloud.errors import EncodeError, ImproperlyConfigured, InvalidTaskError, Replaced, Retry
+from taskq_cloud.errors import EncodeError, ImproperlyConfigured, InvalidTaskError, OptionError, Replaced, Retry
 from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.runtime.protocols import Application
 
@@ -50,40 +51,83 @@ class BoundTask:
         """The application."""
         return self._app
 
+    @overload
     def retry(
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        exc: BaseException | None = None,
+        exc: BaseException | type[BaseException] | None = None,
+        throw: Literal[True] = True,
+        **options: Unpack[RetryKeywords],
+    ) -> NoReturn: ...
+
+    @overload
+    def retry(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        exc: BaseException | type[BaseException] | None = None,
         *,
-        eta: datetime | None = None,
-        countdown: float | None = None,
-        max_retries: int | None = None,
-    ) -> NoReturn:
+        throw: Literal[False],
+        **options: Unpack[RetryKeywords],
+    ) -> Retry: ...
+
+    def retry(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        exc: BaseException | type[BaseException] | None = None,
+        throw: bool = True,
+        **options: Unpack[RetryKeywords],
+    ) -> Retry:
         """Run the task again later. This method never returns: it raises.
 
         Args:
             args: new positional arguments; None: the arguments of this run.
-            kwargs: new keyword arguments; None: the arguments of this run.
-            exc: the exception that caused the retry; it is raised if no retry is left.
-            eta: the time of the next run.
-            countdown: seconds until the next run; comes before ``eta``. Without both: ``default_retry_delay``.
-            max_retries: the number of retries that are allowed; None: the task's own.
+            kwargs: new keyword arguments; None: the arguments of this run. With ``args`` None, a keyword argument takes
+                the place of the positional argument for its parameter.
+            exc: the exception that caused the retry, or its class; it is raised if no retry is left.
+            throw: False returns the exception that asks for the retry, and the task has to raise it.
+            options: ``countdown`` or ``eta``: when to run again; without both: ``default_retry_delay``.
+                ``max_retries``: the number of retries that are allowed; None: the task's own. And options of
+                ``apply_async``, such as ``queue``, for the next run; the others stay as they are.
 
         Raises:
             Retry: tells the worker to send the next attempt.
             MaxRetriesExceededError: no retry is left, and there is no ``exc``.
+            OptionError: an argument is unknown, or has an impossible value.
         """
-        most = self.max_retries if max_retries is None else max_retries
+        cause = retry.instance_of(exc)
+        try:
+            checked = self._checked_retry(args, kwargs, options)
+        except OptionError as wrong:
+            raise wrong from cause
+        most = checked.pop("max_retries", self.max_retries)
         if self.request.called_directly or retry.exhausted(self.request.retries, most):
-            raise retry.no_retry_left(self.name, self.request.id, exc)
-        raise Retry(
-            exc=exc,
-            when=eta if countdown is None else countdown,
+            raise retry.no_retry_left(self.name, self.request.id, cause)
+        when = first_given(checked.pop("countdown", None), checked.pop("eta", None))
+        request = Retry(
+            exc=cause,
+            when=when,
             args=None if args is None else tuple(args),
             kwargs=kwargs,
-            max_retries=max_retries,
-        ) from exc
+            max_retries=most,
+            options=checked,
+        )
+        if throw:
+            raise request from cause
+        request.__cause__ = cause
+        return request
+
+    def _checked_retry(self, args: object, kwargs: object, options: Mapping[str, Any]) -> dict[str, Any]:
+        where = f"task {self.name}: retry()"
+        if not isinstance(args, list | tuple | None) or not _has_names(kwargs):
+            raise OptionError(f"{where}: args must be a list or tuple, and kwargs a mapping of names to values")
+        checked = retry_arguments(options, where)
+        own = sorted(RESERVED_HEADERS & (checked.get("headers") or {}).keys())
+        if own:
+            raise OptionError(f"{where}: header {own[0]!r} is one of the protocol's own; give yours another name")
+        return checked
 
     def signature_from_request(
         self,
@@ -229,6 +273,10 @@ class BoundTask:
             expires_at=self._app.result_expires_at(),
             fence=self.request.invocation.fence,
         )
+
+
+def _has_names(kwargs: object) -> bool:
+    return kwargs is None or (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs))
 
 
 def current_request() -> Request | None:

@@ -19,6 +19,7 @@
     │   ├── PayloadTooLarge             a message or a result exceeds the provider's size limit
     │   └── DelayTooLong                a message is due later than the broker can delay it
     ├── ScheduleConflict                a schedule belongs to another application, or was changed at the same time
+    ├── OptionError                     an option of a call is unknown or impossible (also a TypeError and a ValueError)
     ├── EncodeError                     arguments or a result can't be serialised (also a TypeError)
     ├── DecodeError                     a message can't be read; it is dead-lettered (also a ValueError)
     │   ├── ContentDisallowed           a message's content type is not in accept_content
@@ -53,54 +54,21 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+# fmt: off
 __all__ = [
-    "AccessDenied",
-    "AlreadyRegistered",
-    "BodyPending",
-    "ChordError",
-    "ClaimError",
-    "ContentDisallowed",
-    "DecodeError",
-    "DelayTooLong",
-    "EncodeError",
-    "Ignore",
-    "ImproperlyConfigured",
-    "IncompleteStream",
-    "InvalidTaskError",
-    "MaxRetriesExceededError",
-    "MissingExtra",
-    "NotRegistered",
-    "OperationalError",
-    "ParseException",
-    "PayloadTooLarge",
-    "QueueNotFound",
-    "QuotaExceeded",
-    "RateKeyError",
-    "Reject",
-    "RemoteError",
-    "Replaced",
-    "Retry",
-    "ScheduleConflict",
-    "ScheduleError",
-    "ScheduleGroupNotFound",
-    "SecurityError",
-    "SendError",
-    "SoftTimeLimitExceeded",
-    "StoreNotFound",
-    "TableNotFound",
-    "TaskError",
-    "TaskPredicate",
-    "TaskQError",
-    "TaskRevokedError",
-    "TimeLimitExceeded",
-    "TimeZonesMissing",
-    "TimeoutError",
-    "Unreachable",
-    "WorkerLostError",
+    "AccessDenied", "AlreadyRegistered", "BodyPending", "ChordError", "ClaimError", "ContentDisallowed",
+    "DecodeError", "DelayTooLong", "EncodeError", "Ignore", "ImproperlyConfigured", "IncompleteStream",
+    "InvalidTaskError", "MaxRetriesExceededError", "MissingExtra", "NotRegistered", "OperationalError",
+    "OptionError", "ParseException", "PayloadTooLarge", "QueueNotFound", "QuotaExceeded", "RateKeyError", "Reject",
+    "RemoteError", "Replaced", "Retry", "ScheduleConflict", "ScheduleError", "ScheduleGroupNotFound",
+    "SecurityError", "SendError", "SoftTimeLimitExceeded", "StoreNotFound", "TableNotFound", "TaskError",
+    "TaskPredicate", "TaskQError", "TaskRevokedError", "TimeLimitExceeded", "TimeZonesMissing", "TimeoutError",
+    "Unreachable", "WorkerLostError",
 ]
+# fmt: on
 
 
 class TaskQError(Exception):
@@ -200,6 +168,10 @@ class DelayTooLong(OperationalError):
     """A message is due later than its broker can delay it; this is checked before it is sent."""
 
 
+class OptionError(TaskQError, TypeError, ValueError):
+    """An option of a call, a signature or a retry is unknown, or has a value that no worker can obey."""
+
+
 class EncodeError(TaskQError, TypeError):
     """Arguments or a result can't be serialised."""
 
@@ -294,22 +266,24 @@ class Retry(TaskPredicate):
 
     Args:
         message: the reason, for the log.
-        exc: the exception that caused the retry; it is stored as the result while the state is RETRY.
-        when: the delay in seconds, or the time to run at (an aware datetime); None means ``default_retry_delay``.
+        exc: the exception that caused the retry, or its class; it is stored as the result while the state is RETRY.
+        when: the delay in seconds or as a timedelta, or the time to run at; None means ``default_retry_delay``.
         args: positional arguments of the next run; None keeps the present ones.
         kwargs: keyword arguments of the next run; None keeps the present ones.
         max_retries: the most retries; None means the task's ``max_retries``.
+        options: options of the call for the next run, such as ``queue``; the others stay.
     """
 
     def __init__(
         self,
         message: str | None = None,
-        exc: BaseException | None = None,
-        when: float | datetime | None = None,
+        exc: BaseException | type[BaseException] | None = None,
+        when: float | timedelta | datetime | None = None,
         *,
         args: tuple[Any, ...] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         max_retries: int | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message or (repr(exc) if exc else "retry"))
         self.message = message
@@ -318,6 +292,7 @@ class Retry(TaskPredicate):
         self.retry_args = args
         self.retry_kwargs = kwargs
         self.max_retries = max_retries
+        self.options = dict(options or {})
 
 
 class Ignore(TaskPredicate):

@@ -11,18 +11,17 @@ from __future__ import annotations
 import json
 import os
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
-    AliasChoices,
+    BeforeValidator,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -46,6 +45,16 @@ It passes options such as ``--broker`` on to the application that ``taskq`` impo
 _CELERY_NAMES: Final = {"broker_url": "broker", "result_backend": "results"}
 
 
+def _seconds(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+"""A number of seconds above 0, or a ``timedelta``."""
+DurationOrZero: TypeAlias = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+"""A number of seconds from 0, or a ``timedelta``."""
+
+
 class Settings(BaseSettings):
     """Every setting of an application, with its default. Durations are in seconds, unless a setting says otherwise."""
 
@@ -60,20 +69,24 @@ class Settings(BaseSettings):
 
     # -- Where messages, results, schedules and large payloads are
 
-    broker: str = Field(LOCAL_BROKER, validation_alias=AliasChoices("TASKQ_BROKER", "TASKQ_BROKER_URL"))
+    broker: str = LOCAL_BROKER
     """The URL of the message broker; the default, an SQLite file, needs no configuration."""
-    results: str | None = Field(None, validation_alias=AliasChoices("TASKQ_RESULTS", "TASKQ_RESULT_BACKEND"))
+    broker_url: str | None = None
+    """Celery's name of ``broker``. None: the value of ``broker``."""
+    results: str | None = None
     """The URL of the result store. None means a local store with a local broker, and otherwise no results (as in
     Celery)."""
+    result_backend: str | None = None
+    """Celery's name of ``results``. None: the value of ``results``."""
     broker_transport_options: dict[str, Any] = {}
     """Options of the broker; each broker documents its own."""
     scheduler: str | None = None
     """The URL of the scheduler, which sends periodic tasks and tasks that are due later than the broker can delay them.
     None: late tasks are delayed by the broker again and again until they are due."""
-    visibility_timeout: PositiveFloat = 60
+    visibility_timeout: Duration = 60
     """The duration of a container worker's lease on a message. Leases are renewed, so tasks may run longer; a short
     lease returns a dead worker's messages soon."""
-    wait_time_seconds: NonNegativeFloat = 10
+    wait_time_seconds: DurationOrZero = 10
     """How long one receive request waits for a message; the longer it waits, the fewer requests an idle queue costs."""
     payloads: str | None = None
     """The URL of a bucket for messages and results that are too large for the broker and the store (see
@@ -107,9 +120,9 @@ class Settings(BaseSettings):
     """The compression of arguments; None: no compression."""
     accept_content: tuple[str, ...] = ("json",)
     """The serializers that a worker accepts; a message in another one is dead-lettered."""
-    task_time_limit: PositiveFloat | None = None
+    task_time_limit: Duration | None = None
     """The hard time limit of tasks without their own; None: no limit."""
-    task_soft_time_limit: PositiveFloat | None = None
+    task_soft_time_limit: Duration | None = None
     """The soft time limit of tasks without their own; None: no limit."""
     task_ignore_result: bool = False
     """Whether results are ignored, unless a task or a call says otherwise."""
@@ -142,7 +155,7 @@ class Settings(BaseSettings):
     message_signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Shared secrets: messages are signed with the first one, and accepted with any of them (see
     ``core.security.signing``)."""
-    message_signature_max_age: PositiveFloat | None = None
+    message_signature_max_age: Duration | None = None
     """How long a signature is valid, counted from the signing or from the message's eta; None: for ever."""
     accept_unsigned: tuple[Literal["events", "auth", "all"], ...] = ()
     """The kinds of messages that are accepted without such a signature (see ``core.security.policy``)."""
@@ -161,7 +174,7 @@ class Settings(BaseSettings):
 
     # -- Results
 
-    result_expires: timedelta | NonNegativeFloat | None = 86400
+    result_expires: timedelta | DurationOrZero | None = 86400
     """How long a result is stored; 0 or None: for ever."""
     result_extended: bool = False
     """Whether results also hold the task's name, arguments, worker, retries, queue and start time."""
@@ -192,10 +205,10 @@ class Settings(BaseSettings):
     """The tasks after which a process of the pool is replaced; None: never."""
     worker_max_memory_per_child: PositiveInt | None = None
     """The memory, in KiB, above which a process of the pool is replaced after a task; None: never."""
-    worker_shutdown_timeout: PositiveFloat = 25
+    worker_shutdown_timeout: Duration = 25
     """The time from SIGTERM until running tasks are returned to their queues. ECS kills a container after 30 s, Cloud
     Run after 10 s."""
-    worker_patience: NonNegativeFloat = 300
+    worker_patience: DurationOrZero = 300
     """How long a finished run waits for a store or broker that doesn't answer, before its message is returned to be
     run again."""
     worker_disable_rate_limits: bool = False
@@ -205,6 +218,19 @@ class Settings(BaseSettings):
     worker_task_protection: bool = True
     """Whether a worker on ECS asks for its container to be kept while a long task runs (see
     ``taskq_cloud.worker.protection``)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_celerys_names(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Let Celery's name of a setting stand for ours, unless that is given too."""
+        celerys = {ours: data[name] for name, ours in _CELERY_NAMES.items() if data.get(name) is not None}
+        return {**celerys, **data}
+
+    @model_validator(mode="after")
+    def _fill_celerys_names(self) -> Self:
+        for name, ours in _CELERY_NAMES.items():
+            self.__dict__[name] = getattr(self, ours)  # the model is frozen for everybody else
+        return self
 
     @field_validator("message_signing_keys", mode="before")
     @classmethod
@@ -270,6 +296,11 @@ def load_settings(given: dict[str, Any]) -> Settings:
     Raises:
         ImproperlyConfigured: a keyword is not a setting, or a value is wrong; the message names the setting.
     """
+    for name, ours in _CELERY_NAMES.items():
+        if given.get(name) is not None and given.get(ours) not in (None, given[name]):
+            raise ImproperlyConfigured(
+                f"{name} is another name of the setting {ours}, and the two values differ: keep one"
+            )
     values = {_CELERY_NAMES.get(name, name): value for name, value in given.items()}
     values |= json.loads(os.environ.get(COMMAND_LINE, "{}"))
     unknown = sorted(values.keys() - Settings.model_fields.keys())

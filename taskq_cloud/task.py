@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, Unpack, overload
+from uuid import UUID
 
 from taskq_cloud.bound_task import BoundTask
 from taskq_cloud.calling import tasks
@@ -13,9 +14,11 @@ from taskq_cloud.calling.tasks import Arguments
 from taskq_cloud.canvas import Call, Group, chunks, mapped
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.option_values import NAME, check
 from taskq_cloud.core.model.options import TaskOptions, task_options
 from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.errors import ImproperlyConfigured, OptionError
 from taskq_cloud.request import Request
 from taskq_cloud.results.async_result import AsyncResult as TaskResult
 from taskq_cloud.results.async_result import EagerResult
@@ -38,6 +41,7 @@ meaning."""
 
 Args: TypeAlias = Sequence[Any] | None
 Kwargs: TypeAlias = Mapping[str, Any] | None
+TaskId: TypeAlias = str | UUID
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -69,10 +73,7 @@ class Task(Generic[P, R_co]):
         self.__module__ = definition.function.__module__
         self.__name__ = getattr(definition.function, "__name__", definition.name)
         self._bound = bound
-        parameters = inspect.signature(definition.function)
-        self._signature = (
-            parameters.replace(parameters=list(parameters.parameters.values())[1:]) if bound else parameters
-        )
+        self._signature = definition.signature
 
     def __repr__(self) -> str:
         return f"<@task: {self.name}>"
@@ -225,12 +226,12 @@ class Task(Generic[P, R_co]):
         return self._run_in_place((() if args is None else args, kwargs or {}), options)
 
     @overload
-    def AsyncResult(self: Task[P, AsyncFunction[V]], task_id: str) -> TaskResult[V]: ...
+    def AsyncResult(self: Task[P, AsyncFunction[V]], task_id: TaskId) -> TaskResult[V]: ...
 
     @overload
-    def AsyncResult(self, task_id: str) -> TaskResult[R_co]: ...
+    def AsyncResult(self, task_id: TaskId) -> TaskResult[R_co]: ...
 
-    def AsyncResult(self, task_id: str) -> TaskResult[Any]:
+    def AsyncResult(self, task_id: TaskId) -> TaskResult[Any]:
         """Return the result of an earlier call, by the task's id."""
         return TaskResult(task_id, self._app)
 
@@ -310,6 +311,15 @@ def define(
     if not (callable(function) and hasattr(function, "__name__")):
         raise TypeError(f"@app.task decorates a function, not {function!r}; its options are keyword arguments")
     name, options = name or app.gen_task_name(function.__name__, function.__module__), dict(options)
+    try:
+        check(NAME, "the name of a task", name)
+    except OptionError as error:
+        raise ImproperlyConfigured(str(error)) from None
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ImproperlyConfigured(
+            f"task {name}: {function.__qualname__} is a generator function, whose body doesn't run when a worker calls "
+            "it: return a list"
+        )
     periodic: list[Declaration] = []
     if not _PERIODIC.isdisjoint(options):
         from taskq_cloud.beat.declarations import from_decorator  # most tasks are not periodic

@@ -192,10 +192,10 @@ def test_arguments_of_a_bound_task_are_checked_without_self(app: TaskQ) -> None:
     ("options", "words"),
     [
         ({"count_down": 1}, "unknown option 'count_down' of the call; known: .*countdown"),
-        ({"countdown": "5"}, "countdown must be a number of seconds, not '5'"),
-        ({"eta": 5}, "eta must be a datetime, not 5"),
-        ({"expires": "soon"}, "expires must be a number of seconds or a datetime"),
-        ({"time_limit": "1m"}, "time_limit must be a number of seconds"),
+        ({"countdown": "5"}, "countdown must be a number of seconds or a timedelta, .*, not '5'"),
+        ({"eta": 5}, "eta must be a datetime or a time in ISO 8601, not 5; for seconds, use countdown"),
+        ({"expires": "soon"}, "expires must be a number of seconds .*, a timedelta or a datetime, not 'soon'"),
+        ({"time_limit": "1m"}, "time_limit must be a number of seconds .*, not '1m'"),
     ],
 )
 def test_wrong_option_of_a_call_is_refused_by_name(add: Any, options: Any, words: str) -> None:

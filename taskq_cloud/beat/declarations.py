@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
-from taskq_cloud.calling.options import call_options
+from taskq_cloud.calling.options import checked_options
 from taskq_cloud.canvas import signature
 from taskq_cloud.canvas.task_call import Call
 from taskq_cloud.canvas.workflow import Workflow
@@ -181,9 +181,7 @@ def _checked(app: Application, where: str, task: str, declared: Declaration) -> 
     if not isinstance(args, list | tuple):
         raise TypeError(f"args must be a list or tuple, not {type(args).__name__}")
     app.check_arguments(task, args, kwargs)
-    _check_options(where, task, options)
-    if isinstance(options.get("expires"), timedelta):
-        options["expires"] = options["expires"].total_seconds()
+    options = _checked_options(where, task, options)
     overlap = given.get("overlap", "allow")
     if overlap == "skip":
         _check_overlap(app, where, task, options)
@@ -202,8 +200,8 @@ def _checked(app: Application, where: str, task: str, declared: Declaration) -> 
     )
 
 
-def _check_options(where: str, task: str, options: Mapping[str, Any]) -> None:
-    call_options(task, options)
+def _checked_options(where: str, task: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    options = checked_options(task, given)
     fixed = sorted(set(_NOT_OF_A_TICK) & options.keys())
     if fixed:
         raise ScheduleError(f"{where}: the option {fixed[0]} would be the same for every call: remove it")
@@ -212,6 +210,7 @@ def _check_options(where: str, task: str, options: Mapping[str, Any]) -> None:
             f"{where}: the option expires must be a number of seconds, counted from each fire time; to end the "
             "periodic task at a given time, use end="
         )
+    return options
 
 
 def _check_overlap(app: Application, where: str, task: str, options: Mapping[str, Any]) -> None:

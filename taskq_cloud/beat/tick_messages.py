@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from taskq_cloud.calling.options import call_options, make_message, make_transport
+from taskq_cloud.calling.options import call_options, make_message, make_transport, with_defaults
 from taskq_cloud.core.messages.sending import Transport
 from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.options import first_given
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.runtime.protocols import Application
@@ -25,7 +26,8 @@ def queue_of(app: Application, entry: ScheduleEntry) -> str:
 
 def transport_of(app: Application, entry: ScheduleEntry) -> Transport:
     """The transport of the messages of an entry's ticks."""
-    return make_transport(call_options(entry.task, entry.options), app.options_of(entry.task))
+    options = with_defaults(call_options(entry.task, entry.options), app.route_options(entry.task))
+    return make_transport(options, app.options_of(entry.task))
 
 
 def tick_message(app: Application, entry: ScheduleEntry, tick: ticks.Tick, fire_time: datetime | str) -> Message:
@@ -39,8 +41,10 @@ def tick_message(app: Application, entry: ScheduleEntry, tick: ticks.Tick, fire_
     """
     timed = ("countdown", "expires")
     options = call_options(entry.task, {name: value for name, value in entry.options.items() if name not in timed})
-    task = app.options_of(entry.task)
+    task, route = app.options_of(entry.task), dict(app.route_options(entry.task))
+    expires = first_given(task.expires, route.pop("expires", None))
+    options = with_defaults(options, route)
     message = make_message(entry.task, entry.args, entry.kwargs, options, replace(task, expires=None))
-    if tick.expires_seconds is None and task.expires is not None:
-        tick = replace(tick, expires_seconds=task.expires)
+    if tick.expires_seconds is None and isinstance(expires, int | float):
+        tick = replace(tick, expires_seconds=expires)
     return ticks.with_tick(replace(message, parent_id=None), tick, fire_time)

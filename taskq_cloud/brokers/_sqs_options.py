@@ -75,7 +75,7 @@ def read_options(url: SplitResult, options: Mapping[str, Any]) -> SQSOptions:
     Raises:
         ImproperlyConfigured: the URL or an option is wrong; the error says which.
     """
-    if "@" in url.netloc:
+    if url.username or url.password:
         raise ImproperlyConfigured(f"{shown(url)}: credentials don't belong in the URL: {_CREDENTIALS_HINT}")
     query_of(url)
     for name in options:
@@ -85,7 +85,7 @@ def read_options(url: SplitResult, options: Mapping[str, Any]) -> SQSOptions:
             raise ImproperlyConfigured(
                 f"broker_transport_options: {name!r} isn't an option of SQS; known: {', '.join(sorted(_KNOWN_OPTIONS))}"
             )
-    region = _one_of("region", url.netloc, options.get("region") or "")
+    region = _one_of("region", url.netloc.rpartition("@")[2], options.get("region") or "")
     if region and not _REGION.fullmatch(region):
         raise ImproperlyConfigured(
             f"{shown(url)}: {region!r} isn't an AWS region: write sqs://eu-west-1/prefix, or sqs:///prefix for the"

@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final, TypeAlias, TypedDict
+from uuid import UUID
 
 from taskq_cloud.core.execution.runner import current_invocation
 from taskq_cloud.core.messages.sending import TRANSPORT_OPTIONS, Transport
-from taskq_cloud.core.model.ids import new_id
-from taskq_cloud.core.model.message import Embed, Message, Signature
-from taskq_cloud.core.model.options import TaskOptions, first_given
-from taskq_cloud.core.model.validation import time_from_option
+from taskq_cloud.core.model import option_values
+from taskq_cloud.core.model.ids import new_call, new_id
+from taskq_cloud.core.model.message import CALL, Embed, Message, Signature
+from taskq_cloud.core.model.option_values import NAME, check, time_from_option
+from taskq_cloud.core.model.options import Seconds, TaskOptions, first_given
 from taskq_cloud.core.serializers import PlainForm
 from taskq_cloud.core.workflows import signatures
+from taskq_cloud.errors import OptionError
 
 LINKS: Final = ("link", "link_error")
 
@@ -26,24 +29,24 @@ Linked: TypeAlias = "PlainForm | Signature | Iterable[PlainForm | Signature]"
 class CallKeywords(TypedDict, total=False):
     """The options of ``apply_async`` as keyword arguments; ``CallOptions`` explains each of them."""
 
-    task_id: str | None
-    countdown: float | None
+    task_id: str | UUID | None
+    countdown: Seconds | None
     eta: datetime | None
-    expires: float | datetime | None
+    expires: Seconds | datetime | None
     queue: str | None
     ignore_result: bool | None
-    time_limit: float | None
-    soft_time_limit: float | None
+    time_limit: Seconds | None
+    soft_time_limit: Seconds | None
     serializer: str | None
     compression: str | None
-    headers: Mapping[str, Any]
+    headers: Mapping[str, Any] | None
     priority: int | None
     shadow: str | None
     argsrepr: str | None
     kwargsrepr: str | None
     MessageGroupId: str | None
     MessageDeduplicationId: str | None
-    message_attributes: Mapping[str, str]
+    message_attributes: Mapping[str, str] | None
     trace_header: str | None
     link: Linked | None
     link_error: Linked | None
@@ -53,6 +56,8 @@ class CallKeywords(TypedDict, total=False):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
     """The options of a call, with Celery's names and meanings. None leaves an option to the task, then to the settings.
+
+    These are the values after ``call_options`` has checked them.
 
     Args:
         task_id: the task's id; None: a new one.
@@ -103,34 +108,53 @@ class CallOptions:
     add_to_parent: bool = True
 
 
-_NAMES = frozenset(option.name for option in fields(CallOptions))
+_NAMES: Final = frozenset(option.name for option in fields(CallOptions))
 
 
 def call_options(task: str, given: Mapping[str, Any]) -> CallOptions:
     """Check the options of a call.
 
     Raises:
-        TypeError: an option is unknown, or its value has the wrong type; the error names the task and the option.
+        OptionError: an option is unknown, or no worker can obey its value; the error names the task and the option.
         InvalidTaskError: linked JSON is not a signature.
+    """
+    if not given:
+        return _NO_OPTIONS
+    checked = checked_options(task, given)
+    for name in LINKS:
+        if checked.get(name) is not None:
+            checked[name] = _signatures(task, name, checked[name])
+    return CallOptions(**{name: value for name, value in checked.items() if value is not None})
+
+
+def checked_options(task: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the options of a call, and return them in the form in which they are kept, None values and all.
+
+    Raises:
+        OptionError: an option is unknown, or no worker can obey its value; names the task and the option.
     """
     unknown = sorted(given.keys() - _NAMES)
     if unknown:
-        raise TypeError(f"task {task}: unknown option {unknown[0]!r} of the call; known: {', '.join(sorted(_NAMES))}")
-    options = CallOptions(**given)
-    for name in ("countdown", "time_limit", "soft_time_limit"):
-        if not isinstance(getattr(options, name), int | float | None):
-            raise TypeError(f"task {task}: {name} must be a number of seconds, not {getattr(options, name)!r}")
-    if not isinstance(options.eta, datetime | None):
-        raise TypeError(f"task {task}: eta must be a datetime, not {options.eta!r}; for seconds, use countdown")
-    if not isinstance(options.expires, int | float | datetime | None):
-        raise TypeError(f"task {task}: expires must be a number of seconds or a datetime, not {options.expires!r}")
-    if options.link is None and options.link_error is None:
-        return options
-    return replace(
-        options,
-        link=_signatures(task, "link", options.link),
-        link_error=_signatures(task, "link_error", options.link_error),
-    )
+        raise OptionError(f"task {task}: unknown option {unknown[0]!r} of the call; known: {', '.join(sorted(_NAMES))}")
+    try:
+        checked = option_values.check_all(option_values.CALL, given)
+    except OptionError as error:
+        raise OptionError(f"task {task}: {error}") from None
+    hard, soft = checked.get("time_limit"), checked.get("soft_time_limit")
+    if hard is not None and soft is not None and soft > hard:
+        raise OptionError(
+            f"task {task}: soft_time_limit ({soft} s) is over time_limit ({hard} s); a soft limit must come first"
+        )
+    return checked
+
+
+_NO_OPTIONS: Final = CallOptions()
+
+
+def with_defaults(call: CallOptions, defaults: Mapping[str, Any]) -> CallOptions:
+    """Give a call the options of its task's route that it doesn't have itself."""
+    missing = {name: value for name, value in defaults.items() if getattr(call, name) is None}
+    return replace(call, **missing) if missing else call
 
 
 def _signatures(task: str, name: str, given: Any) -> Sequence[Signature] | None:
@@ -140,7 +164,7 @@ def _signatures(task: str, name: str, given: Any) -> Sequence[Signature] | None:
     for each in linked if given is not None else ():
         form = each.__json__() if isinstance(each, PlainForm) else each
         if not isinstance(form, Mapping):
-            raise TypeError(f"task {task}: {name} takes signatures, such as task.s(...), not {each!r:.100}")
+            raise OptionError(f"task {task}: {name} takes signatures, such as task.s(...), not {each!r:.100}")
         signatures.parse(form)
         plain.append(form)
     return plain or None
@@ -152,12 +176,15 @@ def make_message(
     """Make the message of a call. Within a task, the message names that task as its parent, and its root.
 
     Raises:
-        TypeError: ``args`` is not a list or tuple, or ``kwargs`` is not a mapping.
+        TypeError: ``args`` is not a list or tuple, or ``kwargs`` is not a mapping of names to values.
+        OptionError: the task's name is not a name.
     """
+    check(NAME, "the name of a task", task)
     if not isinstance(args, list | tuple):
         raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")
     if not isinstance(kwargs, Mapping):
         raise TypeError(f"task {task}: kwargs must be a mapping, not {type(kwargs).__name__}")
+    check_names(task, kwargs)
     now = time.time()
     within = current_invocation.get()
     parent = within.message if within is not None else None
@@ -176,9 +203,20 @@ def make_message(
         argsrepr=call.argsrepr,
         kwargsrepr=call.kwargsrepr,
         priority=first_given(call.priority, options.priority) or 0,
-        headers=call.headers,
+        headers=call.headers if call.task_id is None else {**call.headers, CALL: new_call()},
         embed=Embed(callbacks=call.link, errbacks=call.link_error),
     )
+
+
+def check_names(task: str, kwargs: Mapping[Any, object]) -> None:
+    """Check the names of keyword arguments: a serializer may turn other keys into texts.
+
+    Raises:
+        TypeError: a name is not a text.
+    """
+    wrong = [name for name in kwargs if not isinstance(name, str)]
+    if wrong:
+        raise TypeError(f"task {task}: kwargs must have texts as its keys, not {wrong[0]!r:.100}")
 
 
 def make_transport(call: CallOptions, task: TaskOptions) -> Transport:

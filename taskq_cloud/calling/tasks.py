@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from taskq_cloud.calling.options import CallOptions, make_message, make_transport
+from taskq_cloud.calling.options import CallOptions, make_message, make_transport, with_defaults
 from taskq_cloud.core.execution.runner import note_called
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Refused, Sent
@@ -39,7 +40,12 @@ def send(app: Application, task: str, calls: Sequence[Arguments], options: CallO
     if len(calls) != 1 and (options.task_id is not None or options.MessageDeduplicationId is not None):
         one = "task_id" if options.task_id is not None else "MessageDeduplicationId"
         raise TypeError(f"task {task}: {len(calls)} calls can't share one {one}: leave it out, or send them one by one")
-    declared = app.options_of(task)
+    declared, options = app.options_of(task), with_defaults(options, app.route_options(task))
+    if options.link or options.link_error:
+        from taskq_cloud.calling import defaults  # few calls have links
+
+        link, link_error = (defaults.of_links(app, each or ()) for each in (options.link, options.link_error))
+        options = replace(options, link=link or None, link_error=link_error or None)
     queue, transport = options.queue or app.route(task), make_transport(options, declared)
     messages = [make_message(task, args, kwargs, options, declared) for args, kwargs in calls]
     outbox, now = app.outbox, time.time()

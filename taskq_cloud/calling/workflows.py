@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from taskq_cloud.calling import defaults
 from taskq_cloud.calling.tasks import raise_refusals
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution.runner import current_invocation, note_called
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages.sending import Addressed, Transport, store_records
-from taskq_cloud.core.model.ids import new_id
+from taskq_cloud.core.model.ids import new_call, new_id
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.options import ignores_result
 from taskq_cloud.core.workflows import errbacks, planner, shape, signatures
@@ -32,6 +33,7 @@ from taskq_cloud.core.workflows.stages import (
     check_depth,
     every_task,
     has_chord,
+    marked_as_call,
     nests_too_deeply,
 )
 from taskq_cloud.errors import EncodeError
@@ -60,7 +62,7 @@ def send(app: Application, signature: Signature) -> Flow[WorkflowResult]:
         EncodeError, PayloadTooLarge, OperationalError: see ``Task.apply_async``.
     """
     written, last_id = _with_declared_options(app, read(signature)), new_id()
-    stages = planner.with_ids(written, last_id)
+    stages = planner.with_ids(marked_as_call(written, new_call()), last_id)
     if not stages:
         return None
     _check(app, stages, 0)
@@ -140,18 +142,8 @@ def _children(app: Application, sent: Sequence[Successor]) -> Iterator[str]:
 
 
 def _with_declared_options(app: Application, stages: Stages) -> Stages:
-    """Give each task the options of its declaration that its message carries."""
-
-    def change(stage: TaskStage) -> TaskStage:
-        inner = signatures.mapped_task(stage.signature)
-        options = app.options_of(inner or stage.task)
-        declared: dict[str, Any] = {"expires": options.expires, "priority": options.priority or None}
-        if inner is not None:
-            declared["queue"] = app.route(inner)
-        missing = {name: value for name, value in declared.items() if value is not None and name not in stage.options}
-        return stage.with_options(**missing) if missing else stage
-
-    return change_every_task(stages, change)
+    """Give each task the options of its declaration, and of its route, that its message carries."""
+    return change_every_task(stages, lambda stage: defaults.with_defaults(app, stage))
 
 
 def _check(app: Application, stages: Stages, given: int) -> None:
@@ -164,6 +156,7 @@ def _check(app: Application, stages: Stages, given: int) -> None:
 
     Raises:
         TypeError: a task does not take its arguments.
+        OptionError: no worker can obey an option of a task.
         ImproperlyConfigured: there is a chord, and the result store can't count its members.
     """
     if has_chord(stages):
@@ -171,6 +164,7 @@ def _check(app: Application, stages: Stages, given: int) -> None:
     for stage in stages:
         match stage:
             case TaskStage(signature=signature):
+                signatures.checked_options(signature)
                 came_before = 0 if signature.get("immutable") else given
                 args = (*([None] * came_before), *(signature.get("args") or ()))
                 app.check_arguments(stage.task, args, signature.get("kwargs") or {})

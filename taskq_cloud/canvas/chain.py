@@ -74,6 +74,11 @@ class Chain(Workflow[AnyResult]):
         return tuple(part for each in self.tasks for part in each.in_chain)
 
     @property
+    def empty(self) -> bool:
+        """Whether there is no task in the chain."""
+        return all(each.empty for each in self.tasks)
+
+    @property
     def inner(self) -> tuple[Workflow, ...]:
         """The chain's parts."""
         return self.tasks
@@ -139,11 +144,15 @@ C = TypeVar("C", bound=Chain)
 
 
 def _change_end(chain: C, end: int, change: Callable[[Workflow], Workflow]) -> C:
-    """Return a copy of a chain whose first part (``end`` 0) or last part (-1) is changed; an empty chain stays."""
-    if not chain.tasks:
+    """Return a copy of a chain whose first part (``end`` 0) or last part (-1) is changed; an empty chain stays.
+
+    Empty groups and chains are no parts here, since they are left out when the chain is sent.
+    """
+    places = [place for place, each in enumerate(chain.tasks) if not each.empty] or list(range(len(chain.tasks)))
+    if not places:
         return chain
     tasks = list(chain.tasks)
-    tasks[end] = change(tasks[end])
+    tasks[places[end]] = change(tasks[places[end]])
     return altered(chain, tasks=tuple(tasks))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, Unpack
 
-from taskq_cloud.calling.options import LINKS, CallKeywords
+from taskq_cloud.calling.options import LINKS, CallKeywords, checked_options
 from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.chain import Chain
 from taskq_cloud.canvas.node import altered, fill, made, parts_of, values_of
@@ -92,6 +92,11 @@ class Group(Workflow[GroupResult]):
         return sum(each.size for each in self.tasks)
 
     @property
+    def empty(self) -> bool:
+        """Whether there is no task in the group."""
+        return all(each.empty for each in self.tasks)
+
+    @property
     def inner(self) -> tuple[Workflow, ...]:
         """The group's members."""
         return self.tasks
@@ -142,7 +147,7 @@ class Group(Workflow[GroupResult]):
         """Return a copy with further options: ``task_id`` for the group itself, the others for every member."""
         of_members = dict(options)
         own, links = taken(of_members, "task_id"), taken(of_members, *LINKS)
-        changed = altered(self, id=own["task_id"]) if own else self
+        changed = altered(self, id=checked_options("group()", own)["task_id"]) if own else self
         if of_members:
             changed = altered(changed, tasks=tuple(each.with_options(of_members) for each in changed.tasks))
         return link_all(changed, links)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
-from taskq_cloud.calling.options import LINKS, CallKeywords, call_options
+from taskq_cloud.calling.options import LINKS, CallKeywords, check_names, checked_options
 from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.chain import Chain
 from taskq_cloud.canvas.node import altered, fill, made, values_of
 from taskq_cloud.canvas.stamping import StampingVisitor, Stamps
 from taskq_cloud.canvas.workflow import SignatureLike, Workflow, invalid, link_all, node_of, read, reads, taken
 from taskq_cloud.core.model.message import Args, Kwargs, Options, Signature
+from taskq_cloud.core.model.option_values import NAME, check
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.signatures import signature_of
 from taskq_cloud.core.workflows.stages import as_list
@@ -57,6 +58,7 @@ class Call(Workflow[AsyncResult[Any]]):
     ) -> None:
         if not isinstance(task, str) or not task:
             raise TypeError(f"a signature takes the name of a task, not {task!r:.100}")
+        check(NAME, "the name of a task", task)
         _check_arguments(task, args, kwargs)
         # The arguments are copied: a caller may change the lists and dicts afterwards, but a signature doesn't change.
         own = {"args": tuple(args or ()), "kwargs": kwargs or {}, "options": options or {}}
@@ -152,7 +154,7 @@ class Call(Workflow[AsyncResult[Any]]):
         """Return a copy with further options, whose names and types are checked."""
         own = dict(options)
         links, immutable = taken(own, *LINKS), own.pop("immutable", None)
-        call_options(self.task, own)
+        own = checked_options(self.task, own)
         changed = altered(
             self, options={**self.options, **own}, immutable=self.immutable if immutable is None else immutable
         )
@@ -248,6 +250,7 @@ def _check_arguments(task: str, args: object, kwargs: object) -> None:
         raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")
     if not isinstance(kwargs, Mapping | None):
         raise TypeError(f"task {task}: kwargs must be a mapping, not {type(kwargs).__name__}")
+    check_names(task, kwargs or {})
 
 
 Workflow.call_class = Call  # Celery's Signature(...) makes the signature of one task

@@ -111,6 +111,11 @@ class Workflow(ReadAsDict, Sendable[R_co]):
         return None
 
     @property
+    def empty(self) -> bool:
+        """Whether there is no task in the workflow."""
+        return False
+
+    @property
     def inner(self) -> tuple[Workflow, ...]:
         """The workflows inside this one."""
         return ()

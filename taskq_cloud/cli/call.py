@@ -12,7 +12,7 @@ from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
 from taskq_cloud.cli.output import echo, one_line, say
 from taskq_cloud.cli.task_results import exit_code, require_store, value_text, wait_for
-from taskq_cloud.core.model.validation import aware
+from taskq_cloud.core.model.option_values import aware
 
 
 def json_array(text: str) -> list[Any]:

@@ -17,6 +17,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from taskq_cloud.errors import ImproperlyConfigured
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)(?:[^/:@?]*:[^?]*|[^/?]*)@")
+_SEVERAL: Final = re.compile(r"[;,]\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+"""The second of several URLs, as Celery separates them."""
 _SECRET_PARAMETER: Final = re.compile(
     r"([?&;](?!key_format=)[^=&;]*(?:secret|password|token|key|credential|sig|sas)[^=&;]*=)[^&;]*", re.IGNORECASE
 )
@@ -86,8 +88,13 @@ class Registry:
             options: the second argument of the adapter's ``from_url``.
 
         Raises:
-            ImproperlyConfigured: the text isn't a URL, or no adapter has its scheme; the error names all schemes.
+            ImproperlyConfigured: the text isn't one URL, or no adapter has its scheme; the error names all schemes.
         """
+        if _SEVERAL.search(url):
+            raise ImproperlyConfigured(
+                f"{without_secrets(url)} holds several URLs, but the {self.port} has one, without a failover: "
+                "keep one of them"
+            )
         try:
             split = urlsplit(url)
         except ValueError as error:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Self, TypeAlias, TypeVar
+from uuid import UUID
 
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.model.option_values import ID, check
 from taskq_cloud.core.records import record as records
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import signatures
@@ -46,13 +48,13 @@ class AsyncResult(TaskResult, Generic[T_co]):
         ignored: the call said that no result is stored: ``get`` returns None at once.
 
     Raises:
-        ValueError: ``id`` is None.
         TypeError: there is no application.
+        OptionError: ``id`` is neither a text nor a UUID.
     """
 
     def __init__(
         self,
-        id: str,
+        id: str | UUID,
         backend: Backend | None = None,
         task_name: str | None = None,
         app: Backend | None = None,
@@ -60,9 +62,7 @@ class AsyncResult(TaskResult, Generic[T_co]):
         *,
         ignored: bool = False,
     ) -> None:
-        if id is None:
-            raise ValueError("AsyncResult() takes a task's id, not None")
-        self.id = id
+        self.id: str = id if type(id) is str else check(ID, "the id of a result", id)
         self.ignored = ignored
         self.parent = parent
         self.known: TaskState | None = None

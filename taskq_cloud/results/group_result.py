@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, overload
+from uuid import UUID
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.option_values import ID, check
 from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.results.result_set import Member, ResultSet
 from taskq_cloud.results.waiting import needed
@@ -28,13 +30,13 @@ class GroupResult(ResultSet):
 
     def __init__(
         self,
-        id: str,
+        id: str | UUID,
         results: Iterable[Member | None] | None = None,
         parent: Result | None = None,
         app: Backend | None = None,
     ) -> None:
         super().__init__(results or (), app)
-        self.id = id
+        self.id: str = _text(id)
         self.parent = parent
 
     def __repr__(self) -> str:
@@ -71,7 +73,7 @@ class GroupResult(ResultSet):
         self.app.run(saved_groups.delete(self.app.store, self.id, len(self.results)))
 
     @classmethod
-    def restore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:
+    def restore(cls, id: str | UUID, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:
         """Read a group that ``save`` has written; None if it was never saved or has expired, as in Celery.
 
         Args:
@@ -86,7 +88,9 @@ class GroupResult(ResultSet):
         return found.run(_restored(id, found))
 
     @classmethod
-    async def arestore(cls, id: str, backend: Backend | None = None, app: Backend | None = None) -> GroupResult | None:
+    async def arestore(
+        cls, id: str | UUID, backend: Backend | None = None, app: Backend | None = None
+    ) -> GroupResult | None:
         """Read a group that ``save`` has written, on an event loop: see ``restore``."""
         found = needed(backend if app is None else app, f"GroupResult.arestore({id!r}")
         return await found.arun(_restored(id, found))
@@ -97,10 +101,14 @@ class GroupResult(ResultSet):
         yield from saved_groups.save(self.app.store, self.as_tuple(), self.app.result_expires_at())
 
 
-def _restored(group_id: str, app: Backend) -> Flow[GroupResult | None]:
+def _text(group_id: str | UUID) -> str:
+    return group_id if type(group_id) is str else str(check(ID, "the id of a group", group_id))
+
+
+def _restored(group_id: str | UUID, app: Backend) -> Flow[GroupResult | None]:
     from taskq_cloud.core.workflows import saved_groups  # few groups are saved
 
-    saved = yield from saved_groups.load(app.store, group_id)
+    saved = yield from saved_groups.load(app.store, _text(group_id))
     restored = None if saved is None else result_from_tuple(saved, app)
     assert restored is None or isinstance(restored, GroupResult)  # what was saved has members
     return restored
@@ -116,7 +124,9 @@ class GroupResults:
 
     app: Backend
 
-    def __call__(self, id: str, results: Iterable[Member] | None = None, parent: Result | None = None) -> GroupResult:
+    def __call__(
+        self, id: str | UUID, results: Iterable[Member] | None = None, parent: Result | None = None
+    ) -> GroupResult:
         """Make the result of a group; with an id alone, read the group that ``save`` has written.
 
         Raises:
@@ -129,11 +139,11 @@ class GroupResults:
             raise KeyError(f"group {id} was not saved, or has expired: call save() on its result")
         return restored
 
-    def restore(self, id: str) -> GroupResult | None:
+    def restore(self, id: str | UUID) -> GroupResult | None:
         """Read a group that ``save`` has written: see ``GroupResult.restore``."""
         return GroupResult.restore(id, app=self.app)
 
-    async def arestore(self, id: str) -> GroupResult | None:
+    async def arestore(self, id: str | UUID) -> GroupResult | None:
         """Read a group that ``save`` has written, on an event loop: see ``GroupResult.restore``."""
         return await GroupResult.arestore(id, app=self.app)
 

@@ -89,6 +89,10 @@ class Application(Backend, Protocol):
         """Return the queue that a task's messages go to."""
         ...
 
+    def route_options(self, task: str) -> Mapping[str, Any]:
+        """Return the options that ``task_routes`` has for a task's calls, without those that the task itself has."""
+        ...
+
     def queues(self) -> list[str]:
         """Return the queues that the registered tasks go to, and the default queue."""
         ...

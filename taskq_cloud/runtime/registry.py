@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from taskq_cloud.core.execution.runner import TaskRunner, builtin_tasks
 from taskq_cloud.core.lazy import lazy
@@ -15,6 +15,9 @@ from taskq_cloud.runtime.resources import Resources
 
 if TYPE_CHECKING:
     from taskq_cloud.core.messages.routing import Router
+
+
+_DEFAULTS: Final = TaskOptions()
 
 
 class DeclaredTask(Protocol):
@@ -49,17 +52,17 @@ class Registry(Resources):
         self.runner = TaskRunner(self.definitions)
 
     def register(self, task: DeclaredTask) -> None:
-        """Add a task. It replaces a task that was declared by the same line of code before.
+        """Add a task. It replaces an earlier declaration of the same function.
 
         Raises:
-            AlreadyRegistered: a task with this name runs another function.
+            AlreadyRegistered: a task with this name runs another function, be it one that the same line has made.
         """
         name, function = task.definition.name, task.definition.function
         known = self.definitions.get(name)
-        if known is not None and getattr(known.function, "__code__", None) is not getattr(function, "__code__", None):
+        if known is not None and known.function is not function:
             raise AlreadyRegistered(
                 f"task {name!r} is already {known.function.__module__}.{known.function.__qualname__}; give one of the "
-                "two its own name=..."
+                "two its own name=... (a wrapper keeps its function's name with functools.wraps)"
             )
         self.definitions[name] = task.definition
         self.tasks[name] = task
@@ -95,6 +98,16 @@ class Registry(Resources):
     def route(self, task: str) -> str:
         """Return the queue of a task: its own, or that of ``task_routes``, or ``task_default_queue``."""
         return self.options_of(task).queue or self._router.queue_for(task)
+
+    def route_options(self, task: str) -> Mapping[str, Any]:
+        """Return the options that ``task_routes`` has for a task's calls, without those that the task itself has."""
+        if not self.conf.task_routes:
+            return {}
+        options = self._router.route_of(task).options
+        if not options:
+            return {}
+        own = self.options_of(task)
+        return {name: of for name, of in options.items() if getattr(own, name, None) == getattr(_DEFAULTS, name, None)}
 
     def queues(self) -> list[str]:
         """Return the queues that the registered tasks go to, and the default queue."""

@@ -76,7 +76,7 @@ async def test_result_without_an_application_is_refused(app: TaskQ) -> None:
         await GroupResult.arestore("g")
     with pytest.raises(TypeError, match="doesn't belong to an application"):
         result_from_tuple(written)
-    with pytest.raises(ValueError, match="takes a task's id, not None"):
+    with pytest.raises(ValueError, match="the id of a result must be a text"):
         AsyncResult(None, app=app)  # type: ignore[arg-type]
 
 

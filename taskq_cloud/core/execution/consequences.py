@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow
+from taskq_cloud.core.execution.steps import duplicates
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages.sending import Addressed
 from taskq_cloud.core.model.message import Message, Settlement
@@ -44,7 +45,14 @@ def record(
     """
     if not context.keeps(state):
         return True
-    (saved,) = yield from context.store.save([context.make_record(state, result, following)])
+    own = context.make_record(state, result, following)
+    (saved,) = yield from context.store.save([own])
+    if not saved and context.message.call is not None:
+        stored = yield from context.load()
+        if stored is not None and stored.state == FAILURE and duplicates.is_of_another_call(context, stored):
+            # Another call with this id has failed while this one ran: the last one that has ended counts.
+            yield from context.patience.repeat(lambda: context.environment.store.delete([own.id]))
+            (saved,) = yield from context.store.save([own])
     return saved
 
 
@@ -93,6 +101,15 @@ def end_in_chord(context: DeliveryContext, state: str, error: ErrorInfo | None =
     from taskq_cloud.core.execution.steps import chords  # few tasks are part of a chain or a chord
 
     yield from _carry_out(context, chords.decide_end(context, state, error))
+
+
+def end_unrun(context: DeliveryContext) -> PipelineFlow[None]:
+    """End the tasks that would have followed a call that does nothing, so that nobody waits for them."""
+    if context.message.embed.chord is None and not context.message.embed.chain:
+        return
+    from taskq_cloud.core.execution.steps import chords
+
+    yield from _carry_out(context, chords.decide_unrun(context))
 
 
 def call_errbacks(context: DeliveryContext, error: ErrorInfo) -> PipelineFlow[None]:

@@ -293,9 +293,11 @@ class DeliveryContext:
         transport = Transport(
             # A task keeps its place in its group. A task that follows it on an ordered queue takes its parent's group.
             group=first_given(own.group, self.delivery.group),
+            deduplication=own.deduplication,
             # The delivery's attributes stay on its own message when that is sent again. A retry is a new message, which
             # must not count as redriven from the dead-letter queue.
-            attributes=self.delivery.attributes if again else {},
+            attributes=self.delivery.attributes if again else own.attributes,
+            trace_header=own.trace_header,
             serializer=own.serializer,
             compression=own.compression,
         )

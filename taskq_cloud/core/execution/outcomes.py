@@ -123,7 +123,9 @@ def conclude(
 
 def settle_done(done: AlreadyDone) -> PipelineFlow[Settlement]:
     """Settle a message by a stored state, and repeat the consequences of that state."""
-    if done.state is not None and done.counts_only:
+    if done.called_before:
+        yield from consequences.end_unrun(done.context)
+    elif done.state is not None and done.counts_only:
         yield from consequences.end_in_chord(done.context, done.state, done.error)
     elif done.state is not None:
         messages = done.context.address(done.context.following(done.state, done.value, recorded=True))
@@ -183,9 +185,10 @@ def _succeed(context: DeliveryContext, outcome: Succeeded, runtime_seconds: floa
 
 def _retry(context: DeliveryContext, outcome: Retrying) -> PipelineFlow[Settlement]:
     again = successors.on_retry(context.message, outcome, context.now)
+    queue = outcome.options.get("queue") or context.delivery.queue
     context.log(logging.INFO, "task.retried", "retries in %.1f s: %s", outcome.after_seconds, outcome.error.exc_type)
     try:
-        return (yield from conclude(context, RETRY, outcome.error, [Successor(again, context.delivery.queue)]))
+        return (yield from conclude(context, RETRY, outcome.error, [Successor(again, queue, outcome.options)]))
     except UNSENDABLE as failure:
         return (yield from fail(context, ErrorInfo.of(failure)))
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
+from inspect import isawaitable
 from itertools import islice
+from types import CoroutineType
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
@@ -21,7 +25,7 @@ from taskq_cloud.core.execution import retry
 from taskq_cloud.core.execution.retry import Describe
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.options import TaskOptions
-from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Succeeded
+from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Retrying, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.workflows.signatures import ACCUMULATE, MAP, STARMAP
@@ -48,19 +52,24 @@ def note_called(task_ids: Iterable[str]) -> None:
 
 
 class _ThreadLoop:
-    """The event loop of a thread. When the thread ends, its thread-local values are deleted, which closes the loop."""
+    """The event loop of a thread. It is closed when the thread ends and its thread-local values are deleted.
+
+    A ``__del__`` would come too late where the garbage collector deletes the loop, too: it may begin with the loop.
+    """
 
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
+        weakref.finalize(self, _close, self.runner).atexit = False
 
-    def __del__(self) -> None:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            self.runner.close()
-        else:
-            # While another loop runs in this thread, this one can't run its tasks to their end.
-            self.runner.get_loop().close()
+
+def _close(runner: asyncio.Runner) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        runner.close()
+    else:
+        # While another loop runs in this thread, this one can't run its tasks to their end.
+        runner.get_loop().close()
 
 
 class TaskRunner:
@@ -73,6 +82,7 @@ class TaskRunner:
     def __init__(self, tasks: Mapping[str, TaskDefinition]) -> None:
         self._tasks = tasks
         self._loops = threading.local()
+        self._wrapped_coroutines: set[str] = set()
 
     @property
     def tasks(self) -> Mapping[str, TaskDefinition]:
@@ -86,9 +96,12 @@ class TaskRunner:
         return frozenset(module.partition(".")[0] for module in modules) - sys.stdlib_module_names - {_THIS_PACKAGE}
 
     def is_async(self, task: str) -> bool:
-        """Whether the task's function is a coroutine function."""
+        """Whether the task's function is a coroutine function, or has returned a coroutine before.
+
+        A plain function that wraps a coroutine function isn't known as such before its first run.
+        """
         definition = self._tasks.get(task)
-        return definition is not None and definition.is_async
+        return definition is not None and (definition.is_async or task in self._wrapped_coroutines)
 
     def run(self, invocation: Invocation, describe: Describe = ErrorInfo.of) -> Outcome:
         """Run the function in this thread; a coroutine function runs on an event loop that the thread keeps.
@@ -102,16 +115,17 @@ class TaskRunner:
             BaseException: the function raised an error that isn't an ``Exception``, such as ``SystemExit``.
         """
         if self.is_async(invocation.message.task):
-            loop: _ThreadLoop | None = getattr(self._loops, "of_this_thread", None)
-            if loop is None:
-                loop = self._loops.of_this_thread = _ThreadLoop()
-            return loop.runner.run(self.arun(invocation, describe))
+            return self._loop_of_this_thread().run(self.arun(invocation, describe))
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
-            return self._succeeded(definition, definition.function(*args, **kwargs), describe)
+            value = definition.function(*args, **kwargs)
+            if isinstance(value, CoroutineType):
+                self._wrapped_coroutines.add(definition.name)
+                value = self._run_to_end(value)
+            return self._succeeded(definition, value, describe)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
@@ -128,7 +142,8 @@ class TaskRunner:
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
-            return self._succeeded(definition, await definition.function(*args, **kwargs), describe)
+            value = definition.function(*args, **kwargs)
+            return self._succeeded(definition, await value if isawaitable(value) else value, describe)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
@@ -137,6 +152,22 @@ class TaskRunner:
             called_within.reset(calling)
             added_to_chord.reset(adding)
             current_invocation.reset(token)
+
+    def _loop_of_this_thread(self) -> asyncio.Runner:
+        loop: _ThreadLoop | None = getattr(self._loops, "of_this_thread", None)
+        if loop is None:
+            loop = self._loops.of_this_thread = _ThreadLoop()
+        return loop.runner
+
+    def _run_to_end(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+        """Run the coroutine that a plain function has returned, in the context of this run."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._loop_of_this_thread().run(coroutine, context=copy_context())
+        # The loop of an eager call can't run it to its end, so the coroutine gets a loop in another thread.
+        with ThreadPoolExecutor(1, thread_name_prefix="taskq-coroutine") as thread:
+            return thread.submit(copy_context().run, asyncio.run, coroutine).result()
 
     def _definition(self, invocation: Invocation) -> TaskDefinition:
         try:
@@ -158,6 +189,8 @@ class TaskRunner:
         definition = self._tasks.get(message.task)
         options = definition.options if definition else TaskOptions()
         outcome = retry.decide(error, message.task, message.id, message.retries, options, describe=describe)
+        if isinstance(outcome, Retrying) and definition is not None:
+            outcome = retry.with_arguments(outcome, definition, message, error, describe)
         return replace(outcome, called=_called()) if isinstance(outcome, Failed) else outcome
 
     def _has_trail(self, invocation: Invocation) -> bool:
@@ -216,4 +249,4 @@ def _call(tasks: Mapping[str, TaskDefinition], signature: Signature, args: Seque
     own_args, kwargs = signature.get("args") or (), signature.get("kwargs") or {}
     value = definition.function(*bound, *args, *own_args, **kwargs)
     # map and starmap aren't coroutine functions, so they run in a thread in which no loop runs.
-    return asyncio.run(value) if definition.is_async else value
+    return asyncio.run(value) if isinstance(value, CoroutineType) else value

@@ -22,6 +22,7 @@ from functools import cache
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.model import option_values as kinds
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model import validation as values
 from taskq_cloud.core.model.message import SCHEDULE, Embed, Message
@@ -302,29 +303,28 @@ def _message(
     named = isinstance(kwargs, dict) and all(isinstance(name, str) for name in kwargs)
     if not isinstance(args, list | tuple) or not named:
         raise InvalidTaskError(f"task {task}: args must be a list and kwargs an object: {args!r:.100}, {kwargs!r:.100}")
-    task_id = str(headers.get("id") or properties.get("correlation_id") or message_id)
     values.text_bytes("the task's name", task)
-    values.text_bytes("the task's id", task_id)
+    task_id = headers.get("id") or properties.get("correlation_id") or message_id
     own = {} if headers is embed else {k: v for k, v in headers.items() if k not in RESERVED_HEADERS and k not in embed}
     message = Message(
         task=task,
-        id=task_id,
+        id=values.option(task, "the task's id", str(task_id) if isinstance(task_id, int) else task_id, kinds.ID),
         args=args,
         kwargs=kwargs,
         embed=Embed(**{name: values.signatures(task, name, embed.get(name)) for name in _EMBED}),
-        retries=values.number(task, "retries", headers.get("retries")) or 0,
-        eta=values.time(task, "eta", headers.get("eta")),
-        expires=values.time(task, "expires", headers.get("expires")),
+        retries=values.option(task, "retries", headers.get("retries"), kinds.COUNT) or 0,
         timelimit=values.timelimit(task, headers.get("timelimit")),
-        group_index=values.number(task, "group_index", headers.get("group_index")),
-        replaced_task_nesting=values.number(task, "replaced_task_nesting", headers.get("replaced_task_nesting")) or 0,
+        replaced_task_nesting=values.option(
+            task, "replaced_task_nesting", headers.get("replaced_task_nesting"), kinds.COUNT
+        )
+        or 0,
         stamps=values.mapping(headers.get("stamps"), "stamps"),
-        priority=values.number(task, "priority", properties.get("priority")) or 0,
-        reply_to=properties.get("reply_to"),
+        priority=values.option(task, "priority", properties.get("priority"), kinds.COUNT) or 0,
+        reply_to=values.option(task, "reply_to", properties.get("reply_to"), kinds.TEXT),
         headers=own,
         unsigned=trust.unsigned,
         template_signed_at=trust.template_signed_at,
-        **{name: headers.get(name) for name in _COPIED_HEADERS},
+        **{name: values.option(task, name, headers.get(name), kind) for name, kind in _OPTIONAL.items()},
     )
     if SCHEDULE not in own:
         return message
@@ -333,14 +333,18 @@ def _message(
     return ticks.resolved(message)
 
 
-_COPIED_HEADERS: Final = [
-    "root_id",
-    "parent_id",
-    "group",
-    "ignore_result",
-    "shadow",
-    "origin",
-    "argsrepr",
-    "kwargsrepr",
-    "stamped_headers",
-]
+_OPTIONAL: Final = {
+    "eta": kinds.TIME,
+    "expires": kinds.TIME,
+    "group_index": kinds.COUNT,
+    "root_id": kinds.ID,
+    "parent_id": kinds.ID,
+    "group": kinds.ID,
+    "ignore_result": kinds.FLAG,
+    "shadow": kinds.TEXT,
+    "origin": kinds.TEXT,
+    "argsrepr": kinds.TEXT,
+    "kwargsrepr": kinds.TEXT,
+    "stamped_headers": kinds.NAMES,
+}
+"""The headers that a message need not have."""

@@ -19,6 +19,11 @@ def derived_id(parent_id: str, role: str, index: int = 0) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{parent_id}/{role}/{index}"))
 
 
+def new_call() -> str:
+    """Make a random text for a call whose task was given its id: see ``message.CALL``."""
+    return uuid.uuid4().hex[:16]
+
+
 def new_id() -> str:
     """Make a random id for a task that follows from no other."""
     return str(uuid.uuid4())

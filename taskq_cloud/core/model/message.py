@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from taskq_cloud.core.model.option_values import LARGEST_NUMBER
 from taskq_cloud.core.model.payload_references import PayloadReference
-from taskq_cloud.core.model.validation import LARGEST_NUMBER
 
 DEAD_LETTER_REASON: Final = "dead_letter_reason"
 """The attribute of a dead-lettered message that holds the reason; a redrive keeps it."""
@@ -54,6 +54,9 @@ class Embed:
 
 EARLIER_RUNS: Final = "taskq_earlier_runs"
 """The header of a task that replaces another one: how often the replaced task was run, and its last fencing number."""
+
+CALL: Final = "taskq_call"
+"""The header of a task whose caller has given it its id: a text that tells this call from others with the id."""
 
 SCHEDULE: Final = "taskq_schedule"
 """The header that marks a message as a periodic task's tick: the entry that it comes from, and the entry's timing."""
@@ -103,6 +106,16 @@ class Message:
     template_signed_at: float | None = None
 
     @property
+    def call(self) -> str | None:
+        """The text that tells this call from others with its id; None for a task whose id is its own."""
+        return _call(self.headers)
+
+    @property
+    def lineage(self) -> str:
+        """The text from which the ids of the tasks that follow are derived; no two calls have the same."""
+        return lineage_of(self.id, self.headers)
+
+    @property
     def attempt(self) -> int:
         """The number of runs before this one: the task's retries, and the runs of the tasks it has replaced."""
         return self.retries + self._earlier_runs[0]
@@ -118,6 +131,17 @@ class Message:
             case [int(runs), int(fence)] if 0 <= runs < LARGEST_NUMBER and 0 <= fence < LARGEST_NUMBER:
                 return runs, fence
         return 0, 0
+
+
+def lineage_of(task_id: str, headers: Mapping[str, Any]) -> str:
+    """The text from which ids are derived that depend on a task or group: see ``Message.lineage``."""
+    call = _call(headers)
+    return task_id if call is None else f"{task_id}/{call}"
+
+
+def _call(headers: Mapping[str, Any]) -> str | None:
+    call = headers.get(CALL)
+    return call if isinstance(call, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

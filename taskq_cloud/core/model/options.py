@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, get_args
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar
 
+from taskq_cloud.core.model import option_values
 from taskq_cloud.core.model.rates import Rate, parse_rate
-from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.errors import ImproperlyConfigured, OptionError
 
 T = TypeVar("T")
 
 RuntimeChoice: TypeAlias = Literal["auto", "container", "lambda"]
 RateLimitScope: TypeAlias = Literal["task", "queue", "worker"]
 
-_RUNTIMES: Final = get_args(RuntimeChoice)
+Seconds: TypeAlias = "float | timedelta"
+"""A duration, as users write it."""
+Exceptions: TypeAlias = "type[BaseException] | Iterable[type[BaseException]]"
+"""One class of exceptions, or several."""
 
-TASK: Final = "task"
-QUEUE: Final = "queue"
-WORKER: Final = "worker"
+TASK: Final[RateLimitScope] = "task"
+QUEUE: Final[RateLimitScope] = "queue"
+WORKER: Final[RateLimitScope] = "worker"
 FAN_OUT_MEMBERS: Final = 1_000
 """Groups with more members are sent by the task ``taskq.fan_out``. A thousand members take a hundred calls to SQS, ten
 at a time: under a second, during which a caller may die. A thousand members cost one record, its replacement and three
 messages more, 0.3 % of their own cost."""
-SCOPES: Final = (TASK, QUEUE, WORKER)
-"""The values of ``TaskOptions.rate_limit_scope``."""
 
 
 class TaskKeywords(TypedDict, total=False):
@@ -32,19 +35,19 @@ class TaskKeywords(TypedDict, total=False):
 
     acks_late: Literal[True]
     max_retries: int | None
-    default_retry_delay: float
-    autoretry_for: Iterable[type[BaseException]]
-    dont_autoretry_for: Iterable[type[BaseException]]
+    default_retry_delay: Seconds
+    autoretry_for: Exceptions
+    dont_autoretry_for: Exceptions
     retry_kwargs: Mapping[str, Any]
-    retry_backoff: bool | float
-    retry_backoff_max: float
+    retry_backoff: bool | Seconds
+    retry_backoff_max: Seconds
     retry_jitter: bool
-    time_limit: float | None
-    soft_time_limit: float | None
+    time_limit: Seconds | None
+    soft_time_limit: Seconds | None
     ignore_result: bool | None
     store_errors_even_if_ignored: bool | None
     track_started: bool | None
-    throws: Iterable[type[BaseException]]
+    throws: Exceptions
     reject_on_worker_lost: bool
     once: bool
     queue: str | None
@@ -59,19 +62,44 @@ class TaskKeywords(TypedDict, total=False):
     rate_limit_burst: int | None
     rate_limit_scope: RateLimitScope
     rate_key: str | None
-    expires: float | None
+    expires: Seconds | None
+
+
+class RetryKeywords(TypedDict, total=False):
+    """The arguments of a retry as keyword arguments; those that ``apply_async`` has too mean the same there."""
+
+    countdown: Seconds | None
+    eta: datetime | None
+    max_retries: int | None
+    expires: Seconds | datetime | None
+    queue: str | None
+    ignore_result: bool | None
+    time_limit: Seconds | None
+    soft_time_limit: Seconds | None
+    serializer: str | None
+    compression: str | None
+    headers: Mapping[str, Any] | None
+    priority: int | None
+    shadow: str | None
+    argsrepr: str | None
+    kwargsrepr: str | None
+    MessageGroupId: str | None
+    message_attributes: Mapping[str, str] | None
+    trace_header: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
     """The options of a task, with their names, defaults and meanings in Celery; None leaves an option to the settings.
 
+    These are the values after ``task_options`` has checked them.
+
     Args:
         max_retries: the number of attempts after the first; None: no limit.
         default_retry_delay: seconds before a retry that names no delay.
         autoretry_for: exceptions that are retried automatically.
         dont_autoretry_for: exceptions that are not retried, although ``autoretry_for`` covers them.
-        retry_kwargs: ``countdown`` and ``max_retries`` of automatic retries.
+        retry_kwargs: the arguments of ``self.retry`` for automatic retries, such as ``countdown`` and ``max_retries``.
         retry_backoff: True or a factor in seconds: automatic retries wait factor, 2 factor, 4 factor...
         retry_backoff_max: the longest wait before an automatic retry with ``retry_backoff``, in seconds.
         retry_jitter: the wait is drawn at random, between zero and the wait that ``retry_backoff`` gives.
@@ -131,7 +159,7 @@ class TaskOptions:
     memory_mb: int | None = None
     rate_limit: str | float | None = None
     rate_limit_burst: int | None = None
-    rate_limit_scope: str = TASK
+    rate_limit_scope: RateLimitScope = TASK
     rate_key: str | None = None
 
     @property
@@ -140,7 +168,13 @@ class TaskOptions:
         return parse_rate(self.rate_limit, self.rate_limit_burst, of="rate_limit")
 
 
-_NAMES = frozenset(option.name for option in fields(TaskOptions))
+_NAMES: Final = frozenset(option.name for option in fields(TaskOptions))
+_NONE_IS_DEFAULT: Final = frozenset({"priority", "reject_on_worker_lost"})
+"""Options whose None, in Celery, leaves the decision to the broker or to a setting: their defaults count instead."""
+_NOT_NONE: Final = frozenset(option.name for option in fields(TaskOptions) if option.default is not None) - {
+    *_NONE_IS_DEFAULT,
+    "max_retries",
+}
 
 
 def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
@@ -163,29 +197,53 @@ def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
     unknown = sorted(given.keys() - _NAMES)
     if unknown:
         raise ImproperlyConfigured(f"task {task}: unknown option {unknown[0]!r}; known: {', '.join(sorted(_NAMES))}")
-    for name in ("autoretry_for", "dont_autoretry_for", "throws"):
-        if name in given:
-            given[name] = tuple(given[name])
-    options = TaskOptions(**given)
+    try:
+        options = TaskOptions(**_checked(given))
+    except OptionError as error:
+        raise ImproperlyConfigured(f"task {task}: {error}") from None
     if options.soft_time_limit and options.time_limit and options.soft_time_limit > options.time_limit:
         raise ImproperlyConfigured(
             f"task {task}: soft_time_limit ({options.soft_time_limit} s) is over time_limit ({options.time_limit} s); "
             "a soft limit must come first"
         )
-    if options.runtime not in _RUNTIMES:
-        raise ImproperlyConfigured(f"task {task}: runtime={options.runtime!r} isn't one of {', '.join(_RUNTIMES)}")
-    if options.memory_mb is not None and options.memory_mb <= 0:
-        raise ImproperlyConfigured(f"task {task}: memory_mb={options.memory_mb} isn't a number of MiB above zero")
     if options.once and options.time_limit is None:
         raise ImproperlyConfigured(
             f"task {task}: once=True needs a time_limit: after that long, a crashed run no longer blocks the next one"
         )
     parse_rate(options.rate_limit, options.rate_limit_burst, of=f"task {task}: rate_limit")
-    if options.rate_limit_scope not in SCOPES:
-        raise ImproperlyConfigured(
-            f"task {task}: rate_limit_scope={options.rate_limit_scope!r} isn't one of {', '.join(SCOPES)}"
-        )
     return options
+
+
+def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: of for name, of in given.items() if of is not None or name not in _NONE_IS_DEFAULT}
+    checked = option_values.check_all(option_values.DECLARED, given)
+    for name in sorted(_NOT_NONE & checked.keys()):
+        if checked[name] is None:
+            raise OptionError(f"{name} must be {option_values.DECLARED[name].description}, not None")
+    if "retry_kwargs" in checked:
+        checked["retry_kwargs"] = retry_arguments(checked["retry_kwargs"], "retry_kwargs")
+    return checked
+
+
+def retry_arguments(given: Mapping[str, Any], of: str) -> dict[str, Any]:
+    """Check the arguments of a retry, and return those that aren't None in the form in which they are kept.
+
+    Args:
+        given: argument -> value.
+        of: where the arguments come from, for the error.
+
+    Raises:
+        OptionError: an argument is unknown, or its value isn't supported.
+    """
+    unknown = sorted(given.keys() - option_values.RETRY.keys(), key=str)
+    if unknown:
+        known = ", ".join(sorted(option_values.RETRY))
+        raise OptionError(f"{of}: unknown argument {unknown[0]!r} of a retry; known: {known}")
+    try:
+        checked = option_values.check_all(option_values.RETRY, given)
+    except OptionError as error:
+        raise OptionError(f"{of}: {error}") from None
+    return {name: value for name, value in checked.items() if value is not None}
 
 
 def first_given(*values: T | None) -> T | None:

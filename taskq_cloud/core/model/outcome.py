@@ -8,7 +8,7 @@ from __future__ import annotations
 import reprlib
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeAlias
 
 from taskq_cloud.core import serializers
@@ -217,12 +217,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """The task asks to run again ``after_seconds`` from now, with new arguments if given."""
+    """The task asks to run again ``after_seconds`` from now, with new arguments and options of the call if given."""
 
     error: ErrorInfo
     after_seconds: float
     args: Sequence[Any] | None = None
     kwargs: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from inspect import Parameter, Signature
+from typing import Any, Final
 
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import Invocation
+from taskq_cloud.errors import ImproperlyConfigured
+
+_POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_ANY: Final = Signature(
+    [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +40,26 @@ class TaskDefinition:
     def is_async(self) -> bool:
         """Whether the function is a coroutine function."""
         return inspect.iscoroutinefunction(self.function)
+
+    @property
+    def signature(self) -> Signature:
+        """The signature of the task's calls: that of the function, without the ``self`` of a bound task.
+
+        Raises:
+            ImproperlyConfigured: the task is bound, and its function takes no positional argument.
+        """
+        try:
+            found = inspect.signature(self.function)
+        except ValueError:  # functions of C need not have a signature
+            return _ANY
+        if self.bind is None:
+            return found
+        match [*found.parameters.values()]:
+            case [Parameter(kind=kind), *others] if kind in _POSITIONAL:
+                return found.replace(parameters=others)
+            case [Parameter(kind=Parameter.VAR_POSITIONAL), *_]:
+                return found
+        raise ImproperlyConfigured(
+            f"task {self.name}: with bind=True its function gets self as its first argument, and {self.function!r} has "
+            "no parameter for it; add the parameter self, or remove bind=True"
+        )

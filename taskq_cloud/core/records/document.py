@@ -13,8 +13,8 @@ from typing import Any, Final
 from taskq_cloud import errors
 from taskq_cloud.core import serializers
 from taskq_cloud.core.model.message import Message, Signature
+from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.core.model.outcome import DEEPEST_GROUP, MOST_MEMBERS, ErrorInfo
-from taskq_cloud.core.model.validation import aware
 from taskq_cloud.core.records.record import EXCEPTION_STATES, READY_STATES
 
 STARTED_AT: Final = "date_started"
@@ -75,10 +75,8 @@ def encode(
         "children": [[[child, None], None] for child in children],
         "date_done": _iso(now) if state in READY_STATES else None,
     }
-    if message.group:
-        after["group_id"] = message.group
-    if message.parent_id:
-        after["parent_id"] = message.parent_id
+    ids = {"group_id": message.group, "parent_id": message.parent_id, "call": message.call}
+    after |= {name: value for name, value in ids.items() if value}
     if error is not None and (details := _details(error)):
         after[EXCEPTION] = details
     if run.added:

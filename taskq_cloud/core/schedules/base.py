@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from taskq_cloud.core.model.validation import aware
+from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.errors import ScheduleError, TimeZonesMissing
 
 Now: TypeAlias = Callable[[], datetime]

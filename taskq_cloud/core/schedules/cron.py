@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
-from taskq_cloud.core.model.validation import aware
+from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.core.schedules import fields
 from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, now_of, utc_of, zone_name, zone_named
 from taskq_cloud.core.schedules.fields import CronSpec

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taskq_cloud.core.model.validation import aware
+from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.core.schedules.base import Schedule
 from taskq_cloud.core.schedules.cron import crontab
 from taskq_cloud.core.schedules.entry import Timing

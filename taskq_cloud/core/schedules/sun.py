@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import Any, Final
 
-from taskq_cloud.core.model.validation import aware
+from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, now_of
 from taskq_cloud.errors import MissingExtra, ScheduleError
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import SCHEDULE, SCHEDULED_TIME, Message
-from taskq_cloud.core.model.validation import LARGEST_NUMBER
+from taskq_cloud.core.model.option_values import LARGEST_NUMBER
 from taskq_cloud.core.schedules import documents
 from taskq_cloud.core.schedules.base import EPOCH, Schedule
 from taskq_cloud.core.schedules.cron import crontab

@@ -26,7 +26,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core.model.message import SCHEDULE, SCHEDULED_TIME
-from taskq_cloud.core.model.validation import aware
+from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra, SecurityError
 
 SIGNATURE_HEADER: Final = "taskq_signature"

@@ -8,7 +8,8 @@ from typing import Final
 
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Signature
-from taskq_cloud.core.model.validation import LARGEST_NUMBER, text_bytes
+from taskq_cloud.core.model.option_values import LARGEST_NUMBER
+from taskq_cloud.core.model.validation import text_bytes
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.workflows.planner import member_id, with_ids
 from taskq_cloud.core.workflows.signatures import CHORD_PLACES, SAVED_CHORD, parse

@@ -5,7 +5,6 @@ All other errbacks are sent as messages.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -38,7 +37,7 @@ def takes_failure(signature: Signature, tasks: Mapping[str, TaskDefinition]) -> 
         return False
     try:
         args, kwargs = signature.get("args") or (), signature.get("kwargs") or {}
-        inspect.signature(definition.function).bind(*_FAILURE_ARGUMENTS, *args, **kwargs)
-    except (TypeError, ValueError):
+        definition.signature.bind(*_FAILURE_ARGUMENTS, *args, **kwargs)
+    except TypeError:
         return False
     return True

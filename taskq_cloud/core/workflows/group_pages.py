@@ -16,12 +16,12 @@ from typing import Any, Final, Self
 from taskq_cloud.core import serializers
 from taskq_cloud.core.messages.sending import LARGEST_SENT_BYTES
 from taskq_cloud.core.model.ids import derived_id
-from taskq_cloud.core.model.message import Message, Signature
+from taskq_cloud.core.model.message import CALL, Message, Signature
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, PENDING, SUCCESS, Record
 from taskq_cloud.core.workflows.signatures import FAN_OUT, to_signature
-from taskq_cloud.core.workflows.stages import Stages
+from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.errors import DecodeError, EncodeError, PayloadTooLarge
 
 PAGE_MEMBERS: Final = 1_000
@@ -159,8 +159,14 @@ def check_carried(group: str, carried: Any, pages: Sequence[PageReference]) -> N
         )
 
 
+def call_header(first: TaskStage) -> dict[str, Any]:
+    """The header that tells a call of a group whose id was given from others with the id, as its first task has it."""
+    headers = first.options.get("headers") or {}
+    return {CALL: headers[CALL]} if CALL in headers else {}
+
+
 def record_id(group: str, first: int) -> str:
-    """The id of a page's record, from the group's id and the index of the page's first member."""
+    """The id of a page's record, from the lineage of the group's id and the index of the page's first member."""
     return f"{FAN_OUT}-{derived_id(group, 'page', first)}"
 
 

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
-from taskq_cloud.core.model.message import Embed, Message, Signature
-from taskq_cloud.core.model.validation import text_bytes, time_from_option
+from taskq_cloud.core.model.message import Embed, Message, Signature, lineage_of
+from taskq_cloud.core.model.option_values import time_from_option
+from taskq_cloud.core.model.validation import text_bytes
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows.signatures import (
     ACCUMULATE,
     FAN_OUT,
     SAVED_CHORD,
+    checked_options,
     mapped_task,
     signature_of,
     to_signature,
@@ -224,8 +226,9 @@ def _paged(
         return None
     from taskq_cloud.core.workflows import group_pages  # few groups are that large
 
+    headers = {**group_pages.call_header(first), **origin.headers}
     try:
-        pages = list(group_pages.cut(group_id, group.members, paging))
+        pages = list(group_pages.cut(lineage_of(group_id, headers), group.members, paging))
     except EncodeError:
         return None  # arguments that JSON can't hold may be possible with the message's serializer
     group_pages.check_carried(group_id, [chord, args, kwargs], [page.reference for page in pages])
@@ -244,7 +247,7 @@ def _paged(
         parent_id=origin.parent_id,
         argsrepr="()",
         kwargsrepr=f"{{'group': {group_id!r}, 'members': {len(group.members)}}}",
-        headers=origin.headers,
+        headers=headers,
     )
     index, largest = max(enumerate(group.members), key=lambda each: len(repr(each[1])))
     return Successor(
@@ -298,22 +301,19 @@ def to_message(
     Raises:
         TypeError, ValueError, LookupError, AttributeError, ArithmeticError: an option has the wrong type or value.
     """
-    options: Mapping[str, Any] = signature.get("options") or {}
-    queue, task_id = options.get("queue"), str(options["task_id"])
-    if not isinstance(queue, str | None):
-        raise TypeError(f"the queue of {signature['task']} isn't a name: {queue!r:.100}")
-    text_bytes("its id", task_id + signature["task"] + (queue or ""))
-    return Successor(_message(signature, args, kwargs, origin, chain), queue, options)
+    options = checked_options(signature)
+    text_bytes("its name", signature["task"])
+    return Successor(_message(signature, options, args, kwargs, origin, chain), options.get("queue"), options)
 
 
 def _message(
     signature: Signature,
+    options: Mapping[str, Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     origin: Origin,
     chain: Sequence[Signature],
 ) -> Message:
-    options: Mapping[str, Any] = signature.get("options") or {}
     own_args, own_kwargs = list(signature.get("args") or ()), dict(signature.get("kwargs") or {})
     if not signature.get("immutable"):
         own_args, own_kwargs = [*args, *own_args], {**own_kwargs, **kwargs}
@@ -321,7 +321,7 @@ def _message(
     due = options.get("eta") if options.get("countdown") is None else options["countdown"]
     return Message(
         task=signature["task"],
-        id=str(options["task_id"]),
+        id=options["task_id"],
         args=own_args,
         kwargs=own_kwargs,
         embed=Embed(

@@ -8,14 +8,17 @@ task's (``Message.attempt``): no attempt is run by both, and a late write of the
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from taskq_cloud.core.model.ids import derived_id
-from taskq_cloud.core.model.message import EARLIER_RUNS, SCHEDULE, SCHEDULED_TIME, Message, Signature
+from taskq_cloud.core.model.message import CALL, EARLIER_RUNS, SCHEDULE, SCHEDULED_TIME, Message, Signature
 from taskq_cloud.core.workflows import planner, signatures, successors
 from taskq_cloud.core.workflows.group_pages import Paging
 from taskq_cloud.core.workflows.planner import Successor
 from taskq_cloud.core.workflows.stages import Stages, TaskStage, as_list, change_every_task, check_depth, set_on_all
 from taskq_cloud.errors import InvalidTaskError
+
+_KEPT_HEADERS: Final = (SCHEDULE, SCHEDULED_TIME, CALL)
 
 
 def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Stages:
@@ -39,7 +42,7 @@ def in_place_of(message: Message, signature: Signature, fence: int = 0) -> Stage
         before = set_on_all(stages, {"link_error": embed.errbacks or None})[:-1]
         last = _last(message, stages[-1], fence)
         # The ids depend on the attempt, too: ids of earlier tasks of the chain are derived from the task's id alone.
-        base = derived_id(message.id, "replaced", message.attempt)
+        base = derived_id(message.lineage, "replaced", message.attempt)
         return planner.with_ids(change_every_task((*before, last), lambda task: task.with_options(**nesting)), base)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise InvalidTaskError(f"task {message.task}: its replacement can't be read: {error}", message.id) from error
@@ -85,7 +88,8 @@ def _last(message: Message, stage: object, fence: int) -> TaskStage:
         headers={
             **(options.get("headers") or {}),
             # The replacement of a periodic task's tick is the tick: the next tick may have to wait until it has ended.
-            **{name: message.headers[name] for name in (SCHEDULE, SCHEDULED_TIME) if name in message.headers},
+            # The replacement of a call is still the same call.
+            **{name: message.headers[name] for name in _KEPT_HEADERS if name in message.headers},
             EARLIER_RUNS: [message.attempt + 1, fence or message.fence],
         },
         # The task's own links come first: their ids are derived from their positions, so that each of them is one task,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.model.option_values import SIGNATURE, check_all
 from taskq_cloud.core.workflows.stages import (
     MOST_NESTED,
     GroupStage,
@@ -23,7 +24,7 @@ from taskq_cloud.core.workflows.stages import (
     set_on_last,
     with_arguments,
 )
-from taskq_cloud.errors import InvalidTaskError
+from taskq_cloud.errors import InvalidTaskError, OptionError
 
 CHAIN: Final = "celery.chain"
 GROUP: Final = "celery.group"
@@ -202,6 +203,18 @@ def _has(body: Stages, name: str) -> bool:
     """Whether a body has the option ``task_id`` already: the id that Celery sets on a chord may be its header's."""
     last = body[-1]
     return name == "task_id" and (isinstance(last, GroupStage) or last.id is not None)
+
+
+def checked_options(signature: Signature) -> Mapping[str, Any]:
+    """Check the options of a signature, which may be from elsewhere, as those of a call are checked.
+
+    Raises:
+        OptionError: no worker can obey an option's value; names the task and the option.
+    """
+    try:
+        return check_all(SIGNATURE, signature.get("options") or {})
+    except OptionError as error:
+        raise OptionError(f"task {signature['task']}: {error}") from None
 
 
 def mapped_task(signature: Signature) -> str | None:

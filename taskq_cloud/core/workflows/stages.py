@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.model.message import CALL, Signature
 from taskq_cloud.errors import InvalidTaskError
 
 _ADDED_TO_LISTS: Final = ("link", "link_error")
@@ -115,6 +115,38 @@ def change_every_task(stages: Stages, change: Callable[[TaskStage], TaskStage]) 
         else replace(stage, members=tuple(change_every_task(member, change) for member in stage.members))
         for stage in stages
     )
+
+
+def marked_as_call(stages: Stages, call: str) -> Stages:
+    """Mark the tasks whose ids were given, or follow from a group's that was: see ``message.CALL``.
+
+    Args:
+        stages: the workflow, before the other tasks get their ids.
+        call: the text that tells this call from others.
+    """
+    if not any(_given_ids(stages)):
+        return stages
+    return _marked(stages, call, within=False)
+
+
+def _given_ids(stages: Stages) -> Iterator[str | None]:
+    for stage in stages:
+        yield stage.id
+        if isinstance(stage, GroupStage):
+            for member in stage.members:
+                yield from _given_ids(member)
+
+
+def _marked(stages: Stages, call: str, *, within: bool) -> Stages:
+    def marked(stage: TaskStage | GroupStage) -> TaskStage | GroupStage:
+        if isinstance(stage, GroupStage):
+            given = within or stage.id is not None
+            return replace(stage, members=tuple(_marked(member, call, within=given) for member in stage.members))
+        if not within and stage.id is None:
+            return stage
+        return stage.with_options(headers={**(stage.options.get("headers") or {}), CALL: call})
+
+    return tuple(map(marked, stages))
 
 
 def as_list(value: Any) -> list[Any]:

@@ -6,13 +6,15 @@ Their ids are derived from the parent's id. So a message that is sent twice is o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Signature
+from taskq_cloud.core.model.option_values import time_from_option
 from taskq_cloud.core.model.outcome import Retrying
 from taskq_cloud.core.workflows import planner, signatures
 from taskq_cloud.core.workflows.chord_members import Membership, is_sized
@@ -97,7 +99,7 @@ def rest_of_chain(parent: Message) -> Stages:
     if not parent.embed.chain:
         return ()
     *rest, following = parent.embed.chain
-    own_id, stages = derived_id(parent.id, "chain"), signatures.parse_all(reversed(rest))
+    own_id, stages = derived_id(parent.lineage, "chain"), signatures.parse_all(reversed(rest))
     next_stages = signatures.parse(following)
     if signatures.is_composed(following):
         return planner.with_ids(next_stages + stages, own_id)
@@ -130,22 +132,35 @@ def is_member(message: Message) -> bool:
 
 
 def on_retry(message: Message, outcome: Retrying, now: float) -> Message:
-    """Make the message of a task's retry: its id, its limits and the tasks that follow it stay.
+    """Make the message of a task's retry: its id and the tasks that follow it stay.
 
     Args:
         message: the message whose run ended.
-        outcome: the delay of the retry, and its arguments if these are new.
+        outcome: the delay of the retry, and its arguments and options if these are new.
         now: the time, in seconds since the epoch.
     """
     due = datetime.fromtimestamp(now, UTC) + timedelta(seconds=outcome.after_seconds)
     return replace(
-        message,
+        _with_options(message, outcome.options, now) if outcome.options else message,
         retries=message.retries + 1,
         eta=due if outcome.after_seconds > 0 else None,
         args=message.args if outcome.args is None else outcome.args,
         kwargs=message.kwargs if outcome.kwargs is None else outcome.kwargs,
-        argsrepr=None if outcome.args is not None else message.argsrepr,
-        kwargsrepr=None if outcome.kwargs is not None else message.kwargsrepr,
+        argsrepr=outcome.options.get("argsrepr", None if outcome.args is not None else message.argsrepr),
+        kwargsrepr=outcome.options.get("kwargsrepr", None if outcome.kwargs is not None else message.kwargsrepr),
+    )
+
+
+def _with_options(message: Message, options: Mapping[str, Any], now: float) -> Message:
+    """Give a message the options of a call that a message itself carries; the others concern its transport."""
+    hard, soft = message.timelimit
+    headers = {name: value for name, value in options.get("headers", {}).items() if name not in RESERVED_HEADERS}
+    return replace(
+        message,
+        timelimit=(options.get("time_limit", hard), options.get("soft_time_limit", soft)),
+        expires=time_from_option(options.get("expires"), now) or message.expires,
+        headers={**message.headers, **headers},
+        **{name: options[name] for name in ("ignore_result", "shadow", "priority") if name in options},
     )
 
 
@@ -170,7 +185,7 @@ def _successors(
     origin: Origin,
     chain: Sequence[Signature] = (),
 ) -> Iterator[Successor]:
-    own_id = derived_id(parent.id, *role)
+    own_id = derived_id(parent.lineage, *role)
     if signatures.is_composed(signature):
         stages = signatures.parse(signature) + signatures.parse_all(reversed(chain))
         yield from planner.start(planner.with_ids(stages, own_id), args, {}, origin)

@@ -38,6 +38,12 @@ RESERVATIONS_PER_SECOND: Final = 1000
 """The most reservations of one key in a second. Every reservation writes the key's item, and a partition takes 1,000
 write units a second (Amazon DynamoDB Developer Guide, "DynamoDB burst and adaptive capacity")."""
 
+CELERYS_TABLE: Final = "celery"
+"""The table that Celery uses if its URL names only a region."""
+CELERYS_LOCAL_REGION: Final = "us-east-1"
+"""The region that Celery uses with a local endpoint (``dynamodb://@localhost:8000/table``)."""
+_LOCAL: Final = re.compile(r"(?:localhost|\d+\.\d+\.\d+\.\d+)(?::\d+)?")
+
 _WRITE_ATTEMPTS: Final = 5
 """How often a write is attempted while other writers change the item between the read and the write."""
 
@@ -100,18 +106,26 @@ class DynamoDBResults:
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DynamoDBResults:
-        """Make the store for ``dynamodb://table`` or ``dynamodb://region/table``.
+        """Make the store for ``dynamodb://table``, ``dynamodb://region/table``, or Celery's ``dynamodb://@region/table``.
 
         Args:
-            url: the URL; takes the options ``region``, ``endpoint_url`` and ``key_format``.
+            url: the URL; takes the options ``region``, ``endpoint_url`` and ``key_format``, and Celery's ``read`` and
+                ``write``, which have no effect, as no table is created.
             options: not used.
 
         Raises:
             ImproperlyConfigured: the URL doesn't name a table, or has an unknown option or credentials.
         """
-        query = query_of(url, ("region", "endpoint_url", "key_format"))
-        region, _, table = f"{url.netloc}{url.path}".strip("/").rpartition("/")
-        if not re.fullmatch(r"[a-zA-Z0-9_.-]{3,255}", table) or not re.fullmatch(r"[a-z0-9-]*", region):
+        query = query_of(url, ("region", "endpoint_url", "key_format", "read", "write"))
+        userinfo, at_sign, place = url.netloc.rpartition("@")
+        region, _, table = f"{place}{url.path}".strip("/").rpartition("/")
+        endpoint_url = query.get("endpoint_url")
+        if at_sign and not region:
+            region, table = table, CELERYS_TABLE
+        if at_sign and _LOCAL.fullmatch(region):
+            endpoint_url, region = endpoint_url or f"http://{region}", CELERYS_LOCAL_REGION
+        named = re.fullmatch(r"[a-zA-Z0-9_.-]{3,255}", table) and re.fullmatch(r"[a-z0-9-]*", region)
+        if userinfo.strip(":") or not named:
             raise ImproperlyConfigured(
                 f"{shown(url)} doesn't name a table: write dynamodb://table or dynamodb://region/table, without "
                 "credentials, which the SDK finds (environment, profile, role)"
@@ -119,7 +133,7 @@ class DynamoDBResults:
         return cls(
             table,
             query.get("region") or region or None,
-            endpoint_url=query.get("endpoint_url"),
+            endpoint_url=endpoint_url,
             key_format=query.get("key_format", "plain"),
         )
 

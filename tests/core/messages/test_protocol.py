@@ -53,7 +53,7 @@ values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=8
 )
 moments = st.none() | st.datetimes(timezones=st.just(UTC))
-limits = st.none() | st.integers(0, 10**6) | st.floats(0, 10**6)
+limits = st.none() | st.integers(1, 10**6) | st.floats(0, 10**6, exclude_min=True)
 signatures = st.builds(
     lambda task, args: {"task": task, "args": args, "kwargs": {}, "options": {}, "subtask_type": None},
     names,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import ChordError, TaskQ, chord
+from taskq_cloud.core.model.message import lineage_of
 from taskq_cloud.core.workflows import group_pages, saved_groups
 from taskq_cloud.core.workflows.planner import MOST_OWN_IDS
 from taskq_cloud.stores.results.memory import MemoryResults
@@ -78,8 +79,9 @@ def test_members_of_a_lost_page_fail(app: TaskQ, bench: Bench) -> None:
     if app.conf.task_fan_out_members > 60:
         assert "fan_out" not in first.body
         pytest.skip("for groups in pages")
-    _, kwargs, _ = json.loads(json.loads(first.body)["body"])
-    app.run(app.store.delete([group_pages.record_id(kwargs["group"], 0)]))
+    document = json.loads(first.body)
+    _, kwargs, _ = json.loads(document["body"])
+    app.run(app.store.delete([group_pages.record_id(lineage_of(kwargs["group"], document["headers"]), 0)]))
     bench.clock.advance(10)
     serve(bench)
     assert app.AsyncResult("member-59").state == "FAILURE"

@@ -29,12 +29,12 @@ from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document
-from taskq_cloud.core.records.record import FAILURE, PENDING, PROPAGATE_STATES, SUCCESS, Record
+from taskq_cloud.core.records.record import FAILURE, PENDING, PROPAGATE_STATES, REVOKED, SUCCESS, Record
 from taskq_cloud.core.workflows import planner, successors
 from taskq_cloud.core.workflows.chord_members import Membership, check_store_counts_members, is_sized, join_places
 from taskq_cloud.core.workflows.planner import JOINED, Origin, Successor
 from taskq_cloud.core.workflows.stages import Stages, TaskStage, awaited_tasks, tasks_told_of_failure
-from taskq_cloud.errors import BodyPending, ChordError, DecodeError
+from taskq_cloud.errors import BodyPending, ChordError, DecodeError, TaskRevokedError
 
 T = TypeVar("T")
 
@@ -95,6 +95,16 @@ def decide_end(context: DeliveryContext, state: str, error: ErrorInfo | None = N
 
         member = chord_additions.own_place(context.message, member, context.added)
     return Decision(arrival=member)
+
+
+def decide_unrun(context: DeliveryContext) -> Decision:
+    """Decide what becomes of the tasks after a call that does nothing, because its task was called before."""
+    message = context.message
+    text = f"task {message.task}[{message.id}] was called before with this id, and has succeeded; call it with another"
+    if message.embed.chain:
+        return decide_end(context, REVOKED, ErrorInfo.of(TaskRevokedError(text)))
+    member = successors.membership(message)
+    return Decision() if member is None else _fail(context, member, ChordError(text))
 
 
 def arrive(context: DeliveryContext, member: Membership) -> Flow[Completion | None]:

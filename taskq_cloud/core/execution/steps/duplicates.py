@@ -8,18 +8,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.model.message import DEAD_LETTER_REASON, SCHEDULE, Acknowledge, DeadLetter, Delivery, Settlement
+from taskq_cloud.core.model.message import (
+    CALL,
+    DEAD_LETTER_REASON,
+    SCHEDULE,
+    Acknowledge,
+    DeadLetter,
+    Delivery,
+    Settlement,
+)
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document
-from taskq_cloud.core.records.record import FAILURE, STARTED, Record, version_of
+from taskq_cloud.core.records.record import FAILURE, REVOKED, STARTED, SUCCESS, Record, version_of
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.planner import JOINED, RESENT
 from taskq_cloud.core.workflows.stages import awaited_tasks
 from taskq_cloud.errors import DecodeError
+
+_MAY_BE_DONE: Final = frozenset({JOINED, RESENT, CALL})
+"""Headers of messages whose task may have been run already, though the message itself comes for the first time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +44,7 @@ class AlreadyDone:
         value: the value, if the state is SUCCESS.
         error: the error, if there is one.
         counts_only: the end is counted in the task's chord, and nothing else follows: the task was rejected.
+        called_before: the state is that of another call with the same id: what would follow this call is ended.
     """
 
     settlement: Settlement
@@ -41,6 +53,7 @@ class AlreadyDone:
     value: Any = None
     error: ErrorInfo | None = None
     counts_only: bool = False
+    called_before: bool = False
 
 
 def look_up(context: DeliveryContext) -> Flow[AlreadyDone | None]:
@@ -49,20 +62,23 @@ def look_up(context: DeliveryContext) -> Flow[AlreadyDone | None]:
     dead_lettered = DEAD_LETTER_REASON in delivery.attributes
     # A chord's body may have been sent twice: by a member that died before it was acknowledged, and by its redelivery.
     # Other messages that follow a task may have been sent twice, too: the sender of a repeated message marks it.
-    twice = delivery.redelivered or context.options.once or JOINED in message.headers or RESENT in message.headers
+    twice = delivery.redelivered or context.options.once or not _MAY_BE_DONE.isdisjoint(message.headers)
     # A periodic task's tick may have been sent twice as well; where the store has locks, ``tick_policy`` notices.
     twice = twice or (SCHEDULE in message.headers and not context.environment.store.capabilities.claims)
     if not (twice or message.retries or message.eta or dead_lettered):
         return None
     stored = yield from context.load()
-    if dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery):
+    redriven = dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery)
+    if redriven and stored is not None:
         from taskq_cloud.core.execution.steps import dead_letters  # few messages are moved back
 
         if not dead_letters.is_redriven(context, stored):
             context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", dead_letters.UNPROVEN)
             return AlreadyDone(settlement=DeadLetter(delivery, dead_letters.UNPROVEN), context=context)
-        # An operator has moved the message back from the dead-letter queue, so the task must run and store its result.
-        # The same holds for the tasks that its failure had kept from running.
+    if redriven or (stored is not None and stored.state == FAILURE and is_of_another_call(context, stored)):
+        # An operator has moved the message back from the dead-letter queue, or a caller has called the failed task
+        # again: the task must run and store its result. The same holds for the tasks that its failure had kept from
+        # running.
         left = [task.id for task in awaited_tasks(successors.rest_of_chain(message)) if task.id]
         yield from context.environment.store.delete([message.id, *left])
         return None
@@ -73,6 +89,12 @@ def judge(context: DeliveryContext, stored: Record | None) -> AlreadyDone | None
     """Decide whether a stored state settles the message without a run; None: the task is still to run."""
     if stored is None:
         return None
+    if is_of_another_call(context, stored):
+        if stored.state != SUCCESS:
+            return None
+        text = "was called before with this id, and has succeeded: this call does nothing; give it an id of its own"
+        context.log(logging.WARNING, "task.called_before", text)
+        return AlreadyDone(settlement=Acknowledge(context.delivery), context=context, called_before=True)
     if stored.final:
         context.log(logging.INFO, "task.already_done", "is %s already; not run again", stored.state)
         return _ended(context, stored)
@@ -81,6 +103,18 @@ def judge(context: DeliveryContext, stored: Record | None) -> AlreadyDone | None
         context.log(logging.INFO, "task.superseded", "is superseded by a later attempt; not run again")
         return AlreadyDone(settlement=Acknowledge(context.delivery), context=context)
     return None
+
+
+def is_of_another_call(context: DeliveryContext, stored: Record) -> bool:
+    """Whether a record is that of another call, to which a caller had given the same id.
+
+    A record of REVOKED that names no call was written by ``revoke()``, and is about all calls.
+    """
+    call = context.message.call
+    if call is None:
+        return False
+    recorded = document.decode(stored.payload).get("call")
+    return bool(recorded != call and (recorded is not None or stored.state != REVOKED))
 
 
 def _ended(context: DeliveryContext, stored: Record) -> AlreadyDone:

@@ -26,9 +26,9 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
 from taskq_cloud.core.messages.sending import UNSENDABLE, Addressed
 from taskq_cloud.core.model.ids import derived_id
-from taskq_cloud.core.model.message import Acknowledge, Embed, Message, Settlement, Signature
+from taskq_cloud.core.model.message import Acknowledge, Embed, Message, Settlement, Signature, lineage_of
+from taskq_cloud.core.model.option_values import LARGEST_NUMBER
 from taskq_cloud.core.model.outcome import ErrorInfo
-from taskq_cloud.core.model.validation import LARGEST_NUMBER
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import group_pages, planner, saved_groups
 from taskq_cloud.core.workflows.chord_members import Membership
@@ -160,21 +160,22 @@ def decide(context: DeliveryContext) -> Flow[FanOut]:
 
 
 def _decide_page(context: DeliveryContext, part: _Part, page: PageReference) -> Flow[FanOut]:
-    page_id, settlement = group_pages.record_id(part.group, page.first), Acknowledge(context.delivery)
+    lineage, settlement = lineage_of(part.group, context.message.headers), Acknowledge(context.delivery)
+    page_id = group_pages.record_id(lineage, page.first)
     record = (yield from context.store.load([page_id])).get(page_id)
     if record is not None and record.final:
         text = "has sent this page of group %s already"
         report = partial(context.log, logging.INFO, "fan_out.already_sent", text, part.group)
         return FanOut(report=report, settlement=settlement)
     try:
-        members = [_member(signature) for signature in group_pages.read(record, part.group, page)]
+        members = [_member(signature) for signature in group_pages.read(record, lineage, page)]
         messages = list(_member_messages(context, part, members))
     except _UNREADABLE as error:
         failures = yield from _lost_members(context, part, page, ErrorInfo.of(error))
         return replace(_dead_letter(context, error), batches=iter([Batch(failures=failures)]))
     return FanOut(
         batches=_batches(context, iter(messages)),
-        mark=group_pages.sent_record(part.group, page, context.now),
+        mark=group_pages.sent_record(lineage, page, context.now),
         report=partial(
             context.log, logging.INFO, "fan_out.sent", "sends %d members of group %s", page.size, part.group
         ),

@@ -128,7 +128,7 @@ def check_key(definition: TaskDefinition) -> None:
     Raises:
         ImproperlyConfigured: the key is not a template, or names something else than a parameter.
     """
-    template, signature = definition.options.rate_key, _signature(definition)
+    template, signature = definition.options.rate_key, definition.signature
     if template is None:
         return
     try:
@@ -153,7 +153,7 @@ def check_key(definition: TaskDefinition) -> None:
 
 
 def _key_value(definition: TaskDefinition, template: str, context: DeliveryContext) -> str:
-    signature = _signature(definition)
+    signature = definition.signature
     try:
         bound = signature.bind(*context.message.args, **context.message.kwargs)
         bound.apply_defaults()
@@ -171,13 +171,6 @@ def _key_value(definition: TaskDefinition, template: str, context: DeliveryConte
             f"{type(error).__name__}: {error}"
         ) from error
     return value if len(data) <= _LONGEST_KEY_VALUE_BYTES else hashlib.sha256(data).hexdigest()
-
-
-def _signature(definition: TaskDefinition) -> inspect.Signature:
-    signature = inspect.signature(definition.function)
-    if definition.bind is None:
-        return signature
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 # -- checking that the limits can be kept
