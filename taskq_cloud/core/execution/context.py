@@ -31,7 +31,7 @@ from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import FAILURE, READY_STATES, SUCCESS, Record, version_of
-from taskq_cloud.core.workflows import successors
+from taskq_cloud.core.workflows import chord_life, successors
 from taskq_cloud.core.workflows.planner import Successor
 from taskq_cloud.errors import PayloadTooLarge
 
@@ -154,8 +154,10 @@ class DeliveryContext:
     @property
     def expires_at(self) -> float | None:
         """When a record made now expires, in seconds since the epoch; None: never."""
-        expires = self.environment.policy.result_expires
-        return None if expires is None else self.now + expires
+        expires, chord = self.environment.policy.result_expires, self.message.embed.chord
+        if expires is None:
+            return None
+        return expires + (self.now if chord is None else chord_life.kept_from(chord, self.now))
 
     @property
     def ignores_result(self) -> bool:

@@ -11,6 +11,7 @@ from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.option_values import LARGEST_NUMBER
 from taskq_cloud.core.model.validation import text_bytes
 from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.workflows import chord_life
 from taskq_cloud.core.workflows.planner import member_id, with_ids
 from taskq_cloud.core.workflows.signatures import CHORD_PLACES, SAVED_CHORD, parse
 from taskq_cloud.core.workflows.stages import Stages
@@ -80,6 +81,7 @@ class Membership:
         own_ids: index -> id of the members whose ids were given and are not derived from the header's id.
         saved: the store lists the members (``saved_groups``): Celery has made the chord, or many members have given
             ids.
+        due: the time at which the last member is due, in seconds since the epoch; None: the chord doesn't say it.
         path: the joins in which the task arrives before it arrives in the header: it was added to the chord, or has
             added tasks to it.
     """
@@ -90,6 +92,7 @@ class Membership:
     chord: Signature
     own_ids: Mapping[str, str]
     saved: bool = False
+    due: float | None = None
     path: tuple[JoinPlace, ...] = ()
 
     @property
@@ -129,7 +132,16 @@ class Membership:
         text_bytes("its group", group)
         own_ids = {str(place): str(own_id) for place, own_id in own_ids.items()}
         path = tuple(_read_join_place(*each) for each in options.get(CHORD_PLACES) or ())
-        return cls(group=group, index=index, size=size, chord=chord, own_ids=own_ids, saved=saved, path=path)
+        return cls(
+            group=group,
+            index=index,
+            size=size,
+            chord=chord,
+            own_ids=own_ids,
+            saved=saved,
+            due=chord_life.read_due(chord),
+            path=path,
+        )
 
     def body(self) -> Stages:
         """Read the stages of the chord's body, which may be long: only the member that ends the chord needs them.

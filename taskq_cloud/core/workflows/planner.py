@@ -20,6 +20,7 @@ from taskq_cloud.core.model.option_values import time_from_option
 from taskq_cloud.core.model.validation import text_bytes
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.workflows.chord_life import CHORD_DUE, latest_due
 from taskq_cloud.core.workflows.signatures import (
     ACCUMULATE,
     FAN_OUT,
@@ -185,7 +186,7 @@ def start(stages: Stages, args: Sequence[Any], kwargs: Mapping[str, Any], origin
         case GroupStage(members=()):
             yield from start(rest, ([],), {}, origin)
         case GroupStage():
-            chord, stored = _carried_body(stage, rest) if rest else (None, ())
+            chord, stored = _carried_body(stage, rest, origin.now) if rest else (None, ())
             large = _paged(stage, chord, args, kwargs, origin)
             if large is not None:
                 yield replace(large, pages=[*large.pages, *stored])
@@ -260,20 +261,20 @@ def _paged(
     )
 
 
-def _carried_body(header: GroupStage, body: Stages) -> tuple[Signature, Sequence[Stored]]:
-    """The body as the members of its header carry it, with their number and their given ids.
+def _carried_body(header: GroupStage, body: Stages, now: float) -> tuple[Signature, Sequence[Stored]]:
+    """The body as the members of its header carry it: with their number, the time until they are due and given ids.
 
     If many ids were given, the store keeps the list instead, since each member would carry all of them.
     """
     signature, group = to_signature(body), str(header.id)
     ids = [str(last.id) for member in header.members if isinstance(last := member[-1], TaskStage)]
     own_ids = {str(index): own_id for index, own_id in enumerate(ids) if own_id != member_id(group, index)}
-    sized: dict[str, Any] = {"chord_size": len(header.members)}
+    sized: dict[str, Any] = {"chord_size": len(header.members), CHORD_DUE: latest_due(header.members, now)}
     stored: Sequence[Stored] = ()
     if len(own_ids) > MOST_OWN_IDS:
         from taskq_cloud.core.workflows import saved_groups  # few headers have many given ids
 
-        sized[SAVED_CHORD], stored = group, saved_groups.pages(saved_groups.group_of_tasks(group, ids))
+        sized[SAVED_CHORD], stored = group, saved_groups.pages(saved_groups.group_of_tasks(group, ids), sized[CHORD_DUE])
     elif own_ids:
         sized["chord_ids"] = own_ids
     return {**signature, "options": {**(signature.get("options") or {}), **sized}}, stored

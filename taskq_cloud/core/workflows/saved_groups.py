@@ -37,14 +37,16 @@ class PageOfGroup:
     Args:
         group: the whole group.
         number: the number of the page, from 0.
+        due: the time at which the group's last task is due, in seconds since the epoch.
     """
 
     group: Group
     number: int
+    due: float = 0
 
     def record(self, now: float) -> Record:
-        """The record of the page; it is kept for longer than any queue keeps the message of a member."""
-        return self.kept_until(now + FENCE_KEPT_SECONDS, now)
+        """The record of the page; it is kept for longer than any queue keeps a member's message."""
+        return self.kept_until(max(now, self.due) + FENCE_KEPT_SECONDS, now)
 
     def kept_until(self, expires_at: float | None, now: float) -> Record:
         """The record of the page.
@@ -60,9 +62,9 @@ class PageOfGroup:
         return Record(key, PENDING, 0, text, expires_at)
 
 
-def pages(group: Group) -> list[PageOfGroup]:
-    """Divide a group into the pages that are stored."""
-    return [PageOfGroup(group, number) for number in range(_pages(len(group[1])))]
+def pages(group: Group, due: float = 0) -> list[PageOfGroup]:
+    """Divide a group into the pages that are stored; ``due`` is the time at which its last task is due."""
+    return [PageOfGroup(group, number, due) for number in range(_pages(len(group[1])))]
 
 
 def group_of_tasks(group_id: str, task_ids: Iterable[str]) -> Group:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.option_values import SIGNATURE, check_all
+from taskq_cloud.core.workflows.chord_life import CHORD_DUE
 from taskq_cloud.core.workflows.stages import (
     MOST_NESTED,
     GroupStage,
@@ -56,7 +57,7 @@ SAVED_CHORD: Final = "chord_group"
 CHORD_PLACES: Final = "chord_places"
 """An option of the chord's body in the message of a task that was added to the chord: the joins in which that task
 counts before it counts in the header."""
-CHORD_OPTIONS: Final = ("chord_size", "chord_ids", SAVED_CHORD, CHORD_PLACES)
+CHORD_OPTIONS: Final = ("chord_size", CHORD_DUE, "chord_ids", SAVED_CHORD, CHORD_PLACES)
 """The options of a chord's body by which the members of its header are counted."""
 
 

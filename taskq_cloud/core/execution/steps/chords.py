@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -30,7 +31,7 @@ from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FAILURE, PENDING, PROPAGATE_STATES, REVOKED, SUCCESS, Record
-from taskq_cloud.core.workflows import planner, successors
+from taskq_cloud.core.workflows import chord_life, planner, successors
 from taskq_cloud.core.workflows.chord_members import Membership, check_store_counts_members, is_sized, join_places
 from taskq_cloud.core.workflows.planner import JOINED, Origin, Successor
 from taskq_cloud.core.workflows.stages import Stages, TaskStage, awaited_tasks, tasks_told_of_failure
@@ -65,15 +66,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A complete chord whose body this member is to send.
+    """A complete chord whose body this member is to send, or a chord that has taken too long and is to fail.
 
     Args:
         member: the member that has completed it.
         mark: the record that says that the body was sent, to be saved after that; None: the store has no locks.
+        error: the error with which the body fails, as the chord has taken too long; None: the chord is complete.
     """
 
     member: Membership
     mark: Record | None
+    error: ChordError | None = None
 
 
 def decide_end(context: DeliveryContext, state: str, error: ErrorInfo | None = None) -> Decision:
@@ -115,12 +118,17 @@ def arrive(context: DeliveryContext, member: Membership) -> Flow[Completion | No
         BodyPending: another member has claimed the lock, and has not sent the body yet.
     """
     check_store_counts_members(context.environment.store)
-    expires_at = context.expires_at
+    result_expires, error = context.environment.policy.result_expires, None
+    expires_at = chord_life.join_expiry(member.due, result_expires, context.now)
     for place in (*member.path, *join_places(member.group, member.index, member.size)):
         if not (yield from context.store.join(place.join, place.member, place.size, expires_at)):
-            return None
+            last_arrival = chord_life.last_arrival(member.due, result_expires)
+            if last_arrival is None or context.now < last_arrival:
+                return None
+            error = _too_late(member, last_arrival)
+            break
     if not context.environment.store.capabilities.claims:
-        return Completion(member, None)
+        return Completion(member, None, error)
     fence = yield from _claim_body(context, member)
     mark_id = derived_id(member.group, "sent")
     if (yield from context.store.load([mark_id])):
@@ -130,12 +138,22 @@ def arrive(context: DeliveryContext, member: Membership) -> Flow[Completion | No
     if fence is None:
         raise BodyPending(f"another member of chord {member.group} has claimed its body, and not yet sent it")
     text = document.encode(Message(task="", id=mark_id), PENDING, "null", now=context.now)
-    return Completion(member, Record(mark_id, PENDING, 0, text, expires_at))
+    return Completion(member, Record(mark_id, PENDING, 0, text, expires_at), error)
+
+
+def _too_late(member: Membership, last_arrival: float) -> ChordError:
+    until = datetime.fromtimestamp(last_arrival, UTC).isoformat(timespec="seconds")
+    return ChordError(
+        f"chord {member.group} of {member.size} members has taken too long: its members were counted until {until}; "
+        "set a longer result_expires, or give the members an earlier eta"
+    )
 
 
 def decide_completion(context: DeliveryContext, completion: Completion) -> Flow[Decision]:
     """Read the results of a complete chord, and decide whether its body is sent or fails."""
     member = completion.member
+    if completion.error is not None:
+        return _fail(context, member, completion.error)
     try:
         if member.saved:
             values = yield from _load_saved(context, completion)
