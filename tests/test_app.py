@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -173,6 +174,25 @@ def test_task_without_typing_accepts_any_arguments(app: TaskQ) -> None:
 
     loose.apply_async((1, 2, 3))
     assert len(sent(app)) == 1
+
+
+FOR_TYPE_CHECKERS = """
+def declare(app):
+    @app.task(name="typed", rate_limit="10/s", rate_key="{number}")
+    def typed(number: Missing, *rest: Missing.part[1]) -> Missing:
+        return number + len(rest)
+    return typed
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="earlier versions evaluate annotations where they are written")
+def test_annotations_that_only_type_checkers_can_evaluate_are_not_evaluated(app: TaskQ) -> None:
+    namespace: dict[str, Any] = {}
+    exec(compile(FOR_TYPE_CHECKERS, "tasks.py", "exec", dont_inherit=True), namespace)
+    typed = namespace["declare"](app)
+    with pytest.raises(TypeError, match="missing a required argument: 'number'"):
+        typed.delay()
+    assert typed.apply((2, 3)).get() == 3
 
 
 def test_arguments_of_a_bound_task_are_checked_without_self(app: TaskQ) -> None:

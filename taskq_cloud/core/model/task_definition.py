@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, Signature
@@ -16,6 +17,31 @@ _POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD
 _ANY: Final = Signature(
     [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)],
 )
+
+
+def _annotations_unread() -> dict[str, Any]:
+    """The arguments with which ``inspect.signature`` doesn't evaluate annotations.
+
+    Python 3.14 evaluates an annotation when somebody asks for it, and fails if the name it needs was imported for type
+    checkers only.
+    """
+    if sys.version_info < (3, 14):
+        return {}
+    from annotationlib import Format  # inspect has imported it
+
+    return {"annotation_format": Format.STRING}
+
+
+_ANNOTATIONS_UNREAD: Final = _annotations_unread()
+
+
+def signature_of(function: Callable[..., Any]) -> Signature:
+    """The signature of a function, whose annotations are not evaluated.
+
+    Raises:
+        ValueError: the function has no signature, like some functions of C.
+    """
+    return inspect.signature(function, **_ANNOTATIONS_UNREAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +75,7 @@ class TaskDefinition:
             ImproperlyConfigured: the task is bound, and its function takes no positional argument.
         """
         try:
-            found = inspect.signature(self.function)
+            found = signature_of(self.function)
         except ValueError:  # functions of C need not have a signature
             return _ANY
         if self.bind is None:

@@ -274,7 +274,7 @@ def _carried_body(header: GroupStage, body: Stages, now: float) -> tuple[Signatu
     if len(own_ids) > MOST_OWN_IDS:
         from taskq_cloud.core.workflows import saved_groups  # few headers have many given ids
 
-        sized[SAVED_CHORD], stored = group, saved_groups.pages(saved_groups.group_of_tasks(group, ids), sized[CHORD_DUE])
+        sized[SAVED_CHORD], stored = group, saved_groups.pages_of_tasks(group, ids, sized[CHORD_DUE])
     elif own_ids:
         sized["chord_ids"] = own_ids
     return {**signature, "options": {**(signature.get("options") or {}), **sized}}, stored
