@@ -102,7 +102,7 @@ def test_chord_ends_in_an_error_once_its_members_are_no_longer_counted(
     result: AsyncResult[int] = chord(header, total.s()).delay()
     bench.work()
     pass_days(bench, 40.1)
-    with pytest.raises(ChordError, match="of 3 members has taken too long.*set a longer result_expires"):
+    with pytest.raises(ChordError, match=r"of 3 members has taken too long.*set a longer result_expires"):
         result.get(timeout=0)
     assert "whose body fails: chord" in caplog.text
     pass_days(bench, 1)

@@ -19,8 +19,10 @@ from taskq_cloud.cli.application import check_reachable, open_app
 from taskq_cloud.cli.options import common_options
 from taskq_cloud.cli.output import as_table, echo, say
 from taskq_cloud.core.schedules.entry import ScheduleEntry
+from taskq_cloud.core.schedules.triggers import silent_hour
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime import signals
+from taskq_cloud.schedules import crontab
 
 CHANGES_EXIT_CODE: Final = 2
 """The exit code of a plan with changes; ``terraform plan -detailed-exitcode`` uses it too."""
@@ -231,6 +233,10 @@ def _print_changes(changes: Sequence[Change], entries: Sequence[ScheduleEntry], 
     for entry in entries:
         if entry.timing.end is not None and entry.timing.end <= now:
             echo(f"  {entry.name} needs no schedule: it ended at {entry.timing.end.isoformat()}")
+            continue
+        pause = _pause_text(entry, now)
+        if pause is not None:
+            echo(f"  {entry.name} {pause}")
     for change in changes:
         if change.paused:
             echo(f"  {change.entry} is paused and stays paused; taskq beat resume {change.entry} resumes it")
@@ -248,6 +254,20 @@ def _print_changes(changes: Sequence[Change], entries: Sequence[ScheduleEntry], 
     echo(
         ", ".join(f"{count} to {action}" for action, count in counts.items() if action != "unchanged" and count)
         or "no changes"
+    )
+
+
+def _pause_text(entry: ScheduleEntry, now: datetime) -> str | None:
+    """A sentence about the hour in which a crontab of every hour pauses, because the clock is set back."""
+    if not isinstance(entry.schedule, crontab):
+        return None
+    pause = silent_hour(entry.schedule, now)
+    if pause is None:
+        return None
+    last, following = (each.isoformat(timespec="minutes") for each in pause)
+    return (
+        f"pauses when the clock of {entry.schedule.timezone} is set back: after {last} it runs next at {following}; "
+        "with crontab(..., both_hours=True) it runs in the repeated hour, too"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from taskq_cloud.bootstrap.loading import find_app
+from taskq_cloud.schedules import crontab
 from tests.cli.conftest import TaskQCommand
 
 
@@ -111,3 +113,27 @@ def test_run_now_calls_the_task_with_its_declared_arguments(shop: str, taskq: Ta
     assert taskq("-A", shop, "worker", "--burst", "--pool", "solo").exit_code == 0
     assert json.loads(taskq("-A", shop, "result", task_id, "--json").stdout)["result"] == 7
     assert "TASKQ_SCHEDULER" in taskq("-A", shop, "beat", "plan").stderr
+
+
+def test_plan_says_when_a_crontab_of_every_hour_pauses(periodic: Any, taskq: TaskQCommand) -> None:
+    shop = periodic()
+    paris = "Europe/Paris"
+    find_app(shop).conf.beat_schedule.update(
+        {
+            "often": {"task": f"{shop}.add", "schedule": crontab("*/15", timezone=paris), "args": [1, 2]},
+            "both": {
+                "task": f"{shop}.add",
+                "schedule": crontab("*/15", timezone=paris, both_hours=True),
+                "args": [1, 2],
+            },
+            "nightly": {"task": f"{shop}.add", "schedule": crontab(30, 2, timezone=paris), "args": [1, 2]},
+        }
+    )
+    planned = taskq("-A", shop, "beat", "plan").stdout
+    assert re.search(
+        r"^  often pauses when the clock of Europe/Paris is set back: after 20\d\d-10-\d\dT02:45\+02:00 it "
+        r"runs next at 20\d\d-10-\d\dT03:00\+01:00; with crontab\(\.\.\., both_hours=True\) it runs in the repeated hour, too$",
+        planned,
+        re.MULTILINE,
+    )
+    assert planned.count("pauses") == 1

@@ -1,7 +1,8 @@
 """``crontab``: local times that match a minute, an hour, a weekday, a day and a month.
 
 Around changes of a zone's clock the times are those of Celery 5.7. A time that the clock skips is moved later by the
-length of the gap; of several skipped times, only the first is due. A time that repeats is due the first time.
+length of the gap; of several skipped times, only the first is due. A time that repeats is due the first time, and with
+``both_hours`` both times.
 """
 
 from __future__ import annotations
@@ -10,11 +11,20 @@ from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Final
+from typing import Any, Final
 
 from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.core.schedules import fields
-from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, now_of, utc_of, zone_name, zone_named
+from taskq_cloud.core.schedules.base import (
+    EPOCH,
+    Now,
+    ScheduleState,
+    instants_of,
+    now_of,
+    utc_of,
+    zone_name,
+    zone_named,
+)
 from taskq_cloud.core.schedules.fields import CronSpec
 from taskq_cloud.errors import ScheduleError
 
@@ -38,6 +48,8 @@ class crontab:
         month_of_year: 1 to 12, or names.
         timezone: the IANA name of the time zone of the fields; None: the entry's, the application's, or else UTC.
         nowfun: a function that returns the time now; for tests.
+        both_hours: only with ``hour="*"``: when the clock is set back, the task also runs in the hour that repeats, as
+            in cron. By default it pauses for that hour, as in Celery.
 
     Each field is a number, a collection of numbers, or a text: ``*``, ``a-b`` (which wraps around if ``b`` is less),
     ``*/step``, ``a-b/step``, names, or a list of these with commas.
@@ -54,6 +66,7 @@ class crontab:
     month_of_year: frozenset[int]
     timezone: str | None
     nowfun: Now | None
+    both_hours: bool
     written: tuple[str, ...] = field(compare=False)
     """The fields as they were written, in the order of a crontab file."""
 
@@ -67,6 +80,7 @@ class crontab:
         *,
         timezone: str | tzinfo | None = None,
         nowfun: Now | None = None,
+        both_hours: bool = False,
     ) -> None:
         given = {
             fields.MINUTE: minute,
@@ -81,14 +95,20 @@ class crontab:
             object.__setattr__(self, each.name, each.expand(spec))
         object.__setattr__(self, "timezone", zone_name(timezone))
         object.__setattr__(self, "nowfun", nowfun)
+        object.__setattr__(self, "both_hours", both_hours)
         object.__setattr__(self, "written", tuple(map(fields.text_of, given.values())))
         if not any(day <= LONGEST_MONTHS[month - 1] for month in self.month_of_year for day in self.day_of_month):
             raise ScheduleError(
                 f"crontab: day_of_month={self.written[2]!r} never occurs in month_of_year={self.written[3]!r}"
             )
+        if both_hours and self.hour != fields.HOUR.all:
+            raise ScheduleError(
+                f"crontab: both_hours=True needs hour='*', and hour is {self.written[1]!r}: a task of certain hours "
+                "would run twice on the day on which an hour repeats; remove both_hours"
+            )
 
     @classmethod
-    def from_string(cls, text: str, timezone: str | tzinfo | None = None) -> crontab:
+    def from_string(cls, text: str, timezone: str | tzinfo | None = None, *, both_hours: bool = False) -> crontab:
         """Read the five fields of a crontab file: minute, hour, day of month, month, day of week.
 
         Raises:
@@ -101,10 +121,11 @@ class crontab:
                 "minute, hour, day of month, month, day of week"
             )
         minute, hour, day_of_month, month_of_year, day_of_week = parts
-        return cls(minute, hour, day_of_week, day_of_month, month_of_year, timezone=timezone)
+        return cls(minute, hour, day_of_week, day_of_month, month_of_year, timezone=timezone, both_hours=both_hours)
 
     def __repr__(self) -> str:
         zone = f", timezone={self.timezone!r}" if self.timezone else ""
+        zone += ", both_hours=True" if self.both_hours else ""
         return f"crontab.from_string({' '.join(each.replace(' ', '') for each in self.written)!r}{zone})"
 
     def in_timezone(self, timezone: str) -> crontab:
@@ -112,7 +133,8 @@ class crontab:
         if self.timezone is not None:
             return self
         minute, hour, day_of_month, month_of_year, day_of_week = self.written
-        return crontab(minute, hour, day_of_week, day_of_month, month_of_year, timezone=timezone, nowfun=self.nowfun)
+        more: dict[str, Any] = {"nowfun": self.nowfun, "both_hours": self.both_hours}
+        return crontab(minute, hour, day_of_week, day_of_month, month_of_year, timezone=timezone, **more)
 
     @property
     def zone(self) -> tzinfo:
@@ -157,12 +179,26 @@ class crontab:
     def _step(self, last: datetime) -> datetime:
         zone = self.zone
         wall = last.astimezone(zone).replace(tzinfo=None)
+        if self.both_hours:
+            return self._step_in_both_hours(last, wall)
         while True:
             wall = self._next_wall(wall)
             moment = utc_of(wall, zone)
             # Celery differs after a run in the second of two equal hours: it goes on with the times of the first one.
             if moment > last:
                 return moment
+
+    def _step_in_both_hours(self, last: datetime, wall: datetime) -> datetime:
+        # If the clock is set back soon, local times before this one come again.
+        wall -= max(self._offset(last) - self._offset(last + _LOOK_BACK), timedelta(0))
+        second: datetime | None = None
+        while True:
+            wall = self._next_wall(wall)
+            first, *again = instants_of(wall, self.zone)
+            if second is None:
+                second = next((each for each in again if each > last), None)
+            if first > last:
+                return first if second is None else min(first, second)
 
     def matches_day(self, day: date) -> bool:
         """Whether a local day matches the fields for day, month and weekday."""

@@ -53,7 +53,8 @@ def schedule_to_document(each: Schedule) -> dict[str, Any]:
         case crontab():
             # Spaces separate the fields here, so those within a list are dropped.
             fields = " ".join(field.replace(" ", "") for field in each.written)
-            return {"crontab": fields, "timezone": each.timezone}
+            both = {"both_hours": True} if each.both_hours else {}
+            return {"crontab": fields, "timezone": each.timezone, **both}
         case schedule(relative=True):
             return {"every": each.seconds, "relative": True, "timezone": each.timezone}
         case schedule():
@@ -71,7 +72,8 @@ def schedule_from_document(document: Mapping[str, Any]) -> Schedule:
     """
     match document:
         case {"crontab": str(text)}:
-            return crontab.from_string(text, timezone=document.get("timezone"))
+            both_hours = document.get("both_hours") is True
+            return crontab.from_string(text, timezone=document.get("timezone"), both_hours=both_hours)
         case {"every": int() | float() as seconds}:
             return schedule(seconds, document.get("relative") is True, timezone=document.get("timezone"))
         case {"solar": [str(event), int() | float() as lat, int() | float() as lon]}:

@@ -112,6 +112,31 @@ def triggers_of(
     raise ScheduleError(f"a platform can't be given the schedule {timing.schedule!r}; use crontab, schedule or solar")
 
 
+def silent_hour(cron: crontab, now: datetime) -> tuple[datetime, datetime] | None:
+    """The next time at which the clock is set back and a crontab of every hour pauses; None: it never does.
+
+    Args:
+        cron: the crontab.
+        now: the time.
+
+    Returns:
+        The first and the last tick around the pause, in the crontab's zone.
+    """
+    if cron.both_hours or cron.hour != fields.HOUR.all:
+        return None
+    zone = cron.zone
+    for begin, end, before, after in _clock_changes(cron.timezone or "UTC", now.year):
+        # The local times from begin to end come again at the offset ``after``.
+        again = begin.replace(tzinfo=UTC) - timedelta(minutes=after)
+        if before <= after or again <= now.astimezone(UTC) or not _matches_between(cron, begin, end):
+            continue
+        last = cron.following(again - (end - begin) - timedelta(seconds=1))
+        while (following := cron.following(last)) < again:
+            last = following
+        return last.astimezone(zone), following.astimezone(zone)
+    return None
+
+
 def _of_crontab(cron: crontab, now: datetime, *, weeks: bool) -> list[Trigger]:
     name = cron.timezone or "UTC"
     if any(_matches_between(cron, *change) for change in _clock_changes(name, now.year)):

@@ -90,9 +90,9 @@ def test_members_of_a_lost_page_fail(app: TaskQ, bench: Bench) -> None:
 
 
 def test_saved_group_is_stored_in_pages() -> None:
-    group = saved_groups.group_of_tasks("g", map(str, range(saved_groups.PAGE_MEMBERS + 1)))
     clock = FakeClock()
-    records = [page.record(clock()) for page in saved_groups.pages(group)]
+    pages = saved_groups.pages_of_tasks("g", map(str, range(saved_groups.PAGE_MEMBERS + 1)), due=clock())
+    records, group = [page.record(clock()) for page in pages], pages[0].group
     assert [record.id for record in records] == ["taskset-g", "taskset-g-1"]
     store = MemoryResults(clock)
     app = TaskQ("own", broker="memory://", results="memory://")
