@@ -11,12 +11,14 @@ own retries are off. boto3 is not used: it would add some 60 modules to botocore
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
+from threading import Lock
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, too_large
@@ -33,8 +35,12 @@ except ImportError as error:
 S = TypeVar("S")
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-READ_TIMEOUT_SECONDS: Final = 35.0
-"""Longer than SQS's longest poll, 20 s (SQS Developer Guide, "Amazon SQS short and long polling")."""
+READ_TIMEOUT_SECONDS: Final = 5.0
+"""The longest wait for the next bytes of an answer. An endpoint that accepts connections and doesn't answer holds up a
+caller for as long, as often as ``core.flows.retrying`` repeats the call."""
+POLL_TIMEOUT_SECONDS: Final = 35.0
+"""The same for a long poll: longer than SQS's longest, 20 s (SQS Developer Guide, "Amazon SQS short and long polling").
+Long polls have a client of their own, since botocore sets timeouts for a client and not for a call."""
 
 LARGEST_POOL: Final = 200
 """The most connections that one client keeps. aiohttp makes further calls wait, and each queue's long poll occupies one
@@ -102,12 +108,13 @@ _CONNECTION_ERRORS: Final = (
     sdk.IncompleteReadError,
     # The answer isn't an AWS service's, but a load balancer's error page.
     ResponseParserError,
+    UnicodeDecodeError,
 )
 
 _RANGE: Final = re.compile(r"bytes=0-(\d+)")
 """The range of an object that may have so many bytes, and of one byte more."""
 
-_FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError)
+_FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, UnicodeDecodeError)
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
@@ -125,12 +132,14 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
     from botocore.config import Config  # an event loop needs aiobotocore's classes instead
     from botocore.session import Session
 
-    before = sys.exception()
-    try:
-        client: Any = with_shared_models(Session()).create_client(service, **_arguments(options, Config))
-    except (sdk.BotoCoreError, ValueError) as error:
-        raise _opening_error(service, error, before) from error
-    return AWSClient(client)
+    def create(longest_read: float) -> Any:
+        before = sys.exception()
+        try:
+            return with_shared_models(Session()).create_client(service, **_arguments(options, Config, longest_read))
+        except (sdk.BotoCoreError, ValueError) as error:
+            raise _opening_error(service, error, before) from error
+
+    return AWSClient(create(READ_TIMEOUT_SECONDS), partial(create, POLL_TIMEOUT_SECONDS))
 
 
 async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAWSClient:
@@ -141,15 +150,18 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
     except ImportError as error:
         raise MissingExtra(f"the AWS service {service} on an event loop", "aws") from error
 
-    before = sys.exception()
-    async with AsyncExitStack() as stack:
+    stack = AsyncExitStack()
+
+    async def create(longest_read: float) -> Any:
+        session = with_shared_models(AioSession())
+        before = sys.exception()
         try:
-            client = await stack.enter_async_context(
-                with_shared_models(AioSession()).create_client(service, **_arguments(options, AioConfig))
-            )
+            client = session.create_client(service, **_arguments(options, AioConfig, longest_read))
+            return await stack.enter_async_context(client)
         except (sdk.BotoCoreError, ValueError) as error:
             raise _opening_error(service, error, before) from error
-        return AsyncAWSClient(client, stack.pop_all().aclose)
+
+    return AsyncAWSClient(await create(READ_TIMEOUT_SECONDS), partial(create, POLL_TIMEOUT_SECONDS), stack.aclose)
 
 
 def with_shared_models(session: S) -> S:
@@ -168,13 +180,13 @@ def _models(folders: str | None) -> Loader:
     return create_loader(folders)
 
 
-def _arguments(options: Mapping[str, Any], config: Any) -> dict[str, Any]:
+def _arguments(options: Mapping[str, Any], config: Any, longest_read: float) -> dict[str, Any]:
     return {
         "region_name": options.get("region") or None,
         "endpoint_url": options.get("endpoint_url") or None,
         "config": config(
             connect_timeout=options.get("connect_timeout_seconds") or CONNECT_TIMEOUT_SECONDS,
-            read_timeout=options.get("read_timeout_seconds") or READ_TIMEOUT_SECONDS,
+            read_timeout=options.get("read_timeout_seconds") or longest_read,
             max_pool_connections=LARGEST_POOL,
             retries={"mode": "standard", "total_max_attempts": 1},
             s3={"addressing_style": options.get("addressing_style") or "auto"},
@@ -255,13 +267,67 @@ def _trouble(code: str, status: int) -> Trouble:
 _AWS: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_error, wrapper=sdk.HTTPClientError)
 
 
+def _polls(call: Call) -> bool:
+    """Whether the service may answer a call only after some time, as it waits for messages."""
+    return bool(call.parameters.get("WaitTimeSeconds"))
+
+
 class AWSClient(SDKClient):
-    """A botocore client. Threads may share it."""
+    """A botocore client, and a second one that the first long poll opens. Threads may share it.
+
+    Args:
+        client: the client.
+        open_poller: opens the client for long polls.
+    """
 
     sdk = _AWS
+
+    def __init__(self, client: Any, open_poller: Callable[[], Any]) -> None:
+        super().__init__(client)
+        self._open_poller = open_poller
+        self._poller: SDKClient | None = None
+        self._opening = Lock()
+
+    def call(self, call: Call) -> Any:
+        """Make one call, once: see ``SDKClient.call``."""
+        if not _polls(call):
+            return super().call(call)
+        with self._opening:
+            if self._poller is None:
+                self._poller = AWSClient(self._open_poller(), self._open_poller)
+        return SDKClient.call(self._poller, call)
+
+    def close(self) -> None:
+        """Close the connections of both clients."""
+        super().close()
+        if self._poller is not None:
+            self._poller.close()
 
 
 class AsyncAWSClient(AsyncSDKClient):
-    """An aiobotocore client, used on the event loop that opened it."""
+    """An aiobotocore client, and a second one that the first long poll opens; used on the event loop that opened it.
+
+    Args:
+        client: the client.
+        open_poller: opens the client for long polls.
+        close: closes the connections of both.
+    """
 
     sdk = _AWS
+
+    def __init__(
+        self, client: Any, open_poller: Callable[[], Awaitable[Any]], close: Callable[[], Awaitable[object]]
+    ) -> None:
+        super().__init__(client, close)
+        self._open_poller, self._close_both = open_poller, close
+        self._poller: AsyncSDKClient | None = None
+        self._opening = asyncio.Lock()
+
+    async def call(self, call: Call) -> Any:
+        """Make one call, once: see ``AsyncSDKClient.call``."""
+        if not _polls(call):
+            return await super().call(call)
+        async with self._opening:
+            if self._poller is None:
+                self._poller = AsyncAWSClient(await self._open_poller(), self._open_poller, self._close_both)
+        return await AsyncSDKClient.call(self._poller, call)

@@ -40,7 +40,7 @@ except ImportError as error:
     raise MissingExtra("Azure Blob Storage", "azure") from error
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-READ_TIMEOUT_SECONDS: Final = 35.0
+READ_TIMEOUT_SECONDS: Final = 10.0
 
 _PAGE_SIZE: Final = 5_000
 """The largest page of List Blobs (Azure Storage REST API, "List Blobs")."""
@@ -178,7 +178,9 @@ async def _next_async_page(pages: Any) -> list[str]:
     return [name async for name in await anext(pages)]
 
 
-def _call_error(call: Call, error: sdk.AzureError) -> CallError:
+def _call_error(call: Call, error: sdk.AzureError | UnicodeDecodeError) -> CallError:
+    if isinstance(error, UnicodeDecodeError):  # the answer isn't the store's
+        return CallError(call, type(error).__name__, "the answer isn't UTF-8", Trouble.TRANSIENT)
     said = _SIGNATURE.sub(r"\1***", str(error.message))
     lines = said.splitlines() or [""]
     name, code = type(error).__name__, getattr(error, "error_code", None)
@@ -207,7 +209,9 @@ def _trouble(code: str, status: int) -> Trouble:
     return Trouble.REFUSED
 
 
-_AZURE: Final = SDK(operation=_operation, failures=(sdk.AzureError,), call_error=_call_error, chain_errors=False)
+_AZURE: Final = SDK(
+    operation=_operation, failures=(sdk.AzureError, UnicodeDecodeError), call_error=_call_error, chain_errors=False
+)
 
 
 class AzureClient(SDKClient):

@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF, Backoff
 
@@ -72,11 +72,27 @@ class Compute:
     function: Callable[[], Any]
 
 
-Step: TypeAlias = Call | Gather | Sleep | RenewCredentials | Compute
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Calls made at once whose answers are waited for during a limited time. The answer is that of ``Gather``.
+
+    A call without an answer by then is answered by a ``CallError`` with the code ``NO_ANSWER_YET``. It may still take
+    effect: its caller can't wait any longer.
+    """
+
+    calls: Sequence[Call]
+    seconds: float
+
+
+Step: TypeAlias = Call | Gather | Sleep | RenewCredentials | Compute | Within
 """A step that any flow may yield. The pipeline's flows also yield runs of tasks (``execution.context``)."""
 
 Flow: TypeAlias = Generator[Step, Any, T]
 """A generator that yields steps, is sent their answers, and returns a ``T``."""
+
+
+NO_ANSWER_YET: Final = "NoAnswerYet"
+"""Our own code for a call whose caller has stopped waiting."""
 
 
 class Trouble(Enum):
@@ -161,6 +177,46 @@ async def arun(flow: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]
     finally:
         flow.close()
 
+
+def within(
+    flow: Generator[Step, Any, T], left: Callable[[], float], too_late: Callable[[], Exception]
+) -> Generator[Step, Any, T]:
+    """Wrap a flow so that neither a call nor its repetitions take longer than the caller waits.
+
+    Args:
+        flow: the flow; its failed calls are repeated while there is time.
+        left: the seconds that are left.
+        too_late: makes the error that is raised when there is no time left.
+    """
+    flow = retrying(flow)
+    try:
+        step = next(flow)
+        while True:
+            if isinstance(step, Call | Gather):
+                calls = [step] if isinstance(step, Call) else step.calls
+                answers = yield Within(calls, max(left(), LEAST_WAIT_SECONDS))
+                if left() <= 0 and any(isinstance(each, CallError) for each in answers):
+                    raise too_late()
+                if isinstance(step, Gather):
+                    step = flow.send(answers)
+                elif isinstance(answers[0], CallError):
+                    step = flow.throw(answers[0])
+                else:
+                    step = flow.send(answers[0])
+            elif isinstance(step, Sleep):
+                yield Sleep(max(min(step.seconds, left()), 0))
+                step = flow.send(None)
+            else:
+                step = flow.send((yield step))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        flow.close()
+
+
+LEAST_WAIT_SECONDS: Final = 0.5
+"""The least time for a call's answer: a caller who doesn't want to wait at all does want an answer."""
 
 _RNG = random.Random()
 

@@ -21,6 +21,7 @@ from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.results.state import PENDING, TaskState
 from taskq_cloud.results.waiting import (
     deadline_after,
+    in_time,
     needed,
     pauses,
     refuse_inside_a_task,
@@ -297,7 +298,7 @@ class AsyncResult(TaskResult, Generic[T_co]):
         refuse_without_store(self.app)
         deadline = deadline_after(timeout)
         for pause in pauses(interval):
-            state = yield from self._load()
+            state = yield from in_time(self._load(), self.id, timeout, deadline)
             if state.ready:
                 return state
             if on_interval is not None:

@@ -17,7 +17,7 @@ from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.records import record
 from taskq_cloud.results.async_result import AsyncResult
-from taskq_cloud.results.waiting import FIRST_POLL_SECONDS, POLL_GROWTH, deadline_after, refuse_without_store
+from taskq_cloud.results.waiting import FIRST_POLL_SECONDS, POLL_GROWTH, deadline_after, in_time, refuse_without_store
 from taskq_cloud.runtime.protocols import Backend
 
 PAGE_RESULTS: Final = 500
@@ -61,7 +61,8 @@ def wait_for_all(
     while pages:
         everything = next(polls) % POLLS_UNTIL_ALL == 0
         before = len(pages)
-        pages = yield from _poll(app, pages, len(pages) if everything else 1, propagate=propagate)
+        poll = _poll(app, pages, len(pages) if everything else 1, propagate=propagate)
+        pages = yield from in_time(poll, pages[0][0].id, timeout, deadline)
         if len(pages) < before:
             continue  # the next page may have ended too
         left = deadline - time.monotonic()
