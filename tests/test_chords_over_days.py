@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud import AsyncResult, TaskQ, chain, chord, group
+from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.core.records.record import LONGEST_MESSAGE_SECONDS
 from taskq_cloud.errors import ChordError
 from taskq_cloud.testing.bench import Bench
@@ -99,7 +99,7 @@ def test_chord_ends_in_an_error_once_its_members_are_no_longer_counted(
         monkeypatch.setattr(type(bench.store), "capabilities", replace(bench.store.capabilities, claims=False))
     double, total, again = (app.tasks[name] for name in ("double", "total", "slow_again"))
     header = [double.s(1), again.s(2, 40 * DAY), again.s(3, 41 * DAY)]
-    result: AsyncResult[int] = chord(header, total.s()).delay()
+    result = chord(header, total.s()).delay()
     bench.work()
     pass_days(bench, 40.1)
     with pytest.raises(ChordError, match=r"of 3 members has taken too long.*set a longer result_expires"):

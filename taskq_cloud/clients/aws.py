@@ -277,25 +277,25 @@ class AWSClient(SDKClient):
 
     Args:
         client: the client.
-        open_poller: opens the client for long polls.
+        open_poller: opens the client for long polls; None: ``client`` makes them, too.
     """
 
     sdk = _AWS
 
-    def __init__(self, client: Any, open_poller: Callable[[], Any]) -> None:
+    def __init__(self, client: Any, open_poller: Callable[[], Any] | None = None) -> None:
         super().__init__(client)
         self._open_poller = open_poller
-        self._poller: SDKClient | None = None
+        self._poller: AWSClient | None = None
         self._opening = Lock()
 
     def call(self, call: Call) -> Any:
         """Make one call, once: see ``SDKClient.call``."""
-        if not _polls(call):
+        if self._open_poller is None or not _polls(call):
             return super().call(call)
         with self._opening:
             if self._poller is None:
-                self._poller = AWSClient(self._open_poller(), self._open_poller)
-        return SDKClient.call(self._poller, call)
+                self._poller = AWSClient(self._open_poller())
+        return self._poller.call(call)
 
     def close(self) -> None:
         """Close the connections of both clients."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -20,7 +19,6 @@ from typing import Any, TypeVar
 
 from taskq_cloud.clients.base import AsyncClient, Client
 from taskq_cloud.core.flows import (
-    NO_ANSWER_YET,
     Call,
     CallError,
     Compute,
@@ -78,7 +76,9 @@ class Connections:
             case Gather():
                 return self._gather(step)
             case Within():
-                return self._within(step)
+                from taskq_cloud.clients import limited_waits  # few processes wait for results
+
+                return limited_waits.answers_within(step, self._gather)
             case Sleep():
                 time.sleep(step.seconds)
                 return None
@@ -108,26 +108,6 @@ class Connections:
                 self._threads = ThreadPoolExecutor(PARALLEL_CALLS, thread_name_prefix="taskq-call")
             threads = self._threads
         return list(threads.map(self._call_or_error, step.calls))
-
-    def _within(self, step: Within) -> list[Any]:
-        """Make the calls in a thread of their own: a call under way can't be ended from outside."""
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-        def make_calls() -> None:
-            try:
-                answers.put(self._gather(Gather(step.calls)))
-            except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
-                answers.put(error)
-
-        threading.Thread(target=make_calls, name="taskq-call-within", daemon=True).start()
-        try:
-            answer = answers.get(timeout=step.seconds)
-        except queue.Empty:
-            return [_no_answer(call, step) for call in step.calls]
-        if isinstance(answer, BaseException):
-            raise answer
-        made: list[Any] = answer
-        return made
 
     def _call(self, call: Call) -> Any:
         client = self._client(call.service)
@@ -206,7 +186,9 @@ class AsyncConnections:
                 gate = asyncio.Semaphore(PARALLEL_ASYNC_CALLS)
                 return list(await asyncio.gather(*(self._call_or_error(call, gate) for call in step.calls)))
             case Within():
-                return await self._within(step)
+                from taskq_cloud.clients import limited_waits
+
+                return await limited_waits.async_answers_within(step, self.perform)
             case Sleep():
                 await asyncio.sleep(step.seconds)
                 return None
@@ -255,14 +237,6 @@ class AsyncConnections:
                 return await self._call(call)
             except CallError as error:
                 return error
-
-    async def _within(self, step: Within) -> list[Any]:
-        try:
-            async with asyncio.timeout(step.seconds):
-                made: list[Any] = await self.perform(Gather(step.calls))
-                return made
-        except TimeoutError:
-            return [_no_answer(call, step) for call in step.calls]
 
     async def _call(self, call: Call) -> Any:
         clients = await self._running_loop_clients()
@@ -362,10 +336,6 @@ class _LoopClients:
         clients, self._clients = self._clients, {}
         for client in clients.values():
             await client.close()
-
-
-def _no_answer(call: Call, step: Within) -> CallError:
-    return CallError(call, NO_ANSWER_YET, f"no answer within {step.seconds:.1f} s", Trouble.TRANSIENT)
 
 
 def _module(services: Mapping[str, Service], service: str) -> Any:

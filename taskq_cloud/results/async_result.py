@@ -18,10 +18,9 @@ from taskq_cloud.core.records import record as records
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.stages import Stages, TaskStage
-from taskq_cloud.results.state import PENDING, TaskState
+from taskq_cloud.results.state import PENDING, TaskState, in_time
 from taskq_cloud.results.waiting import (
     deadline_after,
-    in_time,
     needed,
     pauses,
     refuse_inside_a_task,

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from taskq_cloud import errors
 from taskq_cloud.core.execution.runner import current_invocation
-from taskq_cloud.core.flows import Flow, Step, run, within
+from taskq_cloud.core.flows import Flow, Step, run
 from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Backend, V
@@ -133,23 +132,3 @@ def pauses(longest: float) -> Iterator[float]:
     while True:
         yield pause
         pause = min(pause * POLL_GROWTH, longest)
-
-
-def in_time(flow: Flow[V], task: str, timeout: float | None, deadline: float) -> Flow[V]:
-    """Wrap a read of the store so that it takes no longer than the caller waits.
-
-    Args:
-        flow: the read.
-        task: the id of the task that is waited for.
-        timeout: the longest time to wait, in seconds, for the error; None: as long as the read takes.
-        deadline: the end of that time, by the monotonic clock.
-    """
-    if timeout is None:
-        return flow
-
-    def too_late() -> Exception:
-        return errors.TimeoutError(
-            f"task {task} is unknown after {timeout} s: the result store gave no answer; it may still end"
-        )
-
-    return within(flow, lambda: deadline - time.monotonic(), too_late)

@@ -14,6 +14,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.clients import aws
+from taskq_cloud.clients.base import SDKClient
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.ports import Service
@@ -88,7 +89,7 @@ def test_only_long_polls_wait_long_for_an_answer(
     silent: str, wait_seconds: int | None, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[float] = []
-    monkeypatch.setattr(aws.SDKClient, "call", lambda self, call: seen.append(self._client.meta.config.read_timeout))
+    monkeypatch.setattr(SDKClient, "call", lambda self, call: seen.append(self._client.meta.config.read_timeout))
     connections = Connections(services(silent))
     more = {} if wait_seconds is None else {"WaitTimeSeconds": wait_seconds}
     connections.perform(Call("sqs", "receive_message", {"QueueUrl": silent, **more}))

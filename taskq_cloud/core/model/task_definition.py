@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from inspect import Parameter, Signature
 from typing import Any, Final
 
@@ -27,9 +28,7 @@ def _annotations_unread() -> dict[str, Any]:
     """
     if sys.version_info < (3, 14):
         return {}
-    from annotationlib import Format  # inspect has imported it
-
-    return {"annotation_format": Format.STRING}
+    return {"annotation_format": import_module("annotationlib").Format.STRING}  # inspect has imported it
 
 
 _ANNOTATIONS_UNREAD: Final = _annotations_unread()

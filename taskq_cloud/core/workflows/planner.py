@@ -1,8 +1,7 @@
 """Plans the first messages of a workflow: their ids, and the signatures of the following tasks that each one carries.
 
 All ids are derived from the id of the last task. So a workflow that is planned twice consists of the same tasks. Each
-member of a chord's header carries the chord's body, the number of members, and their ids as far as these were given:
-the chord is known to nobody else until ``execution.steps.chords`` counts its members.
+member of a chord's header carries the body, the number of members and their given ids, as only they know the chord.
 """
 
 from __future__ import annotations

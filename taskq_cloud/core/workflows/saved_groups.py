@@ -69,7 +69,12 @@ def pages(group: Group, due: float = 0) -> list[PageOfGroup]:
 
 def pages_of_tasks(group_id: str, task_ids: Iterable[str], due: float) -> list[PageOfGroup]:
     """The pages of a group whose members are tasks, of which the last is due at ``due``."""
-    return pages([[group_id, None], [[[task_id, None], None] for task_id in task_ids]], due)
+    return pages(group_of_tasks(group_id, task_ids), due)
+
+
+def group_of_tasks(group_id: str, task_ids: Iterable[str]) -> Group:
+    """Make a group whose members are tasks."""
+    return [[group_id, None], [[[task_id, None], None] for task_id in task_ids]]
 
 
 def save(store: ResultStore, group: Group, expires_at: float | None) -> Flow[None]:
