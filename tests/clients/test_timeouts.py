@@ -103,7 +103,9 @@ def app(silent: str) -> Iterator[Callable[[], TaskQ]]:
     apps: list[TaskQ] = []
 
     def make() -> TaskQ:
-        apps.append(TaskQ("silent", broker="memory://", results=f"dynamodb://results?region=eu-west-1&endpoint_url={silent}"))
+        apps.append(
+            TaskQ("silent", broker="memory://", results=f"dynamodb://results?region=eu-west-1&endpoint_url={silent}")
+        )
         return apps[-1]
 
     yield make
