@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from taskq_cloud.core.model.message import Signature
-from taskq_cloud.core.model.validation import time_from_option
+from taskq_cloud.core.model.option_values import time_from_option
 from taskq_cloud.core.records.record import LONGEST_MESSAGE_SECONDS
 from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage
 
