@@ -31,6 +31,7 @@ LOCAL_CAPABILITIES: Final = BrokerCapabilities(
     shared_between_processes=True,
     durable=True,
     queues_must_exist=False,
+    takes_back_receives=True,
 )
 """The capabilities of the SQLite broker. The memory broker has the same limits, so that tests with it meet them, but it
 isn't shared or durable."""

@@ -197,7 +197,7 @@ ACKNOWLEDGE: Final = """
 """
 
 RELEASE: Final = """
-    UPDATE taskq_messages SET visible_at = :visible_at, receipt = NULL
+    UPDATE taskq_messages SET visible_at = :visible_at, receipt = NULL, receive_count = receive_count - :taken_back
     WHERE sequence = :sequence AND receipt = :receipt AND queue = :queue
 """
 

@@ -90,6 +90,7 @@ class MemoryBroker:
         self._queues: dict[str, _Queue] = {}
         self._numbers = itertools.count(1)
         self._latest = clock()
+        self._receipts = itertools.count(1)
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemoryBroker:
@@ -214,7 +215,7 @@ class MemoryBroker:
 
     def _deliver(self, queue: str, number: int, message: _Message, now: float, lease_seconds: float) -> Delivery:
         message.receive_count += 1
-        message.receipt = f"{number}.{message.receive_count}"
+        message.receipt = f"{number}.{next(self._receipts)}"
         message.visible_at = now + lease_seconds
         return Delivery(
             queue=queue,
@@ -238,8 +239,9 @@ class MemoryBroker:
         match settlement:
             case Acknowledge():
                 del messages[number]
-            case Release(after_seconds=after_seconds):
+            case Release(after_seconds=after_seconds, counts=counts):
                 message.receipt = None
+                message.receive_count -= not counts
                 message.visible_at = self._now() + after_seconds
                 if not is_ordered(delivery.queue):
                     # A released message goes to the end, so that a message that is released again and again doesn't

@@ -245,8 +245,8 @@ def _settle_statement(settlement: Settlement, now: float) -> _Statement:
     match settlement:
         case Acknowledge():
             return sql.ACKNOWLEDGE, parameters
-        case Release(after_seconds=after_seconds):
-            return sql.RELEASE, {**parameters, "visible_at": now + after_seconds}
+        case Release(after_seconds=after_seconds, counts=counts):
+            return sql.RELEASE, {**parameters, "visible_at": now + after_seconds, "taken_back": int(not counts)}
         case DeadLetter(reason=reason):
             attributes = {**delivery.attributes, DEAD_LETTER_REASON: reason, DEAD_LETTER_SOURCE: delivery.queue}
             return sql.DEAD_LETTER, {

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakSet
 
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
-from taskq_cloud.pools.base import GRACE_SECONDS, Runner
+from taskq_cloud.pools.base import GRACE_SECONDS, Place, Runner
 from taskq_cloud.pools.task_calls import acall, outcome_of_error
 from taskq_cloud.pools.threads import ThreadPool
 
@@ -42,7 +42,14 @@ class AsyncioPool:
         """Get ready on the running event loop, which is the one that tasks will run on."""
         self._stopped = asyncio.get_running_loop().create_future()
 
-    async def run(self, invocation: Invocation) -> Outcome:
+    async def reserve(self) -> Place | None:
+        """Return a place in this process at once: coroutines and threads are started when they are needed."""
+        return await self._threads.reserve()
+
+    def free(self, place: Place) -> None:
+        """Do nothing: the place has cost nothing."""
+
+    async def run(self, invocation: Invocation, place: Place | None = None) -> Outcome:
         """Run one task: a coroutine function on the event loop, a plain function in a thread."""
         if not self._runner.is_async(invocation.message.task):
             return await self._threads.run(invocation)

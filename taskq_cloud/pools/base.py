@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from taskq_cloud.core.model.outcome import Invocation, Outcome
@@ -45,6 +46,13 @@ class Runner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A place of a pool in which a run can begin at once. ``pid`` is the id of the process that the run will be in."""
+
+    pid: int
+
+
 class Pool(Protocol):
     """Runs tasks, up to ``concurrency`` of them at a time.
 
@@ -57,8 +65,19 @@ class Pool(Protocol):
         """Start the pool's processes or threads. Raise an error if they can't run the application at all."""
         ...
 
-    async def run(self, invocation: Invocation) -> Outcome:
-        """Run one task. The caller never has more than ``concurrency`` runs under way.
+    async def reserve(self) -> Place | None:
+        """Wait for a place and reserve it for one run; None if the pool has stopped.
+
+        The caller never has more than ``concurrency`` places and runs together.
+        """
+        ...
+
+    def free(self, place: Place) -> None:
+        """Give up a reserved place, because the run does not take place."""
+        ...
+
+    async def run(self, invocation: Invocation, place: Place | None = None) -> Outcome:
+        """Run one task in a reserved place, or in the next one that is free.
 
         Cancelling this call ends the run as fast as the pool can: a process is killed, a coroutine is cancelled, a
         thread runs on and its outcome is dropped. The caller then gives the message back to its queue.

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
+from dataclasses import dataclass
 
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.pools.base import GRACE_SECONDS
+from taskq_cloud.pools.base import GRACE_SECONDS, Place
 from taskq_cloud.pools.child_process import ChildProcess, DiedWhileLoading, LoadError, TaskNotStarted
 from taskq_cloud.pools.guard import Guard
 
@@ -22,6 +24,11 @@ FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 30.0
 FIRST_STARTS = 3
 """How often a process is started that is killed while the worker starts. A process that always dies ends the worker."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ReservedChild(Place):
+    child: ChildProcess
 
 
 class ProcessPool:
@@ -83,17 +90,29 @@ class ProcessPool:
             raise failures[0]
         self._keepers = [asyncio.create_task(self._keep_alive(child)) for child in started]
 
-    async def run(self, invocation: Invocation) -> Outcome:
-        """Run one task in the next idle process, as soon as there is one."""
+    async def reserve(self) -> Place | None:
+        """Wait for an idle process and keep it for one run."""
         while (child := await self._idle.get()) is not None:
-            if child.leaving.is_set():
-                continue
-            try:
-                return await self._run_on(child, invocation)
-            except TaskNotStarted:
-                continue
+            if not child.leaving.is_set():
+                return _ReservedChild(child.pid, child)
         self._idle.put_nowait(None)
-        return Abandoned()
+        return None
+
+    def free(self, place: Place) -> None:
+        """Let another run have the process."""
+        if isinstance(place, _ReservedChild) and not place.child.leaving.is_set():
+            self._idle.put_nowait(place.child)
+
+    async def run(self, invocation: Invocation, place: Place | None = None) -> Outcome:
+        """Run one task in its reserved process, or in the next idle one if that has died."""
+        while True:
+            place = place or await self.reserve()
+            if not isinstance(place, _ReservedChild):
+                return Abandoned()
+            if not place.child.leaving.is_set():
+                with suppress(TaskNotStarted):
+                    return await self._run_on(place.child, invocation)
+            place = None
 
     async def stop(self) -> None:
         """End the processes: idle processes by closing their channel, busy processes by killing them."""

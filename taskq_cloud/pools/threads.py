@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import queue
 import threading
 
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
-from taskq_cloud.pools.base import GRACE_SECONDS, Runner
+from taskq_cloud.pools.base import GRACE_SECONDS, Place, Runner
 from taskq_cloud.pools.task_calls import TaskLoop, call, outcome_of_error
 from taskq_cloud.pools.thread_limits import ThreadLimits, make_thread_limits
 
@@ -54,7 +55,14 @@ class ThreadPool:
     async def start(self) -> None:
         """Do nothing: threads are started by the first runs."""
 
-    async def run(self, invocation: Invocation) -> Outcome:
+    async def reserve(self) -> Place | None:
+        """Return a place in this process at once: threads are started when they are needed."""
+        return None if self._stopped else Place(os.getpid())
+
+    def free(self, place: Place) -> None:
+        """Do nothing: the place has cost nothing."""
+
+    async def run(self, invocation: Invocation, place: Place | None = None) -> Outcome:
         """Run one task in an idle thread, or in a new one."""
         if self._stopped:
             return Abandoned()

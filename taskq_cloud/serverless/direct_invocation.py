@@ -58,6 +58,7 @@ def answer(runtime: Runtime, invocation: LambdaInvocation, event: Any, request_i
         # the store for an earlier run. The highest number, because there is no queue to give the message back to.
         receive_count=max(2, settings.task_max_receives),
         received_at=time.time(),
+        queued=False,
     )
     settlement = invocation.process(delivery, message)
     match settlement:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.flows import Flow, retrying, run
 from taskq_cloud.core.model.message import Delivery, Message, Settlement
-from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Outcome, Rejected
+from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Outcome, Rejected
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS, needed_seconds, reject
 from taskq_cloud.serverless.time_limits import TimeKeeper
@@ -62,7 +63,7 @@ class LambdaInvocation:
 
     def _perform(self, step: Any) -> Any:
         if not isinstance(step, Invocation):
-            return True if isinstance(step, Admission) else self._runtime.connections.perform(step)
+            return Admitted(os.getpid()) if isinstance(step, Admission) else self._runtime.connections.perform(step)
         needed = needed_seconds(step)
         if needed > self._whole_seconds:
             return self._never_fits(step, needed)

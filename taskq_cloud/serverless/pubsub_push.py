@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,9 +36,9 @@ from typing import Any, Final
 
 from taskq_cloud.core.flows import retrying, run
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Settlement
-from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Lost, TimedOut
+from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Lost, TimedOut
 from taskq_cloud.core.ports import KnowsPhysicalNames
-from taskq_cloud.errors import DecodeError, TaskQError
+from taskq_cloud.errors import DecodeError
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless import push_envelope
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS, LEAST_RUN_SECONDS, needed_seconds, reject
@@ -119,16 +120,9 @@ class PushHandler:
             settlement = run(
                 retrying(self._runtime.pipeline.process(delivery)), lambda step: self._perform(step, ends_at)
             )
-            return self._settle(settlement)
-        except Exception:
-            extra = {"action": "push.failed", "queue": delivery.queue, "message_id": delivery.message_id}
-            logger.exception(
-                "message %s could not be processed because of a fault in taskq_cloud, and is given back; please report "
-                "the fault",
-                delivery.message_id,
-                extra=extra,
-            )
-            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "see the log")
+        except Exception as error:  # the pipeline has let it through
+            settlement = self._runtime.pipeline.crashed(delivery, error)
+        return self._settle(settlement)
 
     def close(self) -> None:
         """End the threads."""
@@ -142,7 +136,7 @@ class PushHandler:
 
     def _perform(self, step: Any, ends_at: float) -> Any:
         if not isinstance(step, Invocation):
-            return True if isinstance(step, Admission) else self._runtime.connections.perform(step)
+            return Admitted(os.getpid()) if isinstance(step, Admission) else self._runtime.connections.perform(step)
         whole_seconds = self._deadline_seconds - ANSWER_MARGIN_SECONDS
         if needed_seconds(step) > whole_seconds:
             margin = f"{ANSWER_MARGIN_SECONDS:g} s are kept for the answer"
@@ -174,7 +168,7 @@ class PushHandler:
         try:
             [refused] = self._runtime.connections.run(self._runtime.broker.settle([settlement]))
             error = refused.error if refused else None
-        except TaskQError as failure:
+        except Exception as failure:  # whatever has failed, the message comes back
             error = failure
         if error is None:
             return Answer(HTTPStatus.NO_CONTENT)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Refused, Release, Settlement
 from taskq_cloud.core.ports import Broker, KnowsPhysicalNames
@@ -17,9 +16,6 @@ from taskq_cloud.serverless.deadlines import LEAST_RUN_SECONDS
 from taskq_cloud.serverless.lambda_invocation import LambdaInvocation
 
 logger = logging.getLogger("taskq_cloud.serverless")
-
-CRASHED_FIRST_DELAY_SECONDS: Final = 10
-CRASHED_LONGEST_DELAY_SECONDS: Final = 900
 
 
 def sqs_records(event: Any) -> Sequence[Mapping[str, Any]] | None:
@@ -76,23 +72,17 @@ class Batch:
         """Take every record through the pipeline, as far as the time lasts."""
         received_at = time.time()
         for position, record in enumerate(self._records):
-            delivery: Delivery | None = None
             try:
                 delivery = delivery_of(record, self._runtime.broker, received_at)
-                settlement = self._process(delivery, first=position == 0)
-            except Exception:
-                # The pipeline has an answer to any message and any task. So this is a fault of this package, which must
-                # cost one record only.
+            except Exception:  # one record, whatever is wrong with it, must not cost the others
                 logger.exception(
-                    "message %s could not be processed because of a fault in taskq_cloud, and is given back; please "
-                    "report the fault",
+                    "message %s could not be read because of a fault in taskq_cloud, and is given back; please report "
+                    "the fault",
                     record["messageId"],
                     extra={"action": "lambda.record_failed", "message_id": record["messageId"]},
                 )
-                if delivery is None:
-                    continue
-                settlement = _release_after_fault(delivery)
-            self._note(position, settlement)
+                continue
+            self._note(position, self._process(delivery, first=position == 0))
         if self._not_started:
             logger.warning(
                 "%d of %d records were not started and are given back: the time was too short (lower the batch size or "
@@ -137,10 +127,13 @@ class Batch:
         blocked_seconds = self._blocked_groups.get(str(delivery.group)) if _in_order(delivery) else None
         # The first record is processed even if time is short: if its task can never run, the log has to say so.
         too_late = self._invocation.stopped or (not first and self._invocation.seconds_for_tasks() < LEAST_RUN_SECONDS)
-        if blocked_seconds is None and not too_late:
+        if blocked_seconds is not None or too_late:
+            self._not_started += 1
+            return Release(delivery, blocked_seconds or 0, counts=False)
+        try:
             return self._invocation.process(delivery)
-        self._not_started += 1
-        return Release(delivery, blocked_seconds or 0)
+        except Exception as error:  # the pipeline has let it through; it must cost this record only
+            return self._runtime.pipeline.crashed(delivery, error)
 
     def _note(self, position: int, settlement: Settlement) -> None:
         match settlement:
@@ -154,11 +147,6 @@ class Batch:
 
 def _in_order(delivery: Delivery) -> bool:
     return delivery.group is not None and is_ordered(delivery.queue)
-
-
-def _release_after_fault(delivery: Delivery) -> Release:
-    after = growing_delay(delivery.receive_count, CRASHED_FIRST_DELAY_SECONDS, CRASHED_LONGEST_DELAY_SECONDS)
-    return Release(delivery, after)
 
 
 def _log_refused(settlement: Settlement, error: Exception) -> None:

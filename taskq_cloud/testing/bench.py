@@ -11,6 +11,7 @@ Nothing happens by itself: the test receives each message, drives it, and moves 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeVar
@@ -27,7 +28,7 @@ from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Delivery, Message, Outgoing, Sent, Settlement
 from taskq_cloud.core.model.options import Policy
-from taskq_cloud.core.model.outcome import Admission, Invocation, Outcome
+from taskq_cloud.core.model.outcome import Admission, Admitted, Invocation, Outcome
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore
 from taskq_cloud.stores.results.memory import MemoryResults
@@ -59,6 +60,7 @@ class Bench:
         codec: encodes messages.
         run_task: decides how a run ends, given the invocation; None: the task's function runs.
         admits: whether a run may begin; False is the answer of a worker that stops.
+        meanwhile: what happens while a delivery waits for its slot; None: it doesn't wait.
     """
 
     broker: Broker
@@ -72,13 +74,14 @@ class Bench:
     codec: Codec = field(default_factory=Codec)
     run_task: Callable[[Invocation], Outcome] | None = None
     admits: bool = True
+    meanwhile: Callable[[], None] | None = None
     runner: TaskRunner = field(init=False)
     environment: Environment = field(init=False)
     pipeline: Pipeline = field(init=False)
     connections: Connections = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runner = TaskRunner(self.tasks)
+        self.runner = TaskRunner(self.tasks, self.clock, self.clock)
         self.environment = Environment(
             outbox=Outbox(self.codec, self.broker, self.scheduler),
             store=self.store,
@@ -245,7 +248,9 @@ class Bench:
             case Invocation():
                 return (self.run_task or self.runner.run)(step)
             case Admission():
-                return self.admits
+                if self.meanwhile is not None:
+                    self.meanwhile()
+                return Admitted(os.getpid()) if self.admits else None
             case Sleep():
                 return self.clock.advance(step.seconds)
         return self.connections.perform(step)

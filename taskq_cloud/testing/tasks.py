@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from taskq_cloud.app import TaskQ
 from taskq_cloud.calling.eager import run_here_and_now
 from taskq_cloud.core.flows import retrying, run
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.model.outcome import Admission, Invocation
+from taskq_cloud.core.model.outcome import Admission, Admitted, Invocation
 
 _LEASE_SECONDS: Final = 600
 """The lease of a message. Nothing renews it, so it is longer than any run of a task in a test."""
@@ -39,7 +40,7 @@ def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:
             case Invocation():
                 return run_here_and_now(runtime.runner, step)
             case Admission():  # nothing else runs here that the task would have to wait for
-                return True
+                return Admitted(os.getpid())
         return runtime.connections.perform(step)
 
     served = app.queues() if queues is None else queues

@@ -70,7 +70,7 @@ class LeasedDeliveries:
         self._run = run
         self._lease_seconds = lease_seconds
         self._clock = clock
-        self._leases: dict[int, _Lease] = {}
+        self._leases: dict[tuple[str, str], _Lease] = {}
         self._reserved = 0
         self._change = asyncio.Event()
 
@@ -112,13 +112,13 @@ class LeasedDeliveries:
         limit = self._broker.capabilities.longest_lease_seconds
         self._reserved -= reserved
         for delivery in deliveries:
-            self._leases[id(delivery)] = _Lease(delivery, now, now + limit)
+            self._leases[delivery.queue, delivery.receipt] = _Lease(delivery, now, now + limit)
         self.notify()
 
     def remove(self, deliveries: Iterable[Delivery]) -> None:
         """Remove settled deliveries."""
         for delivery in deliveries:
-            self._leases.pop(id(delivery), None)
+            self._leases.pop((delivery.queue, delivery.receipt), None)
         self.notify()
 
     def notify(self) -> None:
@@ -127,7 +127,7 @@ class LeasedDeliveries:
 
     def has_lost(self, delivery: Delivery) -> bool:
         """Return whether a delivery's lease is over: the broker has said so, or it was not renewed in time."""
-        lease = self._leases.get(id(delivery))
+        lease = self._leases.get((delivery.queue, delivery.receipt))
         return lease is None or lease.lost or self._clock() - lease.renewed_at >= self._lease_seconds
 
     async def wait_until_empty(self) -> None:
@@ -183,7 +183,7 @@ class LeasedDeliveries:
                 lease.renewed_at = now
             elif isinstance(answer.error, TEMPORARY_ERRORS):
                 not_renewed.setdefault(str(answer.error), []).append(lease)
-            elif id(lease.delivery) in self._leases:  # it was not settled in the meantime
+            elif (lease.delivery.queue, lease.delivery.receipt) in self._leases:  # it was not settled in the meantime
                 lease.lost = True
                 self._log(lease, "lease.lost", f"has lost its lease, so another worker may run it: {answer.error}")
         for reason, affected in not_renewed.items():

@@ -15,12 +15,11 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.flows import arun, retrying
 from taskq_cloud.core.model.message import Delivery, Release, Settlement
-from taskq_cloud.core.model.outcome import Abandoned, Admission, Invocation, Outcome
+from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Outcome
 from taskq_cloud.errors import TaskQError
-from taskq_cloud.pools.base import GRACE_SECONDS
+from taskq_cloud.pools.base import GRACE_SECONDS, Place
 from taskq_cloud.pools.factory import make_pool
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.worker.health import HealthServer, report
@@ -48,8 +47,6 @@ BURST_CHECK_SECONDS: Final = 0.5
 BURST_EMPTY_RECEIVES: Final = 5
 """A queue whose broker doesn't count its messages is empty after this many empty receives in a row. One empty receive
 says little."""
-CRASHED_FIRST_DELAY_SECONDS: Final = 30
-LONGEST_DELAY_SECONDS: Final = 900
 
 
 class Worker:
@@ -88,8 +85,8 @@ class Worker:
         self._settlements = SettlementBatcher(runtime.broker, run, self._leased)
         self._groups = MessageGroups()
         self._protection = Protection(options.ecs_agent_uri, options.shutdown_timeout)
-        # The receipts of the deliveries that have a slot.
-        self._slot_owners: set[str] = set()
+        # Receipt -> the place in the pool of a delivery that has a slot, and whose task does not run yet.
+        self._places: dict[str, Place] = {}
         self._pipelines: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._giving_up = asyncio.Event()
@@ -269,10 +266,11 @@ class Worker:
             task.add_done_callback(self._pipelines.discard)
 
     async def _process(self, delivery: Delivery) -> None:
-        settlement: Settlement = Release(delivery)
+        settlement: Settlement = Release(delivery, counts=False)
         try:
             async with self._groups.turn(delivery) as turn:
                 if not turn.blocked:
+                    settlement = Release(delivery)  # if it is cancelled, something may have been done
                     settlement = await self._run_pipeline(delivery)
                 turn.blocked = isinstance(settlement, Release) or self._leased.has_lost(delivery)
         except asyncio.CancelledError:
@@ -288,47 +286,51 @@ class Worker:
         try:
             flow = self._runtime.pipeline.process(delivery, offload=True)
             return await arun(retrying(flow), partial(self._perform, delivery))
-        except Exception:
-            # A fault of this package must delay this message, and never end the worker.
-            after = growing_delay(delivery.receive_count, CRASHED_FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
-            extra = {"action": "message.crashed", "queue": delivery.queue, "message_id": delivery.message_id}
-            text = (
-                "message %s of queue %s could not be processed because of a fault in taskq_cloud. It is given back for "
-                "%.0f s; please report the fault"
-            )
-            logger.exception(text, delivery.message_id, delivery.queue, after, extra=extra)
-            return Release(delivery, after)
+        except Exception as error:  # the pipeline has let it through; it must never end the worker
+            return self._runtime.pipeline.crashed(delivery, error)
         finally:
-            self._release_slot(delivery)
+            self._give_up_place(delivery)
 
     async def _perform(self, delivery: Delivery, step: Any) -> Any:
         if isinstance(step, Invocation):
             return await self._invoke(delivery, step)
         if isinstance(step, Admission):
-            return await self._acquire_slot(delivery)
+            place = await self._acquire_place(delivery)
+            return None if place is None else Admitted(place.pid)
         return await self._runtime.async_connections.perform(step)
 
     async def _invoke(self, delivery: Delivery, invocation: Invocation) -> Outcome:
-        if not await self._acquire_slot(delivery):
+        place = await self._acquire_place(delivery)
+        if place is None:
             return Abandoned()
+        del self._places[delivery.receipt]
         try:
             with self._protection.run():
-                return await self._pool.run(invocation)
+                return await self._pool.run(invocation, place)
         finally:
-            self._release_slot(delivery)
+            self._slots.release()
 
-    async def _acquire_slot(self, delivery: Delivery) -> bool:
-        """Wait until the delivery has a slot of the pool. Return False if it gets none, or has lost its lease."""
-        if delivery.receipt not in self._slot_owners:
+    async def _acquire_place(self, delivery: Delivery) -> Place | None:
+        """Wait until the delivery has a slot and a place in the pool; None if it gets none, or has lost its lease."""
+        place = self._places.get(delivery.receipt)
+        if place is None:
             if not await self._slots.acquire():
-                return False
-            self._slot_owners.add(delivery.receipt)
+                return None
+            try:
+                place = await self._pool.reserve()
+            finally:
+                if place is None:
+                    self._slots.release()
+            if place is None:
+                return None
+            self._places[delivery.receipt] = place
         if self._leased.has_lost(delivery):  # it was lost during the wait, and another worker runs the task
-            self._release_slot(delivery)
-            return False
-        return True
+            self._give_up_place(delivery)
+            return None
+        return place
 
-    def _release_slot(self, delivery: Delivery) -> None:
-        if delivery.receipt in self._slot_owners:
-            self._slot_owners.discard(delivery.receipt)
+    def _give_up_place(self, delivery: Delivery) -> None:
+        place = self._places.pop(delivery.receipt, None)
+        if place is not None:
+            self._pool.free(place)
             self._slots.release()

@@ -43,6 +43,19 @@ async def test_run_returns_the_tasks_value(pool: Any, mode: Mode) -> None:
     assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
 
 
+async def test_reserved_place_tells_the_process_of_the_run(pool: Any, mode: Mode) -> None:
+    places = [await pool.reserve() for _ in range(pool.concurrency)]
+    for place in places:
+        assert await pool.run(mode.invocation("pid"), place) == Succeeded(str(place.pid))
+
+
+async def test_freed_place_can_be_reserved_again(pool: Any, mode: Mode) -> None:
+    for _ in range(pool.concurrency + 1):
+        place = await pool.reserve()
+        pool.free(place)
+    assert await pool.run(mode.invocation("add", 2, 3)) == Succeeded("5")
+
+
 async def test_failing_task_has_failed_outcome(pool: Any, mode: Mode) -> None:
     outcome = await pool.run(mode.invocation("fail"))
     assert isinstance(outcome, Failed)
@@ -128,6 +141,13 @@ async def test_stop_abandons_running_tasks(mode: Mode, tmp_path: Path) -> None:
     await auntil(lambda: len(arrivals(tmp_path)) == pool.concurrency)
     await pool.stop()
     assert await asyncio.gather(*runs) == [Abandoned()] * pool.concurrency
+
+
+async def test_stopped_pool_has_no_place(mode: Mode) -> None:
+    pool = make(mode.kind)
+    await pool.start()
+    await pool.stop()
+    assert await pool.reserve() is None
 
 
 async def test_stopped_pool_runs_no_task(mode: Mode) -> None:

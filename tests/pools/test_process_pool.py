@@ -54,6 +54,25 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+async def test_run_takes_another_process_if_its_reserved_one_has_died(start_pool: StartPool) -> None:
+    pool: ProcessPool = await start_pool("processes", 1)
+    place = await pool.reserve()
+    assert place is not None
+    os.kill(place.pid, signal.SIGKILL)
+    await auntil(lambda: not is_alive(place.pid), "the process to die")
+    assert await pool.run(invocation("add", 2, 3), place) == Succeeded("5")
+
+
+async def test_reserved_place_is_given_to_no_other_run(start_pool: StartPool) -> None:
+    pool: ProcessPool = await start_pool("processes", 2)
+    place = await pool.reserve()
+    assert place is not None
+    pids = {await value_of(pool, "pid") for _ in range(4)}
+    assert place.pid not in pids
+    pool.free(place)
+    assert len({await value_of(pool, "pid") for _ in range(4)}) == 2
+
+
 @pytest.mark.parametrize(
     ("death", "reason"),
     [

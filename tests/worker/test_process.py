@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud.errors import WorkerLostError
 from taskq_cloud.testing.waiting import until
 from tests.worker.serving import depth
 
@@ -23,7 +25,7 @@ APP = """
 import os, time
 from taskq_cloud import TaskQ
 
-app = TaskQ("shop", visibility_timeout=2, wait_time_seconds=0.2)
+app = TaskQ("shop", visibility_timeout=2, wait_time_seconds=0.2, task_max_receives=3)
 
 def note(line):
     with open("runs", "a") as file:
@@ -40,6 +42,15 @@ def wait_for(path):
         time.sleep(0.01)
     note("ended")
     return "seen"
+
+@app.task
+def poison():
+    note("poison")
+    os._exit(7)
+
+@app.task(track_started=True)
+def tracked(path):
+    return wait_for(path)
 
 @app.task(time_limit=1)
 def endless():
@@ -133,6 +144,49 @@ def test_sigterm_lets_running_task_finish_and_releases_waiting_messages(
     (folder / "go").touch()
     assert worker.process.wait(TIMEOUT_SECONDS) == 0
     assert sorted(result.state for result in results) == ["PENDING", "PENDING", "PENDING", "SUCCESS"]
+
+
+def test_wait_behind_a_busy_slot_counts_for_nothing(app: TaskQ, folder: Path, start: Callable[..., Worker]) -> None:
+    first, second = app.send_task("shop.wait_for", ("go",)), app.send_task("shop.tracked", ("go on",))
+    late, revoked = app.send_task("shop.add", (1, 2), expires=1), app.send_task("shop.add", (3, 4))
+    worker = start("-c", "1").ready()
+    until(lambda: len(runs(folder)) == 1, "the first task to begin")
+    until(lambda: waiting(app) == 0, "the other messages to be received")
+    assert second.state == "PENDING"
+    assert revoked.revoke()
+    until(lambda: (folder / "runs").stat().st_mtime + 1.5 < time.time(), "the third task to expire")
+    went_at = datetime.now(UTC)
+    (folder / "go").touch()
+    until(lambda: second.state == "STARTED", "the second task to begin")
+    until(lambda: len(runs(folder)) == 3, "the second task to say so")
+    assert second.result["pid"] == int(runs(folder)[-1].split()[1])
+    (folder / "go on").touch()
+    assert second.get(timeout=TIMEOUT_SECONDS) == "seen"
+    assert datetime.fromisoformat(second.load().document["date_started"]) > went_at
+    until(lambda: [late.state, revoked.state] == ["REVOKED", "REVOKED"], "the other tasks not to run")
+    assert first.get(timeout=0) == "seen"
+    assert worker.end() == 0
+    seconds = [
+        float(line.split(" succeeded in ")[1].split()[0])
+        for line in worker.log.read_text().splitlines()
+        if " succeeded in " in line
+    ]
+    assert len(seconds) == 2
+    assert seconds[1] < (datetime.now(UTC) - went_at).total_seconds()
+
+
+def test_message_that_ends_every_worker_is_dead_lettered(
+    app: TaskQ, folder: Path, start: Callable[..., Worker]
+) -> None:
+    result = app.send_task("shop.poison")
+    for _ in range(3):
+        assert start("-P", "threads", "-c", "1").process.wait(TIMEOUT_SECONDS) == 7
+    worker = start("-P", "threads", "-c", "1").ready()
+    until(lambda: result.state == "FAILURE", "the message to be dead-lettered")
+    until(lambda: depth(app, "celery-dead").waiting == 1, "the message to be in the dead-letter queue")
+    assert isinstance(result.result, WorkerLostError)
+    assert runs(folder) == ["poison"] * 3
+    assert worker.end() == 0
 
 
 def test_second_signal_releases_running_task_and_exits_with_0(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -190,6 +191,22 @@ async def test_order_within_group_is_kept_when_a_message_is_released(app: TaskQ)
     async with serving(app, concurrency=4):
         await auntil(lambda: seen.count(3) == 1, "the last message of the group")
     assert seen == [0, 1, 1, 2, 3]
+
+
+async def test_messages_behind_a_released_one_of_their_group_use_up_no_receives(app: TaskQ) -> None:
+    receives: list[tuple[int, int]] = []
+
+    @app.task(queue="orders.fifo", bind=True)
+    def note(self: Any, number: int) -> None:
+        receives.append((number, self.request.delivery_info["receive_count"]))
+        if number == 0 and len(receives) < 3:
+            raise Reject("not yet", requeue=True)
+
+    for number in range(4):
+        note.apply_async((number,), MessageGroupId="a")
+    async with serving(app, concurrency=1, prefetch_multiplier=4):
+        await auntil(lambda: len(receives) == 6, "the last message of the group")
+    assert receives == [(0, 1), (0, 2), (0, 3), (1, 1), (2, 1), (3, 1)]
 
 
 async def take_over(app: TaskQ, worker: Worker, queue: str) -> list[Delivery]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
+from taskq_cloud.core.execution.look_cost import LookCost
 from taskq_cloud.core.execution.patient_ports import Patience, PatientOutbox, PatientStore
 from taskq_cloud.core.flows import Flow, Step
 from taskq_cloud.core.messages.sending import (
@@ -59,6 +60,7 @@ class Environment:
         hostname: the name of the worker.
         clock: seconds since the epoch.
         local_slots: the slots of the rate limits that each worker keeps for itself.
+        look_cost: how long a look into the store takes.
         call_errbacks: calls the errbacks of a task that failed without having run, given its message and the error;
             None: ``consequences`` does.
     """
@@ -71,6 +73,7 @@ class Environment:
     hostname: str
     clock: Callable[[], float]
     local_slots: LocalSlots = field(default_factory=LocalSlots)
+    look_cost: LookCost = field(default_factory=LookCost)
     call_errbacks: Callable[[Message, Exception], None] | None = None
 
     def options_of(self, task: str) -> TaskOptions:
@@ -96,6 +99,7 @@ class DeliveryContext:
         options: the task's options.
         fence: the number of the lock under which the task runs, 0 without one.
         started_at: when the task began to run, in seconds since the epoch, if its record is to say so.
+        runtime_seconds: how long the task has run; None: it has not run.
         added: the signatures that the task has added to its chord.
         called: the ids of the tasks that the task has called.
     """
@@ -106,6 +110,7 @@ class DeliveryContext:
     options: TaskOptions
     fence: int = 0
     started_at: float | None = None
+    runtime_seconds: float | None = None
     added: Sequence[Signature] = ()
     called: Sequence[str] = ()
 
@@ -149,7 +154,7 @@ class DeliveryContext:
     @property
     def resends(self) -> bool:
         """Whether an earlier delivery, whose worker died, may have sent what this one sends."""
-        return self.delivery.receive_count > 1
+        return self.delivery.redelivered
 
     @property
     def expires_at(self) -> float | None:

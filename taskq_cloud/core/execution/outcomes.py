@@ -62,6 +62,7 @@ def carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float
         outcome: the outcome of its run.
         runtime_seconds: how long the run took.
     """
+    context = context if isinstance(outcome, Succeeded) else replace(context, runtime_seconds=runtime_seconds)
     match outcome:
         case Succeeded():
             settlement = yield from _succeed(context, outcome, runtime_seconds)
@@ -112,6 +113,8 @@ def conclude(
     addressed = context.address(following)
     if not (yield from consequences.record(context, state, result, _children(context, state, following))):
         return (yield from _settle_by_stored_state(context))
+    if state == SUCCESS:
+        context.log(logging.INFO, "task.succeeded", "succeeded in %.3f s", context.runtime_seconds or 0)
     if state == RETRY:
         yield from give_up_lock(context)
         yield from context.send(addressed)
@@ -151,7 +154,7 @@ def give_up_lock(context: DeliveryContext) -> Flow[None]:
 def _settle_by_stored_state(context: DeliveryContext) -> PipelineFlow[Settlement]:
     """Settle a message whose state was not recorded, because the stored state must not be replaced."""
     stored = yield from context.load()
-    done = duplicates.judge(context, stored)
+    done = duplicates.judge(context, stored, ran=context.runtime_seconds is not None)
     if done is not None:
         return (yield from settle_done(done))
     if stored is not None:
@@ -173,14 +176,12 @@ def _children(context: DeliveryContext, state: str, following: Sequence[Successo
 
 def _succeed(context: DeliveryContext, outcome: Succeeded, runtime_seconds: float) -> PipelineFlow[Settlement]:
     embed, payload = context.message.embed, outcome.payload
-    ended = replace(context, added=outcome.added, called=outcome.called)
+    ended = replace(context, added=outcome.added, called=outcome.called, runtime_seconds=runtime_seconds)
     value = serializers.loads(payload) if embed.callbacks or embed.chain else None
     try:
-        settlement = yield from conclude(ended, SUCCESS, payload, ended.following(SUCCESS, value))
+        return (yield from conclude(ended, SUCCESS, payload, ended.following(SUCCESS, value)))
     except UNSENDABLE as error:
-        return (yield from fail(context, ErrorInfo.of(error)))
-    context.log(logging.INFO, "task.succeeded", "succeeded in %.3f s", runtime_seconds)
-    return settlement
+        return (yield from fail(replace(context, runtime_seconds=runtime_seconds), ErrorInfo.of(error)))
 
 
 def _retry(context: DeliveryContext, outcome: Retrying) -> PipelineFlow[Settlement]:

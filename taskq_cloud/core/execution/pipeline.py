@@ -1,22 +1,25 @@
 """The pipeline: the steps from a delivery to its settlement, for workers, Lambda handlers and push endpoints alike.
 
-``Pipeline.process`` is a flow. It yields the calls that it wants made, and the ``Invocation`` that it wants run: one,
-and one more for each errback that is called. It returns the settlement, which the runtime carries out. A crash between
-any two of its effects is followed by a redelivery that ends in the same final state. A delivery goes through these
-steps:
+``Pipeline.process`` is a flow. It yields the calls that it wants made, an ``Admission`` to wait for room to run the
+task, and the ``Invocation`` that it wants run: one, and one more for each errback that is called. It returns the
+settlement, which the runtime carries out. A crash between any two of its effects is followed by a redelivery that ends
+in the same final state. A delivery goes through these steps:
 
     step                            module                    what happens
-    1  decode                       messages.codec            an unreadable message is dead-lettered with the reason
+    1  decode and check             messages.codec            an unreadable message is dead-lettered with the reason
     2  not registered here          pipeline                  an unknown task is given back with a growing delay, and
                                                               dead-lettered when its receives run out
        fan-out of a large group     steps.fan_out             the members are sent, the message is acknowledged
        trigger of a periodic task   steps.tick_policy         its ticks are sent, the message is acknowledged
-    3  expired                      pipeline                  recorded as REVOKED, acknowledged
+    3  expired                      before_run                recorded as REVOKED, acknowledged
     4  not due yet                  steps.not_due             held back once more, acknowledged
     5  already done                 steps.duplicates          a final state in the store: 7b and 7c again, no run
+       receives have run out        steps.receives            recorded as FAILURE, dead-lettered
+    6  admission                    the runtime               a slot of the pool is waited for, as long as it takes
+       expired, already done        before_run                3 and 5 once more: much may have happened meanwhile
        over its rate                steps.rate_limits         put back until the time of the slot it has taken
        tick that must not run       steps.tick_policy         recorded as REVOKED, acknowledged
-    6  run                          pools, by the runtime     lease renewed, time limits enforced
+       run                          pools, by the runtime     lease renewed, time limits enforced
     7  outcome                      outcomes
     7a record the state             consequences.record       by condition: a final state in the store stays
     7b consequences                 consequences.follow_up    messages that follow, with ids made from the task's;
@@ -25,28 +28,27 @@ steps:
     7c acknowledge                  the runtime               last: until here a crash brings the message back
 
 ``context`` has what a step works with. Steps read and decide; ``consequences`` alone saves states, sends what follows a
-task, and calls errbacks.
+task, and calls errbacks. ``crashes`` settles the message if any of it fails.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
-from taskq_cloud.core.execution import consequences, outcomes
+from taskq_cloud.core.execution import before_run, consequences, outcomes
 from taskq_cloud.core.execution.context import DeliveryContext, Environment, PipelineFlow
+from taskq_cloud.core.execution.crashes import Crashes
 from taskq_cloud.core.execution.outcomes import LONGEST_RELEASE_SECONDS
-from taskq_cloud.core.execution.steps import duplicates
-from taskq_cloud.core.messages import late_delivery
+from taskq_cloud.core.execution.steps import duplicates, receives
 from taskq_cloud.core.messages.sending import UNSENDABLE
-from taskq_cloud.core.model.message import SCHEDULE, Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
+from taskq_cloud.core.model.message import SCHEDULE, DeadLetter, Delivery, Message, Release, Settlement
 from taskq_cloud.core.model.options import TaskOptions, first_given
-from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome
-from taskq_cloud.core.records.record import REVOKED, STARTED
+from taskq_cloud.core.model.outcome import ADMISSION, Admitted, ErrorInfo, Invocation, Outcome, RunTimes
+from taskq_cloud.core.records.record import STARTED
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.chord_members import check_store_counts_members, is_sized
 from taskq_cloud.core.workflows.signatures import FAN_OUT
@@ -56,8 +58,6 @@ from taskq_cloud.errors import (
     ImproperlyConfigured,
     NotRegistered,
     OperationalError,
-    RateKeyError,
-    TaskRevokedError,
 )
 
 if TYPE_CHECKING:
@@ -78,14 +78,16 @@ class Pipeline:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._crashes = Crashes(environment.policy.max_receives)
 
     def process(
         self, delivery: Delivery, message: Message | None = None, *, offload: bool = False
     ) -> PipelineFlow[Settlement]:
         """Take a delivery through the steps of this module's docstring.
 
-        No fault of the message or of the task makes the flow raise. When the policy's patience with an
-        ``OperationalError`` of broker or store is over, the message is given back with a growing delay.
+        The flow raises nothing. When the policy's patience with an ``OperationalError`` of broker or store is over,
+        the message is given back with a growing delay. So is a message on which the pipeline or its runtime crashes,
+        until its receives run out.
 
         Args:
             delivery: the delivery.
@@ -93,32 +95,63 @@ class Pipeline:
             offload: whether the flow yields ``Compute`` for what would keep an event loop busy.
         """
         environment = self._environment
+        if receives.exceed(environment, delivery, receives.UNREAD_RECEIVES):  # 1
+            return self._unread(delivery)
+        context: DeliveryContext | None = None
         try:
-            if message is None:
-                message = yield from environment.outbox.codec.open(  # 1
-                    delivery.body, delivery.message_id, delivery.queue, delivery.attributes, offload=offload
-                )
-            now = environment.clock()
-            if SCHEDULE in message.headers:
-                from taskq_cloud.core.schedules import ticks  # only messages of periodic tasks need schedules
-
-                message = ticks.resolved(message, now if delivery.sent_at is None else delivery.sent_at)
-            successors.check(message, now)
-        except DecodeError as error:
-            return (yield from self._undecodable(delivery, error, message))
-        except (OperationalError, ImproperlyConfigured) as error:  # of its payload reference, or of its schedule
-            return _give_back(self._context_of_unreadable(delivery), error)
-        context = DeliveryContext(environment, delivery, message, environment.options_of(message.task), message.fence)
-        try:
+            try:
+                if message is None:
+                    message = yield from environment.outbox.codec.open(  # 1
+                        delivery.body, delivery.message_id, delivery.queue, delivery.attributes, offload=offload
+                    )
+                message = self._checked(delivery, message)
+            except DecodeError as error:
+                return (yield from self._undecodable(delivery, error, message))
+            except (OperationalError, ImproperlyConfigured) as error:  # of its payload reference, or of its schedule
+                return _give_back(self._context_of_unreadable(delivery), error)
+            options = environment.options_of(message.task)
+            context = DeliveryContext(environment, delivery, message, options, message.fence)
             if message.task == FAN_OUT:
                 return (yield from consequences.send_group(context))  # 2
             known = message.task in environment.tasks
             return (yield from (_known if known else _unknown)(context))  # 3 to 7, or 2
-        except UNSENDABLE as error:
+        except Exception as error:  # no message may end its worker, nor come back for ever
+            return (yield from self._settle_after(error, delivery, context))
+
+    def _settle_after(
+        self, error: Exception, delivery: Delivery, context: DeliveryContext | None
+    ) -> PipelineFlow[Settlement]:
+        """Settle a message that can't be brought to an end now, or never; ``context`` is None if it was not read."""
+        if context is None:
+            return self._crashes.settlement(delivery, error)
+        if isinstance(error, UNSENDABLE):
             context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
             return _dead_letter(context, f"{type(error).__name__}: {error}")
-        except (OperationalError, ImproperlyConfigured, DecodeError) as error:  # DecodeError: of a stored document
+        if isinstance(error, OperationalError | ImproperlyConfigured | DecodeError):  # the last: of a stored document
             return _give_back(context, error)
+        return (yield from self._crashes.settle(context, error))
+
+    def crashed(self, delivery: Delivery, error: Exception) -> Settlement:
+        """Decide what becomes of a message whose runtime has failed outside the pipeline."""
+        return self._crashes.settlement(delivery, error)
+
+    def _checked(self, delivery: Delivery, message: Message) -> Message:
+        """Check a message that was read; returns it with all that follows from the fire time, if it is a tick."""
+        now = self._environment.clock()
+        if SCHEDULE in message.headers:
+            from taskq_cloud.core.schedules import ticks  # only messages of periodic tasks need schedules
+
+            message = ticks.resolved(message, now if delivery.sent_at is None else delivery.sent_at)
+        successors.check(message, now)
+        return message
+
+    def _unread(self, delivery: Delivery) -> DeadLetter:
+        """Dead-letter a message that may end any worker which reads it."""
+        error = receives.error(self._environment, delivery.receive_count)
+        self._context_of_unreadable(delivery).log(
+            logging.ERROR, "message.dead_lettered", "is dead-lettered unread: %s", error
+        )
+        return DeadLetter(delivery, f"WorkerLostError: {error}")
 
     def _context_of_unreadable(self, delivery: Delivery, task_id: str | None = None) -> DeliveryContext:
         """The context of a message that can't be read."""
@@ -191,10 +224,17 @@ def _known(context: DeliveryContext) -> PipelineFlow[Settlement]:
         return _dead_letter(context, reason)
     if chord is not None:
         check_store_counts_members(context.environment.store)
-    tick_policy = _tick_policy_of(context)
+    tick_policy = before_run.tick_policy_of(context)
     settled = None if tick_policy is None else (yield from tick_policy.not_run())  # 2
     if settled is None:
-        settled = yield from _not_to_run(context, tick_policy)
+        settled = yield from before_run.settle_received(context)
+    if settled is not None:
+        return settled
+    admitted: Admitted | None = yield ADMISSION  # 6
+    if admitted is None:
+        context.log(logging.WARNING, "task.given_back", "given back: the worker stops, or has lost its lease")
+        return Release(delivery, counts=False)
+    settled = yield from before_run.settle_admitted(context, tick_policy)
     if settled is not None:
         return settled
     if context.options.once:
@@ -203,95 +243,34 @@ def _known(context: DeliveryContext) -> PipelineFlow[Settlement]:
         if fence is None:
             text = "runs elsewhere; given back until the lock of that run lapses"
             context.log(logging.INFO, "task.claimed_elsewhere", text)
-            return Release(delivery, lock_seconds)
+            return Release(delivery, lock_seconds, counts=False)
         context = replace(context, fence=fence)
-    return (yield from _run(context, tick_policy))
+    return (yield from _run(context, tick_policy, admitted))
 
 
-def _not_to_run(context: DeliveryContext, tick_policy: TickPolicy | None) -> PipelineFlow[Settlement | None]:
-    """Settle a message whose task is not to run, or not now; None: it is to run."""
-    message, now = context.message, context.now
-    if message.expires is not None and message.expires.timestamp() <= now:
-        context.log(logging.WARNING, "task.revoked", "expired at %s", message.expires.isoformat())
-        return (yield from _revoke(context, "expired"))  # 3
-    due = late_delivery.due_at(message)
-    if due is not None and due > now:  # 4
-        return (yield from _not_due(context, due, now))
-    done = yield from duplicates.look_up(context)  # 5
-    if done is not None:
-        return (yield from outcomes.settle_done(done))
-    # The rate limit comes before a tick's turn: a message that is put back may come again as another message.
-    settled = yield from _over_rate(context)
-    if settled is None and tick_policy is not None:
-        settled = yield from _tick_not_to_run(context, tick_policy)
-    return settled
-
-
-def _not_due(context: DeliveryContext, due: float, now: float) -> PipelineFlow[Settlement]:
-    from taskq_cloud.core.execution.steps import not_due  # few messages come early
-
-    if not_due.has_waited(context, due - now):
-        # A task that was revoked meanwhile would hop on until it is due. On its last hop it is looked up anyway.
-        done = yield from duplicates.look_up(context)
-        if done is not None:
-            return (yield from outcomes.settle_done(done))
-    return (yield from not_due.hold_back(context, due, now))
-
-
-def _over_rate(context: DeliveryContext) -> PipelineFlow[Settlement | None]:
-    if not context.environment.policy.limits_rate(context.options, context.delivery.queue):
-        return None
-    from taskq_cloud.core.execution.steps import rate_limits  # few tasks have a limit
-
-    try:
-        return (yield from rate_limits.held_back(context))
-    except RateKeyError as error:
-        return (yield from outcomes.fail(context, ErrorInfo.of(error)))
-
-
-def _tick_not_to_run(context: DeliveryContext, tick_policy: TickPolicy) -> PipelineFlow[Settlement | None]:
-    if (yield from tick_policy.is_repeated()):
-        context.log(logging.INFO, "tick.repeated", "has come twice; the other message runs it")
-        return Acknowledge(context.delivery)
-    refusal = yield from tick_policy.refusal()
-    if refusal is None:
-        return None
-    context.log(logging.INFO, "tick.skipped", "not run: %s", refusal)
-    return (yield from _revoke(context, refusal))
-
-
-def _revoke(context: DeliveryContext, reason: str) -> PipelineFlow[Settlement]:
-    return outcomes.conclude(context, REVOKED, ErrorInfo.of(TaskRevokedError(reason)))
-
-
-def _tick_policy_of(context: DeliveryContext) -> TickPolicy | None:
-    """The policy of a periodic task's tick; None: the message is not a tick."""
-    if SCHEDULE not in context.message.headers:
-        return None
-    from taskq_cloud.core.execution.steps import tick_policy  # only messages of periodic tasks need schedules
-
-    return tick_policy.policy_of(context)
-
-
-def _run(context: DeliveryContext, tick_policy: TickPolicy | None) -> PipelineFlow[Settlement]:
-    policy, started_at = context.environment.policy, context.now
+def _run(context: DeliveryContext, tick_policy: TickPolicy | None, admitted: Admitted) -> PipelineFlow[Settlement]:
+    policy, began = context.environment.policy, context.now
     tracked = first_given(context.options.track_started, policy.track_started)
-    if tracked or policy.result_extended:
-        context = replace(context, started_at=started_at)
+    shows_start = tracked or policy.result_extended
+    if context.delivery.receive_count > 1:
+        yield from receives.note_run(context)
     if tracked:
-        started = serializers.dumps({"pid": os.getpid(), "hostname": context.environment.hostname})
-        if not (yield from consequences.record(context, STARTED, started)):
-            stored = yield from context.load()
-            done = duplicates.judge(context, stored)
+        started = serializers.dumps({"pid": admitted.pid, "hostname": context.environment.hostname})
+        if not (yield from consequences.record(replace(context, started_at=began), STARTED, started)):
+            done = yield from duplicates.look(context)
             if done is not None:
                 settlement = yield from outcomes.settle_done(done)
-                if tick_policy is not None and stored is not None and stored.final:
+                if tick_policy is not None and not done.superseded:
                     yield from tick_policy.ended()
                 return settlement
     outcome: Outcome = yield _invocation(context)  # 6
+    # A run that was cut off could not tell its times.
+    times = outcome.times or RunTimes(began, context.now - began)
+    if shows_start:
+        context = replace(context, started_at=times.started_at)
     if tick_policy is not None:
         yield from tick_policy.block_next_tick(outcome)
-    settlement = yield from outcomes.carry_out(context, outcome, context.now - started_at)  # 7
+    settlement = yield from outcomes.carry_out(context, outcome, times.seconds)  # 7
     if tick_policy is not None:
         yield from tick_policy.after_run(outcome, settlement)
     return settlement

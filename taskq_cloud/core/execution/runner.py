@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from taskq_cloud.core.execution import retry
 from taskq_cloud.core.execution.retry import Describe
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.options import TaskOptions
-from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Retrying, Succeeded
+from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Retrying, RunTimes, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.workflows.signatures import ACCUMULATE, MAP, STARMAP
@@ -77,10 +78,19 @@ class TaskRunner:
 
     Args:
         tasks: name -> definition; looked up at each run, so that later registrations count.
+        clock: seconds since the epoch, for the beginning of a run.
+        timer: seconds from any beginning, for its length.
     """
 
-    def __init__(self, tasks: Mapping[str, TaskDefinition]) -> None:
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskDefinition],
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._tasks = tasks
+        self._clock = clock
+        self._timer = timer
         self._loops = threading.local()
         self._wrapped_coroutines: set[str] = set()
 
@@ -118,6 +128,7 @@ class TaskRunner:
             return self._loop_of_this_thread().run(self.arun(invocation, describe))
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
+        started_at, began = self._clock(), self._timer()
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
@@ -125,11 +136,11 @@ class TaskRunner:
             if isinstance(value, CoroutineType):
                 self._wrapped_coroutines.add(definition.name)
                 value = self._run_to_end(value)
-            return self._succeeded(definition, value, describe)
+            return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
-            return self._ended(error, invocation, describe)
+            return replace(self._ended(error, invocation, describe), times=RunTimes(started_at, self._timer() - began))
         finally:
             called_within.reset(calling)
             added_to_chord.reset(adding)
@@ -139,15 +150,18 @@ class TaskRunner:
         """Run the coroutine function on the running loop. If this coroutine is cancelled, so is the task."""
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
+        started_at, began = self._clock(), self._timer()
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
             value = definition.function(*args, **kwargs)
-            return self._succeeded(definition, await value if isawaitable(value) else value, describe)
+            if isawaitable(value):
+                value = await value
+            return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
-            return self._ended(error, invocation, describe)
+            return replace(self._ended(error, invocation, describe), times=RunTimes(started_at, self._timer() - began))
         finally:
             called_within.reset(calling)
             added_to_chord.reset(adding)
@@ -177,12 +191,12 @@ class TaskRunner:
             raise NotRegistered(f"task {task!r} is not registered in this process: import its module") from None
 
     @staticmethod
-    def _succeeded(definition: TaskDefinition, value: Any, describe: Describe) -> Outcome:
+    def _succeeded(definition: TaskDefinition, value: Any, times: RunTimes, describe: Describe) -> Outcome:
         try:
-            return Succeeded(serializers.dumps(value), tuple(added_to_chord.get() or ()), _called())
+            return Succeeded(serializers.dumps(value), tuple(added_to_chord.get() or ()), _called(), times=times)
         except EncodeError as error:
             unfit = EncodeError(f"the result of task {definition.name} is {error}")
-            return Failed(describe(unfit), called=_called())
+            return Failed(describe(unfit), called=_called(), times=times)
 
     def _ended(self, error: Exception, invocation: Invocation, describe: Describe) -> Outcome:
         message = invocation.message

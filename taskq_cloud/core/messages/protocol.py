@@ -303,7 +303,7 @@ def _message(
     named = isinstance(kwargs, dict) and all(isinstance(name, str) for name in kwargs)
     if not isinstance(args, list | tuple) or not named:
         raise InvalidTaskError(f"task {task}: args must be a list and kwargs an object: {args!r:.100}, {kwargs!r:.100}")
-    values.text_bytes("the task's name", task)
+    values.identifier("the task's name", task)
     task_id = headers.get("id") or properties.get("correlation_id") or message_id
     own = {} if headers is embed else {k: v for k, v in headers.items() if k not in RESERVED_HEADERS and k not in embed}
     message = Message(

@@ -45,6 +45,8 @@ class BrokerCapabilities:
         counts_messages: ``depth`` can count the messages of a queue.
         counts_receives: every delivery says how often its message was received. If False, ``Delivery.counted`` marks
             the deliveries that do.
+        takes_back_receives: a receive that ends in a ``Release`` without ``counts`` isn't counted. If False, the
+            provider counts every receive.
         checks_receipts: the receipt of a lease that is over settles and extends nothing, and ``extend`` reports it. If
             False, such a receipt may still take effect.
     """
@@ -69,12 +71,20 @@ class BrokerCapabilities:
     beyond_parking: str = ""
     counts_messages: bool = True
     counts_receives: bool = True
+    takes_back_receives: bool = False
     checks_receipts: bool = True
 
     def parks(self, queue: str, seconds: float) -> bool:
         """Whether the receivers of ``queue`` hold back a message that is due in ``seconds``, and not the broker."""
         prefers = self.prefers_parking or (is_ordered(queue) and not self.delays_in_order)
         return self.longest_delay(queue) <= 0 or (prefers and seconds <= self.longest_parking_seconds)
+
+    def waiting_uses_receives(self, queue: str) -> bool:
+        """Whether a message of ``queue`` can use up receives though nothing is done for it.
+
+        It may be given back until it is due, or because an earlier message of its group was given back.
+        """
+        return self.parks(queue, 0) or (is_ordered(queue) and not self.takes_back_receives)
 
     def longest_eta(self, queue: str) -> float:
         """How many seconds ahead a message on ``queue`` can be due."""

@@ -199,6 +199,7 @@ class Delivery:
         attributes: the provider's message attributes, as strings.
         counted: whether the broker counts receives; if not, ``receive_count`` is 1.
         pushed: whether the answer to a push settles the delivery, instead of a call to the broker.
+        queued: whether a queue holds the message; if not, a function was invoked with it, and nothing takes it back.
     """
 
     queue: str
@@ -213,6 +214,7 @@ class Delivery:
     attributes: Mapping[str, str] = field(default_factory=dict)
     counted: bool = True
     pushed: bool = False
+    queued: bool = True
 
     @property
     def redelivered(self) -> bool:
@@ -229,10 +231,18 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Settle a delivery: the broker hands the message over again after ``after_seconds`` or its own, shorter limit."""
+    """Settle a delivery: the broker hands the message over again after ``after_seconds`` or its own, shorter limit.
+
+    Args:
+        delivery: the delivery.
+        after_seconds: the time until then.
+        counts: whether the receive counts. If not, nothing was done for the message, and a broker that counts receives
+            itself takes this one back; a provider's own count goes on.
+    """
 
     delivery: Delivery
     after_seconds: float = 0
+    counts: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,14 +179,39 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A wait until a run could begin at once. A pipeline yields it before it takes a slot that is soon out of date.
+    """A wait until a run can begin at once. A pipeline yields it before it decides anything that is soon out of date.
 
-    The answer says whether a run can begin: False if the runtime is stopping, and the message goes back to its queue.
+    The answer is ``Admitted``; or None if the runtime is stopping, and the message goes back to its queue.
     """
 
 
+ADMISSION: Final = Admission()
+
+
 @dataclass(frozen=True, slots=True)
-class Succeeded:
+class Admitted:
+    """The answer to ``Admission``: the run can begin. ``pid`` is the id of the process that will run the function."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """When a function began, in seconds since the epoch, and how long it ran; measured in the process that ran it."""
+
+    started_at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """An outcome whose run was timed; ``times`` is None if the process that ran the function could not tell."""
+
+    times: RunTimes | None = field(default=None, compare=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded(Timed):
     """The function returned.
 
     Args:
@@ -201,7 +226,7 @@ class Succeeded:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Timed):
     """The function raised an exception.
 
     Args:
@@ -216,7 +241,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(Timed):
     """The task asks to run again ``after_seconds`` from now, with new arguments and options of the call if given."""
 
     error: ErrorInfo
@@ -227,19 +252,19 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(Timed):
     """The task asks for ``signature`` to run in its place."""
 
     signature: Signature
 
 
 @dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(Timed):
     """The task raised ``Ignore``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Timed):
     """The task raised ``Reject``."""
 
     reason: str
@@ -247,21 +272,21 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class TimedOut:
+class TimedOut(Timed):
     """The hard time limit, in seconds, has ended the run."""
 
     time_limit: float
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Timed):
     """The process that ran the task died: ``reason`` says how (``"killed by SIGKILL"``, ``"exit code 3"``)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Abandoned:
+class Abandoned(Timed):
     """The stopping worker has ended the run; the message goes back to its queue."""
 
 

@@ -25,6 +25,30 @@ def text_bytes(what: str, text: str) -> bytes:
         raise InvalidTaskError(f"{what} can't be written as UTF-8: {text!r:.100}: {error.reason}") from None
 
 
+def identifier(what: str, text: str) -> str:
+    """Check a name or an id, which becomes a part of keys: stores cut a key off at a NUL, or refuse it.
+
+    Args:
+        what: a name for the text, for the error.
+        text: the text.
+
+    Raises:
+        InvalidTaskError: the text holds a NUL, or half of a character pair.
+    """
+    if "\0" in text:
+        raise InvalidTaskError(f"{what} holds a NUL, which no store can keep in a key: {text!r:.100}")
+    if not text.isascii():
+        text_bytes(what, text)
+    return text
+
+
+def identifiers(found: Mapping[str, Any]) -> None:
+    """Check texts with ``identifier``, each by its name; other values are left alone."""
+    for what, text in found.items():
+        if isinstance(text, str):
+            identifier(what, text)
+
+
 def mapping(value: Any, what: str) -> Mapping[str, Any]:
     """Check that a value is a JSON object; None becomes an empty one."""
     if value is None:

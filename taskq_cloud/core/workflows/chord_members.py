@@ -9,7 +9,7 @@ from typing import Final
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.option_values import LARGEST_NUMBER
-from taskq_cloud.core.model.validation import text_bytes
+from taskq_cloud.core.model.validation import identifier
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.workflows import chord_life
 from taskq_cloud.core.workflows.planner import member_id, with_ids
@@ -129,7 +129,7 @@ class Membership:
             raise ValueError(
                 f"this isn't a place in a chord: group {group!r:.100}, index {index!r:.100}, size {size!r:.100}"
             )
-        text_bytes("its group", group)
+        identifier("its group", group)
         own_ids = {str(place): str(own_id) for place, own_id in own_ids.items()}
         path = tuple(_read_join_place(*each) for each in options.get(CHORD_PLACES) or ())
         return cls(
@@ -161,7 +161,7 @@ class Membership:
 def _read_join_place(join: object, member: object, size: object) -> JoinPlace:
     if not (isinstance(join, str) and isinstance(member, str) and isinstance(size, int) and 0 < size < LARGEST_NUMBER):
         raise ValueError(f"this isn't a place in a join: {join!r:.100}, {member!r:.100}, {size!r:.100}")
-    text_bytes("its join", join + member)
+    identifier("its join", join + member)
     return JoinPlace(join, member, size)
 
 

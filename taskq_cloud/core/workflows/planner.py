@@ -16,7 +16,7 @@ from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Embed, Message, Signature, lineage_of
 from taskq_cloud.core.model.option_values import time_from_option
-from taskq_cloud.core.model.validation import text_bytes
+from taskq_cloud.core.model.validation import identifier
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows.chord_life import CHORD_DUE, latest_due
@@ -302,7 +302,7 @@ def to_message(
         TypeError, ValueError, LookupError, AttributeError, ArithmeticError: an option has the wrong type or value.
     """
     options = checked_options(signature)
-    text_bytes("its name", signature["task"])
+    identifier("its name", signature["task"])
     return Successor(_message(signature, options, args, kwargs, origin, chain), options.get("queue"), options)
 
 

@@ -38,14 +38,23 @@ def check(parent: Message, now: float) -> None:
     Raises:
         InvalidTaskError: an option of a signature has the wrong type or value; the error names the task.
     """
+    embed = parent.embed
     try:
+        _check_signatures([*(embed.callbacks or ()), *(embed.errbacks or ()), *(embed.chain or ())], embed.chord)
         deque(on_success(parent, None, now), maxlen=0)
         deque(on_failure(parent, now), maxlen=0)
         _check_membership(parent)
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, RecursionError) as error:
         raise InvalidTaskError(
             f"task {parent.task}: a task that follows it can't be read: {error}", parent.id
         ) from error
+
+
+def _check_signatures(linked: Sequence[Signature], chord: Signature | None) -> None:
+    if linked or chord:
+        from taskq_cloud.core.workflows import signature_checks  # most tasks are followed by none
+
+        signature_checks.check((*linked, chord) if chord else linked)
 
 
 def on_success(
@@ -123,11 +132,12 @@ def _check_membership(message: Message) -> Membership | None:
 
 
 def is_member(message: Message) -> bool:
-    """Whether a task has a place in a chord, and the place and the rest of the task's chain can be read."""
+    """Whether a task has a place in a chord, and the place, the body and the rest of the task's chain can be read."""
     try:
+        _check_signatures(message.embed.chain or (), message.embed.chord)
         rest_of_chain(message)
         return _check_membership(message) is not None
-    except _UNREADABLE:
+    except (*_UNREADABLE, RecursionError):
         return False
 
 

@@ -235,6 +235,16 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert again.message_id == delivery.message_id
         check_count(broker, again, 2)
 
+    def test_receive_without_consequences_is_taken_back_where_the_broker_counts(
+        self, broker: Broker, queue: str, run: Drive
+    ) -> None:
+        run(broker.send(queue, [Outgoing(body="x")]))
+        [delivery] = take(run, broker, queue, 1)
+        assert run(broker.settle([Release(delivery, counts=False)])) == [None]
+        [again] = take(run, broker, queue, 1)
+        check_count(broker, again, 1 if broker.capabilities.takes_back_receives else 2)
+        assert again.receipt != delivery.receipt
+
     def test_message_released_with_a_delay_is_delivered_after_it(
         self, broker: Broker, queue: str, run: Drive, advance: Advance
     ) -> None:

@@ -189,6 +189,7 @@ RUNS: Final = [
         functions={"main": ends(Lost("killed by SIGKILL")), "errback": told},
         embed=ONE_ERRBACK,
         states={"main": ("FAILURE", "WorkerLostError"), "errback": FIVE},
+        worn_out={"main": ("FAILURE", "WorkerLostError")},
         effects=("run", "settle:Release"),
     ),
     Scenario(

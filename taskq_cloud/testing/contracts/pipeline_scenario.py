@@ -42,6 +42,8 @@ class Scenario:
         default_options: the options of the other tasks.
         policy: the settings that hold for all tasks.
         dead_letters: patterns of the reasons in the dead-letter queue; every pattern and every reason has a match.
+        worn_out: the states if a crash uses up the last receive, so that the message is dead-lettered instead; None:
+            no receives are to run out.
         attributes: the attributes of the message.
         stored: (id, seconds since the epoch) -> a record that is stored before the message is sent.
         largest_record_bytes: the limit of the store; None: the store's own.
@@ -60,6 +62,7 @@ class Scenario:
     default_options: TaskOptions = field(default_factory=TaskOptions)
     policy: Policy = field(default_factory=Policy)
     dead_letters: tuple[str, ...] = ()
+    worn_out: Mapping[str, Any] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     stored: Callable[[str, float], Record] | None = None
     largest_record_bytes: int | None = None

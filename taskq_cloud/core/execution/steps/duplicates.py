@@ -1,6 +1,7 @@
 """Duplicates: messages that the stored state of their task settles without a run (step 5 of ``pipeline``).
 
-Most tasks are not looked up: the store is read only if an earlier delivery or attempt may have stored something.
+Most tasks are not looked up: the store is read only if an earlier delivery or attempt may have stored something, or
+if the message has waited in this process, where a revocation could not reach it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from taskq_cloud.core.model.message import (
     SCHEDULE,
     Acknowledge,
     DeadLetter,
-    Delivery,
     Settlement,
 )
 from taskq_cloud.core.model.outcome import ErrorInfo
@@ -45,6 +45,7 @@ class AlreadyDone:
         error: the error, if there is one.
         counts_only: the end is counted in the task's chord, and nothing else follows: the task was rejected.
         called_before: the state is that of another call with the same id: what would follow this call is ended.
+        superseded: a later attempt of the task goes on.
     """
 
     settlement: Settlement
@@ -54,39 +55,64 @@ class AlreadyDone:
     error: ErrorInfo | None = None
     counts_only: bool = False
     called_before: bool = False
+    superseded: bool = False
 
 
 def look_up(context: DeliveryContext) -> Flow[AlreadyDone | None]:
     """Read the state that an earlier delivery or attempt may have stored; None: the task is still to run."""
     message, delivery = context.message, context.delivery
-    dead_lettered = DEAD_LETTER_REASON in delivery.attributes
     # A chord's body may have been sent twice: by a member that died before it was acknowledged, and by its redelivery.
     # Other messages that follow a task may have been sent twice, too: the sender of a repeated message marks it.
     twice = delivery.redelivered or context.options.once or not _MAY_BE_DONE.isdisjoint(message.headers)
     # A periodic task's tick may have been sent twice as well; where the store has locks, ``tick_policy`` notices.
     twice = twice or (SCHEDULE in message.headers and not context.environment.store.capabilities.claims)
-    if not (twice or message.retries or message.eta or dead_lettered):
+    if not (twice or message.retries or message.eta or DEAD_LETTER_REASON in delivery.attributes):
         return None
+    return (yield from look(context))
+
+
+def has_waited(context: DeliveryContext) -> bool:
+    """Whether a message has waited in this process for longer than twenty looks into the store take."""
+    received_at = context.delivery.received_at
+    return received_at > 0 and context.environment.look_cost.is_worth(context.now - received_at)
+
+
+def look_again(context: DeliveryContext) -> Flow[AlreadyDone | None]:
+    """Read what has come into the store while the message has waited; None: the task is still to run."""
+    began = context.now
+    done = yield from look(context)
+    context.environment.look_cost.seconds = context.now - began
+    return done
+
+
+def look(context: DeliveryContext) -> Flow[AlreadyDone | None]:
+    """Read the task's record; None: the task is still to run."""
     stored = yield from context.load()
-    redriven = dead_lettered and stored is not None and stored.state == FAILURE and _precedes(stored, delivery)
+    redriven = stored is not None and _gives_way(context, stored)
     if redriven and stored is not None:
         from taskq_cloud.core.execution.steps import dead_letters  # few messages are moved back
 
         if not dead_letters.is_redriven(context, stored):
             context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", dead_letters.UNPROVEN)
-            return AlreadyDone(settlement=DeadLetter(delivery, dead_letters.UNPROVEN), context=context)
+            return AlreadyDone(settlement=DeadLetter(context.delivery, dead_letters.UNPROVEN), context=context)
     if redriven or (stored is not None and stored.state == FAILURE and is_of_another_call(context, stored)):
         # An operator has moved the message back from the dead-letter queue, or a caller has called the failed task
         # again: the task must run and store its result. The same holds for the tasks that its failure had kept from
         # running.
-        left = [task.id for task in awaited_tasks(successors.rest_of_chain(message)) if task.id]
-        yield from context.environment.store.delete([message.id, *left])
+        left = [task.id for task in awaited_tasks(successors.rest_of_chain(context.message)) if task.id]
+        yield from context.environment.store.delete([context.message.id, *left])
         return None
     return judge(context, stored)
 
 
-def judge(context: DeliveryContext, stored: Record | None) -> AlreadyDone | None:
-    """Decide whether a stored state settles the message without a run; None: the task is still to run."""
+def judge(context: DeliveryContext, stored: Record | None, *, ran: bool = False) -> AlreadyDone | None:
+    """Decide whether a stored state settles the message; None: the task is still to run.
+
+    Args:
+        context: the task's.
+        stored: its record.
+        ran: whether the task has run all the same, so that the outcome of the run is dropped.
+    """
     if stored is None:
         return None
     if is_of_another_call(context, stored):
@@ -95,14 +121,20 @@ def judge(context: DeliveryContext, stored: Record | None) -> AlreadyDone | None
         text = "was called before with this id, and has succeeded: this call does nothing; give it an id of its own"
         context.log(logging.WARNING, "task.called_before", text)
         return AlreadyDone(settlement=Acknowledge(context.delivery), context=context, called_before=True)
-    if stored.final:
+    superseded = stored.version >= version_of(STARTED, context.message.attempt + 1)
+    if not (stored.final or superseded):
+        return None
+    if ran:
+        text = "has run, but is %s already; this run's outcome is dropped"
+        context.log(logging.INFO, "task.outcome_dropped", text, stored.state)
+    elif stored.final:
         context.log(logging.INFO, "task.already_done", "is %s already; not run again", stored.state)
-        return _ended(context, stored)
-    if stored.version >= version_of(STARTED, context.message.attempt + 1):
-        # A later attempt has written, so its message is on its way: this one is late.
+    else:
         context.log(logging.INFO, "task.superseded", "is superseded by a later attempt; not run again")
-        return AlreadyDone(settlement=Acknowledge(context.delivery), context=context)
-    return None
+    if stored.final:
+        return _ended(context, stored)
+    # A later attempt has written, so its message is on its way: this one is late.
+    return AlreadyDone(settlement=Acknowledge(context.delivery), context=context, superseded=True)
 
 
 def is_of_another_call(context: DeliveryContext, stored: Record) -> bool:
@@ -154,9 +186,15 @@ def _with_additions(context: DeliveryContext, result: Mapping[str, Any]) -> Deli
     return replace(context, message=message, added=added)
 
 
-def _precedes(failure: Record, delivery: Delivery) -> bool:
-    """Whether a failure was recorded before its message came back from the dead-letter queue, not by a run since."""
+def _gives_way(context: DeliveryContext, stored: Record) -> bool:
+    """Whether an operator has moved the message back from the dead-letter queue since its failure was recorded.
+
+    Then the task is to run, and its result counts.
+    """
+    delivery = context.delivery
+    if stored.state != FAILURE or DEAD_LETTER_REASON not in delivery.attributes:
+        return False
     if not delivery.redelivered:
         return True
-    done = document.date_done(document.decode(failure.payload))
+    done = document.date_done(document.decode(stored.payload))
     return delivery.sent_at is not None and done is not None and done.timestamp() < delivery.sent_at

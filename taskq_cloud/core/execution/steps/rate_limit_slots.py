@@ -65,13 +65,14 @@ class SlotKeeper:
         broker: BrokerCapabilities = context.environment.outbox.capabilities
         queue, message = context.delivery.queue, context.message
         self._in_records = is_ordered(queue) or broker.parks(queue, 0) or not broker.counts_receives
+        self._releases_count = broker.waiting_uses_receives(queue)
         self._record_id = f"taskq-slots-{message.id}-{message.attempt}"
         self._has_record = False
         self._kept = _read(message.headers.get(SLOTS), message)
 
     def load(self) -> Flow[dict[str, float]]:
         """Read the slots that the message has: key -> time of the slot, in seconds since the epoch."""
-        if not self._context.delivery.redelivered:
+        if not self._context.delivery.redelivered and (self._releases_count or not self._in_records):
             return dict(self._kept.slots)
         self._kept = _Kept(failures=self._kept.failures)
         if not self._in_records:
@@ -96,10 +97,10 @@ class SlotKeeper:
         context, delivery, capabilities = self._context, self._context.delivery, self._context.capabilities
         wait_seconds = due - context.now
         parks = capabilities.parks(delivery.queue, wait_seconds)
-        worn_out = self._failures >= context.environment.policy.max_receives
+        worn_out = self.failures >= context.environment.policy.max_receives
         released = is_ordered(delivery.queue) or worn_out or (parks and not self._used_up)
         if self._in_records and (released or not delivery.counted):
-            kept = _Kept(slots, self._kept.releases + 1, self._kept.failures)
+            kept = _Kept(slots, self._kept.releases + self._releases_count, self._kept.failures)
             document = {**self._document(kept), "message_id": delivery.message_id}
             expires_at = due + good_for_seconds + _KEPT_LONGER_SECONDS
             record = Record(self._record_id, STATE, 0, json.dumps(document), expires_at)
@@ -107,7 +108,8 @@ class SlotKeeper:
         else:
             yield from self.forget()
         if released:
-            return Release(delivery, max(0.0, min(wait_seconds, capabilities.longest_lease_seconds)))
+            after_seconds = max(0.0, min(wait_seconds, capabilities.longest_lease_seconds))
+            return Release(delivery, after_seconds, counts=self._releases_count)
         yield from self._send_again(slots, due, parks=parks)
         return Acknowledge(delivery)
 
@@ -119,7 +121,7 @@ class SlotKeeper:
     def _send_again(self, slots: Mapping[str, float], due: float, *, parks: bool) -> Flow[None]:
         # If the acknowledgement fails, this message may run first. Then the new one has to ask the store. A parked
         # message has no eta that would make it ask, so a header does.
-        header = {SLOTS: self._document(_Kept(slots, failures=self._failures)), **({RESENT: True} if parks else {})}
+        header = {SLOTS: self._document(_Kept(slots, failures=self.failures)), **({RESENT: True} if parks else {})}
         message = self._context.message
         again = replace(
             self._context,
@@ -134,7 +136,7 @@ class SlotKeeper:
         yield from again.send(again.address([Successor(again.message, again.delivery.queue)]))
 
     @property
-    def _failures(self) -> int:
+    def failures(self) -> int:
         """The receives that did not put the message back."""
         return self._kept.failures + max(0, self._context.delivery.receive_count - 1 - self._kept.releases)
 

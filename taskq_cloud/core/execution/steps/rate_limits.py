@@ -15,17 +15,17 @@ import hashlib
 import inspect
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import Formatter
 from typing import Final
 
 from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow
+from taskq_cloud.core.execution.steps import receives
 from taskq_cloud.core.execution.steps.rate_limit_slots import SlotKeeper
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, StoreCapabilities
-from taskq_cloud.core.model.message import Release, Settlement
+from taskq_cloud.core.model.message import Settlement
 from taskq_cloud.core.model.options import QUEUE, WORKER, Policy, TaskOptions
-from taskq_cloud.core.model.outcome import Admission
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS, Rate
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, RateKeyError
@@ -47,20 +47,21 @@ class _Limit:
 
 
 def held_back(context: DeliveryContext) -> PipelineFlow[Settlement | None]:
-    """Take the task's slots; None: the task may begin now.
+    """Take the task's slots, once it has been admitted; None: the task may begin now.
 
     Raises:
         RateKeyError: the task's arguments make no key.
+        WorkerLostError: the message was received too often, waiting for slots not counted.
         OperationalError: the store can't be used, or the next slot is too far ahead.
     """
     limits = _limits(context)
     if not limits:
         return None
-    if not (yield Admission()):
-        context.log(logging.WARNING, "task.given_back", "given back: the worker stops, or has lost its lease")
-        return Release(context.delivery)
     keeper = SlotKeeper(context)
     slots = yield from keeper.load()
+    environment, delivery = context.environment, replace(context.delivery, receive_count=keeper.failures + 1)
+    if receives.exceed(environment, delivery):
+        raise receives.error(environment, delivery.receive_count)
     for limit in limits:
         slot = yield from _slot(context, limit, slots.get(limit.key))
         slots[limit.key] = slot

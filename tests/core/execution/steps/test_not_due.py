@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +20,16 @@ from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Message, Release, Settlement
-from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Lost, Outcome, Retrying, Succeeded
+from taskq_cloud.core.model.outcome import (
+    Admission,
+    Admitted,
+    ErrorInfo,
+    Invocation,
+    Lost,
+    Outcome,
+    Retrying,
+    Succeeded,
+)
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import DelayTooLong
 
@@ -101,6 +111,8 @@ def settled(capabilities: BrokerCapabilities, outcome: Outcome | None, **deliver
     delivery = Delivery(**{"queue": "work", "message_id": "m-1", "receipt": "r-1", "body": body, **delivered})
 
     def perform(step: Any) -> Any:
+        if isinstance(step, Admission):
+            return Admitted(os.getpid())
         assert isinstance(step, Invocation), step
         assert outcome is not None
         return outcome

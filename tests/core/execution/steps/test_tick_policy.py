@@ -126,6 +126,37 @@ def test_tick_later_than_its_countdown_is_late(catch_up: Any, ran: list[str]) ->
     assert [each[:5] for each in world.ran] == ran
 
 
+@pytest.mark.parametrize(("catch_up", "ran"), [("skip", []), ("one", []), ("all", ["12:00:00"])])
+def test_tick_that_waits_until_the_next_one_is_due_is_late(catch_up: Any, ran: list[str]) -> None:
+    world = World()
+    world.send(schedule(60), NOON, catch_up=catch_up)
+    (delivery,) = world.deliveries()
+
+    def meanwhile() -> None:
+        world.bench.meanwhile = None
+        world.clock.advance(70)
+        world.send(schedule(60), NOON + MINUTE, catch_up=catch_up)
+        (newer,) = world.deliveries()
+        assert world.begin(newer) is not None
+        world.ran.clear()
+
+    world.bench.meanwhile = meanwhile
+    world.begin(delivery)
+    assert world.ran == ran
+
+
+def test_tick_that_waits_is_not_skipped_for_a_run_that_ends_meanwhile() -> None:
+    world = World()
+    world.send(schedule(60), NOON, NOON + MINUTE, overlap="skip", catch_up="all")
+    world.clock.advance(60)
+    first, second = world.deliveries()
+    running = world.begin(first)
+    assert running is not None
+    world.bench.meanwhile = lambda: running.end(Succeeded("null"))
+    assert world.begin(second) is not None
+    assert world.ran == ["12:00:00", "12:01:00"]
+
+
 def test_redelivered_tick_keeps_its_lock() -> None:
     world = World(after(2.5))
     world.send(crontab(), after(0), after(2), catch_up="one")

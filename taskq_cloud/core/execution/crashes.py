@@ -1,0 +1,75 @@
+"""Crashes: a message on which the pipeline itself fails is given back until its receives run out, then dead-lettered.
+
+The pipeline has an answer to any message and any task, so a crash is a fault of this package, of an adapter or of the
+platform. It must delay this one message only, and it must come to an end whatever its cause is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from taskq_cloud.core.backoff import growing_delay
+from taskq_cloud.core.execution import outcomes
+from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow, logger
+from taskq_cloud.core.model.message import DeadLetter, Delivery, Release, Settlement
+from taskq_cloud.core.model.outcome import ErrorInfo
+
+FIRST_DELAY_SECONDS: Final = 10
+LONGEST_DELAY_SECONDS: Final = 900
+MOST_COUNTED: Final = 1000
+"""Messages whose crashes are counted in this process, because their broker doesn't count receives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crashes:
+    """The crashes of one pipeline.
+
+    Args:
+        most_receives: the number of receives after which a message is dead-lettered.
+    """
+
+    most_receives: int
+    _counts: OrderedDict[str, int] = field(default_factory=OrderedDict)
+
+    def settlement(self, delivery: Delivery, error: Exception) -> Release | DeadLetter:
+        """Log a crash, and decide what becomes of the message."""
+        receives = delivery.receive_count if delivery.counted else self._count(delivery.message_id)
+        extra = {"action": "message.crashed", "queue": delivery.queue, "message_id": delivery.message_id}
+        text = "message %s of queue %s could not be processed because of a fault in taskq_cloud, and is %s; report it"
+        if receives < self.most_receives:
+            after = growing_delay(receives, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
+            what = f"given back for {after:.0f} s"
+            logger.error(text, delivery.message_id, delivery.queue, what, exc_info=error, extra=extra)
+            return Release(delivery, after)
+        logger.error(text, delivery.message_id, delivery.queue, "dead-lettered", exc_info=error, extra=extra)
+        # The error may quote characters that UTF-8 can't encode.
+        reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+        return DeadLetter(delivery, f"{reason} (a fault in taskq_cloud, met on each of {receives} receives)")
+
+    def settle(self, context: DeliveryContext, error: Exception) -> PipelineFlow[Settlement]:
+        """Decide what becomes of a message that could be read; if it is dead-lettered, its task has failed.
+
+        Args:
+            context: the task's.
+            error: the crash.
+        """
+        settlement = self.settlement(context.delivery, error)
+        if isinstance(settlement, DeadLetter):
+            try:
+                yield from outcomes.record_dead_letter(context, ErrorInfo.of(error))
+            except Exception as failure:
+                context.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %r", failure)
+            from taskq_cloud.core.execution.steps import dead_letters  # few messages are dead-lettered
+
+            return dead_letters.dead_letter(context, settlement.reason)
+        return settlement
+
+    def _count(self, message_id: str) -> int:
+        count = self._counts.pop(message_id, 0) + 1
+        self._counts[message_id] = count
+        if len(self._counts) > MOST_COUNTED:
+            self._counts.popitem(last=False)
+        return count
