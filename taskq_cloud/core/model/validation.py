@@ -42,13 +42,6 @@ def identifier(what: str, text: str) -> str:
     return text
 
 
-def identifiers(found: Mapping[str, Any]) -> None:
-    """Check texts with ``identifier``, each by its name; other values are left alone."""
-    for what, text in found.items():
-        if isinstance(text, str):
-            identifier(what, text)
-
-
 def mapping(value: Any, what: str) -> Mapping[str, Any]:
     """Check that a value is a JSON object; None becomes an empty one."""
     if value is None:
