@@ -42,12 +42,12 @@ class TaskState:
             DecodeError: the payload isn't a result document.
         """
         document = result_document.decode(payload)
-        state, result, done = str(document["status"]), document.get("result"), document.get("date_done")
+        state, result = str(document["status"]), document.get("result")
         return cls(
             state=state,
             result=result_document.exception_in(document) if state in record.EXCEPTION_STATES else result,
             traceback=document.get("traceback"),
-            date_done=datetime.fromisoformat(done) if isinstance(done, str) else None,
+            date_done=result_document.date_done(document),
             children=tuple(result_document.child_ids(document)),
             document=document,
         )

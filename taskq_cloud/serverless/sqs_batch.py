@@ -21,10 +21,18 @@ logger = logging.getLogger("taskq_cloud.serverless")
 def sqs_records(event: Any) -> Sequence[Mapping[str, Any]] | None:
     """Return the records of a batch from SQS, or None if the event is of another kind."""
     match event:
-        case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
+        case {"Records": [_, *_]} if all(map(_is_record, event["Records"])):
             records: Sequence[Mapping[str, Any]] = event["Records"]
             return records
     return None
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a record has the id by which Lambda is told its outcome."""
+    match record:
+        case {"eventSource": "aws:sqs", "messageId": str()}:
+            return True
+    return False
 
 
 def delivery_of(record: Mapping[str, Any], broker: Broker, received_at: float) -> Delivery:

@@ -135,7 +135,7 @@ def decode(payload: str) -> dict[str, Any]:
         DecodeError: the payload isn't a result document.
     """
     document = serializers.loads(payload)
-    if not isinstance(document, dict) or "status" not in document:
+    if not isinstance(document, dict) or not isinstance(document.get("status"), str):
         raise errors.DecodeError(f"the payload of the record isn't a result document: {payload[:200]!r}")
     return document
 
