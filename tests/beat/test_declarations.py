@@ -161,7 +161,8 @@ def test_all_firings_of_one_tick_have_one_id(keys: tuple[str, ...]) -> None:
     )
     assert list(read[0].args) == ["x"]
     again = app.codec.read(app.codec.write(read[0], "q"), "m")
-    assert again == app.codec.read(fired[0], "m"), "a tick that is sent on, for example by a retry, stays the same tick"
+    first = dataclasses.replace(app.codec.read(fired[0], "m"), template_signed_at=None)
+    assert again == first, "a tick that is sent on, for example by a retry, stays the same tick"
 
 
 def test_signature_covers_everything_except_the_fire_time() -> None:
