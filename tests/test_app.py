@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ from taskq_cloud import errors as taskq_errors
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.flows import Flow, retrying, run
 from taskq_cloud.core.model.message import Outgoing, Refused, Sent
-from taskq_cloud.core.model.outcome import Invocation
+from taskq_cloud.core.model.outcome import Admission, Admitted, Invocation
 from taskq_cloud.errors import AlreadyRegistered, EncodeError, ImproperlyConfigured, TaskRevokedError
 
 
@@ -54,7 +55,12 @@ def work(app: TaskQ, queue: str = "celery") -> int:
     runtime = app.runtime(patience_seconds=0)
 
     def perform(step: Any) -> Any:
-        return runtime.runner.run(step) if isinstance(step, Invocation) else runtime.connections.perform(step)
+        match step:
+            case Admission():
+                return Admitted(os.getpid())
+            case Invocation():
+                return runtime.runner.run(step)
+        return runtime.connections.perform(step)
 
     deliveries = app.run(app.broker.receive(queue, 100, 0, 30))
     for delivery in deliveries:

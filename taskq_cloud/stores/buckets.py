@@ -109,8 +109,8 @@ class Bucket(Protocol):
         """Write exactly these bytes, unless the object exists."""
         ...
 
-    def get(self, key: str, most_bytes: int) -> Call:
-        """Read an object; one that has more than ``most_bytes`` is a failure, and is not read."""
+    def get(self, key: str, most_bytes: int | None) -> Call:
+        """Read an object; one that has more than ``most_bytes`` is a failure, and is not read. None: read it whole."""
         ...
 
     def put(self, key: str, new: StoredObject, over: str | None) -> Call:

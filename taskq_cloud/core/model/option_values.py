@@ -22,8 +22,8 @@ from taskq_cloud.errors import OptionError
 LARGEST_NUMBER: Final = 2**31
 """A bound on counts of retries and limits in seconds, far above any real one: stores and timers can hold it."""
 
-LONGEST_DELAY_SECONDS: Final = 10 * 366 * 86_400
-"""Ten years: longer than any real delay, and far from the largest time that a datetime can hold."""
+LONGEST_DELAY_SECONDS: Final = 100 * 366 * 86_400
+"""A hundred years: longer than any real delay, and far from the largest time that a datetime can hold."""
 
 LONGEST_ID_CHARACTERS: Final = 255
 """Every store's keys have room for an id of this length."""
@@ -212,13 +212,13 @@ def _choice(value: Any, among: tuple[str, ...]) -> str:
 
 # -- kinds
 
-DELAY: Final = Kind("a number of seconds or a timedelta, at most ten years", _delay)
+DELAY: Final = Kind("a number of seconds or a timedelta, at most a hundred years", _delay)
 WAIT: Final = Kind(
-    "a number of seconds or a timedelta, from 0 to ten years", partial(_seconds, least=0, most=LONGEST_DELAY_SECONDS)
+    "a number of seconds or a timedelta, from 0 to a hundred years", partial(_seconds, least=0, most=LONGEST_DELAY_SECONDS)
 )
 LIMIT: Final = Kind(f"a number of seconds from 0 to {LARGEST_NUMBER}, or a timedelta", _limit)
 TIME: Final = Kind("a datetime or a time in ISO 8601", _moment)
-WHEN: Final = Kind("a number of seconds of at most ten years, a timedelta or a datetime", _delay_or_moment)
+WHEN: Final = Kind("a number of seconds of at most a hundred years, a timedelta or a datetime", _delay_or_moment)
 COUNT: Final = Kind(f"a whole number from 0 to {LARGEST_NUMBER - 1}", _whole)
 POSITIVE: Final = Kind("a whole number above zero", partial(_whole, least=1))
 FLAG: Final = Kind("True or False", _flag)
@@ -280,7 +280,7 @@ DECLARED: Final[Mapping[str, Kind]] = {
     "autoretry_for": EXCEPTIONS,
     "dont_autoretry_for": EXCEPTIONS,
     "retry_kwargs": MAPPING,
-    "retry_backoff": Kind("True, False, a number of seconds or a timedelta, at most ten years", _backoff),
+    "retry_backoff": Kind("True, False, a number of seconds or a timedelta, at most a hundred years", _backoff),
     "retry_backoff_max": WAIT,
     "retry_jitter": FLAG,
     "time_limit": LIMIT,

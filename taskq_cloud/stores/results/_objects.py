@@ -196,13 +196,20 @@ class ObjectResults:
         return f"{self.prefix}celery-task-meta-{_quoted(task_id)}"
 
     def _read(self, keys: Collection[str]) -> Flow[dict[str, StoredObject | None]]:
-        answers = (yield Gather([self.bucket.get(key, LARGEST_OBJECT_BYTES) for key in keys])) if keys else []
+        answers = yield from self._get(keys, LARGEST_OBJECT_BYTES)
+        # No range of an empty object can be read, and its metadata is wanted.
+        empty = [key for key, answer in answers.items() if self._errors.kind(answer) is FailureKind.EMPTY]
+        answers |= yield from self._get(empty, None)
         return {
             key: None
             if self._errors.kind(answer) is FailureKind.NOT_FOUND
             else self.bucket.object_of(self._errors.check(answer))
-            for key, answer in zip(keys, answers, strict=True)
+            for key, answer in answers.items()
         }
+
+    def _get(self, keys: Collection[str], most_bytes: int | None) -> Flow[dict[str, Any]]:
+        answers = (yield Gather([self.bucket.get(key, most_bytes) for key in keys])) if keys else []
+        return dict(zip(keys, answers, strict=True))
 
     def _create(self, key: str, body: bytes) -> Flow[bool]:
         """Write an object unless it exists; returns whether it was written."""

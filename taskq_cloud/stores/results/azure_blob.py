@@ -147,7 +147,7 @@ class _AzureContainer:
     def create(self, key: str, body: bytes) -> Call:
         return self._call("upload_blob", blob=key, data=body, metadata={}, etag=None)
 
-    def get(self, key: str, most_bytes: int) -> Call:
+    def get(self, key: str, most_bytes: int | None) -> Call:
         return self._call("download_blob", blob=key, most_bytes=most_bytes)
 
     def put(self, key: str, new: StoredObject, over: str | None) -> Call:

@@ -126,7 +126,7 @@ class _GCSBucket:
     def create(self, key: str, body: bytes) -> Call:
         return self._call("upload", name=key, data=body, metadata={}, if_generation_match=0)
 
-    def get(self, key: str, most_bytes: int) -> Call:
+    def get(self, key: str, most_bytes: int | None) -> Call:
         return self._call("download", name=key, most_bytes=most_bytes)
 
     def put(self, key: str, new: StoredObject, over: str | None) -> Call:

@@ -143,9 +143,10 @@ class _S3Bucket:
     def create(self, key: str, body: bytes) -> Call:
         return self._call("put_object", Key=key, Body=body, IfNoneMatch="*")
 
-    def get(self, key: str, most_bytes: int) -> Call:
+    def get(self, key: str, most_bytes: int | None) -> Call:
         # The range limits what S3 sends. Its answer has the object's size, which the client looks at first.
-        return self._call("get_object", Key=key, Range=f"bytes=0-{most_bytes}")
+        ranged = {} if most_bytes is None else {"Range": f"bytes=0-{most_bytes}"}
+        return self._call("get_object", Key=key, **ranged)
 
     def put(self, key: str, new: StoredObject, over: str | None) -> Call:
         condition = {"IfNoneMatch": "*"} if over is None else {"IfMatch": over}
