@@ -214,7 +214,8 @@ def _choice(value: Any, among: tuple[str, ...]) -> str:
 
 DELAY: Final = Kind("a number of seconds or a timedelta, at most a hundred years", _delay)
 WAIT: Final = Kind(
-    "a number of seconds or a timedelta, from 0 to a hundred years", partial(_seconds, least=0, most=LONGEST_DELAY_SECONDS)
+    "a number of seconds or a timedelta, from 0 to a hundred years",
+    partial(_seconds, least=0, most=LONGEST_DELAY_SECONDS),
 )
 LIMIT: Final = Kind(f"a number of seconds from 0 to {LARGEST_NUMBER}, or a timedelta", _limit)
 TIME: Final = Kind("a datetime or a time in ISO 8601", _moment)

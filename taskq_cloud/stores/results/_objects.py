@@ -207,7 +207,7 @@ class ObjectResults:
             for key, answer in answers.items()
         }
 
-    def _get(self, keys: Collection[str], most_bytes: int | None) -> Flow[dict[str, Any]]:
+    def _get(self, keys: Collection[str], most_bytes: int | None) -> Flow[dict[str, object]]:
         answers = (yield Gather([self.bucket.get(key, most_bytes) for key in keys])) if keys else []
         return dict(zip(keys, answers, strict=True))
 
