@@ -18,15 +18,8 @@ from taskq_cloud.core.records import record as records
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.stages import Stages, TaskStage
+from taskq_cloud.results import waiting
 from taskq_cloud.results.state import PENDING, TaskState, in_time
-from taskq_cloud.results.waiting import (
-    deadline_after,
-    needed,
-    pauses,
-    refuse_inside_a_task,
-    refuse_on_message,
-    refuse_without_store,
-)
 from taskq_cloud.results.workflow import Result, TaskResult
 from taskq_cloud.runtime.protocols import Backend
 
@@ -67,7 +60,7 @@ class AsyncResult(TaskResult, Generic[T_co]):
         self.parent = parent
         self.known: TaskState | None = None
         self._followers: tuple[Follower, ...] = ()
-        self._app = needed(backend if app is None else app, f"{type(self).__name__}({id!r}")
+        self._app = waiting.needed(backend if app is None else app, f"{type(self).__name__}({id!r}")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.id}>"
@@ -135,7 +128,7 @@ class AsyncResult(TaskResult, Generic[T_co]):
             RuntimeError: called inside a task.
             Exception: the task's own exception, if it failed.
         """
-        refuse_on_message(on_message)
+        waiting.refuse_on_message(on_message)
         if self.ignored:
             return self._value(PENDING, propagate=False)  # None, as in Celery
         value = self._value(self._wait_here(timeout, interval, on_interval, disable_sync_subtasks), propagate=propagate)
@@ -286,7 +279,7 @@ class AsyncResult(TaskResult, Generic[T_co]):
         disable_sync_subtasks: bool,
         /,
     ) -> TaskState:
-        refuse_inside_a_task(disable_sync_subtasks)
+        waiting.refuse_inside_a_task(disable_sync_subtasks)
         return self.app.run(self._wait(timeout, interval, on_interval))
 
     def _wait(
@@ -294,9 +287,9 @@ class AsyncResult(TaskResult, Generic[T_co]):
     ) -> Flow[TaskState]:
         if self.known is not None:
             return self.known
-        refuse_without_store(self.app)
-        deadline = deadline_after(timeout)
-        for pause in pauses(interval):
+        waiting.refuse_without_store(self.app)
+        deadline = waiting.deadline_after(timeout)
+        for pause in waiting.pauses(interval):
             state = yield from in_time(self._load(), self.id, timeout, deadline)
             if state.ready:
                 return state
@@ -306,7 +299,7 @@ class AsyncResult(TaskResult, Generic[T_co]):
             if left <= 0:
                 raise errors.TimeoutError(f"task {self.id} is {state.state} after {timeout} s; it may still end")
             yield Sleep(min(pause, left))
-        raise AssertionError("pauses() has no end")
+        raise AssertionError("waiting.pauses() has no end")
 
     def _value(self, state: TaskState, *, propagate: bool) -> T_co:
         if propagate and state.state in records.PROPAGATE_STATES:
@@ -353,5 +346,5 @@ def revoke_all(app: Backend, results: Iterable[TaskResult]) -> Flow[int]:
         return 0
     scheduler, expires_at = late_scheduler(app.scheduler), app.result_expires_at()
     if scheduler is None:
-        refuse_without_store(app)
+        waiting.refuse_without_store(app)
     return (yield from revoke_tasks(app.store, ids, expires_at, scheduler))
