@@ -145,6 +145,7 @@ def test_tasks_with_every_outcome_reach_their_end(make_function: MakeFunction) -
     function.wait_until_empty()
 
 
+@pytest.mark.slow
 def test_messages_that_cannot_be_run_are_dead_lettered_with_a_reason(make_function: MakeFunction) -> None:
     function = make_function(TASKQ_TASK_MAX_RECEIVES="1")
     unknown = function.app.send_task("unknown")

@@ -175,6 +175,7 @@ def test_wait_behind_a_busy_slot_counts_for_nothing(app: TaskQ, folder: Path, st
     assert seconds[1] < (datetime.now(UTC) - went_at).total_seconds()
 
 
+@pytest.mark.slow
 def test_message_that_ends_every_worker_is_dead_lettered(
     app: TaskQ, folder: Path, start: Callable[..., Worker]
 ) -> None:
@@ -264,6 +265,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [

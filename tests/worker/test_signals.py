@@ -17,6 +17,8 @@ from taskq_cloud import TaskQ
 from taskq_cloud.testing.waiting import until
 from tests.worker.serving import depth
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_SECONDS = 25
 
 APP = """
@@ -105,13 +107,16 @@ Start = Callable[..., Command]
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Start]:
+    """Starts commands, which do not inherit an ignored SIGHUP from these tests under ``nohup``."""
     commands: list[Command] = []
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     def make(*command: str, launcher: tuple[str, ...] = ()) -> Command:
         commands.append(Command(folder, list(command), launcher))
         return commands[-1]
 
     yield make
+    signal.signal(signal.SIGHUP, inherited)
     for each in commands:
         each.process.kill()
         each.process.wait()

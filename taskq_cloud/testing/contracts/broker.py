@@ -243,7 +243,8 @@ class BrokerContract(LimitsContract, OrderingContract):
         assert run(broker.settle([Release(delivery, counts=False)])) == [None]
         [again] = take(run, broker, queue, 1)
         check_count(broker, again, 1 if broker.capabilities.takes_back_receives else 2)
-        assert again.receipt != delivery.receipt
+        if broker.capabilities.takes_back_receives:  # the count doesn't tell the two receives apart
+            assert again.receipt != delivery.receipt
 
     def test_message_released_with_a_delay_is_delivered_after_it(
         self, broker: Broker, queue: str, run: Drive, advance: Advance

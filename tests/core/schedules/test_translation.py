@@ -129,6 +129,7 @@ YEARS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "zone"), YEARS)
 def test_crontab_fires_when_celery_runs_it_over_years(text: str, zone: str) -> None:
     its = theirs.crontab.from_string(text)

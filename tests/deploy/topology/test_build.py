@@ -293,7 +293,7 @@ def test_mapping_options_that_lambda_refuses_are_refused(queue: str, function: d
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"runtime": "fargate"}, "runtime='fargate' isn't one of auto, container, lambda"),
+        ({"runtime": "fargate"}, "runtime must be one of auto, container, lambda, not 'fargate'"),
         ({"memory_mb": 0}, "above zero"),
     ],
 )
