@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from taskq_cloud import ChordError, TaskQ, chain, chord, group
-from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import TaskRevokedError
-from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
+from tests.counted_results import CountedResults
 
 REASON = r"task fetch\[.*\] was called before with this id, and has succeeded"
-
-
-class CountedResults(MemoryResults):
-    """Results, and how often they were asked for."""
-
-    loads = 0
-
-    def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
-        self.loads += 1
-        return (yield from super().load(ids))
 
 
 class Shop:

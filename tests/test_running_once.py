@@ -5,32 +5,20 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from taskq_cloud import TaskQ, chain, chord, group
-from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Outgoing
-from taskq_cloud.core.records.record import Record
-from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
 from tests.chaos import Chaos
+from tests.counted_results import CountedResults
 
 MOST_STEPS = 20
 """More steps than any delivery in these tests takes."""
-
-
-class CountedResults(MemoryResults):
-    """A result store in memory that counts its reads."""
-
-    loads = 0
-
-    def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
-        self.loads += 1
-        return (yield from super().load(ids))
 
 
 class Shop:

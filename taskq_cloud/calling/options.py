@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from taskq_cloud.core.execution.runner import current_invocation
@@ -15,7 +15,7 @@ from taskq_cloud.core.model import option_values
 from taskq_cloud.core.model.ids import new_call, new_id
 from taskq_cloud.core.model.message import CALL, Embed, Message, Signature
 from taskq_cloud.core.model.option_values import NAME, check, time_from_option
-from taskq_cloud.core.model.options import Seconds, TaskOptions, first_given
+from taskq_cloud.core.model.options import DeliveryKeywords, TaskOptions, first_given
 from taskq_cloud.core.serializers import PlainForm
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.errors import OptionError
@@ -26,28 +26,11 @@ Linked: TypeAlias = "PlainForm | Signature | Iterable[PlainForm | Signature]"
 """One signature, or several, as a workflow or as plain JSON."""
 
 
-class CallKeywords(TypedDict, total=False):
+class CallKeywords(DeliveryKeywords, total=False):
     """The options of ``apply_async`` as keyword arguments; ``CallOptions`` explains each of them."""
 
     task_id: str | UUID | None
-    countdown: Seconds | None
-    eta: datetime | None
-    expires: Seconds | datetime | None
-    queue: str | None
-    ignore_result: bool | None
-    time_limit: Seconds | None
-    soft_time_limit: Seconds | None
-    serializer: str | None
-    compression: str | None
-    headers: Mapping[str, Any] | None
-    priority: int | None
-    shadow: str | None
-    argsrepr: str | None
-    kwargsrepr: str | None
-    MessageGroupId: str | None
     MessageDeduplicationId: str | None
-    message_attributes: Mapping[str, str] | None
-    trace_header: str | None
     link: Linked | None
     link_error: Linked | None
     add_to_parent: bool

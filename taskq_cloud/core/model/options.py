@@ -65,12 +65,11 @@ class TaskKeywords(TypedDict, total=False):
     expires: Seconds | None
 
 
-class RetryKeywords(TypedDict, total=False):
-    """The arguments of a retry as keyword arguments; those that ``apply_async`` has too mean the same there."""
+class DeliveryKeywords(TypedDict, total=False):
+    """The options that ``apply_async`` and a retry share, as keyword arguments."""
 
     countdown: Seconds | None
     eta: datetime | None
-    max_retries: int | None
     expires: Seconds | datetime | None
     queue: str | None
     ignore_result: bool | None
@@ -86,6 +85,12 @@ class RetryKeywords(TypedDict, total=False):
     MessageGroupId: str | None
     message_attributes: Mapping[str, str] | None
     trace_header: str | None
+
+
+class RetryKeywords(DeliveryKeywords, total=False):
+    """The arguments of a retry as keyword arguments."""
+
+    max_retries: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
