@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from taskq_cloud.calling.options import LINKS
+from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
 from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.serializers.compression import check_name
+from taskq_cloud.core.serializers.registry import AUTH, serializer_named
 from taskq_cloud.core.workflows import signatures
-from taskq_cloud.core.workflows.stages import TaskStage, as_list
+from taskq_cloud.core.workflows.stages import TaskStage, as_list, every_task
+from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Application
 
 
@@ -21,7 +25,11 @@ def with_defaults(app: Application, stage: TaskStage) -> TaskStage:
     Args:
         app: the application, which knows the declarations and the routes.
         stage: the task; options that it has already stay.
+
+    Raises:
+        ImproperlyConfigured: no worker could send a message with these options.
     """
+    _check(stage)
     inner = signatures.mapped_task(stage.signature)
     task, routed = app.options_of(inner or stage.task), app.route_options(inner or stage.task)
     found: dict[str, Any] = {**routed}
@@ -39,5 +47,30 @@ def with_defaults(app: Application, stage: TaskStage) -> TaskStage:
 
 
 def of_links(app: Application, links: Sequence[Signature]) -> list[Signature]:
-    """Give linked tasks the options that their messages carry; links that are workflows stay as they are."""
-    return [each if signatures.is_composed(each) else with_defaults(app, TaskStage(each)).signature for each in links]
+    """Give linked tasks the options that their messages carry; links that are workflows are checked, and stay."""
+    return [_of_link(app, each) for each in links]
+
+
+def _of_link(app: Application, link: Signature) -> Signature:
+    if not signatures.is_composed(link):
+        return with_defaults(app, TaskStage(link)).signature
+    for stage in every_task(signatures.parse(link)):
+        _check(stage)
+    return link
+
+
+def _check(stage: TaskStage) -> None:
+    """Check the options by which a later message is encoded. Its sender is a worker, which could only fail the task."""
+    options = stage.options
+    reserved = RESERVED_HEADERS.intersection(options.get("headers") or ())
+    try:
+        if options.get("serializer") not in (None, AUTH):
+            serializer_named(options["serializer"])
+        if options.get("compression") is not None:
+            check_name(options["compression"])
+    except ImproperlyConfigured as error:
+        raise ImproperlyConfigured(f"task {stage.task}: {error}") from None
+    if reserved:
+        raise ImproperlyConfigured(
+            f"task {stage.task}: header {min(reserved)!r} is one of the protocol's own; give yours another name"
+        )

@@ -30,7 +30,7 @@ try:
     from botocore.loaders import Loader, create_loader
     from botocore.parsers import ResponseParserError
 except ImportError as error:
-    raise MissingExtra("an AWS service", "lambda") from error
+    raise MissingExtra("an AWS service", "aws") from error
 
 S = TypeVar("S")
 

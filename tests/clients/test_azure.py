@@ -126,7 +126,8 @@ def test_string_to_sign_is_hidden_but_time_frame_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "package", "extra"), [("azure", "azure.core", "azure"), ("gcs", "google.cloud.storage", "gcp")]
+    ("module", "package", "extra"),
+    [("aws", "botocore", "aws"), ("azure", "azure.core", "azure"), ("gcs", "google.cloud.storage", "gcp")],
 )
 def test_missing_sdk_error_names_the_extra(module: str, package: str, extra: str) -> None:
     program = (

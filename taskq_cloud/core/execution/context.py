@@ -34,7 +34,7 @@ from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.records.record import FAILURE, READY_STATES, SUCCESS, Record, version_of
 from taskq_cloud.core.workflows import chord_life, successors
 from taskq_cloud.core.workflows.planner import Successor
-from taskq_cloud.errors import PayloadTooLarge
+from taskq_cloud.errors import EncodeError, ImproperlyConfigured, PayloadTooLarge
 
 if TYPE_CHECKING:  # few groups are kept in pages
     from taskq_cloud.core.workflows.group_pages import Paging
@@ -308,7 +308,14 @@ class DeliveryContext:
             serializer=own.serializer,
             compression=own.compression,
         )
-        addressed = outbox.address(message, following.queue or environment.route(message.task), now, transport)
+        queue = following.queue or environment.route(message.task)
+        try:
+            addressed = outbox.address(message, queue, now, transport)
+        except ImproperlyConfigured as error:
+            if transport.serializer is None and transport.compression is None:
+                raise
+            # The options of the message itself are wrong, and stay so.
+            raise EncodeError(f"task {message.task}: its arguments can't be serialised: {error}") from error
         addressed = replace(addressed, records=[page.record(now) for page in following.pages])
         outbox.check_size(message.task, addressed)
         return addressed

@@ -1,7 +1,8 @@
 """Crashes: a message on which the pipeline itself fails is given back until its receives run out, then dead-lettered.
 
 The pipeline has an answer to any message and any task, so a crash is a fault of this package, of an adapter or of the
-platform. It must delay this one message only, and it must come to an end whatever its cause is.
+platform. It must delay this one message only, and it must come to an end whatever its cause is. So must a message that
+this worker's settings, or a stored document, keep from its end: the next worker's may not.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Crashes:
 
     def settlement(self, delivery: Delivery, error: Exception) -> Release | DeadLetter:
         """Log a crash, and decide what becomes of the message."""
-        receives = delivery.receive_count if delivery.counted else self._count(delivery.message_id)
+        receives = self._receives(delivery)
         extra = {"action": "message.crashed", "queue": delivery.queue, "message_id": delivery.message_id}
         text = "message %s of queue %s could not be processed because of a fault in taskq_cloud, and is %s; report it"
         if receives < self.most_receives:
@@ -45,9 +46,22 @@ class Crashes:
             logger.error(text, delivery.message_id, delivery.queue, what, exc_info=error, extra=extra)
             return Release(delivery, after)
         logger.error(text, delivery.message_id, delivery.queue, "dead-lettered", exc_info=error, extra=extra)
-        # The error may quote characters that UTF-8 can't encode.
-        reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
-        return DeadLetter(delivery, f"{reason} (a fault in taskq_cloud, met on each of {receives} receives)")
+        return DeadLetter(delivery, f"{_text(error)} (a fault in taskq_cloud, met on each of {receives} receives)")
+
+    def last_hindrance(self, context: DeliveryContext, error: Exception) -> str | None:
+        """The reason for dead-lettering a message that settings or a stored document keep from its end.
+
+        None: its receives have not run out, and it is to be given back.
+
+        Args:
+            context: the task's, or that of a message that can't be read.
+            error: says what is wrong, and the way out.
+        """
+        receives = self._receives(context.delivery)
+        if receives < self.most_receives:
+            return None
+        context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered after %d receives: %s", receives, error)
+        return f"{_text(error)} (on each of {receives} receives; mend the cause, then redrive the dead-letter queue)"
 
     def settle(self, context: DeliveryContext, error: Exception) -> PipelineFlow[Settlement]:
         """Decide what becomes of a message that could be read; if it is dead-lettered, its task has failed.
@@ -58,14 +72,21 @@ class Crashes:
         """
         settlement = self.settlement(context.delivery, error)
         if isinstance(settlement, DeadLetter):
-            try:
-                yield from outcomes.record_dead_letter(context, ErrorInfo.of(error))
-            except Exception as failure:
-                context.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %r", failure)
-            from taskq_cloud.core.execution.steps import dead_letters  # few messages are dead-lettered
-
-            return dead_letters.dead_letter(context, settlement.reason)
+            return (yield from self.dead_letter(context, error, settlement.reason))
         return settlement
+
+    def dead_letter(self, context: DeliveryContext, error: Exception, reason: str) -> PipelineFlow[Settlement]:
+        """Dead-letter a message, and record as far as possible that its task has failed."""
+        from taskq_cloud.core.execution.steps import dead_letters  # few messages are dead-lettered
+
+        try:
+            yield from outcomes.record_dead_letter(context, ErrorInfo.of(error))
+        except Exception as failure:
+            context.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %r", failure)
+        return dead_letters.dead_letter(context, reason)
+
+    def _receives(self, delivery: Delivery) -> int:
+        return delivery.receive_count if delivery.counted else self._count(delivery.message_id)
 
     def _count(self, message_id: str) -> int:
         count = self._counts.pop(message_id, 0) + 1
@@ -73,3 +94,8 @@ class Crashes:
         if len(self._counts) > MOST_COUNTED:
             self._counts.popitem(last=False)
         return count
+
+
+def _text(error: Exception) -> str:
+    # The error may quote characters that UTF-8 can't encode.
+    return f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()

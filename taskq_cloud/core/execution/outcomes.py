@@ -44,7 +44,6 @@ from taskq_cloud.core.workflows.stages import has_chord
 from taskq_cloud.errors import (
     ImproperlyConfigured,
     InvalidTaskError,
-    PayloadTooLarge,
     Reject,
     TimeLimitExceeded,
     WorkerLostError,
@@ -95,8 +94,13 @@ def fail(context: DeliveryContext, error: ErrorInfo, *, expected: bool = False) 
     following = context.following(FAILURE)
     try:
         return (yield from conclude(context, FAILURE, error, following))
-    except PayloadTooLarge:
-        return (yield from conclude(context, FAILURE, error.shortened(), following))
+    except UNSENDABLE:
+        error = error.shortened()
+    try:
+        return (yield from conclude(context, FAILURE, error, following))
+    except UNSENDABLE as unsendable:
+        context.log(logging.ERROR, "errback.failed", "its errbacks can't be sent: %s", unsendable)
+        return (yield from conclude(context, FAILURE, error))
 
 
 def conclude(
@@ -191,6 +195,7 @@ def _retry(context: DeliveryContext, outcome: Retrying) -> PipelineFlow[Settleme
     try:
         return (yield from conclude(context, RETRY, outcome.error, [Successor(again, queue, outcome.options)]))
     except UNSENDABLE as failure:
+        failure.add_note(f"the task was to be retried after {outcome.error.summary}")
         return (yield from fail(context, ErrorInfo.of(failure)))
 
 

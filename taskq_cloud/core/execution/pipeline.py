@@ -107,8 +107,12 @@ class Pipeline:
                 message = self._checked(delivery, message)
             except DecodeError as error:
                 return (yield from self._undecodable(delivery, error, message))
-            except (OperationalError, ImproperlyConfigured) as error:  # of its payload reference, or of its schedule
+            except OperationalError as error:  # of its payload reference
                 return _give_back(self._context_of_unreadable(delivery), error)
+            except ImproperlyConfigured as error:  # of its payload reference, or of its schedule
+                unread = self._context_of_unreadable(delivery)
+                reason = self._crashes.last_hindrance(unread, error)
+                return _give_back(unread, error) if reason is None else DeadLetter(delivery, reason)
             options = environment.options_of(message.task)
             context = DeliveryContext(environment, delivery, message, options, message.fence)
             if message.task == FAN_OUT:
@@ -127,7 +131,12 @@ class Pipeline:
         if isinstance(error, UNSENDABLE):
             context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
             return _dead_letter(context, f"{type(error).__name__}: {error}")
-        if isinstance(error, OperationalError | ImproperlyConfigured | DecodeError):  # the last: of a stored document
+        if isinstance(error, ImproperlyConfigured | DecodeError):  # the latter: of a stored document
+            reason = self._crashes.last_hindrance(context, error)
+            if reason is None:
+                return _give_back(context, error)
+            return (yield from self._crashes.dead_letter(context, error, reason))
+        if isinstance(error, OperationalError):
             return _give_back(context, error)
         return (yield from self._crashes.settle(context, error))
 
@@ -170,7 +179,8 @@ class Pipeline:
             try:
                 yield from outcomes.record_dead_letter(context, ErrorInfo.of(error))
             except (OperationalError, ImproperlyConfigured) as failure:
-                if context.message.embed.chord is not None:
+                counts = context.message.embed.chord is not None
+                if counts and (isinstance(failure, OperationalError) or not self._crashes.last_hindrance(context, failure)):
                     return _give_back(context, failure)
                 # The message is worth more than its state: it goes to the dead-letter queue all the same.
                 context.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %s", failure)

@@ -102,6 +102,15 @@ def check_compression(name: str) -> None:
     _named(name).module()
 
 
+def check_name(name: str) -> None:
+    """Check the name of a compression, which need not be available here.
+
+    Raises:
+        ImproperlyConfigured: the compression is unknown.
+    """
+    _named(name)
+
+
 def compress(data: bytes, name: str) -> tuple[bytes, str]:
     """Compress bytes, and return them with the compression's content type.
 

@@ -18,6 +18,7 @@ from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.model.outcome import Invocation, Outcome
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.record import Record
+from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results.disabled import DisabledResults
 from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.bench import LEASE_SECONDS, Bench
@@ -38,6 +39,13 @@ class BrokenResults(MemoryResults):
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
         raise RuntimeError("a bug of the store")
+
+
+class Misconfigured(MemoryResults):
+    """A store that lacks a setting."""
+
+    def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+        raise ImproperlyConfigured("set TASKQ_RESULTS")
 
 
 def broken_run(_invocation: Invocation) -> Outcome:
@@ -99,6 +107,18 @@ def test_crashes_are_counted_here_if_the_broker_counts_no_receives() -> None:
     found = [replace(each, counted=False, receive_count=1) for each in bench.receive()]
     settlements = [bench.run(bench.pipeline.process(each)) for _ in range(3) for each in found]
     assert [type(each) for each in settlements] == [Release] * 4 + [DeadLetter] * 2
+
+
+@pytest.mark.parametrize("options", [{}, {"track_started": True}])
+def test_message_that_settings_keep_from_its_end_is_dead_lettered(options: dict[str, Any]) -> None:
+    bench = make(store=Misconfigured(), poison=options)
+    bench.send(Message(task="poison", id="t-1"))
+    settlements: list[Settlement] = []
+    while bench.left():
+        settlements += bench.work()
+        bench.clock.advance(1000)
+    assert [type(each) for each in settlements] == [Release, Release, DeadLetter]
+    assert "ImproperlyConfigured: set TASKQ_RESULTS (on each of 3 receives" in reasons(bench)[0]
 
 
 # -- messages that end their worker
