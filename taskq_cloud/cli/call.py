@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from taskq_cloud.cli.application import open_app
-from taskq_cloud.cli.options import common_options
+from taskq_cloud.cli.options import Seconds, common_options
 from taskq_cloud.cli.output import echo, one_line, say
 from taskq_cloud.cli.task_results import exit_code, require_store, value_text, wait_for
 from taskq_cloud.core.model.option_values import aware
@@ -93,7 +93,7 @@ def seconds_or_time(text: str) -> float | datetime:
     default="{}",
     help="The keyword arguments, as a JSON object: '{\"width\": 200}'.",
 )
-@click.option("--countdown", type=click.FloatRange(min=0), metavar="SECONDS", help="Run the task after this delay.")
+@click.option("--countdown", type=Seconds(min=0), metavar="SECONDS", help="Run the task after this delay.")
 @click.option("--eta", type=iso_time, metavar="TIME", help="Run the task at this time: 2030-01-31T12:00:00Z.")
 @click.option(
     "--expires",
@@ -105,7 +105,7 @@ def seconds_or_time(text: str) -> float | datetime:
 @click.option("--task-id", metavar="ID", help="The id of the call.  [default: a new id]")
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     metavar="SECONDS",
     help="Wait for the result, at most this long, and print it instead of the id.",
 )

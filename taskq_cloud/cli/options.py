@@ -5,6 +5,7 @@ They can be given before or after the command's name, so their values are kept i
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -15,6 +16,17 @@ from taskq_cloud.bootstrap import logs
 from taskq_cloud.bootstrap.loading import APP_VARIABLE
 
 C = TypeVar("C", bound=Callable[..., Any])
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds: a range of floats without those that aren't numbers, or are infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number, or fail with click's error for a wrong value."""
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
 
 
 def common_options(command: C) -> C:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from taskq_cloud.cli.application import open_app
-from taskq_cloud.cli.options import common_options
+from taskq_cloud.cli.options import Seconds, common_options
 from taskq_cloud.cli.output import echo, one_line, say
 from taskq_cloud.cli.task_results import FAILED, NOT_ENDED, SUCCEEDED, exit_code, require_store, value_text, wait_for
 from taskq_cloud.cli.workflow_tree import dot, json, svg, text
@@ -32,7 +32,7 @@ _FORMATS: Final = ("text", "dot", "svg", "json")
 @click.command("result", short_help="Show the state and value of a task, or the tree of a workflow.")
 @click.argument("task_id", metavar="ID")
 @click.option("-t", "--traceback", is_flag=True, help="Also print the traceback of a failed task.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for the end, at most this long.")
+@click.option("--wait", type=Seconds(min=0), metavar="SECONDS", help="Wait for the end, at most this long.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option("--tree", is_flag=True, help="Draw the workflow whose last task, or last group, is ID.")
 @click.option("--watch", is_flag=True, help="With --tree: redraw the workflow every second until it has ended.")

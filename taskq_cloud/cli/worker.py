@@ -12,7 +12,7 @@ import click
 
 from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.application import check_reachable, open_app
-from taskq_cloud.cli.options import app_path, common_options, log_format, queues_option
+from taskq_cloud.cli.options import Seconds, app_path, common_options, log_format, queues_option
 from taskq_cloud.cli.output import say
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.pools.factory import ALIASES, POOLS
@@ -22,7 +22,7 @@ from taskq_cloud.worker.process import run_worker
 from taskq_cloud.worker.supervisor import SideService
 
 _POSITIVE: Final = click.IntRange(min=1)
-_SECONDS: Final = click.FloatRange(min=0, min_open=True)
+_SECONDS: Final = Seconds(min=0, min_open=True)
 
 
 @click.command("worker", short_help="Run a worker that serves the application's queues.")

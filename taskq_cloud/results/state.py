@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -174,7 +175,7 @@ def in_time(flow: Flow[V], task: str, timeout: float | None, deadline: float) ->
         timeout: the longest time to wait, in seconds, for the error; None: as long as the read takes.
         deadline: the end of that time, by the monotonic clock.
     """
-    if timeout is None:
+    if timeout is None or deadline == math.inf:
         return flow
 
     def too_late() -> Exception:

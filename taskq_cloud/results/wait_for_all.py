@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.model.option_values import WAIT, check
 from taskq_cloud.core.records import record
 from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.results.state import in_time
@@ -57,7 +58,7 @@ def wait_for_all(
     pages = _pages(_missing(results))
     if pages:
         refuse_without_store(app)
-    deadline = deadline_after(timeout)
+    deadline, interval = deadline_after(timeout), check(WAIT, "interval", interval)
     polls, pause = count(1), min(FIRST_POLL_SECONDS, interval)
     while pages:
         everything = next(polls) % POLLS_UNTIL_ALL == 0

@@ -11,6 +11,7 @@ from typing import Final
 
 from taskq_cloud.core.execution.runner import current_invocation
 from taskq_cloud.core.flows import Flow, Step, run
+from taskq_cloud.core.model.option_values import DELAY, WAIT, check
 from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Backend, V
@@ -122,12 +123,24 @@ def refuse_without_store(backend: Backend) -> None:
 
 
 def deadline_after(timeout: float | None) -> float:
-    """The time at which a wait ends, by the monotonic clock: ``timeout`` seconds from now; None: infinity."""
-    return math.inf if timeout is None else time.monotonic() + timeout
+    """The time at which a wait ends, by the monotonic clock: ``timeout`` seconds from now; None: infinity.
+
+    Raises:
+        OptionError: the timeout is not a number of seconds.
+    """
+    if timeout is None or timeout == math.inf:
+        return math.inf
+    seconds: float = check(DELAY, "timeout", timeout)
+    return time.monotonic() + seconds
 
 
 def pauses(longest: float) -> Iterator[float]:
-    """Yield the seconds between polls of the store, which grow up to ``longest``, without end."""
+    """Yield the seconds between polls of the store, which grow up to ``longest``, without end.
+
+    Raises:
+        OptionError: ``longest`` is not a number of seconds.
+    """
+    longest = check(WAIT, "interval", longest)
     pause = min(FIRST_POLL_SECONDS, longest)
     while True:
         yield pause

@@ -84,6 +84,10 @@ def test_unregistered_task_is_sent_with_a_warning(taskq: TaskQCommand, shop: str
         (["--eta", "soon"], "2030-01-31T12:00:00Z"),
         (["--expires", "soon"], "2030-01-31T12:00:00Z"),
         (["-a", "[1, 2, 3]"], "too many positional arguments"),
+        (["--wait", "nan"], "is not a number of seconds"),
+        (["--wait", "inf"], "is not a number of seconds"),
+        (["--countdown", "nan"], "is not a number of seconds"),
+        (["-a", "[1, 2]", "--expires", "nan"], "expires must be a number of seconds"),
     ],
 )
 def test_malformed_option_is_a_usage_error_and_sends_nothing(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,6 +49,22 @@ def test_finished_records_are_not_listed_as_failures(shop: Shop) -> None:
     ((queue, retry),) = shop.broker.sent
     assert queue == "work"
     assert retry.delay_seconds == pytest.approx(7, abs=1)
+
+
+@pytest.mark.slow
+def test_record_that_waits_for_another_is_decided_upon_when_its_turn_comes(shop: Shop) -> None:
+    revoked, expires = call_of("add", 2), replace(call_of("add", 3), expires=datetime.now(UTC) + timedelta(seconds=1))
+
+    @shop.app.task(name="takes_time")
+    def takes_time() -> None:
+        assert shop.app.AsyncResult(revoked.id).revoke()
+        time.sleep(1.01)
+
+    calls = [call_of("takes_time"), revoked, expires, call_of("add", 4)]
+    assert failures(shop.handler(batch(*map(record, calls)), Context())) == []
+    assert shop.ran == [4]
+    states = [shop.app.AsyncResult(call.id).state for call in calls]
+    assert states == ["SUCCESS", "REVOKED", "REVOKED", "SUCCESS"]
 
 
 def test_errback_that_takes_the_error_is_called_in_the_function(shop: Shop) -> None:

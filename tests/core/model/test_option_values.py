@@ -16,6 +16,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from taskq_cloud import TaskQ
 from taskq_cloud.calling.options import call_options, make_message
 from taskq_cloud.core.messages import events, protocol
 from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
@@ -278,3 +279,10 @@ def test_numbers_that_other_languages_write_are_read() -> None:
     document = {"headers": headers, "properties": {"priority": 5.0}, "body": "[[], {}, {}]"}
     read = protocol.decode(document, "broker-id")
     assert (read.id, read.timelimit, read.retries, read.priority) == ("42", (None, 2.5), 1, 5)
+
+
+@pytest.mark.parametrize("headers", [{"id": "x"}, {"task": "x", "tenant": 1}])
+def test_header_of_an_automatic_retry_is_not_one_of_the_protocols(headers: dict[str, Any]) -> None:
+    app = TaskQ("shop", broker="memory://")
+    with pytest.raises(ImproperlyConfigured, match="task add: retry_kwargs: header"):
+        app.task(name="add", retry_kwargs={"headers": headers})(lambda: 1)
