@@ -92,6 +92,26 @@ def test_one_function_may_be_declared_twice(app: TaskQ) -> None:
     assert app.task(name="shop.add", priority=3)(add).options.priority == 3
 
 
+def test_one_method_of_one_object_may_be_declared_twice(app: TaskQ) -> None:
+    class Till:
+        def pay(self) -> int:
+            return 1
+
+    till = Till()
+    app.task(name="shop.pay")(till.pay)
+    assert app.task(name="shop.pay", priority=3)(till.pay).options.priority == 3
+    with pytest.raises(AlreadyRegistered):
+        app.task(name="shop.pay")(Till().pay)
+
+
+@pytest.mark.parametrize(
+    "name", ["celery.chain", "celery.group", "celery.chord", "celery.chunks", "celery.map", "taskq.fan_out"]
+)
+def test_name_of_a_built_in_task_is_refused(app: TaskQ, name: str) -> None:
+    with pytest.raises(AlreadyRegistered):
+        app.task(name=name)(lambda: 1)
+
+
 @pytest.mark.parametrize("name", [5, "a\0b", "two\nlines", "\ud800", b"shop.pay"])
 def test_name_that_no_message_can_carry_is_refused(app: TaskQ, name: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="the name of a task must be a name"):

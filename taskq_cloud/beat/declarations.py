@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from taskq_cloud.calling.options import checked_options
+from taskq_cloud.calling import defaults
+from taskq_cloud.calling.options import LINKS, call_options, checked_options
 from taskq_cloud.canvas import signature
 from taskq_cloud.canvas.task_call import Call
 from taskq_cloud.canvas.workflow import Workflow
+from taskq_cloud.core.model.option_values import FLAG, check
 from taskq_cloud.core.schedules import entry as entries
 from taskq_cloud.core.schedules.base import Schedule, zone_name, zone_named
 from taskq_cloud.core.schedules.documents import duration
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
-from taskq_cloud.errors import ScheduleError
+from taskq_cloud.errors import ImproperlyConfigured, ScheduleError
 from taskq_cloud.runtime.protocols import Application
 from taskq_cloud.schedules import crontab, maybe_schedule, schedule
 
@@ -169,7 +171,7 @@ def _entry(app: Application, declared: Declaration) -> ScheduleEntry:
         )
     try:
         return entries.check(_checked(app, where, task, declared))
-    except (TypeError, ScheduleError) as error:
+    except (TypeError, ImproperlyConfigured) as error:
         text = str(error)
         raise ScheduleError(text if text.startswith(where) else f"{where}: {text}") from error
 
@@ -193,7 +195,7 @@ def _checked(app: Application, where: str, task: str, declared: Declaration) -> 
         args=tuple(args),
         kwargs=dict(kwargs),
         options=options,
-        enabled=bool(given.get("enabled", True)),
+        enabled=check(FLAG, "enabled", given.get("enabled", True)),
         jitter_seconds=duration(given.get("jitter") or 0, "jitter").total_seconds(),
         overlap=overlap,
         catch_up=given.get("catch_up", "one"),
@@ -202,6 +204,8 @@ def _checked(app: Application, where: str, task: str, declared: Declaration) -> 
 
 def _checked_options(where: str, task: str, given: Mapping[str, Any]) -> dict[str, Any]:
     options = checked_options(task, given)
+    call_options(task, {name: options[name] for name in LINKS if name in options})
+    defaults.check(task, options)
     fixed = sorted(set(_NOT_OF_A_TICK) & options.keys())
     if fixed:
         raise ScheduleError(f"{where}: the option {fixed[0]} would be the same for every call: remove it")

@@ -5,7 +5,7 @@ They are put into the signatures when a caller sends them: the worker that sends
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskq_cloud.calling.options import LINKS
@@ -29,7 +29,7 @@ def with_defaults(app: Application, stage: TaskStage) -> TaskStage:
     Raises:
         ImproperlyConfigured: no worker could send a message with these options.
     """
-    _check(stage)
+    check(stage.task, stage.options)
     inner = signatures.mapped_task(stage.signature)
     task, routed = app.options_of(inner or stage.task), app.route_options(inner or stage.task)
     found: dict[str, Any] = {**routed}
@@ -55,13 +55,16 @@ def _of_link(app: Application, link: Signature) -> Signature:
     if not signatures.is_composed(link):
         return with_defaults(app, TaskStage(link)).signature
     for stage in every_task(signatures.parse(link)):
-        _check(stage)
+        check(stage.task, stage.options)
     return link
 
 
-def _check(stage: TaskStage) -> None:
-    """Check the options by which a later message is encoded. Its sender is a worker, which could only fail the task."""
-    options = stage.options
+def check(task: str, options: Mapping[str, Any]) -> None:
+    """Check the options by which a message is encoded that is not sent here: its sender could only fail the task.
+
+    Raises:
+        ImproperlyConfigured: the serializer or the compression is unknown, or a header is one of the protocol's own.
+    """
     reserved = RESERVED_HEADERS.intersection(options.get("headers") or ())
     try:
         if options.get("serializer") not in (None, AUTH):
@@ -69,8 +72,8 @@ def _check(stage: TaskStage) -> None:
         if options.get("compression") is not None:
             check_name(options["compression"])
     except ImproperlyConfigured as error:
-        raise ImproperlyConfigured(f"task {stage.task}: {error}") from None
+        raise ImproperlyConfigured(f"task {task}: {error}") from None
     if reserved:
         raise ImproperlyConfigured(
-            f"task {stage.task}: header {min(reserved)!r} is one of the protocol's own; give yours another name"
+            f"task {task}: header {min(reserved)!r} is one of the protocol's own; give yours another name"
         )

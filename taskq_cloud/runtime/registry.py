@@ -10,6 +10,7 @@ from taskq_cloud.core.execution.runner import TaskRunner, builtin_tasks
 from taskq_cloud.core.lazy import lazy
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.workflows.signatures import BUILT_IN
 from taskq_cloud.errors import AlreadyRegistered
 from taskq_cloud.runtime.resources import Resources
 
@@ -55,11 +56,14 @@ class Registry(Resources):
         """Add a task. It replaces an earlier declaration of the same function.
 
         Raises:
-            AlreadyRegistered: a task with this name runs another function, be it one that the same line has made.
+            AlreadyRegistered: a task with this name is built in, or runs another function, be it one that the same line
+            has made.
         """
         name, function = task.definition.name, task.definition.function
+        if name in BUILT_IN:
+            raise AlreadyRegistered(f"task {name!r} is built in, and its messages would not run yours: give it another name")
         known = self.definitions.get(name)
-        if known is not None and known.function is not function:
+        if known is not None and known.function != function:
             raise AlreadyRegistered(
                 f"task {name!r} is already {known.function.__module__}.{known.function.__qualname__}; give one of the "
                 "two its own name=... (a wrapper keeps its function's name with functools.wraps)"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
-from taskq_cloud.core.model.option_values import LIMIT, Kind, check
+from taskq_cloud.core.model.option_values import ID, LIMIT, Kind, check
 from taskq_cloud.errors import InvalidTaskError, OptionError
 
 
@@ -66,10 +68,21 @@ def signatures(task: str, name: str, value: Any) -> Any:
 
 def option(task: str, name: str, value: Any, kind: Kind) -> Any:
     """Check a value of a message as the option of a call is checked; None stays None."""
+    if kind is ID and isinstance(value, dict):
+        value = _uuid(value)
     try:
         return None if value is None else check(kind, name, value)
     except OptionError as error:
         raise InvalidTaskError(f"task {task}: {error}") from None
+
+
+def _uuid(value: Any) -> Any:
+    """Read an id that a Celery caller gave as a UUID: kombu writes it as its JSON writes all UUIDs."""
+    match value:
+        case {"__type__": "uuid", "__value__": {"hex": str(digits)}}:
+            with suppress(ValueError):
+                return UUID(hex=digits)
+    return value
 
 
 def timelimit(task: str, value: Any) -> tuple[float | None, float | None]:

@@ -112,3 +112,19 @@ def instants_of(wall: datetime, zone: tzinfo) -> list[datetime]:
 def now_of(nowfun: Now | None) -> datetime:
     """The time now as an aware ``datetime``, by ``nowfun`` if it is given."""
     return aware(nowfun()) if nowfun else datetime.now(UTC)
+
+
+def length_of(number: float, what: str) -> timedelta:
+    """Make a length of time of a number of seconds.
+
+    Args:
+        number: the number.
+        what: a name for the value, for the error.
+
+    Raises:
+        ScheduleError: the number is not finite, or is too large.
+    """
+    try:
+        return timedelta(seconds=number)
+    except (ValueError, OverflowError):
+        raise ScheduleError(f"{what} is {number!r:.100}; give a number of seconds") from None

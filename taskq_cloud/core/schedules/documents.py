@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from taskq_cloud.core.model.option_values import aware
-from taskq_cloud.core.schedules.base import Schedule
+from taskq_cloud.core.schedules.base import Schedule, length_of
 from taskq_cloud.core.schedules.cron import crontab
 from taskq_cloud.core.schedules.entry import Timing
 from taskq_cloud.core.schedules.interval import schedule
@@ -27,20 +27,20 @@ def duration(value: float | str | timedelta, what: str) -> timedelta:
         what: a name for the value, for the error.
 
     Raises:
-        ScheduleError: the text isn't a length of time.
+        ScheduleError: the text isn't a length of time, or the number is none.
         TypeError: the value has another type.
     """
     if isinstance(value, timedelta):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return timedelta(seconds=value)
+        return length_of(value, what)
     if not isinstance(value, str):
         raise TypeError(f"{what} is {value!r}; give a timedelta, a number of seconds or a text such as '5m'")
     found = _DURATION.fullmatch(value.strip())
     if found is None or not any(found.groups()):
         raise ScheduleError(f"{what} is {value!r}; write a length of time such as '90s', '5m', '1h30m' or '2d'")
     pairs = zip(found.groups("0"), _UNITS.values(), strict=True)
-    return timedelta(seconds=sum(int(number) * unit for number, unit in pairs))
+    return length_of(sum(int(number) * unit for number, unit in pairs), what)
 
 
 def schedule_to_document(each: Schedule) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from taskq_cloud.core.schedules.base import (
     Now,
     ScheduleState,
     instants_of,
+    length_of,
     now_of,
     utc_of,
     zone_name,
@@ -60,7 +61,7 @@ class schedule:
     ) -> None:
         if isinstance(run_every, bool) or not isinstance(run_every, int | float | timedelta):
             raise TypeError(f"schedule: run_every is {run_every!r}; give a timedelta or a number of seconds")
-        every = run_every if isinstance(run_every, timedelta) else timedelta(seconds=run_every)
+        every = run_every if isinstance(run_every, timedelta) else length_of(run_every, "schedule: run_every")
         if every <= timedelta(0):
             raise ScheduleError(f"schedule: run_every is {every.total_seconds():g} s; it must be more than 0")
         object.__setattr__(self, "run_every", every)

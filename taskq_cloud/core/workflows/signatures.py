@@ -38,6 +38,8 @@ ACCUMULATE: Final = "celery.accumulate"
 FAN_OUT: Final = "taskq.fan_out"
 """The built-in task that sends the members of a large group: a message for each page, then the members of a page."""
 
+BUILT_IN: Final = frozenset({CHAIN, GROUP, CHORD, CHUNKS, FAN_OUT})
+"""The names of tasks that no function runs: they stand for workflows, or the pipeline carries them out."""
 _COMPOSED: Final = frozenset({CHAIN, GROUP, CHORD, CHUNKS})
 _LAST_TASK_OPTIONS: Final = ("link", "task_id")
 """Options of a chain or a chord that its last task gets."""

@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from celery import Celery
@@ -23,6 +24,7 @@ from taskq_cloud.core.model.message import Embed, Message
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.errors import DecodeError, EncodeError, ImproperlyConfigured
 from tests.core.untyped_kombu import Connection
+from tests.core.untyped_kombu import json as kombu_json
 
 ID = "4cc7438e-afd4-4f8f-a2f3-f46567e7ca77"
 ROUTES = {"aws.s3:*": "on_s3", "*": "on_event"}
@@ -225,6 +227,16 @@ def test_random_message_of_celery_is_read(message: Message, protocol_version: in
     got = read(json.dumps(prepared))
     assert (got.task, got.id, got.args, got.kwargs) == (message.task, message.id, message.args, message.kwargs)
     assert (got.retries, got.eta) == (message.retries, message.eta)
+
+
+def test_id_that_celery_was_given_as_a_uuid_is_its_text(celery_app: Celery) -> None:
+    made = celery_app.amqp.as_task_v2(UUID(ID), "t", [1], {}, parent_id=UUID(ID))
+    with Connection("memory://") as connection:
+        producer = connection.Producer(serializer="json")
+        body, content_type, content_encoding = producer._prepare(made.body, "json", None, None, {})
+        prepared = producer.channel.prepare_message(body, 0, content_type, content_encoding, dict(made.headers), {})
+    got = read(kombu_json.dumps(prepared))  # SQS gets an envelope of kombu's JSON
+    assert (got.id, got.root_id, got.parent_id) == (ID, ID, ID)
 
 
 # -- garbage
