@@ -25,8 +25,8 @@ LARGEST_NUMBER: Final = 2**31
 LONGEST_DELAY_SECONDS: Final = 100 * 366 * 86_400
 """A hundred years: longer than any real delay, and far from the largest time that a datetime can hold."""
 
-LONGEST_ID_CHARACTERS: Final = 255
-"""Every store's keys have room for an id of this length."""
+LONGEST_ID_BYTES: Final = 255
+"""Every store's keys have room for an id of this length, also where each byte beyond ASCII takes three (S3)."""
 
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 """Characters that an id or a name can't have: control characters, and halves of character pairs."""
@@ -145,7 +145,7 @@ def _name(value: Any) -> str:
 
 def _identifier(value: Any) -> str:
     name = _name(str(value) if isinstance(value, UUID) else value)
-    if len(name) > LONGEST_ID_CHARACTERS:
+    if len(name) > LONGEST_ID_BYTES or (not name.isascii() and len(name.encode()) > LONGEST_ID_BYTES):
         raise ValueError
     return name
 
@@ -226,7 +226,7 @@ FLAG: Final = Kind("True or False", _flag)
 TEXT: Final = Kind("a text", _text)
 NAME: Final = Kind("a name: a text without control characters", _name)
 ID: Final = Kind(
-    f"a text of 1 to {LONGEST_ID_CHARACTERS} characters without control characters, or a UUID", _identifier
+    f"a text of 1 to {LONGEST_ID_BYTES} bytes without control characters, or a UUID", _identifier
 )
 HEADERS: Final = Kind("a mapping of names to values", _headers)
 NAMES: Final = Kind("a list of names", _names)
