@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from celery import Celery
@@ -98,6 +101,18 @@ def test_failure_stored_by_celery_is_read(celery_backend: Kept) -> None:
     document = result_document.decode(celery_backend.kept[celery_backend.get_key_for_task("1")])
     again = result_document.exception_of(document["result"])
     assert (type(again), again.args) == (ValueError, ("boom", 1))
+
+
+@pytest.mark.parametrize("argument", [UUID(int=5), datetime(2030, 1, 1, tzinfo=UTC), Decimal("1.50"), b"x"], ids=repr)
+def test_key_that_is_no_text_reaches_callers_on_either_side(celery_backend: Kept, argument: Any) -> None:
+    error, key = KeyError(argument), celery_backend.get_key_for_task("1")
+    celery_backend.kept[key] = result_document.encode(Message(task="t", id="1"), FAILURE, ErrorInfo.of(error), now=NOW)
+    read = celery_backend.get_task_meta("1")["result"]
+    assert (type(read), read.args) == (KeyError, (argument,))
+    celery_backend.store_result("2", error, FAILURE)
+    document = result_document.decode(celery_backend.kept[celery_backend.get_key_for_task("2")])
+    read = result_document.exception_in(document)
+    assert (type(read), read.args, str(read)) == (KeyError, (argument,), str(error))
 
 
 class Nest:
