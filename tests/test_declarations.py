@@ -424,11 +424,11 @@ def test_arguments_and_options_of_a_chain_go_past_its_empty_parts(app: TaskQ, no
         return a + b
 
     bench = Bench.of(app)
-    first = chain(nothing, add.s(10)).delay(1)
+    first, joined = chain(nothing, add.s(10)).delay(1), (nothing | add.s(10)).delay(2)
     last = chain(add.s(1, 2), nothing).apply_async(task_id="last", link=add.s(5).set(task_id="linked"))
     limited = chain(nothing, add.s(1, 2)).set(queue="slow").apply_async()
     bench.drain()
-    assert first.get(timeout=1) == 11
+    assert (first.get(timeout=1), joined.get(timeout=1)) == (11, 12)
     assert (last.id, last.get(timeout=1), app.AsyncResult("linked").get(timeout=1)) == ("last", 3, 8)
     bench.drain("slow")
     assert limited.get(timeout=1) == 3

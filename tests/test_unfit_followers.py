@@ -1,4 +1,4 @@
-"""Tasks that follow another with options that no message can have: told at the call, or a failure of the task before."""
+"""Tasks that follow others with options that no message can have: told at the call, or they fail the task before."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Shop:
             return x + y
 
         @self.app.task(name="again", bind=True)
-        def again(self: Any, **options: Any) -> None:
+        def again(self: Any, /, **options: Any) -> None:
             raise self.retry(exc=ValueError("the own error"), **options)
 
         @self.app.task(name="instead", bind=True)
-        def instead(self: Any, **options: Any) -> None:
+        def instead(self: Any, /, **options: Any) -> None:
             self.replace(add.s(1, 2).set(**options))
 
         self.add, self.again, self.instead = add, again, instead

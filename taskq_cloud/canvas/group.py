@@ -75,9 +75,11 @@ class Group(Workflow[GroupResult]):
         """Send the group with these arguments for every member: ``apply_async(args, **options)``, as in Celery."""
         return self.apply_async(args, **options)
 
-    def __or__(self, other: Workflow) -> Group | Chord:
+    def __or__(self, other: Workflow) -> Group | Chord | Chain:
         if not isinstance(other, Workflow):
             return NotImplemented
+        if self.empty and not other.empty:
+            return Chain(self, other)  # which leaves it out, so that the arguments go past it
         # As in Celery: written so, a group of one stays a group. In chain(...) it becomes its one member.
         return self if other == Chain() else _chord_of(self, other)
 

@@ -333,7 +333,9 @@ def taken(options: dict[str, Any], *names: str) -> dict[str, Any]:
 def link_all(node: W, links: Options) -> W:
     """Return a copy of a workflow with callbacks and errbacks, given as the options ``link`` and ``link_error``."""
     for name, linked in links.items():
-        for each in [linked] if isinstance(linked, Workflow) or not isinstance(linked, Iterable | None) else as_list(linked):
+        for each in (
+            [linked] if isinstance(linked, Workflow) or not isinstance(linked, Iterable | None) else as_list(linked)
+        ):
             other = node_of(each, name)
             node = node.link(other) if name == "link" else node.link_error(other)
     return node

@@ -61,7 +61,9 @@ class Registry(Resources):
         """
         name, function = task.definition.name, task.definition.function
         if name in BUILT_IN:
-            raise AlreadyRegistered(f"task {name!r} is built in, and its messages would not run yours: give it another name")
+            raise AlreadyRegistered(
+                f"task {name!r} is built in, and its messages would not run yours: give it another name"
+            )
         known = self.definitions.get(name)
         if known is not None and known.function != function:
             raise AlreadyRegistered(

@@ -1,4 +1,4 @@
-"""How long a wait may be: a number of seconds or a timedelta, wherever it is given; without end only where that is said."""
+"""How long a wait may be: a number of seconds or a timedelta, wherever it is given; endless only where that is said."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud import TaskQ, group
-from taskq_cloud.errors import OptionError, TimeoutError
+from taskq_cloud import TaskQ, errors, group
+from taskq_cloud.errors import OptionError
 from taskq_cloud.testing.bench import Bench
 
 
@@ -58,7 +58,7 @@ def test_interval_that_is_no_number_of_seconds_is_refused(app: TaskQ, wait: str,
 @pytest.mark.parametrize("given", [timedelta(0), 0, -1, timedelta(seconds=-1)])
 @pytest.mark.parametrize("wait", WAITS)
 def test_wait_whose_time_is_over_has_one_look(app: TaskQ, wait: str, given: Any) -> None:
-    with pytest.raises(TimeoutError):
+    with pytest.raises(errors.TimeoutError):
         WAITS[wait](app, {"timeout": given})
 
 

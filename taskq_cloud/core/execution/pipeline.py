@@ -107,12 +107,8 @@ class Pipeline:
                 message = self._checked(delivery, message)
             except DecodeError as error:
                 return (yield from self._undecodable(delivery, error, message))
-            except OperationalError as error:  # of its payload reference
-                return _give_back(self._context_of_unreadable(delivery), error)
-            except ImproperlyConfigured as error:  # of its payload reference, or of its schedule
-                unread = self._context_of_unreadable(delivery)
-                reason = self._crashes.last_hindrance(unread, error)
-                return _give_back(unread, error) if reason is None else DeadLetter(delivery, reason)
+            except (OperationalError, ImproperlyConfigured) as error:  # of its payload reference, or of its schedule
+                return self._not_read(delivery, error)
             options = environment.options_of(message.task)
             context = DeliveryContext(environment, delivery, message, options, message.fence)
             if message.task == FAN_OUT:
@@ -162,6 +158,13 @@ class Pipeline:
         )
         return DeadLetter(delivery, f"WorkerLostError: {error}")
 
+    def _not_read(self, delivery: Delivery, error: OperationalError | ImproperlyConfigured) -> Settlement:
+        """Settle a message of which a part is elsewhere, and can't be fetched now."""
+        context, reason = self._context_of_unreadable(delivery), None
+        if isinstance(error, ImproperlyConfigured):
+            reason = self._crashes.last_hindrance(context, error)
+        return _give_back(context, error) if reason is None else DeadLetter(delivery, reason)
+
     def _context_of_unreadable(self, delivery: Delivery, task_id: str | None = None) -> DeliveryContext:
         """The context of a message that can't be read."""
         message = Message(task="?", id=task_id or delivery.message_id)
@@ -180,7 +183,9 @@ class Pipeline:
                 yield from outcomes.record_dead_letter(context, ErrorInfo.of(error))
             except (OperationalError, ImproperlyConfigured) as failure:
                 counts = context.message.embed.chord is not None
-                if counts and (isinstance(failure, OperationalError) or not self._crashes.last_hindrance(context, failure)):
+                if counts and (
+                    isinstance(failure, OperationalError) or not self._crashes.last_hindrance(context, failure)
+                ):
                     return _give_back(context, failure)
                 # The message is worth more than its state: it goes to the dead-letter queue all the same.
                 context.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %s", failure)

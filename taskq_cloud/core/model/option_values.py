@@ -225,9 +225,7 @@ POSITIVE: Final = Kind("a whole number above zero", partial(_whole, least=1))
 FLAG: Final = Kind("True or False", _flag)
 TEXT: Final = Kind("a text", _text)
 NAME: Final = Kind("a name: a text without control characters", _name)
-ID: Final = Kind(
-    f"a text of 1 to {LONGEST_ID_BYTES} bytes without control characters, or a UUID", _identifier
-)
+ID: Final = Kind(f"a text of 1 to {LONGEST_ID_BYTES} bytes without control characters, or a UUID", _identifier)
 HEADERS: Final = Kind("a mapping of names to values", _headers)
 NAMES: Final = Kind("a list of names", _names)
 ATTRIBUTES: Final = Kind("a mapping of names to texts", _attributes)

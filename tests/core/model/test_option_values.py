@@ -114,7 +114,10 @@ REFUSED_BY_CALLS: list[tuple[str, Any]] = [
         ("eta", value)
         for value in (5, "tomorrow", date(2030, 1, 1), datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))))
     ),
-    *(("task_id", value) for value in (42, "", b"id", "a\0b", "line\n", "\ud800", "x" * 256, "é" * 128, "😀" * 64, object(), ["x"])),
+    *(
+        ("task_id", value)
+        for value in (42, "", b"id", "a\0b", "line\n", "\ud800", "x" * 256, "é" * 128, "😀" * 64, object(), ["x"])
+    ),
     *(("headers", value) for value in ("text", [("a", 1)], {1: 2}, {"": 1})),
     *(("message_attributes", value) for value in ({"a": 1}, {1: "a"}, ["a"])),
     *(
