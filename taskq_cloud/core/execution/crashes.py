@@ -58,7 +58,7 @@ class Crashes:
             error: says what is wrong, and the way out.
         """
         receives = self._receives(context.delivery)
-        if receives < self.most_receives:
+        if receives < self.most_receives or not context.delivery.queued:  # the caller of a function is told
             return None
         context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered after %d receives: %s", receives, error)
         return f"{_text(error)} (on each of {receives} receives; mend the cause, then redrive the dead-letter queue)"
