@@ -261,6 +261,14 @@ class TaskPredicate(TaskQError):
     """Raised by a task to decide what happens to it: run again, ignore its result, or refuse its message."""
 
 
+def shown(error: object) -> str:
+    """The ``repr`` of an exception, or its class's name where that fails: a class may do anything in it."""
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001
+        return f"{type(error).__name__}()"
+
+
 class Retry(TaskPredicate):
     """Run the task again. ``self.retry()`` raises this; a task may also raise it directly.
 
@@ -285,7 +293,7 @@ class Retry(TaskPredicate):
         max_retries: int | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(message or (repr(exc) if exc else "retry"))
+        super().__init__(message or ("retry" if exc is None else shown(exc)))
         self.message = message
         self.exc = exc
         self.when = when

@@ -73,16 +73,20 @@ def run_in_place(
 
 def run_here_and_now(runner: TaskRunner, invocation: Invocation, describe: Describe = ErrorInfo.of) -> Outcome:
     """Run a function to its end, whether an event loop runs here or not."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return runner.run(invocation, describe)
-    if not runner.is_async(invocation.message.task):
+    if not _loop_runs_here() or not runner.is_async(invocation.message.task):
         return runner.run(invocation, describe)
     # A loop that is running already can't run a coroutine to its end, so the coroutine gets a loop in another thread.
     # That loop is closed at once: an exception that is kept would keep it open with its frames.
     with ThreadPoolExecutor(1, thread_name_prefix="taskq-eager") as thread:
         return thread.submit(asyncio.run, runner.arun(invocation, describe)).result()
+
+
+def _loop_runs_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False  # and the task runs outside of this, or its exception would have this one as its context
+    return True
 
 
 def _document(message: Message, outcome: Outcome) -> str:

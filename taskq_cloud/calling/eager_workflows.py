@@ -33,7 +33,7 @@ from taskq_cloud.core.workflows.stages import (
     set_on_last,
     tasks_told_of_failure,
 )
-from taskq_cloud.errors import ChordError
+from taskq_cloud.errors import ChordError, shown
 from taskq_cloud.results.async_result import AsyncResult, EagerResult
 from taskq_cloud.results.group_result import GroupResult
 from taskq_cloud.results.state import TaskState
@@ -204,7 +204,7 @@ def _call_with_exception(app: Application, failed: Message, errback: Signature, 
 
 def _chord_failed(header: GroupResult) -> TaskState:
     failed = next(each for each in header.leaves() if not each.successful())
-    error = ChordError(f"Dependency {failed.id} raised {failed.result!r}")
+    error = ChordError(f"Dependency {failed.id} raised {shown(failed.result)}")
     error.__cause__ = failed.result if isinstance(failed.result, BaseException) else None
     return _failure(str(header.id), error)
 

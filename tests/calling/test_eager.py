@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud import TaskQ, chain, chord, errors, group
+from taskq_cloud import BoundTask, TaskQ, chain, chord, errors, group
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.errors import ChordError, Ignore, MaxRetriesExceededError
 from taskq_cloud.testing import run_tasks
+from taskq_cloud.testing.bench import Bench
 
 
 class Declined(Exception):
@@ -140,6 +141,46 @@ def test_exhausted_retries_without_an_exception_are_their_own_error(app: TaskQ) 
 
     with pytest.raises(MaxRetriesExceededError):
         again.delay().get()
+
+
+class Unshowable(Exception):
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("neither true nor false")
+
+
+@pytest.mark.parametrize("where", ["sent", "in place"])
+def test_exception_that_can_not_be_shown_is_retried_and_fails_its_chord(where: str) -> None:
+    app, error = TaskQ("shop", broker="memory://", results="memory://"), Unshowable("x")
+    bench = Bench.of(app)
+
+    @app.task(name="again", bind=True, max_retries=1, default_retry_delay=0)
+    def again(self: BoundTask) -> None:
+        self.retry(exc=error)
+
+    @app.task(name="total")
+    def total(values: list[int]) -> int:
+        return sum(values)
+
+    workflow = chord([again.s(), again.s()], total.s())
+    one, all_of_them = (each.delay() if where == "sent" else each.apply() for each in (again.s(), workflow))
+    bench.drain()
+    with pytest.raises(Unshowable):
+        one.get(timeout=1)
+    with pytest.raises(ChordError, match=r"raised Unshowable\("):
+        all_of_them.get(timeout=1)
+
+
+def test_exception_of_an_eager_task_has_its_own_context_only(app: TaskQ) -> None:
+    @app.task(name="fails")
+    def fails() -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError) as caught:
+        fails.apply().get()
+    assert caught.value.__context__ is None
 
 
 def test_failed_chord_has_the_members_exception_as_its_cause(app: TaskQ) -> None:

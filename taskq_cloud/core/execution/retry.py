@@ -91,7 +91,8 @@ def exhausted(retries: int, max_retries: int | None) -> bool:
 
 def no_retry_left(task: str, task_id: str, exc: BaseException | type[BaseException] | None) -> BaseException:
     """The error of a task without a retry left: the error that it was to be retried for, if any, as in Celery."""
-    return instance_of(exc) or MaxRetriesExceededError(f"can't retry {task}[{task_id}]: max_retries is used up")
+    cause = instance_of(exc)
+    return MaxRetriesExceededError(f"can't retry {task}[{task_id}]: max_retries is used up") if cause is None else cause
 
 
 def instance_of(exc: BaseException | type[BaseException] | None) -> BaseException | None:
@@ -128,8 +129,9 @@ def _requested(
     if exhausted(retries, checked.get("max_retries", options.max_retries)):
         return Failed(describe(no_retry_left(task, task_id, request.exc)))
     when = options.default_retry_delay if request.when is None else check(WHEN, "Retry(): when", request.when)
+    cause = instance_of(request.exc)
     return Retrying(
-        describe(instance_of(request.exc) or request),
+        describe(request if cause is None else cause),
         _delay_seconds(when),
         request.retry_args,
         request.retry_kwargs,

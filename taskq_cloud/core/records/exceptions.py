@@ -63,7 +63,8 @@ def rebuild(error: ErrorInfo) -> Exception:
     """
     kind = _class_of(error.exc_module, error.exc_type)
     made = None if kind is None or issubclass(kind, _READERS_OWN) else _own(kind, error)
-    made = made or _stand_in(kind, error)
+    if made is None:  # and not whether it counts as true: its class may have a length
+        made = _stand_in(kind, error)
     if error.notes:
         made.__dict__["__notes__"] = list(error.notes)  # not by add_note: the class may forbid new attributes
     return made

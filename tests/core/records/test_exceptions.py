@@ -114,6 +114,18 @@ class NoNewAttributes(Exception):
         raise TypeError("no new attributes")
 
 
+class Several(Exception):
+    """An exception that counts as false, as it has a length."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class NoTruth(Exception):
+    def __bool__(self) -> bool:
+        raise RuntimeError("neither true nor false")
+
+
 class TwoBuiltins(ValueError, OSError):
     pass
 
@@ -164,6 +176,8 @@ EXCEPTIONS: list[Exception] = [
     Raising("ab"),
     MadeByNew.make("made"),
     TwoBuiltins("x"),
+    Several("x"),
+    NoTruth("x"),
     NoNewAttributes("x"),
     ExceptionGroup("two", [ValueError("a"), KeyError("b")]),
     ExceptionGroup("outer", [ExceptionGroup("inner", [NotFound("x")])]),
