@@ -68,6 +68,11 @@ def is_composed(signature: Signature) -> bool:
     return signature["task"] in _COMPOSED
 
 
+def is_joined(signature: Signature) -> bool:
+    """Whether a signature holds others that it runs: it is composed, or others follow it in its option ``chain``."""
+    return is_composed(signature) or bool((signature.get("options") or {}).get("chain"))
+
+
 def parse(signature: Signature) -> Stages:
     """Read a signature.
 

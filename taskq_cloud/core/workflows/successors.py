@@ -43,6 +43,9 @@ def check(parent: Message, now: float) -> None:
         _check_signatures([*(embed.callbacks or ()), *(embed.errbacks or ()), *(embed.chain or ())], embed.chord)
         deque(on_success(parent, None, now), maxlen=0)
         deque(on_failure(parent, now), maxlen=0)
+        if any(map(signatures.is_joined, _unread(embed.chain or ()))):
+            # It is read only if the task fails, as its end is then the end of all that would have followed.
+            rest_of_chain(parent)
         _check_membership(parent)
     except (*_UNREADABLE, RecursionError) as error:
         raise InvalidTaskError(
@@ -55,6 +58,11 @@ def _check_signatures(linked: Sequence[Signature], chord: Signature | None) -> N
         from taskq_cloud.core.workflows import signature_checks  # most tasks are followed by none
 
         signature_checks.check((*linked, chord) if chord else linked)
+
+
+def _unread(chain: Sequence[Signature]) -> Sequence[Signature]:
+    """The signatures of a chain that ``on_success`` hands on unread."""
+    return chain[:-1] if chain and signatures.is_composed(chain[-1]) else chain
 
 
 def on_success(

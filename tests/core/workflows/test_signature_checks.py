@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Outgoing
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Outgoing
 from taskq_cloud.core.workflows import signature_checks
 from taskq_cloud.testing.bench import Bench
 
@@ -137,3 +137,75 @@ def test_deep_signatures_are_checked_without_recursion() -> None:
         deep = {"task": "celery.chain", "kwargs": {"tasks": [deep]}}
     with pytest.raises(ValueError, match=r"this isn't a signature: {'task': 5}"):
         signature_checks.check([deep])
+
+
+def nested(kind: str, depth: int) -> Any:
+    """Signatures inside each other."""
+    found: Any = {"task": "well"}
+    for number in range(depth):
+        other = {"task": "well", "options": {"task_id": f"{kind}-{number}"}}
+        match kind:
+            case "chain" | "group":
+                found = {"task": f"celery.{kind}", "kwargs": {"tasks": [found, other]}}
+            case "header":
+                found = {"task": "celery.chord", "kwargs": {"header": [found], "body": other}}
+            case "body":
+                found = {"task": "celery.chord", "kwargs": {"header": [other], "body": found}}
+            case "link" | "link_error" | "option chain":
+                found = {**other, "options": {kind.removeprefix("option "): [found]}}
+    return found
+
+
+KINDS = ["chain", "group", "header", "body", "link", "link_error", "option chain"]
+DEEP = [(kind, place, depth) for kind in KINDS for place in PLACES for depth in (120, 250)]
+QUICK = [("header", "last", 120), ("body", "last", 250), ("header", "body", 250), ("chain", "next", 250)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "depth"),
+    [*QUICK, *(pytest.param(*each, marks=pytest.mark.slow) for each in DEEP if each not in QUICK)],
+)
+@pytest.mark.parametrize("task", ["well", "badly"])
+def test_message_with_signatures_nested_deep_is_settled_by_its_first_delivery(
+    task: str, kind: str, place: str, depth: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench, ran = bench_of()
+    deep = nested(kind, depth)
+    embed = PLACES[place](sized(deep) if place == "body" else deep)
+    bench.run(bench.broker.send("celery", [Outgoing(body=body_of(task, embed))]))
+    (delivery,) = bench.receive(queue="celery")
+    settlement = bench.deliver(delivery)
+    assert bench.states("t-1") == ["SUCCESS" if task == "well" and ran else "FAILURE"]
+    if ran:
+        assert isinstance(settlement, Acknowledge)
+    else:
+        assert isinstance(settlement, DeadLetter)
+        assert "nests too deeply" in settlement.reason
+    assert "message.crashed" not in [vars(line).get("action") for line in caplog.records]
+
+
+@pytest.mark.parametrize("place", ["next", "last", "callback"])
+@pytest.mark.parametrize("task", ["well", "badly"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"task": "celery.chord", "kwargs": {**CHORD, "body": {"task": "celery.chain", "kwargs": {"tasks": []}}}},
+        {"task": "celery.chunks", "kwargs": {"task": WELL, "it": [1], "n": 0}},
+        {"task": "celery.chunks", "kwargs": {"task": WELL, "it": [1], "n": "1"}},
+        {"task": "well", "options": {"chain": [nested("header", 150)]}},
+    ],
+    ids=["empty body", "chunks of none", "chunks of text", "deep option"],
+)
+def test_signature_that_no_workflow_can_be_made_of_is_noticed_before_the_task_runs(
+    wrong: Any, task: str, place: str
+) -> None:
+    bench, ran = bench_of()
+    bench.run(bench.broker.send("celery", [Outgoing(body=body_of(task, PLACES[place](wrong)))]))
+    (delivery,) = bench.receive(queue="celery")
+    settlement = bench.deliver(delivery)
+    if place == "callback" and wrong["task"] == "well":  # its message can be made, and will be refused
+        assert ran == [task]
+        assert isinstance(settlement, Acknowledge)
+    else:
+        assert ran == []
+        assert isinstance(settlement, DeadLetter)
