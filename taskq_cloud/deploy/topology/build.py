@@ -35,7 +35,7 @@ from taskq_cloud.deploy.topology.model import (
 )
 from taskq_cloud.deploy.topology.names import check_variables
 from taskq_cloud.deploy.topology.runtimes import MARGIN_SECONDS, Served, serve
-from taskq_cloud.deploy.topology.scheduling import schedule_group, schedules
+from taskq_cloud.deploy.topology.scheduling import schedule_group, schedules, with_key
 from taskq_cloud.deploy.topology.stores import Stores, stores
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Application
@@ -157,7 +157,7 @@ def _on_google(shared: _Shared, periodic: Callable[[], Sequence[PlatformSchedule
 
 
 def _on_aws(shared: _Shared, broker: SQSBroker, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Topology:
-    group = schedule_group(shared.settings)
+    group = schedule_group(shared.settings, shared.deployment.kms_key_arn)
     queues = tuple(_queue(broker, shared.deployment, shared.settings, each) for each in shared.served)
     names.check_queues(queues)
     functions = tuple(_function(shared, broker, each) for each in shared.served if each.runtime == "lambda")
@@ -198,12 +198,15 @@ def _served(app: Application, deployment: Deployment, *, aws: bool) -> list[Serv
 
 
 def _environment(settings: Settings, deployment: Deployment, app_path: str | None) -> dict[str, str]:
+    scheduler = settings.scheduler
+    if scheduler is not None and deployment.kms_key_arn is not None:
+        scheduler = with_key(scheduler, deployment.kms_key_arn)
     variables = {
         "TASKQ_APP": app_path,
         "TASKQ_BROKER": settings.broker,
         "TASKQ_PAYLOADS": settings.payloads,
         "TASKQ_RESULTS": settings.results_url(),
-        "TASKQ_SCHEDULER": settings.scheduler,
+        "TASKQ_SCHEDULER": scheduler,
     }
     given = {name: value for name, value in variables.items() if value is not None}
     return dict(sorted((given | deployment.environment).items()))

@@ -155,6 +155,8 @@ class ScheduleGroup(Model):
     role_arn: str
     dead_letter_queue: DeadLetterQueue | None
     """The queue for messages that could not be sent within a day; None: such messages are lost."""
+    kms_key_arn: str | None = None
+    """The key that encrypts the schedules; None: a key of AWS."""
 
 
 class SchedulerJob(Model):

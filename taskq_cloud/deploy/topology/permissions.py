@@ -56,6 +56,7 @@ def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
                 _allow("ApplySchedules", (f"scheduler:{each}" for each in actions), [_schedules_of(group)]),
                 _list_schedules(),
                 _pass_role(group),
+                _encrypt_schedules(group),
                 _allow(
                     "FindQueues",
                     ("sqs:GetQueueAttributes", "sqs:GetQueueUrl"),
@@ -67,7 +68,11 @@ def _of_schedules(topology: Topology, group: ScheduleGroup) -> tuple[Role, ...]:
             name=group.role_name,
             assumed_by="scheduler.amazonaws.com",
             statements=_statements(
-                _allow("SendTasks", ("sqs:SendMessage",), map(queue_arn, names), by_platform=True), *_keys(topology)
+                _allow("SendTasks", ("sqs:SendMessage",), map(queue_arn, names), by_platform=True),
+                *_keys(topology),
+                _allow("ReadSchedules", ("kms:Decrypt",), [group.kms_key_arn or ""], by_platform=True)
+                if group.kms_key_arn != topology.kms_key_arn
+                else None,
             ),
         ),
     )
@@ -82,6 +87,7 @@ def _delays(topology: Topology) -> Iterable[Statement | None]:
         _allow("FindTargets", ("sqs:GetQueueAttributes",), (queue_arn(each.name) for each in topology.queues)),
         _allow("DelayTasks", ("scheduler:CreateSchedule",), [_late_schedules_of(group)]),
         _pass_role(group),
+        _encrypt_schedules(group),
     ]
 
 
@@ -111,6 +117,12 @@ def _list_schedules() -> Statement | None:
 def _pass_role(group: ScheduleGroup) -> Statement | None:
     condition = Condition(operator="StringEquals", key="iam:PassedToService", values=("scheduler.amazonaws.com",))
     return _allow("PassRole", ("iam:PassRole",), [group.role_arn], conditions=(condition,))
+
+
+def _encrypt_schedules(group: ScheduleGroup) -> Statement | None:
+    """Allow a key to be named for a schedule (EventBridge Scheduler User Guide, "encryption-rest")."""
+    actions = ("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey")
+    return _allow("EncryptSchedules", actions, [group.kms_key_arn or ""], by_platform=True)
 
 
 def _producer(topology: Topology) -> tuple[Statement, ...]:

@@ -12,13 +12,18 @@ from taskq_cloud.core.urls import query_of
 from taskq_cloud.deploy.topology.model import LONGEST_RETENTION_SECONDS, DeadLetterQueue, Schedule, ScheduleGroup
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings
+from taskq_cloud.stores.schedules.eventbridge import OPTIONS
 from taskq_cloud.stores.schedules.registry import scheduler_from_url
 
 _SCHEME = "eventbridge"
 
 
-def schedule_group(settings: Settings) -> ScheduleGroup | None:
+def schedule_group(settings: Settings, kms_key_arn: str | None) -> ScheduleGroup | None:
     """Return the group that contains the schedules; None unless the ``scheduler`` setting is EventBridge Scheduler.
+
+    Args:
+        settings: the application's settings.
+        kms_key_arn: the key of a deployment, for a setting that names none.
 
     Raises:
         ImproperlyConfigured: the setting is wrong; the error says why.
@@ -27,7 +32,7 @@ def schedule_group(settings: Settings) -> ScheduleGroup | None:
         return None
     scheduler_from_url(settings.scheduler, {})
     url = urlsplit(settings.scheduler)
-    query = query_of(url, ("dead_letter", "endpoint_url", "region", "role"))
+    query = query_of(url, OPTIONS)
     dead = query.get("dead_letter")
     _, *path, role_name = query["role"].rpartition(":")[2].split("/")
     return ScheduleGroup(
@@ -40,7 +45,21 @@ def schedule_group(settings: Settings) -> ScheduleGroup | None:
         )
         if dead
         else None,
+        kms_key_arn=query.get("kms_key") or kms_key_arn,
     )
+
+
+def with_key(scheduler: str, kms_key_arn: str) -> str:
+    """Let a ``scheduler`` setting name the key of a deployment, if it is EventBridge Scheduler and names none.
+
+    Args:
+        scheduler: the setting.
+        kms_key_arn: the key.
+    """
+    url = urlsplit(scheduler)
+    if url.scheme != _SCHEME or "kms_key" in query_of(url, OPTIONS):
+        return scheduler
+    return f"{scheduler}&kms_key={kms_key_arn}"
 
 
 def schedules(group: ScheduleGroup | None, found: Sequence[PlatformSchedule]) -> tuple[Schedule, ...]:

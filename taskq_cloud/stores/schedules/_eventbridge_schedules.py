@@ -54,6 +54,7 @@ class ScheduleGroup:
         dead_letter_arn: the queue for messages that could not be sent; None: these messages are lost.
         region: the group's region; None: the region of the environment.
         endpoint_url: the service's endpoint; None: ``AWS_ENDPOINT_URL`` if set, or else AWS's own endpoint.
+        kms_key_arn: the key that encrypts the schedules, whose input holds the message; None: a key of AWS.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ScheduleGroup:
     dead_letter_arn: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
+    kms_key_arn: str | None = None
 
 
 def check_name(name: str) -> str:
@@ -111,6 +113,7 @@ def to_parameters(schedule: PlatformSchedule, group: ScheduleGroup) -> dict[str,
         "State": "ENABLED" if schedule.enabled else "DISABLED",
         "Description": schedule.description[:LONGEST_DESCRIPTION_CHARACTERS],
         "Target": target,
+        **({"KmsKeyArn": group.kms_key_arn} if group.kms_key_arn else {}),
     }
 
 
@@ -141,7 +144,10 @@ def from_answer(answer: Mapping[str, Any]) -> PlatformSchedule:
         window_minutes=answer.get("FlexibleTimeWindow", {}).get("MaximumWindowInMinutes", 0),
         description=answer.get("Description", ""),
         sender=" ".join(
-            filter(None, (target.get("RoleArn"), target.get("DeadLetterConfig", {}).get("Arn"))),
+            filter(
+                None,
+                (target.get("RoleArn"), target.get("DeadLetterConfig", {}).get("Arn"), answer.get("KmsKeyArn")),
+            ),
         ),
         **sent,
     )

@@ -43,7 +43,9 @@ CALLS_AT_ONCE: Final = 20
 _SERVICE: Final = "scheduler"
 _ROLE_ARN: Final = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 _QUEUE_ARN: Final = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d+:[\w-]+")
-_OPTIONS: Final = ("dead_letter", "endpoint_url", "region", "role")
+_KEY_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+")
+OPTIONS: Final = ("dead_letter", "endpoint_url", "kms_key", "region", "role")
+"""The options of the URL."""
 _EXAMPLE: Final = "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler"
 
 _RNG: Final = random.Random()
@@ -78,13 +80,14 @@ class EventBridgeSchedules:
         """Make the store for ``eventbridge://group?role=ARN``.
 
         Args:
-            url: the URL; also takes the options ``dead_letter`` (a queue's ARN), ``region`` and ``endpoint_url``.
+            url: the URL; also takes the options ``dead_letter`` (a queue's ARN), ``kms_key`` (a key's ARN),
+                ``region`` and ``endpoint_url``.
             options: not used.
 
         Raises:
             ImproperlyConfigured: a part of the URL is wrong; the error names the part.
         """
-        query = query_of(url, _OPTIONS)
+        query = query_of(url, OPTIONS)
         group, role, dead_letter = unquote(url.netloc), query.get("role", ""), query.get("dead_letter")
         if not group or url.path.strip("/"):
             raise ImproperlyConfigured(f"{shown(url)} doesn't name a schedule group: write {_EXAMPLE}")
@@ -95,7 +98,14 @@ class EventBridgeSchedules:
                 f"{shown(url)}: dead_letter={dead_letter!r} is not the ARN of a standard SQS queue: write "
                 "arn:aws:sqs:REGION:ACCOUNT:NAME"
             )
-        return cls(ScheduleGroup(check_name(group), role, dead_letter, query.get("region"), query.get("endpoint_url")))
+        key = query.get("kms_key")
+        if key and not _KEY_ARN.fullmatch(key):
+            # Another account's alias, or an id, would be looked up with each call.
+            raise ImproperlyConfigured(
+                f"{shown(url)}: kms_key={key!r} is not the ARN of a key: write arn:aws:kms:REGION:ACCOUNT:key/ID"
+            )
+        region, endpoint_url = query.get("region"), query.get("endpoint_url")
+        return cls(ScheduleGroup(check_name(group), role, dead_letter, region, endpoint_url, key))
 
     @property
     def services(self) -> Mapping[str, Service]:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -18,17 +19,21 @@ from click.testing import CliRunner
 
 from taskq_cloud import AsyncResult, BoundTask, Reject, TaskQ, group
 from taskq_cloud.cli import main
+from taskq_cloud.core.flows import run
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Outgoing
+from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.errors import ClaimError
+from taskq_cloud.stores.schedules.registry import scheduler_from_url
 from taskq_cloud.testing.waiting import auntil
 from tests.conftest import StackAddress
 from tests.deploy.conftest import drive
 from tests.permissions import CallRecorder, Used, compare
 from tests.serverless.events import Context
 from tests.stores.payloads.noise import noise
+from tests.stores.recorder import Recorder
 from tests.worker.serving import serving
 
 pytestmark = pytest.mark.slow
@@ -324,6 +329,8 @@ BY_THE_PLATFORM = {
     "WriteLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
     # SQS Developer Guide, "sqs-key-management": producers and consumers; DynamoDB and S3 need no others.
     "UseKey": {"kms:Decrypt", "kms:GenerateDataKey"},
+    # EventBridge Scheduler User Guide, "encryption-rest": who names a key for a schedule.
+    "EncryptSchedules": {"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"},
     # EventBridge Scheduler User Guide, "setting-up": the execution role of a schedule whose target is a queue.
     "SendTasks": {"sqs:SendMessage"},
 }
@@ -349,6 +356,7 @@ def test_platform_permissions_match_the_providers_pages() -> None:
                 assert set(statement.actions) == BY_THE_PLATFORM[statement.sid]
                 names = {arn.split(":", 5)[5] for arn in statement.resources}
                 found.setdefault(statement.sid, {}).setdefault(each.assumed_by, set()).update(names)
+    assert set(found.pop("EncryptSchedules")) == {None, "ecs-tasks.amazonaws.com", "lambda.amazonaws.com"}
     key = found.pop("UseKey")
     assert set(key) == {None, "ecs-tasks.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com"}
     assert found == {
@@ -379,7 +387,46 @@ def test_roles_may_use_only_the_declared_key() -> None:
     keyed = app.topology()
     assert not [s for role in without.roles for s in role.statements if s.sid == "UseKey"]
     for role in keyed.roles:
-        found = [(s.actions, s.resources) for s in role.statements if any(a.startswith("kms:") for a in s.actions)]
-        # The applier reads no message, and reading the attributes of a queue needs no key.
-        needs = role.name != "shop-applier"
-        assert found == ([(("kms:Decrypt", "kms:GenerateDataKey"), (key,))] if needs else []), role.name
+        found = {s.sid: (s.actions, s.resources) for s in role.statements if any("kms:" in each for each in s.actions)}
+        expected: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        if role.name != "shop-applier":  # it reads no message, and the attributes of a queue need no key
+            expected["UseKey"] = (("kms:Decrypt", "kms:GenerateDataKey"), (key,))
+        if role.assumed_by != "scheduler.amazonaws.com":
+            expected["EncryptSchedules"] = (("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"), (key,))
+        assert found == expected, role.name
+
+
+def test_scheduler_may_use_the_key_that_its_setting_names() -> None:
+    own = "arn:aws:kms:eu-west-1:000000000000:key/own"
+    role = "arn:aws:iam::000000000000:role/sender"
+    for deployment in ({}, {"kms_key_arn": "arn:aws:kms:eu-west-1:000000000000:key/k"}):
+        scheduler = f"eventbridge://shop?role={role}&kms_key={own}"
+        app = TaskQ("shop", broker="sqs:///", scheduler=scheduler, deployment=deployment)
+        app.task(name="shop.length", time_limit=5)(len)
+        topology = app.topology()
+        used = {each.name: {s.sid for s in each.statements if own in s.resources} for each in topology.roles}
+        assert used.pop("sender") == {"ReadSchedules"}
+        assert set(map(tuple, used.values())) == {("EncryptSchedules",)}
+        assert topology.environment["TASKQ_SCHEDULER"] == scheduler
+
+
+WORK = "arn:aws:sqs:eu-west-1:000000000000:work"
+
+
+def test_key_of_a_deployment_reaches_the_schedules_of_late_tasks() -> None:
+    key = "arn:aws:kms:eu-west-1:000000000000:key/k"
+    app = TaskQ(
+        "shop",
+        broker="sqs:///",
+        scheduler="eventbridge://shop?role=arn:aws:iam::000000000000:role/sender",
+        deployment={"kms_key_arn": key},
+    )
+    app.task(name="shop.length", time_limit=5)(len)
+    topology = app.topology()
+    (function,) = topology.functions
+    for environment in (topology.environment, function.environment):
+        late = scheduler_from_url(environment["TASKQ_SCHEDULER"], {})
+        schedule = PlatformSchedule(name="once.t", when=datetime(2030, 1, 1, tzinfo=UTC), target=WORK, body="{}")
+        recorded = Recorder(lambda call: {})
+        run(late.put([schedule]), recorded)
+        assert recorded.calls[0].parameters["KmsKeyArn"] == key

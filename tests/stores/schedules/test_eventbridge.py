@@ -93,6 +93,26 @@ def test_one_off_time_becomes_a_schedule_that_deletes_itself() -> None:
     )
 
 
+def test_key_encrypts_schedules_however_they_are_written() -> None:
+    key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    store = schedules(f"eventbridge://shop?role={ROLE}&kms_key={key}")
+    recorded = Recorder(lambda call: {})
+    run(store.put([once(), once(name="cron", when="rate(5 minutes)")]), recorded)
+    run(store.put([once()], replace=True), recorded)
+    assert [(call.operation, call.parameters["KmsKeyArn"]) for call in recorded.calls] == [
+        ("create_schedule", key),
+        ("create_schedule", key),
+        ("update_schedule", key),
+    ]
+    assert store.kept(once()).sender != schedules().kept(once()).sender, "a change of the key is applied"
+
+
+@pytest.mark.parametrize("key", ["1234abcd", "alias/shop", "arn:aws:kms:eu-west-1:123456789012:alias/shop", "arn:x"])
+def test_key_that_is_not_an_arn_is_refused(key: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="is not the ARN of a key: write arn:aws:kms"):
+        schedules(f"eventbridge://shop?role={ROLE}&kms_key={key}")
+
+
 def test_repeated_call_keeps_its_client_token_and_a_later_put_gets_a_new_one() -> None:
     """The third of three puts (pause, resume, pause) has the first one's parameters, and must not get its answer."""
 
