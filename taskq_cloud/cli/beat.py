@@ -17,7 +17,8 @@ from taskq_cloud.beat.plan import Change, to_write
 from taskq_cloud.beat.run import make_ticker, tick_until_signal
 from taskq_cloud.cli.application import check_reachable, open_app
 from taskq_cloud.cli.options import common_options
-from taskq_cloud.cli.output import as_table, echo, say
+from taskq_cloud.cli.output import as_table, echo, json_text, say
+from taskq_cloud.core import serializers
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.core.schedules.triggers import silent_hour
 from taskq_cloud.errors import ImproperlyConfigured
@@ -129,7 +130,7 @@ def list_entries(context: click.Context, /, as_json: bool) -> None:
     states = _states(app) if app.scheduler is not None else {}
     rows = [_row(entry, states.get(entry.name)) for entry in app.schedule_entries()]
     if as_json:
-        echo(json.dumps(rows))
+        echo(json_text(rows))
         return
     columns = ("name", "task", "schedule", "timezone", "next", "state")
     echo(as_table(columns, [[str(row[column] or "-") for column in columns] for row in rows]))
@@ -227,7 +228,7 @@ def _entry(entries: Sequence[ScheduleEntry], name: str) -> ScheduleEntry:
 
 def _print_changes(changes: Sequence[Change], entries: Sequence[ScheduleEntry], *, as_json: bool) -> None:
     if as_json:
-        echo(json.dumps([change.to_document() for change in changes]))
+        echo(json_text([change.to_document() for change in changes]))
         return
     now = datetime.now(UTC)
     for entry in entries:
@@ -272,7 +273,7 @@ def _pause_text(entry: ScheduleEntry, now: datetime) -> str | None:
 
 
 def _value_text(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = serializers.strict(json.dumps(value, ensure_ascii=False))
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 

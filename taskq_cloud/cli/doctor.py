@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -10,7 +9,7 @@ import click
 
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import app_path, common_options
-from taskq_cloud.cli.output import echo, say
+from taskq_cloud.cli.output import echo, json_text, say
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.deploy.doctor import observe
 from taskq_cloud.deploy.doctor.calls import services
@@ -60,7 +59,7 @@ def command(context: click.Context, /, output_format: str, cluster: str | None, 
     finally:
         connections.close()
     if output_format == "json":
-        echo(json.dumps([asdict(finding) for finding in found], indent=2))
+        echo(json_text([asdict(finding) for finding in found], indent=2))
     elif found:
         echo(_as_text(found))
     else:

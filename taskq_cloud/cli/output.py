@@ -6,17 +6,27 @@ printed by this module, which escapes their control characters.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from taskq_cloud.bootstrap.logs import printable
 from taskq_cloud.cli.options import given
+from taskq_cloud.core import serializers
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print text, on standard error if ``err`` is set."""
     click.echo(printable(text), err=err)
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Write a value as JSON that any reader takes: NaN and infinity become null."""
+    text = json.dumps(value, indent=indent)
+    strict = serializers.strict(text)
+    return text if strict is text else json.dumps(json.loads(strict), indent=indent)
 
 
 def one_line(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +10,7 @@ import click
 
 from taskq_cloud.bootstrap.loading import APP_VARIABLE
 from taskq_cloud.cli.options import app_path, common_options
-from taskq_cloud.cli.output import echo, say
+from taskq_cloud.cli.output import echo, json_text, say
 from taskq_cloud.errors import ImproperlyConfigured
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def _as_json(package: Package) -> str:
         for archive in package.archives
     ]
     modules = None if package.modules is None else len(package.modules)
-    return json.dumps({"archives": archives, "modules_imported": modules})
+    return json_text({"archives": archives, "modules_imported": modules})
 
 
 def _as_text(package: Package) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +11,7 @@ import click
 from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options, queues_option
-from taskq_cloud.cli.output import as_table, echo
+from taskq_cloud.cli.output import as_table, echo, json_text
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import QueueNotFound
@@ -92,4 +91,4 @@ def _count(app: TaskQ, queue: str) -> Row:
 
 def _as_json(rows: Sequence[Row]) -> str:
     names = [column.replace(" ", "_") for column in _COLUMNS]
-    return json.dumps([dict(zip(names, (row.queue, *row.counts), strict=True)) for row in rows])
+    return json_text([dict(zip(names, (row.queue, *row.counts), strict=True)) for row in rows])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ import click
 from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
-from taskq_cloud.cli.output import as_table, echo, say
+from taskq_cloud.cli.output import as_table, echo, json_text, say
 from taskq_cloud.core.messages import events, late_delivery
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import HeldMessage, KnowsPhysicalNames, ListsHeld, ScheduleStore
@@ -97,7 +96,7 @@ def command(
         assert isinstance(broker, ListsHeld)  # for the type checker: checked above
         page = app.run(broker.held(app.queues(), limit=limit, cursor=after))
         rows, cursor = [_held_row(message) for message in page.messages], page.cursor
-    echo(json.dumps([asdict(row) for row in rows]) if as_json else _as_table(rows))
+    echo(json_text([asdict(row) for row in rows]) if as_json else _as_table(rows))
     if cursor is not None:
         say(context, f"There are more tasks; to list them, add --after {cursor}")
 

@@ -147,16 +147,40 @@ def check_carried(group: str, carried: Any, pages: Sequence[PageReference]) -> N
         PayloadTooLarge: the messages of all pages, or those of a page's members, have more than ``LARGEST_SENT_BYTES``;
             names the group and the way out.
     """
-    try:
-        size = len(serializers.dumps(carried))
-    except EncodeError:
-        size = len(repr(carried))  # the message's own serializer may write it
+    size = _size(carried)
     messages = max(len(pages), *(page.size for page in pages))
     if size * messages > LARGEST_SENT_BYTES:
         raise PayloadTooLarge(
             f"{messages} messages of group {group} would each carry {size} bytes of arguments and chord body, and "
             f"together at most {LARGEST_SENT_BYTES} are sent: store large values elsewhere and send their location"
         )
+
+
+def check_sent(group: str, messages: Iterable[Message]) -> None:
+    """Check the size of all messages that a page's members lead to.
+
+    A member may be a group itself, whose members all carry its chord's body, so that a page leads to far more than it
+    holds.
+
+    Args:
+        group: the group's id.
+        messages: the messages.
+
+    Raises:
+        PayloadTooLarge: they have more than ``LARGEST_SENT_BYTES``; names the group and the way out.
+    """
+    sizes: dict[int, int] = {}  # by identity, as messages share what they carry
+    total = 0
+    for message in messages:
+        embed = message.embed
+        for part in (message.args, message.kwargs, embed.chord, embed.chain, embed.callbacks, embed.errbacks):
+            if part:
+                total += sizes.get(id(part)) or sizes.setdefault(id(part), _size(part))
+        if total > LARGEST_SENT_BYTES:
+            raise PayloadTooLarge(
+                f"the messages of a page of group {group} have more than {LARGEST_SENT_BYTES} bytes, as each member of "
+                "a group inside it carries the body of its chord: store large values elsewhere and send their location"
+            )
 
 
 def call_header(first: TaskStage) -> dict[str, Any]:
@@ -194,8 +218,17 @@ def read(record: Record | None, group: str, page: PageReference) -> list[Signatu
     text: Any = document.decode(record.payload).get("result")
     if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest() != page.sha256:
         raise DecodeError(f"the stored page {record.id} is not the one that the message names: it has been altered")
-    members: list[Signature] = serializers.loads(text)
+    members: Any = serializers.loads(text)
+    if not isinstance(members, list) or len(members) != page.size:
+        raise DecodeError(f"the stored page {record.id} doesn't have the {page.size} members that the message names")
     return members
+
+
+def _size(value: Any) -> int:
+    try:
+        return len(serializers.dumps(value))
+    except EncodeError:
+        return len(repr(value))  # the message's own serializer may write it
 
 
 def _page(group: str, first: int, texts: Sequence[str]) -> Page:

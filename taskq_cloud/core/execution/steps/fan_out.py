@@ -170,7 +170,8 @@ def _decide_page(context: DeliveryContext, part: _Part, page: PageReference) -> 
     try:
         members = [_member(signature) for signature in group_pages.read(record, lineage, page)]
         messages = list(_member_messages(context, part, members))
-    except _UNREADABLE as error:
+        group_pages.check_sent(part.group, (each.message for each in messages))
+    except (*_UNREADABLE, PayloadTooLarge) as error:
         failures = yield from _lost_members(context, part, page, ErrorInfo.of(error))
         return replace(_dead_letter(context, error), batches=iter([Batch(failures=failures)]))
     return FanOut(

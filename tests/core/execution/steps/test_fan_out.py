@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.records.record import FAILURE, SUCCESS
 from taskq_cloud.core.workflows import group_pages, planner
-from taskq_cloud.core.workflows.group_pages import PAGE_MEMBERS, Page, Paging
+from taskq_cloud.core.workflows.group_pages import PAGE_MEMBERS, Page, PageReference, Paging
 from taskq_cloud.core.workflows.planner import Origin
 from taskq_cloud.core.workflows.signatures import FAN_OUT, signature_of
 from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage
@@ -334,6 +336,49 @@ def test_missing_page_fails_its_members_only() -> None:
     bench.send(fan_out_message(pages=[[0, 3, "0" * 64]]))
     bench.work()
     assert bench.states(*(planner.member_id("g", index) for index in range(4))) == [FAILURE] * 3 + [None]
+
+
+def store_page(bench: Bench, members: Any, size: int) -> Message:
+    """Store a page as its sender or an attacker does; returns the message that names it."""
+    text = json.dumps(members)
+    page = Page("g", PageReference(0, size, hashlib.sha256(text.encode()).hexdigest()), text)
+    bench.run(bench.store.save([page.record(bench.clock())]))
+    return fan_out_message(pages=[[*astuple(page.reference)]])
+
+
+LEAF = {"task": "double", "args": [1], "options": {"task_id": "leaf"}}
+
+
+@pytest.mark.parametrize(
+    ("members", "size"),
+    [([LEAF] * 1000, 1), ([LEAF] * 1001, PAGE_MEMBERS), ([LEAF] * 2, PAGE_MEMBERS), ([], 1), ({"0": LEAF}, 1), (7, 1)],
+    ids=["more", "more than any page", "fewer", "none", "object", "number"],
+)
+def test_page_of_another_size_than_its_message_names_is_refused(members: Any, size: int) -> None:
+    bench = Bench.of(make_app())
+    bench.send(store_page(bench, members, size))
+    bench.work()
+    (dead,) = bench.dead_letters()
+    assert f"doesn't have the {size} members" in dead.attributes["dead_letter_reason"]
+    assert bench.left() == 0
+    assert bench.states(*(planner.member_id("g", index) for index in range(size))) == [FAILURE] * size
+
+
+@pytest.mark.parametrize("place", ["chord", "chain", "link"])
+def test_page_whose_members_lead_to_far_more_than_it_has_is_refused(place: str) -> None:
+    bench = Bench.of(make_app())
+    header: list[Any] = [{"task": "double", "args": [n], "options": {"task_id": f"m{n}"}} for n in range(500)]
+    large: Any = {"task": "total", "args": ["x" * 100_000], "options": {"task_id": "body"}}
+    group_of_all: Any = {"task": "celery.group", "kwargs": {"tasks": header}}
+    member: Any = {"task": "celery.chord", "kwargs": {"header": header, "body": large}}
+    if place == "chain":
+        member = {"task": "celery.chain", "kwargs": {"tasks": [group_of_all, large]}}
+    elif place == "link":
+        member = {**group_of_all, "options": {"link_error": [large]}}
+    bench.send(store_page(bench, [member], 1))
+    bench.work()
+    assert [each.attributes["dead_letter_reason"][:15] for each in bench.dead_letters()] == ["PayloadTooLarge"]
+    assert bench.left() == 0
 
 
 def test_group_whose_members_would_carry_too_much_is_refused_at_the_call() -> None:
