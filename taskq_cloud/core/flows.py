@@ -65,8 +65,8 @@ class RenewCredentials:
 class Compute:
     """A computation that may take long, such as the decoding of a large message. The answer is its value.
 
-    On an event loop it is made in a thread, so that the loop goes on meanwhile; ``function`` must not need the loop. A
-    flow yields it only where its driver asked for that.
+    On an event loop it is made in a thread, so that the loop goes on meanwhile; ``function`` must not need the loop.
+    The pipeline yields it only where its driver asked for that.
     """
 
     function: Callable[[], Any]

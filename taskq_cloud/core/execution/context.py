@@ -102,6 +102,7 @@ class DeliveryContext:
         runtime_seconds: how long the task has run; None: it has not run.
         added: the signatures that the task has added to its chord.
         called: the ids of the tasks that the task has called.
+        offload: whether flows yield ``Compute`` for what would keep an event loop busy.
     """
 
     environment: Environment
@@ -113,6 +114,7 @@ class DeliveryContext:
     runtime_seconds: float | None = None
     added: Sequence[Signature] = ()
     called: Sequence[str] = ()
+    offload: bool = False
 
     def about(self, message: Message) -> DeliveryContext:
         """The context of another task that this delivery affects, such as the body of its chord."""
@@ -149,7 +151,7 @@ class DeliveryContext:
     @property
     def store(self) -> PatientStore:
         """The result store for the effects of a finished run, which waits while the store can't be used."""
-        return PatientStore(self.environment.store, self.patience)
+        return PatientStore(self.environment.store, self.patience, self.offload)
 
     @property
     def resends(self) -> bool:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Final, Protocol, TypeVar
 
 from taskq_cloud.core.backoff import growing_delay
-from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.flows import Compute, Flow, Sleep
 from taskq_cloud.core.messages.sending import Addressed, Outbox
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.serializers.compression import QUICK_CHARACTERS
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, StoreNotFound, Unreachable
 
 T = TypeVar("T")
@@ -78,14 +80,26 @@ class PatientStore:
     Args:
         store: the store.
         patience: how long an operation is repeated.
+        offload: whether ``load`` yields ``Compute`` for records whose decoding would keep an event loop busy.
     """
 
     store: ResultStore
     patience: Patience
+    offload: bool = False
 
     def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
-        """Read records."""
-        return self.patience.repeat(partial(self.store.load, ids))
+        """Read records.
+
+        Raises:
+            DecodeError: a large record, which is decoded here, isn't a result document.
+        """
+        found = yield from self.patience.repeat(partial(self.store.load, ids))
+        if self.offload:
+            for task_id, record in found.items():
+                if len(record.payload) > QUICK_CHARACTERS:
+                    content = yield Compute(partial(document.decode, record.payload))
+                    found[task_id] = replace(record, document=content)
+        return found
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
         """Write records, each by its condition."""

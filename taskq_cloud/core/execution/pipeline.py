@@ -110,7 +110,7 @@ class Pipeline:
             except (OperationalError, ImproperlyConfigured) as error:  # of its payload reference, or of its schedule
                 return self._not_read(delivery, error)
             options = environment.options_of(message.task)
-            context = DeliveryContext(environment, delivery, message, options, message.fence)
+            context = DeliveryContext(environment, delivery, message, options, message.fence, offload=offload)
             if message.task == FAN_OUT:
                 return (yield from consequences.send_group(context))  # 2
             known = message.task in environment.tasks

@@ -22,16 +22,18 @@ from taskq_cloud.core.model.payload_references import POINTER_SHA256, POINTER_SI
 from taskq_cloud.core.payloads.policy import ARGUMENTS, LARGEST_PAYLOAD_BYTES, SQS_EXTENDED, Payloads
 from taskq_cloud.core.security.policy import Security, Trust
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
-from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES, check_compression, largest_text
+from taskq_cloud.core.serializers.compression import (
+    LARGEST_BODY_BYTES,
+    QUICK_CHARACTERS,
+    check_compression,
+    largest_text,
+)
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE, AUTH_NEEDS, check_accepted, check_serializer
 from taskq_cloud.errors import ClaimError, DecodeError, ImproperlyConfigured, PayloadTooLarge, SecurityError
 
 logger: Final = logging.getLogger("taskq_cloud.security")
 
 T = TypeVar("T")
-
-QUICK_CHARACTERS: Final = 65_536
-"""Messages up to this length are read at once: a thread would cost more time than their JSON, which takes 1 ms."""
 
 _NONE: Final[Mapping[str, str]] = {}
 

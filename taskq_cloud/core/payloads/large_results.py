@@ -12,10 +12,11 @@ import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from taskq_cloud.core import serializers
-from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.flows import Compute, Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import ErrorInfo
@@ -24,7 +25,10 @@ from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, RESULTS, Pay
 from taskq_cloud.core.ports import ResultStore, Service
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import EXCEPTION_STATES, Record
+from taskq_cloud.core.serializers.compression import QUICK_CHARACTERS
 from taskq_cloud.errors import ClaimError, DecodeError, PayloadTooLarge
+
+T = TypeVar("T")
 
 COMPRESSED: Final = "taskq_compressed"
 """The key that holds the whole document compressed: the compression's content type, and the bytes in base64."""
@@ -61,13 +65,20 @@ class LargeResults:
             ClaimError: a document is missing or altered; the error names the task and the object.
         """
         records = yield from self.store.load(ids)
-        whole = {task_id: _expanded(record) for task_id, record in records.items()}
-        references = {key: found for key, record in whole.items() if (found := _reference_of(record)) is not None}
+        whole: dict[str, Record] = {}
+        for task_id, record in records.items():
+            whole[task_id] = yield from _quickly(record, partial(_expanded, record))
+        references: dict[str, PayloadReference] = {}
+        for task_id, record in whole.items():
+            reference = yield from _quickly(record, partial(_reference_of, record))
+            if reference is not None:
+                references[task_id] = reference
         answers = yield from self.payloads.fetch_all([*references.values()])
         for (task_id, reference), answer in zip(references.items(), answers, strict=True):
             if isinstance(answer, ClaimError):
                 raise ClaimError(f"the result of task {task_id} can't be read: {answer}", task_id) from answer
-            whole[task_id] = replace(whole[task_id], payload=_text(answer, reference.compression))
+            text = yield Compute(partial(_text, answer, reference.compression))
+            whole[task_id] = replace(whole[task_id], payload=text)
         return whole
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
@@ -150,6 +161,14 @@ def _small_document(record: Record, extra: Mapping[str, Any], sentence: str) -> 
     )
 
 
+def _quickly(record: Record, function: Callable[[], T]) -> Flow[T]:
+    """Call a function that reads a record, off the event loop if that may take long."""
+    if len(record.payload) > QUICK_CHARACTERS or f'"{COMPRESSED}"' in record.payload:
+        answer: T = yield Compute(function)
+        return answer
+    return function()
+
+
 def _top_level(record: Record, key: str) -> Any:
     """The value under one of our keys in a record's document; a document without the key's name isn't parsed."""
     if f'"{key}"' not in record.payload:
@@ -175,4 +194,7 @@ def _expanded(record: Record) -> Record:
 
 
 def _text(data: bytes, compression: str | None) -> str:
-    return (data if compression is None else serializers.decompress(data, compression)).decode()
+    try:
+        return (data if compression is None else serializers.decompress(data, compression)).decode()
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"the stored result isn't text: {error}") from None

@@ -15,13 +15,17 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.core.model.outcome import DEEPEST_GROUP, MOST_MEMBERS, ErrorInfo
-from taskq_cloud.core.records.record import EXCEPTION_STATES, READY_STATES
+from taskq_cloud.core.records.record import EXCEPTION_STATES, READY_STATES, Record
+from taskq_cloud.core.serializers.compression import LARGEST_EXPANDED_BYTES, MEMORY_PER_BYTE, check_json
 
 STARTED_AT: Final = "date_started"
 """A key that Celery's documents don't have, next to its ``date_done``."""
 
 EXCEPTION: Final = "exception"
 """A key that Celery's documents don't have: what Celery's form of an exception, under ``result``, leaves out."""
+
+_SURELY_SMALL: Final = 1024 * 1024
+"""Shorter texts than this many characters can't hold too many values."""
 
 MOST_CHILDREN: Final = 1000
 """The most ids of children that a record holds: more would not fit into a record of DynamoDB's."""
@@ -134,10 +138,28 @@ def decode(payload: str) -> dict[str, Any]:
     Raises:
         DecodeError: the payload isn't a result document.
     """
+    if len(payload) > _SURELY_SMALL:
+        try:
+            check_json(payload.encode(errors="surrogatepass"), LARGEST_EXPANDED_BYTES)
+        except errors.DecodeError:
+            raise errors.DecodeError(
+                f"the payload of the record, {payload[:80]!r}..., holds so many lists, objects and values that they "
+                f"would take more than {MEMORY_PER_BYTE * LARGEST_EXPANDED_BYTES:,} bytes of memory: let the task "
+                "write them to an object of its own, and return the object's place"
+            ) from None
     document = serializers.loads(payload)
     if not isinstance(document, dict) or not isinstance(document.get("status"), str):
         raise errors.DecodeError(f"the payload of the record isn't a result document: {payload[:200]!r}")
     return document
+
+
+def of(record: Record) -> Mapping[str, Any]:
+    """The result document of a record: the one that was read off the event loop, or read now.
+
+    Raises:
+        DecodeError: the payload isn't a result document.
+    """
+    return decode(record.payload) if record.document is None else record.document
 
 
 def date_done(document: Mapping[str, Any]) -> datetime | None:

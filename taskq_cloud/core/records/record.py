@@ -6,8 +6,9 @@ the other fields.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 PENDING: Final = "PENDING"
 RECEIVED: Final = "RECEIVED"
@@ -43,6 +44,7 @@ class Record:
         payload: Celery's result document, as JSON text.
         expires_at: when the record ceases to exist, in seconds since the epoch; None: never.
         fence: the fencing number of the lock under which the record was written; 0 without a lock.
+        document: the payload, decoded; None: it is decoded where it is used, as small payloads are.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Record:
     payload: str
     expires_at: float | None = None
     fence: int = 0
+    document: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def final(self) -> bool:

@@ -215,7 +215,7 @@ def read(record: Record | None, group: str, page: PageReference) -> list[Signatu
             f"members {page.first} to {page.first + page.size - 1} of group {group} can't be sent: their record "
             f"{record_id(group, page.first)} is gone from the result store"
         )
-    text: Any = document.decode(record.payload).get("result")
+    text: Any = document.of(record).get("result")
     if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest() != page.sha256:
         raise DecodeError(f"the stored page {record.id} is not the one that the message names: it has been altered")
     members: Any = serializers.loads(text)

@@ -19,11 +19,11 @@ from taskq_cloud import TaskQ
 from taskq_cloud.clients.connections import AsyncConnections
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
-from taskq_cloud.core.messages.codec import QUICK_CHARACTERS, Codec
+from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Message
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.serializers.compression import check_json
+from taskq_cloud.core.serializers.compression import QUICK_CHARACTERS, check_json
 from taskq_cloud.errors import DecodeError, EncodeError, PayloadTooLarge
 from taskq_cloud.testing.bench import Bench
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import random
+import tracemalloc
+import zlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from celery import Celery
 
+from taskq_cloud.core.flows import Compute, run
 from taskq_cloud.core.model.message import Message
+from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.payloads.large_results import LargeResults
 from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, Payloads
 from taskq_cloud.core.records import document as result_document
@@ -20,6 +25,7 @@ from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, SUCCESS, Rec
 from taskq_cloud.errors import ClaimError, DecodeError, PayloadTooLarge, Unreachable
 from taskq_cloud.results.state import TaskState
 from taskq_cloud.stores.results.memory import MemoryResults
+from taskq_cloud.testing.bench import Bench
 from tests.core.payloads.shelf import Shelf, drive
 
 NOW = 1_767_225_600.0
@@ -177,3 +183,91 @@ def test_other_methods_are_passed_to_the_store() -> None:
     assert store.capabilities.largest_record_bytes == LARGEST_PAYLOAD_BYTES and store.capabilities.joins
     with pytest.raises(PayloadTooLarge, match="task id-1"):
         drive(store.save([a_record("a" * LARGEST_PAYLOAD_BYTES)]))
+
+
+# -- stored results of someone else's
+
+
+def compressed(text: bytes) -> Record:
+    """A record whose small document holds a large one, compressed, as anyone who can write to the store can make."""
+    note = {"compression": "application/x-gzip", "data": base64.b64encode(zlib.compress(text, 9)).decode()}
+    return Record("id-1", SUCCESS, FINAL_VERSION, json.dumps({"status": SUCCESS, "taskq_compressed": note}))
+
+
+def success(result: bytes) -> bytes:
+    return b'{"status": "SUCCESS", "result": ' + result + b"}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [b"[],", b'{"":0},', b"{},"])
+def test_stored_result_that_would_take_much_memory_is_refused_by_every_reader(part: bytes) -> None:
+    store = a_store(Shelf())
+    drive(store.store.save([compressed(success(b"[" + part * (60_000_000 // len(part)) + b"0]"))]))
+    tracemalloc.start()
+    try:
+        found = drive(store.load(["id-1"]))["id-1"]
+        with pytest.raises(DecodeError, match="holds so many lists, objects and values"):
+            result_document.decode(found.payload)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 300_000_000, f"{peak:,} bytes"
+
+
+@pytest.mark.slow
+def test_stored_result_that_expands_to_more_than_the_limit_is_refused() -> None:
+    store = a_store(Shelf())
+    drive(store.store.save([compressed(success(b'"' + bytes([65]) * (LARGEST_PAYLOAD_BYTES + 1) + b'"'))]))
+    with pytest.raises(DecodeError, match="expands to more than 67108864 bytes"):
+        drive(store.load(["id-1"]))
+
+
+@pytest.mark.parametrize("value", ["x" * 3_000_000, list(range(300_000)), [{"a": 1}] * 150_000])
+def test_large_result_with_ordinary_values_is_read(value: Any) -> None:
+    store = a_store(Shelf())
+    drive(store.save([a_record(value)]))
+    assert result_document.decode(drive(store.load(["id-1"]))["id-1"].payload)["result"] == value
+
+
+def test_object_that_is_no_text_is_refused() -> None:
+    shelf = Shelf()
+    store = a_store(shelf, compression=None)
+    reference, payload = store.payloads.check_in("results", "id-1", b"\xff" * 20, NOW)
+    drive(shelf.put([payload]))
+    document = json.dumps({"status": SUCCESS, "taskq_claim": reference.as_json()})
+    drive(store.store.save([Record("id-1", SUCCESS, FINAL_VERSION, document)]))
+    with pytest.raises(DecodeError, match="isn't text"):
+        drive(store.load(["id-1"]))
+
+
+def computed(flow: Any) -> list[bool]:
+    """Run a flow; returns for each decoding of a large text whether it was left to the flow's driver."""
+    steps: list[bool] = []
+
+    def perform(step: Any) -> Any:
+        steps.append(isinstance(step, Compute))
+        return step.function()
+
+    run(flow, perform)
+    return steps
+
+
+def test_compressed_and_large_results_are_expanded_off_the_event_loop() -> None:
+    store = a_store(Shelf())
+    drive(store.store.save([compressed(success(b"[1]"))]))
+    assert computed(store.load(["id-1"])) == [True]
+    drive(store.delete(["id-1"]))
+    drive(store.save([a_record(noise(20_000))]))
+    assert computed(store.load(["id-1"])) == [True]
+    drive(store.delete(["id-1"]))
+    drive(store.save([a_record("small")]))
+    assert computed(store.load(["id-1"])) == []
+
+
+@pytest.mark.parametrize("offload", [True, False])
+def test_large_record_is_decoded_off_the_event_loop_where_the_runtime_asks_for_that(offload: bool) -> None:
+    bench = Bench.in_memory({"t": TaskDefinition("t", lambda: 1, TaskOptions())})
+    bench.run(bench.store.save([a_record("x" * 100_000, task_id="m")]))
+    bench.send(Message(task="t", id="m", headers={"taskq_resent": True}))
+    (delivery,) = bench.receive()
+    assert computed(bench.pipeline.process(delivery, offload=offload)) == ([True] if offload else [])

@@ -125,6 +125,34 @@ def test_chord_whose_saved_group_is_forged_fails() -> None:
     assert bench.states("m", "body") == [SUCCESS, FAILURE]
 
 
+UNREADABLE = ["garbage", "[1]", '{"status": 5}', '{"status": "SUCCESS", "result": ' + "[" * 5000 + "]" * 5000 + "}"]
+
+
+@pytest.mark.parametrize("payload", UNREADABLE, ids=lambda payload: payload[:20])
+def test_chord_of_a_member_whose_record_can_not_be_read_fails(payload: str) -> None:
+    bench = Bench.in_memory({name: TaskDefinition(name, lambda *_: 1, TaskOptions()) for name in ("t", "body")})
+    body = {"task": "body", "options": {"chord_size": 2, "task_id": "body", "chord_ids": {"0": "p", "1": "m"}}}
+    bench.run(bench.store.save([Record("p", SUCCESS, FINAL_VERSION, payload)]))
+    bench.run(bench.store.join("g", "0", 2, None))
+    bench.send(Message(task="t", id="m", group="g", group_index=1, embed=Embed(chord=body)))
+    bench.work()
+    assert bench.states("m", "body") == [SUCCESS, FAILURE]
+    assert bench.left() == 0
+
+
+@pytest.mark.parametrize("payload", UNREADABLE, ids=lambda payload: payload[:20])
+def test_redelivered_task_whose_record_can_not_be_read_ends_in_the_dead_letter_queue(payload: str) -> None:
+    ran: list[int] = []
+    bench = Bench.in_memory({"t": TaskDefinition("t", lambda: ran.append(1), TaskOptions())})
+    bench.run(bench.store.save([Record("m", SUCCESS, FINAL_VERSION, payload)]))
+    bench.send(Message(task="t", id="m", headers={"taskq_resent": True}))
+    bench.drain()
+    (dead,) = bench.dead_letters()
+    assert "forget its result and redrive" in dead.attributes["dead_letter_reason"]
+    assert dead.attributes["dead_letter_reason"].startswith("DecodeError")
+    assert ran == []
+
+
 def test_children_that_lead_to_each_other_are_followed_once() -> None:
     store = store_with("a", 1, children=[[["b", None], None], [["a", None], None]])
     drive(store.save([Record("b", PENDING, 0, json.dumps({"status": SUCCESS, "children": [[["a", None], None]]}))]))

@@ -217,28 +217,28 @@ def _load(context: DeliveryContext, completion: Completion, ids: Iterable[str]) 
     for number, page in enumerate(_pages(ids)):
         if number and completion.mark is not None:
             yield from _claim_body(context, completion.member)
-        found = yield from context.store.load(page)
-        for task_id in page:
-            record = found.get(task_id)
-            if record is None or record.state != SUCCESS:
-                raise _dependency_error(task_id, record)
-            result = document.decode(record.payload)
-            values.append(result.get("result"))
-            if result.get("added"):
-                from taskq_cloud.core.workflows import chord_additions
+        try:
+            found = yield from context.store.load(page)
+            for task_id in page:
+                record = found.get(task_id)
+                if record is None or record.state != SUCCESS:
+                    raise _dependency_error(task_id, record)
+                result = document.of(record)
+                values.append(result.get("result"))
+                if result.get("added"):
+                    from taskq_cloud.core.workflows import chord_additions
 
-                try:
                     more, _ = chord_additions.read(task_id, result, context.outbox.codec)
-                except DecodeError as error:
-                    raise ChordError(str(error)) from error
-                added += chord_additions.added_ids(more)
+                    added += chord_additions.added_ids(more)
+        except DecodeError as error:  # the record stays as it is, however often it is read
+            raise ChordError(f"the results of chord {completion.member.group} can't be read: {error}") from error
     return values, added
 
 
 def _dependency_error(task_id: str, record: Record | None) -> ChordError:
     if record is None or record.state not in PROPAGATE_STATES:
         return ChordError(f"Dependency {task_id} has no result: it was ignored, forgotten or has expired")
-    cause = document.exception_in(document.decode(record.payload))
+    cause = document.exception_in(document.of(record))
     return ChordError(f"Dependency {task_id} raised {cause!r}")
 
 

@@ -59,7 +59,7 @@ def redriven_at(context: DeliveryContext) -> float | None:
 
 def is_redriven(context: DeliveryContext, failure: Record) -> bool:
     """Whether the message was dead-lettered for a failure that is recorded, and not for an earlier one."""
-    redriven, done = redriven_at(context), document.date_done(document.decode(failure.payload))
+    redriven, done = redriven_at(context), document.date_done(document.of(failure))
     if redriven is None or done is None:
         return redriven is not None
     return done.timestamp() <= redriven + CLOCKS_DIFFER_SECONDS

@@ -145,12 +145,12 @@ def is_of_another_call(context: DeliveryContext, stored: Record) -> bool:
     call = context.message.call
     if call is None:
         return False
-    recorded = document.decode(stored.payload).get("call")
+    recorded = document.of(stored).get("call")
     return bool(recorded != call and (recorded is not None or stored.state != REVOKED))
 
 
 def _ended(context: DeliveryContext, stored: Record) -> AlreadyDone:
-    result = document.decode(stored.payload)
+    result = document.of(stored)
     if document.nesting(result) > context.message.replaced_task_nesting:
         # The replacement has ended, and what follows it was sent.
         return AlreadyDone(settlement=Acknowledge(context.delivery), context=context)
@@ -196,5 +196,5 @@ def _gives_way(context: DeliveryContext, stored: Record) -> bool:
         return False
     if not delivery.redelivered:
         return True
-    done = document.date_done(document.decode(stored.payload))
+    done = document.date_done(document.of(stored))
     return delivery.sent_at is not None and done is not None and done.timestamp() < delivery.sent_at
