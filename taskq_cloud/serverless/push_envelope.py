@@ -11,6 +11,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 from taskq_cloud.core.model.message import Delivery
+from taskq_cloud.core.model.option_values import LARGEST_NUMBER
+from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES, check_json
 from taskq_cloud.errors import DecodeError
 
 METADATA: Final = "x-goog-pubsub-"
@@ -36,6 +38,7 @@ def read(headers: Mapping[str, str], body: bytes, queue_named: Callable[[str], s
     """
     if f"{METADATA}message-id" in headers:
         return _unwrapped(headers, body, queue_named)
+    check_json(body, LARGEST_BODY_BYTES)  # a real envelope holds a few values, and its message as one text
     try:
         envelope = json.loads(body)
         message = envelope["message"]
@@ -45,11 +48,11 @@ def read(headers: Mapping[str, str], body: bytes, queue_named: Callable[[str], s
             message_id=_text(message.get("messageId") or message["message_id"]),
             data=data,
             published=message.get("publishTime"),
-            group=message.get("orderingKey"),
+            group=_text(message.get("orderingKey") or ""),
             attributes={_text(name): _text(value) for name, value in (message.get("attributes") or {}).items()},
             attempt=envelope.get("deliveryAttempt"),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DecodeError(
             f"the request isn't a Pub/Sub push ({type(error).__name__}: {error}). If the subscription sends unwrapped "
             "messages, it must write their metadata (--push-no-wrapper-write-metadata)"
@@ -78,7 +81,7 @@ def _unwrapped(headers: Mapping[str, str], body: bytes, queue_named: Callable[[s
             attributes=attributes,
             attempt=headers.get(f"{METADATA}delivery-attempt"),
         )
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         raise DecodeError(f"the request's {METADATA} headers can't be read: {error}") from error
 
 
@@ -97,7 +100,7 @@ def _delivery(
         # A task's lock is held in the receipt's name, so two pushes of one message must have different receipts.
         receipt=f"push-{uuid4()}",
         body=data.decode(errors="surrogateescape"),
-        receive_count=int(attempt) if attempt else 1,
+        receive_count=_count(attempt) if attempt else 1,
         sent_at=datetime.fromisoformat(published).timestamp() if published else None,
         received_at=time.time(),
         group=group or None,
@@ -105,6 +108,13 @@ def _delivery(
         counted=bool(attempt),
         pushed=True,
     )
+
+
+def _count(attempt: str | int) -> int:
+    count = int(attempt)
+    if not 0 < count <= LARGEST_NUMBER:
+        raise ValueError(f"{count} isn't the number of a delivery attempt")
+    return count
 
 
 def _text(value: Any) -> str:

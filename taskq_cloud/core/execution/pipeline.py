@@ -174,6 +174,8 @@ class Pipeline:
         # The error may quote characters that UTF-8 can't encode.
         reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
         context = self._context_of_unreadable(delivery, error.task_id)
+        if message is not None:
+            context = replace(context, message=replace(context.message, unsigned=message.unsigned))
         if message is not None and successors.is_member(message):
             # The messages that follow the task can't be read, but its chord can, and must not wait for the task.
             context = context.about(message)

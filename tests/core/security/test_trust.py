@@ -115,6 +115,26 @@ def test_message_that_follows_an_unsigned_one_is_not_signed(parts: dict[str, Any
             signing(world.clock).read(each.body, "m")
 
 
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"embed": Embed(chain=[{"task": "next", "options": {"task_id": True}}])}, "InvalidTaskError"),
+        ({"embed": Embed(chord={**CHORD, "kwargs": 5}), "group": "g", "group_index": 0}, "InvalidTaskError"),
+        ({"task": "unknown"}, "NotRegistered"),
+    ],
+    ids=["chain", "chord", "unknown task"],
+)
+def test_dead_letter_of_an_unsigned_message_is_not_signed(parts: dict[str, Any], reason: str) -> None:
+    world = World("all")
+    world.post(unsigned(**parts))
+    for _ in range(10):
+        world.bench.work()
+        world.clock.advance(3600)
+    (dead,) = world.bench.dead_letters()
+    assert dead.attributes[DEAD_LETTER_REASON].startswith(reason)
+    assert "dead_letter_signature" not in dead.attributes
+
+
 def test_pages_and_members_of_an_unsigned_group_are_not_signed() -> None:
     world = World("all")
     cut = group_pages.cut("g", [(stage,) for stage in map(stage_of, range(3))], pages_of_one(world))

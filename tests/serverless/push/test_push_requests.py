@@ -133,7 +133,15 @@ def test_invalid_content_length_is_not_a_server_error(app: TaskQ, issuer: Issuer
         b'{"message": {"messageId": 1}, "subscription": "s"}',
         b'{"message": {"messageId": "1", "publishTime": "yesterday"}, "subscription": "s"}',
         b'{"message": {"messageId": "1", "attributes": {"a": 1}}, "subscription": "s"}',
+        b'{"message": {"messageId": "1", "orderingKey": {"a": 1}}, "subscription": "s"}',
+        b'{"message": {"messageId": "1"}, "subscription": "s", "deliveryAttempt": Infinity}',
+        b'{"message": {"messageId": "1"}, "subscription": "s", "deliveryAttempt": NaN}',
+        b'{"message": {"messageId": "1"}, "subscription": "s", "deliveryAttempt": -1}',
+        b'{"message": {"messageId": "1"}, "subscription": "s", "deliveryAttempt": 1e30}',
+        b"[" * 100_000,
+        b'{"message": ' + b"[[]," * 1_000_000,
     ],
+    ids=lambda body: f"{body!r:.60}",
 )
 def test_request_that_is_not_a_push_is_answered_400(url: str, issuer: Issuer, ran: list[Any], body: bytes) -> None:
     assert post(url, body, issuer.token()) == (400, "not a Pub/Sub push")
