@@ -18,7 +18,15 @@ from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records import document, record
 from taskq_cloud.core.records.record import Record, version_of
 from taskq_cloud.core.workflows import signatures
-from taskq_cloud.errors import EncodeError, ImproperlyConfigured, InvalidTaskError, OptionError, Replaced, Retry
+from taskq_cloud.errors import (
+    EncodeError,
+    ImproperlyConfigured,
+    InvalidTaskError,
+    OptionError,
+    Replaced,
+    Retry,
+    SecurityError,
+)
 from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.runtime.protocols import Application
 
@@ -206,12 +214,18 @@ class BoundTask:
             ImproperlyConfigured: ``sig`` has a place in another chord, or is an empty chain.
             InvalidTaskError: ``sig`` is not a workflow.
             EncodeError: the arguments of ``sig`` can't be serialised.
+            SecurityError: ``lazy`` is set, and the task's message was accepted without a signature.
         """
         from taskq_cloud.core.workflows import chord_additions  # few tasks add to their chord
 
         message, added = self.request.invocation.message, added_to_chord.get()
         if message.embed.chord is None or added is None:
             raise ValueError(f"task {self.name}: add_to_chord(): this call is not a member of a chord's header")
+        if lazy and message.unsigned:
+            raise SecurityError(
+                f"task {self.name}: add_to_chord(lazy=True): the message came unsigned, and this call would be sent "
+                "with a signature and carry the body of its chord: leave lazy out, or sign the caller's messages"
+            )
         task_id, kept = chord_additions.with_id(message, self._plain(sig, "add_to_chord()"), added)
         if lazy:
             placed = chord_additions.with_place(message, task_id, kept, added)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from taskq_cloud import TaskQ
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
@@ -133,6 +134,26 @@ def test_dead_letter_of_an_unsigned_message_is_not_signed(parts: dict[str, Any],
     (dead,) = world.bench.dead_letters()
     assert dead.attributes[DEAD_LETTER_REASON].startswith(reason)
     assert "dead_letter_signature" not in dead.attributes
+
+
+@pytest.mark.parametrize(("codec", "refused"), [(Codec(), True), (None, False)], ids=["unsigned", "signed"])
+def test_chord_of_an_unsigned_message_is_not_carried_by_a_call_of_its_task(codec: Codec | None, refused: bool) -> None:
+    app = TaskQ("shop", broker="memory://", results="memory://", message_signing_keys=[HMAC], accept_unsigned=["all"])
+    raised: list[SecurityError] = []
+
+    @app.task(name="pay", bind=True)
+    def pay(self: Any) -> None:
+        try:
+            self.add_to_chord(app.signature("next", immutable=True), lazy=True)
+        except SecurityError as error:
+            raised.append(error)
+
+    bench = Bench.in_memory(app.definitions, codec=app.codec)
+    body = (codec or app.codec).write(member(), "work")
+    bench.run(bench.broker.send("work", [Outgoing(body=body)]))
+    bench.deliver(bench.receive()[0])
+    assert bool(raised) is refused
+    app.close()
 
 
 def test_pages_and_members_of_an_unsigned_group_are_not_signed() -> None:
