@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -137,12 +137,13 @@ def signed_corpus(codec: Codec) -> list[dict[str, Any]]:
     app = make_app(message_signing_keys=[HMAC])
     add, total = app.tasks["add"], app.tasks["total"]
     found: list[dict[str, Any]] = []
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: add.apply_async((1, 2), {"x": [1]}, countdown=1, expires=600, headers={"h": "v"}),
         lambda: chain(add.s(1), add.s(2), total.s()).delay(),
         lambda: chord([add.s(1), add.s(2)], total.s()).delay(),
         lambda: add.s(1).link(add.s(2)).link_error(add.s()).apply_async(),
-    ):
+    ]
+    for call in calls:
         call()
         found += sent_by(app)
     app.close()

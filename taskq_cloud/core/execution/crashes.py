@@ -17,6 +17,7 @@ from taskq_cloud.core.execution import outcomes
 from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow, logger
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Release, Settlement
 from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.errors import DecodeError
 
 FIRST_DELAY_SECONDS: Final = 10
 LONGEST_DELAY_SECONDS: Final = 900
@@ -55,13 +56,14 @@ class Crashes:
 
         Args:
             context: the task's, or that of a message that can't be read.
-            error: says what is wrong, and the way out.
+            error: says what is wrong, and the way out; a ``DecodeError`` is of a stored record.
         """
         receives = self._receives(context.delivery)
         if receives < self.most_receives or not context.delivery.queued:  # the caller of a function is told
             return None
         context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered after %d receives: %s", receives, error)
-        return f"{_text(error)} (on each of {receives} receives; mend the cause, then redrive the dead-letter queue)"
+        way_out = "to run the task, forget its result" if isinstance(error, DecodeError) else "mend the cause"
+        return f"{_text(error)} (on each of {receives} receives; {way_out} and redrive the message)"
 
     def settle(self, context: DeliveryContext, error: Exception) -> PipelineFlow[Settlement]:
         """Decide what becomes of a message that could be read; if it is dead-lettered, its task has failed.
