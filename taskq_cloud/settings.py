@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     lease returns a dead worker's messages soon."""
     wait_time_seconds: DurationOrZero = 10
     """How long one receive request waits for a message; the longer it waits, the fewer requests an idle queue costs."""
+    service_timeout: Duration = 10
+    """How long a caller waits for a call to the broker or a store that gives no answer, with all repetitions of the
+    call. Then the caller gets ``Unreachable``."""
     payloads: str | None = None
     """The URL of a bucket for messages and results that are too large for the broker and the store (see
     ``core.payloads``). None: they are refused."""

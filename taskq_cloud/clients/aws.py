@@ -21,7 +21,7 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, too_large
+from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, shortest, too_large
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -139,7 +139,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
         except (sdk.BotoCoreError, ValueError) as error:
             raise _opening_error(service, error, before) from error
 
-    return AWSClient(create(READ_TIMEOUT_SECONDS), partial(create, POLL_TIMEOUT_SECONDS))
+    return AWSClient(create(shortest(READ_TIMEOUT_SECONDS, options, parts=2)), partial(create, POLL_TIMEOUT_SECONDS))
 
 
 async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAWSClient:
@@ -161,7 +161,8 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
         except (sdk.BotoCoreError, ValueError) as error:
             raise _opening_error(service, error, before) from error
 
-    return AsyncAWSClient(await create(READ_TIMEOUT_SECONDS), partial(create, POLL_TIMEOUT_SECONDS), stack.aclose)
+    client = await create(shortest(READ_TIMEOUT_SECONDS, options, parts=2))
+    return AsyncAWSClient(client, partial(create, POLL_TIMEOUT_SECONDS), stack.aclose)
 
 
 def with_shared_models(session: S) -> S:
@@ -181,11 +182,13 @@ def _models(folders: str | None) -> Loader:
 
 
 def _arguments(options: Mapping[str, Any], config: Any, longest_read: float) -> dict[str, Any]:
+    longest_connect = shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2)
     return {
         "region_name": options.get("region") or None,
         "endpoint_url": options.get("endpoint_url") or None,
         "config": config(
-            connect_timeout=options.get("connect_timeout_seconds") or CONNECT_TIMEOUT_SECONDS,
+            connect_timeout=options.get("connect_timeout_seconds")
+            or longest_connect,
             read_timeout=options.get("read_timeout_seconds") or longest_read,
             max_pool_connections=LARGEST_POOL,
             retries={"mode": "standard", "total_max_attempts": 1},

@@ -29,7 +29,7 @@ from contextlib import AsyncExitStack, ExitStack
 from http import HTTPStatus
 from typing import Any, Final
 
-from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, too_large
+from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, shortest, too_large
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
@@ -108,8 +108,8 @@ def _service_client(service: str, options: Mapping[str, Any], client_class: Any,
     connection_string = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
     settings = {
         "retry_total": 0,
-        "connection_timeout": CONNECT_TIMEOUT_SECONDS,
-        "read_timeout": READ_TIMEOUT_SECONDS,
+        "connection_timeout": shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2),
+        "read_timeout": shortest(READ_TIMEOUT_SECONDS, options, parts=2),
     }
     if account_url:
         token = os.environ.get("AZURE_STORAGE_SAS_TOKEN")

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeAlias
 
 from taskq_cloud.core.flows import Call, CallError, Trouble, arun, run
+from taskq_cloud.core.ports import Service
 
 Operation: TypeAlias = Generator[Any, Any, Any]
 """The steps of one call, written once for both variants of an SDK.
@@ -28,6 +29,33 @@ answer.
 
 TOO_LARGE: Final = "ObjectTooLarge"
 """Our own code for an object that has more bytes than the call asks for; its content was not read."""
+
+
+LONGEST_CALL: Final = "longest_call_seconds"
+"""The option by which a client of this package is told how long a call may take that is no long poll."""
+
+
+def shortest(timeout_seconds: float, options: Mapping[str, Any], *, parts: int = 1) -> float:
+    """Return a timeout of a client, or less if the longest call allows less.
+
+    Args:
+        timeout_seconds: the client's own timeout.
+        options: the options that the client is opened with.
+        parts: how many waits of this kind a call may consist of: to connect and for the answer.
+    """
+    longest = options.get(LONGEST_CALL)
+    return timeout_seconds if longest is None else min(timeout_seconds, longest / parts)
+
+
+def with_longest_call(services: Mapping[str, Service], longest_seconds: float | None) -> dict[str, Service]:
+    """Tell the clients of this package, and no others, how long a call may take."""
+    if longest_seconds is None:
+        return dict(services)
+    more = ((LONGEST_CALL, longest_seconds),)
+    return {
+        name: service if "." in service.module else replace(service, options=(*service.options, *more))
+        for name, service in services.items()
+    }
 
 
 def too_large(call: Call, size: str) -> CallError:
@@ -95,7 +123,7 @@ class SDKClient:
         close: closes the connections; None: the client's own ``close`` does.
     """
 
-    sdk: ClassVar[SDK]
+    sdk: SDK
 
     def __init__(self, client: Any, close: Callable[[], object] | None = None) -> None:
         self._client = client
@@ -132,7 +160,7 @@ class AsyncSDKClient:
         close: closes the connections.
     """
 
-    sdk: ClassVar[SDK]
+    sdk: SDK
 
     def __init__(self, client: Any, close: Callable[[], Awaitable[object]]) -> None:
         self._client = client

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, TypeVar
 
-from taskq_cloud.clients.base import AsyncClient, Client
+from taskq_cloud.clients.base import AsyncClient, Client, with_longest_call
 from taskq_cloud.core.flows import (
     Call,
     CallError,
@@ -49,19 +49,20 @@ class Connections:
 
     Args:
         services: service name -> how to open its client.
+        longest_seconds: how long a call may take that is no long poll; None: as long as the clients allow.
     """
 
-    def __init__(self, services: Mapping[str, Service]) -> None:
-        self._services = dict(services)
+    def __init__(self, services: Mapping[str, Service], longest_seconds: float | None = None) -> None:
+        self._services = with_longest_call(services, longest_seconds)
         self._clients: dict[str, Client] = {}
         self._expired: dict[str, Client] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._process_id = os.getpid()
 
-    def run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Flow[T], longest_seconds: float | None = None) -> T:
         """Run a flow to its end and return its result. ``core.flows.retrying`` repeats failed calls."""
-        return run(retrying(flow), self.perform)
+        return run(retrying(flow, longest_seconds=longest_seconds), self.perform)
 
     def perform(self, step: Any) -> Any:
         """Do what one step of a flow asks for, and return the step's answer.
@@ -161,16 +162,17 @@ class AsyncConnections:
 
     Args:
         services: service name -> how to open its client.
+        longest_seconds: how long a call may take that is no long poll; None: as long as the clients allow.
     """
 
-    def __init__(self, services: Mapping[str, Service]) -> None:
-        self._services = dict(services)
+    def __init__(self, services: Mapping[str, Service], longest_seconds: float | None = None) -> None:
+        self._services = with_longest_call(services, longest_seconds)
         self._loops: dict[asyncio.AbstractEventLoop, _LoopClients] = {}
         self._thread: ThreadPoolExecutor | None = None
 
-    async def run(self, flow: Flow[T]) -> T:
+    async def run(self, flow: Flow[T], longest_seconds: float | None = None) -> T:
         """Run a flow to its end and return its result. ``core.flows.retrying`` repeats failed calls."""
-        return await arun(retrying(flow), self.perform)
+        return await arun(retrying(flow, longest_seconds=longest_seconds), self.perform)
 
     async def perform(self, step: Any) -> Any:
         """Do what one step of a flow asks for, and return the step's answer.

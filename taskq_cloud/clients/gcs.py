@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from taskq_cloud.clients.base import ThreadedClient, too_large
+from taskq_cloud.clients.base import ThreadedClient, shortest, too_large
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -78,7 +78,8 @@ def open_client(service: str, options: Mapping[str, Any]) -> GCSClient:
     """
     os.environ.setdefault(_WITHOUT_BUCKET_METADATA, "true")
     try:
-        return GCSClient(storage.Client(project=options.get("project")))
+        timeouts = tuple(shortest(each, options, parts=2) for each in TIMEOUT_SECONDS)
+        return GCSClient(storage.Client(project=options.get("project")), timeouts)
     except auth.GoogleAuthError as error:
         raise AccessDenied(f"{service}: {error}: {_CREDENTIALS_HINT}") from error
     except ValueError as error:
@@ -97,10 +98,12 @@ class GCSClient:
 
     Args:
         client: the SDK's own client.
+        timeouts: the longest time to connect, and the longest wait for the next part of an answer.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, timeouts: tuple[float, ...] = TIMEOUT_SECONDS) -> None:
         self._client = client
+        self._timeouts = timeouts
 
     def call(self, call: Call) -> Any:
         """Make one call, once.
@@ -113,11 +116,11 @@ class GCSClient:
             bucket = self._client.bucket(given["bucket"])
             match call.operation:
                 case "download":
-                    return _download(call, bucket.blob(given["name"]))
+                    return _download(call, bucket.blob(given["name"]), self._timeouts)
                 case "upload":
-                    return _upload(bucket.blob(given["name"]), given)
+                    return _upload(bucket.blob(given["name"]), given, self._timeouts)
                 case "delete":
-                    return bucket.blob(given["name"]).delete(retry=None, timeout=TIMEOUT_SECONDS)
+                    return bucket.blob(given["name"]).delete(retry=None, timeout=self._timeouts)
                 case "list_blobs":
                     return self._list(given["bucket"], given["prefix"], given["page_token"], _PAGE_SIZE)
         except sdk.NotFound as error:
@@ -143,7 +146,7 @@ class GCSClient:
             page_size=size,
             fields="items(name),nextPageToken",
             retry=None,
-            timeout=TIMEOUT_SECONDS,
+            timeout=self._timeouts,
         )
         names = [blob.name for blob in next(found.pages, ())]
         return {"names": names, "page_token": found.next_page_token}
@@ -162,8 +165,8 @@ class GCSClient:
         return CallError(call, NO_OBJECT, message, Trouble.REFUSED)
 
 
-def _download(call: Call, blob: Any) -> dict[str, Any]:
-    blob.reload(retry=None, timeout=TIMEOUT_SECONDS)
+def _download(call: Call, blob: Any, timeouts: tuple[float, ...]) -> dict[str, Any]:
+    blob.reload(retry=None, timeout=timeouts)
     most_bytes = call.parameters.get("most_bytes")
     if most_bytes is not None and (blob.size or 0) > most_bytes:
         raise too_large(call, f"{blob.size:,}")
@@ -172,7 +175,7 @@ def _download(call: Call, blob: Any) -> dict[str, Any]:
     # conditional write over the newer object would pass.
     generation, metadata = blob.generation, dict(blob.metadata or {})
     try:
-        content = blob.download_as_bytes(if_generation_match=generation, retry=None, timeout=TIMEOUT_SECONDS)
+        content = blob.download_as_bytes(if_generation_match=generation, retry=None, timeout=timeouts)
     except sdk.NotFound as error:
         # The SDK downloads the generation whose metadata it has read. If the object was replaced, this generation is
         # gone, but the object exists. If the object was deleted, the next read says so.
@@ -180,14 +183,14 @@ def _download(call: Call, blob: Any) -> dict[str, Any]:
     return {"content": content, "metadata": metadata, "generation": generation}
 
 
-def _upload(blob: Any, given: Mapping[str, Any]) -> None:
+def _upload(blob: Any, given: Mapping[str, Any], timeouts: tuple[float, ...]) -> None:
     blob.metadata = dict(given["metadata"])
     blob.upload_from_string(
         given["data"],
         content_type="application/json",
         if_generation_match=given["if_generation_match"],
         retry=None,
-        timeout=TIMEOUT_SECONDS,
+        timeout=timeouts,
     )
 
 

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient
+from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, shortest
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -35,7 +36,7 @@ try:
 except ImportError as error:
     raise MissingExtra("Google Pub/Sub", "gcp") from error
 
-TIMEOUT_SECONDS: Final = 30.0
+TIMEOUT_SECONDS: Final = 10.0
 """The timeout of a call that doesn't wait for messages."""
 
 _CHANNEL_OPTIONS: Final = (
@@ -112,7 +113,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> GoogleClient:
         MissingExtra: the service's package is not installed.
     """
     client, transport = _open(service, options, None, asynchronous=False)
-    return GoogleClient(client, transport.close)
+    return GoogleClient(client, transport.close, shortest(TIMEOUT_SECONDS, options))
 
 
 async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncGoogleClient:
@@ -120,7 +121,7 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncGo
     # Credentials may come from a metadata server: asking it would block the loop.
     credentials = None if _emulator(service) else await asyncio.to_thread(_credentials, service)
     client, transport = _open(service, options, credentials, asynchronous=True)
-    return AsyncGoogleClient(client, transport.close)
+    return AsyncGoogleClient(client, transport.close, shortest(TIMEOUT_SECONDS, options))
 
 
 def _open(service: str, options: Mapping[str, Any], credentials: Any, *, asynchronous: bool) -> tuple[Any, Any]:
@@ -159,19 +160,15 @@ def _credentials(service: str) -> Any:
     return credentials
 
 
-def _operation(client: Any, call: Call) -> Operation:
+def _operation(client: Any, call: Call, timeout_seconds: float = TIMEOUT_SECONDS) -> Operation:
     try:
-        return (yield getattr(client, call.operation)(**_arguments(call)))
+        return (yield getattr(client, call.operation)(**{"timeout": timeout_seconds, **call.parameters, "retry": None}))
     except _FAILURES as error:
         # Without a connection the queue wasn't silent: the pull never reached it.
         if not (_is_expired_pull(call, error) and _is_connected(client)):
             raise
     # Pub/Sub holds a pull open for longer than any caller waits, so the end of the wait isn't a failure.
     return import_module("google.pubsub_v1.types").PullResponse()
-
-
-def _arguments(call: Call) -> dict[str, Any]:
-    return {"timeout": TIMEOUT_SECONDS, **call.parameters, "retry": None}
 
 
 def _is_expired_pull(call: Call, error: Exception) -> bool:
@@ -200,16 +197,30 @@ def _call_error(call: Call, error: Exception) -> CallError:
     return CallError(call, code, message, trouble, dict(details) if details else None)
 
 
-_GOOGLE: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_error)
+def _sdk(timeout_seconds: float) -> SDK:
+    operation = partial(_operation, timeout_seconds=timeout_seconds)
+    return SDK(operation=operation, failures=_FAILURES, call_error=_call_error)
 
 
 class GoogleClient(SDKClient):
-    """A generated client. Threads may share it."""
+    """A generated client. Threads may share it.
 
-    sdk = _GOOGLE
+    Args:
+        client: the generated client.
+        close: closes its connection.
+        timeout_seconds: the timeout of a call that doesn't wait for messages.
+    """
+
+    def __init__(self, client: Any, close: Callable[[], object], timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        super().__init__(client, close)
+        self.sdk = _sdk(timeout_seconds)
 
 
 class AsyncGoogleClient(AsyncSDKClient):
-    """A generated asynchronous client, used on the event loop that opened it."""
+    """A generated asynchronous client, used on the event loop that opened it; see ``GoogleClient``."""
 
-    sdk = _GOOGLE
+    def __init__(
+        self, client: Any, close: Callable[[], Awaitable[object]], timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        super().__init__(client, close)
+        self.sdk = _sdk(timeout_seconds)

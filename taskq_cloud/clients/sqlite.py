@@ -35,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from taskq_cloud.clients.base import ThreadedClient
+from taskq_cloud.clients.base import ThreadedClient, shortest
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -81,7 +81,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> SQLiteClient:
         raise ImproperlyConfigured(
             f"{service} needs SQLite {'.'.join(map(str, OLDEST_SQLITE))}, and this Python has {sqlite3.sqlite_version}"
         )
-    return SQLiteClient(Path(options["path"]))
+    return SQLiteClient(Path(options["path"]), shortest(BUSY_TIMEOUT_SECONDS, options))
 
 
 async def open_async_client(service: str, options: Mapping[str, Any]) -> ThreadedClient:
@@ -95,10 +95,12 @@ class SQLiteClient:
 
     Args:
         path: the database's file.
+        busy_timeout_seconds: the longest wait for another process's transaction.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> None:
         self._path = path
+        self._busy_timeout_seconds = busy_timeout_seconds
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._schemas: set[str] = set()
@@ -153,7 +155,7 @@ class SQLiteClient:
         if self._connection is None:
             _make_file(self._path)
             connection = sqlite3.connect(
-                self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+                self._path, timeout=self._busy_timeout_seconds, isolation_level=None, check_same_thread=False
             )
             try:
                 connection.row_factory = _as_dict
@@ -194,7 +196,7 @@ class SQLiteClient:
         # (https://www.sqlite.org/rescode.html).
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            message = f"{self._path}: another process kept the database locked for {BUSY_TIMEOUT_SECONDS:g} s"
+            message = f"{self._path}: another process kept the database locked for {self._busy_timeout_seconds:g} s"
             return CallError(call, name, message, Trouble.TRANSIENT)
         hint = _HINTS.get(primary)
         message = f"{self._path}: {error}" + (f": {hint}" if hint else "")

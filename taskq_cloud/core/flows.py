@@ -11,6 +11,7 @@ This module has the steps, the two drivers, and the one retry of failed calls (`
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -222,25 +223,37 @@ _RNG = random.Random()
 
 
 def retrying(
-    flow: Generator[S, Any, T], backoff: Backoff = DEFAULT_BACKOFF, rng: random.Random = _RNG
+    flow: Generator[S, Any, T],
+    backoff: Backoff = DEFAULT_BACKOFF,
+    rng: random.Random = _RNG,
+    *,
+    longest_seconds: float | None = None,
 ) -> Generator[S | Step, Any, T]:
     """Wrap a flow so that its failed calls are made again; the flow sees only the last failure.
 
     Transient and throttled calls wait as ``backoff`` says. A call with expired credentials is made again at once, one
     time, with a renewed client. A refused call is not repeated. This is the only place that retries calls: the SDKs'
     own retries are off. A call that succeeds the first time takes one ``yield`` and nothing else.
+
+    Args:
+        flow: the flow.
+        backoff: how often a call is made, and the waits between its attempts.
+        rng: draws the jitter.
+        longest_seconds: how long a call may take with all its attempts; None: as long as they take. The clients end
+            the first attempt in this time.
     """
     try:
         step = next(flow)
         while True:
+            ends_at = None if longest_seconds is None else time.monotonic() + longest_seconds
             try:
                 if isinstance(step, Gather):
                     answers = yield from _make_all(step.calls)
-                    answer: Any = yield from _repeat_failed(step.calls, answers, backoff, rng)
+                    answer: Any = yield from _repeat_failed(step.calls, answers, backoff, rng, ends_at)
                 else:
                     answer = yield step
             except CallError as error:
-                (answer,) = yield from _repeat_failed([error.call], [error], backoff, rng)
+                (answer,) = yield from _repeat_failed([error.call], [error], backoff, rng, ends_at)
                 if isinstance(answer, CallError):
                     step = flow.throw(answer)
                     continue
@@ -265,7 +278,23 @@ def _make_all(calls: Sequence[Call]) -> Flow[list[Any]]:
         return [error]
 
 
-def _repeat_failed(calls: Sequence[Call], answers: list[Any], backoff: Backoff, rng: random.Random) -> Flow[list[Any]]:
+def _make_again(calls: Sequence[Call], pause_seconds: float, ends_at: float | None) -> Flow[list[Any] | None]:
+    """Make calls after a pause, and return their answers in order; None: there is no answer before ``ends_at``."""
+    if ends_at is None:
+        if pause_seconds:
+            yield Sleep(pause_seconds)
+        return (yield from _make_all(calls))
+    if pause_seconds >= ends_at - time.monotonic():
+        return None
+    if pause_seconds:
+        yield Sleep(pause_seconds)
+    answers: list[Any] = yield Within(calls, max(ends_at - time.monotonic(), 0.0))
+    return None if all(isinstance(each, CallError) and each.code == NO_ANSWER_YET for each in answers) else answers
+
+
+def _repeat_failed(
+    calls: Sequence[Call], answers: list[Any], backoff: Backoff, rng: random.Random, ends_at: float | None
+) -> Flow[list[Any]]:
     """Make the failed calls again until they succeed or may not be repeated; a last failure stays as a value.
 
     Args:
@@ -273,6 +302,7 @@ def _repeat_failed(calls: Sequence[Call], answers: list[Any], backoff: Backoff, 
         answers: their answers, in order; changed in place.
         backoff: how often a call is made, and the waits between its attempts.
         rng: draws the jitter.
+        ends_at: the end of the time for the calls, by the monotonic clock; None: there is no end.
     """
     to_repeat, renewed = list(range(len(calls))), set[str]()
     for attempt in range(backoff.attempts):
@@ -291,9 +321,11 @@ def _repeat_failed(calls: Sequence[Call], answers: list[Any], backoff: Backoff, 
         renewed |= expired
         if attempt + 1 == backoff.attempts:
             break
-        if not all(answers[p].trouble is Trouble.CREDENTIALS for p in to_repeat):
-            yield Sleep(backoff.seconds(attempt, rng))
-        again = yield from _make_all([calls[position] for position in to_repeat])
+        at_once = all(answers[p].trouble is Trouble.CREDENTIALS for p in to_repeat)
+        pause_seconds = 0.0 if at_once else backoff.seconds(attempt, rng)
+        again = yield from _make_again([calls[position] for position in to_repeat], pause_seconds, ends_at)
+        if again is None:  # the failure of the attempt before says more
+            break
         for position, answer in zip(to_repeat, again, strict=True):
             answers[position] = answer
     return answers

@@ -100,11 +100,11 @@ class Resources:
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow in the calling thread."""
-        return self.connections.run(flow)
+        return self.connections.run(flow, self.conf.service_timeout)
 
     async def arun(self, flow: Flow[T]) -> T:
         """Drive a flow on the running event loop."""
-        return await self.async_connections.run(flow)
+        return await self.async_connections.run(flow, self.conf.service_timeout)
 
     def result_expires_at(self) -> float | None:
         """Return when a record that is written now expires, in seconds since the epoch; None: never."""
@@ -124,9 +124,9 @@ class Resources:
     @lazy
     def connections(self) -> Connections:
         """The connections of synchronous callers."""
-        return Connections(self.services())
+        return Connections(self.services(), self.conf.service_timeout)
 
     @lazy
     def async_connections(self) -> AsyncConnections:
         """The connections of the running event loop's callers."""
-        return AsyncConnections(self.services())
+        return AsyncConnections(self.services(), self.conf.service_timeout)

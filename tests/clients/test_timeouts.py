@@ -19,6 +19,7 @@ from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import TimeoutError as TaskTimeoutError
+from taskq_cloud.errors import Unreachable
 
 GET = Call("dynamodb", "get_item", {"TableName": "t", "Key": {"id": {"S": "1"}}})
 
@@ -136,3 +137,68 @@ def test_group_ends_at_its_timeout_though_the_store_gives_no_answer(app: Callabl
     with pytest.raises(TaskTimeoutError, match="the result store gave no answer"):
         made.ResultSet([made.AsyncResult("t-1"), made.AsyncResult("t-2")]).get(timeout=1)
     assert time.monotonic() - begin < 1 + aws.READ_TIMEOUT_SECONDS / 2
+
+
+def bounded(endpoint_url: str) -> TaskQ:
+    return TaskQ(
+        "bounded",
+        broker="sqs://eu-west-1",
+        broker_transport_options={"endpoint_url": endpoint_url},
+        results=f"dynamodb://results?region=eu-west-1&endpoint_url={endpoint_url}",
+        service_timeout=0.4,
+    )
+
+
+CALLERS: dict[str, Callable[[Any], Any]] = {
+    "delay": lambda app: app.send_task("t", queue="q"),
+    "state": lambda app: app.AsyncResult("t-1").state,
+    "revoke": lambda app: app.AsyncResult("t-1").revoke(),
+}
+
+
+@pytest.mark.parametrize("caller", list(CALLERS))
+def test_caller_waits_as_long_as_the_setting_says(silent: str, caller: str) -> None:
+    app = bounded(silent)
+    begin = time.monotonic()
+    with closing(app), pytest.raises(Unreachable):
+        CALLERS[caller](app)
+    assert time.monotonic() - begin < 0.4 + aws.READ_TIMEOUT_SECONDS / 2  # of which opening a client is most
+
+
+async def test_caller_on_an_event_loop_waits_as_long_as_the_setting_says(silent: str) -> None:
+    app = bounded(silent)
+    begin = time.monotonic()
+    with pytest.raises(Unreachable):
+        await app.asend_task("t", queue="q")
+    assert time.monotonic() - begin < 0.4 + aws.READ_TIMEOUT_SECONDS / 2
+    await app.aclose()
+
+
+BLOB = {"container": "c", "blob": "b", "most_bytes": None}
+OTHER_CLIENTS = {
+    "azure": Call("azure", "download_blob", BLOB),
+    "gcs": Call("gcs", "download", {"bucket": "b", "name": "n"}),
+    "pubsub": Call("publisher", "publish", {"topic": "projects/p/topics/t", "messages": [{"data": b"1"}]}),
+    "cloud_tasks": Call("cloud_tasks", "create_task", {"parent": "projects/p/locations/l/queues/q", "task": {}}),
+}
+
+
+@pytest.mark.parametrize("name", list(OTHER_CLIENTS))
+def test_calls_of_other_clouds_end_in_time(silent: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = silent.removeprefix("http://")
+    account = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;BlobEndpoint={silent}/a;"
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", account)
+    for variable, value in (
+        ("STORAGE_EMULATOR_HOST", silent),
+        ("PUBSUB_EMULATOR_HOST", address),
+        ("CLOUD_TASKS_EMULATOR_HOST", address),
+    ):
+        monkeypatch.setenv(variable, value)
+    call = OTHER_CLIENTS[name]
+    module = name if name in ("azure", "gcs") else "pubsub"
+    with closing(Connections({call.service: Service(module)}, 0.4)) as connections:
+        begin = time.monotonic()
+        with pytest.raises(CallError) as caught:
+            connections.perform(call)
+        assert caught.value.trouble is Trouble.TRANSIENT
+        assert time.monotonic() - begin < 0.4 + aws.READ_TIMEOUT_SECONDS / 2
