@@ -40,7 +40,7 @@ except ImportError as error:
     raise MissingExtra("Azure Blob Storage", "azure") from error
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-READ_TIMEOUT_SECONDS: Final = 10.0
+READ_TIMEOUT_SECONDS: Final = 5.0
 
 _PAGE_SIZE: Final = 5_000
 """The largest page of List Blobs (Azure Storage REST API, "List Blobs")."""

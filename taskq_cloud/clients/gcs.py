@@ -38,7 +38,7 @@ try:
 except ImportError as error:
     raise MissingExtra("Google Cloud Storage", "gcp") from error
 
-TIMEOUT_SECONDS: Final = (5.0, 10.0)
+TIMEOUT_SECONDS: Final = (5.0, 5.0)
 """The longest time to connect, and the longest wait for the next part of an answer."""
 
 THREADS: Final = 10

@@ -1,8 +1,8 @@
 """The asyncio pool: many coroutine functions at a time, on the worker's own event loop.
 
 A time limit or a cancellation reaches a coroutine where it awaits: the soft limit as ``SoftTimeLimitExceeded``, the
-hard limit as a cancellation. A coroutine that blocks the loop also blocks the worker, lease renewal included. Plain
-functions run in threads, by the rules of the threads pool.
+hard limit as a cancellation. A coroutine that blocks the loop also blocks the worker, lease renewal included. It can
+cancel only its own tasks (``own_tasks``). Plain functions run in threads, by the rules of the threads pool.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.pools.base import GRACE_SECONDS, Place, Runner
+from taskq_cloud.pools.own_tasks import keep_tasks_apart, start_run
 from taskq_cloud.pools.task_calls import acall, outcome_of_error
 from taskq_cloud.pools.threads import ThreadPool
 
@@ -40,7 +41,9 @@ class AsyncioPool:
 
     async def start(self) -> None:
         """Get ready on the running event loop, which is the one that tasks will run on."""
-        self._stopped = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        keep_tasks_apart(loop)
+        self._stopped = loop.create_future()
 
     async def reserve(self) -> Place | None:
         """Return a place in this process at once: coroutines and threads are started when they are needed."""
@@ -55,7 +58,7 @@ class AsyncioPool:
             return await self._threads.run(invocation)
         if self._stopped is None or self._stopped.done():
             return Abandoned()
-        task = asyncio.create_task(acall(self._runner, invocation), name=f"taskq-task {invocation.message.id}")
+        task = start_run(acall(self._runner, invocation), invocation, f"taskq-task {invocation.message.id}")
         self._running[task] = invocation
         task.add_done_callback(self._running.pop)
         ends: set[asyncio.Future[Any]] = {task, self._stopped}

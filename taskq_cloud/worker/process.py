@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final
 
+from taskq_cloud.pools.own_tasks import keep_tasks_apart
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.runtime.signals import stopping_signals
 from taskq_cloud.worker.options import WorkerOptions
@@ -59,6 +60,8 @@ def run_worker(runtime: Runtime, options: WorkerOptions, side_service: SideServi
     try:
         asyncio.set_event_loop(loop)
         worker = Worker(runtime, options, side_service)
+        if options.pool == "asyncio":
+            keep_tasks_apart(loop)  # the task that serves must be the worker's own, too
         with _signals(loop, worker, watchdog):
             _complete(loop, worker.serve())
             watchdog.code = _FAILED if worker.crashed else 0

@@ -283,3 +283,51 @@ async def interrupt_in_background(directory: str) -> None:
 @task
 async def wait_a_little() -> None:
     await asyncio.sleep(0.2)
+
+
+@task
+async def cancel_all_tasks() -> str:
+    for each in asyncio.all_tasks():
+        each.cancel()
+    await asyncio.sleep(TICK_SECONDS)
+    return "not cancelled"
+
+
+@task
+async def end_the_loop_like_asyncio_run() -> str:
+    """Cancel the other tasks of the loop and wait for them, as the end of ``asyncio.run`` does."""
+    loop = asyncio.get_running_loop()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in others:
+        each.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+    return f"{len(others)} others"
+
+
+@task
+async def ameet_in_group(directory: str, size: int) -> int:
+    """Meet in a child task, and give the others time to do what they have come for."""
+    async with asyncio.TaskGroup() as group:
+        met = group.create_task(ameet(directory, size))
+    await asyncio.sleep(20 * TICK_SECONDS)
+    return met.result()
+
+
+@task
+async def meet_and_cancel_all(directory: str, size: int) -> str:
+    await ameet(directory, size)
+    return await cancel_all_tasks()
+
+
+@task
+async def cancel_background_of_ended_run() -> bool:
+    [left] = [each for each in asyncio.all_tasks() if each.get_name() == "background"]
+    return left.cancel()
+
+
+@task
+async def leave_background() -> None:
+    asyncio.get_running_loop().background = asyncio.create_task(  # type: ignore[attr-defined]
+        asyncio.sleep(DEADLINE_SECONDS), name="background"
+    )

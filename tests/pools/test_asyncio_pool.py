@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from taskq_cloud.core.model.outcome import Abandoned, Failed, Lost, Succeeded, TimedOut
+from taskq_cloud.pools.asyncio_pool import AsyncioPool
+from taskq_cloud.pools.own_tasks import keep_tasks_apart
 from taskq_cloud.testing.waiting import auntil
 from tests.pools import limit_tasks
 from tests.pools.pool_helpers import StartPool, invocation, make
 from tests.pools.pool_tasks import arrivals
+
+T = TypeVar("T")
 
 
 async def test_coroutine_that_swallows_cancellation_is_left_behind(
@@ -123,3 +130,56 @@ async def test_coroutine_does_not_go_on_after_its_loop_was_stopped(
     assert isinstance(await pool.run(invocation(name, str(tmp_path))), Lost)
     assert await pool.run(invocation("wait_a_little")) == Succeeded("null")
     assert arrivals(tmp_path) == ["ended"]
+
+
+def on_own_loop(scenario: Callable[[AsyncioPool], Coroutine[Any, Any, T]], concurrency: int = 3) -> T:
+    """Run a scenario as a worker does: all tasks of the loop, the first one included, belong to a run or the worker."""
+
+    async def run() -> T:
+        pool = make("asyncio", concurrency)
+        assert isinstance(pool, AsyncioPool)
+        await pool.start()
+        try:
+            return await scenario(pool)
+        finally:
+            await pool.stop()
+
+    loop = asyncio.new_event_loop()
+    keep_tasks_apart(loop)
+    with closing(loop):
+        return loop.run_until_complete(run())
+
+
+def test_task_that_cancels_all_tasks_of_the_loop_fails_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    request = invocation("meet_and_cancel_all", str(tmp_path), 3)
+
+    async def scenario(pool: AsyncioPool) -> Any:
+        neighbours = (pool.run(invocation(name, str(tmp_path), 3)) for name in ("ameet", "ameet_in_group"))
+        return await asyncio.gather(pool.run(request), *neighbours)
+
+    failed, *others = on_own_loop(scenario)
+    assert isinstance(failed, Failed)
+    assert failed.error.exc_type == "CancelledError"
+    assert others == [Succeeded("3"), Succeeded("3")]
+    [record] = caplog.records
+    assert (vars(record)["action"], vars(record)["task_id"]) == ("pool.foreign_cancel", request.message.id)
+
+
+def test_task_sees_and_cancels_no_task_of_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(pool: AsyncioPool) -> Any:
+        service = asyncio.create_task(asyncio.sleep(60))
+        try:
+            return await pool.run(invocation("end_the_loop_like_asyncio_run")), service.cancelling()
+        finally:
+            service.cancel()
+
+    assert on_own_loop(scenario) == (Succeeded('"0 others"'), 0)
+    assert not caplog.records
+
+
+def test_work_that_an_ended_run_has_left_can_be_cancelled_by_others() -> None:
+    async def scenario(pool: AsyncioPool) -> Any:
+        await pool.run(invocation("leave_background"))
+        return await pool.run(invocation("cancel_background_of_ended_run"))
+
+    assert on_own_loop(scenario) == Succeeded("true")
