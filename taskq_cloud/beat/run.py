@@ -18,7 +18,7 @@ from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.schedules.entry import ScheduleEntry
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.runtime.protocols import Application
-from taskq_cloud.runtime.signals import stopping_signals
+from taskq_cloud.runtime.signals import heeding
 
 logger: Final = logging.getLogger("taskq_cloud.beat")
 
@@ -92,10 +92,9 @@ async def tick_until_signal(ticker: Ticker, run: Drive, close: Callable[[], Awai
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in stopping_signals():
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        logger.info("ready: %d periodic tasks", len(ticker.entries), extra={"action": "beat.ready"})
-        await tick_until(stopping, ticker, run)
-    finally:
-        await close()
+    with heeding(lambda _number: loop.call_soon_threadsafe(stopping.set)):
+        try:
+            logger.info("ready: %d periodic tasks", len(ticker.entries), extra={"action": "beat.ready"})
+            await tick_until(stopping, ticker, run)
+        finally:
+            await close()

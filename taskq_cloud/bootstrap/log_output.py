@@ -131,7 +131,7 @@ def _writer(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]
     if stat.S_ISSOCK(mode):
         channel = socket.socket(fileno=os.dup(descriptor))
         return lambda data: channel.send(data, socket.MSG_DONTWAIT), channel.close
-    if not stat.S_ISFIFO(mode):
+    if not stat.S_ISFIFO(mode) or not hasattr(os, "O_NONBLOCK"):  # Windows can't tell whether a pipe has room
         return None
     try:
         # A second opening of the pipe has its own mode. Setting the mode of the descriptor would set that of all

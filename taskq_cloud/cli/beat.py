@@ -183,7 +183,6 @@ def run(context: click.Context, /) -> None:
     check_reachable(app, "this ticker")
     ticker = make_ticker(app, app.schedule_entries())
     asyncio.run(tick_until_signal(ticker, app.arun, app.aclose))
-    signals.end_on_signals()  # the event loop has put the default actions back
 
 
 def _plan_changes(app: TaskQ, entries: Sequence[ScheduleEntry], *, take_over: bool) -> list[Change]:

@@ -187,8 +187,7 @@ def _arguments(options: Mapping[str, Any], config: Any, longest_read: float) -> 
         "region_name": options.get("region") or None,
         "endpoint_url": options.get("endpoint_url") or None,
         "config": config(
-            connect_timeout=options.get("connect_timeout_seconds")
-            or longest_connect,
+            connect_timeout=options.get("connect_timeout_seconds") or longest_connect,
             read_timeout=options.get("read_timeout_seconds") or longest_read,
             max_pool_connections=LARGEST_POOL,
             retries={"mode": "standard", "total_max_attempts": 1},

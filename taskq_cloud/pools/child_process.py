@@ -20,7 +20,7 @@ F = TypeVar("F")
 DRAIN_SECONDS = 1.0
 
 # The exit codes of a process that somebody else has ended: a person, or the kernel because memory is short.
-_KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+_KILLED = tuple(-getattr(signal, name) for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 
 
 class LoadError(Exception):

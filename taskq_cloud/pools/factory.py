@@ -36,7 +36,8 @@ def make_pool(
         max_memory_per_child_kib: processes pool only: a process is replaced once it has grown over this size, in KiB.
 
     Raises:
-        ImproperlyConfigured: no pool has this name, or the pool doesn't have one of the options.
+        ImproperlyConfigured: no pool has this name, the pool doesn't have one of the options, or this system can't run
+            it.
     """
     kind = ALIASES.get(name, name)
     if kind not in POOLS:
@@ -45,6 +46,11 @@ def make_pool(
     if size < 1:
         raise ImproperlyConfigured(f"concurrency is {size}; it must be at least 1, the number of tasks run at a time")
     if kind == "processes":
+        if not hasattr(os, "killpg"):
+            raise ImproperlyConfigured(
+                "the processes pool needs process groups and signals, which this system (Windows) doesn't have: use "
+                "--pool threads (worker_pool), or run the worker in a Linux container or WSL"
+            )
         if app_path is None:
             raise ImproperlyConfigured(
                 "the processes pool needs the path of the application, such as shop:app, because its processes import "

@@ -3,6 +3,8 @@
 The kernel ignores a signal without a handler in a container's first process, so a command needs handlers from its first
 moment on. At the end, Python puts the default actions back before the process is gone, and a late signal would turn the
 exit code 0 into a death.
+
+Which signals there are depends on the system: Windows has no SIGQUIT and no SIGHUP, but SIGBREAK.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import atexit
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-_STOPPING: Final = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP")
+_STOPPING: Final = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGBREAK")
 _owns_process = False
 _exit_code = 0
 
@@ -27,8 +31,25 @@ def own_process() -> None:
 
 def stopping_signals() -> list[signal.Signals]:
     """Return the signals that stop a command. SIGHUP is one unless it is ignored, as under ``nohup``."""
-    known = [signal.Signals[name] for name in _STOPPING if name in signal.Signals.__members__]
-    return [number for number in known if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN]
+    known = {name: getattr(signal, name) for name in _STOPPING if hasattr(signal, name)}
+    if signal.SIG_IGN in (signal.getsignal(known[name]) for name in ("SIGHUP",) if name in known):
+        del known["SIGHUP"]
+    return list(known.values())
+
+
+@contextmanager
+def heeding(handler: Callable[[int], object]) -> Iterator[None]:
+    """Call a function, in the main thread, for each stopping signal that comes while the context lasts.
+
+    The event loop's own signal handlers would not do: they run on the loop, which a task may block, and Windows has
+    none.
+    """
+    before = {number: signal.signal(number, lambda number, _frame: handler(number)) for number in stopping_signals()}
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
 
 
 def end_on_signals() -> None:

@@ -20,12 +20,11 @@ import time
 import traceback
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import Any, Final
 
 from taskq_cloud.pools.own_tasks import keep_tasks_apart
 from taskq_cloud.runtime.runtime import Runtime
-from taskq_cloud.runtime.signals import stopping_signals
+from taskq_cloud.runtime.signals import heeding
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.supervisor import SideService, Worker
 
@@ -38,6 +37,7 @@ OVERTIME_SECONDS: Final = 1
 LAST_LOG_SECONDS: Final = 1
 """How long writing the last log line may take. Logging itself may be what hangs."""
 _FAILED: Final = 1
+_GIVE_UP: Final = getattr(signal, "SIGQUIT", None)
 
 
 def run_worker(runtime: Runtime, options: WorkerOptions, side_service: SideService | None = None) -> int:
@@ -139,22 +139,17 @@ class Watchdog:
 
 @contextmanager
 def _signals(loop: asyncio.AbstractEventLoop, worker: Worker, watchdog: Watchdog) -> Iterator[None]:
-    """Stop the worker on signals.
+    """Stop the worker on signals."""
 
-    The event loop's own signal handlers would not do: they run on the loop, which a task of the asyncio pool may block.
-    """
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
+    def on_signal(number: int) -> None:
         watchdog.arm()
-        loop.call_soon_threadsafe(worker.stop, number == signal.SIGQUIT)
+        loop.call_soon_threadsafe(worker.stop, number == _GIVE_UP)
 
-    before = {number: signal.signal(number, on_signal) for number in stopping_signals()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        watchdog.dismiss()
+    with heeding(on_signal):
+        try:
+            yield
+        finally:
+            watchdog.dismiss()
 
 
 async def _end_leftovers() -> None:

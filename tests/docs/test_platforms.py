@@ -33,6 +33,11 @@ for name in ("ITIMER_REAL", "SIGALRM", "SIGHUP", "SIGKILL", "SIGQUIT", "alarm", 
     delattr(signal, name)
 for name in ("fork", "getpgid", "getpgrp", "killpg", "register_at_fork", "sched_getaffinity", "setsid"):
     delattr(os, name)
+for name in ("O_CLOEXEC", "O_NONBLOCK"):
+    delattr(os, name)
+def add_signal_handler(*_):
+    raise NotImplementedError
+asyncio.SelectorEventLoop.add_signal_handler = add_signal_handler
 for name in ("fcntl", "grp", "pwd", "resource", "termios"):
     sys.modules[name] = None
 """
@@ -80,7 +85,33 @@ def test_caller_on_windows_works(script: str, printed: str, tmp_path: Path) -> N
     assert printed in run(STANDARD_LIBRARY + WINDOWS + script, tmp_path)
 
 
-def test_worker_on_macos_runs_task(tmp_path: Path) -> None:
+def worker(pool: str) -> str:
     script = "from shop import double\nresult = double.delay(4)\n"
-    script += command("worker", "-A", "shop", "--burst", "--quiet", "-P", "threads") + "print(result.get(timeout=5))"
-    assert "8" in run(STANDARD_LIBRARY + MACOS + script, tmp_path)
+    return script + command("worker", "-A", "shop", "--burst", "--quiet", "-P", pool) + "print(result.get(timeout=5))"
+
+
+def test_worker_on_macos_runs_task(tmp_path: Path) -> None:
+    assert "8" in run(STANDARD_LIBRARY + MACOS + worker("threads"), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["threads", "asyncio", "solo"])
+def test_worker_on_windows_runs_task(pool: str, tmp_path: Path) -> None:
+    assert "8" in run(STANDARD_LIBRARY + WINDOWS + worker(pool), tmp_path)
+
+
+@pytest.mark.slow
+def test_worker_on_windows_refuses_the_processes_pool(tmp_path: Path) -> None:
+    script = f"try:\n    {command('worker', '-A', 'shop').splitlines()[0]}\n"
+    script += "    main(['worker', '-A', 'shop', '--quiet'])\nexcept SystemExit as ended:\n    print(ended.code)"
+    assert run(STANDARD_LIBRARY + WINDOWS + script, tmp_path) == "1\n"
+
+
+@pytest.mark.slow
+def test_ticker_on_windows_stops_at_a_signal(tmp_path: Path) -> None:
+    script = (
+        "def interrupt(record):\n    if record.action == 'beat.ready':\n        os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    script += "    return True\nlogging.getLogger('taskq_cloud.beat').addFilter(interrupt)\n"
+    script += command("beat", "run", "-A", "shop") + "print('ended')"
+    assert run(STANDARD_LIBRARY + WINDOWS + script, tmp_path) == "ended\n"
