@@ -57,6 +57,7 @@ class ChildProcess:
         self._exit.add_done_callback(self._on_exit)
         self._no_run = asyncio.Event()
         self._no_run.set()
+        self._lost_task = False
 
     @property
     def pid(self) -> int:
@@ -125,6 +126,7 @@ class ChildProcess:
             self.kill()
             raise TaskNotStarted from error
         self.tasks_started += 1
+        self._lost_task = True
         try:
             answer = await self._expect(Answer)
         except EOFError:
@@ -133,6 +135,7 @@ class ChildProcess:
             self.kill()
             return Lost(f"{error} on the channel of process {self.pid}")
         self.resident_kib = answer.resident_kib
+        self._lost_task = isinstance(answer.outcome, Lost)
         return answer.outcome
 
     def kill(self) -> None:
@@ -203,7 +206,7 @@ class ChildProcess:
 
     def _on_exit(self, exit_: asyncio.Task[int]) -> None:
         self.leaving.set()
-        if not exit_.cancelled() and exit_.result() != 0:
+        if not exit_.cancelled() and (exit_.result() != 0 or self._lost_task):
             # Its task is run again elsewhere. The kernel gives the group's id to nobody else while it has members.
             self._kill_group()
         # The channel ends by itself, unless a process that the task has forked holds it open.

@@ -87,10 +87,17 @@ def start_program(pid_file: str) -> subprocess.Popen[bytes]:
 
 
 @task
-def start_sleeper_and_exit(pid_file: str) -> None:
+def start_sleeper_and_exit(pid_file: str, code: int) -> None:
     """Start a program and end this process in spite of it."""
     start_program(pid_file)
-    os._exit(3)
+    os._exit(code)
+
+
+@task
+def start_sleeper_and_leave(pid_file: str) -> None:
+    """The same in order: the process ends by itself after the task."""
+    start_program(pid_file)
+    sys.exit()
 
 
 @task

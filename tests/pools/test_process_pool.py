@@ -146,12 +146,22 @@ async def test_hard_limit_kills_programs_that_the_task_started(start_pool: Start
     await auntil(lambda: not is_alive(sleeper))
 
 
-@pytest.mark.parametrize("name", ["start_sleeper", "start_sleeper_and_exit"])
-async def test_programs_of_a_task_end_with_its_dead_process(start_pool: StartPool, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("start_sleeper", ()),
+        ("start_sleeper_and_exit", (3,)),
+        ("start_sleeper_and_exit", (0,)),
+        ("start_sleeper_and_leave", ()),
+    ],
+)
+async def test_programs_of_a_task_end_with_its_dead_process(
+    start_pool: StartPool, tmp_path: Path, name: str, more: tuple[int, ...]
+) -> None:
     pool = await start_pool("processes", 1)
     [pid] = pool.pids
     pid_file = tmp_path / "pid"
-    run = asyncio.create_task(pool.run(invocation(name, str(pid_file))))
+    run = asyncio.create_task(pool.run(invocation(name, str(pid_file), *more)))
     await auntil(pid_file.exists)
     sleeper = int(pid_file.read_text())
     if name == "start_sleeper":
@@ -282,7 +292,8 @@ async def test_stop_while_replacement_starts_leaves_no_process(rounds: int) -> N
 
 
 def start_program(program: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", program]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 PARENT = """
@@ -313,26 +324,48 @@ async def test_child_processes_die_with_the_worker(busy: int) -> None:
     await auntil(lambda: not any(is_alive(pid) for pid in pids))
 
 
+def replace_guard(parent: subprocess.Popen[str]) -> None:
+    """Kill the guard of a pool, and wait until there is another one."""
+    assert parent.stdout is not None
+    assert parent.stdin is not None
+    first = int(parent.stdout.readline())
+    os.kill(first, signal.SIGKILL)
+    now = first
+    while now == first:
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        now = int(parent.stdout.readline())
+
+
 BUSY_PARENT = """
 import asyncio, sys
 sys.path[:] = {path!r}
+from taskq_cloud.pools import guard
 from tests.pools.pool_helpers import invocation, make
 
 async def main():
+    guard.AGAIN_SECONDS = 0.01
     pool = make("processes", 1)
     await pool.start()
-    await pool.run(invocation("start_sleeper", {pid_file!r}))
+    print(pool._guard._process.pid, flush=True)
+    run = asyncio.create_task(pool.run(invocation("start_sleeper", {pid_file!r})))
+    while True:
+        await asyncio.to_thread(sys.stdin.readline)
+        print(pool._guard._process.pid, flush=True)
 
 asyncio.run(main())
 """
 
 
-async def test_programs_of_tasks_die_with_the_worker(tmp_path: Path) -> None:
+@pytest.mark.parametrize("guard_dies", [False, True])
+async def test_programs_of_tasks_die_with_the_worker(tmp_path: Path, guard_dies: bool) -> None:
     pid_file = tmp_path / "pid"
     with start_program(BUSY_PARENT.format(path=sys.path, pid_file=str(pid_file))) as parent:
         await auntil(pid_file.exists)
         sleeper = int(pid_file.read_text())
         assert is_alive(sleeper)
+        if guard_dies:
+            replace_guard(parent)
         parent.kill()
     await auntil(lambda: not is_alive(sleeper))
 
