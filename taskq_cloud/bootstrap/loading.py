@@ -67,4 +67,6 @@ def _only_app(module: str, names: dict[str, object]) -> TaskQ:
 def load_runner(path: str) -> TaskRunner:
     """Set up logging and return the task runner of the application at ``path``, in the child process of a pool."""
     logs.set_up_from_environment()
-    return find_app(path).runner
+    app = find_app(path)
+    logs.keep_handlers_from_waiting()
+    return app.runner

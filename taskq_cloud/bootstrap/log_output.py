@@ -29,14 +29,19 @@ LAST_WAIT_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.01
 
 
-def log_output() -> TextIO | PatientOutput:
-    """Return the stream for log lines: standard error itself unless it is a pipe or a socket, whose reader may stop."""
+def log_output(stream: TextIO | None = None) -> TextIO | PatientOutput:
+    """Return the stream for log lines: standard error itself unless it is a pipe or a socket, whose reader may stop.
+
+    Args:
+        stream: another stream than standard error.
+    """
+    stream = sys.stderr if stream is None else stream
     try:
-        descriptor = sys.stderr.fileno()
+        descriptor = stream.fileno()
         writer = _writer(descriptor)
-    except (OSError, ValueError):  # a test has replaced it, or it is closed
-        return sys.stderr
-    return sys.stderr if writer is None else PatientOutput(descriptor, *writer)
+    except (OSError, ValueError, AttributeError):  # a test has replaced it, or it is closed
+        return stream
+    return stream if writer is None else PatientOutput(descriptor, *writer)
 
 
 class PatientOutput:

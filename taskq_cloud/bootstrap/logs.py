@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -68,6 +69,17 @@ def set_up_from_environment() -> None:
     level = os.environ.get(LEVEL_VARIABLE)
     if level in LEVELS:
         atexit.register(_close, _set_up(level, os.environ.get(FORMAT_VARIABLE, "text")))
+
+
+def keep_handlers_from_waiting() -> None:
+    """Let the handlers that the application has made for standard output and error write without waiting, too."""
+    loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
+    for handler in {handler for logger in loggers for handler in getattr(logger, "handlers", ())}:
+        if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr):
+            output = log_output(handler.stream)
+            if isinstance(output, PatientOutput):
+                handler.setStream(output)
+                atexit.register(output.close)
 
 
 def set_up_in_function() -> None:

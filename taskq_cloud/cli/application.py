@@ -108,7 +108,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 def _import_app(path: str) -> TaskQ:
     try:
-        return find_app(path)
+        app = find_app(path)
     except TaskQError:
         raise
     except Exception as error:
@@ -119,3 +119,5 @@ def _import_app(path: str) -> TaskQ:
             f"{path} can't be imported: {type(error).__name__}: {error} "
             f"({Path(last.filename).name}, line {last.lineno}); -l debug shows the traceback"
         ) from error
+    logs.keep_handlers_from_waiting()
+    return app

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from taskq_cloud.bootstrap.log_output import PatientOutput, log_output
 from taskq_cloud.bootstrap.logs import printable
 from taskq_cloud.cli.options import given
 from taskq_cloud.core import serializers
@@ -35,9 +36,14 @@ def one_line(text: str) -> str:
 
 
 def say(context: click.Context, text: str) -> None:
-    """Print a hint or a warning on standard error, unless ``--quiet`` is given."""
+    """Print a hint or a warning on standard error, unless ``--quiet`` is given; nobody needs to read it."""
     if not given(context, "quiet"):
-        echo(text, err=True)
+        output = log_output()
+        if isinstance(output, PatientOutput):
+            output.write(printable(text) + "\n")
+            output.close(0)
+        else:
+            echo(text, err=True)
 
 
 def as_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.bootstrap import log_output
+from taskq_cloud.bootstrap import log_output, logs
 from taskq_cloud.bootstrap.log_output import KEPT_BYTES, PatientOutput
 from taskq_cloud.testing.waiting import until
 
@@ -143,6 +143,38 @@ def chat(lines):
         logging.getLogger("shop").info("line %d: %s", number, "x" * 100)
     return lines
 """
+
+
+def test_handlers_of_the_application_do_not_wait_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        handler = logging.StreamHandler(stream)
+        logger = logging.getLogger("tests.of.an.application")
+        logger.addHandler(handler)
+        try:
+            logs.keep_handlers_from_waiting()
+            for _ in range(2000):
+                logger.warning(LINE)
+        finally:
+            logger.removeHandler(handler)
+            os.close(read)
+    assert isinstance(handler.stream, PatientOutput)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gone", ["stdout", "stderr"])
+def test_worker_starts_though_the_reader_of_its_output_is_gone(tmp_path: Path, gone: str) -> None:
+    (tmp_path / "shop.py").write_text(APP)
+    read, write = os.pipe()
+    os.close(read)
+    outputs: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, gone: write}
+    command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "shop", "-c", "1", "-P", "solo", "--burst"]
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=outputs["stdout"], stderr=outputs["stderr"], timeout=60, check=False
+    )
+    os.close(write)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("pool", ["processes", "threads"])

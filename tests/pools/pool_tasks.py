@@ -311,13 +311,15 @@ async def ameet_in_group(directory: str, size: int) -> int:
     async with asyncio.TaskGroup() as group:
         met = group.create_task(ameet(directory, size))
     await asyncio.sleep(20 * TICK_SECONDS)
-    return met.result()
+    result: int = met.result()
+    return result
 
 
 @task
 async def meet_and_cancel_all(directory: str, size: int) -> str:
     await ameet(directory, size)
-    return await cancel_all_tasks()
+    text: str = await cancel_all_tasks()
+    return text
 
 
 @task
