@@ -31,16 +31,15 @@ from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.pools.base import Runner
 from taskq_cloud.pools.channel import Answer, LoadFailed, Ready, Setup, TaskStarted, frame, pack, receive
-from taskq_cloud.pools.own_code import is_logging
+from taskq_cloud.pools.own_code import ALARM_AGAIN_SECONDS, Alarms
 from taskq_cloud.pools.task_calls import TaskLoop, call, outcome_of_error
-
-ALARM_AGAIN_SECONDS = 0.001
-"""How long to wait before a soft limit that meets the task in ``logging`` is raised."""
 
 REQUESTS_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 # prctl(2)
 PR_SET_PDEATHSIG = 1
+
+_alarms = Alarms()
 
 
 def main() -> None:
@@ -148,7 +147,7 @@ def _run_with_alarm(runner: Runner, invocation: Invocation, seconds: float) -> O
 
 
 def _on_alarm(_signal_number: int, frame: FrameType | None) -> None:
-    if is_logging(frame):  # it would keep its lock, or swallow the exception
+    if not _alarms.can_raise(frame):
         signal.setitimer(signal.ITIMER_REAL, ALARM_AGAIN_SECONDS)
         return
     raise SoftTimeLimitExceeded

@@ -14,8 +14,20 @@ from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any, Final
 
+ALARM_AGAIN_SECONDS: Final = 0.001
+"""How long to wait before a time limit that could leave a lock taken is raised."""
+
+BLOCKED_ALARMS: Final = 50
+"""A thread that so many alarms in a row meet at one instruction waits there, and has taken no lock yet."""
+
 _LEAVE_WITH: Final = 3
 """A ``with`` block ends with ``__exit__(None, None, None)``, which begins with as many loads of None."""
+
+
+_LOCKING: Final = frozenset(
+    {"__enter__", "__exit__", "acquire", "release", "notify", "notify_all", "_release_save", "_acquire_restore"}
+)
+"""Functions that take or give back a lock for a ``with`` block, such as those of ``threading.Condition``."""
 
 
 def top_package(frame: FrameType) -> str:
@@ -43,7 +55,59 @@ def can_take_limit(frame: FrameType, packages: Collection[str]) -> bool:
     return True
 
 
-def is_logging(frame: FrameType | None) -> bool:
+class Alarms:
+    """The alarms that meet a thread while a time limit waits for a place where it does no harm.
+
+    The alarm of a process raises a limit also in libraries, whose blocking calls it has to end.
+    """
+
+    def __init__(self) -> None:
+        self._place: tuple[int, int] | None = None
+        self._in_a_row = 0
+
+    def can_raise(self, frame: FrameType | None) -> bool:
+        """Tell whether a signal handler may raise a limit now; if not, the alarm is to go off again.
+
+        Args:
+            frame: the frame that the signal has interrupted.
+        """
+        if frame is None or _is_logging(frame):  # logging would keep its lock, or swallow the exception
+            return False
+        place = id(frame), frame.f_lasti
+        self._in_a_row = self._in_a_row + 1 if place == self._place else 1
+        self._place = place
+        if self._in_a_row < BLOCKED_ALARMS and _could_leave_lock(frame):
+            return False
+        self._place = None
+        return True
+
+
+def _could_leave_lock(frame: FrameType) -> bool:
+    """Tell whether an exception that a signal handler raises could leave a lock taken, or be swallowed.
+
+    Python calls a signal handler after a call, at the beginning of a function, at the end of a loop, and within a
+    blocking call. A lock stays taken if that is in the function that takes or releases it for a ``with`` block, or
+    between the call that has taken it and the ``try`` that gives it back.
+
+    Args:
+        frame: the frame that the signal has interrupted.
+    """
+    code = frame.f_code
+    if (
+        code.co_name in _LOCKING
+        or frame.f_lineno in _lines_of_finally(code)
+        or frame.f_lasti in _calls_before_try(code)
+    ):
+        return True
+    caller: FrameType | None = frame
+    while caller is not None:
+        if caller.f_code.co_name == "__del__":  # its exceptions are swallowed
+            return True
+        caller = caller.f_back
+    return False
+
+
+def _is_logging(frame: FrameType | None) -> bool:
     """Tell whether a frame, or one of its callers, is in ``logging``, which holds locks and swallows exceptions."""
     while frame is not None:
         if top_package(frame) == "logging":
@@ -74,6 +138,20 @@ def _places(code: CodeType) -> frozenset[int]:
         line = each.positions.lineno if each.positions else None
         if line not in finally_lines and not _is_edge(instructions, i, starts):
             found.add(each.offset)
+    return frozenset(found)
+
+
+@lru_cache(maxsize=512)
+def _calls_before_try(code: CodeType) -> frozenset[int]:
+    """Return the offsets of the calls whose return a ``try`` or ``with`` block follows at once."""
+    instructions = list(dis.get_instructions(code))
+    starts = {entry.start for entry in _exception_table(code)}
+    found = set()
+    for i, each in enumerate(instructions[:-1]):
+        if each.opname.startswith("CALL") and _is_edge(instructions, i + 1, starts):
+            found.add(each.offset)
+            if instructions[i - 1].opname == "PRECALL":  # Python 3.11 makes some calls in this one
+                found.add(instructions[i - 1].offset)
     return frozenset(found)
 
 

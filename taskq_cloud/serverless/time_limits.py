@@ -30,15 +30,13 @@ from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome, TimedOut
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.pools.interruptible import Interruptible
-from taskq_cloud.pools.own_code import is_logging
+from taskq_cloud.pools.own_code import ALARM_AGAIN_SECONDS, Alarms
 from taskq_cloud.pools.task_calls import call, outcome_of_error
 
 logger = logging.getLogger("taskq_cloud.serverless")
 
 TIME_LIMIT_REPEAT_SECONDS: Final = 1.0
 OUT_OF_TIME_REPEAT_SECONDS: Final = 0.1
-ALARM_AGAIN_SECONDS: Final = 0.001
-"""How long to wait before a time limit that meets the task in ``logging`` is raised."""
 
 
 class OutOfTime(BaseException):
@@ -58,6 +56,7 @@ class TimeKeeper:
         self._due_at: dict[type[BaseException], float] = {}
         self._past_hard_limit = False
         self._running = False
+        self._alarms = Alarms()
         self._warned = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._coroutine: Interruptible[Outcome] | None = None
@@ -178,7 +177,7 @@ class TimeKeeper:
         if kind is None:
             self._set_timer()
             return
-        if kind is not OutOfTime and is_logging(frame):  # it would keep its lock, or swallow the exception
+        if kind is not OutOfTime and not self._alarms.can_raise(frame):
             signal.setitimer(signal.ITIMER_REAL, ALARM_AGAIN_SECONDS)
             return
         del self._due_at[kind]

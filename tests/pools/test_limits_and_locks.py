@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import inspect
 import logging
+import queue
+import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 import pytest
 
 from taskq_cloud.core.model.outcome import Failed, Succeeded, TimedOut
+from taskq_cloud.errors import SoftTimeLimitExceeded
+from taskq_cloud.pools import child
 from taskq_cloud.pools.own_code import can_take_limit
 from tests.pools import limit_tasks
 from tests.pools.pool_helpers import StartPool, invocation
@@ -116,3 +121,100 @@ def test_limit_is_raised_where_no_lock_stays_taken() -> None:
 
 def test_no_limit_is_raised_in_another_package() -> None:
     assert lines_that_take_a_limit("shop") == []
+
+
+class Locks:
+    """Locks that functions of a library take while an alarm goes off."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.condition = threading.Condition(threading.Lock())
+        self.queue: queue.Queue[int] = queue.Queue()
+
+    def use(self) -> None:
+        while True:
+            self.queue.put(1)
+            self.queue.get()
+            with self.condition:
+                self.condition.notify_all()
+            self.lock.acquire()
+            try:
+                len("taken")
+            finally:
+                self.lock.release()
+
+    def taken(self) -> list[str]:
+        locks = {"lock": self.lock, "condition": self.condition, "queue": self.queue.mutex}
+        return [name for name, lock in locks.items() if not lock.acquire(timeout=1)]
+
+
+@pytest.fixture
+def alarm() -> Iterator[Callable[[float], object]]:
+    """Raises ``SoftTimeLimitExceeded`` after some seconds, as in a process of the processes pool."""
+    before = signal.signal(signal.SIGALRM, child._on_alarm)
+    try:
+        yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def during(alarm: Callable[[float], object], seconds: float, function: Callable[[], None]) -> None:
+    alarm(seconds)
+    function()
+
+
+@pytest.mark.parametrize("rounds", [20, pytest.param(500, marks=pytest.mark.slow)])
+def test_alarm_leaves_no_lock_of_a_library_taken(alarm: Callable[[float], object], rounds: int) -> None:
+    for number in range(rounds):
+        locks = Locks()
+        with pytest.raises(SoftTimeLimitExceeded):
+            during(alarm, 0.001 + number % 20 * 0.0001, locks.use)
+        assert locks.taken() == []
+
+
+def wait_in_with(lock: threading.Lock) -> None:
+    with lock:
+        raise AssertionError("it was free")
+
+
+def wait_before_try(lock: threading.Lock) -> None:
+    lock.acquire()
+    try:
+        raise AssertionError("it was free")
+    finally:
+        lock.release()
+
+
+def sleep_in_finally(_lock: threading.Lock) -> None:
+    try:
+        pass
+    finally:
+        time.sleep(20)
+
+
+@pytest.mark.parametrize("wait", [wait_in_with, wait_before_try, sleep_in_finally])
+def test_alarm_ends_a_wait_where_a_lock_could_be_taken(
+    alarm: Callable[[float], object], wait: Callable[[threading.Lock], None]
+) -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    with pytest.raises(SoftTimeLimitExceeded):
+        during(alarm, 0.01, lambda: wait(lock))
+    lock.release()
+    assert lock.acquire(timeout=1)
+
+
+def test_alarm_is_raised_in_no_finalizer(alarm: Callable[[float], object]) -> None:
+    class Slow:
+        def __del__(self) -> None:
+            until = time.monotonic() + 0.02
+            while time.monotonic() < until:
+                pass
+
+    def finalize_once() -> None:
+        Slow()
+        time.sleep(20)
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        during(alarm, 0.005, finalize_once)
