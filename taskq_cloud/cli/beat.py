@@ -20,6 +20,7 @@ from taskq_cloud.cli.options import common_options
 from taskq_cloud.cli.output import as_table, echo, json_text, say
 from taskq_cloud.core import serializers
 from taskq_cloud.core.schedules.entry import ScheduleEntry
+from taskq_cloud.core.schedules.fields import HOUR
 from taskq_cloud.core.schedules.triggers import silent_hour
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime import signals
@@ -258,16 +259,19 @@ def _print_changes(changes: Sequence[Change], entries: Sequence[ScheduleEntry], 
 
 
 def _pause_text(entry: ScheduleEntry, now: datetime) -> str | None:
-    """A sentence about the hour in which a crontab of every hour pauses, because the clock is set back."""
+    """A sentence about the hour in which a crontab pauses, because the clock is set back."""
     if not isinstance(entry.schedule, crontab):
         return None
     pause = silent_hour(entry.schedule, now)
     if pause is None:
         return None
     last, following = (each.isoformat(timespec="minutes") for each in pause)
+    way_out = "with crontab(..., both_hours=True) it runs in the repeated hour, too"
+    if entry.schedule.hour != HOUR.all:
+        way_out = "an interval, or a crontab in UTC, goes on"
     return (
         f"pauses when the clock of {entry.schedule.timezone} is set back: after {last} it runs next at {following}; "
-        "with crontab(..., both_hours=True) it runs in the repeated hour, too"
+        f"{way_out}"
     )
 
 

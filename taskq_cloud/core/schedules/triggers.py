@@ -113,7 +113,7 @@ def triggers_of(
 
 
 def silent_hour(cron: crontab, now: datetime) -> tuple[datetime, datetime] | None:
-    """The next time at which the clock is set back and a crontab of every hour pauses; None: it never does.
+    """The next time at which the clock is set back and a crontab of consecutive hours pauses; None: it never does.
 
     Args:
         cron: the crontab.
@@ -122,7 +122,7 @@ def silent_hour(cron: crontab, now: datetime) -> tuple[datetime, datetime] | Non
     Returns:
         The first and the last tick around the pause, in the crontab's zone.
     """
-    if cron.both_hours or cron.hour != fields.HOUR.all:
+    if cron.both_hours:
         return None
     zone = cron.zone
     for begin, end, before, after in _clock_changes(cron.timezone or "UTC", now.year):
@@ -133,7 +133,9 @@ def silent_hour(cron: crontab, now: datetime) -> tuple[datetime, datetime] | Non
         last = cron.following(again - (end - begin) - timedelta(seconds=1))
         while (following := cron.following(last)) < again:
             last = following
-        return last.astimezone(zone), following.astimezone(zone)
+        pause = last.astimezone(zone), following.astimezone(zone)
+        if pause[1].replace(tzinfo=None) - pause[0].replace(tzinfo=None) <= timedelta(hours=1):
+            return pause  # by the clock on the wall, it hasn't paused
     return None
 
 

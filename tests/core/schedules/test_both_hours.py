@@ -35,6 +35,14 @@ def test_pause_in_the_repeated_hour_is_told(zone: str, last: str, following: str
     assert [each.isoformat(timespec="minutes") for each in pause] == [last, following]
 
 
+@pytest.mark.parametrize("hour", ["*", "*/1", "0-23", "1-4", "2,3", range(24)], ids=repr)
+@pytest.mark.parametrize(("minute", "last"), [("*/15", 45), (0, 0), ("10,50", 50)])
+def test_pause_of_consecutive_hours_is_told(hour: str | range, minute: str | int, last: int) -> None:
+    pause = silent_hour(crontab(minute, hour, timezone="Europe/Paris"), datetime(2026, 6, 1, tzinfo=UTC))
+    assert pause is not None
+    assert pause[0].isoformat(timespec="minutes") == f"2026-10-25T02:{last:02}+02:00"
+
+
 @pytest.mark.parametrize(
     "cron",
     [
@@ -43,6 +51,9 @@ def test_pause_in_the_repeated_hour_is_told(zone: str, last: str, following: str
         crontab("*/15"),
         crontab(30, 2, timezone="Europe/Paris"),
         crontab("*/15", day_of_week="mon", timezone="Europe/Paris"),
+        crontab("*/15", 2, timezone="Europe/Paris"),
+        crontab("*/15", "3-5", timezone="Europe/Paris"),
+        crontab(0, "*/2", timezone="Europe/Paris"),
     ],
     ids=repr,
 )
