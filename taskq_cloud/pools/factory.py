@@ -46,11 +46,7 @@ def make_pool(
     if size < 1:
         raise ImproperlyConfigured(f"concurrency is {size}; it must be at least 1, the number of tasks run at a time")
     if kind == "processes":
-        if not hasattr(os, "killpg"):
-            raise ImproperlyConfigured(
-                "the processes pool needs process groups and signals, which this system (Windows) doesn't have: use "
-                "--pool threads (worker_pool), or run the worker in a Linux container or WSL"
-            )
+        _check_system()
         if app_path is None:
             raise ImproperlyConfigured(
                 "the processes pool needs the path of the application, such as shop:app, because its processes import "
@@ -69,6 +65,14 @@ def make_pool(
     if concurrency not in (None, 1):
         raise ImproperlyConfigured(f"the solo pool runs one task at a time, not {concurrency}; use --pool threads")
     return SoloPool(runner)
+
+
+def _check_system() -> None:
+    if not hasattr(os, "killpg"):
+        raise ImproperlyConfigured(
+            "the processes pool needs process groups and signals, which this system (Windows) doesn't have: use "
+            "--pool threads (worker_pool), or run the worker in a Linux container or WSL"
+        )
 
 
 def usable_cpus() -> int:

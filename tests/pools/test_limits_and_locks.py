@@ -144,7 +144,7 @@ class Locks:
                 self.lock.release()
 
     def taken(self) -> list[str]:
-        locks = {"lock": self.lock, "condition": self.condition, "queue": self.queue.mutex}
+        locks: dict[str, Any] = {"lock": self.lock, "condition": self.condition, "queue": self.queue.mutex}
         return [name for name, lock in locks.items() if not lock.acquire(timeout=1)]
 
 
