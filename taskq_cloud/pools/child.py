@@ -139,6 +139,7 @@ def _run_with_alarm(runner: Runner, invocation: Invocation, seconds: float) -> O
             outcome = call(runner, invocation)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            _alarms.forget()
     except SoftTimeLimitExceeded as error:
         # With an outcome, the alarm went off after the task had ended and before the timer was stopped.
         if outcome is None:

@@ -9,6 +9,7 @@ order: ``_places`` says where.
 from __future__ import annotations
 
 import dis
+import time
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from types import CodeType, FrameType
@@ -18,7 +19,7 @@ ALARM_AGAIN_SECONDS: Final = 0.001
 """How long to wait before a time limit that could leave a lock taken is raised."""
 
 BLOCKED_ALARMS: Final = 50
-"""A thread that so many alarms in a row meet at one instruction waits there, and has taken no lock yet."""
+"""A thread waits at an instruction if so many alarms in a row meet it there, and it has hardly used the processor."""
 
 _LEAVE_WITH: Final = 3
 """A ``with`` block ends with ``__exit__(None, None, None)``, which begins with as many loads of None."""
@@ -62,8 +63,10 @@ class Alarms:
     """
 
     def __init__(self) -> None:
-        self._place: tuple[int, int] | None = None
+        self._frame: FrameType | None = None
+        self._instruction = -1
         self._in_a_row = 0
+        self._busy_until = 0.0
 
     def can_raise(self, frame: FrameType | None) -> bool:
         """Tell whether a signal handler may raise a limit now; if not, the alarm is to go off again.
@@ -73,13 +76,25 @@ class Alarms:
         """
         if frame is None or _is_logging(frame):  # logging would keep its lock, or swallow the exception
             return False
-        place = id(frame), frame.f_lasti
-        self._in_a_row = self._in_a_row + 1 if place == self._place else 1
-        self._place = place
-        if self._in_a_row < BLOCKED_ALARMS and _could_leave_lock(frame):
+        if not _could_leave_lock(frame) or self._is_blocked(frame):
+            self.forget()
+            return True
+        return False
+
+    def forget(self) -> None:
+        """Forget the last alarm, whose frame would keep the task's objects alive."""
+        self._frame = None
+
+    def _is_blocked(self, frame: FrameType) -> bool:
+        """Tell whether the thread waits at this instruction, and so has taken no lock there yet."""
+        if frame is not self._frame or frame.f_lasti != self._instruction:
+            self._frame, self._instruction, self._in_a_row = frame, frame.f_lasti, 0
+            self._busy_until = time.thread_time() + BLOCKED_ALARMS * ALARM_AGAIN_SECONDS / 4
+        self._in_a_row += 1
+        if self._in_a_row < BLOCKED_ALARMS:
             return False
-        self._place = None
-        return True
+        self._frame = None
+        return time.thread_time() < self._busy_until
 
 
 def _could_leave_lock(frame: FrameType) -> bool:

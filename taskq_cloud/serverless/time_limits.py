@@ -159,6 +159,7 @@ class TimeKeeper:
 
     def _stop_limits(self) -> None:
         self._running = False
+        self._alarms.forget()
         for kind in (TimeLimitExceeded, SoftTimeLimitExceeded):
             self._due_at.pop(kind, None)
         if _can_interrupt():

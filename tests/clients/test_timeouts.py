@@ -197,8 +197,9 @@ def test_calls_of_other_clouds_end_in_time(silent: str, name: str, monkeypatch: 
     call = OTHER_CLIENTS[name]
     module = name if name in ("azure", "gcs") else "pubsub"
     with closing(Connections({call.service: Service(module)}, 0.4)) as connections:
-        begin = time.monotonic()
-        with pytest.raises(CallError) as caught:
-            connections.perform(call)
-        assert caught.value.trouble is Trouble.TRANSIENT
+        for _ in range(2):  # the first call imports an SDK, too
+            begin = time.monotonic()
+            with pytest.raises(CallError) as caught:
+                connections.perform(call)
+            assert caught.value.trouble is Trouble.TRANSIENT
         assert time.monotonic() - begin < 0.4 + aws.READ_TIMEOUT_SECONDS / 2
