@@ -116,7 +116,8 @@ def _could_leave_lock(frame: FrameType) -> bool:
         return True
     caller: FrameType | None = frame
     while caller is not None:
-        if caller.f_code.co_name == "__del__":  # its exceptions are swallowed
+        # A finalizer's exceptions are swallowed. The handler of an earlier alarm may itself be where a lock is taken.
+        if caller.f_code.co_name in ("__del__", "_on_alarm"):
             return True
         caller = caller.f_back
     return False
