@@ -69,6 +69,7 @@ def test_two_firings_of_one_tick_run_once(worker: Path) -> None:
         # A FIFO queue accepts only one message with a deduplication id.
         if not os.environ["PERIODIC_QUEUE"].endswith(".fifo"):
             until(lambda: "has come twice" in worker.read_text(), lambda: worker.read_text()[-3000:], TIMEOUT_SECONDS)
+        until(lambda: "succeeded in" in worker.read_text(), lambda: worker.read_text()[-3000:], TIMEOUT_SECONDS)
         assert worker.read_text().count("succeeded in") == 1
 
 

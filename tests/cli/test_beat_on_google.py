@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from taskq_cloud.bootstrap.loading import find_app
-from taskq_cloud.core.schedules.ticks import tick_id
+from taskq_cloud.core.schedules.ticks import CLOCKS_DIFFER_SECONDS, tick_id
 from tests.cli.conftest import TaskQCommand
 from tests.stores.schedules.cloud_scheduler_server import CloudSchedulerServer, now
 
@@ -97,11 +97,16 @@ def test_two_firings_of_one_minute_run_one_task_with_the_id_of_the_tick(
     shop = periodic(minutely="* * * * *")
     taskq("-A", shop, "beat", "apply", "-y")
     (job,) = server.jobs
+
+    def firing() -> datetime:
+        """The minute to which a message that is sent now belongs."""
+        return (datetime.now(UTC) + timedelta(seconds=CLOCKS_DIFFER_SECONDS)).replace(second=0, microsecond=0)
+
     while True:
-        minute = now()
+        minute = firing()
         server.fire(job)
         server.fire(job)
-        if now() == minute:
+        if firing() == minute:
             break
         server.pubsub.state.seek(f"projects/{server.project}/subscriptions/shop-celery", server.pubsub.state.now())
     worker = taskq("-A", shop, "worker", "--burst", "--pool", "solo", "-Q", "celery", "-l", "info")

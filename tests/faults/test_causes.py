@@ -53,7 +53,8 @@ def health(port: int) -> dict[str, Any]:
 
 
 def send_squares(app: TaskQ, numbers: range) -> set[int]:
-    app.task(name="fault_app.square")(lambda number: None).map_async([(number,) for number in numbers])
+    square = app.tasks.get("fault_app.square") or app.task(name="fault_app.square")(lambda number: None)
+    square.map_async([(number,) for number in numbers])
     return set(numbers)
 
 
