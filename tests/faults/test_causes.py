@@ -53,8 +53,12 @@ def health(port: int) -> dict[str, Any]:
 
 
 def send_squares(app: TaskQ, numbers: range) -> set[int]:
-    square = app.tasks.get("fault_app.square") or app.task(name="fault_app.square")(lambda number: None)
-    square.map_async([(number,) for number in numbers])
+    def square(number: int) -> None:
+        """Stands for the worker's task."""
+
+    name = "fault_app.square"
+    task = app.tasks.get(name) or app.task(name=name)(square)
+    task.map_async([(number,) for number in numbers])
     return set(numbers)
 
 
