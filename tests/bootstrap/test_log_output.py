@@ -177,6 +177,7 @@ def test_worker_starts_though_the_reader_of_its_output_is_gone(tmp_path: Path, g
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["processes", "threads"])
 def test_worker_whose_log_nobody_reads_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: str) -> None:
     (tmp_path / "shop.py").write_text(APP)

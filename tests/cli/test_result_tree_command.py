@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import json
 import os
@@ -187,11 +188,12 @@ class Terminal:
     def __init__(self, directory: Path, *arguments: str) -> None:
         self._ours, theirs = pty.openpty()
         command = [str(Path(sys.executable).with_name("taskq")), *arguments]
-        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
         self.process = subprocess.Popen(
             command, cwd=directory, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
         )
         os.close(theirs)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a character
         self.shown = ""
 
     def read_until(self, done: Callable[[str], bool]) -> None:
@@ -201,7 +203,7 @@ class Terminal:
             if not select.select([self._ours], [], [], 1)[0]:
                 continue
             try:
-                self.shown += os.read(self._ours, 65536).decode()
+                self.shown += self._decoder.decode(os.read(self._ours, 65536))
             except OSError:  # Linux reports the closed other end like this
                 assert done(self.shown), self.shown
 

@@ -238,6 +238,7 @@ def test_task_of_killed_child_runs_once_more(app: TaskQ, folder: Path, start: Ca
     assert len(runs(folder)) == 5
 
 
+@pytest.mark.slow
 def test_endless_loop_is_ended_by_time_limit(app: TaskQ, start: Callable[..., Worker]) -> None:
     start().ready()
     result = app.send_task("shop.endless")
