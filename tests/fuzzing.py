@@ -26,7 +26,7 @@ fuzzed = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=1_000,
+    max_examples=500,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 """A fixed seed and a fixed budget: every run tries the same examples."""

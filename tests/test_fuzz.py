@@ -248,7 +248,7 @@ EVENTS: list[dict[str, Any]] = [
 ]
 
 
-@settings(fuzzed, max_examples=500)
+@settings(fuzzed, max_examples=300)
 @given(event=changed(st.sampled_from(EVENTS)) | hostile)
 def test_lambda_event_is_answered_or_refused_with_an_error_of_ours(event: Any, logged: Logged) -> None:
     app = make_app()
@@ -278,7 +278,7 @@ def documents() -> list[dict[str, Any]]:
     return [json.loads(each.payload) for each in found.values()]
 
 
-@settings(fuzzed, max_examples=500)
+@settings(fuzzed, max_examples=300)
 @given(
     payload=changed(st.sampled_from(documents())).map(written) | spoiled(st.sampled_from([*map(written, documents())])),
     state=st.sampled_from([SUCCESS, FAILURE, REVOKED, "RETRY", "STARTED"]),
@@ -329,7 +329,7 @@ def _token(parts: Any) -> str:
     return "Bearer " + ".".join([*coded, "c2ln"])
 
 
-@settings(fuzzed, max_examples=500)
+@settings(fuzzed, max_examples=300)
 @given(
     header=spoiled(st.just(f"Bearer {TOKEN}"))
     | changed(st.just([{"alg": "RS256", "typ": "JWT", "kid": "k"}, CLAIMS])).map(_token)

@@ -100,7 +100,7 @@ def pushed() -> Iterator[Pushed]:
 requests = changed(st.sampled_from(WRAPPED)).map(written) | spoiled(st.sampled_from([*map(written, WRAPPED)]))
 
 
-@settings(fuzzed, max_examples=700)
+@settings(fuzzed, max_examples=300)
 @given(body=requests | hostile.map(written))
 def test_push_is_answered_whatever_its_body_is(body: str, pushed: Pushed, logged: Logged) -> None:
     logged.lines.clear()
@@ -174,7 +174,7 @@ def run_of(bench: Bench, ran: list[Invocation], invocation: Invocation) -> Outco
     return bench.runner.run(invocation)
 
 
-@settings(fuzzed, max_examples=700)
+@settings(fuzzed, max_examples=300)
 @given(document=spoiled_messages)
 def test_altered_message_runs_nothing_where_messages_are_signed(document: Any, logged: Logged) -> None:
     ran: list[Invocation] = []
@@ -191,7 +191,7 @@ def test_altered_message_runs_nothing_where_messages_are_signed(document: Any, l
     assert logged.lines
 
 
-@settings(fuzzed, max_examples=700)
+@settings(fuzzed, max_examples=300)
 @given(document=changed(st.sampled_from([*map(opened, CORPUS)])).map(closed))
 def test_nothing_that_came_unsigned_leads_to_anything_signed(document: Any, logged: Logged) -> None:
     clock = FakeClock()

@@ -130,7 +130,8 @@ class Deployment:
         for page in self.dynamodb.get_paginator("scan").paginate(TableName=f"{self.prefix}results"):
             for item in page["Items"]:
                 document = json.loads(item["result"]["B"])
-                found[document["task_id"]] = document
+                if "task_id" in document:  # notes of runs that have begun have none
+                    found[document["task_id"]] = document
         return found
 
     def final(self) -> int:

@@ -69,7 +69,10 @@ class PubSubDeployment(Deployment):
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'results'").fetchone():
                 return {}
             rows = connection.execute("SELECT id, payload FROM results").fetchall()
-        return {task_id: json.loads(payload) for task_id, payload in rows}
+        documents = {task_id: json.loads(payload) for task_id, payload in rows}
+        return {
+            task_id: document for task_id, document in documents.items() if document
+        }  # notes of begun runs are empty
 
     def final(self) -> int:
         return sum(document["status"] == "SUCCESS" for document in self.documents().values())

@@ -7,6 +7,7 @@ which can be applied.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -72,7 +73,28 @@ def with_providers(wrapper: str, data: Path, **environment: str) -> Terraform:
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
     path = WRAPPERS / wrapper
-    return Terraform((str(path),) if path.exists() else (), data, environment)
+    if not path.exists():
+        return Terraform((), data, environment)
+    return Terraform((str(path),), data, {"XDG_CACHE_HOME": str(_own_cache(data)), **environment})
+
+
+def _own_cache(data: Path) -> Path:
+    """Make the folder of a wrapper's files, which it writes anew each time: another test's Terraform may run them now.
+
+    The wrapper's Python environment is shared, because making it takes long.
+    """
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "terraform-offline"
+    shared.mkdir(parents=True, exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "ready").exists():
+            subprocess.run([str(WRAPPERS / "offline"), "true"], check=True)
+    own = data / "cache" / "terraform-offline"
+    own.mkdir(parents=True, exist_ok=True)
+    for name in ("venv", "ready"):
+        if not (own / name).is_symlink():
+            (own / name).symlink_to(shared / name)
+    return own.parent
 
 
 def copy_of(folder: Path, destination: Path) -> Path:
