@@ -64,17 +64,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m decides
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that are slow with one driver. A run on another stack than the usual one has its tests only."""
+    """Mark the tests that are slow with one driver, and let the longest tests begin first.
+
+    A run on another stack than the usual one has its tests only.
+    """
     for item in items:
         if item.get_closest_marker("slow_async") and "async" in _parameters(item):
             item.add_marker("slow")
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
+    items.sort(key=_is_longest, reverse=True)
     if _STACK_CLASS is stacks.Ministack:
         return
     touching = [item for item in items if _USES & set(getattr(item, "fixturenames", ()))]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(touching)])
     items[:] = touching
+
+
+def _is_longest(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("timeout")
+    return marker is not None and marker.args[0] > SLOW_TIMEOUT_SECONDS
 
 
 def _parameters(item: pytest.Item) -> Collection[object]:

@@ -72,7 +72,7 @@ def check_accounts(deployment: Deployment, sent: dict[str, int], timeout_seconds
 
 
 @pytest.mark.needs("carries_load")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: Deployment) -> None:
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6")
     sent = send_squares(deployment, range(10_000), 200)
