@@ -27,6 +27,7 @@ MEBIBYTE = 1_048_576
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
 
 
+@pytest.mark.slow_async
 @pytest.mark.second_stack
 class TestSQS(BrokerContract):
     @pytest.fixture

@@ -15,6 +15,9 @@ from taskq_cloud.testing.contracts.pipeline import PipelineContract
 
 
 class TestInMemory(PipelineContract):
+    crash_before_too = False
+    steps_apart = 4
+
     @pytest.fixture
     def broker(self, clock: FakeClock) -> MemoryBroker:
         return MemoryBroker(clock)
@@ -27,6 +30,8 @@ class TestInMemory(PipelineContract):
 @pytest.mark.slow
 class TestInMemoryAtLength(TestInMemory):
     interleavings = 50
+    crash_before_too = True
+    steps_apart = 1
 
 
 @pytest.mark.slow

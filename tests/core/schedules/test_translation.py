@@ -162,6 +162,7 @@ def test_interval_fires_when_it_is_due(
     assert ticks(timing, platform, begin, end, 0, longest_span) == list(timing.between(begin, end))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [(48.85, 2.35), (-36.8, 174.8), (69.6, 18.9)], ids=["Paris", "Auckland", "Tromsø"])
 @pytest.mark.parametrize("event", ["sunset", "dawn_civil", "solar_noon"])
 def test_solar_event_fires_on_every_day_that_has_it(event: str, where: tuple[float, float]) -> None:

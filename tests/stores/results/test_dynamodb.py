@@ -30,7 +30,6 @@ from taskq_cloud.testing.driving import driving
 from tests.stores.recorder import Recorder, failing
 
 
-@pytest.mark.slow_async
 @pytest.mark.second_stack
 class TestDynamoDB(ResultStoreContract):
     @pytest.fixture
