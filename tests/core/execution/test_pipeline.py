@@ -38,7 +38,7 @@ class TestInMemoryAtLength(TestInMemory):
 class TestOnSQLite(PipelineContract):
     interleavings = 3
     crash_before_too = False
-    steps_apart = 4
+    steps_apart = 8
 
     @pytest.fixture
     def broker(self, tmp_path: Path, clock: FakeClock) -> SQLiteBroker:

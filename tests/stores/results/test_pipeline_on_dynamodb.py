@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 class TestOnDynamoDB(PipelineContract):
     interleavings = 2
     crash_before_too = False
-    steps_apart = 4
+    steps_apart = 8
 
     @pytest.fixture
     def clock(self) -> FakeClock:
