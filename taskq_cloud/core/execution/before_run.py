@@ -94,10 +94,7 @@ def _over_rate(context: DeliveryContext) -> PipelineFlow[Settlement | None]:
 
 def _dead_letter(context: DeliveryContext, error: WorkerLostError) -> PipelineFlow[Settlement]:
     context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
-    yield from outcomes.record_dead_letter(context, ErrorInfo.of(error))
-    from taskq_cloud.core.execution.steps import dead_letters  # few messages are dead-lettered
-
-    return dead_letters.dead_letter(context, f"WorkerLostError: {error}")
+    return (yield from outcomes.dead_letter(context, error, f"WorkerLostError: {error}"))
 
 
 def _tick_not_to_run(context: DeliveryContext, tick_policy: TickPolicy) -> PipelineFlow[Settlement | None]:

@@ -146,6 +146,20 @@ def record_dead_letter(context: DeliveryContext, error: ErrorInfo) -> PipelineFl
     yield from consequences.end_in_chord(context, FAILURE, error)
 
 
+def dead_letter(context: DeliveryContext, error: Exception, reason: str) -> PipelineFlow[Settlement]:
+    """Record that a task has failed, and dead-letter its message.
+
+    Args:
+        context: the task's context.
+        error: the error of the task.
+        reason: why the message is dead-lettered.
+    """
+    from taskq_cloud.core.execution.steps import dead_letters  # few messages are dead-lettered
+
+    yield from record_dead_letter(context, ErrorInfo.of(error))
+    return dead_letters.dead_letter(context, reason)
+
+
 def give_up_lock(context: DeliveryContext) -> Flow[None]:
     """Give up the lock of a ``once`` task, so that the task can run again.
 
@@ -228,16 +242,13 @@ def _end_without_state(context: DeliveryContext, outcome: Ignored | Abandoned) -
 
 
 def _reject(context: DeliveryContext, outcome: Rejected) -> PipelineFlow[Settlement]:
-    from taskq_cloud.core.execution.steps.dead_letters import dead_letter  # few messages are rejected
-
     delivery = context.delivery
     if outcome.requeue:
         after = growing_delay(delivery.receive_count, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
         context.log(logging.INFO, "task.rejected", "rejected, given back for %.0f s: %s", after, outcome.reason)
         return Release(delivery, after)
     context.log(logging.ERROR, "message.dead_lettered", "rejected and dead-lettered: %s", outcome.reason)
-    yield from record_dead_letter(context, ErrorInfo.of(Reject(outcome.reason)))
-    return dead_letter(context, f"Reject: {outcome.reason}")
+    return (yield from dead_letter(context, Reject(outcome.reason), f"Reject: {outcome.reason}"))
 
 
 def _lose(context: DeliveryContext, outcome: Lost) -> PipelineFlow[Settlement]:

@@ -225,8 +225,7 @@ def _unknown(context: DeliveryContext) -> PipelineFlow[Settlement]:
         f"{delivery.receive_count} receives; deploy the task, then redrive the dead-letter queue"
     )
     context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
-    yield from outcomes.record_dead_letter(context, ErrorInfo.of(NotRegistered(task)))
-    return _dead_letter(context, reason)
+    return (yield from outcomes.dead_letter(context, NotRegistered(task), reason))
 
 
 def _known(context: DeliveryContext) -> PipelineFlow[Settlement]:
