@@ -51,7 +51,7 @@ def record(
         stored = yield from context.load()
         if stored is not None and stored.state == FAILURE and duplicates.is_of_another_call(context, stored):
             # Another call with this id has failed while this one ran: the last one that has ended counts.
-            yield from context.patience.repeat(lambda: context.environment.store.delete([own.id]))
+            yield from context.store.delete([own.id])
             (saved,) = yield from context.store.save([own])
     return saved
 

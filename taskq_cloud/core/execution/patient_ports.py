@@ -105,6 +105,10 @@ class PatientStore:
         """Write records, each by its condition."""
         return self.patience.repeat(partial(self.store.save, records))
 
+    def delete(self, ids: Sequence[str]) -> Flow[None]:
+        """Remove records."""
+        return self.patience.repeat(partial(self.store.delete, ids))
+
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
         """Count a member of a join."""
         return self.patience.repeat(partial(self.store.join, join_id, member, size, expires_at))
