@@ -88,14 +88,16 @@ def look_again(context: DeliveryContext) -> Flow[AlreadyDone | None]:
 def look(context: DeliveryContext) -> Flow[AlreadyDone | None]:
     """Read the task's record; None: the task is still to run."""
     stored = yield from context.load()
-    redriven = stored is not None and _gives_way(context, stored)
-    if redriven and stored is not None:
+    if stored is None:
+        return None
+    redriven = _gives_way(context, stored)
+    if redriven:
         from taskq_cloud.core.execution.steps import dead_letters  # few messages are moved back
 
         if not dead_letters.is_redriven(context, stored):
             context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", dead_letters.UNPROVEN)
             return AlreadyDone(settlement=DeadLetter(context.delivery, dead_letters.UNPROVEN), context=context)
-    if redriven or (stored is not None and stored.state == FAILURE and is_of_another_call(context, stored)):
+    if redriven or (stored.state == FAILURE and is_of_another_call(context, stored)):
         # An operator has moved the message back from the dead-letter queue, or a caller has called the failed task
         # again: the task must run and store its result. The same holds for the tasks that its failure had kept from
         # running.
