@@ -20,7 +20,6 @@ from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.errors import DecodeError
 
 FIRST_DELAY_SECONDS: Final = 10
-LONGEST_DELAY_SECONDS: Final = 900
 MOST_COUNTED: Final = 1000
 """Messages whose crashes are counted in this process, because their broker doesn't count receives."""
 
@@ -42,12 +41,12 @@ class Crashes:
         extra = {"action": "message.crashed", "queue": delivery.queue, "message_id": delivery.message_id}
         text = "message %s of queue %s could not be processed because of a fault in taskq_cloud, and is %s; report it"
         if receives < self.most_receives:
-            after = growing_delay(receives, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
+            after = growing_delay(receives, FIRST_DELAY_SECONDS, outcomes.LONGEST_RELEASE_SECONDS)
             what = f"given back for {after:.0f} s"
             logger.error(text, delivery.message_id, delivery.queue, what, exc_info=error, extra=extra)
             return Release(delivery, after)
         logger.error(text, delivery.message_id, delivery.queue, "dead-lettered", exc_info=error, extra=extra)
-        return DeadLetter(delivery, f"{_text(error)} (a fault in taskq_cloud, met on each of {receives} receives)")
+        return DeadLetter(delivery, f"{text_of(error)} (a fault in taskq_cloud, met on each of {receives} receives)")
 
     def last_hindrance(self, context: DeliveryContext, error: Exception) -> str | None:
         """The reason for dead-lettering a message that settings or a stored document keep from its end.
@@ -63,7 +62,7 @@ class Crashes:
             return None
         context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered after %d receives: %s", receives, error)
         way_out = "to run the task, forget its result" if isinstance(error, DecodeError) else "mend the cause"
-        return f"{_text(error)} (on each of {receives} receives; {way_out} and redrive the message)"
+        return f"{text_of(error)} (on each of {receives} receives; {way_out} and redrive the message)"
 
     def settle(self, context: DeliveryContext, error: Exception) -> PipelineFlow[Settlement]:
         """Decide what becomes of a message that could be read; if it is dead-lettered, its task has failed.
@@ -98,6 +97,6 @@ class Crashes:
         return count
 
 
-def _text(error: Exception) -> str:
-    # The error may quote characters that UTF-8 can't encode.
+def text_of(error: Exception) -> str:
+    """The class and the text of an error, for a reason; an error may quote characters that UTF-8 can't encode."""
     return f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()

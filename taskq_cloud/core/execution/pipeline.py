@@ -41,7 +41,7 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.execution import before_run, consequences, outcomes
 from taskq_cloud.core.execution.context import DeliveryContext, Environment, PipelineFlow
-from taskq_cloud.core.execution.crashes import Crashes
+from taskq_cloud.core.execution.crashes import Crashes, text_of
 from taskq_cloud.core.execution.outcomes import LONGEST_RELEASE_SECONDS
 from taskq_cloud.core.execution.steps import duplicates, receives
 from taskq_cloud.core.messages.sending import UNSENDABLE
@@ -74,7 +74,7 @@ LOCK_MARGIN_SECONDS: Final = 30
 
 
 class Pipeline:
-    """Takes deliveries to their settlements, and keeps no state from one delivery to the next."""
+    """Takes deliveries to their settlements. It keeps nothing of a delivery but the number of its message's crashes."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -171,8 +171,7 @@ class Pipeline:
         return DeliveryContext(self._environment, delivery, message, TaskOptions())
 
     def _undecodable(self, delivery: Delivery, error: DecodeError, message: Message | None) -> PipelineFlow[Settlement]:
-        # The error may quote characters that UTF-8 can't encode.
-        reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+        reason = text_of(error)
         context = self._context_of_unreadable(delivery, error.task_id)
         if message is not None:
             context = replace(context, message=replace(context.message, unsigned=message.unsigned))
