@@ -17,7 +17,7 @@ from taskq_cloud.core.execution import outcomes
 from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow, logger
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Release, Settlement
 from taskq_cloud.core.model.outcome import ErrorInfo
-from taskq_cloud.errors import DecodeError
+from taskq_cloud.errors import DecodeError, OperationalError
 
 FIRST_DELAY_SECONDS: Final = 10
 MOST_COUNTED: Final = 1000
@@ -51,12 +51,14 @@ class Crashes:
     def last_hindrance(self, context: DeliveryContext, error: Exception) -> str | None:
         """The reason for dead-lettering a message that settings or a stored document keep from its end.
 
-        None: its receives have not run out, and it is to be given back.
+        None: it is to be given back, as its receives have not run out, or the error may pass.
 
         Args:
             context: the task's, or that of a message that can't be read.
             error: says what is wrong, and the way out; a ``DecodeError`` is of a stored record.
         """
+        if isinstance(error, OperationalError):
+            return None
         receives = self._receives(context.delivery)
         if receives < self.most_receives or not context.delivery.queued:  # the caller of a function is told
             return None

@@ -127,13 +127,11 @@ class Pipeline:
         if isinstance(error, UNSENDABLE):
             context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", error)
             return _dead_letter(context, f"{type(error).__name__}: {error}")
-        if isinstance(error, ImproperlyConfigured | DecodeError):  # the latter: of a stored document
+        if isinstance(error, OperationalError | ImproperlyConfigured | DecodeError):  # the last: of a stored document
             reason = self._crashes.last_hindrance(context, error)
             if reason is None:
                 return _give_back(context, error)
             return (yield from self._crashes.dead_letter(context, error, reason))
-        if isinstance(error, OperationalError):
-            return _give_back(context, error)
         return (yield from self._crashes.settle(context, error))
 
     def crashed(self, delivery: Delivery, error: Exception) -> Settlement:
@@ -160,9 +158,8 @@ class Pipeline:
 
     def _not_read(self, delivery: Delivery, error: OperationalError | ImproperlyConfigured) -> Settlement:
         """Settle a message of which a part is elsewhere, and can't be fetched now."""
-        context, reason = self._context_of_unreadable(delivery), None
-        if isinstance(error, ImproperlyConfigured):
-            reason = self._crashes.last_hindrance(context, error)
+        context = self._context_of_unreadable(delivery)
+        reason = self._crashes.last_hindrance(context, error)
         return _give_back(context, error) if reason is None else DeadLetter(delivery, reason)
 
     def _context_of_unreadable(self, delivery: Delivery, task_id: str | None = None) -> DeliveryContext:
@@ -184,9 +181,7 @@ class Pipeline:
                 yield from outcomes.record_dead_letter(context, ErrorInfo.of(error))
             except (OperationalError, ImproperlyConfigured) as failure:
                 counts = context.message.embed.chord is not None
-                if counts and (
-                    isinstance(failure, OperationalError) or not self._crashes.last_hindrance(context, failure)
-                ):
+                if counts and self._crashes.last_hindrance(context, failure) is None:
                     return _give_back(context, failure)
                 # The message is worth more than its state: it goes to the dead-letter queue all the same.
                 context.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %s", failure)
