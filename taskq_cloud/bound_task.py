@@ -10,7 +10,7 @@ from taskq_cloud.canvas.workflow import node_of
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
 from taskq_cloud.core.execution.runner import added_to_chord, current_invocation
-from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
+from taskq_cloud.core.messages.protocol import header_clash
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.options import RetryKeywords, first_given, retry_arguments
 from taskq_cloud.core.model.outcome import Invocation
@@ -132,9 +132,8 @@ class BoundTask:
         if not isinstance(args, list | tuple | None) or not _has_names(kwargs):
             raise OptionError(f"{where}: args must be a list or tuple, and kwargs a mapping of names to values")
         checked = retry_arguments(options, where)
-        own = sorted(RESERVED_HEADERS & (checked.get("headers") or {}).keys())
-        if own:
-            raise OptionError(f"{where}: header {own[0]!r} is one of the protocol's own; give yours another name")
+        if clash := header_clash(checked.get("headers")):
+            raise OptionError(f"{where}: {clash}")
         return checked
 
     def signature_from_request(

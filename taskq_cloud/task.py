@@ -13,7 +13,7 @@ from taskq_cloud.calling.options import CallKeywords, call_options
 from taskq_cloud.calling.tasks import Arguments
 from taskq_cloud.canvas import Call, Group, chunks, mapped
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
+from taskq_cloud.core.messages.protocol import header_clash
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.option_values import NAME, check
 from taskq_cloud.core.model.options import TaskOptions, task_options
@@ -333,10 +333,8 @@ def define(
         (lambda run: BoundTask(app, definition, run)) if bind else None,
         Request,
     )
-    if own := RESERVED_HEADERS.intersection(definition.options.retry_kwargs.get("headers") or ()):
-        raise ImproperlyConfigured(
-            f"task {name}: retry_kwargs: header {min(own)!r} is one of the protocol's own; give yours another name"
-        )
+    if clash := header_clash(definition.options.retry_kwargs.get("headers")):
+        raise ImproperlyConfigured(f"task {name}: retry_kwargs: {clash}")
     if definition.options.rate_key is not None:
         from taskq_cloud.core.execution.steps.rate_limits import check_key  # few tasks have one
 

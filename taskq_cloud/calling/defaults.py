@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskq_cloud.calling.options import LINKS
-from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
+from taskq_cloud.core.messages.protocol import header_clash
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.serializers.compression import check_name
 from taskq_cloud.core.serializers.registry import AUTH, serializer_named
@@ -65,7 +65,6 @@ def check(task: str, options: Mapping[str, Any]) -> None:
     Raises:
         ImproperlyConfigured: the serializer or the compression is unknown, or a header is one of the protocol's own.
     """
-    reserved = RESERVED_HEADERS.intersection(options.get("headers") or ())
     try:
         if options.get("serializer") not in (None, AUTH):
             serializer_named(options["serializer"])
@@ -73,7 +72,5 @@ def check(task: str, options: Mapping[str, Any]) -> None:
             check_name(options["compression"])
     except ImproperlyConfigured as error:
         raise ImproperlyConfigured(f"task {task}: {error}") from None
-    if reserved:
-        raise ImproperlyConfigured(
-            f"task {task}: header {min(reserved)!r} is one of the protocol's own; give yours another name"
-        )
+    if clash := header_clash(options.get("headers")):
+        raise ImproperlyConfigured(f"task {task}: {clash}")

@@ -16,7 +16,7 @@ import json
 import os
 import reprlib
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, Final
@@ -39,32 +39,13 @@ from taskq_cloud.errors import (
     SecurityError,
 )
 
-RESERVED_HEADERS: Final = frozenset(
-    [
-        "lang",
-        "task",
-        "id",
-        "shadow",
-        "eta",
-        "expires",
-        "group",
-        "group_index",
-        "retries",
-        "timelimit",
-        "root_id",
-        "parent_id",
-        "argsrepr",
-        "kwargsrepr",
-        "origin",
-        "ignore_result",
-        "replaced_task_nesting",
-        "stamped_headers",
-        "stamps",
-        "compression",
-        SIGNATURE_HEADER,
-        payload_references.REFERENCE_KEY,
-    ]
-)
+# fmt: off
+RESERVED_HEADERS: Final = frozenset([
+    "lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id",
+    "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers",
+    "stamps", "compression", SIGNATURE_HEADER, payload_references.REFERENCE_KEY,
+])
+# fmt: on
 _EMBED: Final = tuple(field.name for field in fields(Embed))
 
 _repr = reprlib.Repr()
@@ -97,11 +78,8 @@ def encode(
         ImproperlyConfigured: the serializer or compression is unknown, or a header of the caller's has a name that the
             protocol uses.
     """
-    clash = RESERVED_HEADERS & message.headers.keys()
-    if clash:
-        raise ImproperlyConfigured(
-            f"task {message.task}: header {min(clash)!r} is one of the protocol's own; give yours another name"
-        )
+    if clash := header_clash(message.headers):
+        raise ImproperlyConfigured(f"task {message.task}: {clash}")
     if serializer == AUTH and security is not None and security.auth is not None:
         codec = security.auth.serializer
     else:
@@ -111,6 +89,12 @@ def encode(
         return text
     # A reader verifies the JSON it has parsed, so that is signed: with strings for keys, and lists for tuples.
     return serializers.dumps(security.sign(json.loads(text)))
+
+
+def header_clash(headers: Iterable[str] | None) -> str | None:
+    """Why the headers of a caller can't be sent: one of them is the protocol's own; None: they can."""
+    own = RESERVED_HEADERS.intersection(headers or ())
+    return f"header {min(own)!r} is one of the protocol's own; give yours another name" if own else None
 
 
 def _envelope(
