@@ -163,11 +163,7 @@ def make_message(
         OptionError: the task's name is not a name.
     """
     check(NAME, "the name of a task", task)
-    if not isinstance(args, list | tuple):
-        raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")
-    if not isinstance(kwargs, Mapping):
-        raise TypeError(f"task {task}: kwargs must be a mapping, not {type(kwargs).__name__}")
-    check_names(task, kwargs)
+    check_arguments(task, args, kwargs)
     now = time.time()
     within = current_invocation.get()
     parent = within.message if within is not None else None
@@ -191,12 +187,16 @@ def make_message(
     )
 
 
-def check_names(task: str, kwargs: Mapping[Any, object]) -> None:
-    """Check the names of keyword arguments: a serializer may turn other keys into texts.
+def check_arguments(task: str, args: object, kwargs: object) -> None:
+    """Check the types of arguments, and the names of keyword arguments: a serializer may turn other keys into texts.
 
     Raises:
-        TypeError: a name is not a text.
+        TypeError: ``args`` is not a list or tuple, or ``kwargs`` is not a mapping of names to values.
     """
+    if not isinstance(args, list | tuple):
+        raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"task {task}: kwargs must be a mapping, not {type(kwargs).__name__}")
     wrong = [name for name in kwargs if not isinstance(name, str)]
     if wrong:
         raise TypeError(f"task {task}: kwargs must have texts as its keys, not {wrong[0]!r:.100}")

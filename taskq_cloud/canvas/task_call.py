@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
-from taskq_cloud.calling.options import LINKS, CallKeywords, check_names, checked_options
+from taskq_cloud.calling.options import LINKS, CallKeywords, check_arguments, checked_options
 from taskq_cloud.canvas import stamping
 from taskq_cloud.canvas.chain import Chain
 from taskq_cloud.canvas.node import altered, fill, made, values_of
@@ -246,11 +246,7 @@ def read_call(value: Signature, app: Application | None) -> Call:
 
 
 def _check_arguments(task: str, args: object, kwargs: object) -> None:
-    if not isinstance(args, list | tuple | None):
-        raise TypeError(f"task {task}: args must be a list or tuple, not {type(args).__name__}")
-    if not isinstance(kwargs, Mapping | None):
-        raise TypeError(f"task {task}: kwargs must be a mapping, not {type(kwargs).__name__}")
-    check_names(task, kwargs or {})
+    check_arguments(task, () if args is None else args, {} if kwargs is None else kwargs)
 
 
 Workflow.call_class = Call  # Celery's Signature(...) makes the signature of one task
