@@ -30,7 +30,6 @@ from taskq_cloud.core.workflows.stages import (
     TaskStage,
     as_list,
     change_every_task,
-    check_depth,
     every_task,
     has_chord,
     marked_as_call,
@@ -90,11 +89,9 @@ def read(signature: Signature) -> Stages:
         InvalidTaskError: the signature isn't that of a workflow, or nests too deeply.
     """
     try:
-        stages = signatures.parse(signature)
+        return signatures.parse(signature)
     except RecursionError:
         raise nests_too_deeply() from None
-    check_depth(stages)
-    return stages
 
 
 def result_of(app: Application, stages: Stages, *, counted: bool = False) -> WorkflowResult:
