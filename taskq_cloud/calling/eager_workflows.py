@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo, FailedCall, Invocation, Succeeded
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FAILURE, SUCCESS
-from taskq_cloud.core.workflows import errbacks, planner, signatures
+from taskq_cloud.core.workflows import errbacks, planner, signatures, successors
 from taskq_cloud.core.workflows.planner import Origin
 from taskq_cloud.core.workflows.signatures import CHORD_OPTIONS
 from taskq_cloud.core.workflows.stages import (
@@ -43,30 +43,6 @@ logger = logging.getLogger("taskq_cloud.eager")
 
 _PLACE_OPTIONS: Final = ("group_id", "group_index", "chord", *CHORD_OPTIONS)
 """Options that say where a task stands in a workflow; ``apply_async`` does not take them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """The origin of a task in a workflow, as its request shows it.
-
-    Args:
-        root_id: the id of the workflow's first task; None: the task itself is the first.
-        parent_id: the id of the task that it follows from.
-    """
-
-    root_id: str | None = None
-    parent_id: str | None = None
-
-    @classmethod
-    def of(cls, message: Message) -> _Origin:
-        """The origin of the tasks that follow from a task."""
-        return cls(message.root_id or message.id, message.id)
-
-    @classmethod
-    def here(cls) -> _Origin:
-        """The origin of a workflow that is called here, which may be inside a task."""
-        within = current_invocation.get()
-        return cls() if within is None else cls.of(within.message)
 
 
 def run_task(
@@ -92,20 +68,31 @@ def _run_message(app: Application, message: Message) -> EagerResult[Any]:
 
 def run_workflow(app: Application, signature: Signature) -> WorkflowResult:
     """Run a workflow in place, one task after the other; the result of its last task or group, None without one."""
-    return _run_stages(app, planner.with_ids(read(signature), new_id()), (), _Origin.here())
+    return _run_stages(app, planner.with_ids(read(signature), new_id()), (), _origin_here())
+
+
+def _origin_here() -> Origin:
+    """The origin of a workflow that is called here, which may be inside a task."""
+    within = current_invocation.get()
+    return Origin(now=time.time()) if within is None else _origin_after(within.message)
+
+
+def _origin_after(message: Message) -> Origin:
+    """The origin of the tasks that follow from a task."""
+    return successors.origin_of(message, time.time(), None, resent=False)
 
 
 def _run_replacement(app: Application, message: Message, signature: Signature) -> TaskState:
     """Run the workflow that replaces a task; its last task has the task's id, and its first one the task's parent."""
     stages = planner.ending_in_a_task(signatures.parse(signature))
     place = {"task_id": message.id, "group_id": message.group, "group_index": message.group_index}
-    origin = replace(_Origin.of(message), parent_id=message.parent_id)
+    origin = replace(_origin_after(message), parent_id=message.parent_id)
     result = _run_stages(app, planner.with_ids(set_on_last(stages, place), message.id), (), origin)
     assert isinstance(result, AsyncResult)  # the stages end in a task
     return result.load()
 
 
-def _run_stages(app: Application, stages: Stages, args: Sequence[Any], origin: _Origin) -> WorkflowResult:
+def _run_stages(app: Application, stages: Stages, args: Sequence[Any], origin: Origin) -> WorkflowResult:
     result: WorkflowResult = None
     for index, stage in enumerate(stages):
         before, rest = result, stages[index + 1 :]
@@ -135,7 +122,7 @@ def _run_stages(app: Application, stages: Stages, args: Sequence[Any], origin: _
     return result
 
 
-def _run_group(app: Application, group: GroupStage, args: Sequence[Any], origin: _Origin) -> GroupResult:
+def _run_group(app: Application, group: GroupStage, args: Sequence[Any], origin: Origin) -> GroupResult:
     results = []
     for index, member in enumerate(group.members):
         place = {"group_id": str(group.id), "group_index": index}
@@ -148,7 +135,7 @@ def _first_id(stages: Stages) -> str | None:
     return next((str(task.id) for task in every_task(stages)), None)
 
 
-def _run_stage(app: Application, stage: TaskStage, args: Sequence[Any], origin: _Origin) -> EagerResult[Any]:
+def _run_stage(app: Application, stage: TaskStage, args: Sequence[Any], origin: Origin) -> EagerResult[Any]:
     signature = stage.signature
     given = () if signature.get("immutable") else args
     left_out = (*_PLACE_OPTIONS, "stamped_headers", *(stage.options.get("stamped_headers") or ()))
@@ -171,7 +158,7 @@ def _run_linked(app: Application, result: EagerResult[Any], message: Message) ->
         _call_errbacks(app, message, result.load())
     for callback in message.embed.callbacks or () if result.state == SUCCESS else ():
         stages = planner.with_ids(signatures.parse(callback), new_id())
-        _run_stages(app, stages, (result.result,), _Origin.of(message))
+        _run_stages(app, stages, (result.result,), _origin_after(message))
 
 
 def _call_errbacks_of_task_not_run(app: Application, stage: TaskStage, state: TaskState) -> None:
@@ -188,7 +175,7 @@ def _call_errbacks(app: Application, message: Message, state: TaskState) -> None
             _call_with_exception(app, message, errback, state.result)
         else:
             stages = planner.with_ids(signatures.parse(errback), new_id())
-            _run_stages(app, stages, (message.id,), _Origin.of(message))
+            _run_stages(app, stages, (message.id,), _origin_after(message))
 
 
 def _call_with_exception(app: Application, failed: Message, errback: Signature, error: Exception) -> None:
