@@ -19,7 +19,7 @@ from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.results import waiting
-from taskq_cloud.results.state import PENDING, TaskState, in_time
+from taskq_cloud.results.state import PENDING, TaskState
 from taskq_cloud.results.workflow import Result, TaskResult
 from taskq_cloud.runtime.protocols import Backend
 
@@ -290,7 +290,7 @@ class AsyncResult(TaskResult, Generic[T_co]):
         waiting.refuse_without_store(self.app)
         deadline = waiting.deadline_after(timeout)
         for pause in waiting.pauses(interval):
-            state = yield from in_time(self._load(), self.id, timeout, deadline)
+            state = yield from waiting.in_time(self._load(), self.id, timeout, deadline)
             if state.ready:
                 return state
             if on_interval is not None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from taskq_cloud import errors
-from taskq_cloud.core.flows import Flow, within
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records import record
-from taskq_cloud.runtime.protocols import V
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,23 +159,3 @@ class StoredState:
     def failed(self) -> bool:
         """Whether the task has failed."""
         return self.load().state == record.FAILURE
-
-
-def in_time(flow: Flow[V], task: str, timeout: float | None, deadline: float) -> Flow[V]:
-    """Wrap a read of the store so that it takes no longer than the caller waits.
-
-    Args:
-        flow: the read.
-        task: the id of the task that is waited for.
-        timeout: the longest time to wait, in seconds, for the error; None: as long as the read takes.
-        deadline: the end of that time, by the monotonic clock.
-    """
-    if timeout is None or deadline == math.inf:
-        return flow
-
-    def too_late() -> Exception:
-        return errors.TimeoutError(
-            f"task {task} is unknown after {timeout} s: the result store gave no answer; it may still end"
-        )
-
-    return within(flow, lambda: deadline - time.monotonic(), too_late)

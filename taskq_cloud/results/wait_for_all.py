@@ -18,8 +18,13 @@ from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.model.option_values import WAIT, check
 from taskq_cloud.core.records import record
 from taskq_cloud.results.async_result import AsyncResult
-from taskq_cloud.results.state import in_time
-from taskq_cloud.results.waiting import FIRST_POLL_SECONDS, POLL_GROWTH, deadline_after, refuse_without_store
+from taskq_cloud.results.waiting import (
+    FIRST_POLL_SECONDS,
+    POLL_GROWTH,
+    deadline_after,
+    in_time,
+    refuse_without_store,
+)
 from taskq_cloud.runtime.protocols import Backend
 
 PAGE_RESULTS: Final = 500

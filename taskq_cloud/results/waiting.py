@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
+from taskq_cloud import errors
 from taskq_cloud.core.execution.runner import current_invocation
-from taskq_cloud.core.flows import Flow, Step, run
+from taskq_cloud.core.flows import Flow, Step, run, within
 from taskq_cloud.core.model.option_values import DELAY, WAIT, check
 from taskq_cloud.core.ports import ResultStore, ScheduleStore
-from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Backend, V
 
 FIRST_POLL_SECONDS: Final = 0.02
@@ -55,7 +55,7 @@ def refuse_on_message(on_message: object) -> None:
         ImproperlyConfigured: the argument was given.
     """
     if on_message is not None:
-        raise ImproperlyConfigured(
+        raise errors.ImproperlyConfigured(
             "on_message is not supported: result stores send no messages; use on_interval, which is called after each "
             "poll of the store"
         )
@@ -119,7 +119,9 @@ def refuse_without_store(backend: Backend) -> None:
         ImproperlyConfigured: the application keeps no results.
     """
     if not backend.store.capabilities.keeps_records:
-        raise ImproperlyConfigured("no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table")
+        raise errors.ImproperlyConfigured(
+            "no result store is configured: set TASKQ_RESULTS, for example dynamodb://my-table"
+        )
 
 
 def deadline_after(timeout: float | None) -> float:
@@ -132,6 +134,26 @@ def deadline_after(timeout: float | None) -> float:
         return math.inf
     seconds: float = check(DELAY, "timeout", timeout)
     return time.monotonic() + seconds
+
+
+def in_time(flow: Flow[V], task: str, timeout: float | None, deadline: float) -> Flow[V]:
+    """Wrap a read of the store so that it takes no longer than the caller waits.
+
+    Args:
+        flow: the read.
+        task: the id of the task that is waited for.
+        timeout: the longest time to wait, in seconds, for the error; None: as long as the read takes.
+        deadline: the end of that time, by the monotonic clock.
+    """
+    if timeout is None or deadline == math.inf:
+        return flow
+
+    def too_late() -> Exception:
+        return errors.TimeoutError(
+            f"task {task} is unknown after {timeout} s: the result store gave no answer; it may still end"
+        )
+
+    return within(flow, lambda: deadline - time.monotonic(), too_late)
 
 
 def pauses(longest: float) -> Iterator[float]:
