@@ -18,10 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskq_cloud.core.model.rates import CLOCK_SET_BACK_SECONDS
-
-CLOCK_STEP_SECONDS: Final = 1
-"""The latest time is written at most this often, which keeps most transactions free of that write."""
+from taskq_cloud.core.model.local_clock import STEP_BACK, clock_schema, see_time
 
 _GROUP_OF = "queue = {row}.queue AND message_group = {row}.message_group"
 
@@ -73,17 +70,13 @@ INSERT INTO taskq_groups (queue, message_group, head, blocked_until)
     WHERE message_group IS NOT NULL AND NOT EXISTS (SELECT 1 FROM taskq_groups) GROUP BY queue, message_group;
 """  # noqa: S608
 
-_CLOCK: Final = f"""
-CREATE TABLE IF NOT EXISTS taskq_clock (id INTEGER PRIMARY KEY, latest REAL NOT NULL);
-INSERT INTO taskq_clock (id, latest) VALUES (1, 0) ON CONFLICT DO NOTHING;
-CREATE TRIGGER IF NOT EXISTS taskq_clock_set_back AFTER UPDATE OF latest ON taskq_clock
-WHEN new.latest < old.latest BEGIN
-    UPDATE taskq_messages SET visible_at = visible_at - (old.latest + {CLOCK_STEP_SECONDS} - new.latest)
-    WHERE visible_at > new.latest;
-    UPDATE taskq_deduplication SET seen_at = seen_at - (old.latest + {CLOCK_STEP_SECONDS} - new.latest)
-    WHERE seen_at > new.latest;
-END
-"""  # noqa: S608
+_CLOCK: Final = clock_schema(
+    "taskq_clock",
+    f"""
+    UPDATE taskq_messages SET visible_at = visible_at - {STEP_BACK} WHERE visible_at > new.latest;
+    UPDATE taskq_deduplication SET seen_at = seen_at - {STEP_BACK} WHERE seen_at > new.latest;
+    """,  # noqa: S608
+)
 
 _MESSAGES: Final = """
 CREATE TABLE IF NOT EXISTS taskq_messages (
@@ -158,10 +151,7 @@ HAS_READY_IN_ORDER: Final = """
     LIMIT 1
 """
 
-SEE_TIME: Final = f"""
-    UPDATE taskq_clock SET latest = :now
-    WHERE id = 1 AND (latest < :now - {CLOCK_STEP_SECONDS} OR latest > :now + {CLOCK_SET_BACK_SECONDS})
-"""  # noqa: S608
+SEE_TIME: Final = see_time("taskq_clock")
 
 RECEIVE: Final = """
     UPDATE taskq_messages

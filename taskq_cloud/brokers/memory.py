@@ -25,6 +25,7 @@ from taskq_cloud.brokers._local import (
 )
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, BrokerCapabilities, dead_letter_queue, is_ordered
+from taskq_cloud.core.model.local_clock import LatestTime
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_SOURCE,
@@ -37,7 +38,6 @@ from taskq_cloud.core.model.message import (
     Sent,
     Settlement,
 )
-from taskq_cloud.core.model.rates import CLOCK_SET_BACK_SECONDS
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.urls import query_of
 
@@ -89,7 +89,7 @@ class MemoryBroker:
         self._lock = threading.Lock()
         self._queues: dict[str, _Queue] = {}
         self._numbers = itertools.count(1)
-        self._latest = clock()
+        self._latest = LatestTime(clock())
         self._receipts = itertools.count(1)
 
     @classmethod
@@ -172,10 +172,10 @@ class MemoryBroker:
         return count
 
     def _now(self) -> float:
-        """Read the clock. If it was set back, move all times back: see ``CLOCK_SET_BACK_SECONDS``."""
+        """Read the clock. If it was set back, move all times back: see ``core.model.local_clock``."""
         now = self._clock()
-        back_seconds, self._latest = self._latest - now, now
-        if back_seconds > CLOCK_SET_BACK_SECONDS:
+        back_seconds = self._latest.step_back(now)
+        if back_seconds:
             for queue in self._queues.values():
                 for message in queue.messages.values():
                     message.visible_at -= back_seconds

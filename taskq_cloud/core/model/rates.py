@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from taskq_cloud.core.model.local_clock import LatestTime
 from taskq_cloud.errors import ImproperlyConfigured
 
 UNIT_SECONDS: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600}
@@ -119,12 +120,6 @@ def take_slot(next_slot: float | None, credit_seconds: float, now: float) -> flo
     return None if next_slot > now + FARTHEST_SLOT_SECONDS else max(next_slot, now - credit_seconds)
 
 
-CLOCK_SET_BACK_SECONDS: Final = 10
-"""A time that is earlier than the latest by more than this means that the machine's clock was set back. Times that were
-computed from the old clock are then moved back by the step, so that no wait becomes longer by it. Processes that share
-a file write their times in another order than they read them, which makes smaller differences."""
-
-
 class LocalSlots:
     """The slots of all keys in this process's memory; safe for threads."""
 
@@ -133,7 +128,7 @@ class LocalSlots:
         self._next: dict[str, float] = {}
         self._spent_at: dict[str, float] = {}
         self._sweep_over = 1000
-        self._latest = 0.0
+        self._latest = LatestTime()
 
     def take(self, key: str, interval_seconds: float, credit_seconds: float, now: float) -> float | None:
         """Take a key's next slot: see ``ResultStore.reserve``."""
@@ -147,8 +142,8 @@ class LocalSlots:
             return slot
 
     def _follow_clock(self, now: float) -> None:
-        back_seconds, self._latest = self._latest - now, now
-        if back_seconds > CLOCK_SET_BACK_SECONDS:
+        back_seconds = self._latest.step_back(now)
+        if back_seconds:
             self._next = {key: at - back_seconds for key, at in self._next.items()}
             self._spent_at = {key: at - back_seconds for key, at in self._spent_at.items()}
 

@@ -13,7 +13,8 @@ from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
-from taskq_cloud.core.model.rates import CLOCK_SET_BACK_SECONDS, LocalSlots
+from taskq_cloud.core.model.local_clock import LatestTime
+from taskq_cloud.core.model.rates import LocalSlots
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
 from taskq_cloud.core.urls import query_of
@@ -57,7 +58,8 @@ class MemoryResults:
         self._lock = threading.Lock()
         self._entries = _Entries()
         self._slots = LocalSlots()
-        self._swept_at = self._latest = clock()
+        self._swept_at = now = clock()
+        self._latest = LatestTime(now)
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemoryResults:
@@ -130,9 +132,9 @@ class MemoryResults:
         return True
 
     def _follow_clock(self, now: float) -> None:
-        """Move the locks' times back if the clock was set back: see ``CLOCK_SET_BACK_SECONDS``."""
-        back_seconds, self._latest = self._latest - now, now
-        if back_seconds > CLOCK_SET_BACK_SECONDS:
+        """Move the locks' times back if the clock was set back: see ``core.model.local_clock``."""
+        back_seconds = self._latest.step_back(now)
+        if back_seconds:
             locks = self._entries.locks
             locks.update({key: replace(each, lapses_at=each.lapses_at - back_seconds) for key, each in locks.items()})
 

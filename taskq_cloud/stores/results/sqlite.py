@@ -17,7 +17,8 @@ from urllib.parse import SplitResult
 from taskq_cloud.core.file_errors import operational_error
 from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
-from taskq_cloud.core.model.rates import CLOCK_SET_BACK_SECONDS, FARTHEST_SLOT_SECONDS
+from taskq_cloud.core.model.local_clock import STEP_BACK, clock_schema, see_time
+from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record
 from taskq_cloud.core.urls import file_of, query_of
@@ -30,10 +31,7 @@ LARGEST_RECORD_BYTES: Final = 900_000_000
 """The largest payload of one record. SQLite's own limit is 1,000,000,000 bytes a row
 (https://www.sqlite.org/limits.html, SQLITE_MAX_LENGTH)."""
 
-CLOCK_STEP_SECONDS: Final = 1
-"""The latest time is written at most this often, which keeps most transactions free of that write."""
-
-_SCHEMA = f"""
+_TABLES = """
 CREATE TABLE IF NOT EXISTS results (
     id TEXT PRIMARY KEY, state TEXT NOT NULL, version INTEGER NOT NULL, payload TEXT NOT NULL, expires_at REAL,
     fence INTEGER NOT NULL
@@ -50,24 +48,18 @@ CREATE TABLE IF NOT EXISTS claims (
 CREATE INDEX IF NOT EXISTS claims_lapse ON claims (lapses_at);
 CREATE TABLE IF NOT EXISTS rates (key TEXT PRIMARY KEY, next_slot REAL NOT NULL, spent_at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS rates_spent ON rates (spent_at);
-CREATE TABLE IF NOT EXISTS results_clock (id INTEGER PRIMARY KEY, latest REAL NOT NULL);
-INSERT INTO results_clock (id, latest) VALUES (1, 0) ON CONFLICT DO NOTHING;
-CREATE TRIGGER IF NOT EXISTS results_clock_set_back AFTER UPDATE OF latest ON results_clock
-WHEN new.latest < old.latest BEGIN
-    UPDATE claims SET lapses_at = lapses_at - (old.latest + {CLOCK_STEP_SECONDS} - new.latest)
-    WHERE lapses_at > new.latest;
-    UPDATE rates SET next_slot = next_slot - (old.latest + {CLOCK_STEP_SECONDS} - new.latest),
-        spent_at = spent_at - (old.latest + {CLOCK_STEP_SECONDS} - new.latest)
-    WHERE spent_at > new.latest;
-END
-"""  # noqa: S608 - the inserted values are constants
+"""
 
-# A lock and a slot must not last longer than they were meant to because the machine's clock was set back. The trigger
-# moves their times back by the step.
-_SEE_TIME = f"""
-UPDATE results_clock SET latest = :now
-WHERE id = 1 AND (latest < :now - {CLOCK_STEP_SECONDS} OR latest > :now + {CLOCK_SET_BACK_SECONDS})
-"""  # noqa: S608 - the inserted values are constants
+# A lock and a slot must not last longer than they were meant to because the machine's clock was set back.
+_SCHEMA = _TABLES + clock_schema(
+    "results_clock",
+    f"""
+    UPDATE claims SET lapses_at = lapses_at - {STEP_BACK} WHERE lapses_at > new.latest;
+    UPDATE rates SET next_slot = next_slot - {STEP_BACK}, spent_at = spent_at - {STEP_BACK}
+    WHERE spent_at > new.latest;
+    """,  # noqa: S608 - the inserted value is a constant
+)
+_SEE_TIME = see_time("results_clock")
 
 _LOAD = """
 SELECT id, state, version, payload, expires_at, fence FROM results
