@@ -162,7 +162,7 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
             raise _opening_error(service, error, before) from error
 
     client = await create(shortest(READ_TIMEOUT_SECONDS, options, parts=2))
-    return AsyncAWSClient(client, partial(create, POLL_TIMEOUT_SECONDS), stack.aclose)
+    return AsyncAWSClient(client, stack.aclose, partial(create, POLL_TIMEOUT_SECONDS))
 
 
 def with_shared_models(session: S) -> S:
@@ -311,25 +311,28 @@ class AsyncAWSClient(AsyncSDKClient):
 
     Args:
         client: the client.
-        open_poller: opens the client for long polls.
         close: closes the connections of both.
+        open_poller: opens the client for long polls; None: ``client`` makes them, too.
     """
 
     sdk = _AWS
 
     def __init__(
-        self, client: Any, open_poller: Callable[[], Awaitable[Any]], close: Callable[[], Awaitable[object]]
+        self,
+        client: Any,
+        close: Callable[[], Awaitable[object]],
+        open_poller: Callable[[], Awaitable[Any]] | None = None,
     ) -> None:
         super().__init__(client, close)
-        self._open_poller, self._close_both = open_poller, close
-        self._poller: AsyncSDKClient | None = None
+        self._open_poller = open_poller
+        self._poller: AsyncAWSClient | None = None
         self._opening = asyncio.Lock()
 
     async def call(self, call: Call) -> Any:
         """Make one call, once: see ``AsyncSDKClient.call``."""
-        if not _polls(call):
+        if self._open_poller is None or not _polls(call):
             return await super().call(call)
         async with self._opening:
             if self._poller is None:
-                self._poller = AsyncAWSClient(await self._open_poller(), self._open_poller, self._close_both)
-        return await AsyncSDKClient.call(self._poller, call)
+                self._poller = AsyncAWSClient(await self._open_poller(), self._close)
+        return await self._poller.call(call)
