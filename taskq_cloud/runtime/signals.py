@@ -32,7 +32,7 @@ def own_process() -> None:
 def stopping_signals() -> list[signal.Signals]:
     """Return the signals that stop a command. SIGHUP is one unless it is ignored, as under ``nohup``."""
     known = {name: getattr(signal, name) for name in _STOPPING if hasattr(signal, name)}
-    if signal.SIG_IGN in (signal.getsignal(known[name]) for name in ("SIGHUP",) if name in known):
+    if "SIGHUP" in known and signal.getsignal(known["SIGHUP"]) is signal.SIG_IGN:
         del known["SIGHUP"]
     return list(known.values())
 
