@@ -77,9 +77,6 @@ def _code_of_signal_handlers() -> Iterator[CodeType]:
         if not callable(handler):  # the default, or ignored
             continue
         function = getattr(handler, "func", handler)  # the function of a functools.partial
-        function = (
-            function if hasattr(function, "__code__") or hasattr(function, "__func__") else type(handler).__call__
-        )
-        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        code = getattr(function, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
         if isinstance(code, CodeType):
             yield code
