@@ -112,13 +112,13 @@ class LeasedDeliveries:
         limit = self._broker.capabilities.longest_lease_seconds
         self._reserved -= reserved
         for delivery in deliveries:
-            self._leases[delivery.queue, delivery.receipt] = _Lease(delivery, now, now + limit)
+            self._leases[_key(delivery)] = _Lease(delivery, now, now + limit)
         self.notify()
 
     def remove(self, deliveries: Iterable[Delivery]) -> None:
         """Remove settled deliveries."""
         for delivery in deliveries:
-            self._leases.pop((delivery.queue, delivery.receipt), None)
+            self._leases.pop(_key(delivery), None)
         self.notify()
 
     def notify(self) -> None:
@@ -127,7 +127,7 @@ class LeasedDeliveries:
 
     def has_lost(self, delivery: Delivery) -> bool:
         """Return whether a delivery's lease is over: the broker has said so, or it was not renewed in time."""
-        lease = self._leases.get((delivery.queue, delivery.receipt))
+        lease = self._leases.get(_key(delivery))
         return lease is None or lease.lost or self._clock() - lease.renewed_at >= self._lease_seconds
 
     async def wait_until_empty(self) -> None:
@@ -183,7 +183,7 @@ class LeasedDeliveries:
                 lease.renewed_at = now
             elif isinstance(answer.error, TEMPORARY_ERRORS):
                 not_renewed.setdefault(str(answer.error), []).append(lease)
-            elif (lease.delivery.queue, lease.delivery.receipt) in self._leases:  # it was not settled in the meantime
+            elif _key(lease.delivery) in self._leases:  # it was not settled in the meantime
                 lease.lost = True
                 self._log(lease, "lease.lost", f"has lost its lease, so another worker may run it: {answer.error}")
         for reason, affected in not_renewed.items():
@@ -202,3 +202,8 @@ class LeasedDeliveries:
         delivery = lease.delivery
         extra = {"action": action, "queue": delivery.queue, "message_id": delivery.message_id}
         logger.warning("message %s of queue %s %s", delivery.message_id, delivery.queue, text, extra=extra)
+
+
+def _key(delivery: Delivery) -> tuple[str, str]:
+    """Tell the delivery from others, also from another delivery of its message."""
+    return delivery.queue, delivery.receipt
