@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dis
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any, Final
@@ -36,6 +36,13 @@ def top_package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
+def stack_of(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield a frame and its callers."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
 def can_take_limit(frame: FrameType, packages: Collection[str]) -> bool:
     """Tell whether an exception that is raised at the frame's current instruction reaches the task and does no harm.
 
@@ -45,14 +52,12 @@ def can_take_limit(frame: FrameType, packages: Collection[str]) -> bool:
     """
     if top_package(frame) not in packages or frame.f_lasti not in _places(frame.f_code):
         return False
-    caller: FrameType | None = frame
-    while caller is not None:
+    for caller in stack_of(frame):
         # A finalizer's exceptions are swallowed, and so are those of a handler or formatter that logging calls.
         if caller.f_code.co_name == "__del__" or top_package(caller) == "logging":
             return False
         if top_package(caller) in packages and caller.f_lineno in _lines_of_finally(caller.f_code):
             return False
-        caller = caller.f_back
     return True
 
 
@@ -114,22 +119,13 @@ def _could_leave_lock(frame: FrameType) -> bool:
         or frame.f_lasti in _calls_before_try(code)
     ):
         return True
-    caller: FrameType | None = frame
-    while caller is not None:
-        # A finalizer's exceptions are swallowed. The handler of an earlier alarm may itself be where a lock is taken.
-        if caller.f_code.co_name in ("__del__", "_on_alarm"):
-            return True
-        caller = caller.f_back
-    return False
+    # A finalizer's exceptions are swallowed. The handler of an earlier alarm may itself be where a lock is taken.
+    return any(caller.f_code.co_name in ("__del__", "_on_alarm") for caller in stack_of(frame))
 
 
-def _is_logging(frame: FrameType | None) -> bool:
+def _is_logging(frame: FrameType) -> bool:
     """Tell whether a frame, or one of its callers, is in ``logging``, which holds locks and swallows exceptions."""
-    while frame is not None:
-        if top_package(frame) == "logging":
-            return True
-        frame = frame.f_back
-    return False
+    return any(top_package(caller) == "logging" for caller in stack_of(frame))
 
 
 @lru_cache(maxsize=512)

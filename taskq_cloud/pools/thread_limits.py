@@ -19,7 +19,7 @@ from functools import cache
 from types import CodeType, FrameType
 from typing import Any, Final
 
-from taskq_cloud.pools.own_code import can_take_limit, top_package
+from taskq_cloud.pools.own_code import can_take_limit, stack_of, top_package
 
 _WORDS_OF_THREAD_STATE: Final = 16
 
@@ -75,12 +75,7 @@ class ThreadLimits:
 
     def _own_frames(self) -> list[FrameType]:
         frame = sys._current_frames().get(self._ident)  # noqa: SLF001 - no public function does it
-        frames = []
-        while frame is not None:
-            if top_package(frame) in self._packages:
-                frames.append(frame)
-            frame = frame.f_back
-        return frames
+        return [each for each in stack_of(frame) if top_package(each) in self._packages]
 
     def _observe(self) -> None:
         raise NotImplementedError
