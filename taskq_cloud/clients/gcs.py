@@ -101,7 +101,7 @@ class GCSClient:
         timeouts: the longest time to connect, and the longest wait for the next part of an answer.
     """
 
-    def __init__(self, client: Any, timeouts: tuple[float, ...] = TIMEOUT_SECONDS) -> None:
+    def __init__(self, client: Any, timeouts: tuple[float, ...]) -> None:
         self._client = client
         self._timeouts = timeouts
 

@@ -160,7 +160,7 @@ def _credentials(service: str) -> Any:
     return credentials
 
 
-def _operation(client: Any, call: Call, timeout_seconds: float = TIMEOUT_SECONDS) -> Operation:
+def _operation(client: Any, call: Call, timeout_seconds: float) -> Operation:
     try:
         return (yield getattr(client, call.operation)(**{"timeout": timeout_seconds, **call.parameters, "retry": None}))
     except _FAILURES as error:
@@ -211,7 +211,7 @@ class GoogleClient(SDKClient):
         timeout_seconds: the timeout of a call that doesn't wait for messages.
     """
 
-    def __init__(self, client: Any, close: Callable[[], object], timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, client: Any, close: Callable[[], object], timeout_seconds: float) -> None:
         super().__init__(client, close)
         self.sdk = _sdk(timeout_seconds)
 
@@ -219,8 +219,6 @@ class GoogleClient(SDKClient):
 class AsyncGoogleClient(AsyncSDKClient):
     """A generated asynchronous client, used on the event loop that opened it; see ``GoogleClient``."""
 
-    def __init__(
-        self, client: Any, close: Callable[[], Awaitable[object]], timeout_seconds: float = TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, client: Any, close: Callable[[], Awaitable[object]], timeout_seconds: float) -> None:
         super().__init__(client, close)
         self.sdk = _sdk(timeout_seconds)

@@ -98,7 +98,7 @@ class SQLiteClient:
         busy_timeout_seconds: the longest wait for another process's transaction.
     """
 
-    def __init__(self, path: Path, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> None:
+    def __init__(self, path: Path, busy_timeout_seconds: float) -> None:
         self._path = path
         self._busy_timeout_seconds = busy_timeout_seconds
         self._connection: sqlite3.Connection | None = None
