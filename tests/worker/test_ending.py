@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.testing.waiting import until
+from tests.worker.commands import Command
 
 pytestmark = pytest.mark.slow
 
@@ -48,31 +47,16 @@ from pathlib import Path
 if "taskq_cloud.pools.child" in sys.orig_argv:
     Path("begun").touch()
     time.sleep(3600)
-from endless import app
+from shop import app
 """
-TIMEOUT_SECONDS = 25
 
 
 def start_and_stop(folder: Path, *options: str) -> tuple[int, str]:
     """Start a worker, and stop it once a file ``begun`` exists. Return the exit code and the log."""
-    command = [sys.executable, "-m", "taskq_cloud", "worker", "-c", "1", "--shutdown-timeout", "2", *options]
-    log = folder / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
-    try:
-        until((folder / "begun").exists, f"the task or import to begin: {log.read_text()}")
-        process.send_signal(signal.SIGTERM)
-        return process.wait(TIMEOUT_SECONDS), log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "endless.py").write_text(APP)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with Command(folder, "worker", "-c", "1", "--shutdown-timeout", "2", *options) as worker:
+        until((folder / "begun").exists, f"the task or import to begin: {worker.log}")
+        worker.process.send_signal(signal.SIGTERM)
+        return worker.code(), worker.log
 
 
 @pytest.mark.parametrize(
@@ -85,11 +69,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("blocks_the_loop", "asyncio", 1),
     ],
 )
-def test_process_with_endless_task_ends_after_signal(folder: Path, task: str, pool: str, code: int) -> None:
-    app = TaskQ("caller")
-    app.send_task(task)
-    app.close()
-    ended_with, log = start_and_stop(folder, "-A", "endless", "-P", pool)
+def test_process_with_endless_task_ends_after_signal(
+    caller: TaskQ, folder: Path, task: str, pool: str, code: int
+) -> None:
+    caller.send_task(task)
+    ended_with, log = start_and_stop(folder, "-A", "shop", "-P", pool)
     assert ended_with == code, log
     assert ("time.sleep(3600)" in log) == (task == "blocks_the_loop"), "the log shows what blocks the loop"
 

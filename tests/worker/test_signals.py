@@ -6,20 +6,18 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.testing.waiting import until
+from tests.worker.commands import TIMEOUT_SECONDS, Command
 from tests.worker.serving import depth
 
 pytestmark = pytest.mark.slow
-
-TIMEOUT_SECONDS = 25
 
 APP = """
 import asyncio, os, signal, sys, time
@@ -62,73 +60,27 @@ def hourly():
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "shop.py").write_text(APP)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def app(folder: Path) -> Iterator[TaskQ]:
-    made = TaskQ("caller")
-    yield made
-    made.close()
-
-
-class Command:
-    """A command that runs in a process of its own, and its log."""
-
-    def __init__(self, folder: Path, command: list[str], launcher: tuple[str, ...] = ()) -> None:
-        self.log = folder / f"{time.monotonic_ns()}.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*launcher, sys.executable, "-m", "taskq_cloud", "-A", "shop", *command],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def says(self, text: str) -> bool:
-        return text in self.log.read_text()
-
-    def ready(self) -> Command:
-        until(lambda: self.says("ready: ") or self.process.poll() is not None, "the command to be ready")
-        assert self.process.poll() is None, self.log.read_text()
-        return self
-
-    def code(self) -> int:
-        return self.process.wait(TIMEOUT_SECONDS)
-
-
 Start = Callable[..., Command]
 
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Start]:
     """Starts commands, which do not inherit an ignored SIGHUP from these tests under ``nohup``."""
-    commands: list[Command] = []
     inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-    def make(*command: str, launcher: tuple[str, ...] = ()) -> Command:
-        commands.append(Command(folder, list(command), launcher))
-        return commands[-1]
-
-    yield make
-    signal.signal(signal.SIGHUP, inherited)
-    for each in commands:
-        each.process.kill()
-        each.process.wait()
+    with ExitStack() as commands:
+        yield lambda *command, launcher=(): commands.enter_context(
+            Command(folder, "-A", "shop", *command, launcher=launcher)
+        )
+        signal.signal(signal.SIGHUP, inherited)
 
 
 @pytest.mark.parametrize("pool", ["processes", "threads"])
-def test_sighup_stops_worker_as_sigterm_does(app: TaskQ, folder: Path, start: Start, pool: str) -> None:
-    results = [app.send_task("shop.wait_for", ("go",)) for _ in range(3)]
+def test_sighup_stops_worker_as_sigterm_does(caller: TaskQ, folder: Path, start: Start, pool: str) -> None:
+    results = [caller.send_task("shop.wait_for", ("go",)) for _ in range(3)]
     worker = start("worker", "-c", "1", "-P", pool).ready()
     until((folder / "begun").exists, "the first task to begin")
     worker.process.send_signal(signal.SIGHUP)
-    until(lambda: depth(app).waiting == 2, "the other messages to be given back")
+    until(lambda: depth(caller).waiting == 2, "the other messages to be given back")
     (folder / "go").touch()
     assert worker.code() == 0
     assert worker.says("stopped: all messages are settled")
@@ -136,10 +88,10 @@ def test_sighup_stops_worker_as_sigterm_does(app: TaskQ, folder: Path, start: St
 
 
 @pytest.mark.skipif(shutil.which("nohup") is None, reason="there is no nohup here")
-def test_sighup_does_nothing_to_worker_under_nohup(app: TaskQ, start: Start) -> None:
+def test_sighup_does_nothing_to_worker_under_nohup(caller: TaskQ, start: Start) -> None:
     worker = start("worker", "-c", "1", launcher=("nohup",)).ready()
     worker.process.send_signal(signal.SIGHUP)
-    assert app.send_task("shop.add", (2, 3)).get(timeout=TIMEOUT_SECONDS) == 5
+    assert caller.send_task("shop.add", (2, 3)).get(timeout=TIMEOUT_SECONDS) == 5
     worker.process.send_signal(signal.SIGTERM)
     assert worker.code() == 0
 
@@ -192,24 +144,24 @@ def test_sigterm_ends_the_worker_that_starts_as_process_1(folder: Path, start: S
 
 
 @pytest.mark.parametrize("pool", ["processes", "threads"])
-def test_dozen_of_signals_end_the_worker_with_code_0(app: TaskQ, folder: Path, start: Start, pool: str) -> None:
+def test_dozen_of_signals_end_the_worker_with_code_0(caller: TaskQ, folder: Path, start: Start, pool: str) -> None:
     worker = start("worker", "-c", "1", "-P", pool).ready()
-    result = app.send_task("shop.wait_for", ("never",))
+    result = caller.send_task("shop.wait_for", ("never",))
     until((folder / "begun").exists, "the task to begin")
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
     while worker.process.poll() is None:  # also while it ends
         worker.process.send_signal(numbers[0])
         numbers.append(numbers.pop(0))
-    assert worker.code() == 0, worker.log.read_text()
-    assert depth(app).waiting == 1
+    assert worker.code() == 0, worker.log
+    assert depth(caller).waiting == 1
     assert result.state == "PENDING"
 
 
 @pytest.mark.parametrize("how", ["interrupt", "exit", "stop"])
-def test_background_work_that_stops_the_loop_does_not_end_the_worker(app: TaskQ, start: Start, how: str) -> None:
+def test_background_work_that_stops_the_loop_does_not_end_the_worker(caller: TaskQ, start: Start, how: str) -> None:
     worker = start("worker", "-c", "2", "-P", "asyncio").ready()
-    assert app.send_task("shop.stop_loop", (how,)).get(timeout=TIMEOUT_SECONDS) == how
-    assert app.send_task("shop.add", (2, 3)).get(timeout=TIMEOUT_SECONDS) == 5
+    assert caller.send_task("shop.stop_loop", (how,)).get(timeout=TIMEOUT_SECONDS) == how
+    assert caller.send_task("shop.add", (2, 3)).get(timeout=TIMEOUT_SECONDS) == 5
     assert worker.says("has stopped it")
     worker.process.send_signal(signal.SIGTERM)
     assert worker.code() == 0

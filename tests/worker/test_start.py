@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.worker.commands import Command
 
 pytestmark = pytest.mark.slow
 
@@ -24,23 +25,16 @@ WITHOUT_PACKAGE = "raise ImportError(f'no module named {__name__}')\n"
 TIMEOUT_SECONDS = 60
 
 
-def worker(folder: Path, *options: str, missing: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run a worker in which some packages can't be imported."""
-    (folder / "shop.py").write_text(APP)
+def worker(folder: Path, *options: str, missing: tuple[str, ...] = ()) -> tuple[int, str]:
+    """Run a worker in which some packages can't be imported. Return the exit code and the log."""
     stubs = folder / "stubs"
     for package in missing:
         (stubs / package).mkdir(parents=True)
         (stubs / package / "__init__.py").write_text(WITHOUT_PACKAGE)
     path = os.pathsep.join([str(stubs), *filter(None, sys.path)])
-    return subprocess.run(
-        [sys.executable, "-m", "taskq_cloud", "worker", "-A", "shop", "-c", "1", *options],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
+    command = ("worker", "-A", "shop", "-c", "1", *options)
+    with Command(folder, *command, environment={**os.environ, "PYTHONPATH": path}) as started:
+        return started.code(TIMEOUT_SECONDS), started.log
 
 
 @pytest.mark.parametrize("mode", [(), ("--burst",)], ids=["worker", "burst"])
@@ -57,19 +51,19 @@ def worker(folder: Path, *options: str, missing: tuple[str, ...] = ()) -> subpro
     ],
 )
 def test_worker_that_could_serve_nothing_ends_with_the_reason(
-    tmp_path: Path, mode: tuple[str, ...], options: tuple[str, ...], missing: tuple[str, ...], reason: str
+    folder: Path, mode: tuple[str, ...], options: tuple[str, ...], missing: tuple[str, ...], reason: str
 ) -> None:
-    ended = worker(tmp_path, *options, *mode, missing=missing)
-    assert ended.returncode == 1
-    last = ended.stderr.splitlines()[-1]
+    code, log = worker(folder, *options, *mode, missing=missing)
+    assert code == 1
+    last = log.splitlines()[-1]
     assert last.startswith("Error: ")
     assert reason in last
-    assert "ready" not in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert "ready" not in log
+    assert "Traceback" not in log
     assert not Path("/nonexistent").exists()
 
 
-def test_directories_below_the_working_directory_are_created(tmp_path: Path) -> None:
-    ended = worker(tmp_path, "-b", "sqlite:///queues/own/broker.db", "--results", "sqlite:///queues/r.db", "--burst")
-    assert ended.returncode == 0, ended.stderr
-    assert (tmp_path / "queues" / "own" / "broker.db").exists()
+def test_directories_below_the_working_directory_are_created(folder: Path) -> None:
+    code, log = worker(folder, "-b", "sqlite:///queues/own/broker.db", "--results", "sqlite:///queues/r.db", "--burst")
+    assert code == 0, log
+    assert (folder / "queues" / "own" / "broker.db").exists()
