@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.core.records.record import LONGEST_MESSAGE_SECONDS
 from taskq_cloud.errors import ChordError
 from taskq_cloud.testing.bench import Bench
+from tests.arithmetic import make_app
 
 DAY = 86_400.0
 
@@ -20,15 +22,7 @@ DAY = 86_400.0
 @pytest.fixture
 def app(caplog: pytest.LogCaptureFixture) -> Iterator[TaskQ]:
     caplog.set_level(logging.WARNING, "taskq_cloud.execution")
-    app = TaskQ("chords", broker="memory://", results="memory://")
-
-    @app.task(name="double")
-    def double(number: int) -> int:
-        return number * 2
-
-    @app.task(name="total")
-    def total(numbers: list[int]) -> int:
-        return sum(numbers)
+    app = make_app("chords")
 
     @app.task(name="slow_again", bind=True, max_retries=3)
     def slow_again(self: Any, number: int, countdown: float) -> int:
@@ -94,8 +88,6 @@ def test_chord_ends_in_an_error_once_its_members_are_no_longer_counted(
     app: TaskQ, bench: Bench, caplog: pytest.LogCaptureFixture, claims: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not claims:
-        from dataclasses import replace
-
         monkeypatch.setattr(type(bench.store), "capabilities", replace(bench.store.capabilities, claims=False))
     double, total, again = (app.tasks[name] for name in ("double", "total", "slow_again"))
     header = [double.s(1), again.s(2, 40 * DAY), again.s(3, 41 * DAY)]

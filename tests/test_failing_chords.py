@@ -13,25 +13,18 @@ from taskq_cloud import AsyncResult, GroupResult, TaskQ, chain, chord
 from taskq_cloud.core.model.message import Acknowledge, Delivery, Outgoing
 from taskq_cloud.errors import ChordError, EncodeError, Reject
 from taskq_cloud.testing.bench import Bench
+from tests.arithmetic import make_app
 from tests.chaos import serve
 
 
 @pytest.fixture
 def app(caplog: pytest.LogCaptureFixture) -> Iterator[TaskQ]:
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
-    app = TaskQ("chords", broker="memory://", results="memory://")
-
-    @app.task(name="double")
-    def double(number: int) -> int:
-        return number * 2
+    app = make_app("chords")
 
     @app.task(name="reject")
     def reject() -> None:
         raise Reject("not mine")
-
-    @app.task(name="total")
-    def total(numbers: list[int]) -> int:
-        return sum(numbers)
 
     yield app
     app.close()

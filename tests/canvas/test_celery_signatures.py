@@ -10,16 +10,12 @@ import pytest
 from taskq_cloud import StampingVisitor, TaskQ, chain, chord, group, signature
 from taskq_cloud.errors import NotRegistered
 from taskq_cloud.testing import run_tasks
+from tests.arithmetic import make_app
 
 
 @pytest.fixture
 def app() -> Iterator[TaskQ]:
-    app = TaskQ("shop", broker="memory://", results="memory://")
-
-    @app.task(name="add")
-    def add(x: int, y: int) -> int:
-        return x + y
-
+    app = make_app()
     yield app
     app.close()
 

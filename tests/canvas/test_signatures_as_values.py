@@ -10,17 +10,15 @@ import pytest
 from taskq_cloud import TaskQ, chain, chord, group, signature
 from taskq_cloud.errors import EncodeError
 from taskq_cloud.testing import run_tasks
+from tests.arithmetic import make_app
 
 SERIALIZERS = ["json", "msgpack", "yaml", "pickle"]
 
 
 @pytest.fixture
 def app() -> Iterator[TaskQ]:
-    app = TaskQ("shop", broker="memory://", results="memory://", accept_content=SERIALIZERS)
-
-    @app.task(name="add")
-    def add(x: int, y: int) -> int:
-        return x + y
+    app = make_app(accept_content=SERIALIZERS)
+    add = app.tasks["add"]
 
     @app.task(name="notify")
     def notify(*values: Any, callback: Any = None) -> Any:

@@ -24,19 +24,12 @@ from taskq_cloud import (
 )
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.testing import run_tasks
+from tests.arithmetic import make_app
 
 
 @pytest.fixture
 def app() -> Iterator[TaskQ]:
-    app = TaskQ("shop", broker="memory://", results="memory://")
-
-    @app.task(name="add")
-    def add(x: int, y: int) -> int:
-        return x + y
-
-    @app.task(name="total")
-    def total(numbers: list[int]) -> int:
-        return sum(numbers)
+    app = make_app()
 
     @app.task(name="fail")
     def fail() -> None:

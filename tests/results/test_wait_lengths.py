@@ -14,16 +14,12 @@ import pytest
 from taskq_cloud import TaskQ, errors, group
 from taskq_cloud.errors import OptionError
 from taskq_cloud.testing.bench import Bench
+from tests.arithmetic import make_app
 
 
 @pytest.fixture
 def app() -> Iterator[TaskQ]:
-    app = TaskQ("shop", broker="memory://", results="memory://")
-
-    @app.task(name="add")
-    def add(x: int, y: int) -> int:
-        return x + y
-
+    app = make_app()
     yield app
     app.close()
 

@@ -32,6 +32,7 @@ from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, SendError
 from taskq_cloud.stores.results.disabled import DisabledResults
 from taskq_cloud.testing.bench import Bench
+from tests import arithmetic
 from tests.chaos import serve
 
 PAGING = Paging(over=0, page_bytes=3000, knows=lambda task: task == "known", route=lambda task: f"{task}s")
@@ -43,17 +44,7 @@ def member(number: int, *args: Any, task: str = "known", **options: Any) -> tupl
 
 
 def make_app(over: int = 1000, **settings: Any) -> TaskQ:
-    app = TaskQ("large", broker="memory://", results="memory://", task_fan_out_members=over, **settings)
-
-    @app.task(name="double")
-    def double(number: int) -> int:
-        return number * 2
-
-    @app.task(name="total")
-    def total(numbers: list[int]) -> int:
-        return sum(numbers)
-
-    return app
+    return arithmetic.make_app("large", task_fan_out_members=over, **settings)
 
 
 # -- pages
