@@ -83,12 +83,7 @@ def test_one_function_may_be_declared_twice(app: TaskQ) -> None:
     def add(a: int, b: int) -> int:
         return a + b
 
-    assert (
-        app.task(add).name
-        == app.task(
-            add,
-        ).name
-    )
+    assert app.task(add).name == app.task(add).name
     assert app.task(name="shop.add", priority=3)(add).options.priority == 3
 
 

@@ -18,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ, chain, chord, group
+from taskq_cloud.beat.tick_messages import tick_message
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Message, Outgoing, Release, Settlement
 from taskq_cloud.core.model.outcome import Invocation, Outcome
 from taskq_cloud.core.records.record import FAILURE, REVOKED, SUCCESS, Record, version_of
+from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.workflows.signatures import FAN_OUT
 from taskq_cloud.errors import Reject, TaskQError
 from taskq_cloud.serverless.oidc import TokenError, TokenVerifier
@@ -52,7 +54,7 @@ def make_app(**settings: Any) -> TaskQ:
     return app
 
 
-def sent_by(app: TaskQ, *results: Any) -> list[dict[str, Any]]:
+def sent_by(app: TaskQ) -> list[dict[str, Any]]:
     """The messages in the queue, which is empty then."""
     found = [json.loads(each.body) for each in app.run(app.broker.receive("celery", 10, 0, 60))]
     app.run(app.broker.purge("celery"))
@@ -61,9 +63,6 @@ def sent_by(app: TaskQ, *results: Any) -> list[dict[str, Any]]:
 
 def corpus() -> list[dict[str, Any]]:
     """Messages of every kind, as the library sends them."""
-    from taskq_cloud.beat.tick_messages import tick_message
-    from taskq_cloud.core.schedules import ticks
-
     app = make_app()
     add, total, again = (app.tasks[name] for name in ("add", "total", "again"))
     found: list[dict[str, Any]] = []
@@ -154,12 +153,23 @@ def settled(bench: Bench, body: str, attributes: dict[str, str] | None = None) -
         return bench.deliver(delivery)
 
 
+def runs_of(bench: Bench) -> list[Invocation]:
+    """The runs that a bench begins from now on."""
+    ran: list[Invocation] = []
+
+    def run_task(invocation: Invocation) -> Outcome:
+        ran.append(invocation)
+        return bench.runner.run(invocation)
+
+    bench.run_task = run_task
+    return ran
+
+
 @fuzzed
 @given(body=messages)
 def test_no_message_escapes_the_pipeline_or_is_dropped_in_silence(body: str, logged: Logged) -> None:
-    ran: list[Invocation] = []
     bench = Bench.in_memory(APP.definitions)
-    bench.run_task = lambda invocation: _noted(ran, bench, invocation)
+    ran = runs_of(bench)
     logged.lines.clear()
     settlement = settled(bench, body)
     assert isinstance(settlement, Acknowledge | DeadLetter | Release)
@@ -169,11 +179,6 @@ def test_no_message_escapes_the_pipeline_or_is_dropped_in_silence(body: str, log
     elif isinstance(settlement, DeadLetter):
         assert settlement.reason
         assert logged.lines
-
-
-def _noted(ran: list[Invocation], bench: Bench, invocation: Invocation) -> Outcome:
-    ran.append(invocation)
-    return bench.runner.run(invocation)
 
 
 def test_work_and_memory_beyond_the_limits_are_noticed() -> None:

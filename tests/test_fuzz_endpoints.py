@@ -17,18 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ, chain, chord
-from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Release
-from taskq_cloud.core.model.outcome import Invocation, Outcome
-from taskq_cloud.core.security.policy import Security
-from taskq_cloud.core.security.signing import SIGNATURE_HEADER, MessageSigning, key_from_text
+from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.errors import SecurityError
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
-from tests.core.security.signed import HMAC
+from tests.core.security.signed import HMAC, signing_codec
 from tests.fuzzing import changed, fuzzed, hostile, limited_work, spoiled, written
 from tests.serverless.pushing import ACCOUNT, AUDIENCE, SUBSCRIPTION, Issuer
-from tests.test_fuzz import CORPUS, Logged, closed, logged, make_app, opened, sent_by, settled
+from tests.test_fuzz import CORPUS, Logged, closed, logged, make_app, opened, runs_of, sent_by, settled
 
 __all__ = ["logged"]
 
@@ -132,7 +129,7 @@ def test_push_without_a_wrapper_is_answered_whatever_its_headers_are(
 # -- signed messages
 
 
-def signed_corpus(codec: Codec) -> list[dict[str, Any]]:
+def signed_corpus() -> list[dict[str, Any]]:
     """Messages of an application that signs them."""
     app = make_app(message_signing_keys=[HMAC])
     add, total = app.tasks["add"], app.tasks["total"]
@@ -150,13 +147,7 @@ def signed_corpus(codec: Codec) -> list[dict[str, Any]]:
     return found
 
 
-def signing(*accept: str, clock: FakeClock | None = None) -> Codec:
-    clock = FakeClock() if clock is None else clock
-    keys = MessageSigning([key_from_text(HMAC)])
-    return Codec(security=Security(clock=clock, signing=keys, accept_unsigned=accept))
-
-
-SIGNED = signed_corpus(signing())
+SIGNED = signed_corpus()
 APP = make_app(message_signing_keys=[HMAC])
 
 
@@ -169,18 +160,12 @@ ORIGINALS = {content(each) for each in SIGNED}
 spoiled_messages = changed(st.sampled_from([*map(opened, SIGNED)])).map(closed) | changed(st.sampled_from(SIGNED))
 
 
-def run_of(bench: Bench, ran: list[Invocation], invocation: Invocation) -> Outcome:
-    ran.append(invocation)
-    return bench.runner.run(invocation)
-
-
 @settings(fuzzed, max_examples=300)
 @given(document=spoiled_messages)
 def test_altered_message_runs_nothing_where_messages_are_signed(document: Any, logged: Logged) -> None:
-    ran: list[Invocation] = []
     clock = FakeClock()
-    bench = Bench.in_memory(APP.definitions, clock, codec=signing(clock=clock))
-    bench.run_task = lambda invocation: run_of(bench, ran, invocation)
+    bench = Bench.in_memory(APP.definitions, clock, codec=signing_codec(HMAC, clock=clock))
+    ran = runs_of(bench)
     logged.lines.clear()
     settlement = settled(bench, written(document))
     if content(document) in ORIGINALS:
@@ -195,10 +180,10 @@ def test_altered_message_runs_nothing_where_messages_are_signed(document: Any, l
 @given(document=changed(st.sampled_from([*map(opened, CORPUS)])).map(closed))
 def test_nothing_that_came_unsigned_leads_to_anything_signed(document: Any, logged: Logged) -> None:
     clock = FakeClock()
-    bench = Bench.in_memory(APP.definitions, clock, codec=signing("all", clock=clock))
+    bench = Bench.in_memory(APP.definitions, clock, codec=signing_codec(HMAC, clock=clock, accept_unsigned=["all"]))
     settlement = settled(bench, written(document))
     assert isinstance(settlement, Acknowledge | DeadLetter | Release)
-    strict = signing(clock=clock)
+    strict = signing_codec(HMAC, clock=clock)
     for queue in ("work", "work-dead", "celery"):
         clock.advance(900)
         for each in bench.receive(queue=queue):

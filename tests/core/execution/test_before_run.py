@@ -18,25 +18,23 @@ from taskq_cloud.core.model.outcome import Invocation, Outcome, RunTimes, Succee
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.record import STARTED, Record
 from taskq_cloud.core.workflows.revocation import revoke_tasks
-from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
+from tests.counted_results import CountedResults
 
 WAIT_SECONDS = 90.0
 RUN_SECONDS = 3.0
 
 
-class CountedResults(MemoryResults):
-    """Results, how often they were asked for, and how long the store takes to answer."""
+class SlowResults(CountedResults):
+    """A store that takes some time to answer."""
 
     def __init__(self, clock: FakeClock, answers_after: float = 0) -> None:
         super().__init__(clock)
         self.clock = clock
         self.answers_after = answers_after
-        self.loads = 0
 
     def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
-        self.loads += 1
         self.clock.advance(self.answers_after)
         return (yield from super().load(ids))
 
@@ -46,7 +44,7 @@ class Shop:
 
     def __init__(self, meanwhile: Callable[[], None] | None = None, answers_after: float = 0, **options: Any) -> None:
         self.clock = FakeClock()
-        self.store = CountedResults(self.clock, answers_after)
+        self.store = SlowResults(self.clock, answers_after)
         self.runs: list[float] = []
         policy = Policy(result_extended=options.pop("result_extended", False))
         self.bench = Bench.in_memory(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,10 +27,16 @@ def ed25519_text() -> str:
 HMAC, OTHER_HMAC, ED25519 = hmac_text(), hmac_text(), ed25519_text()
 
 
-def signing_codec(*keys: str, now: float = NOW.timestamp(), max_age: float | None = None, **options: Any) -> Codec:
+def signing_codec(
+    *keys: str,
+    now: float = NOW.timestamp(),
+    clock: Callable[[], float] | None = None,
+    max_age: float | None = None,
+    **options: Any,
+) -> Codec:
     signing = MessageSigning([key_from_text(key) for key in keys], max_age)
     unsigned = options.pop("accept_unsigned", ())
-    security = Security(clock=lambda: now, signing=signing, accept_unsigned=unsigned)
+    security = Security(clock=clock or (lambda: now), signing=signing, accept_unsigned=unsigned)
     return Codec(security=security, **options)
 
 

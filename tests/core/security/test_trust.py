@@ -27,8 +27,7 @@ from taskq_cloud.core.records.record import FAILURE, SUCCESS
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import Timing
 from taskq_cloud.core.schedules.ticks import Tick
-from taskq_cloud.core.security.policy import Security
-from taskq_cloud.core.security.signing import SIGNATURE_HEADER, MessageSigning, key_from_text
+from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.core.workflows import group_pages
 from taskq_cloud.core.workflows.signatures import FAN_OUT, signature_of
 from taskq_cloud.core.workflows.stages import TaskStage
@@ -36,7 +35,7 @@ from taskq_cloud.errors import SecurityError
 from taskq_cloud.schedules import crontab
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
-from tests.core.security.signed import HMAC
+from tests.core.security.signed import HMAC, signing_codec
 
 TASKS = {
     name: TaskDefinition(name, lambda *args, **kwargs: None, TaskOptions())
@@ -48,8 +47,7 @@ STEAL = {"task": "steal", "options": {"task_id": "stolen"}}
 
 
 def signing(clock: FakeClock, *accept: str) -> Codec:
-    security = Security(clock=clock, signing=MessageSigning([key_from_text(HMAC)]), accept_unsigned=accept)
-    return Codec(security=security, event_routes={"*": "pay"})
+    return signing_codec(HMAC, clock=clock, accept_unsigned=accept, event_routes={"*": "pay"})
 
 
 class World:
