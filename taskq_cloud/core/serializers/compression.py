@@ -26,7 +26,7 @@ QUICK_CHARACTERS: Final = 65_536
 """Texts up to this length are decoded at once: a thread would cost more time than their JSON, which takes 1 ms."""
 
 MEMORY_PER_BYTE: Final = 8
-"""The memory that the values of a body may take, for each byte of the largest body: an ordinary body takes 2 to 5."""
+"""The memory that the values of a body may take, for each byte of the largest body: most bodies take less."""
 
 HEADERS_BYTES: Final = 1024 * 1024
 """The room for a message's headers, beside its body."""

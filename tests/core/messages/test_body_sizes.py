@@ -146,6 +146,18 @@ def test_setting_raises_and_lowers_the_limit() -> None:
     assert large.read(large.write(big, "q"), "m").args == big.args
 
 
+@pytest.mark.parametrize(
+    ("value", "most"),
+    [(5, 690_000), ([], 220_000), ({"a": 5}, 100_000), ({"id": 5, "name": "somebody"}, 80_000)],
+    ids=["numbers", "lists", "objects", "records"],
+)
+def test_body_may_have_about_as_many_values_as_the_page_on_serializers_says(value: Any, most: int) -> None:
+    codec = Codec()
+    codec.write(Message(task="t", id="1", args=[[value] * most]), "q")
+    with pytest.raises(PayloadTooLarge, match="bytes of memory"):
+        codec.write(Message(task="t", id="1", args=[[value] * int(most * 1.1)]), "q")
+
+
 def test_size_of_a_json_text_is_counted_outside_its_strings() -> None:
     most = 1_000
     for text in ('"' + "[" * 900 + '"', '"\\"' + "[" * 900 + '"', '"\\\\"', '["' + '\\"[' * 250 + '"]'):
