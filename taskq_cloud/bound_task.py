@@ -88,7 +88,7 @@ class BoundTask:
         throw: bool = True,
         **options: Unpack[RetryKeywords],
     ) -> Retry:
-        """Run the task again later. This method never returns: it raises.
+        """Run the task again later. This method raises an exception, unless ``throw`` is False.
 
         Args:
             args: new positional arguments; None: the arguments of this run.

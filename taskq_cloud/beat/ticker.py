@@ -288,7 +288,7 @@ class Ticker:
         return [entry for entry in self.entries if entry.enabled]
 
     def _notice_clock_set_back(self) -> None:
-        """Begin anew at the time that the clock shows now, if it was set back; ticks sent before keep their ids."""
+        """Go on from the time that the clock shows now if it was set back. Ticks that are sent again keep their ids."""
         now, last = self.clock(), self._turned_at
         self._turned_at = now
         if now >= last - ticks.CLOCKS_DIFFER_SECONDS:

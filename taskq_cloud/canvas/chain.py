@@ -75,7 +75,7 @@ class Chain(Workflow[AnyResult]):
 
     @property
     def empty(self) -> bool:
-        """Whether there is no task in the chain."""
+        """Whether the chain is empty."""
         return all(each.empty for each in self.tasks)
 
     @property
@@ -146,7 +146,7 @@ C = TypeVar("C", bound=Chain)
 def _change_end(chain: C, end: int, change: Callable[[Workflow], Workflow]) -> C:
     """Return a copy of a chain whose first part (``end`` 0) or last part (-1) is changed; an empty chain stays.
 
-    Empty groups and chains are no parts here, since they are left out when the chain is sent.
+    Empty groups and chains don't count as parts, because they are left out when the chain is sent.
     """
     places = [place for place, each in enumerate(chain.tasks) if not each.empty] or list(range(len(chain.tasks)))
     if not places:

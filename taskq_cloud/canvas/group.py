@@ -95,7 +95,7 @@ class Group(Workflow[GroupResult]):
 
     @property
     def empty(self) -> bool:
-        """Whether there is no task in the group."""
+        """Whether the group is empty."""
         return all(each.empty for each in self.tasks)
 
     @property

@@ -112,7 +112,7 @@ class Workflow(ReadAsDict, Sendable[R_co]):
 
     @property
     def empty(self) -> bool:
-        """Whether there is no task in the workflow."""
+        """Whether the workflow is empty."""
         return False
 
     @property

@@ -65,7 +65,7 @@ def open_app(context: click.Context, *, loglevel: str = "warning", settings: Map
 
 
 def check_reachable(app: TaskQ, command: str) -> None:
-    """Check that a process which runs for long can meet others at its broker and its stores.
+    """Check that a long-running process shares its broker and its stores with other processes.
 
     Args:
         app: the application.

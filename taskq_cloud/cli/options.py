@@ -19,7 +19,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds: a range of floats without those that aren't numbers, or are infinite."""
+    """A number of seconds: a range of floats without NaN and infinity."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the number, or fail with click's error for a wrong value."""

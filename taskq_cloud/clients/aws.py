@@ -37,10 +37,11 @@ S = TypeVar("S")
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 READ_TIMEOUT_SECONDS: Final = 5.0
 """The longest wait for the next bytes of an answer. An endpoint that accepts connections and doesn't answer holds up a
-caller for as long, as often as ``core.flows.retrying`` repeats the call."""
+caller for this long each time that ``core.flows.retrying`` makes the call."""
 POLL_TIMEOUT_SECONDS: Final = 35.0
-"""The same for a long poll: longer than SQS's longest, 20 s (SQS Developer Guide, "Amazon SQS short and long polling").
-Long polls have a client of their own, since botocore sets timeouts for a client and not for a call."""
+"""The longest wait for the answer to a long poll. SQS's longest poll takes 20 s (SQS Developer Guide, "Amazon SQS short
+and long polling"). Long polls have a client of their own, since botocore sets timeouts for a client and not for a
+call."""
 
 LARGEST_POOL: Final = 200
 """The most connections that one client keeps. aiohttp makes further calls wait, and each queue's long poll occupies one
@@ -112,7 +113,7 @@ _CONNECTION_ERRORS: Final = (
 )
 
 _RANGE: Final = re.compile(r"bytes=0-(\d+)")
-"""The range of an object that may have so many bytes, and of one byte more."""
+"""Return the range that reads at most so many bytes of an object, and one byte more if it has more."""
 
 _FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, UnicodeDecodeError)
 
@@ -270,7 +271,7 @@ _AWS: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_err
 
 
 def _polls(call: Call) -> bool:
-    """Whether the service may answer a call only after some time, as it waits for messages."""
+    """Whether a call is a long poll: the service may wait for messages before it answers."""
     return bool(call.parameters.get("WaitTimeSeconds"))
 
 

@@ -32,7 +32,7 @@ TOO_LARGE: Final = "ObjectTooLarge"
 
 
 LONGEST_CALL: Final = "longest_call_seconds"
-"""The option by which a client of this package is told how long a call may take that is no long poll."""
+"""The option that tells a client of this package how long a call may take, unless the call is a long poll."""
 
 
 def shortest(timeout_seconds: float, options: Mapping[str, Any], *, parts: int = 1) -> float:
@@ -216,7 +216,7 @@ class ThreadedClient:
 
 
 def _failure(sdk: SDK, call: Call, error: Exception, before: BaseException | None) -> tuple[BaseException, bool]:
-    """What to raise for an SDK's exception, and whether that is a failure of the call."""
+    """Return the exception to raise in place of an SDK's, and whether it means that the call has failed."""
     from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
 
     interruption = interruption_in(error, before, sdk.wrapper)

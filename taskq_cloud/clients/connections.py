@@ -49,7 +49,7 @@ class Connections:
 
     Args:
         services: service name -> how to open its client.
-        longest_seconds: how long a call may take that is no long poll; None: as long as the clients allow.
+        longest_seconds: how long a call other than a long poll may take; None: as long as the clients allow.
     """
 
     def __init__(self, services: Mapping[str, Service], longest_seconds: float | None = None) -> None:
@@ -162,7 +162,7 @@ class AsyncConnections:
 
     Args:
         services: service name -> how to open its client.
-        longest_seconds: how long a call may take that is no long poll; None: as long as the clients allow.
+        longest_seconds: how long a call other than a long poll may take; None: as long as the clients allow.
     """
 
     def __init__(self, services: Mapping[str, Service], longest_seconds: float | None = None) -> None:

@@ -1,7 +1,7 @@
 """Finds the exception that was raised into a call from outside, such as a time limit, behind an SDK's own exception.
 
-An SDK takes any exception that ends its wait for a socket for a broken connection, and wraps it. Whoever has raised it
-into the task, a pool or a signal handler, means the task: it is neither a failed call nor a reason to repeat one.
+An SDK takes any exception that ends its wait for a socket for a broken connection, and wraps it. But an exception that
+a pool or a signal handler has raised is meant for the task: the call has not failed, and must not be repeated.
 """
 
 from __future__ import annotations

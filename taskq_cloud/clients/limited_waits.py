@@ -1,4 +1,4 @@
-"""Waits for the answers of calls during a limited time: the step ``Within`` of ``core.flows``, for both drivers."""
+"""Waits a limited time for the answers of calls: the step ``Within`` of ``core.flows``, for both drivers."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ A call may be interrupted anywhere: a signal handler raises, or a time limit is 
 may strike when ``BEGIN`` has just taken the lock that all processes share. So a transaction is the body of ``with
 connection``, whose end commits or rolls back in C code, where no exception strikes.
 
-A file that is deleted or replaced while a connection is open would be used on by this process alone. Each call
+If a file is deleted or replaced while a connection is open, this process alone would go on with the old file. Each call
 compares the path with the open file, and opens the path anew if they differ.
 
 A broker and a result store may use different files, so a service has the name of its file: ``"sqlite:" + path``. The
@@ -49,7 +49,7 @@ BUSY_TIMEOUT_SECONDS = 5.0
 take longer. After that long the call fails as transient, and ``core.flows.retrying`` repeats it."""
 
 OWN_FOLDER = ".taskq"
-"""The folder of the local databases, which is no symbolic link either."""
+"""The folder of the local databases, which must not be a symbolic link either."""
 
 _OPEN_TRANSACTION = {"transaction": "BEGIN IMMEDIATE", "query": "BEGIN"}
 
@@ -243,7 +243,7 @@ def _transact(
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell the file at a path from others; None: there is no file."""
+    """Return what tells the file at a path from other files; None if there is no file."""
     try:
         status = path.stat()
     except FileNotFoundError:

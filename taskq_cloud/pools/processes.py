@@ -23,7 +23,7 @@ APP_RUNNER = "taskq_cloud.bootstrap.loading:load_runner"
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 30.0
 FIRST_STARTS = 3
-"""How often a process is started that is killed while the worker starts. A process that always dies ends the worker."""
+"""How often a process is started if it is killed while the worker starts. After that, the worker ends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""The signals that stop a long-running command, and what they do before and after it heeds them itself.
+"""The signals that stop a long-running command, and what they do before and after it handles them itself.
 
 The kernel ignores a signal without a handler in a container's first process, so a command needs handlers from its first
 moment on. At the end, Python puts the default actions back before the process is gone, and a late signal would turn the

@@ -28,7 +28,7 @@ def sqs_records(event: Any) -> Sequence[Mapping[str, Any]] | None:
 
 
 def _is_record(record: Any) -> bool:
-    """Whether a record has the id by which Lambda is told its outcome."""
+    """Whether a record has the id that the answer to Lambda needs."""
     match record:
         case {"eventSource": "aws:sqs", "messageId": str()}:
             return True

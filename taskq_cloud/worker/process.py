@@ -73,7 +73,7 @@ def run_worker(runtime: Runtime, options: WorkerOptions, side_service: SideServi
 
 
 def _complete(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end, whatever work that tasks have left on the loop does to the loop.
+    """Run a coroutine to its end, even if work that tasks have left behind stops the loop.
 
     asyncio lets a SystemExit or a KeyboardInterrupt of any callback end the loop, and ``loop.stop()`` ends it too.
     """

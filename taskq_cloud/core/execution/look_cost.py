@@ -1,4 +1,4 @@
-"""How much a look into the result store costs, which decides when one that is not necessary is worth its time."""
+"""The cost of a look into the result store. It decides when a look that isn't necessary is worth its time."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class BrokerCapabilities:
         return self.longest_delay(queue) <= 0 or (prefers and seconds <= self.longest_parking_seconds)
 
     def waiting_uses_receives(self, queue: str) -> bool:
-        """Whether a message of ``queue`` can use up receives though nothing is done for it.
+        """Whether a message of ``queue`` can use up receives although its task is not run.
 
         It may be given back until it is due, or because an earlier message of its group was given back.
         """

@@ -177,7 +177,7 @@ def time_in(document: Mapping[str, Any], key: str) -> datetime | None:
 
 
 def nesting(document: Mapping[str, Any]) -> int:
-    """How often the task had been replaced that ended, by its document; 0 if it doesn't say."""
+    """How often the ended task had been replaced, by its document; 0 if the document doesn't say."""
     value = document.get("replaced_task_nesting")
     return value if isinstance(value, int) else 0
 

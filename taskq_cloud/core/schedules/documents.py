@@ -27,7 +27,7 @@ def duration(value: float | str | timedelta, what: str) -> timedelta:
         what: a name for the value, for the error.
 
     Raises:
-        ScheduleError: the text isn't a length of time, or the number is none.
+        ScheduleError: the text or the number isn't a length of time.
         TypeError: the value has another type.
     """
     if isinstance(value, timedelta):

@@ -52,7 +52,7 @@ def kept_from(chord: Signature, now: float) -> float:
 
 
 def last_arrival(due: float | None, result_expires: float | None) -> float | None:
-    """The time after which a chord's members can't be counted on any more; None: there is no such time.
+    """The time after which a chord's members are no longer counted; None: there is no such time.
 
     Args:
         due: the time at which the last member is due; None: unknown.

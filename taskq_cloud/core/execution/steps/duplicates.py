@@ -30,7 +30,7 @@ from taskq_cloud.core.workflows.stages import awaited_tasks
 from taskq_cloud.errors import DecodeError
 
 _MAY_BE_DONE: Final = frozenset({JOINED, RESENT, CALL})
-"""Headers of messages whose task may have been run already, though the message itself comes for the first time."""
+"""Headers of messages whose task may have run before, although the message itself is received for the first time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Receives that have run out: a message that no worker could bring to an end is dead-lettered (step 5 of ``pipeline``).
 
 A run that ends its worker leaves nothing behind but a receive. A receive alone says little, though: a worker that dies
-takes along all messages that it has, and most of their tasks had not begun. So the second run of a task, and each later
-one, is noted in the result store before it begins. Once the receives have run out, the notes tell how many of them were
-runs. Without a result store, every receive counts as a run.
+leaves one for each message that it had, although most of their tasks had not begun. So the second run of a task, and
+each later one, is noted in the result store before it begins. Once the receives have run out, the notes tell how many
+of them were runs. Without a result store, every receive counts as a run.
 """
 
 from __future__ import annotations
