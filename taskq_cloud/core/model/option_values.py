@@ -134,13 +134,13 @@ def _flag(value: Any) -> bool:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or _HALF_PAIR.search(value):
         raise TypeError
-    return str(value) if type(value) is not str else value
+    return str.__str__(value)  # a StrEnum is its value
 
 
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not value or _UNFIT.search(value):
         raise TypeError
-    return str.__str__(value)  # a StrEnum is its value
+    return str.__str__(value)
 
 
 def _identifier(value: Any) -> str:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from taskq_cloud import TaskQ
 from taskq_cloud.calling.options import call_options, make_message
 from taskq_cloud.core.messages import events, protocol
-from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
+from taskq_cloud.core.messages.headers import RESERVED_HEADERS
 from taskq_cloud.core.model import option_values
 from taskq_cloud.core.model.option_values import CALL, DECLARED, LARGEST_NUMBER, LONGEST_DELAY_SECONDS, RETRY, check
 from taskq_cloud.core.model.options import TaskOptions, retry_arguments, task_options
@@ -32,6 +32,10 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 class Queue(enum.StrEnum):
     MAIL = "mail"
+
+
+class Colour(str, enum.Enum):  # noqa: UP042 - such enumerations are older than StrEnum, and show themselves otherwise
+    RED = "red"
 
 
 class Level(enum.IntEnum):
@@ -64,6 +68,8 @@ KEPT_BY_CALLS: list[tuple[str, Any, Any]] = [
     ("expires", NOON, NOON),
     ("task_id", ID, str(ID)),
     ("task_id", "daily", "daily"),
+    ("task_id", Colour.RED, "red"),
+    ("shadow", Colour.RED, "red"),
     ("task_id", "é" * 127, "é" * 127),
     ("headers", {"tenant": 1}, {"tenant": 1}),
     ("message_attributes", {"tenant": "acme"}, {"tenant": "acme"}),
