@@ -10,7 +10,7 @@ from taskq_cloud.canvas.workflow import node_of
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
 from taskq_cloud.core.execution.runner import added_to_chord, current_invocation
-from taskq_cloud.core.messages.protocol import header_clash
+from taskq_cloud.core.messages.headers import header_clash
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.options import RetryKeywords, first_given, retry_arguments
 from taskq_cloud.core.model.outcome import Invocation

@@ -13,7 +13,7 @@ from taskq_cloud.calling.options import CallKeywords, call_options
 from taskq_cloud.calling.tasks import Arguments
 from taskq_cloud.canvas import Call, Group, chunks, mapped
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.messages.protocol import header_clash
+from taskq_cloud.core.messages.headers import header_clash
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.option_values import NAME, check
 from taskq_cloud.core.model.options import TaskOptions, task_options

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskq_cloud.calling.options import LINKS
-from taskq_cloud.core.messages.protocol import header_clash
+from taskq_cloud.core.messages.headers import header_clash
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.serializers.compression import check_name
 from taskq_cloud.core.serializers.registry import AUTH, serializer_named

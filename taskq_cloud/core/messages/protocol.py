@@ -16,18 +16,18 @@ import json
 import os
 import reprlib
 import socket
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.messages.headers import RESERVED_HEADERS, header_clash
 from taskq_cloud.core.model import option_values as kinds
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model import validation as values
 from taskq_cloud.core.model.message import SCHEDULE, Embed, Message
 from taskq_cloud.core.security.policy import TRUSTED, Security, Trust
-from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
 from taskq_cloud.errors import (
@@ -39,13 +39,6 @@ from taskq_cloud.errors import (
     SecurityError,
 )
 
-# fmt: off
-RESERVED_HEADERS: Final = frozenset([
-    "lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id",
-    "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers",
-    "stamps", "compression", SIGNATURE_HEADER, payload_references.REFERENCE_KEY,
-])
-# fmt: on
 _EMBED: Final = tuple(field.name for field in fields(Embed))
 
 _repr = reprlib.Repr()
@@ -89,12 +82,6 @@ def encode(
         return text
     # A reader verifies the JSON it has parsed, so that is signed: with strings for keys, and lists for tuples.
     return serializers.dumps(security.sign(json.loads(text)))
-
-
-def header_clash(headers: Iterable[str] | None) -> str | None:
-    """Why the headers of a caller can't be sent: one of them is the protocol's own; None: they can."""
-    own = RESERVED_HEADERS.intersection(headers or ())
-    return f"header {min(own)!r} is one of the protocol's own; give yours another name" if own else None
 
 
 def _envelope(

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
+from taskq_cloud.core.messages.headers import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Embed, Message, Signature, lineage_of
 from taskq_cloud.core.model.option_values import time_from_option

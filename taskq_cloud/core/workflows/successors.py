@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
+from taskq_cloud.core.messages.headers import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.option_values import time_from_option

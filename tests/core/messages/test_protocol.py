@@ -20,6 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from taskq_cloud.core.messages import events, protocol
+from taskq_cloud.core.messages.headers import RESERVED_HEADERS
 from taskq_cloud.core.model.message import Embed, Message
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.errors import DecodeError, EncodeError, ImproperlyConfigured
@@ -113,7 +114,7 @@ def test_random_message_in_base64_or_a_notification_is_read(message: Message) ->
 
 def test_every_header_that_is_written_is_reserved_for_the_protocol() -> None:
     written = json.loads(protocol.encode(Message(task="t", id="1"), "celery", compression="gzip"))["headers"]
-    assert written.keys() <= protocol.RESERVED_HEADERS
+    assert written.keys() <= RESERVED_HEADERS
 
 
 def test_header_with_a_name_of_the_protocol_is_refused() -> None:

@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.execution.steps.dead_letters import dead_letter
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.messages.protocol import RESERVED_HEADERS
+from taskq_cloud.core.messages.headers import RESERVED_HEADERS
 from taskq_cloud.core.messages.sending import UNSENDABLE, Addressed
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Acknowledge, Embed, Message, Settlement, Signature, lineage_of
