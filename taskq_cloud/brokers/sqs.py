@@ -68,6 +68,7 @@ class SQSBroker:
         deduplicates=True,
         shared_between_processes=True,
         durable=True,
+        dead_letters_by_count=True,
     )
 
     def __init__(self, options: SQSOptions | None = None, *, clock: Callable[[], float] = time.time) -> None:

@@ -16,6 +16,9 @@ function's timeout. A task whose time limit alone exceeds the function's timeout
 the dead-letter queue when its receives run out; the log says which timeout to raise. ``time_limits`` describes what
 happens to a task that takes too long.
 
+**Tasks that end the process.** Such a task must not take the others of its batch along, so a batch that has come before
+is run in an order of its own, and settled in parts: see ``suspects``.
+
 **FIFO queues.** When a record is given back, the later records of its message group are not run. They go back as well,
 for the same time.
 

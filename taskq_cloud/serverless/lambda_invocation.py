@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.flows import Flow, retrying, run
@@ -48,25 +50,30 @@ class LambdaInvocation:
         """Return the seconds until the last task must have ended."""
         return self.remaining_seconds() - ANSWER_MARGIN_SECONDS
 
-    def process(self, delivery: Delivery, message: Message | None = None) -> Settlement:
+    def process(
+        self, delivery: Delivery, message: Message | None = None, before_run: Callable[[], None] | None = None
+    ) -> Settlement:
         """Take a delivery through the pipeline. A task that does not fit into the remaining time is given back.
 
         Args:
             delivery: the delivery.
             message: the delivery's message, if it has been decoded already.
+            before_run: is called before the task is run; not if it isn't run.
         """
-        return run(retrying(self._runtime.pipeline.process(delivery, message)), self._perform)
+        flow = retrying(self._runtime.pipeline.process(delivery, message))
+        return run(flow, partial(self._perform, before_run or _nothing))
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow that runs no task."""
         return self._runtime.connections.run(flow)
 
-    def _perform(self, step: Any) -> Any:
+    def _perform(self, before_run: Callable[[], None], step: Any) -> Any:
         if not isinstance(step, Invocation):
             return Admitted(os.getpid()) if isinstance(step, Admission) else self._runtime.connections.perform(step)
         needed = needed_seconds(step)
         if needed > self._whole_seconds:
             return self._never_fits(step, needed)
+        before_run()
         left = self.seconds_for_tasks()
         if needed > left:
             self.stopped = True
@@ -85,3 +92,7 @@ class LambdaInvocation:
             "queue's visibility timeout to six times that)"
         )
         return reject(invocation, available, remedy, self._runtime.settings.task_max_receives)
+
+
+def _nothing() -> None:
+    pass

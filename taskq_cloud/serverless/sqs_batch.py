@@ -1,19 +1,25 @@
-"""Process a batch of SQS records: run them one by one, settle them together, answer with the failed records."""
+"""Process a batch of SQS records: run them one by one, settle them together, answer with the failed records.
+
+``suspects`` decides the order of a batch that an earlier invocation may have died of.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
 
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Refused, Release, Settlement
 from taskq_cloud.core.ports import Broker, KnowsPhysicalNames
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.runtime.runtime import Runtime
+from taskq_cloud.serverless import suspects
 from taskq_cloud.serverless.deadlines import LEAST_RUN_SECONDS
 from taskq_cloud.serverless.lambda_invocation import LambdaInvocation
+from taskq_cloud.serverless.suspects import Plan
 
 logger = logging.getLogger("taskq_cloud.serverless")
 
@@ -72,25 +78,20 @@ class Batch:
         self._records = records
         self._done: set[int] = set()
         self._settlements: dict[int, Settlement] = {}
+        # The positions whose settlements the broker has accepted.
+        self._settled: set[int] = set()
         # Message group -> seconds after which its records come back.
         self._blocked_groups: dict[str, float] = {}
         self._not_started = 0
 
     def process(self) -> None:
         """Take every record through the pipeline, as far as the time lasts."""
-        received_at = time.time()
-        for position, record in enumerate(self._records):
-            try:
-                delivery = delivery_of(record, self._runtime.broker, received_at)
-            except Exception:  # one record, whatever is wrong with it, must not cost the others
-                logger.exception(
-                    "message %s could not be read because of a fault in taskq_cloud, and is given back; please report "
-                    "the fault",
-                    record["messageId"],
-                    extra={"action": "lambda.record_failed", "message_id": record["messageId"]},
-                )
-                continue
-            self._note(position, self._process(delivery, first=position == 0))
+        deliveries = self._deliveries()
+        plan = self._plan(deliveries)
+        for number, position in enumerate(plan.order):
+            if position not in self._settlements:
+                before_run = partial(self._save_others, position, deliveries, plan)
+                self._note(position, self._process(deliveries[position], first=number == 0, before_run=before_run))
         if self._not_started:
             logger.warning(
                 "%d of %d records were not started and are given back: the time was too short (lower the batch size or "
@@ -102,8 +103,56 @@ class Batch:
 
     def settle(self) -> None:
         """Carry out what Lambda doesn't: send dead letters, and set when each released record comes back."""
+        self._settle([position for position in self._settlements if position not in self._done])
+
+    def _deliveries(self) -> dict[int, Delivery]:
+        received_at, deliveries = time.time(), dict[int, Delivery]()
+        for position, record in enumerate(self._records):
+            try:
+                deliveries[position] = delivery_of(record, self._runtime.broker, received_at)
+            except Exception:  # one record, whatever is wrong with it, must not cost the others
+                logger.exception(
+                    "message %s could not be read because of a fault in taskq_cloud, and is given back; please report "
+                    "the fault",
+                    record["messageId"],
+                    extra={"action": "lambda.record_failed", "message_id": record["messageId"]},
+                )
+        return deliveries
+
+    def _plan(self, deliveries: Mapping[int, Delivery]) -> Plan:
+        if all(each.receive_count == 1 for each in deliveries.values()):
+            return Plan([*deliveries])
+        try:
+            unended = self._invocation.run(suspects.unended_runs(self._runtime.store, deliveries))
+        except Exception as error:  # the pipeline reports it, if it lasts
+            logger.debug("it is unknown which tasks have begun before: %s", error, extra={"action": "lambda.no_notes"})
+            unended = {}
+        return suspects.plan(deliveries, unended, self._runtime.settings.task_max_receives)
+
+    def _save_others(self, position: int, deliveries: Mapping[int, Delivery], plan: Plan) -> None:
+        """Settle the other records, as far as they can be, before a record is run that was received before.
+
+        If its task ends the process, they don't come back, or don't come back with it.
+        """
+        if deliveries[position].receive_count == 1:
+            return
+        if position in plan.alone:
+            others = [each for each in plan.alone if each not in self._settlements]
+            others = [each for each in others if not _in_one_group(deliveries[each], deliveries[position])]
+            for number, each in enumerate(others, start=1):
+                self._note(each, Release(deliveries[each], number * suspects.APART_SECONDS))
+        self._settle([*self._settlements])
+        if position in plan.suspects:
+            logger.warning(
+                "message %s may have ended an earlier invocation: its task is run after the other records were settled",
+                deliveries[position].message_id,
+                extra={"action": "lambda.suspect", "message_id": deliveries[position].message_id},
+            )
+
+    def _settle(self, positions: Sequence[int]) -> None:
         # The dead letters go first: released records come back in any case.
-        ordered = sorted(self._settlements.items(), key=lambda item: isinstance(item[1], Release))
+        waiting = [(each, self._settlements[each]) for each in positions if each not in self._settled]
+        ordered = sorted(waiting, key=lambda item: isinstance(item[1], Release))
         if not ordered:
             return
         try:
@@ -113,7 +162,9 @@ class Batch:
         for (position, settlement), answer in zip(ordered, answers, strict=True):
             if answer is not None:
                 _log_refused(settlement, answer.error)
-            elif isinstance(settlement, DeadLetter):
+                continue
+            self._settled.add(position)
+            if not isinstance(settlement, Release):
                 self._done.add(position)
 
     def log_out_of_time(self) -> None:
@@ -131,7 +182,7 @@ class Batch:
         failed = [record["messageId"] for position, record in enumerate(self._records) if position not in self._done]
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in dict.fromkeys(failed)]}
 
-    def _process(self, delivery: Delivery, *, first: bool) -> Settlement:
+    def _process(self, delivery: Delivery, *, first: bool, before_run: Callable[[], None]) -> Settlement:
         blocked_seconds = self._blocked_groups.get(str(delivery.group)) if _in_order(delivery) else None
         # The first record is processed even if time is short: if its task can never run, the log has to say so.
         too_late = self._invocation.stopped or (not first and self._invocation.seconds_for_tasks() < LEAST_RUN_SECONDS)
@@ -139,7 +190,7 @@ class Batch:
             self._not_started += 1
             return Release(delivery, blocked_seconds or 0, counts=False)
         try:
-            return self._invocation.process(delivery)
+            return self._invocation.process(delivery, before_run=before_run)
         except Exception as error:  # the pipeline has let it through; it must cost this record only
             return self._runtime.pipeline.crashed(delivery, error)
 
@@ -147,7 +198,6 @@ class Batch:
         match settlement:
             case Acknowledge():
                 self._done.add(position)
-                return
             case Release(delivery, after_seconds) if _in_order(delivery):
                 self._blocked_groups.setdefault(str(delivery.group), after_seconds)
         self._settlements[position] = settlement
@@ -157,13 +207,25 @@ def _in_order(delivery: Delivery) -> bool:
     return delivery.group is not None and is_ordered(delivery.queue)
 
 
+def _in_one_group(one: Delivery, other: Delivery) -> bool:
+    """Whether two records, or twice the same record, have to be run one after the other."""
+    return one is other or (_in_order(one) and one.group == other.group)
+
+
+_SETTLED: Final = {
+    Acknowledge: "deleted before a task that may end the function",
+    DeadLetter: "dead-lettered",
+    Release: "given its own visibility timeout",
+}
+
+
 def _log_refused(settlement: Settlement, error: Exception) -> None:
     delivery = settlement.delivery
     logger.error(
         "message %s of queue %r could not be %s; it comes back after the queue's visibility timeout: %s",
         delivery.message_id,
         delivery.queue,
-        "dead-lettered" if isinstance(settlement, DeadLetter) else "given its own visibility timeout",
+        _SETTLED[type(settlement)],
         error,
         exc_info=None if isinstance(error, TaskQError) else error,
         extra={"action": "lambda.settle_failed", "queue": delivery.queue, "message_id": delivery.message_id},

@@ -52,6 +52,7 @@ class NotingBroker:
         deduplicates=True,
         shared_between_processes=False,
         durable=False,
+        dead_letters_by_count=True,
     )
     sent: list[tuple[str, Outgoing]] = field(default_factory=list)
     settled: list[Any] = field(default_factory=list)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +49,17 @@ def second_receive(self: Any) -> int:
 def endless() -> None:
     while True:
         pass
+
+
+@app.task(name="poison")
+def poison(how: str) -> None:
+    if how == "exits":
+        os._exit(3)
+    if how == "runs out of memory":
+        os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})  # like C code that never returns to the interpreter
+    while True:
+        time.sleep(60)
 
 
 @app.task(name="process_id")

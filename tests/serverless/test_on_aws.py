@@ -16,7 +16,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON
-from taskq_cloud.errors import TimeLimitExceeded
+from taskq_cloud.errors import TimeLimitExceeded, WorkerLostError
 from taskq_cloud.testing.waiting import until
 from tests.conftest import StackAddress
 
@@ -87,11 +87,11 @@ def make_function(
     functions = make_aws_client("lambda", local_stack.endpoint_url)
     mappings, names, apps = list[str](), list[str](), list[TaskQ]()
 
-    def make(queue: str = "work", **environment: str) -> Function:
+    def make(queue: str = "work", visibility_seconds: int = 600, **environment: str) -> Function:
         prefix = f"shop-{uuid4().hex[:8]}-"
         stem, _, fifo = queue.partition(".")
         dead = make_queue(f"{prefix}{stem}-dead{'.fifo' if fifo else ''}", exactly=True)
-        name = make_queue(f"{prefix}{queue}", exactly=True, VisibilityTimeout="600")
+        name = make_queue(f"{prefix}{queue}", exactly=True, VisibilityTimeout=str(visibility_seconds))
         queue_url, dead_url = (sqs_client.get_queue_url(QueueName=each)["QueueUrl"] for each in (name, dead))
         settings = {"broker": f"sqs://eu-west-1/{prefix}", "results": f"dynamodb://{make_table()}"}
         variables = {f"TASKQ_{name.upper()}": value for name, value in settings.items()}
@@ -176,6 +176,22 @@ def test_message_group_keeps_its_order_behind_a_released_record(make_function: M
     assert first.load().state == "SUCCESS"
     ends: list[Any] = [each.load().date_done for each in (first, *later)]
     assert ends == sorted(ends)
+    function.wait_until_empty()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_task_that_ends_the_process_fails_and_its_batch_succeeds(make_function: MakeFunction) -> None:
+    function = make_function(visibility_seconds=5)
+    calls = [("add", (1, 0)), ("add", (2, 0)), ("poison", ("exits",)), *(("add", (n, 0)) for n in (3, 4, 5))]
+    sums = [function.app.send_task(task, args) for task, args in calls]
+    poison = sums.pop(2)
+
+    assert [each.get(TIMEOUT_SECONDS) for each in sums] == [1, 2, 3, 4, 5]
+    with pytest.raises(WorkerLostError, match="it may end the worker that runs it"):
+        poison.get(TIMEOUT_SECONDS)
+    (reason,) = function.dead_letters(1).values()
+    assert reason.startswith("WorkerLostError: received 5 times")
     function.wait_until_empty()
 
 

@@ -174,8 +174,8 @@ def test_fault_of_the_package_costs_one_record(
     assert [(each.delivery.message_id, each.after_seconds) for each in shop.broker.settled] == [("bad", 10)]
     logged = [line for line in caplog.records if line.exc_info]
     assert [(vars(line)["action"], vars(line)["message_id"]) for line in logged] == [
-        ("message.crashed", "bad"),
         ("lambda.record_failed", "worse"),
+        ("message.crashed", "bad"),
     ]
 
 

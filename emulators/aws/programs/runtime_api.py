@@ -30,6 +30,8 @@ class RuntimeApi:
 
     _events: queue.Queue[tuple[bytes, float] | None] = field(default_factory=queue.Queue)
     _answers: queue.Queue[tuple[str, bytes]] = field(default_factory=queue.Queue)
+    asked: threading.Event = field(default_factory=threading.Event)
+    """Set once the function has initialised and asks for an event."""
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -95,6 +97,7 @@ class RuntimeApi:
 
             def do_GET(self) -> None:
                 assert self.path == f"{_VERSION}/invocation/next"
+                api.asked.set()
                 given = api._events.get()
                 if given is None:
                     self.close_connection = True

@@ -32,7 +32,7 @@ def settle_received(context: DeliveryContext) -> PipelineFlow[Settlement | None]
     done = yield from duplicates.look_up(context)  # 5
     if done is not None:
         return (yield from outcomes.settle_done(done))
-    if not _limits_rate(context) and (yield from receives.have_run_out(context)):
+    if (yield from receives.have_run_out(context, waits=_limits_rate(context))):
         return (yield from _dead_letter(context, receives.error(context.environment, context.delivery.receive_count)))
     return None
 

@@ -280,9 +280,20 @@ def _run(context: DeliveryContext, tick_policy: TickPolicy | None, admitted: Adm
         context = replace(context, started_at=times.started_at)
     if tick_policy is not None:
         yield from tick_policy.block_next_tick(outcome)
-    settlement = yield from outcomes.carry_out(context, outcome, times.seconds)  # 7
+    settlement = yield from _carry_out(context, outcome, times.seconds)  # 7
     if tick_policy is not None:
         yield from tick_policy.after_run(outcome, settlement)
+    return settlement
+
+
+def _carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float) -> PipelineFlow[Settlement]:
+    try:
+        settlement = yield from outcomes.carry_out(context, outcome, runtime_seconds)
+    except Exception:
+        yield from receives.note_end(context)
+        raise
+    if isinstance(settlement, Release):
+        yield from receives.note_end(context)
     return settlement
 
 

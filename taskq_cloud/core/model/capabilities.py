@@ -47,6 +47,8 @@ class BrokerCapabilities:
             the deliveries that do.
         takes_back_receives: a receive that ends in a ``Release`` without ``counts`` isn't counted. If False, the
             provider counts every receive.
+        dead_letters_by_count: the provider itself moves a message to the dead-letter queue once it was received too
+            often, perhaps after ``task_max_receives``.
         checks_receipts: the receipt of a lease that is over settles and extends nothing, and ``extend`` reports it. If
             False, such a receipt may still take effect.
     """
@@ -72,6 +74,7 @@ class BrokerCapabilities:
     counts_messages: bool = True
     counts_receives: bool = True
     takes_back_receives: bool = False
+    dead_letters_by_count: bool = False
     checks_receipts: bool = True
 
     def parks(self, queue: str, seconds: float) -> bool:
