@@ -204,6 +204,9 @@ class Settings(BaseSettings):
     """The number of tasks that run at the same time; None: the number of CPUs that the process may use."""
     worker_prefetch_multiplier: PositiveInt = 4
     """The messages that a worker holds per running task, including the running one."""
+    lambda_concurrency: PositiveInt = 1
+    """The tasks of one batch that a Lambda function runs at the same time: coroutine functions on one event loop, plain
+    functions in threads."""
     worker_max_tasks_per_child: PositiveInt | None = None
     """The tasks after which a process of the pool is replaced; None: never."""
     worker_max_memory_per_child: PositiveInt | None = None

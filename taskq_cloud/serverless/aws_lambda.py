@@ -19,6 +19,8 @@ happens to a task that takes too long.
 **Tasks that end the process.** Such a task must not take the others of its batch along, so a batch that has come before
 is run in an order of its own, and settled in parts: see ``suspects``.
 
+**Side by side.** With ``lambda_concurrency``, or on another thread than the main one, tasks are run in ``lanes``.
+
 **FIFO queues.** When a record is given back, the later records of its message group are not run. They go back as well,
 for the same time.
 
@@ -37,8 +39,10 @@ Sources: "Handling errors for an SQS event source in Lambda", "Invoking a Lambda
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.errors import OperationalError
@@ -46,14 +50,17 @@ from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless import direct_invocation
 from taskq_cloud.serverless.lambda_invocation import ANSWER_RESERVE_SECONDS, LambdaInvocation
 from taskq_cloud.serverless.sqs_batch import Batch, sqs_records
-from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper
+from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper, can_interrupt
+
+if TYPE_CHECKING:
+    from taskq_cloud.serverless.lanes import Lanes
 
 Handler: TypeAlias = Callable[[Any, Any], Any]
 
 
 def make_handler(runtime: Runtime) -> Handler:
     """Return the handler of a Lambda function for an application. This module's docstring describes the handler."""
-    keeper = TimeKeeper()
+    function = _Function(runtime)
 
     def handler(event: Any, context: Any) -> Any:
         """Answer an event.
@@ -62,28 +69,80 @@ def make_handler(runtime: Runtime) -> Handler:
             event: the event that the function was invoked with.
             context: Lambda's context object, or None for a call by hand, which has unlimited time.
         """
-        invocation = LambdaInvocation(runtime, keeper, context)
         records = sqs_records(event)
         if records is not None:
-            return _answer_batch(Batch(runtime, invocation, records), invocation, keeper)
-        request_id = getattr(context, "aws_request_id", None) or new_id()
+            return function.answer_batch(records, context)
+        return function.answer_directly(event, context)
+
+    return handler
+
+
+class _Function:
+    """A function, with what it keeps from one invocation to the next.
+
+    On the main thread, the tasks of an invocation are run there, one after the other: only there a plain task can be
+    stopped wherever it is. The tasks of batches that run side by side, and of invocations on other threads, are run in
+    lanes.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._keeper = TimeKeeper()
+        self._lock = threading.Lock()
+        self._lanes: Lanes | None = None
+
+    def answer_batch(self, records: Sequence[Mapping[str, Any]], context: Any) -> dict[str, Any]:
+        on_main, side_by_side = can_interrupt(), self._runtime.settings.lambda_concurrency > 1
+        invocation = self._invocation(context, in_lanes=side_by_side or not on_main)
+        batch = Batch(self._runtime, invocation, records, side_by_side=side_by_side)
         try:
-            with keeper.deadline(invocation.remaining_seconds() - ANSWER_RESERVE_SECONDS):
-                return direct_invocation.answer(runtime, invocation, event, request_id)
+            if side_by_side or not on_main:
+                for stage in batch.stages():
+                    self._opened_lanes().call_all(stage, _seconds(invocation))
+            else:
+                with self._keeper.deadline(_seconds(invocation)):
+                    for stage in batch.stages():
+                        for function in stage:
+                            function()
+        except OutOfTime:
+            batch.log_out_of_time()
+        return batch.answer()
+
+    def answer_directly(self, event: Any, context: Any) -> dict[str, Any]:
+        request_id = getattr(context, "aws_request_id", None) or new_id()
+        on_main = can_interrupt()
+        invocation = self._invocation(context, in_lanes=not on_main)
+        answers: list[dict[str, Any]] = []
+
+        def answer() -> None:
+            answers.append(direct_invocation.answer(self._runtime, invocation, event, request_id))
+
+        try:
+            if on_main:
+                with self._keeper.deadline(_seconds(invocation)):
+                    answer()
+            else:
+                self._opened_lanes().call_all([answer], _seconds(invocation))
         except OutOfTime:
             raise OperationalError(
                 f"invocation {request_id}: the function's time was over before the task had ended and its result was "
                 "recorded; raise the function's timeout, or look in the log for a slow store or broker"
             ) from None
+        return answers[0]
 
-    return handler
+    def _invocation(self, context: Any, *, in_lanes: bool) -> LambdaInvocation:
+        runtime = self._runtime
+        run_task = self._opened_lanes().run_task if in_lanes else partial(self._keeper.run, runtime.runner)
+        return LambdaInvocation(runtime, run_task, context)
+
+    def _opened_lanes(self) -> Lanes:
+        with self._lock:
+            if self._lanes is None:
+                from taskq_cloud.serverless.lanes import Lanes  # most functions run one task after the other
+
+                self._lanes = Lanes(self._runtime, self._runtime.settings.lambda_concurrency)
+            return self._lanes
 
 
-def _answer_batch(batch: Batch, invocation: LambdaInvocation, keeper: TimeKeeper) -> dict[str, Any]:
-    try:
-        with keeper.deadline(invocation.remaining_seconds() - ANSWER_RESERVE_SECONDS):
-            batch.process()
-            batch.settle()
-    except OutOfTime:
-        batch.log_out_of_time()
-    return batch.answer()
+def _seconds(invocation: LambdaInvocation) -> float:
+    return invocation.remaining_seconds() - ANSWER_RESERVE_SECONDS

@@ -13,7 +13,6 @@ from taskq_cloud.core.model.message import Delivery, Message, Settlement
 from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Outcome, Rejected
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS, needed_seconds, reject
-from taskq_cloud.serverless.time_limits import TimeKeeper
 
 T = TypeVar("T")
 
@@ -22,11 +21,11 @@ ANSWER_RESERVE_SECONDS: Final = 0.5
 
 
 class LambdaInvocation:
-    """Runs the tasks of one invocation of a Lambda function, one after the other, while its time lasts.
+    """Runs the tasks of one invocation of a Lambda function while its time lasts.
 
     Args:
         runtime: the application's runtime.
-        keeper: the function's time keeper.
+        run_task: runs a task within its limits, and stops it after the given number of seconds in any case.
         context: Lambda's context object, or None if the time is unlimited.
 
     Attributes:
@@ -34,9 +33,9 @@ class LambdaInvocation:
         outcome: the outcome of the last task that ran, or None before the first.
     """
 
-    def __init__(self, runtime: Runtime, keeper: TimeKeeper, context: Any) -> None:
+    def __init__(self, runtime: Runtime, run_task: Callable[[Invocation, float], Outcome], context: Any) -> None:
         self._runtime = runtime
-        self._keeper = keeper
+        self._run_task = run_task
         self._context = context
         self._whole_seconds = self.seconds_for_tasks()
         self.stopped = False
@@ -78,7 +77,7 @@ class LambdaInvocation:
         if needed > left:
             self.stopped = True
             return Abandoned()
-        outcome = self._keeper.run(self._runtime.runner, step, left)
+        outcome = self._run_task(step, left)
         if step.failed is None:  # the outcome of an errback isn't the task's
             self.outcome = outcome
         return outcome

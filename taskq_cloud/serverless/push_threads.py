@@ -1,38 +1,44 @@
-"""The threads in which a push endpoint runs tasks: the worker's threads pool, for callers that are threads too."""
+"""The threads in which a push endpoint or a function runs tasks: a worker's pool, for callers that are threads too."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
+from collections.abc import Callable
 
-from taskq_cloud.core.model.outcome import Invocation, Outcome
+from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome
+from taskq_cloud.pools.base import Pool, Runner
 from taskq_cloud.pools.threads import ThreadPool
 from taskq_cloud.runtime.runtime import Runtime
 
 
 class TaskThreads:
-    """A threads pool whose event loop runs in a separate thread. Any thread may run tasks in the pool.
+    """A pool whose event loop runs in a separate thread. Any thread may run tasks in the pool.
 
     The first task starts the pool, so a server may fork until then.
 
     Args:
         runtime: the application's runtime.
         concurrency: how many tasks run at a time.
+        make_pool: makes the pool of a runner and a concurrency.
     """
 
-    def __init__(self, runtime: Runtime, concurrency: int) -> None:
+    def __init__(
+        self, runtime: Runtime, concurrency: int, make_pool: Callable[[Runner, int], Pool] = ThreadPool
+    ) -> None:
+        self._make_pool = make_pool
         self._runtime = runtime
         self._concurrency = concurrency
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool: ThreadPool | None = None
+        self._pool: Pool | None = None
         self._process_id = 0
 
     def run(self, invocation: Invocation) -> Outcome:
         """Run a task until it ends or its time limit passes."""
         loop, pool = self._started()
-        return asyncio.run_coroutine_threadsafe(pool.run(invocation), loop).result()
+        return asyncio.run_coroutine_threadsafe(_run_in(pool, invocation), loop).result()
 
     def close(self) -> None:
         """End the threads."""
@@ -43,14 +49,20 @@ class TaskThreads:
             asyncio.run_coroutine_threadsafe(pool.stop(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
 
-    def _started(self) -> tuple[asyncio.AbstractEventLoop, ThreadPool]:
+    def _started(self) -> tuple[asyncio.AbstractEventLoop, Pool]:
         with self._lock:
             if self._loop is None or self._pool is None or self._process_id != os.getpid():
                 self._loop = asyncio.new_event_loop()
-                self._pool = ThreadPool(self._runtime.runner, self._concurrency)
+                self._pool = self._make_pool(self._runtime.runner, self._concurrency)
                 self._process_id = os.getpid()
                 threading.Thread(target=_run_loop, args=(self._loop,), name="taskq-push-tasks", daemon=True).start()
+                asyncio.run_coroutine_threadsafe(self._pool.start(), self._loop).result()
             return self._loop, self._pool
+
+
+async def _run_in(pool: Pool, invocation: Invocation) -> Outcome:
+    place = await pool.reserve()
+    return Abandoned() if place is None else await pool.run(invocation, place)
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -1,4 +1,4 @@
-"""Process a batch of SQS records: run them one by one, settle them together, answer with the failed records.
+"""Process a batch of SQS records: run them, settle them together, answer with the failed records.
 
 ``suspects`` decides the order of a batch that an earlier invocation may have died of.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -70,9 +70,18 @@ class Batch:
         runtime: the application's runtime.
         invocation: the invocation of the Lambda function.
         records: the event's records.
+        side_by_side: whether records are run side by side.
     """
 
-    def __init__(self, runtime: Runtime, invocation: LambdaInvocation, records: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        invocation: LambdaInvocation,
+        records: Sequence[Mapping[str, Any]],
+        *,
+        side_by_side: bool = False,
+    ) -> None:
+        self._side_by_side = side_by_side
         self._runtime = runtime
         self._invocation = invocation
         self._records = records
@@ -82,28 +91,39 @@ class Batch:
         self._settled: set[int] = set()
         # Message group -> seconds after which its records come back.
         self._blocked_groups: dict[str, float] = {}
-        self._not_started = 0
+        self._first: int | None = None
+        self._not_started: list[int] = []
 
-    def process(self) -> None:
-        """Take every record through the pipeline, as far as the time lasts."""
+    def stages(self) -> Iterator[Sequence[Callable[[], None]]]:
+        """Take every record through the pipeline, as far as the time lasts, and settle what Lambda doesn't.
+
+        Yields:
+            Functions to be called before the next stage; those of one stage may be called side by side.
+        """
         deliveries = self._deliveries()
         plan = self._plan(deliveries)
-        for number, position in enumerate(plan.order):
-            if position not in self._settlements:
-                before_run = partial(self._save_others, position, deliveries, plan)
-                self._note(position, self._process(deliveries[position], first=number == 0, before_run=before_run))
+        self._first = next(iter(plan.order), None)
+        for stage in plan.stages:
+            yield [partial(self._process_in_order, part, deliveries, plan) for part in stage]
         if self._not_started:
             logger.warning(
                 "%d of %d records were not started and are given back: the time was too short (lower the batch size or "
                 "raise the function's timeout), or an earlier record of their message group was given back",
-                self._not_started,
+                len(self._not_started),
                 len(self._records),
                 extra={"action": "lambda.records_not_begun"},
             )
+        yield [self.settle]
 
     def settle(self) -> None:
         """Carry out what Lambda doesn't: send dead letters, and set when each released record comes back."""
         self._settle([position for position in self._settlements if position not in self._done])
+
+    def _process_in_order(self, positions: Sequence[int], deliveries: Mapping[int, Delivery], plan: Plan) -> None:
+        for position in positions:
+            if position not in self._settlements:
+                before_run = partial(self._save_others, position, deliveries, plan)
+                self._note(position, self._process(position, deliveries[position], before_run))
 
     def _deliveries(self) -> dict[int, Delivery]:
         received_at, deliveries = time.time(), dict[int, Delivery]()
@@ -121,7 +141,7 @@ class Batch:
 
     def _plan(self, deliveries: Mapping[int, Delivery]) -> Plan:
         if all(each.receive_count == 1 for each in deliveries.values()):
-            return Plan([*deliveries])
+            return suspects.first_plan(deliveries, side_by_side=self._side_by_side)
         try:
             unended = self._invocation.run(suspects.unended_runs(self._runtime.store, deliveries))
         except Exception as error:  # the pipeline reports it, if it lasts
@@ -182,12 +202,13 @@ class Batch:
         failed = [record["messageId"] for position, record in enumerate(self._records) if position not in self._done]
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in dict.fromkeys(failed)]}
 
-    def _process(self, delivery: Delivery, *, first: bool, before_run: Callable[[], None]) -> Settlement:
+    def _process(self, position: int, delivery: Delivery, before_run: Callable[[], None]) -> Settlement:
         blocked_seconds = self._blocked_groups.get(str(delivery.group)) if _in_order(delivery) else None
         # The first record is processed even if time is short: if its task can never run, the log has to say so.
+        first = position == self._first
         too_late = self._invocation.stopped or (not first and self._invocation.seconds_for_tasks() < LEAST_RUN_SECONDS)
         if blocked_seconds is not None or too_late:
-            self._not_started += 1
+            self._not_started.append(position)
             return Release(delivery, blocked_seconds or 0, counts=False)
         try:
             return self._invocation.process(delivery, before_run=before_run)

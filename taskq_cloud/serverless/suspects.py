@@ -51,14 +51,20 @@ class Plan:
     """The order of a batch.
 
     Args:
-        order: the positions of the records, in the order in which they are to be run.
+        stages: the positions of the records. One stage is run after the other. The parts of a stage may be run side by
+            side, each part in its order.
         alone: the positions of which an invocation runs only one.
         suspects: the positions of records that may have ended an earlier invocation.
     """
 
-    order: Sequence[int]
+    stages: Sequence[Sequence[Sequence[int]]]
     alone: Collection[int] = ()
     suspects: Collection[int] = ()
+
+    @property
+    def order(self) -> list[int]:
+        """The positions of the records, in the order of a function that runs one after the other."""
+        return [position for stage in self.stages for part in stage for position in part]
 
 
 def unended_runs(store: ResultStore, deliveries: Mapping[int, Delivery]) -> Flow[dict[int, int]]:
@@ -75,6 +81,12 @@ def unended_runs(store: ResultStore, deliveries: Mapping[int, Delivery]) -> Flow
             if record.state == receives.BEGUN:
                 counts[notes[note]] = counts.get(notes[note], 0) + 1
     return counts
+
+
+def first_plan(deliveries: Mapping[int, Delivery], *, side_by_side: bool) -> Plan:
+    """The plan of a batch whose records all come for the first time."""
+    ordered = side_by_side and any(is_ordered(each.queue) for each in deliveries.values())
+    return Plan([_groups(deliveries) if ordered else [[position] for position in deliveries]])
 
 
 def plan(deliveries: Mapping[int, Delivery], unended: Mapping[int, int], most_receives: int) -> Plan:
@@ -100,16 +112,29 @@ def plan(deliveries: Mapping[int, Delivery], unended: Mapping[int, int], most_re
         backwards = count % 2 == 0 and not is_ordered(delivery.queue)
         keys[position] = rank, runs, -count, -position if backwards else position
     return Plan(
-        order=_in_order_of_groups(deliveries, keys),
+        stages=_stages(deliveries, keys),
         alone=[position for position, key in keys.items() if key[0] >= _Rank.TO_BE_ALONE],
         suspects=[position for position, key in keys.items() if key[0] == _Rank.SUSPECT],
     )
 
 
-def _in_order_of_groups(deliveries: Mapping[int, Delivery], keys: Mapping[int, _Key]) -> list[int]:
-    together: dict[tuple[str, str | None] | int, list[int]] = {}
+def _stages(deliveries: Mapping[int, Delivery], keys: Mapping[int, _Key]) -> list[list[list[int]]]:
+    stages: list[list[list[int]]] = []
+    together = False
+    for part in sorted(_groups(deliveries), key=lambda part: max(keys[each] for each in part)):
+        first = all(keys[each][0] == _Rank.FIRST_RECEIVE for each in part)
+        if first and together:
+            stages[-1].append(part)
+        else:
+            stages.append([part])
+        together = first
+    return stages
+
+
+def _groups(deliveries: Mapping[int, Delivery]) -> list[list[int]]:
+    """The positions of records that have to be run one after the other."""
+    groups: dict[tuple[str, str | None] | int, list[int]] = {}
     for position, delivery in deliveries.items():
-        key = (delivery.queue, delivery.group) if is_ordered(delivery.queue) else position
-        together.setdefault(key, []).append(position)
-    by_suspicion = sorted(together.values(), key=lambda positions: max(keys[each] for each in positions))
-    return [position for positions in by_suspicion for position in positions]
+        group = (delivery.queue, delivery.group) if is_ordered(delivery.queue) else position
+        groups.setdefault(group, []).append(position)
+    return [*groups.values()]

@@ -1,4 +1,6 @@
-"""Time limits inside a Lambda function: one process, one thread, and a moment at which Lambda cuts it off.
+"""Time limits on a Lambda function's main thread, until the moment at which Lambda cuts the function off.
+
+Only the main thread of a POSIX process can be interrupted wherever it is; ``lanes`` keeps the limits on other threads.
 
 The process's timer raises exceptions in the task: ``SoftTimeLimitExceeded`` once, ``TimeLimitExceeded`` every second
 until the task ends, and ``OutOfTime`` in any code that runs when the invocation must be answered. Two kinds of code
@@ -15,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import math
 import signal
 import threading
@@ -33,8 +34,6 @@ from taskq_cloud.pools.interruptible import Interruptible
 from taskq_cloud.pools.own_code import ALARM_AGAIN_SECONDS, Alarms
 from taskq_cloud.pools.task_calls import call, outcome_of_error
 
-logger = logging.getLogger("taskq_cloud.serverless")
-
 TIME_LIMIT_REPEAT_SECONDS: Final = 1.0
 OUT_OF_TIME_REPEAT_SECONDS: Final = 0.1
 
@@ -47,33 +46,19 @@ _SEVEREST_FIRST: Final = (OutOfTime, TimeLimitExceeded, SoftTimeLimitExceeded)
 
 
 class TimeKeeper:
-    """Keeps the time limits of a function's invocations, one after the other.
-
-    Only the main thread of a POSIX process can be interrupted. Elsewhere no limit is kept, and a warning says so once.
-    """
+    """Keeps the time limits of a function's invocations, one after the other, on a thread that ``can_interrupt``."""
 
     def __init__(self) -> None:
         self._due_at: dict[type[BaseException], float] = {}
         self._past_hard_limit = False
         self._running = False
         self._alarms = Alarms()
-        self._warned = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._coroutine: Interruptible[Outcome] | None = None
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
         """Raise ``OutOfTime`` in the block once it has run for ``seconds``. Infinity means never."""
-        if not _can_interrupt():
-            if not self._warned:
-                self._warned = True
-                logger.warning(
-                    "time limits are not kept, because only the main thread of a POSIX process can be interrupted; "
-                    "call the handler from the main thread",
-                    extra={"action": "lambda.no_limits"},
-                )
-            yield
-            return
         began = time.monotonic()
         previous_handler = signal.signal(signal.SIGALRM, self._on_alarm)
         previous_seconds, previous_interval = signal.setitimer(signal.ITIMER_REAL, 0)
@@ -142,13 +127,11 @@ class TimeKeeper:
             return outcome_of_error(error)
         if limit is not None and limit <= seconds_left:
             return TimedOut(limit)
-        return Lost(f"the function's time was over after {seconds_left:.1f} s; the task needs more")
+        return lost_for_time(seconds_left)
 
     def _start_limits(self, soft: float | None, hard: float) -> None:
         self._past_hard_limit = False
         self._running = True
-        if not _can_interrupt():
-            return
         # Set the handler for each run: a task or a library may have set another one.
         signal.signal(signal.SIGALRM, self._on_alarm)
         now = time.monotonic()
@@ -162,9 +145,8 @@ class TimeKeeper:
         self._alarms.forget()
         for kind in (TimeLimitExceeded, SoftTimeLimitExceeded):
             self._due_at.pop(kind, None)
-        if _can_interrupt():
-            signal.signal(signal.SIGALRM, self._on_alarm)
-            self._set_timer()
+        signal.signal(signal.SIGALRM, self._on_alarm)
+        self._set_timer()
 
     def _set_timer(self) -> None:
         at = min(self._due_at.values(), default=math.inf)
@@ -210,5 +192,11 @@ async def _end_of(awaitable: Interruptible[Outcome]) -> Outcome | BaseException:
         return error
 
 
-def _can_interrupt() -> bool:
+def lost_for_time(seconds: float) -> Lost:
+    """The outcome of a task that was stopped after some seconds because the function's time was over."""
+    return Lost(f"the function's time was over after {seconds:.1f} s; the task needs more")
+
+
+def can_interrupt() -> bool:
+    """Whether the process's timer can interrupt this thread: it is the main thread, and the system is POSIX."""
     return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()

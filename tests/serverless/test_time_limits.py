@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import signal
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -285,17 +283,3 @@ def test_earlier_alarm_handler_and_timer_are_restored() -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
         signal.setitimer(signal.ITIMER_REAL, *timer)
-
-
-def test_run_in_another_thread_is_unlimited_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    keeper, outcomes = TimeKeeper(), list[Outcome]()
-
-    def work() -> None:
-        outcomes.extend(run(lambda: time.sleep(2 * SOON), hard=SOON, keeper=keeper) for _ in range(2))
-
-    with caplog.at_level(logging.WARNING):
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join(60)
-    assert outcomes == [Succeeded("null")] * 2
-    assert [vars(record)["action"] for record in caplog.records] == ["lambda.no_limits"]

@@ -1,0 +1,60 @@
+"""Lanes: the records of a batch side by side, and invocations that don't come on the main thread.
+
+A lane is a thread that takes one record after the other through the pipeline. The tasks themselves run as in a worker's
+asyncio pool: coroutine functions on one event loop, plain functions each in a thread of their own. Their time limits
+are kept by the rules of that pool: a plain function that is in a library when its hard limit passes is left behind.
+
+Lambda freezes the process between invocations, with all its threads. So nothing is left to be done after the answer:
+a lane whose record is not finished by then is abandoned, and its record counts as given back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
+
+from taskq_cloud.core.model.outcome import Invocation, Outcome, TimedOut
+from taskq_cloud.pools.asyncio_pool import AsyncioPool
+from taskq_cloud.runtime.runtime import Runtime
+from taskq_cloud.serverless.push_threads import TaskThreads
+from taskq_cloud.serverless.time_limits import OutOfTime, lost_for_time
+
+
+class Lanes:
+    """The lanes of one function. Several invocations may use them at a time.
+
+    Args:
+        runtime: the application's runtime.
+        concurrency: how many lanes each invocation has.
+    """
+
+    def __init__(self, runtime: Runtime, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._tasks = TaskThreads(runtime, concurrency, AsyncioPool)
+
+    def run_task(self, invocation: Invocation, seconds_left: float) -> Outcome:
+        """Run a task within its limits; it is stopped after ``seconds_left`` even if its own limit is longer."""
+        limit = math.inf if invocation.time_limit is None else invocation.time_limit
+        if limit <= seconds_left:
+            return self._tasks.run(invocation)
+        outcome = self._tasks.run(replace(invocation, time_limit=seconds_left))
+        return lost_for_time(seconds_left) if isinstance(outcome, TimedOut) else outcome
+
+    def call_all(self, functions: Sequence[Callable[[], None]], seconds: float) -> None:
+        """Call functions, each in a lane, and wait until all have returned.
+
+        Raises:
+            OutOfTime: ``seconds`` have passed; functions that have not begun are not called any more.
+        """
+        lanes = ThreadPoolExecutor(self._concurrency, thread_name_prefix="taskq-lane")
+        try:
+            calls = [lanes.submit(function) for function in functions]
+            done, late = wait(calls, timeout=None if math.isinf(seconds) else max(seconds, 0))
+        finally:
+            lanes.shutdown(wait=False, cancel_futures=True)
+        if late:
+            raise OutOfTime
+        for call in done:
+            call.result()
