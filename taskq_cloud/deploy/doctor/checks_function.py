@@ -34,8 +34,8 @@ def _within_visibility(function: Pair[Function, ObservedFunction]) -> str | None
 def _enough_concurrency(function: Pair[Function, ObservedFunction]) -> str | None:
     reserved, most = function.live.reserved_concurrency, function.declared.maximum_concurrency
     return require(
-        reserved is None or reserved >= most,
-        f"its reserved concurrency is {reserved}, but its queue may start {most} instances",
+        reserved is None or (reserved > 0 if most is None else reserved >= most),
+        f"its reserved concurrency is {reserved}, but its queue may start {most or 'more'} instances",
     )
 
 

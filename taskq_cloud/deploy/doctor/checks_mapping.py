@@ -25,12 +25,14 @@ def _queue_name(function: Pair[Function, object]) -> str:
     return function.topology.queue_named(function.declared.queue).name
 
 
-def _update(options: str) -> Callable[[MappingPair], str]:
+def _update(options: str | Callable[[Function], str]) -> Callable[[MappingPair], str]:
     """Return a remedy that updates the mapping; ``{declared.<field>}`` in the options is a field of the declaration."""
 
     def remedy(mapping: MappingPair) -> str:
         command = f"aws lambda update-event-source-mapping --uuid {mapping.live.uuid}"
-        return f"apply Terraform, or {command} {options.format(declared=mapping.declared)}"
+        declared = mapping.declared
+        chosen = options.format(declared=declared) if isinstance(options, str) else options(declared)
+        return f"apply Terraform, or {command} {chosen}"
 
     return remedy
 
@@ -45,8 +47,25 @@ def _only_mapping(function: Pair[Function, ObservedFunction]) -> str | None:
 
 
 def _fewer_instances(mapping: MappingPair) -> bool:
-    most = mapping.live.maximum_concurrency
-    return most is not None and most < mapping.declared.maximum_concurrency
+    live, declared = mapping.live.maximum_concurrency, mapping.declared.maximum_concurrency
+    return live is not None and (declared is None or live < declared)
+
+
+def _scaling(function: Function) -> str:
+    """The option that gives a mapping its declared concurrency; an empty one removes the limit."""
+    most = function.maximum_concurrency
+    return "--scaling-config {}" if most is None else f"--scaling-config MaximumConcurrency={most}"
+
+
+def _declared_pollers(function: Function) -> tuple[int, int] | None:
+    pollers = function.provisioned_pollers
+    return None if pollers is None else (pollers.minimum, pollers.maximum)
+
+
+def _poller_config(function: Function) -> str:
+    pollers = _declared_pollers(function)
+    values = "{}" if pollers is None else f"MinimumPollers={pollers[0]},MaximumPollers={pollers[1]}"
+    return f"--provisioned-poller-config {values}"
 
 
 CHECKS: Final = (
@@ -128,7 +147,19 @@ CHECKS: Final = (
             if _fewer_instances(mapping)
             else "a long queue uses up the account's concurrency, and overloads the services that the tasks call"
         ),
-        _update("--scaling-config MaximumConcurrency={declared.maximum_concurrency}"),
+        _update(_scaling),
+        severity="warning",
+    ),
+    Check(
+        "mapping.pollers",
+        _mappings,
+        lambda mapping: equal(
+            mapping.live.pollers,
+            _declared_pollers(mapping.declared),
+            "its provisioned pollers (least, most) are {}; {} are declared",
+        ),
+        "a queue that fills within seconds is worked off more slowly than declared, or idle pollers are paid for",
+        _update(_poller_config),
         severity="warning",
     ),
     Check(

@@ -123,8 +123,13 @@ def _mapping(found: Mapping[str, Any]) -> ObservedMapping:
         window_seconds=found.get("MaximumBatchingWindowInSeconds") or 0,
         response_types=found.get("FunctionResponseTypes") or [],
         maximum_concurrency=(found.get("ScalingConfig") or {}).get("MaximumConcurrency"),
+        pollers=_pollers(found.get("ProvisionedPollerConfig") or {}),
         filters=[each["Pattern"] for each in (found.get("FilterCriteria") or {}).get("Filters", [])],
     )
+
+
+def _pollers(config: Mapping[str, Any]) -> tuple[int, int] | None:
+    return (config["MinimumPollers"], config["MaximumPollers"]) if config else None
 
 
 def _kms_key(encryption: Mapping[str, Any] | None) -> str | None:

@@ -84,6 +84,7 @@ class ObservedMapping:
         window_seconds: how long Lambda collects a batch.
         response_types: the response types that are on, such as ``ReportBatchItemFailures``.
         maximum_concurrency: the most instances that the mapping starts; None: no limit.
+        pollers: the least and the most event pollers that are provisioned for it; None: it has none.
         filters: the patterns of its filters; Lambda deletes a message that matches none of them.
     """
 
@@ -93,6 +94,7 @@ class ObservedMapping:
     window_seconds: int
     response_types: Sequence[str]
     maximum_concurrency: int | None
+    pollers: tuple[int, int] | None = None
     filters: Sequence[str] = ()
 
 

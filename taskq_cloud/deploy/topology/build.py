@@ -22,13 +22,13 @@ from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.deploy.topology import google, names, permissions
 from taskq_cloud.deploy.topology.containers import services, worker_platform
-from taskq_cloud.deploy.topology.deployment import Deployment, read_deployment
+from taskq_cloud.deploy.topology.deployment import Deployment, PollerOptions, read_deployment
 from taskq_cloud.deploy.topology.model import (
     LARGEST_VISIBILITY_SECONDS,
-    LONGEST_FUNCTION_SECONDS,
     LONGEST_RETENTION_SECONDS,
     DeadLetterQueue,
     Function,
+    Pollers,
     Queue,
     Service,
     Topology,
@@ -52,6 +52,11 @@ Guide, "services-sqs-configure")."""
 USUAL_BATCH: Final = 10
 """Lambda's default batch size, and the largest without a batching window (Lambda Developer Guide,
 "services-sqs-parameters")."""
+
+USUAL_BATCH_SECONDS: Final = 120
+"""The time that a batch may take at the time limits of its tasks, unless one task may take longer. Tasks that may take
+long gain little from a batch, and the visibility timeout is six times as long: after an invocation has died, its
+messages are not received again before that."""
 
 FUNCTION_WITHOUT_TASKS_SECONDS: Final = 30
 _DAY_SECONDS: Final = 86_400
@@ -240,16 +245,21 @@ def batch_and_timeout(served: Served, deployment: Deployment) -> tuple[int, int]
     """Return the batch size, and the timeout in seconds, of the function that serves a queue.
 
     A function runs the messages of a batch one after the other, and a message that doesn't fit into its timeout comes
-    back with a receive used up. So the timeout lasts for a whole batch at the longest time limit of its tasks, and the
-    batch is no larger than 900 s allow.
+    back with a receive used up. So the timeout lasts for a whole batch at the longest time limit of its tasks, as far
+    as a function's longest timeout allows.
     """
     requested = deployment.function_options(served.queue).batch_size
     limit = served.longest_limit
     if limit is None:
         return requested or USUAL_BATCH, FUNCTION_WITHOUT_TASKS_SECONDS
-    fitting = max(1, math.floor((LONGEST_FUNCTION_SECONDS - MARGIN_SECONDS) / limit))
-    batch = requested or min(USUAL_BATCH, fitting)
-    return batch, min(LONGEST_FUNCTION_SECONDS, math.ceil(batch * limit) + MARGIN_SECONDS)
+    longest = deployment.longest_function_seconds
+    usual = min(USUAL_BATCH_SECONDS, longest - MARGIN_SECONDS)
+    batch = requested or max(1, min(USUAL_BATCH, math.floor(usual / limit)))
+    return batch, min(longest, math.ceil(batch * limit) + MARGIN_SECONDS)
+
+
+def _pollers(options: PollerOptions | None) -> Pollers | None:
+    return None if options is None else Pollers(minimum=options.minimum, maximum=options.maximum)
 
 
 def _function(shared: _Shared, broker: SQSBroker, served: Served) -> Function:
@@ -278,7 +288,8 @@ def _function(shared: _Shared, broker: SQSBroker, served: Served) -> Function:
         memory_mb=memory,
         batch_size=batch,
         batching_window_seconds=options.batching_window_seconds,
-        maximum_concurrency=options.maximum_concurrency,
+        maximum_concurrency=None if options.provisioned_pollers else options.maximum_concurrency,
+        provisioned_pollers=_pollers(options.provisioned_pollers),
         reserved_concurrency=options.reserved_concurrency,
         environment=variables,
     )

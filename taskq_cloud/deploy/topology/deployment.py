@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from taskq_cloud.deploy.topology.model import LONGEST_FUNCTION_SECONDS
 from taskq_cloud.errors import ImproperlyConfigured
 
 
@@ -18,14 +19,30 @@ class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class PollerOptions(_Options):
+    """The event pollers of a function's mapping (Lambda Developer Guide, "services-sqs-scaling")."""
+
+    minimum: Annotated[int, Field(ge=2, le=200)] = 2
+    maximum: Annotated[int, Field(ge=2, le=10_000)] = 200
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> PollerOptions:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum ({self.minimum}) is greater than maximum ({self.maximum})")
+        return self
+
+
 class FunctionOptions(_Options):
     """Options of functions: ``function`` is for all of them, ``functions[queue]`` for the one that serves a queue."""
 
     memory_mb: Annotated[int, Field(ge=128, le=10_240)] = 512
     batch_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """The most messages of one invocation; None: as many as fit into the timeout at their time limits, at most 10."""
+    """The most messages of one invocation; None: as many as fit into two minutes at their time limits, 1 to 10."""
     batching_window_seconds: Annotated[int, Field(ge=0, le=300)] = 0
     maximum_concurrency: Annotated[int, Field(ge=2, le=1000)] = 20
+    """The most instances that serve a queue; without effect with ``provisioned_pollers``, which exclude it."""
+    provisioned_pollers: PollerOptions | None = None
+    """Event pollers that are always there, for queues whose load rises within seconds."""
     reserved_concurrency: Annotated[int, Field(ge=0)] | None = None
     environment: dict[str, str] = {}
 
@@ -62,6 +79,9 @@ class Deployment(_Options):
     """The prefix of the names of functions, services and roles; None: the application's name."""
     runtime: Literal["auto", "lambda", "container"] = "auto"
     """The runtime of tasks whose own ``runtime`` is ``auto``."""
+    longest_function_seconds: Annotated[int, Field(ge=10, le=LONGEST_FUNCTION_SECONDS)] = LONGEST_FUNCTION_SECONDS
+    """The longest timeout of a function that the account, its Region and Terraform's provider allow. Tasks that need
+    more are run in containers."""
     message_retention_days: Annotated[int, Field(ge=1, le=13)] = 4
     """At most 13, so that dead letters, which keep their age, are kept longer: the limit of SQS is 14 days."""
     kms_key_arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None

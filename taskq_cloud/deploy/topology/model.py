@@ -17,8 +17,9 @@ LARGEST_VISIBILITY_SECONDS = 43_200
 LONGEST_RETENTION_SECONDS = 1_209_600
 """SQS Developer Guide, "quotas-messages"."""
 
-LONGEST_FUNCTION_SECONDS = 900
-"""Lambda Developer Guide, "gettingstarted-limits"."""
+LONGEST_FUNCTION_SECONDS = 1_800
+"""Lambda API Reference, "CreateFunction". Where an account, a Region or Terraform's provider (version 5) still has the
+earlier limit of 900 s, the option ``longest_function_seconds`` of a deployment lowers it."""
 
 Runtime = Literal["lambda", "container"]
 
@@ -63,6 +64,13 @@ class Queue(Model):
     dead_letter_queue: DeadLetterQueue
 
 
+class Pollers(Model):
+    """The event pollers that Lambda provisions for a mapping (Lambda Developer Guide, "services-sqs-scaling")."""
+
+    minimum: Annotated[int, Field(ge=2, le=200)]
+    maximum: Annotated[int, Field(ge=2, le=10_000)]
+
+
 class Function(Model):
     """A Lambda function that serves one queue, with its event source mapping, which reports batch item failures."""
 
@@ -73,7 +81,9 @@ class Function(Model):
     memory_mb: Annotated[int, Field(ge=128, le=10_240)]
     batch_size: Annotated[int, Field(ge=1, le=10_000)]
     batching_window_seconds: Annotated[int, Field(ge=0, le=300)]
-    maximum_concurrency: Annotated[int, Field(ge=2, le=1000)]
+    maximum_concurrency: Annotated[int, Field(ge=2, le=1000)] | None
+    """The most instances that the mapping starts; None with ``provisioned_pollers``, whose maximum limits them."""
+    provisioned_pollers: Pollers | None = None
     reserved_concurrency: Annotated[int, Field(ge=0)] | None
     environment: dict[str, str]
     report_batch_item_failures: Literal[True] = True

@@ -13,7 +13,7 @@ from typing import Final
 
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.deploy.topology.deployment import Deployment
-from taskq_cloud.deploy.topology.model import LONGEST_FUNCTION_SECONDS, Runtime, ServedTask
+from taskq_cloud.deploy.topology.model import Runtime, ServedTask
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS
 
@@ -56,9 +56,10 @@ def serve(
     Raises:
         ImproperlyConfigured: some tasks have to run in Lambda, and others can't or must not; the error names both.
     """
+    longest = deployment.longest_function_seconds
     requested = {name: _requested(options, deployment) for name, options in tasks.items()}
     limits = {name: options.time_limit or default_time_limit for name, options in tasks.items()}
-    obstacles = {name: obstacle(limits[name], options.memory_mb, aws=aws) for name, options in tasks.items()}
+    obstacles = {name: obstacle(limits[name], options.memory_mb, longest, aws=aws) for name, options in tasks.items()}
     pinned = sorted(name for name, runtime in requested.items() if runtime == "lambda")
     others = sorted(name for name in tasks if requested[name] == "container" or obstacles[name])
     if pinned and others:
@@ -79,22 +80,23 @@ def serve(
     return runtime, tuple(served)
 
 
-def obstacle(time_limit: float | None, memory_mb: int | None, *, aws: bool) -> str | None:
+def obstacle(time_limit: float | None, memory_mb: int | None, longest_seconds: int, *, aws: bool) -> str | None:
     """Return the reason why a task can't run in a Lambda function; None if it can.
 
     Args:
         time_limit: the task's time limit in seconds; None: it has none.
         memory_mb: the memory that the task asks for, in MiB; None: it does not say.
+        longest_seconds: the longest timeout that a function can have.
         aws: whether there are Lambda functions.
     """
     if not aws:
         return "Lambda functions need SQS as the broker"
     if time_limit is None:
-        return f"it has no time_limit, and a function runs for at most {LONGEST_FUNCTION_SECONDS} s"
-    if time_limit + MARGIN_SECONDS > LONGEST_FUNCTION_SECONDS:
+        return f"it has no time_limit, and a function runs for at most {longest_seconds} s"
+    if time_limit + MARGIN_SECONDS > longest_seconds:
         return (
             f"its time_limit of {time_limit:g} s and {MARGIN_SECONDS} s for the answer exceed a function's limit of"
-            f" {LONGEST_FUNCTION_SECONDS} s"
+            f" {longest_seconds} s"
         )
     if memory_mb is not None and memory_mb > LARGEST_FUNCTION_MEMORY_MB:
         return f"its memory_mb of {memory_mb} exceeds a function's limit of {LARGEST_FUNCTION_MEMORY_MB}"

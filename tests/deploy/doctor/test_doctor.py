@@ -167,6 +167,7 @@ PLANTED: list[tuple[str, str, Plant]] = [
     ("batch without window", "mapping.window", mapping(batch_size=11)),
     ("batch too large", "mapping.batch_size", mapping(batch_size=11, window_seconds=1)),
     ("no concurrency limit", "mapping.concurrency", mapping(maximum_concurrency=None)),
+    ("provisioned pollers", "mapping.pollers", mapping(pollers=(2, 50))),
     ("table missing", "table.missing", without("tables", TABLE)),
     ("wrong key", "table.key", part("tables", TABLE, key_schema={"pk": "HASH"})),
     ("key of wrong type", "table.key", part("tables", TABLE, attribute_types={"id": "N"})),

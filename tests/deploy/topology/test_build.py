@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.deploy.topology.model import Topology
+from taskq_cloud.deploy.topology.model import Pollers, Topology
 from taskq_cloud.errors import ImproperlyConfigured
 
 
@@ -30,8 +30,8 @@ def refused(tasks: dict[str, dict[str, Any]], **settings: Any) -> str:
     ("options", "runtime"),
     [
         ({"time_limit": 30}, "lambda"),
-        ({"time_limit": 897}, "lambda"),
-        ({"time_limit": 898}, "container"),
+        ({"time_limit": 1797}, "lambda"),
+        ({"time_limit": 1798}, "container"),
         ({}, "container"),
         ({"time_limit": 30, "memory_mb": 10_240}, "lambda"),
         ({"time_limit": 30, "memory_mb": 10_241}, "container"),
@@ -78,13 +78,33 @@ def test_lambda_runtime_is_refused_for_task_that_does_not_fit(options: dict[str,
 
 @pytest.mark.parametrize(
     ("limit", "batch", "timeout"),
-    [(1, 10, 13), (30, 10, 303), (89.7, 10, 900), (90, 9, 813), (500, 1, 503), (897, 1, 900)],
+    [(1, 10, 13), (12, 10, 123), (30, 4, 123), (60, 2, 123), (90, 1, 93), (500, 1, 503), (1797, 1, 1800)],
 )
 def test_function_timeout_lasts_for_whole_batch(limit: float, batch: int, timeout: int) -> None:
     topology = make({"a": {"time_limit": limit}, "b": {"time_limit": 0.5}})
     (function,) = topology.functions
     assert (function.batch_size, function.timeout_seconds) == (batch, timeout)
     assert topology.queue_named("celery").visibility_timeout_seconds == 6 * timeout
+
+
+@pytest.mark.parametrize(("limit", "runtime"), [(897, "lambda"), (898, "container")])
+def test_longest_timeout_of_functions_can_be_lowered(limit: float, runtime: str) -> None:
+    topology = make({"a": {"time_limit": limit}}, deployment={"longest_function_seconds": 900})
+    assert topology.queue_named("celery").runtime == runtime
+
+
+def test_batch_fits_into_longest_timeout() -> None:
+    options = {"longest_function_seconds": 60, "function": {"batch_size": 10}}
+    (own,) = make({"a": {"time_limit": 20}}, deployment=options).functions
+    (usual,) = make({"a": {"time_limit": 20}}, deployment={"longest_function_seconds": 60}).functions
+    assert [(each.batch_size, each.timeout_seconds) for each in (own, usual)] == [(10, 60), (2, 43)]
+
+
+def test_provisioned_pollers_take_the_place_of_a_maximum_concurrency() -> None:
+    options = {"function": {"provisioned_pollers": {"maximum": 50}}}
+    (function,) = make({"a": {"time_limit": 20}}, deployment=options).functions
+    assert function.maximum_concurrency is None
+    assert function.provisioned_pollers == Pollers(minimum=2, maximum=50)
 
 
 def test_batching_window_is_added_to_visibility_timeout() -> None:
@@ -283,6 +303,8 @@ def test_predefined_queue_keeps_name_from_its_url() -> None:
         ),
         ("work.fifo", {"batching_window_seconds": 1}, "no batching window"),
         ("work", {"maximum_concurrency": 1}, "greater than or equal to 2"),
+        ("work", {"provisioned_pollers": {"minimum": 1}}, "greater than or equal to 2"),
+        ("work", {"provisioned_pollers": {"minimum": 9, "maximum": 8}}, "minimum (9) is greater than maximum (8)"),
     ],
 )
 def test_mapping_options_that_lambda_refuses_are_refused(queue: str, function: dict[str, Any], said: str) -> None:

@@ -35,12 +35,12 @@ def test_new_queue_leaves_variables_of_others_unchanged(topology: Topology) -> N
             assert after[section][name] == value
 
 
-def test_longer_time_limit_changes_only_timeout_and_visibility() -> None:
+def test_longer_time_limit_changes_only_batch_timeout_and_visibility() -> None:
     one, other = (documented_app() for _ in range(2))
-    other.task(name="shop.refund", time_limit=60)(lambda: None)
+    other.task(name="shop.refund", time_limit=45)(lambda: None)
     before, after = (tfvars.write(app.topology()).splitlines() for app in (one, other))
     changed = [line.strip() for line in after if line not in before]
-    assert changed == ['"timeout_seconds": 603', '"visibility_timeout_seconds": 3618']
+    assert changed == ['"batch_size": 2,', '"timeout_seconds": 93', '"visibility_timeout_seconds": 558']
 
 
 def test_policies_name_the_account_and_use_wildcards_only_for_objects(topology: Topology) -> None:

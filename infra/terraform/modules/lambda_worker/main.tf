@@ -88,7 +88,21 @@ resource "aws_lambda_event_source_mapping" "this" {
   # Without this response type, Lambda takes any answer as success for the whole batch, and deletes messages that failed.
   function_response_types = ["ReportBatchItemFailures"]
 
-  scaling_config {
-    maximum_concurrency = var.maximum_concurrency
+  # Lambda takes either a maximum concurrency or provisioned pollers.
+  dynamic "scaling_config" {
+    for_each = var.provisioned_pollers == null ? [var.maximum_concurrency] : []
+
+    content {
+      maximum_concurrency = scaling_config.value
+    }
+  }
+
+  dynamic "provisioned_poller_config" {
+    for_each = var.provisioned_pollers == null ? [] : [var.provisioned_pollers]
+
+    content {
+      minimum_pollers = provisioned_poller_config.value.minimum
+      maximum_pollers = provisioned_poller_config.value.maximum
+    }
   }
 }

@@ -90,8 +90,8 @@ variable "timeout_seconds" {
   type        = number
 
   validation {
-    condition     = var.timeout_seconds >= 1 && var.timeout_seconds <= 900
-    error_message = "A function's timeout is 1 to 900 seconds."
+    condition     = var.timeout_seconds >= 1 && var.timeout_seconds <= 1800
+    error_message = "A function's timeout is 1 to 1,800 seconds."
   }
 
   validation {
@@ -154,13 +154,27 @@ variable "maximum_concurrency" {
   }
 }
 
+variable "provisioned_pollers" {
+  description = "Event pollers that Lambda keeps for the queue, `minimum` to `maximum`, in place of `maximum_concurrency`. They follow a rising load within seconds, and are billed by the hour. Null provisions none."
+  type = object({
+    minimum = optional(number, 2)
+    maximum = optional(number, 200)
+  })
+  default = null
+
+  validation {
+    condition     = var.provisioned_pollers == null ? true : var.provisioned_pollers.minimum >= 2 && var.provisioned_pollers.minimum <= 200 && var.provisioned_pollers.maximum <= 10000 && var.provisioned_pollers.minimum <= var.provisioned_pollers.maximum
+    error_message = "provisioned_pollers has a minimum of 2 to 200 and a maximum of up to 10,000 that is not less than the minimum."
+  }
+}
+
 variable "reserved_concurrency" {
   description = "Concurrency that is reserved for the function. Null reserves none."
   type        = number
   default     = null
 
   validation {
-    condition     = var.reserved_concurrency == null ? true : var.reserved_concurrency >= var.maximum_concurrency
+    condition     = var.reserved_concurrency == null || var.provisioned_pollers != null ? true : var.reserved_concurrency >= var.maximum_concurrency
     error_message = "reserved_concurrency is less than maximum_concurrency, so invocations would be throttled, and throttled invocations use up receives. Raise it, or lower maximum_concurrency."
   }
 }

@@ -50,7 +50,8 @@ module "function" {
   memory_mb                        = each.value.memory_mb
   batch_size                       = each.value.batch_size
   batching_window_seconds          = each.value.batching_window_seconds
-  maximum_concurrency              = each.value.maximum_concurrency
+  maximum_concurrency              = coalesce(each.value.maximum_concurrency, 20)
+  provisioned_pollers              = each.value.provisioned_pollers
   reserved_concurrency             = each.value.reserved_concurrency
   environment                      = each.value.environment
   vpc                              = var.function_vpc

@@ -22,9 +22,13 @@ variable "declared" {
       memory_mb               = number
       batch_size              = number
       batching_window_seconds = number
-      maximum_concurrency     = number
-      reserved_concurrency    = optional(number)
-      environment             = map(string)
+      maximum_concurrency     = optional(number)
+      provisioned_pollers = optional(object({
+        minimum = number
+        maximum = number
+      }))
+      reserved_concurrency = optional(number)
+      environment          = map(string)
     })), {})
     services = optional(map(object({
       name                 = string

@@ -94,11 +94,29 @@ run "traced_function_with_a_failure_queue_gets_permissions_for_both" {
   }
 }
 
+run "provisioned_pollers_take_the_place_of_a_maximum_concurrency" {
+  command = plan
+
+  variables {
+    provisioned_pollers = { maximum = 50 }
+  }
+
+  assert {
+    condition     = length(aws_lambda_event_source_mapping.this.scaling_config) == 0
+    error_message = "the mapping has a maximum concurrency besides its pollers"
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.this.provisioned_poller_config[0].minimum_pollers == 2 && aws_lambda_event_source_mapping.this.provisioned_poller_config[0].maximum_pollers == 50
+    error_message = "the mapping's pollers differ from the variable"
+  }
+}
+
 run "settings_out_of_lambdas_range_are_refused" {
   command = plan
 
   variables {
-    timeout_seconds                  = 901
+    timeout_seconds                  = 1801
     queue_visibility_timeout_seconds = 43200
     batch_size                       = 11 # without a window
     maximum_concurrency              = 1
