@@ -41,13 +41,18 @@ def _is_record(record: Any) -> bool:
     return False
 
 
-def delivery_of(record: Mapping[str, Any], broker: Broker, received_at: float) -> Delivery:
+def naming_of(broker: Broker) -> Callable[[str], str]:
+    """Return the function that names a queue by its name in SQS."""
+    return broker.queue_named if isinstance(broker, KnowsPhysicalNames) else str
+
+
+def delivery_of(record: Mapping[str, Any], queue_named: Callable[[str], str], received_at: float) -> Delivery:
     """Return a record as a delivery for the pipeline. The event source mapping holds its lease."""
     attributes = record.get("attributes", {})
     queue = record["eventSourceARN"].rpartition(":")[2]
     sent_ms = attributes.get("SentTimestamp")
     return Delivery(
-        queue=broker.queue_named(queue) if isinstance(broker, KnowsPhysicalNames) else queue,
+        queue=queue_named(queue),
         message_id=record["messageId"],
         receipt=record["receiptHandle"],
         body=record["body"],
@@ -127,9 +132,10 @@ class Batch:
 
     def _deliveries(self) -> dict[int, Delivery]:
         received_at, deliveries = time.time(), dict[int, Delivery]()
+        queue_named = naming_of(self._runtime.broker)
         for position, record in enumerate(self._records):
             try:
-                deliveries[position] = delivery_of(record, self._runtime.broker, received_at)
+                deliveries[position] = delivery_of(record, queue_named, received_at)
             except Exception:  # one record, whatever is wrong with it, must not cost the others
                 logger.exception(
                     "message %s could not be read because of a fault in taskq_cloud, and is given back; please report "

@@ -17,13 +17,14 @@ from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DeadLetter, Release
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import Unreachable, WorkerLostError
-from taskq_cloud.serverless.sqs_batch import delivery_of, sqs_records
-from tests.serverless.events import Context, NotingBroker, Shop, batch, call_of, failures, record
+from taskq_cloud.serverless.sqs_batch import delivery_of, naming_of, sqs_records
+from taskq_cloud.stores.results.disabled import DisabledResults
+from tests.serverless.events import Context, NotingBroker, Shop, batch, call_of, failures, make_app, record
 
 
 def test_record_becomes_a_delivery() -> None:
     given = record("{}", message_id="m", receives=3, group="g", attributes={"colour": "red"})
-    delivery = delivery_of(given, NotingBroker(), 5.0)
+    delivery = delivery_of(given, naming_of(NotingBroker()), 5.0)
     assert delivery.queue == "work.fifo"
     assert (delivery.message_id, delivery.receipt, delivery.body) == ("m", "receipt-of-m", "{}")
     assert (delivery.receive_count, delivery.group) == (3, "g")
@@ -336,3 +337,13 @@ def test_handler_without_context_runs_without_limits(shop: Shop, caplog: pytest.
     caplog.set_level(logging.INFO)
     assert failures(shop.handler(batch(record(call_of("slow", 1))), None)) == []
     assert shop.ran == [1]
+
+
+def test_nothing_is_encoded_for_a_store_that_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app()
+    app.task(name="add")(lambda number: number)
+    vars(app).update(store=DisabledResults())
+    saved: list[Record] = []
+    monkeypatch.setattr(app.store, "save", saved.extend)
+    assert failures(app.lambda_handler()(batch(record(call_of("add", 1))), Context())) == []
+    assert saved == []

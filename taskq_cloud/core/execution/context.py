@@ -178,6 +178,8 @@ class DeliveryContext:
 
     def keeps(self, state: str) -> bool:
         """Whether a state of the task is recorded at all."""
+        if not self.environment.store.capabilities.keeps_records:
+            return False
         if not self.ignores_result:
             return True
         policy = self.environment.policy
@@ -239,7 +241,10 @@ class DeliveryContext:
             value: the value it has returned, if the state is SUCCESS.
             recorded: the store had the state before, so the messages may have been sent before.
         """
-        message, paging = self.message, self.environment.paging()
+        message = self.message
+        if state == SUCCESS and not (message.embed.callbacks or message.embed.chain or self.added):
+            return []
+        paging = self.environment.paging()
         resent = recorded or self.resends
         if state == SUCCESS:
             following = list(successors.on_success(message, value, self.now, paging, resent=resent))

@@ -295,7 +295,7 @@ def _message(
         headers=own,
         unsigned=trust.unsigned,
         template_signed_at=trust.template_signed_at,
-        **{name: values.option(task, name, headers.get(name), kind) for name, kind in _OPTIONAL.items()},
+        **values.given_options(task, headers, _OPTIONAL),
     )
     if SCHEDULE not in own:
         return message

@@ -253,7 +253,10 @@ def retry_arguments(given: Mapping[str, Any], of: str) -> dict[str, Any]:
 
 def first_given(*values: T | None) -> T | None:
     """The first value that is not None: an option that is None leaves the decision to the next."""
-    return next((value for value in values if value is not None), None)
+    for value in values:
+        if value is not None:
+            return value
+    return None
 
 
 def ignores_result(call: bool | None, task: TaskOptions, default: bool, *, in_chord: bool = False) -> bool:

@@ -76,6 +76,11 @@ def option(task: str, name: str, value: Any, kind: Kind) -> Any:
         raise InvalidTaskError(f"task {task}: {error}") from None
 
 
+def given_options(task: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    """Check those values of a message that are options of these kinds, and leave out the ones that are None."""
+    return {name: option(task, name, given[name], kind) for name, kind in kinds.items() if given.get(name) is not None}
+
+
 def _uuid(value: Any) -> Any:
     """Read an id that a Celery caller gave as a UUID: kombu writes it as its JSON writes all UUIDs."""
     match value:
