@@ -147,7 +147,8 @@ def _function(topology: Topology, function: Function) -> Role:
             [queue_arn(queue.name)],
             by_platform=True,
         ),
-        # The handler itself deletes a message that it has dead-lettered; the pollers would count it as failed.
+        # The handler itself deletes a message that it has dead-lettered, as the pollers would count it as failed; and
+        # messages that are done, before it runs a task that may end it.
         _allow("GiveBack", ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage"), [queue_arn(queue.name)]),
         *_worker(topology, [queue]),
         _allow("WriteLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), [logs], by_platform=True),
