@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from taskq_cloud.core.schedules.entry import ScheduleEntry
     from taskq_cloud.deploy.topology.model import Topology
     from taskq_cloud.runtime.runtime import Runtime
-    from taskq_cloud.serverless.pubsub_push import PushEndpoint
+    from taskq_cloud.serverless.push_endpoint import PushEndpoint
     from taskq_cloud.serverless.push_options import PushOptions
     from taskq_cloud.task import DeclarationKeywords
 

@@ -98,7 +98,7 @@ class KeySet:
         try:
             with urllib.request.urlopen(self._url, timeout=FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310 - a setting
                 keys = jwt.PyJWKSet.from_dict(json.load(response)).keys
-        except (OSError, HTTPException, ValueError, jwt.PyJWTError) as error:
+        except (OSError, HTTPException, ValueError, RecursionError, jwt.PyJWTError) as error:
             # The old keys are still good: an issuer publishes new keys long before it signs with them.
             logger.warning(
                 "the keys that verify pushes could not be fetched from %s: %s. The fetch is tried again; without keys, "

@@ -9,7 +9,8 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS
 from taskq_cloud.serverless.oidc import GOOGLE_KEYS_URL, KeySet, TokenVerifier
-from taskq_cloud.serverless.pubsub_push import DEADLINE_SECONDS, PushEndpoint, PushHandler
+from taskq_cloud.serverless.pubsub_push import DEADLINE_SECONDS, PushHandler
+from taskq_cloud.serverless.push_endpoint import PushEndpoint
 
 
 class PushOptions(TypedDict, total=False):

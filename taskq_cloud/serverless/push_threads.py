@@ -6,11 +6,35 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome
 from taskq_cloud.pools.base import Pool, Runner
 from taskq_cloud.pools.threads import ThreadPool
 from taskq_cloud.runtime.runtime import Runtime
+
+
+class RequestEnd:
+    """Tells the thread that handles a request that the server has ended the request. It can't be undone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_set = False
+        self._end_run: Callable[[], object] = lambda: None
+
+    def set(self) -> None:
+        """End the request's run, and each later run of it at its beginning."""
+        with self._lock:
+            self._is_set = True
+        self._end_run()
+
+    def watch(self, end_run: Callable[[], object]) -> None:
+        """Have ``end_run`` called when the request ends, or now if it has ended."""
+        with self._lock:
+            self._end_run = end_run
+            is_set = self._is_set
+        if is_set:
+            end_run()
 
 
 class TaskThreads:
@@ -35,10 +59,16 @@ class TaskThreads:
         self._pool: Pool | None = None
         self._process_id = 0
 
-    def run(self, invocation: Invocation) -> Outcome:
-        """Run a task until it ends or its time limit passes."""
+    def run(self, invocation: Invocation, end: RequestEnd | None = None) -> Outcome:
+        """Run a task until it ends, its time limit passes, or its request ends."""
         loop, pool = self._started()
-        return asyncio.run_coroutine_threadsafe(_run_in(pool, invocation), loop).result()
+        running = asyncio.run_coroutine_threadsafe(_run_in(pool, invocation), loop)
+        if end is not None:
+            end.watch(running.cancel)
+        try:
+            return running.result()
+        except CancelledError:
+            return Abandoned()
 
     def close(self) -> None:
         """End the threads."""

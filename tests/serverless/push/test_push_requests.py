@@ -140,6 +140,7 @@ def test_invalid_content_length_is_not_a_server_error(app: TaskQ, issuer: Issuer
         b'{"message": {"messageId": "1"}, "subscription": "s", "deliveryAttempt": 1e30}',
         b"[" * 100_000,
         b'{"message": ' + b"[[]," * 1_000_000,
+        b'{"message":' * 50_000 + b"1" + b"}" * 50_000,
     ],
     ids=lambda body: f"{body!r:.60}",
 )
