@@ -22,7 +22,7 @@ from taskq_cloud.errors import AccessDenied, TaskQError, Unreachable
 logger = logging.getLogger("taskq_cloud.worker")
 
 LINGER_SECONDS: Final = 0.05
-"""How long a worker with an idle slot waits for room for a whole batch before it makes do with less room."""
+"""How long a worker with an idle slot waits for enough room for a receive before it makes do with less room."""
 RENEWALS_PER_LEASE: Final = 3
 """A lease is renewed when a third of it has passed, and each renewal may take as long as that. So one renewal may hang,
 or two may fail, before the lease lapses."""
@@ -48,6 +48,7 @@ class LeasedDeliveries:
         capacity: how many deliveries may be leased at a time.
         lease_seconds: how long a lease lasts.
         clock: a monotonic clock, in seconds.
+        refill: how much room is worth a receive, in deliveries; None: the whole capacity.
 
     Attributes:
         capacity: how many deliveries may be leased at a time.
@@ -62,6 +63,7 @@ class LeasedDeliveries:
         capacity: int,
         lease_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        refill: int | None = None,
     ) -> None:
         self.capacity = capacity
         self.slot_is_idle: Callable[[], bool] = lambda: True
@@ -70,6 +72,7 @@ class LeasedDeliveries:
         self._run = run
         self._lease_seconds = lease_seconds
         self._clock = clock
+        self._refill = capacity if refill is None else refill
         self._leases: dict[tuple[str, str], _Lease] = {}
         self._reserved = 0
         self._change = asyncio.Event()
@@ -83,25 +86,29 @@ class LeasedDeliveries:
         return self.capacity - len(self._leases) - self._reserved
 
     def settlements_block_slot(self, unsettled: int) -> bool:
-        """Return whether a slot is idle only because finished deliveries take up all the room until they are settled.
+        """Return whether a slot is idle only because finished deliveries take up the room until they are settled.
 
         Args:
             unsettled: how many deliveries wait to be settled.
         """
-        return self.room <= 0 and self.slot_is_idle() and unsettled + self.count_running() >= len(self._leases)
+        return (
+            self.room < self._refill and self.slot_is_idle() and unsettled + self.count_running() >= len(self._leases)
+        )
 
     async def reserve(self, limit: int) -> int:
-        """Wait for room, reserve it, and return how much was reserved, in deliveries.
+        """Wait for room, reserve it, and return how much was reserved, in deliveries; at most ``limit``.
 
-        While all slots are busy, this waits for room for ``limit`` deliveries, which keeps the receive calls few. Once
-        a slot is idle, less room is enough, which keeps the slots busy.
+        While all slots are busy, this waits for as much room as is worth a receive, which keeps the receive calls few.
+        Once a slot stays idle, less room is enough, which keeps the slots busy.
         """
-        await self._until(lambda: self.room >= limit or (self.room > 0 and self.slot_is_idle()))
-        if self.room < limit:
+        enough = min(limit, self._refill)
+        while self.room < enough:
+            await self._until(lambda: self.room >= enough or (self.room > 0 and self.slot_is_idle()))
             with suppress(TimeoutError):  # no more room has become free: make do with the room that there is
                 async with asyncio.timeout(LINGER_SECONDS):
-                    await self._until(lambda: self.room >= limit)
-            await self._until(lambda: self.room > 0)
+                    await self._until(lambda: self.room >= enough)
+            if self.room > 0 and self.slot_is_idle():
+                break
         reserved = min(limit, self.room)
         self._reserved += reserved
         return reserved

@@ -81,6 +81,16 @@ class WorkerOptions:
         return max(1, self.concurrency * self.prefetch_multiplier // len(self.queues))
 
     @property
+    def refill(self) -> int:
+        """How many messages of a queue's share there must be room for before more are received.
+
+        A receive for the whole share would have to wait until the last of its messages has been settled, and the slots
+        would be idle until the next messages arrive. Brokers with smaller receives ask for more as soon as one of them
+        has room.
+        """
+        return max(1, self.share // 2)
+
+    @property
     def capacity(self) -> int:
         """How many messages may be leased at a time.
 

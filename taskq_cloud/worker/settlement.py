@@ -24,6 +24,8 @@ from taskq_cloud.worker.leases import LeasedDeliveries
 logger = logging.getLogger("taskq_cloud.worker")
 
 LINGER_SECONDS: Final = 0.1
+LEAST_FULL_BATCH: Final = 10
+"""A batch with fewer settlements than this is never full. It is SQS's largest batch."""
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 15
 REFUSED_DEAD_LETTER_FIRST_DELAY_SECONDS: Final = 30
@@ -56,6 +58,9 @@ class SettlementBatcher:
         self._batch_is_due = asyncio.Event()
         self._has_waiting = asyncio.Event()
         self._hurry = False
+        # Half of the room: while these are settled, the other half keeps the slots busy.
+        half = max(LEAST_FULL_BATCH, leased.capacity // 2)
+        self._full_batch = min(broker.capabilities.send_batch, half)
 
     def settle(self, settlement: Settlement) -> None:
         """Settle a delivery with the next batch."""
@@ -85,7 +90,7 @@ class SettlementBatcher:
     def _submit(self, batch: Sequence[_Pending]) -> None:
         self._waiting += batch
         self._has_waiting.set()
-        full = len(self._waiting) >= self._broker.capabilities.send_batch
+        full = len(self._waiting) >= self._full_batch
         if full or self._hurry or self._leased.settlements_block_slot(len(self._waiting)):
             self._batch_is_due.set()
 

@@ -78,7 +78,9 @@ class Worker:
         )
         run = runtime.async_connections.run
         self._lease_seconds = min(options.visibility_timeout, runtime.broker.capabilities.longest_extension_seconds)
-        self._leased = LeasedDeliveries(runtime.broker, run, options.capacity, self._lease_seconds)
+        self._leased = LeasedDeliveries(
+            runtime.broker, run, options.capacity, self._lease_seconds, refill=options.refill
+        )
         self._slots = Slots(options.concurrency, self._leased.notify)
         self._leased.slot_is_idle = lambda: self._slots.idle
         self._leased.count_running = lambda: self._slots.taken

@@ -145,6 +145,33 @@ async def test_room_is_reserved_for_whole_batches_while_slots_are_busy(broker: F
     assert leased.room == 0
 
 
+async def test_refill_is_received_while_other_messages_keep_the_slots_busy(broker: FailingBroker) -> None:
+    leased = LeasedDeliveries(broker, run, 8, 30, refill=4)
+    leased.slot_is_idle = lambda: False
+    deliveries = await received(broker, 8)
+    leased.add(deliveries, 0)
+    waiting = asyncio.create_task(leased.reserve(1000))
+    leased.remove(deliveries[:3])
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    leased.remove(deliveries[3:6])
+    assert await waiting == 6
+
+
+async def test_room_for_a_refill_is_received_at_once_when_a_slot_is_idle(
+    broker: FailingBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq_cloud.worker.leases.LINGER_SECONDS", 3600)
+    leased = LeasedDeliveries(broker, run, 8, 30, refill=4)
+    deliveries = await received(broker, 8)
+    leased.add(deliveries, 0)
+    waiting = asyncio.create_task(leased.reserve(1000))
+    await asyncio.sleep(0)
+    leased.remove(deliveries[:7])
+    async with asyncio.timeout(20):
+        assert await waiting == 7
+
+
 async def test_settlements_are_batched_and_their_deliveries_removed(broker: FailingBroker) -> None:
     leased = LeasedDeliveries(broker, run, 100, 30)
     batcher = SettlementBatcher(broker, run, leased)
@@ -162,7 +189,7 @@ async def test_settlements_that_block_an_idle_slot_are_not_delayed(
     broker: FailingBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("taskq_cloud.worker.settlement.LINGER_SECONDS", 3600)
-    leased = LeasedDeliveries(broker, run, 4, 30)
+    leased = LeasedDeliveries(broker, run, 5, 30, refill=2)
     leased.count_running = lambda: 1
     batcher = SettlementBatcher(broker, run, leased)
     deliveries = await received(broker, 4)

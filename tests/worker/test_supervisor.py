@@ -241,3 +241,28 @@ async def test_delivery_that_lost_its_lease_while_waiting_is_left_to_other_worke
             assert depth(app, queue).in_flight == 3, "the other worker keeps its messages"
     finally:
         go_on.set()
+
+
+async def test_slot_beside_a_long_task_does_not_wait_for_room_for_a_whole_batch(
+    app: TaskQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("leases", "settlement"):
+        monkeypatch.setattr(f"taskq_cloud.worker.{module}.LINGER_SECONDS", 3600)
+    ran: list[int] = []
+    others_have_run = threading.Event()
+
+    @app.task(ignore_result=True)
+    def long() -> bool:
+        return others_have_run.wait(60)
+
+    @app.task(ignore_result=True)
+    def short(number: int) -> None:
+        ran.append(number)
+
+    long.delay()
+    for number in range(60):
+        short.delay(number)
+    async with serving(app):
+        await auntil(lambda: len(ran) == 60, "all short runs")
+        others_have_run.set()
+    assert sorted(ran) == list(range(60))
