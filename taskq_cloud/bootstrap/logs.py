@@ -31,8 +31,9 @@ FORMAT_VARIABLE: Final = "TASKQ_LOG_FORMAT"
 IDS: Final = ("queue", "task_id", "message_id")
 """The ids that a line of text ends with, unless its message contains them already."""
 
-_VERBOSE_LOGGERS: Final = ("aiobotocore", "asyncio", "boto3", "botocore", "urllib3")
-"""Loggers that log warnings and errors only: botocore's debug records hold whole requests, with their signatures."""
+_VERBOSE_LOGGERS: Final = ("aiobotocore", "asyncio", "azure", "boto3", "botocore", "google", "grpc", "msal", "urllib3")
+"""Loggers that log warnings and errors only. At level info, Azure's SDK logs each request and its answer, some forty lines.
+At level debug, botocore's records hold whole requests, with their signatures."""
 
 _CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters except tab and line feed, line separators, changes of the direction of writing, and surrogates."""
@@ -50,14 +51,15 @@ def logging_to_stderr(level: str, output_format: str) -> Iterator[None]:
         level: the lowest level that is logged, one of ``LEVELS``.
         output_format: the format of a line, one of ``FORMATS``.
     """
-    root = logging.getLogger()
-    level_before = root.level
+    loggers = [logging.getLogger(name) for name in (None, *_VERBOSE_LOGGERS)]
+    levels_before = [each.level for each in loggers]
     handler = _set_up(level, output_format)
     try:
         yield
     finally:
-        root.setLevel(level_before)
-        root.removeHandler(handler)
+        for changed, level_before in zip(loggers, levels_before, strict=True):
+            changed.setLevel(level_before)
+        logging.getLogger().removeHandler(handler)
         _close(handler)
 
 

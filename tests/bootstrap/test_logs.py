@@ -6,13 +6,43 @@ import json
 import logging
 import sys
 
-from taskq_cloud.bootstrap.logs import JsonFormatter, TextFormatter, printable
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.bootstrap.logs import JsonFormatter, TextFormatter, logging_to_stderr, printable
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
     return logging.makeLogRecord(
         {"name": "shop", "levelname": "INFO", "msg": message, "args": args, "created": 1_893_456_000.5, **extra}
     )
+
+
+@pytest.mark.parametrize("store", ["azure", "gcs", "s3"])
+def test_requests_of_a_store_are_not_logged_at_a_workers_level(
+    store: str, request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fixture, url = {
+        "azure": ("make_container", "azureblob://{}"),
+        "gcs": ("make_gcs_bucket", "gs://{}"),
+        "s3": ("make_bucket", "s3://{}"),
+    }[store]
+    app = TaskQ("quiet", broker="memory://", results=url.format(request.getfixturevalue(fixture)()))
+    with logging_to_stderr("info", "text"):
+        logging.getLogger("shop").info("a line of the application")
+        app.AsyncResult("t-1").forget()
+        assert app.AsyncResult("t-1").state == "PENDING"
+    app.close()
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.endswith("INFO    shop: a line of the application")
+
+
+def test_levels_of_loggers_are_put_back_after_the_context(capfd: pytest.CaptureFixture[str]) -> None:
+    names = (None, "azure", "botocore", "google")
+    before = [logging.getLogger(name).level for name in names]
+    with logging_to_stderr("debug", "text"):
+        pass
+    assert [logging.getLogger(name).level for name in names] == before
 
 
 def test_text_line_ends_with_ids_that_its_message_lacks() -> None:
