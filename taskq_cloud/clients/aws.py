@@ -115,7 +115,13 @@ _CONNECTION_ERRORS: Final = (
 _RANGE: Final = re.compile(r"bytes=0-(\d+)")
 """Return the range that reads at most so many bytes of an object, and one byte more if it has more."""
 
-_FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, UnicodeDecodeError)
+_FILE_ERRORS: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""A file of credentials can't be opened. A web identity's token is first read for the first call."""
+
+_MALFORMED: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError, *_FILE_ERRORS)
+"""What the SDK raises over malformed settings and credentials when it doesn't look for the mistake."""
+
+_FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, UnicodeDecodeError, *_FILE_ERRORS)
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
@@ -137,7 +143,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
         before = sys.exception()
         try:
             return with_shared_models(Session()).create_client(service, **_arguments(options, Config, longest_read))
-        except (sdk.BotoCoreError, ValueError) as error:
+        except (sdk.BotoCoreError, *_MALFORMED) as error:
             raise _opening_error(service, error, before) from error
 
     return AWSClient(create(shortest(READ_TIMEOUT_SECONDS, options, parts=2)), partial(create, POLL_TIMEOUT_SECONDS))
@@ -159,7 +165,7 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
         try:
             client = session.create_client(service, **_arguments(options, AioConfig, longest_read))
             return await stack.enter_async_context(client)
-        except (sdk.BotoCoreError, ValueError) as error:
+        except (sdk.BotoCoreError, *_MALFORMED) as error:
             raise _opening_error(service, error, before) from error
 
     client = await create(shortest(READ_TIMEOUT_SECONDS, options, parts=2))
@@ -239,6 +245,11 @@ def _opening_error(service: str, error: Exception, before: BaseException | None)
         )
     if isinstance(error, _CREDENTIAL_ERRORS):
         return AccessDenied(f"AWS {service}: {error}: {_CREDENTIALS_HINT}")
+    if isinstance(error, _MALFORMED):
+        found = f"the credentials or settings can't be read ({type(error).__name__}: {error})"
+        return ImproperlyConfigured(
+            f"AWS {service}: {found}: check the AWS_ variables, ~/.aws/config, ~/.aws/credentials"
+        )
     return ImproperlyConfigured(f"AWS {service}: {error}")
 
 
@@ -251,7 +262,7 @@ def _call_error(call: Call, error: Exception) -> CallError:
     name = type(error).__name__
     if isinstance(error, _CONNECTION_ERRORS):
         return CallError(call, name, str(error), Trouble.TRANSIENT)
-    if isinstance(error, _CREDENTIAL_ERRORS):
+    if isinstance(error, (*_CREDENTIAL_ERRORS, *_FILE_ERRORS)):
         # The next look may find some: the endpoint that serves a role's credentials can start later than this process.
         return CallError(call, name, f"{error}: {_CREDENTIALS_HINT}", Trouble.CREDENTIALS)
     return CallError(call, name, str(error), Trouble.REFUSED)

@@ -30,6 +30,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, shortest, too_large
+from taskq_cloud.clients.credential_files import reading_credentials
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
@@ -62,6 +63,9 @@ _CREDENTIALS_HINT: Final = (
 )
 
 
+_SOURCES: Final = "the variables that begin with AZURE_, the files that they name, and account_url"
+
+
 def open_client(service: str, options: Mapping[str, Any]) -> AzureClient:
     """Open a client of one storage account.
 
@@ -70,7 +74,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> AzureClient:
         options: ``account_url``, which may be missing.
 
     Raises:
-        ImproperlyConfigured: no account is named, or the connection string can't be read.
+        ImproperlyConfigured: no account is named, or the connection string or the credentials can't be read.
     """
     from azure.identity import DefaultAzureCredential  # an event loop needs the classes of azure.identity.aio instead
     from azure.storage.blob import BlobServiceClient
@@ -113,7 +117,8 @@ def _service_client(service: str, options: Mapping[str, Any], client_class: Any,
     }
     if account_url:
         token = os.environ.get("AZURE_STORAGE_SAS_TOKEN")
-        return client_class(account_url, credential=token or credential(), **settings)
+        with reading_credentials(service, _SOURCES):
+            return client_class(account_url, credential=token or credential(), **settings)
     if not connection_string:
         raise ImproperlyConfigured(f"{service}: no storage account is configured: {_ACCOUNT_HINT}")
     try:

@@ -27,8 +27,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from taskq_cloud.clients.base import ThreadedClient, shortest, too_large
+from taskq_cloud.clients.credential_files import google_reason, reading_credentials, unreadable
 from taskq_cloud.core.flows import Call, CallError, Trouble
-from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
+from taskq_cloud.errors import AccessDenied, MissingExtra
 
 try:
     from google.api_core import exceptions as sdk
@@ -57,6 +58,9 @@ _CREDENTIALS_HINT: Final = (
     "gcloud auth application-default login"
 )
 
+_CREDENTIALS_FILE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
+_SOURCES: Final = f"the file in {_CREDENTIALS_FILE}, gcloud's credentials, and STORAGE_EMULATOR_HOST"
+
 _WITHOUT_BUCKET_METADATA: Final = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
 """The SDK's own switch. Without it, google-cloud-storage 3.17 starts a thread at the first call on a bucket, to read
 the bucket's metadata for traces. No flow has asked for that request, the SDK repeats it, and it needs the permission
@@ -74,16 +78,18 @@ def open_client(service: str, options: Mapping[str, Any]) -> GCSClient:
 
     Raises:
         AccessDenied: no credentials were found.
-        ImproperlyConfigured: the environment's settings for the client are wrong.
+        ImproperlyConfigured: the credentials, or the environment's settings for the client, can't be read.
     """
     os.environ.setdefault(_WITHOUT_BUCKET_METADATA, "true")
     try:
         timeouts = tuple(shortest(each, options, parts=2) for each in TIMEOUT_SECONDS)
-        return GCSClient(storage.Client(project=options.get("project")), timeouts)
+        with reading_credentials(service, _SOURCES):
+            return GCSClient(storage.Client(project=options.get("project")), timeouts)
     except auth.GoogleAuthError as error:
-        raise AccessDenied(f"{service}: {error}: {_CREDENTIALS_HINT}") from error
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{service}: {error}") from error
+        reason = google_reason(error)
+        if os.environ.get(_CREDENTIALS_FILE):
+            raise unreadable(service, reason, _SOURCES) from error
+        raise AccessDenied(f"{service}: {reason}: {_CREDENTIALS_HINT}") from error
 
 
 async def open_async_client(service: str, options: Mapping[str, Any]) -> ThreadedClient:

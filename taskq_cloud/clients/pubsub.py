@@ -25,6 +25,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, shortest
+from taskq_cloud.clients.credential_files import google_reason, reading_credentials, unreadable
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -97,6 +98,9 @@ _CREDENTIALS_HINT: Final = (
     "login"
 )
 
+_CREDENTIALS_FILE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
+_SOURCES: Final = f"the file in {_CREDENTIALS_FILE}, and gcloud's credentials"
+
 _FAILURES: Final = (sdk.GoogleAPICallError, sdk.RetryError, auth.GoogleAuthError, grpc.RpcError)
 
 
@@ -151,12 +155,16 @@ def _emulator(service: str) -> str | None:
 
 
 def _credentials(service: str) -> Any:
+    where = f"Google Cloud, {service}"
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-    except auth.DefaultCredentialsError as error:
-        raise AccessDenied(f"Google Cloud, {service}: no credentials were found: {_CREDENTIALS_HINT}") from error
+        with reading_credentials(where, _SOURCES):
+            credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     except auth.GoogleAuthError as error:
-        raise ImproperlyConfigured(f"Google Cloud, {service}: {error}") from error
+        if os.environ.get(_CREDENTIALS_FILE):
+            raise unreadable(where, google_reason(error), _SOURCES) from error
+        if isinstance(error, auth.DefaultCredentialsError):
+            raise AccessDenied(f"{where}: no credentials were found: {_CREDENTIALS_HINT}") from error
+        raise ImproperlyConfigured(f"{where}: {error}") from error
     return credentials
 
 

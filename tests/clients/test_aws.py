@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +165,29 @@ async def test_missing_credentials_error_says_where_to_put_them(
         await run(_one(_send(url)))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     assert await run(_one(_send(url))), "the same connections work once the credentials are there"
+
+
+async def test_missing_token_of_a_web_identity_is_a_missing_credential(
+    run: Any, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/shop")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token")
+    with pytest.raises(CallError, match=r"/nowhere/token.*AWS_ACCESS_KEY_ID") as caught:
+        await run(_one(_send(url)))
+    assert caught.value.trouble is Trouble.CREDENTIALS
+
+
+@pytest.mark.parametrize("command", ["/nowhere/credentials", "echo []", "echo {"])
+async def test_malformed_credentials_are_named(
+    run: Any, monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path, command: str
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = {command}\n")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    with pytest.raises(ImproperlyConfigured, match=r"can't be read .*check the AWS_ variables, ~/\.aws/config"):
+        await run(_one(_send(url)))
 
 
 async def test_missing_region_error_says_where_to_put_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -60,6 +61,29 @@ def test_missing_account_error_says_where_to_put_it(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
     with pytest.raises(ImproperlyConfigured, match=r"account_url=https://.* AZURE_STORAGE_CONNECTION_STRING"):
         azure.open_client("azureblob", {})
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere/cert.pem"},
+        {"AZURE_CLIENT_CERTIFICATE_PATH": __file__},
+        {"AZURE_CLIENT_CERTIFICATE_PATH": "/"},
+        {"AZURE_CLIENT_SECRET": "s3cret", "AZURE_TENANT_ID": "../tenant"},
+        {"AZURE_TOKEN_CREDENTIALS": "any"},
+    ],
+)
+async def test_malformed_credentials_are_named(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client", **variables}.items():
+        monkeypatch.setenv(name, value)
+    options = {"account_url": "https://shop.blob.core.windows.net"}
+    with pytest.raises(ImproperlyConfigured, match="check the variables that begin with AZURE_") as caught:
+        azure.open_client("azureblob", options)
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(ImproperlyConfigured, match="check the variables that begin with AZURE_"):
+        await azure.open_async_client("azureblob", options)
 
 
 @pytest.mark.parametrize("text", ["AccountKey=s3cret", "s3cret", "AccountName=shop;s3cret"])

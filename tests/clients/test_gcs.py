@@ -14,10 +14,10 @@ from google.cloud.storage import Blob
 from requests import exceptions as http
 
 from emulators.call_counter import CallCounter
-from taskq_cloud.clients import gcs
+from taskq_cloud.clients import gcs, pubsub
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.ports import Service
-from taskq_cloud.errors import AccessDenied
+from taskq_cloud.errors import AccessDenied, ImproperlyConfigured
 from taskq_cloud.testing.driving import Drive, driving
 
 sdk: Any = sdk_exceptions  # the constructors of these exceptions have no types
@@ -122,6 +122,34 @@ def test_upload_makes_one_request(
 def test_unknown_operation_is_refused(run: Drive, make_gcs_bucket: Callable[..., str]) -> None:
     with pytest.raises(CallError, match="UnknownOperation"):
         run(call("compose", make_gcs_bucket()))
+
+
+MALFORMED = {
+    "no JSON": b"hello",
+    "no text": b"\xff\xfes3cret",
+    "a list": b"[]",
+    "nested": b"[" * 100_000,
+    "no type": b"{}",
+    "no fields": b'{"type": "service_account"}',
+    "no source": b'{"type": "impersonated_service_account"}',
+    "no text as audience": b'{"type": "external_account", "audience": 1, "subject_token_type": 2, "token_url": 3, '
+    b'"credential_source": {"file": "x"}}',
+}
+
+
+@pytest.mark.parametrize("module", [gcs, pubsub], ids=["gcs", "pubsub"])
+@pytest.mark.parametrize("content", [*MALFORMED.values(), None], ids=[*MALFORMED, "a folder"])
+def test_malformed_credentials_file_is_named(
+    module: Any, content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "key.json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    for name in ("STORAGE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    with pytest.raises(ImproperlyConfigured, match="check the file in GOOGLE_APPLICATION_CREDENTIALS") as caught:
+        module.open_client("publisher", {})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_missing_credentials_error_says_where_to_put_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
