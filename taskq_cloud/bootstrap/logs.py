@@ -32,7 +32,7 @@ IDS: Final = ("queue", "task_id", "message_id")
 """The ids that a line of text ends with, unless its message contains them already."""
 
 _VERBOSE_LOGGERS: Final = ("aiobotocore", "asyncio", "azure", "boto3", "botocore", "google", "grpc", "msal", "urllib3")
-"""Loggers that log warnings and errors only. At level info, Azure's SDK logs each request and its answer, some forty lines.
+"""Loggers that log warnings and errors only. At level info, Azure's SDK logs each request and answer, some forty lines.
 At level debug, botocore's records hold whole requests, with their signatures."""
 
 _CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

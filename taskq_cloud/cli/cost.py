@@ -14,7 +14,7 @@ from taskq_cloud.cli.output import echo, say
 from taskq_cloud.deploy.costs import report
 from taskq_cloud.deploy.costs.load import Load
 from taskq_cloud.deploy.costs.model import usage
-from taskq_cloud.deploy.costs.prices import OWN_LIST, read_prices
+from taskq_cloud.deploy.costs.prices import OWN_LIST, read_prices, regions_of
 from taskq_cloud.deploy.costs.serving import of_application, read_tasks
 
 _DEFAULTS: Final = Load()
@@ -52,7 +52,10 @@ def _average(name: str, text: str) -> Callable[[C], C]:
     help="Hours per day in which the queues are polled but empty.  [default: the hours in which no task runs]",
 )
 @click.option(
-    "--region", metavar="NAME", help="The Region whose prices apply.  [default: us-east-1; on Google: us-central1]"
+    "--region",
+    metavar="NAME",
+    help="The Region whose prices apply.  [default: the application's, if the list has it; otherwise us-east-1; on "
+    "Google: us-central1]",
 )
 @click.option(
     "--prices", "path", type=click.Path(path_type=Path), default=OWN_LIST, help="A price list to use instead of ours."
@@ -88,7 +91,9 @@ def command(
     app = open_app(context)
     topology = app.topology(app_path=app_path(context))
     priced = "us-central1" if topology.provider == "google" else "us-east-1"
-    if region is None and topology.region not in (None, priced):
+    if region is None and topology.region is not None and topology.region in regions_of(path):
+        priced = topology.region
+    elif region is None and topology.region is not None:
         say(
             context,
             f"At the prices of {priced}; the application's Region is {topology.region}. For other prices, add --region "
