@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from azure.core import exceptions as sdk
 
 from taskq_cloud.clients import azure
@@ -50,6 +51,32 @@ def test_list_blobs_returns_names_in_pages(
     assert first["names"] == ["a/1", "a/2 %2F"]
     assert second == {"names": ["a/3"], "after": None}
     assert none == {"names": [], "after": None}
+
+
+@pytest.mark.parametrize("proxies", [{}, {"https_proxy": "http://127.0.0.1:9"}], ids=["no proxy", "a proxy"])
+async def test_event_loop_reads_no_netrc_for_requests_unless_there_is_a_proxy(
+    azure_environment: str,
+    make_container: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    proxies: dict[str, str],
+) -> None:
+    read: list[str] = []
+    netrc = ClientSession._get_netrc_auth
+
+    def counted(session: ClientSession, host: str) -> Any:
+        read.append(host)
+        return netrc(session, host)
+
+    monkeypatch.setattr(ClientSession, "_get_netrc_auth", counted)
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name, value in proxies.items():
+        monkeypatch.setenv(name, value)
+    client = await azure.open_async_client("azureblob", {})
+    parameters = {"container": make_container(), "name_starts_with": "", "after": None}
+    await client.call(Call("azureblob", "list_blobs", parameters))
+    await client.close()
+    assert bool(read) is bool(proxies)
 
 
 def test_unknown_operation_is_refused(run: Drive, make_container: Callable[..., str]) -> None:
