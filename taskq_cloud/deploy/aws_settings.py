@@ -13,6 +13,9 @@ from taskq_cloud.deploy.topology.model import Bucket, DeadLetterQueue, Queue, To
 
 _TLS_SID: Final = "DenyWithoutTLS"
 
+_SOURCES: Final = frozenset({"aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"})
+"""The condition keys that limit a service to the resources that it acts for (IAM User Guide, "confused-deputy")."""
+
 PUBLIC_ACCESS_BLOCK: Final = {
     "BlockPublicAcls": True,
     "BlockPublicPolicy": True,
@@ -133,11 +136,28 @@ def denies_without_tls(policy: Mapping[str, Any] | None) -> bool:
 
 
 def allows_everyone(policy: Mapping[str, Any]) -> bool:
-    """Return whether a policy allows something to everyone without a condition."""
+    """Return whether a policy allows something to everyone without a condition, or only under that of using TLS."""
     return any(
-        each.get("Effect") == "Allow" and each.get("Principal") in ("*", {"AWS": "*"}) and not each.get("Condition")
+        each.get("Effect") == "Allow"
+        and each.get("Principal") in ("*", {"AWS": "*"})
+        and not _condition_keys(each) - {"aws:securetransport"}
         for each in _statements(policy)
     )
+
+
+def services_of_every_account(policy: Mapping[str, Any]) -> list[str]:
+    """Return the services that a policy allows to act for the resources of any account, sorted."""
+    found = set()
+    for each in _statements(policy):
+        principal = each.get("Principal")
+        if each.get("Effect") == "Allow" and isinstance(principal, dict) and not _condition_keys(each) & _SOURCES:
+            services = principal.get("Service", ())
+            found.update([services] if isinstance(services, str) else services)
+    return sorted(found)
+
+
+def _condition_keys(statement: Mapping[str, Any]) -> set[str]:
+    return {key.lower() for condition in statement.get("Condition", {}).values() for key in condition}
 
 
 def changed_attributes(declared: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str]:

@@ -26,8 +26,6 @@ NEW = (
     'module.observability[0].aws_cloudwatch_metric_alarm.oldest_message["mail"]',
     'module.queue["mail"].aws_sqs_queue.dead_letter',
     'module.queue["mail"].aws_sqs_queue.this',
-    'module.queue["mail"].aws_sqs_queue_policy.tls_only["dead_letter"]',
-    'module.queue["mail"].aws_sqs_queue_policy.tls_only["main"]',
     'module.queue["mail"].aws_sqs_queue_redrive_allow_policy.dead_letter[0]',
     'module.role["shop-mail-function"].aws_iam_role.this[0]',
     'module.role["shop-mail-function"].aws_iam_role_policy.this[0]',

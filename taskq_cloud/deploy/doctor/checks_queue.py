@@ -186,4 +186,14 @@ CHECKS: Final = (
         "strangers can send tasks to your workers, or read and delete your messages",
         "remove that statement from the queue's policy",
     ),
+    Check(
+        "queue.senders",
+        all_queues,
+        lambda queue: require(
+            not (services := aws_settings.services_of_every_account(queue.live.document("Policy"))),
+            f"its policy lets {', '.join(services)} send for the resources of every account",
+        ),
+        "anyone can have that service send events to your workers, which run the tasks of task_event_routes",
+        "limit the statement to the ARN of its source (aws:SourceArn): the input senders of the Terraform modules does",
+    ),
 )

@@ -10,6 +10,7 @@ from typing import Any
 from tests.deploy.deployment import ACCOUNT, Deployment, trust
 
 OPEN_POLICY = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}]}
+OPEN_TO_S3 = {"Statement": [{**OPEN_POLICY["Statement"][0], "Principal": {"Service": "s3.amazonaws.com"}}]}
 OTHER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/other"
 DEFAULT_RULE = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
 

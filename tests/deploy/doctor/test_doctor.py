@@ -131,6 +131,15 @@ def redrive(**fields: str) -> Plant:
     return queue(WORK, RedrivePolicy=json.dumps(policy))
 
 
+TLS = {"Bool": {"aws:SecureTransport": "true"}}
+
+
+def policy(**fields: Any) -> Plant:
+    """Add a statement to the policy of the queue."""
+    allow = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": ARN + WORK, **fields}
+    return queue(WORK, Policy=json.dumps(aws_settings.with_tls({"Statement": [allow]}, "sqs", [ARN + WORK])))
+
+
 NOTHING: dict[str, Any] = {
     "name": "shop",
     "provider": "aws",
@@ -154,6 +163,8 @@ PLANTED: list[tuple[str, str, Plant]] = [
     ("a delay of the queue", "queue.delay", queue(WORK, DelaySeconds="30")),
     ("short polling", "queue.wait", queue(WORK, ReceiveMessageWaitTimeSeconds="0")),
     ("no TLS policy", "queue.tls", queue(WORK, Policy="")),
+    ("everyone under a void condition", "queue.public", policy(Principal="*", Condition=TLS)),
+    ("a service for every account", "queue.senders", policy(Principal={"Service": "s3.amazonaws.com"}, Condition=TLS)),
     ("no TLS policy on dead letters", "queue.tls", queue(DEAD, Policy="")),
     ("no encryption", "queue.encryption", queue(WORK, SqsManagedSseEnabled="false")),
     ("function missing", "function.missing", without("functions", FUNCTION)),
@@ -188,6 +199,12 @@ def test_planted_fault_is_found_and_explained(topology: Topology, observed: Obse
         assert each.difference
         assert each.consequence
         assert each.remedy
+
+
+def test_service_that_sends_for_one_source_is_no_finding(topology: Topology, observed: Observed) -> None:
+    source = {"ArnEquals": {"aws:SourceArn": "arn:aws:s3:::shop-photos"}}
+    plant = policy(Principal={"Service": "s3.amazonaws.com"}, Condition=source)
+    assert findings(topology, plant(observed)) == []
 
 
 SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}

@@ -93,6 +93,11 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
         lambda o: o.with_attributes("work", Policy=json.dumps(faults.OPEN_POLICY)),
     ),
     (
+        "a service that sends for every account",
+        {"queue.senders", "queue.tls"},
+        lambda o: o.with_attributes("work", Policy=json.dumps(faults.OPEN_TO_S3)),
+    ),
+    (
         "queue under another key",
         {"queue.encryption"},
         lambda o: o.with_attributes("work", KmsMasterKeyId=o.other_key),

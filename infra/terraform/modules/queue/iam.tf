@@ -1,7 +1,96 @@
-# Access to the two queues: the dead-letter queue takes messages from its own queue only, and calls need TLS.
+# The policies of the two queues, in which senders are allowed and calls without TLS are denied. The dead-letter queue
+# takes messages from its own queue only.
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
 
 locals {
-  queues = { main = aws_sqs_queue.this, dead_letter = aws_sqs_queue.dead_letter }
+  # The policies are attributes of the queues, so that a queue exists only with its policy: S3 refuses a notification to
+  # a queue that it may not send to. A queue's policy can't take the ARN from the queue itself.
+  arn_prefix = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:"
+  queues = {
+    main        = { name = var.name, senders = var.senders }
+    dead_letter = { name = var.dead_letter_queue_name, senders = {} }
+  }
+  # A null leaves the present policy of a queue unchanged, which only a local stack has to accept.
+  policies = {
+    for key, queue in local.queues : key => var.tls_only || length(queue.senders) > 0 ? data.aws_iam_policy_document.queue[key].json : null
+  }
+}
+
+data "aws_iam_policy_document" "queue" {
+  for_each = local.queues
+
+  dynamic "statement" {
+    for_each = var.tls_only ? [1] : []
+
+    content {
+      sid       = "DenyWithoutTLS"
+      effect    = "Deny"
+      actions   = ["sqs:*"] # In a Deny statement, the widest action is the safest.
+      resources = ["${local.arn_prefix}${each.value.name}"]
+
+      principals {
+        type        = "AWS"
+        identifiers = ["*"]
+      }
+
+      condition {
+        test     = "Bool"
+        variable = "aws:SecureTransport"
+        values   = ["false"]
+      }
+    }
+  }
+
+  # A service sends on behalf of one bucket, topic or rule. Without the condition it would send for every customer of AWS.
+  dynamic "statement" {
+    for_each = { for name, sender in each.value.senders : name => sender if sender.service != null }
+
+    content {
+      sid       = "Sender-${statement.key}"
+      actions   = ["sqs:SendMessage"]
+      resources = ["${local.arn_prefix}${each.value.name}"]
+
+      principals {
+        type        = "Service"
+        identifiers = [statement.value.service]
+      }
+
+      condition {
+        test     = "ArnEquals"
+        variable = "aws:SourceArn"
+        values   = [statement.value.source_arn]
+      }
+
+      # The ARN of a bucket names no account, and another account may get the bucket's name once it is deleted.
+      dynamic "condition" {
+        for_each = statement.value.service == "s3.amazonaws.com" ? [coalesce(statement.value.source_account, data.aws_caller_identity.current.account_id)] : []
+
+        content {
+          test     = "StringEquals"
+          variable = "aws:SourceAccount"
+          values   = [condition.value]
+        }
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = { for name, sender in each.value.senders : name => sender if sender.service == null }
+
+    content {
+      sid       = "Sender-${statement.key}"
+      actions   = ["sqs:SendMessage"]
+      resources = ["${local.arn_prefix}${each.value.name}"]
+
+      principals {
+        type        = "AWS"
+        identifiers = statement.value.principal_arns
+      }
+    }
+  }
 }
 
 resource "aws_sqs_queue_redrive_allow_policy" "dead_letter" {
@@ -14,31 +103,11 @@ resource "aws_sqs_queue_redrive_allow_policy" "dead_letter" {
   })
 }
 
-data "aws_iam_policy_document" "tls_only" {
-  for_each = local.queues
+# Up to version 0.1.0, the policy was a resource of its own. It is forgotten, and the queue's attribute takes its place.
+removed {
+  from = aws_sqs_queue_policy.tls_only
 
-  statement {
-    sid       = "DenyWithoutTLS"
-    effect    = "Deny"
-    actions   = ["sqs:*"] # In a Deny statement, the widest action is the safest.
-    resources = [each.value.arn]
-
-    principals {
-      type        = "AWS"
-      identifiers = ["*"]
-    }
-
-    condition {
-      test     = "Bool"
-      variable = "aws:SecureTransport"
-      values   = ["false"]
-    }
+  lifecycle {
+    destroy = false
   }
-}
-
-resource "aws_sqs_queue_policy" "tls_only" {
-  for_each = var.tls_only ? local.queues : {}
-
-  queue_url = each.value.id
-  policy    = data.aws_iam_policy_document.tls_only[each.key].json
 }

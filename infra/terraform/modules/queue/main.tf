@@ -9,6 +9,7 @@ resource "aws_sqs_queue" "dead_letter" {
   fifo_queue                        = local.fifo
   message_retention_seconds         = var.dead_letter_retention_seconds
   receive_wait_time_seconds         = 20
+  policy                            = local.policies.dead_letter
   sqs_managed_sse_enabled           = var.kms_key_arn == null ? true : null
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = var.kms_key_arn == null ? null : 300
@@ -36,6 +37,7 @@ resource "aws_sqs_queue" "this" {
   visibility_timeout_seconds        = var.visibility_timeout_seconds
   message_retention_seconds         = var.message_retention_seconds
   receive_wait_time_seconds         = var.receive_wait_time_seconds
+  policy                            = local.policies.main
   sqs_managed_sse_enabled           = var.kms_key_arn == null ? true : null
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = var.kms_key_arn == null ? null : 300

@@ -84,6 +84,48 @@ variable "kms_key_arn" {
   default     = null
 }
 
+variable "senders" {
+  description = "Senders besides the application's own roles, by names of your choice. A sender is either a `service`, such as `s3.amazonaws.com`, that sends for the bucket, topic or rule with the ARN `source_arn`, or the roles or accounts in `principal_arns`. `source_account` is the account of a bucket, by default the account of the queue."
+  type = map(object({
+    service        = optional(string)
+    source_arn     = optional(string)
+    source_account = optional(string)
+    principal_arns = optional(list(string))
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.senders) : can(regex("^[A-Za-z0-9_-]{1,64}$", name))])
+    error_message = "A sender's name consists of 1 to 64 letters, digits, hyphens and underscores."
+  }
+
+  validation {
+    condition     = alltrue([for sender in values(var.senders) : (sender.service != null) != (sender.principal_arns != null)])
+    error_message = "A sender has either a service with a source_arn, or principal_arns."
+  }
+
+  validation {
+    condition     = alltrue([for sender in values(var.senders) : sender.service == null ? true : can(regex("^[a-z0-9.-]+\\.amazonaws\\.com(\\.cn)?$", sender.service)) && sender.source_arn != null])
+    error_message = "A sender that is a service is named like s3.amazonaws.com, and needs the source_arn of its bucket, topic or rule. Without it, the service would send messages for every account of AWS."
+  }
+
+  validation {
+    condition     = alltrue([for sender in values(var.senders) : sender.source_arn == null ? true : can(regex("^arn:[a-z-]+:[a-z0-9-]+:[^*?]+$", sender.source_arn))])
+    error_message = "A sender's source_arn is the whole ARN of one bucket, topic or rule, without wildcards."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for sender in values(var.senders) : [for arn in coalesce(sender.principal_arns, []) : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:(root|(role|user)/[^*?]+)$", arn))]]))
+    error_message = "A sender's principal_arns are ARNs of roles, users or accounts, such as arn:aws:iam::123456789012:role/web or arn:aws:iam::123456789012:root, without wildcards."
+  }
+
+  validation {
+    condition     = !endswith(var.name, ".fifo") || alltrue([for sender in values(var.senders) : sender.service == "s3.amazonaws.com" ? false : sender.service == "sns.amazonaws.com" ? endswith(coalesce(sender.source_arn, ".fifo"), ".fifo") : true])
+    error_message = "S3 sends no notifications to a FIFO queue, and SNS sends to one from a FIFO topic only. Send to a standard queue, or by a rule of EventBridge with a message group."
+  }
+}
+
 variable "tls_only" {
   description = "Denial of calls without TLS. Turn it off for a local stack only."
   type        = bool

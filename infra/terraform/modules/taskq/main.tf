@@ -27,6 +27,7 @@ module "queue" {
   max_receive_count             = each.value.max_receive_count
   receive_wait_time_seconds     = each.value.receive_wait_time_seconds
   kms_key_arn                   = var.declared.kms_key_arn
+  senders                       = lookup(var.senders, each.key, {})
   tls_only                      = !var.local_stack
   redrive_allow_policy          = !var.local_stack
   tags                          = local.tags

@@ -223,6 +223,23 @@ variable "secrets_kms_key_arns" {
   default     = []
 }
 
+variable "senders" {
+  description = "Senders of events and of other accounts' tasks, by the application's names for queues and then by names of your choice: see the module `queue`."
+  type = map(map(object({
+    service        = optional(string)
+    source_arn     = optional(string)
+    source_account = optional(string)
+    principal_arns = optional(list(string))
+  })))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = length(setsubtract(keys(var.senders), keys(var.declared.queues))) == 0
+    error_message = "The senders of ${join(", ", sort(setsubtract(keys(var.senders), keys(var.declared.queues))))} have no queue. The application's queues are ${join(", ", sort(keys(var.declared.queues)))}."
+  }
+}
+
 variable "observability" {
   description = "Alarms and dashboard. `oldest_message_seconds` maps the application's names for queues to the age of the oldest message that raises an alarm, 900 if a queue isn't listed. Null makes neither alarms nor a dashboard."
   type = object({
