@@ -58,7 +58,7 @@ def used_by(call: Call) -> Iterator[Used]:
     """The permissions that a call uses, on resources named as in the application ``shop``."""
     action, parameters = action_of(call.service, call.operation), call.parameters
     if call.service == "sqs":
-        queue = str(parameters.get("QueueName") or parameters["QueueUrl"]).rpartition("/")[2]
+        queue = str(parameters.get("QueueName") or parameters.get("QueueUrl", "any")).rpartition("/")[2]
         dead = "-dead" if queue.removesuffix(".fifo").endswith(dead_letter_queue("")) else ""
         yield Used(_OWN_NAME.sub("", action), f"sqs:shop-work{dead}")
     elif call.service == "dynamodb":

@@ -42,6 +42,10 @@ from taskq_cloud.core.model.message import DeadLetter, Delivery, Outgoing, Refus
 from taskq_cloud.core.ports import Depth, Service
 from taskq_cloud.errors import OperationalError, TaskQError
 
+COUNTS_LAG_SECONDS: Final = 60
+"""How long the counts of a queue take to be right after the last change (SQS Developer Guide,
+"confirm-queue-is-empty")."""
+
 _DELETE: Final = "delete_message_batch"
 _CHANGE_VISIBILITY: Final = "change_message_visibility_batch"
 _SEND: Final = "send_message_batch"
@@ -69,6 +73,7 @@ class SQSBroker:
         shared_between_processes=True,
         durable=True,
         dead_letters_by_count=True,
+        counts_lag_seconds=COUNTS_LAG_SECONDS,
     )
 
     def __init__(self, options: SQSOptions | None = None, *, clock: Callable[[], float] = time.time) -> None:

@@ -29,6 +29,7 @@ COMMANDS: Final = (
     "call",
     "cost",
     "doctor",
+    "drain",
     "package",
     "provision",
     "purge",

@@ -147,7 +147,7 @@ def allows_everyone(policy: Mapping[str, Any]) -> bool:
 
 def services_of_every_account(policy: Mapping[str, Any]) -> list[str]:
     """Return the services that a policy allows to act for the resources of any account, sorted."""
-    found = set()
+    found: set[str] = set()
     for each in _statements(policy):
         principal = each.get("Principal")
         if each.get("Effect") == "Allow" and isinstance(principal, dict) and not _condition_keys(each) & _SOURCES:

@@ -29,8 +29,12 @@ NEW = (
     'module.queue["mail"].aws_sqs_queue_redrive_allow_policy.dead_letter[0]',
     'module.role["shop-mail-function"].aws_iam_role.this[0]',
     'module.role["shop-mail-function"].aws_iam_role_policy.this[0]',
+    'terraform_data.queue["mail"]',
 )
 """Addresses of all resources of a new queue that a function serves."""
+
+RECORD = 'module.shop.terraform_data.queue["mail"]'
+WARNING = "Destroying shop-mail and shop-mail-dead deletes their messages. Drain them first: taskq drain -Q mail"
 
 
 def declared(*, limit: float = 30, queue: str | None = None, entries: dict[str, Any] = NIGHTLY) -> dict[str, Any]:
@@ -57,13 +61,14 @@ def declared(*, limit: float = 30, queue: str | None = None, entries: dict[str, 
     return tfvars.variables(app.topology(app_path="shop:app"))
 
 
-def declare(root: Path, package: Path, shops: dict[str, dict[str, Any]]) -> None:
-    """Write a configuration of several shops, so that one plan shows the changes of each."""
+def declare(root: Path, package: Path, shops: dict[str, dict[str, Any]], **more: Any) -> None:
+    """Write a configuration of several shops, so that one plan shows the changes of each; all have ``more`` inputs."""
     deployment = {
         "source": "./modules/taskq",
         "package": {"filename": str(package)},
         "image": "shop:1",
         "network": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]},
+        **more,
     }
     modules = {name: {**deployment, "declared": escaped(shop)} for name, shop in shops.items()}
     (root / "main.tf.json").write_text(json.dumps({"provider": {"aws": {}}, "module": modules}))
@@ -121,6 +126,37 @@ def test_plan_after_code_change_contains_only_its_consequences(tmp_path: Path) -
         "shop-worker-service",
     }
     assert after[2]["roles"] == after[3]["roles"] == before
+
+
+@pytest.mark.slow
+def test_dropped_queue_is_destroyed_only_after_its_protection_was_taken_off(tmp_path: Path) -> None:
+    root = copy_of(INFRA, tmp_path)
+    package = tmp_path / "function.zip"
+    package.write_bytes(b"an archive")
+    terraform = with_providers("offline", tmp_path / "data")
+    before, after = declared(queue="mail"), declared(queue="mail.fifo")
+    apply = ("apply", "-auto-approve", "-input=false", "-no-color")
+    declare(root, package, {"shop": before})
+    terraform.init(root)
+    terraform.run(root, *apply)
+
+    declare(root, package, {"shop": after})
+    plan = terraform.plan(root)
+    (record,) = (each for each in plan["resource_changes"] if each["address"] == RECORD)
+    assert record["change"]["actions"] == ["delete"]
+    assert record["change"]["before"]["input"]["warning"] == WARNING
+    refused = terraform.run(root, *apply, check=False)
+    assert refused.returncode == 1
+    said = " ".join(refused.stderr.replace("│", " ").split())
+    assert f"{WARNING}. Then apply with the queue in unprotected_queues, or with deletion_protection = false." in said
+    kept = set(terraform.run(root, "state", "list").stdout.splitlines())
+    assert {RECORD, *(f"module.shop.{each}" for each in NEW)} <= kept
+
+    declare(root, package, {"shop": before}, unprotected_queues=["mail"])
+    terraform.run(root, *apply)
+    declare(root, package, {"shop": after}, unprotected_queues=["mail"])
+    terraform.run(root, *apply)
+    assert RECORD not in terraform.run(root, "state", "list").stdout
 
 
 def name_of(entry: str, variables: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A bucket, a topic and a rule are allowed as senders of a queue with the real provider, and their events arrive there."""
+"""A bucket, a topic and a rule may send to a queue that the real provider has made, and their events arrive there."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ class BrokerCapabilities:
             hold it back itself.
         beyond_parking: the way to hold a message back for longer, as the object of "a longer delay needs ...".
         counts_messages: ``depth`` can count the messages of a queue.
+        counts_lag_seconds: how old the counts of ``depth`` may be.
         counts_receives: every delivery says how often its message was received. If False, ``Delivery.counted`` marks
             the deliveries that do.
         takes_back_receives: a receive that ends in a ``Release`` without ``counts`` isn't counted. If False, the
@@ -72,6 +73,7 @@ class BrokerCapabilities:
     prefers_parking: bool = False
     beyond_parking: str = ""
     counts_messages: bool = True
+    counts_lag_seconds: float = 0
     counts_receives: bool = True
     takes_back_receives: bool = False
     dead_letters_by_count: bool = False

@@ -16,6 +16,7 @@ from taskq_cloud.deploy.doctor import (
     checks_schedule,
     checks_service,
     checks_store,
+    checks_undeclared,
 )
 from taskq_cloud.deploy.doctor.check import Check
 from taskq_cloud.deploy.doctor.finding import Finding
@@ -24,6 +25,7 @@ from taskq_cloud.deploy.topology.model import Topology
 
 _AREAS: Final[Mapping[str, tuple[Check[Any], ...]]] = {
     "queues": checks_queue.CHECKS,
+    "undeclared": checks_undeclared.CHECKS,
     "functions": (*checks_function.CHECKS, *checks_mapping.CHECKS),
     "services": checks_service.CHECKS,
     "stores": checks_store.CHECKS,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.deploy.doctor import observe_roles, observe_schedules, observe_services
+from taskq_cloud.deploy.doctor import observe_roles, observe_schedules, observe_services, observe_undeclared
 from taskq_cloud.deploy.doctor.calls import call
 from taskq_cloud.deploy.doctor.observed import (
     Observed,
@@ -30,7 +30,7 @@ _NO_RESOURCE: Final = ("ResourceNotFoundException", "ResourceNotFound")
 _NO_BUCKET: Final = ("404", "NoSuchBucket")
 _ENCRYPTED: Final = ("ENABLED", "ENABLING", "UPDATING")
 
-SKIPPABLE: Final = ("functions", "services", "stores", "schedules", "roles")
+SKIPPABLE: Final = ("undeclared", "functions", "services", "stores", "schedules", "roles")
 """Areas that can be left out. Queues can't: the other areas are compared with them."""
 
 
@@ -152,6 +152,7 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
         OperationalError: a service did not answer, or refused a call.
     """
     queues = yield from _queues(topology)
+    undeclared = {} if "undeclared" in skip else (yield from observe_undeclared.undeclared(topology))
     functions = {} if "functions" in skip else (yield from _functions(topology, queues))
     services = {}
     if "services" not in skip:
@@ -166,6 +167,7 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
     roles = {} if "roles" in skip else (yield from observe_roles.roles(topology, queues))
     return Observed(
         queues=queues,
+        undeclared=undeclared,
         tables=tables,
         buckets=buckets,
         functions=functions,

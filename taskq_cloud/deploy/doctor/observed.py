@@ -176,6 +176,7 @@ class Observed:
 
     Args:
         queues: name in SQS -> queue; dead-letter queues are included.
+        undeclared: name in SQS -> queue, of queues that were deployed for the application and are no longer declared.
         tables: name -> table.
         buckets: name -> bucket.
         functions: name -> function.
@@ -187,6 +188,7 @@ class Observed:
     """
 
     queues: Mapping[str, ObservedQueue] = field(default_factory=dict)
+    undeclared: Mapping[str, ObservedQueue] = field(default_factory=dict)
     tables: Mapping[str, ObservedTable] = field(default_factory=dict)
     buckets: Mapping[str, ObservedBucket] = field(default_factory=dict)
     functions: Mapping[str, ObservedFunction] = field(default_factory=dict)

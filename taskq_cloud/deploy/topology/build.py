@@ -193,6 +193,8 @@ def _served(app: Application, deployment: Deployment, *, aws: bool) -> list[Serv
     tasks_of: dict[str, dict[str, TaskOptions]] = {queue: {} for queue in app.queues()}
     for task in app.tasks:
         tasks_of[app.route(task)][task] = app.options_of(task)
+    names.check_retired(deployment, tasks_of)
+    tasks_of.update({old: tasks_of[new] for old, new in deployment.retired_queues.items()})
     limit = app.conf.task_time_limit
     served = [Served(queue, *serve(queue, tasks, limit, deployment, aws=aws)) for queue, tasks in tasks_of.items()]
     all_lambda = all(each.runtime == "lambda" for each in served if each.tasks) and any(each.tasks for each in served)

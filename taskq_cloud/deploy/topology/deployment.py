@@ -87,6 +87,8 @@ class Deployment(_Options):
     kms_key_arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None
     schedules: Literal["beat", "terraform"] = "beat"
     """Whether ``taskq beat apply`` or Terraform, through its variables, manages the schedules of periodic tasks."""
+    retired_queues: dict[str, str] = {}
+    """A queue that no task goes to any more -> the queue that took over; both have the same runtime and limits."""
     environment: dict[str, str] = {}
     """Environment variables of functions, services and callers, besides the variables that follow from the settings."""
     function: FunctionOptions = FunctionOptions()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from taskq_cloud.deploy.topology.deployment import Deployment
@@ -62,6 +62,24 @@ def check_deployment(deployment: Deployment, served: Sequence[Served]) -> None:
                     f"deployment: services: both {seen[queue]} and {service} name queue {queue!r}: remove it from one"
                 )
             seen[queue] = service
+
+
+def check_retired(deployment: Deployment, queues: Collection[str]) -> None:
+    """Check that no task goes to a retired queue, and that the queue which took over exists.
+
+    Raises:
+        ImproperlyConfigured: a queue fails the check; the error names it.
+    """
+    for old, new in sorted(deployment.retired_queues.items()):
+        if old in queues:
+            raise ImproperlyConfigured(
+                f"deployment: retired_queues: tasks still go to queue {old!r}: route them to {new!r}, or remove it here"
+            )
+        if new not in queues:
+            raise ImproperlyConfigured(
+                f"deployment: retired_queues: no task goes to queue {new!r}, which is to take over from {old!r}; tasks"
+                f" go to these queues: {', '.join(sorted(queues))}"
+            )
 
 
 def check_functions(functions: Sequence[Function]) -> None:

@@ -57,6 +57,18 @@ def fifo_dead_letters(live: Deployment) -> AbstractContextManager[None]:
     return plant()
 
 
+def undeclared_queue(live: Deployment) -> AbstractContextManager[None]:
+    """Create a queue as Terraform did for an earlier declaration, and one of another deployment that begins alike."""
+    sqs, names = live.clients["sqs"], {"old": live.topology.name, "others": f"{live.topology.name}-2"}
+    return changed(
+        lambda: [
+            sqs.create_queue(QueueName=f"{live.prefix}-{name}", tags={"taskq": deployment})
+            for name, deployment in names.items()
+        ],
+        lambda: [sqs.delete_queue(QueueUrl=live.url(name)) for name in names],
+    )
+
+
 def another_function(live: Deployment) -> AbstractContextManager[None]:
     """Add another function that receives from the same queue."""
     function, made = live.clients["lambda"], {}

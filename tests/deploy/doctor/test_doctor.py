@@ -207,6 +207,31 @@ def test_service_that_sends_for_one_source_is_no_finding(topology: Topology, obs
     assert findings(topology, plant(observed)) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "messages", "severity", "difference"),
+    [
+        ("shop-mail", 3, "error", "it is deployed with 3 messages, but no longer declared"),
+        ("shop-mail", 0, "warning", "it is deployed with 0 messages, but no longer declared"),
+        (
+            "shop-work.fifo",
+            1,
+            "error",
+            (
+                "it is deployed with 1 message, but no longer declared; shop-work is declared instead, and the kind of"
+                " a queue can't be changed"
+            ),
+        ),
+    ],
+)
+def test_queue_that_is_no_longer_declared_is_found_with_its_messages(
+    topology: Topology, observed: Observed, name: str, messages: int, severity: str, difference: str
+) -> None:
+    left = ObservedQueue("", {"QueueArn": ARN + name, "ApproximateNumberOfMessagesDelayed": str(messages)})
+    (found,) = findings(topology, replace(observed, undeclared={name: left}))
+    assert (found.check, found.resource, found.severity) == ("queue.undeclared", f"queue {name}", severity)
+    assert found.difference == difference
+
+
 SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
 
 

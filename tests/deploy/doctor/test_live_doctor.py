@@ -97,6 +97,7 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
         {"queue.senders", "queue.tls"},
         lambda o: o.with_attributes("work", Policy=json.dumps(faults.OPEN_TO_S3)),
     ),
+    ("an empty queue that is no longer declared", {"queue.undeclared"}, faults.undeclared_queue),
     (
         "queue under another key",
         {"queue.encryption"},
@@ -261,14 +262,14 @@ def test_every_check_that_aws_can_hold_is_planted_here() -> None:
 def test_skipped_areas_are_neither_observed_nor_checked(live: Deployment) -> None:
     live.calls.clear()
     with live.with_function(Timeout=7), live.with_attributes("work", DelaySeconds="1"):
-        found = live.findings(skip=["functions", "services", "stores", "schedules", "roles"])
+        found = live.findings(skip=["undeclared", "functions", "services", "stores", "schedules", "roles"])
     assert [each.check for each in found] == ["queue.delay"]
     assert {call.service for call in live.calls} == {"sqs"}
 
 
 def test_every_required_permission_is_documented(live: Deployment) -> None:
     live.calls.clear()
-    with faults.attached(live, faults.allow("sqs:SendMessage", live.arn("work"))):
+    with faults.attached(live, faults.allow("sqs:SendMessage", live.arn("work"))), faults.undeclared_queue(live):
         live.findings()
     documented = {
         action.strip(" `") for _, actions in rows("doctor.md", "## Permissions") for action in actions.split(",")

@@ -322,3 +322,30 @@ def test_mapping_options_that_lambda_refuses_are_refused(queue: str, function: d
 def test_invalid_task_option_is_refused_with_a_reason(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=said):
         declare(TaskQ("shop"), "a", **options)
+
+
+RENAMED: dict[str, dict[str, Any]] = {"charge": {"queue": "payments", "time_limit": 120}, "tidy": {"time_limit": 20}}
+
+
+def test_retired_queue_is_served_like_the_queue_that_took_over() -> None:
+    topology = make(RENAMED, deployment={"retired_queues": {"orders": "payments"}})
+    assert [each.queue for each in topology.queues] == ["celery", "orders", "payments"]
+    old, new = topology.queue_named("orders"), topology.queue_named("payments")
+    assert (old.tasks, old.visibility_timeout_seconds) == (new.tasks, new.visibility_timeout_seconds)
+    timeouts = {each.queue: (each.timeout_seconds, each.batch_size) for each in topology.functions}
+    assert timeouts["orders"] == timeouts["payments"] == (843, 7)
+
+
+def test_retired_queue_that_tasks_still_go_to_is_refused() -> None:
+    text = refused(RENAMED, deployment={"retired_queues": {"payments": "celery"}})
+    assert text == (
+        "deployment: retired_queues: tasks still go to queue 'payments': route them to 'celery', or remove it here"
+    )
+
+
+def test_retired_queue_without_a_queue_that_took_over_is_refused() -> None:
+    text = refused(RENAMED, deployment={"retired_queues": {"orders": "payment"}})
+    assert text == (
+        "deployment: retired_queues: no task goes to queue 'payment', which is to take over from 'orders'; tasks go to"
+        " these queues: celery, payments"
+    )

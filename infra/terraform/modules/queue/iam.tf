@@ -1,5 +1,5 @@
-# The policies of the two queues, in which senders are allowed and calls without TLS are denied. The dead-letter queue
-# takes messages from its own queue only.
+# The policies of the two queues, in which senders are allowed, and deletion and calls without TLS are denied. The
+# dead-letter queue takes messages from its own queue only.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -40,6 +40,23 @@ data "aws_iam_policy_document" "queue" {
         test     = "Bool"
         variable = "aws:SecureTransport"
         values   = ["false"]
+      }
+    }
+  }
+
+  # SQS has no deletion protection of its own. Whoever wants to delete the queue has to change its policy first.
+  dynamic "statement" {
+    for_each = var.deletion_protection ? [1] : []
+
+    content {
+      sid       = "DenyDeletion"
+      effect    = "Deny"
+      actions   = ["sqs:DeleteQueue"]
+      resources = ["${local.arn_prefix}${each.value.name}"]
+
+      principals {
+        type        = "AWS"
+        identifiers = ["*"]
       }
     }
   }

@@ -126,6 +126,12 @@ variable "senders" {
   }
 }
 
+variable "deletion_protection" {
+  description = "Protection of both queues against deletion, by a denial in the policy. To delete, first apply with false. On a local stack (`tls_only = false`) there is no policy, and no protection."
+  type        = bool
+  default     = true
+}
+
 variable "tls_only" {
   description = "Denial of calls without TLS. Turn it off for a local stack only."
   type        = bool

@@ -37,6 +37,12 @@ variable "dead_letter_retention_seconds" {
   nullable    = false
 }
 
+variable "deletion_protection" {
+  description = "Protection of the dead-letter queue against deletion, by a denial in the policy. To delete, first apply with false."
+  type        = bool
+  default     = true
+}
+
 variable "tls_only" {
   description = "Denial of calls without TLS to the dead-letter queue. Turn it off for a local stack only."
   type        = bool

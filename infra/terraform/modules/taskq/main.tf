@@ -28,6 +28,7 @@ module "queue" {
   receive_wait_time_seconds     = each.value.receive_wait_time_seconds
   kms_key_arn                   = var.declared.kms_key_arn
   senders                       = lookup(var.senders, each.key, {})
+  deletion_protection           = local.protected[each.key]
   tls_only                      = !var.local_stack
   redrive_allow_policy          = !var.local_stack
   tags                          = local.tags

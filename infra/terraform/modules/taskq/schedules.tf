@@ -13,6 +13,7 @@ module "schedules" {
   schedules                     = var.declared.schedules
   kms_key_arn                   = var.declared.kms_key_arn
   permissions_boundary_arn      = var.permissions_boundary_arn
+  deletion_protection           = var.deletion_protection
   tls_only                      = !var.local_stack
   tags                          = local.tags
 }

@@ -269,13 +269,20 @@ variable "point_in_time_recovery" {
 }
 
 variable "deletion_protection" {
-  description = "Protection against deletion, of tables and of buckets that aren't empty."
+  description = "Protection against deletion, of queues, of tables and of buckets that aren't empty. To delete one of them, first apply with false."
   type        = bool
   default     = true
 }
 
 variable "permissions_boundary_arn" {
   description = "ARN of the roles' permissions boundary, for accounts that require one."
+variable "unprotected_queues" {
+  description = "Application's names of drained queues, which lose their protection against deletion. To drop or rename a queue, first apply with its name here."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
   type        = string
   default     = null
 }

@@ -36,10 +36,10 @@ run "standard_queue_by_default_is_encrypted_and_tls_only" {
   }
   assert {
     condition = { for key, document in data.aws_iam_policy_document.queue : key => [for each in document.statement : "${each.effect} ${each.sid} ${one(each.resources)}"] } == {
-      main        = ["Deny DenyWithoutTLS arn:aws:sqs:eu-west-1:123456789012:shop-orders"]
-      dead_letter = ["Deny DenyWithoutTLS arn:aws:sqs:eu-west-1:123456789012:shop-orders-dead"]
+      for key, name in { main = "shop-orders", dead_letter = "shop-orders-dead" } :
+      key => [for sid in ["DenyWithoutTLS", "DenyDeletion"] : "Deny ${sid} arn:aws:sqs:eu-west-1:123456789012:${name}"]
     }
-    error_message = "a queue is open to calls without TLS, or allows something"
+    error_message = "a queue is open to calls without TLS or to its deletion, or allows something"
   }
   assert {
     condition     = aws_sqs_queue.this.policy == "{}" && aws_sqs_queue.dead_letter.policy == "{}"
@@ -132,8 +132,21 @@ run "senders_may_send_to_the_queue_on_behalf_of_their_source_only" {
     error_message = "a sender may do more or less than send to the queue for its source"
   }
   assert {
-    condition     = [for each in data.aws_iam_policy_document.queue["dead_letter"].statement : each.sid] == ["DenyWithoutTLS"]
+    condition     = [for each in data.aws_iam_policy_document.queue["dead_letter"].statement : each.sid] == ["DenyWithoutTLS", "DenyDeletion"]
     error_message = "a sender may send to the dead-letter queue"
+  }
+}
+
+run "unprotected_queue_may_be_deleted" {
+  command = plan
+
+  variables {
+    deletion_protection = false
+  }
+
+  assert {
+    condition     = toset(flatten([for document in data.aws_iam_policy_document.queue : document.statement[*].sid])) == toset(["DenyWithoutTLS"])
+    error_message = "a queue without protection can't be deleted"
   }
 }
 

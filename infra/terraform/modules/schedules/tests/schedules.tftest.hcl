@@ -2,6 +2,15 @@ mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{}" }
   }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { id = "eu-west-1" }
+  }
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws:iam::123456789012:role/shop-scheduler" }
   }
@@ -52,7 +61,7 @@ run "schedules_with_a_dead_letter_queue_are_made_as_given" {
     error_message = "messages that could not be delivered are lost"
   }
   assert {
-    condition     = length(aws_sqs_queue_policy.tls_only) == 1
+    condition     = [for each in data.aws_iam_policy_document.dead_letter[0].statement : "${each.sid} ${one(each.resources)}"] == [for sid in ["DenyWithoutTLS", "DenyDeletion"] : "${sid} arn:aws:sqs:eu-west-1:123456789012:shop-schedules-dead"] && aws_sqs_queue.dead_letter[0].policy == "{}"
     error_message = "the dead-letter queue is open to calls without TLS"
   }
   assert {

@@ -67,7 +67,8 @@ variables {
     schedule_group = null
     schedules      = {}
   }
-  package = { filename = "tests/package.txt" }
+  package             = { filename = "tests/package.txt" }
+  deletion_protection = false # so that the tests can destroy what they make
 }
 
 run "declared_application_is_made_as_a_whole" {
@@ -85,6 +86,31 @@ run "declared_application_is_made_as_a_whole" {
     condition     = length(output.alarm_names) == 6
     error_message = "the alarms are not made by default"
   }
+}
+
+run "only_queues_that_are_named_lose_their_protection" {
+  command = plan
+
+  variables {
+    deletion_protection = true
+    unprotected_queues  = ["orders"]
+    declared            = merge(var.declared, { queues = merge(var.declared.queues, { mail = merge(var.declared.queues.orders, { name = "shop-mail", dead_letter_queue_name = "shop-mail-dead" }) }) })
+  }
+
+  assert {
+    condition     = { for key, record in terraform_data.queue : key => record.input.protected } == { orders = false, mail = true }
+    error_message = "a queue is protected though it is named, or is not protected"
+  }
+}
+
+run "senders_of_a_queue_that_is_not_declared_are_refused" {
+  command = plan
+
+  variables {
+    senders = { oders = { partner = { principal_arns = ["arn:aws:iam::210987654321:root"] } } }
+  }
+
+  expect_failures = [var.senders]
 }
 
 run "provider_in_another_region_fails_the_check" {
