@@ -25,20 +25,9 @@ module "taskq" {
   network             = var.network
   deletion_protection = var.deletion_protection
   observability = {
-    alarm_topic_arns       = [aws_sns_topic.alarms.arn]
+    emails                 = [var.alarm_email]
     oldest_message_seconds = { reports = 7200 }
   }
   point_in_time_recovery = true
   tags                   = { environment = "production" }
-}
-
-resource "aws_sns_topic" "alarms" {
-  name              = "${local.declared.name}-alarms"
-  kms_master_key_id = "alias/aws/sns"
-}
-
-resource "aws_sns_topic_subscription" "email" {
-  topic_arn = aws_sns_topic.alarms.arn
-  protocol  = "email"
-  endpoint  = var.alarm_email
 }

@@ -36,7 +36,7 @@ variable "network" {
 }
 
 variable "deletion_protection" {
-  description = "Protection against deletion, of the table and of a bucket that isn't empty."
+  description = "Protection against deletion, of queues, of the table and of a bucket that isn't empty."
   type        = bool
   default     = true
 }

@@ -1,4 +1,4 @@
-# A dashboard of the queues, the functions and the tables.
+# A dashboard of the queues, the functions, the failed tasks and the tables.
 
 data "aws_region" "current" {}
 
@@ -52,6 +52,13 @@ resource "aws_cloudwatch_dashboard" "this" {
               ["AWS/Lambda", pair[1], "FunctionName", pair[0]]
             ]
             stat = "Sum"
+          },
+        ],
+        length(var.log_group_names) == 0 ? [] : [
+          {
+            title   = "Failed tasks"
+            metrics = [for name in keys(var.log_group_names) : ["taskq", "${name}-failed-tasks"]]
+            stat    = "Sum"
           },
         ],
         length(var.table_names) == 0 ? [] : [

@@ -14,8 +14,8 @@ resource "aws_cloudwatch_metric_alarm" "oldest_message" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.oldest_message_seconds
   treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arns
-  ok_actions          = var.alarm_topic_arns
+  alarm_actions       = local.topic_arns
+  ok_actions          = local.topic_arns
   tags                = var.tags
 }
 
@@ -33,8 +33,8 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arns
-  ok_actions          = var.alarm_topic_arns
+  alarm_actions       = local.topic_arns
+  ok_actions          = local.topic_arns
   tags                = var.tags
 }
 
@@ -52,8 +52,8 @@ resource "aws_cloudwatch_metric_alarm" "schedules" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arns
-  ok_actions          = var.alarm_topic_arns
+  alarm_actions       = local.topic_arns
+  ok_actions          = local.topic_arns
   tags                = var.tags
 }
 
@@ -77,8 +77,8 @@ resource "aws_cloudwatch_metric_alarm" "function" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arns
-  ok_actions          = var.alarm_topic_arns
+  alarm_actions       = local.topic_arns
+  ok_actions          = local.topic_arns
   tags                = var.tags
 }
 
@@ -98,7 +98,7 @@ resource "aws_cloudwatch_metric_alarm" "table" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = var.throttles_allowed
   treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arns
-  ok_actions          = var.alarm_topic_arns
+  alarm_actions       = local.topic_arns
+  ok_actions          = local.topic_arns
   tags                = var.tags
 }

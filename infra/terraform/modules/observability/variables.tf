@@ -41,8 +41,33 @@ variable "throttles_allowed" {
   default     = 100
 }
 
+variable "log_group_names" {
+  description = "Log groups in which failed tasks are counted, by the names of the functions and services that write to them."
+  type        = map(string)
+  default     = {}
+}
+
+variable "failed_tasks_allowed" {
+  description = "Number of failed tasks of one function or service in five minutes up to which no alarm is raised."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.failed_tasks_allowed >= 0
+    error_message = "failed_tasks_allowed has to be 0 or more."
+  }
+}
+
+variable "emails" {
+  description = "E-mail addresses that are notified when an alarm is raised, and when it is over. The module makes a topic for them. Each address receives a mail with a link to confirm the subscription."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "alarm_topic_arns" {
-  description = "ARNs of SNS topics that are notified when an alarm is raised, and when it is over."
+  description = "ARNs of further SNS topics that are notified. Each topic's policy and key have to let CloudWatch publish to it; the key `alias/aws/sns` doesn't."
   type        = list(string)
   default     = []
 }

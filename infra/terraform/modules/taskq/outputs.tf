@@ -37,3 +37,8 @@ output "alarm_names" {
   description = "Names of all alarms."
   value       = flatten(module.observability[*].alarm_names)
 }
+
+output "alarm_topic_arn" {
+  description = "ARN of the topic that notifies the e-mail addresses. Null if there are none."
+  value       = one(module.observability[*].topic_arn)
+}

@@ -241,9 +241,11 @@ variable "senders" {
 }
 
 variable "observability" {
-  description = "Alarms and dashboard. `oldest_message_seconds` maps the application's names for queues to the age of the oldest message that raises an alarm, 900 if a queue isn't listed. Null makes neither alarms nor a dashboard."
+  description = "Alarms and dashboard. `emails` are addresses to notify, by a topic of the module, and `alarm_topic_arns` your own topics. `failed_tasks_allowed` is the number of failed tasks of one function or service in five minutes up to which no alarm is raised. `oldest_message_seconds` maps the application's names for queues to the age of the oldest message that raises an alarm, 900 if a queue isn't listed. Null makes neither alarms nor a dashboard."
   type = object({
+    emails                 = optional(list(string), [])
     alarm_topic_arns       = optional(list(string), [])
+    failed_tasks_allowed   = optional(number, 0)
     oldest_message_seconds = optional(map(number), {})
     dashboard              = optional(bool, true)
   })
@@ -274,8 +276,6 @@ variable "deletion_protection" {
   default     = true
 }
 
-variable "permissions_boundary_arn" {
-  description = "ARN of the roles' permissions boundary, for accounts that require one."
 variable "unprotected_queues" {
   description = "Application's names of drained queues, which lose their protection against deletion. To drop or rename a queue, first apply with its name here."
   type        = list(string)
@@ -283,6 +283,8 @@ variable "unprotected_queues" {
   nullable    = false
 }
 
+variable "permissions_boundary_arn" {
+  description = "ARN of the roles' permissions boundary, for accounts that require one."
   type        = string
   default     = null
 }
