@@ -30,7 +30,8 @@ def updated(folder: Path) -> str:
 def reference(module: Configuration) -> str:
     """The sections from the requirements to the outputs."""
     used = {address.partition("_")[0] for address in module.resources + module.data_sources}
-    providers = {name: version for name, version in module.requirements.items() if name in used}
+    # A resource of Terraform itself, such as terraform_data, needs no provider that has a version.
+    providers = {name: version for name, version in module.requirements.items() if name in used - {"terraform"}}
     resources = [(name, "resource") for name in sorted(module.resources)]
     resources += [(name, "data source") for name in sorted(module.data_sources)]
     sections = (

@@ -2,7 +2,7 @@
 # The application doesn't declare them, because its code makes none of these calls.
 
 locals {
-  platform    = var.vpc != null || var.tracing || var.on_failure_arn != null
+  platform    = var.vpc != null || var.tracing || var.on_failure_arn != null || try(var.asynchronous.on_success_arn, null) != null || try(var.asynchronous.on_failure_arn, null) != null
   account_arn = "${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
   ec2         = "arn:${data.aws_partition.current.partition}:ec2:${local.account_arn}"
 }
@@ -79,6 +79,16 @@ data "aws_iam_policy_document" "platform" {
       sid       = "KeepFailures"
       actions   = [split(":", statement.value)[2] == "sns" ? "sns:Publish" : "sqs:SendMessage"]
       resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = { for arn in local.destination_arns : split(":", arn)[2] => arn... }
+
+    content {
+      sid       = "KeepResultsIn${title(statement.key)}"
+      actions   = [local.destination_actions[statement.key]]
+      resources = distinct(statement.value)
     }
   }
 }

@@ -1,15 +1,18 @@
-# A Lambda function that serves one SQS queue: the function, its layer and its event source mapping.
+# A Lambda function that serves one SQS queue: the function, its layer and its event source mapping. The other files hold
+# its alias, its logs, its permissions and what becomes of asynchronous invocations.
 
 locals {
-  # The archive that `taskq package` made is a local file or an object in S3.
-  from_file = var.package.filename != null
-  hash      = local.from_file ? filebase64sha256(var.package.filename) : var.package.sha256_base64
+  # The code is an archive that `taskq package` made, in a local file or in S3, or a container image.
+  from_file  = var.package.filename != null
+  from_image = var.package.image_uri != null
+  hash       = local.from_file ? filebase64sha256(var.package.filename) : var.package.sha256_base64
 }
 
 resource "aws_lambda_layer_version" "this" {
   count = var.layer_filename == null ? 0 : 1
 
   layer_name               = var.name
+  description              = "Requirements of ${var.name}"
   filename                 = var.layer_filename
   source_code_hash         = filebase64sha256(var.layer_filename)
   compatible_runtimes      = [var.runtime]
@@ -26,21 +29,38 @@ resource "aws_lambda_function" "this" {
   function_name                  = var.name
   description                    = "Serves the queue ${element(split(":", var.queue_arn), 5)}"
   role                           = var.role_arn
-  handler                        = var.handler
-  runtime                        = var.runtime
+  package_type                   = local.from_image ? "Image" : "Zip"
+  image_uri                      = var.package.image_uri
+  handler                        = local.from_image ? null : var.handler
+  runtime                        = local.from_image ? null : var.runtime
   architectures                  = [var.architecture]
   filename                       = var.package.filename
   s3_bucket                      = var.package.s3_bucket
   s3_key                         = var.package.s3_key
   s3_object_version              = var.package.s3_object_version
   source_code_hash               = local.hash
-  layers                         = concat(aws_lambda_layer_version.this[*].arn, var.layer_arns)
+  layers                         = local.from_image ? null : concat(aws_lambda_layer_version.this[*].arn, var.layer_arns)
   timeout                        = var.timeout_seconds
   memory_size                    = var.memory_mb
   reserved_concurrent_executions = coalesce(var.reserved_concurrency, -1)
   kms_key_arn                    = var.kms_key_arn
   code_signing_config_arn        = var.code_signing_config_arn
+  publish                        = var.alias != null
   tags                           = var.tags
+
+  dynamic "image_config" {
+    for_each = local.from_image ? [var.image_config] : []
+
+    content {
+      command           = coalesce(image_config.value.command, [var.handler])
+      entry_point       = image_config.value.entry_point
+      working_directory = image_config.value.working_directory
+    }
+  }
+
+  ephemeral_storage {
+    size = var.ephemeral_storage_mb
+  }
 
   environment {
     variables = var.environment
@@ -81,12 +101,13 @@ resource "aws_lambda_function" "this" {
 
 resource "aws_lambda_event_source_mapping" "this" {
   event_source_arn                   = var.queue_arn
-  function_name                      = aws_lambda_function.this.arn
+  function_name                      = local.receiver_arn
   enabled                            = var.enabled
   batch_size                         = var.batch_size
   maximum_batching_window_in_seconds = var.batching_window_seconds == 0 ? null : var.batching_window_seconds
   # Without this response type, Lambda takes any answer as success for the whole batch, and deletes messages that failed.
   function_response_types = ["ReportBatchItemFailures"]
+  tags                    = var.tags
 
   # Lambda takes either a maximum concurrency or provisioned pollers.
   dynamic "scaling_config" {

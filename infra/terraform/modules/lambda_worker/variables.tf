@@ -14,7 +14,7 @@ variable "role_arn" {
 }
 
 variable "role_name" {
-  description = "Name of that role, to which the module adds the permissions that `vpc`, `tracing` and `on_failure_arn` need. If null, the role has to have them already: see docs/terraform.md."
+  description = "Name of that role, to which the module adds the permissions that `vpc`, `tracing`, `on_failure_arn` and `asynchronous` need. If null, the role has to have them already: see docs/terraform.md."
   type        = string
   default     = null
 }
@@ -30,8 +30,9 @@ variable "queue_visibility_timeout_seconds" {
 }
 
 variable "package" {
-  description = "Archive that `taskq package` made: its file name, or its bucket and key in S3 with its SHA-256 in base64."
+  description = "Code of the function: the file name of an archive that `taskq package` made, or its bucket and key in S3 with its SHA-256 in base64, or the URI of a container image with the archive in it."
   type = object({
+    image_uri         = optional(string)
     filename          = optional(string)
     s3_bucket         = optional(string)
     s3_key            = optional(string)
@@ -40,9 +41,25 @@ variable "package" {
   })
 
   validation {
-    condition     = (var.package.filename != null) != (var.package.s3_bucket != null && var.package.s3_key != null)
-    error_message = "The package has to be either a filename or an s3_bucket with an s3_key."
+    condition     = length([for given in [var.package.filename != null, var.package.s3_bucket != null && var.package.s3_key != null, var.package.image_uri != null] : given if given]) == 1
+    error_message = "The package has to be one of a filename, an s3_bucket with an s3_key, and an image_uri."
   }
+
+  validation {
+    condition     = var.package.image_uri == null || (var.layer_filename == null && length(var.layer_arns) == 0)
+    error_message = "A function from an image has no layers: put the layer's content into the image, and leave out layer_filename and layer_arns."
+  }
+}
+
+variable "image_config" {
+  description = "Command, entry point and working directory of a function from an image, in place of those of the image. The command is the handler if it isn't given."
+  type = object({
+    command           = optional(list(string))
+    entry_point       = optional(list(string))
+    working_directory = optional(string)
+  })
+  default  = {}
+  nullable = false
 }
 
 variable "layer_filename" {
@@ -179,6 +196,65 @@ variable "reserved_concurrency" {
   }
 }
 
+variable "alias" {
+  description = "Alias through which messages reach the function, and with which each change of the code is published as a version. The alias points to the version that was published last, or to `function_version`. `weights` maps further versions to the part of the invocations that they get, such as `{ \"8\" = 0.1 }`. With `code_deploy`, CodeDeploy moves the alias, and Terraform leaves its versions as they are. Null for a function without versions."
+  type = object({
+    name             = optional(string, "live")
+    function_version = optional(string)
+    weights          = optional(map(number), {})
+    code_deploy      = optional(bool, false)
+  })
+  default = null
+
+  validation {
+    condition     = var.alias == null ? true : can(regex("^[A-Za-z0-9_-]{1,128}$", var.alias.name)) && !can(regex("^[0-9]+$", var.alias.name))
+    error_message = "An alias's name consists of 1 to 128 letters, digits, hyphens and underscores, and isn't a number."
+  }
+
+  validation {
+    condition     = var.alias == null ? true : length(var.alias.weights) <= 1 && alltrue([for weight in values(var.alias.weights) : weight >= 0 && weight <= 1])
+    error_message = "An alias can shift invocations to one further version, with a weight of 0 to 1."
+  }
+
+  validation {
+    condition     = var.alias == null ? true : length(var.alias.weights) == 0 || (var.alias.function_version != null && !contains(keys(var.alias.weights), coalesce(var.alias.function_version, "-")))
+    error_message = "Weights need a function_version, the version that gets the other invocations; without it, the alias would move to the version that was published last."
+  }
+
+  validation {
+    condition     = var.alias == null ? true : !var.alias.code_deploy || (var.alias.function_version == null && length(var.alias.weights) == 0)
+    error_message = "CodeDeploy chooses the versions and weights of the alias: leave out function_version and weights, or code_deploy."
+  }
+}
+
+variable "provisioned_concurrency" {
+  description = "Number of instances that are kept ready for the alias. They are paid for by the hour. Null keeps none."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.provisioned_concurrency == null ? true : var.provisioned_concurrency >= 1 && var.alias != null
+    error_message = "Provisioned concurrency is 1 or more, and needs an alias, because it belongs to a version: set alias = {}."
+  }
+
+  validation {
+    condition     = var.provisioned_concurrency == null || var.reserved_concurrency == null ? true : var.provisioned_concurrency <= var.reserved_concurrency
+    error_message = "provisioned_concurrency is more than reserved_concurrency, of which it is a part. Lower it, or raise reserved_concurrency."
+  }
+}
+
+variable "ephemeral_storage_mb" {
+  description = "Size of the function's folder `/tmp` in MiB. The first 512 are free."
+  type        = number
+  default     = 512
+  nullable    = false
+
+  validation {
+    condition     = var.ephemeral_storage_mb >= 512 && var.ephemeral_storage_mb <= 10240
+    error_message = "A function's /tmp has 512 to 10,240 MiB."
+  }
+}
+
 variable "environment" {
   description = "Environment variables of the function. `TASKQ_APP` names the application."
   type        = map(string)
@@ -246,9 +322,25 @@ variable "vpc" {
 }
 
 variable "on_failure_arn" {
-  description = "ARN of a queue or topic for direct asynchronous invocations that fail. If null, they are lost."
+  description = "ARN of a queue or topic that gets the event of a direct asynchronous invocation which failed. If null, it is lost, unless `asynchronous` has a destination."
   type        = string
   default     = null
+}
+
+variable "asynchronous" {
+  description = "Direct asynchronous invocations: how old an event may get, how often a failed invocation is repeated, and the ARNs of a queue, topic, function or event bus for the record of each invocation that succeeded or failed. Null leaves Lambda's defaults, which are 6 hours and 2 retries."
+  type = object({
+    maximum_age_seconds = optional(number, 21600)
+    maximum_retries     = optional(number, 2)
+    on_success_arn      = optional(string)
+    on_failure_arn      = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.asynchronous == null ? true : var.asynchronous.maximum_age_seconds >= 60 && var.asynchronous.maximum_age_seconds <= 21600 && var.asynchronous.maximum_retries >= 0 && var.asynchronous.maximum_retries <= 2
+    error_message = "Lambda keeps the event of an asynchronous invocation for 60 to 21,600 seconds, and repeats it 0 to 2 times."
+  }
 }
 
 variable "tags" {

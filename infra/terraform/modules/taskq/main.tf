@@ -1,5 +1,6 @@
-# An application's whole declaration on AWS: its queues and its workers. The other files make what these need: storage.tf
-# tables and buckets, iam.tf roles, schedules.tf periodic tasks, observability.tf alarms.
+# An application's whole declaration on AWS: its queues and its containers. The other files make the rest: functions.tf
+# functions, storage.tf tables and buckets, iam.tf roles, schedules.tf periodic tasks, observability.tf alarms, and
+# deletion.tf the protection of queues.
 
 locals {
   tags = merge({ taskq = var.declared.name }, var.tags)
@@ -32,36 +33,6 @@ module "queue" {
   tls_only                      = !var.local_stack
   redrive_allow_policy          = !var.local_stack
   tags                          = local.tags
-}
-
-module "function" {
-  source   = "../lambda_worker"
-  for_each = var.declared.functions
-
-  name                             = each.value.name
-  role_arn                         = module.role[each.value.role].arn
-  role_name                        = module.role[each.value.role].name
-  queue_arn                        = module.queue[each.value.queue].arn
-  queue_visibility_timeout_seconds = var.declared.queues[each.value.queue].visibility_timeout_seconds
-  package                          = coalesce(try(var.packages[each.key], null), var.package)
-  layer_filename                   = var.layer_filename
-  layer_arns                       = var.layer_arns
-  runtime                          = var.runtime
-  architecture                     = var.architecture
-  timeout_seconds                  = each.value.timeout_seconds
-  memory_mb                        = each.value.memory_mb
-  batch_size                       = each.value.batch_size
-  batching_window_seconds          = each.value.batching_window_seconds
-  maximum_concurrency              = coalesce(each.value.maximum_concurrency, 20)
-  provisioned_pollers              = each.value.provisioned_pollers
-  reserved_concurrency             = each.value.reserved_concurrency
-  environment                      = each.value.environment
-  vpc                              = var.function_vpc
-  tracing                          = var.tracing
-  kms_key_arn                      = var.declared.kms_key_arn
-  log_kms_key_arn                  = var.declared.kms_key_arn
-  log_retention_days               = var.log_retention_days
-  tags                             = local.tags
 }
 
 resource "aws_ecs_cluster" "this" {

@@ -23,6 +23,16 @@ output "function_names" {
   value       = { for key, function in module.function : key => function.function_name }
 }
 
+output "function_versions" {
+  description = "Versions that were published last, by the queue that each function serves: `$LATEST` for a function without an alias."
+  value       = { for key, function in module.function : key => function.function_version }
+}
+
+output "function_aliases" {
+  description = "ARNs of the aliases, by the queue that each function serves."
+  value       = { for key, function in module.function : key => function.alias_arn if function.alias_arn != null }
+}
+
 output "event_source_mapping_ids" {
   description = "UUIDs of the event source mappings, by the queue that each mapping reads."
   value       = { for key, function in module.function : key => function.event_source_mapping_id }

@@ -103,8 +103,9 @@ variable "declared" {
 }
 
 variable "package" {
-  description = "Archive that `taskq package` made, for every function: its file name, or its bucket and key in S3 with its SHA-256 in base64."
+  description = "Code of every function: the file name of an archive that `taskq package` made, or its bucket and key in S3 with its SHA-256 in base64, or the URI of a container image with the archive in it."
   type = object({
+    image_uri         = optional(string)
     filename          = optional(string)
     s3_bucket         = optional(string)
     s3_key            = optional(string)
@@ -120,8 +121,9 @@ variable "package" {
 }
 
 variable "packages" {
-  description = "Archives of single functions, by the queue that each function serves, in place of `package`."
+  description = "Code of single functions, by the queue that each function serves, in place of `package`."
   type = map(object({
+    image_uri         = optional(string)
     filename          = optional(string)
     s3_bucket         = optional(string)
     s3_key            = optional(string)
@@ -131,8 +133,91 @@ variable "packages" {
   default = {}
 }
 
+variable "function" {
+  description = "Options of every function: the inputs of the module `lambda_worker` with the same names. `vpc` is that of `function_vpc` if it isn't given, and the keys are the declared one."
+  type = object({
+    alias = optional(object({
+      name             = optional(string, "live")
+      function_version = optional(string)
+      weights          = optional(map(number), {})
+      code_deploy      = optional(bool, false)
+    }))
+    provisioned_concurrency = optional(number)
+    ephemeral_storage_mb    = optional(number, 512)
+    enabled                 = optional(bool, true)
+    vpc = optional(object({
+      subnet_ids         = list(string)
+      security_group_ids = list(string)
+    }))
+    image_config = optional(object({
+      command           = optional(list(string))
+      entry_point       = optional(list(string))
+      working_directory = optional(string)
+    }), {})
+    code_signing_config_arn = optional(string)
+    on_failure_arn          = optional(string)
+    asynchronous = optional(object({
+      maximum_age_seconds = optional(number, 21600)
+      maximum_retries     = optional(number, 2)
+      on_success_arn      = optional(string)
+      on_failure_arn      = optional(string)
+    }))
+    kms_key_arn        = optional(string)
+    log_level          = optional(string, "INFO")
+    log_kms_key_arn    = optional(string)
+    log_retention_days = optional(number)
+    tags               = optional(map(string), {})
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "functions" {
+  description = "Options of single functions, by the queue that each function serves. They replace those of `function`, one by one."
+  type = map(object({
+    alias = optional(object({
+      name             = optional(string, "live")
+      function_version = optional(string)
+      weights          = optional(map(number), {})
+      code_deploy      = optional(bool, false)
+    }))
+    provisioned_concurrency = optional(number)
+    ephemeral_storage_mb    = optional(number)
+    enabled                 = optional(bool)
+    vpc = optional(object({
+      subnet_ids         = list(string)
+      security_group_ids = list(string)
+    }))
+    image_config = optional(object({
+      command           = optional(list(string))
+      entry_point       = optional(list(string))
+      working_directory = optional(string)
+    }))
+    code_signing_config_arn = optional(string)
+    on_failure_arn          = optional(string)
+    asynchronous = optional(object({
+      maximum_age_seconds = optional(number, 21600)
+      maximum_retries     = optional(number, 2)
+      on_success_arn      = optional(string)
+      on_failure_arn      = optional(string)
+    }))
+    kms_key_arn        = optional(string)
+    log_level          = optional(string)
+    log_kms_key_arn    = optional(string)
+    log_retention_days = optional(number)
+    tags               = optional(map(string))
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = length(setsubtract(keys(var.functions), keys(var.declared.functions))) == 0
+    error_message = "No function serves ${join(", ", sort(setsubtract(keys(var.functions), keys(var.declared.functions))))}. Functions serve ${join(", ", sort(keys(var.declared.functions)))}."
+  }
+}
+
 variable "layer_filename" {
-  description = "File name of the layer that `taskq package --layer` made. Null if the archives contain everything."
+  description = "File name of the layer that `taskq package --layer` made, which all functions share. Null if the archives contain everything."
   type        = string
   default     = null
 }

@@ -112,6 +112,115 @@ run "provisioned_pollers_take_the_place_of_a_maximum_concurrency" {
   }
 }
 
+run "messages_reach_an_alias_that_shifts_a_part_of_them" {
+  command = apply
+
+  variables {
+    alias                   = { function_version = "7", weights = { "8" = 0.1 } }
+    provisioned_concurrency = 5
+    ephemeral_storage_mb    = 2048
+    tags                    = { team = "shop" }
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.publish && aws_lambda_event_source_mapping.this.function_name == aws_lambda_alias.this[0].arn
+    error_message = "no version is published, or the messages go past the alias"
+  }
+  assert {
+    condition     = aws_lambda_alias.this[0].function_version == "7" && aws_lambda_alias.this[0].routing_config[0].additional_version_weights == tomap({ "8" = 0.1 })
+    error_message = "a tenth of the messages does not reach version 8"
+  }
+  assert {
+    condition     = aws_lambda_provisioned_concurrency_config.this[0].qualifier == "live" && aws_lambda_provisioned_concurrency_config.this[0].provisioned_concurrent_executions == 5
+    error_message = "no instances are kept ready for the alias"
+  }
+  assert {
+    condition     = aws_lambda_function.this.ephemeral_storage[0].size == 2048 && aws_lambda_event_source_mapping.this.tags == tomap({ team = "shop" })
+    error_message = "the storage is not as given, or the mapping has no tags"
+  }
+}
+
+run "alias_that_code_deploy_moves_is_only_made" {
+  command = apply
+
+  variables {
+    alias = { name = "stable", code_deploy = true }
+  }
+
+  assert {
+    condition     = length(aws_lambda_alias.this) == 0 && output.alias_name == "stable" && aws_lambda_event_source_mapping.this.function_name == aws_lambda_alias.code_deploy[0].arn
+    error_message = "Terraform would move the alias back, or the messages go past it"
+  }
+}
+
+run "function_from_an_image_has_its_handler_as_the_command" {
+  command = apply
+
+  variables {
+    package = { image_uri = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop:1" }
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.package_type == "Image" && aws_lambda_function.this.image_config[0].command == tolist(["taskq_cloud.lambda_function.lambda_handler"])
+    error_message = "the function does not run the handler from the image"
+  }
+}
+
+run "asynchronous_invocations_have_destinations_and_permissions_for_them" {
+  command = apply
+
+  variables {
+    asynchronous = {
+      maximum_retries = 0
+      on_success_arn  = "arn:aws:events:eu-west-1:123456789012:event-bus/shop"
+      on_failure_arn  = "arn:aws:sqs:eu-west-1:123456789012:shop-failures"
+    }
+  }
+
+  assert {
+    condition     = { for each in data.aws_iam_policy_document.platform[0].statement : each.sid => "${one(each.actions)} ${one(each.resources)}" } == { KeepResultsInEvents = "events:PutEvents arn:aws:events:eu-west-1:123456789012:event-bus/shop", KeepResultsInSqs = "sqs:SendMessage arn:aws:sqs:eu-west-1:123456789012:shop-failures" }
+    error_message = "Lambda may not send to the destinations, or may do more"
+  }
+  assert {
+    condition     = aws_lambda_function_event_invoke_config.this[0].maximum_retry_attempts == 0 && aws_lambda_function_event_invoke_config.this[0].destination_config[0].on_failure[0].destination == "arn:aws:sqs:eu-west-1:123456789012:shop-failures"
+    error_message = "a failed invocation is repeated, or its record is lost"
+  }
+}
+
+run "weights_without_a_version_for_the_others_are_refused" {
+  command = plan
+
+  variables {
+    alias = { weights = { "8" = 0.1 } }
+  }
+
+  expect_failures = [var.alias]
+}
+
+run "versions_of_an_alias_that_code_deploy_moves_are_refused" {
+  command = plan
+
+  variables {
+    alias = { code_deploy = true, function_version = "7" }
+  }
+
+  expect_failures = [var.alias]
+}
+
+run "layers_of_an_image_and_instances_without_an_alias_are_refused" {
+  command = plan
+
+  variables {
+    package                 = { image_uri = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop:1" }
+    layer_arns              = ["arn:aws:lambda:eu-west-1:123456789012:layer:shop:1"]
+    provisioned_concurrency = 1
+    ephemeral_storage_mb    = 100
+    asynchronous            = { maximum_retries = 3 }
+  }
+
+  expect_failures = [var.package, var.provisioned_concurrency, var.ephemeral_storage_mb, var.asynchronous]
+}
+
 run "settings_out_of_lambdas_range_are_refused" {
   command = plan
 

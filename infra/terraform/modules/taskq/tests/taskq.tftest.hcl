@@ -113,6 +113,70 @@ run "senders_of_a_queue_that_is_not_declared_are_refused" {
   expect_failures = [var.senders]
 }
 
+run "options_of_one_function_replace_those_of_every_function" {
+  command = apply
+
+  variables {
+    layer_filename = "tests/package.txt"
+    function_vpc   = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] }
+    function = {
+      alias                   = { name = "stable" }
+      ephemeral_storage_mb    = 1024
+      log_level               = "WARN"
+      log_retention_days      = 7
+      code_signing_config_arn = "arn:aws:lambda:eu-west-1:123456789012:code-signing-config:csc-0d7d8b6a8f394b0ea"
+      kms_key_arn             = "arn:aws:kms:eu-west-1:123456789012:key/environment"
+      log_kms_key_arn         = "arn:aws:kms:eu-west-1:123456789012:key/logs"
+      tags                    = { team = "shop" }
+    }
+    functions = {
+      mail = { alias = { name = "live" }, provisioned_concurrency = 2, vpc = { subnet_ids = ["subnet-0fedcba9876543210"], security_group_ids = ["sg-0fedcba9876543210"] }, log_level = "ERROR" }
+    }
+    declared = merge(var.declared, {
+      queues    = merge(var.declared.queues, { mail = merge(var.declared.queues.orders, { name = "shop-mail", dead_letter_queue_name = "shop-mail-dead" }) })
+      functions = merge(var.declared.functions, { mail = merge(var.declared.functions.orders, { name = "shop-mail", queue = "mail" }) })
+    })
+  }
+
+  assert {
+    condition     = keys(output.function_aliases) == ["mail", "orders"] && length(aws_lambda_layer_version.this) == 1
+    error_message = "a function has no alias, or the functions don't share one layer"
+  }
+  assert {
+    condition = jsonencode(local.function_options.orders) == jsonencode({
+      alias                   = { name = "stable", function_version = null, weights = {}, code_deploy = false }
+      asynchronous            = null
+      code_signing_config_arn = "arn:aws:lambda:eu-west-1:123456789012:code-signing-config:csc-0d7d8b6a8f394b0ea"
+      enabled                 = true
+      ephemeral_storage_mb    = 1024
+      image_config            = { command = null, entry_point = null, working_directory = null }
+      kms_key_arn             = "arn:aws:kms:eu-west-1:123456789012:key/environment"
+      log_kms_key_arn         = "arn:aws:kms:eu-west-1:123456789012:key/logs"
+      log_level               = "WARN"
+      log_retention_days      = 7
+      on_failure_arn          = null
+      provisioned_concurrency = null
+      tags                    = { team = "shop" }
+      vpc                     = null
+    })
+    error_message = "options of every function do not reach a function that has none of its own"
+  }
+  assert {
+    condition     = [local.function_options.mail.alias.name, local.function_options.mail.provisioned_concurrency, local.function_options.mail.log_level, local.function_options.mail.ephemeral_storage_mb, local.function_options.mail.vpc.subnet_ids[0]] == ["live", 2, "ERROR", 1024, "subnet-0fedcba9876543210"]
+    error_message = "an option of one function does not replace that of every function, or replaces more"
+  }
+}
+
+run "options_of_a_function_that_is_not_declared_are_refused" {
+  command = plan
+
+  variables {
+    functions = { oders = { enabled = false } }
+  }
+
+  expect_failures = [var.functions]
+}
+
 run "provider_in_another_region_fails_the_check" {
   command = plan
 

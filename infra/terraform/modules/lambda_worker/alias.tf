@@ -1,0 +1,49 @@
+# The alias through which the queue's messages reach a version of the function, with a part of them shifted to another
+# version, and the instances that are kept ready for it.
+
+locals {
+  managed_alias  = var.alias != null && !try(var.alias.code_deploy, false)
+  deployed_alias = var.alias != null && try(var.alias.code_deploy, false)
+  alias_name     = try(one(concat(aws_lambda_alias.this[*].name, aws_lambda_alias.code_deploy[*].name)), null)
+  alias_arn      = try(one(concat(aws_lambda_alias.this[*].arn, aws_lambda_alias.code_deploy[*].arn)), null)
+  receiver_arn   = var.alias == null ? aws_lambda_function.this.arn : local.alias_arn
+}
+
+resource "aws_lambda_alias" "this" {
+  count = local.managed_alias ? 1 : 0
+
+  name             = var.alias.name
+  description      = "Version that serves the queue"
+  function_name    = aws_lambda_function.this.function_name
+  function_version = coalesce(var.alias.function_version, aws_lambda_function.this.version)
+
+  dynamic "routing_config" {
+    for_each = length(var.alias.weights) == 0 ? [] : [var.alias.weights]
+
+    content {
+      additional_version_weights = routing_config.value
+    }
+  }
+}
+
+# CodeDeploy moves this alias from version to version: Terraform only makes it.
+resource "aws_lambda_alias" "code_deploy" {
+  count = local.deployed_alias ? 1 : 0
+
+  name             = var.alias.name
+  description      = "Version that serves the queue"
+  function_name    = aws_lambda_function.this.function_name
+  function_version = aws_lambda_function.this.version
+
+  lifecycle {
+    ignore_changes = [function_version, routing_config]
+  }
+}
+
+resource "aws_lambda_provisioned_concurrency_config" "this" {
+  count = var.provisioned_concurrency == null ? 0 : 1
+
+  function_name                     = aws_lambda_function.this.function_name
+  qualifier                         = local.alias_name
+  provisioned_concurrent_executions = var.provisioned_concurrency
+}
