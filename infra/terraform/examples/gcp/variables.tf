@@ -15,7 +15,7 @@ variable "producers" {
 }
 
 variable "deletion_protection" {
-  description = "Protection against deletion, of workers and of a bucket that isn't empty."
+  description = "Protection against deletion, of queues, of workers and of a bucket that isn't empty."
   type        = bool
   default     = true
 }

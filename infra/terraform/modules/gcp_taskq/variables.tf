@@ -84,9 +84,16 @@ variable "kms_key_name" {
 }
 
 variable "deletion_protection" {
-  description = "Protection against deletion, of workers and of buckets that aren't empty."
+  description = "Protection against deletion, of queues, of workers and of buckets that aren't empty. To delete one of them, first apply with false."
   type        = bool
   default     = true
+}
+
+variable "unprotected_queues" {
+  description = "Application's names of drained queues, which lose their protection against deletion. To drop or rename a queue, first apply with its name here."
+  type        = list(string)
+  default     = []
+  nullable    = false
 }
 
 variable "labels" {

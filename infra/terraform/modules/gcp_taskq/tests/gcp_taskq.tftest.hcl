@@ -45,9 +45,10 @@ variables {
       nightly = { location = "europe-west1", schedule = "0 3 * * *", queue = "orders", message = "{}" }
     }
   }
-  region    = "europe-west1"
-  image     = "shop:1"
-  producers = { web = "serviceAccount:web@shop-prod.iam.gserviceaccount.com" }
+  region              = "europe-west1"
+  image               = "shop:1"
+  producers           = { web = "serviceAccount:web@shop-prod.iam.gserviceaccount.com" }
+  deletion_protection = false # so that the tests can destroy what they make
 }
 
 run "declared_application_is_made_as_a_whole" {
@@ -68,6 +69,21 @@ run "declared_application_is_made_as_a_whole" {
   assert {
     condition     = keys(google_storage_bucket_iam_member.this) == ["shop-results shop-worker", "shop-results web"]
     error_message = "workers and producers may not use the bucket"
+  }
+}
+
+run "only_queues_that_are_named_lose_their_protection" {
+  command = plan
+
+  variables {
+    deletion_protection = true
+    unprotected_queues  = ["orders"]
+    declared            = merge(var.declared, { subscriptions = merge(var.declared.subscriptions, { mail = merge(var.declared.subscriptions.orders, { topic = "shop-mail", subscription = "shop-mail", dead_letter_topic = "shop-mail-dead", dead_letter_subscription = "shop-mail-dead" }) }) })
+  }
+
+  assert {
+    condition     = { for key, record in terraform_data.queue : key => record.input.protected } == { orders = false, mail = true }
+    error_message = "a queue is protected though it is named, or is not protected"
   }
 }
 
