@@ -46,7 +46,7 @@ data "aws_iam_policy_document" "queue" {
 
   # SQS has no deletion protection of its own. Whoever wants to delete the queue has to change its policy first.
   dynamic "statement" {
-    for_each = var.deletion_protection ? [1] : []
+    for_each = var.deletion_protection && var.tls_only ? [1] : []
 
     content {
       sid       = "DenyDeletion"
