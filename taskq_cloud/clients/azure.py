@@ -1,4 +1,4 @@
-"""The client of Azure Blob Storage, by azure-storage-blob and its ``aio``: four operations on one storage account.
+"""The client of Azure Blob Storage, by azure-storage-blob and its ``aio``: five operations on one storage account.
 
 ==================  =================================================  =============================================
 operation           parameters                                         answer
@@ -7,6 +7,7 @@ operation           parameters                                         answer
 ``upload_blob``     container, blob, data, metadata, etag              (nothing)
 ``delete_blob``     container, blob                                    (nothing)
 ``list_blobs``      container, name_starts_with, after                 names, after
+``get_container``   container                                          public_access: blob, container or None
 ==================  =================================================  =============================================
 
 An upload with an etag replaces the blob that has this etag; with None it only creates a blob. A list's answer has
@@ -164,6 +165,9 @@ def _operation(client: Any, call: Call) -> Operation:
             pages = _pages(client, given)
             names = yield _next_page(pages)
             return {"names": names, "after": pages.continuation_token or None}
+        case "get_container":
+            properties = yield client.get_container_client(given["container"]).get_container_properties()
+            return {"public_access": properties.public_access}
     raise CallError(call, "UnknownOperation", "this module has no such operation", Trouble.REFUSED)
 
 

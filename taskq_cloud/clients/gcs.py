@@ -1,4 +1,4 @@
-"""The client of Google Cloud Storage, by google-cloud-storage: four operations.
+"""The client of Google Cloud Storage, by google-cloud-storage: five operations.
 
 ==================  ===================================================  ===========================================
 operation           parameters                                           answer
@@ -7,6 +7,7 @@ operation           parameters                                           answer
 ``upload``          bucket, name, data, metadata, if_generation_match    (nothing)
 ``delete``          bucket, name                                         (nothing)
 ``list_blobs``      bucket, prefix, page_token                           names, page_token
+``get_bucket``      bucket                                               lifecycle_rules, uniform_access, ...
 ==================  ===================================================  ===========================================
 
 A list's answer has the ``page_token`` of the next page, or None on the last page. A download takes two requests, as the
@@ -129,6 +130,8 @@ class GCSClient:
                     return bucket.blob(given["name"]).delete(retry=None, timeout=self._timeouts)
                 case "list_blobs":
                     return self._list(given["bucket"], given["prefix"], given["page_token"], _PAGE_SIZE)
+                case "get_bucket":
+                    return _metadata(bucket, self._timeouts)
         except sdk.NotFound as error:
             raise self._missing(call, error) from error
         except _FAILURES as error:
@@ -169,6 +172,16 @@ class GCSClient:
         except _FAILURES as failure:
             return _call_error(call, failure)
         return CallError(call, NO_OBJECT, message, Trouble.REFUSED)
+
+
+def _metadata(bucket: Any, timeouts: tuple[float, ...]) -> dict[str, Any]:
+    bucket.reload(retry=None, timeout=timeouts)
+    access = bucket.iam_configuration
+    return {
+        "lifecycle_rules": [dict(rule) for rule in bucket.lifecycle_rules],
+        "public_access_prevention": access.public_access_prevention,
+        "uniform_access": access.uniform_bucket_level_access_enabled,
+    }
 
 
 def _download(call: Call, blob: Any, timeouts: tuple[float, ...]) -> dict[str, Any]:

@@ -9,12 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from taskq_cloud.deploy.policy_documents import as_list, denies_without_tls, statements
 from taskq_cloud.deploy.topology.model import Bucket, DeadLetterQueue, Queue, Topology
 
 _TLS_SID: Final = "DenyWithoutTLS"
-
-_SOURCES: Final = frozenset({"aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"})
-"""The condition keys that limit a service to the resources that it acts for (IAM User Guide, "confused-deputy")."""
 
 PUBLIC_ACCESS_BLOCK: Final = {
     "BlockPublicAcls": True,
@@ -105,6 +103,12 @@ def rules_in_short(rules: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, b
     }
 
 
+def bucket_arns(name: str, partition: str = "aws") -> list[str]:
+    """Return the ARN of a bucket, and the pattern of its objects' ARNs."""
+    arn = f"arn:{partition}:s3:::{name}"
+    return [arn, f"{arn}/*"]
+
+
 def with_tls(policy: Mapping[str, Any], service: str, resources: Sequence[str]) -> dict[str, Any]:
     """Return a policy that also denies requests without TLS; its other statements are kept.
 
@@ -121,43 +125,8 @@ def with_tls(policy: Mapping[str, Any], service: str, resources: Sequence[str]) 
         "Resource": list(resources),
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    others = [each for each in _statements(policy) if each.get("Sid") != _TLS_SID]
+    others = [each for each in statements(policy) if each.get("Sid") != _TLS_SID]
     return {**policy, "Version": policy.get("Version", "2012-10-17"), "Statement": [*others, denial]}
-
-
-def denies_without_tls(policy: Mapping[str, Any] | None) -> bool:
-    """Return whether a policy denies everyone's requests without TLS."""
-    return any(
-        each.get("Effect") == "Deny"
-        and each.get("Principal") in ("*", {"AWS": "*"})
-        and str(each.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport")).lower() == "false"
-        for each in _statements(policy or {})
-    )
-
-
-def allows_everyone(policy: Mapping[str, Any]) -> bool:
-    """Return whether a policy allows something to everyone without a condition, or only under that of using TLS."""
-    return any(
-        each.get("Effect") == "Allow"
-        and each.get("Principal") in ("*", {"AWS": "*"})
-        and not _condition_keys(each) - {"aws:securetransport"}
-        for each in _statements(policy)
-    )
-
-
-def services_of_every_account(policy: Mapping[str, Any]) -> list[str]:
-    """Return the services that a policy allows to act for the resources of any account, sorted."""
-    found: set[str] = set()
-    for each in _statements(policy):
-        principal = each.get("Principal")
-        if each.get("Effect") == "Allow" and isinstance(principal, dict) and not _condition_keys(each) & _SOURCES:
-            services = principal.get("Service", ())
-            found.update([services] if isinstance(services, str) else services)
-    return sorted(found)
-
-
-def _condition_keys(statement: Mapping[str, Any]) -> set[str]:
-    return {key.lower() for condition in statement.get("Condition", {}).values() for key in condition}
 
 
 def changed_attributes(declared: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str]:
@@ -170,8 +139,7 @@ def changed_attributes(declared: Mapping[str, str], present: Mapping[str, str]) 
     changes = {name: value for name, value in declared.items() if not _same(name, value, present.get(name))}
     policy = _read(present.get("Policy"))
     if "Policy" in changes and policy:
-        resources = _statements(_read(changes["Policy"]))[-1]["Resource"]
-        changes["Policy"] = json.dumps(with_tls(policy, "sqs", resources))
+        changes["Policy"] = json.dumps(with_tls(policy, "sqs", _resources(changes["Policy"])))
     return changes
 
 
@@ -179,7 +147,7 @@ def _same(name: str, declared: str, present: str | None) -> bool:
     if present is None or present == "":
         return declared in ("", "0")
     if name == "Policy":
-        return denies_without_tls(_read(present))
+        return denies_without_tls(present, "sqs", _resources(declared))
     if name == "RedrivePolicy":
         one, other = _read(declared), _read(present)
         return one["deadLetterTargetArn"] == other.get("deadLetterTargetArn") and int(one["maxReceiveCount"]) == int(
@@ -190,15 +158,15 @@ def _same(name: str, declared: str, present: str | None) -> bool:
     return declared.lower() == present.lower()
 
 
+def _resources(policy: str) -> list[str]:
+    """Return the resources of a declared policy, whose last statement is the denial."""
+    return as_list(statements(policy)[-1]["Resource"])
+
+
 def _encryption(topology: Topology) -> dict[str, str]:
     if topology.kms_key_arn:
         return {"KmsMasterKeyId": topology.kms_key_arn}
     return {"SqsManagedSseEnabled": "true"}
-
-
-def _statements(policy: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = policy.get("Statement", [])
-    return [found] if isinstance(found, dict) else list(found)
 
 
 def _read(document: str | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from taskq_cloud.deploy import aws_settings
 from taskq_cloud.deploy.doctor import observe, observe_schedules
 from taskq_cloud.deploy.doctor.calls import call, region_of_environment
 from taskq_cloud.deploy.doctor.observed import ObservedQueue
+from taskq_cloud.deploy.policy_documents import denies_without_tls
 from taskq_cloud.deploy.topology.model import Bucket, Queue, Table, Topology
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError
 
@@ -185,9 +186,9 @@ class Provisioner:
                 PublicAccessBlockConfiguration=aws_settings.PUBLIC_ACCESS_BLOCK,
             )
         policy = found.policy if found else None
-        if not aws_settings.denies_without_tls(policy):
-            arn = f"arn:{self._partition}:s3:::{name}"
-            document = json.dumps(aws_settings.with_tls(policy or {}, "s3", [arn, f"{arn}/*"]))
+        arns = aws_settings.bucket_arns(name, self._partition)
+        if not denies_without_tls(policy, "s3", arns):
+            document = json.dumps(aws_settings.with_tls(policy or {}, "s3", arns))
             yield from self._do(
                 f"deny access without TLS to bucket {name}", "s3", "put_bucket_policy", Bucket=name, Policy=document
             )

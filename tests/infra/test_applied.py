@@ -19,6 +19,7 @@ from taskq_cloud import TaskQ
 from taskq_cloud.core.schedules.ticks import tick_id
 from taskq_cloud.testing.waiting import until
 from tests.infra.terraform import INFRA, WRAPPERS, changes, copy_of, with_providers
+from tests.infra.test_doctor_after_apply import diagnose
 
 TIMEOUT_SECONDS = 60
 MINUTE = timedelta(minutes=1)
@@ -108,6 +109,7 @@ def test_applied_example_runs_tasks_and_destroy_leaves_nothing(
             caller.send_task("shop.charge", [4711], queue="orders").get(timeout=TIMEOUT_SECONDS) == "order 4711 is paid"
         )
         assert changes(terraform.plan(folder, *variables)).keys() <= DRIFT
+        assert diagnose(folder) == []
         # The schedule is due by now, or nearly: the test starts no second wait of a minute.
         counted = caller.AsyncResult(tick_id("shop", "shop.count", next_minute))
         assert counted.get(timeout=TIMEOUT_SECONDS + MINUTE.seconds) == "all orders are counted"

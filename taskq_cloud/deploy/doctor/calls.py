@@ -1,4 +1,4 @@
-"""AWS calls of ``taskq provision`` and ``taskq doctor``: how they are made, and the errors that explain a failed one.
+"""Calls of ``taskq provision`` and ``taskq doctor``: how they are made, and the errors that explain a failed one.
 
 These two commands are the only parts of this package that create or inspect infrastructure. People run them; a worker
 or a function never does.
@@ -15,10 +15,12 @@ from taskq_cloud.core.ports import Service
 from taskq_cloud.deploy.topology.model import Topology
 from taskq_cloud.errors import AccessDenied, OperationalError, Unreachable
 
-SERVICES: Final = ("dynamodb", "ecs", "iam", "lambda", "s3", "scheduler", "sqs")
+SERVICES: Final = ("application-autoscaling", "dynamodb", "ecs", "iam", "lambda", "s3", "scheduler", "sqs")
 
 _DENIED_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403", "AllAccessDisabled", "KmsAccessDenied"}
+    # Google's codes over gRPC and HTTP, and Azure's.
+    | {"PERMISSION_DENIED", "Forbidden", "AuthorizationFailure", "AuthorizationPermissionMismatch"}
 )
 
 _S3_ACTIONS: Final = {
@@ -34,8 +36,20 @@ _S3_ACTIONS: Final = {
 defined by Amazon S3")."""
 
 
+_OTHER_CLOUDS: Final = {
+    ("azureblob", "get_container"): "Microsoft.Storage/storageAccounts/blobServices/containers/read",
+    ("cloud_scheduler", "get_job"): "cloudscheduler.jobs.get",
+    ("gcs", "get_bucket"): "storage.buckets.get",
+    ("publisher", "get_topic"): "pubsub.topics.get",
+    ("subscriber", "get_subscription"): "pubsub.subscriptions.get",
+}
+"""The permissions of operations on other clouds (Google's and Azure's references of permissions)."""
+
+
 def action_of(service: str, operation: str) -> str:
-    """Return the IAM action that an operation requires: ``"sqs:GetQueueUrl"`` for ``get_queue_url``."""
+    """Return the permission that an operation requires: ``"sqs:GetQueueUrl"`` for ``get_queue_url``."""
+    if (service, operation) in _OTHER_CLOUDS:
+        return _OTHER_CLOUDS[service, operation]
     action = _S3_ACTIONS.get(operation) if service == "s3" else None
     return f"{service}:{action or ''.join(word.capitalize() for word in operation.split('_'))}"
 
@@ -75,7 +89,7 @@ def _explained(resource: str, error: CallError) -> OperationalError:
             f"{resource}: {action} was denied ({answer}): allow it for the role or user that runs this command"
         )
     if error.trouble is Trouble.CREDENTIALS:
-        return AccessDenied(f"{resource}: the AWS credentials were not accepted for {action} ({answer}): renew them")
+        return AccessDenied(f"{resource}: the credentials were not accepted for {action} ({answer}): renew them")
     if error.trouble is Trouble.REFUSED:
         return OperationalError(f"{resource}: {action} was refused ({answer})")
     return Unreachable(f"{resource}: {action} was not answered ({answer}): try again")
@@ -87,11 +101,18 @@ def region_of_environment() -> str | None:
 
 
 def services(topology: Topology, of_app: Mapping[str, Service]) -> dict[str, Service]:
-    """Return the clients that ``SERVICES`` need, by the name of the service.
+    """Return the clients of ``SERVICES``, and those of the application's own adapters, by the name of the service.
 
     Args:
         topology: the declaration.
         of_app: the clients of the application's own adapters: these commands use the endpoints and Regions of its URLs.
     """
     others = Service("aws", (("region", topology.region),))
-    return {name: of_app.get(name, others) for name in SERVICES}
+    return {**of_app, **{name: of_app.get(name, others) for name in SERVICES}}
+
+
+def uses_no_tls(of_app: Mapping[str, Service]) -> bool:
+    """Return whether the application reaches SQS over plain HTTP, as on a local stack."""
+    options = dict(of_app["sqs"].options) if "sqs" in of_app else {}
+    given = (options.get("endpoint_url"), *map(os.environ.get, ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")))
+    return str(next((each for each in given if each), "")).startswith("http://")

@@ -6,15 +6,16 @@ function of the declared topology and of the observations of ``observe``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
-from taskq_cloud.deploy import aws_settings
+from taskq_cloud.deploy import policy_documents
 from taskq_cloud.deploy.doctor.finding import Finding, Severity
 from taskq_cloud.deploy.doctor.matching import Kind, Pair
 from taskq_cloud.deploy.doctor.observed import Observed
 from taskq_cloud.deploy.topology.model import Topology
+from taskq_cloud.settings import Settings
 
 D = TypeVar("D")
 PairT = TypeVar("PairT", bound=Pair[object, object])
@@ -22,6 +23,14 @@ Text: TypeAlias = str | Callable[[PairT], str]
 """A text, or a function that writes it for one resource."""
 
 NOT_DEPLOYED: Final = "it is declared, but it does not exist"
+
+NOT_YOUR_KEY: Final = (
+    "what it keeps is under a key that you can neither audit nor revoke, or that the declared roles may not use"
+)
+
+_SETTINGS: Final = frozenset(f"TASKQ_{name.upper()}" for name in Settings.model_fields)
+_OF_PLATFORM: Final = frozenset({"TASKQ_WORKER_HEALTH_PORT", "TASKQ_WORKER_SHUTDOWN_TIMEOUT"})
+"""Settings that Terraform's modules give to the containers of a platform, whatever the application declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +84,40 @@ def at_least(live: float, least: float, difference: str) -> str | None:
     return require(live >= least, difference.format(live, least))
 
 
+def unless(first: Callable[[PairT], str | None], then: Callable[[PairT], str | None]) -> Callable[[PairT], str | None]:
+    """Return an expectation that finds what ``then`` finds, except where ``first`` already finds a difference."""
+    return lambda pair: None if first(pair) is not None else then(pair)
+
+
+class Encrypted(Protocol):
+    """An observed resource that a key encrypts."""
+
+    @property
+    def kms_key(self) -> str | None:
+        """The key; None: a key of the service itself."""
+        ...
+
+
+def own_key(pair: Pair[object, Encrypted]) -> str | None:
+    """Return a difference unless the declared key, or without one a key of the service itself, encrypts a resource."""
+    declared, live = pair.topology.kms_key_arn, pair.live.kms_key
+    service = "a key of the service itself"
+    return equal(live or service, declared or service, "it is encrypted with {}; {} is declared")
+
+
 def same_variables(live: Mapping[str, str], declared: Mapping[str, str]) -> str | None:
     """Return a difference unless every declared environment variable is set as declared; others may be there."""
     changed = sorted(name for name, value in declared.items() if live.get(name) != value)
     return require(not changed, f"these variables are not as declared: {', '.join(changed)}")
 
 
-def denies_without_tls(policy: Mapping[str, Any] | None) -> str | None:
+def no_other_settings(live: Mapping[str, str], declared: Mapping[str, str]) -> str | None:
+    """Return a difference if variables set settings of the application that the declaration leaves alone."""
+    others = sorted(live.keys() & _SETTINGS - _OF_PLATFORM - declared.keys())
+    return require(not others, f"these variables are set and not declared: {', '.join(others)}")
+
+
+def denies_without_tls(policy: Mapping[str, Any] | None, service: str, resources: Sequence[str]) -> str | None:
     """Return a difference unless the policy of a queue or a bucket denies every request without TLS."""
-    return require(aws_settings.denies_without_tls(policy), "no policy denies requests without TLS")
+    denies = policy_documents.denies_without_tls(policy, service, resources)
+    return require(denies, "no policy denies all requests without TLS")

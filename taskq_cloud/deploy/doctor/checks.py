@@ -11,6 +11,7 @@ from typing import Any, Final
 from taskq_cloud.deploy.doctor import (
     checks_function,
     checks_mapping,
+    checks_pubsub,
     checks_queue,
     checks_role,
     checks_schedule,
@@ -24,13 +25,15 @@ from taskq_cloud.deploy.doctor.observed import Observed
 from taskq_cloud.deploy.topology.model import Topology
 
 _AREAS: Final[Mapping[str, tuple[Check[Any], ...]]] = {
-    "queues": checks_queue.CHECKS,
+    "queues": (*checks_queue.CHECKS, *checks_pubsub.CHECKS),
     "undeclared": checks_undeclared.CHECKS,
     "functions": (*checks_function.CHECKS, *checks_mapping.CHECKS),
     "services": checks_service.CHECKS,
+    "scaling": checks_service.SCALING_CHECKS,
     "stores": checks_store.CHECKS,
-    "schedules": checks_schedule.CHECKS,
+    "schedules": (*checks_schedule.CHECKS, *checks_pubsub.SCHEDULE_CHECKS),
     "roles": checks_role.CHECKS,
+    "tls": (*checks_queue.TLS_CHECKS, *checks_store.TLS_CHECKS),
 }
 """The checks of each area that ``taskq doctor --skip`` can leave out; queues can't be left out."""
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskq_cloud.deploy.doctor.check import Check, at_least, equal, missing, require, same_variables
+from taskq_cloud.deploy.doctor.check import (
+    NOT_YOUR_KEY,
+    Check,
+    at_least,
+    equal,
+    missing,
+    no_other_settings,
+    own_key,
+    require,
+    same_variables,
+    unless,
+)
 from taskq_cloud.deploy.doctor.matching import FUNCTIONS, PROVISION, Pair
 from taskq_cloud.deploy.doctor.observed import ObservedFunction
 from taskq_cloud.deploy.topology.model import Function
@@ -39,9 +50,22 @@ def _enough_concurrency(function: Pair[Function, ObservedFunction]) -> str | Non
     )
 
 
+def _declared_timeout(function: Pair[Function, ObservedFunction]) -> str | None:
+    live, declared = function.live.timeout_seconds, function.declared.timeout_seconds
+    return equal(live, declared, "its timeout is {} s; {} s are declared")
+
+
+def _enough_memory(function: Pair[Function, ObservedFunction]) -> str | None:
+    return at_least(
+        function.live.memory_mb, function.declared.memory_mb, "it has {} MiB of memory; {} MiB are declared"
+    )
+
+
+def _declared_memory(function: Pair[Function, ObservedFunction]) -> str | None:
+    return equal(function.live.memory_mb, function.declared.memory_mb, "it has {} MiB of memory; {} MiB are declared")
+
+
 def _declared_concurrency(function: Pair[Function, ObservedFunction]) -> str | None:
-    if _enough_concurrency(function) is not None:
-        return None
     live, declared = function.live.reserved_concurrency, function.declared.reserved_concurrency
     return equal(live, declared, "its reserved concurrency is {}; {} is declared")
 
@@ -60,6 +84,13 @@ CHECKS: Final = (
         lambda function: f"set it to {function.declared.timeout_seconds} s: apply Terraform",
     ),
     Check(
+        "function.timeout",
+        FUNCTIONS.deployed,
+        unless(_fits_longest_task, _declared_timeout),
+        "a full batch doesn't fit any more, or a task that hangs is paid for longer than declared",
+        severity="warning",
+    ),
+    Check(
         "function.timeout_over_visibility",
         FUNCTIONS.deployed,
         _within_visibility,
@@ -69,10 +100,15 @@ CHECKS: Final = (
     Check(
         "function.memory",
         FUNCTIONS.deployed,
-        lambda function: at_least(
-            function.live.memory_mb, function.declared.memory_mb, "it has {} MiB of memory; {} MiB are declared"
-        ),
+        _enough_memory,
         "a task that needs more kills its process, and the whole batch is received again",
+    ),
+    Check(
+        "function.memory",
+        FUNCTIONS.deployed,
+        unless(_enough_memory, _declared_memory),
+        "every invocation costs more than declared, and the next apply takes the memory away again",
+        severity="warning",
     ),
     Check(
         "function.environment",
@@ -80,6 +116,15 @@ CHECKS: Final = (
         lambda function: same_variables(function.live.environment, function.declared.environment),
         "it uses another broker, store or application than its callers",
     ),
+    Check(
+        "function.environment",
+        FUNCTIONS.deployed,
+        lambda function: no_other_settings(function.live.environment, function.declared.environment),
+        "it runs with settings that the code and its callers don't know of",
+        "apply Terraform; a setting that is meant to stay belongs into deployment's environment",
+        severity="warning",
+    ),
+    Check("function.encryption", FUNCTIONS.deployed, own_key, NOT_YOUR_KEY),
     Check(
         "function.role",
         FUNCTIONS.deployed,
@@ -101,7 +146,7 @@ CHECKS: Final = (
     Check(
         "function.concurrency",
         FUNCTIONS.deployed,
-        _declared_concurrency,
+        unless(_enough_concurrency, _declared_concurrency),
         "other functions take its instances, or lack the ones that it has reserved",
         severity="warning",
     ),

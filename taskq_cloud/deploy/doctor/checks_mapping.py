@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from taskq_cloud.deploy.doctor.check import Check, equal, require
+from taskq_cloud.deploy.doctor.check import Check, equal, require, unless
 from taskq_cloud.deploy.doctor.matching import FUNCTIONS, Pair
 from taskq_cloud.deploy.doctor.observed import Observed, ObservedFunction, ObservedMapping
 from taskq_cloud.deploy.topology.build import USUAL_BATCH
@@ -43,6 +43,13 @@ def _only_mapping(function: Pair[Function, ObservedFunction]) -> str | None:
     return require(
         len(all_mappings) <= 1,
         f"queue {_queue_name(function)} has {len(all_mappings)} event source mappings: {', '.join(all_mappings)}",
+    )
+
+
+def _window_of_large_batches(mapping: MappingPair) -> str | None:
+    return require(
+        mapping.live.batch_size <= USUAL_BATCH or mapping.live.window_seconds > 0,
+        f"the batch size is {mapping.live.batch_size}, without a batching window",
     )
 
 
@@ -101,22 +108,26 @@ CHECKS: Final = (
     Check(
         "mapping.window",
         _mappings,
-        lambda mapping: require(
-            mapping.live.batch_size <= USUAL_BATCH or mapping.live.window_seconds > 0,
-            f"the batch size is {mapping.live.batch_size}, without a batching window",
-        ),
+        _window_of_large_batches,
         "Lambda refuses the mapping, or ignores the batch size",
         _update("--maximum-batching-window-in-seconds 1"),
     ),
     Check(
         "mapping.window",
         _mappings,
-        lambda mapping: require(
-            mapping.live.window_seconds <= mapping.declared.batching_window_seconds,
-            f"the batching window is {mapping.live.window_seconds} s;"
-            f" {mapping.declared.batching_window_seconds} s are declared",
+        unless(
+            _window_of_large_batches,
+            lambda mapping: equal(
+                mapping.live.window_seconds,
+                mapping.declared.batching_window_seconds,
+                "the batching window is {} s; {} s are declared",
+            ),
         ),
-        "every task waits that long before it starts, unless its batch is full sooner",
+        lambda mapping: (
+            "every task waits that long before it starts, unless its batch is full sooner"
+            if mapping.live.window_seconds > mapping.declared.batching_window_seconds
+            else "batches are smaller than declared, and the queue's tasks take more invocations"
+        ),
         _update("--maximum-batching-window-in-seconds {declared.batching_window_seconds}"),
         severity="warning",
     ),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
-from taskq_cloud.deploy import aws_settings
-from taskq_cloud.deploy.doctor.check import Check, at_least, denies_without_tls, equal, missing, require
+from taskq_cloud.deploy import policy_documents
+from taskq_cloud.deploy.doctor.check import Check, at_least, denies_without_tls, equal, missing, require, unless
 from taskq_cloud.deploy.doctor.matching import DEAD_LETTER_QUEUES, FUNCTIONS, QUEUES, Pair, all_queues
 from taskq_cloud.deploy.doctor.observed import Observed, ObservedQueue
 from taskq_cloud.deploy.topology.build import LEAST_RECEIVES, VISIBILITY_PER_TIMEOUT
@@ -49,12 +49,42 @@ def _dead_letter_retention(dead: Pair[Queue, ObservedQueue]) -> str | None:
     return require(longer > shorter, f"it keeps messages for {longer} s, and {dead.declared.name} for {shorter} s")
 
 
+def _visibility_as_declared(queue: Pair[Queue, ObservedQueue]) -> str | None:
+    live, declared = queue.live.seconds("VisibilityTimeout"), queue.declared.visibility_timeout_seconds
+    return equal(live, declared, "the visibility timeout is {} s; {} s are declared")
+
+
+def _receives_as_declared(queue: Pair[Queue, ObservedQueue]) -> str | None:
+    count = queue.live.document("RedrivePolicy").get("maxReceiveCount")
+    declared = queue.declared.max_receive_count
+    return None if count is None else equal(int(count), declared, "maxReceiveCount is {}; {} is declared")
+
+
+def _enough_retention(queue: Pair[Queue, ObservedQueue]) -> str | None:
+    live, declared = queue.live.seconds("MessageRetentionPeriod"), queue.declared.message_retention_seconds
+    return at_least(live, declared, _KEPT)
+
+
+def _retention_as_declared(queue: Pair[Queue, ObservedQueue]) -> str | None:
+    live, declared = queue.live.seconds("MessageRetentionPeriod"), queue.declared.message_retention_seconds
+    return equal(live, declared, _KEPT)
+
+
+def _dead_letters_as_declared(dead: Pair[Queue, ObservedQueue]) -> str | None:
+    live, declared = dead.live.seconds("MessageRetentionPeriod"), dead.declared.dead_letter_queue
+    return equal(live, declared.message_retention_seconds, _KEPT)
+
+
 def _encryption(queue: Pair[object, ObservedQueue]) -> str | None:
     declared, live = queue.topology.kms_key_arn, queue.live.attributes.get("KmsMasterKeyId")
     if not live and queue.live.flag("SqsManagedSseEnabled"):
         live = "SSE-SQS"
-    as_declared = live == declared if declared else bool(live)
-    return require(as_declared, f"it is encrypted with {live or 'nothing'}; {declared or 'SSE-SQS'} is declared")
+    return equal(live or "nothing", declared or "SSE-SQS", "it is encrypted with {}; {} is declared")
+
+
+def _long_polling(queue: Pair[Queue, ObservedQueue]) -> str | None:
+    live, declared = queue.live.seconds("ReceiveMessageWaitTimeSeconds"), queue.declared.receive_wait_time_seconds
+    return require(live > 0 or not declared, "ReceiveMessageWaitTimeSeconds is 0")
 
 
 def _redrive_allowed(dead: Pair[Queue, ObservedQueue]) -> str | None:
@@ -69,6 +99,8 @@ def _redrive_allowed(dead: Pair[Queue, ObservedQueue]) -> str | None:
         f"its RedriveAllowPolicy ({permission}) doesn't let {dead.declared.name} use it",
     )
 
+
+_KEPT: Final = "messages are kept for {} s; {} s are declared"
 
 CHECKS: Final = (
     missing(
@@ -91,6 +123,13 @@ CHECKS: Final = (
         "a message is received again, and its task run twice, while the first run is still going on",
     ),
     Check(
+        "queue.visibility",
+        QUEUES.deployed,
+        unless(_visibility, _visibility_as_declared),
+        "a message whose receiver has died comes back later than declared",
+        severity="warning",
+    ),
+    Check(
         "queue.redrive",
         QUEUES.deployed,
         lambda queue: equal(
@@ -105,6 +144,13 @@ CHECKS: Final = (
         QUEUES.deployed,
         _max_receives,
         "throttled invocations and deployments use up receives, and tasks are dead-lettered without having run",
+    ),
+    Check(
+        "queue.max_receives",
+        QUEUES.deployed,
+        unless(_max_receives, _receives_as_declared),
+        "a message that kills its worker does so more often than declared",
+        severity="warning",
     ),
     Check(
         "queue.type",
@@ -123,14 +169,24 @@ CHECKS: Final = (
         "a dead letter keeps its age, so it may be deleted before anyone has looked at it",
     ),
     Check(
+        "queue.dead_letter_retention",
+        DEAD_LETTER_QUEUES.deployed,
+        unless(_dead_letter_retention, _dead_letters_as_declared),
+        "dead letters are deleted sooner than declared",
+        severity="warning",
+    ),
+    Check(
         "queue.retention",
         QUEUES.deployed,
-        lambda queue: at_least(
-            queue.live.seconds("MessageRetentionPeriod"),
-            queue.declared.message_retention_seconds,
-            "messages are kept for {} s; {} s are declared",
-        ),
+        _enough_retention,
         "if the workers are down for longer than that, tasks are lost without a trace",
+    ),
+    Check(
+        "queue.retention",
+        QUEUES.deployed,
+        unless(_enough_retention, _retention_as_declared),
+        "after a long failure, workers run tasks that should have expired",
+        severity="warning",
     ),
     Check(
         "queue.delay",
@@ -142,24 +198,29 @@ CHECKS: Final = (
     Check(
         "queue.wait",
         QUEUES.deployed,
-        lambda queue: require(
-            queue.live.seconds("ReceiveMessageWaitTimeSeconds") > 0 or not queue.declared.receive_wait_time_seconds,
-            "ReceiveMessageWaitTimeSeconds is 0",
-        ),
+        _long_polling,
         "receives without a wait time use short polling: they miss messages that are there, and each one is paid for",
         severity="warning",
     ),
     Check(
-        "queue.tls",
-        all_queues,
-        lambda queue: denies_without_tls(queue.live.document("Policy")),
-        "messages and request signatures can travel unencrypted",
+        "queue.wait",
+        QUEUES.deployed,
+        unless(
+            _long_polling,
+            lambda queue: equal(
+                queue.live.seconds("ReceiveMessageWaitTimeSeconds"),
+                queue.declared.receive_wait_time_seconds,
+                "ReceiveMessageWaitTimeSeconds is {}; {} is declared",
+            ),
+        ),
+        "receives without a wait time of their own are made, and paid for, more often",
+        severity="warning",
     ),
     Check(
         "queue.encryption",
         all_queues,
         _encryption,
-        "messages are stored unencrypted, or under a key that is not yours",
+        "messages are stored unencrypted, or under a key that is not yours or that the declared roles may not use",
     ),
     Check(
         "queue.deduplication",
@@ -180,7 +241,7 @@ CHECKS: Final = (
         "queue.public",
         all_queues,
         lambda queue: require(
-            not aws_settings.allows_everyone(queue.live.document("Policy")),
+            not policy_documents.allows_everyone(queue.live.document("Policy")),
             "its policy allows something to everyone, without a condition",
         ),
         "strangers can send tasks to your workers, or read and delete your messages",
@@ -190,10 +251,19 @@ CHECKS: Final = (
         "queue.senders",
         all_queues,
         lambda queue: require(
-            not (services := aws_settings.services_of_every_account(queue.live.document("Policy"))),
+            not (services := policy_documents.services_of_every_account(queue.live.document("Policy"))),
             f"its policy lets {', '.join(services)} send for the resources of every account",
         ),
         "anyone can have that service send events to your workers, which run the tasks of task_event_routes",
         "limit the statement to the ARN of its source (aws:SourceArn): the input senders of the Terraform modules does",
+    ),
+)
+
+TLS_CHECKS: Final = (
+    Check(
+        "queue.tls",
+        all_queues,
+        lambda queue: denies_without_tls(queue.live.document("Policy"), "sqs", [queue.live.arn]),
+        "messages and request signatures can travel unencrypted",
     ),
 )

@@ -2,33 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterator
+from typing import Final
 
 from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, Check, require
 from taskq_cloud.deploy.doctor.matching import ROLES, Pair
-from taskq_cloud.deploy.doctor.observe_roles import as_list
 from taskq_cloud.deploy.doctor.observed import ObservedRole
+from taskq_cloud.deploy.policy_documents import Statement, applies_to, as_list, conditions, is_about_everyone, matches
 from taskq_cloud.deploy.topology.formats.iam import ArnPlaceholders, policies
 from taskq_cloud.deploy.topology.model import Role
 
-Statement: TypeAlias = Mapping[str, Any]
-"""A statement of a policy, as IAM writes it."""
-
 _POLICY: Final = "apply Terraform, or replace the policy with the one that taskq topology --format iam writes"
 
-_ALSO_ALLOWED: Final = {"ecs-tasks.amazonaws.com": frozenset({"ecs:gettaskprotection", "ecs:updatetaskprotection"})}
-"""Actions that a role may have in addition to its declaration: a worker protects its own container from being stopped,
-and only Terraform knows the container's ARN."""
+_OF_A_CONTAINER: Final = ("ecs:GetTaskProtection", "ecs:UpdateTaskProtection")
+"""A worker protects its own container from being stopped, and only Terraform knows the container's ARN."""
+
+_OF_A_VPC: Final = (
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+)
+_OF_TRACES: Final = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+"""Calls that Lambda itself makes with a function's role (Lambda Developer Guide, "Giving Lambda functions access to
+resources in an Amazon VPC" and "Visualize Lambda function invocations using AWS X-Ray")."""
+
+
+def _of_platform(role: Pair[Role, ObservedRole]) -> Iterator[tuple[str, str]]:
+    """Yield actions, with patterns of their resources, that the platform needs and the declaration doesn't hold."""
+    if role.declared.assumed_by == "ecs-tasks.amazonaws.com":
+        yield from ((action, "*") for action in _OF_A_CONTAINER)
+    for function in role.observed.functions.values():
+        if function.role != role.declared.name:
+            continue
+        if function.in_vpc:
+            yield from ((action, "*") for action in _OF_A_VPC)
+        if function.traced:
+            yield from ((action, "*") for action in _OF_TRACES)
+        for target in function.failure_targets:
+            action = {"sns": "sns:Publish", "sqs": "sqs:SendMessage", "lambda": "lambda:InvokeFunction"}
+            service = target.split(":")[2]
+            yield action.get(service, "s3:PutObject"), target
 
 
 def _trusts_its_service(role: Pair[Role, ObservedRole]) -> str | None:
-    service, trusted = role.declared.assumed_by, role.live.trusted
+    service = role.declared.assumed_by
+    trusted = {each for statement in role.live.trust for each in _services(statement)}
     return require(
         service is None or service in trusted,
         f"it trusts {', '.join(sorted(trusted)) or 'no service'}; {service} is declared",
     )
+
+
+def _trusts_nobody_else(role: Pair[Role, ObservedRole]) -> str | None:
+    if role.declared.assumed_by is None:
+        return None
+    others = sorted({each for statement in role.live.trust for each in _others(statement, role.declared.assumed_by)})
+    return require(not others, f"it also trusts {', '.join(others)}; only {role.declared.assumed_by} is declared")
+
+
+def _services(statement: Statement) -> list[str]:
+    principal = statement.get("Principal", {})
+    if statement.get("Effect") != "Allow" or not hasattr(principal, "get"):
+        return []
+    return as_list(principal.get("Service", []))
+
+
+def _others(statement: Statement, service: str) -> list[str]:
+    if statement.get("Effect") != "Allow":
+        return []
+    principal = statement.get("Principal", {})
+    if is_about_everyone(statement) or not hasattr(principal, "items"):
+        return ["everyone"]
+    return [each for values in principal.values() for each in as_list(values) if each != service]
 
 
 def _allows_declared_calls(role: Pair[Role, ObservedRole]) -> str | None:
@@ -44,14 +92,15 @@ def _allows_declared_calls(role: Pair[Role, ObservedRole]) -> str | None:
 
 def _allows_nothing_else(role: Pair[Role, ObservedRole]) -> str | None:
     declared = _declared_statements(role)
-    also_allowed = _ALSO_ALLOWED.get(role.declared.assumed_by or "", frozenset())
+    of_platform = list(_of_platform(role))
     unused = sorted(
         f"{action} of {resource}"
         for statement in role.live.statements
         if statement.get("Effect") == "Allow"
+        # A statement about all actions or resources except some exceeds every declared one.
         for action in as_list(statement.get("Action", "*"))
         for resource in as_list(statement.get("Resource", "*"))
-        if action.lower() not in also_allowed
+        if not any(action.lower() == each.lower() and matches(resource, pattern) for each, pattern in of_platform)
         and not any(_within(action, resource, statement, each) for each in declared)
     )
     return require(not unused, f"it allows {', '.join(unused)}, which the declared policy does not")
@@ -65,10 +114,23 @@ CHECKS: Final = (
         lambda role: f"{role.declared.assumed_by} runs without a role, or with the permissions of another one",
     ),
     Check(
+        "role.missing",
+        ROLES.missing,
+        lambda role: None if role.declared.assumed_by else "there is no policy of this name",
+        "callers need another policy that allows the declared calls, and nobody compares that one",
+        severity="warning",
+    ),
+    Check(
         "role.trust",
         ROLES.deployed,
         _trusts_its_service,
         lambda role: f"{role.declared.assumed_by} can't assume the role: no task runs, or no message is sent",
+    ),
+    Check(
+        "role.trust",
+        ROLES.deployed,
+        _trusts_nobody_else,
+        "others can assume the role, and do everything that the code may do",
     ),
     Check(
         "role.permission_missing",
@@ -100,18 +162,11 @@ def _declared_statements(role: Pair[Role, ObservedRole]) -> list[Statement]:
 
 def _allowed(role: ObservedRole, action: str, resource: str, declared: Statement) -> bool:
     """Return whether the role's policies allow an action on a resource, as IAM evaluates them."""
-    covering = [
-        each
-        for each in role.statements
-        if any(fnmatchcase(action.lower(), pattern.lower()) for pattern in as_list(each.get("Action", [])))
-        and any(fnmatchcase(resource, pattern) for pattern in as_list(each.get("Resource", [])))
-    ]
+    covering = [each for each in role.statements if applies_to(each, action, resource)]
     # Only the call itself shows whether an undeclared condition holds, so an Allow with one doesn't count.
-    allows = any(
-        each.get("Effect") == "Allow" and each.get("Condition") in (None, {}, declared.get("Condition"))
-        for each in covering
-    )
-    denies = any(each.get("Effect") == "Deny" and not each.get("Condition") for each in covering)
+    wanted = conditions(declared)
+    allows = any(each.get("Effect") == "Allow" and conditions(each) <= wanted for each in covering)
+    denies = any(each.get("Effect") == "Deny" and not conditions(each) for each in covering)
     return allows and not denies
 
 
@@ -119,6 +174,6 @@ def _within(action: str, resource: str, statement: Statement, declared: Statemen
     """Return whether a declared statement covers a deployed permission; a wildcard exceeds what it matches."""
     return (
         action.lower() in (each.lower() for each in declared["Action"])
-        and any(fnmatchcase(resource, each) for each in declared["Resource"])
-        and declared.get("Condition") in (None, statement.get("Condition"))
+        and any(matches(resource, each) for each in declared["Resource"])
+        and conditions(declared) <= conditions(statement)
     )

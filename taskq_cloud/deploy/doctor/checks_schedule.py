@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, Check, equal, missing, require
+from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, NOT_YOUR_KEY, Check, equal, missing, own_key, require
 from taskq_cloud.deploy.doctor.matching import SCHEDULE_DEAD_LETTER_QUEUES, SCHEDULE_GROUPS, SCHEDULES, Pair
-from taskq_cloud.deploy.doctor.observed import ObservedSchedule
-from taskq_cloud.deploy.topology.model import Schedule
+from taskq_cloud.deploy.doctor.observed import ObservedQueue, ObservedSchedule
+from taskq_cloud.deploy.topology.model import Schedule, ScheduleGroup
 
 
 def _same_fields(schedule: Pair[Schedule, ObservedSchedule]) -> str | None:
@@ -37,6 +37,16 @@ def _same_dead_letter_queue(schedule: Pair[Schedule, ObservedSchedule]) -> str |
         (schedule.live.dead_letter or "").rpartition(":")[2] or "no queue",
         group.dead_letter_queue.name,
         "it puts calls that it can't send into {}; {} is declared",
+    )
+
+
+def _kept_as_declared(queue: Pair[ScheduleGroup, ObservedQueue]) -> str | None:
+    dead = queue.declared.dead_letter_queue
+    assert dead is not None  # for the type checker: this kind has only groups with such a queue
+    return equal(
+        queue.live.seconds("MessageRetentionPeriod"),
+        dead.message_retention_seconds,
+        "it keeps messages for {} s; {} s are declared",
     )
 
 
@@ -72,5 +82,13 @@ CHECKS: Final = (
         SCHEDULES.deployed,
         _same_dead_letter_queue,
         "a call that could not be sent within a day is lost without a trace",
+    ),
+    Check("schedules.encryption", SCHEDULES.deployed, own_key, NOT_YOUR_KEY),
+    Check(
+        "queue.dead_letter_retention",
+        SCHEDULE_DEAD_LETTER_QUEUES.deployed,
+        _kept_as_declared,
+        "calls that could not be sent are deleted sooner than declared, or are paid for longer",
+        severity="warning",
     ),
 )

@@ -59,20 +59,27 @@ class Kind(Generic[D_co, L_co]):
     live: Callable[[Observed], Mapping[str, L_co]]
     remedy: str
     name: Callable[[Any], str] = attrgetter("name")
+    collection: str | None = None
+    """The collection on Google Cloud, whose resources are observed by their full names; None: names are complete."""
 
     def deployed(self, topology: Topology, observed: Observed) -> Iterator[Pair[D_co, L_co]]:
         """Yield a pair for each declared resource that is deployed."""
         live = self.live(observed)
-        for each, name in ((each, self.name(each)) for each in self.declared(topology)):
+        for each, name in self._named(topology):
             if name in live:
                 yield Pair(f"{self.label} {name}", each, live[name], self.remedy, topology, observed)
 
     def missing(self, topology: Topology, observed: Observed) -> Iterator[Pair[D_co, None]]:
         """Yield a pair for each declared resource that is not deployed."""
         live = self.live(observed)
-        for each, name in ((each, self.name(each)) for each in self.declared(topology)):
+        for each, name in self._named(topology):
             if name not in live:
                 yield Pair(f"{self.label} {name}", each, None, self.remedy, topology, observed)
+
+    def _named(self, topology: Topology) -> Iterator[tuple[D_co, str]]:
+        for each in self.declared(topology):
+            name = self.name(each)
+            yield each, name if self.collection is None else topology.google_name(self.collection, name)
 
 
 def _group(topology: Topology) -> list[ScheduleGroup]:
@@ -91,13 +98,68 @@ SCHEDULE_DEAD_LETTER_QUEUES: Final = Kind(
 )
 """Pairs of a declared schedule group and the deployed queue for messages that its schedules can't send."""
 FUNCTIONS: Final = Kind("function", lambda topology: topology.functions, lambda observed: observed.functions, TERRAFORM)
-SERVICES: Final = Kind("service", lambda topology: topology.services, lambda observed: observed.services, TERRAFORM)
+SERVICES: Final = Kind(
+    "service",
+    lambda topology: topology.services if topology.provider == "aws" else (),
+    lambda observed: observed.services,
+    TERRAFORM,
+)
+"""Pairs of a declared and a deployed service of ECS; worker pools of Cloud Run are not observed."""
+SCALING: Final = Kind("service", SERVICES.declared, lambda observed: observed.scaling, TERRAFORM)
+"""Pairs of a declared service and its scaling."""
 TABLES: Final = Kind("table", lambda topology: topology.tables, lambda observed: observed.tables, PROVISION)
 BUCKETS: Final = Kind(
     "bucket",
     lambda topology: [bucket for bucket in topology.buckets if bucket.provider == "aws"],
     lambda observed: observed.buckets,
     PROVISION,
+)
+GOOGLE_BUCKETS: Final = Kind(
+    "bucket",
+    lambda topology: [bucket for bucket in topology.buckets if bucket.provider == "google"],
+    lambda observed: observed.google_buckets,
+    TERRAFORM,
+)
+CONTAINERS: Final = Kind(
+    "container",
+    lambda topology: [bucket for bucket in topology.buckets if bucket.provider == "azure"],
+    lambda observed: observed.containers,
+    TERRAFORM,
+)
+TOPICS: Final = Kind(
+    "topic",
+    lambda topology: topology.subscriptions,
+    lambda observed: observed.topics,
+    TERRAFORM,
+    attrgetter("topic"),
+    "topics",
+)
+DEAD_LETTER_TOPICS: Final = Kind(
+    "topic", TOPICS.declared, TOPICS.live, TERRAFORM, attrgetter("dead_letter_topic"), "topics"
+)
+SUBSCRIPTIONS: Final = Kind(
+    "subscription",
+    TOPICS.declared,
+    lambda observed: observed.subscriptions,
+    TERRAFORM,
+    attrgetter("subscription"),
+    "subscriptions",
+)
+DEAD_LETTER_SUBSCRIPTIONS: Final = Kind(
+    "subscription",
+    SUBSCRIPTIONS.declared,
+    SUBSCRIPTIONS.live,
+    TERRAFORM,
+    attrgetter("dead_letter_subscription"),
+    "subscriptions",
+)
+JOBS: Final = Kind(
+    "job",
+    lambda topology: topology.scheduler_jobs,
+    lambda observed: observed.jobs,
+    TERRAFORM,
+    lambda job: f"{job.location}/jobs/{job.name}",
+    "locations",
 )
 SCHEDULE_GROUPS: Final = Kind(
     "schedule group", _group, lambda observed: dict.fromkeys(observed.schedule_groups, True), PROVISION
@@ -110,3 +172,8 @@ def all_queues(topology: Topology, observed: Observed) -> Iterator[Pair[object, 
     """Yield the deployed queues, their dead-letter queues, and the dead-letter queue of the schedules."""
     kinds = (QUEUES, DEAD_LETTER_QUEUES, SCHEDULE_DEAD_LETTER_QUEUES)
     return chain.from_iterable(kind.deployed(topology, observed) for kind in kinds)
+
+
+def partition_of(observed: Observed) -> str:
+    """Return the partition of AWS that the queues are in, such as ``aws-cn``."""
+    return next((queue.arn.split(":")[1] for queue in observed.queues.values()), "aws")

@@ -1,6 +1,7 @@
 """Observes a deployment with read-only calls, one after the other.
 
-Queues, tables, buckets and functions are read here; services, schedules and roles have their own modules.
+Queues, tables, buckets and functions of AWS are read here. Services, schedules and roles have their own modules, and so
+do the resources of other clouds.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.deploy.doctor import observe_roles, observe_schedules, observe_services, observe_undeclared
+from taskq_cloud.deploy.doctor import (
+    observe_google,
+    observe_roles,
+    observe_schedules,
+    observe_services,
+    observe_undeclared,
+)
 from taskq_cloud.deploy.doctor.calls import call
 from taskq_cloud.deploy.doctor.observed import (
     Observed,
@@ -18,7 +25,9 @@ from taskq_cloud.deploy.doctor.observed import (
     ObservedFunction,
     ObservedMapping,
     ObservedQueue,
+    ObservedScaling,
     ObservedSchedule,
+    ObservedService,
     ObservedTable,
 )
 from taskq_cloud.deploy.topology.model import Topology
@@ -30,7 +39,7 @@ _NO_RESOURCE: Final = ("ResourceNotFoundException", "ResourceNotFound")
 _NO_BUCKET: Final = ("404", "NoSuchBucket")
 _ENCRYPTED: Final = ("ENABLED", "ENABLING", "UPDATING")
 
-SKIPPABLE: Final = ("undeclared", "functions", "services", "stores", "schedules", "roles")
+SKIPPABLE: Final = ("undeclared", "functions", "services", "scaling", "stores", "schedules", "roles", "tls")
 """Areas that can be left out. Queues can't: the other areas are compared with them."""
 
 
@@ -54,12 +63,15 @@ def table(name: str) -> Flow[ObservedTable | None]:
     described: Mapping[str, Any] = answer["Table"]
     answer = yield from call(resource, "dynamodb", "describe_time_to_live", TableName=name)
     ttl = (answer or {}).get("TimeToLiveDescription", {})
+    billing = described.get("BillingModeSummary", {})
     encryption = described.get("SSEDescription", {})
     return ObservedTable(
         key_schema={each["AttributeName"]: each["KeyType"] for each in described["KeySchema"]},
         attribute_types={each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]},
         ttl_attribute=ttl.get("AttributeName") if ttl.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") else None,
         kms_key=encryption.get("KMSMasterKeyArn") if encryption.get("Status") in _ENCRYPTED else None,
+        # DynamoDB says nothing about a table that has always had provisioned capacity.
+        on_demand=billing.get("BillingMode") == "PAY_PER_REQUEST",
     )
 
 
@@ -112,6 +124,10 @@ def function(name: str, queue_arn: str | None) -> Flow[ObservedFunction | None]:
         role=str(found["Role"]).rpartition("/")[2],
         reserved_concurrency=(reserved or {}).get("ReservedConcurrentExecutions"),
         competing_functions=[receiver for receiver, _ in by_function if receiver != name],
+        kms_key=found.get("KMSKeyArn") or None,
+        in_vpc=bool((found.get("VpcConfig") or {}).get("SubnetIds")),
+        traced=(found.get("TracingConfig") or {}).get("Mode") == "Active",
+        failure_targets=[target] if (target := (found.get("DeadLetterConfig") or {}).get("TargetArn")) else [],
     )
 
 
@@ -154,13 +170,11 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
     queues = yield from _queues(topology)
     undeclared = {} if "undeclared" in skip else (yield from observe_undeclared.undeclared(topology))
     functions = {} if "functions" in skip else (yield from _functions(topology, queues))
-    services = {}
-    if "services" not in skip:
+    services, scaling = dict[str, ObservedService](), dict[str, ObservedScaling]()
+    if "services" not in skip and topology.provider == "aws":
         services = yield from observe_services.services(topology, cluster or topology.name)
-    tables, buckets = {}, {}
-    if "stores" not in skip:
-        tables = yield from _each(table, [each.name for each in topology.tables])
-        buckets = yield from _each(bucket, [each.name for each in topology.buckets if each.provider == "aws"])
+        if "scaling" not in skip:
+            scaling = yield from observe_services.scaling(services, cluster or topology.name)
     groups, schedules = frozenset[str](), dict[str, ObservedSchedule]()
     if "schedules" not in skip:
         groups, schedules = yield from observe_schedules.schedules(topology)
@@ -168,14 +182,18 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
     return Observed(
         queues=queues,
         undeclared=undeclared,
-        tables=tables,
-        buckets=buckets,
+        topics=(yield from observe_google.topics(topology)),
+        subscriptions=(yield from observe_google.subscriptions(topology)),
+        jobs={} if "schedules" in skip else (yield from observe_google.jobs(topology)),
+        **({} if "stores" in skip else (yield from _stores(topology))),
         functions=functions,
         services=services,
+        scaling=scaling,
         schedule_groups=groups,
         schedules=schedules,
         roles=roles,
-        skipped=frozenset(skip),
+        # Without the services, nothing tells how they should be scaled.
+        skipped=frozenset(skip) | ({"scaling"} if "services" in skip else set()),
     )
 
 
@@ -185,6 +203,20 @@ def _queues(topology: Topology) -> Flow[dict[str, ObservedQueue]]:
     if group is not None and group.dead_letter_queue is not None:
         names.append(group.dead_letter_queue.name)
     return (yield from _each(queue, names))
+
+
+def _stores(topology: Topology) -> Flow[dict[str, Any]]:
+    """Observe tables and buckets; return the fields of ``Observed`` that hold them."""
+
+    def names(provider: str) -> list[str]:
+        return [each.name for each in topology.buckets if each.provider == provider]
+
+    return {
+        "tables": (yield from _each(table, [each.name for each in topology.tables])),
+        "buckets": (yield from _each(bucket, names("aws"))),
+        "google_buckets": (yield from _each(observe_google.bucket, names("google"))),
+        "containers": (yield from _each(observe_google.container, names("azure"))),
+    }
 
 
 def _functions(topology: Topology, queues: Mapping[str, ObservedQueue]) -> Flow[dict[str, ObservedFunction]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.deploy import policy_documents
 from taskq_cloud.deploy.doctor.calls import call
 from taskq_cloud.deploy.doctor.observed import ObservedQueue, ObservedRole
 from taskq_cloud.deploy.topology.model import Role, Topology
@@ -46,10 +46,10 @@ def _role(name: str) -> Flow[ObservedRole | None]:
     statements: list[Mapping[str, Any]] = []
     for policy in (yield from _pages(resource, "list_role_policies", "PolicyNames", name)):
         answer = yield from call(resource, "iam", "get_role_policy", RoleName=name, PolicyName=policy)
-        statements += _statements((answer or {})["PolicyDocument"])
+        statements += policy_documents.statements((answer or {})["PolicyDocument"])
     for attached in (yield from _pages(resource, "list_attached_role_policies", "AttachedPolicies", name)):
         statements += (yield from _managed(name, attached["PolicyArn"])) or []
-    return ObservedRole(statements, _trusted(found["Role"]["AssumeRolePolicyDocument"]))
+    return ObservedRole(statements, policy_documents.statements(found["Role"]["AssumeRolePolicyDocument"]))
 
 
 def _managed(name: str, arn: str) -> Flow[list[Mapping[str, Any]] | None]:
@@ -60,7 +60,7 @@ def _managed(name: str, arn: str) -> Flow[list[Mapping[str, Any]] | None]:
         return None
     version = found["Policy"]["DefaultVersionId"]
     answer = yield from call(resource, "iam", "get_policy_version", PolicyArn=arn, VersionId=version)
-    return _statements((answer or {})["PolicyVersion"]["Document"])
+    return policy_documents.statements((answer or {})["PolicyVersion"]["Document"])
 
 
 def _pages(resource: str, operation: str, key: str, role: str) -> Flow[list[Any]]:
@@ -73,24 +73,3 @@ def _pages(resource: str, operation: str, key: str, role: str) -> Flow[list[Any]
         if not answer.get("IsTruncated"):
             return found
         marker = {"Marker": answer["Marker"]}
-
-
-def _statements(document: Mapping[str, Any] | str) -> list[Mapping[str, Any]]:
-    # The SDK decodes the document; emulators may leave it as text.
-    read: Mapping[str, Any] = json.loads(document) if isinstance(document, str) else document
-    found = read.get("Statement", [])
-    return [found] if isinstance(found, Mapping) else list(found)
-
-
-def _trusted(document: Mapping[str, Any] | str) -> frozenset[str]:
-    services: set[str] = set()
-    for each in _statements(document):
-        principal = each.get("Principal", {})
-        if each.get("Effect") == "Allow" and isinstance(principal, Mapping):
-            services.update(as_list(principal.get("Service", [])))
-    return frozenset(services)
-
-
-def as_list(value: str | Sequence[str]) -> list[str]:
-    """Return a list of a value that IAM writes as one string or as a list of strings."""
-    return [value] if isinstance(value, str) else list(value)

@@ -52,4 +52,5 @@ def _schedule(found: Mapping[str, Any]) -> ObservedSchedule:
         "enabled": found.get("State", "ENABLED") == "ENABLED",
         "end_date": end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(end, datetime) else None,
     }
-    return ObservedSchedule(fields, target["RoleArn"], target.get("DeadLetterConfig", {}).get("Arn"))
+    dead_letter = target.get("DeadLetterConfig", {}).get("Arn")
+    return ObservedSchedule(fields, target["RoleArn"], dead_letter, found.get("KmsKeyArn") or None)

@@ -48,12 +48,14 @@ class ObservedTable:
         attribute_types: attribute -> ``S``, ``N`` or ``B``.
         ttl_attribute: the attribute that holds an item's expiry; None: items do not expire.
         kms_key: the ARN of the key that encrypts it; None: DynamoDB's own key.
+        on_demand: whether each request is paid for; otherwise the table has a capacity of its own.
     """
 
     key_schema: Mapping[str, str]
     attribute_types: Mapping[str, str]
     ttl_attribute: str | None
     kms_key: str | None = None
+    on_demand: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,73 @@ class ObservedBucket:
     public_access_block: Mapping[str, bool]
     policy: Mapping[str, Any] | None
     kms_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedGoogleBucket:
+    """A bucket of Cloud Storage.
+
+    Args:
+        lifecycle_rules: its rules, as the JSON API writes them.
+        public_access_prevention: ``enforced`` or ``inherited``.
+        uniform_access: whether only IAM decides on access, and no access control list.
+    """
+
+    lifecycle_rules: Sequence[Mapping[str, Any]]
+    public_access_prevention: str
+    uniform_access: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedContainer:
+    """A container of Azure Blob Storage.
+
+    Args:
+        public_access: what strangers may read: ``blob`` or ``container``; None: nothing.
+    """
+
+    public_access: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedSubscription:
+    """A subscription of Pub/Sub.
+
+    Args:
+        topic: the full name of its topic.
+        ordered: whether it keeps the order of an ordering key.
+        ack_deadline_seconds: how long a message is leased to the receiver that sets no deadline.
+        retention_seconds: how long messages are kept.
+        expires_after_seconds: after how long without a receive the subscription is deleted; 0: never.
+        dead_letter_topic: the full name of the topic of its dead letters; empty: it has none.
+        max_delivery_attempts: after how many deliveries a message becomes a dead letter.
+        push_endpoint: the URL that messages are pushed to; empty: receivers pull them.
+        drops: settings by which messages are left out or changed, such as a filter.
+    """
+
+    topic: str
+    ordered: bool
+    ack_deadline_seconds: int
+    retention_seconds: int
+    expires_after_seconds: int
+    dead_letter_topic: str
+    max_delivery_attempts: int
+    push_endpoint: str
+    drops: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedJob:
+    """A job of Cloud Scheduler.
+
+    Args:
+        fields: the values of the fields that a declared ``SchedulerJob`` has, by field name, with the full name of the
+            topic as ``queue``.
+        state: its state, such as ``ENABLED`` or ``UPDATE_FAILED``.
+    """
+
+    fields: Mapping[str, Any]
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +179,10 @@ class ObservedFunction:
         role: the name of its role.
         reserved_concurrency: the instances that are reserved for it; None: it shares the instances of the account.
         competing_functions: the names of other functions that have a mapping from that queue.
+        kms_key: the ARN of the key that encrypts its environment; None: Lambda's own key.
+        in_vpc: whether it runs in a VPC.
+        traced: whether X-Ray traces it.
+        failure_targets: the ARNs that invocations go to which fail.
     """
 
     timeout_seconds: int
@@ -119,6 +192,10 @@ class ObservedFunction:
     role: str
     reserved_concurrency: int | None = None
     competing_functions: Sequence[str] = ()
+    kms_key: str | None = None
+    in_vpc: bool = False
+    traced: bool = False
+    failure_targets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +220,21 @@ class ObservedService:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedScaling:
+    """How Application Auto Scaling scales a service of ECS.
+
+    Args:
+        minimum_tasks: the least containers.
+        maximum_tasks: the most containers.
+        backlog_per_task: the messages for each container, by the policy's first step; None: it has one step at most.
+    """
+
+    minimum_tasks: int
+    maximum_tasks: int
+    backlog_per_task: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedSchedule:
     """A schedule of EventBridge Scheduler.
 
@@ -150,11 +242,13 @@ class ObservedSchedule:
         fields: the values of the fields that a declared ``Schedule`` has, by field name.
         role: the ARN of the role that it sends messages with.
         dead_letter: the ARN of the queue for messages that it can't send; None: it has no such queue.
+        kms_key: the ARN of the key that encrypts it; None: the scheduler's own key.
     """
 
     fields: Mapping[str, Any]
     role: str
     dead_letter: str | None
+    kms_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +257,11 @@ class ObservedRole:
 
     Args:
         statements: the statements of all its policies, inline and attached, as IAM writes them.
-        trusted: the services that may assume the role.
+        trust: the statements that say who may assume the role.
     """
 
     statements: Sequence[Mapping[str, Any]]
-    trusted: frozenset[str] = frozenset()
+    trust: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +275,14 @@ class Observed:
         buckets: name -> bucket.
         functions: name -> function.
         services: name -> service.
+        scaling: name of a service -> its scaling.
         schedule_groups: the names of the schedule groups that exist.
         schedules: name -> schedule, of the declared schedules.
+        topics: full name of a topic -> settings by which it leaves messages out or changes them.
+        subscriptions: full name -> subscription of Pub/Sub.
+        jobs: full name -> job of Cloud Scheduler.
+        google_buckets: name -> bucket of Cloud Storage.
+        containers: name -> container of Azure Blob Storage.
         roles: name -> role; a declared role that no service assumes is the policy of its name.
         skipped: the areas that were not observed.
     """
@@ -193,7 +293,13 @@ class Observed:
     buckets: Mapping[str, ObservedBucket] = field(default_factory=dict)
     functions: Mapping[str, ObservedFunction] = field(default_factory=dict)
     services: Mapping[str, ObservedService] = field(default_factory=dict)
+    scaling: Mapping[str, ObservedScaling] = field(default_factory=dict)
     schedule_groups: frozenset[str] = frozenset()
     schedules: Mapping[str, ObservedSchedule] = field(default_factory=dict)
+    topics: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    subscriptions: Mapping[str, ObservedSubscription] = field(default_factory=dict)
+    jobs: Mapping[str, ObservedJob] = field(default_factory=dict)
+    google_buckets: Mapping[str, ObservedGoogleBucket] = field(default_factory=dict)
+    containers: Mapping[str, ObservedContainer] = field(default_factory=dict)
     roles: Mapping[str, ObservedRole] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()

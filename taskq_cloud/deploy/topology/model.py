@@ -255,6 +255,10 @@ class Topology(Model):
     """The schedules on Google Cloud."""
     roles: tuple[Role, ...] = ()
 
+    def google_name(self, collection: str, name: str) -> str:
+        """Return the full name of a resource on Google Cloud: ``"projects/shop/topics/orders"``."""
+        return f"projects/{self.project}/{collection}/{name}"
+
     def queue_named(self, queue: str) -> Queue:
         """Return a queue by the application's name for it.
 

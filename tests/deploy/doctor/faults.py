@@ -11,6 +11,7 @@ from tests.deploy.deployment import ACCOUNT, Deployment, trust
 
 OPEN_POLICY = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}]}
 OPEN_TO_S3 = {"Statement": [{**OPEN_POLICY["Statement"][0], "Principal": {"Service": "s3.amazonaws.com"}}]}
+OF_ACCOUNT = {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}
 OTHER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/other"
 DEFAULT_RULE = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
 
@@ -148,6 +149,45 @@ def without_table(live: Deployment) -> AbstractContextManager[None]:
     return changed(lambda: live.clients["dynamodb"].delete_table(TableName=f"{live.prefix}-results"), live.provision)
 
 
+def with_capacity(live: Deployment) -> AbstractContextManager[None]:
+    """Give the table a capacity of its own."""
+    update, name = live.clients["dynamodb"].update_table, f"{live.prefix}-results"
+    throughput = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}
+    return changed(
+        lambda: update(TableName=name, BillingMode="PROVISIONED", ProvisionedThroughput=throughput),
+        lambda: update(TableName=name, BillingMode="PAY_PER_REQUEST"),
+    )
+
+
+def bucket_rule(live: Deployment, rule: dict[str, Any]) -> AbstractContextManager[None]:
+    """Add a lifecycle rule to the bucket; afterwards provision its declared rules alone."""
+    s3, name = live.clients["s3"], f"{live.prefix}-payloads"
+
+    def put() -> None:
+        rules = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+        s3.put_bucket_lifecycle_configuration(
+            Bucket=name, LifecycleConfiguration={"Rules": [*rules, {"Status": "Enabled", **rule}]}
+        )
+
+    def undo() -> None:
+        s3.delete_bucket_lifecycle(Bucket=name)
+        live.provision()
+
+    return changed(put, undo)
+
+
+def tls_for(live: Deployment, action: str, condition: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a policy of the queue ``work`` that denies an action without TLS, on a further condition."""
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": action,
+        "Resource": live.arn("work"),
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}, **(condition or {})},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
 def without_ttl(live: Deployment) -> AbstractContextManager[None]:
     off = {"Enabled": False, "AttributeName": "ttl"}
     return changed(
@@ -214,14 +254,22 @@ def attached(live: Deployment, *statements: dict[str, Any]) -> AbstractContextMa
     return changed(do, undo)
 
 
-def trusting(live: Deployment, service: str) -> AbstractContextManager[None]:
+def trusting(live: Deployment, service: str, more: dict[str, Any] | None = None) -> AbstractContextManager[None]:
+    """Let a service, and optionally another principal, assume the role of the function."""
     role = role_of(live, "function")
 
-    def put(trusted: str) -> None:
-        document = json.dumps(trust(trusted))
-        live.clients["iam"].update_assume_role_policy(RoleName=role, PolicyDocument=document)
+    def put(trusted: str, others: dict[str, Any] | None = None) -> None:
+        document = trust(trusted)
+        if others is not None:
+            document["Statement"].append({**document["Statement"][0], "Principal": others})
+        live.clients["iam"].update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(document))
 
-    return changed(lambda: put(service), lambda: put("lambda.amazonaws.com"))
+    return changed(lambda: put(service, more), lambda: put("lambda.amazonaws.com"))
+
+
+def without_producer(live: Deployment) -> AbstractContextManager[None]:
+    arn, name = f"arn:aws:iam::{ACCOUNT}:policy/{live.prefix}-producer", f"{live.prefix}-producer"
+    return changed(lambda: live.clients["iam"].delete_policy(PolicyArn=arn), lambda: live.make_role(name))
 
 
 def without_role(live: Deployment) -> AbstractContextManager[None]:

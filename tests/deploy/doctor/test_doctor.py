@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,9 +13,11 @@ from click.testing import CliRunner
 
 from taskq_cloud import TaskQ
 from taskq_cloud.cli import main
+from taskq_cloud.core.flows import run
 from taskq_cloud.deploy import aws_settings
-from taskq_cloud.deploy.doctor import observe
+from taskq_cloud.deploy.doctor import observe, observe_services
 from taskq_cloud.deploy.doctor.checks import CHECKS, findings
+from taskq_cloud.deploy.doctor.checks_role import _OF_A_VPC, _OF_TRACES
 from taskq_cloud.deploy.doctor.observed import (
     Observed,
     ObservedBucket,
@@ -29,6 +31,7 @@ from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.deploy.topology.model import Topology
 from tests.deploy.conftest import drive
+from tests.deploy.doctor.as_declared import deployed, on_aws, trusted
 from tests.docs.test_tables import rows
 
 Plant: TypeAlias = Callable[[Observed], Observed]
@@ -82,10 +85,7 @@ def observed(topology: Topology) -> Observed:
             )
         },
         schedule_groups=frozenset({"shop"}),
-        roles={
-            role.name: ObservedRole(policies[role.name]["Statement"], frozenset({role.assumed_by or "nobody"}))
-            for role in topology.roles
-        },
+        roles={role.name: ObservedRole(policies[role.name]["Statement"], trusted(role)) for role in topology.roles},
     )
 
 
@@ -245,8 +245,21 @@ SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
         ({**SEND, "Effect": "Deny"}, {"role.permission_missing"}),
         ({**SEND, "Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, set()),
         ({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}, {"role.permission_unused"}),
+        ({"Effect": "Deny", "NotAction": "s3:*", "Resource": "*"}, {"role.permission_missing"}),
+        ({"Effect": "Deny", "Action": "*", "NotResource": f"{ARN}{WORK}"}, {"role.permission_missing"}),
+        ({"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": f"{ARN}[{WORK}]"}, {"role.permission_unused"}),
     ],
-    ids=["wildcard", "declared", "another queue", "denied", "denied on a condition", "all except some"],
+    ids=[
+        "wildcard",
+        "declared",
+        "another queue",
+        "denied",
+        "denied on a condition",
+        "all except some",
+        "denied except some actions",
+        "denied except some resources",
+        "brackets mean nothing",
+    ],
 )
 def test_policy_statements_are_evaluated_as_iam_does(
     topology: Topology, observed: Observed, statement: dict[str, Any], checks: set[str]
@@ -266,6 +279,96 @@ def test_condition_that_differs_from_declaration_is_found(topology: Topology, ob
         ]
         found = findings(topology, part("roles", name, statements=statements)(observed))
         assert check in {each.check for each in found}
+
+
+def written_by_terraform(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a statement as Terraform does: a list of one value as that value, in another order."""
+
+    def scalar(values: Any) -> Any:
+        return values[0] if isinstance(values, list) and len(values) == 1 else values
+
+    conditions = {
+        operator: {key.upper(): scalar(values) for key, values in keys.items()}
+        for operator, keys in statement.get("Condition", {}).items()
+    }
+    written = {name: scalar(value) for name, value in reversed(list(statement.items())) if name != "Condition"}
+    return written | ({"Condition": conditions} if conditions else {})
+
+
+def test_documents_as_terraform_writes_them_have_no_findings(topology: Topology, observed: Observed) -> None:
+    roles = {
+        name: replace(role, statements=[written_by_terraform(each) for each in role.statements])
+        for name, role in observed.roles.items()
+    }
+    assert any(isinstance(each["Resource"], str) for role in roles.values() for each in role.statements)
+    denial = {
+        "Effect": "Deny",
+        "Principal": {"AWS": ["*"]},
+        "Action": ["sqs:*"],
+        "Resource": f"{ARN}{WORK}",
+        "Condition": {"Bool": {"aws:securetransport": [False]}},
+    }
+    there = replace(observed, roles=roles)
+    assert findings(topology, queue(WORK, Policy=json.dumps({"Statement": denial}))(there)) == []
+
+
+def of_function(live: Observed, **fields: Any) -> Observed:
+    """Return a deployment whose function has other fields, and whose role allows what Lambda needs for them."""
+    statements = [
+        {"Effect": "Allow", "Action": sorted(_OF_A_VPC), "Resource": "*"},
+        {"Effect": "Allow", "Action": sorted(_OF_TRACES), "Resource": "*"},
+        {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": f"{ARN}failed"},
+    ]
+    role = live.functions[FUNCTION].role
+    more = part("roles", role, statements=[*live.roles[role].statements, *statements])(live)
+    return part("functions", FUNCTION, **fields)(more)
+
+
+def test_permissions_of_lambda_itself_are_expected_where_it_needs_them(topology: Topology, observed: Observed) -> None:
+    used = of_function(observed, in_vpc=True, traced=True, failure_targets=[f"{ARN}failed"])
+    assert findings(topology, used) == []
+    (unused,) = findings(topology, of_function(observed))
+    assert "ec2:CreateNetworkInterface" in unused.difference
+    assert f"sqs:SendMessage of {ARN}failed" in unused.difference
+    assert "xray:PutTraceSegments" in unused.difference
+
+
+SCALING: list[tuple[dict[str, Any] | None, str | None]] = [
+    ({"MinCapacity": 0, "MaxCapacity": 4}, None),
+    ({"MinCapacity": 1, "MaxCapacity": 4}, "1 to 4 containers run; 0 to 4 are declared"),
+    ({"MinCapacity": 0, "MaxCapacity": 4, "backlog": 50}, "it is scaled to 50 messages for each container"),
+    (None, "nothing scales it"),
+]
+
+
+@pytest.mark.parametrize(("target", "difference"), SCALING)
+def test_scaling_is_compared_with_declaration(target: dict[str, Any] | None, difference: str | None) -> None:
+    topology = on_aws()
+    (service,) = topology.services
+    backlog = (target or {}).pop("backlog", service.backlog_per_task)
+    steps = [
+        {"MetricIntervalLowerBound": backlog, "ScalingAdjustment": 2},
+        {"MetricIntervalLowerBound": 0, "MetricIntervalUpperBound": backlog, "ScalingAdjustment": 1},
+    ]
+    policy = {"StepScalingPolicyConfiguration": {"AdjustmentType": "ExactCapacity", "StepAdjustments": steps}}
+    resource_id = f"service/shop/{service.name}"
+    answers = {
+        "describe_scalable_targets": {"ScalableTargets": [{**target, "ResourceId": resource_id}] if target else []},
+        "describe_scaling_policies": {"ScalingPolicies": [policy]},
+    }
+    asked = []
+
+    def perform(call: Any) -> Any:
+        asked.append(call.parameters)
+        return answers[call.operation]
+
+    scaling = run(
+        observe_services.scaling([service.name], f"arn:aws:ecs:eu-west-1:123456789012:cluster/{topology.name}"), perform
+    )
+    assert asked[0] == {"ServiceNamespace": "ecs", "ResourceIds": [resource_id]}
+    found = findings(topology, replace(deployed(topology), scaling=scaling))
+    assert [each.check for each in found] == (["service.scaling"] if difference else [])
+    assert all(difference in each.difference for each in found if difference)
 
 
 def test_every_check_is_documented() -> None:

@@ -1,0 +1,110 @@
+"""Observes the resources of a deployment on Google Cloud and Azure: topics, subscriptions, jobs and buckets."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.deploy.doctor.calls import call
+from taskq_cloud.deploy.doctor.observed import (
+    ObservedContainer,
+    ObservedGoogleBucket,
+    ObservedJob,
+    ObservedSubscription,
+)
+from taskq_cloud.deploy.topology.model import Topology
+
+_ABSENT: Final = ("NOT_FOUND",)
+_NO_BUCKET: Final = ("NoSuchBucket",)
+_NO_CONTAINER: Final = ("ContainerNotFound", "ContainerBeingDeleted")
+
+
+def topics(topology: Topology) -> Flow[dict[str, list[str]]]:
+    """Observe the topics of the queues and of their dead letters, and return the existing ones by full name."""
+    found = {}
+    for each in topology.subscriptions:
+        for name in (
+            topology.google_name("topics", each.topic),
+            topology.google_name("topics", each.dead_letter_topic),
+        ):
+            answer = yield from call(f"topic {name}", "publisher", "get_topic", _ABSENT, request={"topic": name})
+            if answer is not None:
+                found[name] = ["message transforms"] if answer.message_transforms else []
+    return found
+
+
+def subscriptions(topology: Topology) -> Flow[dict[str, ObservedSubscription]]:
+    """Observe the subscriptions of the queues and of their dead letters, and return the existing ones by full name."""
+    found = {}
+    for each in topology.subscriptions:
+        for short in (each.subscription, each.dead_letter_subscription):
+            name = topology.google_name("subscriptions", short)
+            answer = yield from call(
+                f"subscription {name}", "subscriber", "get_subscription", _ABSENT, request={"subscription": name}
+            )
+            if answer is not None:
+                found[name] = _subscription(answer)
+    return found
+
+
+def jobs(topology: Topology) -> Flow[dict[str, ObservedJob]]:
+    """Observe the declared jobs of Cloud Scheduler, and return the existing ones by full name."""
+    found = {}
+    for each in topology.scheduler_jobs:
+        name = topology.google_name(f"locations/{each.location}/jobs", each.name)
+        answer = yield from call(f"job {name}", "cloud_scheduler", "get_job", _ABSENT, request={"name": name})
+        if answer is not None:
+            found[name] = _job(answer)
+    return found
+
+
+def bucket(name: str) -> Flow[ObservedGoogleBucket | None]:
+    """Observe a bucket of Cloud Storage; None if it does not exist."""
+    answer = yield from call(f"bucket {name}", "gcs", "get_bucket", _NO_BUCKET, bucket=name)
+    return None if answer is None else ObservedGoogleBucket(**answer)
+
+
+def container(name: str) -> Flow[ObservedContainer | None]:
+    """Observe a container of Azure Blob Storage; None if it does not exist."""
+    answer = yield from call(f"container {name}", "azureblob", "get_container", _NO_CONTAINER, container=name)
+    return None if answer is None else ObservedContainer(**answer)
+
+
+def _subscription(found: Any) -> ObservedSubscription:
+    drops = {
+        f"the filter {found.filter!r}": found.filter,
+        "message transforms": found.message_transforms,
+        "an export to BigQuery": found.bigquery_config.table,
+        "an export to Cloud Storage": found.cloud_storage_config.bucket,
+        "its detachment from the topic": found.detached,
+    }
+    return ObservedSubscription(
+        topic=found.topic,
+        ordered=found.enable_message_ordering,
+        ack_deadline_seconds=found.ack_deadline_seconds,
+        retention_seconds=_seconds(found.message_retention_duration),
+        expires_after_seconds=_seconds(found.expiration_policy.ttl),
+        dead_letter_topic=found.dead_letter_policy.dead_letter_topic,
+        max_delivery_attempts=found.dead_letter_policy.max_delivery_attempts,
+        push_endpoint=found.push_config.push_endpoint,
+        drops=[name for name, there in drops.items() if there],
+    )
+
+
+def _job(found: Any) -> ObservedJob:
+    target = found.pubsub_target
+    fields = {
+        "schedule": found.schedule,
+        # Google writes the default time zone in other ways, too.
+        "timezone": "UTC" if found.time_zone.lower() in ("", "utc", "etc/utc") else found.time_zone,
+        "queue": target.topic_name or found.http_target.uri,
+        "message": target.data.decode(errors="surrogateescape"),
+        "attributes": dict(target.attributes),
+        "retries": found.retry_config.retry_count,
+        "enabled": found.state.name != "PAUSED",
+    }
+    return ObservedJob(fields, found.state.name)
+
+
+def _seconds(duration: Any) -> int:
+    return int(duration.total_seconds()) if duration else 0

@@ -1,0 +1,211 @@
+"""Deployments that match their declarations: what the doctor would observe after a clean apply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from taskq_cloud import TaskQ
+from taskq_cloud.deploy import aws_settings
+from taskq_cloud.deploy.doctor.observed import (
+    Observed,
+    ObservedBucket,
+    ObservedContainer,
+    ObservedFunction,
+    ObservedGoogleBucket,
+    ObservedJob,
+    ObservedMapping,
+    ObservedQueue,
+    ObservedRole,
+    ObservedScaling,
+    ObservedSchedule,
+    ObservedService,
+    ObservedSubscription,
+    ObservedTable,
+)
+from taskq_cloud.deploy.topology.formats import iam
+from taskq_cloud.deploy.topology.model import Bucket, Function, Role, ScheduleGroup, Topology
+
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/shop"
+NIGHTLY = {"nightly": {"task": "shop.charge", "schedule": "0 3 * * *", "args": [1]}}
+
+
+def on_aws() -> Topology:
+    """Return a topology on AWS with every kind of resource."""
+    app = TaskQ(
+        "shop",
+        broker=f"sqs://{REGION}/shop-",
+        results="dynamodb://shop-results",
+        payloads="s3://shop-payloads/live",
+        scheduler=f"eventbridge://shop?role=arn:aws:iam::{ACCOUNT}:role/shop-scheduler"
+        f"&dead_letter=arn:aws:sqs:{REGION}:{ACCOUNT}:shop-schedules-dead",
+        task_default_queue="orders",
+        beat_schedule=NIGHTLY,
+        deployment={"schedules": "terraform", "kms_key_arn": KEY},
+    )
+    app.task(name="shop.charge", time_limit=30)(len)
+    app.task(name="shop.build_report", queue="reports", time_limit=3600)(len)
+    return app.topology(app_path="shop:app")
+
+
+def on_google() -> Topology:
+    """Return a topology on Google Cloud, with payloads on Azure."""
+    app = TaskQ(
+        "shop",
+        broker="pubsub://shop-prod/shop-",
+        results="gs://shop-results/live",
+        payloads="azureblob://payloads?account_url=https://shop.blob.core.windows.net",
+        scheduler="cloudscheduler://shop-prod/europe-west1",
+        task_default_queue="orders",
+        beat_schedule=NIGHTLY,
+        deployment={"schedules": "terraform"},
+    )
+    app.task(name="shop.charge", time_limit=30)(len)
+    return app.topology(app_path="shop:app")
+
+
+def deployed(topology: Topology) -> Observed:
+    """Return the deployment that matches a topology."""
+    group = topology.schedule_group
+    policies = iam.policies(topology, iam.ArnPlaceholders(ACCOUNT, REGION))
+    return Observed(
+        queues=_queues(topology),
+        tables={
+            each.name: ObservedTable({each.hash_key: "HASH"}, {each.hash_key: "S"}, each.ttl_attribute, _key(topology))
+            for each in topology.tables
+        },
+        buckets={each.name: _bucket(each, topology) for each in topology.buckets if each.provider == "aws"},
+        functions={each.name: _function(each, topology) for each in topology.functions},
+        services={
+            each.name: ObservedService(
+                each.role,
+                each.command,
+                each.environment,
+                each.cpu_units,
+                each.memory_mb,
+                each.stop_timeout_seconds,
+            )
+            for each in topology.services
+        },
+        scaling={
+            each.name: ObservedScaling(each.minimum_tasks, each.maximum_tasks, each.backlog_per_task)
+            for each in topology.services
+        },
+        schedule_groups=frozenset({group.name} if group else ()),
+        schedules=_schedules(topology, group),
+        roles={role.name: ObservedRole(policies[role.name]["Statement"], trusted(role)) for role in topology.roles},
+        **(_of_google(topology) if topology.provider == "google" else {}),
+    )
+
+
+def trusted(role: Role) -> list[Mapping[str, Any]]:
+    """Return the statements of the trust policy of a role."""
+    principal = {"Service": role.assumed_by}
+    return [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}] if role.assumed_by else []
+
+
+def _key(topology: Topology) -> str | None:
+    return topology.kms_key_arn
+
+
+def _arn(name: str) -> str:
+    return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+
+
+def _queues(topology: Topology) -> dict[str, ObservedQueue]:
+    found = {}
+    for queue in topology.queues:
+        dead, arn, dead_arn = queue.dead_letter_queue.name, _arn(queue.name), _arn(queue.dead_letter_queue.name)
+        found[queue.name] = aws_settings.queue_attributes(topology, queue, arn, dead_arn)
+        found[dead] = aws_settings.dead_letter_attributes(topology, queue, dead_arn, arn)
+    group = topology.schedule_group
+    if group is not None and group.dead_letter_queue is not None:
+        dead = group.dead_letter_queue.name
+        found[dead] = aws_settings.schedules_dead_letter_attributes(topology, group.dead_letter_queue, _arn(dead))
+    return {name: ObservedQueue("", {**attributes, "QueueArn": _arn(name)}) for name, attributes in found.items()}
+
+
+def _bucket(bucket: Bucket, topology: Topology) -> ObservedBucket:
+    policy = aws_settings.with_tls({}, "s3", aws_settings.bucket_arns(bucket.name))
+    rules = aws_settings.lifecycle_rules(bucket, [])
+    return ObservedBucket(rules, aws_settings.PUBLIC_ACCESS_BLOCK, policy, _key(topology))
+
+
+def _function(function: Function, topology: Topology) -> ObservedFunction:
+    mapping = ObservedMapping(
+        "uuid",
+        "Enabled",
+        function.batch_size,
+        function.batching_window_seconds,
+        ["ReportBatchItemFailures"],
+        function.maximum_concurrency,
+    )
+    return ObservedFunction(
+        function.timeout_seconds,
+        function.memory_mb,
+        function.environment,
+        [mapping],
+        function.role,
+        function.reserved_concurrency,
+        kms_key=_key(topology),
+    )
+
+
+def _schedules(topology: Topology, group: ScheduleGroup | None) -> dict[str, ObservedSchedule]:
+    found = {}
+    for each in topology.schedules:
+        assert group is not None
+        assert group.dead_letter_queue is not None
+        fields = {**each.model_dump(), "queue": topology.queue_named(each.queue).name}
+        found[each.name] = ObservedSchedule(fields, group.role_arn, _arn(group.dead_letter_queue.name), _key(topology))
+    return found
+
+
+def _of_google(topology: Topology) -> dict[str, Any]:
+    topics: dict[str, list[str]] = {}
+    subscriptions = {}
+    for each in topology.subscriptions:
+        topic = topology.google_name("topics", each.topic)
+        dead = topology.google_name("topics", each.dead_letter_topic)
+        topics |= {topic: [], dead: []}
+        live = ObservedSubscription(
+            topic=topic,
+            ordered=each.ordered,
+            ack_deadline_seconds=each.ack_deadline_seconds,
+            retention_seconds=each.message_retention_seconds,
+            expires_after_seconds=0,
+            dead_letter_topic=dead,
+            max_delivery_attempts=each.max_delivery_attempts,
+            push_endpoint="",
+        )
+        subscriptions[topology.google_name("subscriptions", each.subscription)] = live
+        of_dead = ObservedSubscription(dead, False, 60, 1_209_600, 0, "", 0, "")
+        subscriptions[topology.google_name("subscriptions", each.dead_letter_subscription)] = of_dead
+    names = {each.queue: topology.google_name("topics", each.topic) for each in topology.subscriptions}
+    return {
+        "topics": topics,
+        "subscriptions": subscriptions,
+        "jobs": {
+            topology.google_name(f"locations/{each.location}/jobs", each.name): ObservedJob(
+                {**each.model_dump(), "queue": names[each.queue]}, "ENABLED"
+            )
+            for each in topology.scheduler_jobs
+        },
+        "google_buckets": {
+            each.name: ObservedGoogleBucket(
+                [
+                    {
+                        "action": {"type": "Delete"},
+                        "condition": {"age": rule.expire_days, "matchesPrefix": [rule.prefix]},
+                    }
+                    for rule in each.lifecycle_rules
+                ],
+                "enforced",
+                True,
+            )
+            for each in topology.buckets
+            if each.provider == "google"
+        },
+        "containers": {each.name: ObservedContainer(None) for each in topology.buckets if each.provider == "azure"},
+    }
