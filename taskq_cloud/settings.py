@@ -1,15 +1,14 @@
 """All settings of an application, with their types and defaults.
 
 A setting is looked up in this order: options of the ``taskq`` command, keyword arguments of ``TaskQ``, environment
-variables (``TASKQ_`` and the setting's name in capitals), the file ``.env``, and the default below.
+variables (``TASKQ_`` and the setting's name in capitals), the file ``.env``, and the default below. A deployment can
+have its environment override the keyword arguments: see ``environments``.
 
 Settings that Celery has too keep Celery's names, defaults and meanings; docs/settings.md lists the exceptions.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -23,24 +22,34 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
 from taskq_cloud.core.model.rates import parse_rate
 from taskq_cloud.core.security.signing import public_key
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
+from taskq_cloud.environments import (
+    PREFIX,
+    command_line,
+    env_file,
+    environment_first,
+    variable_of,
+    variables_of_environment,
+)
 from taskq_cloud.errors import ImproperlyConfigured
 
 __all__ = ["Settings", "load_settings", "public_key"]
 
 LOCAL_BROKER: Final = "sqlite:///.taskq/broker.db"
 LOCAL_RESULTS: Final = "sqlite:///.taskq/results.db"
-
-COMMAND_LINE: Final = "TASKQ_COMMAND_LINE"
-"""The environment variable that holds the settings given as command-line options, as a JSON object.
-
-It passes options such as ``--broker`` on to the application that ``taskq`` imports, and to the processes of its pool.
-"""
 
 _CELERY_NAMES: Final = {"broker_url": "broker", "result_backend": "results"}
 
@@ -59,7 +68,7 @@ class Settings(BaseSettings):
     """Every setting of an application, with its default. Durations are in seconds, unless a setting says otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TASKQ_",
+        env_prefix=PREFIX,
         env_file=".env",
         extra="ignore",
         frozen=True,
@@ -225,6 +234,21 @@ class Settings(BaseSettings):
     """Whether a worker on ECS asks for its container to be kept while a long task runs (see
     ``taskq_cloud.worker.protection``)."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources of values; an earlier one has priority, and mappings of all of them are merged."""
+        if not environment_first():
+            return init_settings, env_settings, dotenv_settings
+        file = DotEnvSettingsSource(settings_cls, env_file=env_file())
+        return InitSettingsSource(settings_cls, command_line()), env_settings, file, init_settings
+
     @model_validator(mode="before")
     @classmethod
     def _read_celerys_names(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -308,10 +332,15 @@ def load_settings(given: dict[str, Any]) -> Settings:
                 f"{name} is another name of the setting {ours}, and the two values differ: keep one"
             )
     values = {_CELERY_NAMES.get(name, name): value for name, value in given.items()}
-    values |= json.loads(os.environ.get(COMMAND_LINE, "{}"))
+    values |= command_line()
     unknown = sorted(values.keys() - Settings.model_fields.keys())
     if unknown:
         raise ImproperlyConfigured(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(Settings.model_fields))}")
+    if environment_first():
+        there = variables_of_environment()
+        for name, ours in _CELERY_NAMES.items():
+            if variable_of(name) in there and variable_of(ours) not in there:
+                values.pop(ours, None)  # otherwise this keyword would win over the variable of Celery's name
     try:
         return Settings(**values)
     except ValidationError as error:

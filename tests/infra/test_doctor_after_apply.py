@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_doctor_after_clean_apply_is_silent(
     from botocore.session import Session  # an optional requirement: without it, the tests without AWS still run
 
     # Values above the least that is safe are drift, too.
-    functions = Session().create_client("lambda")
+    functions: Any = Session().create_client("lambda")
     functions.update_function_configuration(FunctionName="shop-orders", MemorySize=2048)
     (found,) = diagnose(folder, "scaling")
     assert found == "function.memory function shop-orders: it has 2048 MiB of memory; 1024 MiB are declared"

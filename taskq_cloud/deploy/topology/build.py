@@ -37,6 +37,13 @@ from taskq_cloud.deploy.topology.names import check_variables
 from taskq_cloud.deploy.topology.runtimes import MARGIN_SECONDS, Served, serve
 from taskq_cloud.deploy.topology.scheduling import schedule_group, schedules, with_key
 from taskq_cloud.deploy.topology.stores import Stores, stores
+from taskq_cloud.environments import (
+    ENVIRONMENT_FIRST,
+    SECRETS,
+    environment_first,
+    variable_of,
+    variables_of_deployment,
+)
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Application
 from taskq_cloud.settings import Settings
@@ -60,6 +67,15 @@ messages are not received again before that."""
 
 FUNCTION_WITHOUT_TASKS_SECONDS: Final = 30
 _DAY_SECONDS: Final = 86_400
+_FOR_PROCESSES: Final = frozenset(
+    map(
+        variable_of,
+        Settings.model_fields.keys() - SECRETS - {"beat_schedule", "broker_url", "deployment", "result_backend"},
+    )
+)
+"""Variables of a deployment's file that its processes get, too. Secrets are none of them, nor are values that other
+variables or the topology hold."""
+
 _ON_ONE_MACHINE: Final = frozenset({"memory", "sqlite"})
 
 
@@ -216,7 +232,11 @@ def _environment(settings: Settings, deployment: Deployment, app_path: str | Non
         "TASKQ_SCHEDULER": scheduler,
     }
     given = {name: value for name, value in variables.items() if value is not None}
-    return dict(sorted((given | deployment.environment).items()))
+    # Functions and containers run with the settings that their topology was made with.
+    of_deployment = {name: value for name, value in variables_of_deployment().items() if name in _FOR_PROCESSES}
+    first = {ENVIRONMENT_FIRST: "1"} if environment_first() else {}
+    names.check_secrets(deployment)
+    return dict(sorted((of_deployment | first | given | deployment.environment).items()))
 
 
 def _queue(broker: SQSBroker, deployment: Deployment, settings: Settings, served: Served) -> Queue:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from taskq_cloud.deploy.topology.deployment import Deployment
+from taskq_cloud.deploy.topology.deployment import Deployment, FunctionOptions, ServiceOptions
 from taskq_cloud.deploy.topology.model import Function, Queue
 from taskq_cloud.deploy.topology.runtimes import Served
+from taskq_cloud.environments import SECRETS, variable_of
 from taskq_cloud.errors import ImproperlyConfigured
 
 RESERVED: Final = frozenset(
@@ -128,3 +129,24 @@ def check_variables(where: str, environment: Mapping[str, str]) -> None:
             f"{where}: Lambda sets {', '.join(found)} itself and refuses a function that does: remove it from"
             " environment, or set it for services only"
         )
+
+
+def check_secrets(deployment: Deployment) -> None:
+    """Check that no secret is among the environment variables, which are written down in plans and states.
+
+    Raises:
+        ImproperlyConfigured: a variable sets a secret setting; the error names it.
+    """
+    options: dict[str, Deployment | FunctionOptions | ServiceOptions] = {
+        "deployment": deployment,
+        "deployment: function": deployment.function,
+    }
+    options |= {f"deployment: functions.{queue}": each for queue, each in deployment.functions.items()}
+    options |= {f"deployment: services.{service}": each for service, each in deployment.services.items()}
+    for where, each in options.items():
+        found = sorted(each.environment.keys() & set(map(variable_of, SECRETS)))
+        if found:
+            raise ImproperlyConfigured(
+                f"{where}: environment: {', '.join(found)} would be written into the topology: keep the value in a"
+                " secret store, and name the secret in the Terraform module's input secrets"
+            )
