@@ -29,6 +29,9 @@ ENV_FILE: Final = "TASKQ_ENV_FILE"
 ENVIRONMENT_FIRST: Final = "TASKQ_ENVIRONMENT_FIRST"
 """The environment variable that has environment variables override keyword arguments."""
 
+SECRETS_VARIABLE: Final = "TASKQ_SECRETS"
+"""The environment variable with a function's references to secrets, which Terraform sets: see ``bootstrap.secrets``."""
+
 USUAL_ENV_FILE: Final = ".env"
 
 SECRETS: Final = frozenset({"message_signing_keys", "security_key", "security_key_password"})

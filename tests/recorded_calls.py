@@ -30,6 +30,11 @@ from tests.permissions import Used, compare
 ANYONE, WORKER, FUNCTION, OPERATOR = "anyone", "worker", "function", "operator"
 
 BY_HAND: Final = {
+    (
+        "secretsmanager:GetSecretValue",
+        "secretsmanager:any",
+    ): "secrets: Terraform's lambda_worker allows them",
+    ("ssm:GetParameter", "ssm:any"): "secrets of a function: Terraform's lambda_worker allows it",
     ("sqs:PurgeQueue", "sqs:shop-work"): "taskq purge",
     ("sqs:GetQueueAttributes", "sqs:shop-work"): "taskq queues, taskq purge, taskq worker --burst",
     ("sqs:GetQueueAttributes", "sqs:shop-work-dead"): "taskq queues",

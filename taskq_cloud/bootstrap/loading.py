@@ -12,6 +12,7 @@ from typing import Final
 
 from taskq_cloud.app import TaskQ
 from taskq_cloud.bootstrap import logs
+from taskq_cloud.bootstrap.secrets import load_secrets
 from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -28,7 +29,9 @@ def find_app(path: str) -> TaskQ:
 
     Raises:
         ImproperlyConfigured: there is no such module, or it has no such application.
+        TaskQError: a secret of the function can't be read.
     """
+    load_secrets()
     module_name, _, attribute = path.partition(":")
     working_folder = str(Path.cwd())
     if working_folder not in sys.path:

@@ -32,6 +32,12 @@ NAMES = {
 MODULES = sorted(path.name for path in (INFRA / "modules").iterdir())
 EXAMPLES = sorted(path.name for path in (INFRA / "examples").iterdir())
 
+ENVIRONMENTS = ("staging", "production")
+"""The deployments of the example ``environments``; each other example has one."""
+
+DEPLOYMENTS = {name: name for name in EXAMPLES} | {"environments": "environments", "production": "environments"}
+"""Name of a deployment -> name of its example. The deployment ``environments`` is ``staging``."""
+
 PINNED = re.compile(r"git::https://example\.com/taskq-cloud\.git//infra/terraform/modules/(\w+)\?ref=(v[\d.]+)")
 """A source that names one version of a module, as documentation and examples show it."""
 
@@ -40,11 +46,11 @@ NOT_NOUNS |= {"Whether", "When", "Where", "Which", "Who", "Whoever", "Whose", "W
 """First words that don't begin a noun phrase."""
 
 
-def root_of(examples: list[str], tmp_path: Path, *, providers: bool) -> Path:
+def root_of(deployments: list[str], tmp_path: Path, *, providers: bool) -> Path:
     """Write a root module that calls several examples, because each start of Terraform takes seconds.
 
     Args:
-        examples: names of the examples.
+        deployments: names of the deployments.
         tmp_path: folder for the root module.
         providers: True if each example keeps its own provider, False if one provider serves all of them.
     """
@@ -60,14 +66,27 @@ def root_of(examples: list[str], tmp_path: Path, *, providers: bool) -> Path:
             "alarm_email": "shop@example.com",
             "network": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]},
         },
+        **{
+            name: {
+                **function,
+                "environment": environment,
+                "account_id": "111111111111",
+                "image": "shop:1",
+                "network": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]},
+                "secrets": {"SHOP_PASSWORD": "arn:aws:secretsmanager:eu-west-1:111111111111:secret:shop:password::"},
+            }
+            for name, environment in (("environments", "staging"), ("production", "production"))
+        },
         "gcp": {"region": "europe-west1", "image": "shop:1", "producers": {"web": "user:shop@example.com"}},
         "localstack": function,
         "minimal": function,
     }
-    written: dict[str, Any] = {"module": {name: {"source": f"./examples/{name}", **given[name]} for name in examples}}
+    written: dict[str, Any] = {
+        "module": {name: {"source": f"./examples/{DEPLOYMENTS[name]}", **given[name]} for name in deployments}
+    }
     if not providers:
         written["provider"] = {"aws": {"region": "eu-west-1"}, "google": {"project": "shop-prod"}}
-        for name in examples:
+        for name in {DEPLOYMENTS[each] for each in deployments}:
             main = root / "examples" / name / "main.tf"
             main.write_text(
                 re.sub(r'^provider "\w+" \{\n.*?^\}\n', "", main.read_text(), flags=re.DOTALL | re.MULTILINE)
@@ -86,23 +105,27 @@ def test_module_tests_with_stand_in_providers_pass(name: str, tmp_path: Path) ->
 
 
 def test_examples_with_newest_providers_plan_unique_names(tmp_path: Path) -> None:
-    folder = root_of(EXAMPLES, tmp_path, providers=False)
+    folder = root_of(list(DEPLOYMENTS), tmp_path, providers=False)
     terraform = with_providers("offline", tmp_path / "data")
     terraform.init(folder)
     made = planned(terraform.plan(folder))
-    assert {address.split(".")[1] for address in made} == set(EXAMPLES)
-    for example in EXAMPLES:
+    assert {address.split(".")[1] for address in made} == set(DEPLOYMENTS)
+    # Both environments may be in one account.
+    for deployments in ([name] for name in DEPLOYMENTS if name != "production"):
+        prefixes = tuple(
+            f"module.{name}." for name in [*deployments, *(["production"] * ("environments" in deployments))]
+        )
         names = Counter(
             (each["type"], each["values"][NAMES[each["type"]]])
             for address, each in made.items()
-            if address.startswith(f"module.{example}.") and each["type"] in NAMES
+            if address.startswith(prefixes) and each["type"] in NAMES
         )
         # The provider would make up a missing name, and the first apply would fail on a name that occurs twice.
         assert [name for name, times in names.items() if times > 1 or not name[1]] == []
 
 
 def test_aws_examples_with_provider_version_5_are_valid(tmp_path: Path) -> None:
-    folder = root_of([name for name in EXAMPLES if name != "gcp"], tmp_path, providers=True)
+    folder = root_of([name for name in DEPLOYMENTS if name != "gcp"], tmp_path, providers=True)
     terraform = with_providers("real", tmp_path / "data")
     terraform.init(folder)
     terraform.run(folder, "validate", "-no-color")
@@ -176,18 +199,38 @@ def test_pinned_sources_name_existing_modules_and_one_version() -> None:
     assert [page for page, sources in found.items() if page.suffix == ".tf" and len(sources) != 1] == []
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_declaration_of_example_equals_topology_of_its_application(name: str) -> None:
-    folder = INFRA / "examples" / name
+def topology_of(folder: Path, **variables: str) -> Any:
+    """Return the declaration of an example's application, made by the command that a user runs."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("TASKQ_")}
     done = subprocess.run(
         [sys.executable, "-B", "-m", "taskq_cloud", "-A", "shop:app", "topology"],
         cwd=folder,
-        env={key: value for key, value in os.environ.items() if not key.startswith("TASKQ_")},
+        env={**clean, **variables},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout) == json.loads((folder / "taskq.tfvars.json").read_text())
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "environments"])
+def test_declaration_of_example_equals_topology_of_its_application(name: str) -> None:
+    folder = INFRA / "examples" / name
+    assert topology_of(folder) == json.loads((folder / "taskq.tfvars.json").read_text())
+
+
+def test_environments_have_declarations_of_their_own_and_one_code() -> None:
+    folder = INFRA / "examples" / "environments"
+    found = {name: topology_of(folder, TASKQ_ENV_FILE=f"{name}.env") for name in ENVIRONMENTS}
+    assert found == {name: json.loads((folder / f"{name}.taskq.json").read_text()) for name in ENVIRONMENTS}
+    staging, production = (json.dumps(found[name]) for name in ENVIRONMENTS)
+    # Nothing that one environment declares is in the other one, and the code names neither.
+    assert "production" not in staging
+    assert "222222222222" not in staging
+    assert "staging" not in production
+    assert not re.search(r"staging|production|eu-west|\d{12}", (folder / "shop.py").read_text())
+    sizes = [found[name]["services"][f"shop-{name}-worker"]["maximum_tasks"] for name in ENVIRONMENTS]
+    assert sizes == [1, 20]
 
 
 def test_terraform_page_lists_every_module_and_example() -> None:

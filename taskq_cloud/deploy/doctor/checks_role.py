@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,6 +12,7 @@ from taskq_cloud.deploy.doctor.observed import ObservedRole
 from taskq_cloud.deploy.policy_documents import Statement, applies_to, as_list, conditions, is_about_everyone, matches
 from taskq_cloud.deploy.topology.formats.iam import ArnPlaceholders, policies
 from taskq_cloud.deploy.topology.model import Role
+from taskq_cloud.environments import SECRETS_VARIABLE
 
 _POLICY: Final = "apply Terraform, or replace the policy with the one that taskq topology --format iam writes"
 
@@ -25,6 +27,10 @@ _OF_A_VPC: Final = (
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 )
+_OF_SECRETS: Final = ("secretsmanager:GetSecretValue", "ssm:GetParameter")
+_ARN_FIELDS: Final = 7
+"""The parts of a secret's own ARN; a reference may have more, which name a key of its JSON and a version."""
+
 _OF_TRACES: Final = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
 """Calls that Lambda itself makes with a function's role (Lambda Developer Guide, "Giving Lambda functions access to
 resources in an Amazon VPC" and "Visualize Lambda function invocations using AWS X-Ray")."""
@@ -41,6 +47,11 @@ def _of_platform(role: Pair[Role, ObservedRole]) -> Iterator[tuple[str, str]]:
             yield from ((action, "*") for action in _OF_A_VPC)
         if function.traced:
             yield from ((action, "*") for action in _OF_TRACES)
+        if SECRETS_VARIABLE in function.environment:
+            yield "kms:Decrypt", "*"
+            for arn in json.loads(function.environment[SECRETS_VARIABLE]).values():
+                own = ":".join(arn.split(":")[:_ARN_FIELDS])
+                yield from ((action, own) for action in _OF_SECRETS)
         for target in function.failure_targets:
             action = {"sns": "sns:Publish", "sqs": "sqs:SendMessage", "lambda": "lambda:InvokeFunction"}
             service = target.split(":")[2]

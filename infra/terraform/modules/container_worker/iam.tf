@@ -1,5 +1,14 @@
 # The execution role, with which ECS starts containers, and one permission that is added to the task role.
 
+locals {
+  # A reference may name a key and a version of a secret, after the seven parts of the secret's own ARN.
+  secret_arns = distinct([for arn in values(var.secrets) : join(":", slice(split(":", arn), 0, min(7, length(split(":", arn)))))])
+  secrets = {
+    for sid, action in { ReadSecrets = "secretsmanager:GetSecretValue", ReadParameters = "ssm:GetParameters" } :
+    sid => { action = action, arns = [for arn in local.secret_arns : arn if split(":", arn)[2] == split(":", action)[0]] }
+  }
+}
+
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 
@@ -45,12 +54,12 @@ data "aws_iam_policy_document" "execution" {
   }
 
   dynamic "statement" {
-    for_each = length(var.secrets) == 0 ? [] : [values(var.secrets)]
+    for_each = { for sid, each in local.secrets : sid => each if length(each.arns) > 0 }
 
     content {
-      sid       = "ReadSecrets"
-      actions   = ["secretsmanager:GetSecretValue", "ssm:GetParameters"]
-      resources = statement.value
+      sid       = statement.key
+      actions   = [statement.value.action]
+      resources = statement.value.arns
     }
   }
 

@@ -50,9 +50,14 @@ variable "environment" {
 }
 
 variable "secrets" {
-  description = "Environment variables with values from Secrets Manager or SSM: name of the variable to ARN of the secret."
+  description = "Environment variables with values from Secrets Manager or SSM: name of the variable to ARN of the secret. A key of a JSON secret follows the ARN, as in `<arn>:password::`."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = alltrue([for arn in values(var.secrets) : can(regex("^arn:[a-z-]+:(secretsmanager:[^:]+:[0-9]+:secret:|ssm:[^:]+:[0-9]+:parameter/)", arn))])
+    error_message = "A secret is the ARN of a secret of Secrets Manager or of a parameter of SSM, and not its value: a value would be in the plan and in the state."
+  }
 }
 
 variable "secrets_kms_key_arns" {

@@ -49,13 +49,19 @@ variable "environment" {
 }
 
 variable "secrets" {
-  description = "Environment variables with values from Secret Manager: name of the variable to name of the secret. The service account needs the role `roles/secretmanager.secretAccessor` for each."
+  description = "Environment variables with values from Secret Manager: name of the variable to name of the secret. The workers may read these secrets and no others."
   type        = map(string)
   default     = {}
 }
 
+variable "scaled" {
+  description = "Scaling by an autoscaler: Terraform sets the number of containers once and then leaves it alone. A change makes the worker pool anew, unless you move it in the state first: `terraform state mv` from `google_cloud_run_v2_worker_pool.this[0]` to `.scaled[0]`."
+  type        = bool
+  default     = false
+}
+
 variable "instances" {
-  description = "Number of containers. A worker pool doesn't scale by a queue's backlog."
+  description = "Number of containers, at first if the worker pool is scaled."
   type        = number
   default     = 1
 

@@ -12,7 +12,8 @@ module "worker" {
   command             = each.value.command
   environment         = merge(each.value.environment, module.queues.environment)
   secrets             = var.secrets
-  instances           = max(1, each.value.minimum_tasks)
+  scaled              = var.scaling != null
+  instances           = var.scaling == null ? max(1, each.value.minimum_tasks) : each.value.minimum_tasks
   memory_mb           = each.value.memory_mb
   deletion_protection = var.deletion_protection
   labels              = var.labels
@@ -36,4 +37,30 @@ module "schedules" {
   project = var.declared.project
   topics  = module.queues.topics
   jobs    = var.declared.scheduler_jobs
+}
+
+module "scaling" {
+  source = "../gcp_run_scaling"
+  count  = var.scaling == null ? 0 : 1
+
+  project            = var.declared.project
+  region             = var.region
+  name               = "${var.declared.name}-scaling"
+  service_account_id = "${var.declared.name}-scaling"
+  parameter_version  = var.scaling.parameter_version
+  polling_seconds    = var.scaling.polling_seconds
+  idle_seconds       = var.scaling.idle_seconds
+  workers = {
+    for name, service in var.declared.services : name => {
+      name                 = module.worker[name].name
+      region               = var.region
+      service_account      = module.worker[name].service_account_name
+      subscriptions        = [for queue in service.queues : var.declared.subscriptions[queue].subscription]
+      minimum_instances    = service.minimum_tasks
+      maximum_instances    = service.maximum_tasks
+      backlog_per_instance = service.backlog_per_task
+    }
+  }
+  deletion_protection = var.deletion_protection
+  labels              = var.labels
 }

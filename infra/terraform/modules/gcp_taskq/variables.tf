@@ -15,11 +15,14 @@ variable "declared" {
       dead_letter_subscription  = string
     }))
     services = optional(map(object({
-      name          = string
-      command       = list(string)
-      memory_mb     = number
-      minimum_tasks = number
-      environment   = map(string)
+      name             = string
+      queues           = list(string)
+      command          = list(string)
+      memory_mb        = number
+      minimum_tasks    = number
+      maximum_tasks    = number
+      backlog_per_task = number
+      environment      = map(string)
     })), {})
     buckets = optional(map(object({
       provider = string
@@ -72,9 +75,24 @@ variable "producers" {
 }
 
 variable "secrets" {
-  description = "Environment variables of the workers with values from Secret Manager: name of the variable to name of the secret. The workers' service accounts need the role `roles/secretmanager.secretAccessor` for each."
+  description = "Environment variables of the workers with values from Secret Manager: name of the variable to name of the secret. The workers may read these secrets and no others."
   type        = map(string)
   default     = {}
+}
+
+variable "scaling" {
+  description = "Scaling of the workers by the backlog of their queues, between the declared `minimum_tasks` and `maximum_tasks`. `parameter_version` is the full name of a version of a Parameter Manager parameter with the output `scaling_configuration`. If null, the number of workers is fixed: `minimum_tasks`, and at least 1."
+  type = object({
+    parameter_version = string
+    polling_seconds   = optional(number, 30)
+    idle_seconds      = optional(number, 300)
+  })
+  default = null
+
+  validation {
+    condition     = var.scaling == null ? true : length(var.declared.name) <= 22
+    error_message = "The application's name has at most 22 characters if its workers are scaled: the ID of the autoscaler's service account, `<name>-scaling`, has to fit into 30."
+  }
 }
 
 variable "kms_key_name" {

@@ -2,9 +2,15 @@
 # The application doesn't declare them, because its code makes none of these calls.
 
 locals {
-  platform    = var.vpc != null || var.tracing || var.on_failure_arn != null || try(var.asynchronous.on_success_arn, null) != null || try(var.asynchronous.on_failure_arn, null) != null
+  platform    = var.vpc != null || var.tracing || length(var.secrets) > 0 || var.on_failure_arn != null || try(var.asynchronous.on_success_arn, null) != null || try(var.asynchronous.on_failure_arn, null) != null
   account_arn = "${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
   ec2         = "arn:${data.aws_partition.current.partition}:ec2:${local.account_arn}"
+  # A reference may name a key and a version of a secret, after the seven parts of the secret's own ARN.
+  secret_arns = distinct([for arn in values(var.secrets) : join(":", slice(split(":", arn), 0, min(7, length(split(":", arn)))))])
+  secrets = {
+    for sid, action in { ReadSecrets = "secretsmanager:GetSecretValue", ReadParameters = "ssm:GetParameter" } :
+    sid => { action = action, arns = [for arn in local.secret_arns : arn if split(":", arn)[2] == split(":", action)[0]] }
+  }
 }
 
 data "aws_caller_identity" "current" {}
@@ -69,6 +75,26 @@ data "aws_iam_policy_document" "platform" {
       sid       = "SendTraces"
       actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
       resources = ["*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = { for sid, each in local.secrets : sid => each if length(each.arns) > 0 }
+
+    content {
+      sid       = statement.key
+      actions   = [statement.value.action]
+      resources = statement.value.arns
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.secrets_kms_key_arns) == 0 ? [] : [var.secrets_kms_key_arns]
+
+    content {
+      sid       = "DecryptSecrets"
+      actions   = ["kms:Decrypt"]
+      resources = statement.value
     }
   }
 

@@ -23,7 +23,7 @@ resource "aws_lambda_function" "this" {
   # checkov:skip=CKV_AWS_116:messages of the queue go to the queue's dead-letter queue; on_failure_arn is for direct invocations
   # checkov:skip=CKV_AWS_117:a function reaches SQS and DynamoDB without a VPC; the variable vpc puts it into one
   # checkov:skip=CKV_AWS_272:code signing needs a signing profile of the user: code_signing_config_arn
-  # checkov:skip=CKV_AWS_173:the variables hold no secrets, and Lambda encrypts them with its own key; kms_key_arn takes a key of the user
+  # checkov:skip=CKV_AWS_173:the variables hold references to secrets only, and Lambda encrypts them with its own key; kms_key_arn takes a key of the user
   # checkov:skip=CKV_AWS_115:the mapping's maximum_concurrency limits the function; reserved_concurrency reserves a part of the account's
   # checkov:skip=CKV_AWS_50:X-Ray charges for each trace; the variable tracing turns it on
   function_name                  = var.name
@@ -63,7 +63,8 @@ resource "aws_lambda_function" "this" {
   }
 
   environment {
-    variables = var.environment
+    # The function reads its secrets itself, when it starts: their values are in no plan and in no state.
+    variables = merge(var.environment, length(var.secrets) == 0 ? {} : { TASKQ_SECRETS = jsonencode(var.secrets) })
   }
 
   tracing_config {

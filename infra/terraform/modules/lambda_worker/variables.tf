@@ -14,7 +14,7 @@ variable "role_arn" {
 }
 
 variable "role_name" {
-  description = "Name of that role, to which the module adds the permissions that `vpc`, `tracing`, `on_failure_arn` and `asynchronous` need. If null, the role has to have them already: see docs/terraform.md."
+  description = "Name of that role, to which the module adds the permissions that `vpc`, `tracing`, `secrets`, `on_failure_arn` and `asynchronous` need. If null, the role has to have them already: see docs/terraform.md."
   type        = string
   default     = null
 }
@@ -263,6 +263,23 @@ variable "environment" {
     condition     = var.handler != "taskq_cloud.lambda_function.lambda_handler" || contains(keys(var.environment), "TASKQ_APP")
     error_message = "The environment has no TASKQ_APP. It names the handler's application, such as shop.tasks:app."
   }
+}
+
+variable "secrets" {
+  description = "Environment variables with values from Secrets Manager or SSM, which the function reads when it starts: name of the variable to ARN of the secret. A key of a JSON secret follows the ARN, as in `<arn>:password::`."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for arn in values(var.secrets) : can(regex("^arn:[a-z-]+:(secretsmanager:[^:]+:[0-9]+:secret:|ssm:[^:]+:[0-9]+:parameter/)", arn))])
+    error_message = "A secret is the ARN of a secret of Secrets Manager or of a parameter of SSM, and not its value: a value would be in the plan and in the state."
+  }
+}
+
+variable "secrets_kms_key_arns" {
+  description = "ARNs of your own KMS keys that encrypt these secrets."
+  type        = list(string)
+  default     = []
 }
 
 variable "enabled" {

@@ -40,6 +40,8 @@ module "function" {
   provisioned_pollers              = each.value.provisioned_pollers
   reserved_concurrency             = each.value.reserved_concurrency
   environment                      = each.value.environment
+  secrets                          = var.secrets
+  secrets_kms_key_arns             = var.secrets_kms_key_arns
   alias                            = local.function_options[each.key].alias
   provisioned_concurrency          = local.function_options[each.key].provisioned_concurrency
   ephemeral_storage_mb             = local.function_options[each.key].ephemeral_storage_mb

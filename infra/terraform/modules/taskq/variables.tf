@@ -297,7 +297,7 @@ variable "spot" {
 }
 
 variable "secrets" {
-  description = "Environment variables of the containers with values from Secrets Manager or SSM: name of the variable to ARN of the secret."
+  description = "Environment variables of functions and containers with values from Secrets Manager or SSM: name of the variable to ARN of the secret. A key of a JSON secret follows the ARN, as in `<arn>:password::`."
   type        = map(string)
   default     = {}
 }

@@ -107,7 +107,7 @@ run "service_of_two_queues_with_secrets_counts_both_and_decrypts" {
     queue_names   = ["shop-reports", "shop-images"]
     cpu_units     = 4096
     memory_mb     = 30720
-    secrets       = { SHOP_TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-token-a1b2c3" }
+    secrets       = { SHOP_TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-token-a1b2c3:token::" }
 
     secrets_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/0d7d8b6a-8f39-4b0e-9a3e-b8b6c1f1a111"]
   }
@@ -115,6 +115,10 @@ run "service_of_two_queues_with_secrets_counts_both_and_decrypts" {
   assert {
     condition     = { for each in data.aws_iam_policy_document.execution.statement : each.sid => sort(each.resources) }.DecryptSecrets == tolist(var.secrets_kms_key_arns)
     error_message = "the execution role cannot decrypt a secret with the given key"
+  }
+  assert {
+    condition     = { for each in data.aws_iam_policy_document.execution.statement : each.sid => sort(each.resources) }.ReadSecrets == tolist(["arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-token-a1b2c3"])
+    error_message = "the policy names a key of the secret, which no ARN contains"
   }
 
   assert {

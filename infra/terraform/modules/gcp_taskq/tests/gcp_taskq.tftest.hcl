@@ -30,11 +30,15 @@ variables {
     services = {
       shop-worker = {
         name          = "shop-worker"
-        command       = ["taskq", "worker", "-A", "shop:app", "-Q", "orders"]
-        cpu_units     = 512
-        memory_mb     = 1024
-        minimum_tasks = 0
-        environment   = { TASKQ_APP = "shop:app" }
+        queues        = ["orders"]
+        maximum_tasks = 8
+
+        backlog_per_task = 50
+        command          = ["taskq", "worker", "-A", "shop:app", "-Q", "orders"]
+        cpu_units        = 512
+        memory_mb        = 1024
+        minimum_tasks    = 0
+        environment      = { TASKQ_APP = "shop:app" }
       }
     }
     buckets = {
@@ -95,4 +99,21 @@ run "services_without_an_image_are_refused" {
   }
 
   expect_failures = [var.image]
+}
+
+run "workers_are_scaled_between_their_declared_limits" {
+  command = apply
+
+  variables {
+    scaling = { parameter_version = "projects/shop-prod/locations/global/parameters/shop-scaling/versions/v1" }
+  }
+
+  assert {
+    condition     = [for each in yamldecode(output.scaling_configuration).spec.scaledObjects : [each.spec.minReplicaCount, each.spec.maxReplicaCount, each.spec.triggers[0].metadata.value]] == [[0, 8, "50"]]
+    error_message = "the workers are scaled by other values than the declared ones"
+  }
+  assert {
+    condition     = yamldecode(output.scaling_configuration).spec.scaledObjects[0].spec.triggers[0].metadata.subscriptionName == "projects/shop-prod/subscriptions/shop-orders"
+    error_message = "the workers are scaled by the backlog of another subscription"
+  }
 }

@@ -248,3 +248,39 @@ run "settings_that_contradict_each_other_are_refused" {
 
   expect_failures = [var.timeout_seconds, var.reserved_concurrency, var.batching_window_seconds]
 }
+
+run "function_gets_references_to_its_secrets_and_may_read_them" {
+  command = apply
+
+  variables {
+    secrets = {
+      SHOP_PASSWORD = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-a1b2c3:password::"
+      SHOP_TOKEN    = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-a1b2c3:token::"
+      SHOP_KEY      = "arn:aws:ssm:eu-west-1:123456789012:parameter/shop/key"
+    }
+    secrets_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/0d7d8b6a-8f39-4b0e-9a3e-b8b6c1f1a111"]
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables.TASKQ_SECRETS == jsonencode(var.secrets)
+    error_message = "the function is not given the references"
+  }
+  assert {
+    condition = { for each in data.aws_iam_policy_document.platform[0].statement : each.sid => [one(each.actions), one(each.resources)] } == {
+      ReadSecrets    = ["secretsmanager:GetSecretValue", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-a1b2c3"]
+      ReadParameters = ["ssm:GetParameter", "arn:aws:ssm:eu-west-1:123456789012:parameter/shop/key"]
+      DecryptSecrets = ["kms:Decrypt", "arn:aws:kms:eu-west-1:123456789012:key/0d7d8b6a-8f39-4b0e-9a3e-b8b6c1f1a111"]
+    }
+    error_message = "the role may not read the secrets, or more than these"
+  }
+}
+
+run "value_of_a_secret_is_refused" {
+  command = plan
+
+  variables {
+    secrets = { SHOP_PASSWORD = "open sesame" }
+  }
+
+  expect_failures = [var.secrets]
+}
