@@ -38,6 +38,8 @@ ENVIRONMENTS = ("staging", "production")
 DEPLOYMENTS = {name: name for name in EXAMPLES} | {"environments": "environments", "production": "environments"}
 """Name of a deployment -> name of its example. The deployment ``environments`` is ``staging``."""
 
+SCALING = {"parameter_version": "projects/shop-prod/locations/global/parameters/shop-scaling/versions/v1"}
+
 PINNED = re.compile(r"git::https://example\.com/taskq-cloud\.git//infra/terraform/modules/(\w+)\?ref=(v[\d.]+)")
 """A source that names one version of a module, as documentation and examples show it."""
 
@@ -77,7 +79,12 @@ def root_of(deployments: list[str], tmp_path: Path, *, providers: bool) -> Path:
             }
             for name, environment in (("environments", "staging"), ("production", "production"))
         },
-        "gcp": {"region": "europe-west1", "image": "shop:1", "producers": {"web": "user:shop@example.com"}},
+        "gcp": {
+            "region": "europe-west1",
+            "image": "shop:1",
+            "producers": {"web": "user:shop@example.com"},
+            "scaling": SCALING,
+        },
         "localstack": function,
         "minimal": function,
     }

@@ -21,5 +21,6 @@ module "taskq" {
   region              = var.region
   image               = var.image
   producers           = var.producers
+  scaling             = var.scaling
   deletion_protection = var.deletion_protection
 }

@@ -14,6 +14,14 @@ variable "producers" {
   default     = {}
 }
 
+variable "scaling" {
+  description = "Scaling of the workers by the backlog: `{ parameter_version = \"projects/<project>/locations/global/parameters/shop-scaling/versions/v1\" }`. If null, one worker runs."
+  type = object({
+    parameter_version = string
+  })
+  default = null
+}
+
 variable "deletion_protection" {
   description = "Protection against deletion, of queues, of workers and of a bucket that isn't empty."
   type        = bool
