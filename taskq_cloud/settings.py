@@ -2,13 +2,15 @@
 
 A setting is looked up in this order: options of the ``taskq`` command, keyword arguments of ``TaskQ``, environment
 variables (``TASKQ_`` and the setting's name in capitals), the file ``.env``, and the default below. A deployment can
-have its environment override the keyword arguments: see ``environments``.
+have its environment override the keyword arguments: see ``core.model.environments``.
 
 Settings that Celery has too keep Celery's names, defaults and meanings; docs/settings.md lists the exceptions.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -32,18 +34,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from taskq_cloud.clients.env_files import env_file, variables_of_environment
+from taskq_cloud.core.model.environments import COMMAND_LINE, PREFIX, environment_first, variable_of
 from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
 from taskq_cloud.core.model.rates import parse_rate
 from taskq_cloud.core.security.signing import public_key
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
-from taskq_cloud.environments import (
-    PREFIX,
-    command_line,
-    env_file,
-    environment_first,
-    variable_of,
-    variables_of_environment,
-)
 from taskq_cloud.errors import ImproperlyConfigured
 
 __all__ = ["Settings", "load_settings", "public_key"]
@@ -244,10 +240,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources of values; an earlier one has priority, and mappings of all of them are merged."""
-        if not environment_first():
+        if not environment_first(os.environ):
             return init_settings, env_settings, dotenv_settings
         file = DotEnvSettingsSource(settings_cls, env_file=env_file())
-        return InitSettingsSource(settings_cls, command_line()), env_settings, file, init_settings
+        return InitSettingsSource(settings_cls, _command_line()), env_settings, file, init_settings
 
     @model_validator(mode="before")
     @classmethod
@@ -332,11 +328,11 @@ def load_settings(given: dict[str, Any]) -> Settings:
                 f"{name} is another name of the setting {ours}, and the two values differ: keep one"
             )
     values = {_CELERY_NAMES.get(name, name): value for name, value in given.items()}
-    values |= command_line()
+    values |= _command_line()
     unknown = sorted(values.keys() - Settings.model_fields.keys())
     if unknown:
         raise ImproperlyConfigured(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(Settings.model_fields))}")
-    if environment_first():
+    if environment_first(os.environ):
         there = variables_of_environment()
         for name, ours in _CELERY_NAMES.items():
             if variable_of(name) in there and variable_of(ours) not in there:
@@ -350,3 +346,8 @@ def load_settings(given: dict[str, Any]) -> Settings:
         raise ImproperlyConfigured(
             f"wrong setting (TASKQ_... or .env): {error}; lists and mappings are JSON"
         ) from error
+
+
+def _command_line() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(os.environ.get(COMMAND_LINE, "{}"))
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.environments import COMMAND_LINE
+from taskq_cloud.core.model.environments import COMMAND_LINE
 from taskq_cloud.errors import ImproperlyConfigured
 
 STAGING = """

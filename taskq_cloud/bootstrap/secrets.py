@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
+from taskq_cloud.core.model.environments import SECRETS_VARIABLE
 from taskq_cloud.core.ports import Service
-from taskq_cloud.environments import SECRETS_VARIABLE
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, TaskQError, Unreachable
 
 _LEAST_FIELDS: Final = 5

@@ -17,8 +17,8 @@ from taskq_cloud.app import TaskQ
 from taskq_cloud.bootstrap import logs
 from taskq_cloud.bootstrap.loading import APP_VARIABLE, find_app
 from taskq_cloud.cli.options import app_path, given, log_format, log_level
+from taskq_cloud.core.model.environments import COMMAND_LINE
 from taskq_cloud.core.urls import without_secrets
-from taskq_cloud.environments import COMMAND_LINE
 from taskq_cloud.errors import ImproperlyConfigured, TaskQError
 
 logger = logging.getLogger(__name__)

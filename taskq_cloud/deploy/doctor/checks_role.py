@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
+from taskq_cloud.core.model.environments import SECRETS_VARIABLE
 from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, Check, require
 from taskq_cloud.deploy.doctor.matching import ROLES, Pair
 from taskq_cloud.deploy.doctor.observed import ObservedRole
 from taskq_cloud.deploy.policy_documents import Statement, applies_to, as_list, conditions, is_about_everyone, matches
 from taskq_cloud.deploy.topology.formats.iam import ArnPlaceholders, policies
 from taskq_cloud.deploy.topology.model import Role
-from taskq_cloud.environments import SECRETS_VARIABLE
 
 _POLICY: Final = "apply Terraform, or replace the policy with the one that taskq topology --format iam writes"
 

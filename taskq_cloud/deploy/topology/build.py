@@ -7,6 +7,7 @@ service is called, so a topology is made without credentials.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from taskq_cloud.brokers.sqs import SQSBroker
+from taskq_cloud.clients.env_files import variables_of_deployment
 from taskq_cloud.core.model.capabilities import dead_letter_queue, is_ordered
+from taskq_cloud.core.model.environments import ENVIRONMENT_FIRST, SECRETS, environment_first, variable_of
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.urls import without_secrets
@@ -37,13 +40,6 @@ from taskq_cloud.deploy.topology.names import check_variables
 from taskq_cloud.deploy.topology.runtimes import MARGIN_SECONDS, Served, serve
 from taskq_cloud.deploy.topology.scheduling import schedule_group, schedules, with_key
 from taskq_cloud.deploy.topology.stores import Stores, stores
-from taskq_cloud.environments import (
-    ENVIRONMENT_FIRST,
-    SECRETS,
-    environment_first,
-    variable_of,
-    variables_of_deployment,
-)
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Application
 from taskq_cloud.settings import Settings
@@ -234,7 +230,7 @@ def _environment(settings: Settings, deployment: Deployment, app_path: str | Non
     given = {name: value for name, value in variables.items() if value is not None}
     # Functions and containers run with the settings that their topology was made with.
     of_deployment = {name: value for name, value in variables_of_deployment().items() if name in _FOR_PROCESSES}
-    first = {ENVIRONMENT_FIRST: "1"} if environment_first() else {}
+    first = {ENVIRONMENT_FIRST: "1"} if environment_first(os.environ) else {}
     names.check_secrets(deployment)
     return dict(sorted((of_deployment | first | given | deployment.environment).items()))
 

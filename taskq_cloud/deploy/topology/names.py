@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+from taskq_cloud.core.model.environments import SECRETS, variable_of
 from taskq_cloud.deploy.topology.deployment import Deployment, FunctionOptions, ServiceOptions
 from taskq_cloud.deploy.topology.model import Function, Queue
 from taskq_cloud.deploy.topology.runtimes import Served
-from taskq_cloud.environments import SECRETS, variable_of
 from taskq_cloud.errors import ImproperlyConfigured
 
 RESERVED: Final = frozenset(
