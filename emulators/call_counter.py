@@ -105,6 +105,9 @@ class CallCounter:
     def look_at_answer(self, request_line: str, status: int) -> None:
         """Called with the HTTP status of each answer from the endpoint; a subclass may override it."""
 
+    def look_at_exchange(self, headers: Mapping[str, str], answer: bytes) -> None:
+        """Called with the headers of each answered request, by lower-case name, and with the answer's body."""
+
     def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
         self._thread = threading.Thread(target=self._loop.run_forever, name="call-counter", daemon=True)
@@ -160,6 +163,7 @@ class CallCounter:
                 if answer is None:
                     answer = await upstream.exchange(request)
                     self.look_at_answer(request.headers[""], int(answer.headers[""].split(" ")[1]))
+                    self.look_at_exchange(request.headers, answer.body)
                 if fault == "reset_after":
                     break
                 with self._lock:

@@ -12,6 +12,7 @@ own retries are off. boto3 is not used: it would add some 60 modules to botocore
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -142,9 +143,10 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
     def create(longest_read: float) -> Any:
         before = sys.exception()
         try:
-            return with_shared_models(Session()).create_client(service, **_arguments(options, Config, longest_read))
+            client = with_shared_models(Session()).create_client(service, **_arguments(options, Config, longest_read))
         except (sdk.BotoCoreError, *_MALFORMED) as error:
             raise _opening_error(service, error, before) from error
+        return _for_lambda(client)
 
     return AWSClient(create(shortest(READ_TIMEOUT_SECONDS, options, parts=2)), partial(create, POLL_TIMEOUT_SECONDS))
 
@@ -163,10 +165,11 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
         session = with_shared_models(AioSession())
         before = sys.exception()
         try:
-            client = session.create_client(service, **_arguments(options, AioConfig, longest_read))
-            return await stack.enter_async_context(client)
+            opening = session.create_client(service, **_arguments(options, AioConfig, longest_read))
+            client = await stack.enter_async_context(opening)
         except (sdk.BotoCoreError, *_MALFORMED) as error:
             raise _opening_error(service, error, before) from error
+        return _for_lambda(client)
 
     client = await create(shortest(READ_TIMEOUT_SECONDS, options, parts=2))
     return AsyncAWSClient(client, stack.aclose, partial(create, POLL_TIMEOUT_SECONDS))
@@ -186,6 +189,14 @@ def with_shared_models(session: S) -> S:
 @cache
 def _models(folders: str | None) -> Loader:
     return create_loader(folders)
+
+
+def _for_lambda(client: S) -> S:
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        from taskq_cloud.clients.aws_lineage import leave_out_lineage  # only functions need it
+
+        leave_out_lineage(client)
+    return client
 
 
 def _arguments(options: Mapping[str, Any], config: Any, longest_read: float) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Creates an application's queues, tables, buckets and schedule group on AWS, for emulators and sandboxes.
 
 Every resource is read first, and only differences are changed, so a second run makes no call that writes. Nothing is
-removed: no queue, table, bucket, message or object. Terraform deploys functions, containers and roles.
+removed: no queue, table, bucket, message or object. Terraform deploys functions, containers and roles; only the
+recursion configuration of a function that exists is set here, because workflows depend on it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from taskq_cloud.deploy.doctor import observe, observe_schedules
 from taskq_cloud.deploy.doctor.calls import call, region_of_environment
 from taskq_cloud.deploy.doctor.observed import ObservedQueue
 from taskq_cloud.deploy.policy_documents import denies_without_tls
-from taskq_cloud.deploy.topology.model import Bucket, Queue, Table, Topology
+from taskq_cloud.deploy.topology.model import Bucket, Function, Queue, Table, Topology
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError
 
 TABLE_SECONDS: Final = 120
@@ -76,12 +77,22 @@ class Provisioner:
             arn = present.arn if present else f"{_UNKNOWN_ARN}{dead.name}"
             attributes = aws_settings.schedules_dead_letter_attributes(self._topology, dead, arn)
             yield from self._attributes(dead.name, present, attributes)
+        for function in self._topology.functions:
+            yield from self._recursion(function)
         return self.changes
 
     def _do(self, change: str, service: str, operation: str, **parameters: Any) -> Flow[None]:
         if not self._dry_run:
             yield from call(change, service, operation, **parameters)
         self.changes.append(change)
+
+    def _recursion(self, function: Function) -> Flow[None]:
+        """Set the recursion configuration of a function that something else has created."""
+        name, declared = function.name, function.recursive_loop
+        if (yield from observe.recursive_loop(name)) not in (None, declared):
+            change = f"set the recursion configuration of function {name} to {declared}"
+            put = "put_function_recursion_config"
+            yield from self._do(change, "lambda", put, FunctionName=name, RecursiveLoop=declared)
 
     # -- queues
 

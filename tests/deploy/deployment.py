@@ -219,6 +219,7 @@ class Deployment:
             Environment={"Variables": function.environment},
             KMSKeyArn=self.key,
         )
+        client.put_function_recursion_config(FunctionName=function.name, RecursiveLoop=function.recursive_loop)
         if not client.list_event_source_mappings(EventSourceArn=self.arn(function.queue))["EventSourceMappings"]:
             self.make_mapping()
 

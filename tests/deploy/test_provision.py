@@ -113,6 +113,28 @@ def test_changed_time_limit_changes_one_attribute_and_keeps_messages(make_app: C
     assert depth.total == 1
 
 
+def test_function_that_exists_may_be_passed_by_long_chains(
+    make_app: Callable[..., TaskQ], make_aws_client: Callable[[str, str], Any], local_stack: StackAddress
+) -> None:
+    app = make_app()
+    provision(app)
+    functions = make_aws_client("lambda", local_stack.endpoint_url)
+    (declared,) = app.topology().functions
+    functions.create_function(
+        FunctionName=declared.name,
+        Runtime="python3.13",
+        Role="arn:aws:iam::000000000000:role/any",
+        Handler="shop.handler",
+        Code={"ZipFile": b"PK\x05\x06" + b"\0" * 18},
+    )
+    change = f"set the recursion configuration of function {declared.name} to Allow"
+    assert provision(app, dry_run=True) == [change]
+    assert provision(app) == [change]
+    assert functions.get_function_recursion_config(FunctionName=declared.name)["RecursiveLoop"] == "Allow"
+    assert provision(app) == []
+    functions.delete_function(FunctionName=declared.name)
+
+
 def test_foreign_rules_and_statements_are_kept(
     make_app: Callable[..., TaskQ], make_aws_client: Callable[[str, str], Any], local_stack: StackAddress
 ) -> None:

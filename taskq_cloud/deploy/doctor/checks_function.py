@@ -132,6 +132,22 @@ CHECKS: Final = (
         "calls are denied, or more is allowed than the code needs",
     ),
     Check(
+        "function.recursion",
+        FUNCTIONS.deployed,
+        lambda function: equal(
+            function.live.recursive_loop,
+            function.declared.recursive_loop,
+            "its recursion configuration is {}; {} is declared",
+        ),
+        lambda function: (
+            "Lambda stops a traced chain of tasks, a task with many retries or a long delay in hops after about 16"
+            " messages, and the rest is dead-lettered or lost"
+            if function.live.recursive_loop == "Terminate"
+            else "a task that calls itself without end isn't stopped"
+        ),
+        PROVISION,
+    ),
+    Check(
         "function.concurrency",
         FUNCTIONS.deployed,
         _enough_concurrency,

@@ -110,6 +110,7 @@ def function(name: str, queue_arn: str | None) -> Flow[ObservedFunction | None]:
     if found is None:
         return None
     reserved = yield from call(resource, "lambda", "get_function_concurrency", FunctionName=name)
+    loop = yield from recursive_loop(name)
     mappings: list[Mapping[str, Any]] = []
     if queue_arn is not None:
         # Ask for the queue's mappings, not the function's: another function may take messages from this queue.
@@ -123,12 +124,21 @@ def function(name: str, queue_arn: str | None) -> Flow[ObservedFunction | None]:
         mappings=[_mapping(each) for receiver, each in by_function if receiver == name],
         role=str(found["Role"]).rpartition("/")[2],
         reserved_concurrency=(reserved or {}).get("ReservedConcurrentExecutions"),
+        recursive_loop=loop or "Terminate",
         competing_functions=[receiver for receiver, _ in by_function if receiver != name],
         kms_key=found.get("KMSKeyArn") or None,
         in_vpc=bool((found.get("VpcConfig") or {}).get("SubnetIds")),
         traced=(found.get("TracingConfig") or {}).get("Mode") == "Active",
         failure_targets=[target] if (target := (found.get("DeadLetterConfig") or {}).get("TargetArn")) else [],
     )
+
+
+def recursive_loop(name: str) -> Flow[str | None]:
+    """Observe a function's recursion configuration, ``Allow`` or ``Terminate``; None if the function does not exist."""
+    found = yield from call(
+        f"function {name}", "lambda", "get_function_recursion_config", _NO_RESOURCE, FunctionName=name
+    )
+    return None if found is None else str(found["RecursiveLoop"])
 
 
 def _mapping(found: Mapping[str, Any]) -> ObservedMapping:

@@ -183,6 +183,7 @@ class ObservedFunction:
         in_vpc: whether it runs in a VPC.
         traced: whether X-Ray traces it.
         failure_targets: the ARNs that invocations go to which fail.
+        recursive_loop: its recursion configuration: ``Allow`` or ``Terminate``.
     """
 
     timeout_seconds: int
@@ -196,6 +197,7 @@ class ObservedFunction:
     in_vpc: bool = False
     traced: bool = False
     failure_targets: Sequence[str] = ()
+    recursive_loop: str = "Allow"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from taskq_cloud.brokers.sqs import SQSBroker
+from taskq_cloud.clients.aws_lineage import RECURSIVE_LOOP_VARIABLE
 from taskq_cloud.clients.env_files import variables_of_deployment
 from taskq_cloud.core.model.capabilities import dead_letter_queue, is_ordered
 from taskq_cloud.core.model.environments import ENVIRONMENT_FIRST, SECRETS, environment_first, variable_of
@@ -293,7 +294,8 @@ def _function(shared: _Shared, broker: SQSBroker, served: Served) -> Function:
             f"{where}: a batch_size of {batch} needs batching_window_seconds of at least 1; without a window,"
             f" {USUAL_BATCH} is the largest batch_size"
         )
-    variables = {**shared.environment, **options.environment}
+    loop = {} if options.recursive_loop == "Allow" else {RECURSIVE_LOOP_VARIABLE: options.recursive_loop}
+    variables = {**shared.environment, **loop, **options.environment}
     check_variables(where, variables)
     memory = max([options.memory_mb, *(each.memory_mb for each in served.tasks if each.memory_mb)])
     stem = broker.full_name(served.queue).replace(".", "-")
@@ -309,5 +311,6 @@ def _function(shared: _Shared, broker: SQSBroker, served: Served) -> Function:
         maximum_concurrency=None if options.provisioned_pollers else options.maximum_concurrency,
         provisioned_pollers=_pollers(options.provisioned_pollers),
         reserved_concurrency=options.reserved_concurrency,
+        recursive_loop=options.recursive_loop,
         environment=variables,
     )

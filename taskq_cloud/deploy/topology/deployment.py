@@ -44,6 +44,8 @@ class FunctionOptions(_Options):
     provisioned_pollers: PollerOptions | None = None
     """Event pollers that are always there, for queues whose load rises within seconds."""
     reserved_concurrency: Annotated[int, Field(ge=0)] | None = None
+    recursive_loop: Literal["Allow", "Terminate"] = "Allow"
+    """Whether a chain of messages may pass the function any number of times, or is stopped after about 16 times."""
     environment: dict[str, str] = {}
 
     def with_changes(self, other: FunctionOptions) -> FunctionOptions:

@@ -85,6 +85,9 @@ class Function(Model):
     """The most instances that the mapping starts; None with ``provisioned_pollers``, whose maximum limits them."""
     provisioned_pollers: Pollers | None = None
     reserved_concurrency: Annotated[int, Field(ge=0)] | None
+    recursive_loop: Literal["Allow", "Terminate"]
+    """Its recursion configuration: a workflow of 17 tasks is a recursive loop to Lambda (Lambda Developer Guide,
+    "invocation-recursion")."""
     environment: dict[str, str]
     report_batch_item_failures: Literal[True] = True
 

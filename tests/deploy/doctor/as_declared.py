@@ -149,6 +149,7 @@ def _function(function: Function, topology: Topology) -> ObservedFunction:
         function.role,
         function.reserved_concurrency,
         kms_key=_key(topology),
+        recursive_loop=function.recursive_loop,
     )
 
 

@@ -104,6 +104,13 @@ def reserved(live: Deployment, instances: int) -> AbstractContextManager[None]:
     )
 
 
+def recursive_loop(live: Deployment, configured: str) -> AbstractContextManager[None]:
+    put, name = live.clients["lambda"].put_function_recursion_config, live.topology.functions[0].name
+    return changed(
+        lambda: put(FunctionName=name, RecursiveLoop=configured), lambda: put(FunctionName=name, RecursiveLoop="Allow")
+    )
+
+
 def without_function(live: Deployment) -> AbstractContextManager[None]:
     function, name = live.clients["lambda"], live.topology.functions[0].name
     return changed(lambda: function.delete_function(FunctionName=name), live.make_function)

@@ -138,6 +138,7 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
         ),
     ),
     ("another role", {"function.role"}, lambda o: o.with_function(Role=faults.OTHER_ROLE)),
+    ("loop detection", {"function.recursion"}, lambda o: faults.recursive_loop(o, "Terminate")),
     ("function switched off", {"function.concurrency"}, lambda o: faults.reserved(o, 0)),
     ("undeclared reserved concurrency", {"function.concurrency"}, lambda o: faults.reserved(o, 100)),
     ("mapping missing", {"mapping.missing"}, faults.without_mapping),

@@ -100,6 +100,13 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.platform]
 }
 
+# By default, Lambda stops a chain of messages after it has passed a queue and a function about 16 times, as a workflow
+# of 17 tasks does ("Use Lambda recursive loop detection to prevent infinite loops").
+resource "aws_lambda_function_recursion_config" "this" {
+  function_name  = aws_lambda_function.this.function_name
+  recursive_loop = var.recursive_loop
+}
+
 resource "aws_lambda_event_source_mapping" "this" {
   event_source_arn                   = var.queue_arn
   function_name                      = local.receiver_arn
@@ -127,4 +134,6 @@ resource "aws_lambda_event_source_mapping" "this" {
       maximum_pollers = provisioned_poller_config.value.maximum
     }
   }
+
+  depends_on = [aws_lambda_function_recursion_config.this]
 }

@@ -255,6 +255,17 @@ variable "ephemeral_storage_mb" {
   }
 }
 
+variable "recursive_loop" {
+  description = "Whether a chain of messages may pass the function any number of times (`Allow`), or is stopped after about 16 times (`Terminate`). Workflows and retries are such chains: see docs/lambda.md."
+  type        = string
+  default     = "Allow"
+
+  validation {
+    condition     = contains(["Allow", "Terminate"], var.recursive_loop)
+    error_message = "The recursion configuration is Allow or Terminate."
+  }
+}
+
 variable "environment" {
   description = "Environment variables of the function. `TASKQ_APP` names the application."
   type        = map(string)

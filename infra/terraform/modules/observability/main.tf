@@ -57,17 +57,22 @@ resource "aws_cloudwatch_metric_alarm" "schedules" {
   tags                = var.tags
 }
 
+locals {
+  # What each metric of a function says about its invocations.
+  function_alarms = {
+    Errors                      = "ended without an answer: the function timed out, ran out of memory, or could not start. The messages of the batch are delivered again."
+    RecursiveInvocationsDropped = "were dropped, because Lambda took a chain of tasks for an endless loop: set the function's recursion configuration to Allow, unless a task calls itself without end."
+    Throttles                   = "are throttled, which uses up receives: the concurrency of the account or of the function is too low."
+  }
+}
+
 resource "aws_cloudwatch_metric_alarm" "function" {
   for_each = {
-    for pair in setproduct(var.function_names, ["Errors", "Throttles"]) : "${pair[0]}-${lower(pair[1])}" => { name = pair[0], metric = pair[1] }
+    for pair in setproduct(var.function_names, keys(local.function_alarms)) : "${pair[0]}-${lower(pair[1])}" => { name = pair[0], metric = pair[1] }
   }
 
-  alarm_name = "${var.name}-${each.key}"
-  alarm_description = each.value.metric == "Errors" ? (
-    "Invocations of ${each.value.name} ended without an answer: the function timed out, ran out of memory, or could not start. The messages of the batch are delivered again."
-    ) : (
-    "Invocations of ${each.value.name} are throttled, which uses up receives: the concurrency of the account or of the function is too low."
-  )
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = "Invocations of ${each.value.name} ${local.function_alarms[each.value.metric]}"
   namespace           = "AWS/Lambda"
   metric_name         = each.value.metric
   dimensions          = { FunctionName = each.value.name }

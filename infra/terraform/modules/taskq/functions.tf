@@ -39,6 +39,7 @@ module "function" {
   maximum_concurrency              = coalesce(each.value.maximum_concurrency, 20)
   provisioned_pollers              = each.value.provisioned_pollers
   reserved_concurrency             = each.value.reserved_concurrency
+  recursive_loop                   = each.value.recursive_loop
   environment                      = each.value.environment
   secrets                          = var.secrets
   secrets_kms_key_arns             = var.secrets_kms_key_arns

@@ -28,6 +28,7 @@ variable "declared" {
         maximum = number
       }))
       reserved_concurrency = optional(number)
+      recursive_loop       = optional(string, "Allow")
       environment          = map(string)
     })), {})
     services = optional(map(object({

@@ -36,6 +36,10 @@ run "function_by_default_reports_failures_and_is_bounded" {
     error_message = "a long queue takes more than 20 instances by default"
   }
   assert {
+    condition     = aws_lambda_function_recursion_config.this.recursive_loop == "Allow"
+    error_message = "Lambda stops a chain of more than 16 tasks"
+  }
+  assert {
     condition     = aws_lambda_function.this.handler == "taskq_cloud.lambda_function.lambda_handler"
     error_message = "the handler is not the library's"
   }
@@ -229,11 +233,12 @@ run "settings_out_of_lambdas_range_are_refused" {
     queue_visibility_timeout_seconds = 43200
     batch_size                       = 11 # without a window
     maximum_concurrency              = 1
+    recursive_loop                   = "Deny"
     environment                      = { TASKQ_BROKER = "sqs:///" } # without TASKQ_APP
     package                          = {}
   }
 
-  expect_failures = [var.timeout_seconds, var.batch_size, var.maximum_concurrency, var.environment, var.package]
+  expect_failures = [var.timeout_seconds, var.batch_size, var.maximum_concurrency, var.recursive_loop, var.environment, var.package]
 }
 
 run "settings_that_contradict_each_other_are_refused" {

@@ -33,8 +33,8 @@ run "alarms_by_default_cover_queues_functions_tables_and_schedules" {
   command = apply
 
   assert {
-    condition     = length(output.alarm_names) == 8
-    error_message = "there are not 8 alarms: two each for the queue, the function and the table, and one each for the schedules and failed tasks"
+    condition     = length(output.alarm_names) == 9
+    error_message = "there are not 9 alarms: two each for the queue and the table, three for the function, and one each for the schedules and failed tasks"
   }
   assert {
     condition     = aws_cloudwatch_metric_alarm.dead_letters["orders"].threshold == 0

@@ -83,7 +83,7 @@ run "declared_application_is_made_as_a_whole" {
     error_message = "there is no policy for programs that call tasks"
   }
   assert {
-    condition     = length(output.alarm_names) == 7
+    condition     = length(output.alarm_names) == 8
     error_message = "the alarms are not made by default"
   }
 }
