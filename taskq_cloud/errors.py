@@ -28,6 +28,7 @@
     │   └── InvalidTaskError            the parts of a message don't describe a task
     ├── TaskError                       a task can't be called or run, or its result can't be given
     │   ├── NotRegistered               no task of this name is registered (also a KeyError)
+    │   ├── ArgumentsMismatch           a task does not take the arguments of its message (also a TypeError)
     │   ├── AlreadyRegistered           two functions have the same task name
     │   ├── MaxRetriesExceededError     a task has no retries left
     │   ├── ChordError                  a member of a chord's header did not succeed
@@ -59,14 +60,14 @@ from typing import Any
 
 # fmt: off
 __all__ = [
-    "AccessDenied", "AlreadyRegistered", "BodyPending", "ChordError", "ClaimError", "ContentDisallowed",
-    "DecodeError", "DelayTooLong", "EncodeError", "Ignore", "ImproperlyConfigured", "IncompleteStream",
-    "InvalidTaskError", "MaxRetriesExceededError", "MissingExtra", "NotRegistered", "OperationalError",
-    "OptionError", "ParseException", "PayloadTooLarge", "QueueNotFound", "QuotaExceeded", "RateKeyError", "Reject",
-    "RemoteError", "Replaced", "Retry", "ScheduleConflict", "ScheduleError", "ScheduleGroupNotFound",
-    "SecurityError", "SendError", "SoftTimeLimitExceeded", "StoreNotFound", "TableNotFound", "TaskError",
-    "TaskPredicate", "TaskQError", "TaskRevokedError", "TimeLimitExceeded", "TimeZonesMissing", "TimeoutError",
-    "Unreachable", "WorkerLostError",
+    "AccessDenied", "AlreadyRegistered", "ArgumentsMismatch", "BodyPending", "ChordError", "ClaimError",
+    "ContentDisallowed", "DecodeError", "DelayTooLong", "EncodeError", "Ignore", "ImproperlyConfigured",
+    "IncompleteStream", "InvalidTaskError", "MaxRetriesExceededError", "MissingExtra", "NotRegistered",
+    "OperationalError", "OptionError", "ParseException", "PayloadTooLarge", "QueueNotFound", "QuotaExceeded",
+    "RateKeyError", "Reject", "RemoteError", "Replaced", "Retry", "ScheduleConflict", "ScheduleError",
+    "ScheduleGroupNotFound", "SecurityError", "SendError", "SoftTimeLimitExceeded", "StoreNotFound",
+    "TableNotFound", "TaskError", "TaskPredicate", "TaskQError", "TaskRevokedError", "TimeLimitExceeded",
+    "TimeZonesMissing", "TimeoutError", "Unreachable", "WorkerLostError",
 ]
 # fmt: on
 
@@ -206,6 +207,10 @@ class TaskError(TaskQError):
 
 class NotRegistered(TaskError, KeyError):
     """No task of this name is registered with the application."""
+
+
+class ArgumentsMismatch(TaskError, TypeError):
+    """A task's function does not take the arguments of its message, so it has not begun."""
 
 
 class AlreadyRegistered(TaskError):

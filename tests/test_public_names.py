@@ -22,12 +22,13 @@ PUBLIC = {
         take_slot without_secrets
     """,
     "taskq_cloud.errors": """
-        AccessDenied AlreadyRegistered BodyPending ChordError ClaimError ContentDisallowed DecodeError DelayTooLong
-        EncodeError Ignore ImproperlyConfigured IncompleteStream InvalidTaskError MaxRetriesExceededError MissingExtra
-        NotRegistered OperationalError OptionError ParseException PayloadTooLarge QueueNotFound QuotaExceeded
-        RateKeyError Reject RemoteError Replaced Retry ScheduleConflict ScheduleError ScheduleGroupNotFound
-        SecurityError SendError SoftTimeLimitExceeded StoreNotFound TableNotFound TaskError TaskPredicate TaskQError
-        TaskRevokedError TimeLimitExceeded TimeZonesMissing TimeoutError Unreachable WorkerLostError
+        AccessDenied AlreadyRegistered ArgumentsMismatch BodyPending ChordError ClaimError ContentDisallowed DecodeError
+        DelayTooLong EncodeError Ignore ImproperlyConfigured IncompleteStream InvalidTaskError MaxRetriesExceededError
+        MissingExtra NotRegistered OperationalError OptionError ParseException PayloadTooLarge QueueNotFound
+        QuotaExceeded RateKeyError Reject RemoteError Replaced Retry ScheduleConflict ScheduleError
+        ScheduleGroupNotFound SecurityError SendError SoftTimeLimitExceeded StoreNotFound TableNotFound TaskError
+        TaskPredicate TaskQError TaskRevokedError TimeLimitExceeded TimeZonesMissing TimeoutError Unreachable
+        WorkerLostError
     """,
     "taskq_cloud.schedules": """
         ParseException PeriodicKeywords Schedule ScheduleState crontab maybe_schedule schedule solar

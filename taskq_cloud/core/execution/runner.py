@@ -30,7 +30,7 @@ from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcom
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.document import MOST_CHILDREN
 from taskq_cloud.core.workflows.signatures import ACCUMULATE, MAP, STARMAP
-from taskq_cloud.errors import EncodeError, NotRegistered, TimeLimitExceeded
+from taskq_cloud.errors import EncodeError, NotRegistered, TaskQError, TimeLimitExceeded
 
 _THIS_PACKAGE: Final = __name__.partition(".")[0]
 
@@ -202,6 +202,10 @@ class TaskRunner:
         message = invocation.message
         definition = self._tasks.get(message.task)
         options = definition.options if definition else TaskOptions()
+        if definition is not None and isinstance(error, TypeError) and not isinstance(error, TaskQError):
+            from taskq_cloud.core.execution import mismatch  # few runs end so
+
+            error = mismatch.explained(error, definition, *_arguments(definition, invocation))
         outcome = retry.decide(error, message.task, message.id, message.retries, options, describe=describe)
         if isinstance(outcome, Retrying) and definition is not None:
             outcome = retry.with_arguments(outcome, definition, message, error, describe)

@@ -16,7 +16,15 @@ from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.options import TaskOptions, task_options
 from taskq_cloud.core.model.outcome import Failed, Ignored, Invocation, Outcome, Rejected, Retrying, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.errors import Ignore, ImproperlyConfigured, Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded
+from taskq_cloud.errors import (
+    ArgumentsMismatch,
+    Ignore,
+    ImproperlyConfigured,
+    Reject,
+    Retry,
+    SoftTimeLimitExceeded,
+    TimeLimitExceeded,
+)
 
 
 def runner_of(function: Callable[..., Any], *, bind: Any = None, **options: Any) -> TaskRunner:
@@ -153,12 +161,6 @@ def test_failure_has_a_traceback() -> None:
     assert "in function" in outcome.error.traceback
 
 
-def test_wrong_arguments_are_a_failure() -> None:
-    outcome = invoke(lambda a: a, 1, 2)
-    assert isinstance(outcome, Failed)
-    assert outcome.error.exc_type == "TypeError"
-
-
 @pytest.mark.parametrize(
     "value", [object(), {1}, {"__type__": "money", "__value__": 1}], ids=["object", "set", "unknown type"]
 )
@@ -249,3 +251,43 @@ def test_unsupported_option_is_refused(options: Any, words: str) -> None:
 
 def test_celerys_option_values_are_accepted() -> None:
     assert task_options("t", {"acks_late": True, "throws": [KeyError]}).throws == (KeyError,)
+
+
+def resize(key: str, width: int) -> str:
+    return key * width
+
+
+async def aresize(key: str, width: int) -> str:
+    return key * width
+
+
+@pytest.mark.parametrize("function", [resize, aresize])
+def test_arguments_that_a_task_does_not_take_are_told_from_its_bugs(function: Callable[..., Any]) -> None:
+    for args in [("a.png",), ("a.png", 1, 2)]:
+        outcome = invoke(function, *args)
+        assert isinstance(outcome, Failed)
+        assert outcome.error.exc_type == "ArgumentsMismatch"
+        assert f"does not take the arguments of its message ({len(args)} positional): " in str(
+            outcome.error.exc_message
+        )
+    bug = invoke(function, {}, 2)
+    assert isinstance(bug, Failed)
+    assert bug.error.exc_type == "TypeError"
+
+
+def test_bound_task_with_other_arguments_does_not_count_self() -> None:
+    outcome = invoke(lambda self, a: a, bind=lambda invocation: invocation)
+    assert isinstance(outcome, Failed)
+    assert "task t(a) does not take the arguments of its message (0 positional)" in str(outcome.error.exc_message)
+
+
+def test_type_error_of_a_function_without_signature_stays_as_it_is() -> None:
+    outcome = invoke(max)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.exc_type == "TypeError"
+
+
+def test_arguments_that_do_not_fit_yet_can_wait_for_another_version() -> None:
+    outcome = invoke(resize, "a.png", autoretry_for=(ArgumentsMismatch,), default_retry_delay=60.0)
+    assert isinstance(outcome, Retrying)
+    assert (outcome.after_seconds, outcome.args) == (60.0, None)
