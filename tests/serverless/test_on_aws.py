@@ -67,10 +67,13 @@ class Function:
 MakeFunction = Callable[..., Function]
 
 
-def code() -> bytes:
+SHOP = Path(__file__).with_name("shop.py").read_text()
+
+
+def code(source: str = SHOP) -> bytes:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("shop.py", Path(__file__).with_name("shop.py").read_text())
+        file.writestr("shop.py", source)
     return archive.getvalue()
 
 
@@ -87,7 +90,7 @@ def make_function(
     functions = make_aws_client("lambda", local_stack.endpoint_url)
     mappings, names, apps = list[str](), list[str](), list[TaskQ]()
 
-    def make(queue: str = "work", visibility_seconds: int = 600, **environment: str) -> Function:
+    def make(queue: str = "work", source: str = SHOP, visibility_seconds: int = 600, **environment: str) -> Function:
         prefix = f"shop-{uuid4().hex[:8]}-"
         stem, _, fifo = queue.partition(".")
         dead = make_queue(f"{prefix}{stem}-dead{'.fifo' if fifo else ''}", exactly=True)
@@ -99,8 +102,8 @@ def make_function(
             FunctionName=name.replace(".", "-"),
             Runtime="python3.11",
             Role="arn:aws:iam::000000000000:role/any",
-            Handler="shop.handler",
-            Code={"ZipFile": code()},
+            Handler="taskq_cloud.lambda_function.lambda_handler" if "TASKQ_APP" in environment else "shop.handler",
+            Code={"ZipFile": code(source)},
             Timeout=FUNCTION_SECONDS,
             Environment={"Variables": {**variables, "TASKQ_TASK_DEFAULT_QUEUE": queue, **environment}},
         )
@@ -219,3 +222,12 @@ def test_function_process_survives_its_tasks(make_function: MakeFunction) -> Non
     for event in ({"task": "fail", "args": ["x"]}, {"task": "endless"}, {"task": "aadd", "args": [1, 2]}):
         assert function.invoke(event)[0] is None
     assert function.invoke({"task": "process_id"})[1]["result"] == before
+
+
+def test_application_that_cannot_be_imported_loses_no_message(make_function: MakeFunction) -> None:
+    function = make_function(source="import no_such_module\n" + SHOP, visibility_seconds=1, TASKQ_APP="shop:app")
+    result = function.app.send_task("add", (1, 2))
+    assert function.invoke({"task": "add", "args": [1, 2]})[0] is not None
+    function.functions.update_function_code(FunctionName=function.name, ZipFile=code())
+    assert result.get(TIMEOUT_SECONDS) == 3
+    function.wait_until_empty()

@@ -256,7 +256,7 @@ variable "ephemeral_storage_mb" {
 }
 
 variable "recursive_loop" {
-  description = "Whether a chain of messages may pass the function any number of times (`Allow`), or is stopped after about 16 times (`Terminate`). Workflows and retries are such chains: see docs/lambda.md."
+  description = "Recursion configuration of the function. With `Allow`, a chain of messages may pass it any number of times; with `Terminate`, Lambda stops the chain after about 16 times. Workflows and retries are such chains: see docs/lambda.md."
   type        = string
   default     = "Allow"
 
