@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.messages.events import check_not_http
+from taskq_cloud.core.messages.events import NoTask, check_not_http
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Message
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Ignored, Lost, Outcome, Retrying, Succeeded, TimedOut
@@ -18,6 +19,8 @@ from taskq_cloud.core.records import record as records
 from taskq_cloud.errors import DecodeError, NotRegistered, OperationalError, Reject, TimeLimitExceeded, WorkerLostError
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.lambda_invocation import LambdaInvocation
+
+logger = logging.getLogger("taskq_cloud.serverless")
 
 
 def answer(runtime: Runtime, invocation: LambdaInvocation, event: Any, request_id: str) -> dict[str, Any]:
@@ -42,7 +45,12 @@ def answer(runtime: Runtime, invocation: LambdaInvocation, event: Any, request_i
         OperationalError: the broker or the store could not be used.
     """
     settings = runtime.settings
-    message = invocation.run(_opened(runtime, event, request_id))
+    try:
+        message = invocation.run(_opened(runtime, event, request_id))
+    except NoTask as error:
+        logger.info("invocation %s runs no task: %s", request_id, error, extra={"action": "message.no_task"})
+        ignored: dict[str, Any] = json.loads(_encode_outcome(Message(task="?", id=request_id), Ignored()))
+        return ignored
     definition = runtime.tasks.get(message.task)
     if definition is None:
         raise NotRegistered(

@@ -25,9 +25,9 @@ logger = logging.getLogger("taskq_cloud.serverless")
 
 
 def sqs_records(event: Any) -> Sequence[Mapping[str, Any]] | None:
-    """Return the records of a batch from SQS, or None if the event is of another kind."""
+    """Return the records of a batch from SQS, which may be empty, or None if the event is of another kind."""
     match event:
-        case {"Records": [_, *_]} if all(map(_is_record, event["Records"])):
+        case {"Records": [*_]} if all(map(_is_record, event["Records"])):
             records: Sequence[Mapping[str, Any]] = event["Records"]
             return records
     return None

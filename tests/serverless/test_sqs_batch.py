@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 import time
@@ -32,11 +33,32 @@ def test_record_becomes_a_delivery() -> None:
     assert delivery.attributes == {"colour": "red"}
 
 
-@pytest.mark.parametrize(
-    "event", [{}, {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}, {"Records": "x"}, [], "text", None]
-)
+@pytest.mark.parametrize("event", [{}, {"Records": [{"eventSource": "aws:s3"}]}, {"Records": "x"}, [], "text", None])
 def test_event_without_sqs_records_is_not_a_batch(event: Any) -> None:
     assert sqs_records(event) is None
+
+
+def test_empty_batch_is_answered(shop: Shop) -> None:
+    assert failures(shop.handler({"Records": []}, Context())) == []
+
+
+S3_TEST = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2030-01-31T12:00:00.000Z", "Bucket": "photos"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [S3_TEST, {"Type": "Notification", "TopicArn": "a:uploads", "Message": json.dumps(S3_TEST)}, {"Records": []}],
+    ids=["queue", "topic", "empty list"],
+)
+def test_message_by_which_no_task_is_meant_is_acknowledged(body: dict[str, Any]) -> None:
+    app = make_app(task_event_routes={"*": "on_event"})
+    app.task(name="on_event")(lambda event: pytest.fail(f"ran for {event}"))
+    handler = app.lambda_handler()
+    assert failures(handler(batch(record(json.dumps(body))), Context())) == []
+    assert vars(app)["broker"].settled == []
+    if "Type" in body:
+        sns = {"Records": [{"EventSource": "aws:sns", "Sns": body}]}
+        assert handler(sns, Context())["status"] == "IGNORED"
 
 
 def test_finished_records_are_not_listed_as_failures(shop: Shop) -> None:

@@ -6,7 +6,8 @@ settlement, which the runtime carries out. A crash between any two of its effect
 in the same final state. A delivery goes through these steps:
 
     step                            module                    what happens
-    1  decode and check             messages.codec            an unreadable message is dead-lettered with the reason
+    1  decode and check             messages.codec            an unreadable message is dead-lettered with the reason,
+                                                              one by which no task is meant is acknowledged
     2  not registered here          pipeline                  an unknown task is given back with a growing delay, and
                                                               dead-lettered when its receives run out
        fan-out of a large group     steps.fan_out             the members are sent, the message is acknowledged
@@ -44,8 +45,9 @@ from taskq_cloud.core.execution.context import DeliveryContext, Environment, Pip
 from taskq_cloud.core.execution.crashes import Crashes, text_of
 from taskq_cloud.core.execution.outcomes import LONGEST_RELEASE_SECONDS
 from taskq_cloud.core.execution.steps import duplicates, receives
+from taskq_cloud.core.messages.events import NoTask
 from taskq_cloud.core.messages.sending import UNSENDABLE
-from taskq_cloud.core.model.message import SCHEDULE, DeadLetter, Delivery, Message, Release, Settlement
+from taskq_cloud.core.model.message import SCHEDULE, Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
 from taskq_cloud.core.model.options import TaskOptions, first_given
 from taskq_cloud.core.model.outcome import ADMISSION, Admitted, ErrorInfo, Invocation, Outcome, RunTimes
 from taskq_cloud.core.records.record import STARTED
@@ -168,6 +170,10 @@ class Pipeline:
         return DeliveryContext(self._environment, delivery, message, TaskOptions())
 
     def _undecodable(self, delivery: Delivery, error: DecodeError, message: Message | None) -> PipelineFlow[Settlement]:
+        if isinstance(error, NoTask):
+            text = "is acknowledged, as no task is meant by it: %s"
+            self._context_of_unreadable(delivery).log(logging.INFO, "message.no_task", text, error)
+            return Acknowledge(delivery)
         reason = text_of(error)
         context = self._context_of_unreadable(delivery, error.task_id)
         if message is not None:

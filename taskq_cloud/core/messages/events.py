@@ -10,6 +10,9 @@ and the first pattern of ``task_event_routes`` that matches the key (``*`` and `
 The task is called with the whole event as its only argument. Its id is derived from the event's id, so that an event
 delivered twice is one task. An event that no pattern matches is refused, with its key in the reason.
 
+S3 sends ``s3:TestEvent`` to a queue or a topic when its notifications are set up, and no task is meant by it. It is
+acknowledged, like a list of events that is empty.
+
 An HTTP request, as API Gateway, a Function URL or a load balancer passes it on, has a body and headers like a message
 of Celery's, but its sender has written them. It is always refused.
 """
@@ -51,6 +54,10 @@ HTTP_REQUEST: Final = frozenset(
 Application Load Balancer" and "VPC Lattice"; API Gateway Developer Guide, "Lambda authorizers")."""
 
 
+class NoTask(DecodeError):
+    """A message by which no task is meant: it is acknowledged, and nothing runs."""
+
+
 def read(
     body: str,
     message_id: str,
@@ -69,6 +76,7 @@ def read(
 
     Raises:
         SecurityError: the message lacks a required signature, or its signature is wrong.
+        NoTask: the message is S3's test event, or an empty list of events.
         DecodeError: the message can't be read, or is an event without a route.
     """
     return from_document(read_envelope(body), message_id, accept, routes, security)
@@ -189,9 +197,7 @@ def _from_document(
         key, event_id = f"{document['source']}:{document['detail-type']}", str(document.get("id") or event_id)
     elif (record := _first_record(document)) is not None:
         key = f"{record['eventSource']}:{record.get('eventName', '')}"
-    if key is None:
-        keys = ", ".join(repr(name)[:100] for name in sorted(document)[:10])
-        raise DecodeError(f"the body is neither a task's message nor a known event; its keys: {keys}")
+    key = _known_key(document, key)
     for pattern, task in routes.items():
         if fnmatchcase(key, pattern):
             if security is not None:
@@ -200,6 +206,18 @@ def _from_document(
             task_id = derived_id(event_id, "event")
             return Message(task=task, id=task_id, args=[dict(document)])
     raise DecodeError(f"no pattern of task_event_routes matches the event {key!r}; add a route for it")
+
+
+def _known_key(document: Mapping[str, Any], key: str | None) -> str:
+    """Return the key of an event by which a task can be meant; other messages are refused."""
+    if document.get("Event") == "s3:TestEvent":
+        raise NoTask(f"S3's test event of bucket {str(document.get('Bucket'))!r:.100}")
+    if document.get("Records") == []:
+        raise NoTask("an empty list of events")
+    if key is None:
+        keys = ", ".join(repr(name)[:100] for name in sorted(document)[:10])
+        raise DecodeError(f"the body is neither a task's message nor a known event; its keys: {keys}")
+    return key
 
 
 def _json_object(text: str, most_bytes: int) -> dict[str, Any] | None:
