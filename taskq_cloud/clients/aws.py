@@ -22,7 +22,7 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, shortest, too_large
+from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, muted, shortest, too_large
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
@@ -122,6 +122,9 @@ _FILE_ERRORS: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError,
 _MALFORMED: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError, *_FILE_ERRORS)
 """What the SDK raises over malformed settings and credentials when it doesn't look for the mistake."""
 
+_FOUND_CREDENTIALS: Final = ("botocore.credentials", "aiobotocore.credentials")
+"""Loggers that say at INFO, for each client, where its credentials have been found."""
+
 _FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, UnicodeDecodeError, *_FILE_ERRORS)
 
 
@@ -143,7 +146,9 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
     def create(longest_read: float) -> Any:
         before = sys.exception()
         try:
-            client = with_shared_models(Session()).create_client(service, **_arguments(options, Config, longest_read))
+            with muted(*_FOUND_CREDENTIALS):
+                session = with_shared_models(Session())
+                client = session.create_client(service, **_arguments(options, Config, longest_read))
         except (sdk.BotoCoreError, *_MALFORMED) as error:
             raise _opening_error(service, error, before) from error
         return _for_lambda(client)
@@ -165,8 +170,9 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
         session = with_shared_models(AioSession())
         before = sys.exception()
         try:
-            opening = session.create_client(service, **_arguments(options, AioConfig, longest_read))
-            client = await stack.enter_async_context(opening)
+            with muted(*_FOUND_CREDENTIALS):
+                opening = session.create_client(service, **_arguments(options, AioConfig, longest_read))
+                client = await stack.enter_async_context(opening)
         except (sdk.BotoCoreError, *_MALFORMED) as error:
             raise _opening_error(service, error, before) from error
         return _for_lambda(client)

@@ -9,9 +9,12 @@ called, and what an exception means, is defined in the module of each SDK.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -61,6 +64,25 @@ def with_longest_call(services: Mapping[str, Service], longest_seconds: float | 
 def too_large(call: Call, size: str) -> CallError:
     """The error for an object that has more bytes than the call asks for, given its size in words."""
     return CallError(call, TOO_LARGE, f"the object has {size} bytes", Trouble.REFUSED)
+
+
+_muted: Final[ContextVar[bool]] = ContextVar("taskq_muted", default=False)
+
+
+def _is_heard(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or not _muted.get()
+
+
+@contextmanager
+def muted(*loggers: str) -> Iterator[None]:
+    """Let loggers of an SDK keep to warnings in this block. Records that other threads cause are not affected."""
+    for name in loggers:
+        logging.getLogger(name).addFilter(_is_heard)  # a logger takes the same filter once
+    token = _muted.set(True)
+    try:
+        yield
+    finally:
+        _muted.reset(token)
 
 
 class Client(Protocol):

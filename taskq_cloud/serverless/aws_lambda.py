@@ -49,6 +49,7 @@ from taskq_cloud.errors import OperationalError
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless import direct_invocation
 from taskq_cloud.serverless.lambda_invocation import ANSWER_RESERVE_SECONDS, LambdaInvocation
+from taskq_cloud.serverless.memory import watched
 from taskq_cloud.serverless.sqs_batch import Batch, sqs_records
 from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper, can_interrupt
 
@@ -74,7 +75,7 @@ def make_handler(runtime: Runtime) -> Handler:
             return function.answer_batch(records, context)
         return function.answer_directly(event, context)
 
-    return handler
+    return watched(handler)
 
 
 class _Function:

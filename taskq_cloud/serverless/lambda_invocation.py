@@ -76,7 +76,7 @@ class LambdaInvocation:
         left = self.seconds_for_tasks()
         if needed > left:
             self.stopped = True
-            return Abandoned()
+            return Abandoned(f"it may take {needed:g} s, and the invocation has {max(left, 0):.1f} s left for tasks")
         outcome = self._run_task(step, left)
         if step.failed is None:  # the outcome of an errback isn't the task's
             self.outcome = outcome

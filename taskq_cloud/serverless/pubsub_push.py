@@ -146,7 +146,7 @@ class PushHandler:
         if left_seconds < min(LEAST_RUN_SECONDS, whole_seconds / 2):
             # A slow store or broker has used up the time. A run started now would be cut off, and the task would even
             # fail if the broker doesn't count receives.
-            return Abandoned()
+            return Abandoned(f"the push has {left_seconds:.1f} s left for its task")
         own_limit = step.time_limit
         if own_limit is not None and own_limit <= left_seconds:
             return self._tasks.run(step, end)

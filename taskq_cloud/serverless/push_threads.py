@@ -68,7 +68,7 @@ class TaskThreads:
         try:
             return running.result()
         except CancelledError:
-            return Abandoned()
+            return Abandoned("the server has ended the push")
 
     def close(self) -> None:
         """End the threads."""

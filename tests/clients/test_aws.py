@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, IncompleteReadError, ParamValidationError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
+from botocore.session import Session
 
 from emulators.call_counter import CallCounter, Fault
 from taskq_cloud.clients import aws
@@ -327,3 +328,16 @@ def _count_openings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(aws, "open_client", counted)
     monkeypatch.setattr(aws, "open_async_client", counted_async)
     return opened
+
+
+async def test_opened_client_does_not_announce_its_credentials(
+    run: Any, caplog: pytest.LogCaptureFixture, counter: CallCounter, url: str
+) -> None:
+    caplog.set_level("INFO")
+    await run(_one(_send(url)))
+    assert counter.total() == 1
+    assert [record.name for record in caplog.records if record.name.startswith(("botocore", "aiobotocore"))] == []
+    Session().get_credentials()  # others' sessions are heard
+    assert [record.name for record in caplog.records if "Found credentials" in record.getMessage()] == [
+        "botocore.credentials"
+    ]

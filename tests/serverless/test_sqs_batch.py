@@ -223,6 +223,9 @@ class TestTime:
         assert shop.ran == [1]
         assert [(each.delivery.message_id, each.after_seconds) for each in shop.broker.settled] == [("c", 0), ("d", 0)]
         assert "lambda.records_not_begun" in [getattr(line, "action", "") for line in caplog.records]
+        (line,) = [line for line in caplog.records if getattr(line, "action", "") == "task.given_back"]
+        said = "given back: it may take 30 s, and the invocation has 18.0 s left for tasks"
+        assert line.getMessage().endswith(said)
 
     @pytest.mark.parametrize(("seconds", "ran"), [(10.0, []), (14.0, [1])])
     def test_time_limit_of_the_message_overrides_the_tasks(self, shop: Shop, seconds: float, ran: list[int]) -> None:

@@ -1,18 +1,18 @@
-"""How a function starts, under AWS's own runtime client: applications that can't be imported, and what it reports."""
+"""How a function's process starts and ends, under AWS's own runtime client."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pytest
 
-from emulators.aws.programs.runtime_api import RuntimeApi
+from emulators.aws.programs.runtime_api import EXIT, RuntimeApi
 
 SHOP = """
 from taskq_cloud import TaskQ
@@ -22,8 +22,8 @@ app = TaskQ("shop", broker="memory://", results="memory://")
 
 
 @contextmanager
-def started(folder: Path, **environment: str) -> Iterator[tuple[RuntimeApi, IO[str]]]:
-    """Run the function of the application in a folder. Yield Lambda's Runtime API, and the function's log."""
+def started(folder: Path, **environment: str) -> Iterator[tuple[RuntimeApi, subprocess.Popen[str]]]:
+    """Run the function of the application in a folder. Yield Lambda's Runtime API, and the function's process."""
     with RuntimeApi() as api:
         variables = {
             **os.environ,
@@ -37,12 +37,12 @@ def started(folder: Path, **environment: str) -> Iterator[tuple[RuntimeApi, IO[s
         process = subprocess.Popen(
             command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        assert process.stdout
         try:
-            yield api, process.stdout
+            yield api, process
         finally:
             process.kill()
             process.wait()
+            assert process.stdout
             process.stdout.close()
 
 
@@ -58,10 +58,41 @@ def started(folder: Path, **environment: str) -> Iterator[tuple[RuntimeApi, IO[s
 )
 def test_application_that_cannot_be_imported_shows_where(tmp_path: Path, source: str, reason: str, line: str) -> None:
     (tmp_path / "shop.py").write_text(source + SHOP)
-    with started(tmp_path) as (api, log):
+    with started(tmp_path) as (api, process):
         kind, answer = api.answer()
-        text = log.read()
+        text = process.communicate()[0]
     assert (kind, answer["errorType"]) == ("init", "ImproperlyConfigured")
     assert answer["errorMessage"].startswith(f"the application shop:app can't be imported: {reason}")
     assert line in text
     assert "Unable to import module" not in text
+
+
+LEAKING = (
+    SHOP
+    + """
+kept = []
+
+
+@app.task(name="keep")
+def keep(megabytes):
+    kept.append(bytes(range(256)) * 4096 * megabytes)
+"""
+)
+
+
+@pytest.mark.slow
+def test_process_whose_memory_grows_ends_after_an_answer(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(LEAKING)
+    invocations, answers = 0, set()
+    with started(tmp_path, AWS_LAMBDA_FUNCTION_MEMORY_SIZE="256") as (api, process):
+        while process.poll() is None and invocations < 30:
+            kind, content = api.call(b'{"task": "keep", "args": [20]}', ended=process.poll)
+            if kind == EXIT:
+                break
+            invocations += 1
+            answers.add((kind, json.loads(content)["status"]))
+        assert process.wait(10) == 0
+        log = process.communicate()[0]
+    assert answers == {("response", "SUCCESS")}
+    assert 2 < invocations < 12
+    assert log.count("memory has grown from") == 1

@@ -234,7 +234,7 @@ def _replace(context: DeliveryContext, outcome: Replaced) -> PipelineFlow[Settle
 
 def _end_without_state(context: DeliveryContext, outcome: Ignored | Abandoned) -> PipelineFlow[Settlement]:
     if isinstance(outcome, Abandoned):
-        context.log(logging.WARNING, "task.given_back", "given back: the worker stops, or has lost its lease")
+        context.log(logging.WARNING, "task.given_back", "given back: %s", outcome.reason)
         return Release(context.delivery)
     context.log(logging.INFO, "task.ignored", "ignored")
     yield from consequences.end_in_chord(context, IGNORED)

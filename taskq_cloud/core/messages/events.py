@@ -212,7 +212,7 @@ def _known_key(document: Mapping[str, Any], key: str | None) -> str:
     """Return the key of an event by which a task can be meant; other messages are refused."""
     if document.get("Event") == "s3:TestEvent":
         raise NoTask(f"S3's test event of bucket {str(document.get('Bucket'))!r:.100}")
-    if document.get("Records") == []:
+    if document.get("Records") == [] and len(document) == 1:
         raise NoTask("an empty list of events")
     if key is None:
         keys = ", ".join(repr(name)[:100] for name in sorted(document)[:10])

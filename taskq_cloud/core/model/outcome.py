@@ -287,7 +287,9 @@ class Lost(Timed):
 
 @dataclass(frozen=True, slots=True)
 class Abandoned(Timed):
-    """The stopping worker has ended the run; the message goes back to its queue."""
+    """The run was ended, or didn't begin, for a ``reason`` of the runtime's; the message goes back to its queue."""
+
+    reason: str = "the worker stops, or has lost its lease"
 
 
 Outcome: TypeAlias = Succeeded | Failed | Retrying | Replaced | Ignored | Rejected | TimedOut | Lost | Abandoned

@@ -1,0 +1,51 @@
+"""When a function's process ends because its memory grows from one invocation to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from taskq_cloud.serverless.memory import MemoryWatch, watched
+
+MIB = 1 << 20
+
+
+def ended_after(limit_mib: int, *usages: tuple[int, int]) -> int | None:
+    """Return the number of the first invocation after which the process should end.
+
+    Args:
+        limit_mib: the function's memory.
+        usages: what the process has after each invocation, and the most that it has had, in MiB.
+    """
+    given = iter(usages)
+
+    def usage() -> tuple[int, int]:
+        now, most = next(given)
+        return now * MIB, most * MIB
+
+    watch = MemoryWatch(limit_mib * MIB, usage)
+    return next((number for number, _ in enumerate(usages, 1) if watch.is_too_full()), None)
+
+
+def test_growing_process_ends_before_a_batch_that_may_not_fit(caplog: pytest.LogCaptureFixture) -> None:
+    grown = [(number, number) for number in range(100, 600, 70)]
+    assert ended_after(512, *grown) == 6  # 450 MiB; the next batch would need 70 more
+    (line,) = caplog.records
+    assert "grown from 100 to 450 MiB in 6 invocations" in line.getMessage()
+
+
+def test_peak_within_a_batch_counts() -> None:
+    assert ended_after(512, (100, 250), (130, 280), (160, 310), (190, 340), (350, 500)) == 5
+    assert ended_after(512, (100, 250), (130, 280), (160, 310), (190, 340), (220, 370)) is None
+
+
+def test_process_that_needs_much_and_does_not_grow_goes_on() -> None:
+    assert ended_after(512, *[(480, 500)] * 20) is None
+    assert ended_after(512, (440, 480), *[(470, 490), (445, 490)] * 10) is None
+
+
+def test_handler_outside_of_lambda_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler: Callable[[object, object], object] = lambda event, context: event  # noqa: E731 - a function as a value
+    monkeypatch.delenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", raising=False)
+    assert watched(handler) is handler
