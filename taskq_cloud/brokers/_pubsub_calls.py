@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from taskq_cloud.brokers._pubsub_messages import Entry, ids_in_batches, in_batches
 from taskq_cloud.brokers._pubsub_options import PubSubLocation
-from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Sent
@@ -35,8 +35,6 @@ _PERMISSIONS: Final = {
 }
 """Operation -> the permission for it. Other operations need pubsub.subscriptions.consume (Pub/Sub documentation,
 "Access control")."""
-
-_RNG = random.Random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ def publish(topic: str, entries: Sequence[Entry], *, ordered: bool) -> Flow[dict
 
 
 def settle_receipts(
-    operation: str, subscription: str, receipts: Sequence[str], seconds: int | None = None, rng: random.Random = _RNG
+    operation: str, subscription: str, receipts: Sequence[str], seconds: int | None = None, rng: random.Random = RNG
 ) -> Flow[dict[str, ReceiptAnswer]]:
     """Acknowledge any number of receipts, or set their deadlines. A failed call is not raised.
 

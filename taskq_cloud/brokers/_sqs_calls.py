@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
-from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
@@ -51,8 +51,6 @@ _ACTIONS: Final = {
     "send_message_batch": "sqs:SendMessage",
 }
 """Operation -> the permission for it (Service Authorization Reference, "Actions defined by Amazon SQS")."""
-
-_RNG = random.Random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +179,7 @@ def in_batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 
 def call_in_batches(
-    operation: str, url: str, entries: Sequence[Entry], rng: random.Random = _RNG
+    operation: str, url: str, entries: Sequence[Entry], rng: random.Random = RNG
 ) -> Flow[dict[int, EntryAnswer]]:
     """Make a batch call for any number of entries. A failed call is not raised.
 

@@ -90,6 +90,11 @@ class Connections:
                 return step.function()
         raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
 
+    def open(self) -> None:
+        """Open every client now, which takes longer than its first call; raises the errors of opening one."""
+        for service in self._services:
+            self._client(service)
+
     def close(self) -> None:
         """Close every client. The next call opens a new one."""
         with self._lock:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeAlias, TypeVar
 
-from taskq_cloud.core.backoff import DEFAULT_BACKOFF, Backoff
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG, Backoff
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -219,13 +219,11 @@ def within(
 LEAST_WAIT_SECONDS: Final = 0.5
 """The least time for a call's answer: a caller who doesn't want to wait at all does want an answer."""
 
-_RNG = random.Random()
-
 
 def retrying(
     flow: Generator[S, Any, T],
     backoff: Backoff = DEFAULT_BACKOFF,
-    rng: random.Random = _RNG,
+    rng: random.Random = RNG,
     *,
     longest_seconds: float | None = None,
 ) -> Generator[S | Step, Any, T]:

@@ -1,7 +1,7 @@
 """The AWS Lambda runtime: it takes an event and returns the answer that Lambda expects.
 
 ``app.lambda_handler()`` returns a Lambda function's handler for an application. The handler needs botocore and no other
-AWS package, and opens no connection before the first event. It treats events as follows.
+AWS package. In a function, making it opens the clients (``starting``). It treats events as follows.
 
 **A batch from SQS.** Each record goes through the pipeline of ``core.execution``. Records that are done or have been
 dead-lettered are left out of ``batchItemFailures``, so Lambda deletes them. Records that are given back are listed
@@ -39,6 +39,7 @@ Sources: "Handling errors for an SQS event source in Lambda", "Invoking a Lambda
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -51,6 +52,7 @@ from taskq_cloud.serverless import direct_invocation
 from taskq_cloud.serverless.lambda_invocation import ANSWER_RESERVE_SECONDS, LambdaInvocation
 from taskq_cloud.serverless.memory import watched
 from taskq_cloud.serverless.sqs_batch import Batch, sqs_records
+from taskq_cloud.serverless.starting import prepare
 from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper, can_interrupt
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ Handler: TypeAlias = Callable[[Any, Any], Any]
 
 def make_handler(runtime: Runtime) -> Handler:
     """Return the handler of a Lambda function for an application. This module's docstring describes the handler."""
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        prepare(runtime)
     function = _Function(runtime)
 
     def handler(event: Any, context: Any) -> Any:

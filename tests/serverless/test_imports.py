@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -31,9 +32,10 @@ FUNCTION = textwrap.dedent(
         return a + b
 
     handler = app.lambda_handler()
-    opened = "botocore" in sys.modules
+    opened, before = "botocore" in sys.modules, set(sys.modules)
     answer = handler({"task": "add", "args": [1, 2]}, None)
-    print(json.dumps({"status": answer["status"], "opened": opened}))
+    more = sorted(set(sys.modules) - before) if opened else []
+    print(json.dumps({"status": answer["status"], "opened": opened, "imported by the first event": more}))
     """
 )
 
@@ -53,12 +55,24 @@ def run_function(broker: str, results: str, environment: Mapping[str, str] | Non
 
 
 def test_function_runs_without_optional_packages() -> None:
-    assert run_function("memory://", "memory://") == '{"status": "SUCCESS", "opened": false}'
+    assert run_function("memory://", "memory://") == expected(opened=False)
 
 
-def test_function_on_aws_needs_only_botocore_and_opens_nothing_early(
+def expected(*, opened: bool) -> str:
+    return json.dumps({"status": "SUCCESS", "opened": opened, "imported by the first event": []})
+
+
+def test_handler_on_aws_needs_only_botocore_and_opens_nothing_outside_of_lambda(
     aws_environment: dict[str, str], make_table: Callable[..., str]
 ) -> None:
     table = make_table()
     answer = run_function("sqs://eu-west-1/shop-", f"dynamodb://{table}", aws_environment)
-    assert answer == '{"status": "SUCCESS", "opened": false}'
+    assert answer == expected(opened=False)
+
+
+def test_function_on_aws_is_ready_before_its_first_event(
+    aws_environment: dict[str, str], make_table: Callable[..., str]
+) -> None:
+    environment = {**aws_environment, "AWS_LAMBDA_FUNCTION_NAME": "shop"}
+    answer = run_function("sqs://eu-west-1/shop-", f"dynamodb://{make_table()}", environment)
+    assert answer == expected(opened=True)

@@ -99,8 +99,9 @@ class Stage:
         def count(before: int = 0) -> int:
             return before + 1
 
-        end = chain(count.s(), *[count.s() for _ in range(length - 1)]).apply_async()
+        chain(count.s(), *[count.s().set(task_id=f"count-{number}") for number in range(2, length + 1)]).apply_async()
         invocations = self.function.run(app.lambda_handler())
+        end = app.AsyncResult(f"count-{length}")
         return invocations, end.result if end.ready() else None
 
 

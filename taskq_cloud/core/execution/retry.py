@@ -13,14 +13,13 @@ from inspect import Parameter
 from typing import Any, TypeAlias
 
 from taskq_cloud import errors
+from taskq_cloud.core.backoff import RNG
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.option_values import DELAY, WHEN, aware, check
 from taskq_cloud.core.model.options import TaskOptions, first_given, retry_arguments
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Ignored, Outcome, Rejected, Replaced, Retrying
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import Ignore, MaxRetriesExceededError, OptionError, Reject, Retry
-
-_RNG = random.Random()
 
 Describe: TypeAlias = Callable[[BaseException], ErrorInfo]
 """Describes an exception as plain data; a run in place also keeps the exception itself."""
@@ -32,7 +31,7 @@ def decide(
     task_id: str,
     retries: int,
     options: TaskOptions,
-    rng: random.Random = _RNG,
+    rng: random.Random = RNG,
     describe: Describe = ErrorInfo.of,
 ) -> Outcome:
     """Decide the outcome of a run that ended in an exception.
@@ -111,7 +110,7 @@ def instance_of(exc: BaseException | type[BaseException] | None) -> BaseExceptio
     raise OptionError(f"exc must be an exception or a class of exceptions, not {exc!r:.100}")
 
 
-def automatic_delay(retries: int, options: TaskOptions, rng: random.Random = _RNG) -> float:
+def automatic_delay(retries: int, options: TaskOptions, rng: random.Random = RNG) -> float:
     """The seconds before an automatic retry: ``min(retry_backoff_max, factor * 2**retries)``, or less with jitter."""
     if not options.retry_backoff:
         given = options.retry_kwargs

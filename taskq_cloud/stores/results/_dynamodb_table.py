@@ -5,13 +5,12 @@ The contents of the items, and the conditions for a write, are in ``taskq_cloud.
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
 from taskq_cloud.errors import AccessDenied, OperationalError, TableNotFound, Unreachable
 from taskq_cloud.stores.results._dynamodb_items import Item
@@ -27,8 +26,6 @@ _CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 _DENIED: Final = frozenset(
     {"AccessDeniedException", "IncompleteSignature", "InvalidSignatureException", "MissingAuthenticationToken"}
 )
-
-_RNG: Final = random.Random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ class Table:
                 )
             entries = left
             if left:
-                yield Sleep(DEFAULT_BACKOFF.seconds(stalled, _RNG))
+                yield Sleep(DEFAULT_BACKOFF.seconds(stalled, RNG))
         return found
 
     def _batch(self, operation: str, entries: Sequence[Any]) -> Call:

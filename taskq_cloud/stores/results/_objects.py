@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -30,7 +29,7 @@ from functools import partial
 from typing import ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult, quote, unquote
 
-from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
 from taskq_cloud.core.flows import Call, Flow, Gather, Sleep
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.rates import take_slot
@@ -59,8 +58,6 @@ _WRITE_ATTEMPTS: Final = 10
 """How often a write is attempted while other writers change the object between the read and the write."""
 
 _DAY_SECONDS: Final = 86_400
-
-_RNG: Final = random.Random()
 
 
 Decision: TypeAlias = Callable[[StoredObject | None], StoredObject | None]
@@ -253,7 +250,7 @@ class ObjectResults:
             if not puts:
                 return written
             if attempt > 1:
-                yield Sleep(DEFAULT_BACKOFF.seconds(attempt, _RNG))
+                yield Sleep(DEFAULT_BACKOFF.seconds(attempt, RNG))
             answers = yield Gather([self._put(key, new, pending[key]) for key, new in puts.items()])
             changed, conflicts = [], {}
             for key, answer in zip(puts, answers, strict=True):

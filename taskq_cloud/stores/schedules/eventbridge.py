@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult, unquote
 
-from taskq_cloud.core.backoff import DEFAULT_BACKOFF
+from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep
 from taskq_cloud.core.model.capabilities import ScheduleCapabilities
 from taskq_cloud.core.model.ids import new_id
@@ -48,8 +48,6 @@ OPTIONS: Final = ("dead_letter", "endpoint_url", "kms_key", "region", "role")
 """The options of the URL."""
 _EXAMPLE: Final = "eventbridge://my-group?role=arn:aws:iam::123456789012:role/my-scheduler"
 
-_RNG: Final = random.Random()
-
 
 class EventBridgeSchedules:
     """Keeps schedules in EventBridge Scheduler.
@@ -71,7 +69,7 @@ class EventBridgeSchedules:
         durable=True,
     )
 
-    def __init__(self, group: ScheduleGroup, rng: random.Random = _RNG) -> None:
+    def __init__(self, group: ScheduleGroup, rng: random.Random = RNG) -> None:
         self._group = group
         self._rng = rng
 

@@ -1,24 +1,25 @@
 # The alias through which the queue's messages reach a version of the function, with a part of them shifted to another
-# version, and the instances that are kept ready for it.
+# version, and the instances that are kept ready for it. Only published versions have snapshots, so SnapStart needs one, too.
 
 locals {
-  managed_alias  = var.alias != null && !try(var.alias.code_deploy, false)
-  deployed_alias = var.alias != null && try(var.alias.code_deploy, false)
+  has_alias      = var.alias != null || var.snap_start
+  managed_alias  = local.has_alias && !try(var.alias.code_deploy, false)
+  deployed_alias = try(var.alias.code_deploy, false)
   alias_name     = try(one(concat(aws_lambda_alias.this[*].name, aws_lambda_alias.code_deploy[*].name)), null)
   alias_arn      = try(one(concat(aws_lambda_alias.this[*].arn, aws_lambda_alias.code_deploy[*].arn)), null)
-  receiver_arn   = var.alias == null ? aws_lambda_function.this.arn : local.alias_arn
+  receiver_arn   = local.has_alias ? local.alias_arn : aws_lambda_function.this.arn
 }
 
 resource "aws_lambda_alias" "this" {
   count = local.managed_alias ? 1 : 0
 
-  name             = var.alias.name
+  name             = try(var.alias.name, "live")
   description      = "Version that serves the queue"
   function_name    = aws_lambda_function.this.function_name
-  function_version = coalesce(var.alias.function_version, aws_lambda_function.this.version)
+  function_version = coalesce(try(var.alias.function_version, null), aws_lambda_function.this.version)
 
   dynamic "routing_config" {
-    for_each = length(var.alias.weights) == 0 ? [] : [var.alias.weights]
+    for_each = [for weights in [try(var.alias.weights, {})] : weights if length(weights) > 0]
 
     content {
       additional_version_weights = routing_config.value

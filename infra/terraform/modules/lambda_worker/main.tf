@@ -45,7 +45,7 @@ resource "aws_lambda_function" "this" {
   reserved_concurrent_executions = coalesce(var.reserved_concurrency, -1)
   kms_key_arn                    = var.kms_key_arn
   code_signing_config_arn        = var.code_signing_config_arn
-  publish                        = var.alias != null
+  publish                        = local.has_alias
   tags                           = var.tags
 
   dynamic "image_config" {
@@ -77,6 +77,14 @@ resource "aws_lambda_function" "this" {
     # At the level INFO, the library writes one line for each task.
     application_log_level = var.log_level
     system_log_level      = "WARN"
+  }
+
+  dynamic "snap_start" {
+    for_each = var.snap_start ? [1] : []
+
+    content {
+      apply_on = "PublishedVersions"
+    }
   }
 
   dynamic "vpc_config" {

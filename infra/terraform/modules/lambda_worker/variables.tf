@@ -340,6 +340,23 @@ variable "tracing" {
   default     = false
 }
 
+variable "snap_start" {
+  description = "Start of instances from a snapshot of the initialised function (SnapStart). Only published versions have one, so the function gets an alias, as with `alias = {}`."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.snap_start || can(regex("^python3\\.(1[2-9]|[2-9][0-9])$", var.runtime))
+    error_message = "SnapStart needs python3.12 or newer. Raise the runtime, or turn snap_start off."
+  }
+
+  validation {
+    condition     = !var.snap_start || (var.package.image_uri == null && var.provisioned_concurrency == null && var.ephemeral_storage_mb == 512)
+    error_message = "SnapStart is for functions from an archive, with 512 MiB in /tmp and without provisioned_concurrency. Change these, or turn snap_start off."
+  }
+}
+
 variable "vpc" {
   description = "Subnets and security groups of a function that runs in a VPC. Null for a function outside of any VPC."
   type = object({

@@ -45,6 +45,7 @@ module "function" {
   secrets_kms_key_arns             = var.secrets_kms_key_arns
   alias                            = local.function_options[each.key].alias
   provisioned_concurrency          = local.function_options[each.key].provisioned_concurrency
+  snap_start                       = local.function_options[each.key].snap_start
   ephemeral_storage_mb             = local.function_options[each.key].ephemeral_storage_mb
   enabled                          = local.function_options[each.key].enabled
   vpc                              = local.function_options[each.key].vpc == null ? var.function_vpc : local.function_options[each.key].vpc

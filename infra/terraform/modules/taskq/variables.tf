@@ -144,6 +144,7 @@ variable "function" {
       code_deploy      = optional(bool, false)
     }))
     provisioned_concurrency = optional(number)
+    snap_start              = optional(bool, false)
     ephemeral_storage_mb    = optional(number, 512)
     enabled                 = optional(bool, true)
     vpc = optional(object({
@@ -183,6 +184,7 @@ variable "functions" {
       code_deploy      = optional(bool, false)
     }))
     provisioned_concurrency = optional(number)
+    snap_start              = optional(bool)
     ephemeral_storage_mb    = optional(number)
     enabled                 = optional(bool)
     vpc = optional(object({

@@ -225,6 +225,51 @@ run "layers_of_an_image_and_instances_without_an_alias_are_refused" {
   expect_failures = [var.package, var.provisioned_concurrency, var.ephemeral_storage_mb, var.asynchronous]
 }
 
+run "function_with_snapshots_is_invoked_by_its_alias" {
+  command = apply
+
+  variables {
+    snap_start = true
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.publish && aws_lambda_function.this.snap_start[0].apply_on == "PublishedVersions"
+    error_message = "no version is published, and only published versions have snapshots"
+  }
+  assert {
+    condition     = aws_lambda_alias.this[0].function_version == aws_lambda_function.this.version
+    error_message = "the alias is not that of the newest version"
+  }
+  assert {
+    condition     = aws_lambda_event_source_mapping.this.function_name == aws_lambda_alias.this[0].arn
+    error_message = "the mapping invokes $LATEST, which has no snapshot"
+  }
+}
+
+run "snapshots_of_an_old_runtime_are_refused" {
+  command = plan
+
+  variables {
+    snap_start = true
+    runtime    = "python3.11"
+  }
+
+  expect_failures = [var.snap_start]
+}
+
+run "snapshots_of_an_image_or_beside_instances_that_are_kept_ready_are_refused" {
+  command = plan
+
+  variables {
+    snap_start              = true
+    package                 = { image_uri = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop:1" }
+    alias                   = {}
+    provisioned_concurrency = 1
+  }
+
+  expect_failures = [var.snap_start]
+}
+
 run "settings_out_of_lambdas_range_are_refused" {
   command = plan
 
