@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     BeforeValidator,
@@ -35,19 +35,15 @@ from pydantic_settings import (
 )
 
 from taskq_cloud.clients.env_files import env_file, variables_of_environment
+from taskq_cloud.core.model import settings_values
 from taskq_cloud.core.model.environments import COMMAND_LINE, PREFIX, environment_first, variable_of
 from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
-from taskq_cloud.core.model.rates import parse_rate
+from taskq_cloud.core.model.settings_values import CELERY_NAMES, LOCAL_BROKER
 from taskq_cloud.core.security.signing import public_key
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
 from taskq_cloud.errors import ImproperlyConfigured
 
 __all__ = ["Settings", "load_settings", "public_key"]
-
-LOCAL_BROKER: Final = "sqlite:///.taskq/broker.db"
-LOCAL_RESULTS: Final = "sqlite:///.taskq/results.db"
-
-_CELERY_NAMES: Final = {"broker_url": "broker", "result_backend": "results"}
 
 
 def _seconds(value: Any) -> Any:
@@ -249,12 +245,12 @@ class Settings(BaseSettings):
     @classmethod
     def _read_celerys_names(cls, data: dict[str, Any]) -> dict[str, Any]:
         """Let Celery's name of a setting stand for ours, unless that is given too."""
-        celerys = {ours: data[name] for name, ours in _CELERY_NAMES.items() if data.get(name) is not None}
+        celerys = {ours: data[name] for name, ours in CELERY_NAMES.items() if data.get(name) is not None}
         return {**celerys, **data}
 
     @model_validator(mode="after")
     def _fill_celerys_names(self) -> Self:
-        for name, ours in _CELERY_NAMES.items():
+        for name, ours in CELERY_NAMES.items():
             self.__dict__[name] = getattr(self, ours)  # the model is frozen for everybody else
         return self
 
@@ -275,10 +271,7 @@ class Settings(BaseSettings):
 
     def results_url(self) -> str:
         """Return the URL of the result store: the setting, or a local store if the broker is local."""
-        if self.results is not None:
-            return self.results
-        scheme = self.broker.partition(":")[0]
-        return {"sqlite": LOCAL_RESULTS, "memory": "memory://"}.get(scheme, "disabled://")
+        return settings_values.results_url(self)
 
     def policy(self, patience_seconds: float) -> Policy:
         """Return the settings that the execution of tasks needs.
@@ -289,27 +282,7 @@ class Settings(BaseSettings):
         Raises:
             ImproperlyConfigured: a rate limit can't be read.
         """
-        expires = self.result_expires
-        return Policy(
-            time_limit=self.task_time_limit,
-            soft_time_limit=self.task_soft_time_limit,
-            ignore_result=self.task_ignore_result,
-            store_errors_even_if_ignored=self.task_store_errors_even_if_ignored,
-            track_started=self.task_track_started,
-            result_extended=self.result_extended,
-            # Celery: 0 and None both keep results for ever.
-            result_expires=(expires.total_seconds() if isinstance(expires, timedelta) else expires) or None,
-            max_receives=self.task_max_receives,
-            patience_seconds=patience_seconds,
-            fan_out_members=self.task_fan_out_members,
-            default_rate=parse_rate(self.task_default_rate_limit, of="task_default_rate_limit"),
-            queue_rate_limits={
-                queue: rate
-                for queue, given in self.queue_rate_limits.items()
-                if (rate := parse_rate(given, of=f"queue_rate_limits: {queue}")) is not None
-            },
-            disable_rate_limits=self.worker_disable_rate_limits,
-        )
+        return settings_values.policy(self, patience_seconds)
 
 
 def load_settings(given: dict[str, Any]) -> Settings:
@@ -322,19 +295,10 @@ def load_settings(given: dict[str, Any]) -> Settings:
     Raises:
         ImproperlyConfigured: a keyword is not a setting, or a value is wrong; the message names the setting.
     """
-    for name, ours in _CELERY_NAMES.items():
-        if given.get(name) is not None and given.get(ours) not in (None, given[name]):
-            raise ImproperlyConfigured(
-                f"{name} is another name of the setting {ours}, and the two values differ: keep one"
-            )
-    values = {_CELERY_NAMES.get(name, name): value for name, value in given.items()}
-    values |= _command_line()
-    unknown = sorted(values.keys() - Settings.model_fields.keys())
-    if unknown:
-        raise ImproperlyConfigured(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(Settings.model_fields))}")
+    values = settings_values.given_values(given, _command_line(), Settings.model_fields)
     if environment_first(os.environ):
         there = variables_of_environment()
-        for name, ours in _CELERY_NAMES.items():
+        for name, ours in CELERY_NAMES.items():
             if variable_of(name) in there and variable_of(ours) not in there:
                 values.pop(ours, None)  # otherwise this keyword would win over the variable of Celery's name
     try:

@@ -64,6 +64,11 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
     is_flag=True,
     help="Put taskq-cloud and the requirements into layer.zip, for a Lambda layer, instead of into function.zip.",
 )
+@click.option(
+    "--producer",
+    is_flag=True,
+    help="Package an application that only calls tasks: without pydantic, time zones and the runtime of functions.",
+)
 @click.option("--sdk", is_flag=True, help="Package botocore, instead of using the one in Lambda's runtime.")
 @click.option(
     "--python",
@@ -117,6 +122,7 @@ def _plan(app: str, *, python: str, architecture: str, requirements: tuple[Path,
         files=requirements,
         extras=chosen.pop("extra"),
         sdk=chosen.pop("sdk"),
+        producer=chosen.pop("producer"),
     )
     return Plan(app=app, requirements=required, target=Target(python, architecture), **chosen)
 

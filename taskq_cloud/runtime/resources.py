@@ -40,8 +40,14 @@ class Resources:
     @lazy
     def conf(self) -> Settings:
         """The settings; read when they are first used."""
-        from taskq_cloud.settings import load_settings  # importing pydantic takes longer than all of this package
+        try:
+            from taskq_cloud.settings import load_settings  # importing pydantic takes longer than all of this package
+        except ModuleNotFoundError as error:
+            if str(error.name).partition(".")[0] not in ("pydantic", "pydantic_settings"):
+                raise
+            from taskq_cloud.runtime import plain_settings
 
+            return plain_settings.load_settings(self._given)  # type: ignore[return-value] - the same attributes
         return load_settings(self._given)
 
     @lazy

@@ -70,7 +70,8 @@ def build(plan: Plan) -> Package:
             folder.mkdir()
         top = plan.app.partition(":")[0].partition(".")[0]
         contents.copy_application(plan.source, dict.fromkeys([top, *plan.include]), function)
-        contents.copy_library(libraries)
+        producer = plan.requirements.producer
+        contents.copy_library(libraries, contents.LEFT_OUT_OF_A_PRODUCER if producer else contents.LEFT_OUT)
         contents.install(plan.requirements, plan.target, libraries)
         parts = [(function, FUNCTION_FOLDER, "function.zip", "")]
         if plan.layer:
@@ -87,7 +88,9 @@ def _compile_and_start(plan: Plan, parts: Sequence[tuple[Path, str, str, str]]) 
         return None
     for folder, runs_in, *_ in parts:
         bytecode.compile_all(interpreter, folder, runs_in)
-    return tuple(bytecode.start(interpreter, [folder for folder, *_ in parts], plan.app))
+    return tuple(
+        bytecode.start(interpreter, [folder for folder, *_ in parts], plan.app, producer=plan.requirements.producer)
+    )
 
 
 def _bytes_in(folder: Path) -> int:

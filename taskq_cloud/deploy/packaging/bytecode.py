@@ -32,9 +32,15 @@ class RuntimePackages:
 sys.path[:0] = folders
 sys.meta_path.append(RuntimePackages)
 before = set(sys.modules)
-import taskq_cloud.lambda_function
+{statement}
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
+
+
+_FUNCTION: Final = "import taskq_cloud.lambda_function"
+_PRODUCER: Final = (
+    "import os; from taskq_cloud.bootstrap.loading import find_app; find_app(os.environ['TASKQ_APP']).connections"
+)
 
 
 def compile_all(interpreter: str, folder: Path, runs_in: str) -> None:
@@ -55,20 +61,22 @@ def compile_all(interpreter: str, folder: Path, runs_in: str) -> None:
         raise ImproperlyConfigured(f"not every module compiles with {interpreter}: {said.replace(str(folder), '')}")
 
 
-def start(interpreter: str, folders: Sequence[Path], app: str) -> list[str]:
+def start(interpreter: str, folders: Sequence[Path], app: str, *, producer: bool = False) -> list[str]:
     """Start a package as a function's cold start does, and return the names of the modules that this imports.
 
     Args:
         interpreter: the path of an interpreter of the target's version.
         folders: the folders that Lambda puts on the import path.
         app: the value of ``TASKQ_APP``.
+        producer: whether the package only calls tasks, and has no handler.
 
     Raises:
         ImproperlyConfigured: the package doesn't start; the error says why.
     """
     # -S hides the packages that are installed here.
     paths = json.dumps([_RUNTIME_PACKAGES, [path for path in sys.path if path], *map(str, folders)])
-    arguments = ["-S", "-B", "-c", _START, paths]
+    program = _START.replace("{statement}", _PRODUCER if producer else _FUNCTION)
+    arguments = ["-S", "-B", "-c", program, paths]
     done = _run(interpreter, arguments, {"TASKQ_APP": app, "AWS_LAMBDA_FUNCTION_NAME": "packaged"}, folders[0])
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no output"]

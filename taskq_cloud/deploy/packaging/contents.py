@@ -27,7 +27,11 @@ from taskq_cloud.errors import ImproperlyConfigured
 _LIBRARY_FOLDER: Final = Path(errors.__file__).parent
 LEFT_OUT: Final = frozenset({"__main__.py", "cli", "deploy", "testing"})
 """The parts of this library that no function imports."""
+LEFT_OUT_OF_A_PRODUCER: Final = LEFT_OUT | {"celery_backend", "lambda_function.py", "serverless", "worker"}
+"""The parts that a function which only calls tasks doesn't import either."""
 _NOT_IN_A_FUNCTION: Final = frozenset({"click"})
+_NOT_IN_A_PRODUCER: Final = frozenset({"pydantic", "pydantic-settings", "tzdata"})
+"""Without pydantic, ``runtime.plain_settings`` reads the settings; only periodic tasks need time zones."""
 _INSTALLER_FILES: Final = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"})
 """Metadata files that are left out: they differ between machines, and RECORD lists scripts that were removed."""
 _NOT_SHIPPED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
@@ -42,12 +46,14 @@ class Requirements:
         files: requirement files.
         extras: extras of this library: ``"msgpack"``.
         sdk: whether to package botocore, in the version that is installed here.
+        producer: whether the package only calls tasks, so that this library needs none of its own requirements.
     """
 
     lines: Sequence[str] = ()
     files: Sequence[Path] = ()
     extras: Sequence[str] = ()
     sdk: bool = False
+    producer: bool = False
 
 
 def copy_application(source: Path, names: Iterable[str], destination: Path) -> None:
@@ -103,11 +109,11 @@ def _check_links(path: Path, root: Path, within: tuple[Path, ...] = ()) -> None:
         _check_links(path / name, root, (*within, leads_to))
 
 
-def copy_library(destination: Path) -> None:
-    """Copy this library without the parts that no function imports, and write down its version."""
+def copy_library(destination: Path, left_out: Iterable[str] = LEFT_OUT) -> None:
+    """Copy this library without some parts, by default those that no function imports, and write down its version."""
     package = destination / _LIBRARY_FOLDER.name
     shutil.copytree(_LIBRARY_FOLDER, package, ignore=_NOT_SHIPPED)
-    for name in LEFT_OUT:
+    for name in left_out:
         path = package / name
         if path.is_dir():
             shutil.rmtree(path)
@@ -133,10 +139,16 @@ def install(requirements: Requirements, target: Target, destination: Path) -> No
     Raises:
         ImproperlyConfigured: pip is missing or failed; the error quotes pip's error.
     """
+    destination.mkdir(exist_ok=True)
     given = read_requirements(requirements.files)
     lines = [*given.lines, *requirements.lines]
-    pinned = [*_pinned(_of_library({*requirements.extras, *given.extras}, target), target)]
+    of_library = {*_of_library({*requirements.extras, *given.extras}, target)}
+    if requirements.producer:
+        of_library -= _NOT_IN_A_PRODUCER
+    pinned = [*_pinned(of_library, target)]
     pinned += _sdk() if requirements.sdk else ()
+    if not (pinned or lines):
+        return
     if not given.hashed:
         _pip_install([*pinned, *lines], target, destination)
     else:

@@ -52,6 +52,18 @@ def test_function_contains_application_library_and_dependencies(make_plan: Calla
     assert not {name for name in names if name.startswith(("taskq_cloud/cli/", "taskq_cloud/testing/"))}
 
 
+def test_package_of_a_producer_has_nothing_but_the_application_and_the_library(make_plan: Callable[..., Plan]) -> None:
+    package = build(make_plan(requirements=Requirements(producer=True)))
+    (function,) = package.archives
+    assert tops_in(function.path) == {"shop", "taskq_cloud", f"taskq_cloud-{metadata.version('taskq-cloud')}.dist-info"}
+    assert not {
+        name for name in names_in(function.path) if name.startswith(("taskq_cloud/worker/", "taskq_cloud/cli/"))
+    }
+    assert package.modules is not None
+    assert not {name for name in package.modules if name.startswith("pydantic")}
+    assert package.unzipped_bytes < 5_000_000
+
+
 def test_layer_contains_everything_except_the_application(unpacked: tuple[Package, list[Path]]) -> None:
     function, layer = unpacked[0].archives
     assert tops_in(function.path) == {"shop", "prices.py", "__pycache__"}
