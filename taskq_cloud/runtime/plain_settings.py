@@ -105,7 +105,7 @@ def _or_none(kind: Kind) -> Kind:
     return lambda value: None if value is None else kind(value)
 
 
-def _zone(value: Any) -> str:
+def _zone(value: Any) -> str | None:
     from taskq_cloud.core.schedules.base import zone_name  # only with periodic tasks
 
     return zone_name(_text(value))

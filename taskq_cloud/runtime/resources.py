@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.clients.connections import AsyncConnections, Connections
@@ -47,7 +47,7 @@ class Resources:
                 raise
             from taskq_cloud.runtime import plain_settings
 
-            return plain_settings.load_settings(self._given)  # type: ignore[return-value] - the same attributes
+            return cast("Settings", plain_settings.load_settings(self._given))  # the same attributes
         return load_settings(self._given)
 
     @lazy
@@ -116,6 +116,16 @@ class Resources:
         """Return when a record that is written now expires, in seconds since the epoch; None: never."""
         expires = self.conf.policy(0).result_expires
         return None if expires is None else time.time() + expires
+
+    def open(self) -> None:
+        """Open the clients of broker and stores now: in a function that calls tasks, while Lambda initialises it.
+
+        Raises:
+            ImproperlyConfigured: a setting is wrong, or a package is missing.
+            OperationalError: a client could not be opened.
+        """
+        self.connections.open()
+        self.codec  # noqa: B018 - made now
 
     def close(self) -> None:
         """Close the connections of synchronous callers; the next call opens them again."""

@@ -31,7 +31,7 @@ class RuntimeApi:
     _events: queue.Queue[tuple[bytes, float] | None] = field(default_factory=queue.Queue)
     _answers: queue.Queue[tuple[str, bytes]] = field(default_factory=queue.Queue)
     asked: threading.Event = field(default_factory=threading.Event)
-    """Set once the function has initialised and asks for an event."""
+    """Set when the function asks for an event, which it does for the first time when it has been initialised."""
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
