@@ -77,7 +77,9 @@ def start(interpreter: str, folders: Sequence[Path], app: str, *, producer: bool
     paths = json.dumps([_RUNTIME_PACKAGES, [path for path in sys.path if path], *map(str, folders)])
     program = _START.replace("{statement}", _PRODUCER if producer else _FUNCTION)
     arguments = ["-S", "-B", "-c", program, paths]
-    done = _run(interpreter, arguments, {"TASKQ_APP": app, "AWS_LAMBDA_FUNCTION_NAME": "packaged"}, folders[0])
+    # Without the function's name, the handler opens no clients; a producer that does so itself needs a region.
+    environment = {"TASKQ_APP": app, "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+    done = _run(interpreter, arguments, environment, folders[0])
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no output"]
         raise ImproperlyConfigured(
