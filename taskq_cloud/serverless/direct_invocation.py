@@ -44,7 +44,6 @@ def answer(runtime: Runtime, invocation: LambdaInvocation, event: Any, request_i
         Reject: the task rejected the message, or the pipeline would dead-letter it.
         OperationalError: the broker or the store could not be used.
     """
-    settings = runtime.settings
     try:
         message = invocation.run(_opened(runtime, event, request_id))
     except NoTask as error:
@@ -57,18 +56,7 @@ def answer(runtime: Runtime, invocation: LambdaInvocation, event: Any, request_i
             f"task {message.task!r} is not registered with this function's application; import the module that defines "
             "it, or correct the name"
         )
-    delivery = Delivery(
-        queue=runtime.route(message.task),  # a retry is sent there
-        message_id=request_id,
-        receipt=request_id,
-        body=json.dumps(event),
-        # At least 2, because Lambda may have invoked the function with this event before: the pipeline then looks in
-        # the store for an earlier run. The highest number, because there is no queue to give the message back to.
-        receive_count=max(2, settings.task_max_receives),
-        received_at=time.time(),
-        queued=False,
-    )
-    settlement = invocation.process(delivery, message)
+    settlement = invocation.process(_delivery(runtime, message, event, request_id), message)
     match settlement:
         case Acknowledge():
             return _document(runtime, invocation, message)
@@ -77,6 +65,20 @@ def answer(runtime: Runtime, invocation: LambdaInvocation, event: Any, request_i
     raise OperationalError(
         f"task {message.task}[{message.id}] was not brought to an end, and a direct invocation has no queue to give it "
         "back to; the log says why. Invoke the function again once the cause is gone"
+    )
+
+
+def _delivery(runtime: Runtime, message: Message, event: Any, request_id: str) -> Delivery:
+    return Delivery(
+        queue=runtime.route(message.task),  # a retry is sent there
+        message_id=request_id,
+        receipt=request_id,
+        body=json.dumps(event),
+        # At least 2, because Lambda may have invoked the function with this event before: the pipeline then looks in
+        # the store for an earlier run. The highest number, because there is no queue to give the message back to.
+        receive_count=max(2, runtime.settings.task_max_receives),
+        received_at=time.time(),
+        queued=False,
     )
 
 
