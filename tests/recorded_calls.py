@@ -134,7 +134,7 @@ def _documented() -> set[str]:
     found = {
         action for _, actions in rows("doctor.md", "## Permissions") for action in re.findall(r"[\w]+:\w+", actions)
     }
-    names = {"SQS": "sqs", "DynamoDB": "dynamodb", "S3": "s3", "EventBridge Scheduler": "scheduler"}
+    names = {"SQS": "sqs", "DynamoDB": "dynamodb", "S3": "s3", "EventBridge Scheduler": "scheduler", "Lambda": "lambda"}
     for row in rows("provision.md"):
         if row[0] in names:
             found.update(f"{names[row[0]]}:{each}" for cell in row[1:] for each in re.findall(r"`(\w+)`", cell))
