@@ -5,8 +5,8 @@ the SDK's dict. A stream in the answer (the body of an object, the payload of a 
 The SDK itself finds credentials, profiles and ``AWS_ENDPOINT_URL`` when a client is opened. After
 ``core.flows.RenewCredentials`` the next call opens a new client with a new session, which reads them again.
 
-This module decides what an error means for a retry; the adapters decide what it means for a queue or a table. The SDKs'
-own retries are off. boto3 is not used: it would add some 60 modules to botocore's.
+``aws_errors`` decides what an error means for a retry; the adapters decide what it means for a queue or a table. The
+SDKs' own retries are off. boto3 is not used: it would add some 60 modules to botocore's.
 """
 
 from __future__ import annotations
@@ -18,13 +18,22 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import cache, partial
-from http import HTTPStatus
 from threading import Lock
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, muted, shortest, too_large
-from taskq_cloud.core.flows import Call, CallError, Trouble
-from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
+from taskq_cloud.clients.base import (
+    FILE_ERRORS,
+    MALFORMED,
+    SDK,
+    AsyncSDKClient,
+    Operation,
+    SDKClient,
+    muted,
+    shortest,
+    too_large,
+)
+from taskq_cloud.core.flows import Call, CallError
+from taskq_cloud.errors import MissingExtra
 
 try:
     from botocore import exceptions as sdk
@@ -48,84 +57,13 @@ LARGEST_POOL: Final = 200
 """The most connections that one client keeps. aiohttp makes further calls wait, and each queue's long poll occupies one
 connection."""
 
-_THROTTLED: Final = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "KMS.ThrottlingException",
-        "KmsThrottled",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-"""AWS SDKs and Tools Reference Guide, "Retry behavior", and the SQS and DynamoDB API references, "Common Errors"."""
-
-_TRANSIENT: Final = frozenset(
-    {
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "ServiceUnavailable",
-    }
-)
-"""Codes of errors within the service, whatever their HTTP status."""
-
-_EXPIRED_CREDENTIALS: Final = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "RequestExpired",
-        "TokenRefreshRequired",
-        # The key was rotated while the client was open; the environment or the profile may have the new one by now.
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "UnrecognizedClientException",
-    }
-)
-
-_CREDENTIALS_HINT: Final = (
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile with AWS_PROFILE, or run under a role"
-)
-
-_CREDENTIAL_ERRORS: Final = (
-    sdk.NoCredentialsError,
-    sdk.PartialCredentialsError,
-    sdk.CredentialRetrievalError,
-    sdk.TokenRetrievalError,
-    sdk.SSOError,
-)
-
-_CONNECTION_ERRORS: Final = (
-    sdk.ConnectionError,
-    sdk.HTTPClientError,
-    sdk.IncompleteReadError,
-    # The answer isn't an AWS service's, but a load balancer's error page.
-    ResponseParserError,
-    UnicodeDecodeError,
-)
-
 _RANGE: Final = re.compile(r"bytes=0-(\d+)")
 """Return the range that reads at most so many bytes of an object, and one byte more if it has more."""
-
-_FILE_ERRORS: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-"""A file of credentials can't be opened. A web identity's token is first read for the first call."""
-
-_MALFORMED: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError, *_FILE_ERRORS)
-"""What the SDK raises over malformed settings and credentials when it doesn't look for the mistake."""
 
 _FOUND_CREDENTIALS: Final = ("botocore.credentials", "aiobotocore.credentials")
 """Loggers that say at INFO, for each client, where its credentials have been found."""
 
-_FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, UnicodeDecodeError, *_FILE_ERRORS)
+_FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, UnicodeDecodeError, *FILE_ERRORS)
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
@@ -149,7 +87,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
             with muted(*_FOUND_CREDENTIALS):
                 session = with_shared_models(Session())
                 client = session.create_client(service, **_arguments(options, Config, longest_read))
-        except (sdk.BotoCoreError, *_MALFORMED) as error:
+        except (sdk.BotoCoreError, *MALFORMED) as error:
             raise _opening_error(service, error, before) from error
         return _for_lambda(client)
 
@@ -173,7 +111,7 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
             with muted(*_FOUND_CREDENTIALS):
                 opening = session.create_client(service, **_arguments(options, AioConfig, longest_read))
                 client = await stack.enter_async_context(opening)
-        except (sdk.BotoCoreError, *_MALFORMED) as error:
+        except (sdk.BotoCoreError, *MALFORMED) as error:
             raise _opening_error(service, error, before) from error
         return _for_lambda(client)
 
@@ -250,49 +188,15 @@ def _is_stream(value: Any) -> bool:
 
 
 def _opening_error(service: str, error: Exception, before: BaseException | None) -> BaseException:
-    from taskq_cloud.clients.interruptions import interruption_in  # few clients can't be opened
+    from taskq_cloud.clients.aws_errors import opening_error  # few clients can't be opened
 
-    interruption = interruption_in(error, before, sdk.HTTPClientError)  # credentials may have been read by HTTP
-    if interruption is not None:
-        return interruption
-    if isinstance(error, sdk.NoRegionError):
-        return ImproperlyConfigured(
-            f"AWS {service}: no region is configured: put one into the URL (sqs://eu-west-1/...), or set "
-            "AWS_DEFAULT_REGION"
-        )
-    if isinstance(error, _CREDENTIAL_ERRORS):
-        return AccessDenied(f"AWS {service}: {error}: {_CREDENTIALS_HINT}")
-    if isinstance(error, _MALFORMED):
-        found = f"the credentials or settings can't be read ({type(error).__name__}: {error})"
-        return ImproperlyConfigured(
-            f"AWS {service}: {found}: check the AWS_ variables, ~/.aws/config, ~/.aws/credentials"
-        )
-    return ImproperlyConfigured(f"AWS {service}: {error}")
+    return opening_error(service, error, before)
 
 
 def _call_error(call: Call, error: Exception) -> CallError:
-    if isinstance(error, sdk.ClientError):
-        description = error.response.get("Error", {})
-        code, message = description.get("Code", "Unknown"), description.get("Message", "")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return CallError(call, code, message, _trouble(code, status))
-    name = type(error).__name__
-    if isinstance(error, _CONNECTION_ERRORS):
-        return CallError(call, name, str(error), Trouble.TRANSIENT)
-    if isinstance(error, (*_CREDENTIAL_ERRORS, *_FILE_ERRORS)):
-        # The next look may find some: the endpoint that serves a role's credentials can start later than this process.
-        return CallError(call, name, f"{error}: {_CREDENTIALS_HINT}", Trouble.CREDENTIALS)
-    return CallError(call, name, str(error), Trouble.REFUSED)
+    from taskq_cloud.clients.aws_errors import call_error  # few calls fail
 
-
-def _trouble(code: str, status: int) -> Trouble:
-    if code in _THROTTLED:
-        return Trouble.THROTTLED
-    if code in _EXPIRED_CREDENTIALS:
-        return Trouble.CREDENTIALS
-    if code in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Trouble.TRANSIENT
-    return Trouble.REFUSED
+    return call_error(call, error)
 
 
 _AWS: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_error, wrapper=sdk.HTTPClientError)

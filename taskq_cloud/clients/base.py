@@ -34,6 +34,12 @@ TOO_LARGE: Final = "ObjectTooLarge"
 """Our own code for an object that has more bytes than the call asks for; its content was not read."""
 
 
+FILE_ERRORS: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""A file of credentials can't be opened. Other errors of the operating system may be a connection's."""
+
+MALFORMED: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError, *FILE_ERRORS)
+"""What SDKs raise over malformed settings and credentials where they don't look for the mistake."""
+
 LONGEST_CALL: Final = "longest_call_seconds"
 """The option that tells a client of this package how long a call may take, unless the call is a long poll."""
 

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
+from taskq_cloud.clients.base import MALFORMED
 from taskq_cloud.errors import ImproperlyConfigured
-
-_FILE_ERRORS: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-"""The errors of a file that can't be opened. Other errors of the operating system may be a connection's."""
-
-_MALFORMED: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError, *_FILE_ERRORS)
 
 
 @contextmanager
@@ -31,7 +26,7 @@ def reading_credentials(where: str, sources: str) -> Iterator[None]:
     """
     try:
         yield
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise unreadable(where, f"{type(error).__name__}: {error}", sources) from error
 
 
