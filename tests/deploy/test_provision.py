@@ -107,7 +107,7 @@ def test_changed_time_limit_changes_one_attribute_and_keeps_messages(make_app: C
     app.send_task("shop.length", ["abc"])
     app.task(name="shop.longer", time_limit=20)(len)
     name = app.topology().queue_named("work").name
-    assert provision(app) == [f"set VisibilityTimeout=1218 on queue {name}"]
+    assert provision(app) == [f"set VisibilityTimeout=738 on queue {name}"]
     depth = app.run(app.broker.depth("work"))
     assert depth
     assert depth.total == 1

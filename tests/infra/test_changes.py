@@ -94,7 +94,7 @@ def test_plan_after_code_change_contains_only_its_consequences(tmp_path: Path) -
     terraform.init(root)
     terraform.run(root, "apply", "-auto-approve", "-input=false", "-no-color")
 
-    after = (declared(), declared(queue="mail"), declared(limit=60), declared(entries=NIGHTLY | HOURLY))
+    after = (declared(), declared(queue="mail"), declared(limit=200), declared(entries=NIGHTLY | HOURLY))
     declare(root, package, dict(zip(names, after, strict=True)))
     plan = terraform.plan(root)
     found: dict[str, dict[str, list[str]]] = {name: {} for name in names}
@@ -109,6 +109,7 @@ def test_plan_after_code_change_contains_only_its_consequences(tmp_path: Path) -
             "module.schedules[0].aws_iam_role_policy.this": ["update"],
         },
         "longer_limit": {
+            'module.function["orders"].aws_lambda_event_source_mapping.this': ["update"],
             'module.function["orders"].aws_lambda_function.this': ["update"],
             'module.queue["orders"].aws_sqs_queue.this': ["update"],
         },
@@ -117,8 +118,9 @@ def test_plan_after_code_change_contains_only_its_consequences(tmp_path: Path) -
         },
     }
     assert updates(plan, "module.longer_limit.") == {
-        'module.function["orders"].aws_lambda_function.this': {"timeout": (303, 603)},
-        'module.queue["orders"].aws_sqs_queue.this': {"visibility_timeout_seconds": (1818, 3618)},
+        'module.function["orders"].aws_lambda_event_source_mapping.this': {"batch_size": (4, 1)},
+        'module.function["orders"].aws_lambda_function.this': {"timeout": (123, 203)},
+        'module.queue["orders"].aws_sqs_queue.this': {"visibility_timeout_seconds": (738, 1218)},
     }
     # The stand-in provider renders all policy documents as one constant text: compare the declared roles instead.
     before = declared()["roles"]
