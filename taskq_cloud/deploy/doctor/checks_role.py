@@ -31,6 +31,14 @@ _OF_SECRETS: Final = ("secretsmanager:GetSecretValue", "ssm:GetParameter")
 _ARN_FIELDS: Final = 7
 """The parts of a secret's own ARN; a reference may have more, which name a key of its JSON and a version."""
 
+_OF_DESTINATIONS: Final = {
+    "events": "events:PutEvents",
+    "lambda": "lambda:InvokeFunction",
+    "sns": "sns:Publish",
+    "sqs": "sqs:SendMessage",
+}
+"""Service of a destination of asynchronous invocations -> the action that Lambda needs for it."""
+
 _OF_TRACES: Final = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
 """Calls that Lambda itself makes with a function's role (Lambda Developer Guide, "Giving Lambda functions access to
 resources in an Amazon VPC" and "Visualize Lambda function invocations using AWS X-Ray")."""
@@ -52,10 +60,8 @@ def _of_platform(role: Pair[Role, ObservedRole]) -> Iterator[tuple[str, str]]:
             for arn in json.loads(function.environment[SECRETS_VARIABLE]).values():
                 own = ":".join(arn.split(":")[:_ARN_FIELDS])
                 yield from ((action, own) for action in _OF_SECRETS)
-        for target in function.failure_targets:
-            action = {"sns": "sns:Publish", "sqs": "sqs:SendMessage", "lambda": "lambda:InvokeFunction"}
-            service = target.split(":")[2]
-            yield action.get(service, "s3:PutObject"), target
+        for target in function.destinations:
+            yield _OF_DESTINATIONS.get(target.split(":")[2], "s3:PutObject"), target
 
 
 def _trusts_its_service(role: Pair[Role, ObservedRole]) -> str | None:

@@ -129,8 +129,19 @@ def function(name: str, queue_arn: str | None) -> Flow[ObservedFunction | None]:
         kms_key=found.get("KMSKeyArn") or None,
         in_vpc=bool((found.get("VpcConfig") or {}).get("SubnetIds")),
         traced=(found.get("TracingConfig") or {}).get("Mode") == "Active",
-        failure_targets=[target] if (target := (found.get("DeadLetterConfig") or {}).get("TargetArn")) else [],
+        destinations=(yield from _destinations(resource, found)),
     )
+
+
+def _destinations(resource: str, function: Mapping[str, Any]) -> Flow[list[str]]:
+    """Return the ARNs that Lambda sends a function's asynchronous invocations to, and the records of them."""
+    name = function["FunctionName"]
+    answer = yield from call(resource, "lambda", "list_function_event_invoke_configs", _NO_RESOURCE, FunctionName=name)
+    # Each alias has a configuration of its own.
+    configured = [each.get("DestinationConfig") or {} for each in (answer or {}).get("FunctionEventInvokeConfigs", [])]
+    found = [(each.get(kind) or {}).get("Destination") for each in configured for kind in ("OnSuccess", "OnFailure")]
+    found.append((function.get("DeadLetterConfig") or {}).get("TargetArn"))
+    return [arn for arn in found if arn]
 
 
 def recursive_loop(name: str) -> Flow[str | None]:

@@ -182,7 +182,7 @@ class ObservedFunction:
         kms_key: the ARN of the key that encrypts its environment; None: Lambda's own key.
         in_vpc: whether it runs in a VPC.
         traced: whether X-Ray traces it.
-        failure_targets: the ARNs that invocations go to which fail.
+        destinations: the ARNs that Lambda sends asynchronous invocations to, and the records of them.
         recursive_loop: its recursion configuration: ``Allow`` or ``Terminate``.
     """
 
@@ -196,7 +196,7 @@ class ObservedFunction:
     kms_key: str | None = None
     in_vpc: bool = False
     traced: bool = False
-    failure_targets: Sequence[str] = ()
+    destinations: Sequence[str] = ()
     recursive_loop: str = "Allow"
 
 

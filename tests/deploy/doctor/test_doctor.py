@@ -39,6 +39,7 @@ Plant: TypeAlias = Callable[[Observed], Observed]
 
 ROLE = "arn:aws:iam::123456789012:role/shop-scheduler"
 ARN = "arn:aws:sqs:eu-west-1:123456789012:"
+BUS = "arn:aws:events:eu-west-1:123456789012:event-bus/shop"
 TABLE, BUCKET, FUNCTION, WORK, DEAD = "shop-results", "shop-data", "shop-work", "shop-work", "shop-work-dead"
 
 
@@ -318,6 +319,7 @@ def of_function(live: Observed, **fields: Any) -> Observed:
         {"Effect": "Allow", "Action": sorted(_OF_A_VPC), "Resource": "*"},
         {"Effect": "Allow", "Action": sorted(_OF_TRACES), "Resource": "*"},
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": f"{ARN}failed"},
+        {"Effect": "Allow", "Action": "events:PutEvents", "Resource": BUS},
     ]
     role = live.functions[FUNCTION].role
     more = part("roles", role, statements=[*live.roles[role].statements, *statements])(live)
@@ -325,11 +327,12 @@ def of_function(live: Observed, **fields: Any) -> Observed:
 
 
 def test_permissions_of_lambda_itself_are_expected_where_it_needs_them(topology: Topology, observed: Observed) -> None:
-    used = of_function(observed, in_vpc=True, traced=True, failure_targets=[f"{ARN}failed"])
+    used = of_function(observed, in_vpc=True, traced=True, destinations=[f"{ARN}failed", BUS])
     assert findings(topology, used) == []
     (unused,) = findings(topology, of_function(observed))
     assert "ec2:CreateNetworkInterface" in unused.difference
     assert f"sqs:SendMessage of {ARN}failed" in unused.difference
+    assert f"events:PutEvents of {BUS}" in unused.difference
     assert "xray:PutTraceSegments" in unused.difference
 
 

@@ -1,5 +1,5 @@
-# Permissions for Lambda itself, which acts under the function's role for a VPC, for tracing and for failed invocations.
-# The application doesn't declare them, because its code makes none of these calls.
+# Permissions that the application doesn't declare: for Lambda itself, which acts under the function's role for a VPC, for
+# tracing and for the destinations of invocations, and for the secrets that Terraform alone knows.
 
 locals {
   platform    = var.vpc != null || var.tracing || length(var.secrets) > 0 || var.on_failure_arn != null || try(var.asynchronous.on_success_arn, null) != null || try(var.asynchronous.on_failure_arn, null) != null
