@@ -100,7 +100,11 @@ class Encrypted(Protocol):
 
 def own_key(pair: Pair[object, Encrypted]) -> str | None:
     """Return a difference unless the declared key, or without one a key of the service itself, encrypts a resource."""
-    declared, live = pair.topology.kms_key_arn, pair.live.kms_key
+    return same_key(pair.live.kms_key, pair.topology.kms_key_arn)
+
+
+def same_key(live: str | None, declared: str | None) -> str | None:
+    """Return a difference unless two keys are the same; None is a key of the service itself."""
     service = "a key of the service itself"
     return equal(live or service, declared or service, "it is encrypted with {}; {} is declared")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, NOT_YOUR_KEY, Check, equal, missing, own_key, require
+from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, NOT_YOUR_KEY, Check, equal, missing, require, same_key
 from taskq_cloud.deploy.doctor.matching import SCHEDULE_DEAD_LETTER_QUEUES, SCHEDULE_GROUPS, SCHEDULES, Pair
 from taskq_cloud.deploy.doctor.observed import ObservedQueue, ObservedSchedule
 from taskq_cloud.deploy.topology.model import Schedule, ScheduleGroup
@@ -38,6 +38,11 @@ def _same_dead_letter_queue(schedule: Pair[Schedule, ObservedSchedule]) -> str |
         group.dead_letter_queue.name,
         "it puts calls that it can't send into {}; {} is declared",
     )
+
+
+def _key_of_group(schedule: Pair[Schedule, ObservedSchedule]) -> str | None:
+    group = schedule.topology.schedule_group
+    return same_key(schedule.live.kms_key, None if group is None else group.kms_key_arn)
 
 
 def _kept_as_declared(queue: Pair[ScheduleGroup, ObservedQueue]) -> str | None:
@@ -83,7 +88,7 @@ CHECKS: Final = (
         _same_dead_letter_queue,
         "a call that could not be sent within a day is lost without a trace",
     ),
-    Check("schedules.encryption", SCHEDULES.deployed, own_key, NOT_YOUR_KEY),
+    Check("schedules.encryption", SCHEDULES.deployed, _key_of_group, NOT_YOUR_KEY),
     Check(
         "queue.dead_letter_retention",
         SCHEDULE_DEAD_LETTER_QUEUES.deployed,

@@ -133,6 +133,7 @@ def _bucket(bucket: Bucket, topology: Topology) -> ObservedBucket:
 
 
 def _function(function: Function, topology: Topology) -> ObservedFunction:
+    pollers = function.provisioned_pollers
     mapping = ObservedMapping(
         "uuid",
         "Enabled",
@@ -140,6 +141,7 @@ def _function(function: Function, topology: Topology) -> ObservedFunction:
         function.batching_window_seconds,
         ["ReportBatchItemFailures"],
         function.maximum_concurrency,
+        None if pollers is None else (pollers.minimum, pollers.maximum),
     )
     return ObservedFunction(
         function.timeout_seconds,
@@ -159,7 +161,8 @@ def _schedules(topology: Topology, group: ScheduleGroup | None) -> dict[str, Obs
         assert group is not None
         assert group.dead_letter_queue is not None
         fields = {**each.model_dump(), "queue": topology.queue_named(each.queue).name}
-        found[each.name] = ObservedSchedule(fields, group.role_arn, _arn(group.dead_letter_queue.name), _key(topology))
+        dead = _arn(group.dead_letter_queue.name)
+        found[each.name] = ObservedSchedule(fields, group.role_arn, dead, group.kms_key_arn)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from taskq_cloud.deploy.doctor.checks import findings
-from taskq_cloud.deploy.topology.model import Topology
+from taskq_cloud.deploy.topology.model import Pollers, Topology
 from tests.deploy.doctor.as_declared import deployed, on_aws, on_google
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -42,6 +42,9 @@ NOT_COMPARED = {
     "tables.region": "the Region of the client that observes",
 }
 """Field -> why no difference from the deployment can be found."""
+
+OTHER: dict[str, Any] = {"flexible_window_minutes": 5, "provisioned_pollers": Pollers(minimum=2, maximum=5)}
+"""Optional field -> a value that differs from that of the declarations below, which is None."""
 
 UNOBSERVED = ("queues.tasks", "subscriptions.tasks", "google services", "google kms_key_arn", "google schedule_group")
 """The tasks are code; on Google Cloud, worker pools are not observed, and Terraform alone knows the key."""
@@ -98,7 +101,7 @@ def changed(model: Any, path: Path) -> Any:
     first, *rest = path
     if isinstance(first, int):
         return (*model[:first], changed(model[first], tuple(rest)), *model[first + 1 :])
-    value = 5 if first == "flexible_window_minutes" else changed(getattr(model, first), tuple(rest))
+    value = OTHER.get(first) or changed(getattr(model, first), tuple(rest))
     return model.model_copy(update={first: value})
 
 

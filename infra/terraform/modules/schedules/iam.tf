@@ -41,6 +41,16 @@ data "aws_iam_policy_document" "send" {
       resources = [statement.value]
     }
   }
+
+  dynamic "statement" {
+    for_each = local.schedules_key == var.kms_key_arn ? [] : [local.schedules_key]
+
+    content {
+      sid       = "ReadSchedules"
+      actions   = ["kms:Decrypt"]
+      resources = [statement.value]
+    }
+  }
 }
 
 resource "aws_iam_role" "this" {

@@ -1,7 +1,8 @@
 # A group of EventBridge schedules that send the messages of periodic tasks to their queues.
 
 locals {
-  fifo_targets = [for schedule in values(var.schedules) : schedule.queue if endswith(var.queues[schedule.queue].name, ".fifo") && schedule.message_group_id == null]
+  schedules_key = var.schedules_kms_key_arn == null ? var.kms_key_arn : var.schedules_kms_key_arn
+  fifo_targets  = [for schedule in values(var.schedules) : schedule.queue if endswith(var.queues[schedule.queue].name, ".fifo") && schedule.message_group_id == null]
 }
 
 resource "aws_scheduler_schedule_group" "this" {
@@ -20,7 +21,7 @@ resource "aws_scheduler_schedule" "this" {
   schedule_expression_timezone = each.value.timezone
   state                        = each.value.enabled ? "ENABLED" : "DISABLED"
   end_date                     = each.value.end_date
-  kms_key_arn                  = var.kms_key_arn
+  kms_key_arn                  = local.schedules_key
 
   flexible_time_window {
     mode                      = each.value.flexible_window_minutes == null ? "OFF" : "FLEXIBLE"

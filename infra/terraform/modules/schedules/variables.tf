@@ -110,6 +110,12 @@ variable "kms_key_arn" {
   default     = null
 }
 
+variable "schedules_kms_key_arn" {
+  description = "ARN of another KMS key for the schedules, whose input holds the messages. If null, `kms_key_arn` encrypts them, too."
+  type        = string
+  default     = null
+}
+
 variable "permissions_boundary_arn" {
   description = "ARN of the role's permissions boundary, for accounts that require one."
   type        = string

@@ -12,6 +12,7 @@ module "schedules" {
   queues                        = { for key, queue in module.queue : key => { name = var.declared.queues[key].name, arn = queue.arn } }
   schedules                     = var.declared.schedules
   kms_key_arn                   = var.declared.kms_key_arn
+  schedules_kms_key_arn         = var.declared.schedule_group.kms_key_arn
   permissions_boundary_arn      = var.permissions_boundary_arn
   deletion_protection           = var.deletion_protection
   tls_only                      = !var.local_stack

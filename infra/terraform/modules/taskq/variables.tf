@@ -75,6 +75,7 @@ variable "declared" {
       name                          = string
       role_name                     = string
       role_path                     = optional(string, "/")
+      kms_key_arn                   = optional(string)
       dead_letter_queue_name        = optional(string)
       dead_letter_retention_seconds = optional(number)
     }))

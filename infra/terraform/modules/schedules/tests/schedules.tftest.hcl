@@ -143,3 +143,21 @@ run "unix_cron_expression_is_refused" {
 
   expect_failures = [var.schedules]
 }
+
+run "schedules_with_a_key_of_their_own_can_be_read_by_the_role" {
+  command = plan
+
+  variables {
+    kms_key_arn           = "arn:aws:kms:eu-west-1:123456789012:key/queues"
+    schedules_kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/schedules"
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.this["nightly"].kms_key_arn == var.schedules_kms_key_arn && aws_sqs_queue.dead_letter[0].kms_master_key_id == var.kms_key_arn
+    error_message = "the schedules, or their dead-letter queue, are under another key"
+  }
+  assert {
+    condition     = { for each in data.aws_iam_policy_document.send.statement : each.sid => one(each.resources) if each.sid != "SendTasks" } == { ReadSchedules = var.schedules_kms_key_arn, UseKey = var.kms_key_arn }
+    error_message = "the role may not use one of the keys, or may use more"
+  }
+}
