@@ -18,7 +18,7 @@ IMPORT_BUDGET = 360
 """The modules that ``import taskq_cloud`` may add to Python's own. Measured: 346 on Python 3.11, of which some 75 are
 pydantic's and 73 are this package's."""
 
-ENQUEUE_BUDGET = 530
+ENQUEUE_BUDGET = 535
 """The modules that a process may import to send one message to SQS. Measured: 482 with botocore 1.43."""
 
 SDKS = ("boto3", "botocore", "aiobotocore", "aiohttp", "s3transfer", "celery", "kombu", "google", "azure", "click")

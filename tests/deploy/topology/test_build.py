@@ -333,7 +333,7 @@ def test_retired_queue_is_served_like_the_queue_that_took_over() -> None:
     old, new = topology.queue_named("orders"), topology.queue_named("payments")
     assert (old.tasks, old.visibility_timeout_seconds) == (new.tasks, new.visibility_timeout_seconds)
     timeouts = {each.queue: (each.timeout_seconds, each.batch_size) for each in topology.functions}
-    assert timeouts["orders"] == timeouts["payments"] == (843, 7)
+    assert timeouts["orders"] == timeouts["payments"] == (123, 1)
 
 
 def test_retired_queue_that_tasks_still_go_to_is_refused() -> None:
