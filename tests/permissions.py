@@ -91,6 +91,12 @@ def _used(request_line: str, target: str, body: bytes) -> Iterable[Used]:
         yield Used("sqs:" + _BATCH.sub(r"\1", operation), f"sqs:{queue}")
     elif service.startswith("DynamoDB"):
         parameters = json.loads(body)
+        if operation == "BatchExecuteStatement":
+            for statement in parameters["Statements"]:
+                verb, _, rest = str(statement["Statement"]).partition(" ")
+                table = rest.split('"')[1]
+                yield Used(f"dynamodb:PartiQL{verb.title()}", f"dynamodb:table/{table}")
+            return
         for table in parameters.get("RequestItems") or [parameters["TableName"]]:
             yield Used(f"dynamodb:{operation}", f"dynamodb:table/{table}")
     else:

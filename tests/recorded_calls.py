@@ -67,7 +67,9 @@ def used_by(call: Call) -> Iterator[Used]:
         dead = "-dead" if queue.removesuffix(".fifo").endswith(dead_letter_queue("")) else ""
         yield Used(_OWN_NAME.sub("", action), f"sqs:shop-work{dead}")
     elif call.service == "dynamodb":
-        yield Used(action, "dynamodb:table/shop-results")
+        statements = [str(each["Statement"]).partition(" ")[0] for each in parameters.get("Statements", ())]
+        for name in {f"dynamodb:PartiQL{verb.title()}" for verb in statements} or {action}:
+            yield Used(name, "dynamodb:table/shop-results")
     elif call.service == "s3":
         action = _OTHER_NAMES.get(action, action)
         yield Used(action, "s3:shop-data/live/key" if "Key" in parameters else "s3:shop-data")

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, Final, Protocol, TypeAlias
 
 from taskq_cloud.core.flows import Call, CallError, Trouble, arun, run
@@ -65,6 +66,11 @@ def with_longest_call(services: Mapping[str, Service], longest_seconds: float | 
         name: service if "." in service.module else replace(service, options=(*service.options, *more))
         for name, service in services.items()
     }
+
+
+def client_module(service: Service) -> Any:
+    """Import the module that opens the clients of a service."""
+    return import_module(service.module if "." in service.module else f"taskq_cloud.clients.{service.module}")
 
 
 def too_large(call: Call, size: str) -> CallError:

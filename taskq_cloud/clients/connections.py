@@ -14,10 +14,9 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from taskq_cloud.clients.base import AsyncClient, Client, with_longest_call
+from taskq_cloud.clients.base import Client, client_module, with_longest_call
 from taskq_cloud.core.flows import (
     Call,
     CallError,
@@ -26,6 +25,7 @@ from taskq_cloud.core.flows import (
     Gather,
     RenewCredentials,
     Sleep,
+    Together,
     Trouble,
     Within,
     arun,
@@ -34,6 +34,9 @@ from taskq_cloud.core.flows import (
 )
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import ImproperlyConfigured, TaskQError
+
+if TYPE_CHECKING:
+    from taskq_cloud.clients.loop_clients import LoopClients
 
 T = TypeVar("T")
 
@@ -82,13 +85,15 @@ class Connections:
                 return limited_waits.answers_within(step, self._gather)
             case Sleep():
                 time.sleep(step.seconds)
-                return None
             case RenewCredentials():
                 self._close_expired(step.service)
-                return None
             case Compute():
                 return step.function()
-        raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
+            case Together():
+                return self.run(step.operation([step.part]))[0]
+            case _:
+                raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
+        return None
 
     def open(self) -> None:
         """Open every client now, which takes longer than its first call; raises the errors of opening one."""
@@ -137,7 +142,7 @@ class Connections:
             with self._lock:
                 client = self._clients.get(service)
                 if client is None:
-                    client = self._clients[service] = _module(self._services, service).open_client(
+                    client = self._clients[service] = client_module(self._services[service]).open_client(
                         service, dict(self._services[service].options)
                     )
         return client
@@ -172,7 +177,7 @@ class AsyncConnections:
 
     def __init__(self, services: Mapping[str, Service], longest_seconds: float | None = None) -> None:
         self._services = with_longest_call(services, longest_seconds)
-        self._loops: dict[asyncio.AbstractEventLoop, _LoopClients] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, LoopClients] = {}
         self._thread: ThreadPoolExecutor | None = None
 
     async def run(self, flow: Flow[T], longest_seconds: float | None = None) -> T:
@@ -198,15 +203,17 @@ class AsyncConnections:
                 return await limited_waits.async_answers_within(step, self.perform)
             case Sleep():
                 await asyncio.sleep(step.seconds)
-                return None
             case RenewCredentials():
                 clients = self._loops.get(asyncio.get_running_loop())
                 if clients is not None:
                     await clients.renew(step.service)
-                return None
             case Compute():
                 return await self._compute(step)
-        raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
+            case Together():
+                return await (await self._running_loop_clients()).combiner.perform(step)
+            case _:
+                raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
+        return None
 
     async def open(self) -> None:
         """Open every client of the running event loop now, so that a wrong setting shows before the first call.
@@ -249,7 +256,7 @@ class AsyncConnections:
         clients = await self._running_loop_clients()
         return await (await clients.get(call.service)).call(call)
 
-    async def _running_loop_clients(self) -> _LoopClients:
+    async def _running_loop_clients(self) -> LoopClients:
         loop = asyncio.get_running_loop()
         clients = self._loops.get(loop)
         if clients is None:
@@ -257,7 +264,10 @@ class AsyncConnections:
             # closed on its own loop only, so these clients are dropped unclosed.
             for each in [each for each in list(self._loops) if each.is_closed()]:
                 self._loops.pop(each, None)
-            clients = self._loops[loop] = _LoopClients(self._services, self._lifetime(loop))
+            from taskq_cloud.clients.combining import AsyncCombiner  # synchronous callers need neither
+            from taskq_cloud.clients.loop_clients import LoopClients
+
+            clients = self._loops[loop] = LoopClients(self._services, self._lifetime(loop), AsyncCombiner(self.run))
             await anext(clients.lifetime)
         return clients
 
@@ -273,78 +283,3 @@ class AsyncConnections:
             clients = self._loops.pop(loop, None)
             if clients is not None:
                 await clients.close()
-
-
-class _OpenClient:
-    """A client that counts its calls, so that a discarded client is closed only after the last call has ended."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self.expired = False
-        self._client = client
-        self._calls = 0
-        self._discarded = False
-
-    async def call(self, call: Call) -> Any:
-        self._calls += 1
-        try:
-            return await self._client.call(call)
-        except CallError as error:
-            self.expired = self.expired or error.trouble is Trouble.CREDENTIALS
-            raise
-        finally:
-            self._calls -= 1
-            await self._close_if_unused()
-
-    async def discard(self) -> None:
-        self._discarded = True
-        await self._close_if_unused()
-
-    async def close(self) -> None:
-        await self._client.close()
-
-    async def _close_if_unused(self) -> None:
-        if self._discarded and self._calls == 0:
-            await self.close()
-
-
-class _LoopClients:
-    """The clients of one event loop.
-
-    Args:
-        services: service name -> how to open its client.
-        lifetime: a generator whose end closes the clients.
-    """
-
-    def __init__(self, services: Mapping[str, Service], lifetime: AsyncGenerator[None]) -> None:
-        self.lifetime = lifetime
-        self._services = services
-        self._clients: dict[str, _OpenClient] = {}
-        self._opening = asyncio.Lock()
-
-    async def get(self, service: str) -> _OpenClient:
-        client = self._clients.get(service)
-        if client is None:
-            async with self._opening:
-                client = self._clients.get(service)
-                if client is None:
-                    module = _module(self._services, service)
-                    opened = await module.open_async_client(service, dict(self._services[service].options))
-                    client = self._clients[service] = _OpenClient(opened)
-        return client
-
-    async def renew(self, service: str) -> None:
-        """Discard a client whose credentials have expired, once for all the calls that met the expired credentials."""
-        client = self._clients.get(service)
-        if client is not None and client.expired:
-            del self._clients[service]
-            await client.discard()
-
-    async def close(self) -> None:
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.close()
-
-
-def _module(services: Mapping[str, Service], service: str) -> Any:
-    name = services[service].module
-    return import_module(name if "." in name else f"taskq_cloud.clients.{name}")

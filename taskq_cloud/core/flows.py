@@ -85,7 +85,22 @@ class Within:
     seconds: float
 
 
-Step: TypeAlias = Call | Gather | Sleep | RenewCredentials | Compute | Within
+@dataclass(frozen=True, slots=True)
+class Together:
+    """One part of an operation on many, which a driver may carry out with parts of other flows. The answer is its own.
+
+    Args:
+        operation: takes parts, and answers each, in order. Parts of equal operations may be carried out together.
+        part: this flow's part.
+        last: whether this is the flow's last effect, so that a driver may go on with other work until it is done.
+    """
+
+    operation: Callable[[Sequence[Any]], Flow[Sequence[Any]]]
+    part: Any
+    last: bool = False
+
+
+Step: TypeAlias = Call | Gather | Sleep | RenewCredentials | Compute | Within | Together
 """A step that any flow may yield. The pipeline's flows also yield runs of tasks (``execution.context``)."""
 
 Flow: TypeAlias = Generator[Step, Any, T]

@@ -174,7 +174,8 @@ class ResultStore(Protocol):
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
         """Write records, each only if ``records.may_replace`` allows it to replace the stored one, atomically.
 
-        The ids differ from each other. A store may round an expiry up to a whole second.
+        Records with equal ids are written one after the other, in any order. A store may round an expiry up to a whole
+        second.
 
         Returns:
             For each record True if it was written, and False if the stored one stays. After an ambiguous failure the

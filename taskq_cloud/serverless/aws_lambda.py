@@ -21,6 +21,9 @@ is run in an order of its own, and settled in parts: see ``suspects``.
 
 **Side by side.** With ``lambda_concurrency``, or on another thread than the main one, tasks are run in ``lanes``.
 
+**Results.** While the result of a record is saved, the next record is run, and results that are ready at the same time
+are saved together (``clients.combining``).
+
 **FIFO queues.** When a record is given back, the later records of its message group are not run. They go back as well,
 for the same time.
 
@@ -45,6 +48,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from taskq_cloud.clients.combining import Combiner
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.errors import OperationalError
 from taskq_cloud.runtime.runtime import Runtime
@@ -93,6 +97,7 @@ class _Function:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._keeper = TimeKeeper()
+        self._combiner = Combiner(runtime.connections.run)
         self._lock = threading.Lock()
         self._lanes: Lanes | None = None
 
@@ -138,7 +143,7 @@ class _Function:
     def _invocation(self, context: Any, *, in_lanes: bool) -> LambdaInvocation:
         runtime = self._runtime
         run_task = self._opened_lanes().run_task if in_lanes else partial(self._keeper.run, runtime.runner)
-        return LambdaInvocation(runtime, run_task, context)
+        return LambdaInvocation(runtime, run_task, context, self._combiner)
 
     def _opened_lanes(self) -> Lanes:
         with self._lock:

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from taskq_cloud.core.flows import Flow, retrying, run
+from taskq_cloud.clients.combining import Combiner
+from taskq_cloud.core.flows import Flow, Together, retrying, run
 from taskq_cloud.core.model.message import Delivery, Message, Settlement
 from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Outcome, Rejected
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS, needed_seconds, reject
+from taskq_cloud.serverless.pausing import Paused, run_to_last
 
 T = TypeVar("T")
 
@@ -27,14 +29,18 @@ class LambdaInvocation:
         runtime: the application's runtime.
         run_task: runs a task within its limits, and stops it after the given number of seconds in any case.
         context: Lambda's context object, or None if the time is unlimited.
+        combiner: saves the results of several records together.
 
     Attributes:
         stopped: a task did not fit into the remaining time; no further task is started.
         outcome: the outcome of the last task that ran, or None before the first.
     """
 
-    def __init__(self, runtime: Runtime, run_task: Callable[[Invocation, float], Outcome], context: Any) -> None:
+    def __init__(
+        self, runtime: Runtime, run_task: Callable[[Invocation, float], Outcome], context: Any, combiner: Combiner
+    ) -> None:
         self._runtime = runtime
+        self._combiner = combiner
         self._run_task = run_task
         self._context = context
         self._whole_seconds = self.seconds_for_tasks()
@@ -62,13 +68,25 @@ class LambdaInvocation:
         flow = retrying(self._runtime.pipeline.process(delivery, message))
         return run(flow, partial(self._perform, before_run or _nothing))
 
+    def begin(self, delivery: Delivery, before_run: Callable[[], None]) -> Settlement | Paused[Settlement]:
+        """Take a delivery through the pipeline, but don't wait until its last effect, if it is the result, is saved."""
+        flow = retrying(self._runtime.pipeline.process(delivery))
+        return run_to_last(flow, partial(self._perform, before_run), self._combiner.begin)
+
+    def finish(self, paused: Paused[Settlement]) -> Settlement:
+        """Take a delivery to its end."""
+        self._combiner.hurry()
+        return paused.finish(partial(self._perform, _nothing))
+
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow that runs no task."""
         return self._runtime.connections.run(flow)
 
     def _perform(self, before_run: Callable[[], None], step: Any) -> Any:
         if not isinstance(step, Invocation):
-            return Admitted(os.getpid()) if isinstance(step, Admission) else self._runtime.connections.perform(step)
+            if isinstance(step, Admission):
+                return Admitted(os.getpid())
+            return (self._combiner if isinstance(step, Together) else self._runtime.connections).perform(step)
         needed = needed_seconds(step)
         if needed > self._whole_seconds:
             return self._never_fits(step, needed)

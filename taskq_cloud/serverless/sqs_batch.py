@@ -19,6 +19,7 @@ from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless import suspects
 from taskq_cloud.serverless.deadlines import LEAST_RUN_SECONDS
 from taskq_cloud.serverless.lambda_invocation import LambdaInvocation
+from taskq_cloud.serverless.pausing import Paused
 from taskq_cloud.serverless.suspects import Plan
 
 logger = logging.getLogger("taskq_cloud.serverless")
@@ -98,6 +99,8 @@ class Batch:
         self._blocked_groups: dict[str, float] = {}
         self._first: int | None = None
         self._not_started: list[int] = []
+        # The records whose results are being saved.
+        self._paused: list[tuple[int, Delivery, Paused[Settlement]]] = []
 
     def stages(self) -> Iterator[Sequence[Callable[[], None]]]:
         """Take every record through the pipeline, as far as the time lasts, and settle what Lambda doesn't.
@@ -122,13 +125,29 @@ class Batch:
 
     def settle(self) -> None:
         """Carry out what Lambda doesn't: send dead letters, and set when each released record comes back."""
+        self._finish_paused()
         self._settle([position for position in self._settlements if position not in self._done])
 
     def _process_in_order(self, positions: Sequence[int], deliveries: Mapping[int, Delivery], plan: Plan) -> None:
         for position in positions:
-            if position not in self._settlements:
-                before_run = partial(self._save_others, position, deliveries, plan)
-                self._note(position, self._process(position, deliveries[position], before_run))
+            if position in self._settlements:
+                continue
+            before_run = partial(self._save_others, position, deliveries, plan)
+            settlement = self._process(position, deliveries[position], before_run)
+            if isinstance(settlement, Paused):
+                self._paused.append((position, deliveries[position], settlement))
+            else:
+                self._note(position, settlement)
+
+    def _finish_paused(self) -> None:
+        """Wait until all results are saved."""
+        while self._paused:
+            position, delivery, paused = self._paused.pop(0)
+            try:
+                settlement = self._invocation.finish(paused)
+            except Exception as error:  # the pipeline has let it through; it must cost this record only
+                settlement = self._runtime.pipeline.crashed(delivery, error)
+            self._note(position, settlement)
 
     def _deliveries(self) -> dict[int, Delivery]:
         received_at, deliveries = time.time(), dict[int, Delivery]()
@@ -167,6 +186,7 @@ class Batch:
             others = [each for each in others if not _in_one_group(deliveries[each], deliveries[position])]
             for number, each in enumerate(others, start=1):
                 self._note(each, Release(deliveries[each], number * suspects.APART_SECONDS))
+        self._finish_paused()
         self._settle([*self._settlements])
         if position in plan.suspects:
             logger.warning(
@@ -208,7 +228,9 @@ class Batch:
         failed = [record["messageId"] for position, record in enumerate(self._records) if position not in self._done]
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in dict.fromkeys(failed)]}
 
-    def _process(self, position: int, delivery: Delivery, before_run: Callable[[], None]) -> Settlement:
+    def _process(
+        self, position: int, delivery: Delivery, before_run: Callable[[], None]
+    ) -> Settlement | Paused[Settlement]:
         blocked_seconds = self._blocked_groups.get(str(delivery.group)) if _in_order(delivery) else None
         # The first record is processed even if time is short: if its task can never run, the log has to say so.
         first = position == self._first
@@ -217,7 +239,9 @@ class Batch:
             self._not_started.append(position)
             return Release(delivery, blocked_seconds or 0, counts=False)
         try:
-            return self._invocation.process(delivery, before_run=before_run)
+            if self._side_by_side or len(self._records) == 1 or _in_order(delivery):
+                return self._invocation.process(delivery, before_run=before_run)
+            return self._invocation.begin(delivery, before_run)
         except Exception as error:  # the pipeline has let it through; it must cost this record only
             return self._runtime.pipeline.crashed(delivery, error)
 

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
 
 def record(
-    context: DeliveryContext, state: str, result: str | ErrorInfo, following: Sequence[Successor] = ()
+    context: DeliveryContext,
+    state: str,
+    result: str | ErrorInfo,
+    following: Sequence[Successor] = (),
+    *,
+    last: bool = False,
 ) -> Flow[bool]:
     """Save a state of the task, unless its results are ignored (7a).
 
@@ -39,6 +44,7 @@ def record(
         state: the state.
         result: the value as JSON text, or the error.
         following: the messages that follow the task, which are the record's children.
+        last: whether the state has no consequences but the acknowledgement of the message.
 
     Returns:
         False if the store holds a state that this state must not replace.
@@ -46,13 +52,13 @@ def record(
     if not context.keeps(state):
         return True
     own = context.make_record(state, result, following)
-    (saved,) = yield from context.store.save([own])
+    saved = yield from context.store.save_one(own, last=last)
     if not saved and context.message.call is not None:
         stored = yield from context.load()
         if stored is not None and stored.state == FAILURE and duplicates.is_of_another_call(context, stored):
             # Another call with this id has failed while this one ran: the last one that has ended counts.
             yield from context.store.delete([own.id])
-            (saved,) = yield from context.store.save([own])
+            saved = yield from context.store.save_one(own)
     return saved
 
 

@@ -23,7 +23,7 @@ from taskq_cloud.core.messages.sending import (
     total_bytes,
 )
 from taskq_cloud.core.model.capabilities import BrokerCapabilities
-from taskq_cloud.core.model.message import Delivery, Message, Signature
+from taskq_cloud.core.model.message import SCHEDULE, Delivery, Message, Signature
 from taskq_cloud.core.model.options import Policy, TaskOptions, first_given, ignores_result
 from taskq_cloud.core.model.outcome import Admission, ErrorInfo, Invocation
 from taskq_cloud.core.model.rates import LocalSlots
@@ -157,6 +157,13 @@ class DeliveryContext:
     def resends(self) -> bool:
         """Whether an earlier delivery, whose worker died, may have sent what this one sends."""
         return self.delivery.redelivered
+
+    @property
+    def ends_here(self) -> bool:
+        """Whether nobody is told of the task's end, and no lock and no schedule hangs on it."""
+        message, embed = self.message, self.message.embed
+        awaited = embed.chord is not None or embed.chain or embed.errbacks
+        return not (awaited or self.options.once or SCHEDULE in message.headers)
 
     @property
     def expires_at(self) -> float | None:

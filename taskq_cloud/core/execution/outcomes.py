@@ -115,7 +115,8 @@ def conclude(
         following: the messages that follow the task.
     """
     addressed = context.address(following)
-    if not (yield from consequences.record(context, state, result, _children(context, state, following))):
+    last = state != RETRY and not following and context.ends_here
+    if not (yield from consequences.record(context, state, result, _children(context, state, following), last=last)):
         return (yield from _settle_by_stored_state(context))
     if state == SUCCESS:
         context.log(logging.INFO, "task.succeeded", "succeeded in %.3f s", context.runtime_seconds or 0)

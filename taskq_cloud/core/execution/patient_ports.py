@@ -16,7 +16,7 @@ from itertools import count
 from typing import Final, Protocol, TypeVar
 
 from taskq_cloud.core.backoff import growing_delay
-from taskq_cloud.core.flows import Compute, Flow, Sleep
+from taskq_cloud.core.flows import Compute, Flow, Sleep, Together
 from taskq_cloud.core.messages.sending import Addressed, Outbox
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.ports import ResultStore
@@ -104,6 +104,22 @@ class PatientStore:
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
         """Write records, each by its condition."""
         return self.patience.repeat(partial(self.store.save, records))
+
+    def save_one(self, record: Record, *, last: bool = False) -> Flow[bool]:
+        """Write one record, together with those of other flows if the store gains by that.
+
+        Args:
+            record: the record.
+            last: whether nothing but the acknowledgement follows in the flow if the record is written.
+        """
+        return self.patience.repeat(partial(self._save_one, record, last))
+
+    def _save_one(self, record: Record, last: bool) -> Flow[bool]:
+        if self.store.capabilities.saves_together:
+            saved: bool = yield Together(self.store.save, record, last)
+        else:
+            (saved,) = yield from self.store.save([record])
+        return saved
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records."""

@@ -112,6 +112,7 @@ class StoreCapabilities:
         reservations_per_second: how many rate-limit slots of one key the store can give out in a second; 0: none.
         shared_between_processes: several processes can use one store.
         durable: records outlive the process.
+        saves_together: one ``save`` of many records costs less than many of one.
     """
 
     largest_record_bytes: int
@@ -121,6 +122,7 @@ class StoreCapabilities:
     reservations_per_second: float = 0
     shared_between_processes: bool
     durable: bool
+    saves_together: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,9 +183,10 @@ def _results(topology: Topology, *, worker: bool) -> Iterable[Statement | None]:
         f"arn:{{partition}}:dynamodb:{each.region or '{region}'}:{{account}}:table/{each.name}"
         for each in topology.tables
     ]
-    actions = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem"]
+    actions = ["BatchGetItem", "BatchWriteItem", "GetItem", "PartiQLInsert", "PutItem"]
     if worker:
-        actions.append("dynamodb:UpdateItem")
+        actions.append("UpdateItem")
+    actions = [f"dynamodb:{action}" for action in actions]
     return [_allow("KeepResults", actions, arns)]
 
 

@@ -5,9 +5,11 @@ The contents of the items, and the conditions for a write, are in ``taskq_cloud.
 
 from __future__ import annotations
 
+import logging
 import re
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
@@ -21,11 +23,21 @@ GET_BATCH: Final = 100
 WRITE_BATCH: Final = 25
 """The most requests of one BatchWriteItem (Amazon DynamoDB API Reference)."""
 
+STATEMENT_BATCH: Final = 25
+"""The most statements of one BatchExecuteStatement (Amazon DynamoDB API Reference)."""
+
 _CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 _DENIED: Final = frozenset(
     {"AccessDeniedException", "IncompleteSignature", "InvalidSignatureException", "MissingAuthenticationToken"}
 )
+
+_NO_STATEMENTS: Final = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnknownOperationException", "UnrecognizedOperationException"}
+)
+"""Errors of statements that each further statement would meet."""
+
+logger: Final = logging.getLogger("taskq_cloud.stores.dynamodb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,7 @@ class Table:
 
     name: str
     location: str
+    _no_statements: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def get(self, key: str) -> Flow[Item | None]:
         """Read an item."""
@@ -64,6 +77,27 @@ class Table:
             ExpressionAttributeNames=_names(condition),
             ExpressionAttributeValues=values,
         )
+
+    def insert_many(self, entries: Sequence[Item]) -> Flow[list[bool]]:
+        """Write items whose keys the table doesn't have, 25 in a call.
+
+        Returns:
+            For each item whether it was written. An item that was refused, for whatever reason, isn't.
+        """
+        if self._no_statements.is_set():
+            return [False] * len(entries)
+        statements = [self._insertion(item) for item in entries]
+        calls = [
+            Call("dynamodb", "batch_execute_statement", {"Statements": statements[at : at + STATEMENT_BATCH]})
+            for at in range(0, len(statements), STATEMENT_BATCH)
+        ]
+        inserted: list[bool] = []
+        for call, answer in zip(calls, (yield Gather(calls)), strict=True):
+            if isinstance(answer, CallError) and answer.trouble in (Trouble.TRANSIENT, Trouble.THROTTLED):
+                self._check(answer)
+            responses = self._responses(answer, len(call.parameters["Statements"]))
+            inserted += ["Error" not in response for response in responses]
+        return inserted
 
     def update(self, key: str, change: str, condition: str, values: Mapping[str, Any]) -> Flow[Item | None]:
         """Change an item; returns the whole item after the change, or None if the condition doesn't hold."""
@@ -110,6 +144,31 @@ class Table:
             if left:
                 yield Sleep(DEFAULT_BACKOFF.seconds(stalled, RNG))
         return found
+
+    def _insertion(self, item: Item) -> dict[str, Any]:
+        names = ", ".join(f"'{name}': ?" for name in item)
+        return {"Statement": f'INSERT INTO "{self.name}" VALUE {{{names}}}', "Parameters": [*item.values()]}
+
+    def _responses(self, answer: Any, count: int) -> Sequence[Mapping[str, Any]]:
+        """Read the answers to the statements of a call; if this table takes no statements, remember that."""
+        if isinstance(answer, CallError):
+            responses: Sequence[Mapping[str, Any]] = [
+                {"Error": {"Code": answer.code, "Message": answer.message}}
+            ] * count
+        else:
+            responses = answer["Responses"]
+        for error in (each["Error"] for each in responses if "Error" in each):
+            if error.get("Code") in _NO_STATEMENTS and not self._no_statements.is_set():
+                self._no_statements.set()
+                logger.warning(
+                    "%s takes no statements, so each result takes a request of its own: %s: %s; allow the action "
+                    "dynamodb:PartiQLInsert",
+                    self,
+                    error["Code"],
+                    error.get("Message", ""),
+                    extra={"action": "store.statements_refused"},
+                )
+        return responses
 
     def _batch(self, operation: str, entries: Sequence[Any]) -> Call:
         request = {"Keys": entries, "ConsistentRead": True} if operation == "batch_get_item" else entries

@@ -81,6 +81,7 @@ class DynamoDBResults:
         reservations_per_second=RESERVATIONS_PER_SECOND,
         shared_between_processes=True,
         durable=True,
+        saves_together=True,
     )
 
     def __init__(
@@ -159,13 +160,27 @@ class DynamoDBResults:
         return {record.id: record for record in read}
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
-        """Write records, one call each, in parallel: see ``ResultStore.save``."""
+        """Write records: see ``ResultStore.save``.
+
+        One record is one conditional call. Several are inserted together, 25 in a call, and those that the table has
+        already are then written by a conditional call each, in parallel.
+        """
         now = self._clock()
-        puts = [self._put(record, now) for record in records]
-        saved = [self._table.condition_held(answer) for answer in (yield Gather(puts))] if puts else []
-        if self._shares_with_celery:
+        contents = [items.from_record(record, self._key(record.id), now) for record in records]
+        saved = [False] * len(records)
+        if len(records) > 1:
+            first = dict[str, int]()
             for position, record in enumerate(records):
-                saved[position] = saved[position] or (yield from self._save_over_celery(record, now))
+                first.setdefault(record.id, position)
+            inserted = yield from self._table.insert_many([contents[position] for position in first.values()])
+            for position, done in zip(first.values(), inserted, strict=True):
+                saved[position] = done
+        left = [position for position, done in enumerate(saved) if not done]
+        answers = (yield Gather([self._put(records[each], contents[each], now) for each in left])) if left else []
+        for position, answer in zip(left, answers, strict=True):
+            saved[position] = self._table.condition_held(answer)
+            if not saved[position] and self._shares_with_celery:
+                saved[position] = yield from self._save_over_celery(records[position], now)
         return saved
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
@@ -258,7 +273,8 @@ class DynamoDBResults:
             if not may_replace(stored, record, now):
                 return False
             seen = None if item is None or "version" in item else item["result"]
-            (answer,) = yield Gather([self._put(record, now, seen)])
+            item = items.from_record(record, key, now)
+            (answer,) = yield Gather([self._put(record, item, now, seen)])
             if self._table.condition_held(answer):
                 return True
         raise OperationalError(
@@ -266,9 +282,8 @@ class DynamoDBResults:
             f"{_WRITE_ATTEMPTS} attempts; save it again"
         )
 
-    def _put(self, record: Record, now: float, seen: Mapping[str, Any] | None = None) -> Call:
+    def _put(self, record: Record, item: Item, now: float, seen: Mapping[str, Any] | None = None) -> Call:
         """Make the call that writes a record over an older one; ``seen`` is the ``result`` of Celery's item, if any."""
-        item = items.from_record(record, self._key(record.id), now)
         if seen is not None:
             return self._table.put(item, _UNCHANGED, {":seen": seen})
         return self._table.put(

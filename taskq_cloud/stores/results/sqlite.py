@@ -137,6 +137,7 @@ class SQLiteResults:
         reservations_per_second=math.inf,
         shared_between_processes=True,
         durable=True,
+        saves_together=True,
     )
 
     def __init__(self, path: str | Path, clock: Callable[[], float] = time.time) -> None:

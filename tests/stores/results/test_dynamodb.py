@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -157,17 +157,76 @@ def test_table_that_processes_nothing_is_unreachable_after_pauses() -> None:
     assert recorded.pauses == DEFAULT_BACKOFF.attempts - 1
 
 
+def inserting(*answers: dict[str, Any]) -> Callable[[Call], Any]:
+    """Answer statements in turn, and let each conditional write fail."""
+    left = iter(answers)
+
+    def answer(call: Call) -> Any:
+        if call.operation == "batch_execute_statement":
+            return {"Responses": [next(left) for _ in call.parameters["Statements"]]}
+        return failing("ConditionalCheckFailedException")(call)
+
+    return answer
+
+
+DUPLICATE: Final = {"Error": {"Code": "DuplicateItem", "Message": "there is one"}}
+
+
+def test_new_records_are_inserted_together_and_only_others_take_a_call_each() -> None:
+    records = [a_record() for _ in range(30)]
+    recorded = Recorder(inserting(*[DUPLICATE if number in (3, 28) else {} for number in range(30)]))
+    saved = run(DynamoDBResults("results").save(records), recorded)
+    assert [number for number, written in enumerate(saved) if not written] == [3, 28]
+    statements = [call.parameters["Statements"] for call in recorded.calls[:2]]
+    assert [len(each) for each in statements] == [25, 5]
+    first = statements[0][0]
+    assert first["Statement"].startswith("""INSERT INTO "results" VALUE {'id': ?, 'result': ?, """)
+    assert first["Parameters"][:2] == [{"S": f"celery-task-meta-{records[0].id}"}, {"B": records[0].payload.encode()}]
+    assert [call.parameters["Item"]["id"]["S"][-36:] for call in recorded.calls[2:]] == [records[3].id, records[28].id]
+
+
+def test_records_of_one_task_are_inserted_once() -> None:
+    record = a_record()
+    recorded = Recorder(inserting({}))
+    assert run(DynamoDBResults("results").save([record, record]), recorded) == [True, False]
+    assert recorded.operations == ["batch_execute_statement", "put_item"]
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "ThrottlingError", "ValidationError"])
+def test_record_whose_statement_is_refused_is_written_by_a_call(code: str) -> None:
+    answered = {"Error": {"Code": code, "Message": "no"}}
+    records = [a_record(), a_record()]
+    recorded = Recorder(lambda call: {"Responses": [answered, answered]} if "Statements" in call.parameters else {})
+    assert run(DynamoDBResults("results").save(records), recorded) == [True, True]
+    assert recorded.operations == ["batch_execute_statement", "put_item", "put_item"]
+
+
+def test_missing_permission_for_statements_is_logged_once_and_costs_one_call(caplog: pytest.LogCaptureFixture) -> None:
+    refused = failing("AccessDeniedException", "not authorized to perform: dynamodb:PartiQLInsert")
+    recorded = Recorder(lambda call: refused(call) if call.operation == "batch_execute_statement" else {})
+    store = DynamoDBResults("results")
+    for _ in range(3):
+        assert run(store.save([a_record(), a_record()]), recorded) == [True, True]
+    assert recorded.operations.count("batch_execute_statement") == 1
+    (line,) = caplog.records
+    assert line.levelname == "WARNING"
+    assert "allow the action dynamodb:PartiQLInsert" in line.getMessage()
+
+
 def test_save_returns_false_for_failed_condition_and_raises_other_failures() -> None:
     records = [a_record(), a_record()]
-    refusing = Recorder(failing("ConditionalCheckFailedException"))
+    refusing = Recorder(inserting(DUPLICATE, DUPLICATE))
     assert run(DynamoDBResults("results").save(records), refusing) == [False, False]
 
     def fail_second(call: Call) -> Any:
-        key = call.parameters["Item"]["id"]["S"]
-        return failing("InternalServerError", trouble=Trouble.TRANSIENT)(call) if records[1].id in key else {}
+        if call.operation == "batch_execute_statement":
+            return {"Responses": [{}, DUPLICATE]}
+        return failing("InternalServerError", trouble=Trouble.TRANSIENT)(call)
 
     with pytest.raises(Unreachable):
         run(DynamoDBResults("results").save(records), Recorder(fail_second))
+    with pytest.raises(Unreachable):
+        run(DynamoDBResults("results").save(records), Recorder(failing("X", trouble=Trouble.THROTTLED)))
 
 
 def test_reservation_takes_one_call_unless_the_process_does_not_know_the_key(
