@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.clients import connections
+from taskq_cloud.clients import connections, loop_clients
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.ports import Depth, Service
 
@@ -119,7 +119,7 @@ async def test_async_calls_with_expired_credentials_renew_once_and_interrupt_no_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module = Expiring(callers=1)
-    monkeypatch.setattr(connections, "_module", lambda services, service: module)
+    monkeypatch.setattr(loop_clients, "client_module", lambda service: module)
     here = connections.AsyncConnections({"svc": Service("any")})
     slow = asyncio.create_task(here.run(one(Call("svc", "wait"))))
     answers = await asyncio.gather(*(here.run(one(Call("svc", "get"))) for _ in range(CALLERS)))
@@ -134,7 +134,7 @@ async def test_async_calls_with_expired_credentials_renew_once_and_interrupt_no_
 
 def test_threads_with_expired_credentials_renew_once(monkeypatch: pytest.MonkeyPatch) -> None:
     module = Expiring(callers=CALLERS)
-    monkeypatch.setattr(connections, "_module", lambda services, service: module)
+    monkeypatch.setattr(connections, "client_module", lambda service: module)
     here = connections.Connections({"svc": Service("any")})
     with ThreadPoolExecutor(CALLERS) as threads:
         answers = list(threads.map(lambda _: here.run(one(Call("svc", "get"))), range(CALLERS)))
