@@ -132,8 +132,6 @@ class TimeKeeper:
     def _start_limits(self, soft: float | None, hard: float) -> None:
         self._past_hard_limit = False
         self._running = True
-        # Set the handler for each run: a task or a library may have set another one.
-        signal.signal(signal.SIGALRM, self._on_alarm)
         now = time.monotonic()
         self._due_at[TimeLimitExceeded] = now + hard
         if soft is not None:
@@ -143,15 +141,16 @@ class TimeKeeper:
     def _stop_limits(self) -> None:
         self._running = False
         self._alarms.forget()
-        for kind in (TimeLimitExceeded, SoftTimeLimitExceeded):
-            self._due_at.pop(kind, None)
+        self._due_at.pop(TimeLimitExceeded, None)
+        self._due_at.pop(SoftTimeLimitExceeded, None)
+        # The task or a library may have set another handler.
         signal.signal(signal.SIGALRM, self._on_alarm)
         self._set_timer()
 
     def _set_timer(self) -> None:
         at = min(self._due_at.values(), default=math.inf)
         # A timer set to zero never goes off, and it can't be set to infinity.
-        seconds = 0.0 if math.isinf(at) else max(at - time.monotonic(), 0.000_1)
+        seconds = 0.0 if at == math.inf else max(at - time.monotonic(), 0.000_1)
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def _on_alarm(self, _signal_number: int, frame: FrameType | None) -> None:

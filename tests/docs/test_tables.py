@@ -128,13 +128,18 @@ _OPERATION = re.compile(r'"((?:send|receive|delete|change|get|batch|put|update|p
 
 
 def actions_of(service: str) -> set[str]:
-    """The API operations that the adapters of a service call, as IAM actions; SQS has no actions for batches."""
+    """The API operations that the adapters of a service call, as IAM actions; SQS has no actions for batches.
+
+    A statement of DynamoDB has the action of its verb (Amazon DynamoDB Developer Guide, "IAM security policies with
+    PartiQL for DynamoDB").
+    """
     operations = {
         name
         for path in ADAPTERS[service].glob(f"*{service}*.py")
         for name in _OPERATION.findall(path.read_text("utf-8"))
     }
-    return {f"{service}:{name.removesuffix('_batch').title().replace('_', '')}" for name in operations}
+    names = {name.removesuffix("_batch").title().replace("_", "") for name in operations}
+    return {f"{service}:{'PartiQLInsert' if name == 'BatchExecuteStatement' else name}" for name in names}
 
 
 @pytest.mark.parametrize("service", ["sqs", "dynamodb"])

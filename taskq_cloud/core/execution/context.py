@@ -200,6 +200,8 @@ class DeliveryContext:
 
     def log(self, level: int, action: str, text: str, *values: object) -> None:
         """Log a line about the task, with the ids that a search needs."""
+        if not logger.isEnabledFor(level):
+            return
         message, delivery = self.message, self.delivery
         extra = {"action": action, "task": message.task, "task_id": message.id}
         extra |= {"queue": delivery.queue, "message_id": delivery.message_id}

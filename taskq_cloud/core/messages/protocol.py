@@ -26,7 +26,7 @@ from taskq_cloud.core.messages.headers import RESERVED_HEADERS, header_clash
 from taskq_cloud.core.model import option_values as kinds
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model import validation as values
-from taskq_cloud.core.model.message import SCHEDULE, Embed, Message
+from taskq_cloud.core.model.message import NO_EMBED, SCHEDULE, Embed, Message
 from taskq_cloud.core.security.policy import TRUSTED, Security, Trust
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE
@@ -271,18 +271,21 @@ def _message(
             f"the message names no task (headers: {', '.join(sorted(map(repr, headers))) or 'none'})"
         )
     args, kwargs = args if args is not None else [], kwargs if kwargs is not None else {}
-    named = isinstance(kwargs, dict) and all(isinstance(name, str) for name in kwargs)
+    named = isinstance(kwargs, dict) and (not kwargs or all(isinstance(name, str) for name in kwargs))
     if not isinstance(args, list | tuple) or not named:
         raise InvalidTaskError(f"task {task}: args must be a list and kwargs an object: {args!r:.100}, {kwargs!r:.100}")
     values.identifier("the task's name", task)
     task_id = headers.get("id") or properties.get("correlation_id") or message_id
-    own = {} if headers is embed else {k: v for k, v in headers.items() if k not in RESERVED_HEADERS and k not in embed}
+    own = {}
+    if headers is not embed and not headers.keys() <= RESERVED_HEADERS:
+        own = {k: v for k, v in headers.items() if k not in RESERVED_HEADERS and k not in embed}
+    linked = {name: values.signatures(task, name, embed[name]) for name in _EMBED if embed.get(name) is not None}
     message = Message(
         task=task,
         id=values.option(task, "the task's id", str(task_id) if isinstance(task_id, int) else task_id, kinds.ID),
         args=args,
         kwargs=kwargs,
-        embed=Embed(**{name: values.signatures(task, name, embed.get(name)) for name in _EMBED}),
+        embed=Embed(**linked) if linked else NO_EMBED,
         retries=values.option(task, "retries", headers.get("retries"), kinds.COUNT) or 0,
         timelimit=values.timelimit(task, headers.get("timelimit")),
         replaced_task_nesting=values.option(

@@ -52,6 +52,9 @@ class Embed:
     chord: Signature | None = None
 
 
+NO_EMBED: Final = Embed()
+"""Nothing follows the task."""
+
 EARLIER_RUNS: Final = "taskq_earlier_runs"
 """The header of a task that replaces another one: how often the replaced task was run, and its last fencing number."""
 

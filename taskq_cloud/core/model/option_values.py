@@ -132,13 +132,13 @@ def _flag(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or _HALF_PAIR.search(value):
+    if not isinstance(value, str) or (not value.isascii() and _HALF_PAIR.search(value)):
         raise TypeError
     return str.__str__(value)  # a StrEnum is its value
 
 
 def _name(value: Any) -> str:
-    if not isinstance(value, str) or not value or _UNFIT.search(value):
+    if not isinstance(value, str) or not value or (not value.isprintable() and _UNFIT.search(value)):
         raise TypeError
     return str.__str__(value)
 

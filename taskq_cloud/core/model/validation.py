@@ -68,10 +68,12 @@ def signatures(task: str, name: str, value: Any) -> Any:
 
 def option(task: str, name: str, value: Any, kind: Kind) -> Any:
     """Check a value of a message as the option of a call is checked; None stays None."""
+    if value is None:
+        return None
     if kind is ID and isinstance(value, dict):
         value = _uuid(value)
     try:
-        return None if value is None else check(kind, name, value)
+        return check(kind, name, value)
     except OptionError as error:
         raise InvalidTaskError(f"task {task}: {error}") from None
 

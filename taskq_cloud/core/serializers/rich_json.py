@@ -44,7 +44,7 @@ def dumps(value: Any) -> str:
         EncodeError: JSON can't carry a part of the value; the error names that part.
     """
     try:
-        text = json.dumps(value, default=_rich, separators=(",", ":"))
+        text = _ENCODER.encode(value)
         if '"__type__"' in text:
             # A dict of the caller's own may look like a rich value that no receiver can read: it is refused here.
             loads(text)
@@ -62,7 +62,9 @@ def loads(text: str | bytes) -> Any:
     try:
         if isinstance(text, bytes):
             text = text.decode(errors="surrogatepass")  # json would also guess UTF-16 and UTF-32
-        return json.loads(text, object_hook=_from_rich)
+        # The key of a rich value is in the text as it is, unless it is written with escapes.
+        decoder = _RICH_DECODER if "__type__" in text or "\\u" in text else _PLAIN_DECODER
+        return decoder.decode(text)
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DecodeError(f"not readable as JSON: {error}") from error
 
@@ -121,3 +123,7 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
     "bytes": str.encode,
     "base64": lambda value: base64.b64decode(value, validate=True),
 }
+# Made once: json.loads and json.dumps make one for each text.
+_ENCODER: Final = json.JSONEncoder(default=_rich, separators=(",", ":"))
+_PLAIN_DECODER: Final = json.JSONDecoder()
+_RICH_DECODER: Final = json.JSONDecoder(object_hook=_from_rich)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskq_cloud.core.messages.headers import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
-from taskq_cloud.core.model.message import Message, Signature
+from taskq_cloud.core.model.message import NO_EMBED, Message, Signature
 from taskq_cloud.core.model.option_values import time_from_option
 from taskq_cloud.core.model.outcome import Retrying
 from taskq_cloud.core.workflows import planner, signatures
@@ -39,6 +39,8 @@ def check(parent: Message, now: float) -> None:
         InvalidTaskError: an option of a signature has the wrong type or value; the error names the task.
     """
     embed = parent.embed
+    if embed == NO_EMBED:
+        return
     try:
         _check_signatures([*(embed.callbacks or ()), *(embed.errbacks or ()), *(embed.chain or ())], embed.chord)
         deque(on_success(parent, None, now), maxlen=0)

@@ -84,7 +84,7 @@ class Table:
         Returns:
             For each item whether it was written. An item that was refused, for whatever reason, isn't.
         """
-        if self._no_statements.is_set():
+        if not entries or self._no_statements.is_set():
             return [False] * len(entries)
         statements = [self._insertion(item) for item in entries]
         calls = [

@@ -104,6 +104,8 @@ class DynamoDBResults:
         self._key = items.KEY_FORMATS[key_format]
         self._clock = clock
         self._last_slots: dict[str, float] = {}
+        # The tasks of which this process has saved a state that isn't final.
+        self._begun: dict[str, None] = {}
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DynamoDBResults:
@@ -163,7 +165,8 @@ class DynamoDBResults:
         """Write records: see ``ResultStore.save``.
 
         One record is one conditional call. Several are inserted together, 25 in a call, and those that the table has
-        already are then written by a conditional call each, in parallel.
+        already are then written by a conditional call each, in parallel. A refused insertion costs a write unit, so a
+        record is not inserted if this process has saved an earlier state of its task.
         """
         now = self._clock()
         contents = [items.from_record(record, self._key(record.id), now) for record in records]
@@ -171,7 +174,8 @@ class DynamoDBResults:
         if len(records) > 1:
             first = dict[str, int]()
             for position, record in enumerate(records):
-                first.setdefault(record.id, position)
+                if record.id not in self._begun:
+                    first.setdefault(record.id, position)
             inserted = yield from self._table.insert_many([contents[position] for position in first.values()])
             for position, done in zip(first.values(), inserted, strict=True):
                 saved[position] = done
@@ -181,7 +185,17 @@ class DynamoDBResults:
             saved[position] = self._table.condition_held(answer)
             if not saved[position] and self._shares_with_celery:
                 saved[position] = yield from self._save_over_celery(records[position], now)
+        for record in records:
+            self._note_begun(record)
         return saved
+
+    def _note_begun(self, record: Record) -> None:
+        if record.final:
+            self._begun.pop(record.id, None)
+            return
+        if len(self._begun) >= _REMEMBERED_KEYS:
+            self._begun.clear()
+        self._begun[record.id] = None
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records."""

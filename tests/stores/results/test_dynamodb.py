@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -190,6 +191,15 @@ def test_records_of_one_task_are_inserted_once() -> None:
     recorded = Recorder(inserting({}))
     assert run(DynamoDBResults("results").save([record, record]), recorded) == [True, False]
     assert recorded.operations == ["batch_execute_statement", "put_item"]
+
+
+def test_later_state_of_a_task_is_not_inserted() -> None:
+    store, begun = DynamoDBResults("results"), a_record()
+    recorded = Recorder(lambda call: {"Responses": [{} for _ in call.parameters.get("Statements", ())]})
+    run(store.save([replace(begun, state="STARTED", version=0)]), recorded)
+    run(store.save([begun, a_record(), a_record()]), recorded)
+    assert recorded.operations == ["put_item", "batch_execute_statement", "put_item"]
+    assert [len(call.parameters.get("Statements", ())) for call in recorded.calls] == [0, 2, 0]
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "ThrottlingError", "ValidationError"])
