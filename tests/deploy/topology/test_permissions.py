@@ -157,6 +157,7 @@ async def test_producer_uses_exactly_its_permissions(
     several = group(producer.tasks["shop.length"].s("abc") for _ in range(3)).apply_async()
     several.save()
     several.ready()
+    several.revoke()
     producer.send_task("shop.length", ["abc"], countdown=2 * 86_400).revoke()
     result = producer.AsyncResult(large.id)
     assert len(result.get(timeout=10)) == LARGE
@@ -212,6 +213,7 @@ async def test_container_uses_exactly_its_permissions(
             lambda: all(each.ready() or each.state == "RETRY" for each in [*results, slow]), "all tasks to end"
         )
     worker.send_task("shop.length", ["abc"], queue="reports.fifo")
+    group(worker.tasks["shop.length"].s("abc") for _ in range(2)).apply_async().revoke()
     seen = recorder.used()
     vars(worker)["mended"] = True
     await redrive(caller, 2)
@@ -239,6 +241,7 @@ async def test_function_uses_exactly_its_permissions(
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
     function = shop("auto")
     handler = function.lambda_handler()
+    group(function.tasks["shop.length"].s("abc") for _ in range(2)).apply_async().revoke()
     unknown = json.dumps({"task": "shop.nobody", "id": str(uuid4())})
     sqs.send_message(QueueUrl=url, MessageBody=unknown)
 
