@@ -1,8 +1,8 @@
 """Carries out parts of several flows by one operation: the step ``Together`` of ``core.flows``, for both drivers.
 
-A part that comes while nothing is under way is carried out at once. Parts that come meanwhile wait until the operation
-under way ends, and are then carried out together: the slower the service, the more parts share a request. An operation
-that takes long holds up nobody for more than ``LONGEST_WAIT_SECONDS``.
+A part that comes while nothing is under way is carried out at once, with those that come at the same time. Parts that
+come meanwhile wait until the operation under way ends, and are then carried out together: the slower the service, the
+more parts share a request. An operation that takes long holds up nobody for more than ``LONGEST_WAIT_SECONDS``.
 
 If an operation on several parts fails, each part is carried out by itself, so that one part can't make others fail.
 Only an outage is everybody's.
@@ -33,12 +33,6 @@ IDLE_SECONDS: Final = 1.0
 Operation: TypeAlias = Callable[[Sequence[Any]], Flow[Sequence[Any]]]
 
 
-def alone(step: Together) -> Flow[Any]:
-    """Carry out one part by itself."""
-    (answer,) = yield from step.operation([step.part])
-    return answer
-
-
 class AsyncCombiner:
     """Combines the parts of the flows on one event loop.
 
@@ -48,31 +42,28 @@ class AsyncCombiner:
 
     def __init__(self, run: Callable[[Flow[Any]], Awaitable[Any]]) -> None:
         self._run = run
+        # Operation -> the parts that are to be carried out next. An operation that is not in it isn't under way.
         self._waiting: dict[Operation, list[tuple[Together, asyncio.Future[Any]]]] = {}
-        self._timers: dict[Operation, asyncio.TimerHandle] = {}
+        self._starts: dict[Operation, asyncio.Handle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def perform(self, step: Together) -> Any:
         """Carry out a part, and return its answer or raise its error."""
-        waiting = self._waiting.get(step.operation)
-        if waiting is None:
-            self._waiting[step.operation] = []
-            try:
-                return await self._run(alone(step))
-            finally:
-                self._go_on(step.operation)
-        loop = asyncio.get_running_loop()
+        loop, operation = asyncio.get_running_loop(), step.operation
         answer: asyncio.Future[Any] = loop.create_future()
-        if not waiting:
-            self._timers[step.operation] = loop.call_later(LONGEST_WAIT_SECONDS, self._start, step.operation)
+        waiting = self._waiting.get(operation)
+        if waiting is None:
+            waiting = self._waiting[operation] = []
+            # Flows that go on in the same turn of the loop come along.
+            self._starts[operation] = loop.call_soon(self._start, operation)
+        elif not waiting and operation not in self._starts:
+            self._starts[operation] = loop.call_later(LONGEST_WAIT_SECONDS, self._start, operation)
         waiting.append((step, answer))
         return await answer
 
     def _start(self, operation: Operation) -> None:
-        """Carry out the parts that wait, if there are any."""
-        timer = self._timers.pop(operation, None)
-        if timer is not None:
-            timer.cancel()
+        """Carry out the parts that wait."""
+        self._starts.pop(operation).cancel()
         parts, self._waiting[operation] = self._waiting[operation], []
         task = asyncio.get_running_loop().create_task(self._carry_out(operation, parts))
         self._tasks.add(task)
@@ -88,10 +79,9 @@ class AsyncCombiner:
 
     def _go_on(self, operation: Operation) -> None:
         """Carry out the parts that waited for the operation that has ended."""
-        waiting = self._waiting.get(operation)
-        if waiting:
+        if operation in self._starts:
             self._start(operation)
-        elif waiting is not None:
+        elif not self._waiting.get(operation, True):
             del self._waiting[operation]
 
 

@@ -67,20 +67,24 @@ async def test_parts_that_come_during_an_operation_are_carried_out_together_afte
     monkeypatch.setattr("taskq_cloud.clients.combining.LONGEST_WAIT_SECONDS", LONG_SECONDS)
     gate = Gate()
     combiner = made_by(gate)
-    flows = [asyncio.ensure_future(combiner.perform(Together(doubling.double, number))) for number in range(6)]
+    flows = [asyncio.ensure_future(combiner.perform(Together(doubling.double, number))) for number in range(2)]
+    await auntil(lambda: doubling.made == [[0, 1]])
+    flows += [asyncio.ensure_future(combiner.perform(Together(doubling.double, number))) for number in range(2, 6)]
     await gate.open()
     assert await flows[0] == 0
+    await gate.open()
+    assert await asyncio.gather(*flows) == [0, 2, 4, 6, 8, 10]
     flows.append(asyncio.ensure_future(combiner.perform(Together(doubling.double, 6))))
     await gate.open()
-    await gate.open()
-    assert await asyncio.gather(*flows) == [0, 2, 4, 6, 8, 10, 12]
-    assert doubling.made == [[0], [1, 2, 3, 4, 5], [6]]
+    assert await flows[-1] == 12
+    assert doubling.made == [[0, 1], [2, 3, 4, 5], [6]]
 
 
 async def test_part_waits_for_a_slow_operation_only_for_a_while(doubling: Doubling) -> None:
     gate = Gate()
     combiner = made_by(gate)
     slow = asyncio.ensure_future(combiner.perform(Together(doubling.double, 1)))
+    await auntil(lambda: len(doubling.made) == 1)
     other = asyncio.ensure_future(combiner.perform(Together(doubling.double, 2)))
     await auntil(lambda: len(doubling.made) == 2)
     await gate.open()
@@ -123,9 +127,7 @@ def answers_on_a_loop(doubling: Doubling, steps: Sequence[Together]) -> list[Any
 
     async def all_of_them() -> list[Any]:
         combiner = AsyncCombiner(lambda flow: arun(flow, lambda step: answer()))
-        first = combiner.perform(Together(doubling.double, 0))
-        (_, *rest) = await asyncio.gather(first, *map(combiner.perform, steps), return_exceptions=True)
-        return rest
+        return await asyncio.gather(*map(combiner.perform, steps), return_exceptions=True)
 
     return asyncio.run(all_of_them())
 
