@@ -75,7 +75,7 @@ class TimeKeeper:
                 signal.setitimer(signal.ITIMER_REAL, max(rest, 0.001), previous_interval)
 
     def run(self, runner: TaskRunner, invocation: Invocation, seconds_left: float) -> Outcome:
-        """Run a task within its limits.
+        """Run a task within its limits, in a block of ``deadline``.
 
         Args:
             runner: runs the task's function.

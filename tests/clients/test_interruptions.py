@@ -195,7 +195,9 @@ def test_soft_limit_during_a_send_reaches_the_task() -> None:
 
         app.task(name="sends")(sends)
         invocation = Invocation(message=Message(task="sends", id="1"), soft_time_limit=0.5)
-        outcome = TimeKeeper().run(app.runtime().runner, invocation, 30)
+        keeper = TimeKeeper()
+        with keeper.deadline(60):
+            outcome = keeper.run(app.runtime().runner, invocation, 30)
         connections.close()
     assert outcome == Succeeded('"ended"')
     assert ran == ["cleaned up"]
