@@ -8,10 +8,13 @@ after Lambda has its answer and before it asks for the next event. The next batc
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +24,12 @@ GROWTH: Final = 0.1
 """The part of the function's memory by which the process has to grow after its first batch. Less is not a leak."""
 FULL: Final = 0.9
 """The part of the function's memory that the next batch may need; the rest is for the runtime and the kernel."""
+
+THREADS_SECONDS: Final = 1.0
+"""How long threads may take to end with the process. A plain function that was left behind at its time limit, or a
+thread that a task has started, may never end, and Lambda would wait and charge until the function's timeout."""
+LONGEST_END_SECONDS: Final = 5.0
+"""How long the end of the process may take, exit handlers included."""
 
 Usage = Callable[[], tuple[int, int]]
 """Returns the memory that the process has now, and the most that it has had, in bytes."""
@@ -93,4 +102,33 @@ def watched(handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def _end(_: Any) -> None:
+    """End the process: its exit handlers run, and neither they nor a thread keep it from ending."""
+    for seconds, function in ((THREADS_SECONDS, _leave_threads), (LONGEST_END_SECONDS, _exit)):
+        timer = threading.Timer(seconds, function)
+        timer.daemon = True
+        timer.start()
+        if function is _leave_threads:
+            # Python waits for all threads that aren't daemons, and then calls the exit handlers, the last one first.
+            atexit.register(timer.cancel)
     sys.exit(0)
+
+
+def _leave_threads() -> None:
+    main = threading.main_thread()
+    left = ", ".join(each.name for each in threading.enumerate() if not each.daemon and each is not main)
+    logger.warning(
+        "the process ends although threads are still running: %s. A task has left them behind",
+        left,
+        extra={"action": "lambda.threads_left"},
+    )
+    try:
+        atexit._run_exitfuncs()  # noqa: SLF001 - the interpreter itself would call them after the threads' end
+    finally:
+        _exit()
+
+
+def _exit() -> None:
+    with suppress(OSError, ValueError):  # a stream may be closed by now
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)

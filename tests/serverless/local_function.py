@@ -56,6 +56,13 @@ class LocalFunction:
         assert kind == "response", content
         return json.loads(content)
 
+    def wait_for_end(self, seconds: float) -> int:
+        """Wait until the function's process has ended by itself, and return its exit code."""
+        assert self._process is not None
+        code = self._process.wait(seconds)
+        self._process = None
+        return code
+
     def _start(self) -> subprocess.Popen[bytes]:
         self._api.asked.clear()
         process = subprocess.Popen(

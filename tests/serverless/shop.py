@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from taskq_cloud import TaskQ
@@ -60,6 +63,23 @@ def poison(how: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})  # like C code that never returns to the interpreter
     while True:
         time.sleep(60)
+
+
+kept: list[bytes] = []
+
+
+@app.task(name="leak")
+def leak(mib: int, behind: str) -> int:
+    kept.append(b"x" * (mib << 20))
+    if behind == "thread":
+        threading.Thread(target=threading.Event().wait, name="left behind").start()
+    elif behind == "exit handler":
+        atexit.register(threading.Event().wait)
+    return len(kept)
+
+
+if "SHOP_EXIT_FILE" in os.environ:
+    atexit.register(Path(os.environ["SHOP_EXIT_FILE"]).touch)
 
 
 @app.task(name="process_id")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from taskq_cloud.serverless.memory import MemoryWatch, watched
+from tests.serverless.local_function import LocalFunction
 
 MIB = 1 << 20
 
@@ -49,3 +51,25 @@ def test_handler_outside_of_lambda_is_not_watched(monkeypatch: pytest.MonkeyPatc
     handler: Callable[[object, object], object] = lambda event, context: event  # noqa: E731 - a function as a value
     monkeypatch.delenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", raising=False)
     assert watched(handler) is handler
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("behind", ["nothing", "thread", "exit handler"])
+def test_process_ends_after_its_answer_whatever_a_task_leaves_behind(
+    behind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    exit_file = tmp_path / "exited"
+    environment = {
+        "TASKQ_BROKER": "memory://",
+        "TASKQ_RESULTS": "disabled://",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "300",
+        "SHOP_EXIT_FILE": str(exit_file),
+    }
+    with LocalFunction(environment) as function:
+        assert function.invoke({"task": "leak", "args": [0, "nothing"]})["result"] == 1
+        assert function.invoke({"task": "leak", "args": [200, behind]})["result"] == 2
+        assert function.wait_for_end(30) == 0
+        assert function.invoke({"task": "leak", "args": [0, "nothing"]})["result"] == 1, "another process answers"
+        assert function.deaths == 0
+    assert exit_file.exists() == (behind != "exit handler")
+    assert ("threads are still running: left behind" in capfd.readouterr().out) == (behind == "thread")
