@@ -6,12 +6,13 @@ operation           parameters                                         answer
 ``download_blob``   container, blob, most_bytes                        content, metadata, etag
 ``upload_blob``     container, blob, data, metadata, etag              (nothing)
 ``delete_blob``     container, blob                                    (nothing)
-``list_blobs``      container, name_starts_with, after                 names, after
+``list_blobs``      container, name_starts_with, after                 objects, after
 ``get_container``   container                                          public_access: blob, container or None
 ==================  =================================================  =============================================
 
 An upload with an etag replaces the blob that has this etag; with None it only creates a blob. A list's answer has
-``after``, the marker to request the next page with, or None on the last page.
+the name, the size and the time of the last change of each blob, and ``after``, the marker to request the next page
+with, or None on the last page.
 
 The options name the account. Access is by the shared access signature in AZURE_STORAGE_SAS_TOKEN, or else by the chain
 of azure-identity: a workload or managed identity, the environment's service principal, a developer's login. Options
@@ -27,6 +28,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.request import getproxies
@@ -163,8 +165,8 @@ def _operation(client: Any, call: Call) -> Operation:
             return (yield _blob(client, given).delete_blob())
         case "list_blobs":
             pages = _pages(client, given)
-            names = yield _next_page(pages)
-            return {"names": names, "after": pages.continuation_token or None}
+            objects = yield _next_page(pages)
+            return {"objects": objects, "after": pages.continuation_token or None}
         case "get_container":
             properties = yield client.get_container_client(given["container"]).get_container_properties()
             return {"public_access": properties.public_access}
@@ -185,17 +187,21 @@ def _upload(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pages(client: Any, given: Mapping[str, Any]) -> Any:
     container = client.get_container_client(given["container"])
-    names = container.list_blob_names(name_starts_with=given["name_starts_with"], results_per_page=_PAGE_SIZE)
-    return names.by_page(given["after"])
+    blobs = container.list_blobs(name_starts_with=given["name_starts_with"], results_per_page=_PAGE_SIZE)
+    return blobs.by_page(given["after"])
 
 
 def _next_page(pages: Any) -> Any:
-    """Read the names on the next page, or start reading them: an asynchronous SDK's answer is an awaitable."""
-    return _next_async_page(pages) if hasattr(pages, "__anext__") else list(next(pages, ()))
+    """Read the blobs on the next page, or start reading them: an asynchronous SDK's answer is an awaitable."""
+    return _next_async_page(pages) if hasattr(pages, "__anext__") else list(map(_listed, next(pages, ())))
 
 
-async def _next_async_page(pages: Any) -> list[str]:
-    return [name async for name in await anext(pages)]
+async def _next_async_page(pages: Any) -> list[tuple[str, int, datetime]]:
+    return [_listed(blob) async for blob in await anext(pages)]
+
+
+def _listed(blob: Any) -> tuple[str, int, datetime]:
+    return blob.name, blob.size, blob.last_modified
 
 
 def _call_error(call: Call, error: sdk.AzureError | UnicodeDecodeError) -> CallError:

@@ -6,13 +6,14 @@ operation           parameters                                           answer
 ``download``        bucket, name, most_bytes                             content, metadata, generation
 ``upload``          bucket, name, data, metadata, if_generation_match    (nothing)
 ``delete``          bucket, name                                         (nothing)
-``list_blobs``      bucket, prefix, page_token                           names, page_token
+``list_blobs``      bucket, prefix, page_token                           objects, page_token
 ``get_bucket``      bucket                                               lifecycle_rules, uniform_access, ...
 ==================  ===================================================  ===========================================
 
-A list's answer has the ``page_token`` of the next page, or None on the last page. A download takes two requests, as the
-JSON API sends an object's metadata and its content separately. The second request names the generation that the first
-one read. The SDK has no asynchronous client; on an event loop its calls run in threads.
+A list's answer has the name, the size and the time of the last change of each object, and the ``page_token`` of the
+next page, or None on the last page. A download is a request of the XML API, which sends an object's metadata with its
+content; the SDK's own download uses the JSON API, which takes two requests. The SDK has no asynchronous client; on an
+event loop its calls run in threads.
 
 google-auth finds the credentials (a workload identity, a service account, a developer's ``gcloud auth
 application-default login``). With STORAGE_EMULATOR_HOST there are none. The SDK's own retries are off.
@@ -22,10 +23,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 from taskq_cloud.clients.base import ThreadedClient, shortest, too_large
 from taskq_cloud.clients.credential_files import google_reason, reading_credentials, unreadable
@@ -66,6 +69,16 @@ _WITHOUT_BUCKET_METADATA: Final = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADAT
 """The SDK's own switch. Without it, google-cloud-storage 3.17 starts a thread at the first call on a bucket, to read
 the bucket's metadata for traces. No flow has asked for that request, the SDK repeats it, and it needs the permission
 ``storage.buckets.get``."""
+
+_METADATA: Final = "x-goog-meta-"
+"""The beginning of the headers that have an object's own metadata (Cloud Storage XML API, "HTTP headers")."""
+
+_XML_ERROR: Final = re.compile("<Code>(.*?)</Code><Message>(.*?)</Message>", re.DOTALL)
+
+_NO_XML_HINT: Final = (
+    "doesn't answer requests of the XML API; start fake-gcs-server with -public-host and the host of "
+    "STORAGE_EMULATOR_HOST"
+)
 
 _FAILURES: Final = (sdk.GoogleAPIError, auth.GoogleAuthError, http.RequestException)
 
@@ -123,7 +136,7 @@ class GCSClient:
             bucket = self._client.bucket(given["bucket"])
             match call.operation:
                 case "download":
-                    return _download(call, bucket.blob(given["name"]), self._timeouts)
+                    return _download(call, self._client, self._timeouts)
                 case "upload":
                     return _upload(bucket.blob(given["name"]), given, self._timeouts)
                 case "delete":
@@ -153,24 +166,29 @@ class GCSClient:
             prefix=prefix,
             page_token=page_token,
             page_size=size,
-            fields="items(name),nextPageToken",
+            fields="items(name,size,updated),nextPageToken",
             retry=None,
             timeout=self._timeouts,
         )
-        names = [blob.name for blob in next(found.pages, ())]
-        return {"names": names, "page_token": found.next_page_token}
+        objects = [(blob.name, blob.size, blob.updated) for blob in next(found.pages, ())]
+        return {"objects": objects, "page_token": found.next_page_token}
 
     def _missing(self, call: Call, error: sdk.NotFound) -> CallError:
         """Tell a missing object from a missing bucket; if the error's text doesn't, listing the bucket does."""
-        message = _first_line(error)
-        if "No such object" in message:
+        message, given = _first_line(error), call.parameters
+        if "No such object" in message or "NoSuchKey" in message:
             return CallError(call, NO_OBJECT, message, Trouble.REFUSED)
+        if "NoSuchBucket" in message:
+            return CallError(call, NO_BUCKET, message, Trouble.REFUSED)
         try:
-            self._list(call.parameters["bucket"], "", None, 1)
+            found = self._list(given["bucket"], given.get("name", ""), None, 1)
         except sdk.NotFound:
             return CallError(call, NO_BUCKET, message, Trouble.REFUSED)
         except _FAILURES as failure:
             return _call_error(call, failure)
+        if call.operation == "download" and given["name"] in (name for name, *_ in found["objects"]):
+            hint = f"{message}, though it exists: {self._client.api_endpoint} {_NO_XML_HINT}"
+            return CallError(call, "NoXMLAPI", hint, Trouble.REFUSED)
         return CallError(call, NO_OBJECT, message, Trouble.REFUSED)
 
 
@@ -184,22 +202,30 @@ def _metadata(bucket: Any, timeouts: tuple[float, ...]) -> dict[str, Any]:
     }
 
 
-def _download(call: Call, blob: Any, timeouts: tuple[float, ...]) -> dict[str, Any]:
-    blob.reload(retry=None, timeout=timeouts)
-    most_bytes = call.parameters.get("most_bytes")
-    if most_bytes is not None and (blob.size or 0) > most_bytes:
-        raise too_large(call, f"{blob.size:,}")
-    # Both are copied before the download, as the SDK then overwrites them from the download's headers. If another
-    # writer has replaced the object by then, the newer generation would come with the older metadata, and a
-    # conditional write over the newer object would pass.
-    generation, metadata = blob.generation, dict(blob.metadata or {})
-    try:
-        content = blob.download_as_bytes(if_generation_match=generation, retry=None, timeout=timeouts)
-    except sdk.NotFound as error:
-        # The SDK downloads the generation whose metadata it has read. If the object was replaced, this generation is
-        # gone, but the object exists. If the object was deleted, the next read says so.
-        raise sdk.PreconditionFailed(_first_line(error)) from error  # type: ignore[no-untyped-call]
-    return {"content": content, "metadata": metadata, "generation": generation}
+def _download(call: Call, client: Any, timeouts: tuple[float, ...]) -> dict[str, Any]:
+    path = f"{call.parameters['bucket']}/{quote(call.parameters['name'], safe='/~')}"
+    session = client._http  # noqa: SLF001  # the SDK's own session, which has the credentials
+    with session.get(f"{client.api_endpoint}/{path}", stream=True, timeout=timeouts) as answer:
+        if answer.status_code != HTTPStatus.OK:
+            raise _failure(answer)
+        size = int(answer.headers.get("Content-Length", 0))
+        most_bytes = call.parameters.get("most_bytes")
+        if most_bytes is not None and size > most_bytes:
+            raise too_large(call, f"{size:,}")
+        content: bytes = answer.content
+    # Names of headers have no case. Ours of metadata are in lower case.
+    named = ((name.lower(), value) for name, value in answer.headers.items())
+    metadata = {name.removeprefix(_METADATA): value for name, value in named if name.startswith(_METADATA)}
+    return {"content": content, "metadata": metadata, "generation": int(answer.headers["X-Goog-Generation"])}
+
+
+def _failure(answer: Any) -> sdk.GoogleAPICallError:
+    found = _XML_ERROR.search(answer.text)
+    reason = ": ".join(found.groups()) if found else answer.text
+    failure: sdk.GoogleAPICallError = sdk.from_http_status(  # type: ignore[no-untyped-call]
+        answer.status_code, f"GET {answer.url}: {reason or 'no reason was given'}", response=answer
+    )
+    return failure
 
 
 def _upload(blob: Any, given: Mapping[str, Any], timeouts: tuple[float, ...]) -> None:
@@ -220,7 +246,7 @@ def _first_line(error: Exception) -> str:
 def _call_error(call: Call, error: Exception) -> CallError:
     name, message = type(error).__name__, _first_line(error)
     if isinstance(error, sdk.GoogleAPICallError):
-        return CallError(call, name, message, _trouble(call, int(error.code or 0)))
+        return CallError(call, name, message, _trouble(int(error.code or 0)))
     if isinstance(error, auth.RefreshError) and "reasonable skew" in message:
         return CallError(call, CLOCK_IS_WRONG, message, Trouble.REFUSED)
     if isinstance(error, auth.TransportError):
@@ -232,14 +258,11 @@ def _call_error(call: Call, error: Exception) -> CallError:
     return CallError(call, name, message, Trouble.REFUSED)
 
 
-def _trouble(call: Call, status: int) -> Trouble:
+def _trouble(status: int) -> Trouble:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Trouble.THROTTLED
     if status == HTTPStatus.UNAUTHORIZED:
         return Trouble.CREDENTIALS
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
-        return Trouble.TRANSIENT
-    if status == HTTPStatus.PRECONDITION_FAILED and call.operation == "download":
-        # The object was replaced between the two requests; the next two find the new one.
         return Trouble.TRANSIENT
     return Trouble.REFUSED

@@ -193,7 +193,14 @@ class ResultStore(Protocol):
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
         """Count ``member`` once, however often it arrives, and return whether all ``size`` members have arrived.
 
-        Every arrival after the last one gets the answer True as well. The latest arrival sets the join's expiry.
+        Every arrival after the last one gets the answer True as well. The latest arrival sets the join's expiry, and
+        no arrival sets an earlier one than those before it.
+
+        Args:
+            join_id: the join's id.
+            member: the member's number in the join, as a text: from ``"0"`` to ``str(size - 1)``.
+            size: how many members the join has.
+            expires_at: when the join expires, in seconds since the epoch; None: never.
         """
         ...
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
@@ -27,6 +28,21 @@ class StoredObject:
     body: bytes
     metadata: Mapping[str, str]
     tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object as a listing shows it.
+
+    Args:
+        key: its key.
+        size: its size in bytes.
+        modified: when it was written last, by the service's clock.
+    """
+
+    key: str
+    size: int
+    modified: datetime
 
 
 class FailureKind(Enum):
@@ -122,7 +138,7 @@ class Bucket(Protocol):
         ...
 
     def list(self, prefix: str, after: str | None) -> Call:
-        """List one page of the keys that begin with ``prefix``; ``after`` is the token from the previous page."""
+        """List one page of the objects whose keys begin with ``prefix``; ``after`` is the previous page's token."""
         ...
 
     def bytes_of(self, answer: Any) -> bytes:
@@ -133,8 +149,8 @@ class Bucket(Protocol):
         """The object in an answer to ``get``, for an object that ``put`` wrote."""
         ...
 
-    def page_of(self, answer: Any) -> tuple[Sequence[str], str | None]:
-        """The keys in an answer to ``list``, and the token for the next page; None: this is the last page."""
+    def page_of(self, answer: Any) -> tuple[Sequence[ListedObject], str | None]:
+        """The objects in an answer to ``list``, and the token for the next page; None: this is the last page."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,21 +37,23 @@ def call(operation: str, container: str, **parameters: Any) -> Flow[Any]:
     return one(Call("azureblob", operation, {"container": container, **parameters}))
 
 
-def test_list_blobs_returns_names_in_pages(
+def test_list_blobs_returns_names_sizes_and_times_in_pages(
     run: Drive, make_container: Callable[..., str], azure_service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(azure, "_PAGE_SIZE", 2)
     container = make_container()
-    for name in ("a/1", "a/2 %2F", "a/3", "b/1"):
-        azure_service.get_blob_client(container, name).upload_blob(b"")
+    for size, name in enumerate(("a/1", "a/2 %2F", "a/3", "b/1"), 1):
+        azure_service.get_blob_client(container, name).upload_blob(b"x" * size)
 
     first = run(call("list_blobs", container, name_starts_with="a/", after=None))
     second = run(call("list_blobs", container, name_starts_with="a/", after=first["after"]))
     none = run(call("list_blobs", container, name_starts_with="c/", after=None))
 
-    assert first["names"] == ["a/1", "a/2 %2F"]
-    assert second == {"names": ["a/3"], "after": None}
-    assert none == {"names": [], "after": None}
+    assert [each[:2] for each in first["objects"]] == [("a/1", 1), ("a/2 %2F", 2)]
+    assert [each[:2] for each in second["objects"]] == [("a/3", 3)]
+    assert all(abs(each[2].timestamp() - time.time()) < 60 for each in first["objects"])
+    assert second["after"] is None
+    assert none == {"objects": [], "after": None}
 
 
 @pytest.mark.parametrize("proxies", [{}, {"https_proxy": "http://127.0.0.1:9"}], ids=["no proxy", "a proxy"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.api_core import exceptions as sdk_exceptions
+from google.auth import credentials as google_credentials
 from google.auth import exceptions as auth_exceptions
-from google.cloud.storage import Blob
+from google.cloud.storage import Client
+from requests import PreparedRequest, Session
 from requests import exceptions as http
 
 from emulators.call_counter import CallCounter
@@ -22,6 +26,7 @@ from taskq_cloud.testing.driving import Drive, driving
 
 sdk: Any = sdk_exceptions  # the constructors of these exceptions have no types
 auth: Any = auth_exceptions
+auth_credentials: Any = google_credentials
 
 
 def one(step: Call) -> Flow[Any]:
@@ -38,21 +43,23 @@ def call(operation: str, bucket: str, **parameters: Any) -> Flow[Any]:
     return one(Call("gcs", operation, {"bucket": bucket, **parameters}))
 
 
-def test_list_blobs_returns_names_in_pages(
+def test_list_blobs_returns_names_sizes_and_times_in_pages(
     run: Drive, make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gcs, "_PAGE_SIZE", 2)
     bucket = make_gcs_bucket()
-    for name in ("a/1", "a/2 %2F", "a/3", "b/1"):
-        gcs_client.bucket(bucket).blob(name).upload_from_string(b"")
+    for size, name in enumerate(("a/1", "a/2 %2F", "a/3", "b/1"), 1):
+        gcs_client.bucket(bucket).blob(name).upload_from_string(b"x" * size)
 
     first = run(call("list_blobs", bucket, prefix="a/", page_token=None))
     second = run(call("list_blobs", bucket, prefix="a/", page_token=first["page_token"]))
     none = run(call("list_blobs", bucket, prefix="c/", page_token=None))
 
-    assert first["names"] == ["a/1", "a/2 %2F"]
-    assert second == {"names": ["a/3"], "page_token": None}
-    assert none == {"names": [], "page_token": None}
+    assert [each[:2] for each in first["objects"]] == [("a/1", 1), ("a/2 %2F", 2)]
+    assert [each[:2] for each in second["objects"]] == [("a/3", 3)]
+    assert all(abs(each[2].timestamp() - time.time()) < 60 for each in first["objects"])
+    assert second["page_token"] is None
+    assert none == {"objects": [], "page_token": None}
 
 
 def test_missing_object_and_missing_bucket_have_different_codes(
@@ -64,45 +71,6 @@ def test_missing_object_and_missing_bucket_have_different_codes(
     with pytest.raises(CallError) as caught:
         run(call("download", "no-such-bucket", name="nothing"))
     assert caught.value.code == "NoSuchBucket"
-
-
-def test_write_based_on_overwritten_download_is_refused(
-    run: Drive, make_gcs_bucket: Callable[..., str], gcs_client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bucket = make_gcs_bucket()
-    given = {"name": "a", "data": b"old", "metadata": {"version": "1"}, "if_generation_match": 0}
-    run(call("upload", bucket, **given))
-    download: Callable[..., bytes] = Blob.download_as_bytes
-
-    def overtaken(blob: Blob, **options: Any) -> bytes:
-        gcs_client.bucket(bucket).blob("a").upload_from_string(b"new")
-        return download(blob, **options)
-
-    monkeypatch.setattr(Blob, "download_as_bytes", overtaken)
-    try:
-        generation = run(call("download", bucket, name="a"))["generation"]
-    except CallError as error:  # the service itself refuses the second half of the read
-        if error.code != "PreconditionFailed":
-            raise
-        return
-    with pytest.raises(CallError, match="PreconditionFailed"):
-        run(call("upload", bucket, **{**given, "if_generation_match": int(generation)}))
-
-
-def test_object_replaced_during_download_is_not_reported_missing(
-    run: Drive, make_gcs_bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bucket = make_gcs_bucket()
-    run(call("upload", bucket, name="a", data=b"old", metadata={}, if_generation_match=0))
-
-    def replaced(blob: Blob, **_: object) -> None:
-        # The service doesn't keep a replaced generation, so the link to its content leads nowhere.
-        raise sdk.NotFound(f"GET {blob.media_link}: No such object: {bucket}/a")
-
-    monkeypatch.setattr(Blob, "download_as_bytes", replaced)
-    with pytest.raises(CallError) as caught:
-        run(call("download", bucket, name="a"))
-    assert (caught.value.code, caught.value.trouble) == ("PreconditionFailed", Trouble.TRANSIENT)
 
 
 def test_upload_makes_one_request(
@@ -117,6 +85,85 @@ def test_upload_makes_one_request(
             if thread.daemon and not thread.name.startswith("call-counter"):
                 thread.join(10)
         assert counter.counts() == {f"POST /upload/storage/v1/b/{bucket}/o": 1}
+
+
+def test_download_makes_one_request_for_content_metadata_and_generation(
+    run: Drive, make_gcs_bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = make_gcs_bucket()
+    name, metadata = "a b/%2F+é?#", {"state": "SUCCESS", "expires": "1.5"}
+    run(call("upload", bucket, name=name, data=b"first", metadata={}, if_generation_match=0))
+    first = run(call("download", bucket, name=name))
+    over = {"metadata": metadata, "if_generation_match": first["generation"]}
+    run(call("upload", bucket, name=name, data=b"second", **over))
+    requests: list[str] = []
+    send: Callable[..., Any] = Session.send
+
+    def counted(session: Session, request: PreparedRequest, **options: Any) -> Any:
+        requests.append(str(request.url))
+        return send(session, request, **options)
+
+    monkeypatch.setattr(Session, "send", counted)
+
+    second = run(call("download", bucket, name=name, most_bytes=6))
+
+    assert len(requests) == 1, requests
+    assert (first["content"], first["metadata"]) == (b"first", {})
+    assert (second["content"], second["metadata"]) == (b"second", metadata)
+    assert first["generation"] < second["generation"]
+
+
+def test_download_from_an_emulator_without_the_xml_api_says_so(
+    gcs_url: str, gcs_environment: str, make_gcs_bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = make_gcs_bucket()
+    # fake-gcs-server answers requests of the XML API only under its public host, and the counter has another port.
+    with CallCounter(gcs_url) as counter, driving("sync", {"gcs": Service("gcs")}) as run:
+        run(call("upload", bucket, name="a", data=b"x", metadata={}, if_generation_match=0))
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", counter.endpoint_url)
+        with driving("sync", {"gcs": Service("gcs")}) as elsewhere:
+            with pytest.raises(CallError, match=r"NoXMLAPI.*start fake-gcs-server with -public-host"):
+                elsewhere(call("download", bucket, name="a"))
+            with pytest.raises(CallError, match="NoSuchObject"):
+                elsewhere(call("download", bucket, name="b"))
+
+
+@pytest.mark.parametrize(("name", "code"), [("NoSuchKey", "NoSuchObject"), ("NoSuchBucket", "NoSuchBucket")])
+def test_services_own_error_of_a_download_is_read_without_another_request(name: str, code: str) -> None:
+    body = (
+        f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{name}</Code><Message>It is not there.</Message></Error>"
+    )
+    requests: list[str] = []
+
+    class Service404(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            self.send_response(404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service404) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        session = Client(
+            project="p",
+            credentials=auth_credentials.AnonymousCredentials(),
+            client_options={"api_endpoint": f"http://127.0.0.1:{server.server_port}"},
+        )
+        client = gcs.GCSClient(session, (5.0, 5.0))
+        try:
+            with pytest.raises(CallError, match=f"{name}: It is not there") as caught:
+                client.call(Call("gcs", "download", {"bucket": "shop", "name": "a"}))
+        finally:
+            client.close()
+            server.shutdown()
+            thread.join()
+    assert caught.value.code == code
+    assert requests == ["/shop/a"]
 
 
 def test_unknown_operation_is_refused(run: Drive, make_gcs_bucket: Callable[..., str]) -> None:
@@ -163,29 +210,26 @@ def test_missing_credentials_error_says_where_to_put_them(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("operation", "error", "code", "trouble"),
+    ("error", "code", "trouble"),
     [
-        ("upload", sdk.PreconditionFailed("No."), "PreconditionFailed", Trouble.REFUSED),
-        # The object was replaced between the requests for its metadata and its content.
-        ("download", sdk.PreconditionFailed("No."), "PreconditionFailed", Trouble.TRANSIENT),
-        ("upload", sdk.Forbidden("No."), "Forbidden", Trouble.REFUSED),
-        ("upload", sdk.Unauthorized("No."), "Unauthorized", Trouble.CREDENTIALS),
-        ("upload", sdk.TooManyRequests("No."), "TooManyRequests", Trouble.THROTTLED),
-        ("upload", sdk.ServiceUnavailable("No."), "ServiceUnavailable", Trouble.TRANSIENT),
-        ("upload", sdk.GoogleAPICallError("No."), "GoogleAPICallError", Trouble.REFUSED),
-        ("upload", http.ConnectionError("reset"), "ConnectionError", Trouble.TRANSIENT),
-        ("upload", http.ReadTimeout("slow"), "ReadTimeout", Trouble.TRANSIENT),
-        ("upload", http.InvalidURL("x"), "InvalidURL", Trouble.REFUSED),
-        ("upload", auth.TransportError("no token"), "TransportError", Trouble.TRANSIENT),
-        ("upload", auth.RefreshError("expired"), "RefreshError", Trouble.CREDENTIALS),
+        (sdk.PreconditionFailed("No."), "PreconditionFailed", Trouble.REFUSED),
+        (sdk.Forbidden("No."), "Forbidden", Trouble.REFUSED),
+        (sdk.Unauthorized("No."), "Unauthorized", Trouble.CREDENTIALS),
+        (sdk.TooManyRequests("No."), "TooManyRequests", Trouble.THROTTLED),
+        (sdk.ServiceUnavailable("No."), "ServiceUnavailable", Trouble.TRANSIENT),
+        (sdk.GoogleAPICallError("No."), "GoogleAPICallError", Trouble.REFUSED),
+        (http.ConnectionError("reset"), "ConnectionError", Trouble.TRANSIENT),
+        (http.ReadTimeout("slow"), "ReadTimeout", Trouble.TRANSIENT),
+        (http.InvalidURL("x"), "InvalidURL", Trouble.REFUSED),
+        (auth.TransportError("no token"), "TransportError", Trouble.TRANSIENT),
+        (auth.RefreshError("expired"), "RefreshError", Trouble.CREDENTIALS),
         (
-            "upload",
             auth.RefreshError("invalid_grant: check your iat and exp values and use a clock with reasonable skew"),
             "ClockIsWrong",
             Trouble.REFUSED,
         ),
     ],
 )
-def test_sdk_exception_has_its_code_and_trouble(operation: str, error: Exception, code: str, trouble: Trouble) -> None:
-    failure = gcs._call_error(Call("gcs", operation), error)
+def test_sdk_exception_has_its_code_and_trouble(error: Exception, code: str, trouble: Trouble) -> None:
+    failure = gcs._call_error(Call("gcs", "upload"), error)
     assert (failure.code, failure.trouble) == (code, trouble)

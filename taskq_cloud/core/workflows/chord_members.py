@@ -43,7 +43,7 @@ class JoinPlace:
 
     Args:
         join: the join's id.
-        member: the name under which the member arrives there.
+        member: the member's number in the join, from "0" on.
         size: how many members the join has.
     """
 
@@ -66,7 +66,7 @@ def join_places(join: str, index: int, size: int) -> tuple[JoinPlace, ...]:
     if shards <= 1:
         return (JoinPlace(join, str(index), size),)
     shard_size = min(SHARD_MEMBERS, size - shard * SHARD_MEMBERS)
-    return JoinPlace(f"{join}/{shard}", str(index), shard_size), JoinPlace(join, str(shard), shards)
+    return JoinPlace(f"{join}/{shard}", str(index % SHARD_MEMBERS), shard_size), JoinPlace(join, str(shard), shards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +161,12 @@ class Membership:
 def _read_join_place(join: object, member: object, size: object) -> JoinPlace:
     if not (isinstance(join, str) and isinstance(member, str) and isinstance(size, int) and 0 < size < LARGEST_NUMBER):
         raise ValueError(f"this isn't a place in a join: {join!r:.100}, {member!r:.100}, {size!r:.100}")
-    identifier("its join", join + member)
-    return JoinPlace(join, member, size)
+    identifier("its join", join)
+    # Version 0.1 numbered the members of a shard as those of the header: 200 to 399 in the second shard.
+    number = int(member) if int(member) < size else int(member) % SHARD_MEMBERS
+    if not 0 <= number < size:
+        raise ValueError(f"a join of {size} members has no member {member:.100}")
+    return JoinPlace(join, str(number), size)
 
 
 def is_sized(chord: Signature) -> bool:

@@ -219,6 +219,16 @@ def _shards(members: int) -> int:
     return math.ceil(members / SHARD_MEMBERS) if members > SHARD_MEMBERS else 0
 
 
+def _looks(members: int) -> float:
+    """Return how often a member of a chord looks for the others, if they end in no order (``_object_joins``).
+
+    Each look takes a read, and three writes and listings: a write that finds the marker, a listing, and a new marker.
+    """
+    shards = _shards(members)
+    sizes = [SHARD_MEMBERS] * (members // SHARD_MEMBERS) + [members % SHARD_MEMBERS, shards]
+    return sum(math.log(size) for size in sizes if size > 0)
+
+
 def _claims(members: int) -> int:
     """Return how often a body is claimed: once with each page of results that is read for it."""
     return math.ceil(members / PAGE_RECORDS)
@@ -232,8 +242,10 @@ def _on_objects(served: Served, load: Load, states: float, reads: float) -> Iter
     yield CostItem("result objects written", states + replaced, states + replaced, put)
     yield CostItem("result objects read", reads + replaced, reads + replaced, get)
     if chords:
-        arrivals = chords * (load.chord_size + _shards(load.chord_size))
-        yield CostItem("arrival objects written and listed", 2 * arrivals, 2 * arrivals, put)
+        looks = chords * _looks(load.chord_size)
+        arrivals = chords * (load.chord_size + _shards(load.chord_size)) + 3 * looks
+        yield CostItem("arrival objects written and listed", arrivals, arrivals, put)
+        yield CostItem("arrival objects read", looks, looks, get)
         written = chords * (_claims(load.chord_size) + 1 + served.track_workflows)
         yield CostItem("chord objects written", written, written, put)
         yield CostItem("chord objects read", chords, chords, get)

@@ -28,4 +28,4 @@ def payload_store_from_url(url: str) -> ObjectPayloads:
             "azureblob://container/prefix or gs://bucket/prefix"
         )
     split = urlsplit(url)
-    return ObjectPayloads(results.bucket, f"{split.scheme}://{split.netloc}", results.prefix, results.services)
+    return ObjectPayloads(results.objects.bucket, f"{split.scheme}://{split.netloc}", results.prefix, results.services)

@@ -1,17 +1,16 @@
 """Stores results as objects of a bucket: the part that S3, Azure Blob Storage and Google Cloud Storage have in common.
 
-This module defines the objects and how they change. A provider's operations and error codes are in the provider's
-adapter, which implements ``Bucket`` (``stores.buckets``). Every write is conditional, either on the object's absence or
-on the tag of the object that was read, so the service itself keeps a late or repeated attempt from replacing a final
-state. A writer that loses a race reads the object again and decides again.
+This module defines the objects. A provider's operations and error codes are in the provider's adapter, which
+implements ``Bucket`` (``stores.buckets``). Every write is conditional, either on the object's absence or on the tag of
+the object that was read (``_conditional_objects``), so the service itself keeps a late or repeated attempt from
+replacing a final state.
 
 =========================================  =====================================================================
 ``celery-task-meta-<id>``                  a task's result document, with the key and the body of Celery's backends;
                                            the compared fields are metadata: state, version, fence, expires
 ``taskq-claim-<key>``                      the fenced lock on a claimed key: owner, fence, lapses_at
 ``taskq-rate-<key>``                       the next slot of a rate limit
-``taskq-join-<join>/<member>/<arrival>``   one arrival at a join: see ``_object_joins``
-``taskq-joined-<join>/<first arrival>``    the member that completed the join
+``taskq-join-place-<join>/<member>``       a member's arrival at a join, or a marker: see ``_object_joins``
 =========================================  =====================================================================
 
 One request writes the metadata together with the body. An object without metadata was written by Celery, which writes
@@ -23,28 +22,21 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, Final
 from urllib.parse import SplitResult, quote, unquote
 
-from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
-from taskq_cloud.core.flows import Call, Flow, Gather, Sleep
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.rates import take_slot
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
-from taskq_cloud.errors import OperationalError, PayloadTooLarge
-from taskq_cloud.stores.buckets import Bucket, FailureKind, LifecycleRule, StoredObject
+from taskq_cloud.errors import PayloadTooLarge
+from taskq_cloud.stores.buckets import Bucket, LifecycleRule, StoredObject
 from taskq_cloud.stores.results import _celery
 from taskq_cloud.stores.results import _object_joins as joins
-
-LARGEST_RECORD_BYTES: Final = 64 * 1024 * 1024
-"""The largest payload of one record. The services take gigabytes, but a payload is in memory several times while it is
-made, sent and read, and this is the most that Azure's SDK sends in one request (``max_single_put_size``). Larger data
-belongs in an object that the task itself writes."""
-LARGEST_OBJECT_BYTES: Final = LARGEST_RECORD_BYTES + 1024
-"""The largest object that is read: a record, with the blanks that S3's adapter appends."""
+from taskq_cloud.stores.results._conditional_objects import LARGEST_RECORD_BYTES, ConditionalObjects
 
 SAFE_CHARACTERS: Final = "!*'()"
 """The characters that a key may contain besides letters, digits and ``_.-~``. Other characters of an id are percent-
@@ -54,14 +46,7 @@ RESERVATIONS_PER_SECOND: Final = 5
 """The most reservations of one key in a second. Each one reads an object and then writes it, which takes about 50 ms a
 call, and writers that conflict start again."""
 
-_WRITE_ATTEMPTS: Final = 10
-"""How often a write is attempted while other writers change the object between the read and the write."""
-
 _DAY_SECONDS: Final = 86_400
-
-
-Decision: TypeAlias = Callable[[StoredObject | None], StoredObject | None]
-"""A function of the stored object, None if there is none, that returns the object to write; None: write nothing."""
 
 
 class ObjectResults:
@@ -83,8 +68,7 @@ class ObjectResults:
     )
 
     def __init__(self, bucket: Bucket, prefix: str, clock: Callable[[], float] = time.time) -> None:
-        self.bucket = bucket
-        self._errors = bucket.errors
+        self.objects = ConditionalObjects(bucket)
         self.prefix = f"{prefix}/" if prefix else ""
         self._clock = clock
 
@@ -96,7 +80,7 @@ class ObjectResults:
         """
         keys = {self._key(each): each for each in ids}
         now = self._clock()
-        found = yield from self._read(keys)
+        found = yield from self.objects.read(keys)
         records = (_record_of(keys[key], stored) for key, stored in found.items() if stored is not None)
         return {each.id: each for each in records if each.expires_at is None or each.expires_at > now}
 
@@ -108,40 +92,18 @@ class ObjectResults:
         """
         now = self._clock()
         new = {self._key(each.id): (each, _object_of(each)) for each in records}
-        written = yield from self._change({key: partial(_replacement, *each, now) for key, each in new.items()})
+        written = yield from self.objects.change({key: partial(_replacement, *each, now) for key, each in new.items()})
         return [written[key] is not None for key in new]
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records."""
-        calls = [self.bucket.delete(key) for key in dict.fromkeys(map(self._key, ids))]
-        for answer in (yield Gather(calls)) if calls else []:
-            if self._errors.kind(answer) is not FailureKind.NOT_FOUND:
-                self._errors.check(answer)
+        yield from self.objects.delete(dict.fromkeys(map(self._key, ids)))
 
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
-        """Count a member by listing the join's arrivals: see ``ResultStore.join`` and ``_object_joins``.
-
-        A page of a listing has 1,000 keys. The core counts members in far smaller sets
-        (``chord_members.SHARD_MEMBERS``), so an arrival takes two calls, however large the chord is.
-        """
-        arrival = joins.Arrival(member, self._clock(), expires_at)
+        """Count a member, in one write for most members: see ``ResultStore.join`` and ``_object_joins``."""
+        arrival = joins.Arrival(int(member), self._clock(), expires_at)
         directory = f"{self.prefix}{joins.PREFIX}{_quoted(join_id)}/"
-        # The arrival's object exists already if the answer to an earlier call was lost.
-        arrived_before = not (yield from self._create(f"{directory}{arrival.key}", b""))
-        keys = yield from self._list(directory)
-        if len(keys) < size:  # the usual case, in which no key needs to be read
-            return False
-        present = joins.present([joins.arrival_of(key.removeprefix(directory)) for key in keys])
-        if len({each.member for each in present}) < size:
-            return False
-        if arrived_before or any(each.member == member and each != arrival for each in present):
-            return True
-        # Members that arrive at once may each see all the others. The one that writes this object completed the join.
-        completed = f"{self.prefix}{joins.COMPLETED_PREFIX}{_quoted(join_id)}/{present[0].arrived_at}"
-        if (yield from self._create(completed, member.encode())):
-            return True
-        stored = (yield from self._read([completed]))[completed]
-        return stored is not None and stored.body == member.encode()
+        return (yield from joins.Join(self.objects, directory, size, arrival).arrive())
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
         """Take, renew or give up the fenced lock on a key: see ``ResultStore.claim``."""
@@ -153,8 +115,8 @@ class ObjectResults:
             return None if lock is None else StoredObject(json.dumps(asdict(lock)).encode(), {})
 
         # A lock must be read before it is given up. The first lock on a key, the usual case, is written without a read.
-        found = (yield from self._read([name])) if ttl_seconds <= 0 else {}
-        written = (yield from self._change({name: decide}, found))[name]
+        found = (yield from self.objects.read([name])) if ttl_seconds <= 0 else {}
+        written = (yield from self.objects.change({name: decide}, found))[name]
         return None if written is None else FencedLock(**json.loads(written.body)).fence
 
     def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
@@ -172,7 +134,7 @@ class ObjectResults:
                 return None
             return StoredObject(json.dumps({"next_slot": slot + interval_seconds}).encode(), {})
 
-        written = (yield from self._change({name: decide}, (yield from self._read([name]))))[name]
+        written = (yield from self.objects.change({name: decide}, (yield from self.objects.read([name]))))[name]
         return None if written is None else json.loads(written.body)["next_slot"] - interval_seconds
 
     def lifecycle_rules(self, result_expires_seconds: float) -> list[LifecycleRule]:
@@ -193,85 +155,6 @@ class ObjectResults:
 
     def _key(self, task_id: str) -> str:
         return f"{self.prefix}celery-task-meta-{_quoted(task_id)}"
-
-    def _read(self, keys: Collection[str]) -> Flow[dict[str, StoredObject | None]]:
-        answers = yield from self._get(keys, LARGEST_OBJECT_BYTES)
-        # No range of an empty object can be read, and its metadata is wanted.
-        empty = [key for key, answer in answers.items() if self._errors.kind(answer) is FailureKind.EMPTY]
-        answers |= yield from self._get(empty, None)
-        return {
-            key: None
-            if self._errors.kind(answer) is FailureKind.NOT_FOUND
-            else self.bucket.object_of(self._errors.check(answer))
-            for key, answer in answers.items()
-        }
-
-    def _get(self, keys: Collection[str], most_bytes: int | None) -> Flow[dict[str, object]]:
-        answers = (yield Gather([self.bucket.get(key, most_bytes) for key in keys])) if keys else []
-        return dict(zip(keys, answers, strict=True))
-
-    def _create(self, key: str, body: bytes) -> Flow[bool]:
-        """Write an object unless it exists; returns whether it was written."""
-        new = StoredObject(body, {})
-        written = yield from self._change({key: lambda stored: new if stored is None else None})
-        return written[key] is not None
-
-    def _list(self, prefix: str) -> Flow[list[str]]:
-        keys: list[str] = []
-        after: str | None = None
-        while True:
-            (answer,) = yield Gather([self.bucket.list(prefix, after)])
-            page, after = self.bucket.page_of(self._errors.check(answer))
-            keys += page
-            if after is None:
-                return keys
-
-    def _change(
-        self, decisions: Mapping[str, Decision], found: Mapping[str, StoredObject | None] | None = None
-    ) -> Flow[dict[str, StoredObject | None]]:
-        """Write each object as its decision says, and decide again whenever another writer has changed the object.
-
-        Args:
-            decisions: key -> decision.
-            found: key -> the object as it was read. Without ``found`` the first attempt assumes that no object exists:
-                most don't, and this saves the read.
-
-        Returns:
-            Key -> the object that was written; None: the decision was to write nothing.
-
-        Raises:
-            OperationalError: an object was changed by other writers at every attempt.
-        """
-        pending: dict[str, StoredObject | None] = dict(found or dict.fromkeys(decisions))
-        written: dict[str, StoredObject | None] = {}
-        for attempt in range(_WRITE_ATTEMPTS):
-            written |= {key: decisions[key](stored) for key, stored in pending.items()}
-            puts = {key: new for key in pending if (new := written[key]) is not None}
-            if not puts:
-                return written
-            if attempt > 1:
-                yield Sleep(DEFAULT_BACKOFF.seconds(attempt, RNG))
-            answers = yield Gather([self._put(key, new, pending[key]) for key, new in puts.items()])
-            changed, conflicts = [], {}
-            for key, answer in zip(puts, answers, strict=True):
-                match self._errors.kind(answer):
-                    # Not found: the object that was to be replaced has been deleted.
-                    case FailureKind.CONDITION_FAILED | FailureKind.NOT_FOUND:
-                        changed.append(key)
-                    case FailureKind.CONFLICT:
-                        conflicts[key] = pending[key]
-                    case _:
-                        self._errors.check(answer)
-            pending = conflicts | (yield from self._read(changed))
-            if not pending:
-                return written
-        raise OperationalError(
-            f"{self._errors.name}: {next(iter(pending))} could not be written: other writers changed it at each of "
-            f"{_WRITE_ATTEMPTS} attempts; try again"
-        )
-
-    def _put(self, key: str, new: StoredObject, over: StoredObject | None) -> Call:
-        return self.bucket.put(key, new, None if over is None else over.tag)
 
 
 def prefix_of(url: SplitResult) -> str:

@@ -16,7 +16,7 @@ from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, StoredObject
+from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, ListedObject, StoredObject
 from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
 _KINDS: Final = {
@@ -166,8 +166,8 @@ class _AzureContainer:
     def object_of(self, answer: Any) -> StoredObject:
         return StoredObject(answer["content"], answer["metadata"], answer["etag"])
 
-    def page_of(self, answer: Any) -> tuple[Sequence[str], str | None]:
-        return answer["names"], answer["after"]
+    def page_of(self, answer: Any) -> tuple[Sequence[ListedObject], str | None]:
+        return [ListedObject(*each) for each in answer["objects"]], answer["after"]
 
     def _call(self, operation: str, **parameters: Any) -> Call:
         return Call("azureblob", operation, {"container": self._name, **parameters})

@@ -19,7 +19,7 @@ from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, StoredObject
+from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, ListedObject, StoredObject
 from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
 _KINDS: Final = {
@@ -148,8 +148,8 @@ class _GCSBucket:
     def object_of(self, answer: Any) -> StoredObject:
         return StoredObject(answer["content"], answer["metadata"], str(answer["generation"]))
 
-    def page_of(self, answer: Any) -> tuple[Sequence[str], str | None]:
-        return answer["names"], answer["page_token"]
+    def page_of(self, answer: Any) -> tuple[Sequence[ListedObject], str | None]:
+        return [ListedObject(*each) for each in answer["objects"]], answer["page_token"]
 
     def _call(self, operation: str, **parameters: Any) -> Call:
         return Call("gcs", operation, {"bucket": self._name, **parameters})

@@ -18,7 +18,7 @@ from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, StoredObject
+from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, ListedObject, StoredObject
 from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
 _KINDS: Final = {
@@ -166,8 +166,9 @@ class _S3Bucket:
     def object_of(self, answer: Any) -> StoredObject:
         return StoredObject(_SALT.sub(b"", answer["Body"]), answer["Metadata"], answer["ETag"])
 
-    def page_of(self, answer: Any) -> tuple[Sequence[str], str | None]:
-        return [each["Key"] for each in answer.get("Contents", ())], answer.get("NextContinuationToken")
+    def page_of(self, answer: Any) -> tuple[Sequence[ListedObject], str | None]:
+        listed = [ListedObject(each["Key"], each["Size"], each["LastModified"]) for each in answer.get("Contents", ())]
+        return listed, answer.get("NextContinuationToken")
 
     def _call(self, operation: str, **parameters: Any) -> Call:
         return Call("s3", operation, {"Bucket": self._name, **parameters})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,11 +12,15 @@ import pytest
 from emulators.call_counter import CallCounter
 from taskq_cloud import BoundTask, ResultSet, TaskQ, chord
 from taskq_cloud.core.execution import look_cost
+from taskq_cloud.core.flows import run
+from taskq_cloud.core.workflows.chord_members import join_places
 from taskq_cloud.deploy.costs.load import Containers, Load, QueueLoad, Served
 from taskq_cloud.deploy.costs.model import DOCUMENT_BYTES, ENVELOPE_BYTES, usage
 from taskq_cloud.stores.results import _dynamodb_items
+from taskq_cloud.stores.results._objects import ObjectResults
 from taskq_cloud.testing.waiting import auntil
 from tests.conftest import StackAddress
+from tests.stores.bucket_in_memory import BucketInMemory
 from tests.worker.serving import serving
 
 NAMES = {
@@ -212,6 +218,24 @@ def test_request_is_billed_once_per_64_kib(payload: int, batch: int, units: floa
     served = Served(broker="sqs", store="disabled", queues=(QueueLoad(name="a", tasks=1),))
     items = usage(served, Load(payload_bytes=payload, send_batch=batch, messages_per_request=batch))
     assert {item.name: item.units for item in items}["SQS sends"] == pytest.approx(units)
+
+
+def test_chord_on_object_store_makes_modelled_calls_on_average() -> None:
+    members, chords, counts = 250, 10, Counter[str]()
+    for seed in range(chords):
+        bucket = BucketInMemory()
+        store = ObjectResults(bucket, "", clock=lambda: 0.0)
+        indexes = list(range(members))
+        random.Random(seed).shuffle(indexes)
+        for index in indexes:
+            for place in join_places(f"g{seed}", index, members):
+                if not run(store.join(place.join, place.member, place.size, None), bucket.perform):
+                    break
+        counts.update(bucket.operations)
+    served = Served(broker="sqs", store="s3", queues=(QueueLoad(name="a", tasks=chords * (members + 1)),))
+    model = {item.name: item.calls for item in usage(served, Load(chord_size=members))}
+    assert counts["put"] + counts["list"] == pytest.approx(model["arrival objects written and listed"], rel=0.02)
+    assert counts["get"] == pytest.approx(model["arrival objects read"], rel=0.2)
 
 
 def test_oversized_payloads_and_results_are_billed_as_objects() -> None:

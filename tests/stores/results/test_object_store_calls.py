@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from taskq_cloud.core.flows import Call, Trouble, run
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records.record import STARTED
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, OperationalError, PayloadTooLarge
-from taskq_cloud.stores.results._objects import LARGEST_RECORD_BYTES, ObjectResults
+from taskq_cloud.stores.results._conditional_objects import LARGEST_RECORD_BYTES
+from taskq_cloud.stores.results._objects import ObjectResults
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.gcs import GCSResults
 from taskq_cloud.stores.results.registry import store_from_url
@@ -131,20 +133,41 @@ def test_payload_over_the_limit_is_refused() -> None:
         run(S3Results("shop").save([a_record(), large]), recorder({}))
 
 
+def listed(member: int, size: int = 100) -> dict[str, Any]:
+    key = f"taskq-join-place-j/{member}"
+    return {"Key": key, "Size": size, "LastModified": datetime.fromtimestamp(member, UTC)}
+
+
+def test_member_that_is_not_watched_joins_in_one_call() -> None:
+    recorded = recorder({})
+    assert not run(S3Results("shop", clock=lambda: 2.0).join("j", "1", 3, None), recorded)
+    assert recorded.operations == ["put_object"]
+    assert recorded.calls[0].parameters["IfNoneMatch"] == "*"
+
+
 def test_join_counts_the_members_on_all_pages_of_the_listing() -> None:
-    page = {"Contents": [{"Key": "taskq-join-j/a/1.0_never"}], "NextContinuationToken": "more"}
-    last = {"Contents": [{"Key": "taskq-join-j/b/2.0_never"}]}
-    recorded = recorder({}, page, last, {})
-    assert run(S3Results("shop", clock=lambda: 2.0).join("j", "b", 2, None), recorded)
-    assert recorded.operations == ["put_object", "list_objects_v2", "list_objects_v2", "put_object"]
+    page = {"Contents": [listed(0)], "NextContinuationToken": "more"}
+    oldest = {"Body": b"[[1.0, null]]", "Metadata": {}, "ETag": "x"}
+    recorded = recorder({}, page, {"Contents": [listed(1)]}, oldest)
+    assert run(S3Results("shop", clock=lambda: 2.0).join("j", "2", 3, None), recorded)
+    assert recorded.operations == ["put_object", "list_objects_v2", "list_objects_v2", "get_object"]
     assert recorded.calls[2].parameters["ContinuationToken"] == "more"
+    assert recorded.calls[3].parameters["Key"] == "taskq-join-place-j/0"
+
+
+def test_object_of_another_program_is_not_counted() -> None:
+    others = [{**listed(0), "Key": f"taskq-join-place-j/{name}"} for name in ("notes", "17", "0/a")]
+    recorded = recorder({}, {"Contents": others}, {})
+    assert not run(S3Results("shop", clock=lambda: 2.0).join("j", "1", 2, None), recorded)
+    assert recorded.operations == ["put_object", "list_objects_v2", "put_object"]
+    assert recorded.calls[2].parameters["Key"] == "taskq-join-place-j/0"
 
 
 def test_member_that_completes_a_join_is_told_so_despite_a_lost_answer() -> None:
-    listed = {"Contents": [{"Key": "taskq-join-j/a/1.0_never"}]}
-    mine = {"Body": b"a", "Metadata": {}, "ETag": "x"}
-    recorded = recorder({}, listed, "PreconditionFailed", mine, mine)
-    assert run(S3Results("shop", clock=lambda: 1.0).join("j", "a", 1, None), recorded)
+    mine = {"Body": b"[[1.0, null]]", "Metadata": {}, "ETag": "x"}
+    recorded = recorder("PreconditionFailed", mine)
+    assert run(S3Results("shop", clock=lambda: 1.0).join("j", "0", 1, None), recorded)
+    assert recorded.operations == ["put_object", "get_object"]
 
 
 # URLs

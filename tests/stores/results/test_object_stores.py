@@ -169,11 +169,11 @@ def test_attempts_with_equal_documents_have_different_tags(service: Service, col
     key = store._key(first.id)
     with driving(colour, store.services) as drive:
         drive(store.save([first]))
-        seen = drive(store._read([key]))[key]
+        seen = drive(store.objects.read([key]))[key]
         assert seen is not None
         drive(store.save([third]))
-        assert drive(store._change({key: lambda _: None}, {key: seen})) == {key: None}
-        call = store._put(key, seen, seen)
+        assert drive(store.objects.change({key: lambda _: None}, {key: seen})) == {key: None}
+        call = store.objects.put(key, seen, seen)
         (answer,) = drive(once(Gather([call])))
         assert isinstance(answer, CallError)
         assert drive(store.save([second])) == [False]
@@ -192,7 +192,7 @@ def every_method(store: Store) -> dict[str, Flow[Any]]:
         "load": store.load(["a"]),
         "save": store.save([a_record()]),
         "delete": store.delete(["a"]),
-        "join": store.join("j", "m", 2, None),
+        "join": store.join("j", "0", 2, None),
         "claim": store.claim("c", "me", 30),
         "reserve": store.reserve("k", 1, 0),
     }

@@ -28,10 +28,10 @@ pytestmark = pytest.mark.slow
 STORES = ("azure", "dynamodb", "gcs", "s3")
 MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
 """Enough members for more than one set; docs/workflows.md states the cost of 1,000 members."""
-MOST_CALLS = {"azure": 4.1, "dynamodb": 2.1, "gcs": 4.1, "s3": 4.1}
+MOST_CALLS = {"azure": 3.1, "dynamodb": 2.1, "gcs": 3.1, "s3": 3.1}
 """The most calls for each member of a chord: one for its result and one for its arrival. Object stores also need one to
-list the arrivals and one to read the result; DynamoDB reads a hundred results in one call. The fraction covers the
-calls that are made once for each set of members and once for the chord."""
+read the result; DynamoDB reads a hundred results in one call. The fraction covers the calls that are made once for each
+set of members and once for the chord."""
 T, U = ("task", "a", False), ("task", "b", False)
 
 ON_A_SERVICE = settings(
