@@ -62,9 +62,10 @@ class WatchedStore:
 
     def __init__(self, store: ResultStore, largest_record_bytes: int | None, silent_saves: int) -> None:
         self._store = store
-        self.capabilities: StoreCapabilities = store.capabilities
+        # A worker of a simulation is alone, so that each of its effects is a step.
+        self.capabilities: StoreCapabilities = replace(store.capabilities, saves_together=False)
         if largest_record_bytes is not None:
-            self.capabilities = replace(store.capabilities, largest_record_bytes=largest_record_bytes)
+            self.capabilities = replace(self.capabilities, largest_record_bytes=largest_record_bytes)
         self._largest = largest_record_bytes
         self._silent_saves = silent_saves
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from taskq_cloud.core.execution.runner import TaskRunner
-from taskq_cloud.core.flows import Together, retrying
+from taskq_cloud.core.flows import retrying
 from taskq_cloud.core.messages import events
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Delivery, Message, Outgoing, Sent
 from taskq_cloud.core.model.outcome import Invocation, Outcome
@@ -24,8 +24,6 @@ from taskq_cloud.errors import DecodeError
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.contracts.pipeline_ports import ABOUT_TO, Effect, WatchedBroker, WatchedFlow, WatchedStore
 from taskq_cloud.testing.contracts.pipeline_scenario import End, Scenario
-
-T = TypeVar("T")
 
 LEASE_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 45.0
@@ -157,7 +155,7 @@ class Simulation:
 
     def process(self, delivery: Delivery) -> WatchedFlow[Any]:
         """The flow of a delivery, with its effects among the steps."""
-        return _apart(self._workers_bench.process(delivery))
+        return self._workers_bench.process(delivery)
 
     def perform(self, step: Any) -> Any:
         """Answer a worker's step, and check the rules."""
@@ -201,27 +199,6 @@ class Simulation:
                 assert before.version <= record.version, f"{before} was overwritten by {record} of an earlier attempt"
                 assert before.fence <= record.fence, f"{before} was overwritten by {record} under an older lock"
             self._records[task_id] = record
-
-
-def _apart(flow: WatchedFlow[T]) -> WatchedFlow[T]:
-    """Wrap a flow so that it carries out by itself, step by step, what it may do together with others."""
-    try:
-        step = next(flow)
-        while True:
-            try:
-                if isinstance(step, Together):
-                    (answer,) = yield from step.operation([step.part])
-                else:
-                    answer = yield step
-            except Exception as error:  # noqa: BLE001 - the flow decides
-                step = flow.throw(error)
-            else:
-                step = flow.send(answer)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    finally:
-        flow.close()
 
 
 def _shown(record: Record | None) -> Any:
