@@ -32,6 +32,7 @@ class TogetherResults(MemoryResults):
         self.given: Sequence[Record] = ()
         self.failure: Exception | None = None
         self.about_to_save: Callable[[], object] = lambda: None
+        self.breaks_off_after: int | None = None
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
         self.saves.append([each.state for each in records])
@@ -39,6 +40,10 @@ class TogetherResults(MemoryResults):
         self.about_to_save()
         if self.failure is not None:
             raise self.failure
+        if self.breaks_off_after is not None:
+            yield from super().save(records[: self.breaks_off_after])
+            self.breaks_off_after = 0
+            raise Unreachable("the connection broke")
         return (yield from super().save(records))
 
 
@@ -113,6 +118,21 @@ def test_records_whose_results_could_not_be_saved_are_given_back(shop: Shop, sto
     records = [record(call_of("double", number)) for number in range(4)]
     assert failures(shop.handler(batch(*records), Context())) == [each["messageId"] for each in records]
     assert [type(each) for each in shop.broker.settled] == [Release] * 4
+
+
+def test_save_that_breaks_off_between_records_loses_none_and_runs_none_twice(
+    shop: Shop, store: TogetherResults
+) -> None:
+    calls = [call_of("double", number) for number in range(4)]
+    store.breaks_off_after = 2
+    assert len(failures(shop.handler(batch(*map(record, calls)), Context()))) == 4
+    saved = [number for number, call in enumerate(calls) if shop.app.AsyncResult(call.id).state == "SUCCESS"]
+    assert 0 < len(saved) < 4
+    store.breaks_off_after = None
+    again = [record(call, receives=2) for call in calls]
+    assert failures(shop.handler(batch(*again), Context())) == []
+    assert [shop.app.AsyncResult(call.id).get(1) for call in calls] == [0, 2, 4, 6]
+    assert sorted(number for number, _ in shop.ran) == sorted([*range(4), *({*range(4)} - {*saved})])
 
 
 def test_result_that_does_not_fit_costs_no_other_record(shop: Shop, store: TogetherResults) -> None:
