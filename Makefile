@@ -101,7 +101,7 @@ types: $(STAMP)  ## Check types
 	$(BIN)/mypy
 	MYPYPATH=examples $(BIN)/mypy -p demo -p shop
 	MYPYPATH=benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/apps/*.py
-	MYPYPATH=benchmarks:benchmarks/functions $(BIN)/mypy benchmarks/cold_starts.py benchmarks/functions/*.py
+	MYPYPATH=benchmarks:benchmarks/functions $(BIN)/mypy benchmarks/cold_starts.py benchmarks/lambda_batches.py benchmarks/functions/*.py
 	for script in infra/terraform/examples/*/shop.py docs/site_hooks.py docs/diagrams/draw.py; do \
 	    $(BIN)/mypy --no-error-summary $$script || exit 1; \
 	done
@@ -133,6 +133,7 @@ benchmark: $(STAMP)  ## Measure beside Celery and taskiq, and write docs/benchma
 	$(BIN)/pip install --quiet --group benchmark
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/run.py
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/cold_starts.py
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/lambda_batches.py
 
 changelog: $(STAMP)  ## Collect the fragments in changes/ into CHANGELOG.md: VERSION=0.2.0
 	$(BIN)/towncrier build --yes --version '$(VERSION)'

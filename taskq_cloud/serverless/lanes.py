@@ -32,6 +32,8 @@ class Lanes:
 
     def __init__(self, runtime: Runtime, concurrency: int) -> None:
         self._concurrency = concurrency
+        # Executors of invocations that have ended with all their lanes: a new thread costs as much as a record.
+        self._idle: list[ThreadPoolExecutor] = []
         self._tasks = TaskThreads(runtime, concurrency, AsyncioPool)
 
     def run_task(self, invocation: Invocation, seconds_left: float) -> Outcome:
@@ -48,13 +50,12 @@ class Lanes:
         Raises:
             OutOfTime: ``seconds`` have passed; functions that have not begun are not called any more.
         """
-        lanes = ThreadPoolExecutor(self._concurrency, thread_name_prefix="taskq-lane")
-        try:
-            calls = [lanes.submit(function) for function in functions]
-            done, late = wait(calls, timeout=None if math.isinf(seconds) else max(seconds, 0))
-        finally:
-            lanes.shutdown(wait=False, cancel_futures=True)
+        lanes = self._idle.pop() if self._idle else ThreadPoolExecutor(self._concurrency, "taskq-lane")
+        calls = [lanes.submit(function) for function in functions]
+        done, late = wait(calls, timeout=None if math.isinf(seconds) else max(seconds, 0))
         if late:
+            lanes.shutdown(wait=False, cancel_futures=True)
             raise OutOfTime
+        self._idle.append(lanes)
         for call in done:
             call.result()

@@ -1,0 +1,207 @@
+"""Measure batches of a Lambda function beside Powertools for AWS Lambda, and write their table in docs/benchmarks.md.
+
+Each contender gets batches of ten records in a process of its own, in alternating rounds, and its handler is called as
+Lambda's runtime client calls it. The CPU time of a record is the process's, in warm batches. The requests for results
+are counted by a proxy before a local AWS stack.
+
+    python benchmarks/lambda_batches.py [--rounds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import botocore.session
+from run import APPS, PAGE
+
+from emulators.aws import Ministack, environment
+from emulators.call_counter import CallCounter
+
+ROOT: Final = APPS.parents[1]
+BEGIN, END = "<!-- batches -->\n", "<!-- /batches -->\n"
+RECORDS: Final = 10
+WARM_BATCHES, BATCHES = 30, 200
+CONTENDERS: Final = (
+    "Powertools, batch",
+    "Powertools, asynchronous batch",
+    "taskq_cloud, plain tasks",
+    "taskq_cloud, coroutine tasks",
+    "taskq_cloud, coroutine tasks, `lambda_concurrency=10`",
+    "Powertools, batch, a `PutItem` for each record",
+    "taskq_cloud, plain tasks, results in DynamoDB",
+)
+WAITING: Final = ("Powertools, asynchronous batch", "taskq_cloud, coroutine tasks, `lambda_concurrency=10`")
+"""The contenders that run the records of a batch side by side."""
+
+
+class Context:
+    """What a handler asks of Lambda's context object."""
+
+    aws_request_id = "bench"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        """Return the time that the function has left."""
+        return 60_000
+
+
+def batch(task: str, seconds: float) -> dict[str, Any]:
+    """Make an event with new records."""
+
+    def record(number: int) -> dict[str, Any]:
+        body = {"task": task, "id": str(uuid4()), "args": [seconds]}
+        return {
+            "messageId": f"{number}",
+            "receiptHandle": f"receipt-{number}",
+            "body": json.dumps(body),
+            "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1700000000000"},
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:eu-west-1:000000000000:bench",
+        }
+
+    return {"Records": [record(number) for number in range(RECORDS)]}
+
+
+def handler_of(contender: str) -> tuple[Callable[[Any, Any], Any], str]:
+    """Make a contender's handler, and name the task that its records call."""
+    import asyncio
+
+    if contender.startswith("taskq_cloud"):
+        from taskq_cloud import TaskQ
+
+        results = "dynamodb://bench" if "DynamoDB" in contender else "disabled://"
+        lanes = 10 if "=10" in contender else 1
+        app = TaskQ("bench", broker="sqs://eu-west-1/", results=results, lambda_concurrency=lanes)
+
+        @app.task(name="bench.plain")
+        def plain(seconds: float) -> float:
+            return seconds
+
+        @app.task(name="bench.coroutine")
+        async def coroutine(seconds: float) -> float:
+            await asyncio.sleep(seconds)
+            return seconds
+
+        return app.lambda_handler(), "bench.coroutine" if "coroutine" in contender else "bench.plain"
+
+    from aws_lambda_powertools.utilities import batch as powertools
+
+    session: Any = botocore.session.get_session()
+    client = session.create_client("dynamodb") if "PutItem" in contender else None
+
+    def run(record: Any) -> float:
+        call = json.loads(record.body)
+        if client is not None:
+            result = {"id": {"S": call["id"]}, "result": {"B": b"0" * 150}}
+            client.put_item(TableName="bench", Item=result, ConditionExpression="attribute_not_exists(id)")
+        return float(call["args"][0])
+
+    async def arun(record: Any) -> float:
+        seconds: float = json.loads(record.body)["args"][0]
+        await asyncio.sleep(seconds)
+        return seconds
+
+    kind = powertools.EventType.SQS
+    if "asynchronous" in contender:
+        side_by_side = powertools.AsyncBatchProcessor(event_type=kind)
+        answer = powertools.async_process_partial_response
+        return lambda event, context: answer(event, arun, side_by_side, context), ""
+    one_by_one = powertools.BatchProcessor(event_type=kind)
+    return lambda event, context: powertools.process_partial_response(event, run, one_by_one, context), ""
+
+
+def measure(contender: str, seconds: float) -> None:
+    """Run a contender in this process, and print the CPU time of a record, or the time of one batch that waits."""
+    handler, task = handler_of(contender)
+    if seconds:
+        handler(batch(task, 0), Context())
+        began = time.perf_counter()
+        handler(batch(task, seconds), Context())
+        print(time.perf_counter() - began)
+        return
+    events = [batch(task, 0) for _ in range(WARM_BATCHES + BATCHES)]
+    for event in events[:WARM_BATCHES]:
+        handler(event, Context())
+    began = time.process_time()
+    for event in events[WARM_BATCHES:]:
+        handler(event, Context())
+    print(1e6 * (time.process_time() - began) / (BATCHES * RECORDS))
+
+
+def measured(contender: str, env: dict[str, str], seconds: float = 0) -> float:
+    """Run a contender in a process of its own."""
+    command = [sys.executable, __file__, "--contender", contender, "--seconds", str(seconds)]
+    return float(subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def compare(rounds: int) -> str:
+    """Run all contenders in turn, and return the table as Markdown."""
+    cpu: dict[str, list[float]] = defaultdict(list)
+    waits: dict[str, list[float]] = defaultdict(list)
+    requests: dict[str, float] = {}
+    with Ministack() as stack, CallCounter(stack.endpoint_url) as counter:
+        env = {**os.environ, **environment(counter.endpoint_url), "PYTHONPATH": str(ROOT)}
+        env |= {"POWERTOOLS_TRACE_DISABLED": "1", "AWS_LAMBDA_FUNCTION_NAME": "bench"}
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
+        session: Any = botocore.session.get_session()
+        session.create_client("dynamodb", endpoint_url=stack.endpoint_url, **keys).create_table(
+            TableName="bench",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        )
+        for _ in range(rounds):
+            for contender in CONTENDERS:
+                counter.reset()
+                cpu[contender].append(measured(contender, env))
+                requests[contender] = counter.total() / (WARM_BATCHES + BATCHES)
+            for contender in WAITING:
+                waits[contender].append(measured(contender, env, 1))
+    lines = [
+        f"Medians of {rounds} alternating rounds on Python {platform.python_version()}, {os.cpu_count()} cores.",
+        "",
+        "| batches of ten records | CPU a record, µs | requests a batch | ten tasks that wait 1 s, s |",
+        "|---|---:|---:|---:|",
+    ]
+    for contender in CONTENDERS:
+        waited = f"{statistics.median(waits[contender]):.1f}" if contender in waits else ""
+        row = f"| {contender} | {statistics.median(cpu[contender]):.0f} | {requests[contender]:.1f} | {waited} |"
+        lines.append(row.replace("|  |", "| |"))
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print the table, and write it into the page unless ``--dry-run`` is given."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dry-run", action="store_true", help="leave the page as it is")
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.contender:
+        measure(arguments.contender, arguments.seconds)
+        return
+    text = compare(arguments.rounds)
+    print(text)
+    if not arguments.dry_run:
+        page = Path(PAGE).read_text(encoding="utf-8")
+        before, _, rest = page.partition(BEGIN)
+        after = rest.partition(END)[2]
+        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
