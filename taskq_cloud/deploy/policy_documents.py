@@ -98,13 +98,47 @@ def allows_everyone(document: Mapping[str, Any] | str | None) -> bool:
     )
 
 
+def allows_service(
+    document: Mapping[str, Any] | None, service: str, action: str, resource: str, context: Mapping[str, str]
+) -> bool:
+    """Return whether the policy of a resource allows an action to a service.
+
+    Args:
+        document: the policy; None: there is none.
+        service: the principal: ``"cloudwatch.amazonaws.com"``.
+        action: the action: ``"sns:Publish"``.
+        resource: the ARN of the resource.
+        context: the values of condition keys in this case; a condition on another key does not hold.
+    """
+    effects = {
+        each.get("Effect")
+        for each in statements(document)
+        if applies_to(each, action, resource)
+        and (is_about_everyone(each) or service in _services(each))
+        and _hold(each, context)
+    }
+    return effects == {"Allow"}
+
+
+def _hold(statement: Statement, context: Mapping[str, str]) -> bool:
+    """Return whether the conditions of a statement hold; a value may be a pattern, whatever the operator."""
+    return all(
+        key in context and any(matches(context[key], value) for value in values)
+        for _, key, values in conditions(statement)
+    )
+
+
+def _services(statement: Statement) -> list[str]:
+    principal = statement.get("Principal")
+    return as_list(principal.get("Service", [])) if isinstance(principal, Mapping) else []
+
+
 def services_of_every_account(document: Mapping[str, Any] | str | None) -> list[str]:
     """Return the services that a policy allows to act for the resources of any account, sorted."""
     found: set[str] = set()
     for each in statements(document):
-        principal = each.get("Principal")
-        if each.get("Effect") == "Allow" and isinstance(principal, Mapping) and not _keys(each) & _SOURCES:
-            found.update(as_list(principal.get("Service", [])))
+        if each.get("Effect") == "Allow" and not _keys(each) & _SOURCES:
+            found.update(_services(each))
     return sorted(found)
 
 

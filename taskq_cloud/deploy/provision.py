@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from taskq_cloud.core.flows import Call, Flow, Sleep
 from taskq_cloud.deploy import aws_settings
-from taskq_cloud.deploy.doctor import observe, observe_schedules
+from taskq_cloud.deploy.doctor import observe, observe_functions, observe_schedules
 from taskq_cloud.deploy.doctor.calls import call, region_of_environment
 from taskq_cloud.deploy.doctor.observed import ObservedQueue
 from taskq_cloud.deploy.policy_documents import denies_without_tls
@@ -89,7 +89,7 @@ class Provisioner:
     def _recursion(self, function: Function) -> Flow[None]:
         """Set the recursion configuration of a function that something else has created."""
         name, declared = function.name, function.recursive_loop
-        if (yield from observe.recursive_loop(name)) not in (None, declared):
+        if (yield from observe_functions.recursive_loop(name)) not in (None, declared):
             change = f"set the recursion configuration of function {name} to {declared}"
             put = "put_function_recursion_config"
             yield from self._do(change, "lambda", put, FunctionName=name, RecursiveLoop=declared)

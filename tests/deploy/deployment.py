@@ -18,6 +18,7 @@ from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.deploy.doctor import observe
 from taskq_cloud.deploy.doctor.calls import services
 from taskq_cloud.deploy.doctor.checks import findings
+from taskq_cloud.deploy.doctor.expected_alarms import FAILED_TASKS, NAMESPACE, expected_alarms, failed_tasks_metric
 from taskq_cloud.deploy.doctor.finding import Finding
 from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.deploy.topology.formats import iam
@@ -25,7 +26,7 @@ from taskq_cloud.deploy.topology.model import Topology
 from tests.deploy.conftest import remove
 
 ACCOUNT = "000000000000"
-SERVICES = ("dynamodb", "ecs", "iam", "kms", "lambda", "s3", "scheduler", "sqs")
+SERVICES = ("cloudwatch", "dynamodb", "ecs", "iam", "kms", "lambda", "logs", "s3", "scheduler", "sns", "sqs")
 
 
 def application(prefix: str, key: str) -> TaskQ:
@@ -68,11 +69,22 @@ class Deployment:
         self.provision()
         for role in self.topology.roles:
             self.make_role(role.name)
+        for name in self.log_groups:
+            self.make_log_group(name, kmsKeyId=self.key)
         self.make_function()
         self.clients["ecs"].create_cluster(clusterName=self.topology.name)
         self.clients["ecs"].register_task_definition(**self._definition())
         self.make_service()
         self.make_schedule()
+        self.topic = self.make_topic()
+        for name in (each.name for each in expected_alarms(self.topology)):
+            self.make_alarm(name)
+
+    @property
+    def log_groups(self) -> dict[str, str]:
+        """The log group of each function and service -> the name of the function or service."""
+        functions = {f"/aws/lambda/{each.name}": each.name for each in self.topology.functions}
+        return functions | {f"/taskq/{each.name}": each.name for each in self.topology.services}
 
     def provision(self) -> None:
         """Run ``taskq provision``; a second run repairs what a test has changed."""
@@ -184,6 +196,10 @@ class Deployment:
             else:
                 iam_.delete_role_policy(RoleName=role.name, PolicyName=role.name)
                 iam_.delete_role(RoleName=role.name)
+        self.clients["cloudwatch"].delete_alarms(AlarmNames=[each.name for each in expected_alarms(self.topology)])
+        self.clients["sns"].delete_topic(TopicArn=self.topic)
+        for name in self.log_groups:
+            self.clients["logs"].delete_log_group(logGroupName=name)
         self._connections.close()
         self.app.close()
         remove(self.clients, self.prefix)
@@ -218,6 +234,7 @@ class Deployment:
             MemorySize=function.memory_mb,
             Environment={"Variables": function.environment},
             KMSKeyArn=self.key,
+            LoggingConfig={"LogFormat": "JSON", "LogGroup": f"/aws/lambda/{function.name}"},
         )
         client.put_function_recursion_config(FunctionName=function.name, RecursiveLoop=function.recursive_loop)
         if not client.list_event_source_mappings(EventSourceArn=self.arn(function.queue))["EventSourceMappings"]:
@@ -251,6 +268,10 @@ class Deployment:
                     "command": list(service.command),
                     "environment": environment,
                     "stopTimeout": service.stop_timeout_seconds,
+                    "logConfiguration": {
+                        "logDriver": "awslogs",
+                        "options": {"awslogs-group": f"/taskq/{service.name}", "awslogs-region": "eu-west-1"},
+                    },
                 }
             ],
         }
@@ -265,6 +286,35 @@ class Deployment:
             desiredCount=0,
             launchType="FARGATE",
         )
+
+    def make_log_group(self, name: str, **options: str) -> None:
+        """Create a log group, and the filter that counts the failed tasks in it."""
+        logs, metric = self.clients["logs"], failed_tasks_metric(self.log_groups[name])
+        logs.create_log_group(logGroupName=name, **options)
+        logs.put_retention_policy(logGroupName=name, retentionInDays=30)
+        counted = {"metricNamespace": NAMESPACE, "metricName": metric, "metricValue": "1"}
+        logs.put_metric_filter(
+            logGroupName=name, filterName=metric, filterPattern=FAILED_TASKS, metricTransformations=[counted]
+        )
+
+    def make_topic(self) -> str:
+        """Create the topic of the alarms, with a key that CloudWatch may use and a subscription; return its ARN."""
+        key = self.clients["kms"].create_key(Policy=json.dumps(of_cloudwatch("kms:Decrypt", "kms:GenerateDataKey*")))
+        attributes = {
+            "KmsMasterKeyId": key["KeyMetadata"]["Arn"],
+            "Policy": json.dumps(of_cloudwatch("sns:Publish")),
+        }
+        arn = self.clients["sns"].create_topic(Name=f"{self.prefix}-alarms", Attributes=attributes)["TopicArn"]
+        self.clients["sns"].subscribe(TopicArn=arn, Protocol="sqs", Endpoint=self.arn("work"))
+        return str(arn)
+
+    def make_alarm(self, name: str, **changes: Any) -> None:
+        """Create an expected alarm, or replace it by one that differs."""
+        (expected,) = (each for each in expected_alarms(self.topology) if each.name == name)
+        fields = {"Threshold": 900, **expected.fields, "Period": 60, "EvaluationPeriods": 1, **changes}
+        dimensions = [{"Name": each, "Value": value} for each, value in fields["Dimensions"].items()]
+        actions = {"AlarmActions": [self.topic], **changes}
+        self.clients["cloudwatch"].put_metric_alarm(AlarmName=name, **{**fields, **actions, "Dimensions": dimensions})
 
     def schedule(self) -> dict[str, Any]:
         """Return the parameters that the schedule is created with."""
@@ -294,6 +344,24 @@ def trust(service: str) -> dict[str, Any]:
     """Return a policy that lets a service assume a role."""
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def of_cloudwatch(*actions: str) -> dict[str, Any]:
+    """Return the policy of a topic or a key that allows actions to the alarms of the account."""
+    source = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    principal = {"Service": "cloudwatch.amazonaws.com"}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": principal,
+                "Action": list(actions),
+                "Resource": "*",
+                "Condition": {**source, "ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:*:{ACCOUNT}:alarm:*"}},
+            }
+        ],
+    }
 
 
 def _archive() -> bytes:

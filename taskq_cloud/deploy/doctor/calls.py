@@ -15,7 +15,20 @@ from taskq_cloud.core.ports import Service
 from taskq_cloud.deploy.topology.model import Topology
 from taskq_cloud.errors import AccessDenied, OperationalError, Unreachable
 
-SERVICES: Final = ("application-autoscaling", "dynamodb", "ecs", "iam", "lambda", "s3", "scheduler", "sqs")
+SERVICES: Final = (
+    "application-autoscaling",
+    "cloudwatch",
+    "dynamodb",
+    "ecs",
+    "iam",
+    "kms",
+    "lambda",
+    "logs",
+    "s3",
+    "scheduler",
+    "sns",
+    "sqs",
+)
 
 _DENIED_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403", "AllAccessDisabled", "KmsAccessDenied"}

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from taskq_cloud.deploy.doctor import (
+    checks_alarm,
     checks_function,
+    checks_logs,
     checks_mapping,
     checks_pubsub,
     checks_queue,
@@ -30,6 +32,8 @@ _AREAS: Final[Mapping[str, tuple[Check[Any], ...]]] = {
     "functions": (*checks_function.CHECKS, *checks_mapping.CHECKS),
     "services": checks_service.CHECKS,
     "scaling": checks_service.SCALING_CHECKS,
+    "alarms": checks_alarm.CHECKS,
+    "logs": checks_logs.CHECKS,
     "stores": checks_store.CHECKS,
     "schedules": (*checks_schedule.CHECKS, *checks_pubsub.SCHEDULE_CHECKS),
     "roles": checks_role.CHECKS,

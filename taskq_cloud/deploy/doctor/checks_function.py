@@ -16,7 +16,7 @@ from taskq_cloud.deploy.doctor.check import (
     same_variables,
     unless,
 )
-from taskq_cloud.deploy.doctor.matching import FUNCTIONS, PROVISION, Pair
+from taskq_cloud.deploy.doctor.matching import FUNCTIONS, PROVISION, Pair, versions
 from taskq_cloud.deploy.doctor.observed import ObservedFunction
 from taskq_cloud.deploy.topology.model import Function
 from taskq_cloud.deploy.topology.runtimes import MARGIN_SECONDS
@@ -70,6 +70,16 @@ def _declared_concurrency(function: Pair[Function, ObservedFunction]) -> str | N
     return equal(live, declared, "its reserved concurrency is {}; {} is declared")
 
 
+def _from_snapshot(function: Pair[Function, ObservedFunction]) -> str | None:
+    unqualified = any(mapping.qualifier is None for mapping in function.live.mappings)
+    return require(
+        not function.live.snapshots or not function.live.mappings or function.live.snapshot,
+        "its messages reach $LATEST, and only published versions have a snapshot"
+        if unqualified
+        else "SnapStart is on for new versions, but the version that its messages reach has no snapshot",
+    )
+
+
 CHECKS: Final = (
     missing(
         "function.missing",
@@ -78,56 +88,64 @@ CHECKS: Final = (
     ),
     Check(
         "function.timeout",
-        FUNCTIONS.deployed,
+        versions,
         _fits_longest_task,
         "the longest task is never started, and is dead-lettered in the end",
         lambda function: f"set it to {function.declared.timeout_seconds} s: apply Terraform",
     ),
     Check(
         "function.timeout",
-        FUNCTIONS.deployed,
+        versions,
         unless(_fits_longest_task, _declared_timeout),
         "a full batch doesn't fit any more, or a task that hangs is paid for longer than declared",
         severity="warning",
     ),
     Check(
         "function.timeout_over_visibility",
-        FUNCTIONS.deployed,
+        versions,
         _within_visibility,
         "Lambda refuses the event source mapping, or runs a message a second time while it is still running",
         PROVISION,
     ),
     Check(
         "function.memory",
-        FUNCTIONS.deployed,
+        versions,
         _enough_memory,
         "a task that needs more kills its process, and the whole batch is received again",
     ),
     Check(
         "function.memory",
-        FUNCTIONS.deployed,
+        versions,
         unless(_enough_memory, _declared_memory),
         "every invocation costs more than declared, and the next apply takes the memory away again",
         severity="warning",
     ),
     Check(
         "function.environment",
-        FUNCTIONS.deployed,
+        versions,
         lambda function: same_variables(function.live.environment, function.declared.environment),
         "it uses another broker, store or application than its callers",
     ),
     Check(
         "function.environment",
-        FUNCTIONS.deployed,
+        versions,
         lambda function: no_other_settings(function.live.environment, function.declared.environment),
         "it runs with settings that the code and its callers don't know of",
         "apply Terraform; a setting that is meant to stay belongs into deployment's environment",
         severity="warning",
     ),
-    Check("function.encryption", FUNCTIONS.deployed, own_key, NOT_YOUR_KEY),
+    Check("function.encryption", versions, own_key, NOT_YOUR_KEY),
+    Check(
+        "function.snapshot",
+        versions,
+        _from_snapshot,
+        "each new instance initialises the application, and snapshots are paid for that nothing starts from",
+        "apply Terraform, or publish a version and move the alias to it",
+        severity="warning",
+    ),
     Check(
         "function.role",
-        FUNCTIONS.deployed,
+        versions,
         lambda function: equal(function.live.role, function.declared.role, "its role is {}; {} is declared"),
         "calls are denied, or more is allowed than the code needs",
     ),

@@ -75,6 +75,22 @@ def _poller_config(function: Function) -> str:
     return f"--provisioned-poller-config {values}"
 
 
+def _existing_alias(mapping: MappingPair) -> str | None:
+    qualifier = mapping.live.qualifier
+    if qualifier is None or qualifier.isdecimal():
+        return None
+    aliases = mapping.observed.functions[mapping.declared.name].aliases
+    return require(qualifier in aliases, f"it invokes the alias {qualifier}, which does not exist")
+
+
+def _through_alias(mapping: MappingPair) -> str | None:
+    aliases = sorted(mapping.observed.functions[mapping.declared.name].aliases)
+    return require(
+        mapping.live.qualifier is not None or not aliases,
+        f"it invokes $LATEST, and not the alias {' or '.join(aliases)}",
+    )
+
+
 CHECKS: Final = (
     Check(
         "mapping.missing",
@@ -94,6 +110,24 @@ CHECKS: Final = (
         ),
         lambda mapping: f"messages of queue {_queue_name(mapping)} wait until their retention ends",
         _update("--enabled"),
+    ),
+    Check(
+        "mapping.alias",
+        _mappings,
+        _existing_alias,
+        "Lambda can't invoke the function: its messages are throttled, and dead-lettered in the end",
+    ),
+    Check(
+        "mapping.alias",
+        _mappings,
+        _through_alias,
+        "messages reach code and settings that have not been published, past weights, snapshots and provisioned"
+        " concurrency",
+        lambda mapping: (
+            f"apply Terraform, or aws lambda update-event-source-mapping --uuid {mapping.live.uuid}"
+            f" --function-name {mapping.declared.name}:<alias>"
+        ),
+        severity="warning",
     ),
     Check(
         "mapping.partial_responses",

@@ -6,13 +6,14 @@ Each kind of resource yields two sequences of pairs: the deployed resources, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
-from taskq_cloud.deploy.doctor.observed import Observed, ObservedQueue
-from taskq_cloud.deploy.topology.model import ScheduleGroup, Topology
+from taskq_cloud.deploy.doctor.observed import Observed, ObservedFunction, ObservedQueue, ObservedService
+from taskq_cloud.deploy.doctor.observed_monitoring import ObservedLogGroup
+from taskq_cloud.deploy.topology.model import Function, ScheduleGroup, Service, Topology
 
 D_co = TypeVar("D_co", covariant=True)
 L_co = TypeVar("L_co", covariant=True)
@@ -172,6 +173,28 @@ def all_queues(topology: Topology, observed: Observed) -> Iterator[Pair[object, 
     """Yield the deployed queues, their dead-letter queues, and the dead-letter queue of the schedules."""
     kinds = (QUEUES, DEAD_LETTER_QUEUES, SCHEDULE_DEAD_LETTER_QUEUES)
     return chain.from_iterable(kind.deployed(topology, observed) for kind in kinds)
+
+
+def versions(topology: Topology, observed: Observed) -> Iterator[Pair[Function, ObservedFunction]]:
+    """Yield the deployed functions, and each further version that an alias shifts a part of the messages to."""
+    for function in FUNCTIONS.deployed(topology, observed):
+        yield function
+        for version, live in function.live.further_versions.items():
+            yield replace(function, resource=f"{function.resource}:{version}", live=live)
+
+
+def log_groups(topology: Topology, observed: Observed) -> Iterator[Pair[Function | Service, ObservedLogGroup | None]]:
+    """Yield the deployed functions and services, each with the log group that it is configured with."""
+    if "logs" in observed.skipped:
+        return
+    workers: Iterator[Pair[Function | Service, ObservedFunction | ObservedService]] = chain(
+        FUNCTIONS.deployed(topology, observed), SERVICES.deployed(topology, observed)
+    )
+    for worker in workers:
+        name = worker.live.log_group
+        if name is not None:
+            live = observed.log_groups.get(name)
+            yield Pair(f"log group {name}", worker.declared, live, worker.remedy, topology, observed)
 
 
 def partition_of(observed: Observed) -> str:

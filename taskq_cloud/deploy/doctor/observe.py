@@ -1,7 +1,7 @@
 """Observes a deployment with read-only calls, one after the other.
 
-Queues, tables, buckets and functions of AWS are read here. Services, schedules and roles have their own modules, and so
-do the resources of other clouds.
+Queues, tables and buckets of AWS are read here. Functions, services, alarms, schedules and roles have modules of their
+own, and so do the resources of other clouds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.deploy.doctor import (
+    observe_functions,
     observe_google,
+    observe_monitoring,
     observe_roles,
     observe_schedules,
     observe_services,
@@ -22,8 +24,6 @@ from taskq_cloud.deploy.doctor.calls import call
 from taskq_cloud.deploy.doctor.observed import (
     Observed,
     ObservedBucket,
-    ObservedFunction,
-    ObservedMapping,
     ObservedQueue,
     ObservedScaling,
     ObservedSchedule,
@@ -39,7 +39,18 @@ _NO_RESOURCE: Final = ("ResourceNotFoundException", "ResourceNotFound")
 _NO_BUCKET: Final = ("404", "NoSuchBucket")
 _ENCRYPTED: Final = ("ENABLED", "ENABLING", "UPDATING")
 
-SKIPPABLE: Final = ("undeclared", "functions", "services", "scaling", "stores", "schedules", "roles", "tls")
+SKIPPABLE: Final = (
+    "undeclared",
+    "functions",
+    "services",
+    "scaling",
+    "alarms",
+    "logs",
+    "stores",
+    "schedules",
+    "roles",
+    "tls",
+)
 """Areas that can be left out. Queues can't: the other areas are compared with them."""
 
 
@@ -98,77 +109,6 @@ def bucket(name: str) -> Flow[ObservedBucket | None]:
     )
 
 
-def function(name: str, queue_arn: str | None) -> Flow[ObservedFunction | None]:
-    """Observe a function and the event source mappings of its queue; None if the function does not exist.
-
-    Args:
-        name: the function's name.
-        queue_arn: the ARN of the queue that it serves; None if that queue, and so any mapping of it, does not exist.
-    """
-    resource = f"function {name}"
-    found = yield from call(resource, "lambda", "get_function_configuration", _NO_RESOURCE, FunctionName=name)
-    if found is None:
-        return None
-    reserved = yield from call(resource, "lambda", "get_function_concurrency", FunctionName=name)
-    loop = yield from recursive_loop(name)
-    mappings: list[Mapping[str, Any]] = []
-    if queue_arn is not None:
-        # Ask for the queue's mappings, not the function's: another function may take messages from this queue.
-        answer = yield from call(resource, "lambda", "list_event_source_mappings", EventSourceArn=queue_arn)
-        mappings = (answer or {}).get("EventSourceMappings", [])
-    by_function = [(str(each["FunctionArn"]).split(":function:")[1].partition(":")[0], each) for each in mappings]
-    return ObservedFunction(
-        timeout_seconds=found["Timeout"],
-        memory_mb=found["MemorySize"],
-        environment=found.get("Environment", {}).get("Variables", {}),
-        mappings=[_mapping(each) for receiver, each in by_function if receiver == name],
-        role=str(found["Role"]).rpartition("/")[2],
-        reserved_concurrency=(reserved or {}).get("ReservedConcurrentExecutions"),
-        recursive_loop=loop or "Terminate",
-        competing_functions=[receiver for receiver, _ in by_function if receiver != name],
-        kms_key=found.get("KMSKeyArn") or None,
-        in_vpc=bool((found.get("VpcConfig") or {}).get("SubnetIds")),
-        traced=(found.get("TracingConfig") or {}).get("Mode") == "Active",
-        destinations=(yield from _destinations(resource, found)),
-    )
-
-
-def _destinations(resource: str, function: Mapping[str, Any]) -> Flow[list[str]]:
-    """Return the ARNs that Lambda sends a function's asynchronous invocations to, and the records of them."""
-    name = function["FunctionName"]
-    answer = yield from call(resource, "lambda", "list_function_event_invoke_configs", _NO_RESOURCE, FunctionName=name)
-    # Each alias has a configuration of its own.
-    configured = [each.get("DestinationConfig") or {} for each in (answer or {}).get("FunctionEventInvokeConfigs", [])]
-    found = [(each.get(kind) or {}).get("Destination") for each in configured for kind in ("OnSuccess", "OnFailure")]
-    found.append((function.get("DeadLetterConfig") or {}).get("TargetArn"))
-    return [arn for arn in found if arn]
-
-
-def recursive_loop(name: str) -> Flow[str | None]:
-    """Observe a function's recursion configuration, ``Allow`` or ``Terminate``; None if the function does not exist."""
-    found = yield from call(
-        f"function {name}", "lambda", "get_function_recursion_config", _NO_RESOURCE, FunctionName=name
-    )
-    return None if found is None else str(found["RecursiveLoop"])
-
-
-def _mapping(found: Mapping[str, Any]) -> ObservedMapping:
-    return ObservedMapping(
-        uuid=found["UUID"],
-        state=found.get("State", ""),
-        batch_size=found.get("BatchSize") or 0,
-        window_seconds=found.get("MaximumBatchingWindowInSeconds") or 0,
-        response_types=found.get("FunctionResponseTypes") or [],
-        maximum_concurrency=(found.get("ScalingConfig") or {}).get("MaximumConcurrency"),
-        pollers=_pollers(found.get("ProvisionedPollerConfig") or {}),
-        filters=[each["Pattern"] for each in (found.get("FilterCriteria") or {}).get("Filters", [])],
-    )
-
-
-def _pollers(config: Mapping[str, Any]) -> tuple[int, int] | None:
-    return (config["MinimumPollers"], config["MaximumPollers"]) if config else None
-
-
 def _kms_key(encryption: Mapping[str, Any] | None) -> str | None:
     rules = (encryption or {}).get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
     defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
@@ -190,12 +130,14 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
     """
     queues = yield from _queues(topology)
     undeclared = {} if "undeclared" in skip else (yield from observe_undeclared.undeclared(topology))
-    functions = {} if "functions" in skip else (yield from _functions(topology, queues))
+    functions = {} if "functions" in skip else (yield from observe_functions.functions(topology, queues))
     services, scaling = dict[str, ObservedService](), dict[str, ObservedScaling]()
     if "services" not in skip and topology.provider == "aws":
         services = yield from observe_services.services(topology, cluster or topology.name)
         if "scaling" not in skip:
             scaling = yield from observe_services.scaling(services, cluster or topology.name)
+    alarms = {} if "alarms" in skip else (yield from observe_monitoring.alarms(topology))
+    groups_of_logs = [each.log_group for each in functions.values()] + [each.log_group for each in services.values()]
     groups, schedules = frozenset[str](), dict[str, ObservedSchedule]()
     if "schedules" not in skip:
         groups, schedules = yield from observe_schedules.schedules(topology)
@@ -210,6 +152,9 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
         functions=functions,
         services=services,
         scaling=scaling,
+        alarms=alarms,
+        alarm_topics=(yield from observe_monitoring.alarm_topics(alarms.values())),
+        log_groups={} if "logs" in skip else (yield from observe_monitoring.log_groups(filter(None, groups_of_logs))),
         schedule_groups=groups,
         schedules=schedules,
         roles=roles,
@@ -238,16 +183,6 @@ def _stores(topology: Topology) -> Flow[dict[str, Any]]:
         "google_buckets": (yield from _each(observe_google.bucket, names("google"))),
         "containers": (yield from _each(observe_google.container, names("azure"))),
     }
-
-
-def _functions(topology: Topology, queues: Mapping[str, ObservedQueue]) -> Flow[dict[str, ObservedFunction]]:
-    functions = {}
-    for declared in topology.functions:
-        source = queues.get(topology.queue_named(declared.queue).name)
-        observed = yield from function(declared.name, source.arn if source else None)
-        if observed is not None:
-            functions[declared.name] = observed
-    return functions
 
 
 def _each(observe: Callable[[str], Flow[T | None]], names: Sequence[str]) -> Flow[dict[str, T]]:

@@ -96,4 +96,12 @@ def _service(definition: Mapping[str, Any], container: Mapping[str, Any]) -> Obs
         cpu_units=int(definition.get("cpu") or container.get("cpu") or 0),
         memory_mb=int(definition.get("memory") or container.get("memory") or 0),
         stop_timeout_seconds=container.get("stopTimeout"),
+        log_group=_log_group(container.get("logConfiguration") or {}),
     )
+
+
+def _log_group(configuration: Mapping[str, Any]) -> str | None:
+    """Return the log group of a container whose logs go to CloudWatch."""
+    if configuration.get("logDriver") != "awslogs":
+        return None
+    return (configuration.get("options") or {}).get("awslogs-group")

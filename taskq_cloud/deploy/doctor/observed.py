@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from taskq_cloud.deploy.doctor.observed_monitoring import ObservedAlarm, ObservedAlarmTopic, ObservedLogGroup
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedQueue:
@@ -154,6 +156,7 @@ class ObservedMapping:
         response_types: the response types that are on, such as ``ReportBatchItemFailures``.
         maximum_concurrency: the most instances that the mapping starts; None: no limit.
         pollers: the least and the most event pollers that are provisioned for it; None: it has none.
+        qualifier: the alias or version of the function that it invokes; None: the newest code, ``$LATEST``.
         filters: the patterns of its filters; Lambda deletes a message that matches none of them.
     """
 
@@ -165,11 +168,12 @@ class ObservedMapping:
     maximum_concurrency: int | None
     pollers: tuple[int, int] | None = None
     filters: Sequence[str] = ()
+    qualifier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedFunction:
-    """A Lambda function.
+    """A Lambda function, in the version that its messages reach.
 
     Args:
         timeout_seconds: how long an invocation may take.
@@ -184,6 +188,12 @@ class ObservedFunction:
         traced: whether X-Ray traces it.
         destinations: the ARNs that Lambda sends asynchronous invocations to, and the records of them.
         recursive_loop: its recursion configuration: ``Allow`` or ``Terminate``.
+        aliases: the names of its aliases.
+        snapshots: whether SnapStart makes snapshots of the versions that are published.
+        snapshot: whether instances of this version start from a snapshot.
+        further_versions: version -> the function in this version, of those that an alias shifts some messages to.
+        log_format: the format of its log lines: ``JSON`` or ``Text``.
+        log_group: the name of its log group.
     """
 
     timeout_seconds: int
@@ -198,6 +208,12 @@ class ObservedFunction:
     traced: bool = False
     destinations: Sequence[str] = ()
     recursive_loop: str = "Allow"
+    aliases: frozenset[str] = frozenset()
+    snapshots: bool = False
+    snapshot: bool = False
+    further_versions: Mapping[str, ObservedFunction] = field(default_factory=dict)
+    log_format: str = "JSON"
+    log_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +227,7 @@ class ObservedService:
         cpu_units: the CPU units of the task; 1,024 are one virtual CPU.
         memory_mb: the memory of the task, in MiB.
         stop_timeout_seconds: how long after SIGTERM the container is killed; None: ECS's default of 30 s.
+        log_group: the name of the log group of CloudWatch that it writes to; None: its logs go elsewhere.
     """
 
     role: str | None
@@ -219,6 +236,7 @@ class ObservedService:
     cpu_units: int
     memory_mb: int
     stop_timeout_seconds: int | None
+    log_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +303,9 @@ class Observed:
         jobs: full name -> job of Cloud Scheduler.
         google_buckets: name -> bucket of Cloud Storage.
         containers: name -> container of Azure Blob Storage.
+        alarms: name -> alarm, of the alarms that Terraform makes for the declaration.
+        alarm_topics: ARN -> topic that these alarms are published to.
+        log_groups: name -> log group of a function or a service.
         roles: name -> role; a declared role that no service assumes is the policy of its name.
         skipped: the areas that were not observed.
     """
@@ -303,5 +324,8 @@ class Observed:
     jobs: Mapping[str, ObservedJob] = field(default_factory=dict)
     google_buckets: Mapping[str, ObservedGoogleBucket] = field(default_factory=dict)
     containers: Mapping[str, ObservedContainer] = field(default_factory=dict)
+    alarms: Mapping[str, ObservedAlarm] = field(default_factory=dict)
+    alarm_topics: Mapping[str, ObservedAlarmTopic] = field(default_factory=dict)
+    log_groups: Mapping[str, ObservedLogGroup] = field(default_factory=dict)
     roles: Mapping[str, ObservedRole] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
+from taskq_cloud.deploy.doctor.expected_alarms import expected_alarms
 from tests.deploy.deployment import ACCOUNT, Deployment, trust
 
 OPEN_POLICY = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}]}
@@ -109,6 +110,122 @@ def recursive_loop(live: Deployment, configured: str) -> AbstractContextManager[
     return changed(
         lambda: put(FunctionName=name, RecursiveLoop=configured), lambda: put(FunctionName=name, RecursiveLoop="Allow")
     )
+
+
+@contextmanager
+def through_alias(live: Deployment, **published: Any) -> Iterator[None]:
+    """Publish a version with other settings, and let messages reach it through an alias."""
+    function, name, uuid = live.clients["lambda"], live.topology.functions[0].name, live.mapping["UUID"]
+    with live.with_function(**published):
+        version = function.publish_version(FunctionName=name)["Version"]
+    function.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    function.update_event_source_mapping(UUID=uuid, FunctionName=f"{name}:live")
+    yield
+    function.update_event_source_mapping(UUID=uuid, FunctionName=name)
+    function.delete_alias(FunctionName=name, Name="live")
+
+
+@contextmanager
+def past_alias(live: Deployment) -> Iterator[None]:
+    """Let messages reach the newest code although there is an alias."""
+    function, name, uuid = live.clients["lambda"], live.topology.functions[0].name, live.mapping["UUID"]
+    with through_alias(live):
+        function.update_event_source_mapping(UUID=uuid, FunctionName=name)
+        yield
+
+
+@contextmanager
+def without_alias(live: Deployment) -> Iterator[None]:
+    """Delete the alias that messages go through."""
+    function, name = live.clients["lambda"], live.topology.functions[0].name
+    with through_alias(live):
+        version = function.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+        function.delete_alias(FunctionName=name, Name="live")
+        yield
+        function.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+
+
+@contextmanager
+def shifted(live: Deployment, **published: Any) -> Iterator[None]:
+    """Let an alias shift some of the messages to a version with other settings."""
+    function, name = live.clients["lambda"], live.topology.functions[0].name
+    with through_alias(live):
+        with live.with_function(**published):
+            version = function.publish_version(FunctionName=name)["Version"]
+        weights = {"AdditionalVersionWeights": {version: 0.1}}
+        function.update_alias(FunctionName=name, Name="live", RoutingConfig=weights)
+        yield
+
+
+@contextmanager
+def with_snapshots(live: Deployment) -> Iterator[None]:
+    """Turn SnapStart on, although messages reach no published version."""
+    function, name = live.clients["lambda"], live.topology.functions[0].name
+    function.update_function_configuration(FunctionName=name, SnapStart={"ApplyOn": "PublishedVersions"})
+    yield
+    function.update_function_configuration(FunctionName=name, SnapStart={"ApplyOn": "None"})
+
+
+def alarm(live: Deployment, ending: str, **changes: Any) -> AbstractContextManager[None]:
+    """Change the expected alarm whose name has an ending; without changes, delete it."""
+    (name,) = (each.name for each in expected_alarms(live.topology) if each.name.endswith(ending))
+    delete = live.clients["cloudwatch"].delete_alarms
+    return changed(
+        lambda: live.make_alarm(name, **changes) if changes else delete(AlarmNames=[name]),
+        lambda: live.make_alarm(name),
+    )
+
+
+def topic(live: Deployment, attribute: str, value: str) -> AbstractContextManager[None]:
+    """Change an attribute of the topic of the alarms."""
+    sns = live.clients["sns"]
+    before = sns.get_topic_attributes(TopicArn=live.topic)["Attributes"][attribute]
+
+    def put(wanted: str) -> None:
+        sns.set_topic_attributes(TopicArn=live.topic, AttributeName=attribute, AttributeValue=wanted)
+
+    return changed(lambda: put(value), lambda: put(before))
+
+
+def without_topic(live: Deployment) -> AbstractContextManager[None]:
+    def remake() -> None:
+        live.topic = live.make_topic()
+        for each in expected_alarms(live.topology):
+            live.make_alarm(each.name)
+
+    return changed(lambda: live.clients["sns"].delete_topic(TopicArn=live.topic), remake)
+
+
+def without_subscription(live: Deployment) -> AbstractContextManager[None]:
+    sns = live.clients["sns"]
+    (found,) = sns.list_subscriptions_by_topic(TopicArn=live.topic)["Subscriptions"]
+    return changed(
+        lambda: sns.unsubscribe(SubscriptionArn=found["SubscriptionArn"]),
+        lambda: sns.subscribe(TopicArn=live.topic, Protocol="sqs", Endpoint=live.arn("work")),
+    )
+
+
+def log_group(live: Deployment, operation: str, **parameters: Any) -> AbstractContextManager[None]:
+    """Make one call on the log group of the function; afterwards create it again."""
+    logs, name = live.clients["logs"], f"/aws/lambda/{live.topology.functions[0].name}"
+
+    def undo() -> None:
+        if operation != "delete_log_group":
+            logs.delete_log_group(logGroupName=name)
+        live.make_log_group(name, kmsKeyId=live.key)
+
+    return changed(lambda: getattr(logs, operation)(logGroupName=name, **parameters), undo)
+
+
+def log_group_without_key(live: Deployment) -> AbstractContextManager[None]:
+    """Make the log group of the function anew, because ministack can't take a key away from it."""
+    logs, name = live.clients["logs"], f"/aws/lambda/{live.topology.functions[0].name}"
+
+    def remake(**options: str) -> None:
+        logs.delete_log_group(logGroupName=name)
+        live.make_log_group(name, **options)
+
+    return changed(remake, lambda: remake(kmsKeyId=live.key))
 
 
 def without_function(live: Deployment) -> AbstractContextManager[None]:

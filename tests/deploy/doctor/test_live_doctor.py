@@ -19,7 +19,7 @@ from taskq_cloud.deploy.doctor import checks_pubsub
 from taskq_cloud.deploy.doctor.calls import action_of
 from taskq_cloud.deploy.doctor.checks import CHECKS
 from tests.conftest import StackAddress
-from tests.deploy.deployment import Deployment
+from tests.deploy.deployment import Deployment, trust
 from tests.deploy.doctor import faults
 from tests.docs.test_tables import rows
 
@@ -138,6 +138,44 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
         ),
     ),
     ("another role", {"function.role"}, lambda o: o.with_function(Role=faults.OTHER_ROLE)),
+    ("an old version", {"function.timeout"}, lambda o: faults.through_alias(o, Timeout=7)),
+    ("a new version with less memory", {"function.memory"}, lambda o: faults.shifted(o, MemorySize=128)),
+    ("messages past the alias", {"mapping.alias"}, faults.past_alias),
+    ("an alias that does not exist", {"mapping.alias"}, faults.without_alias),
+    ("snapshots of no version", {"function.snapshot"}, faults.with_snapshots),
+    (
+        "log lines as text",
+        {"logs.format"},
+        lambda o: o.with_function(LoggingConfig={"LogFormat": "Text", "LogGroup": next(iter(o.log_groups))}),
+    ),
+    ("no log group", {"logs.missing"}, lambda o: faults.log_group(o, "delete_log_group")),
+    ("logs without end", {"logs.retention"}, lambda o: faults.log_group(o, "delete_retention_policy")),
+    ("logs under the key of CloudWatch", {"logs.encryption"}, faults.log_group_without_key),
+    (
+        "failed tasks that nothing counts",
+        {"alarm.filter"},
+        lambda o: faults.log_group(
+            o, "delete_metric_filter", filterName=f"{o.topology.functions[0].name}-failed-tasks"
+        ),
+    ),
+    ("alarm missing", {"alarm.missing"}, lambda o: faults.alarm(o, "-work-dead-letters")),
+    (
+        "alarm of another queue",
+        {"alarm.changed"},
+        lambda o: faults.alarm(o, "-work-age", Dimensions={"QueueName": "x"}),
+    ),
+    ("alarm at the tenth dead letter", {"alarm.changed"}, lambda o: faults.alarm(o, "-work-dead-letters", Threshold=9)),
+    ("alarm that tells nobody", {"alarm.actions"}, lambda o: faults.alarm(o, "-work-age", AlarmActions=[])),
+    ("alarm that is turned off", {"alarm.actions"}, lambda o: faults.alarm(o, "-work-age", ActionsEnabled=False)),
+    ("no topic", {"alarm.topic"}, faults.without_topic),
+    ("topic under the key of SNS", {"alarm.topic"}, lambda o: faults.topic(o, "KmsMasterKeyId", "alias/aws/sns")),
+    ("topic under a key of others", {"alarm.topic"}, lambda o: faults.topic(o, "KmsMasterKeyId", o.other_key)),
+    (
+        "topic closed to alarms",
+        {"alarm.topic"},
+        lambda o: faults.topic(o, "Policy", json.dumps(trust("events.amazonaws.com"))),
+    ),
+    ("topic without readers", {"alarm.subscribers"}, faults.without_subscription),
     ("loop detection", {"function.recursion"}, lambda o: faults.recursive_loop(o, "Terminate")),
     ("function switched off", {"function.concurrency"}, lambda o: faults.reserved(o, 0)),
     ("undeclared reserved concurrency", {"function.concurrency"}, lambda o: faults.reserved(o, 100)),
@@ -322,7 +360,9 @@ def test_every_check_that_aws_can_hold_is_planted_here() -> None:
 def test_skipped_areas_are_neither_observed_nor_checked(live: Deployment) -> None:
     live.calls.clear()
     with live.with_function(Timeout=7), live.with_attributes("work", DelaySeconds="1"):
-        found = live.findings(skip=["undeclared", "functions", "services", "stores", "schedules", "roles"])
+        found = live.findings(
+            skip=["undeclared", "functions", "services", "alarms", "logs", "stores", "schedules", "roles"]
+        )
     assert [each.check for each in found] == ["queue.delay"]
     assert {call.service for call in live.calls} == {"sqs"}
 
