@@ -82,8 +82,10 @@ def start(interpreter: str, folders: Sequence[Path], app: str, *, producer: bool
     done = _run(interpreter, arguments, environment, folders[0])
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no output"]
+        # What the handler goes on to say is about a function that is deployed.
+        reason = lines[-1].partition(". Deploy a package")[0]
         raise ImproperlyConfigured(
-            f"the package doesn't start: {lines[-1]}; add missing modules with --include or --require"
+            f"the package doesn't start: {reason}; add missing modules with --include or --require"
         )
     modules: list[str] = json.loads(done.stdout.splitlines()[-1])
     return modules

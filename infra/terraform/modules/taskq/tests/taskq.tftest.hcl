@@ -156,6 +156,7 @@ run "options_of_one_function_replace_those_of_every_function" {
       log_retention_days      = 7
       on_failure_arn          = null
       provisioned_concurrency = null
+      snap_start              = false
       tags                    = { team = "shop" }
       vpc                     = null
     })
