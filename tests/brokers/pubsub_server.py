@@ -18,7 +18,9 @@ from typing import Any, Self
 
 import grpc
 from google.cloud.tasks_v2 import types as tasks
+from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.protobuf import any_pb2, empty_pb2
+from google.protobuf.message import Message
 from google.pubsub_v1 import types as pubsub
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status  # type: ignore[import-untyped]  # the package has no types
@@ -39,6 +41,7 @@ class PubSubServer:
         calls: method -> how often it was called.
         denied: the methods that answer with PERMISSION_DENIED.
         tasks: the tasks that Cloud Tasks was given.
+        policies: full name of a topic or a subscription -> role -> members.
     """
 
     def __init__(self, project: str = "test-project") -> None:
@@ -48,6 +51,7 @@ class PubSubServer:
         self.denied: set[str] = set()
         self.tasks: list[tasks.Task] = []
         self.task_queues: set[str] = set()
+        self.policies: dict[str, dict[str, list[str]]] = {}
         self.host = "127.0.0.1:0"
         self._faults: defaultdict[str, deque[tuple[str, bool, dict[str, str]]]] = defaultdict(deque)
         self._lock = threading.RLock()
@@ -187,6 +191,13 @@ class PubSubServer:
             described.expiration_policy = pubsub.ExpirationPolicy(ttl=timedelta(seconds=found.ttl_seconds))
         return described
 
+    def _get_iam_policy(self, request: Any, _: Any) -> policy_pb2.Policy:
+        if request.resource not in {*self.state.topics, *self.state.subscriptions}:
+            raise Fault("NOT_FOUND", f"Resource not found (resource={request.resource.rpartition('/')[2]}).")
+        roles = self.policies.get(request.resource, {})
+        bindings = [policy_pb2.Binding(role=role, members=members) for role, members in roles.items()]
+        return policy_pb2.Policy(bindings=bindings)
+
     def _pull(self, request: Any, context: Any) -> Any:
         self._check_project(request.subscription)
         ends_at = time.monotonic() + LONGEST_PULL_SECONDS
@@ -296,7 +307,14 @@ def _handlers(server: PubSubServer) -> list[Any]:
         },
         "google.cloud.tasks.v2.CloudTasks": {"CreateTask": tasks.CreateTaskRequest},
     }
+    services["google.iam.v1.IAMPolicy"] = {"GetIamPolicy": _PolicyRequest}
     return [service_handler(server.answer, name, requests) for name, requests in services.items()]
+
+
+class _PolicyRequest:
+    """A request of IAM, whose messages are plain ones, in the form of the other APIs."""
+
+    deserialize = iam_policy_pb2.GetIamPolicyRequest.FromString
 
 
 def service_handler(answer: Callable[[str, Any, Any], Any], service: str, requests: Mapping[str, Any]) -> Any:
@@ -318,6 +336,6 @@ def service_handler(answer: Callable[[str, Any, Any], Any], service: str, reques
 
 def _serialize(response: Any) -> bytes:
     serialized: bytes = (
-        response.SerializeToString() if isinstance(response, empty_pb2.Empty) else type(response).serialize(response)
+        response.SerializeToString() if isinstance(response, Message) else type(response).serialize(response)
     )
     return serialized

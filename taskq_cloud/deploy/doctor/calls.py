@@ -53,7 +53,9 @@ _OTHER_CLOUDS: Final = {
     ("azureblob", "get_container"): "Microsoft.Storage/storageAccounts/blobServices/containers/read",
     ("cloud_scheduler", "get_job"): "cloudscheduler.jobs.get",
     ("gcs", "get_bucket"): "storage.buckets.get",
+    ("publisher", "get_iam_policy"): "pubsub.topics.getIamPolicy",
     ("publisher", "get_topic"): "pubsub.topics.get",
+    ("subscriber", "get_iam_policy"): "pubsub.subscriptions.getIamPolicy",
     ("subscriber", "get_subscription"): "pubsub.subscriptions.get",
 }
 """The permissions of operations on other clouds (Google's and Azure's references of permissions)."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from taskq_cloud.deploy.doctor import (
+    checks_access,
     checks_alarm,
     checks_function,
     checks_logs,
@@ -36,7 +37,7 @@ _AREAS: Final[Mapping[str, tuple[Check[Any], ...]]] = {
     "logs": checks_logs.CHECKS,
     "stores": checks_store.CHECKS,
     "schedules": (*checks_schedule.CHECKS, *checks_pubsub.SCHEDULE_CHECKS),
-    "roles": checks_role.CHECKS,
+    "roles": (*checks_role.CHECKS, *checks_access.CHECKS),
     "tls": (*checks_queue.TLS_CHECKS, *checks_store.TLS_CHECKS),
 }
 """The checks of each area that ``taskq doctor --skip`` can leave out; queues can't be left out."""

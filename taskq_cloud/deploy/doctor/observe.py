@@ -142,11 +142,14 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
     if "schedules" not in skip:
         groups, schedules = yield from observe_schedules.schedules(topology)
     roles = {} if "roles" in skip else (yield from observe_roles.roles(topology, queues))
+    topics = yield from observe_google.topics(topology)
+    subscriptions = yield from observe_google.subscriptions(topology)
     return Observed(
         queues=queues,
         undeclared=undeclared,
-        topics=(yield from observe_google.topics(topology)),
-        subscriptions=(yield from observe_google.subscriptions(topology)),
+        topics=topics,
+        subscriptions=subscriptions,
+        access={} if "roles" in skip else (yield from observe_google.access(topics, subscriptions)),
         jobs={} if "schedules" in skip else (yield from observe_google.jobs(topology)),
         **({} if "stores" in skip else (yield from _stores(topology))),
         functions=functions,

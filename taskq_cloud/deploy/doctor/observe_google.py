@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
@@ -15,6 +16,7 @@ from taskq_cloud.deploy.doctor.observed import (
 from taskq_cloud.deploy.topology.model import Topology
 
 _ABSENT: Final = ("NOT_FOUND",)
+_NO_POLICY: Final = ("NOT_FOUND", "UNIMPLEMENTED")
 _NO_BUCKET: Final = ("NoSuchBucket",)
 _NO_CONTAINER: Final = ("ContainerNotFound", "ContainerBeingDeleted")
 
@@ -44,6 +46,21 @@ def subscriptions(topology: Topology) -> Flow[dict[str, ObservedSubscription]]:
             )
             if answer is not None:
                 found[name] = _subscription(answer)
+    return found
+
+
+def access(topics: Iterable[str], subscriptions: Iterable[str]) -> Flow[dict[str, dict[str, frozenset[str]]]]:
+    """Observe who has which role on topics and subscriptions, by their full names; an emulator may not know roles."""
+    found = {}
+    services = dict.fromkeys(topics, "publisher") | dict.fromkeys(subscriptions, "subscriber")
+    for name, service in services.items():
+        kind = "topic" if service == "publisher" else "subscription"
+        answer = yield from call(f"{kind} {name}", service, "get_iam_policy", _NO_POLICY, request={"resource": name})
+        if answer is not None:
+            found[name] = {
+                role: frozenset(member for each in answer.bindings if each.role == role for member in each.members)
+                for role in {each.role for each in answer.bindings}
+            }
     return found
 
 

@@ -300,6 +300,7 @@ class Observed:
         schedules: name -> schedule, of the declared schedules.
         topics: full name of a topic -> settings by which it leaves messages out or changes them.
         subscriptions: full name -> subscription of Pub/Sub.
+        access: full name of a topic or a subscription -> role -> the members that have the role on this resource.
         jobs: full name -> job of Cloud Scheduler.
         google_buckets: name -> bucket of Cloud Storage.
         containers: name -> container of Azure Blob Storage.
@@ -321,6 +322,7 @@ class Observed:
     schedules: Mapping[str, ObservedSchedule] = field(default_factory=dict)
     topics: Mapping[str, Sequence[str]] = field(default_factory=dict)
     subscriptions: Mapping[str, ObservedSubscription] = field(default_factory=dict)
+    access: Mapping[str, Mapping[str, frozenset[str]]] = field(default_factory=dict)
     jobs: Mapping[str, ObservedJob] = field(default_factory=dict)
     google_buckets: Mapping[str, ObservedGoogleBucket] = field(default_factory=dict)
     containers: Mapping[str, ObservedContainer] = field(default_factory=dict)

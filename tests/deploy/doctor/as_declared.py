@@ -7,6 +7,7 @@ from typing import Any
 
 from taskq_cloud import TaskQ
 from taskq_cloud.deploy import aws_settings
+from taskq_cloud.deploy.doctor.checks_access import worker_members
 from taskq_cloud.deploy.doctor.observed import (
     Observed,
     ObservedBucket,
@@ -28,6 +29,7 @@ from taskq_cloud.deploy.topology.model import Bucket, Function, Role, ScheduleGr
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/shop"
+AGENT = "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
 NIGHTLY = {"nightly": {"task": "shop.charge", "schedule": "0 3 * * *", "args": [1]}}
 
 
@@ -187,7 +189,19 @@ def _of_google(topology: Topology) -> dict[str, Any]:
         of_dead = ObservedSubscription(dead, False, 60, 1_209_600, 0, "", 0, "")
         subscriptions[topology.google_name("subscriptions", each.dead_letter_subscription)] = of_dead
     names = {each.queue: topology.google_name("topics", each.topic) for each in topology.subscriptions}
+    workers = worker_members(topology)
+    access: dict[str, dict[str, frozenset[str]]] = {}
+    for each in topology.subscriptions:
+        dead = topology.google_name("topics", each.dead_letter_topic)
+        access[names[each.queue]] = {"roles/pubsub.publisher": frozenset(workers)}
+        access[dead] = {"roles/pubsub.publisher": frozenset([*workers, AGENT])}
+        access[topology.google_name("subscriptions", each.subscription)] = {
+            "roles/pubsub.subscriber": frozenset([*workers, AGENT]),
+            "roles/pubsub.viewer": frozenset(workers),
+        }
+        access[topology.google_name("subscriptions", each.dead_letter_subscription)] = {}
     return {
+        "access": access,
         "topics": topics,
         "subscriptions": subscriptions,
         "jobs": {

@@ -15,13 +15,14 @@ from google.cloud import storage
 from emulators import object_stores
 from taskq_cloud import TaskQ
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble, run
-from taskq_cloud.deploy.doctor import observe
+from taskq_cloud.deploy.doctor import observe, observe_google
 from taskq_cloud.deploy.doctor.checks import CHECKS, findings
 from taskq_cloud.deploy.doctor.observed import Observed
 from taskq_cloud.deploy.topology.model import Topology
 from taskq_cloud.errors import AccessDenied
+from tests.brokers.pubsub_server import PubSubServer
 from tests.deploy.conftest import drive
-from tests.deploy.doctor.as_declared import deployed, on_google
+from tests.deploy.doctor.as_declared import AGENT, deployed, on_google
 from tests.stores.schedules.cloud_scheduler_server import CloudSchedulerServer
 
 Plant: TypeAlias = Callable[[Observed], Observed]
@@ -65,6 +66,18 @@ def rule(days: int, *prefixes: str) -> Plant:
     return plant
 
 
+def access(name: str, role: str, *members: str) -> Plant:
+    """Let some members, and no others, have a role of Pub/Sub on a topic or a subscription."""
+
+    def plant(observed: Observed) -> Observed:
+        there = {**observed.access[name], f"roles/pubsub.{role}": frozenset(members)}
+        return replace(observed, access={**observed.access, name: there})
+
+    return plant
+
+
+WORKER = "serviceAccount:shop-worker@shop-prod.iam.gserviceaccount.com"
+
 PLANTED: list[tuple[str, set[str], Plant]] = [
     ("topic missing", {"topic.missing"}, of("topics", TOPIC)),
     ("topic of dead letters missing", {"topic.missing"}, of("topics", f"{TOPIC}-dead")),
@@ -88,6 +101,14 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
     ("kept too short", {"subscription.retention"}, of("subscriptions", QUEUE, retention_seconds=600)),
     ("kept too long", {"subscription.retention"}, of("subscriptions", QUEUE, retention_seconds=600_000)),
     ("another deadline", {"subscription.ack_deadline"}, of("subscriptions", QUEUE, ack_deadline_seconds=10)),
+    ("worker that may not publish", {"topic.publishers"}, access(TOPIC, "publisher", "user:shop@example.com")),
+    ("worker without dead letters", {"topic.publishers"}, access(f"{TOPIC}-dead", "publisher", AGENT)),
+    ("dead letters that Pub/Sub can't move", {"topic.publishers"}, access(f"{TOPIC}-dead", "publisher", WORKER)),
+    ("dead letters that Pub/Sub can't take", {"subscription.subscribers"}, access(QUEUE, "subscriber", WORKER)),
+    ("worker that may not receive", {"subscription.subscribers"}, access(QUEUE, "subscriber", AGENT)),
+    ("worker that may not look", {"subscription.viewers"}, access(QUEUE, "viewer")),
+    ("topic open to everyone", {"topic.public"}, access(TOPIC, "editor", "allUsers")),
+    ("subscription open to everyone", {"subscription.public"}, access(DEAD, "viewer", "allAuthenticatedUsers")),
     ("job missing", {"jobs.missing"}, of("jobs")),
     ("job at another time", {"jobs.changed"}, job(schedule="0 4 * * *")),
     ("job paused", {"jobs.changed"}, job(enabled=False)),
@@ -121,6 +142,25 @@ def test_lifecycle_rule_of_another_prefix_is_no_finding() -> None:
 def test_every_check_on_google_is_planted_here() -> None:
     of_google = {each.name for each in CHECKS if each.name.startswith(("topic.", "subscription.", "jobs."))}
     assert of_google - set().union(*(checks for _, checks, _ in PLANTED)) == set()
+
+
+def test_access_on_a_server_is_observed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = on_google()
+    expected = deployed(topology)
+    with PubSubServer("shop-prod") as server:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)
+        for each in topology.subscriptions:
+            server.make_queue(each.topic)
+            server.make_queue(each.dead_letter_topic)
+        server.policies = {
+            name: {role: sorted(members) for role, members in roles.items()} for name, roles in expected.access.items()
+        }
+        app = TaskQ("shop", broker="pubsub://shop-prod/shop-", task_default_queue="orders")
+        observe_access = observe_google.access(expected.topics, expected.subscriptions)
+        try:
+            assert drive(app, observe_access) == expected.access
+        finally:
+            app.close()
 
 
 def test_missing_permission_is_named() -> None:
