@@ -1,4 +1,7 @@
-"""The example ``localstack`` is applied to a local AWS stack with the real provider, used and destroyed."""
+"""The example ``localstack`` is applied to a local AWS stack with the real provider, used, changed and destroyed.
+
+The change renames a queue as docs/terraform.md describes it. ``taskq doctor`` looks at each state of the deployment.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from taskq_cloud.core.schedules.ticks import tick_id
 from taskq_cloud.testing.waiting import until
 from tests.infra.terraform import INFRA, WRAPPERS, changes, copy_of, with_providers
 from tests.infra.test_doctor_after_apply import diagnose
+from tests.infra.test_modules import topology_of
 
 TIMEOUT_SECONDS = 60
 MINUTE = timedelta(minutes=1)
@@ -27,20 +31,39 @@ DRIFT: set[str] = set()
 """Addresses of resources that the stack describes differently from their configuration."""
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """The archive of the example's application, made by the command that a user runs."""
-    source = tmp_path / "source"
-    source.mkdir()
-    shutil.copy(INFRA / "examples" / "localstack" / "shop.py", source)
-    output = tmp_path / "dist"
-    subprocess.run(
-        [sys.executable, "-m", "taskq_cloud", "-A", "shop:app", "package", "-o", str(output)],
-        cwd=source,
-        check=True,
-        capture_output=True,
-    )
+RENAMED = {
+    'task_default_queue="orders"': 'task_default_queue="payments"',
+    'deployment={"schedules": "terraform"}': (
+        'deployment={"schedules": "terraform", "retired_queues": {"orders": "payments"}}'
+    ),
+}
+"""What changes in the code of the example when its queue gets another name, and the old one is still served."""
+
+DROPPED = {', "retired_queues": {"orders": "payments"}': ""}
+
+
+def command(*words: str) -> list[str]:
+    """Return a command of ``taskq`` that a user runs in the folder of the application."""
+    return [sys.executable, "-B", "-m", "taskq_cloud", "-A", "shop:app", *words]
+
+
+def package(folder: Path, output: Path) -> Path:
+    """Make the archive of the application in a folder."""
+    source = output / "source"
+    source.mkdir(parents=True)
+    shutil.copy(folder / "shop.py", source)
+    subprocess.run(command("package", "-o", str(output)), cwd=source, check=True, capture_output=True)
     return output / "function.zip"
+
+
+def change(folder: Path, replacements: dict[str, str]) -> None:
+    """Change the code of the application in a folder, and write its declaration again."""
+    code = (folder / "shop.py").read_text()
+    for before, after in replacements.items():
+        assert before in code
+        code = code.replace(before, after)
+    (folder / "shop.py").write_text(code)
+    (folder / "taskq.tfvars.json").write_text(json.dumps(topology_of(folder)))
 
 
 def wait_for_mapping(functions: Any, mapping: str) -> None:
@@ -73,10 +96,9 @@ def existing_resources(make_aws_client: Callable[[str, str], Any], endpoint_url:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_applied_example_runs_tasks_and_destroy_leaves_nothing(
+@pytest.mark.timeout(600)
+def test_applied_example_runs_tasks_through_change_and_destroy_leaves_nothing(
     own_stack: stacks.Stack,
-    package: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     make_aws_client: Callable[[str, str], Any],
@@ -88,12 +110,12 @@ def test_applied_example_runs_tasks_and_destroy_leaves_nothing(
     folder = copy_of(INFRA / "examples" / "localstack", tmp_path)
     terraform = with_providers("real", tmp_path / "data")
     runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    given = {"endpoint_url": own_stack.endpoint_url, "package_filename": str(package), "runtime": runtime}
-    variables = [f"-var={name}={value}" for name, value in given.items()]
+    stack = {"endpoint_url": own_stack.endpoint_url, "runtime": runtime}
+    archive = package(folder, tmp_path / "first")
+    variables = [f"-var={name}={value}" for name, value in {**stack, "package_filename": archive}.items()]
     terraform.init(folder)
     before = existing_resources(make_aws_client, own_stack.endpoint_url)
     terraform.run(folder, "apply", "-auto-approve", "-input=false", "-no-color", *variables)
-    next_minute = datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE
     made = existing_resources(make_aws_client, own_stack.endpoint_url)
     assert {kind for kind, names in made.items() if names > before[kind]} == made.keys()
     outputs = json.loads(terraform.run(folder, "output", "-json").stdout)
@@ -110,11 +132,29 @@ def test_applied_example_runs_tasks_and_destroy_leaves_nothing(
         )
         assert changes(terraform.plan(folder, *variables)).keys() <= DRIFT
         assert diagnose(folder) == []
-        # The schedule is due by now, or nearly: the test starts no second wait of a minute.
+
+        change(folder, RENAMED)
+        archive = package(folder, tmp_path / "second")
+        variables = [f"-var={name}={value}" for name, value in {**stack, "package_filename": archive}.items()]
+        terraform.run(folder, "apply", "-auto-approve", "-input=false", "-no-color", *variables)
+        next_minute = datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE
+        assert diagnose(folder) == []
+        # The schedule is due within the minute for which nothing may be left in the old queue.
+        draining = subprocess.Popen(command("drain", "-Q", "orders"), cwd=folder, stdout=subprocess.PIPE)
+        assert caller.send_task("shop.charge", [42], queue="orders").get(timeout=TIMEOUT_SECONDS) == "order 42 is paid"
         counted = caller.AsyncResult(tick_id("shop", "shop.count", next_minute))
         assert counted.get(timeout=TIMEOUT_SECONDS + MINUTE.seconds) == "all orders are counted"
+        output, _ = draining.communicate(timeout=2 * TIMEOUT_SECONDS)
+        assert (draining.returncode, output.decode()) == (0, "orders: empty\n")
     finally:
         caller.close()
 
+    change(folder, DROPPED)
+    assert [each.partition(":")[0] for each in diagnose(folder)] == [
+        "queue.undeclared queue shop-orders",
+        "queue.undeclared queue shop-orders-dead",
+    ]
+    terraform.run(folder, "apply", "-auto-approve", "-input=false", "-no-color", *variables)
+    assert diagnose(folder) == []
     terraform.run(folder, "destroy", "-auto-approve", "-input=false", "-no-color", *variables)
     assert existing_resources(make_aws_client, own_stack.endpoint_url) == before

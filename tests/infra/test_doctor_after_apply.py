@@ -1,13 +1,15 @@
 """``taskq doctor`` is silent after a clean apply, and loud after each change by hand.
 
-The example ``complete`` is applied to a local AWS stack with the real provider, so that the doctor reads policies as
-Terraform writes them. ``test_applied`` does the same with the example ``localstack``.
+The examples ``complete``, ``minimal`` and ``environments`` are applied to a local AWS stack with the real provider,
+each in an account of its own, so that the doctor reads policies and alarms as Terraform writes them. ``test_applied``
+asks the doctor about the example ``localstack``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +20,13 @@ import pytest
 from emulators import aws as stacks
 from tests.infra.terraform import INFRA, WRAPPERS, copy_of, with_providers
 
-ACCOUNT = "123456789012"
+ACCOUNTS = {"complete": "123456789012", "minimal": "333333333333", "environments": "111111111111"}
+"""Example -> its account. On the stack, an access key of twelve digits is the account of its resources."""
+
 LOCAL_PROVIDER = """
 provider "aws" {
   region                      = local.declared.region
-  access_key                  = "%s" # the account of the example; the stack takes any key, and makes it the account
+  access_key                  = "%s"
   secret_key                  = "test"
   skip_credentials_validation = true
   skip_metadata_api_check     = true
@@ -48,9 +52,50 @@ def diagnose(folder: Path, *skip: str) -> list[str]:
     return found
 
 
+def applied(tmp_path: Path) -> Path:
+    """Apply all of these examples at once, because Terraform and the stack take seconds for each start and queue."""
+    root = copy_of(INFRA, tmp_path)
+    # No local stack has Application Auto Scaling.
+    (root / "modules" / "container_worker" / "scaling.tf").unlink()
+    package = tmp_path / "function.zip"
+    package.write_bytes(b"PK\x05\x06" + b"\0" * 18)
+    function = {"package_filename": str(package)}
+    containers = {"image": "shop:1", "network": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}}
+    given: dict[str, dict[str, Any]] = {
+        "complete": {
+            **function,
+            **containers,
+            "layer_filename": str(package),
+            "alarm_email": "shop@example.com",
+        },
+        "minimal": function,
+        "environments": {
+            **function,
+            **containers,
+            "environment": "staging",
+            "account_id": ACCOUNTS["environments"],
+            "secrets": {"SHOP_PASSWORD": "arn:aws:ssm:eu-west-1:111111111111:parameter/shop/staging/password"},
+            "deletion_protection": False,
+        },
+    }
+    for name, account in ACCOUNTS.items():
+        main = root / "examples" / name / "main.tf"
+        local = LOCAL_PROVIDER % account
+        guard = re.search(r"\n +allowed_account_ids = .*\n", main.read_text())
+        if guard is not None:
+            local = local.replace("\n}", f"{guard.group().rstrip()}\n}}")
+        (main.parent / "main_override.tf").write_text(local)
+    modules = {name: {"source": f"./examples/{name}", **inputs} for name, inputs in given.items()}
+    (root / "main.tf.json").write_text(json.dumps({"module": modules}))
+    terraform = with_providers("real", tmp_path / "data")
+    terraform.init(root)
+    terraform.run(root, "apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=30")
+    return root / "examples"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_doctor_after_clean_apply_is_silent(
+def test_doctor_after_clean_apply_of_examples_is_silent_until_something_changes(
     own_stack: stacks.Stack,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -59,33 +104,42 @@ def test_doctor_after_clean_apply_is_silent(
         pytest.skip("the AWS provider is not installed")
     for name, value in stacks.environment(own_stack.endpoint_url).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)
     for name in [name for name in os.environ if name.startswith("TASKQ_")]:
         monkeypatch.delenv(name)
-    folder = copy_of(INFRA / "examples" / "complete", tmp_path)
-    (folder / "main_override.tf").write_text(LOCAL_PROVIDER % ACCOUNT)
-    # No local stack has Application Auto Scaling, and alarms are not what is compared here.
-    (folder.parent.parent / "modules" / "container_worker" / "scaling.tf").unlink()
-    package = tmp_path / "function.zip"
-    package.write_bytes(b"PK\x05\x06" + b"\0" * 18)
-    network = {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}
-    given = {
-        "package_filename": str(package),
-        "layer_filename": str(package),
-        "image": "shop:1",
-        "alarm_email": "shop@example.com",
-        "network": network,
-    }
-    (folder / "given.auto.tfvars.json").write_text(json.dumps(given))
-    terraform = with_providers("real", tmp_path / "data")
-    terraform.init(folder)
-    terraform.run(folder, "apply", "-auto-approve", "-input=false", "-no-color")
-    assert diagnose(folder, "scaling") == []
+    examples = applied(tmp_path)
+    environment = {"environments": "staging.env"}
+    for name, account in ACCOUNTS.items():
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", account)
+        monkeypatch.setenv("TASKQ_ENV_FILE", environment.get(name, ""))
+        assert diagnose(examples / name, "scaling") == [], name
 
+    monkeypatch.delenv("TASKQ_ENV_FILE")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNTS["complete"])
+    change_by_hand()
+    assert diagnose(examples / "complete", "scaling") == [
+        "alarm.actions alarm shop-mail.fifo-age: its actions are turned off",
+        (
+            "alarm.filter log group /taskq/shop-worker: no metric filter counts its failed tasks as the metric"
+            " shop-worker-failed-tasks"
+        ),
+        "alarm.topic topic shop-alarms: its key alias/aws/sns can't be used by cloudwatch.amazonaws.com",
+        # A value above the least that is safe is drift, too.
+        "function.memory function shop-orders: it has 2048 MiB of memory; 1024 MiB are declared",
+        "logs.retention log group /aws/lambda/shop-orders: it keeps its logs without end",
+    ]
+
+
+def change_by_hand() -> None:
+    """Change the deployment of the example ``complete`` as people do in a hurry."""
     from botocore.session import Session  # an optional requirement: without it, the tests without AWS still run
 
-    # Values above the least that is safe are drift, too.
-    functions: Any = Session().create_client("lambda")
-    functions.update_function_configuration(FunctionName="shop-orders", MemorySize=2048)
-    (found,) = diagnose(folder, "scaling")
-    assert found == "function.memory function shop-orders: it has 2048 MiB of memory; 1024 MiB are declared"
+    def client(service: str) -> Any:
+        return Session().create_client(service, region_name="eu-west-1")
+
+    client("lambda").update_function_configuration(FunctionName="shop-orders", MemorySize=2048)
+    client("cloudwatch").disable_alarm_actions(AlarmNames=["shop-mail.fifo-age"])
+    logs = client("logs")
+    logs.delete_metric_filter(logGroupName="/taskq/shop-worker", filterName="shop-worker-failed-tasks")
+    logs.delete_retention_policy(logGroupName="/aws/lambda/shop-orders")
+    topic = f"arn:aws:sns:eu-west-1:{ACCOUNTS['complete']}:shop-alarms"
+    client("sns").set_topic_attributes(TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue="alias/aws/sns")
