@@ -11,7 +11,7 @@ from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import app_path, common_options
 from taskq_cloud.cli.output import echo, json_text, say
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.deploy.doctor import observe
+from taskq_cloud.deploy.doctor import observe, observe_google
 from taskq_cloud.deploy.doctor.calls import services, uses_no_tls
 from taskq_cloud.deploy.doctor.checks import findings
 from taskq_cloud.deploy.doctor.finding import Finding
@@ -28,6 +28,11 @@ from taskq_cloud.deploy.doctor.finding import Finding
 )
 @click.option("--cluster", metavar="NAME", help="The ECS cluster of the services.  [default: the deployment's name]")
 @click.option(
+    "--location",
+    metavar="NAME",
+    help="The location of the worker pools on Google Cloud.  [default: that of the jobs of Cloud Scheduler]",
+)
+@click.option(
     "--skip",
     multiple=True,
     type=click.Choice(observe.SKIPPABLE),
@@ -35,7 +40,9 @@ from taskq_cloud.deploy.doctor.finding import Finding
 )
 @common_options
 @click.pass_context
-def command(context: click.Context, /, output_format: str, cluster: str | None, skip: tuple[str, ...]) -> None:
+def command(
+    context: click.Context, /, output_format: str, cluster: str | None, location: str | None, skip: tuple[str, ...]
+) -> None:
     """Compare a deployment with what the application declares, and explain each difference.
 
     Nothing is changed.
@@ -50,9 +57,11 @@ def command(context: click.Context, /, output_format: str, cluster: str | None, 
     if uses_no_tls(app.services()):
         # A local stack: a policy that denies requests without TLS would deny the application's own.
         skip = (*skip, "tls")
+    if topology.provider == "google" and observe_google.location_of(topology, location) is None:
+        say(context, "The worker pools are not checked: name their location with --location.")
     connections = Connections(services(topology, app.services()))
     try:
-        found = findings(topology, connections.run(observe.everything(topology, cluster, skip)))
+        found = findings(topology, connections.run(observe.everything(topology, cluster, skip, location)))
     finally:
         connections.close()
     if output_format == "json":

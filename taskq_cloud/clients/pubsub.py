@@ -1,12 +1,13 @@
-"""The client of Google Pub/Sub, Cloud Tasks and Cloud Scheduler, by Google's generated gRPC clients.
+"""The client of Google Pub/Sub, Cloud Tasks, Cloud Scheduler and Cloud Run, by Google's generated gRPC clients.
 
-The services are ``publisher``, ``subscriber``, ``cloud_tasks`` and ``cloud_scheduler``.
+The services are ``publisher``, ``subscriber``, ``cloud_tasks``, ``cloud_scheduler`` and, for worker pools,
+``cloud_run``.
 
 A call's operation is the name of the generated client's method. Its parameters are ``request`` and, for a call that
 waits, ``timeout`` in seconds. Its answer is the method's. The libraries' threads for batching, streaming and leasing
 are not used: the adapter makes batches, and the worker keeps leases. Credentials are Google's default ones.
-``PUBSUB_EMULATOR_HOST``, ``CLOUD_TASKS_EMULATOR_HOST`` and ``CLOUD_SCHEDULER_EMULATOR_HOST`` name servers that are used
-without TLS and without credentials.
+``PUBSUB_EMULATOR_HOST``, ``CLOUD_TASKS_EMULATOR_HOST``, ``CLOUD_SCHEDULER_EMULATOR_HOST`` and
+``CLOUD_RUN_EMULATOR_HOST`` name servers that are used without TLS and without credentials.
 
 gRPC doesn't survive a fork: a process that has opened a channel must not fork, except to execute another program.
 
@@ -75,6 +76,7 @@ _APIS: Final = {
     "cloud_scheduler": _API(
         "google.cloud.scheduler_v1.services.cloud_scheduler", "CloudScheduler", "CLOUD_SCHEDULER_EMULATOR_HOST"
     ),
+    "cloud_run": _API("google.cloud.run_v2.services.worker_pools", "WorkerPools", "CLOUD_RUN_EMULATOR_HOST"),
 }
 """The API of each service."""
 
@@ -108,7 +110,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> GoogleClient:
     """Open a client of one service.
 
     Args:
-        service: ``publisher``, ``subscriber``, ``cloud_tasks`` or ``cloud_scheduler``.
+        service: ``publisher``, ``subscriber``, ``cloud_tasks``, ``cloud_scheduler`` or ``cloud_run``.
         options: ``endpoint``, a host other than the service's global one; it may be missing.
 
     Raises:

@@ -51,6 +51,7 @@ defined by Amazon S3")."""
 
 _OTHER_CLOUDS: Final = {
     ("azureblob", "get_container"): "Microsoft.Storage/storageAccounts/blobServices/containers/read",
+    ("cloud_run", "get_worker_pool"): "run.workerPools.get",
     ("cloud_scheduler", "get_job"): "cloudscheduler.jobs.get",
     ("gcs", "get_bucket"): "storage.buckets.get",
     ("publisher", "get_iam_policy"): "pubsub.topics.getIamPolicy",
@@ -116,14 +117,14 @@ def region_of_environment() -> str | None:
 
 
 def services(topology: Topology, of_app: Mapping[str, Service]) -> dict[str, Service]:
-    """Return the clients of ``SERVICES``, and those of the application's own adapters, by the name of the service.
+    """Return the clients of ``SERVICES``, of Cloud Run, and of the application's own adapters, by the service's name.
 
     Args:
         topology: the declaration.
         of_app: the clients of the application's own adapters: these commands use the endpoints and Regions of its URLs.
     """
     others = Service("aws", (("region", topology.region),))
-    return {**of_app, **{name: of_app.get(name, others) for name in SERVICES}}
+    return {**of_app, **{name: of_app.get(name, others) for name in SERVICES}, "cloud_run": Service("pubsub")}
 
 
 def uses_no_tls(of_app: Mapping[str, Service]) -> bool:

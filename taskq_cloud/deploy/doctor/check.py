@@ -29,7 +29,10 @@ NOT_YOUR_KEY: Final = (
 )
 
 _SETTINGS: Final = frozenset(f"TASKQ_{name.upper()}" for name in Settings.model_fields)
-_OF_PLATFORM: Final = frozenset({"TASKQ_WORKER_HEALTH_PORT", "TASKQ_WORKER_SHUTDOWN_TIMEOUT"})
+_OF_PLATFORM: Final = frozenset({"TASKQ_WORKER_HEALTH_PORT", "TASKQ_WORKER_SHUTDOWN_TIMEOUT"}) | {
+    # On Google Cloud, the address of the queue for delays, which is known once it is made.
+    "TASKQ_BROKER_TRANSPORT_OPTIONS"
+}
 """Settings that Terraform's modules give to the containers of a platform, whatever the application declares."""
 
 

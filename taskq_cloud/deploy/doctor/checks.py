@@ -21,6 +21,7 @@ from taskq_cloud.deploy.doctor import (
     checks_service,
     checks_store,
     checks_undeclared,
+    checks_worker_pool,
 )
 from taskq_cloud.deploy.doctor.check import Check
 from taskq_cloud.deploy.doctor.finding import Finding
@@ -31,7 +32,7 @@ _AREAS: Final[Mapping[str, tuple[Check[Any], ...]]] = {
     "queues": (*checks_queue.CHECKS, *checks_pubsub.CHECKS),
     "undeclared": checks_undeclared.CHECKS,
     "functions": (*checks_function.CHECKS, *checks_mapping.CHECKS),
-    "services": checks_service.CHECKS,
+    "services": (*checks_service.CHECKS, *checks_worker_pool.CHECKS),
     "scaling": checks_service.SCALING_CHECKS,
     "alarms": checks_alarm.CHECKS,
     "logs": checks_logs.CHECKS,

@@ -42,11 +42,15 @@ def _of(*kinds: Kind[Subscription, object]) -> Callable[[Topology, Observed], It
     return pairs
 
 
-def worker_members(topology: Topology) -> list[str]:
-    """Return the service accounts of the worker pools, which the Terraform modules name after them."""
+def worker_account(topology: Topology, service: str) -> str:
+    """Return the address of the service account that the Terraform modules name after a worker pool."""
     domain, _, project = (topology.project or "").rpartition(":")
-    host = f"{project}.{domain}" if domain else project
-    return [f"serviceAccount:{each.name}@{host}.iam.gserviceaccount.com" for each in topology.services]
+    return f"{service}@{f'{project}.{domain}' if domain else project}.iam.gserviceaccount.com"
+
+
+def worker_members(topology: Topology) -> list[str]:
+    """Return the service accounts of all worker pools as members of a policy."""
+    return [f"serviceAccount:{worker_account(topology, each.name)}" for each in topology.services]
 
 
 def _lacking(access: AccessPair, role: str, members: Iterable[str]) -> str | None:

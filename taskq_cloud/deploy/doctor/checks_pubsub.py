@@ -15,7 +15,8 @@ from taskq_cloud.deploy.doctor.matching import (
     TOPICS,
     Pair,
 )
-from taskq_cloud.deploy.doctor.observed import Observed, ObservedJob, ObservedSubscription
+from taskq_cloud.deploy.doctor.observed import Observed
+from taskq_cloud.deploy.doctor.observed_google import ObservedJob, ObservedSubscription
 from taskq_cloud.deploy.topology.model import SchedulerJob, Subscription, Topology
 
 SubscriptionPair: TypeAlias = Pair[Subscription, ObservedSubscription]

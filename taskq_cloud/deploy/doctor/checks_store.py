@@ -16,7 +16,8 @@ from taskq_cloud.deploy.doctor.check import (
     require,
 )
 from taskq_cloud.deploy.doctor.matching import BUCKETS, CONTAINERS, GOOGLE_BUCKETS, TABLES, Pair, partition_of
-from taskq_cloud.deploy.doctor.observed import ObservedBucket, ObservedGoogleBucket
+from taskq_cloud.deploy.doctor.observed import ObservedBucket
+from taskq_cloud.deploy.doctor.observed_google import ObservedGoogleBucket
 from taskq_cloud.deploy.topology.model import Bucket
 
 

@@ -105,7 +105,14 @@ SERVICES: Final = Kind(
     lambda observed: observed.services,
     TERRAFORM,
 )
-"""Pairs of a declared and a deployed service of ECS; worker pools of Cloud Run are not observed."""
+"""Pairs of a declared and a deployed service of ECS."""
+WORKER_POOLS: Final = Kind(
+    "worker pool",
+    lambda topology: topology.services if topology.provider == "google" else (),
+    lambda observed: observed.worker_pools,
+    TERRAFORM,
+)
+"""Pairs of a declared service and a deployed worker pool of Cloud Run."""
 SCALING: Final = Kind("service", SERVICES.declared, lambda observed: observed.scaling, TERRAFORM)
 """Pairs of a declared service and its scaling."""
 TABLES: Final = Kind("table", lambda topology: topology.tables, lambda observed: observed.tables, PROVISION)

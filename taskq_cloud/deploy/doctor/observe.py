@@ -115,7 +115,9 @@ def _kms_key(encryption: Mapping[str, Any] | None) -> str | None:
     return next((each["KMSMasterKeyID"] for each in defaults if each.get("KMSMasterKeyID")), None)
 
 
-def everything(topology: Topology, cluster: str | None = None, skip: Collection[str] = ()) -> Flow[Observed]:
+def everything(
+    topology: Topology, cluster: str | None = None, skip: Collection[str] = (), location: str | None = None
+) -> Flow[Observed]:
     """Observe all resources that a topology declares.
 
     Args:
@@ -123,11 +125,16 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
         cluster: the name or ARN of the ECS cluster that its services run in; None: the cluster is named after the
             deployment.
         skip: areas to leave out, of ``SKIPPABLE``.
+        location: the location of the worker pools on Cloud Run; None: that of the jobs of Cloud Scheduler. Without
+            either, services are left out on Google Cloud.
 
     Raises:
         AccessDenied: a permission is missing; the error names it.
         OperationalError: a service did not answer, or refused a call.
     """
+    location = observe_google.location_of(topology, location)
+    if topology.provider == "google" and location is None:
+        skip = (*skip, "services")
     queues = yield from _queues(topology)
     undeclared = {} if "undeclared" in skip else (yield from observe_undeclared.undeclared(topology))
     functions = {} if "functions" in skip else (yield from observe_functions.functions(topology, queues))
@@ -136,28 +143,20 @@ def everything(topology: Topology, cluster: str | None = None, skip: Collection[
         services = yield from observe_services.services(topology, cluster or topology.name)
         if "scaling" not in skip:
             scaling = yield from observe_services.scaling(services, cluster or topology.name)
-    alarms = {} if "alarms" in skip else (yield from observe_monitoring.alarms(topology))
     groups_of_logs = [each.log_group for each in functions.values()] + [each.log_group for each in services.values()]
     groups, schedules = frozenset[str](), dict[str, ObservedSchedule]()
     if "schedules" not in skip:
         groups, schedules = yield from observe_schedules.schedules(topology)
     roles = {} if "roles" in skip else (yield from observe_roles.roles(topology, queues))
-    topics = yield from observe_google.topics(topology)
-    subscriptions = yield from observe_google.subscriptions(topology)
     return Observed(
         queues=queues,
         undeclared=undeclared,
-        topics=topics,
-        subscriptions=subscriptions,
-        access={} if "roles" in skip else (yield from observe_google.access(topics, subscriptions)),
-        jobs={} if "schedules" in skip else (yield from observe_google.jobs(topology)),
+        **(yield from observe_google.google(topology, location, skip)),
         **({} if "stores" in skip else (yield from _stores(topology))),
         functions=functions,
         services=services,
         scaling=scaling,
-        alarms=alarms,
-        alarm_topics=(yield from observe_monitoring.alarm_topics(alarms.values())),
-        log_groups={} if "logs" in skip else (yield from observe_monitoring.log_groups(filter(None, groups_of_logs))),
+        **(yield from observe_monitoring.monitoring(topology, groups_of_logs, skip)),
         schedule_groups=groups,
         schedules=schedules,
         roles=roles,

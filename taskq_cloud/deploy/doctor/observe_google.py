@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.deploy.doctor.calls import call
-from taskq_cloud.deploy.doctor.observed import (
+from taskq_cloud.deploy.doctor.observed_google import (
     ObservedContainer,
     ObservedGoogleBucket,
     ObservedJob,
     ObservedSubscription,
+    ObservedWorkerPool,
 )
 from taskq_cloud.deploy.topology.model import Topology
 
 _ABSENT: Final = ("NOT_FOUND",)
+_UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+"""The units of a container's memory, as Kubernetes writes them."""
+
 _NO_POLICY: Final = ("NOT_FOUND", "UNIMPLEMENTED")
 _NO_BUCKET: Final = ("NoSuchBucket",)
 _NO_CONTAINER: Final = ("ContainerNotFound", "ContainerBeingDeleted")
+
+
+def google(topology: Topology, location: str | None, skip: Collection[str]) -> Flow[dict[str, Any]]:
+    """Observe what is on Google Cloud only; return the fields of ``Observed`` that hold it.
+
+    Args:
+        topology: the declaration.
+        location: the location of the worker pools.
+        skip: areas to leave out.
+    """
+    there, theirs = (yield from topics(topology)), (yield from subscriptions(topology))
+    return {
+        "topics": there,
+        "subscriptions": theirs,
+        "access": {} if "roles" in skip else (yield from access(there, theirs)),
+        "jobs": {} if "schedules" in skip else (yield from jobs(topology)),
+        "worker_pools": {} if "services" in skip else (yield from worker_pools(topology, location)),
+    }
 
 
 def topics(topology: Topology) -> Flow[dict[str, list[str]]]:
@@ -75,6 +97,22 @@ def jobs(topology: Topology) -> Flow[dict[str, ObservedJob]]:
     return found
 
 
+def location_of(topology: Topology, given: str | None) -> str | None:
+    """Return the location of the worker pools: the given one, or that of the jobs of Cloud Scheduler; None: unknown."""
+    return given or next((each.location for each in topology.scheduler_jobs), None)
+
+
+def worker_pools(topology: Topology, location: str | None) -> Flow[dict[str, ObservedWorkerPool]]:
+    """Observe the declared services as worker pools of a location, and return the existing ones by name."""
+    found = {}
+    for each in topology.services if topology.provider == "google" else ():
+        name = topology.google_name(f"locations/{location}/workerPools", each.name)
+        answer = yield from call(f"worker pool {name}", "cloud_run", "get_worker_pool", _ABSENT, request={"name": name})
+        if answer is not None:
+            found[each.name] = _worker_pool(answer)
+    return found
+
+
 def bucket(name: str) -> Flow[ObservedGoogleBucket | None]:
     """Observe a bucket of Cloud Storage; None if it does not exist."""
     answer = yield from call(f"bucket {name}", "gcs", "get_bucket", _NO_BUCKET, bucket=name)
@@ -121,6 +159,25 @@ def _job(found: Any) -> ObservedJob:
         "enabled": found.state.name != "PAUSED",
     }
     return ObservedJob(fields, found.state.name)
+
+
+def _worker_pool(found: Any) -> ObservedWorkerPool:
+    containers = list(found.template.containers)
+    # Other containers may collect logs or traces.
+    worker = next((each for each in containers if "worker" in each.args), containers[0])
+    return ObservedWorkerPool(
+        service_account=found.template.service_account,
+        command=list(worker.args),
+        environment={each.name: each.value for each in worker.env if not each.value_source},
+        memory_mb=_mebibytes(worker.resources.limits.get("memory", "512Mi")),
+        instances=found.scaling.manual_instance_count,
+    )
+
+
+def _mebibytes(quantity: str) -> int:
+    """Return a quantity of memory, such as ``2Gi`` or ``512Mi``, in MiB."""
+    number = quantity.rstrip("kKMGi")
+    return int(float(number) * _UNITS[quantity[len(number) :]] / 2**20)
 
 
 def _seconds(duration: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
@@ -18,6 +18,22 @@ _ALARMS_PER_CALL: Final = 100
 _NO_TOPIC: Final = ("NotFound", "NotFoundException")
 _NO_GROUP: Final = ("ResourceNotFoundException",)
 _NO_KEY: Final = ("NotFoundException",)
+
+
+def monitoring(topology: Topology, groups: Iterable[str | None], skip: Collection[str]) -> Flow[dict[str, Any]]:
+    """Observe alarms and logs; return the fields of ``Observed`` that hold them.
+
+    Args:
+        topology: the declaration.
+        groups: the names of the log groups of functions and services; None: its logs go elsewhere.
+        skip: areas to leave out.
+    """
+    there = {} if "alarms" in skip else (yield from alarms(topology))
+    return {
+        "alarms": there,
+        "alarm_topics": (yield from alarm_topics(there.values())),
+        "log_groups": {} if "logs" in skip else (yield from log_groups(filter(None, groups))),
+    }
 
 
 def alarms(topology: Topology) -> Flow[dict[str, ObservedAlarm]]:

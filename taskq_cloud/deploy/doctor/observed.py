@@ -7,6 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from taskq_cloud.deploy.doctor.observed_google import (
+    ObservedContainer,
+    ObservedGoogleBucket,
+    ObservedJob,
+    ObservedSubscription,
+    ObservedWorkerPool,
+)
 from taskq_cloud.deploy.doctor.observed_monitoring import ObservedAlarm, ObservedAlarmTopic, ObservedLogGroup
 
 
@@ -75,73 +82,6 @@ class ObservedBucket:
     public_access_block: Mapping[str, bool]
     policy: Mapping[str, Any] | None
     kms_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedGoogleBucket:
-    """A bucket of Cloud Storage.
-
-    Args:
-        lifecycle_rules: its rules, as the JSON API writes them.
-        public_access_prevention: ``enforced`` or ``inherited``.
-        uniform_access: whether only IAM decides on access, and no access control list.
-    """
-
-    lifecycle_rules: Sequence[Mapping[str, Any]]
-    public_access_prevention: str
-    uniform_access: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedContainer:
-    """A container of Azure Blob Storage.
-
-    Args:
-        public_access: what strangers may read: ``blob`` or ``container``; None: nothing.
-    """
-
-    public_access: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedSubscription:
-    """A subscription of Pub/Sub.
-
-    Args:
-        topic: the full name of its topic.
-        ordered: whether it keeps the order of an ordering key.
-        ack_deadline_seconds: how long a message is leased to the receiver that sets no deadline.
-        retention_seconds: how long messages are kept.
-        expires_after_seconds: after how long without a receive the subscription is deleted; 0: never.
-        dead_letter_topic: the full name of the topic of its dead letters; empty: it has none.
-        max_delivery_attempts: after how many deliveries a message becomes a dead letter.
-        push_endpoint: the URL that messages are pushed to; empty: receivers pull them.
-        drops: settings by which messages are left out or changed, such as a filter.
-    """
-
-    topic: str
-    ordered: bool
-    ack_deadline_seconds: int
-    retention_seconds: int
-    expires_after_seconds: int
-    dead_letter_topic: str
-    max_delivery_attempts: int
-    push_endpoint: str
-    drops: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedJob:
-    """A job of Cloud Scheduler.
-
-    Args:
-        fields: the values of the fields that a declared ``SchedulerJob`` has, by field name, with the full name of the
-            topic as ``queue``.
-        state: its state, such as ``ENABLED`` or ``UPDATE_FAILED``.
-    """
-
-    fields: Mapping[str, Any]
-    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +235,7 @@ class Observed:
         buckets: name -> bucket.
         functions: name -> function.
         services: name -> service.
+        worker_pools: name -> worker pool of Cloud Run.
         scaling: name of a service -> its scaling.
         schedule_groups: the names of the schedule groups that exist.
         schedules: name -> schedule, of the declared schedules.
@@ -317,6 +258,7 @@ class Observed:
     buckets: Mapping[str, ObservedBucket] = field(default_factory=dict)
     functions: Mapping[str, ObservedFunction] = field(default_factory=dict)
     services: Mapping[str, ObservedService] = field(default_factory=dict)
+    worker_pools: Mapping[str, ObservedWorkerPool] = field(default_factory=dict)
     scaling: Mapping[str, ObservedScaling] = field(default_factory=dict)
     schedule_groups: frozenset[str] = frozenset()
     schedules: Mapping[str, ObservedSchedule] = field(default_factory=dict)

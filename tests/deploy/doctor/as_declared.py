@@ -7,22 +7,25 @@ from typing import Any
 
 from taskq_cloud import TaskQ
 from taskq_cloud.deploy import aws_settings
-from taskq_cloud.deploy.doctor.checks_access import worker_members
+from taskq_cloud.deploy.doctor.checks_access import worker_account, worker_members
 from taskq_cloud.deploy.doctor.observed import (
     Observed,
     ObservedBucket,
-    ObservedContainer,
     ObservedFunction,
-    ObservedGoogleBucket,
-    ObservedJob,
     ObservedMapping,
     ObservedQueue,
     ObservedRole,
     ObservedScaling,
     ObservedSchedule,
     ObservedService,
-    ObservedSubscription,
     ObservedTable,
+)
+from taskq_cloud.deploy.doctor.observed_google import (
+    ObservedContainer,
+    ObservedGoogleBucket,
+    ObservedJob,
+    ObservedSubscription,
+    ObservedWorkerPool,
 )
 from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.deploy.topology.model import Bucket, Function, Role, ScheduleGroup, Topology
@@ -202,6 +205,16 @@ def _of_google(topology: Topology) -> dict[str, Any]:
         access[topology.google_name("subscriptions", each.dead_letter_subscription)] = {}
     return {
         "access": access,
+        "worker_pools": {
+            each.name: ObservedWorkerPool(
+                worker_account(topology, each.name),
+                each.command,
+                each.environment,
+                each.memory_mb,
+                max(1, each.minimum_tasks),
+            )
+            for each in topology.services
+        },
         "topics": topics,
         "subscriptions": subscriptions,
         "jobs": {

@@ -46,8 +46,20 @@ NOT_COMPARED = {
 OTHER: dict[str, Any] = {"flexible_window_minutes": 5, "provisioned_pollers": Pollers(minimum=2, maximum=5)}
 """Optional field -> a value that differs from that of the declarations below, which is None."""
 
-UNOBSERVED = ("queues.tasks", "subscriptions.tasks", "google services", "google kms_key_arn", "google schedule_group")
-"""The tasks are code; on Google Cloud, worker pools are not observed, and Terraform alone knows the key."""
+UNOBSERVED = (
+    "queues.tasks",
+    "subscriptions.tasks",
+    "google services.backlog_per_task",
+    "google services.cpu_units",
+    "google services.maximum_tasks",
+    "google services.minimum_tasks",
+    "google services.role",
+    "google services.stop_timeout_seconds",
+    "google kms_key_arn",
+    "google schedule_group",
+)
+"""The tasks are code. On Google Cloud, Terraform alone knows the key, the CPUs and the settings of the autoscaler. The
+autoscaler chooses the number of containers. Cloud Run stops a container after ten seconds. Roles are those of AWS."""
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[Path]:

@@ -23,6 +23,7 @@ from taskq_cloud.errors import AccessDenied
 from tests.brokers.pubsub_server import PubSubServer
 from tests.deploy.conftest import drive
 from tests.deploy.doctor.as_declared import AGENT, deployed, on_google
+from tests.deploy.doctor.cloud_run_server import CloudRunServer, worker_pool
 from tests.stores.schedules.cloud_scheduler_server import CloudSchedulerServer
 
 Plant: TypeAlias = Callable[[Observed], Observed]
@@ -109,6 +110,13 @@ PLANTED: list[tuple[str, set[str], Plant]] = [
     ("worker that may not look", {"subscription.viewers"}, access(QUEUE, "viewer")),
     ("topic open to everyone", {"topic.public"}, access(TOPIC, "editor", "allUsers")),
     ("subscription open to everyone", {"subscription.public"}, access(DEAD, "viewer", "allAuthenticatedUsers")),
+    ("worker pool missing", {"pool.missing"}, of("worker_pools")),
+    ("worker of other queues", {"pool.command"}, of("worker_pools", command=["taskq", "worker", "-Q", "mail"])),
+    ("worker of another broker", {"pool.environment"}, of("worker_pools", environment={})),
+    ("default account", {"pool.account"}, of("worker_pools", service_account="")),
+    ("little memory", {"pool.memory"}, of("worker_pools", memory_mb=512)),
+    ("much memory", {"pool.memory"}, of("worker_pools", memory_mb=16_384)),
+    ("too many containers", {"pool.instances"}, of("worker_pools", instances=1_000)),
     ("job missing", {"jobs.missing"}, of("jobs")),
     ("job at another time", {"jobs.changed"}, job(schedule="0 4 * * *")),
     ("job paused", {"jobs.changed"}, job(enabled=False)),
@@ -140,7 +148,7 @@ def test_lifecycle_rule_of_another_prefix_is_no_finding() -> None:
 
 
 def test_every_check_on_google_is_planted_here() -> None:
-    of_google = {each.name for each in CHECKS if each.name.startswith(("topic.", "subscription.", "jobs."))}
+    of_google = {each.name for each in CHECKS if each.name.startswith(("topic.", "subscription.", "pool.", "jobs."))}
     assert of_google - set().union(*(checks for _, checks, _ in PLANTED)) == set()
 
 
@@ -172,14 +180,15 @@ def test_missing_permission_is_named() -> None:
 
 
 @pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch, pstest_host: str) -> Iterator[TaskQ]:
-    """Return an application whose resources exist on emulators, as Terraform would make them."""
+def deployment(monkeypatch: pytest.MonkeyPatch, pstest_host: str) -> Iterator[tuple[TaskQ, CloudRunServer]]:
+    """Return an application whose resources exist on emulators, as Terraform would make them, and that of its pools."""
     if (reason := object_stores.azurite_missing() or object_stores.gcs_server_missing()) is not None:
         pytest.skip(reason)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pstest_host)
     prefix = f"d{uuid4().hex[:8]}"
     azurite, gcs = object_stores.azurite(), object_stores.gcs_server()
-    with azurite, gcs, CloudSchedulerServer(project="shop-prod") as scheduler:
+    with azurite, gcs, CloudRunServer() as cloud_run, CloudSchedulerServer(project="shop-prod") as scheduler:
+        monkeypatch.setenv("CLOUD_RUN_EMULATOR_HOST", cloud_run.host)
         monkeypatch.setenv("CLOUD_SCHEDULER_EMULATOR_HOST", scheduler.host)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.url)
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", object_stores.azurite_connection_string(azurite.url))
@@ -197,7 +206,11 @@ def app(monkeypatch: pytest.MonkeyPatch, pstest_host: str) -> Iterator[TaskQ]:
         for each in app.topology().subscriptions:
             scheduler.pubsub.make_topic(each.topic)  # of this server, which knows nothing of the other one's topics
         make(app)
-        yield app
+        topology = app.topology()
+        for service in topology.services:
+            name = topology.google_name("locations/europe-west1/workerPools", service.name)
+            cloud_run.pools[name] = worker_pool(topology, service)
+        yield app, cloud_run
         app.close()
 
 
@@ -259,8 +272,9 @@ def made(topology: Topology) -> Flow[None]:
 
 
 @pytest.mark.slow
-def test_resources_on_emulators_are_observed_as_they_are(app: TaskQ) -> None:
+def test_resources_on_emulators_are_observed_as_they_are(deployment: tuple[TaskQ, CloudRunServer]) -> None:
     """The fake of Cloud Storage keeps neither lifecycle rules nor the settings of access."""
+    app, cloud_run = deployment
     topology = app.topology()
 
     def found() -> list[str]:
@@ -276,4 +290,31 @@ def test_resources_on_emulators_are_observed_as_they_are(app: TaskQ) -> None:
         yield Call("subscriber", "delete_subscription", {"request": {"subscription": subscription}})
 
     drive(app, drift())
-    assert found() == ["bucket.lifecycle", "bucket.public", "jobs.changed", "subscription.missing"]
+    (pool,) = cloud_run.pools.values()
+    pool.scaling.manual_instance_count = 1_000
+    pool.template.containers[0].resources.limits["memory"] = "512Mi"
+    assert found() == [
+        "bucket.lifecycle",
+        "bucket.public",
+        "jobs.changed",
+        "subscription.missing",
+        "pool.memory",
+        "pool.instances",
+    ]
+
+
+def test_worker_pools_are_left_out_without_a_location() -> None:
+    asked = []
+
+    def perform(call: Any) -> Any:
+        asked.append(call.service)
+        raise CallError(call, "NOT_FOUND", "no", Trouble.REFUSED)
+
+    topology = on_google().model_copy(update={"scheduler_jobs": ()})
+    skip = ["stores"]
+    without = run(observe.everything(topology, skip=skip), perform)
+    assert "services" in without.skipped
+    assert "cloud_run" not in asked
+    given = run(observe.everything(topology, skip=skip, location="europe-west1"), perform)
+    assert "services" not in given.skipped
+    assert "cloud_run" in asked
