@@ -63,6 +63,12 @@ def read(folder: Path) -> Configuration:
     return found
 
 
+def values(file: Path) -> dict[str, Any]:
+    """Read the inputs in a ``.tfvars`` file."""
+    read: dict[str, Any] = hcl2.loads(file.read_text(encoding="utf-8"), serialization_options=_OPTIONS)
+    return {name: _literal(value) for name, value in read.items()}
+
+
 def _add(found: Configuration, text: str) -> None:
     content = hcl2.loads(text, serialization_options=_OPTIONS)
     types = dict(_types(text))

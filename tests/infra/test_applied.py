@@ -150,7 +150,8 @@ def test_applied_example_runs_tasks_through_change_and_destroy_leaves_nothing(
         caller.close()
 
     change(folder, DROPPED)
-    assert [each.partition(":")[0] for each in diagnose(folder)] == [
+    # The roles may still use both queues, which is what the next apply changes.
+    assert [each.partition(":")[0] for each in diagnose(folder, "roles")] == [
         "queue.undeclared queue shop-orders",
         "queue.undeclared queue shop-orders-dead",
     ]

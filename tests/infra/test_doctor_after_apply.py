@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,19 +17,23 @@ from typing import Any
 import pytest
 
 from emulators import aws as stacks
+from tests.infra import configuration
 from tests.infra.terraform import INFRA, WRAPPERS, copy_of, with_providers
 
-ACCOUNTS = {"complete": "123456789012", "minimal": "333333333333", "environments": "111111111111"}
-"""Example -> its account. On the stack, an access key of twelve digits is the account of its resources."""
+ENVIRONMENTS = ("staging", "production")
+ACCOUNTS = {"complete": "123456789012", "minimal": "333333333333", "staging": "111111111111"}
+ACCOUNTS["production"] = "222222222222"
+"""Deployment -> its account. On the stack, an access key of twelve digits is the account of its resources."""
 
 LOCAL_PROVIDER = """
 provider "aws" {
   region                      = local.declared.region
-  access_key                  = "%s"
+  access_key                  = %s
   secret_key                  = "test"
   skip_credentials_validation = true
   skip_metadata_api_check     = true
   s3_use_path_style           = true
+  %s
 }
 """
 
@@ -53,7 +56,7 @@ def diagnose(folder: Path, *skip: str) -> list[str]:
 
 
 def applied(tmp_path: Path) -> Path:
-    """Apply all of these examples at once, because Terraform and the stack take seconds for each start and queue."""
+    """Apply all deployments at once, because Terraform and the stack take seconds for each start and queue."""
     root = copy_of(INFRA, tmp_path)
     # No local stack has Application Auto Scaling.
     (root / "modules" / "container_worker" / "scaling.tf").unlink()
@@ -62,35 +65,26 @@ def applied(tmp_path: Path) -> Path:
     function = {"package_filename": str(package)}
     containers = {"image": "shop:1", "network": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}}
     given: dict[str, dict[str, Any]] = {
-        "complete": {
-            **function,
-            **containers,
-            "layer_filename": str(package),
-            "alarm_email": "shop@example.com",
-        },
+        "complete": {**function, **containers, "layer_filename": str(package), "alarm_email": "shop@example.com"},
         "minimal": function,
-        "environments": {
-            **function,
-            **containers,
-            "environment": "staging",
-            "account_id": ACCOUNTS["environments"],
-            "secrets": {"SHOP_PASSWORD": "arn:aws:ssm:eu-west-1:111111111111:parameter/shop/staging/password"},
-            "deletion_protection": False,
-        },
     }
-    for name, account in ACCOUNTS.items():
-        main = root / "examples" / name / "main.tf"
-        local = LOCAL_PROVIDER % account
-        guard = re.search(r"\n +allowed_account_ids = .*\n", main.read_text())
-        if guard is not None:
-            local = local.replace("\n}", f"{guard.group().rstrip()}\n}}")
-        (main.parent / "main_override.tf").write_text(local)
-    modules = {name: {"source": f"./examples/{name}", **inputs} for name, inputs in given.items()}
+    for name in ENVIRONMENTS:
+        given[name] = {**function, **configuration.values(root / "examples" / "environments" / f"{name}.tfvars")}
+    for name in ("complete", "minimal"):
+        (folder_of(root, name) / "main_override.tf").write_text(LOCAL_PROVIDER % (json.dumps(ACCOUNTS[name]), ""))
+    guard = "allowed_account_ids = [var.account_id]"
+    (folder_of(root, "staging") / "main_override.tf").write_text(LOCAL_PROVIDER % ("var.account_id", guard))
+    modules = {name: {"source": f"./{folder_of(root, name).relative_to(root)}", **given[name]} for name in ACCOUNTS}
     (root / "main.tf.json").write_text(json.dumps({"module": modules}))
     terraform = with_providers("real", tmp_path / "data")
     terraform.init(root)
     terraform.run(root, "apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=30")
-    return root / "examples"
+    return root
+
+
+def folder_of(root: Path, deployment: str) -> Path:
+    """Return the folder of the example that a deployment is of."""
+    return root / "examples" / ("environments" if deployment in ENVIRONMENTS else deployment)
 
 
 @pytest.mark.slow
@@ -106,17 +100,16 @@ def test_doctor_after_clean_apply_of_examples_is_silent_until_something_changes(
         monkeypatch.setenv(name, value)
     for name in [name for name in os.environ if name.startswith("TASKQ_")]:
         monkeypatch.delenv(name)
-    examples = applied(tmp_path)
-    environment = {"environments": "staging.env"}
+    root = applied(tmp_path)
     for name, account in ACCOUNTS.items():
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", account)
-        monkeypatch.setenv("TASKQ_ENV_FILE", environment.get(name, ""))
-        assert diagnose(examples / name, "scaling") == [], name
+        monkeypatch.setenv("TASKQ_ENV_FILE", f"{name}.env" if name in ENVIRONMENTS else "")
+        assert diagnose(folder_of(root, name), "scaling") == [], name
 
     monkeypatch.delenv("TASKQ_ENV_FILE")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNTS["complete"])
     change_by_hand()
-    assert diagnose(examples / "complete", "scaling") == [
+    assert diagnose(folder_of(root, "complete"), "scaling") == [
         "alarm.actions alarm shop-mail.fifo-age: its actions are turned off",
         (
             "alarm.filter log group /taskq/shop-worker: no metric filter counts its failed tasks as the metric"
