@@ -123,8 +123,8 @@ def allows_service(
 def _hold(statement: Statement, context: Mapping[str, str]) -> bool:
     """Return whether the conditions of a statement hold; a value may be a pattern, whatever the operator."""
     return all(
-        key in context and any(matches(context[key], value) for value in values)
-        for _, key, values in conditions(statement)
+        key in context and any(matches(context[key], value) for value in values) is ("not" not in operator)
+        for operator, key, values in conditions(statement)
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.bootstrap.logs import JsonFormatter
+from taskq_cloud.deploy.doctor.expected_alarms import FAILED_TASKS
 from tests.infra.terraform import INFRA
 
 FILTER = INFRA / "modules" / "observability" / "failed_tasks.tf"
@@ -51,6 +52,11 @@ def matches(line: str) -> bool:
     assert wanted.keys() == {"action", "level"}
     record = json.loads(line)
     return all(record.get(name) in values for name, values in wanted.items())
+
+
+def test_doctor_expects_the_pattern_of_the_module() -> None:
+    (pattern,) = re.findall(r'pattern = "(.*)"', FILTER.read_text(encoding="utf-8"))
+    assert pattern.replace("\\", "") == FAILED_TASKS
 
 
 @pytest.mark.parametrize(("task", "counted"), [("shop.succeed", 0), ("shop.fail", 1), ("shop.refuse", 0)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Final, TypeAlias
 
@@ -22,7 +22,6 @@ from taskq_cloud.deploy.topology.model import Subscription, Topology
 Access: TypeAlias = Mapping[str, frozenset[str]]
 AccessPair: TypeAlias = Pair[Subscription, Access]
 
-AGENT: Final = "Pub/Sub's own account"
 _AGENT: Final = re.compile(r"serviceAccount:service-\d+@gcp-sa-pubsub\.iam\.gserviceaccount\.com")
 """The account with which Pub/Sub moves dead letters (Pub/Sub documentation, "Handle message failures")."""
 
@@ -53,17 +52,25 @@ def worker_members(topology: Topology) -> list[str]:
     return [f"serviceAccount:{worker_account(topology, each.name)}" for each in topology.services]
 
 
-def _lacking(access: AccessPair, role: str, members: Iterable[str]) -> str | None:
-    """Return a difference unless all members have a role of Pub/Sub, or one that includes it."""
-    there = frozenset[str]().union(*(access.live.get(f"roles/pubsub.{each}", ()) for each in (role, "editor", "admin")))
-    lacking = [
-        member for member in members if not (any(map(_AGENT.fullmatch, there)) if member == AGENT else member in there)
-    ]
-    return require(not lacking, f"these don't have roles/pubsub.{role} on it: {', '.join(lacking)}")
+def _holders(access: AccessPair, role: str) -> frozenset[str]:
+    """Return the members that have a role of Pub/Sub on a resource, or one that includes it."""
+    return frozenset[str]().union(*(access.live.get(f"roles/pubsub.{each}", ()) for each in (role, "editor", "admin")))
 
 
 def _workers_may(role: str) -> Callable[[AccessPair], str | None]:
-    return lambda access: _lacking(access, role, worker_members(access.topology))
+    def expect(access: AccessPair) -> str | None:
+        holders = _holders(access, role)
+        lacking = [each for each in worker_members(access.topology) if each not in holders]
+        return require(not lacking, f"these don't have roles/pubsub.{role} on it: {', '.join(lacking)}")
+
+    return expect
+
+
+def _agent_may(role: str) -> Callable[[AccessPair], str | None]:
+    return lambda access: require(
+        any(map(_AGENT.fullmatch, _holders(access, role))),
+        f"Pub/Sub's own account doesn't have roles/pubsub.{role} on it",
+    )
 
 
 def _open_to_everyone(access: AccessPair) -> str | None:
@@ -81,7 +88,7 @@ CHECKS: Final = (
     Check(
         "topic.publishers",
         _of(DEAD_LETTER_TOPICS),
-        lambda access: _lacking(access, "publisher", [AGENT]),
+        _agent_may("publisher"),
         "Pub/Sub can't move dead letters: a message that kills its worker comes back until it expires",
     ),
     Check(
@@ -93,7 +100,7 @@ CHECKS: Final = (
     Check(
         "subscription.subscribers",
         _of(SUBSCRIPTIONS),
-        lambda access: _lacking(access, "subscriber", [AGENT]),
+        _agent_may("subscriber"),
         "Pub/Sub can't take dead letters off the subscription: a message that kills its worker comes back until it"
         " expires",
     ),

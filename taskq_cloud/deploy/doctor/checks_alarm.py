@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.deploy import policy_documents
-from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, Check, require
+from taskq_cloud.deploy.doctor.check import Check, require
 from taskq_cloud.deploy.doctor.expected_alarms import FAILED_TASKS, ExpectedAlarm, expected_alarms, failed_tasks_metric
 from taskq_cloud.deploy.doctor.matching import TERRAFORM, Kind, Pair, log_groups
 from taskq_cloud.deploy.doctor.observed import Observed
@@ -51,7 +51,7 @@ def _tells(alarm: AlarmPair) -> str | None:
 
 def _publishable(topic: TopicPair) -> str | None:
     if not topic.live.exists:
-        return NOT_DEPLOYED
+        return "it does not exist"
     arn = next(each for each, there in topic.observed.alarm_topics.items() if there is topic.live)
     allowed = _allows(topic.live.policy, ["sns:Publish"], arn, topic.declared)
     return require(allowed, f"its policy does not let {CLOUDWATCH} publish")
@@ -91,7 +91,7 @@ CHECKS: Final = (
     Check(
         "alarm.missing",
         _ALARMS.missing,
-        lambda alarm: NOT_DEPLOYED.replace("declared", "expected") if alarm.observed.alarms else None,
+        lambda alarm: "it does not exist, although other alarms do" if alarm.observed.alarms else None,
         lambda alarm: f"nobody notices that {alarm.declared.unnoticed}",
     ),
     Check(

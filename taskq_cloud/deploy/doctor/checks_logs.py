@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, NOT_YOUR_KEY, Check, require
+from taskq_cloud.deploy.doctor.check import NOT_YOUR_KEY, Check, require
 from taskq_cloud.deploy.doctor.matching import FUNCTIONS, Pair, log_groups
 from taskq_cloud.deploy.doctor.observed_monitoring import ObservedLogGroup
 from taskq_cloud.deploy.topology.model import Function, Service
@@ -23,7 +23,7 @@ CHECKS: Final = (
     Check(
         "logs.missing",
         log_groups,
-        lambda group: require(group.live is not None, NOT_DEPLOYED.replace("declared", "configured")),
+        lambda group: require(group.live is not None, "it does not exist"),
         "the logs of its tasks are lost, their failures are not counted, and containers don't start",
     ),
     Check(
