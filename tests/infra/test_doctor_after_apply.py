@@ -38,6 +38,14 @@ provider "aws" {
 """
 
 
+WITH_ALIAS = """
+module "taskq" {
+  function = { alias = {} }
+}
+"""
+"""An input of the module, with which messages reach a published version."""
+
+
 def diagnose(folder: Path, *skip: str) -> list[str]:
     """Return the doctor's findings on the application of an example: the name of each check and its resource."""
     options = [word for each in skip for word in ("--skip", each)]
@@ -74,6 +82,8 @@ def applied(tmp_path: Path) -> Path:
         (folder_of(root, name) / "main_override.tf").write_text(LOCAL_PROVIDER % (json.dumps(ACCOUNTS[name]), ""))
     guard = "allowed_account_ids = [var.account_id]"
     (folder_of(root, "staging") / "main_override.tf").write_text(LOCAL_PROVIDER % ("var.account_id", guard))
+    with (folder_of(root, "minimal") / "main_override.tf").open("a") as override:
+        override.write(WITH_ALIAS)
     modules = {name: {"source": f"./{folder_of(root, name).relative_to(root)}", **given[name]} for name in ACCOUNTS}
     (root / "main.tf.json").write_text(json.dumps({"module": modules}))
     terraform = with_providers("real", tmp_path / "data")
@@ -88,7 +98,7 @@ def folder_of(root: Path, deployment: str) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_doctor_after_clean_apply_of_examples_is_silent_until_something_changes(
     own_stack: stacks.Stack,
     tmp_path: Path,
@@ -107,6 +117,11 @@ def test_doctor_after_clean_apply_of_examples_is_silent_until_something_changes(
         assert diagnose(folder_of(root, name), "scaling") == [], name
 
     monkeypatch.delenv("TASKQ_ENV_FILE")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNTS["minimal"])
+    invoke_newest_code()
+    (found,) = diagnose(folder_of(root, "minimal"))
+    assert found == "mapping.alias function shop-orders: it invokes $LATEST, and not the alias live"
+
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNTS["complete"])
     change_by_hand()
     assert diagnose(folder_of(root, "complete"), "scaling") == [
@@ -122,13 +137,22 @@ def test_doctor_after_clean_apply_of_examples_is_silent_until_something_changes(
     ]
 
 
-def change_by_hand() -> None:
-    """Change the deployment of the example ``complete`` as people do in a hurry."""
+def client(service: str) -> Any:
+    """Open a client in the account of the environment."""
     from botocore.session import Session  # an optional requirement: without it, the tests without AWS still run
 
-    def client(service: str) -> Any:
-        return Session().create_client(service, region_name="eu-west-1")
+    return Session().create_client(service, region_name="eu-west-1")
 
+
+def invoke_newest_code() -> None:
+    """Let the only event source mapping of an account pass by the alias."""
+    functions = client("lambda")
+    (mapping,) = functions.list_event_source_mappings()["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=mapping["UUID"], FunctionName="shop-orders")
+
+
+def change_by_hand() -> None:
+    """Change the deployment of the example ``complete`` as people do in a hurry."""
     client("lambda").update_function_configuration(FunctionName="shop-orders", MemorySize=2048)
     client("cloudwatch").disable_alarm_actions(AlarmNames=["shop-mail.fifo-age"])
     logs = client("logs")
